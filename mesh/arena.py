@@ -1,0 +1,167 @@
+"""An arena on disk: reads and checks `arena.toml`, and hashes what must not change.
+
+Covers what can be seen without running anything; whether the command works is for the first trial to say.
+"""
+
+import hashlib
+import math
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mesh.errors import BadArena, BadInput
+from mesh.events import ArenaSpec
+from mesh.wire import check_token
+
+MAX_FILE_BYTES = 8 * 1024 * 1024
+MAX_FILES = 2000
+_NOT_ARTIFACT = {".git", ".mesh", "__pycache__", ".venv", "data", "out", ".DS_Store"}
+
+
+def load(folder: Path) -> ArenaSpec:
+    """Return the checked specification of the arena in `folder`.
+
+    Raises:
+        BadArena: the folder or its `arena.toml` cannot be used; the message names file, field and cure.
+    """
+    path = folder / "arena.toml"
+    if not path.is_file():
+        raise BadArena(f"{path} does not exist: an arena is a folder with an arena.toml (see arenas/digits)")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadArena(f"{path} is not valid TOML: {error}") from None
+    spec = parse(raw, str(path))
+    for name in spec.artifact.editable:
+        if not (folder / name).is_file():
+            raise BadArena(f"{path}: editable file {name!r} does not exist in {folder}")
+    for what, command in (
+        ("trial.command", spec.trial.command),
+        ("score.command", spec.score.command),
+        ("artifact.prepare", spec.artifact.prepare),
+    ):
+        _check_command(folder, path, what, command)
+    return spec
+
+
+def parse(raw: Mapping[str, Any], where: str) -> ArenaSpec:
+    """Return the specification in a decoded `arena.toml`.
+
+    Raises:
+        BadArena: a key is unknown or missing, a value is of the wrong type or makes no sense.
+    """
+    tables = dict(raw)
+    head = tables.pop("arena", None)
+    if not isinstance(head, dict):
+        raise BadArena(f"{where}: table [arena] with a name is missing")
+    clash = set(head) - {"name", "summary"}
+    if clash:
+        raise BadArena(f"{where}: unknown key {sorted(clash)[0]!r} in [arena]; it takes name and summary")
+    try:
+        spec = msgspec.convert({**tables, **head}, ArenaSpec, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadArena(f"{where}: {_in_toml_words(str(error))}") from None
+    _check(spec, where)
+    return spec
+
+
+def _in_toml_words(message: str) -> str:
+    """Turn msgspec's `… - at `$.trial.budget_s`` into `trial.budget_s: …`."""
+    match = re.fullmatch(r"(.*?) - at `(?:key in )?\$\.?(.*)`", message)
+    return f"{match[2]}: {match[1]}" if match and match[2] else message.replace("`$`", "the file")
+
+
+def _check(spec: ArenaSpec, where: str) -> None:
+    def refuse(sentence: str) -> None:
+        raise BadArena(f"{where}: {sentence}")
+
+    try:
+        check_token("arena.name", spec.name)
+    except BadInput as error:
+        refuse(str(error))
+    if not spec.artifact.editable:
+        refuse("artifact.editable is empty: name at least one file that proposals may change")
+    for name in spec.artifact.editable:
+        parts = Path(name).parts
+        if Path(name).is_absolute() or ".." in parts or name == "arena.toml":
+            refuse(f"artifact.editable: {name!r} must be a relative path inside the arena, and not arena.toml")
+    if not spec.trial.command:
+        refuse("trial.command is empty: say how a trial is started")
+    if spec.trial.deadline_s < spec.trial.budget_s:
+        refuse(f"trial.deadline_s ({spec.trial.deadline_s:g}) is below trial.budget_s ({spec.trial.budget_s:g})")
+    if spec.score.how == "command" and not spec.score.command:
+        refuse('score.command is missing: score.how = "command" needs the program that scores a finished trial')
+    if spec.score.how == "stdout":
+        try:
+            groups = re.compile(spec.score.pattern).groups
+        except re.error as error:
+            refuse(f"score.pattern is not a regular expression: {error}")
+        else:
+            if groups != 1:
+                refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
+    bounds = spec.objective.bounds
+    if bounds and not (bounds[0] < bounds[1] and all(map(math.isfinite, bounds))):
+        refuse(f"objective.bounds {list(bounds)} must be two finite numbers, the lower one first")
+
+
+def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]) -> None:
+    if not command:
+        return
+    program = command[0]
+    if program != "python" and not shutil.which(program) and not os.access(folder / program, os.X_OK):
+        raise BadArena(f"{path}: {what}: command {program!r} was not found on this machine")
+    if program == "python" and len(command) > 1 and command[1].endswith(".py") and not (folder / command[1]).is_file():
+        raise BadArena(f"{path}: {what}: {command[1]!r} does not exist in {folder}")
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Return the artifact's files by relative POSIX path, without caches, data and hidden git folders.
+
+    Raises:
+        BadArena: there are too many files, one is too large, or one is a link that leaves the folder.
+    """
+    files: dict[str, bytes] = {}
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f not in _NOT_ARTIFACT)
+        for name in sorted(names):
+            path = Path(root) / name
+            if name in _NOT_ARTIFACT or name.endswith(".pyc") or not path.is_file():
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+                raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
+            size = path.stat().st_size
+            if size > MAX_FILE_BYTES:
+                raise BadArena(f"{path} has {size:,} bytes, at most {MAX_FILE_BYTES:,}: make data in artifact.prepare")
+            files[path.relative_to(folder).as_posix()] = path.read_bytes()
+            if len(files) > MAX_FILES:
+                raise BadArena(f"{folder} has more than {MAX_FILES:,} files: an artifact is meant to be small")
+    return files
+
+
+def digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """Return the sha256 of named contents, in the order of their names."""
+    total = hashlib.sha256()
+    for name, data in sorted(files):
+        total.update(f"{len(name.encode())} {name} {len(data)} ".encode())
+        total.update(data)
+    return total.hexdigest()
+
+
+def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
+    """Return the hash of all that decides a score: the protected files and the specification but for its words."""
+    protected = [(n, d) for n, d in files.items() if n not in spec.artifact.editable and n != "arena.toml"]
+    rules = msgspec.json.encode(msgspec.structs.replace(spec, name="", summary=""))
+    return digest([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
+
+
+def overlay(spec: ArenaSpec, base: Mapping[str, bytes], proposal: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return what really runs: editable files as proposed, everything else as it was when the arena opened."""
+    editable = set(spec.artifact.editable)
+    kept = {name: data for name, data in base.items() if name not in editable}
+    return kept | {name: data for name, data in proposal.items() if name in editable}

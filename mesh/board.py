@@ -1,0 +1,240 @@
+"""The board: what the swarm knows, folded from the log entry by entry. Agents decide from it.
+
+Pure state: no clock, no network, no randomness; folding the same entries always gives the same board. Of several facts
+with one key only the first counts. A board can be written to bytes and read back, so that a process need not fold from
+zero.
+"""
+
+import datetime as dt
+import hashlib
+import inspect
+from typing import Literal
+
+import msgspec
+
+from mesh import events as e
+from mesh.wire import Entry
+
+Verdict = Literal["open", "champion", "past_champion", "retired"]
+
+
+class Critique(msgspec.Struct, frozen=True):
+    """One critic's word on a proposal or run."""
+
+    author: str
+    verdict: Literal["endorse", "warn", "block"]
+    rule: str
+    text: str
+
+
+class Proposal(msgspec.Struct):
+    """A proposal and what became of it; `runs` are ids in the order they were asked for."""
+
+    seq: int
+    time: dt.datetime
+    author: str
+    event: e.ProposalPosted
+    critiques: list[Critique] = []
+    runs: list[str] = []
+    verdict: Verdict = "open"
+    why: str = ""
+
+
+class Run(msgspec.Struct):
+    """A requested run and how it stands; `finished` is the first finish in the log."""
+
+    seq: int
+    requested: e.RunRequested
+    attempts: int = 0
+    worker: str = ""
+    killed: bool = False
+    finished: e.RunFinished | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The score, None while there is none."""
+        outcome = self.finished.outcome if self.finished else None
+        return outcome.value if isinstance(outcome, e.Scored) else None
+
+
+class Member(msgspec.Struct):
+    """An agent or a worker in one of its lives."""
+
+    name: str
+    seq: int
+    joined: e.AgentJoined | e.WorkerJoined
+    left: bool = False
+
+
+class Board(msgspec.Struct):
+    """The state of one arena as of entry `seq`; mutate it by `fold` alone."""
+
+    arena: str
+    seq: int = 0
+    time: dt.datetime = dt.datetime.min.replace(tzinfo=dt.UTC)
+    opened: e.ArenaOpened | None = None
+    closed: e.ArenaClosed | None = None
+    champion: str = ""
+    round: int = 0
+    proposals: dict[str, Proposal] = {}
+    runs: dict[str, Run] = {}
+    unfinished: dict[str, None] = {}
+    agents: dict[str, Member] = {}
+    workers: dict[str, Member] = {}
+    notes: int = 0
+    unknown: int = 0
+    answered: dict[str, set[str]] = {}
+
+    def fold(self, entry: Entry) -> bool:
+        """Take in the next entry; return whether its fact counts (it is known and first of its key).
+
+        Raises:
+            ValueError: the entry does not come right after the last one folded.
+        """
+        if entry.seq <= self.seq:
+            raise ValueError(f"entry {entry.seq} was folded before (board stands at {self.seq})")
+        self.seq, self.time = entry.seq, entry.time
+        if entry.post is None:
+            self.unknown += 1
+            return False
+        counts = self._take(entry, entry.post.event, entry.post.author)
+        if counts and entry.post.cause:
+            self.answered.setdefault(entry.post.author, set()).add(entry.post.cause)
+        return counts
+
+    def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
+        match event:
+            case e.ArenaOpened():
+                if self.opened and event.version <= self.opened.version:
+                    return False
+                self.opened, self.closed = event, None
+            case e.ArenaClosed():
+                if not self.opened or self.closed or event.version != self.opened.version:
+                    return False
+                self.closed = event
+            case e.AgentJoined():
+                if event.boot in self.agents:
+                    return False
+                self.agents[event.boot] = Member(author, entry.seq, event)
+            case e.WorkerJoined():
+                if event.boot in self.workers:
+                    return False
+                self.workers[event.boot] = Member(author, entry.seq, event)
+            case e.AgentLeft():
+                return _leave(self.agents, event.boot)
+            case e.WorkerLeft():
+                return _leave(self.workers, event.boot)
+            case e.ProposalPosted():
+                if event.tree in self.proposals:
+                    return False
+                self.proposals[event.tree] = Proposal(entry.seq, entry.time, author, event)
+            case e.CritiquePosted():
+                return self._critique(event, author)
+            case e.RunRequested():
+                return self._request(entry.seq, event)
+            case e.RunStarted():
+                if run := self.runs.get(event.run):
+                    run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
+            case e.RunKilled():
+                if not (run := self.runs.get(event.run)) or run.killed:
+                    return False
+                run.killed = True
+            case e.RunFinished():
+                if not (run := self.runs.get(event.run)) or run.finished:
+                    return False
+                run.finished = event
+                self.unfinished.pop(event.run, None)
+            case e.ProposalPromoted():
+                return self._promote(event)
+            case e.ProposalRetired():
+                return self._retire(event)
+            case e.NotePosted():
+                self.notes += 1
+            case e.BudgetGranted():
+                pass
+        return True
+
+    def _critique(self, event: e.CritiquePosted, author: str) -> bool:
+        run = self.runs.get(event.target)
+        proposal = self.proposals.get(run.requested.proposal if run else event.target)
+        if not proposal or (not run and any(c.author == author for c in proposal.critiques)):
+            return False
+        if not run:
+            proposal.critiques.append(Critique(author, event.verdict, event.rule, event.text))
+        return True
+
+    def _request(self, seq: int, event: e.RunRequested) -> bool:
+        if event.run in self.runs:
+            return False
+        self.runs[event.run] = Run(seq, event)
+        self.unfinished[event.run] = None
+        if proposal := self.proposals.get(event.proposal):
+            proposal.runs.append(event.run)
+        return True
+
+    def _promote(self, event: e.ProposalPromoted) -> bool:
+        proposal = self.proposals.get(event.proposal)
+        if not proposal or event.met != self.champion or event.proposal == self.champion:
+            return False
+        if past := self.proposals.get(self.champion):
+            past.verdict = "past_champion"
+        proposal.verdict, self.champion = "champion", event.proposal
+        self.round += 1
+        return True
+
+    def _retire(self, event: e.ProposalRetired) -> bool:
+        proposal = self.proposals.get(event.proposal)
+        if not proposal or proposal.verdict != "open":
+            return False
+        proposal.verdict, proposal.why = "retired", event.why
+        return True
+
+    @property
+    def spec(self) -> e.ArenaSpec:
+        """The specification in force.
+
+        Raises:
+            LookupError: the arena was never opened.
+        """
+        if self.opened is None:
+            raise LookupError(f"arena {self.arena} was never opened")
+        return self.opened.spec
+
+    def scores(self, proposal: str) -> list[float]:
+        """Return the counted scores of a proposal, under the evaluator in force, in the order of the requests."""
+        evaluator = self.opened.evaluator if self.opened else ""
+        runs = (self.runs[run] for run in self.proposals[proposal].runs)
+        return [r.value for r in runs if r.value is not None and r.requested.evaluator in ("", evaluator)]
+
+    def better(self, a: float, b: float) -> bool:
+        """Tell whether score `a` beats score `b` in this arena."""
+        return a < b if self.spec.objective.direction == "minimize" else a > b
+
+    def has_answered(self, author: str, post_id: str) -> bool:
+        """Tell whether `author` has posted anything because of the post `post_id`."""
+        return post_id in self.answered.get(author, ())
+
+    def to_bytes(self) -> bytes:
+        """Return the board as bytes, with the version of its shape."""
+        return msgspec.msgpack.encode((_SHAPE, self))
+
+
+def from_bytes(data: bytes) -> Board | None:
+    """Return the board in `data`, None where it was written by another version or is damaged."""
+    try:
+        shape, raw = msgspec.msgpack.decode(data, type=tuple[str, msgspec.Raw])
+        return msgspec.msgpack.decode(raw, type=Board) if shape == _SHAPE else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _leave(members: dict[str, Member], boot: str) -> bool:
+    member = members.get(boot)
+    if member is None or member.left:
+        return False
+    member.left = True
+    return True
+
+
+# The sources of the state and of the facts in it: any edit of either makes old snapshots unreadable, never misread.
+_SHAPE = hashlib.sha256((inspect.getsource(inspect.getmodule(Board) or e) + inspect.getsource(e)).encode()).hexdigest()

@@ -1,0 +1,197 @@
+"""The code of proposals: a git DAG without a main branch, packs beside the log, a bare repository as cache.
+
+A pack holds what a commit adds to the arena's base commit, so that any commit can be laid out after two fetches however
+deep its ancestry. Names are git's own hashes, and writing an object into the cache computes them anew: a pack that was
+tampered with does not yield its commit. pygit2 does the work; nothing here runs git.
+"""
+
+import datetime as dt
+import shutil
+import threading
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import anyio.to_thread
+import msgspec
+import pygit2
+from pygit2.enums import FileMode, ObjectType, ResetMode
+
+from mesh.bus import Objects
+from mesh.errors import ObjectMissing
+
+MAX_UNPACKED_BYTES = 256 * 1024 * 1024
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """A commit's hash and the hash of its tree (40 hex digits each)."""
+
+    commit: str
+    tree: str
+
+
+class CodeStore:
+    """One arena's commits: local cache at `path`, packs in `objects`."""
+
+    def __init__(self, path: Path, objects: Objects) -> None:
+        self._objects = objects
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._repo = pygit2.init_repository(str(path), bare=True)
+
+    def commit(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        parents: Iterable[str] = (),
+        message: str,
+        author: str,
+        at: dt.datetime,
+    ) -> Commit:
+        """Write a commit of `files` (path: contents) into the cache and return its hashes; `push` shares it."""
+        with self._lock:
+            tree = self._write_tree(files)
+            who = pygit2.Signature(author, f"{author}@mesh.invalid", int(at.timestamp()), 0)
+            oid = self._repo.create_commit(None, who, who, message, tree, [pygit2.Oid(hex=p) for p in parents])
+            return Commit(str(oid), str(tree))
+
+    def tree_of(self, files: Mapping[str, bytes]) -> str:
+        """Return the tree hash of `files`: the id that a proposal of them would have."""
+        with self._lock:
+            return str(self._write_tree(files))
+
+    def _write_tree(self, files: Mapping[str, bytes]) -> pygit2.Oid:
+        folders: dict[str, dict[str, bytes]] = {}
+        builder = self._repo.TreeBuilder()
+        for name, data in files.items():
+            head, slash, rest = name.partition("/")
+            if slash:
+                folders.setdefault(head, {})[rest] = data
+            else:
+                builder.insert(name, self._repo.create_blob(data), FileMode.BLOB)
+        for head, inner in folders.items():
+            builder.insert(head, self._write_tree(inner), FileMode.TREE)
+        return builder.write()
+
+    async def push(self, commit: str, *, base: str = "") -> None:
+        """Share a commit of the cache: its pack holds what `base` (the arena's base commit, or nothing) lacks."""
+        data = await anyio.to_thread.run_sync(self._pack, commit, base)
+        await self._objects.put(commit, data)
+
+    async def pull(self, commit: str, *, base: str = "") -> None:
+        """Bring a commit (and `base`) into the cache, so that `files` works.
+
+        Raises:
+            ObjectMissing: there is no such commit, or its pack does not hold it.
+        """
+        for name in filter(None, (base, commit)):
+            if not self.has(name):
+                await anyio.to_thread.run_sync(self._unpack, name, await self._objects.get(name))
+
+    def has(self, commit: str) -> bool:
+        """Tell whether the commit is in the cache."""
+        with self._lock:
+            try:
+                return isinstance(self._repo.get(commit), pygit2.Commit)
+            except ValueError:
+                return False
+
+    async def files(self, commit: str, *, base: str = "") -> dict[str, bytes]:
+        """Return the files of a commit by relative path, fetching what the cache lacks.
+
+        Raises:
+            ObjectMissing: there is no such commit.
+        """
+        await self.pull(commit, base=base)
+        return await anyio.to_thread.run_sync(self._files, commit)
+
+    def _files(self, commit: str) -> dict[str, bytes]:
+        with self._lock:
+            found: dict[str, bytes] = {}
+            tree = self._commit(commit).tree
+            for path, blob in _walk(tree):
+                found[path] = blob.data
+            return found
+
+    def tree(self, commit: str) -> str:
+        """Return the tree hash of a commit in the cache."""
+        with self._lock:
+            return str(self._commit(commit).tree.id)
+
+    def _commit(self, commit: str) -> pygit2.Commit:
+        try:
+            found = self._repo.get(commit)
+        except ValueError:
+            found = None
+        if not isinstance(found, pygit2.Commit):
+            raise ObjectMissing(f"there is no commit {commit}")
+        return found
+
+    def _pack(self, commit: str, base: str) -> bytes:
+        with self._lock:
+            head = self._commit(commit)
+            have = _objects_of(self._commit(base)) if base and base != commit else set()
+            names = [*sorted(str(oid) for oid in _objects_of(head) - have), str(head.id)]
+            packed = [(int(kind), data) for kind, data in (self._repo.odb.read(pygit2.Oid(hex=n)) for n in names)]
+        return zlib.compress(msgspec.msgpack.encode(packed), 6)
+
+    def _unpack(self, commit: str, data: bytes) -> None:
+        try:
+            inflate = zlib.decompressobj()
+            plain = inflate.decompress(data, MAX_UNPACKED_BYTES)
+            objects = msgspec.msgpack.decode(plain, type=list[tuple[int, bytes]])
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise ObjectMissing(f"the pack of commit {commit} is damaged: {error}") from None
+        with self._lock:
+            for kind, body in objects:
+                self._repo.odb.write(ObjectType(kind), body)
+        if not self.has(commit):
+            raise ObjectMissing(f"the pack of commit {commit} does not hold it")
+
+    def export(self, folder: Path, refs: Mapping[str, str]) -> None:
+        """Write an ordinary git repository: every cached object, `refs` (full name: commit), and a checkout of `HEAD`.
+
+        Raises:
+            FileExistsError: `folder` exists and is not empty.
+        """
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(f"{folder} exists and is not empty")
+        repo = pygit2.init_repository(str(folder))
+        with self._lock:
+            for oid in self._repo.odb:
+                kind, data = self._repo.odb.read(oid)
+                repo.odb.write(kind, data)
+        for name, commit in refs.items():
+            if name == "HEAD":
+                repo.set_head(pygit2.Oid(hex=commit))
+            else:
+                repo.references.create(name, pygit2.Oid(hex=commit), force=True)
+        if "HEAD" in refs:
+            repo.reset(pygit2.Oid(hex=refs["HEAD"]), ResetMode.HARD)
+
+    def forget(self) -> None:
+        """Delete the cache; packs stay where they are."""
+        shutil.rmtree(self._repo.path)
+
+
+def _walk(tree: pygit2.Tree, prefix: str = "") -> Iterable[tuple[str, pygit2.Blob]]:
+    for item in tree:
+        if isinstance(item, pygit2.Tree):
+            yield from _walk(item, f"{prefix}{item.name}/")
+        elif isinstance(item, pygit2.Blob):
+            yield f"{prefix}{item.name}", item
+
+
+def _objects_of(commit: pygit2.Commit) -> set[pygit2.Oid]:
+    """The trees and blobs of a commit, without the commit itself."""
+    seen: set[pygit2.Oid] = set()
+    todo = [commit.tree]
+    while todo:
+        tree = todo.pop()
+        seen.add(tree.id)
+        for item in tree:
+            if isinstance(item, pygit2.Tree):
+                todo.append(item)
+            else:
+                seen.add(item.id)
+    return seen

@@ -1,0 +1,403 @@
+"""The facts: everything that may stand in the log, as one closed union of frozen structs.
+
+The tag of a fact (`run.finished`) is its only name: wire type, subject, SQL value and command-line word. Facts are
+past tense and only ever gain fields with defaults. `docs/events.md` is generated from this module. The envelope,
+subjects and bytes are in `mesh.wire`.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+Direction = Literal["minimize", "maximize"]
+Lane = Literal["confirm", "control", "audit", "explore"]
+LANES: tuple[Lane, ...] = ("confirm", "control", "audit", "explore")
+FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed"]
+Scalar = bool | int | float | str
+NonNegative = Annotated[float, Meta(ge=0)]
+
+
+class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is measured; a value outside `bounds` is a `bad_score`. `noise = "none"` says that the metric is exact."""
+
+    metric: str
+    direction: Direction
+    bounds: tuple[float, float] | None = None
+    noise: Literal["measured", "none"] = "measured"
+
+
+class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The files that proposals change, and the command that makes the arena's data once, at opening."""
+
+    editable: tuple[str, ...]
+    prepare: tuple[str, ...] = ()
+
+
+class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a trial runs. `budget_s` is told to the trial, `deadline_s` (wall seconds) belongs to the worker."""
+
+    command: tuple[str, ...]
+    budget_s: Annotated[float, Meta(gt=0)]
+    deadline_s: Annotated[float, Meta(gt=0)]
+    preload: tuple[str, ...] = ()
+    memory_gb: Annotated[float, Meta(gt=0)] = 4.0
+    network: bool = False
+
+
+class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a finished trial is scored.
+
+    `command`: a protected program prints one JSON object of finite numbers as its last line. `stdout`: `pattern` (one
+    group) is looked for in the trial's own output; such scores are marked self-reported.
+    """
+
+    how: Literal["command", "stdout"]
+    command: tuple[str, ...] = ()
+    pattern: str = ""
+    deadline_s: Annotated[float, Meta(gt=0)] = 60.0
+
+
+class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which workers may run the arena: a worker class (`cpu-x86_64`, `cuda-h200`) or `any`."""
+
+    class_: str = msgspec.field(default="any", name="class")
+    gpu_memory_gb: NonNegative = 0.0
+
+
+class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of `arena.toml`."""
+
+    name: str
+    summary: str = ""
+    objective: ObjectiveSpec
+    artifact: ArtifactSpec
+    trial: TrialSpec
+    score: ScoreSpec
+    worker: WorkerSpec = WorkerSpec()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """A fact; subclasses give their tag and the fields that make their key."""
+
+    one_per_author: ClassVar[bool] = False
+
+    def key(self, post_id: str) -> str:
+        """Return the subject tokens that make this fact unique in its arena; `post_id` where nothing else does."""
+        raise TypeError(f"{type(self).__name__} has no key")
+
+
+class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
+    """An arena, or a new version of it, is open. `code`, `evaluator` and `data` are content hashes."""
+
+    version: Annotated[int, Meta(ge=1)]
+    spec: ArenaSpec
+    base_commit: str
+    base_tree: str
+    evaluator: str
+    data: str = ""
+    reason: str = ""
+
+    def key(self, post_id: str) -> str:
+        return str(self.version)
+
+
+class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
+    """The typed stop signal: every process of the arena ends its work."""
+
+    version: Annotated[int, Meta(ge=1)]
+    reason: Literal["operator", "budget", "plateau"]
+    text: str = ""
+
+    def key(self, post_id: str) -> str:
+        return str(self.version)
+
+
+class AgentJoined(Event, frozen=True, kw_only=True, tag="agent.joined"):
+    """An agent is ready; `boot` names this life of it."""
+
+    boot: str
+    role: str
+    model: str = ""
+    host: str = ""
+    version: str = ""
+
+    def key(self, post_id: str) -> str:
+        return self.boot
+
+
+class AgentLeft(Event, frozen=True, kw_only=True, tag="agent.left"):
+    """An agent ended in good order."""
+
+    boot: str
+    reason: str = ""
+
+    def key(self, post_id: str) -> str:
+        return self.boot
+
+
+class WorkerJoined(Event, frozen=True, kw_only=True, tag="worker.joined"):
+    """A worker takes runs. `tier` is the sandbox that really took effect; memory in MB; price in dollars."""
+
+    boot: str
+    worker_class: str
+    device: str
+    slots: Annotated[int, Meta(ge=1)]
+    memory_mb: int = 0
+    price_per_hour_usd: float | None = None
+    tier: str = "none"
+    host: str = ""
+    environment: str = ""
+
+    def key(self, post_id: str) -> str:
+        return self.boot
+
+
+class WorkerLeft(Event, frozen=True, kw_only=True, tag="worker.left"):
+    """A worker takes no more runs."""
+
+    boot: str
+    reason: str = ""
+
+    def key(self, post_id: str) -> str:
+        return self.boot
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an idea came from: the untouched baseline, a sampler, a model or a person."""
+
+    how: Literal["baseline", "sampler", "model", "human"]
+    name: str = ""
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What something cost; None is unknown, never zero."""
+
+    usd: float | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    seconds: float | None = None
+
+
+class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One constant of an editable file: the parent's value and the proposal's; None where it did not exist."""
+
+    file: str
+    name: str
+    old: Scalar | None = None
+    new: Scalar | None = None
+
+
+class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
+    """A commit of the artifact with a reason. `tree` is the proposal's id: equal files are one proposal.
+
+    `predicted_gain` is in units of the metric, positive is better; `confidence` in 0..1.
+    """
+
+    tree: str
+    commit: str
+    parents: tuple[str, ...] = ()
+    title: str
+    rationale: str = ""
+    origin: Origin
+    predicted_gain: float | None = None
+    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    knobs: tuple[KnobChange, ...] = ()
+    cost: Cost | None = None
+
+    def key(self, post_id: str) -> str:
+        return self.tree
+
+
+class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
+    """An agent's judgement of a proposal (before compute) or of a run (after it); one per critic and target."""
+
+    one_per_author: ClassVar[bool] = True
+
+    target: str
+    verdict: Literal["endorse", "warn", "block"]
+    rule: str = ""
+    text: str = ""
+    predicted: float | None = None
+    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+    def key(self, post_id: str) -> str:
+        return self.target
+
+
+class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
+    """Compute is asked for: one execution of one proposal with one seed."""
+
+    run: str
+    lane: Lane
+    proposal: str
+    commit: str
+    seed: int
+    budget_s: float
+    deadline_s: float
+    worker_class: str = "any"
+    evaluator: str = ""
+    version: int = 1
+
+    def key(self, post_id: str) -> str:
+        return f"{self.lane}.{self.run}"
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
+    """A worker begins a run. Never a lock: a second attempt may begin while the first still runs."""
+
+    run: str
+    attempt: int
+    worker: str
+    device: str = ""
+
+    def key(self, post_id: str) -> str:
+        return f"{self.run}-{self.attempt}"
+
+
+class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
+    """One point of a learning curve; `at_s` is wall seconds since the trial began."""
+
+    step: int
+    value: float
+    at_s: float
+
+
+class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
+    """The swarm stops a run early; `curve` is the evidence."""
+
+    run: str
+    by: Literal["rule", "operator", "budget"]
+    text: str = ""
+    curve: tuple[CurvePoint, ...] = ()
+
+    def key(self, post_id: str) -> str:
+        return self.run
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
+    """The run ended with a score; `value` is the arena's metric, `metrics` all that the scorer measured."""
+
+    value: float
+    metrics: dict[str, float] = {}
+    self_reported: bool = False
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="failed"):
+    """The run ended without a score."""
+
+    reason: FailureReason
+    message: str
+
+
+class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
+    """How a run ended; the first one in the log counts.
+
+    Seconds are wall time measured by the supervisor, `cpu_s` CPU time of the trial's process tree, memory in MB.
+    `code`, `data`, `evaluator` and `environment` are hashes that the worker took of what really ran.
+    """
+
+    run: str
+    proposal: str
+    outcome: Scored | Failed
+    worker: str
+    worker_class: str
+    attempt: int = 1
+    curve: tuple[CurvePoint, ...] = ()
+    trial_s: float = 0.0
+    score_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_mb: float = 0.0
+    evaluator: str = ""
+    code: str = ""
+    data: str = ""
+    environment: str = ""
+    tier: str = "none"
+    log_tail: str = ""
+    cost: Cost | None = None
+
+    def key(self, post_id: str) -> str:
+        return self.run
+
+
+class ProposalPromoted(Event, frozen=True, kw_only=True, tag="proposal.promoted"):
+    """A proposal becomes champion. It counts only if `met` was the champion at that point of the log."""
+
+    proposal: str
+    round: int
+    met: str = ""
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    seeds: tuple[int, ...] = ()
+    p_better: float | None = None
+    text: str = ""
+
+    def key(self, post_id: str) -> str:
+        return f"{self.proposal}-{self.round}"
+
+
+class ProposalRetired(Event, frozen=True, kw_only=True, tag="proposal.retired"):
+    """A proposal is given up: blocked, failed, or not better than the champion it met."""
+
+    proposal: str
+    round: int
+    why: Literal["blocked", "failed", "not_better", "demoted"]
+    met: str = ""
+    mean: float | None = None
+    seeds: tuple[int, ...] = ()
+    p_better: float | None = None
+    text: str = ""
+
+    def key(self, post_id: str) -> str:
+        return f"{self.proposal}-{self.round}"
+
+
+class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
+    """Free text on the message board; `reply_to` is the sequence of the post it answers."""
+
+    channel: str
+    text: str
+    reply_to: int | None = None
+
+    def key(self, post_id: str) -> str:
+        return post_id
+
+
+class BudgetGranted(Event, frozen=True, kw_only=True, tag="budget.granted"):
+    """The arena may spend this much more; None is no limit set by this grant."""
+
+    n: int
+    gpu_seconds: float | None = None
+    tokens: int | None = None
+    usd: float | None = None
+
+    def key(self, post_id: str) -> str:
+        return str(self.n)
+
+
+AnyEvent = (
+    ArenaOpened
+    | ArenaClosed
+    | AgentJoined
+    | AgentLeft
+    | WorkerJoined
+    | WorkerLeft
+    | ProposalPosted
+    | CritiquePosted
+    | RunRequested
+    | RunStarted
+    | RunKilled
+    | RunFinished
+    | ProposalPromoted
+    | ProposalRetired
+    | NotePosted
+    | BudgetGranted
+)
+
+KINDS: dict[str, type[Event]] = {str(e.__struct_config__.tag): e for e in AnyEvent.__args__}
+
+
+def kind_of(event: AnyEvent) -> str:
+    """Return the tag of a fact, e.g. `run.finished`."""
+    return str(event.__struct_config__.tag)
