@@ -84,3 +84,11 @@ class HostTrouble(MeshError):
     """This machine is broken (disk full, no memory), not the work it was given."""
 
     exit_code = 5
+
+
+def leaf(error: BaseException) -> BaseException:
+    """Return the error to show out of nested exception groups: the first `MeshError` in them, else the first of all."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [leaf(inner) for inner in error.exceptions]
+    return next((e for e in leaves if isinstance(e, MeshError)), leaves[0])

@@ -1,0 +1,1 @@
+"""The protocol of an agent (`protocol`), the loop that runs it (`runtime`), and `python -m mesh.agent`."""

@@ -1,0 +1,76 @@
+"""`python -m mesh.agent ROLE --arena A`: run agents of one role until the arena is closed."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mesh import settings
+from mesh.agent.protocol import Context
+from mesh.agent.roles import SHORT_NAMES, find_role
+from mesh.agent.runtime import Seat, run_agents
+from mesh.code import CodeStore
+from mesh.daemon import run
+from mesh.errors import BadInput
+from mesh.jetstream import connect
+from mesh.server import find_url
+from mesh.wire import check_token
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    args = _parser().parse_args()
+    name = args.name or args.role.partition(":")[2].lower() or args.role
+
+    async def agents() -> None:
+        role = find_role(args.role)
+        options = dict(_option(text) for text in args.option)
+        check_token("name", name)
+        sys.path.insert(0, "")
+        home = args.home.resolve()
+        async with connect(find_url(args.nats, home), name=name, outage_s=600) as hub:
+            bus = await hub.arena(args.arena)
+            code = CodeStore(settings.code_dir(home, args.arena), bus)
+            single = args.count == 1 and args.first == 1
+            seats = []
+            for index in range(args.first - 1, args.first - 1 + args.count):
+                its_name = name if single else f"{name}-{index + 1}"
+                seats.append(Seat(its_name, args.role, role(Context(its_name, index, code, options))))
+            why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
+            print(f"{name}: {why}", file=sys.stderr)
+
+    return run(agents, name=name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mesh.agent",
+        description="Run agents of one role until the arena is closed.",
+        epilog="example: python -m mesh.agent explorer --arena nanolm --count 4",
+    )
+    parser.add_argument("role", help=f"{', '.join(SHORT_NAMES)}, or module:Class of your own")
+    parser.add_argument("--arena", required=True, help="name of the arena")
+    parser.add_argument("--count", type=_positive, default=1, help="agents in this process (default 1)")
+    parser.add_argument("--first", type=_positive, default=1, help="number of the first of them (default 1)")
+    parser.add_argument("--name", help="name on the board; numbered where there are several (default: the role)")
+    parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
+    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="what the role understands")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise BadInput(f"--option {text!r} is not KEY=VALUE")
+    return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""From a name to a role: `explorer` is `agents.explorer:Explorer`, anything else is spelled `module:Class`."""
+
+import importlib
+from collections.abc import Callable
+
+from mesh.agent.protocol import Agent, Context
+from mesh.errors import UnknownName
+
+SHORT_NAMES = ("explorer", "critic", "curator")
+
+
+def find_role(name: str) -> Callable[[Context], Agent]:
+    """Return what makes an agent of the role.
+
+    Raises:
+        UnknownName: there is no such role, module or class, or the class is no agent.
+    """
+    if name in SHORT_NAMES:
+        module_name, class_name = f"agents.{name}", name.capitalize()
+    else:
+        module_name, colon, class_name = name.partition(":")
+        if not colon or not class_name:
+            raise UnknownName(f"there is no role {name!r}: it is one of {', '.join(SHORT_NAMES)}, or module:Class")
+    try:
+        role = getattr(importlib.import_module(module_name), class_name)
+    except ModuleNotFoundError as error:
+        raise UnknownName(f"role {name!r}: there is no module {error.name!r}") from None
+    except AttributeError:
+        raise UnknownName(f"role {name!r}: module {module_name} has no class {class_name!r}") from None
+    missing = [part for part in ("listens", "only_latest", "handle") if not hasattr(role, part)]
+    if missing:
+        raise UnknownName(f"role {name!r} is no agent: {class_name} has no {missing[0]!r}")
+    made: Callable[[Context], Agent] = role
+    return made

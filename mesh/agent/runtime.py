@@ -1,0 +1,159 @@
+"""The one loop that runs agents: many in a process share a connection and a board.
+
+For each fact that an agent hears: skip it if the board shows an answer already, ask the agent, share the code of what
+it proposes, post, and wait until the board has folded the agent's own words before it is asked again. An agent that
+raises is told on the board and goes on; one that keeps raising leaves.
+"""
+
+import datetime as dt
+import sys
+import traceback
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+
+import mesh
+from mesh.agent.protocol import Agent, Ticking
+from mesh.bus import ArenaBus
+from mesh.code import CodeStore
+from mesh.errors import AlreadyPosted, BusError, BusUnavailable, MeshError
+from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, ProposalPosted
+from mesh.follow import Follower
+from mesh.settings import host
+from mesh.wire import Entry, Post
+
+MAX_FAILURES = 5
+"""Exceptions in a row after which an agent leaves."""
+
+
+class Seat:
+    """An agent with its name and role, and the posts that wait for it."""
+
+    def __init__(self, name: str, role: str, agent: Agent, model: str = "") -> None:
+        self.name, self.role, self.agent, self.model = name, role, agent, model
+        self.boot = uuid.uuid4().hex
+        self.failures = 0
+        self.waiting: deque[Post] = deque(maxlen=1 if agent.only_latest else None)
+        self.arrived = anyio.Event()
+
+    def hear(self, post: Post) -> None:
+        """Put a post into the mailbox."""
+        self.waiting.append(post)
+        self.arrived.set()
+
+
+async def run_agents(
+    bus: ArenaBus,
+    seats: Sequence[Seat],
+    code: CodeStore,
+    *,
+    snapshot: Path | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> str:
+    """Run agents until the arena is closed or all have left; return why in a few words.
+
+    Raises:
+        BusError: the log is out of reach or refuses us.
+    """
+    follower = Follower(bus, snapshot=snapshot)
+    await follower.catch_up()
+    if follower.board.closed:
+        return f"arena {bus.arena} is closed ({follower.board.closed.reason})"
+
+    def on_entry(entry: Entry, counts: bool) -> None:
+        if counts and entry.post is not None:
+            for seat in seats:
+                if entry.subject.kind in seat.agent.listens:
+                    seat.hear(entry.post)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follower.follow, on_entry)
+        try:
+            async with anyio.create_task_group() as living:
+                for seat in seats:
+                    living.start_soon(_live, bus, seat, follower, code)
+                if on_ready:
+                    on_ready()
+                living.start_soon(_cancel_at_end, follower, living.cancel_scope)
+                living.start_soon(_cancel_when_empty, seats, living.cancel_scope)
+        finally:
+            follower.save()
+            with anyio.move_on_after(3, shield=True):
+                await _leave(bus, seats, "arena closed" if follower.board.closed else "stopped")
+        tasks.cancel_scope.cancel()
+    return f"arena {bus.arena} is closed" if follower.board.closed else "every agent has left"
+
+
+async def _cancel_at_end(follower: Follower, scope: anyio.CancelScope) -> None:
+    await follower.until(lambda board: board.closed is not None)
+    scope.cancel()
+
+
+async def _cancel_when_empty(seats: Sequence[Seat], scope: anyio.CancelScope) -> None:
+    while any(seat.failures < MAX_FAILURES for seat in seats):
+        await anyio.sleep(1)
+    scope.cancel()
+
+
+async def _leave(bus: ArenaBus, seats: Sequence[Seat], reason: str) -> None:
+    with suppress(BusError):
+        await bus.post_all([Post.new(s.name, AgentLeft(boot=s.boot, reason=reason)) for s in seats])
+
+
+async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore) -> None:
+    event = AgentJoined(boot=seat.boot, role=seat.role, model=seat.model, host=host(), version=mesh.__version__)
+    joined = Post.new(seat.name, event)
+    seat.waiting.append(joined)
+    seat.arrived.set()
+    await follower.reached(await bus.post(joined))
+    next_tick = anyio.current_time()
+    while seat.failures < MAX_FAILURES:
+        agent = seat.agent
+        wait_s = max(0.0, next_tick - anyio.current_time()) if isinstance(agent, Ticking) else None
+        with anyio.move_on_after(wait_s):
+            await seat.arrived.wait()
+        if seat.waiting:
+            post = seat.waiting.popleft()
+            if not seat.waiting:
+                seat.arrived = anyio.Event()
+            if not follower.board.has_answered(seat.name, post.id):
+                await _answer(bus, seat, follower, code, post)
+        elif isinstance(agent, Ticking):
+            next_tick = anyio.current_time() + agent.every_s
+            await _answer(bus, seat, follower, code, None)
+
+
+async def _answer(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, post: Post | None) -> None:
+    """Ask the agent and post what it says; its own failure is noted, a lost log is tried again by the bus."""
+    try:
+        events: Sequence[AnyEvent]
+        if post is not None:
+            events = await seat.agent.handle(post, follower.board)
+        else:
+            assert isinstance(seat.agent, Ticking)
+            events = await seat.agent.tick(dt.datetime.now(dt.UTC), follower.board)
+        seat.failures = 0
+    except (BusUnavailable, MemoryError):
+        raise
+    except Exception as error:
+        seat.failures += 1
+        what = post.kind if post else "the passing of time"
+        text = f"{seat.name} failed on {what}: {type(error).__name__}: {error}"
+        if not isinstance(error, MeshError):
+            traceback.print_exc(file=sys.stderr)
+        print(text, file=sys.stderr)
+        events = [NotePosted(channel="ops", text=text[:2000])]
+        await anyio.sleep(min(30, 2**seat.failures))
+    if not events:
+        return
+    base = follower.board.opened.base_commit if follower.board.opened else ""
+    for event in events:
+        if isinstance(event, ProposalPosted):
+            await code.push(event.commit, base=base)
+    cause = post.id if post else ""
+    results = await bus.post_all([Post.new(seat.name, event, cause=cause) for event in events])
+    await follower.reached(max(r.seq if isinstance(r, AlreadyPosted) else r for r in results))

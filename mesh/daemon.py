@@ -1,0 +1,62 @@
+"""How a long-lived process of the mesh begins and ends.
+
+It ends in good order on SIGINT or SIGTERM, and when whoever started it is gone: a parent that sets `MESH_PARENT=stdin`
+holds the other end of standard input, which closes however the parent dies.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.lowlevel
+
+from mesh.errors import MeshError, leaf
+
+
+def run(main: Callable[[], Awaitable[None]], *, name: str) -> int:
+    """Run `main` until it ends or the process is told to; return the exit code.
+
+    An expected error becomes one sentence on standard error. Being told to end is success.
+    """
+    try:
+        anyio.run(_until_stopped, main)
+    except BaseException as error:
+        cause = leaf(error)
+        if isinstance(cause, MeshError):
+            print(f"{name}: {cause}", file=sys.stderr)
+            return cause.exit_code
+        if isinstance(cause, KeyboardInterrupt):
+            return 0
+        raise
+    return 0
+
+
+async def _until_stopped(main: Callable[[], Awaitable[None]]) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+        if os.environ.get("MESH_PARENT") == "stdin":
+            tasks.start_soon(_cancel_without_parent, tasks.cancel_scope)
+        await main()
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _cancel_without_parent(scope: anyio.CancelScope) -> None:
+    os.set_blocking(0, False)
+    while True:
+        await anyio.wait_readable(0)
+        try:
+            if not os.read(0, 4096):
+                break
+        except BlockingIOError:
+            continue
+        except OSError:
+            break
+    scope.cancel()

