@@ -1,0 +1,355 @@
+"""The composition root: every command of `mesh`."""
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import msgspec
+from cyclopts import App, Parameter
+
+import mesh
+from mesh.cli.codes import ExitCode
+from mesh.errors import MeshError, leaf
+
+app = App(
+    name="mesh",
+    version=mesh.__version__,
+    help="A research swarm: agents post proposals on NATS, workers run them, DuckDB ranks them.",
+)
+git = App(name="git", help="The code of the swarm as a git repository.")
+app.command(git)
+
+Arena = Annotated[str | None, Parameter(help="Name of the arena; needed only where there are several.")]
+Nats = Annotated[str | None, Parameter(help="NATS server; default: MESH_NATS, else the one of `mesh up`.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run a command; an expected error is one sentence on stderr and an exit code of `mesh.cli.codes`."""
+    sys.exit(app())
+
+
+def _run(work: Callable[[], Awaitable[None]]) -> int:
+    async def until_told() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+            await work()
+            tasks.cancel_scope.cancel()
+
+    try:
+        anyio.run(until_told)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.OK
+    except BaseException as error:
+        cause = leaf(error)
+        if isinstance(cause, MeshError):
+            print(f"mesh: {cause}", file=sys.stderr)
+            return cause.exit_code
+        if isinstance(cause, BrokenPipeError):
+            sys.stderr.close()
+            return ExitCode.OK
+        raise
+    return ExitCode.OK
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _print_json(rows: object) -> None:
+    print(msgspec.json.encode(rows).decode())
+
+
+@app.command
+def up(
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    explorers: int = 3,
+    slots: int | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    nats: Nats = None,
+    sync: Annotated[str, Parameter(help="When the embedded server syncs to disk: always, or every so often (1s).")] = (
+        "always"
+    ),
+) -> int:
+    """Run a whole swarm on this machine until Ctrl-C, shown live; the next `mesh up` goes on where it ended.
+
+    Example: mesh up arenas/digits --minutes 1
+    """
+    from mesh.cli import up as swarm
+
+    async def work() -> None:
+        swarm.check_minutes(minutes)
+        await swarm.up(folder, minutes=minutes, explorers=explorers, slots=slots, device=device, nats=nats, sync=sync)
+
+    return _run(work)
+
+
+@app.command(name="open")
+def open_(folder: Path, *, nats: Nats = None) -> int:
+    """Open an arena on a running server, or its next version if its files changed or it was closed.
+
+    Example: mesh open arenas/digits
+    """
+
+    async def work() -> None:
+        from mesh import settings
+        from mesh.jetstream import connect
+        from mesh.opening import open_arena
+        from mesh.server import find_url
+
+        async with connect(find_url(nats, settings.home()), name="mesh-cli") as hub:
+            _, opened = await open_arena(hub, folder, home=settings.home())
+        print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")
+
+    return _run(work)
+
+
+@app.command
+def close(*, arena: Arena = None, nats: Nats = None, text: str = "") -> int:
+    """Close an arena: every process of it ends its work.
+
+    Example: mesh close --arena digits
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import board_of, reach
+        from mesh.errors import BadInput
+        from mesh.events import ArenaClosed
+        from mesh.wire import Post
+
+        async with reach(arena, nats) as bus:
+            board = await board_of(bus)
+            if board.opened is None or board.closed:
+                raise BadInput(f"arena {bus.arena} is not open")
+            event = ArenaClosed(version=board.opened.version, reason="operator", text=text)
+            await bus.post(Post.new("operator", event))
+            print(f"arena {bus.arena} is closed")
+
+    return _run(work)
+
+
+@app.command
+def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """Show how an arena stands.
+
+    Example: mesh status --json
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import board_of, reach
+
+        async with reach(arena, nats) as bus:
+            board = await board_of(bus)
+        running = sum(1 for run in board.unfinished if board.runs[run].attempts)
+        row = {
+            "arena": board.arena,
+            "version": board.opened.version if board.opened else 0,
+            "state": "closed" if board.closed else "open",
+            "seq": board.seq,
+            "proposals": len(board.proposals),
+            "runs_finished": len(board.runs) - len(board.unfinished),
+            "runs_running": running,
+            "runs_waiting": len(board.unfinished) - running,
+            "champion": board.champion,
+            "agents": sum(not m.left for m in board.agents.values()),
+            "workers": sum(not m.left for m in board.workers.values()),
+            "not_understood": board.unknown,
+        }
+        if json:
+            _print_json(row)
+        else:
+            print("\n".join(f"{name.replace('_', ' '):<15} {value}" for name, value in row.items()))
+
+    return _run(work)
+
+
+@app.command
+def tail(
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    follow: bool | None = None,
+    n: Annotated[int, Parameter(name="-n", help="How many of the last entries to begin with.")] = 20,
+    from_seq: int | None = None,
+    kind: str | None = None,
+    author: str | None = None,
+    json: Json = False,
+) -> int:
+    """Show the message board, following it on a terminal; every line begins with its sequence.
+
+    Example: mesh tail --kind proposal.promoted --no-follow -n 1000
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import reach
+        from mesh.cli.text import line_of
+
+        goes_on = sys.stdout.isatty() if follow is None else follow
+        async with reach(arena, nats) as bus:
+            head = await bus.head()
+            after = max(0, head - n) if from_seq is None else max(0, from_seq - 1)
+            batches = bus.read(after, follow=True) if goes_on else bus.read(after, until=head)
+            async with aclosing(batches):
+                async for batch in batches:
+                    for entry in batch:
+                        if kind not in (None, entry.subject.kind) or author not in (None, entry.subject.author):
+                            continue
+                        if json:
+                            row = {"seq": entry.seq, "time": entry.time, "kind": entry.subject.kind}
+                            row |= {"author": entry.subject.author, "post": entry.raw.decode("utf-8", "replace")}
+                            if entry.post:
+                                row["post"] = msgspec.to_builtins(entry.post)
+                            _print_json(row)
+                        else:
+                            print(line_of(entry))
+                    sys.stdout.flush()
+
+    return _run(work)
+
+
+@app.command
+def post(channel: str, text: str, *, arena: Arena = None, nats: Nats = None, name: str = "operator") -> int:
+    """Post a note to a channel of the board; the text `-` is read from standard input.
+
+    Example: mesh post general "try a longer warmup"
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import reach
+        from mesh.events import NotePosted
+        from mesh.wire import Post, check_token
+
+        check_token("channel", channel)
+        body = sys.stdin.read() if text == "-" else text
+        async with reach(arena, nats) as bus:
+            print(await bus.post(Post.new(name, NotePosted(channel=channel, text=body))))
+
+    return _run(work)
+
+
+@app.command
+def leaderboard(*, arena: Arena = None, nats: Nats = None, n: int = 20, json: Json = False) -> int:
+    """Rank the proposals that have scores, best mean first.
+
+    Example: mesh leaderboard --json
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import board_of, reach
+        from mesh.cli.text import printable, short, standing
+
+        async with reach(arena, nats) as bus:
+            board = await board_of(bus)
+        rows = standing(board)[:n]
+        if json:
+            _print_json(rows)
+            return
+        metric = board.spec.objective.metric
+        print(f"{'rank':>4} {metric:>10} {'seeds':>5} {'state':<13} {'proposal':<10} {'author':<12} title")
+        for r in rows:
+            mean, tree = float(str(r["mean"])), short(str(r["proposal"]))
+            print(
+                f"{r['rank']:>4} {mean:>10.4f} {r['seeds']:>5} {r['state']:<13} {tree} {r['author']:<12} "
+                f"{printable(str(r['title']), 80)}"
+            )
+
+    return _run(work)
+
+
+@app.command
+def lineage(proposal: str = "champion", *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """Show where a proposal came from, nearest parents first; a hash may be shortened.
+
+    Example: mesh lineage champion
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import board_of, find_proposal, reach
+        from mesh.cli.text import printable, short
+
+        async with reach(arena, nats) as bus:
+            board = await board_of(bus)
+        rows: list[dict[str, object]] = []
+        todo, seen = [(find_proposal(board, proposal), 0)], set()
+        while todo:
+            tree, depth = todo.pop(0)
+            if tree in seen or tree not in board.proposals:
+                continue
+            seen.add(tree)
+            event, scores = board.proposals[tree].event, board.scores(tree)
+            mean = sum(scores) / len(scores) if scores else None
+            rows.append(
+                {"depth": depth, "proposal": tree, "parents": event.parents, "mean": mean, "title": event.title}
+            )
+            todo += [(parent, depth + 1) for parent in event.parents]
+        if json:
+            _print_json(rows)
+            return
+        for row in rows:
+            value = "    -   " if row["mean"] is None else f"{row['mean']:8.4f}"
+            print(f"{row['depth']:>3} {short(str(row['proposal']))} {value}  {printable(str(row['title']), 90)}")
+
+    return _run(work)
+
+
+@git.command
+def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
+    """Write the whole DAG as an ordinary git repository, the champion checked out, a ref for every proposal.
+
+    Example: mesh git export /tmp/nanolm
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import board_of, code_of, reach
+        from mesh.errors import BadInput
+
+        async with reach(arena, nats) as bus:
+            board, code = await board_of(bus), code_of(bus)
+            if board.opened is None:
+                raise BadInput(f"arena {bus.arena} was never opened")
+            base = board.opened.base_commit
+            refs = {"refs/heads/base": base}
+            await code.pull(base)
+            for tree, p in board.proposals.items():
+                await code.pull(p.event.commit, base=base)
+                refs[f"refs/proposals/{tree}"] = p.event.commit
+            refs["HEAD"] = board.proposals[board.champion].event.commit if board.champion else base
+            refs["refs/heads/champion"] = refs["HEAD"]
+        try:
+            code.export(folder, refs)
+        except FileExistsError as error:
+            raise BadInput(str(error)) from None
+        print(
+            f"{len(board.proposals)} proposals in {folder}; see them with: git -C {folder} log --all --graph --oneline"
+        )
+
+    return _run(work)
+
+
+@app.command
+def version() -> int:
+    """Show the versions of the mesh and of the server it would start."""
+
+    async def work() -> None:
+        import subprocess
+
+        from mesh.server import find_binary
+
+        print(f"mesh {mesh.__version__}")
+        done = await anyio.run_process([find_binary(), "--version"], stderr=subprocess.STDOUT)
+        print(done.stdout.decode().strip())
+
+    return _run(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""One line for every fact, safe to print: control characters of other people's text are made harmless."""
+
+import re
+from typing import assert_never
+
+from mesh import events as e
+from mesh.board import Board
+from mesh.wire import Entry
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+LINE = 400
+
+
+def printable(text: str, limit: int = LINE) -> str:
+    """Return `text` on one line, without control characters, cut at `limit` characters."""
+    flat = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " ⏎ ").replace("\t", " "))
+    return flat if len(flat) <= limit else f"{flat[:limit]}… ({len(text):,} characters)"
+
+
+def short(name: str) -> str:
+    """Return the first characters of a hash, enough to name a proposal."""
+    return name[:10]
+
+
+def line_of(entry: Entry) -> str:
+    """Return an entry as one line: sequence, time, author, and what it says."""
+    clock = entry.time.strftime("%H:%M:%S")
+    if entry.post is None:
+        where = entry.subject
+        return f"{entry.seq:>6} {clock} {printable(where.author, 20):<14} {printable(where.kind, 40)} (not understood)"
+    return f"{entry.seq:>6} {clock} {printable(entry.post.author, 20):<14} {printable(say(entry.post.event))}"
+
+
+def say(event: e.AnyEvent) -> str:
+    """Return a fact in a few words."""
+    match event:
+        case e.ArenaOpened():
+            return f"opened version {event.version} of {event.spec.name}: {event.spec.summary}"
+        case e.ArenaClosed():
+            return f"closed the arena ({event.reason}) {event.text}"
+        case e.AgentJoined():
+            return f"joined as {event.role}"
+        case e.WorkerJoined():
+            return f"joined with {event.slots} slots on {event.worker_class} ({event.device}), sandbox {event.tier}"
+        case e.AgentLeft() | e.WorkerLeft():
+            return f"left ({event.reason})"
+        case e.ProposalPosted():
+            return f"proposes {short(event.tree)} {event.title}"
+        case e.CritiquePosted():
+            return f"{event.verdict}s {short(event.target)}: {event.text}"
+        case e.RunRequested():
+            return f"asks for {event.run}"
+        case e.RunStarted():
+            return f"starts {event.run} (attempt {event.attempt})"
+        case e.RunKilled():
+            return f"kills {event.run} ({event.by}) {event.text}"
+        case e.RunFinished():
+            return f"finished {event.run}: {_outcome(event.outcome)} in {event.trial_s:.1f} s"
+        case e.ProposalPromoted():
+            return f"promotes {short(event.proposal)} with {event.mean:.4f}: champion of round {event.round}"
+        case e.ProposalRetired():
+            return f"retires {short(event.proposal)} ({event.why.replace('_', ' ')}) {event.text}"
+        case e.NotePosted():
+            reply = f" (to {event.reply_to})" if event.reply_to else ""
+            return f"#{event.channel}{reply}: {event.text}"
+        case e.BudgetGranted():
+            return f"grants budget {event.n}"
+        case _:
+            assert_never(event)
+
+
+def _outcome(outcome: e.Scored | e.Failed) -> str:
+    if isinstance(outcome, e.Scored):
+        return f"{outcome.value:.4f}{' (self-reported)' if outcome.self_reported else ''}"
+    return f"failed ({outcome.reason}): {outcome.message}"
+
+
+def standing(board: Board) -> list[dict[str, object]]:
+    """Return the proposals that have scores, best mean first, as rows for a table or JSON."""
+    rows: list[dict[str, object]] = []
+    for tree, proposal in board.proposals.items():
+        if scores := board.scores(tree):
+            rows.append(
+                {
+                    "proposal": tree,
+                    "mean": sum(scores) / len(scores),
+                    "seeds": len(scores),
+                    "state": "champion" if tree == board.champion else proposal.verdict.replace("_", " "),
+                    "author": proposal.author,
+                    "title": proposal.event.title,
+                }
+            )
+    sign = -1 if board.opened and board.spec.objective.direction == "maximize" else 1
+    rows.sort(key=lambda row: (sign * float(str(row["mean"])), str(row["proposal"])))
+    return [{"rank": place + 1, **row} for place, row in enumerate(rows)]

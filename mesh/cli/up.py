@@ -1,0 +1,210 @@
+"""`mesh up`: one machine's whole swarm as child processes, shown live, and nothing left running.
+
+Starts (or adopts) the server, opens the arena, runs the projector, agents and a worker, restarts what dies, and ends
+them all on Ctrl-C, at the end of the time, or when the arena is closed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import psutil
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mesh import settings
+from mesh.board import Board
+from mesh.cli.text import line_of, printable, short, standing
+from mesh.errors import BadInput
+from mesh.events import Failed
+from mesh.follow import Follower
+from mesh.jetstream import connect
+from mesh.opening import open_arena
+from mesh.server import embedded
+from mesh.wire import Entry
+
+TELL = ("proposal.promoted", "run.finished", "proposal.posted", "critique.posted", "worker.joined", "agent.joined")
+STOP_WITHIN_S = 8.0
+RECENT = 12
+
+
+async def up(
+    folder: Path, *, minutes: float | None, explorers: int, slots: int | None, device: str, nats: str | None, sync: str
+) -> None:
+    """Run the swarm of the arena in `folder`; see the module."""
+    home = settings.home()
+    async with AsyncExitStack() as stack:
+        if nats is None:
+            nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
+        hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600))
+        bus, opened = await open_arena(hub, folder, home=home)
+        name = opened.spec.name
+        follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
+        await follower.catch_up()
+        show = _Screen(follower.board) if sys.stdout.isatty() else _Lines()
+        print(f"mesh: arena {name} version {opened.version} on {nats}, home {home}", file=sys.stderr)
+        if sync != "always":
+            print(f"mesh: sync is {sync}: a power cut may lose what was posted since the last sync", file=sys.stderr)
+        python, common = sys.executable, ["--nats", nats, "--home", str(home)]
+        agent = [python, "-m", "mesh.agent"]
+        worker = [python, "-m", "gpu_worker", "--arena", name, "--device", device, *common]
+        commands = {
+            "projector": [python, "-m", "analytics", *common],
+            "curator": [*agent, "curator", "--arena", name, *common],
+            "critic": [*agent, "critic", "--arena", name, *common],
+            "explorer": [*agent, "explorer", "--arena", name, "--count", str(explorers), *common],
+            "worker": [*worker, *(["--slots", str(slots)] if slots else [])],
+        }
+        first = follower.board.seq
+        try:
+            async with anyio.create_task_group() as tasks:
+                for child, command in commands.items():
+                    tasks.start_soon(_keep, child, command, home)
+                tasks.start_soon(follower.follow, show.take)
+                tasks.start_soon(show.draw, follower)
+                with anyio.move_on_after(minutes * 60 if minutes else None):
+                    await follower.until(lambda board: board.closed is not None)
+                tasks.cancel_scope.cancel()
+        finally:
+            show.close()
+            follower.save()
+            _summary(follower.board, first, folder)
+
+
+async def _keep(name: str, command: list[str], home: Path) -> None:
+    """Run a child; start it again when it dies, later each time; end it and all its children when cancelled."""
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    pause_s = 1.0
+    while True:
+        began = time.monotonic()
+        with (logs / f"{name}.log").open("ab") as log:
+            process = await anyio.open_process(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "MESH_PARENT": "stdin", "MESH_HOME": str(home)},
+                start_new_session=True,
+            )
+        try:
+            code = await process.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _end(process)
+        if code == 0:
+            return
+        why = "" if code < 0 else _last_line(logs / f"{name}.log")
+        print(f"mesh: {name} ended with {code}{why}; starting it again in {pause_s:g} s", file=sys.stderr)
+        await anyio.sleep(pause_s)
+        pause_s = 1.0 if time.monotonic() - began > 60 else min(30.0, pause_s * 2)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()
+    return f" ({printable(lines[-1])})" if lines else ""
+
+
+async def _end(process: anyio.abc.Process) -> None:
+    """Ask a child to end, then kill its tree."""
+    if process.returncode is None:
+        tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        with anyio.move_on_after(STOP_WITHIN_S):
+            await process.wait()
+        for member in tree:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        await process.wait()
+    if process.stdin is not None:
+        await process.stdin.aclose()
+
+
+class _Lines:
+    """Plain lines on standard output, for pipes and logs."""
+
+    def take(self, entry: Entry, counts: bool) -> None:
+        if counts and entry.subject.kind in TELL:
+            print(line_of(entry), flush=True)
+
+    async def draw(self, follower: Follower) -> None:
+        await anyio.sleep_forever()
+
+    def close(self) -> None:
+        sys.stdout.flush()
+
+
+class _Screen:
+    """The board and the leaderboard on a terminal."""
+
+    def __init__(self, board: Board) -> None:
+        self._recent: list[str] = []
+        self._live = Live(Text(""), console=Console(), refresh_per_second=4)
+        self._live.start()
+
+    def take(self, entry: Entry, counts: bool) -> None:
+        if counts and entry.subject.kind in TELL:
+            self._recent = [*self._recent, line_of(entry)][-RECENT:]
+
+    async def draw(self, follower: Follower) -> None:
+        while True:
+            self._live.update(self._view(follower.board))
+            await anyio.sleep(0.3)
+
+    def _view(self, board: Board) -> Group:
+        metric = board.spec.objective.metric
+        table = Table("rank", metric, "state", "proposal", "author", "title", title=f"leaderboard of {board.arena}")
+        for row in standing(board)[:8]:
+            cells = (row["rank"], f"{row['mean']:.4f}", row["state"], short(str(row["proposal"])), row["author"])
+            table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(str(row["title"]), 60)))
+        finished = len(board.runs) - len(board.unfinished)
+        status = f"{len(board.proposals)} proposals, {finished} runs finished, {len(board.unfinished)} in the queue"
+        return Group(table, Panel(Text("\n".join(self._recent), overflow="ellipsis", no_wrap=True), title=status))
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def _summary(board: Board, first: int, folder: Path) -> None:
+    """Say what came of it: baseline against champion, runs by outcome, what to try next."""
+    opened = board.opened
+    if opened is None:
+        return
+    outcomes: Counter[str] = Counter()
+    for run in board.runs.values():
+        if run.finished:
+            outcome = run.finished.outcome
+            outcomes[f"failed ({outcome.reason})" if isinstance(outcome, Failed) else "scored"] += 1
+    metric = board.spec.objective.metric
+    counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
+    print(f"\narena {board.arena}: {counts}")
+    print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished"))
+    base = board.scores(opened.base_tree) if opened.base_tree in board.proposals else []
+    if base:
+        print(f"baseline {metric} {sum(base) / len(base):.4f}")
+    if board.champion and (best := board.scores(board.champion)):
+        champion = board.proposals[board.champion]
+        title = printable(champion.event.title, 90)
+        print(f"champion {metric} {sum(best) / len(best):.4f}  {short(board.champion)} by {champion.author}: {title}")
+    print(f"next: mesh leaderboard · mesh lineage champion · mesh git export DIR   (again: mesh up {folder})")
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Refuse a duration that is no positive number.
+
+    Raises:
+        BadInput: it is zero or negative.
+    """
+    if minutes is not None and not minutes > 0:
+        raise BadInput(f"--minutes {minutes:g} must be more than 0")

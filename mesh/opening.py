@@ -1,0 +1,114 @@
+"""Opening an arena: its code becomes the base commit, its data is prepared and frozen, and the log says so.
+
+Opening what is open and unchanged does nothing; a changed or closed arena gets its next version.
+"""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from mesh import arena, data, settings
+from mesh.bus import ArenaBus, Hub
+from mesh.code import CodeStore
+from mesh.errors import AlreadyPosted, BadArena
+from mesh.events import ArenaOpened, ArenaSpec
+from mesh.follow import Follower
+from mesh.wire import Post
+
+PREPARE_WITHIN_S = 600
+
+
+async def open_arena(hub: Hub, folder: Path, *, home: Path, author: str = "operator") -> tuple[ArenaBus, ArenaOpened]:
+    """Open the arena in `folder` and return its bus and the `arena.opened` that is in force.
+
+    Raises:
+        BadArena: the folder cannot be used, or its `prepare` fails.
+        BusError: the log cannot be reached.
+    """
+    spec = arena.load(folder)
+    files = arena.read_files(folder)
+    bus = await hub.arena(spec.name, create=True)
+    code = CodeStore(settings.code_dir(home, spec.name), bus)
+    follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
+    await follower.catch_up()
+    last, closed = follower.board.opened, follower.board.closed
+    tree, evaluator = code.tree_of(files), arena.evaluator_hash(spec, files)
+    if last and not closed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
+        return bus, last
+    if last and last.evaluator == evaluator:
+        frozen = last.data
+    else:
+        frozen = await _prepare(spec, files, bus)
+    if last and last.base_tree == tree:
+        commit = last.base_commit
+    else:
+        parents = [last.base_commit] if last and code.has(last.base_commit) else []
+        made = code.commit(
+            files,
+            parents=parents,
+            message=f"{spec.name}: the artifact as it is\n\n{spec.summary}\n",
+            author=author,
+            at=dt.datetime.now(dt.UTC),
+        )
+        commit = made.commit
+        await code.push(commit)
+    opened = ArenaOpened(
+        version=last.version + 1 if last else 1,
+        spec=spec,
+        base_commit=commit,
+        base_tree=tree,
+        evaluator=evaluator,
+        data=frozen,
+        reason="reopened" if closed else ("changed" if last else ""),
+    )
+    try:
+        await bus.post(Post.new(author, opened))
+    except AlreadyPosted:
+        await follower.catch_up()
+        if follower.board.opened is not None:
+            return bus, follower.board.opened
+        raise
+    return bus, opened
+
+
+async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus) -> str:
+    if not spec.artifact.prepare:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="mesh-prepare-") as name:
+        folder, out = Path(name) / "arena", Path(name) / "out"
+        out.mkdir()
+        for path, body in files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(body)
+        await anyio.to_thread.run_sync(_run_prepare, spec.artifact.prepare, folder, out)
+        return await data.freeze(out, bus)
+
+
+def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> None:
+    program = sys.executable if command[0] == "python" else command[0]
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+    env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PREPARE_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BadArena(f"artifact.prepare did not end within {PREPARE_WITHIN_S} s: make less data") from None
+    except OSError as error:
+        raise BadArena(f"artifact.prepare {command[0]!r} cannot be run: {error.strerror}") from None
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        raise BadArena(f"artifact.prepare ended with exit code {done.returncode}: {last[-1] if last else 'no output'}")
