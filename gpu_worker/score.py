@@ -1,0 +1,107 @@
+"""From how processes ended to an outcome: pure, one good sentence for every failure."""
+
+import math
+import re
+import signal
+
+import msgspec
+
+from mesh.events import ArenaSpec, Failed, ObjectiveSpec, Scored
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a supervised process ended: the supervisor's answer."""
+
+    rc: int | None
+    why: str
+    seconds: float
+    cpu_s: float
+    peak_memory_mb: float
+    out: str
+    err: str
+
+
+_MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
+
+
+def trial_failure(spec: ArenaSpec, end: Ending) -> Failed | None:
+    """Return why a trial failed, None where it ended well."""
+    trial = spec.trial
+    match end.why:
+        case "deadline":
+            text = f"the trial exceeded its {trial.deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
+            return Failed(reason="timeout", message=text)
+        case "memory":
+            text = f"the trial used {end.peak_memory_mb:,.0f} MB, more than its {trial.memory_gb:g} GB"
+            return Failed(reason="out_of_memory", message=text)
+        case "output":
+            return Failed(reason="crash", message="the trial printed more than 64 MB and was killed")
+        case "killed":
+            return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
+        case "start":
+            return Failed(reason="crash", message=f"the trial could not be started: {end.err}")
+    if end.rc == 0:
+        return None
+    if _MEMORY.search(end.err[-4000:]):
+        return Failed(reason="out_of_memory", message=f"the trial ran out of memory: {_last(end.err)}")
+    return Failed(reason="crash", message=f"the trial {_how(end.rc)}: {_last(end.err)}")
+
+
+def command_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
+    """Return the outcome out of what the arena's score program printed."""
+    if end.why == "deadline":
+        text = f"scoring exceeded its {spec.score.deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
+        return Failed(reason="no_score", message=text)
+    if end.why or end.rc != 0:
+        how = end.why or _how(end.rc)
+        return Failed(reason="no_score", message=f"scoring failed ({how}): {_last(end.err)}")
+    lines = end.out.strip().splitlines()
+    try:
+        found = msgspec.json.decode(lines[-1] if lines else "", type=dict[str, float | None])
+    except msgspec.MsgspecError:
+        last = lines[-1][:200] if lines else "nothing"
+        if re.search(r"\b(NaN|-?Infinity)\b", last):
+            return Failed(reason="bad_score", message=f"the score program printed a number that is not finite: {last}")
+        return Failed(reason="no_score", message=f"the score program's last line is no JSON object of numbers: {last}")
+    metrics = {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    if spec.objective.metric in found and spec.objective.metric not in metrics:
+        return Failed(reason="bad_score", message=f"{spec.objective.metric} is not a finite number")
+    if spec.objective.metric not in metrics:
+        named = ", ".join(sorted(metrics)) or "nothing"
+        text = f"the score program never produced the metric {spec.objective.metric!r}; it gave {named}"
+        return Failed(reason="no_score", message=text)
+    return _bounded(spec.objective, metrics[spec.objective.metric], metrics, self_reported=False)
+
+
+def stdout_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
+    """Return the outcome out of what the trial itself printed; the last match of the pattern counts."""
+    matches = re.findall(spec.score.pattern, end.out)
+    if not matches:
+        return Failed(reason="no_score", message=f"nothing that the trial printed matches {spec.score.pattern!r}")
+    try:
+        value = float(matches[-1])
+    except ValueError:
+        return Failed(reason="no_score", message=f"{matches[-1][:100]!r} in the trial's output is not a number")
+    return _bounded(spec.objective, value, {spec.objective.metric: value}, self_reported=True)
+
+
+def _bounded(
+    objective: ObjectiveSpec, value: float, metrics: dict[str, float], *, self_reported: bool
+) -> Scored | Failed:
+    if not math.isfinite(value):
+        return Failed(reason="bad_score", message=f"{objective.metric} is {value}, not a finite number")
+    if objective.bounds and not objective.bounds[0] <= value <= objective.bounds[1]:
+        low, high = objective.bounds
+        return Failed(reason="bad_score", message=f"{objective.metric} is {value:g}, outside [{low:g}, {high:g}]")
+    return Scored(value=value, metrics=metrics, self_reported=self_reported)
+
+
+def _how(rc: int | None) -> str:
+    if rc is not None and rc < 0:
+        return f"was ended by {signal.Signals(-rc).name}"
+    return f"ended with exit code {rc}"
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else "it said nothing"

@@ -1,0 +1,65 @@
+"""What a trial is given: its files, its folder, its environment. Nothing of the worker's own environment but a few names.
+
+Laid out anew for every process: editable files as proposed, everything else as it was when the arena opened, read-only.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from gpu_worker.sandbox import Launch
+from mesh.events import ArenaSpec, RunRequested
+
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES")
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """One place where a trial can run: its number, device (`cpu` or `cuda:0`), CUDA index, and threads."""
+
+    number: int
+    device: str
+    threads: int
+    cuda_index: str = ""
+
+
+def lay_out(folder: Path, files: Mapping[str, bytes], editable: tuple[str, ...]) -> None:
+    """Write the files of a trial; protected ones can only be read.
+
+    Raises:
+        OSError: this machine cannot (disk full, no permission).
+    """
+    folder.mkdir(parents=True)
+    for name, body in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        path.chmod(0o644 if name in editable else 0o444)
+
+
+def environment(slot: Slot, run: Path, *, token: str, seed: int, data: Path) -> dict[str, str]:
+    """Return the environment that trial and scorer share."""
+    threads = str(slot.threads)
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS"), threads)
+    env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= {"PYTHONNOUSERSITE": "1", "CUDA_VISIBLE_DEVICES": slot.cuda_index, "MESH_RUN_TOKEN": token}
+    env |= {"MESH_SEED": str(seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(data / "public")}
+    return env | {"MESH_OUT": str(run / "out")}
+
+
+def trial_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping[str, str]) -> Launch:
+    """Return how the trial is started."""
+    own = {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")}
+    return Launch(_program(spec.trial.command), {**env, **own}, str(run / "trial"))
+
+
+def score_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str], data: Path) -> Launch:
+    """Return how the scorer is started: in files of its own, with the private data that no trial sees."""
+    return Launch(_program(spec.score.command), {**env, "MESH_PRIVATE": str(data / "private")}, str(run / "score"))
+
+
+def _program(command: tuple[str, ...]) -> tuple[str, ...]:
+    return (sys.executable, *command[1:]) if command[0] == "python" else command
