@@ -21,15 +21,18 @@ class Ending(msgspec.Struct, frozen=True):
     err: str
 
 
+MAX_METRICS, MAX_NAME = 64, 100
+"""What a score program may say beside the metric: so many numbers, with names so long; the rest is dropped."""
+
 _MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
 
 
-def trial_failure(spec: ArenaSpec, end: Ending) -> Failed | None:
+def trial_failure(spec: ArenaSpec, end: Ending, deadline_s: float) -> Failed | None:
     """Return why a trial failed, None where it ended well."""
     trial = spec.trial
     match end.why:
         case "deadline":
-            text = f"the trial exceeded its {trial.deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
+            text = f"the trial exceeded its {deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
             return Failed(reason="timeout", message=text)
         case "memory":
             text = f"the trial used {end.peak_memory_mb:,.0f} MB, more than its {trial.memory_gb:g} GB"
@@ -70,12 +73,13 @@ def command_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
         named = ", ".join(sorted(metrics)) or "nothing"
         text = f"the score program never produced the metric {spec.objective.metric!r}; it gave {named}"
         return Failed(reason="no_score", message=text)
-    return _bounded(spec.objective, metrics[spec.objective.metric], metrics, self_reported=False)
+    kept = dict([item for item in metrics.items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
+    return _bounded(spec.objective, metrics[spec.objective.metric], kept, self_reported=False)
 
 
 def stdout_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     """Return the outcome out of what the trial itself printed; the last match of the pattern counts."""
-    matches = re.findall(spec.score.pattern, end.out)
+    matches = re.findall(spec.score.pattern, end.out, re.MULTILINE)
     if not matches:
         return Failed(reason="no_score", message=f"nothing that the trial printed matches {spec.score.pattern!r}")
     try:
@@ -98,7 +102,8 @@ def _bounded(
 
 def _how(rc: int | None) -> str:
     if rc is not None and rc < 0:
-        return f"was ended by {signal.Signals(-rc).name}"
+        known = -rc in set(signal.Signals)
+        return f"was ended by {signal.Signals(-rc).name if known else f'signal {-rc}'}"
     return f"ended with exit code {rc}"
 
 

@@ -4,9 +4,9 @@ A process of its own per slot, with the standard library alone. Orphans of the t
 so that a walk over its descendants finds all of them, whatever they did about sessions and groups. Requests and answers
 are JSON lines on standard input and output; end of input means that the worker is gone, and everything is killed.
 
-Request: `{"command": [..], "env": {..}, "cwd": str, "deadline_s": float, "memory_mb": float}`, or `{"kill": true}` while
-one runs. Answer: `{"rc": int | null, "why": "" | "deadline" | "memory" | "output" | "killed" | "start", "seconds",
-"cpu_s", "peak_memory_mb", "out", "err"}`; `out` and `err` keep the head and the tail of what was printed.
+Request: `{"command": [..], "env": {..}, "cwd": str, "deadline_s": float, "memory_mb": float}`, or `{"kill": true}`
+while one runs. Answer: `{"rc": int | null, "why": "" | "deadline" | "memory" | "output" | "killed" | "start",
+"seconds", "cpu_s", "peak_memory_mb", "out", "err"}`; `out` and `err` keep the head and the tail of what was printed.
 """
 
 import contextlib
@@ -19,13 +19,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 KEEP = 32 * 1024
 """Bytes of each stream kept from its beginning and from its end."""
 
 MAX_OUTPUT = 64 * 1024 * 1024
 POLL_S = 0.05
-MEASURE_EVERY_S = 0.25
+MEASURE_EVERY_S = 0.1
+GIVE_UP_S = 20.0
+"""Seconds after which a tree that does not die (a hanging disk, another user) ends the supervisor itself."""
+
 PAGE_MB = os.sysconf("SC_PAGESIZE") / 1024**2
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -63,7 +67,6 @@ def main() -> None:
         while (request := requests.next()) is not None:
             if "command" in request:
                 answer = run(request, requests)
-                kill_tree()
                 sys.stdout.write(json.dumps(answer) + "\n")
                 sys.stdout.flush()
     except BrokenPipeError:
@@ -108,7 +111,7 @@ class Requests:
 
 
 def run(request: dict[str, object], requests: Requests) -> dict[str, object]:
-    """Run one command until it ends or must end, and return the answer; its orphans may still live."""
+    """Run one command until it ends or must end, and return the answer; nothing of it lives then."""
     began = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     deadline = began + float(str(request["deadline_s"]))
@@ -126,25 +129,29 @@ def run(request: dict[str, object], requests: Requests) -> dict[str, object]:
             start_new_session=True,
             preexec_fn=_in_child,
         )
-    except OSError as error:
-        return (
-            answer | {"why": "start", "err": f"{error.strerror}: {error.filename}", "out": "", "seconds": 0.0} | _NONE
-        )
-    peak_mb, measured = 0.0, 0.0
-    with selectors.DefaultSelector() as selector:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+        return {**answer, "why": "start", "seconds": 0.0, "cpu_s": 0.0, "peak_memory_mb": 0.0, "out": "", "err": text}
+    peak_mb, measure_at = 0.0, 0.0
+    with selectors.DefaultSelector() as selector, _ended(process.pid) as ended:
+        if ended is not None:
+            selector.register(ended, selectors.EVENT_READ)
         for stream, capture in ((process.stdout, out), (process.stderr, err)):
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, selectors.EVENT_READ, capture)
         while not answer["why"]:
             for key, _ in selector.select(POLL_S) if selector.get_map() else _pause():
+                if key.data is None:
+                    continue
                 data = os.read(key.fd, 65536)
                 key.data.add(data)
                 if not data:
                     selector.unregister(key.fileobj)
             now = time.monotonic()
-            if now - measured >= MEASURE_EVERY_S:
-                measured, peak_mb = now, max(peak_mb, tree_memory_mb())
-            if process.poll() is not None:
+            if now >= measure_at:
+                peak_mb = max(peak_mb, tree_memory_mb())
+                measure_at = now + max(MEASURE_EVERY_S, 20 * (time.monotonic() - now))
+            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 break
             command = requests.poll()
             if requests.ended or (command and "kill" in command):
@@ -156,14 +163,15 @@ def run(request: dict[str, object], requests: Requests) -> dict[str, object]:
             elif out.total + err.total > MAX_OUTPUT:
                 answer["why"] = "output"
         seconds = time.monotonic() - began
-        kill_tree(but=process.pid)
+        status, usage = kill_tree()[process.pid]
         for stream, capture in ((process.stdout, out), (process.stderr, err)):
             try:
                 while data := stream.read1(65536):
                     capture.add(data)
             except (OSError, ValueError):
                 pass
-    process.wait()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    peak_mb = max(peak_mb, usage.ru_maxrss / 1024)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     answer["rc"] = None if answer["why"] else process.returncode
@@ -176,7 +184,17 @@ def run(request: dict[str, object], requests: Requests) -> dict[str, object]:
     }
 
 
-_NONE: dict[str, object] = {"cpu_s": 0.0, "peak_memory_mb": 0.0}
+@contextlib.contextmanager
+def _ended(pid: int) -> Iterator[int | None]:
+    """A descriptor that becomes readable when the child ends, where the system has such."""
+    if sys.platform != "linux":
+        yield None
+        return
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _pause() -> list[tuple[selectors.SelectorKey, int]]:
@@ -229,26 +247,58 @@ def tree_memory_mb() -> float:
     return sum(memory for _, _, memory in descendants().values())
 
 
-def kill_tree(but: int = 0) -> None:
-    """Stop, then kill all descendants, round after round until none is left: a stopped process cannot fork.
+def kill_tree() -> dict[int, tuple[int, resource.struct_rusage]]:
+    """Stop, then kill all descendants until this process has no child, and return how its children ended.
 
-    `but` is the child that `subprocess` will wait for itself.
+    A walk can miss who is born during it, but being a subreaper, this process has a child for as long as it has any
+    descendant; so the kernel's word that there is none is what ends it.
     """
-    while alive := descendants():
+    ended: dict[int, tuple[int, resource.struct_rusage]] = {}
+    began = time.monotonic()
+    while _reap(ended):
+        for pid in _children():
+            _signal(pid, signal.SIGSTOP)
+        alive = descendants()
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in alive:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, number)
-        _reap(but)
-    _reap(but)
+                _signal(pid, number)
+        for _ in range(50):  # who respawns fast is an orphan of ours for an instant, too short for a walk
+            for pid in _children():
+                _signal(pid, signal.SIGKILL)
+            if not _reap(ended):
+                break
+        waited = time.monotonic() - began
+        if waited > GIVE_UP_S:
+            os._exit(1)
+        if waited > 0.5:
+            time.sleep(POLL_S)
+    return ended
 
 
-def _reap(but: int) -> None:
-    """Collect dead orphans, but not the child that `subprocess` waits for itself."""
-    for pid, (parent, state, _) in processes().items():
-        if parent == os.getpid() and state == "Z" and pid != but:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+def _children() -> list[int]:
+    """Return the direct children, quickly; nothing where the system does not list them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as children:
+            return [int(pid) for pid in children.read().split()]
+    except OSError:
+        return []
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+def _reap(ended: dict[int, tuple[int, resource.struct_rusage]]) -> bool:
+    """Collect the dead children; return whether there are others."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if not pid:
+            return True
+        ended[pid] = status, usage
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a trial is given: its files, its folder, its environment. Nothing of the worker's own environment but a few names.
+"""What a trial is given: its files, its folder, its environment; of the worker's own environment only a few names.
 
 Laid out anew for every process: editable files as proposed, everything else as it was when the arena opened, read-only.
 """
@@ -13,7 +13,7 @@ import msgspec
 from gpu_worker.sandbox import Launch
 from mesh.events import ArenaSpec, RunRequested
 
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -39,10 +39,15 @@ def lay_out(folder: Path, files: Mapping[str, bytes], editable: tuple[str, ...])
         path.chmod(0o644 if name in editable else 0o444)
 
 
+def passed_on() -> dict[str, str]:
+    """Return what of the worker's own environment others may see."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
 def environment(slot: Slot, run: Path, *, token: str, seed: int, data: Path) -> dict[str, str]:
     """Return the environment that trial and scorer share."""
     threads = str(slot.threads)
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env = passed_on()
     env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS"), threads)
     env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"PYTHONNOUSERSITE": "1", "CUDA_VISIBLE_DEVICES": slot.cuda_index, "MESH_RUN_TOKEN": token}
@@ -57,8 +62,10 @@ def trial_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping
 
 
 def score_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str], data: Path) -> Launch:
-    """Return how the scorer is started: in files of its own, with the private data that no trial sees."""
-    return Launch(_program(spec.score.command), {**env, "MESH_PRIVATE": str(data / "private")}, str(run / "score"))
+    """Return how the scorer is started: in folders of its own, with the private data that no trial is told of."""
+    home = str(run / "score-tmp")
+    own = {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(data / "private")}
+    return Launch(_program(spec.score.command), {**env, **own}, str(run / "score"))
 
 
 def _program(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,51 @@
+"""`python -m analytics`: fold every arena into one DuckDB file and answer SQL about it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from analytics.projection import Projection
+from analytics.projector import project
+from analytics.protocol import SERVICE
+from analytics.queries import Queries
+from mesh import settings
+from mesh.bus import ArenaBus
+from mesh.daemon import run
+from mesh.jetstream import connect
+from mesh.server import find_url
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    args = _parser().parse_args()
+    queries: list[Queries] = []
+
+    async def answer(projection: Projection, bus: ArenaBus) -> None:
+        if not queries:
+            queries.append(Queries(projection))
+        await bus.answer(SERVICE, queries[0].handle)
+
+    async def analytics() -> None:
+        home = args.home.resolve()
+        path = args.db.resolve() if args.db else settings.database(home)
+        async with connect(find_url(args.nats, home), name="analytics", outage_s=600) as hub:
+            ready = f"analytics: {path} is up to date"
+            await project(hub, path, on_ready=lambda: print(ready, file=sys.stderr), beside=answer)
+
+    return run(analytics, name="analytics")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analytics",
+        description="Fold every arena into one DuckDB file and answer SQL about it.",
+        epilog="example: python -m analytics --db /tmp/mesh.duckdb",
+    )
+    parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
+    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of the mesh (default: %(default)s)")
+    parser.add_argument("--db", type=Path, metavar="FILE", help="DuckDB file (default: mesh.duckdb in the home)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""The DuckDB file: every entry of every arena as a row of `posts`, how far each log is folded, and the views over them.
+
+The file is a cache: what is in it derives from the log alone, so a file that is damaged or of another layout is folded
+anew. Methods block; call them in a thread. Nothing here reads a clock.
+"""
+
+import datetime as dt
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import msgspec
+
+from mesh.errors import BadInput, HostTrouble
+from mesh.wire import Entry
+
+LAYOUT = 1
+"""Version of the tables; a file of another version is folded anew."""
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "400MB",
+    "threads": "2",
+    "max_temp_directory_size": "2GB",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+}
+_TABLES = """
+CREATE TABLE IF NOT EXISTS posts (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, posted_at TIMESTAMP, id VARCHAR, author VARCHAR, kind VARCHAR,
+    key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN);
+CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
+CREATE TABLE IF NOT EXISTS layout (version INTEGER);
+"""
+_ENCODE = msgspec.json.Encoder()
+
+Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
+
+
+class Busy(HostTrouble):
+    """DuckDB has no memory left for a write, because of a query; the write may be tried again."""
+
+
+class Projection:
+    """One DuckDB file, open for writing; a second process cannot open it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            BadInput: another process has it, or it cannot be opened.
+            duckdb.Error: it is damaged.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = duckdb.connect(str(path), config=_CONFIG)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be a database: {error.strerror}") from error
+        except duckdb.Error as error:
+            if "lock on file" in str(error):
+                raise BadInput(f"{path} is in use by another projector: stop that one, or name another --db") from error
+            raise
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file; a damaged one is moved aside, with a sentence on standard error.
+
+        Raises:
+            BadInput: another process has it, or it cannot be opened.
+        """
+        try:
+            return cls(path)
+        except duckdb.Error as error:
+            if not path.is_file() or "No space left" in str(error) or "Permission denied" in str(error):
+                raise BadInput(f"{path} cannot be a database: {_first_line(error)}") from error
+            aside = next(p for n in range(1, 10_000) if not (p := path.with_name(f"{path.name}.damaged-{n}")).exists())
+            path.rename(aside)
+            wal = path.with_name(path.name + ".wal")
+            if wal.exists():
+                wal.rename(aside.with_name(aside.name + ".wal"))
+            sys.stderr.write(f"{path} is damaged ({_first_line(error)}): moved to {aside.name}, folding anew\n")
+            return cls(path)
+
+    def _prepare(self) -> None:
+        with self._db.cursor() as db:
+            db.execute("SET enable_external_access = false")
+            db.execute("SET lock_configuration = true")
+            db.begin()
+            db.execute(_TABLES)
+            if db.execute("SELECT version FROM layout").fetchall() != [(LAYOUT,)]:
+                db.execute("DROP TABLE posts; DROP TABLE checkpoints; DELETE FROM layout")
+                db.execute(_TABLES)
+                db.execute("INSERT INTO layout VALUES (?)", [LAYOUT])
+            for _, sql in view_sources():
+                db.execute(sql)
+            db.commit()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection of its own to the file."""
+        return self._db.cursor()
+
+    def checkpoint(self, arena: str, identity: str, head: int) -> int:
+        """Return how far `arena` is folded; forget its rows first where they are of another log, or beyond `head`.
+
+        Raises:
+            Busy: there was no memory for it just now.
+            HostTrouble: the file cannot be written.
+        """
+        with self._transaction() as db:
+            found = db.execute("SELECT identity, seq FROM checkpoints WHERE arena = ?", [arena]).fetchone()
+            if found and found[0] == identity and found[1] <= head:
+                return int(found[1])
+            db.execute("DELETE FROM posts WHERE arena = ?", [arena])
+            db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, 0)", [arena, identity])
+            return 0
+
+    def append(self, arena: str, identity: str, entries: Sequence[Entry]) -> None:
+        """Add a batch of entries and move the checkpoint, both or neither.
+
+        Raises:
+            Busy: there was no memory for it just now.
+            HostTrouble: the file cannot be written.
+        """
+        rows = [row_of(arena, entry) for entry in entries]
+        with self._transaction() as db:
+            with db.appender("posts") as appender:
+                appender.append_rows(rows)
+            db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", [arena, identity, entries[-1].seq])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock, self._db.cursor() as db:
+            try:
+                db.begin()
+                yield db
+                db.commit()
+            except duckdb.OutOfMemoryException as error:
+                raise Busy(f"{self.path} cannot be written: {_first_line(error)}") from error
+            except duckdb.Error as error:
+                raise HostTrouble(f"{self.path} cannot be written: {_first_line(error)}") from error
+
+
+def view_sources() -> list[tuple[str, str]]:
+    """Return name and SQL of every view, in the order in which they build on each other."""
+    folder = resources.files("analytics") / "sql"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [(f.name.removesuffix(".sql").partition("_")[2], f.read_text(encoding="utf-8")) for f in files]
+
+
+def row_of(arena: str, entry: Entry) -> Row:
+    """Return the row of an entry; never fails, whatever its bytes are."""
+    post, where = entry.post, entry.subject
+    time = _utc(entry.time)
+    if post is not None:
+        try:
+            body = _ENCODE.encode(post.event).decode()
+            posted = _utc(post.at)
+            return arena, entry.seq, time, posted, post.id, post.author, post.kind, post.key, post.cause, body, True
+        except (msgspec.MsgspecError, OverflowError, ValueError):
+            pass
+    body = entry.raw.decode("utf-8", "replace")
+    return arena, entry.seq, time, None, "", _text(where.author), _text(where.kind), _text(where.key), "", body, False
+
+
+def _utc(time: dt.datetime) -> dt.datetime | None:
+    try:
+        return time.astimezone(dt.UTC).replace(tzinfo=None) if time.tzinfo else time
+    except OverflowError:
+        return None
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

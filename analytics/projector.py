@@ -1,0 +1,129 @@
+"""Folding the logs of all arenas into one projection, now or for as long as they grow."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from analytics.projection import Busy, Projection
+from mesh.bus import ArenaBus, Bus, Hub
+from mesh.errors import UnknownName
+from mesh.wire import Entry
+
+__all__ = ["Projection", "project", "replay"]
+
+LOOK_S = 1.0
+"""Seconds between two looks at which arenas there are."""
+PATIENCE_S = 120.0
+"""Seconds for which a write waits for memory that a query has."""
+
+Beside = Callable[[Projection, ArenaBus], Coroutine[Any, Any, None]]
+
+
+async def project(
+    hub: Hub, path: Path, *, on_ready: Callable[[], None] | None = None, beside: Beside | None = None
+) -> None:
+    """Fold every arena of `hub` into the file at `path` until cancelled.
+
+    `on_ready` is called once, when all that stood in the logs at the beginning is folded; `beside` runs for every arena
+    as long as this does.
+
+    Raises:
+        BadInput: another projector has the file.
+    """
+    projection = await run_sync(Projection.open, path)
+    try:
+        await _Projector(hub, projection, beside).follow(on_ready)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await run_sync(projection.close)
+
+
+async def replay(bus: Bus, path: Path, until: int | None = None) -> int:
+    """Fold one log up to `until`, or to its end, into the file at `path`; return the sequence reached."""
+    projection = await run_sync(Projection.open, path)
+    try:
+        identity = await bus.identity()
+        end = await bus.head() if until is None else until
+        seq = await run_sync(projection.checkpoint, bus.arena, identity, end)
+        async with aclosing(bus.read(seq, until=end)) as batches:
+            async for batch in batches:
+                await _append(projection, bus.arena, identity, batch)
+                seq = batch[-1].seq
+        return seq
+    finally:
+        with anyio.CancelScope(shield=True):
+            await run_sync(projection.close)
+
+
+async def _append(projection: Projection, arena: str, identity: str, batch: Sequence[Entry]) -> None:
+    give_up = anyio.current_time() + PATIENCE_S
+    while True:
+        try:
+            return await run_sync(projection.append, arena, identity, batch)
+        except Busy:
+            if anyio.current_time() > give_up:
+                raise
+            await anyio.sleep(0.2)
+
+
+class _Follower:
+    """The folding of one log of one arena."""
+
+    def __init__(self, projection: Projection, bus: ArenaBus, identity: str) -> None:
+        self.identity = identity
+        self.ready = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self._projection, self._bus = projection, bus
+
+    async def run(self) -> None:
+        with self.scope:
+            arena, head = self._bus.arena, await self._bus.head()
+            seq = await run_sync(self._projection.checkpoint, arena, self.identity, head)
+            if seq >= head:
+                self.ready.set()
+            async with aclosing(self._bus.read(seq, follow=True)) as batches:
+                async for batch in batches:
+                    await _append(self._projection, arena, self.identity, batch)
+                    if batch[-1].seq >= head:
+                        self.ready.set()
+
+
+class _Projector:
+    def __init__(self, hub: Hub, projection: Projection, beside: Beside | None) -> None:
+        self._hub, self._projection, self._beside = hub, projection, beside
+        self._followers: dict[str, _Follower] = {}
+
+    async def follow(self, on_ready: Callable[[], None] | None) -> None:
+        async with anyio.create_task_group() as tasks:
+            await self._look(tasks)
+            if on_ready:
+                tasks.start_soon(self._announce, list(self._followers.values()), on_ready)
+            while True:
+                await anyio.sleep(LOOK_S)
+                await self._look(tasks)
+
+    async def _announce(self, followers: list[_Follower], on_ready: Callable[[], None]) -> None:
+        for follower in followers:
+            await follower.ready.wait()
+        on_ready()
+
+    async def _look(self, tasks: anyio.abc.TaskGroup) -> None:
+        for name in await self._hub.arenas():
+            try:
+                bus = await self._hub.arena(name)
+                identity = await bus.identity()
+            except UnknownName:
+                continue
+            old = self._followers.get(name)
+            if old and old.identity == identity:
+                continue
+            if old:
+                old.scope.cancel()
+            elif self._beside:
+                tasks.start_soon(self._beside, self._projection, bus)
+            follower = self._followers[name] = _Follower(self._projection, bus, identity)
+            tasks.start_soon(follower.run)

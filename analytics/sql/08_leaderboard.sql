@@ -1,0 +1,17 @@
+-- The proposals that have a score, best mean first in the arena's direction.
+CREATE OR REPLACE VIEW leaderboard AS
+WITH means AS (
+    SELECT
+        arena, proposal, any_value(sign) AS sign, avg(value) AS mean, count(*) AS seeds,
+        CASE WHEN any_value(sign) > 0 THEN max(value) ELSE min(value) END AS best,
+        CASE WHEN any_value(sign) > 0 THEN min(value) ELSE max(value) END AS worst,
+        avg(trial_s) AS trial_s
+    FROM scores
+    GROUP BY ALL
+)
+SELECT
+    m.arena, row_number() OVER (PARTITION BY m.arena ORDER BY m.sign * m.mean DESC, p.seq) AS rank,
+    m.proposal, p.title, p.author, m.mean, m.seeds, m.best, m.worst, p.state, p.origin, m.trial_s
+FROM means m
+JOIN proposals p USING (arena, proposal)
+ORDER BY m.arena, rank;

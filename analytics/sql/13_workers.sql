@@ -1,0 +1,31 @@
+-- One row per worker that joined: what it is and how its runs ended.
+CREATE OR REPLACE VIEW workers AS
+WITH lives AS (
+    SELECT
+        j.arena, j.author AS worker, count(*) AS lives, count(l.seq) AS ended,
+        arg_max(j.body->>'$.worker_class', j.seq) AS worker_class, arg_max(j.body->>'$.device', j.seq) AS device,
+        arg_max(try_cast(j.body->>'$.slots' AS BIGINT), j.seq) AS slots, arg_max(j.body->>'$.tier', j.seq) AS tier,
+        arg_max(j.body->>'$.host', j.seq) AS host,
+        arg_max(try_cast(j.body->>'$.price_per_hour_usd' AS DOUBLE), j.seq) AS price_per_hour_usd,
+        min(j.time) AS joined_at, max(l.time) AS left_at
+    FROM facts j
+    LEFT JOIN facts l ON l.kind = 'worker.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
+    WHERE j.kind = 'worker.joined'
+    GROUP BY ALL
+),
+did AS (
+    SELECT
+        arena, worker, count(*) AS runs,
+        count(*) FILTER (state = 'scored') AS scored, count(*) FILTER (state = 'failed') AS failed,
+        count(*) FILTER (state = 'running') AS running, sum(trial_s) AS trial_s, max(finished_at) AS last_at
+    FROM runs
+    GROUP BY ALL
+)
+SELECT
+    l.arena, l.worker, l.worker_class, l.device, l.slots, l.tier, l.host, l.price_per_hour_usd, l.lives,
+    CASE WHEN l.ended < l.lives THEN 'here' ELSE 'left' END AS state, l.joined_at, l.left_at, d.last_at,
+    coalesce(d.runs, 0) AS runs, coalesce(d.scored, 0) AS scored, coalesce(d.failed, 0) AS failed,
+    coalesce(d.running, 0) AS running, coalesce(d.trial_s, 0) AS trial_s
+FROM lives l
+LEFT JOIN did d USING (arena, worker)
+ORDER BY l.arena, l.worker;

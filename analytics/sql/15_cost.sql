@@ -1,0 +1,20 @@
+-- What was spent, by whom and on what; what is unknown is counted as such and never as zero.
+CREATE OR REPLACE VIEW cost AS
+WITH spent AS (
+    SELECT
+        arena, 'proposal' AS what, author AS who,
+        try_cast(body->>'$.cost.usd' AS DOUBLE) AS usd,
+        try_cast(body->>'$.cost.tokens_in' AS BIGINT) AS tokens_in,
+        try_cast(body->>'$.cost.tokens_out' AS BIGINT) AS tokens_out,
+        try_cast(body->>'$.cost.seconds' AS DOUBLE) AS seconds
+    FROM facts
+    WHERE kind = 'proposal.posted'
+    UNION ALL
+    SELECT arena, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM runs WHERE finished_seq IS NOT NULL
+)
+SELECT
+    arena, what, who, count(*) AS count, sum(usd) AS usd, count(*) - count(usd) AS usd_unknown,
+    sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out, sum(seconds) AS seconds
+FROM spent
+GROUP BY ALL
+ORDER BY arena, what, who;

@@ -1,0 +1,41 @@
+"""`python -m gpu_worker --arena A`: take runs of an arena until it is closed."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gpu_worker.worker import run_worker
+from mesh import settings
+from mesh.daemon import run
+from mesh.jetstream import connect
+from mesh.server import find_url
+from mesh.wire import check_token
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_worker",
+        description="Take runs of an arena until it is closed; SIGTERM hands them back.",
+        epilog="example: python -m gpu_worker --arena nanolm --slots 2",
+    )
+    parser.add_argument("--arena", required=True, help="name of the arena")
+    parser.add_argument("--slots", type=int, help="runs at a time (default: one per GPU, or one per core)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--name", default="worker", help="name on the board (default: %(default)s)")
+    parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
+    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
+    args = parser.parse_args()
+
+    async def work() -> None:
+        home = args.home.resolve()
+        async with connect(find_url(args.nats, home), name=check_token("name", args.name), outage_s=600) as hub:
+            bus = await hub.arena(args.arena)
+            why = await run_worker(bus, name=args.name, home=home, slots=args.slots, device=args.device)
+            print(f"{args.name}: {why}", file=sys.stderr)
+
+    return run(work, name=args.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

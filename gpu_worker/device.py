@@ -1,0 +1,81 @@
+"""What this machine offers: devices, slots, worker class, environment hash. Never imports torch."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+import msgspec
+import psutil
+
+from gpu_worker.trial import Slot
+from mesh.errors import BadInput
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Slots and what they have in common; memory in MB."""
+
+    worker_class: str
+    device: str
+    memory_mb: int
+    slots: tuple[Slot, ...]
+    environment: str
+
+
+def survey(device: str, slots: int | None) -> Machine:
+    """Return what to run on: `device` is auto, cpu or cuda; slots default to one per core, or one per GPU.
+
+    Raises:
+        BadInput: CUDA is asked for and nvidia-smi shows no device, or `slots` is below 1.
+    """
+    if slots is not None and slots < 1:
+        raise BadInput(f"--slots {slots} must be 1 or more")
+    gpus = [] if device == "cpu" else _gpus()
+    if device == "cuda" and not gpus:
+        raise BadInput("--device cuda, but nvidia-smi shows no GPU on this machine")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if gpus:
+        count = min(slots or len(gpus), len(gpus))
+        threads = max(1, cores // count)
+        made = tuple(Slot(n, "cuda:0", threads, cuda_index=str(n)) for n in range(count))
+        name, memory = gpus[0]
+        return Machine(f"cuda-{short_name(name)}", name, memory, made, environment_hash(name))
+    count = slots or cores
+    made = tuple(Slot(n, "cpu", max(1, cores // count)) for n in range(count))
+    memory = psutil.virtual_memory().total // 1024**2
+    return Machine(f"cpu-{platform.machine()}", platform.processor() or "cpu", memory, made, environment_hash("cpu"))
+
+
+def _gpus() -> list[tuple[str, int]]:
+    program = shutil.which("nvidia-smi")
+    if not program:
+        return []
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    rows = [line.rpartition(",") for line in done.stdout.splitlines() if done.returncode == 0]
+    return [(name.strip(), int(memory)) for name, _, memory in rows if memory.strip().isdigit()]
+
+
+def short_name(device: str) -> str:
+    """Return what a GPU is called for short: `h100`, `rtx4090`, `t4`."""
+    words = [w for w in re.findall(r"[a-z0-9]+", device.lower()) if w not in ("nvidia", "geforce", "tesla", "quadro")]
+    return "".join(words[:2]) if words[:1] in (["rtx"], ["gtx"]) else next(iter(words), "gpu")
+
+
+def environment_hash(device: str) -> str:
+    """Return a hash of what else decides a score: interpreter, numeric packages, platform, device."""
+    packages = []
+    for name in ("torch", "numpy", "scikit-learn", "scipy"):
+        try:
+            packages.append(f"{name}={importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    parts = (sys.version, platform.platform(), device, *packages)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

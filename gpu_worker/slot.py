@@ -1,0 +1,215 @@
+"""One run from its files to its outcome: the trial, its curve, then the scorer."""
+
+import os
+import shutil
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from gpu_worker.sandbox import Sandbox
+from gpu_worker.score import Ending, command_outcome, stdout_outcome, trial_failure
+from gpu_worker.supervise import Supervisor
+from gpu_worker.trial import Slot, environment, lay_out, score_launch, trial_launch
+from mesh import arena
+from mesh.errors import HostTrouble
+from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored
+
+CURVE_POINTS = 64
+LOG_TAIL = 4000
+READ_REPORT_EVERY_S = 0.3
+MAX_REPORT_LINE = 400
+TOLD_AT_ONCE = 16
+MAX_REPORT_READ = 256 * 1024
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of a run, before it is a fact."""
+
+    outcome: Scored | Failed
+    code: str
+    trial: Ending
+    score_s: float
+    curve: tuple[CurvePoint, ...]
+    log_tail: str
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Everything that a run needs: the request, the arena, and the files of base and proposal."""
+
+    request: RunRequested
+    opened: ArenaOpened
+    base: dict[str, bytes]
+    proposal: dict[str, bytes]
+    data: Path
+
+
+async def execute(
+    job: Job,
+    slot: Slot,
+    keeper: Supervisor,
+    sandbox: Sandbox,
+    run: Path,
+    *,
+    tell: Callable[[bytes], Awaitable[None]],
+    killed: Callable[[], bool],
+) -> Result:
+    """Run a trial, then score it, in folders of their own under `run`, which the caller deletes.
+
+    Raises:
+        HostTrouble: this machine cannot do it; says nothing about the proposal.
+    """
+    spec, request = job.opened.spec, job.request
+    editable = spec.artifact.editable
+    files = arena.overlay(spec, job.base, job.proposal)
+    await _laid_out(_prepare_trial, run, files, editable)
+    env = environment(slot, run, token=keeper.token, seed=request.seed, data=job.data)
+    memory_mb = spec.trial.memory_gb * 1024
+    report = _Report(run / "report.jsonl", tell)
+    launch = sandbox.wrap(trial_launch(spec, request, run, env))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(report.watch)
+        ended = await keeper.run(launch, deadline_s=request.deadline_s, memory_mb=memory_mb)
+        tasks.cancel_scope.cancel()
+    await report.read()
+    outcome: Scored | Failed | None = trial_failure(spec, ended, request.deadline_s)
+    score_s = 0.0
+    if outcome is None and killed():
+        outcome = Failed(reason="killed", message=f"the run was stopped after {ended.seconds:.1f} s")
+    elif outcome is None and spec.score.how == "stdout":
+        outcome = stdout_outcome(spec, ended)
+    elif outcome is None:
+        await _laid_out(_prepare_score, run, files, editable)
+        launch = sandbox.wrap(score_launch(spec, run, env, job.data))
+        scored = await keeper.run(launch, deadline_s=spec.score.deadline_s, memory_mb=memory_mb)
+        score_s = scored.seconds
+        if scored.why == "killed":
+            outcome = Failed(reason="killed", message="the run was stopped while it was scored")
+        else:
+            outcome = command_outcome(spec, scored)
+    assert outcome is not None
+    log = f"{ended.out[-LOG_TAIL // 2 :]}\n{ended.err[-LOG_TAIL // 2 :]}".strip()
+    return Result(outcome, arena.digest(files.items()), ended, score_s, report.thinned(), log)
+
+
+async def _laid_out(
+    prepare: Callable[[Path, dict[str, bytes], tuple[str, ...]], None],
+    run: Path,
+    files: dict[str, bytes],
+    editable: tuple[str, ...],
+) -> None:
+    try:
+        await anyio.to_thread.run_sync(prepare, run, files, editable)
+    except OSError as error:
+        raise HostTrouble(f"a run cannot be laid out in {run.parent}: {error.strerror}") from None
+
+
+def _prepare_trial(run: Path, files: dict[str, bytes], editable: tuple[str, ...]) -> None:
+    delete(run)
+    lay_out(run / "trial", files, editable)
+    for name in ("out", "tmp"):
+        (run / name).mkdir()
+    (run / "report.jsonl").touch()
+
+
+def _prepare_score(run: Path, files: dict[str, bytes], editable: tuple[str, ...]) -> None:
+    """Lay out the scorer's folders now that no process of the trial lives; whatever it put in their place goes."""
+    for name in ("score", "score-tmp"):
+        delete(run / name)
+    lay_out(run / "score", files, editable)
+    (run / "score-tmp").mkdir()
+    _freeze(run / "out")
+
+
+def _freeze(folder: Path) -> None:
+    """Make what the trial left read-only. Links are left alone; what is no folder any more becomes an empty one."""
+    if folder.is_symlink() or not folder.is_dir():
+        delete(folder)
+        folder.mkdir(parents=True)
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = Path(root) / name
+            if not path.is_symlink():
+                path.chmod(0o444)
+        os.chmod(root, 0o555)
+
+
+def delete(path: Path) -> None:
+    """Delete a folder, file or link, whatever its permissions, as far as possible; links are never followed."""
+    if path.is_symlink() or path.is_file():
+        with suppress(OSError):
+            path.unlink()
+        return
+    if path.is_dir():
+        with suppress(OSError):
+            path.chmod(0o700)
+        for root, folders, _ in os.walk(path):
+            for inner in (Path(root) / name for name in folders):
+                with suppress(OSError):
+                    if not inner.is_symlink():
+                        inner.chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class _Line(msgspec.Struct):
+    step: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+    value: float
+
+
+class _Report:
+    """The curve that a trial writes, line by line; garbage is skipped."""
+
+    def __init__(self, path: Path, tell: Callable[[bytes], Awaitable[None]]) -> None:
+        self._path, self._tell = path, tell
+        self._began = anyio.current_time()
+        self._offset, self._points = 0, list[CurvePoint]()
+
+    async def watch(self) -> None:
+        while True:
+            await anyio.sleep(READ_REPORT_EVERY_S)
+            await self.read()
+
+    async def read(self) -> None:
+        """Take in what is new, at most `MAX_REPORT_READ` bytes of it."""
+        data = self._new()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole) or (len(data) if len(data) > MAX_REPORT_LINE else 0)
+        lines = [line for line in whole.splitlines() if len(line) <= MAX_REPORT_LINE]
+        told: list[bytes] = []
+        for line in lines:
+            with suppress(msgspec.MsgspecError):
+                found = msgspec.json.decode(line, type=_Line)
+                at_s = round(anyio.current_time() - self._began, 2)
+                self._points.append(CurvePoint(found.step, found.value, at_s))
+                told.append(line)
+        for line in told[-TOLD_AT_ONCE:]:
+            await self._tell(line)
+        if len(self._points) > 4 * CURVE_POINTS:
+            self._points = list(self.thinned())
+
+    def _new(self) -> bytes:
+        """Read on; a trial that puts a pipe or a link there is not waited for."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError:
+            return b""
+        try:
+            return os.pread(descriptor, MAX_REPORT_READ, self._offset) if _is_file(descriptor) else b""
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
+
+    def thinned(self) -> tuple[CurvePoint, ...]:
+        """Return at most `CURVE_POINTS` points, the last one among them."""
+        step = -(-len(self._points) // CURVE_POINTS) or 1
+        return tuple(self._points[::-1][::step][::-1])
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -1,0 +1,153 @@
+"""The worker's end of a supervisor: start it, send it commands, and clean up after it when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import msgspec
+import psutil
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from gpu_worker.sandbox import Launch
+from gpu_worker.score import Ending
+from gpu_worker.trial import passed_on
+from mesh.errors import HostTrouble
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+END_WITHIN_S = 3.0
+LOOKS, MAX_LOOKS = 10, 1000
+_DIED = "the supervisor died"
+
+
+class SupervisorDied(HostTrouble):
+    """The supervisor of a slot is gone; another one can be started at once."""
+
+
+class Supervisor:
+    """The handle on a slot's supervisor process; every process of its trials carries `token`."""
+
+    def __init__(self, process: anyio.abc.Process, token: str) -> None:
+        assert process.stdout is not None
+        self.process, self.token = process, token
+        self._answers = BufferedByteReceiveStream(process.stdout)
+
+    async def run(self, launch: Launch, *, deadline_s: float, memory_mb: float) -> Ending:
+        """Run a command and return how it ended; no process of it is left then.
+
+        Raises:
+            SupervisorDied: it died meanwhile.
+        """
+        request = {
+            "command": launch.command,
+            "env": launch.env,
+            "cwd": launch.cwd,
+            "deadline_s": deadline_s,
+            "memory_mb": memory_mb,
+        }
+        await self._send(msgspec.json.encode(request))
+        try:
+            return msgspec.json.decode(await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES), type=Ending)
+        except (anyio.IncompleteRead, anyio.EndOfStream, anyio.DelimiterNotFound, OSError, msgspec.MsgspecError):
+            raise SupervisorDied(_DIED) from None
+
+    async def kill(self) -> None:
+        """Kill what runs now; `run` then returns with `why` killed. Nothing happens where nothing runs.
+
+        Raises:
+            SupervisorDied: it died.
+        """
+        await self._send(b'{"kill": true}')
+
+    async def died(self) -> None:
+        """Wait until the supervisor is gone.
+
+        Raises:
+            SupervisorDied: always.
+        """
+        await self.process.wait()
+        raise SupervisorDied(_DIED)
+
+    async def _send(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        try:
+            await self.process.stdin.send(line + b"\n")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            raise SupervisorDied(_DIED) from None
+
+
+@asynccontextmanager
+async def supervisor() -> AsyncIterator[Supervisor]:
+    """Start a supervisor; when the block ends it and all that it started are gone.
+
+    Raises:
+        HostTrouble: it cannot be started.
+    """
+    token = uuid.uuid4().hex
+    command = [sys.executable, "-m", "gpu_worker.supervisor"]
+    env = passed_on() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        process = await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None, env=env, start_new_session=True)
+    except OSError as error:
+        raise HostTrouble(f"no process can be started on this machine: {error.strerror}") from None
+    try:
+        yield Supervisor(process, token)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+            if process.returncode != 0:
+                await anyio.to_thread.run_sync(kill_marked, token)
+
+
+async def _end(process: anyio.abc.Process) -> None:
+    """Close the supervisor's input, which makes it kill its tree and end."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(OSError, anyio.BrokenResourceError):
+        await process.stdin.aclose()
+    with anyio.move_on_after(END_WITHIN_S):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+    await process.stdout.aclose()
+
+
+def kill_marked(token: str) -> int:
+    """Kill every process whose environment carries the token until none is left; return how many were killed.
+
+    One look can miss a process that is born during it, so that only several looks without a find are believed.
+    """
+    killed: set[int] = set()
+    nothing = 0
+    for _ in range(MAX_LOOKS):
+        marked = []
+        for pid in reversed(psutil.pids()):
+            if _has_token(pid, token):
+                marked.append(pid)
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
+        for pid in marked:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        killed.update(marked)
+        nothing = 0 if marked else nothing + 1
+        if nothing == LOOKS:
+            break
+        time.sleep(0.001)
+    return len(killed)
+
+
+def _has_token(pid: int, token: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return f"MESH_RUN_TOKEN={token}".encode() in environ.read().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,330 @@
+"""The worker's loop: take a run, execute it, say how it ended; hand it back whenever the trouble is its own.
+
+A lease is extended while the trial lives. A second attempt may run beside a first one that was believed dead; the first
+finish in the log counts, and the other worker learns of it when it posts.
+"""
+
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+import psutil
+
+from gpu_worker.device import Machine, survey
+from gpu_worker.sandbox import NoSandbox, Sandbox
+from gpu_worker.slot import Job, Result, delete, execute
+from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
+from gpu_worker.trial import Slot
+from mesh import data, settings
+from mesh.bus import ArenaBus
+from mesh.bus import Job as Delivery
+from mesh.code import CodeStore
+from mesh.errors import AlreadyPosted, BusError, HostTrouble, ObjectMissing, leaf
+from mesh.events import (
+    LANES,
+    AnyEvent,
+    Cost,
+    Failed,
+    NotePosted,
+    RunFinished,
+    RunRequested,
+    RunStarted,
+    Scored,
+    WorkerJoined,
+    WorkerLeft,
+)
+from mesh.follow import Follower
+from mesh.settings import host
+from mesh.wire import Post
+
+LEASE_S = 5.0
+EXTEND_EVERY_S = 1.5
+MAX_ATTEMPTS = 3
+RETRY_AFTER_S = 3.0
+KILL_AGAIN_S = 0.3
+OTHER_CLASS_S = 5.0
+HAND_BACK_S = 2.0
+
+
+async def run_worker(
+    bus: ArenaBus,
+    *,
+    name: str,
+    slots: int | None = None,
+    device: str = "auto",
+    home: Path,
+    on_ready: Callable[[], None] | None = None,
+) -> str:
+    """Take runs of an arena until it is closed; return why it ended. Cancelling hands the runs back.
+
+    `on_ready` is called once the worker has joined.
+
+    Raises:
+        BadInput: the device or the number of slots cannot be had.
+        BusError: the log is out of reach or refuses us.
+    """
+    machine = await anyio.to_thread.run_sync(survey, device, slots)
+    return await Worker(bus, name, home, machine).live(on_ready)
+
+
+class Worker:
+    """One life of a worker on one arena."""
+
+    def __init__(self, bus: ArenaBus, name: str, home: Path, machine: Machine) -> None:
+        self.boot = uuid.uuid4().hex
+        self._bus, self._name, self._home, self._machine = bus, name, home, machine
+        self._sandbox: Sandbox = NoSandbox()
+        self._code = CodeStore(settings.code_dir(home, bus.arena), bus)
+        self._follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
+        self._folder = settings.runs_dir(home) / self.boot
+        self._dirty: dict[int, set[Path]] = {}
+
+    async def live(self, on_ready: Callable[[], None] | None = None) -> str:
+        """Join, work in every slot, leave."""
+        await self._follower.catch_up()
+        if self._follower.board.closed:
+            return f"arena {self._bus.arena} is closed"
+        await anyio.to_thread.run_sync(clear_leftovers, settings.runs_dir(self._home))
+        await self._post(
+            WorkerJoined(
+                boot=self.boot,
+                worker_class=self._machine.worker_class,
+                device=self._machine.device,
+                slots=len(self._machine.slots),
+                memory_mb=self._machine.memory_mb,
+                tier=self._sandbox.tier,
+                host=host(),
+                environment=self._machine.environment,
+            )
+        )
+        if on_ready:
+            on_ready()
+        try:
+            async with anyio.create_task_group() as following:
+                following.start_soon(self._follower.follow)
+                async with anyio.create_task_group() as tasks:
+                    for slot in self._machine.slots:
+                        tasks.start_soon(self._serve, slot)
+                following.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(3, shield=True), suppress(BusError):
+                reason = "arena closed" if self._follower.board.closed else "stopped"
+                await self._post(WorkerLeft(boot=self.boot, reason=reason))
+            delete(self._folder)
+        return f"arena {self._bus.arena} is closed"
+
+    async def _serve(self, slot: Slot) -> None:
+        """Keep a supervisor and give it runs; after trouble of our own, first see that the machine works again."""
+        said = ""
+        while not self._follower.board.closed:
+            try:
+                async with supervisor() as keeper:
+                    await anyio.to_thread.run_sync(self._check_machine, keeper.token)
+                    await self._take_runs(slot, keeper)
+            except* HostTrouble as group:
+                trouble = leaf(group)
+                if str(trouble) != said:
+                    said = str(trouble)
+                    text = f"worker {self._name} slot {slot.number} handed its work back: {said}"
+                    await self._post(NotePosted(channel="ops", text=text))
+                if not isinstance(trouble, SupervisorDied):
+                    await anyio.sleep(RETRY_AFTER_S)
+            finally:
+                for run in self._dirty.pop(slot.number, ()):
+                    await anyio.to_thread.run_sync(delete, run)
+
+    def _check_machine(self, token: str) -> None:
+        """Write what a run would write.
+
+        Raises:
+            HostTrouble: the folder of runs cannot be written to.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            process = psutil.Process()
+            owner = msgspec.json.encode([process.pid, process.create_time()])
+            (self._folder / "owner").write_bytes(owner)
+            (self._folder / f"{token}.token").write_bytes(b"x" * 65536)
+        except OSError as error:
+            raise HostTrouble(f"{self._folder} cannot be written to: {error.strerror}") from None
+
+    async def _take_runs(self, slot: Slot, keeper: Supervisor) -> None:
+        kinds = [f"run.requested.{lane}" for lane in LANES]
+        async with aclosing(self._bus.work("workers", kinds, lease_s=LEASE_S)) as jobs:
+            while (delivery := await self._next(jobs, keeper)) is not None:
+                try:
+                    await self._take(delivery, slot, keeper)
+                except BaseException as error:
+                    delay_s = HAND_BACK_S if isinstance(leaf(error), HostTrouble) else 0.0
+                    with anyio.move_on_after(2, shield=True), suppress(BusError):
+                        await delivery.hand_back(delay_s)
+                    raise
+
+    async def _next(self, jobs: AsyncGenerator[Delivery], keeper: Supervisor) -> Delivery | None:
+        """Wait for work; None when the arena is closed.
+
+        Raises:
+            SupervisorDied: it died while there was nothing to do.
+        """
+        found: Delivery | None = None
+        async with anyio.create_task_group() as tasks:
+
+            async def until_closed() -> None:
+                await self._follower.until(lambda board: board.closed is not None)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_closed)
+            tasks.start_soon(keeper.died)
+            if not self._follower.board.closed:
+                found = await anext(jobs)
+            tasks.cancel_scope.cancel()
+        return found
+
+    async def _take(self, delivery: Delivery, slot: Slot, keeper: Supervisor) -> None:
+        post = delivery.entry.post
+        request = post.event if post else None
+        if post is None or not isinstance(request, RunRequested):
+            await delivery.done()
+            return
+        await self._follower.reached(delivery.entry.seq)
+        known = self._follower.board.runs.get(request.run)
+        if known is None or known.seq != delivery.entry.seq or known.finished or not self._follower.board.opened:
+            await delivery.done()
+        elif request.worker_class not in ("any", self._machine.worker_class):
+            await delivery.hand_back(OTHER_CLASS_S)
+        elif known.killed:
+            outcome = Failed(reason="killed", message="the run was stopped before it began")
+            await self._finish(post, delivery, known.attempts, outcome)
+        elif known.attempts >= MAX_ATTEMPTS:
+            text = f"the run was begun {known.attempts} times and no worker finished it"
+            await self._finish(post, delivery, known.attempts, Failed(reason="lost", message=text))
+        else:
+            await self._execute(post, request, delivery, slot, keeper)
+
+    async def _execute(
+        self, post: Post, request: RunRequested, delivery: Delivery, slot: Slot, keeper: Supervisor
+    ) -> None:
+        # Attempts are those that the log knows of: handing a run back for want of the right device is none.
+        attempt = self._follower.board.runs[request.run].attempts + 1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_keep_lease, delivery)
+            started = RunStarted(run=request.run, attempt=attempt, worker=self.boot, device=slot.device)
+            await self._follower.reached(await self._post(started, cause=post.id))
+            try:
+                job = await self._gather(request)
+            except ObjectMissing as error:
+                await self._finish(post, delivery, attempt, Failed(reason="crash", message=str(error)))
+            else:
+                folder = self._folder / f"{request.run}-{uuid.uuid4().hex[:8]}"
+                self._dirty.setdefault(slot.number, set()).add(folder)
+                tasks.start_soon(self._kill_when_told, request.run, keeper)
+                result = await execute(
+                    job,
+                    slot,
+                    keeper,
+                    self._sandbox,
+                    folder,
+                    tell=lambda line: self._bus.tell(f"curve.{request.run}", line),
+                    killed=lambda: self._follower.board.runs[request.run].killed,
+                )
+                await self._finish(post, delivery, attempt, result.outcome, result)
+                await anyio.to_thread.run_sync(delete, folder)
+                self._dirty[slot.number].discard(folder)
+            tasks.cancel_scope.cancel()
+
+    async def _gather(self, request: RunRequested) -> Job:
+        """Get files and data of a run.
+
+        Raises:
+            ObjectMissing: nobody has the proposal's commit.
+            HostTrouble: the arena's own files or data cannot be had, or not be kept here.
+        """
+        opened = self._follower.board.opened
+        assert opened is not None
+        cache = settings.objects_dir(self._home, self._bus.arena)
+        try:
+            base = await self._code.files(opened.base_commit)
+            frozen = await data.thaw(opened.data, self._bus, cache)
+        except ObjectMissing as error:
+            raise HostTrouble(f"what the arena was opened with cannot be had: {error}") from None
+        except OSError as error:
+            raise HostTrouble(f"a run's files cannot be kept in {self._home}: {error.strerror}") from None
+        try:
+            proposal = await self._code.files(request.commit, base=opened.base_commit)
+        except ObjectMissing:
+            await self._bus.head()  # waits for the server: its absence is no fault of the proposal
+            proposal = await self._code.files(request.commit, base=opened.base_commit)
+        return Job(request, opened, base, proposal, frozen)
+
+    async def _kill_when_told(self, run: str, keeper: Supervisor) -> None:
+        await self._follower.until(lambda board: board.runs[run].killed)
+        while True:
+            await keeper.kill()
+            await anyio.sleep(KILL_AGAIN_S)
+
+    async def _finish(
+        self, post: Post, delivery: Delivery, attempt: int, outcome: Scored | Failed, result: Result | None = None
+    ) -> None:
+        request, opened = post.event, self._follower.board.opened
+        assert isinstance(request, RunRequested)
+        assert opened is not None
+        event = RunFinished(
+            run=request.run,
+            proposal=request.proposal,
+            outcome=outcome,
+            worker=self.boot,
+            worker_class=self._machine.worker_class,
+            attempt=max(1, attempt),
+            evaluator=opened.evaluator,
+            data=opened.data,
+            environment=self._machine.environment,
+            tier=self._sandbox.tier,
+        )
+        if result:
+            event = msgspec.structs.replace(
+                event,
+                curve=result.curve,
+                trial_s=round(result.trial.seconds, 3),
+                score_s=round(result.score_s, 3),
+                cpu_s=round(result.trial.cpu_s, 3),
+                peak_memory_mb=round(result.trial.peak_memory_mb, 1),
+                code=result.code,
+                log_tail=result.log_tail,
+                cost=Cost(seconds=round(result.trial.seconds + result.score_s, 3)),
+            )
+        await self._post(event, cause=post.id)
+        with suppress(BusError):  # it may come again, and is then seen to be finished
+            await delivery.done()
+
+    async def _post(self, event: AnyEvent, *, cause: str = "") -> int:
+        """Post a fact, or find that it was posted; return where it stands."""
+        try:
+            return await self._bus.post(Post.new(self._name, event, cause=cause))
+        except AlreadyPosted as already:
+            return already.seq
+
+
+async def _keep_lease(delivery: Delivery) -> None:
+    while True:
+        await delivery.extend()
+        await anyio.sleep(EXTEND_EVERY_S)
+
+
+def clear_leftovers(runs: Path) -> None:
+    """Kill the processes and delete the folders of workers of this home that are gone."""
+    for folder in runs.iterdir() if runs.is_dir() else ():
+        try:
+            pid, created = msgspec.json.decode((folder / "owner").read_bytes(), type=tuple[int, float])
+            if psutil.pid_exists(pid) and psutil.Process(pid).create_time() == created:
+                continue
+        except psutil.NoSuchProcess:
+            pass
+        except (OSError, msgspec.MsgspecError):
+            continue
+        for token in folder.glob("*.token"):
+            kill_marked(token.stem)
+        delete(folder)

@@ -1,0 +1,193 @@
+"""No process is left behind, however a trial, its supervisor or a worker ends; and how a GPU is named."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import anyio
+import msgspec
+import psutil
+import pytest
+
+from gpu_worker.device import short_name
+from gpu_worker.sandbox import Launch
+from gpu_worker.score import Ending
+from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
+from gpu_worker.worker import clear_leftovers
+
+ESCAPING = """
+import os, signal, sys, time
+END = time.time() + 60
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def daemon(depth):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            if depth:
+                daemon(depth - 1)
+            for fd in range(3):
+                os.close(fd)
+            while time.time() < END:
+                time.sleep(1)
+        os._exit(0)
+    os.wait()
+
+for _ in range(3):
+    daemon(2)
+if os.fork() == 0:
+    os.setsid()
+    while time.time() < END:
+        if os.fork():
+            os._exit(0)
+        time.sleep(0.005)
+    os._exit(0)
+time.sleep(0.3)
+"""
+
+
+def alive(tag: str) -> list[int]:
+    everyone = [p.info for p in psutil.process_iter(["pid", "cmdline", "status"])]
+    return [p["pid"] for p in everyone if tag in (p["cmdline"] or ()) and p["status"] != psutil.STATUS_ZOMBIE]
+
+
+def launch(keeper: Supervisor, code: str, tag: str = "", **env: str) -> Launch:
+    shown = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": keeper.token, **env}
+    return Launch((sys.executable, "-I", "-S", "-c", code, tag), shown, "/")
+
+
+async def end_of(code: str, *, deadline_s: float = 20, memory_mb: float = 1000, tag: str = "") -> Ending:
+    with anyio.fail_after(40):
+        async with supervisor() as keeper:
+            ended = await keeper.run(launch(keeper, code, tag), deadline_s=deadline_s, memory_mb=memory_mb)
+            assert alive(tag) == []
+            return ended
+
+
+async def test_a_command_is_run_and_measured() -> None:
+    code = (
+        "import sys, time; b = bytearray(80_000_000); time.sleep(0.2); print('out'); print('err', file=sys.stderr);"
+        "sum(range(3_000_000)); sys.exit(3)"
+    )
+    ended = await end_of(code)
+    assert (ended.rc, ended.why, ended.out, ended.err) == (3, "", "out\n", "err\n")
+    assert ended.seconds > 0.2
+    assert 0.02 < ended.cpu_s < 5
+    assert 70 < ended.peak_memory_mb < 200
+
+
+async def test_a_death_by_signal_is_a_negative_code() -> None:
+    ended = await end_of("import os; os.kill(os.getpid(), 11)")
+    assert (ended.rc, ended.why) == (-11, "")
+
+
+async def test_a_command_that_does_not_exist_is_said_to_be_so() -> None:
+    async with supervisor() as keeper:
+        ended = await keeper.run(Launch(("/nonexistent",), {}, "/"), deadline_s=1, memory_mb=100)
+        assert ended.why == "start"
+        assert "No such file" in ended.err
+        again = await keeper.run(Launch(("true",), dict(os.environ), "/"), deadline_s=5, memory_mb=100)
+        assert again.rc == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import time; time.sleep(60)", "deadline"),
+        ("import time; b = bytearray(400_000_000); time.sleep(60)", "memory"),
+        ("while True: print('x' * 100_000)", "output"),
+    ],
+)
+async def test_a_command_that_goes_too_far_is_killed(code: str, why: str) -> None:
+    ended = await end_of(code, deadline_s=10 if why != "deadline" else 0.5, memory_mb=200)
+    assert (ended.rc, ended.why) == (None, why)
+    assert len(ended.out) < 70_000
+
+
+async def test_a_tree_that_escapes_and_respawns_is_gone_when_the_answer_comes() -> None:
+    tag = uuid.uuid4().hex
+    for _ in range(3):
+        ended = await end_of(ESCAPING, tag=tag)
+        assert ended.rc == 0
+    await anyio.sleep(0.1)
+    assert alive(tag) == []
+
+
+async def test_a_running_command_is_killed_on_request_and_an_early_or_late_request_harms_nobody() -> None:
+    with anyio.fail_after(20):
+        async with supervisor() as keeper, anyio.create_task_group() as tasks:
+            await keeper.kill()
+
+            async def kill_soon() -> None:
+                await anyio.sleep(0.3)
+                await keeper.kill()
+                await keeper.kill()
+
+            tasks.start_soon(kill_soon)
+            ended = await keeper.run(launch(keeper, "import time; time.sleep(60)"), deadline_s=30, memory_mb=500)
+            assert (ended.rc, ended.why) == (None, "killed")
+            again = await keeper.run(launch(keeper, "print(1)"), deadline_s=30, memory_mb=500)
+            assert (again.rc, again.out) == (0, "1\n")
+
+
+async def test_when_the_worker_is_gone_so_is_everything(tmp_path: Path) -> None:
+    tag = uuid.uuid4().hex
+    worker = (
+        "import json, subprocess, sys, time\n"
+        "keeper = subprocess.Popen([sys.executable, '-m', 'gpu_worker.supervisor'], stdin=subprocess.PIPE)\n"
+        "request = {'command': sys.argv[1:], 'env': {}, 'cwd': '/', 'deadline_s': 60, 'memory_mb': 1000}\n"
+        "keeper.stdin.write(json.dumps(request).encode() + b'\\n'); keeper.stdin.flush(); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-I", "-S", "-c", ESCAPING + "time.sleep(60)", tag]
+    process = await anyio.open_process([sys.executable, "-c", worker, *command], stdout=subprocess.DEVNULL)
+    async with process:
+        with anyio.fail_after(20):
+            while len(alive(tag)) < 5:
+                await anyio.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            while alive(tag):
+                await anyio.sleep(0.05)
+
+
+async def test_a_supervisor_that_dies_is_noticed_and_its_trial_does_not_outlive_the_block() -> None:
+    tag = uuid.uuid4().hex
+    with anyio.fail_after(20):
+        async with supervisor() as keeper, anyio.create_task_group() as tasks:
+
+            async def murder() -> None:
+                while len(alive(tag)) < 5:
+                    await anyio.sleep(0.05)
+                keeper.process.kill()
+
+            tasks.start_soon(murder)
+            with pytest.raises(SupervisorDied):
+                await keeper.run(launch(keeper, ESCAPING + "time.sleep(60)", tag), deadline_s=60, memory_mb=1000)
+        assert alive(tag) == []
+        assert kill_marked(keeper.token) == 0
+
+
+def test_what_a_dead_worker_left_is_cleared_away(tmp_path: Path) -> None:
+    token = uuid.uuid4().hex
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={"MESH_RUN_TOKEN": token})
+    try:
+        for name, owner in (("dead", [left.pid, 1.0]), ("alive", None)):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "owner").write_text(msgspec.json.encode(owner).decode() if owner else "")
+        (tmp_path / "dead" / f"{token}.token").touch()
+        clear_leftovers(tmp_path)
+        assert left.wait(5) == -9
+    finally:
+        left.kill()
+    assert [p.name for p in tmp_path.iterdir()] == ["alive"]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA GeForce RTX 4090", "rtx4090"), ("Tesla T4", "t4"), ("", "gpu")],
+)
+def test_a_gpu_is_named_for_short(name: str, short: str) -> None:
+    assert short_name(name) == short

@@ -1,0 +1,399 @@
+"""A worker takes runs, says truthfully how they ended, and hands back what it cannot do."""
+
+import datetime as dt
+import os
+import signal
+import textwrap
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+import pytest
+
+from gpu_worker.worker import run_worker
+from mesh import data, settings
+from mesh.code import CodeStore
+from mesh.events import (
+    ArenaClosed,
+    ArenaOpened,
+    ArenaSpec,
+    ArtifactSpec,
+    Event,
+    Failed,
+    NotePosted,
+    ObjectiveSpec,
+    Origin,
+    ProposalPosted,
+    RunFinished,
+    RunKilled,
+    RunRequested,
+    RunStarted,
+    Scored,
+    ScoreSpec,
+    TrialSpec,
+    WorkerJoined,
+    WorkerLeft,
+)
+from mesh.memory import MemoryBus, MemoryHub
+from mesh.wire import Post
+from tests.test_supervisor import ESCAPING, alive
+
+E = TypeVar("E", bound=Event)
+SCORE = """
+import json, os, pathlib
+print("scoring")
+print((pathlib.Path(os.environ["MESH_OUT"]) / "score.json").read_text())
+"""
+WRITE = "import json, os, pathlib, sys, time\nout = pathlib.Path(os.environ['MESH_OUT'])\n"
+SPEC = ArenaSpec(
+    name="a",
+    objective=ObjectiveSpec(metric="loss", direction="minimize", bounds=(0, 100)),
+    artifact=ArtifactSpec(editable=("train.py",)),
+    trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=20, memory_gb=0.25),
+    score=ScoreSpec(how="command", command=("python", "score.py"), deadline_s=20),
+)
+
+
+class Arena:
+    """A tiny arena on a bus in memory, and what a test asks of it."""
+
+    def __init__(self, bus: MemoryBus, folder: Path) -> None:
+        self.bus, self.home = bus, folder / "home"
+        self.code = CodeStore(folder / "author.git", bus)
+        self.base = ""
+
+    async def open(self, spec: ArenaSpec = SPEC, *, score: str = SCORE, frozen: str = "") -> None:
+        files = {"train.py": b"", "score.py": textwrap.dedent(score).encode()}
+        commit = self.code.commit(files, message="base", author="ann", at=dt.datetime.now(dt.UTC))
+        await self.code.push(commit.commit)
+        self.base = commit.commit
+        opened = ArenaOpened(
+            version=1, spec=spec, base_commit=commit.commit, base_tree=commit.tree, evaluator="e", data=frozen
+        )
+        await self.post(opened)
+
+    async def post(self, event: Event) -> int:
+        return await self.bus.post(Post.new("ann", event))  # type: ignore[arg-type]
+
+    async def request(self, train: str, run: str = "r1", *, deadline_s: float = 20, **fields: str) -> None:
+        files = {"train.py": (WRITE + textwrap.dedent(train)).encode(), "score.py": b"print('{\"loss\": 0}')"}
+        at = dt.datetime.now(dt.UTC)
+        made = self.code.commit(files, parents=[self.base], message=run, author="ann", at=at)
+        await self.code.push(made.commit, base=self.base)
+        if not any(e.key("") == made.tree for e in await self.all(ProposalPosted)):
+            origin = Origin(how="human")
+            await self.post(ProposalPosted(tree=made.tree, commit=made.commit, title=run, origin=origin))
+        asked = RunRequested(
+            run=run, lane="explore", proposal=made.tree, commit=made.commit, seed=7, budget_s=1, deadline_s=deadline_s
+        )
+        await self.post(msgspec.structs.replace(asked, **fields))
+
+    async def all(self, kind: type[E]) -> list[E]:
+        async with aclosing(self.bus.read()) as batches:
+            return [e.post.event async for b in batches for e in b if e.post and isinstance(e.post.event, kind)]
+
+    @asynccontextmanager
+    async def worker(self, slots: int = 1) -> AsyncIterator[anyio.abc.TaskGroup]:
+        """A worker that is told to stop when the block ends."""
+        ready = anyio.Event()
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+
+                async def work() -> None:
+                    await run_worker(self.bus, name="w", slots=slots, device="cpu", home=self.home, on_ready=ready.set)
+
+                tasks.start_soon(work)
+                await ready.wait()
+                yield tasks
+                tasks.cancel_scope.cancel()
+
+    async def finished(self, run: str = "r1") -> RunFinished:
+        while True:
+            for event in await self.all(RunFinished):
+                if event.run == run:
+                    return event
+            await anyio.sleep(0.02)
+
+    async def run(self, train: str, *, deadline_s: float = 20) -> RunFinished:
+        await self.request(train, deadline_s=deadline_s)
+        async with self.worker():
+            return await self.finished()
+
+
+@pytest.fixture
+async def arena(tmp_path: Path) -> Arena:
+    return Arena(await MemoryHub().arena("a", create=True), tmp_path)
+
+
+GOOD = "(out / 'score.json').write_text(json.dumps({'loss': 1.5, 'accuracy': 0.5}))\n"
+
+
+async def test_a_trial_is_scored_and_everything_about_it_is_told(arena: Arena) -> None:
+    await arena.open()
+    report = """
+    report = open(os.environ["MESH_REPORT"], "a", buffering=1)
+    for step in range(200):
+        report.write(json.dumps({"step": step, "value": 1 / (step + 1)}) + "\\n")
+    report.write("garbage\\n")
+    print("seed", os.environ["MESH_SEED"], os.environ["MESH_BUDGET_S"], os.environ["MESH_DEVICE"])
+    """
+    done = await arena.run(GOOD + textwrap.dedent(report))
+    assert done.outcome == Scored(value=1.5, metrics={"loss": 1.5, "accuracy": 0.5})
+    assert len(done.curve) <= 64
+    assert done.curve[-1].step == 199
+    assert done.log_tail == "seed 7 1 cpu"
+    assert (done.attempt, done.tier, done.evaluator, len(done.code)) == (1, "none", "e", 64)
+    assert 0 < done.trial_s < 20
+    assert 0 < done.score_s < 20
+    assert done.peak_memory_mb > 1
+    [joined], [left] = await arena.all(WorkerJoined), await arena.all(WorkerLeft)
+    assert (joined.slots, joined.tier, joined.boot) == (1, "none", left.boot)
+    assert joined.worker_class == done.worker_class
+    assert not list(settings.runs_dir(arena.home).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("train", "reason", "words"),
+    [
+        ("time.sleep(60)", "timeout", "exceeded its 1 s deadline"),
+        ("b = bytearray(600_000_000); time.sleep(60)", "out_of_memory", "more than its 0.25 GB"),
+        ("raise MemoryError('no room')", "out_of_memory", "no room"),
+        ("raise ValueError('bad shape')", "crash", "exit code 1: ValueError: bad shape"),
+        ("os.kill(os.getpid(), 11)", "crash", "SIGSEGV"),
+        ("pass", "no_score", "FileNotFoundError"),
+        ("(out / 'score.json').write_text('well')", "no_score", "no JSON object of numbers: well"),
+        ("(out / 'score.json').write_text('{\"x\": 1}')", "no_score", "never produced the metric 'loss'; it gave x"),
+        ("(out / 'score.json').write_text('{\"loss\": NaN}')", "bad_score", "not finite"),
+        ("(out / 'score.json').write_text('{\"loss\": 101}')", "bad_score", "outside [0, 100]"),
+    ],
+)
+async def test_every_failure_is_told_in_one_sentence(arena: Arena, train: str, reason: str, words: str) -> None:
+    await arena.open()
+    done = await arena.run(train, deadline_s=1 if reason == "timeout" else 20)
+    assert isinstance(done.outcome, Failed)
+    assert (done.outcome.reason, words in done.outcome.message) == (reason, True), done.outcome
+
+
+async def test_a_score_that_the_trial_prints_is_marked_as_its_own_word(arena: Arena) -> None:
+    await arena.open(msgspec.structs.replace(SPEC, score=ScoreSpec(how="stdout", pattern=r"^loss: (\S+)$")))
+    done = await arena.run("print('loss: 9'); print('loss: 2.5')")
+    assert done.outcome == Scored(value=2.5, metrics={"loss": 2.5}, self_reported=True)
+
+
+async def test_scoring_that_takes_too_long_gives_no_score(arena: Arena) -> None:
+    score = ScoreSpec(how="command", command=("python", "score.py"), deadline_s=1)
+    await arena.open(msgspec.structs.replace(SPEC, score=score), score="import time; time.sleep(60)")
+    done = await arena.run("pass")
+    assert isinstance(done.outcome, Failed)
+    assert (done.outcome.reason, "scoring exceeded its 1 s" in done.outcome.message) == ("no_score", True)
+
+
+async def test_a_tree_that_escapes_leaves_no_survivor(arena: Arena) -> None:
+    tag = uuid.uuid4().hex
+    await arena.open()
+    body = f"import subprocess\nsubprocess.run([sys.executable, '-c', {ESCAPING!r}, {tag!r}])\n"
+    done = await arena.run(GOOD + body)
+    assert isinstance(done.outcome, Scored)
+    assert alive(tag) == []
+
+
+async def test_a_trial_cannot_change_how_it_is_scored(arena: Arena) -> None:
+    await arena.open()
+    cheat = """
+    lie = "print('{\\"loss\\": 0}')"
+    for folder in (".", "../score"):
+        os.makedirs(folder, exist_ok=True)
+        pathlib.Path(folder, "score.py").unlink(missing_ok=True)
+        pathlib.Path(folder, "score.py").write_text(lie)
+    """
+    done = await arena.run(GOOD + textwrap.dedent(cheat))
+    assert isinstance(done.outcome, Scored)
+    assert done.outcome.value == 1.5
+
+
+async def test_a_trial_that_puts_links_and_pipes_in_place_of_its_folders_harms_nobody(
+    arena: Arena, tmp_path: Path
+) -> None:
+    await arena.open()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("kept")
+    mean = f"""
+    import shutil
+    shutil.rmtree(out)
+    out.symlink_to({str(precious)!r})
+    os.unlink(os.environ["MESH_REPORT"])
+    os.mkfifo(os.environ["MESH_REPORT"])
+    os.makedirs("locked/inner")
+    os.chmod("locked", 0)
+    time.sleep(0.7)
+    """
+    done = await arena.run(mean)
+    assert isinstance(done.outcome, Failed)
+    assert done.outcome.reason == "no_score"
+    assert (precious / "file").read_text() == "kept"
+    assert precious.stat().st_mode & 0o777 == 0o755
+    assert (precious / "file").stat().st_mode & 0o200
+    assert not list(settings.runs_dir(arena.home).iterdir())
+
+
+async def test_a_trial_sees_only_what_it_is_given(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    for part in data.PARTS:
+        (tmp_path / "data" / part).mkdir(parents=True)
+        (tmp_path / "data" / part / "x").write_text(part)
+    score = """
+    import json, os, pathlib
+    answer = pathlib.Path(os.environ["MESH_PRIVATE"], "x").read_text()
+    print(json.dumps({"loss": len(answer)}))
+    """
+    await arena.open(score=score, frozen=await data.freeze(tmp_path / "data", arena.bus))
+    train = """
+    print(pathlib.Path(os.environ["MESH_DATA"], "x").read_text())
+    print(*sorted(os.environ))
+    print(open(f"/proc/{os.getppid()}/environ").read().count("secret"))
+    """
+    done = await arena.run(train)
+    assert done.outcome == Scored(value=7, metrics={"loss": 7})
+    public, names, secrets = done.log_tail.splitlines()
+    assert (public, secrets) == ("public", "0")
+    assert {n for n in names.split() if n.startswith("MESH_")} == {
+        f"MESH_{n}" for n in ("SEED", "BUDGET_S", "DEVICE", "THREADS", "DATA", "OUT", "REPORT", "RUN_TOKEN")
+    }
+    assert "OPENAI_API_KEY" not in names
+
+
+async def test_a_run_that_the_swarm_stops_is_killed_and_the_slot_goes_on(arena: Arena) -> None:
+    await arena.open()
+    await arena.request("time.sleep(60)")
+    async with arena.worker():
+        while not await arena.all(RunStarted):
+            await anyio.sleep(0.02)
+        await arena.post(RunKilled(run="r1", by="operator"))
+        done = await arena.finished()
+        assert isinstance(done.outcome, Failed)
+        assert done.outcome.reason == "killed"
+        await arena.request(GOOD, "r2")
+        assert isinstance((await arena.finished("r2")).outcome, Scored)
+
+
+async def test_a_supervisor_that_is_killed_costs_an_attempt_and_no_run(arena: Arena, tmp_path: Path) -> None:
+    await arena.open()
+    mark = tmp_path / "first"
+    train = f"""
+    mark = pathlib.Path({str(mark)!r})
+    if not mark.exists():
+        mark.write_text(f"{{os.getpid()}} {{os.getppid()}}")
+        time.sleep(60)
+    """
+    await arena.request(GOOD + textwrap.dedent(train))
+    async with arena.worker():
+        while not mark.exists() or not mark.read_text():
+            await anyio.sleep(0.02)
+        trial, keeper = map(int, mark.read_text().split())
+        os.kill(keeper, signal.SIGKILL)
+        done = await arena.finished()
+        assert isinstance(done.outcome, Scored)
+        assert done.attempt == 2
+        with pytest.raises(ProcessLookupError):
+            os.kill(trial, 0)
+    assert len(await arena.all(RunFinished)) == 1
+
+
+async def test_a_run_whose_workers_all_die_is_lost(arena: Arena) -> None:
+    await arena.open()
+    await arena.request("os.kill(os.getppid(), 9); time.sleep(60)")
+    async with arena.worker():
+        done = await arena.finished()
+    assert done.outcome == Failed(reason="lost", message="the run was begun 3 times and no worker finished it")
+    assert [s.attempt for s in await arena.all(RunStarted)] == [1, 2, 3]
+
+
+async def test_a_finished_run_is_not_run_again(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD)
+    outcome = Scored(value=3.0)
+    await arena.post(RunFinished(run="r1", proposal="p", outcome=outcome, worker="x", worker_class="cpu"))
+    await arena.request("pass", "r2")
+    async with arena.worker():
+        await arena.finished("r2")
+    assert [s.run for s in await arena.all(RunStarted)] == ["r2"]
+    assert (await arena.finished()).outcome == outcome
+
+
+async def test_a_run_for_other_workers_is_left_to_them_and_a_commit_that_nobody_has_is_a_crash(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD, "r1", worker_class="cuda-h200")
+    await arena.request("pass", "r2", commit="0" * 40)
+    async with arena.worker():
+        done = await arena.finished("r2")
+    assert isinstance(done.outcome, Failed)
+    assert (done.outcome.reason, "0" * 40 in done.outcome.message) == ("crash", True)
+    assert [f.run for f in await arena.all(RunFinished)] == ["r2"]
+
+
+async def test_trouble_of_this_machine_is_not_blamed_on_the_proposal(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD)
+    runs = settings.runs_dir(arena.home)
+    runs.parent.mkdir(parents=True)
+    runs.write_text("in the way")
+    async with arena.worker():
+        while not (notes := await arena.all(NotePosted)):
+            await anyio.sleep(0.02)
+        assert notes[0].channel == "ops"
+        assert "cannot be written to" in notes[0].text
+        assert not await arena.all(RunStarted)
+        runs.unlink()
+        assert isinstance((await arena.finished()).outcome, Scored)
+
+
+async def test_a_worker_that_is_stopped_hands_its_run_to_another(arena: Arena, tmp_path: Path) -> None:
+    await arena.open()
+    mark = tmp_path / "first"
+    train = f"mark = pathlib.Path({str(mark)!r})\nif not mark.exists(): mark.touch(); time.sleep(60)\n"
+    await arena.request(GOOD + train)
+    async with arena.worker():
+        while not mark.exists():
+            await anyio.sleep(0.02)
+        began = anyio.current_time()
+    assert anyio.current_time() - began < 3
+    assert len(await arena.all(WorkerLeft)) == 1
+    async with arena.worker():
+        done = await arena.finished()
+        assert isinstance(done.outcome, Scored)
+        assert done.attempt == 2
+
+
+async def test_when_the_arena_closes_the_current_trial_is_finished_and_the_worker_returns(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD + "time.sleep(1)")
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+
+            async def close() -> None:
+                while not await arena.all(RunStarted):
+                    await anyio.sleep(0.02)
+                await arena.post(ArenaClosed(version=1, reason="operator"))
+
+            tasks.start_soon(close)
+            why = await run_worker(arena.bus, name="w", slots=2, device="cpu", home=arena.home)
+    assert why == "arena a is closed"
+    assert isinstance((await arena.finished()).outcome, Scored)
+
+
+async def test_runs_go_side_by_side_in_their_slots(arena: Arena) -> None:
+    await arena.open()
+    for n in range(6):
+        await arena.request(GOOD, f"r{n}")
+    async with arena.worker(slots=2):
+        outcomes = [(await arena.finished(f"r{n}")).outcome for n in range(6)]
+    assert all(isinstance(o, Scored) for o in outcomes)
+    assert len(await arena.all(RunStarted)) == 6
