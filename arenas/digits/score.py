@@ -1,0 +1,19 @@
+"""Compare a trial's predictions with the labels that it never saw; prints one JSON object."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+labels = np.load(Path(os.environ.get("MESH_PRIVATE", "data/private")) / "test_y.npy", allow_pickle=False)
+path = Path(os.environ.get("MESH_OUT", "out")) / "predictions.npy"
+try:
+    found = np.load(path, allow_pickle=False)
+except (OSError, ValueError) as error:
+    sys.exit(f"predictions.npy cannot be read: {error}")
+if found.shape != labels.shape or found.dtype != np.int64:
+    sys.exit(f"predictions.npy is {found.dtype} {found.shape}, but must be int64 {labels.shape}")
+errors = int((found != labels).sum())
+print(json.dumps({"accuracy": 1 - errors / len(labels), "errors": errors}))
