@@ -3,6 +3,7 @@
 By hand: `python prepare.py && python train.py && python score.py`.
 """
 
+import itertools
 import json
 import os
 import time
@@ -30,10 +31,9 @@ def main() -> None:
     began = time.process_time()
     x, y = np.load(data / "train_x.npy"), np.load(data / "train_y.npy")
     sizes = (x.shape[1], HIDDEN, 10)
-    weights = [rng.normal(0, INIT_SCALE / np.sqrt(a), (a, b)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(0, INIT_SCALE / np.sqrt(a), (a, b)) for a, b in itertools.pairwise(sizes)]
     weights += [np.zeros(HIDDEN), np.zeros(10)]
     speed = [np.zeros_like(w) for w in weights]
-    report = open(os.environ["MESH_REPORT"], "a") if "MESH_REPORT" in os.environ else None
     for epoch in range(EPOCHS):
         order = rng.permutation(len(x))
         losses = []
@@ -45,13 +45,13 @@ def main() -> None:
                 v *= MOMENTUM
                 v -= LEARNING_RATE * (slope + WEIGHT_DECAY * w)
                 w += v
-        if report and epoch % 4 == 0:
-            report.write(json.dumps({"step": epoch, "value": float(np.mean(losses))}) + "\n")
-            report.flush()
+        if epoch % 4 == 0 and "MESH_REPORT" in os.environ:
+            with open(os.environ["MESH_REPORT"], "a") as report:
+                report.write(json.dumps({"step": epoch, "value": float(np.mean(losses))}) + "\n")
         if time.process_time() - began > budget_s:
             break
     out.mkdir(parents=True, exist_ok=True)
-    hidden, scores = forward(weights, np.load(data / "test_x.npy"))
+    _, scores = forward(weights, np.load(data / "test_x.npy"))
     np.save(out / "predictions.npy", scores.argmax(1).astype(np.int64))
 
 
