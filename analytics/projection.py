@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Self
 
@@ -159,8 +158,7 @@ class Projection:
 
 def view_sources() -> list[tuple[str, str]]:
     """Return name and SQL of every view, in the order in which they build on each other."""
-    folder = resources.files("analytics") / "sql"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    files = sorted((Path(__file__).parent / "sql").glob("*.sql"))
     return [(f.name.removesuffix(".sql").partition("_")[2], f.read_text(encoding="utf-8")) for f in files]
 
 

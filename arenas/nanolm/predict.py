@@ -9,12 +9,11 @@ import sys
 
 BATCH, LENGTH = 16, 256
 
-channel = os.dup(1)
-os.dup2(2, 1)
-
 
 def main() -> None:
     """Serve until the input ends."""
+    channel = os.dup(1)
+    os.dup2(2, 1)
     import torch
     import train
 

@@ -301,6 +301,39 @@ def lineage(proposal: str = "champion", *, arena: Arena = None, nats: Nats = Non
     return _run(work)
 
 
+@app.command
+def sql(
+    statement: str,
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    json: Json = False,
+    csv: Annotated[bool, Parameter(negative="", help="Print CSV.")] = False,
+    max_rows: int = 1000,
+    timeout_s: float = 10.0,
+) -> int:
+    """Ask any question of all arenas in SQL, while the swarm runs; read-only.
+
+    Views: leaderboard, runs, proposals, lineage, frontier, agents, critics, workers, noise, cost, board, events.
+
+    Example: mesh sql "SELECT state, count(*) FROM runs GROUP BY ALL"
+    """
+
+    async def work() -> None:
+        from analytics.protocol import Query
+        from mesh.cli.ask import ask, show
+        from mesh.cli.reach import reach
+        from mesh.errors import BadInput
+
+        if json and csv:
+            raise BadInput("--json and --csv exclude each other")
+        async with reach(arena, nats) as bus:
+            answer = await ask(bus, Query(sql=statement, max_rows=max_rows, timeout_s=timeout_s))
+        show(answer, "json" if json else "csv" if csv else "table")
+
+    return _run(work)
+
+
 @git.command
 def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
     """Write the whole DAG as an ordinary git repository, the champion checked out, a ref for every proposal.
