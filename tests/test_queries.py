@@ -1,0 +1,160 @@
+"""Queries of strangers: what is answered, what is refused, and what is interrupted."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from analytics.protocol import Answer, Query, Refusal, decode_query, decode_reply, encode
+from analytics.queries import Queries
+from mesh import events as e
+from mesh.errors import BadInput, QueryError
+from mesh.memory import MemoryHub
+from mesh.wire import Post
+from tests.history import HISTORY, a_bus, ask, ask_until, projecting, rows, telling
+
+
+@pytest.fixture
+async def told(tmp_path: Path) -> AsyncIterator[Queries]:
+    async with telling(tmp_path / "a.duckdb") as queries:
+        yield queries
+
+
+REFUSED = {
+    "two statements": "SELECT 1; SELECT 2",
+    "none": "",
+    "a syntax error": "SELEC 1",
+    "insert": "INSERT INTO checkpoints VALUES ('b', 'x', 1)",
+    "update": "UPDATE posts SET seq = 0",
+    "delete": "DELETE FROM posts",
+    "drop": "DROP TABLE posts",
+    "create": "CREATE TABLE t (a INT)",
+    "create temp": "CREATE TEMP TABLE t (a INT)",
+    "delete in with": "WITH d AS (DELETE FROM posts RETURNING *) FROM d",
+    "explain analyze delete": "EXPLAIN ANALYZE DELETE FROM posts",
+    "explain analyze insert": "EXPLAIN ANALYZE INSERT INTO posts FROM posts",
+    "explain analyze copy": "EXPLAIN ANALYZE COPY posts TO '{tmp}/x.csv'",
+    "copy": "COPY posts TO '{tmp}/x.csv'",
+    "copy of a query": "COPY (SELECT 1) TO '{tmp}/x.csv'",
+    "export": "EXPORT DATABASE '{tmp}/x'",
+    "attach": "ATTACH '{tmp}/x.duckdb'",
+    "detach": "DETACH a",
+    "use": "USE a",
+    "pragma": "PRAGMA table_info('posts')",
+    "set": "SET memory_limit = '10GB'",
+    "reset": "RESET memory_limit",
+    "set variable": "SET VARIABLE x = 1",
+    "call": "CALL pragma_version()",
+    "prepare": "PREPARE p AS SELECT 1",
+    "execute": "EXECUTE p",
+    "begin": "BEGIN",
+    "commit": "COMMIT",
+    "checkpoint": "CHECKPOINT",
+    "vacuum": "VACUUM",
+    "load": "LOAD httpfs",
+    "install": "INSTALL httpfs",
+    "nextval": "SELECT nextval('s')",
+    "getenv": "SELECT getenv('HOME')",
+    "read_csv": "FROM read_csv('/etc/passwd')",
+    "read_text": "FROM read_text('/etc/passwd')",
+    "read_blob": "FROM read_blob('/etc/passwd')",
+    "read_json": "FROM read_json('{tmp}/f.json')",
+    "read_parquet": "FROM read_parquet('{tmp}/f.parquet')",
+    "a file as table": "FROM '{tmp}/f.csv'",
+    "sniff_csv": "FROM sniff_csv('/etc/passwd')",
+    "glob": "FROM glob('/*')",
+    "secrets": "FROM duckdb_secrets()",
+    "query()": "FROM query('DELETE FROM posts')",
+    "a Python variable": "FROM REFUSED",
+    "profiling": "FROM enable_profiling()",
+    "logging": "FROM enable_logging()",
+    "a macro": "CREATE MACRO m() AS 1",
+    "time zones": "SELECT now()",
+    "too long": "SELECT 1 --" + "x" * 60_000,
+    "too deep": "SELECT " + "(" * 20_000 + "1" + ")" * 20_000,
+    "too much memory": "SELECT len(list(range)) FROM range(1000000000)",
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+async def test_what_does_not_only_read_the_projection_is_refused(way: str, told: Queries, tmp_path: Path) -> None:
+    before = sorted(p.name for p in tmp_path.iterdir())
+    with pytest.raises(QueryError):
+        await told.answer(Query(REFUSED[way].replace("{tmp}", str(tmp_path))))
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    assert await rows(told, "SELECT count(*), max(seq) FROM events") == [[len(HISTORY) + 1] * 2]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN FROM runs",
+        "EXPLAIN ANALYZE FROM runs",
+        "SHOW TABLES",
+        "DESCRIBE runs",
+        "SUMMARIZE runs",
+        "FROM runs;",
+    ],
+)
+async def test_what_only_reads_is_answered(sql: str, told: Queries) -> None:
+    answer = await told.answer(Query(sql))
+    assert answer.rows
+    assert answer.as_of == {"a": len(HISTORY) + 1}
+    assert len(answer.columns) == len(answer.types) == len(answer.rows[0])
+
+
+async def test_a_query_sees_no_more_rows_than_asked_for(told: Queries) -> None:
+    answer = await told.answer(Query("FROM range(100)", max_rows=7))
+    assert ([row[0] for row in answer.rows], answer.truncated) == (list(range(7)), True)
+    assert not (await told.answer(Query("FROM range(7)", max_rows=7))).truncated
+
+
+async def test_values_that_json_lacks_are_sent_as_what_it_has(told: Queries) -> None:
+    sql = """SELECT
+             'nan'::DOUBLE, DATE '2026-01-02', TIMESTAMP '2026-01-02 03:04:05', 1.5::DECIMAL(3, 1), INTERVAL 1 DAY,
+             'x'::BLOB, 2::HUGEINT ** 2, 170141183460469231731687303715884105727, [1, NULL], {'a': 1e999::DOUBLE}"""
+    reply = decode_reply(await told.handle(encode(Query(sql))))
+    assert isinstance(reply, Answer)
+    assert reply.rows == [
+        [None, "2026-01-02", "2026-01-02 03:04:05", 1.5, 86400.0, "78", 4.0, str(2**127 - 1), [1, None], {"a": None}]
+    ]
+
+
+async def test_a_question_that_is_none_is_refused(told: Queries) -> None:
+    for data in (b"", b"\xff", b"[]", b'{"sql": 1}'):
+        assert isinstance(decode_reply(await told.handle(data)), Refusal)
+        with pytest.raises(BadInput):
+            decode_query(data)
+        with pytest.raises(BadInput):
+            decode_reply(data)
+
+
+RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
+
+
+async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path: Path) -> None:
+    hub = MemoryHub()
+    bus = await a_bus(hub)
+    replies: list[Answer | Refusal] = []
+    async with projecting(hub, tmp_path / "a.duckdb"):
+
+        async def runaway() -> None:
+            replies.append(await ask(bus, RUNAWAY, timeout_s=2.0))
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runaway)
+                await anyio.lowlevel.checkpoint()
+                seq = await bus.post(Post.new("ann", e.NotePosted(channel="general", text="on")))
+                await ask_until(bus, seq)
+                assert not replies
+    assert isinstance(replies[0], Refusal)
+    assert "interrupted after 2 s" in replies[0].error
+
+
+async def test_a_query_ends_with_whoever_waits_for_it(told: Queries) -> None:
+    with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
+        await told.answer(Query(RUNAWAY, timeout_s=60))
+    assert scope.cancelled_caught
