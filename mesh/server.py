@@ -53,7 +53,7 @@ def find_binary() -> str:
     """
     named = os.environ.get("MESH_NATS_SERVER")
     if named:
-        if not os.access(named, os.X_OK):
+        if not (os.path.isfile(named) and os.access(named, os.X_OK)):
             raise BadInput(f"MESH_NATS_SERVER is {named!r}, which is no program that can be run")
         return named
     candidates = [Path(sysconfig.get_path("scripts")) / "nats-server"]
@@ -103,7 +103,7 @@ async def embedded(folder: Path, *, sync: str = "always") -> AsyncIterator["Embe
     """Serve the store in `folder` while the block runs; a server that dies is started again on the same port.
 
     Raises:
-        BadInput: nats-server was not found.
+        BadInput: nats-server was not found, or the folder cannot hold a store.
         BusUnavailable: it does not start; the message holds its last words.
     """
     server = EmbeddedServer(folder, sync)
@@ -145,8 +145,15 @@ class EmbeddedServer:
         """Adopt the server that serves the store, or start one.
 
         Raises:
+            BadInput: nats-server was not found, or the folder cannot hold a store.
             BusUnavailable: neither worked within `START_WITHIN_S`.
         """
+        try:
+            await self._ensure()
+        except OSError as error:
+            raise _no_store(self.folder, error) from None
+
+    async def _ensure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with anyio.move_on_after(START_WITHIN_S):
             while True:
@@ -167,7 +174,11 @@ class EmbeddedServer:
         )
 
     async def watch(self) -> None:
-        """Start the server again whenever its store is found unlocked. Runs until cancelled."""
+        """Start the server again whenever its store is found unlocked. Runs until cancelled.
+
+        Raises:
+            BadInput: the folder of the store is gone.
+        """
         while True:
             await anyio.sleep(WATCH_EVERY_S)
             if lock := _lock(self.folder / "store.lock"):
@@ -194,7 +205,29 @@ class EmbeddedServer:
         config = self.folder / "nats.conf"
         config.write_text(_config(self.folder, name, port, self.sync), encoding="utf-8")
         log.write_bytes(b"")
-        process = _popen([binary, "-c", str(config)], lock)
+        process = _popen([binary, "-c", str(config)], lock, log)
+        try:
+            address = await self._answering(process, name)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if address is None:
+            process.kill()
+            process.wait()
+            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            bad = [line for line in said if "[FTL]" in line or "[ERR]" in line]
+            why = (bad or said or ["it said nothing"])[-1]
+            raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
+        _write(self.folder / "server.json", msgspec.json.encode(address))
+        if self._process is not None:
+            self._process.wait()
+        self._process = process
+        self.starts += 1
+        return address
+
+    async def _answering(self, process: "subprocess.Popen[bytes]", name: str) -> Address | None:
+        """Return where the new server answers, None where it ended or took too long."""
         ports = self.folder / f"nats-server_{process.pid}.ports"
         deadline = anyio.current_time() + START_WITHIN_S
         while process.poll() is None and anyio.current_time() < deadline:
@@ -204,16 +237,9 @@ class EmbeddedServer:
                 owner = psutil.Process()
                 address = Address(url, name, process.pid, started, owner.pid, owner.create_time(), self.sync)
                 if answers(address):
-                    _write(self.folder / "server.json", msgspec.json.encode(address))
-                    self._process = process
-                    self.starts += 1
                     return address
             await anyio.sleep(0.02)
-        process.kill()
-        process.wait()
-        words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        why = next((line for line in reversed(words) if "[FTL]" in line or "[ERR]" in line), "it said nothing")
-        raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
+        return None
 
     async def stop(self) -> None:
         """Stop the server if it is ours, or if whoever started it is gone; an adopted one stays."""
@@ -236,17 +262,21 @@ class EmbeddedServer:
         self._process = self._address = None
 
 
-def _popen(command: list[str], lock: int) -> "subprocess.Popen[bytes]":
+def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]":
     """Start the server in a session of its own, so that Ctrl-C in a terminal is not for it, holding the lock."""
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        pass_fds=(lock,),
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-    )
+    try:
+        with log.open("ab") as words:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,
+                pass_fds=(lock,),
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+    except OSError as error:
+        raise BusUnavailable(f"nats-server ({command[0]}) did not start: {error.strerror}") from None
 
 
 def _config(folder: Path, name: str, port: int, sync: str) -> str:
@@ -268,13 +298,21 @@ jetstream {{
 
 def _lock(path: Path) -> int | None:
     """Return a descriptor that holds the lock, None where somebody else does."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _no_store(path.parent, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _no_store(folder: Path, error: OSError) -> BadInput:
+    why = error.strerror or type(error).__name__
+    return BadInput(f"the folder {folder} cannot hold the store of a server: {why}")
 
 
 def _write(path: Path, data: bytes) -> None:
