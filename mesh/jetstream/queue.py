@@ -44,8 +44,8 @@ class Leased:
     async def hand_back(self, delay_s: float = 0.0) -> None:
         body = f'-NAK {{"delay": {int(delay_s * 1e9)}}}'.encode() if delay_s else b"-NAK"
         with suppress(*TRANSIENT):
-            await self._link.nc.publish(self._reply, body)
-            await self._link.nc.flush(2)
+            # Answered once it has taken effect: whoever asks next may be given the entry.
+            await self._link.request(self._reply, body, timeout_s=2)
 
 
 async def work(link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s: float) -> AsyncGenerator[Leased]:
