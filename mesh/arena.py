@@ -16,11 +16,19 @@ from typing import Any
 import msgspec
 
 from mesh.errors import BadArena, BadInput
-from mesh.events import ArenaSpec
+from mesh.events import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
 from mesh.wire import check_token
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_FILES = 2000
+_TABLES: dict[str, tuple[str, ...]] = {
+    "arena": ("name", "summary"),
+    "objective": ObjectiveSpec.__struct_encode_fields__,
+    "artifact": ArtifactSpec.__struct_encode_fields__,
+    "trial": TrialSpec.__struct_encode_fields__,
+    "score": ScoreSpec.__struct_encode_fields__,
+    "worker": WorkerSpec.__struct_encode_fields__,
+}
 _NOT_ARTIFACT = {".git", ".mesh", "__pycache__", ".venv", "data", "out", ".DS_Store"}
 
 
@@ -39,8 +47,13 @@ def load(folder: Path) -> ArenaSpec:
         raise BadArena(f"{path} is not valid TOML: {error}") from None
     spec = parse(raw, str(path))
     for name in spec.artifact.editable:
-        if not (folder / name).is_file():
-            raise BadArena(f"{path}: editable file {name!r} does not exist in {folder}")
+        file = folder / name
+        if not file.is_file():
+            raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
+        if file.resolve() != folder.resolve() / name:
+            raise BadArena(f"{path}: artifact.editable: {name!r} is reached by a link: copy the file instead")
+        if hidden := _NOT_ARTIFACT.intersection(Path(name).parts):
+            raise BadArena(f"{path}: artifact.editable: {name!r} is never kept: move it out of {min(hidden)!r}")
     for what, command in (
         ("trial.command", spec.trial.command),
         ("score.command", spec.score.command),
@@ -56,13 +69,18 @@ def parse(raw: Mapping[str, Any], where: str) -> ArenaSpec:
     Raises:
         BadArena: a key is unknown or missing, a value is of the wrong type or makes no sense.
     """
+    for name, table in raw.items():
+        if name not in _TABLES:
+            raise BadArena(f"{where}: unknown table or key {name!r}; there are {', '.join(f'[{t}]' for t in _TABLES)}")
+        if not isinstance(table, dict):
+            raise BadArena(f"{where}: {name!r} must be a table: write its keys under [{name}]")
+        if unknown := sorted(table.keys() - _TABLES[name]):
+            raise BadArena(f"{where}: unknown key {unknown[0]!r} in [{name}]; it takes {', '.join(_TABLES[name])}")
+    for name in _TABLES:
+        if name not in raw and name != "worker":
+            raise BadArena(f"{where}: table [{name}] is missing; it takes {', '.join(_TABLES[name])}")
     tables = dict(raw)
-    head = tables.pop("arena", None)
-    if not isinstance(head, dict):
-        raise BadArena(f"{where}: table [arena] with a name is missing")
-    clash = set(head) - {"name", "summary"}
-    if clash:
-        raise BadArena(f"{where}: unknown key {sorted(clash)[0]!r} in [arena]; it takes name and summary")
+    head = tables.pop("arena")
     try:
         spec = msgspec.convert({**tables, **head}, ArenaSpec, strict=False)
     except msgspec.ValidationError as error:
@@ -74,7 +92,9 @@ def parse(raw: Mapping[str, Any], where: str) -> ArenaSpec:
 def _in_toml_words(message: str) -> str:
     """Turn msgspec's `… - at `$.trial.budget_s`` into `trial.budget_s: …`."""
     match = re.fullmatch(r"(.*?) - at `(?:key in )?\$\.?(.*)`", message)
-    return f"{match[2]}: {match[1]}" if match and match[2] else message.replace("`$`", "the file")
+    if match is None:  # what stands outside tables in an `ArenaSpec` stands in [arena]
+        return f"arena: {message}"
+    return f"{match[2] if '.' in match[2] else f'arena.{match[2]}'}: {match[1]}"
 
 
 def _check(spec: ArenaSpec, where: str) -> None:
@@ -89,14 +109,27 @@ def _check(spec: ArenaSpec, where: str) -> None:
         refuse("artifact.editable is empty: name at least one file that proposals may change")
     for name in spec.artifact.editable:
         parts = Path(name).parts
-        if Path(name).is_absolute() or ".." in parts or name == "arena.toml":
+        if Path(name).is_absolute() or ".." in parts or not parts or name == "arena.toml":
             refuse(f"artifact.editable: {name!r} must be a relative path inside the arena, and not arena.toml")
+        if name != Path(name).as_posix():
+            refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
     if not spec.trial.command:
         refuse("trial.command is empty: say how a trial is started")
     if spec.trial.deadline_s < spec.trial.budget_s:
         refuse(f"trial.deadline_s ({spec.trial.deadline_s:g}) is below trial.budget_s ({spec.trial.budget_s:g})")
     if spec.score.how == "command" and not spec.score.command:
         refuse('score.command is missing: score.how = "command" needs the program that scores a finished trial')
+    if own := set(spec.artifact.editable).intersection(spec.score.command[:2]):
+        refuse(f"score.command runs {min(own)!r}, which proposals may change: score with a file that is not editable")
+    for what, number in (
+        ("trial.budget_s", spec.trial.budget_s),
+        ("trial.deadline_s", spec.trial.deadline_s),
+        ("trial.memory_gb", spec.trial.memory_gb),
+        ("score.deadline_s", spec.score.deadline_s),
+        ("worker.gpu_memory_gb", spec.worker.gpu_memory_gb),
+    ):
+        if not math.isfinite(number):
+            refuse(f"{what} is {number}: give a finite number")
     if spec.score.how == "stdout":
         try:
             groups = re.compile(spec.score.pattern).groups
@@ -114,7 +147,9 @@ def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]
     if not command:
         return
     program = command[0]
-    if program != "python" and not shutil.which(program) and not os.access(folder / program, os.X_OK):
+    if "/" in program and not Path(program).is_absolute():
+        raise BadArena(f"{path}: {what}: an arena's own {program!r} is not executable: name its interpreter before it")
+    if program != "python" and not shutil.which(program):
         raise BadArena(f"{path}: {what}: command {program!r} was not found on this machine")
     if program == "python" and len(command) > 1 and command[1].endswith(".py") and not (folder / command[1]).is_file():
         raise BadArena(f"{path}: {what}: {command[1]!r} does not exist in {folder}")
@@ -124,11 +159,13 @@ def read_files(folder: Path) -> dict[str, bytes]:
     """Return the artifact's files by relative POSIX path, without caches, data and hidden git folders.
 
     Raises:
-        BadArena: there are too many files, one is too large, or one is a link that leaves the folder.
+        BadArena: there are too many files, one is too large, or one is a link to a folder or out of the arena.
     """
     files: dict[str, bytes] = {}
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if f not in _NOT_ARTIFACT)
+        for link in (Path(root) / f for f in folders if (Path(root) / f).is_symlink()):
+            raise BadArena(f"{link} is a link to a folder: copy the folder instead")
         for name in sorted(names):
             path = Path(root) / name
             if name in _NOT_ARTIFACT or name.endswith(".pyc") or not path.is_file():

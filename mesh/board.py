@@ -49,6 +49,7 @@ class Run(msgspec.Struct):
     worker: str = ""
     killed: bool = False
     finished: e.RunFinished | None = None
+    critiques: list[Critique] = []
 
     @property
     def value(self) -> float | None:
@@ -89,7 +90,7 @@ class Board(msgspec.Struct):
         """Take in the next entry; return whether its fact counts (it is known and first of its key).
 
         Raises:
-            ValueError: the entry does not come right after the last one folded.
+            ValueError: the entry does not come after the last one folded.
         """
         if entry.seq <= self.seq:
             raise ValueError(f"entry {entry.seq} was folded before (board stands at {self.seq})")
@@ -155,12 +156,10 @@ class Board(msgspec.Struct):
         return True
 
     def _critique(self, event: e.CritiquePosted, author: str) -> bool:
-        run = self.runs.get(event.target)
-        proposal = self.proposals.get(run.requested.proposal if run else event.target)
-        if not proposal or (not run and any(c.author == author for c in proposal.critiques)):
+        target = self.runs.get(event.target) or self.proposals.get(event.target)
+        if not target or any(c.author == author for c in target.critiques):
             return False
-        if not run:
-            proposal.critiques.append(Critique(author, event.verdict, event.rule, event.text))
+        target.critiques.append(Critique(author, event.verdict, event.rule, event.text))
         return True
 
     def _request(self, seq: int, event: e.RunRequested) -> bool:

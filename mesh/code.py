@@ -18,7 +18,7 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType, ResetMode
 
 from mesh.bus import Objects
-from mesh.errors import ObjectMissing
+from mesh.errors import BadInput, ObjectMissing
 
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 
@@ -28,6 +28,13 @@ class Commit(msgspec.Struct, frozen=True):
 
     commit: str
     tree: str
+
+
+class _Pack(msgspec.Struct, frozen=True, array_like=True):
+    """What a commit adds to `base` ("": nothing is left out), as git's object types and bodies, the commit last."""
+
+    base: str
+    objects: list[tuple[int, bytes]]
 
 
 class CodeStore:
@@ -48,15 +55,23 @@ class CodeStore:
         author: str,
         at: dt.datetime,
     ) -> Commit:
-        """Write a commit of `files` (path: contents) into the cache and return its hashes; `push` shares it."""
+        """Write a commit of `files` (path: contents) into the cache and return its hashes; `push` shares it.
+
+        Raises:
+            BadInput: git takes no file of such a path (`..`, `.git`, a file that is also a folder).
+            ObjectMissing: a parent is not in the cache.
+        """
         with self._lock:
             tree = self._write_tree(files)
             who = pygit2.Signature(author, f"{author}@mesh.invalid", int(at.timestamp()), 0)
-            oid = self._repo.create_commit(None, who, who, message, tree, [pygit2.Oid(hex=p) for p in parents])
+            oid = self._repo.create_commit(None, who, who, message, tree, [self._commit(p).id for p in parents])
             return Commit(str(oid), str(tree))
 
     def tree_of(self, files: Mapping[str, bytes]) -> str:
-        """Return the tree hash of `files`: the id that a proposal of them would have."""
+        """Return the tree hash of `files`: the id that a proposal of them would have.
+
+        Raises: as `commit`.
+        """
         with self._lock:
             return str(self._write_tree(files))
 
@@ -68,9 +83,9 @@ class CodeStore:
             if slash:
                 folders.setdefault(head, {})[rest] = data
             else:
-                builder.insert(name, self._repo.create_blob(data), FileMode.BLOB)
+                _insert(builder, name, self._repo.create_blob(data), FileMode.BLOB)
         for head, inner in folders.items():
-            builder.insert(head, self._write_tree(inner), FileMode.TREE)
+            _insert(builder, head, self._write_tree(inner), FileMode.TREE)
         return builder.write()
 
     async def push(self, commit: str, *, base: str = "") -> None:
@@ -85,8 +100,21 @@ class CodeStore:
             ObjectMissing: there is no such commit, or its pack does not hold it.
         """
         for name in filter(None, (base, commit)):
-            if not self.has(name):
-                await anyio.to_thread.run_sync(self._unpack, name, await self._objects.get(name))
+            if self.has(name):
+                continue
+            pack = await self._fetch(name)
+            if pack.base and not self.has(pack.base):
+                whole = await self._fetch(pack.base)
+                await anyio.to_thread.run_sync(self._unpack, pack.base, whole)
+            await anyio.to_thread.run_sync(self._unpack, name, pack)
+
+    async def _fetch(self, commit: str) -> _Pack:
+        data = await self._objects.get(commit)
+        try:
+            plain = zlib.decompressobj().decompress(data, MAX_UNPACKED_BYTES)
+            return msgspec.msgpack.decode(plain, type=_Pack)
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise ObjectMissing(f"the pack of commit {commit} is damaged: {error}") from None
 
     def has(self, commit: str) -> bool:
         """Tell whether the commit is in the cache."""
@@ -100,7 +128,7 @@ class CodeStore:
         """Return the files of a commit by relative path, fetching what the cache lacks.
 
         Raises:
-            ObjectMissing: there is no such commit.
+            ObjectMissing: there is no such commit, or a part of it is missing.
         """
         await self.pull(commit, base=base)
         return await anyio.to_thread.run_sync(self._files, commit)
@@ -108,9 +136,11 @@ class CodeStore:
     def _files(self, commit: str) -> dict[str, bytes]:
         with self._lock:
             found: dict[str, bytes] = {}
-            tree = self._commit(commit).tree
-            for path, blob in _walk(tree):
-                found[path] = blob.data
+            try:
+                for path, blob in _walk(self._commit(commit).tree):
+                    found[path] = blob.data
+            except KeyError as error:
+                raise ObjectMissing(f"commit {commit} is not whole here: {error.args[0]}") from None
             return found
 
     def tree(self, commit: str) -> str:
@@ -133,18 +163,15 @@ class CodeStore:
             have = _objects_of(self._commit(base)) if base and base != commit else set()
             names = [*sorted(str(oid) for oid in _objects_of(head) - have), str(head.id)]
             packed = [(int(kind), data) for kind, data in (self._repo.odb.read(pygit2.Oid(hex=n)) for n in names)]
-        return zlib.compress(msgspec.msgpack.encode(packed), 6)
+        return zlib.compress(msgspec.msgpack.encode(_Pack(base if have else "", packed)), 6)
 
-    def _unpack(self, commit: str, data: bytes) -> None:
+    def _unpack(self, commit: str, pack: _Pack) -> None:
         try:
-            inflate = zlib.decompressobj()
-            plain = inflate.decompress(data, MAX_UNPACKED_BYTES)
-            objects = msgspec.msgpack.decode(plain, type=list[tuple[int, bytes]])
-        except (zlib.error, msgspec.MsgspecError) as error:
-            raise ObjectMissing(f"the pack of commit {commit} is damaged: {error}") from None
-        with self._lock:
-            for kind, body in objects:
-                self._repo.odb.write(ObjectType(kind), body)
+            with self._lock:
+                for kind, body in pack.objects:
+                    self._repo.odb.write(ObjectType(kind), body)
+        except ValueError as error:
+            raise ObjectMissing(f"the pack of commit {commit} is damaged: {error} is no kind of object") from None
         if not self.has(commit):
             raise ObjectMissing(f"the pack of commit {commit} does not hold it")
 
@@ -172,6 +199,15 @@ class CodeStore:
     def forget(self) -> None:
         """Delete the cache; packs stay where they are."""
         shutil.rmtree(self._repo.path)
+
+
+def _insert(builder: pygit2.TreeBuilder, name: str, oid: pygit2.Oid, mode: FileMode) -> None:
+    try:
+        if builder.get(name) is not None:
+            raise BadInput(f"{name!r} cannot be both a file and a folder of a commit")
+        builder.insert(name, oid, mode)
+    except (pygit2.GitError, ValueError):
+        raise BadInput(f"{name!r} cannot be the name of a file in a commit") from None
 
 
 def _walk(tree: pygit2.Tree, prefix: str = "") -> Iterable[tuple[str, pygit2.Blob]]:

@@ -42,10 +42,10 @@ async def freeze(folder: Path, objects: Objects) -> str:
             raise BadArena(
                 f"artifact.prepare wrote {name!r}: it may only write regular files into public/ and private/"
             )
-        data = await anyio.to_thread.run_sync(path.read_bytes)
-        total += len(data)
+        total += path.stat().st_size
         if total > MAX_DATA_BYTES:
             raise BadArena(f"artifact.prepare wrote more than {MAX_DATA_BYTES:,} bytes, which is the most that is kept")
+        data = await anyio.to_thread.run_sync(path.read_bytes)
         digest = hashlib.sha256(data).hexdigest()
         await objects.put(digest, data)
         files.append(_File(name, digest, len(data)))
@@ -61,7 +61,7 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
     """Lay out frozen data under `cache` (once; later calls reuse it) and return the folder with public/ and private/.
 
     Raises:
-        ObjectMissing: an object is missing or does not have the contents of its name.
+        ObjectMissing: an object is missing, does not have the contents of its name, or is no manifest.
     """
     target = cache / (name or "empty")
     if target.is_dir():
@@ -71,7 +71,7 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
     try:
         for part in PARTS:
             (staging / part).mkdir(parents=True)
-        for file in msgspec.json.decode(await _checked(name, objects), type=list[_File]) if name else []:
+        for file in _manifest(name, await _checked(name, objects)) if name else []:
             path = staging / file.path
             if not path.resolve().is_relative_to(staging.resolve()):
                 raise ObjectMissing(f"data {name} names the file {file.path!r}, which leaves its folder")
@@ -86,6 +86,13 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
+
+
+def _manifest(name: str, data: bytes) -> list[_File]:
+    try:
+        return msgspec.json.decode(data, type=list[_File])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ObjectMissing(f"object {name} is no manifest of data: {error}") from None
 
 
 async def _checked(name: str, objects: Objects) -> bytes:

@@ -81,6 +81,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """A fact; subclasses give their tag and the fields that make their key."""
 
     one_per_author: ClassVar[bool] = False
+    key_tokens: ClassVar[int] = 1
 
     def key(self, post_id: str) -> str:
         """Return the subject tokens that make this fact unique in its arena; `post_id` where nothing else does."""
@@ -113,33 +114,33 @@ class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
         return str(self.version)
 
 
-class AgentJoined(Event, frozen=True, kw_only=True, tag="agent.joined"):
-    """An agent is ready; `boot` names this life of it."""
+class _Life(Event, frozen=True, kw_only=True):
+    """A fact about one life of a process, which `boot` names."""
 
     boot: str
+
+    def key(self, post_id: str) -> str:
+        return self.boot
+
+
+class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
+    """An agent is ready; `boot` names this life of it."""
+
     role: str
     model: str = ""
     host: str = ""
     version: str = ""
 
-    def key(self, post_id: str) -> str:
-        return self.boot
 
-
-class AgentLeft(Event, frozen=True, kw_only=True, tag="agent.left"):
+class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
     """An agent ended in good order."""
 
-    boot: str
     reason: str = ""
 
-    def key(self, post_id: str) -> str:
-        return self.boot
 
-
-class WorkerJoined(Event, frozen=True, kw_only=True, tag="worker.joined"):
+class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
     """A worker takes runs. `tier` is the sandbox that really took effect; memory in MB; price in dollars."""
 
-    boot: str
     worker_class: str
     device: str
     slots: Annotated[int, Meta(ge=1)]
@@ -149,18 +150,11 @@ class WorkerJoined(Event, frozen=True, kw_only=True, tag="worker.joined"):
     host: str = ""
     environment: str = ""
 
-    def key(self, post_id: str) -> str:
-        return self.boot
 
-
-class WorkerLeft(Event, frozen=True, kw_only=True, tag="worker.left"):
+class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
     """A worker takes no more runs."""
 
-    boot: str
     reason: str = ""
-
-    def key(self, post_id: str) -> str:
-        return self.boot
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,6 +221,8 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
 
 class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     """Compute is asked for: one execution of one proposal with one seed."""
+
+    key_tokens: ClassVar[int] = 2
 
     run: str
     lane: Lane

@@ -5,13 +5,14 @@ Opening what is open and unchanged does nothing; a changed or closed arena gets 
 
 import datetime as dt
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from mesh import arena, data, settings
 from mesh.bus import ArenaBus, Hub
@@ -87,28 +88,37 @@ async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus) -> s
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(body)
-        await anyio.to_thread.run_sync(_run_prepare, spec.artifact.prepare, folder, out)
+        await _run_prepare(spec.artifact.prepare, folder, out)
         return await data.freeze(out, bus)
 
 
-def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> None:
+async def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> None:
     program = sys.executable if command[0] == "python" else command[0]
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
+    log = folder.parent / "log"
     try:
-        done = subprocess.run(
-            [program, *command[1:]],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PREPARE_WITHIN_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BadArena(f"artifact.prepare did not end within {PREPARE_WITHIN_S} s: make less data") from None
+        with log.open("wb") as said:
+            child = await anyio.open_process(
+                [program, *command[1:]],
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
     except OSError as error:
         raise BadArena(f"artifact.prepare {command[0]!r} cannot be run: {error.strerror}") from None
-    if done.returncode != 0:
-        last = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise BadArena(f"artifact.prepare ended with exit code {done.returncode}: {last[-1] if last else 'no output'}")
+    async with child:
+        try:
+            with anyio.fail_after(PREPARE_WITHIN_S):
+                code = await child.wait()
+        except TimeoutError:
+            raise BadArena(f"artifact.prepare did not end within {PREPARE_WITHIN_S} s: make less data") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if code != 0:
+        last = log.read_bytes()[-2000:].decode(errors="replace").strip().splitlines()
+        raise BadArena(f"artifact.prepare ended with exit code {code}: {last[-1] if last else 'no output'}")

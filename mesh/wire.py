@@ -7,10 +7,11 @@ plain NATS for what is not a fact. Reading never fails: what cannot be decoded k
 
 import datetime as dt
 import re
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 import uuid_utils
+from msgspec import Meta
 
 from mesh.errors import BadInput
 from mesh.events import KINDS, AnyEvent, kind_of
@@ -26,7 +27,7 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope: who says what, when (UTC), and because of which post."""
 
     id: str
-    at: dt.datetime
+    at: Annotated[dt.datetime, Meta(tz=True)]
     author: str
     cause: str = ""
     event: AnyEvent
@@ -133,29 +134,40 @@ def encode(post: Post) -> bytes:
     """Return the JSON bytes of a post.
 
     Raises:
-        BadInput: the post is larger than `MAX_POST_BYTES`, or its key or author cannot be in a subject.
+        BadInput: the post is larger than `MAX_POST_BYTES`, its key or author cannot be in a subject, or a field holds
+            what no reader would take (NaN, a value out of its bounds): what is in the log cannot be taken back.
     """
     check_token("author", post.author)
-    for token in post.key.split("."):
+    for token in _key_tokens(post):
         check_token(f"key of {post.kind}", token)
-    data = _ENCODE.encode(post)
-    if len(data) > MAX_POST_BYTES:
-        raise BadInput(f"a {post.kind} of {len(data):,} bytes is too large: at most {MAX_POST_BYTES:,} bytes are kept")
-    return data
+    try:
+        data = _ENCODE.encode(post)
+        if len(data) <= MAX_POST_BYTES:
+            _DECODE.decode(data)
+            return data
+    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        raise BadInput(f"a {post.kind} could not be read back: {error} (text is Unicode, numbers finite)") from None
+    raise BadInput(f"a {post.kind} of {len(data):,} bytes is too large: at most {MAX_POST_BYTES:,} bytes are kept")
+
+
+def _key_tokens(post: Post) -> list[str]:
+    return post.key.split(".", post.event.key_tokens - 1)
 
 
 def decode(subject: str, data: bytes) -> Post | None:
     """Return the post in `data`, None where it is unknown, malformed, or does not match its subject.
 
     The subject is what the server checks, so a post that names another author, kind or key than its subject is not
-    believed.
+    believed, nor one whose author or key `encode` would have refused.
     """
     try:
         post = _DECODE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    parts = subject.split(".", 2)
-    return post if len(parts) == 3 and subject == subject_of(parts[1], post) else None
+    where = parse_subject(subject)
+    if where is None or where != Subject(where.arena, post.kind, post.key, post.author):
+        return None
+    return post if all(map(_TOKEN.fullmatch, (post.author, *_key_tokens(post)))) else None
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
