@@ -1,11 +1,12 @@
--- The proposals that have a score, best mean first in the arena's direction.
+-- The proposals that have a score, best mean first in the arena's direction. Floating-point sums depend on the order of
+-- their terms: here and in other views it is the log's, so that a replay gives the same numbers to the last bit.
 CREATE OR REPLACE VIEW leaderboard AS
 WITH means AS (
     SELECT
-        arena, proposal, any_value(sign) AS sign, avg(value) AS mean, count(*) AS seeds,
+        arena, proposal, any_value(sign) AS sign, avg(value ORDER BY finished_seq) AS mean, count(*) AS seeds,
         CASE WHEN any_value(sign) > 0 THEN max(value) ELSE min(value) END AS best,
         CASE WHEN any_value(sign) > 0 THEN min(value) ELSE max(value) END AS worst,
-        avg(trial_s) AS trial_s
+        avg(trial_s ORDER BY finished_seq) AS trial_s
     FROM scores
     GROUP BY ALL
 )

@@ -2,7 +2,7 @@
 CREATE OR REPLACE VIEW critics AS
 WITH words AS (
     SELECT
-        arena, author AS critic, body->>'$.target' AS proposal, body->>'$.verdict' AS verdict,
+        arena, seq, author AS critic, body->>'$.target' AS proposal, body->>'$.verdict' AS verdict,
         try_cast(body->>'$.predicted' AS DOUBLE) AS predicted
     FROM facts
     WHERE kind = 'critique.posted'
@@ -16,7 +16,7 @@ SELECT
     count(*) FILTER (w.verdict = 'block' AND p.state IN ('champion', 'past_champion')) AS blocked_champions,
     count(*) FILTER (w.verdict = 'endorse' AND p.state = 'retired') AS endorsed_retired,
     count(w.predicted) FILTER (m.mean IS NOT NULL) AS predictions,
-    avg(abs(w.predicted - m.mean)) AS mean_error
+    avg(abs(w.predicted - m.mean) ORDER BY w.seq) AS mean_error
 FROM words w
 LEFT JOIN proposals p USING (arena, proposal)
 LEFT JOIN leaderboard m USING (arena, proposal)

@@ -17,7 +17,7 @@ did AS (
     SELECT
         arena, worker, count(*) AS runs,
         count(*) FILTER (state = 'scored') AS scored, count(*) FILTER (state = 'failed') AS failed,
-        count(*) FILTER (state = 'running') AS running, sum(trial_s) AS trial_s, max(finished_at) AS last_at
+        count(*) FILTER (state = 'running') AS running, sum(trial_s ORDER BY finished_seq) AS trial_s, max(finished_at) AS last_at
     FROM runs
     GROUP BY ALL
 )

@@ -2,7 +2,7 @@
 CREATE OR REPLACE VIEW cost AS
 WITH spent AS (
     SELECT
-        arena, 'proposal' AS what, author AS who,
+        arena, seq, 'proposal' AS what, author AS who,
         try_cast(body->>'$.cost.usd' AS DOUBLE) AS usd,
         try_cast(body->>'$.cost.tokens_in' AS BIGINT) AS tokens_in,
         try_cast(body->>'$.cost.tokens_out' AS BIGINT) AS tokens_out,
@@ -10,11 +10,11 @@ WITH spent AS (
     FROM facts
     WHERE kind = 'proposal.posted'
     UNION ALL
-    SELECT arena, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM runs WHERE finished_seq IS NOT NULL
+    SELECT arena, finished_seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM runs WHERE finished_seq IS NOT NULL
 )
 SELECT
-    arena, what, who, count(*) AS count, sum(usd) AS usd, count(*) - count(usd) AS usd_unknown,
-    sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out, sum(seconds) AS seconds
+    arena, what, who, count(*) AS count, sum(usd ORDER BY seq) AS usd, count(*) - count(usd) AS usd_unknown,
+    sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out, sum(seconds ORDER BY seq) AS seconds
 FROM spent
 GROUP BY ALL
 ORDER BY arena, what, who;

@@ -1,0 +1,108 @@
+"""A tiny arena and the real processes of a swarm on it, each of which can be killed and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+ARENA = """
+[arena]
+name = "tiny"
+summary = "half a second of sleep, then a parabola"
+[objective]
+metric = "loss"
+direction = "minimize"
+[artifact]
+editable = ["train.py"]
+[trial]
+command = ["python", "train.py"]
+budget_s = 1.0
+deadline_s = 30.0
+[score]
+how = "command"
+command = ["python", "score.py"]
+"""
+TRAIN = """
+import json, os, pathlib, time
+
+HEIGHT = 1.0  # mesh: 0.0..2.0
+WIDTH = 10  # mesh: 1..1000
+
+time.sleep(0.4)
+loss = (HEIGHT - 0.5) ** 2 + WIDTH / 1000
+(pathlib.Path(os.environ["MESH_OUT"]) / "loss.json").write_text(json.dumps({"loss": loss}))
+"""
+SCORE = """
+import os, pathlib
+print((pathlib.Path(os.environ["MESH_OUT"]) / "loss.json").read_text())
+"""
+
+
+def write_arena(folder: Path, *, train: str = TRAIN, score: str = SCORE, arena: str = ARENA) -> Path:
+    """Write an arena's files and return their folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("arena.toml", arena), ("train.py", train), ("score.py", score)):
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+class Swarm:
+    """Processes by name; `start`, `kill` (SIGKILL) and `end` (SIGTERM) work on one of them."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        common = ["--nats", url, "--home", str(home)]
+        agent = [sys.executable, "-m", "mesh.agent"]
+        here = ["--arena", "tiny", *common]
+        self.commands = {
+            "projector": [sys.executable, "-m", "analytics", *common],
+            "curator": [*agent, "curator", *here],
+            "critic": [*agent, "critic", *here],
+            "explorer": [*agent, "explorer", "--count", "3", *here],
+            "worker": [sys.executable, "-m", "gpu_worker", "--device", "cpu", "--slots", "2", *here],
+        }
+        self.running: dict[str, anyio.abc.Process] = {}
+        self._log = home.parent / "swarm.log"
+
+    async def start(self, *names: str) -> None:
+        """Start the named processes, all if none is named."""
+        with self._log.open("ab") as log:
+            for name in names or self.commands:
+                self.running[name] = await anyio.open_process(
+                    self.commands[name],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "MESH_PARENT": "stdin"},
+                )
+
+    async def kill(self, *names: str) -> None:
+        """Kill the named processes, all if none is named, with a signal that cannot be caught."""
+        for name in names or tuple(self.running):
+            self.running[name].send_signal(signal.SIGKILL)
+        for name in names or tuple(self.running):
+            await self.running.pop(name).aclose()
+
+    async def end(self, name: str) -> int:
+        """Ask a process to end and return its exit code."""
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        code = await process.wait()
+        await process.aclose()
+        return code
+
+
+@asynccontextmanager
+async def swarm_of(home: Path, url: str) -> AsyncIterator[Swarm]:
+    """A swarm of which nothing is left when the block ends."""
+    swarm = Swarm(home, url)
+    try:
+        yield swarm
+    finally:
+        with anyio.CancelScope(shield=True):
+            await swarm.kill()
