@@ -182,7 +182,8 @@ class Link:
             future = first if tries == 0 else None
             try:
                 future = future or await self.send(subject, data, headers)
-                ack = await asyncio.wait_for(future, TRY_S)
+                # A timer costs a turn of the event loop: too much for each of many answers that are here already.
+                ack = future.result() if future.done() else await asyncio.wait_for(future, TRY_S)
                 if ack.error is None or ack.error.err_code in WRONG_LAST_SEQUENCE:
                     return ack, tries
                 if ack.error.code != 503:

@@ -38,6 +38,10 @@ def stream_of(arena: str) -> str:
     return f"MESH_{arena}"
 
 
+_Publish = tuple[str, bytes, dict[str, str]]
+"""Subject, data and headers."""
+
+
 class StreamLog:
     """The log of one arena in its stream."""
 
@@ -46,36 +50,35 @@ class StreamLog:
         self._link, self._stream = link, stream_of(arena)
 
     async def post(self, post: Post) -> int:
-        return await self._settle(post, None)
+        return await self._settle(post, self._wire(post), None)
 
     async def post_all(self, posts: Iterable[Post]) -> list[int | AlreadyPosted]:
         results: list[int | AlreadyPosted] = []
-        flying: deque[tuple[Post, asyncio.Future[Ack] | None]] = deque()
+        flying: deque[tuple[Post, _Publish, asyncio.Future[Ack] | None]] = deque()
 
         async def land() -> None:
-            post, future = flying.popleft()
             try:
-                results.append(await self._settle(post, future))
+                results.append(await self._settle(*flying.popleft()))
             except AlreadyPosted as already:
                 results.append(already)
 
         try:
             for post in posts:
-                future = None
+                publish, future = self._wire(post), None
                 with suppress(*TRANSIENT):
-                    future = await self._link.send(*self._wire(post))
-                flying.append((post, future))
+                    future = await self._link.send(*publish)
+                flying.append((post, publish, future))
                 if len(flying) >= WINDOW:
                     await land()
             while flying:
                 await land()
         finally:
-            for _, future in flying:
+            for _, _, future in flying:
                 if future is not None:
                     future.cancel()
         return results
 
-    def _wire(self, post: Post) -> tuple[str, bytes, dict[str, str]]:
+    def _wire(self, post: Post) -> _Publish:
         headers = {
             "Nats-Msg-Id": post.id,
             "Nats-Expected-Last-Subject-Sequence": "0",
@@ -83,8 +86,8 @@ class StreamLog:
         }
         return wire.subject_of(self.arena, post), wire.encode(post), headers
 
-    async def _settle(self, post: Post, first: "asyncio.Future[Ack] | None") -> int:
-        subject, data, headers = self._wire(post)
+    async def _settle(self, post: Post, publish: _Publish, first: "asyncio.Future[Ack] | None") -> int:
+        subject, data, headers = publish
         ack, tries = await self._link.append(subject, data, headers, first)
         if ack.error:
             holder = await self._last(wire.key_filter(self.arena, post))
