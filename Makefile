@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types imports test clean
+.PHONY: help setup demo check lint types imports test events clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ imports: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+events: $(STAMP) ## write docs/events.md anew from mesh/events.py
+	$(BIN)/python -m mesh.catalogue > docs/events.md
 
 clean: ## delete the environment and caches, keep logs of arenas (.mesh)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

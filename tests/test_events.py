@@ -1,0 +1,224 @@
+"""The catalogue of facts, and how a fact looks on the log: envelope, subjects, limits, and what is not believed."""
+
+import datetime as dt
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mesh import catalogue, wire
+from mesh.errors import BadInput
+from mesh.events import (
+    KINDS,
+    LANES,
+    AgentJoined,
+    AnyEvent,
+    ArenaClosed,
+    BudgetGranted,
+    CritiquePosted,
+    CurvePoint,
+    NotePosted,
+    Origin,
+    ProposalPosted,
+    ProposalRetired,
+    RunFinished,
+    RunRequested,
+    RunStarted,
+    Scored,
+    kind_of,
+)
+from mesh.wire import MAX_POST_BYTES, Entry, Post, Subject
+from tests.test_golden import POSTS
+
+NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
+CLOSED = ArenaClosed(version=3, reason="plateau")
+
+
+def proposal(tree: str) -> ProposalPosted:
+    return ProposalPosted(tree=tree, commit="c", title="t", origin=Origin(how="human"))
+
+
+def request(run: str) -> RunRequested:
+    return RunRequested(run=run, lane="audit", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+
+
+def finish(value: float, curve: tuple[CurvePoint, ...] = ()) -> RunFinished:
+    scored = Scored(value=value)
+    return RunFinished(run="r", proposal="p", outcome=scored, worker="w", worker_class="cpu", curve=curve)
+
+
+def say(event: AnyEvent, author: str = "ann") -> Post:
+    return Post(id="0190-1", at=NOW, author=author, event=event)
+
+
+@pytest.mark.parametrize("post", POSTS, ids=lambda post: post.kind)
+def test_a_fact_comes_back_from_its_bytes_as_it_was(post: Post) -> None:
+    assert wire.decode(wire.subject_of("a", post), wire.encode(post)) == post
+
+
+def test_the_tag_of_a_fact_is_its_only_name() -> None:
+    for post in POSTS:
+        subject = wire.parse_subject(wire.subject_of("a", post))
+        wired = msgspec.json.decode(wire.encode(post))
+        assert subject == Subject("a", kind_of(post.event), post.key, post.author)
+        assert wired["event"]["kind"] == post.kind == kind_of(post.event)
+        assert KINDS[post.kind] is type(post.event)
+    assert all(re.fullmatch(r"[a-z]+\.[a-z]+(ed|t)", tag) for tag in KINDS)
+
+
+@pytest.mark.parametrize(
+    ("event", "key"),
+    [
+        (CLOSED, "3"),
+        (AgentJoined(boot="b1", role="critic"), "b1"),
+        (proposal("t1"), "t1"),
+        (CritiquePosted(target="t1", verdict="warn"), "t1"),
+        (request("r1"), "audit.r1"),
+        (RunStarted(run="r1", attempt=2, worker="w"), "r1-2"),
+        (finish(1), "r"),
+        (ProposalRetired(proposal="t1", round=4, why="failed"), "t1-4"),
+        (NotePosted(channel="c", text="t"), "0190-1"),
+        (BudgetGranted(n=5), "5"),
+    ],
+)
+def test_what_makes_a_fact_unique_is_its_key(event: AnyEvent, key: str) -> None:
+    assert say(event).key == key
+    assert wire.subject_of("a", say(event)) == f"mesh.a.{kind_of(event)}.{key}.ann"
+
+
+def test_a_key_is_held_by_one_author_but_every_critic_has_a_word() -> None:
+    assert wire.key_filter("a", say(CLOSED)) == "mesh.a.arena.closed.3.*"
+    critique = CritiquePosted(target="t1", verdict="warn")
+    assert wire.key_filter("a", say(critique)) == "mesh.a.critique.posted.t1.ann"
+
+
+def test_work_is_filtered_by_kind_and_lane() -> None:
+    assert [wire.kind_filter("a", f"run.requested.{lane}") for lane in LANES] == [
+        "mesh.a.run.requested.confirm.>",
+        "mesh.a.run.requested.control.>",
+        "mesh.a.run.requested.audit.>",
+        "mesh.a.run.requested.explore.>",
+    ]
+    with pytest.raises(BadInput, match=r"^there is no fact of kind 'run.begun'; kinds are arena.opened, "):
+        wire.kind_filter("a", "run.begun")
+
+
+@pytest.mark.parametrize(
+    ("subject", "data"),
+    [
+        (
+            "mesh.a.run.begun.r1.ann",
+            b'{"id":"1","at":"2026-11-24T08:00:00Z","author":"ann","event":{"kind":"run.begun"}}',
+        ),
+        ("mesh.a.arena.closed.3.ann", wire.encode(say(CLOSED))[:-1]),
+        ("mesh.a.arena.closed.3.ann", wire.encode(say(CLOSED)).replace(b"plateau", b"\xff\xfe")),
+        ("mesh.a.arena.closed.3.ann", wire.encode(say(CLOSED)).replace(b"plateau", b"boredom")),
+        ("mesh.a.arena.closed.3.ann", wire.encode(say(CLOSED)).replace(b":00Z", b":00")),
+        ("mesh.a.arena.closed.3.ann", b"[" * 100_000),
+        ("mesh.a.arena.closed.3.ann", b""),
+        ("mesh.a.arena.closed.3.bob", wire.encode(say(CLOSED))),
+        ("mesh.a.arena.closed.4.ann", wire.encode(say(CLOSED))),
+        ("mesh.a.arena.opened.3.ann", wire.encode(say(CLOSED))),
+        ("mesh.a.note.posted.0190-1.eve.ann", msgspec.json.encode(say(NotePosted(channel="c", text="t"), "eve.ann"))),
+        ("mesh.a.proposal.posted./etc.ann", msgspec.json.encode(say(proposal("/etc")))),
+        ("mesh.a", wire.encode(say(CLOSED))),
+        ("", b"\x00"),
+    ],
+    ids=[
+        "unknown tag",
+        "cut off",
+        "no UTF-8",
+        "unknown word",
+        "time without a zone",
+        "nested too deep",
+        "empty",
+        "another author",
+        "another key",
+        "another kind",
+        "an author of two tokens",
+        "a key that is a path",
+        "a short subject",
+        "no subject",
+    ],
+)
+def test_what_cannot_be_believed_keeps_its_bytes_and_has_no_post(subject: str, data: bytes) -> None:
+    entry = wire.entry(7, NOW, subject, data)
+    where = wire.parse_subject(subject) or Subject("", subject, "", "")
+    assert entry == Entry(7, NOW, where, None, data)
+
+
+def test_fields_of_a_newer_version_are_ignored() -> None:
+    wired = msgspec.json.decode(wire.encode(say(finish(0.5))))
+    wired["signature"] = "s"
+    wired["event"]["carbon_g"] = 3
+    wired["event"]["outcome"]["rank"] = 1
+    assert wire.decode("mesh.a.run.finished.r.ann", msgspec.json.encode(wired)) == say(finish(0.5))
+
+
+def test_fields_that_an_older_version_did_not_write_have_their_defaults() -> None:
+    data = b'{"id":"0190-1","at":"2026-11-24T08:00:00Z","author":"ann","event":{"kind":"budget.granted","n":5}}'
+    assert wire.decode("mesh.a.budget.granted.5.ann", data) == say(BudgetGranted(n=5))
+
+
+def test_the_largest_post_is_kept_and_one_byte_more_is_refused_in_one_sentence() -> None:
+    room = MAX_POST_BYTES - len(wire.encode(say(NotePosted(channel="c", text=""))))
+    assert len(wire.encode(say(NotePosted(channel="c", text="x" * room)))) == MAX_POST_BYTES
+    sentence = "^a note.posted of 262,145 bytes is too large: at most 262,144 bytes are kept$"
+    with pytest.raises(BadInput, match=sentence):
+        wire.encode(say(NotePosted(channel="c", text="x" * (room + 1))))
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a.b", "*", ">", "a\n", "a\x00", "a/b", "é", "x" * 129])
+def test_what_cannot_be_one_token_of_a_subject_is_refused_in_one_sentence(bad: str) -> None:
+    rule = re.escape(f"{bad[:60]!r} may only hold letters, digits, '_' and '-' (1 to 128 of them)")
+    with pytest.raises(BadInput, match=f"^author {rule}$"):
+        Post.new(bad, CLOSED)
+    with pytest.raises(BadInput, match=f"^author {rule}$"):
+        wire.encode(say(CLOSED, bad))
+    with pytest.raises(BadInput, match=f"^key of proposal.posted {rule}$"):
+        wire.encode(say(proposal(bad)))
+    with pytest.raises(BadInput, match=f"^key of run.requested {rule}$"):
+        wire.encode(say(request(bad)))
+    with pytest.raises(BadInput, match=f"^key of note.posted {rule}$"):
+        wire.encode(Post(id=bad, at=NOW, author="ann", event=NotePosted(channel="c", text="t")))
+
+
+@pytest.mark.parametrize(
+    ("event", "where"),
+    [
+        (finish(math.nan), "$.event.outcome.value"),
+        (finish(1, (CurvePoint(1, math.inf, 0.5),)), "$.event.curve[0][1]"),
+        (CritiquePosted(target="t", verdict="warn", confidence=1.5), "$.event.confidence"),
+        (ArenaClosed(version=0, reason="budget"), "$.event.version"),
+        (NotePosted(channel="c", text="\udcff"), "surrogates not allowed"),
+    ],
+    ids=["NaN", "infinite", "out of bounds", "no version", "no Unicode"],
+)
+def test_a_fact_that_no_reader_would_take_is_refused_before_it_holds_its_key(event: AnyEvent, where: str) -> None:
+    with pytest.raises(BadInput, match=f"^a {kind_of(event)} could not be read back: .*{re.escape(where)}"):
+        wire.encode(say(event))
+
+
+def test_new_posts_have_ids_in_the_order_of_time() -> None:
+    posts = [Post.new("ann", CLOSED, cause="c") for _ in range(100)]
+    assert [post.id for post in posts] == sorted({post.id for post in posts})
+    assert {(post.author, post.cause, post.at.tzinfo) for post in posts} == {("ann", "c", dt.UTC)}
+
+
+def test_the_page_of_facts_says_what_the_code_says() -> None:
+    page = Path(__file__).parents[1] / "docs" / "events.md"
+    assert page.read_text(encoding="utf-8") == catalogue.render(), "run `make events`"
+    printed = subprocess.run([sys.executable, "-m", "mesh.catalogue"], capture_output=True, check=True)
+    assert printed.stdout == page.read_bytes()
+
+
+def test_the_page_of_facts_names_every_fact_its_subject_and_its_fields() -> None:
+    page = catalogue.render()
+    for tag, event in KINDS.items():
+        section = page.split(f"\n## {tag}\n")[1].split("\n## ")[0]
+        assert f"* subject: `mesh.<arena>.{tag}.<" in section
+        assert set(event.__struct_encode_fields__) <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
