@@ -15,6 +15,13 @@ from mesh.jetstream import connect
 from mesh.server import find_url
 from mesh.wire import check_token
 
+_EXAMPLES = """\
+examples:
+  python -m mesh.agent explorer --arena nanolm --count 4
+  python -m mesh.agent explorer --arena nanolm --name ann --option sampler=random
+  python -m mesh.agent my_pkg.mod:Role --arena nanolm --nats nats://10.0.0.5:4222
+"""
+
 
 def main() -> int:
     """Parse the command line and run."""
@@ -25,7 +32,6 @@ def main() -> int:
         role = find_role(args.role)
         options = dict(_option(text) for text in args.option)
         check_token("name", name)
-        sys.path.insert(0, "")
         home = args.home.resolve()
         async with connect(find_url(args.nats, home), name=name, outage_s=600) as hub:
             bus = await hub.arena(args.arena)
@@ -45,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mesh.agent",
         description="Run agents of one role until the arena is closed.",
-        epilog="example: python -m mesh.agent explorer --arena nanolm --count 4",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("role", help=f"{', '.join(SHORT_NAMES)}, or module:Class of your own")
     parser.add_argument("--arena", required=True, help="name of the arena")

@@ -2,7 +2,8 @@
 
 For each fact that an agent hears: skip it if the board shows an answer already, ask the agent, share the code of what
 it proposes, post, and wait until the board has folded the agent's own words before it is asked again. An agent that
-raises is told on the board and goes on; one that keeps raising leaves.
+raises, or says what cannot be posted, is told on the board and goes on; one that keeps failing leaves. None of that
+touches the agents beside it; only a log that is out of reach ends them all.
 """
 
 import datetime as dt
@@ -20,30 +21,39 @@ import mesh
 from mesh.agent.protocol import Agent, Ticking
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
-from mesh.errors import AlreadyPosted, BusError, BusUnavailable, MeshError
+from mesh.errors import AlreadyPosted, BusError, MeshError
 from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, ProposalPosted
 from mesh.follow import Follower
 from mesh.settings import host
 from mesh.wire import Entry, Post
 
 MAX_FAILURES = 5
-"""Exceptions in a row after which an agent leaves."""
+"""Failures in a row after which an agent leaves."""
+
+MAX_PAUSE_S = 30.0
+"""Longest pause of an agent after a failure."""
+
+MAX_NOTE = 2000
+"""Characters of a note about a failure."""
 
 
 class Seat:
-    """An agent with its name and role, and the posts that wait for it."""
+    """An agent with its name and role, and the posts that wait for it; `boot` is this life of it."""
 
     def __init__(self, name: str, role: str, agent: Agent, model: str = "") -> None:
-        self.name, self.role, self.agent, self.model = name, role, agent, model
+        self.name, self.agent = name, agent
         self.boot = uuid.uuid4().hex
+        event = AgentJoined(boot=self.boot, role=role, model=model, host=host(), version=mesh.__version__)
+        self.joined = Post.new(name, event)
         self.failures = 0
         self.waiting: deque[Post] = deque(maxlen=1 if agent.only_latest else None)
         self.arrived = anyio.Event()
 
     def hear(self, post: Post) -> None:
-        """Put a post into the mailbox."""
-        self.waiting.append(post)
-        self.arrived.set()
+        """Put a post into the mailbox if the agent listens to its kind, or it is the word that it has joined."""
+        if post.kind in self.agent.listens or post.id == self.joined.id:
+            self.waiting.append(post)
+            self.arrived.set()
 
 
 async def run_agents(
@@ -53,8 +63,11 @@ async def run_agents(
     *,
     snapshot: Path | None = None,
     on_ready: Callable[[], None] | None = None,
+    pause_s: float = 2.0,
 ) -> str:
     """Run agents until the arena is closed or all have left; return why in a few words.
+
+    An agent that fails pauses for `pause_s` seconds, twice as long each time in a row.
 
     Raises:
         BusError: the log is out of reach or refuses us.
@@ -67,19 +80,19 @@ async def run_agents(
     def on_entry(entry: Entry, counts: bool) -> None:
         if counts and entry.post is not None:
             for seat in seats:
-                if entry.subject.kind in seat.agent.listens:
-                    seat.hear(entry.post)
+                seat.hear(entry.post)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.follow, on_entry)
         try:
-            async with anyio.create_task_group() as living:
-                for seat in seats:
-                    living.start_soon(_live, bus, seat, follower, code)
-                if on_ready:
-                    on_ready()
-                living.start_soon(_cancel_at_end, follower, living.cancel_scope)
-                living.start_soon(_cancel_when_empty, seats, living.cancel_scope)
+            async with anyio.create_task_group() as watched:
+                watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)
+                async with anyio.create_task_group() as living:
+                    for seat in seats:
+                        living.start_soon(_live, bus, seat, follower, code, pause_s)
+                    if on_ready:
+                        on_ready()
+                watched.cancel_scope.cancel()
         finally:
             follower.save()
             with anyio.move_on_after(3, shield=True):
@@ -93,23 +106,14 @@ async def _cancel_at_end(follower: Follower, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _cancel_when_empty(seats: Sequence[Seat], scope: anyio.CancelScope) -> None:
-    while any(seat.failures < MAX_FAILURES for seat in seats):
-        await anyio.sleep(1)
-    scope.cancel()
-
-
 async def _leave(bus: ArenaBus, seats: Sequence[Seat], reason: str) -> None:
     with suppress(BusError):
         await bus.post_all([Post.new(s.name, AgentLeft(boot=s.boot, reason=reason)) for s in seats])
 
 
-async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore) -> None:
-    event = AgentJoined(boot=seat.boot, role=seat.role, model=seat.model, host=host(), version=mesh.__version__)
-    joined = Post.new(seat.name, event)
-    seat.waiting.append(joined)
-    seat.arrived.set()
-    await follower.reached(await bus.post(joined))
+async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, pause_s: float) -> None:
+    """Join, and answer what is heard until told to stop, or until the agent has failed too often."""
+    await follower.reached(await bus.post(seat.joined))
     next_tick = anyio.current_time()
     while seat.failures < MAX_FAILURES:
         agent = seat.agent
@@ -121,14 +125,17 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore) 
             if not seat.waiting:
                 seat.arrived = anyio.Event()
             if not follower.board.has_answered(seat.name, post.id):
-                await _answer(bus, seat, follower, code, post)
+                await _answer(bus, seat, follower, code, post, pause_s)
         elif isinstance(agent, Ticking):
             next_tick = anyio.current_time() + agent.every_s
-            await _answer(bus, seat, follower, code, None)
+            await _answer(bus, seat, follower, code, None, pause_s)
+    await _leave(bus, [seat], f"failed {MAX_FAILURES} times in a row")
 
 
-async def _answer(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, post: Post | None) -> None:
-    """Ask the agent and post what it says; its own failure is noted, a lost log is tried again by the bus."""
+async def _answer(
+    bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, post: Post | None, pause_s: float
+) -> None:
+    """Ask the agent and post what it says; a failure of its own is noted and followed by a pause."""
     try:
         events: Sequence[AnyEvent]
         if post is not None:
@@ -136,8 +143,9 @@ async def _answer(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore
         else:
             assert isinstance(seat.agent, Ticking)
             events = await seat.agent.tick(dt.datetime.now(dt.UTC), follower.board)
+        await _say(bus, seat.name, follower, code, events, post.id if post else "")
         seat.failures = 0
-    except (BusUnavailable, MemoryError):
+    except (BusError, MemoryError):
         raise
     except Exception as error:
         seat.failures += 1
@@ -146,14 +154,21 @@ async def _answer(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore
         if not isinstance(error, MeshError):
             traceback.print_exc(file=sys.stderr)
         print(text, file=sys.stderr)
-        events = [NotePosted(channel="ops", text=text[:2000])]
-        await anyio.sleep(min(30, 2**seat.failures))
+        note = NotePosted(channel="ops", text=text[:MAX_NOTE])
+        await _say(bus, seat.name, follower, code, [note], post.id if post else "")
+        if seat.failures < MAX_FAILURES:
+            await anyio.sleep(min(MAX_PAUSE_S, pause_s * 2 ** (seat.failures - 1)))
+
+
+async def _say(
+    bus: ArenaBus, author: str, follower: Follower, code: CodeStore, events: Sequence[AnyEvent], cause: str
+) -> None:
+    """Share the code of proposals, post the facts, and wait until the board has them; what stands already is done."""
     if not events:
         return
     base = follower.board.opened.base_commit if follower.board.opened else ""
     for event in events:
         if isinstance(event, ProposalPosted):
             await code.push(event.commit, base=base)
-    cause = post.id if post else ""
-    results = await bus.post_all([Post.new(seat.name, event, cause=cause) for event in events])
+    results = await bus.post_all([Post.new(author, event, cause=cause) for event in events])
     await follower.reached(max(r.seq if isinstance(r, AlreadyPosted) else r for r in results))

@@ -1,0 +1,370 @@
+"""The loop that runs agents, over the bus in memory."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import anyio
+import pytest
+
+from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
+from mesh.board import Board
+from mesh.code import CodeStore
+from mesh.errors import BusUnavailable, leaf
+from mesh.events import (
+    AgentJoined,
+    AgentLeft,
+    AnyEvent,
+    ArenaClosed,
+    ArenaOpened,
+    NotePosted,
+    Origin,
+    ProposalPosted,
+)
+from mesh.memory import MemoryBus, MemoryHub
+from mesh.wire import Post
+from tests.test_worker import SPEC
+
+Answer = Callable[[Post, Board], Awaitable[Sequence[AnyEvent]]]
+OPENED = ArenaOpened(version=1, spec=SPEC, base_commit="", base_tree="0" * 40, evaluator="e")
+
+
+class Listener:
+    """An agent that hears notes, keeps what people asked it and that it joined, and answers as it is told."""
+
+    listens: ClassVar[tuple[str, ...]] = ("note.posted",)
+    only_latest: ClassVar[bool] = False
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        self.asked: list[str] = []
+        self.answer = answer
+
+    async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
+        if post.author == "people" or isinstance(post.event, AgentJoined):
+            self.asked.append(words(post))
+        return await self.answer(post, board) if self.answer else []
+
+
+class Latest(Listener):
+    only_latest: ClassVar[bool] = True
+
+
+class Greeter(Listener):
+    listens: ClassVar[tuple[str, ...]] = ("agent.joined", "note.posted")
+
+
+class Clock(Listener):
+    """Says once that time has passed."""
+
+    every_s: ClassVar[float] = 0.001
+
+    async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
+        return [] if board.notes else [say("time has passed")]
+
+
+def say(text: str) -> NotePosted:
+    return NotePosted(channel="general", text=text)
+
+
+def words(post: Post) -> str:
+    return post.event.text if isinstance(post.event, NotePosted) else post.kind
+
+
+async def echo(post: Post, board: Board) -> Sequence[AnyEvent]:
+    return [say(f"heard {words(post)}")] if post.author == "people" else []
+
+
+async def fail(post: Post, board: Board) -> Sequence[AnyEvent]:
+    raise RuntimeError("out of ideas")
+
+
+@pytest.fixture
+async def bus() -> MemoryBus:
+    return await MemoryHub().arena("a", create=True)
+
+
+@pytest.fixture
+def code(tmp_path: Path, bus: MemoryBus) -> CodeStore:
+    return CodeStore(tmp_path / "code.git", bus)
+
+
+@asynccontextmanager
+async def running(bus: MemoryBus, code: CodeStore, agents: dict[str, Listener]) -> AsyncIterator[None]:
+    """Agents by name, for as long as the block lasts."""
+    seats = [Seat(name, "listener", agent) for name, agent in agents.items()]
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+
+            async def run() -> None:
+                await run_agents(bus, seats, code, pause_s=0.001)
+
+            tasks.start_soon(run)
+            joined = {seat.joined.id for seat in seats}
+            async with aclosing(bus.read(follow=True)) as batches:
+                async for batch in batches:
+                    joined -= {entry.post.id for entry in batch if entry.post}
+                    if not joined:
+                        break
+            yield
+            tasks.cancel_scope.cancel()
+
+
+async def said(bus: MemoryBus, kind: type[AnyEvent], count: int, author: str = "") -> list[Post]:
+    """The first posts of a kind, as soon as there are so many."""
+    found: list[Post] = []
+    with anyio.fail_after(20):
+        async with aclosing(bus.read(follow=True)) as batches:
+            async for batch in batches:
+                posts = [entry.post for entry in batch if entry.post]
+                found += [p for p in posts if isinstance(p.event, kind) and author in ("", p.author)]
+                if len(found) >= count:
+                    break
+    return found[:count]
+
+
+async def people_say(bus: MemoryBus, *texts: str) -> list[str]:
+    """Post notes and return the ids of the posts."""
+    posts = [Post.new("people", say(text)) for text in texts]
+    await bus.post_all(posts)
+    return [post.id for post in posts]
+
+
+async def test_answers_name_the_post_that_led_to_them(bus: MemoryBus, code: CodeStore) -> None:
+    async with running(bus, code, {"ann": Listener(echo)}):
+        [one, two] = await people_say(bus, "one", "two")
+        answers = await said(bus, NotePosted, 2, "ann")
+    assert [(post.cause, post.event) for post in answers] == [(one, say("heard one")), (two, say("heard two"))]
+
+
+async def test_an_agent_is_asked_once_the_board_has_folded_what_it_is_asked_about(
+    bus: MemoryBus, code: CodeStore
+) -> None:
+    stood_at: dict[str, int] = {}
+
+    async def note_the_board(post: Post, board: Board) -> Sequence[AnyEvent]:
+        stood_at[post.id] = board.seq
+        return await echo(post, board)
+
+    async with running(bus, code, {"ann": Listener(note_the_board), "bob": Listener(note_the_board)}):
+        await people_say(bus, *map(str, range(50)))
+        await said(bus, NotePosted, 50, "ann")
+        await said(bus, NotePosted, 50, "bob")
+    async with aclosing(bus.read()) as batches:
+        placed = {e.post.id: e.seq async for batch in batches for e in batch if e.post}
+    assert [id_ for id_, seq in stood_at.items() if seq < placed[id_]] == []
+    assert len(stood_at) >= 50
+
+
+async def test_an_agent_sees_its_own_answer_before_it_is_asked_again(bus: MemoryBus, code: CodeStore) -> None:
+    answered: list[int] = []
+
+    async def count(post: Post, board: Board) -> Sequence[AnyEvent]:
+        if post.author != "people":
+            return []
+        answered.append(len(board.answered.get("ann", ())))
+        return [say("counted")]
+
+    async with running(bus, code, {"ann": Listener(count)}):
+        await people_say(bus, "one", "two", "three")
+        await said(bus, NotePosted, 3, "ann")
+    assert answered == [0, 1, 2]
+
+
+async def test_after_a_restart_an_agent_is_asked_about_nothing_old(bus: MemoryBus, code: CodeStore) -> None:
+    first, second = Listener(echo), Listener(echo)
+    async with running(bus, code, {"ann": first}):
+        await people_say(bus, "before")
+        await said(bus, NotePosted, 1, "ann")
+    async with running(bus, code, {"ann": second}):
+        await people_say(bus, "after")
+        await said(bus, NotePosted, 2, "ann")
+    assert first.asked == ["agent.joined", "before"]
+    assert second.asked == ["agent.joined", "after"]
+
+
+async def test_what_another_life_of_the_agent_has_answered_is_skipped(bus: MemoryBus, code: CodeStore) -> None:
+    go_on = anyio.Event()
+
+    async def wait_when_joined(post: Post, board: Board) -> Sequence[AnyEvent]:
+        if isinstance(post.event, AgentJoined):
+            await go_on.wait()
+        return await echo(post, board)
+
+    ann, bob = Listener(wait_when_joined), Listener(echo)
+    async with running(bus, code, {"ann": ann, "bob": bob}):
+        [one, _] = await people_say(bus, "one", "two")
+        await bus.post(Post.new("ann", say("heard one"), cause=one))
+        await people_say(bus, "three")
+        await said(bus, NotePosted, 3, "bob")  # by now the board has all four
+        go_on.set()
+        answers = await said(bus, NotePosted, 3, "ann")
+    assert ann.asked == ["agent.joined", "two", "three"]
+    assert [words(post) for post in answers] == ["heard one", "heard two", "heard three"]
+
+
+async def test_an_agent_for_which_the_board_decides_is_asked_about_the_latest_alone(
+    bus: MemoryBus, code: CodeStore
+) -> None:
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    async def wait_when_joined(post: Post, board: Board) -> Sequence[AnyEvent]:
+        if isinstance(post.event, AgentJoined):
+            asked.set()
+            await go_on.wait()
+        return await echo(post, board)
+
+    ann, bob = Latest(wait_when_joined), Listener(echo)
+    async with running(bus, code, {"ann": ann, "bob": bob}):
+        await asked.wait()
+        await people_say(bus, "one", "two", "three")
+        await said(bus, NotePosted, 3, "bob")
+        go_on.set()
+        await people_say(bus, "four")
+        await said(bus, NotePosted, 1, "ann")
+    assert ann.asked[0] == "agent.joined"
+    assert not {"one", "two"} & set(ann.asked)
+
+
+async def test_an_agent_hears_once_that_it_has_joined(bus: MemoryBus, code: CodeStore) -> None:
+    ann = Greeter(echo)
+    async with running(bus, code, {"ann": ann}):
+        await people_say(bus, "one")
+        await said(bus, NotePosted, 1, "ann")
+    assert ann.asked == ["agent.joined", "one"]
+
+
+async def test_an_agent_that_raises_says_so_and_all_go_on(bus: MemoryBus, code: CodeStore) -> None:
+    async def fail_on_one(post: Post, board: Board) -> Sequence[AnyEvent]:
+        return await (fail if words(post) == "one" else echo)(post, board)
+
+    async with running(bus, code, {"ann": Listener(fail_on_one), "bob": Listener(echo)}):
+        [one, two] = await people_say(bus, "one", "two")
+        anns = await said(bus, NotePosted, 2, "ann")
+        bobs = await said(bus, NotePosted, 2, "bob")
+    trouble = NotePosted(channel="ops", text="ann failed on note.posted: RuntimeError: out of ideas")
+    assert [(post.cause, post.event) for post in anns] == [(one, trouble), (two, say("heard two"))]
+    assert [post.event for post in bobs] == [say("heard one"), say("heard two")]
+
+
+UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origin(how="human"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ([say("x" * 1_000_000)], "BadInput: a note.posted of 1,000,"),
+        ([ArenaClosed(version=1, reason="operator"), "not an event"], "AttributeError: "),
+        ([UNKNOWN], f"ObjectMissing: there is no commit {'2' * 40}"),
+    ],
+    ids=["too large", "no event", "no code"],
+)
+async def test_an_answer_that_cannot_be_posted_is_the_failure_of_its_author_alone(
+    bus: MemoryBus, code: CodeStore, answer: list[AnyEvent], error: str
+) -> None:
+    async def unpostable(post: Post, board: Board) -> Sequence[AnyEvent]:
+        return answer if words(post) == "one" else await echo(post, board)
+
+    async with running(bus, code, {"ann": Listener(unpostable), "bob": Listener(echo)}):
+        await people_say(bus, "one", "two")
+        anns = await said(bus, NotePosted, 2, "ann")
+        await said(bus, NotePosted, 2, "bob")
+    assert words(anns[0]).startswith(f"ann failed on note.posted: {error}")
+    assert words(anns[1]) == "heard two"
+
+
+async def test_an_agent_that_keeps_failing_leaves_and_the_others_stay(bus: MemoryBus, code: CodeStore) -> None:
+    ann = Listener(fail)
+    async with running(bus, code, {"ann": ann, "bob": Listener(echo)}):
+        await people_say(bus, *map(str, range(MAX_FAILURES)))
+        [left] = await said(bus, AgentLeft, 1)
+        await people_say(bus, "still there?")
+        assert words((await said(bus, NotePosted, MAX_FAILURES + 1, "bob"))[-1]) == "heard still there?"
+    [joined] = await said(bus, AgentJoined, 1, "ann")
+    assert isinstance(joined.event, AgentJoined)
+    assert (left.author, left.event) == ("ann", AgentLeft(boot=joined.event.boot, reason="failed 5 times in a row"))
+    assert len(ann.asked) == MAX_FAILURES
+
+
+async def test_one_good_answer_forgives_earlier_failures(bus: MemoryBus, code: CodeStore) -> None:
+    async def fail_on_bad(post: Post, board: Board) -> Sequence[AnyEvent]:
+        return await (fail if words(post) == "bad" else echo)(post, board)
+
+    almost = ["bad"] * (MAX_FAILURES - 1)
+    async with running(bus, code, {"ann": Listener(fail_on_bad)}):
+        await people_say(bus, *almost, "one", *almost, "two")
+        answers = await said(bus, NotePosted, 2 * MAX_FAILURES, "ann")
+    assert words(answers[-1]) == "heard two"
+
+
+async def test_the_loop_ends_when_every_agent_has_left(bus: MemoryBus, code: CodeStore) -> None:
+    await people_say(bus, "before")
+    with anyio.fail_after(20):
+        why = [""]
+        async with anyio.create_task_group() as tasks:
+
+            async def run() -> None:
+                why[0] = await run_agents(bus, [Seat("ann", "listener", Listener(fail))], code, pause_s=0.001)
+
+            tasks.start_soon(run)
+            await said(bus, AgentJoined, 1)
+            await people_say(bus, *map(str, range(MAX_FAILURES)))
+    assert why == ["every agent has left"]
+
+
+async def test_a_fact_that_stands_already_is_done(bus: MemoryBus, code: CodeStore) -> None:
+    closed_as: list[ArenaClosed | None] = []
+
+    async def open_again(post: Post, board: Board) -> Sequence[AnyEvent]:
+        if post.author != "people":
+            return []
+        opened = ArenaOpened(version=1, spec=SPEC, base_commit="", base_tree="f" * 40, evaluator="other")
+        closed_as.append(board.closed)
+        return [opened, say(f"the base is {board.opened.base_tree[0] if board.opened else ''}")]
+
+    await bus.post(Post.new("operator", OPENED))
+    async with running(bus, code, {"ann": Listener(open_again)}):
+        await people_say(bus, "one", "two")
+        answers = await said(bus, NotePosted, 2, "ann")
+    assert [words(post) for post in answers] == ["the base is 0"] * 2
+    assert [post.author for post in await said(bus, ArenaOpened, 1)] == ["operator"]
+
+
+async def test_time_passes_for_an_agent_that_ticks(bus: MemoryBus, code: CodeStore) -> None:
+    async with running(bus, code, {"ann": Clock()}):
+        [post] = await said(bus, NotePosted, 1)
+    assert (post.author, post.cause, post.event) == ("ann", "", say("time has passed"))
+
+
+async def test_agents_leave_when_the_arena_is_closed(bus: MemoryBus, code: CodeStore) -> None:
+    await bus.post(Post.new("operator", OPENED))
+    seats = [Seat(name, "listener", Listener()) for name in ("ann", "bob")]
+    why: list[str] = []
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+
+            async def run() -> None:
+                why.append(await run_agents(bus, seats, code))
+
+            tasks.start_soon(run)
+            await said(bus, AgentJoined, 2)
+            await bus.post(Post.new("operator", ArenaClosed(version=1, reason="operator")))
+    assert why == ["arena a is closed"]
+    left = await said(bus, AgentLeft, 2)
+    assert [post.event for post in left] == [AgentLeft(boot=seat.boot, reason="arena closed") for seat in seats]
+
+
+async def test_nobody_joins_a_closed_arena(bus: MemoryBus, code: CodeStore) -> None:
+    await bus.post_all([Post.new("operator", e) for e in (OPENED, ArenaClosed(version=1, reason="budget"))])
+    why = await run_agents(bus, [Seat("ann", "listener", Listener())], code)
+    assert (why, await bus.head()) == ("arena a is closed (budget)", 2)
+
+
+async def test_a_log_out_of_reach_ends_all(bus: MemoryBus, code: CodeStore) -> None:
+    async def lose_the_log(post: Post, board: Board) -> Sequence[AnyEvent]:
+        raise BusUnavailable("no server answers")
+
+    with anyio.fail_after(20), pytest.raises(ExceptionGroup) as lost:
+        await run_agents(bus, [Seat("ann", "listener", Listener(lose_the_log))], code)
+    assert isinstance(leaf(lost.value), BusUnavailable)
