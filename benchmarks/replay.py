@@ -1,0 +1,148 @@
+"""How fast the projector folds a log into DuckDB, how much memory it takes, and how soon a post can be asked for.
+
+The log is a realistic mix of facts (`benchmarks.mix`). Its raw limit is a nats-py pull consumer that fetches and
+acknowledges the same entries in batches of the same size and looks at none of them. Every reading happens in a process
+of its own, the two ways in turns. `visible_*` is the time from calling `post` until the projector, which folds a steady
+stream of other posts meanwhile, answers a query over NATS (what `mesh sql` does) with that post's row.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from analytics.protocol import Query
+from benchmarks.harness import Figures, Goal, in_a_process, ratio, say
+from benchmarks.mix import posts
+from mesh.cli.ask import ask
+from mesh.events import NotePosted
+from mesh.jetstream import JetStreamBus, connect
+from mesh.server import embedded
+from mesh.wire import Post
+
+SMALL = 10_000
+GOALS: dict[str, Goal] = {
+    "small.ratio": (">=", 0.5),
+    "large.ratio": (">=", 0.5),
+    "rate_large_to_small": ("within", (0.85, 1.15)),
+    "large.peak_mb": ("<", 500),
+    "visible_p50_ms": ("<", 100),
+}
+WRITE_EVERY_S = 0.1
+WRITES = 50
+"""Posts that are written every `WRITE_EVERY_S` while it is measured how soon one can be asked for."""
+
+
+async def measure(quick: bool) -> Figures:
+    """Return events per second of both ways on a small and a large log, memory in MB, and milliseconds to visible."""
+    large, rounds, probes = (50_000, 3, 60) if quick else (1_000_000, 4, 300)
+    with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        async with embedded(folder / "server", sync="2m") as server:
+            await _write(server.url, {"small": SMALL, "large": large})
+            figures = await _compare(server.url, folder, large, rounds, 3 if quick else 1)
+        async with (
+            embedded(folder / "server", sync="always") as server,
+            connect(server.url) as hub,
+            projecting(server.url, folder / "large.duckdb"),
+        ):
+            figures |= await _visible(await hub.arena("large"), probes)
+    return {"small.events": SMALL, "large.events": large, **figures}
+
+
+async def _write(url: str, sizes: dict[str, int]) -> None:
+    async with connect(url) as hub:
+        for name, count in sizes.items():
+            say(f"writing a log of {count:,} events")
+            bus = await hub.arena(name, create=True)
+            await bus.post_all(posts(f"{name}-", count))
+            assert await bus.head() == count
+
+
+async def _compare(url: str, folder: Path, large: int, small_rounds: int, large_rounds: int) -> Figures:
+    """Read both logs both ways in turns, the small one before and after every reading of the large one."""
+    sizes = {"small": SMALL, "large": large}
+    took: dict[tuple[str, str], list[float]] = {(size, how): [] for size in sizes for how in ("project", "fetch")}
+    peak_mb = 0.0
+    for size in ["small", *["large", "small"] * large_rounds]:
+        for number in range(small_rounds if size == "small" else 1):
+            for how in ("project", "fetch")[:: -1 if number % 2 else 1]:
+                path = folder / f"{size}.duckdb"
+                if how == "project":
+                    path.unlink(missing_ok=True)
+                found = await in_a_process("benchmarks.fold", how, url, size, str(sizes[size]), str(path))
+                say(f"{how} {sizes[size]:,} events: {found['seconds']:.2f} s, {found['peak_mb']:.0f} MB")
+                took[size, how].append(found["seconds"])
+                if how == "project":
+                    peak_mb = max(peak_mb, found["peak_mb"])
+    figures: Figures = {}
+    for size, count in sizes.items():
+        for how in ("project", "fetch"):
+            figures[f"{size}.{how}_per_s"] = count / statistics.median(took[size, how])
+        figures[f"{size}.ratio"] = ratio(took[size, "fetch"], took[size, "project"])
+    for how, name in (("project", "rate_large_to_small"), ("fetch", "raw_rate_large_to_small")):
+        figures[name] = figures[f"large.{how}_per_s"] / figures[f"small.{how}_per_s"]
+    return figures | {"large.peak_mb": peak_mb}
+
+
+@asynccontextmanager
+async def projecting(url: str, path: Path) -> AsyncIterator[None]:
+    """Run the projector as a process of its own, from the moment it is up to date."""
+    async with await anyio.open_process(
+        [sys.executable, "-m", "analytics", "--nats", url, "--db", str(path)]
+    ) as process:
+        assert process.stderr
+        said = b""
+        with anyio.fail_after(300):
+            while b"is up to date" not in said:
+                said += await process.stderr.receive()
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+async def _visible(bus: JetStreamBus, probes: int) -> Figures:
+    """Post and ask until it is there, `probes` times, while other posts are written beside it."""
+    took_ms: list[float] = []
+    head = await bus.head()
+    say(f"asking for {probes} posts while others are written")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_keep_writing, bus)
+        began = time.perf_counter()
+        for number in range(probes):
+            took_ms.append(await _one_probe(bus, number))
+            await anyio.sleep(0.037)  # not in step with the writer
+        seconds = time.perf_counter() - began
+        tasks.cancel_scope.cancel()
+    quantiles = statistics.quantiles(took_ms, n=100)
+    written_per_s = (await bus.head() - head) / seconds
+    return {
+        "visible_p50_ms": quantiles[49],
+        "visible_p95_ms": quantiles[94],
+        "visible_beside_posts_per_s": written_per_s,
+    }
+
+
+async def _one_probe(bus: JetStreamBus, number: int) -> float:
+    post = Post.new("probe", NotePosted(channel="general", text=f"probe {number}"))
+    began = time.perf_counter()
+    seq = await bus.post(post)
+    query = Query(f"SELECT id FROM events WHERE arena = '{bus.arena}' AND seq = {seq}")
+    while not (answer := await ask(bus, query)).rows:
+        await anyio.sleep(0.001)
+    took_s = time.perf_counter() - began
+    assert answer.rows == [[post.id]]
+    return took_s * 1000
+
+
+async def _keep_writing(bus: JetStreamBus) -> None:
+    written = posts(f"beside-{time.time_ns():x}-", sys.maxsize)
+    while True:
+        await bus.post_all([next(written) for _ in range(WRITES)])
+        await anyio.sleep(WRITE_EVERY_S)
