@@ -1,8 +1,8 @@
 """`python -m benchmarks.fold HOW URL ARENA COUNT FILE`: read a log once in a process of its own, for `replay`.
 
-`project` folds the first `COUNT` entries into the DuckDB file `FILE` as the projector does; `fetch` is the raw limit:
-nats-py's pull consumer fetches the same entries and acknowledges each, and looks at none. Prints the seconds between
-the first request and the last entry, and the peak of the process's memory (MB); the connection is there before.
+`project` is the projector, folding all `COUNT` entries of the arena into a new DuckDB file; `fetch` is the raw limit:
+nats-py's pull consumer fetches the same entries and acknowledges each. Prints, as JSON, the seconds of the reading,
+those that opening the DuckDB file took before it, and the peak of the process's memory (MB).
 """
 
 import sys
@@ -10,28 +10,56 @@ import time
 from pathlib import Path
 
 import anyio
+import duckdb
 import msgspec
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from analytics.projector import replay
-from benchmarks.harness import memory_mb
+from analytics.projector import Projection, project
+from benchmarks.harness import Figures, memory_mb
 from mesh import wire
+from mesh.bus import ArenaBus, Hub
 from mesh.jetstream import connect
 from mesh.jetstream.log import PULL, stream_of
 
 
-async def project(url: str, arena: str, count: int, path: Path) -> float:
-    """Return the seconds that folding the first `count` entries into `path` took, opening the file included."""
+async def fold(url: str, arena: str, count: int, path: Path) -> Figures:
+    """Run the projector over one arena until it is up to date, into a new file at `path`."""
+    began = opened = ended = time.perf_counter()
+
+    async def begin(_: Projection, __: ArenaBus) -> None:
+        nonlocal opened
+        opened = time.perf_counter()
+
+    def end() -> None:
+        nonlocal ended
+        ended = time.perf_counter()
+        scope.cancel()
+
     async with connect(url) as hub:
-        bus = await hub.arena(arena)
         began = time.perf_counter()
-        assert await replay(bus, path, until=count) == count
-        return time.perf_counter() - began
+        with anyio.CancelScope() as scope:
+            await project(_OneArena(hub, arena), path, on_ready=end, beside=begin)
+    with duckdb.connect(str(path)) as db:
+        assert db.execute("SELECT count(*), max(seq) FROM events").fetchall() == [(count, count)]
+    return {"seconds": ended - opened, "opening_s": opened - began}
 
 
-async def fetch(url: str, arena: str, count: int, _: Path) -> float:
-    """Return the seconds that fetching and acknowledging the first `count` entries took, without looking at them."""
+class _OneArena:
+    """A hub as if it had one arena."""
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self._hub, self._name = hub, name
+
+    async def arenas(self) -> list[str]:
+        return [self._name]
+
+    async def arena(self, name: str, *, create: bool = False) -> ArenaBus:
+        return await self._hub.arena(name, create=create)
+
+
+async def fetch(url: str, arena: str, count: int, _: Path) -> Figures:
+    """Fetch and acknowledge `count` entries, and look at none."""
     client = await nats.connect(url)
     config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, max_ack_pending=-1, mem_storage=True)
     js = client.jetstream()
@@ -44,15 +72,14 @@ async def fetch(url: str, arena: str, count: int, _: Path) -> float:
     await client.flush()
     took = time.perf_counter() - began
     await client.close()
-    return took
+    return {"seconds": took}
 
 
 def main() -> None:
     """Read the log once, and print what it took."""
     how, url, arena, count, path = sys.argv[1:]
-    seconds = anyio.run({"project": project, "fetch": fetch}[how], url, arena, int(count), Path(path))
-    figures = {"seconds": seconds, "peak_mb": memory_mb()[1]}
-    print(msgspec.json.encode(figures).decode())
+    figures = anyio.run({"project": fold, "fetch": fetch}[how], url, arena, int(count), Path(path))
+    print(msgspec.json.encode({**figures, "peak_mb": memory_mb()[1]}).decode())
 
 
 if __name__ == "__main__":
