@@ -25,6 +25,7 @@ app.command(git)
 
 Arena = Annotated[str | None, Parameter(help="Name of the arena; needed only where there are several.")]
 Nats = Annotated[str | None, Parameter(help="NATS server; default: MESH_NATS, else the one of `mesh up`.")]
+Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
@@ -102,11 +103,10 @@ def open_(folder: Path, *, nats: Nats = None) -> int:
 
     async def work() -> None:
         from mesh import settings
-        from mesh.jetstream import connect
+        from mesh.cli.reach import reach_hub
         from mesh.opening import open_arena
-        from mesh.server import find_url
 
-        async with connect(find_url(nats, settings.home()), name="mesh-cli") as hub:
+        async with reach_hub(nats) as hub:
             _, opened = await open_arena(hub, folder, home=settings.home())
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")
 
@@ -237,7 +237,7 @@ def post(channel: str, text: str, *, arena: Arena = None, nats: Nats = None, nam
 
 
 @app.command
-def leaderboard(*, arena: Arena = None, nats: Nats = None, n: int = 20, json: Json = False) -> int:
+def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
     """Rank the proposals that have scores, best mean first.
 
     Example: mesh leaderboard --json
@@ -321,14 +321,15 @@ def sql(
 
     async def work() -> None:
         from analytics.protocol import Query
-        from mesh.cli.ask import ask, show
-        from mesh.cli.reach import reach
+        from mesh.cli.ask import answer_of, show
+        from mesh.cli.reach import pick, reach_hub
         from mesh.errors import BadInput
 
         if json and csv:
             raise BadInput("--json and --csv exclude each other")
-        async with reach(arena, nats) as bus:
-            answer = await ask(bus, Query(sql=statement, max_rows=max_rows, timeout_s=timeout_s))
+        async with reach_hub(nats) as hub:
+            query = Query(sql=statement, max_rows=max_rows, timeout_s=timeout_s)
+            answer = await answer_of(hub, await pick(hub, arena), query)
         show(answer, "json" if json else "csv" if csv else "table")
 
     return _run(work)

@@ -2,20 +2,41 @@
 
 import csv
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
+import anyio
 import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from analytics.projector import Projection, project
 from analytics.protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
+from analytics.queries import Queries
+from mesh import settings
+from mesh.bus import ArenaBus, Hub
 from mesh.cli.text import printable
-from mesh.errors import QueryError
-from mesh.jetstream import JetStreamBus
+from mesh.errors import BadInput, BusUnavailable, QueryError, leaf
+from mesh.jetstream import JetStreamBus, JetStreamHub
 
 Format = Literal["table", "json", "csv"]
+
+
+async def answer_of(hub: JetStreamHub, bus: JetStreamBus, query: Query) -> Answer:
+    """Return the answer of the projector that runs; where none does, fold the logs into this home's file first.
+
+    Raises: as `ask`.
+    """
+    try:
+        return await ask(bus, query)
+    except BusUnavailable as nobody:
+        try:
+            return await fold_and_ask(hub, settings.database(settings.home()), query)
+        except BadInput:
+            raise nobody from None
 
 
 async def ask(bus: JetStreamBus, query: Query) -> Answer:
@@ -29,6 +50,30 @@ async def ask(bus: JetStreamBus, query: Query) -> Answer:
     if isinstance(reply, Refusal):
         raise QueryError(reply.error)
     return reply
+
+
+async def fold_and_ask(hub: Hub, path: Path, query: Query) -> Answer:
+    """Fold all logs into the file at `path` and answer from it: what `ask` does where a projector runs.
+
+    Raises:
+        BadInput: a projector has the file.
+        QueryError: the statement was refused or failed.
+    """
+    opened: list[Projection] = []
+    ready = anyio.Event()
+
+    async def hold(projection: Projection, bus: ArenaBus) -> None:
+        opened.append(projection)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(project, hub, path, on_ready=ready.set, beside=hold))
+            await ready.wait()
+            answer = await Queries(opened[0]).answer(query)
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
+    return answer
 
 
 def show(answer: Answer, form: Format) -> None:

@@ -5,6 +5,7 @@ them all on Ctrl-C, at the end of the time, or when the arena is closed.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,18 +23,18 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from mesh import settings
+from mesh import arena, settings
 from mesh.board import Board
 from mesh.cli.text import line_of, printable, short, standing
 from mesh.errors import BadInput
-from mesh.events import Failed
+from mesh.events import CritiquePosted, Failed
 from mesh.follow import Follower
 from mesh.jetstream import connect
 from mesh.opening import open_arena
 from mesh.server import embedded
 from mesh.wire import Entry
 
-TELL = ("proposal.promoted", "run.finished", "proposal.posted", "critique.posted", "worker.joined", "agent.joined")
+TELL = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
 STOP_WITHIN_S = 8.0
 RECENT = 12
 
@@ -43,6 +44,7 @@ async def up(
 ) -> None:
     """Run the swarm of the arena in `folder`; see the module."""
     home = settings.home()
+    arena.load(folder)  # what is wrong with it should be said before anything is started
     async with AsyncExitStack() as stack:
         if nats is None:
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
@@ -131,11 +133,17 @@ async def _end(process: anyio.abc.Process) -> None:
         await process.stdin.aclose()
 
 
+def _is_told(entry: Entry) -> bool:
+    """Tell whether a watcher should see it; of critiques only those that object."""
+    event = entry.post.event if entry.post else None
+    return entry.subject.kind in TELL or (isinstance(event, CritiquePosted) and event.verdict != "endorse")
+
+
 class _Lines:
     """Plain lines on standard output, for pipes and logs."""
 
     def take(self, entry: Entry, counts: bool) -> None:
-        if counts and entry.subject.kind in TELL:
+        if counts and _is_told(entry):
             print(line_of(entry), flush=True)
 
     async def draw(self, follower: Follower) -> None:
@@ -154,7 +162,7 @@ class _Screen:
         self._live.start()
 
     def take(self, entry: Entry, counts: bool) -> None:
-        if counts and entry.subject.kind in TELL:
+        if counts and _is_told(entry):
             self._recent = [*self._recent, line_of(entry)][-RECENT:]
 
     async def draw(self, follower: Follower) -> None:
@@ -164,7 +172,9 @@ class _Screen:
 
     def _view(self, board: Board) -> Group:
         metric = board.spec.objective.metric
-        table = Table("rank", metric, "state", "proposal", "author", "title", title=f"leaderboard of {board.arena}")
+        base = _baseline(board)
+        title = f"leaderboard of {board.arena}" + ("" if base is None else f" (baseline {base:.4f})")
+        table = Table("rank", metric, "state", "proposal", "author", "title", title=title)
         for row in standing(board)[:8]:
             cells = (row["rank"], f"{row['mean']:.4f}", row["state"], short(str(row["proposal"])), row["author"])
             table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(str(row["title"]), 60)))
@@ -178,8 +188,7 @@ class _Screen:
 
 def _summary(board: Board, first: int, folder: Path) -> None:
     """Say what came of it: baseline against champion, runs by outcome, what to try next."""
-    opened = board.opened
-    if opened is None:
+    if board.opened is None:
         return
     outcomes: Counter[str] = Counter()
     for run in board.runs.values():
@@ -190,14 +199,33 @@ def _summary(board: Board, first: int, folder: Path) -> None:
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
     print(f"\narena {board.arena}: {counts}")
     print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished"))
-    base = board.scores(opened.base_tree) if opened.base_tree in board.proposals else []
-    if base:
-        print(f"baseline {metric} {sum(base) / len(base):.4f}")
+    if (base := _baseline(board)) is not None:
+        print(f"baseline {metric} {base:.4f}")
     if board.champion and (best := board.scores(board.champion)):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
         print(f"champion {metric} {sum(best) / len(best):.4f}  {short(board.champion)} by {champion.author}: {title}")
-    print(f"next: mesh leaderboard · mesh lineage champion · mesh git export DIR   (again: mesh up {folder})")
+    mesh = _program()
+    print(f'next:\n  {mesh} leaderboard\n  {mesh} sql "FROM frontier"\n  {mesh} git export /tmp/{board.arena}')
+    print(f"again, from here on: {mesh} up {folder}")
+
+
+def _baseline(board: Board) -> float | None:
+    """Return the mean score of the artifact as it was opened, None where it has none."""
+    tree = board.opened.base_tree if board.opened else ""
+    scores = board.scores(tree) if tree in board.proposals else []
+    return sum(scores) / len(scores) if scores else None
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where a shell finds it, else its path."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return "python -m mesh.cli"
+    if shutil.which(path.name):
+        return path.name
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
 
 
 def check_minutes(minutes: float | None) -> None:

@@ -1,0 +1,179 @@
+"""`mesh up`: one command runs a whole swarm of real processes, and leaves nothing but its log."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import psutil
+import pytest
+from anyio.streams.text import TextReceiveStream
+
+from mesh import settings
+from mesh.board import Board
+from mesh.cli.reach import board_of
+from mesh.jetstream import connect
+from mesh.server import embedded
+from tests.swarm import TRAIN, write_arena
+
+PATIENCE_S = 60
+MESH = [sys.executable, "-m", "mesh.cli"]
+
+
+class Up:
+    """A running `mesh up` and what it has printed."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        assert process.stdout is not None
+        self.process, self.lines = process, list[str]()
+        self._text = TextReceiveStream(process.stdout)
+        self._rest = ""
+
+    async def says(self, word: str, times: int = 1) -> None:
+        """Wait until so many lines hold the word."""
+        with anyio.fail_after(PATIENCE_S):
+            while sum(word in line for line in self.lines) < times:
+                await self._read()
+
+    async def ends(self, how: signal.Signals) -> int:
+        """Send a signal, read the rest of the output, return the exit code."""
+        self.process.send_signal(how)
+        with anyio.fail_after(PATIENCE_S):
+            try:
+                while True:
+                    await self._read()
+            except anyio.EndOfStream:
+                return await self.process.wait()
+
+    async def _read(self) -> None:
+        *lines, self._rest = (self._rest + await self._text.receive()).split("\n")
+        self.lines += lines
+
+
+@asynccontextmanager
+async def mesh_up(folder: Path, *options: str) -> AsyncIterator[Up]:
+    process = await anyio.open_process([*MESH, "up", str(folder), *options], stderr=None, stdin=subprocess.DEVNULL)
+    try:
+        yield Up(process)
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.terminate()
+            await process.aclose()
+
+
+async def log_of(home: Path) -> Board:
+    """Read the board from the log that is left."""
+    async with embedded(settings.server_dir(home)) as server, connect(server.url) as hub:
+        return await board_of(await hub.arena("tiny"))
+
+
+def belonging_to(home: Path) -> list[psutil.Process]:
+    """Return the processes that have this home in their command line or environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()] if process.pid != os.getpid() else []
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if any(str(home) in word for word in words):
+            found.append(process)
+    return found
+
+
+@pytest.mark.timeout(120)
+async def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on_where_it_ended(tmp_path: Path, home: Path) -> None:
+    arena = write_arena(tmp_path / "arena")
+    # when a swarm has run for a while and is interrupted in the middle of trials
+    async with mesh_up(arena, "--slots", "2") as up:
+        await up.says("finished", 4)
+        during = [process.cmdline() for process in belonging_to(home)]
+        assert await up.ends(signal.SIGINT) == 0
+    # then there were a server, a projector, agents and a worker, and none of them is left
+    words = [" ".join(command) for command in during]
+    for part in ("nats-server", "-m analytics", "-m mesh.agent curator", "-m mesh.agent explorer", "-m gpu_worker"):
+        assert any(part in command for command in words)
+    assert belonging_to(home) == []
+    # then it said what came of it
+    summary = "\n".join(up.lines[-9:])
+    assert "baseline loss 0.2600" in summary
+    assert "champion loss" in summary
+    assert "scored" in summary
+    assert f"python -m mesh.cli up {arena}" in summary
+    before = await log_of(home)
+    assert before.opened is not None
+    assert before.opened.version == 1
+    # when it runs again
+    async with mesh_up(arena, "--slots", "2") as up:
+        # then it finishes what waited
+        for run in before.unfinished:
+            await up.says(f"finished {run}")
+        assert await up.ends(signal.SIGTERM) == 0
+    # then it is the same arena, and nothing was proposed twice
+    after = await log_of(home)
+    assert after.opened == before.opened
+    assert list(after.proposals)[: len(before.proposals)] == list(before.proposals)
+    assert before.unfinished
+
+
+@pytest.mark.timeout(120)
+async def test_killing_it_takes_everything_along_and_loses_nothing(tmp_path: Path, home: Path) -> None:
+    async with mesh_up(write_arena(tmp_path / "arena")) as up:
+        await up.says("finished", 2)
+        # when it cannot even say goodbye
+        await up.ends(signal.SIGKILL)
+    # then its children notice, and end
+    with anyio.fail_after(20):
+        while belonging_to(home):
+            await anyio.sleep(0.05)
+    said = [line.split()[0] for line in up.lines if "finished" in line]
+    assert (await log_of(home)).seq >= int(said[-1])
+
+
+@pytest.mark.timeout(120)
+async def test_it_ends_by_itself_when_the_arena_is_closed_from_another_terminal(tmp_path: Path, home: Path) -> None:
+    async with mesh_up(write_arena(tmp_path / "arena")) as up:
+        await up.says("finished", 1)
+        # given a second one, which shares the server of the first
+        async with mesh_up(tmp_path / "arena", "--explorers", "1", "--slots", "1") as second:
+            await second.says("finished", 1)
+            # when somebody closes the arena
+            with anyio.fail_after(PATIENCE_S):
+                done = await anyio.run_process([*MESH, "close", "--text", "good enough"])
+            assert done.stdout == b"arena tiny is closed\n"
+            # then both end
+            with anyio.fail_after(PATIENCE_S):
+                assert (await second.process.wait(), await up.process.wait()) == (0, 0)
+    board = await log_of(home)
+    assert board.closed is not None
+    assert board.closed.text == "good enough"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        (TRAIN + "\nraise SystemExit('cannot go on')\n", "crash"),
+        ("import time\n", "no_score"),
+        (TRAIN.replace('json.dumps({"loss": loss})', "'{\"other\": 1}'"), "no_score"),
+        (TRAIN.replace('json.dumps({"loss": loss})', "'{\"loss\": NaN}'"), "bad_score"),
+    ],
+)
+async def test_an_arena_whose_baseline_fails_says_why(tmp_path: Path, home: Path, train: str, reason: str) -> None:
+    async with mesh_up(write_arena(tmp_path / "arena", train=train)) as up:
+        await up.says(f"failed ({reason})")
+        assert await up.ends(signal.SIGINT) == 0
+    assert any(f"failed ({reason})" in line for line in up.lines if line.startswith("runs: "))
+
+
+async def test_a_folder_that_is_no_arena_is_one_sentence(tmp_path: Path, home: Path) -> None:
+    done = await anyio.run_process([*MESH, "up", str(tmp_path / "nothing")], check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().count("\n") == 1
+    assert "nothing" in done.stderr.decode()
+    assert not (home / "server").exists()
