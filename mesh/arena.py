@@ -94,12 +94,12 @@ def _in_toml_words(message: str) -> str:
     match = re.fullmatch(r"(.*?) - at `(?:key in )?\$\.?(.*)`", message)
     if match is None:  # what stands outside tables in an `ArenaSpec` stands in [arena]
         return f"arena: {message}"
-    return f"{match[2] if '.' in match[2] else f'arena.{match[2]}'}: {match[1]}"
+    return f"{'arena.' if match[2] in _TABLES['arena'] else ''}{match[2]}: {match[1]}"
 
 
 def _check(spec: ArenaSpec, where: str) -> None:
     def refuse(sentence: str) -> None:
-        raise BadArena(f"{where}: {sentence}")
+        raise BadArena(f"{where}: {sentence}") from None
 
     try:
         check_token("arena.name", spec.name)

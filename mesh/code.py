@@ -139,7 +139,7 @@ class CodeStore:
             try:
                 for path, blob in _walk(self._commit(commit).tree):
                     found[path] = blob.data
-            except KeyError as error:
+            except (KeyError, pygit2.GitError) as error:
                 raise ObjectMissing(f"commit {commit} is not whole here: {error.args[0]}") from None
             return found
 
@@ -170,8 +170,8 @@ class CodeStore:
             with self._lock:
                 for kind, body in pack.objects:
                     self._repo.odb.write(ObjectType(kind), body)
-        except ValueError as error:
-            raise ObjectMissing(f"the pack of commit {commit} is damaged: {error} is no kind of object") from None
+        except ValueError:
+            raise ObjectMissing(f"the pack of commit {commit} is damaged: an object is of no known kind") from None
         if not self.has(commit):
             raise ObjectMissing(f"the pack of commit {commit} does not hold it")
 
