@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
-from agents.explorer import knobs_of
+from agents.knobs import knobs_of
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing

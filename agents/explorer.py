@@ -9,11 +9,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from agents.knobs import Knob, edit, find_knobs
+from agents.knobs import Knob, edit, knobs_of
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput
-from mesh.events import AnyEvent, KnobChange, Origin, ProposalPosted, Scalar
+from mesh.events import AnyEvent, KnobChange, NotePosted, Origin, ProposalPosted, Scalar
 from mesh.wire import Post
 
 SAMPLERS = ("mutate", "random", "crossover")
@@ -34,11 +34,12 @@ class Explorer:
     only_latest: ClassVar[bool] = True
 
     def __init__(self, context: Context) -> None:
-        self._name, self._code = context.name, context.code
+        self._name, self._code, self._speaks = context.name, context.code, context.index == 0
         self._sampler = context.options.get("sampler", SAMPLERS[context.index % len(SAMPLERS)])
         if self._sampler not in SAMPLERS:
             raise BadInput(f"option sampler={self._sampler} is unknown: it is one of {', '.join(SAMPLERS)}")
         self._sources: dict[str, dict[str, bytes]] = {}
+        self._said: set[str] = set()
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
         """Propose until `UNDECIDED` of its proposals wait for a verdict."""
@@ -58,51 +59,67 @@ class Explorer:
                 break
             seen.add(proposal.tree)
             made.append(proposal)
-        return made
+        return made or ([] if undecided else await self._nothing_new(board))
 
     async def _propose(self, post: Post, board: Board, number: int, seen: set[str]) -> ProposalPosted | None:
         assert board.opened is not None
-        opened = board.opened
+        opened, editable = board.opened, board.opened.spec.artifact.editable
+        base = await self._files(opened.base_tree, opened.base_commit, opened.base_commit)
         elite = rank(board)[:ELITE]
+        sampler = "mutate" if self._sampler == "crossover" and len(elite) < 2 else self._sampler
         for attempt in range(TRIES):
             rng = random.Random(f"{self._name} {opened.version} {number} {attempt} {board.seq}")
-            base = await self._files(opened.base_tree, opened.base_commit, opened.base_commit)
-            parents = pick_parents(self._sampler, elite, opened.base_tree, rng)
+            parents = pick_parents(sampler, elite, opened.base_tree, rng)
             files = [
                 await self._files(tree, board.proposals[tree].event.commit, opened.base_commit) for tree in parents
             ]
-            knobs = knobs_of(files[0], opened.spec.artifact.editable)
+            knobs, *others = [knobs_of(each, editable) for each in files]
             if not knobs:
-                return None
-            others = [knobs_of(other, opened.spec.artifact.editable) for other in files[1:]]
-            idea = think(self._sampler, knobs, others, rng)
-            changed = apply(files[0], knobs, idea)
-            # A commit's time is the time of the post that led to it: the same thought makes the same commit.
-            if changed == files[0] or changed == base:
                 continue
+            title, values = think(sampler, knobs, others, rng)
+            changed = apply(files[0], base, knobs, values)
+            if self._code.tree_of(changed) in seen:
+                continue
+            # A commit's time is the time of the post that led to it: the same thought makes the same commit.
             commit = self._code.commit(
                 changed,
                 parents=[board.proposals[tree].event.commit for tree in parents],
-                message=f"{idea[0]}\n",
+                message=f"{title}\n",
                 author=self._name,
                 at=post.at,
             )
-            if commit.tree not in seen:
-                changes = tuple(
-                    KnobChange(file=k.file, name=k.name, old=k.value, new=idea[1][k.file, k.name])
-                    for k in knobs
-                    if idea[1][k.file, k.name] != k.value
-                )
-                return ProposalPosted(
-                    tree=commit.tree,
-                    commit=commit.commit,
-                    parents=parents,
-                    title=idea[0],
-                    rationale=_RATIONALE[self._sampler],
-                    origin=Origin(how="sampler", name=self._sampler),
-                    knobs=changes,
-                )
+            changes = tuple(
+                KnobChange(file=k.file, name=k.name, old=k.value, new=values[k.file, k.name])
+                for k in knobs
+                if values[k.file, k.name] != k.value
+            )
+            return ProposalPosted(
+                tree=commit.tree,
+                commit=commit.commit,
+                parents=parents,
+                title=title,
+                rationale=_RATIONALE[sampler],
+                origin=Origin(how="sampler", name=sampler),
+                knobs=changes,
+            )
         return None
+
+    async def _nothing_new(self, board: Board) -> list[AnyEvent]:
+        """Say, once in a life, why nothing is proposed; the first explorer speaks for all where there are no knobs."""
+        assert board.opened is not None
+        opened, editable = board.opened, board.opened.spec.artifact.editable
+        knobs = knobs_of(await self._files(opened.base_tree, opened.base_commit, opened.base_commit), editable)
+        if knobs:
+            text = f"{self._name} found nothing new in {TRIES} draws of {len(knobs)} knobs: give them wider ranges"
+        else:
+            text = (
+                f"arena {board.arena} has no knobs, so explorers propose nothing: give {' or '.join(editable)} "
+                "constants such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+            )
+        if text in self._said or (not knobs and not self._speaks):
+            return []
+        self._said.add(text)
+        return [NotePosted(channel="ops", text=text)]
 
     async def _files(self, tree: str, commit: str, base: str) -> dict[str, bytes]:
         if tree not in self._sources:
@@ -136,15 +153,6 @@ def pick_parents(sampler: str, elite: Sequence[str], base: str, rng: random.Rand
     return (rng.choices(list(elite), weights)[0],)
 
 
-def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
-    """Return the knobs of the editable Python files."""
-    found: list[Knob] = []
-    for name in editable:
-        if name.endswith(".py") and name in files:
-            found += find_knobs(name, files[name].decode("utf-8", "replace"))
-    return found
-
-
 def think(
     sampler: str, knobs: Sequence[Knob], others: Sequence[Sequence[Knob]], rng: random.Random
 ) -> tuple[str, Values]:
@@ -164,11 +172,23 @@ def think(
     return f"{sampler}: {title}", values
 
 
-def apply(files: Mapping[str, bytes], knobs: Sequence[Knob], idea: tuple[str, Values]) -> dict[str, bytes]:
-    """Return the files with the idea's values written into them."""
+def apply(
+    files: Mapping[str, bytes], base: Mapping[str, bytes], knobs: Sequence[Knob], values: Values
+) -> dict[str, bytes]:
+    """Return the files with the values written into them.
+
+    A value that `base` holds too is spelled as there, so that the same values make the same tree whatever the way.
+    """
     changed = dict(files)
-    for name in {k.file for k in knobs}:
-        new = {k.name: idea[1][k.file, k.name] for k in knobs if k.file == name and idea[1][k.file, k.name] != k.value}
-        if new:
-            changed[name] = edit(files[name].decode("utf-8", "replace"), new).encode()
+    for name in dict.fromkeys(k.file for k in knobs):
+        source = files[name].decode()
+        before = {k.name: k.value for k in knobs if k.file == name}
+        after = {at: values[name, at] for at in before}
+        first = {k.name: k.value for k in knobs_of(base, [name])}
+        if first.keys() == before.keys():
+            original = base[name].decode()
+            if edit(original, after) == edit(source, after):
+                source, before = original, first
+        new = {at: value for at, value in after.items() if value != before[at]}
+        changed[name] = edit(source, new).encode()
     return changed

@@ -1,24 +1,33 @@
 """Knobs: the constants of an editable Python file that a sampler may turn.
 
-A knob is a module-level `ALL_CAPS = literal` of int, float, bool or str. A trailing comment gives its range:
-`# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`. Without one, numbers range over
-a factor around their value, booleans over both, and strings are left alone. Seeds are never knobs. An edit replaces
-the literal alone; formatting and comments stay.
+A knob is a module-level `ALL_CAPS = literal` of int, float, bool or str, on one line and assigned once. A trailing
+comment gives its range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`. Without
+one, positive numbers range over a factor around their value, booleans over both, and the rest is left alone. A range
+with a decimal point makes a whole number a float. Seeds are never knobs. An edit replaces the literal alone; every
+other byte of the file stays.
 """
 
 import ast
+import json
 import math
 import random
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from mesh.events import Scalar
 
-_RANGE = re.compile(r"#\s*mesh:\s*(\S+?)\.\.(\S+)(\s+log)?\s*$")
+MAX_WHOLE = 2**53
+"""Whole numbers beyond it are no knobs: floats, in which ranges are kept, do not hold them exactly."""
+
+_RANGE = re.compile(r"#\s*mesh:\s*(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
 _CHOICES = re.compile(r"#\s*mesh:\s*choices\s+(.+?)\s*$")
 _FIXED = re.compile(r"#\s*mesh:\s*fixed\b")
+_WHOLE = re.compile(r"[-+]?[\d_]+([eE]\+?\d+)?")
+_NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 class Knob(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,43 +46,64 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         """Whether values are whole numbers."""
         return isinstance(self.value, int) and not isinstance(self.value, bool)
 
+    def place(self, value: float) -> float:
+        """Return where in the range a number lies, 0 to 1, in logarithms where `log`."""
+        low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
+        return min(1.0, max(0.0, (at - low) / (high - low)))
+
+    def at(self, place: float) -> Scalar:
+        """Return the number at a place of the range: whole, or with four significant digits."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        number = low + (high - low) * min(1.0, max(0.0, place))
+        number = math.exp(number) if self.log else number
+        number = round(number) if self.is_int else float(f"{number:.4g}")
+        number = min(self.high, max(self.low, number))
+        return int(number) if self.is_int else number
+
     def sample(self, rng: random.Random) -> Scalar:
-        """Return a value drawn evenly from the range (its logarithm where `log`)."""
+        """Return a value drawn evenly from the range (its logarithm where `log`), or from the choices."""
         if self.choices:
             return rng.choice(self.choices)
-        if self.log:
-            return self._fit(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
-        return self._fit(
-            rng.uniform(self.low - 0.5, self.high + 0.5) if self.is_int else rng.uniform(self.low, self.high)
-        )
+        if self.is_int and not self.log:
+            return rng.randint(int(self.low), int(self.high))
+        return self.at(rng.random())
 
     def mutate(self, value: Scalar, rng: random.Random, spread: float = 0.2) -> Scalar:
-        """Return a value near `value`: normal, `spread` of the range wide; another choice where there are choices."""
-        if self.choices:
+        """Return another value near `value`: normal, `spread` of the range wide; or another choice."""
+        if self.choices or isinstance(value, str):
             others = [c for c in self.choices if c != value]
             return rng.choice(others) if others else value
-        at = float(value)
-        if self.log and at > 0:
-            moved = at * math.exp(rng.gauss(0, spread * math.log(self.high / self.low)))
-        else:
-            moved = at + rng.gauss(0, spread * (self.high - self.low))
-        new = self._fit(moved)
-        if new == value and self.is_int:
-            new = self._fit(at + rng.choice((-1, 1)))
-        return new
+        here = self.place(value)
+        for _ in range(8):
+            new = self.at(here + rng.gauss(0, spread))
+            if new != value:
+                return new
+        if not self.is_int:
+            inward = spread if here < 0.5 else -spread
+            return self.at(here + inward * rng.random())
+        steps = [step for step in (round(value) - 1, round(value) + 1) if self.low <= step <= self.high]
+        return rng.choice(steps)
 
-    def _fit(self, number: float) -> Scalar:
-        number = min(self.high, max(self.low, number))
-        return round(number) if self.is_int else float(f"{number:.4g}")
+    def _scaled(self, number: float) -> float:
+        return math.log(max(number, self.low)) if self.log else float(number)
+
+
+def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
+    """Return the knobs of the editable Python files; files that are not UTF-8 have none, so that none is damaged."""
+    found: list[Knob] = []
+    for name in editable:
+        if name.endswith(".py") and name in files:
+            with suppress(UnicodeDecodeError):
+                found += find_knobs(name, files[name].decode())
+    return found
 
 
 def find_knobs(file: str, source: str) -> list[Knob]:
     """Return the knobs of a Python source in the order of their lines; none where it does not parse."""
-    knobs = []
-    for name, node, comment in _constants(source):
-        if knob := _knob(file, name, ast.literal_eval(node), comment):
-            knobs.append(knob)
-    return knobs
+    constants = _constants(source)
+    times = Counter(name for name, _, _ in constants)
+    found = (_knob(file, name, ast.literal_eval(node), rest) for name, node, rest in constants if times[name] == 1)
+    return [knob for knob in found if knob]
 
 
 def edit(source: str, values: Mapping[str, Scalar]) -> str:
@@ -85,25 +115,38 @@ def edit(source: str, values: Mapping[str, Scalar]) -> str:
     missing = set(values)
     lines = source.encode().splitlines(keepends=True)
     for name, node, _ in sorted(_constants(source), key=lambda c: (c[1].lineno, c[1].col_offset), reverse=True):
-        if name not in values:
-            continue
-        missing.discard(name)
-        if node.end_lineno == node.lineno and node.end_col_offset is not None:
+        if name in values:
+            missing.discard(name)
             line = lines[node.lineno - 1]
-            new = repr(values[name]).encode()
-            lines[node.lineno - 1] = line[: node.col_offset] + new + line[node.end_col_offset :]
+            before, old, after = (
+                line[: node.col_offset],
+                line[node.col_offset : node.end_col_offset],
+                line[_end(node) :],
+            )
+            lines[node.lineno - 1] = before + _spelled(values[name], old) + after
     if missing:
         raise KeyError(sorted(missing)[0])
     return b"".join(lines).decode()
 
 
+def _spelled(value: Scalar, old: bytes) -> bytes:
+    """Spell a value as Python, a string in the quotes of the one it replaces."""
+    if isinstance(value, str) and old.startswith(b'"') and value.isprintable():
+        return json.dumps(value, ensure_ascii=False).encode()
+    return repr(value).encode()
+
+
+def _end(node: ast.expr) -> int:
+    return node.end_col_offset or 0
+
+
 def _constants(source: str) -> list[tuple[str, ast.expr, str]]:
-    """The module-level ALL_CAPS constants: name, node of the literal, trailing comment."""
+    """The module-level ALL_CAPS constants on one line: name, node of the literal, and what follows it on its line."""
     try:
         body = ast.parse(source).body
-    except (SyntaxError, ValueError):
+    except _NO_PYTHON:
         return []
-    lines = source.splitlines()
+    lines = source.encode().splitlines()
     found = []
     for statement in body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
@@ -116,11 +159,10 @@ def _constants(source: str) -> list[tuple[str, ast.expr, str]]:
             continue
         try:
             literal = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError):
+        except (*_NO_PYTHON, TypeError):
             continue
         if isinstance(literal, bool | int | float | str) and value.end_lineno == value.lineno:
-            rest = lines[value.lineno - 1].encode()[value.end_col_offset or 0 :].decode()
-            found.append((target.id, value, rest))
+            found.append((target.id, value, lines[value.lineno - 1][_end(value) :].decode()))
     return found
 
 
@@ -128,30 +170,37 @@ def _knob(file: str, name: str, value: Scalar, comment: str) -> Knob | None:
     if "SEED" in name or _FIXED.search(comment):
         return None
     if match := _CHOICES.search(comment):
-        choices = tuple(_literal(word) for word in match[1].split())
+        choices = tuple(_literal(word) for word in re.split(r"[\s,]+", match[1]))
         return Knob(file=file, name=name, value=value, choices=choices) if len(choices) > 1 else None
     if isinstance(value, bool):
         return Knob(file=file, name=name, value=value, choices=(False, True))
-    if isinstance(value, str):
+    if isinstance(value, str) or not abs(value) <= MAX_WHOLE:
         return None
     if match := _RANGE.search(comment):
-        try:
-            low, high = float(match[1]), float(match[2])
-        except ValueError:
-            return None
-        log = bool(match[3]) and low > 0
-        return Knob(file=file, name=name, value=value, low=low, high=high, log=log) if low < high else None
-    if value <= 0 or not math.isfinite(value):
+        return _ranged(file, name, value, match[1], match[2], log=bool(match[3]))
+    if value <= 0:
         return None
     factor = 4.0 if isinstance(value, int) else 10.0
-    low = max(1.0, value / factor) if isinstance(value, int) else value / factor
+    low = max(1.0, value // factor) if isinstance(value, int) else value / factor
     high = min(value * factor, 1.0) if isinstance(value, float) and value < 1 else value * factor
     return Knob(file=file, name=name, value=value, low=low, high=high, log=True)
+
+
+def _ranged(file: str, name: str, value: float, low_text: str, high_text: str, *, log: bool) -> Knob | None:
+    try:
+        low, high = float(low_text), float(high_text)
+    except ValueError:
+        return None
+    if not (-MAX_WHOLE <= low < high <= MAX_WHOLE):
+        return None
+    if not (_WHOLE.fullmatch(low_text) and _WHOLE.fullmatch(high_text)):
+        value = float(value)
+    return Knob(file=file, name=name, value=value, low=low, high=high, log=log and low > 0)
 
 
 def _literal(word: str) -> Scalar:
     try:
         value = ast.literal_eval(word)
-    except (ValueError, SyntaxError):
+    except _NO_PYTHON:
         return word
     return value if isinstance(value, bool | int | float | str) else word

@@ -1,0 +1,233 @@
+"""Knobs are found by the syntax of a file, and turned without touching any other byte of it."""
+
+import ast
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.knobs import Knob, edit, find_knobs, knobs_of
+from mesh.events import Scalar
+
+SEEDS = range(200)
+
+
+def knob(source: str) -> Knob:
+    """The one knob of a source."""
+    [found] = find_knobs("t.py", source)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("X = 3  # mesh: 1..6", Knob(file="t.py", name="X", value=3, low=1, high=6)),
+        ("X: int = 3  # mesh: 1..6", Knob(file="t.py", name="X", value=3, low=1, high=6)),
+        ("X = 3  # mesh: 1..6 layers", Knob(file="t.py", name="X", value=3, low=1, high=6)),
+        ("X = 1_000  # mesh: 1e2..1e4 log", Knob(file="t.py", name="X", value=1000, low=100, high=10_000, log=True)),
+        ("X = 1e-3  # mesh: 1e-4..3e-2 log", Knob(file="t.py", name="X", value=0.001, low=1e-4, high=0.03, log=True)),
+        ("X = -2  # mesh: -5..-1", Knob(file="t.py", name="X", value=-2, low=-5, high=-1)),
+        ("X = -0.5  # mesh: -1..1", Knob(file="t.py", name="X", value=-0.5, low=-1, high=1)),
+        ("X = 0.0  # mesh: 0.0..0.98", Knob(file="t.py", name="X", value=0.0, low=0, high=0.98)),
+        ("X = (0.5)  # mesh: 0..1", Knob(file="t.py", name="X", value=0.5, low=0, high=1)),
+        ("X = 0.5  # mesh: -1..1 log", Knob(file="t.py", name="X", value=0.5, low=-1, high=1)),
+        ("X = True", Knob(file="t.py", name="X", value=True, choices=(False, True))),
+        ("X = 16  # mesh: choices 8 16 32", Knob(file="t.py", name="X", value=16, choices=(8, 16, 32))),
+        ("X = 'a'  # mesh: choices a, b", Knob(file="t.py", name="X", value="a", choices=("a", "b"))),
+        ("X = 'a'  # mesh: choices 'a' 0.5", Knob(file="t.py", name="X", value="a", choices=("a", 0.5))),
+        ("X = 8", Knob(file="t.py", name="X", value=8, low=2, high=32, log=True)),
+        ("X = 1", Knob(file="t.py", name="X", value=1, low=1, high=4, log=True)),
+        ("X = 0.5", Knob(file="t.py", name="X", value=0.5, low=0.05, high=1, log=True)),
+        ("X = 3.0", Knob(file="t.py", name="X", value=3.0, low=0.3, high=30, log=True)),
+    ],
+)
+def test_a_constant_and_its_comment_make_a_knob(line: str, found: Knob) -> None:
+    assert knob(f'"""Doc."""\nimport os\n{line}\n') == found
+
+
+@pytest.mark.parametrize("line", ["X = 0  # mesh: 0.0..0.5", "X = 1  # mesh: 0.1..3.0 log", "X = 1  # mesh: 1e-1..3"])
+def test_a_whole_number_with_a_range_of_fractions_is_a_fraction(line: str) -> None:
+    assert isinstance(knob(line).value, float)
+    assert not float(knob(line).sample(random.Random(1))).is_integer()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = 1",
+        "Lr = 1",
+        "_X = 1",
+        "X = 1 + 1",
+        "X = Y",
+        "X = None",
+        "X = (1, 2)  # mesh: 1..6",
+        "X = [1]",
+        "X = 'a'",
+        "X = f'{1}'",
+        "X = 1j",
+        "X, Y = 1, 2",
+        "X = Y = 1",
+        "X += 1",
+        "X: int",
+        "if True:\n    X = 1",
+        "def f():\n    X = 1",
+        "SEED = 1",
+        "DATA_SEED = 1  # mesh: 1..6",
+        "X = 1  # mesh: fixed",
+        "X = True  # mesh: fixed",
+        "X = 0",
+        "X = -1.0",
+        "X = 1e999",
+        "X = 1" + "0" * 400,
+        "X = 5  # mesh: 6..1",
+        "X = 5  # mesh: low..high",
+        "X = 5  # mesh: 0..inf",
+        "X = 5  # mesh: nan..1",
+        "X = 'a'  # mesh: choices a",
+        "X = 1\nX = 2",
+        "X = '''a\nb'''  # mesh: choices a b",
+        "X = 1 +",
+        "X = 1\n\0",
+        "X = " + "(" * 5000 + "1" + ")" * 5000,
+        "X = " + "-" * 20_000 + "1",
+        "",
+    ],
+)
+def test_what_is_no_constant_or_has_no_range_is_no_knob(line: str) -> None:
+    assert find_knobs("t.py", line) == []
+
+
+def test_knobs_come_in_the_order_of_their_lines_and_files() -> None:
+    files = {"b.py": b"Z = 1\nA = 2\n", "a.py": b"X = 3\n", "c.txt": b"C = 1\n", "d.py": b"D = 4\n"}
+    found = knobs_of(files, ["b.py", "c.txt", "missing.py", "a.py"])
+    assert [(k.file, k.name) for k in found] == [("b.py", "Z"), ("b.py", "A"), ("a.py", "X")]
+
+
+def test_a_file_that_is_not_utf_8_has_no_knobs() -> None:
+    assert knobs_of({"t.py": "# -*- coding: latin-1 -*-\nX = 1  # ü\n".encode("latin-1")}, ["t.py"]) == []
+
+
+@pytest.mark.parametrize(
+    "before", ["", "é = 'ü'; ", "Y = '→'\n", "# \x0c \x1c \u2028 \x85\n", "Y = '\u2028'; ", "\x0c\n", "a = 1\\\n\n"]
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_an_edit_replaces_the_literal_alone(before: str, line_end: str) -> None:
+    lines = before + "X  =  1e-3   # mesh: 1e-4..1 log — größer\nY = 2 ;Z=3\n\n\n"
+    source = lines.replace("\n", line_end)
+    [x] = [k for k in find_knobs("t.py", source) if k.name == "X"]
+    assert (x.value, x.low, x.high, x.log) == (0.001, 1e-4, 1, True)
+    assert edit(source, {"X": 0.02, "Z": -4}) == source.replace("1e-3", "0.02").replace("Z=3", "Z=-4")
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "after"),
+    [
+        ("X = 1", -2, "X = -2"),
+        ("X = -1", 2, "X = 2"),
+        ("X = 1.5", 1e-05, "X = 1e-05"),
+        ("X = 0x10", 17, "X = 17"),
+        ("X = True", False, "X = False"),
+        ('X = "a"', "b", 'X = "b"'),
+        ("X = 'a'", "b", "X = 'b'"),
+        ('X = "a"', 'é"\\', 'X = "é\\"\\\\"'),
+        ('X = "a"', "\n\x7f", "X = '\\n\\x7f'"),
+        ("X = (1)", 2, "X = (2)"),
+        ("X: int=1", 2, "X: int=2"),
+        ("X = 1; X = 2", 3, "X = 3; X = 3"),
+        ("X = \\\n  1  # no\n", 2, "X = \\\n  2  # no\n"),
+        ("X = 1", 1, "X = 1"),
+    ],
+)
+def test_a_value_is_spelled_as_python_and_in_the_quotes_that_were_there(source: str, value: Scalar, after: str) -> None:
+    assert edit(source, {"X": value}) == after
+
+
+@pytest.mark.parametrize("source", ["Y = 1", "X = (1, 2)", "X = 1 +", "def f():\n    X = 1"])
+def test_a_constant_that_is_not_there_cannot_be_edited(source: str) -> None:
+    with pytest.raises(KeyError, match="X"):
+        edit(source, {"X": 1})
+
+
+@given(
+    values=st.dictionaries(
+        st.sampled_from(["A", "B", "LONG_NAME"]),
+        st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.text(),
+        min_size=1,
+    ),
+    noise=st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_whatever_is_written_is_read_back_and_the_rest_stays(
+    values: dict[str, Scalar], noise: str, line_end: str
+) -> None:
+    source = line_end.join([f"# {noise}", "A = 1  # a", "B = 'b'; é = 'ü'", f"LONG_NAME: float = -1.5  # {noise}", ""])
+    after = edit(source, values)
+    read = {n.id: node for node in ast.parse(after).body for n in ast.walk(node) if isinstance(n, ast.Name)}
+    for name, value in values.items():
+        statement = read[name]
+        assert isinstance(statement, ast.Assign | ast.AnnAssign)
+        assert statement.value is not None
+        assert ast.literal_eval(statement.value) == value
+    assert edit(after, {"A": 1, "B": "b", "LONG_NAME": -1.5}) == edit(source, {"A": 1, "B": "b", "LONG_NAME": -1.5})
+
+
+RANGES = [
+    "X = 3  # mesh: 1..6",
+    "X = 3  # mesh: 3..4",
+    "X = -2  # mesh: -5..-1",
+    "X = 1000  # mesh: 8..512 log",
+    "X = 0.0  # mesh: 0.0..0.98",
+    "X = 0.95  # mesh: 0.9..0.99999",
+    "X = 0.5  # mesh: 0.33333..0.66666",
+    "X = 1e-3  # mesh: 1e-4..3e-2 log",
+    "X = 0.0  # mesh: 1e-6..1e-2 log",
+    "X = 8",
+    "X = 0.02",
+    "X = True",
+    "X = 16  # mesh: choices 8 16 32",
+]
+
+
+@pytest.mark.parametrize("line", RANGES)
+def test_draws_and_steps_stay_in_the_range_and_keep_the_type(line: str) -> None:
+    x = knob(line)
+    for seed in SEEDS:
+        rng = random.Random(seed)
+        stepped = x.mutate(x.value, rng)
+        for new in (x.sample(rng), stepped):
+            assert type(new) is type(x.value)
+            assert new in x.choices if x.choices else x.low <= float(new) <= x.high
+        assert stepped != x.value
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    x = knob("X = 1e-3  # mesh: 1e-4..3e-2 log")
+    assert [x.sample(random.Random(s)) for s in SEEDS] == [x.sample(random.Random(s)) for s in SEEDS]
+    assert len({x.sample(random.Random(s)) for s in SEEDS}) > 150
+
+
+def test_whole_numbers_are_drawn_evenly_and_both_ends_are_reached() -> None:
+    x, rng = knob("X = 3  # mesh: 1..4"), random.Random(1)
+    drawn = [x.sample(rng) for _ in range(4000)]
+    assert all(850 < drawn.count(value) < 1150 for value in (1, 2, 3, 4))
+
+
+def test_a_log_range_is_drawn_evenly_in_its_logarithm() -> None:
+    x, rng = knob("X = 1e-3  # mesh: 1e-4..1 log"), random.Random(1)
+    drawn = [float(x.sample(rng)) for _ in range(4000)]
+    assert all(850 < sum(10**-d <= v < 10 ** (1 - d) for v in drawn) < 1150 for d in (1, 2, 3, 4))
+
+
+def test_a_step_is_small_beside_the_range() -> None:
+    x, rng = knob("X = 1e-2  # mesh: 1e-4..1 log"), random.Random(1)
+    steps = [abs(math.log10(float(x.mutate(0.01, rng))) + 2) for _ in range(1000)]
+    assert 0.4 < sorted(steps)[500] < 0.7  # the median of a normal that is 0.2 x 4 decades wide
+
+
+def test_a_value_has_its_place_in_the_range() -> None:
+    x, y = knob("X = 1e-2  # mesh: 1e-4..1 log"), knob("X = 1.0  # mesh: -1..3")
+    assert [round(x.place(v), 9) for v in (0.0, 1e-4, 1e-2, 1, 5)] == [0, 0, 0.5, 1, 1]
+    assert [y.place(v) for v in (-2, -1, 1, 3, 4)] == [0, 0, 0.5, 1, 1]
+    assert (x.at(0.5), y.at(0.5), x.at(-1), y.at(2)) == (0.01, 1, 1e-4, 3)
