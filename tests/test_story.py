@@ -24,7 +24,7 @@ from mesh.opening import open_arena
 from mesh.wire import Post
 from tests.swarm import TRAIN, write_arena
 
-RUNS = 24
+RUNS, MAX_RUNS = 24, 200
 
 
 @pytest.mark.timeout(90)
@@ -43,7 +43,7 @@ async def test_a_swarm_makes_an_artifact_better_and_can_say_how(tmp_path: Path) 
     ]
     follower = Follower(bus)
 
-    # when they work together until so many runs are finished, and somebody closes the arena
+    # when they work together until so many runs are finished and the loss is halved, and somebody closes the arena
     async def work() -> None:
         await run_worker(bus, name="worker", slots=2, device="cpu", home=home)
 
@@ -56,7 +56,7 @@ async def test_a_swarm_makes_an_artifact_better_and_can_say_how(tmp_path: Path) 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(work)
                 tasks.start_soon(agree)
-                await follower.until(lambda board: len(board.runs) - len(board.unfinished) >= RUNS)
+                await follower.until(lambda board: len(board.runs) - len(board.unfinished) >= RUNS and is_halved(board))
                 await bus.post(Post.new("ann", ArenaClosed(version=1, reason="operator")))
             watching.cancel_scope.cancel()
     board = Follower(bus)
@@ -71,7 +71,7 @@ async def test_a_swarm_makes_an_artifact_better_and_can_say_how(tmp_path: Path) 
     # then the champion is better than the artifact as it was, and its code does what its score says
     best, baseline = told.scores(told.champion)[0], told.scores(opened.base_tree)[0]
     assert baseline == pytest.approx(0.26)
-    assert best < 0.5 * baseline
+    assert len(ended) < MAX_RUNS
     files = await code.files(told.proposals[told.champion].event.commit, base=opened.base_commit)
     assert loss_of(files["train.py"]) == pytest.approx(best)
     # then the champion comes from the artifact as it was, step by step
@@ -88,6 +88,11 @@ async def test_a_swarm_makes_an_artifact_better_and_can_say_how(tmp_path: Path) 
 async def posts(bus: object) -> list[Post]:
     async with aclosing(bus.read()) as batches:  # type: ignore[attr-defined]
         return [entry.post async for batch in batches for entry in batch if entry.post]
+
+
+def is_halved(board: Board) -> bool:
+    """Tell whether the champion's loss is below half of what the tiny arena begins with."""
+    return bool(board.champion) and board.scores(board.champion)[0] < 0.13
 
 
 def loss_of(source: bytes) -> float:
