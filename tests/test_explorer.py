@@ -1,0 +1,277 @@
+"""The explorer proposes real edits, each once, and learns from what was scored."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pygit2
+import pytest
+
+from agents.explorer import ELITE, UNDECIDED, Explorer, apply, pick_parents, rank, think
+from agents.knobs import find_knobs, knobs_of
+from mesh.agent.protocol import Context
+from mesh.errors import AlreadyPosted, BadInput
+from mesh.events import (
+    AnyEvent,
+    ArenaClosed,
+    KnobChange,
+    NotePosted,
+    Origin,
+    ProposalPosted,
+    ProposalPromoted,
+    ProposalRetired,
+)
+from mesh.memory import MemoryBus
+from mesh.wire import Post
+from tests.given import FILES, TRAIN, Arena
+
+SAMPLERS = ["mutate", "random", "crossover"]
+
+
+def explorer(arena: Arena, name: str = "ann", index: int = 0, **options: str) -> Explorer:
+    return Explorer(Context(name, index, arena.code, options))
+
+
+def proposals(events: Sequence[AnyEvent]) -> list[ProposalPosted]:
+    found = [event for event in events if isinstance(event, ProposalPosted)]
+    assert len(found) == len(events)
+    return found
+
+
+@pytest.fixture
+def arena(tmp_path: Path) -> Arena:
+    """An open arena."""
+    return Arena(tmp_path)
+
+
+@pytest.fixture
+def begun(arena: Arena) -> Arena:
+    """An arena whose baseline has a score."""
+    arena.add("eve", baseline(arena))
+    arena.score(arena.base, 10.0)
+    return arena
+
+
+def baseline(arena: Arena) -> ProposalPosted:
+    origin = Origin(how="baseline")
+    return ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin)
+
+
+async def live(arena: Arena, who: Explorer, rounds: int, name: str = "ann") -> list[ProposalPosted]:
+    """Let an explorer work while everything it proposes is scored and retired."""
+    made: list[ProposalPosted] = []
+    post, rng = arena.opening, random.Random(1)
+    for _ in range(rounds):
+        for proposal in proposals(await who.handle(post, arena.board)):
+            made.append(proposal)
+            arena.add(name, proposal)
+            arena.score(proposal.tree, rng.random())
+            retired = ProposalRetired(proposal=proposal.tree, round=0, why="not_better")
+            post = arena.add("curator", retired)
+    return made
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+async def test_the_artifact_as_it_is_comes_first(arena: Arena, sampler: str) -> None:
+    assert await explorer(arena, sampler=sampler).handle(arena.opening, arena.board) == [baseline(arena)]
+
+
+async def test_nothing_is_proposed_to_an_arena_that_is_closed(begun: Arena) -> None:
+    post = begun.add("operator", ArenaClosed(version=1, reason="operator"))
+    assert await explorer(begun).handle(post, begun.board) == []
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler: str) -> None:
+    post = begun.score(begun.base, 9.0)
+    made = proposals(await explorer(begun, sampler=sampler).handle(post, begun.board))
+    assert len(made) == UNDECIDED
+    for proposal in made:
+        files = await begun.code.files(proposal.commit)
+        old, new = find_knobs("train.py", TRAIN.decode()), find_knobs("train.py", files["train.py"].decode())
+        changes = tuple(
+            KnobChange(file="train.py", name=a.name, old=a.value, new=b.value)
+            for a, b in zip(old, new, strict=True)
+            if a.value != b.value
+        )
+        how = "mutate" if sampler == "crossover" else sampler  # there are no two parents yet
+        words = [f"{c.name} {c.old} → {c.new}" for c in changes]
+        title = f"{how}: {', '.join(words[:3])}" + (f" and {len(words) - 3} more" if words[3:] else "")
+        assert proposal == ProposalPosted(
+            tree=begun.code.tree_of(files),
+            commit=proposal.commit,
+            parents=(begun.base,),
+            title=title,
+            rationale=proposal.rationale,
+            origin=Origin(how="sampler", name=how),
+            knobs=changes,
+        )
+        assert changes
+        assert proposal.rationale
+        assert begun.code.tree(proposal.commit) == proposal.tree
+        assert apply(FILES, FILES, old, {("train.py", k.name): k.value for k in new}) == files
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+async def test_no_tree_is_proposed_twice(begun: Arena, sampler: str) -> None:
+    made = await live(begun, explorer(begun, sampler=sampler), 30)
+    assert len(made) == 30 * UNDECIDED
+    assert len({proposal.tree for proposal in made} | {begun.base}) == len(made) + 1
+
+
+async def test_no_more_than_a_few_proposals_wait_for_a_verdict(begun: Arena) -> None:
+    ann = explorer(begun)
+    first, second = proposals(await ann.handle(begun.opening, begun.board))
+    begun.add("ann", first)
+    post = begun.add("ann", second)
+    assert await ann.handle(post, begun.board) == []
+    post = begun.add("curator", ProposalRetired(proposal=first.tree, round=0, why="failed"))
+    assert len(await ann.handle(post, begun.board)) == 1
+
+
+async def test_a_restarted_explorer_fills_up_what_is_missing_and_repeats_nothing(begun: Arena) -> None:
+    first, _ = proposals(await explorer(begun).handle(begun.opening, begun.board))
+    post = begun.add("ann", first)
+    [third] = proposals(await explorer(begun).handle(post, begun.board))
+    begun.add("ann", third)
+    assert third.tree != first.tree
+    assert await explorer(begun).handle(post, begun.board) == []
+
+
+async def test_the_same_thought_makes_the_same_commit(begun: Arena, tmp_path: Path) -> None:
+    other = Arena(tmp_path / "elsewhere")
+    other.add("eve", baseline(other))
+    other.score(other.base, 10.0)
+    here = await explorer(begun).handle(begun.opening, begun.board)
+    assert here == await explorer(other).handle(other.opening, other.board)
+
+
+async def test_explorers_of_other_names_and_samplers_have_other_ideas(tmp_path: Path) -> None:
+    begun = Arena(tmp_path, {"train.py": b"A = 0.1\nB = 0.1\nC = 0.1\n"})
+    begun.add("eve", baseline(begun))
+    begun.score(begun.base, 1.0)
+    who = [explorer(begun, f"explorer-{n + 1}", n) for n in range(9)]
+    made = [p for one in who for p in proposals(await one.handle(begun.opening, begun.board))]
+    assert len({p.tree for p in made}) == len(made) == 9 * UNDECIDED
+    assert Counter(p.origin.name for p in made) == {"mutate": 6 * UNDECIDED, "random": 3 * UNDECIDED}
+
+
+async def test_of_two_with_the_same_idea_the_second_learns_whose_it_is(tmp_path: Path) -> None:
+    files = {"train.py": b"BIAS = False\n"}
+    arena, bus = Arena(tmp_path, files), MemoryBus("a")
+    arena.add("eve", baseline(arena))
+    post = arena.score(arena.base, 1.0)
+    [anns] = await explorer(arena, "ann").handle(post, arena.board)
+    [bobs] = await explorer(arena, "bob").handle(post, arena.board)
+    await bus.post(Post.new("ann", anns))
+    with pytest.raises(AlreadyPosted) as refused:
+        await bus.post(Post.new("bob", bobs))
+    assert refused.value.author == "ann"
+    arena.add("ann", anns)
+    [said] = await explorer(arena, "bob").handle(post, arena.board)
+    assert said == NotePosted(
+        channel="ops", text="bob found nothing new in 30 draws of 1 knobs: give them wider ranges"
+    )
+
+
+async def test_a_crossover_has_two_parents_and_takes_each_knob_from_one_of_them(begun: Arena, tmp_path: Path) -> None:
+    one = begun.propose_files(FILES | {"train.py": TRAIN.replace(b"1e-3", b"0.5").replace(b"tanh", b"relu", 1)})
+    two = begun.propose_files(
+        FILES | {"train.py": TRAIN.replace(b"WIDTH = 8", b"WIDTH = 9").replace(b"False", b"True")}
+    )
+    assert isinstance(one.event, ProposalPosted)
+    assert isinstance(two.event, ProposalPosted)
+    begun.score(one.event.tree, 1.0)
+    begun.score(two.event.tree, 2.0)
+    made = await live(begun, explorer(begun, sampler="crossover"), 1)
+    values = {"LR": (0.001, 0.5), "WIDTH": (8, 9), "BIAS": (False, True), "ACT": ("tanh", "relu")}
+    for proposal in made:
+        assert len(set(proposal.parents)) == 2
+        assert proposal.origin == Origin(how="sampler", name="crossover")
+        files = await begun.code.files(proposal.commit)
+        assert all(k.value in values[k.name] for k in knobs_of(files, ["train.py"]))
+        commit = pygit2.Repository(str(tmp_path / "code.git"))[proposal.commit]
+        assert isinstance(commit, pygit2.Commit)
+        assert [str(p.tree.id) for p in commit.parents] == list(proposal.parents)
+
+
+async def test_the_next_parents_are_the_best_in_either_direction(begun: Arena) -> None:
+    trees = []
+    for number in range(2, 9):
+        post = begun.propose_files(FILES | {"train.py": TRAIN.replace(b"WIDTH = 8", b"WIDTH = %d" % number * 10)})
+        assert isinstance(post.event, ProposalPosted)
+        trees.append(post.event.tree)
+        begun.score(post.event.tree, number, number + 0.5)
+    assert rank(begun.board) == [*trees, begun.base]
+    made = await live(begun, explorer(begun, sampler="mutate"), 1)
+    assert {p for proposal in made for p in proposal.parents} <= set(trees[:ELITE])
+
+
+async def test_crashes_are_no_parents(begun: Arena) -> None:
+    post = begun.propose_files(FILES | {"train.py": TRAIN.replace(b"1e-3", b"0.9")})
+    assert isinstance(post.event, ProposalPosted)
+    begun.score(post.event.tree, "crash", "out_of_memory")
+    assert rank(begun.board) == [begun.base]
+    made = proposals(await explorer(begun, sampler="mutate").handle(post, begun.board))
+    assert {proposal.parents for proposal in made} == {(begun.base,)}
+
+
+async def test_where_the_baseline_crashes_too_it_is_still_the_place_to_start(arena: Arena) -> None:
+    arena.add("eve", baseline(arena))
+    post = arena.score(arena.base, "timeout")
+    made = proposals(await explorer(arena).handle(post, arena.board))
+    assert {proposal.parents for proposal in made} == {(arena.base,)}
+
+
+async def test_an_arena_without_knobs_is_said_once_by_one_explorer(tmp_path: Path) -> None:
+    arena = Arena(tmp_path, {"train.py": b"print(1)\n"})
+    ann, bob = explorer(arena, "ann", 0), explorer(arena, "bob", 1)
+    arena.add("ann", *await ann.handle(arena.opening, arena.board))
+    arena.score(arena.base, 1.0)
+    post = arena.add("curator", ProposalPromoted(proposal=arena.base, round=1, mean=1.0))
+    text = (
+        "arena a has no knobs, so explorers propose nothing: give train.py constants such as "
+        "`LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+    )
+    assert await ann.handle(post, arena.board) == [NotePosted(channel="ops", text=text)]
+    assert await ann.handle(post, arena.board) == []
+    assert await bob.handle(post, arena.board) == []
+
+
+def test_a_step_changes_few_knobs_and_a_draw_changes_most() -> None:
+    knobs = find_knobs("train.py", TRAIN.decode())
+    changed: dict[str, list[int]] = {"mutate": [], "random": []}
+    for sampler, counts in changed.items():
+        for seed in range(200):
+            _, values = think(sampler, knobs, [], random.Random(seed))
+            counts.append(sum(values[k.file, k.name] != k.value for k in knobs))
+    assert set(changed["mutate"]) == {1, 2, 3}
+    assert sum(changed["random"]) / 200 > 2.5
+
+
+def test_better_proposals_are_parents_more_often() -> None:
+    rng = random.Random(1)
+    picked = Counter(pick_parents("mutate", ["a", "b", "c", "d"], "base", rng) for _ in range(2000))
+    assert [tree for tree, _ in picked.most_common()] == [("a",), ("b",), ("c",), ("d",)]
+    assert pick_parents("mutate", [], "base", rng) == pick_parents("random", ["a"], "base", rng) == ("base",)
+
+
+def test_values_that_return_to_the_baseline_are_spelled_as_in_it() -> None:
+    base = find_knobs("train.py", TRAIN.decode())
+    there = apply(FILES, FILES, base, {("train.py", k.name): k.value for k in base} | {("train.py", "LR"): 0.5})
+    away = find_knobs("train.py", there["train.py"].decode())
+    assert there != FILES
+    assert apply(there, FILES, away, {("train.py", k.name): k.value for k in base}) == FILES
+
+
+def test_code_that_differs_beyond_its_knobs_is_kept() -> None:
+    child = {"train.py": TRAIN.replace(b"math.log(LR)", b"math.sqrt(LR)")}
+    knobs = find_knobs("train.py", child["train.py"].decode())
+    values = {("train.py", k.name): k.value for k in knobs} | {("train.py", "WIDTH"): 9}
+    assert apply(child, FILES, knobs, values) == {"train.py": child["train.py"].replace(b"WIDTH = 8", b"WIDTH = 9")}
+
+
+def test_an_unknown_sampler_is_refused(arena: Arena) -> None:
+    with pytest.raises(BadInput, match="sampler=magic is unknown"):
+        explorer(arena, sampler="magic")
