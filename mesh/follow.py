@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import anyio
@@ -65,15 +65,19 @@ class Follower:
             await self._changed.wait()
 
     def save(self) -> None:
-        """Write the snapshot if enough has happened since the last one."""
+        """Write the snapshot if enough has happened since the last one; a disk that takes none costs time, later."""
         if self._snapshot is None or self.board.seq - self._saved < SNAPSHOT_EVERY:
             return
-        body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
-        self._snapshot.parent.mkdir(parents=True, exist_ok=True)
-        staging = self._snapshot.with_name(f"{self._snapshot.name}.{os.getpid()}")
-        staging.write_bytes(hashlib.sha256(body).digest() + body)
-        staging.replace(self._snapshot)
         self._saved = self.board.seq
+        body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
+        staging = self._snapshot.with_name(f"{self._snapshot.name}.{os.getpid()}")
+        try:
+            self._snapshot.parent.mkdir(parents=True, exist_ok=True)
+            staging.write_bytes(hashlib.sha256(body).digest() + body)
+            staging.replace(self._snapshot)
+        except OSError:
+            with suppress(OSError):
+                staging.unlink(missing_ok=True)
 
     def _load(self, head: int) -> None:
         """Start from the snapshot if it is whole, of this log, of this version, and not from its future."""

@@ -326,6 +326,12 @@ async def test_a_board_from_a_snapshot_equals_one_folded_from_zero(tmp_path: Pat
     assert await caught_up(bus, tmp_path / "a") == await caught_up(bus)
 
 
+async def test_a_snapshot_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    bus = await filled(SNAPSHOT_EVERY)
+    (tmp_path / "boards").write_text("a file where the folder should be")
+    assert (await caught_up(bus, tmp_path / "boards" / "a")).seq == SNAPSHOT_EVERY
+
+
 @pytest.mark.parametrize("what", ["damaged", "cut off", "empty", "of another log", "of the log's future"])
 async def test_a_snapshot_that_does_not_fit_is_not_used(tmp_path: Path, what: str) -> None:
     bus, snapshot = await filled(SNAPSHOT_EVERY), tmp_path / "a"
