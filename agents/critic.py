@@ -1,25 +1,22 @@
 """The critic: judges proposals before any compute is spent on them.
 
-It blocks what does not parse, touches protected files, changes nothing but a seed or comments, or says what another
-proposal said before; it warns of a near duplicate. `judge` is pure.
+It blocks what does not parse, touches protected files, changes nothing but a seed, comments or docstrings, says what
+another proposal said before, or is not the code that it claims to be; it warns of a near duplicate. `judge` is pure.
 """
 
 import ast
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import ClassVar
 
-from agents.knobs import knobs_of
+from agents.essence import Essence, essence
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
-from mesh.events import AgentJoined, AnyEvent, ArenaSpec, CritiquePosted, ProposalPosted, Scalar
+from mesh.events import AgentJoined, AnyEvent, ArenaSpec, CritiquePosted, ProposalPosted
 from mesh.wire import Post
 
 NEAR = 0.01
-"""Relative difference of every knob below which two proposals are near duplicates."""
+"""Share of its range by which every knob differs less between two near duplicates."""
 
 
 class Critic:
@@ -30,7 +27,8 @@ class Critic:
 
     def __init__(self, context: Context) -> None:
         self._name, self._code = context.name, context.code
-        self._files: dict[str, Mapping[str, bytes]] = {}
+        self._base: tuple[str, Mapping[str, bytes]] = ("", {})
+        self._known: dict[str, Essence | None] = {}
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
         """Judge the proposal in `post`; on joining, all that it has not judged."""
@@ -39,35 +37,42 @@ class Critic:
         if isinstance(post.event, ProposalPosted):
             todo = [post.event.tree]
         elif isinstance(post.event, AgentJoined):
-            todo = [tree for tree, p in board.proposals.items() if p.verdict == "open" and not self._has_judged(p)]
+            todo = [tree for tree, p in board.proposals.items() if p.verdict == "open"]
         else:
             todo = []
-        return [await self._judge(tree, board) for tree in todo if tree in board.proposals]
+        proposals = [board.proposals[tree] for tree in todo if tree in board.proposals]
+        return [await self._judge(p, board) for p in proposals if not any(c.author == self._name for c in p.critiques)]
 
-    def _has_judged(self, proposal: Proposal) -> bool:
-        return any(c.author == self._name for c in proposal.critiques)
-
-    async def _judge(self, tree: str, board: Board) -> CritiquePosted:
+    async def _judge(self, proposal: Proposal, board: Board) -> CritiquePosted:
         assert board.opened is not None
-        opened, proposal = board.opened, board.proposals[tree]
+        opened, tree, commit = board.opened, proposal.event.tree, proposal.event.commit
         if tree == opened.base_tree:
             return CritiquePosted(target=tree, verdict="endorse", rule="baseline", text="everything is measured by it")
+        if self._base[0] != opened.base_commit:
+            self._base, self._known = (opened.base_commit, await self._code.files(opened.base_commit)), {}
         try:
-            base = await self._load(opened.base_tree, opened.base_commit, opened.base_commit)
-            files = await self._load(tree, proposal.event.commit, opened.base_commit)
-            earlier = {
-                other: await self._load(other, p.event.commit, opened.base_commit)
-                for other, p in board.proposals.items()
-                if p.seq < proposal.seq and p.why != "blocked"
-            }
+            files = await self._code.files(commit, base=opened.base_commit)
         except ObjectMissing as error:
-            return CritiquePosted(target=tree, verdict="block", rule="no_code", text=str(error))
-        return judge(opened.spec, tree, files, base, earlier)
+            return _block(tree, "no_code", str(error))
+        if (real := self._code.tree(commit)) != tree:
+            return _block(tree, "other_code", f"claims tree {tree[:10]}, but its commit holds {real[:10]}")
+        earlier = {
+            other: known
+            for other, p in board.proposals.items()
+            if p.seq < proposal.seq and p.why != "blocked" and (known := await self._essence(p, opened.spec))
+        }
+        return judge(opened.spec, tree, files, self._base[1], earlier)
 
-    async def _load(self, tree: str, commit: str, base: str) -> Mapping[str, bytes]:
-        if tree not in self._files:
-            self._files[tree] = await self._code.files(commit, base=base)
-        return self._files[tree]
+    async def _essence(self, proposal: Proposal, spec: ArenaSpec) -> Essence | None:
+        """What an earlier proposal says, None where its code cannot be had."""
+        tree, commit = proposal.event.tree, proposal.event.commit
+        if tree not in self._known:
+            try:
+                files = await self._code.files(commit, base=self._base[0])
+                self._known[tree] = essence(files, spec.artifact.editable)
+            except ObjectMissing:
+                self._known[tree] = None
+        return self._known[tree]
 
 
 def judge(
@@ -75,82 +80,43 @@ def judge(
     tree: str,
     files: Mapping[str, bytes],
     base: Mapping[str, bytes],
-    earlier: Mapping[str, Mapping[str, bytes]],
+    earlier: Mapping[str, Essence],
 ) -> CritiquePosted:
-    """Return the word on one proposal, given its files, the base's, and those of earlier proposals by tree hash."""
+    """Return the word on one proposal, given its files, the base's, and what earlier proposals say, by tree hash."""
     editable = spec.artifact.editable
-
-    def block(rule: str, text: str) -> CritiquePosted:
-        return CritiquePosted(target=tree, verdict="block", rule=rule, text=text, confidence=1.0)
-
-    touched = sorted(
-        name for name in files.keys() | base.keys() if name not in editable and files.get(name) != base.get(name)
-    )
-    if touched:
-        return block("protected", f"changes {touched[0]!r}, but only {', '.join(editable)} may be changed")
-    for name in editable:
-        if name not in files:
-            return block("missing", f"leaves out {name!r}, which the trial needs")
-        if name.endswith(".py"):
-            try:
-                ast.parse(files[name])
-            except (SyntaxError, ValueError, RecursionError) as error:
-                return block("syntax", f"{name} does not parse: {error}")
-    meaning, no_seeds = fingerprint(files, editable), fingerprint(files, editable, seeds=False)
-    for other, theirs in {"the baseline": base, **earlier}.items():
-        label = other if other == "the baseline" else f"proposal {other[:10]}"
-        if fingerprint(theirs, editable) == meaning:
-            return block("duplicate", f"says the same as {label} but for comments and layout")
-        if fingerprint(theirs, editable, seeds=False) == no_seeds:
-            return block("seed_only", f"differs from {label} in nothing but a seed")
+    if broken := _broken(files, base, editable):
+        return _block(tree, *broken)
+    mine, first = essence(files, editable), essence(base, editable)
+    for other, theirs in {"": first, **earlier}.items():
+        label = f"proposal {other[:10]}" if other else "the baseline"
+        if theirs.meaning == mine.meaning:
+            return _block(tree, "duplicate", f"says the same as {label} but for comments and layout")
+        if theirs.seedless == mine.seedless:
+            return _block(tree, "seed_only", f"differs from {label} in nothing but a seed")
     for other, theirs in earlier.items():
-        if _near(files, theirs, editable):
-            text = f"every knob is within {NEAR:.0%} of proposal {other[:10]}"
+        if mine.is_near(theirs, NEAR):
+            text = f"every knob is within {NEAR:.0%} of its range of proposal {other[:10]}"
             return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
     return CritiquePosted(target=tree, verdict="endorse", rule="sound", text="parses, keeps to its files, and is new")
 
 
-def fingerprint(files: Mapping[str, bytes], editable: Sequence[str], *, seeds: bool = True) -> str:
-    """Return a hash of what the editable files mean: without comments and layout, and without seeds if told so."""
-    total = hashlib.sha256()
+def _block(tree: str, rule: str, text: str) -> CritiquePosted:
+    return CritiquePosted(target=tree, verdict="block", rule=rule, text=text, confidence=1.0)
+
+
+def _broken(files: Mapping[str, bytes], base: Mapping[str, bytes], editable: Sequence[str]) -> tuple[str, str] | None:
+    """Why the files cannot run, as a rule and a text; None where nothing can be said against them."""
+    for name in sorted(files.keys() | base.keys()):
+        if name not in editable and files.get(name) != base.get(name):
+            return "protected", f"changes {name!r}, but only {', '.join(editable)} may be changed"
     for name in editable:
-        data = files.get(name, b"")
-        total.update(f"{name} ".encode())
-        total.update(_normal(data, seeds) if name.endswith(".py") else data)
-    return total.hexdigest()
-
-
-@lru_cache(maxsize=8192)
-def _normal(data: bytes, seeds: bool) -> bytes:
-    try:
-        module = ast.parse(data)
-    except (SyntaxError, ValueError, RecursionError):
-        return data
-    if not seeds:
-        for statement in module.body:
-            if isinstance(statement, ast.Assign) and any(
-                isinstance(t, ast.Name) and "SEED" in t.id.upper() for t in statement.targets
-            ):
-                statement.value = ast.Constant(0)
-    return hashlib.sha256(ast.dump(module).encode()).digest()
-
-
-@lru_cache(maxsize=8192)
-def _values(file: str, data: bytes) -> tuple[tuple[tuple[str, str], Scalar], ...]:
-    return tuple(((k.file, k.name), k.value) for k in knobs_of({file: data}, (file,)))
-
-
-def _near(mine: Mapping[str, bytes], theirs: Mapping[str, bytes], editable: Sequence[str]) -> bool:
-    """Whether two proposals differ in numeric knobs alone, each by less than `NEAR`."""
-    a, b = ({at: value for name in editable for at, value in _values(name, f.get(name, b""))} for f in (mine, theirs))
-    if a.keys() != b.keys() or not a:
-        return False
-    for at, x in a.items():
-        y = b[at]
-        if x == y:
-            continue
-        if isinstance(x, str | bool) or isinstance(y, str | bool):
-            return False
-        if not math.isclose(x, y, rel_tol=NEAR):
-            return False
-    return True
+        if name not in files:
+            return "missing", f"leaves out {name!r}, which the trial needs"
+        if name.endswith(".py"):
+            try:
+                ast.parse(files[name])
+            except SyntaxError as error:
+                return "syntax", f"{name} does not parse: {error.msg} (line {error.lineno or 1})"
+            except (ValueError, RecursionError, MemoryError) as error:
+                return "syntax", f"{name} does not parse: {str(error) or type(error).__name__}"
+    return None
