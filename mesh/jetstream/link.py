@@ -1,12 +1,16 @@
 """One connection to a NATS server that heals itself.
 
 nats-py reconnects when the socket breaks, but a read loop that died silently leaves a client that looks connected and
-hears nothing. So a watch asks for an answer every second and starts the connection anew when none comes.
+hears nothing, and one that was closed for good (by `Slow Consumer`, say) stays closed. So a watch asks for an answer
+every second, starts the connection anew when none comes, and puts a new client in the place of a closed one.
 """
 
 import asyncio
 import itertools
 import time
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -15,19 +19,27 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
-from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
+from mesh.errors import BadInput, BusError, BusRefused, BusUnavailable, ServerTooOld
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
 
 WATCH_EVERY_S = 1.0
 ANSWER_WITHIN_S = 3.0
+RENEW_AFTER_S = 5.0
+"""A client that was not connected for so long is replaced by a new one."""
+
 TRY_S = 5.0
 WRONG_LAST_SEQUENCE = (10071, 10164)
+NO_ROOM = 10023
 
 TRANSIENT = (nats.errors.Error, asyncio.TimeoutError, TimeoutError, OSError)
 """What a connection in trouble raises; all of it may be tried again."""
+
+
+OnMessage = Callable[[Msg], Awaitable[None]]
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -47,17 +59,21 @@ class ApiError(msgspec.Struct, frozen=True):
 
 
 _ACK = msgspec.json.Decoder(Ack)
+_LOST = Ack(error=ApiError(code=503, description="the connection was lost"))
 
 
 class Link:
     """A healed connection; `nc` is the client in use now."""
 
     def __init__(self, url: str, *, name: str, patience_s: float, replicas: int) -> None:
-        self.url, self.name, self.patience_s, self.replicas = url, name, patience_s, replicas
+        self._servers, self.url = _parse(url)
+        self.name, self.patience_s, self.replicas = name, patience_s, replicas
         self.nc = Client()
         self.heals = 0
-        self._last_error = ""
-        self._acks: dict[str, asyncio.Future[Ack]] = {}
+        self._opening: anyio.CancelScope | None = None
+        self._last_error = self._denied = ""
+        self._acks: dict[str, tuple[str, asyncio.Future[Ack]]] = {}
+        self._standing: set[_Standing] = set()
         self._inbox = ""
         self._tokens = itertools.count()
 
@@ -69,70 +85,155 @@ class Link:
             BusRefused: the server does not let us in, or has no JetStream.
             ServerTooOld: it is older than `OLDEST_SERVER`.
         """
+        why = ""
         try:
-            with anyio.fail_after(self.patience_s):
-                await self._connect()
-                await self.nc.flush(5)
-                # A socket that the server closes at once still looks connected: only an answer proves it.
-                await self.nc.jetstream().account_info()
-        except nats.errors.AuthorizationError:
-            raise BusRefused(f"the NATS server at {self.url} refuses this user: check the credentials") from None
-        except TRANSIENT as error:
-            await self.nc.close()
-            if "authorization" in self._last_error.lower():
-                raise BusRefused(f"the NATS server at {self.url} refuses this user: {self._last_error}") from None
-            if isinstance(error, nats.errors.NoRespondersError) or "jetstream" in str(error).lower():
-                raise BusRefused(f"the NATS server at {self.url} has no JetStream: start it with -js") from None
-            raise BusUnavailable(
-                f"no NATS server answers at {self.url} within {self.patience_s:g} s: start one with `mesh up`, "
-                "or name another with --nats"
-            ) from None
+            with anyio.move_on_after(self.patience_s) as self._opening:
+                try:
+                    await self._connect()
+                    await self.nc.flush(5)
+                    self._check_version()
+                    # A socket that the server closes at once still looks connected: only an answer proves it.
+                    answer = msgspec.json.decode((await self.request("$JS.API.INFO")).data)
+                    if "error" not in answer:
+                        return
+                    why = str(answer["error"].get("description"))
+                except TRANSIENT as error:
+                    why = str(error)
+            raise self._unopened(why)
+        except BaseException:
+            if self._inbox:
+                await _close(self.nc)
+            raise
+        finally:
+            self._opening = None
+
+    def _check_version(self) -> None:
         version = self.nc.connected_server_version
         if (version.major, version.minor) < OLDEST_SERVER:
-            await self.nc.close()
-            wanted = ".".join(map(str, OLDEST_SERVER))
-            raise ServerTooOld(f"the NATS server at {self.url} is version {version}; the log needs {wanted} or later")
+            wanted, has = ".".join(map(str, OLDEST_SERVER)), f"{version.major}.{version.minor}.{version.patch}"
+            raise ServerTooOld(f"the NATS server at {self.url} is version {has}; the log needs {wanted} or later")
+
+    def _unopened(self, why: str) -> BusError:
+        if "authorization" in self._last_error:
+            return BusRefused(f"the NATS server at {self.url} refuses this user: check the credentials")
+        if self._denied:
+            return self._refusal("this user", self._denied)
+        if "no responders" in why or "not enabled" in why:
+            return BusRefused(f"the NATS server at {self.url} has no JetStream: start it with -js")
+        return BusUnavailable(
+            f"no NATS server answers at {self.url} within {self.patience_s:g} s: start one with `mesh up`, "
+            "or name another with --nats"
+        )
 
     async def _connect(self) -> None:
-        async def remember(error: Exception) -> None:
-            self._last_error = str(error)
+        nc = Client()
+        try:
+            await nc.connect(
+                self._servers,
+                name=self.name,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnect,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2,  # type: ignore[arg-type]  # annotated int, used as seconds
+                connect_timeout=2,
+                ping_interval=20,
+                pending_size=16 * 1024 * 1024,
+            )
+            inbox = nc.new_inbox()
+            await nc.subscribe(f"{inbox}.*", cb=self._on_ack)
+        except BaseException:
+            await _close(nc)
+            raise
+        self.nc, self._inbox = nc, inbox
+        for standing in list(self._standing):
+            await standing.begin(nc)
 
-        self.nc = Client()
-        await self.nc.connect(
-            self.url,
-            name=self.name,
-            error_cb=remember,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # annotated int, used as seconds
-            connect_timeout=2,
-            ping_interval=20,
-            pending_size=16 * 1024 * 1024,
-        )
-        self._inbox = self.nc.new_inbox()
-        await self.nc.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+    async def _on_error(self, error: Exception) -> None:
+        self._last_error = str(error).lower()
+        if "authorization" in self._last_error and self._opening is not None:
+            self._opening.cancel()
+        if "permissions violation" in self._last_error:
+            # The server says so here, and never answers the publish.
+            self._denied = self._last_error
+            for subject, future in self._acks.values():
+                if self._is_denied(subject) and not future.done():
+                    future.set_result(Ack(error=ApiError(code=403, description=self._denied)))
+
+    def _is_denied(self, subject: str) -> bool:
+        return f'"{subject.lower()}"' in self._denied
+
+    async def _on_disconnect(self) -> None:
+        """Give up on answers that cannot come any more; a publish that is repeated is recognised by the server."""
+        for _, future in self._acks.values():
+            if not future.done():
+                future.set_result(_LOST)
 
     async def watch(self) -> None:
         """Ask for an answer every second; where none comes, start the connection anew. Runs until cancelled."""
+        alive = time.monotonic()
         while True:
             await anyio.sleep(WATCH_EVERY_S)
             try:
-                if self.nc.is_closed:
-                    await self._connect()
+                if self.nc.is_connected:
+                    await self._echo()
+                    alive = time.monotonic()
+                elif self.nc.is_closed or time.monotonic() - alive > RENEW_AFTER_S:
+                    await _close(self.nc)
+                    with anyio.fail_after(RENEW_AFTER_S):
+                        await self._connect()
                     self.heals += 1
-                elif self.nc.is_connected:
-                    await self.nc.flush(int(ANSWER_WITHIN_S))
-            except nats.errors.FlushTimeoutError:
+            except _SilenceError:
                 self.heals += 1
                 await self.nc.force_reconnect()
             except TRANSIENT:
                 continue
 
+    async def _echo(self) -> None:
+        """Send something to ourselves; `flush` would succeed on a client whose read loop has ended."""
+        token = str(next(self._tokens))
+        subject = f"{self._inbox}.{token}"
+        future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._acks[token] = subject, future
+        try:
+            await self.nc.publish(subject, b"{}")
+            with anyio.move_on_after(ANSWER_WITHIN_S):
+                await future
+                return
+        finally:
+            del self._acks[token]
+        raise _SilenceError
+
     async def close(self) -> None:
         """End the connection; what is in flight is given up."""
-        for future in self._acks.values():
+        for _, future in self._acks.values():
             future.cancel()
-        with anyio.move_on_after(2, shield=True):
-            await self.nc.close()
+        await _close(self.nc)
+
+    async def client(self) -> Client:
+        """Return the client in use, the next one where it was closed for good.
+
+        Raises:
+            BusUnavailable: there is none within `patience_s`.
+        """
+        give_up = time.monotonic() + self.patience_s
+        while self.nc.is_closed:
+            if time.monotonic() > give_up:
+                raise BusUnavailable(f"no NATS server at {self.url} answered within {self.patience_s:g} s")
+            await anyio.sleep(0.1)
+        return self.nc
+
+    @asynccontextmanager
+    async def hearing(self, subject: str, on_message: OnMessage, *, queue: str = "") -> AsyncIterator[None]:
+        """Have `on_message` called while the block runs, whatever becomes of the client."""
+        standing = _Standing(subject, queue, on_message)
+        self._standing.add(standing)
+        try:
+            with suppress(*TRANSIENT):
+                await standing.begin(self.nc)
+            yield
+        finally:
+            self._standing.discard(standing)
+            await standing.end()
 
     async def request(self, subject: str, data: bytes = b"", *, timeout_s: float = TRY_S) -> Msg:
         """Ask once and return the first answer; raises what `TRANSIENT` lists."""
@@ -142,7 +243,7 @@ class Link:
         """Publish and return the future of the server's word; await it with `settle`."""
         token = str(next(self._tokens))
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._acks[token] = future
+        self._acks[token] = subject, future
         try:
             await self.nc.publish(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
         except BaseException:
@@ -152,7 +253,7 @@ class Link:
         return future
 
     async def _on_ack(self, msg: Msg) -> None:
-        future = self._acks.get(msg.subject.rpartition(".")[2])
+        _, future = self._acks.get(msg.subject.rpartition(".")[2], ("", None))
         if future is None or future.done():
             return
         if msg.data:
@@ -176,58 +277,118 @@ class Link:
             BusRefused: a permission stands against it, or the log is out of room.
         """
         give_up = time.monotonic() + self.patience_s
-        pause_s = 0.05
+        pause_s = 0.0
         for tries in itertools.count():
-            self._last_error = "" if tries == 0 else self._last_error
             future = first if tries == 0 else None
             try:
                 future = future or await self.send(subject, data, headers)
                 # A timer costs a turn of the event loop: too much for each of many answers that are here already.
-                ack = future.result() if future.done() else await asyncio.wait_for(future, TRY_S)
+                ack = future.result() if future.done() else await asyncio.wait_for(future, _left(give_up))
                 if ack.error is None or ack.error.err_code in WRONG_LAST_SEQUENCE:
                     return ack, tries
-                if ack.error.code != 503:
-                    raise self._refusal(subject, ack.error.description)
-                self._last_error = ack.error.description
+                why = ack.error.description
+                if ack.error.err_code == NO_ROOM:
+                    raise self._refusal(subject, f"{why}: its store is full, give it more room")
+                if ack.error.code != 503 or why.startswith("maximum "):
+                    raise self._refusal(subject, why)
             except nats.errors.MaxPayloadError:
                 raise BusRefused(f"{subject}: {len(data):,} bytes exceed the server's largest payload") from None
             except TRANSIENT as error:
-                if "permissions violation" in self._last_error.lower():
-                    raise self._refusal(subject, self._last_error) from None
-                self._last_error = self._last_error or str(error) or type(error).__name__
+                why = str(error)
             finally:
                 if future is not None and not future.done():
                     future.cancel()
             if time.monotonic() > give_up:
-                raise self._unavailable(subject)
+                raise self._unavailable(subject, why)
             await anyio.sleep(pause_s)
-            pause_s = min(1.0, pause_s * 2)
+            pause_s = min(1.0, pause_s * 2 or 0.05)
         raise AssertionError("unreachable")
 
     def _refusal(self, subject: str, why: str) -> BusError:
         return BusRefused(f"the NATS server at {self.url} refuses {subject}: {why}")
 
-    def _unavailable(self, subject: str) -> BusError:
-        why = f" (last: {self._last_error})" if self._last_error else ""
-        return BusUnavailable(f"no NATS server at {self.url} took {subject} within {self.patience_s:g} s{why}")
+    def _unavailable(self, subject: str, why: str) -> BusError:
+        if not why and self.nc.is_connected:
+            why = "it is there but does not answer this: its disk may be full, see its log"
+        last = f" ({why})" if why else ""
+        return BusUnavailable(f"no NATS server at {self.url} took {subject} within {self.patience_s:g} s{last}")
 
     async def call(self, subject: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call the JetStream API, again while the connection is in trouble, and return its answer with any `error`.
 
         Raises:
             BusUnavailable: no answer within `patience_s`.
+            BusRefused: a permission stands against it.
         """
+        if self._is_denied(subject):
+            self._denied = ""
         give_up = time.monotonic() + self.patience_s
         data = msgspec.json.encode(request) if request else b""
         while True:
             try:
-                answer: dict[str, Any] = msgspec.json.decode((await self.request(subject, data)).data)
+                answer: dict[str, Any] = msgspec.json.decode(
+                    (await self.request(subject, data, timeout_s=_left(give_up))).data
+                )
             except TRANSIENT as error:
-                self._last_error = str(error)
+                if self._is_denied(subject):
+                    raise self._refusal(subject, self._denied) from None
+                why = str(error)
             else:
                 if (answer.get("error") or {}).get("code") != 503:
                     return answer
-                self._last_error = str(answer["error"].get("description"))
+                why = str(answer["error"].get("description"))
             if time.monotonic() > give_up:
-                raise self._unavailable(subject)
+                raise self._unavailable(subject, why)
             await anyio.sleep(0.2)
+
+
+class _SilenceError(Exception):
+    """The client hears nothing."""
+
+
+class _Standing:
+    """A subscription that outlives its client."""
+
+    def __init__(self, subject: str, queue: str, on_message: OnMessage) -> None:
+        self._subject, self._queue, self._on_message = subject, queue, on_message
+        self._subscription: Subscription | None = None
+
+    async def begin(self, nc: Client) -> None:
+        self._subscription = await nc.subscribe(self._subject, queue=self._queue, cb=self._on_message)
+
+    async def end(self) -> None:
+        if self._subscription is not None:
+            with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
+                await self._subscription.unsubscribe()
+
+
+def _left(give_up: float) -> float:
+    """Return how long to wait for one answer."""
+    return min(TRY_S, max(0.1, give_up - time.monotonic()))
+
+
+async def _close(nc: Client) -> None:
+    with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
+        await nc.close()
+        # nats-py leaves the socket of an interrupted first connection open.
+        transport: Any = nc._transport
+        if transport is not None:
+            transport.close()
+            await transport.wait_closed()
+
+
+def _parse(url: str) -> tuple[list[str], str]:
+    """Return the servers in `url` (several with commas between them), and what of it may be shown: no credentials."""
+    servers, shown = [], []
+    for part in url.split(","):
+        server = part.strip() if "://" in part else f"nats://{part.strip()}"
+        host = ""
+        with suppress(ValueError):
+            parts = urllib.parse.urlsplit(server)
+            if parts.hostname and parts.scheme in ("nats", "tls", "ws", "wss") and parts.port != 0:
+                host = parts.netloc.rpartition("@")[2]
+        if not host:
+            raise BadInput(f"{part!r} is no address of a NATS server: write nats://HOST:PORT")
+        servers.append(server)
+        shown.append(f"{parts.scheme}://{host}")
+    return servers, ",".join(shown)

@@ -41,19 +41,15 @@ class LiveTopics:
             waiting.append((msg.subject[prefix:], msg.data))
             arrived.set()
 
-        subscription = await self._link.nc.subscribe(wire.live_subject(self._arena, topic), cb=on_message)
-        try:
+        async with self._link.hearing(wire.live_subject(self._arena, topic), on_message):
             while True:
                 await arrived.wait()
                 arrived.clear()
                 while waiting:
                     yield waiting.popleft()
-        finally:
-            with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-                await subscription.unsubscribe()
 
     async def ask(self, service: str, data: bytes, *, timeout_s: float = 10.0) -> bytes:
-        nc = self._link.nc
+        nc = await self._link.client()
         inbox = f"{nc.new_inbox()}.{uuid.uuid4().hex}"
         parts: list[bytes] = []
         ended = asyncio.Event()
@@ -102,15 +98,10 @@ class LiveTopics:
                 limit.release()
 
         subject = wire.live_subject(self._arena, service)
-        subscription = await self._link.nc.subscribe(subject, queue="mesh", cb=on_question)
-        try:
-            async with anyio.create_task_group() as tasks:
-                while True:
-                    await arrived.wait()
-                    arrived.clear()
-                    while questions:
-                        await limit.acquire()
-                        tasks.start_soon(serve, questions.popleft())
-        finally:
-            with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-                await subscription.unsubscribe()
+        async with self._link.hearing(subject, on_question, queue="mesh"), anyio.create_task_group() as tasks:
+            while True:
+                await arrived.wait()
+                arrived.clear()
+                while questions:
+                    await limit.acquire()
+                    tasks.start_soon(serve, questions.popleft())

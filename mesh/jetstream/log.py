@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from mesh import wire
@@ -128,7 +129,7 @@ class StreamLog:
         end = None if follow else (await self.head() if until is None else until)
         while end is None or after < end:
             try:
-                pull = _Pull(self._link, self._stream, after)
+                pull = _Pull(self._link, await self._link.client(), self._stream, after)
                 try:
                     await pull.open()
                     while end is None or after < end:
@@ -158,8 +159,8 @@ class _Interrupted(BusError):
 class _Pull:
     """A consumer from `after` on, and the entries that it delivered but nobody took yet."""
 
-    def __init__(self, link: Link, stream: str, after: int) -> None:
-        self._link, self._nc, self._stream, self._after = link, link.nc, stream, after
+    def __init__(self, link: Link, nc: Client, stream: str, after: int) -> None:
+        self._link, self._nc, self._stream, self._after = link, nc, stream, after
         self._name = f"read-{uuid.uuid4().hex}"
         self._inbox = self._nc.new_inbox()
         self._waiting: list[Msg] = []

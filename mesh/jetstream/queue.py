@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -54,16 +55,17 @@ async def work(link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s
     filters = {f"{queue}_{kind.replace('.', '-')}": wire.kind_filter(arena, kind) for kind in kinds}
     member = _Member(link, arena, filters, lease_s)
     try:
-        await member.open()
         while True:
             if member.is_stale:
-                await member.close()
-                member = _Member(link, arena, filters, lease_s)
-                await member.open()
+                try:
+                    await member.open()
+                except TRANSIENT:
+                    await anyio.sleep(0.2)
+                    continue
             member.woken.clear()
             msg = await member.take()
             pauses = iter((0.003, 0.01, 0.03, 0.1))
-            while msg is None:
+            while msg is None and not member.is_stale:
                 if not member.woken.is_set():
                     with anyio.move_on_after(IDLE_POLL_S):
                         await member.woken.wait()
@@ -84,42 +86,52 @@ class _Member:
 
     def __init__(self, link: Link, arena: str, filters: dict[str, str], lease_s: float) -> None:
         self.woken = asyncio.Event()
-        self._link, self._nc, self._arena, self._filters, self._lease_s = link, link.nc, arena, filters, lease_s
-        self._inbox = link.nc.new_inbox()
+        self._link, self._arena, self._filters, self._lease_s = link, arena, filters, lease_s
+        self._nc: Client | None = None
+        self._inbox = ""
         self._subscriptions: list[Subscription] = []
 
     @property
     def is_stale(self) -> bool:
-        """Whether the link has another client by now."""
+        """Whether it has no inbox yet, must not trust it any more, or the link has another client by now."""
         return self._nc is not self._link.nc
 
     async def open(self) -> None:
+        """Begin with a new inbox, so that late answers to older questions are nobody's."""
+
         async def wake(_: Msg) -> None:
             self.woken.set()
 
-        self._answers = await self._nc.subscribe(self._inbox)
+        await self.close()
+        nc = await self._link.client()
+        self._inbox = nc.new_inbox()
+        self._answers = await nc.subscribe(self._inbox)
         self._subscriptions.append(self._answers)
         for name, subject in self._filters.items():
             await _create(self._link, self._arena, name, subject, self._lease_s)
             # The publish itself wakes an idle member: it costs nothing until it happens, and it is only a hint.
-            self._subscriptions.append(await self._nc.subscribe(subject, cb=wake))
+            self._subscriptions.append(await nc.subscribe(subject, cb=wake))
+        self._nc = nc
 
     async def close(self) -> None:
-        with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-            for subscription in self._subscriptions:
-                await subscription.unsubscribe()
+        self._nc, subscriptions, self._subscriptions = None, self._subscriptions, []
+        with anyio.move_on_after(2, shield=True):
+            for subscription in subscriptions:
+                with suppress(*TRANSIENT):
+                    await subscription.unsubscribe()
 
     async def take(self) -> Msg | None:
         """Ask each consumer once and return the first message."""
         for name, subject in self._filters.items():
             try:
+                assert self._nc is not None, "take comes after open"
                 next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream_of(self._arena)}.{name}"
                 await self._nc.publish(next_subject, b'{"batch":1,"no_wait":true}', reply=self._inbox)
                 msg = await self._answers.next_msg(timeout=2)
             except TRANSIENT:
+                self._nc = None
                 await anyio.sleep(0.1)
-                await _create(self._link, self._arena, name, subject, self._lease_s)
-                continue
+                return None
             if msg.reply.startswith("$JS.ACK."):
                 return msg
             if (msg.headers or {}).get("Status") == "503":
