@@ -5,20 +5,22 @@ log: `random` draws every knob afresh, `mutate` moves a few knobs of a good prop
 one of two good proposals (a commit with two parents). It keeps a bounded number of its proposals undecided.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from agents.knobs import Knob, edit, knobs_of
+from agents.selection import queue_depth
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput
-from mesh.events import AnyEvent, KnobChange, NotePosted, Origin, ProposalPosted, Scalar
+from mesh.events import AgentJoined, AnyEvent, KnobChange, NotePosted, Origin, ProposalPosted, Scalar
 from mesh.wire import Post
 
 SAMPLERS = ("mutate", "random", "crossover")
 UNDECIDED = 2
-"""Proposals of one explorer that may wait for a verdict."""
+"""Proposals of one explorer that may wait for a verdict, or its share of the queue where that is more."""
 
 ELITE = 4
 """How many of the best serve as parents."""
@@ -42,7 +44,7 @@ class Explorer:
         self._said: set[str] = set()
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        """Propose until `UNDECIDED` of its proposals wait for a verdict."""
+        """Propose until enough of its proposals wait for a verdict."""
         if board.opened is None or board.closed:
             return []
         opened = board.opened
@@ -53,7 +55,7 @@ class Explorer:
         undecided = sum(p.verdict == "open" for p in mine)
         made: list[AnyEvent] = []
         seen = set(board.proposals)
-        for number in range(UNDECIDED - undecided):
+        for number in range(share(board) - undecided):
             proposal = await self._propose(post, board, len(mine) + number, seen)
             if proposal is None:
                 break
@@ -135,6 +137,13 @@ _RATIONALE = {
     "mutate": "a small step from one of the best so far",
     "crossover": "each knob from one of two good proposals: what works apart may work together",
 }
+
+
+def share(board: Board) -> int:
+    """Return how many proposals of one explorer may be undecided, so that all explorers together fill the queue."""
+    joined = ((m.name, m.joined) for m in board.agents.values() if not m.left)
+    names = {name for name, its in joined if isinstance(its, AgentJoined) and its.role.lower().endswith("explorer")}
+    return max(UNDECIDED, math.ceil(queue_depth(board) / max(1, len(names))))
 
 
 def rank(board: Board) -> list[str]:

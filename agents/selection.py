@@ -20,7 +20,7 @@ from mesh.events import (
 )
 
 PER_AUTHOR = 4
-"""Runs of one author's proposals that may wait or run at a time."""
+"""Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
 
 CRITIQUE_WITHIN_S = 5.0
 """How long a proposal waits for a critic's word before it is admitted without one."""
@@ -56,7 +56,8 @@ def is_blocked(proposal: Proposal) -> bool:
 def _admissions(board: Board, now: dt.datetime) -> list[AnyEvent]:
     assert board.opened is not None
     opened, trial = board.opened, board.opened.spec.trial
-    room = queue_depth(board) - len(board.unfinished)
+    depth = queue_depth(board)
+    room, most = depth - len(board.unfinished), max(PER_AUTHOR, depth // 2)
     load = Counter(_author_of(board, run) for run in board.unfinished)
     has_critic = any(
         isinstance(m.joined, AgentJoined) and m.joined.role == "critic" and not m.left for m in board.agents.values()
@@ -67,7 +68,7 @@ def _admissions(board: Board, now: dt.datetime) -> list[AnyEvent]:
             break
         waits = has_critic and not proposal.critiques and (now - proposal.time).total_seconds() < CRITIQUE_WITHIN_S
         idle = proposal.verdict == "open" and not proposal.runs and not is_blocked(proposal)
-        if not idle or waits or load[proposal.author] >= PER_AUTHOR:
+        if not idle or waits or load[proposal.author] >= most:
             continue
         load[proposal.author] += 1
         wanted.append(
@@ -103,7 +104,8 @@ def _verdicts(board: Board) -> list[AnyEvent]:
         if proposal.verdict != "open":
             continue
         if is_blocked(proposal) and not proposal.runs:
-            verdicts.append(_retire(board, tree, "blocked", proposal.critiques[-1].text))
+            why = next(c.text for c in proposal.critiques if c.verdict == "block")
+            verdicts.append(_retire(board, tree, "blocked", why))
         elif proposal.runs and not any(run in board.unfinished for run in proposal.runs):
             scores = board.scores(tree)
             if not scores:
@@ -114,7 +116,7 @@ def _verdicts(board: Board) -> list[AnyEvent]:
                 winner, best = tree, decided[tree]
     for tree, mean in decided.items():
         if tree != winner:
-            verdicts.append(_retire(board, tree, "not_better", "", mean))
+            verdicts.append(_retire(board, tree, "not_better", "", mean, winner))
     if winner:
         promoted = ProposalPromoted(
             proposal=winner,
@@ -128,12 +130,12 @@ def _verdicts(board: Board) -> list[AnyEvent]:
     return verdicts
 
 
-def _retire(board: Board, tree: str, why: Why, text: str, mean: float | None = None) -> ProposalRetired:
+def _retire(board: Board, tree: str, why: Why, text: str, mean: float | None = None, met: str = "") -> ProposalRetired:
     return ProposalRetired(
         proposal=tree,
         round=board.round,
         why=why,
-        met=board.champion,
+        met=met or board.champion,
         mean=mean,
         text=text,
     )

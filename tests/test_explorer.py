@@ -13,6 +13,8 @@ from agents.knobs import find_knobs, knobs_of
 from mesh.agent.protocol import Context
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import (
+    AgentJoined,
+    AgentLeft,
     AnyEvent,
     ArenaClosed,
     KnobChange,
@@ -21,6 +23,7 @@ from mesh.events import (
     ProposalPosted,
     ProposalPromoted,
     ProposalRetired,
+    WorkerJoined,
 )
 from mesh.memory import MemoryBus
 from mesh.wire import Post
@@ -128,6 +131,16 @@ async def test_no_more_than_a_few_proposals_wait_for_a_verdict(begun: Arena) -> 
     assert await ann.handle(post, begun.board) == []
     post = begun.add("curator", ProposalRetired(proposal=first.tree, round=0, why="failed"))
     assert len(await ann.handle(post, begun.board)) == 1
+
+
+async def test_explorers_fill_the_queue_of_the_workers_that_are_there_together(begun: Arena) -> None:
+    begun.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=8))
+    assert len(await explorer(begun).handle(begun.opening, begun.board)) == 16
+    for name in ("ann", "bob", "eve", "critic"):
+        begun.add(name, AgentJoined(boot=name, role="critic" if name == "critic" else "explorer"))
+    assert len(await explorer(begun).handle(begun.opening, begun.board)) == 6
+    begun.add("eve", AgentLeft(boot="eve"))
+    assert len(await explorer(begun).handle(begun.opening, begun.board)) == 8
 
 
 async def test_a_restarted_explorer_fills_up_what_is_missing_and_repeats_nothing(begun: Arena) -> None:

@@ -1,0 +1,314 @@
+"""What the curator decides: given a log, the whole list of facts that are due."""
+
+import datetime as dt
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from agents.curator import Curator
+from agents.selection import CRITIQUE_WITHIN_S, PER_AUTHOR, decide, is_blocked, queue_depth
+from mesh.agent.protocol import Context
+from mesh.agent.runtime import Seat, run_agents
+from mesh.board import Board
+from mesh.code import CodeStore
+from mesh.events import (
+    AgentJoined,
+    AgentLeft,
+    AnyEvent,
+    ArenaClosed,
+    CritiquePosted,
+    Direction,
+    FailureReason,
+    ObjectiveSpec,
+    ProposalPosted,
+    ProposalPromoted,
+    ProposalRetired,
+    RunRequested,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerSpec,
+)
+from mesh.memory import MemoryBus
+from mesh.wire import Post
+from tests.given import SPEC, Log, opened, requested
+from tests.test_runtime import said
+
+
+@pytest.fixture
+def log() -> Log:
+    """An open arena."""
+    log = Log()
+    log.open()
+    return log
+
+
+@pytest.fixture
+def ranked(log: Log) -> Log:
+    """An arena whose baseline is champion with a loss of 10."""
+    log.propose("base", how="baseline")
+    log.score("base", 10.0)
+    log.add("curator", promoted("base", 10.0, round_=1, met=""))
+    return log
+
+
+def due(log: Log, after_s: float = 0.0) -> list[AnyEvent]:
+    """What is due some seconds after the last fact."""
+    return decide(log.board, log.board.time + dt.timedelta(seconds=after_s))
+
+
+def promoted(tree: str, mean: float, *, round_: int, met: str, seeds: tuple[int, ...] = (1,)) -> ProposalPromoted:
+    return ProposalPromoted(
+        proposal=tree, round=round_, met=met, mean=mean, seeds=seeds, text="best so far, on few seeds"
+    )
+
+
+def not_better(tree: str, mean: float, *, round_: int, met: str) -> ProposalRetired:
+    return ProposalRetired(proposal=tree, round=round_, why="not_better", met=met, mean=mean)
+
+
+def join(log: Log, name: str, slots: int, boot: str = "") -> None:
+    log.add(name, WorkerJoined(boot=boot or name, worker_class="cpu", device="cpu", slots=slots))
+
+
+def test_nothing_is_due_where_nothing_was_opened_or_proposed(log: Log) -> None:
+    assert decide(Board(arena="a"), dt.datetime.now(dt.UTC)) == []
+    assert due(log) == []
+
+
+def test_nothing_is_due_in_a_closed_arena(ranked: Log) -> None:
+    ranked.propose("one")
+    ranked.propose("two")
+    ranked.score("two", 1.0)
+    ranked.add("operator", ArenaClosed(version=1, reason="operator"))
+    assert due(ranked) == []
+
+
+def test_proposals_are_admitted_in_the_order_of_the_log_the_baseline_first(log: Log) -> None:
+    log.propose("base", how="baseline")
+    for tree in ("one", "two", "three"):
+        log.propose(tree)
+    assert due(log) == [requested("base"), requested("one")]
+
+
+def test_a_run_is_asked_for_in_the_words_of_the_arena() -> None:
+    spec = msgspec.structs.replace(SPEC, worker=WorkerSpec(class_="cuda-h200"))
+    log = Log(spec)
+    log.open()
+    log.propose("0123456789abcdef0123")
+    asked = RunRequested(
+        run="0123456789abcdef-explore-1",
+        lane="explore",
+        proposal="0123456789abcdef0123",
+        commit="c-0123456789abcdef0123",
+        seed=1,
+        budget_s=1,
+        deadline_s=2,
+        worker_class="cuda-h200",
+        evaluator="e",
+        version=1,
+    )
+    assert due(log) == [asked]
+
+
+def test_what_is_queued_or_has_run_is_not_asked_for_again(log: Log) -> None:
+    for tree in ("one", "two", "three"):
+        log.propose(tree)
+    log.request("one")
+    assert due(log) == [requested("two")]
+    log.request("two")
+    assert due(log) == []
+
+
+def test_the_queue_is_twice_as_deep_as_there_are_slots(log: Log) -> None:
+    assert queue_depth(log.board) == 2
+    join(log, "one", 3)
+    assert queue_depth(log.board) == 6
+    join(log, "two", 2)
+    join(log, "one", 1, boot="again")  # a second life replaces the first
+    assert queue_depth(log.board) == 6
+    log.add("two", WorkerLeft(boot="two"))
+    assert queue_depth(log.board) == 2
+
+
+def test_no_more_is_admitted_than_the_queue_holds(log: Log) -> None:
+    join(log, "w", 2)
+    for author in ("ann", "bob", "eve"):
+        for number in range(3):
+            log.propose(f"{author}-{number}", author)
+    assert due(log) == [requested(tree) for tree in ("ann-0", "ann-1", "ann-2", "bob-0")]
+
+
+@pytest.mark.parametrize(("slots", "most"), [(4, PER_AUTHOR), (8, 8), (20, 20)])
+def test_one_author_does_not_fill_the_queue(log: Log, slots: int, most: int) -> None:
+    join(log, "w", slots)
+    for number in range(50):
+        log.propose(f"ann-{number}", "ann")
+    log.propose("bob-0", "bob")
+    log.request("ann-0")
+    assert due(log) == [*(requested(f"ann-{n}") for n in range(1, most)), requested("bob-0")]
+
+
+def test_a_proposal_waits_a_moment_for_the_word_of_a_critic(log: Log) -> None:
+    log.add("critic", AgentJoined(boot="c", role="critic"))
+    log.propose("one")
+    assert due(log, CRITIQUE_WITHIN_S - 0.1) == []
+    assert due(log, CRITIQUE_WITHIN_S) == [requested("one")]
+    log.add("critic", CritiquePosted(target="one", verdict="warn"), after_s=0)
+    assert due(log) == [requested("one")]
+
+
+def test_nobody_waits_for_a_critic_that_has_left(log: Log) -> None:
+    log.add("critic", AgentJoined(boot="c", role="critic"))
+    log.add("critic", AgentLeft(boot="c"))
+    log.propose("one")
+    assert due(log) == [requested("one")]
+
+
+def test_a_blocked_proposal_is_retired_with_the_reason_and_never_run(log: Log) -> None:
+    log.propose("one")
+    log.add("critic", CritiquePosted(target="one", verdict="block", text="does not parse"))
+    log.add("bob", CritiquePosted(target="one", verdict="endorse", text="looks fine"))
+    assert is_blocked(log.board.proposals["one"])
+    blocked = ProposalRetired(proposal="one", round=0, why="blocked", text="does not parse")
+    assert due(log) == [blocked]
+    log.add("curator", blocked)
+    assert due(log) == []
+
+
+def test_a_block_that_comes_after_the_run_was_asked_for_is_too_late(log: Log) -> None:
+    log.propose("one")
+    log.request("one")
+    log.add("critic", CritiquePosted(target="one", verdict="block", text="no"))
+    assert due(log) == []
+
+
+def test_the_first_score_makes_a_champion(log: Log) -> None:
+    log.propose("base", how="baseline")
+    log.score("base", 10.0)
+    assert due(log) == [promoted("base", 10.0, round_=1, met="")]
+
+
+@pytest.mark.parametrize(("direction", "best", "middle"), [("minimize", 1.0, 2.0), ("maximize", 20.0, 15.0)])
+def test_the_best_is_promoted_and_the_rest_retired(direction: Direction, best: float, middle: float) -> None:
+    log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction)))
+    log.open()
+    log.propose("base", how="baseline")
+    log.score("base", 10.0)
+    log.add("curator", promoted("base", 10.0, round_=1, met=""))
+    worse = 10.0 - (best - 10.0)
+    for tree, value in (("middle", middle), ("best", best), ("worse", worse)):
+        log.propose(tree)
+        log.score(tree, value)
+    verdicts: list[AnyEvent] = [
+        promoted("best", best, round_=2, met="base"),
+        not_better("middle", middle, round_=1, met="best"),
+        not_better("worse", worse, round_=1, met="best"),
+    ]
+    assert due(log) == verdicts
+    for event in verdicts:
+        log.add("curator", event)
+    assert due(log) == []
+    assert {tree: p.verdict for tree, p in log.board.proposals.items()} == {
+        "base": "past_champion",
+        "middle": "retired",
+        "best": "champion",
+        "worse": "retired",
+    }
+
+
+def test_a_tie_does_not_dethrone_the_champion(ranked: Log) -> None:
+    ranked.propose("tie")
+    ranked.score("tie", 10.0)
+    assert due(ranked) == [not_better("tie", 10.0, round_=1, met="base")]
+
+
+def test_of_a_tie_the_first_in_the_log_is_promoted(ranked: Log) -> None:
+    for tree in ("first", "second"):
+        ranked.propose(tree)
+        ranked.score(tree, 9.0)
+    assert due(ranked) == [
+        promoted("first", 9.0, round_=2, met="base"),
+        not_better("second", 9.0, round_=1, met="first"),
+    ]
+
+
+def test_the_champion_is_not_judged_again_when_it_is_run_again(ranked: Log) -> None:
+    ranked.finish(ranked.request("base", seed=2, lane="control"), 1.0)
+    assert due(ranked) == []
+
+
+def test_a_mean_is_taken_over_all_scored_runs_and_a_failed_one_does_not_spoil_it(ranked: Log) -> None:
+    ranked.propose("one")
+    ranked.score("one", 8.0, "crash", 9.0)
+    assert due(ranked) == [promoted("one", 8.5, round_=2, met="base", seeds=(1, 2, 3))]
+
+
+def test_no_verdict_is_given_while_a_run_is_out(ranked: Log) -> None:
+    ranked.propose("one")
+    first, second = ranked.request("one", seed=1), ranked.request("one", seed=2)
+    ranked.finish(first, 1.0)
+    assert due(ranked) == []
+    ranked.finish(second, 2.0)
+    assert due(ranked) == [promoted("one", 1.5, round_=2, met="base", seeds=(1, 2))]
+
+
+@pytest.mark.parametrize("reason", ["crash", "timeout", "bad_score", "killed", "lost"])
+def test_a_proposal_without_a_score_is_retired_and_not_tried_again(ranked: Log, reason: FailureReason) -> None:
+    ranked.propose("one")
+    ranked.score("one", reason)
+    failed = ProposalRetired(proposal="one", round=1, why="failed", met="base")
+    assert due(ranked) == [failed]
+    ranked.add("curator", failed)
+    assert due(ranked) == []
+
+
+def test_a_verdict_on_a_champion_that_was_replaced_meanwhile_is_given_anew(ranked: Log) -> None:
+    ranked.propose("one")
+    ranked.propose("two")
+    ranked.score("one", 5.0)
+    ranked.score("two", 4.0)
+    ranked.add("slow", promoted("one", 5.0, round_=2, met="base"))
+    ranked.add("quick", promoted("two", 4.0, round_=2, met="base"))
+    assert ranked.board.champion == "one"
+    assert due(ranked) == [promoted("two", 4.0, round_=3, met="one")]
+
+
+async def test_two_curators_decide_the_same_and_nothing_twice(ranked: Log, tmp_path: Path) -> None:
+    for number in range(5):
+        ranked.propose(f"tree-{number}", f"author-{number}")
+    ranked.score("tree-0", 3.0)
+    bus = MemoryBus("a")
+    code = CodeStore(tmp_path / "code.git", bus)
+    one, two = (Curator(Context(name, 0, code)) for name in ("one", "two"))
+    post = ranked.add("people", CritiquePosted(target="tree-4", verdict="block", text="no"))
+    decided = await one.handle(post, ranked.board)
+    assert decided == await two.tick(ranked.board.time, ranked.board)
+    assert decided == [
+        promoted("tree-0", 3.0, round_=2, met="base"),
+        ProposalRetired(proposal="tree-4", round=1, why="blocked", met="base", text="no"),
+        requested("tree-1"),
+        requested("tree-2"),
+    ]
+    await bus.post_all([Post.new("one", event) for event in decided])
+    await bus.post_all([Post.new("two", event) for event in decided])
+    assert await bus.head() == len(decided)
+
+
+async def test_curators_in_the_loop_ask_for_each_run_once(tmp_path: Path) -> None:
+    bus = MemoryBus("a")
+    code = CodeStore(tmp_path / "code.git", bus)
+    log = Log()
+    base = log.propose("base", how="baseline")
+    await bus.post_all([Post.new("operator", opened()), base])
+    seats = [Seat(name, "curator", Curator(Context(name, 0, code))) for name in ("one", "two")]
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_agents, bus, seats, code)
+            await said(bus, RunRequested, 1)
+            await bus.post(log.propose("next"))
+            asked = await said(bus, RunRequested, 2)
+            await said(bus, ProposalPosted, 2)
+            tasks.cancel_scope.cancel()
+    assert [post.event for post in asked] == [requested("base"), requested("next")]
