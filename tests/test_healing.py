@@ -230,7 +230,7 @@ async def test_a_user_that_is_not_let_in_is_told_at_once_without_the_password(
     with anyio.fail_after(20):
         async with embedded(tmp_path / "server") as server:
             with anyio.fail_after(3), pytest.raises(BusRefused) as refused:
-                await opened(server.url.replace("//", f"//{user}"))
+                await opened(server.url.replace("//", f"//{user}"), patience_s=15)
             assert str(refused.value) == f"the NATS server at {server.url} refuses this user: check the credentials"
             async with connect(server.url.replace("//", "//ann:secret@")) as hub:
                 assert await hub.arenas() == []
@@ -334,8 +334,8 @@ async def test_of_several_servers_one_that_answers_is_enough(server: EmbeddedSer
             assert await hub.arenas() == []
 
 
-async def opened(url: str) -> None:
-    async with connect(url, patience_s=1):
+async def opened(url: str, *, patience_s: float = 1) -> None:
+    async with connect(url, patience_s=patience_s):
         pass
 
 
