@@ -1,0 +1,50 @@
+"""What stands in `deploy/` is what the real programs accept, and what the README says is there."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mesh.jetstream import connect
+from mesh.opening import open_arena
+from mesh.server import find_binary
+from tests.swarm import write_arena
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "deploy" / "nats-server.conf"
+
+
+def test_the_server_accepts_its_configuration() -> None:
+    done = subprocess.run([find_binary(), "-t", "-c", str(CONFIG)], capture_output=True, text=True, check=False)
+    assert (done.returncode, "is valid" in done.stderr + done.stdout) == (0, True)
+
+
+@pytest.mark.timeout(60)
+async def test_a_server_of_that_configuration_can_hold_an_arena(tmp_path: Path, home: Path) -> None:
+    text = CONFIG.read_text(encoding="utf-8").replace("port: 4222", "port: -1")
+    (tmp_path / "nats-server.conf").write_text(text + f'ports_file_dir: "{tmp_path}"\n', encoding="utf-8")
+    command = [find_binary(), "-c", "nats-server.conf", "-l", "server.log"]
+    async with await anyio.open_process(command, cwd=tmp_path) as server:
+        try:
+            ports = tmp_path / f"nats-server_{server.pid}.ports"
+            while not ports.exists() or not (found := re.search(r"nats://[\d.:]+", ports.read_text())):
+                assert server.returncode is None
+                await anyio.sleep(0.01)
+            async with connect(found[0]) as hub:
+                _, opened = await open_arena(hub, write_arena(tmp_path / "arena"), home=home)
+            assert opened.version == 1
+            assert (tmp_path / "store").is_dir()
+        finally:
+            server.terminate()
+
+
+def test_the_tree_of_the_readme_is_there() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2].split("```")[1]
+    folders = re.findall(r"^(\w+)/ ", tree, re.MULTILINE)
+    names = [word for line in tree.splitlines() if line.startswith("  ") for word in re.findall(r"\w+(?:\.py|/)", line)]
+    assert (len(folders) >= 8, len(names) >= 14) == (True, True)
+    assert [name for name in folders if not (ROOT / name).is_dir()] == []
+    assert [name for name in names if not (ROOT / "mesh" / name).exists()] == []
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
