@@ -156,8 +156,11 @@ async def test_the_same_thought_makes_the_same_commit(begun: Arena, tmp_path: Pa
     other = Arena(tmp_path / "elsewhere")
     other.add("eve", baseline(other))
     other.score(other.base, 10.0)
-    here = await explorer(begun).handle(begun.opening, begun.board)
+    here = proposals(await explorer(begun).handle(begun.opening, begun.board))
     assert here == await explorer(other).handle(other.opening, other.board)
+    commit = pygit2.Repository(str(tmp_path / "code.git"))[here[0].commit]
+    assert isinstance(commit, pygit2.Commit)
+    assert commit.commit_time == begun.opening.at.timestamp()
 
 
 async def test_explorers_of_other_names_and_samplers_have_other_ideas(tmp_path: Path) -> None:

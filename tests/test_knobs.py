@@ -144,6 +144,10 @@ def test_a_value_is_spelled_as_python_and_in_the_quotes_that_were_there(source: 
     assert edit(source, {"X": value}) == after
 
 
+def test_several_constants_on_one_line_are_edited_at_once() -> None:
+    assert edit("X = 10; Y = 2; Z = 3", {"X": 5, "Y": 777, "Z": 4}) == "X = 5; Y = 777; Z = 4"
+
+
 @pytest.mark.parametrize("source", ["Y = 1", "X = (1, 2)", "X = 1 +", "def f():\n    X = 1"])
 def test_a_constant_that_is_not_there_cannot_be_edited(source: str) -> None:
     with pytest.raises(KeyError, match="X"):
