@@ -38,5 +38,8 @@ test: $(STAMP)
 events: $(STAMP) ## write docs/events.md anew from mesh/events.py
 	$(BIN)/python -m mesh.catalogue > docs/events.md
 
+bench: $(STAMP) ## measure a part against its raw limit, e.g. `make bench NAME=log`
+	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)
+
 clean: ## delete the environment and caches, keep logs of arenas (.mesh)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -119,13 +119,13 @@ async def in_a_process(module: str, *arguments: str) -> Figures:
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Figures)
 
 
-def memory_mb() -> tuple[float, float]:
-    """Return the resident memory of this process, now and at its highest since it began (MB)."""
-    status = Path("/proc/self/status")
+def memory_mb(pid: int | None = None) -> tuple[float, float]:
+    """Return the resident memory of a process (this one), now and at its highest since it began (MB)."""
+    status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status.read_text(), re.MULTILINE))
         return int(found["VmRSS"]) / 1000, int(found["VmHWM"]) / 1000
-    now = psutil.Process().memory_info().rss / 1e6
+    now = psutil.Process(pid).memory_info().rss / 1e6
     return now, now
 
 

@@ -168,7 +168,7 @@ async def _say(
         return
     base = follower.board.opened.base_commit if follower.board.opened else ""
     for event in events:
-        if isinstance(event, ProposalPosted):
+        if isinstance(event, ProposalPosted) and event.commit != base:  # the base was shared when the arena was opened
             await code.push(event.commit, base=base)
     results = await bus.post_all([Post.new(author, event, cause=cause) for event in events])
     await follower.reached(max(r.seq if isinstance(r, AlreadyPosted) else r for r in results))

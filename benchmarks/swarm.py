@@ -1,0 +1,193 @@
+"""What a further agent costs in memory, and whether a crowd of them loses or doubles a fact.
+
+All explorers of a swarm live in one process (`python -m mesh.agent explorer --count N`); a critic and a curator have
+one each, and stand, with the real server at its default sync setting, for the rest of the product. Only the worker is
+trivial: it answers every requested run at once with a made-up score, so that no trial runs and torch is not needed.
+`mb_per_agent` is the resident memory of the process with the crowd less that of one with a few, after as many runs,
+over the difference in agents; `mb_per_agent_at_peak` the same for the highest ever. The log is then read from its
+beginning: counts of facts that are missing or stand twice.
+"""
+
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+
+from benchmarks.harness import Figures, Goal, memory_mb, say
+from mesh import events as e
+from mesh.bus import ArenaBus
+from mesh.errors import AlreadyPosted
+from mesh.jetstream import connect
+from mesh.opening import open_arena
+from mesh.server import embedded
+from mesh.wire import Entry, Post
+
+CROWD, FEW = 200, 4
+GOALS: dict[str, Goal] = {
+    "mb_per_agent": ("<", 2),
+    "lost_facts": ("==", 0),
+    "double_facts": ("==", 0),
+}
+WORKER = "worker"
+WITHIN_S = 900
+DRAIN_S = 20
+"""Seconds that requests may still take to be answered once everybody has left; later they are lost."""
+
+_ARENA = """
+[arena]
+name = "crowd"
+summary = "Eight knobs and a made-up score"
+[objective]
+metric = "loss"
+direction = "minimize"
+[artifact]
+editable = ["train.py"]
+[trial]
+command = ["python", "train.py"]
+budget_s = 1.0
+deadline_s = 2.0
+[score]
+how = "command"
+command = ["python", "score.py"]
+"""
+_KNOBS = "".join(f"KNOB_{n} = {n + 0.5}  # mesh: 0.01..100.0 log\n" for n in range(8))
+
+
+async def measure(quick: bool) -> Figures:
+    """Return memory per further agent (MB), lost and double facts, and how fast the crowd went."""
+    runs = 300 if quick else 1000
+    few, crowd = await _swarm(FEW, runs), await _swarm(CROWD, runs)
+    figures = {f"{name}.with_{FEW}": value for name, value in few.items()}
+    figures |= {f"{name}.with_{CROWD}": value for name, value in crowd.items()}
+    for name, kind in (("mb_per_agent", "mb"), ("mb_per_agent_at_peak", "peak_mb")):
+        figures[name] = (crowd[kind] - few[kind]) / (CROWD - FEW)
+    for name in ("lost_facts", "double_facts"):
+        figures[name] = few[name] + crowd[name]
+    return figures
+
+
+async def _swarm(agents: int, runs: int) -> Figures:
+    """Let a swarm of so many explorers have `runs` runs, close the arena, and look at memory and log."""
+    with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "crowd").mkdir()
+        for file, text in {"arena.toml": _ARENA, "train.py": _KNOBS, "score.py": "print('{}')\n"}.items():
+            (folder / "crowd" / file).write_text(text)
+        async with embedded(folder / "server") as server, connect(server.url, patience_s=60) as hub:
+            bus, _ = await open_arena(hub, folder / "crowd", home=folder)
+            with anyio.fail_after(WITHIN_S):
+                async with (
+                    _agents("curator", 1, server.url, folder) as curator,
+                    _agents("critic", 1, server.url, folder) as critic,
+                    _agents("explorer", agents, server.url, folder) as explorers,
+                    anyio.create_task_group() as tasks,
+                ):
+                    worker = Worker(bus, runs)
+                    tasks.start_soon(worker.run)
+                    await worker.enough.wait()
+                    now_mb, peak_mb = memory_mb(explorers.pid)
+                    await bus.post(Post.new("operator", e.ArenaClosed(version=1, reason="operator")))
+                    for process in (explorers, critic, curator):
+                        assert await process.wait() == 0
+                    await worker.drained()
+                    tasks.cancel_scope.cancel()
+            found = audit(await _log(bus), agents + 2)
+    say(f"{agents} explorers: {runs} runs in {worker.took_s:.1f} s, {now_mb:.0f} MB")
+    return {"mb": now_mb, "peak_mb": peak_mb, "runs_per_s": runs / worker.took_s, **found}
+
+
+@asynccontextmanager
+async def _agents(role: str, count: int, url: str, home: Path) -> AsyncIterator[Process]:
+    """Run agents of a role in a process of their own; it ends with the arena, or else when the block does."""
+    options = ["--arena", "crowd", "--count", str(count), "--nats", url, "--home", str(home / role)]
+    command = [sys.executable, "-m", "mesh.agent", role, *options]
+    async with await anyio.open_process(command, stdout=None, stderr=None) as process:
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+class Worker:
+    """Answers requested runs at once; `enough` is set after `runs` of them, `took_s` after the first request came."""
+
+    def __init__(self, bus: ArenaBus, runs: int) -> None:
+        self._bus, self._runs = bus, runs
+        self.answered, self.took_s = 0, 0.0
+        self.enough = anyio.Event()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._bus.post(Post.new(WORKER, e.WorkerJoined(boot="b", worker_class="cpu", device="cpu", slots=64)))
+        began = 0.0
+        async with aclosing(self._bus.work("workers", ["run.requested"])) as jobs:
+            async for job in jobs:
+                began = began or anyio.current_time()
+                post = job.entry.post
+                assert post
+                assert isinstance(post.event, e.RunRequested)
+                try:
+                    started = e.RunStarted(run=post.event.run, attempt=job.attempt, worker=WORKER)
+                    await self._bus.post(Post.new(WORKER, started, cause=post.id))
+                    await self._bus.post(Post.new(WORKER, finish(post.event), cause=post.id))
+                    self.answered += 1
+                except AlreadyPosted:
+                    say(f"run {post.event.run} came again")
+                await job.done()
+                if self.answered == self._runs and not self.took_s:
+                    self.took_s = anyio.current_time() - began
+                    self.enough.set()
+
+    async def drained(self) -> None:
+        """Wait until every request of the log is answered, or for `DRAIN_S`; somebody must be in `run`."""
+        requests = sum(entry.subject.kind == "run.requested" for entry in await _log(self._bus))
+        with anyio.move_on_after(DRAIN_S):
+            while self.answered < requests:
+                await anyio.sleep(0.05)
+
+
+def finish(request: e.RunRequested) -> e.RunFinished:
+    """Return a made-up end of a run: one in twenty fails, the others have a score that its name decides."""
+    rng = random.Random(request.run)
+    outcome: e.Scored | e.Failed = e.Scored(value=rng.lognormvariate(0, 0.5))
+    if rng.random() < 0.05:
+        outcome = e.Failed(reason="crash", message="made up")
+    return e.RunFinished(
+        run=request.run,
+        proposal=request.proposal,
+        outcome=outcome,
+        worker=WORKER,
+        worker_class="cpu",
+        evaluator=request.evaluator,
+        trial_s=1.0,
+    )
+
+
+async def _log(bus: ArenaBus) -> list[Entry]:
+    return [entry async for batch in bus.read() for entry in batch]
+
+
+def audit(entries: Sequence[Entry], agents: int) -> Figures:
+    """Count facts that are missing (requests without an end, agents that never joined or left) or stand twice."""
+    posts = [entry.post for entry in entries if entry.post]
+    keys = Counter((p.kind, p.key, p.author if p.event.one_per_author else "") for p in posts)
+    requested = {p.event.run for p in posts if isinstance(p.event, e.RunRequested)}
+    finished = Counter(p.event.run for p in posts if isinstance(p.event, e.RunFinished))
+    joined, left = (sum(kind == wanted for kind, _, _ in keys) for wanted in ("agent.joined", "agent.left"))
+    lost = len(requested - finished.keys()) + abs(agents - joined) + abs(agents - left) + len(entries) - len(posts)
+    double = sum(count - 1 for count in keys.values()) + len(posts) - len({p.id for p in posts})
+    double += len(finished.keys() - requested)
+    return {
+        "facts": len(entries),
+        "requests": len(requested),
+        "failures_of_agents": sum(isinstance(p.event, e.NotePosted) and p.event.channel == "ops" for p in posts),
+        "lost_facts": lost,
+        "double_facts": double,
+    }
