@@ -8,7 +8,6 @@ other byte of the file stays.
 """
 
 import ast
-import json
 import math
 import random
 import re
@@ -131,9 +130,12 @@ def edit(source: str, values: Mapping[str, Scalar]) -> str:
 
 def _spelled(value: Scalar, old: bytes) -> bytes:
     """Spell a value as Python, a string in the quotes of the one it replaces."""
-    if isinstance(value, str) and old.startswith(b'"') and value.isprintable():
-        return json.dumps(value, ensure_ascii=False).encode()
-    return repr(value).encode()
+    quote = old[:1].decode()
+    if not isinstance(value, str) or quote not in ("'", '"'):
+        return repr(value).encode()
+    escaped = {"\\": r"\\", quote: f"\\{quote}"}
+    plain = (escaped.get(c, c) if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return f"{quote}{''.join(plain)}{quote}".encode()
 
 
 def _end(node: ast.expr) -> int:

@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.knobs import Knob, edit, find_knobs, knobs_of
@@ -132,7 +132,9 @@ def test_an_edit_replaces_the_literal_alone(before: str, line_end: str) -> None:
         ('X = "a"', "b", 'X = "b"'),
         ("X = 'a'", "b", "X = 'b'"),
         ('X = "a"', 'é"\\', 'X = "é\\"\\\\"'),
-        ('X = "a"', "\n\x7f", "X = '\\n\\x7f'"),
+        ('X = "a"', "\n\x7f", 'X = "\\n\\x7f"'),
+        ("X = 'a'", "'", "X = '\\''"),
+        ("X = r'a'", "b", "X = 'b'"),
         ("X = (1)", 2, "X = (2)"),
         ("X: int=1", 2, "X: int=2"),
         ("X = 1; X = 2", 3, "X = 3; X = 3"),
@@ -154,6 +156,7 @@ def test_a_constant_that_is_not_there_cannot_be_edited(source: str) -> None:
         edit(source, {"X": 1})
 
 
+@settings(derandomize=True, deadline=None, max_examples=400)
 @given(
     values=st.dictionaries(
         st.sampled_from(["A", "B", "LONG_NAME"]),
