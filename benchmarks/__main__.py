@@ -16,12 +16,12 @@ import benchmarks
 from benchmarks.harness import judge, show
 from mesh.errors import MeshError
 
-NO_BENCHMARKS = ("__main__", "harness", "mix")
+_HELPERS = ("__main__", "fold", "harness", "mix")
 
 
 def main() -> int:
     """Parse the command line and run; 0 done, 1 a goal is missed under `--strict`, 2 a mistake in the call."""
-    names = sorted({m.name for m in pkgutil.iter_modules(benchmarks.__path__)}.difference(NO_BENCHMARKS))
+    names = benchmarks_by_name()
     args = _parser(names).parse_args()
     if args.name not in names:
         print(f"benchmarks: there is no benchmark {args.name!r}: it is one of {', '.join(names)}", file=sys.stderr)
@@ -35,6 +35,11 @@ def main() -> int:
     result = judge(args.name, figures, module.GOALS)
     show(result)
     return int(args.strict and not result.holds)
+
+
+def benchmarks_by_name() -> list[str]:
+    """Return the names of the benchmarks, sorted."""
+    return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)}.difference(_HELPERS))
 
 
 def _parser(names: list[str]) -> argparse.ArgumentParser:
