@@ -26,7 +26,7 @@ _PREFIX, _LIVE, _OBJECTS = "mesh", "live", "meshobj"
 class Post(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope: who says what, when, and because of which post.
 
-    `id` is a uuid7; `at` is the author's clock in UTC; `cause` is the id of the post that led to this one, "" where none did.
+    `id` is a uuid7; `at` is the author's clock in UTC; `cause` is the id of the post that led to this one, or "".
     """
 
     id: str
