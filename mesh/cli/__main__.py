@@ -1,19 +1,19 @@
 """The composition root: every command of `mesh`."""
 
-import signal
+import io
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
 import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 import mesh
 from mesh.cli.codes import ExitCode
-from mesh.errors import MeshError, leaf
+from mesh.cli.run import run
 
 app = App(
     name="mesh",
@@ -25,43 +25,22 @@ app.command(git)
 
 Arena = Annotated[str | None, Parameter(help="Name of the arena; needed only where there are several.")]
 Nats = Annotated[str | None, Parameter(help="NATS server; default: MESH_NATS, else the one of `mesh up`.")]
-Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.")]
+Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Run a command; an expected error is one sentence on stderr and an exit code of `mesh.cli.codes`."""
-    sys.exit(app())
-
-
-def _run(work: Callable[[], Awaitable[None]]) -> int:
-    async def until_told() -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            await work()
-            tasks.cancel_scope.cancel()
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        anyio.run(until_told)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return ExitCode.OK
-    except BaseException as error:
-        cause = leaf(error)
-        if isinstance(cause, MeshError):
-            print(f"mesh: {cause}", file=sys.stderr)
-            return cause.exit_code
-        if isinstance(cause, BrokenPipeError):
-            sys.stderr.close()
-            return ExitCode.OK
-        raise
-    return ExitCode.OK
-
-
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
+        sys.exit(app(words, exit_on_error=False, print_error=False))
+    except CycloptsError as error:
+        print(f"mesh: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(ExitCode.BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _print_json(rows: object) -> None:
@@ -72,9 +51,11 @@ def _print_json(rows: object) -> None:
 def up(
     folder: Path,
     *,
-    minutes: float | None = None,
-    explorers: int = 3,
-    slots: int | None = None,
+    minutes: Annotated[float | None, Parameter(help="End after so long.")] = None,
+    explorers: Annotated[int, Parameter(help="How many explorers.", validator=Number(gte=0))] = 3,
+    slots: Annotated[
+        int | None, Parameter(help="How many trials run at once; default: what fits.", validator=Number(gte=1))
+    ] = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     nats: Nats = None,
     sync: Annotated[str, Parameter(help="When the embedded server syncs to disk: always, or every so often (1s).")] = (
@@ -91,7 +72,7 @@ def up(
         swarm.check_minutes(minutes)
         await swarm.up(folder, minutes=minutes, explorers=explorers, slots=slots, device=device, nats=nats, sync=sync)
 
-    return _run(work)
+    return run(work, endless=True)
 
 
 @app.command(name="open")
@@ -110,7 +91,7 @@ def open_(folder: Path, *, nats: Nats = None) -> int:
             _, opened = await open_arena(hub, folder, home=settings.home())
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
@@ -134,7 +115,7 @@ def close(*, arena: Arena = None, nats: Nats = None, text: str = "") -> int:
             await bus.post(Post.new("operator", event))
             print(f"arena {bus.arena} is closed")
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
@@ -169,7 +150,7 @@ def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int
         else:
             print("\n".join(f"{name.replace('_', ' '):<15} {value}" for name, value in row.items()))
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
@@ -177,11 +158,13 @@ def tail(
     *,
     arena: Arena = None,
     nats: Nats = None,
-    follow: bool | None = None,
-    n: Annotated[int, Parameter(name="-n", help="How many of the last entries to begin with.")] = 20,
-    from_seq: int | None = None,
-    kind: str | None = None,
-    author: str | None = None,
+    follow: Annotated[bool | None, Parameter(help="Wait for more; default: on a terminal.")] = None,
+    n: Annotated[
+        int, Parameter(name="-n", help="How many of the last entries to begin with.", validator=Number(gte=0))
+    ] = 20,
+    from_seq: Annotated[int | None, Parameter(help="Sequence to begin with, instead of -n.")] = None,
+    kind: Annotated[str | None, Parameter(help="Only facts of this kind, such as run.finished.")] = None,
+    author: Annotated[str | None, Parameter(help="Only what this author says.")] = None,
     json: Json = False,
 ) -> int:
     """Show the message board, following it on a terminal; every line begins with its sequence.
@@ -192,7 +175,11 @@ def tail(
     async def work() -> None:
         from mesh.cli.reach import reach
         from mesh.cli.text import line_of
+        from mesh.errors import UnknownName
+        from mesh.events import KINDS
 
+        if kind is not None and kind not in KINDS:
+            raise UnknownName(f"there is no fact of kind {kind!r}; kinds are {', '.join(KINDS)}")
         goes_on = sys.stdout.isatty() if follow is None else follow
         async with reach(arena, nats) as bus:
             head = await bus.head()
@@ -213,15 +200,23 @@ def tail(
                             print(line_of(entry))
                     sys.stdout.flush()
 
-    return _run(work)
+    return run(work, endless=True)
 
 
 @app.command
-def post(channel: str, text: str, *, arena: Arena = None, nats: Nats = None, name: str = "operator") -> int:
+def post(
+    channel: str,
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    name: Annotated[str, Parameter(help="Who says it.")] = "operator",
+) -> int:
     """Post a note to a channel of the board; the text `-` is read from standard input.
 
     Example: mesh post general "try a longer warmup"
     """
+    body = sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
 
     async def work() -> None:
         from mesh.cli.reach import reach
@@ -229,11 +224,10 @@ def post(channel: str, text: str, *, arena: Arena = None, nats: Nats = None, nam
         from mesh.wire import Post, check_token
 
         check_token("channel", channel)
-        body = sys.stdin.read() if text == "-" else text
         async with reach(arena, nats) as bus:
             print(await bus.post(Post.new(name, NotePosted(channel=channel, text=body))))
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
@@ -262,7 +256,7 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
                 f"{printable(str(r['title']), 80)}"
             )
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
@@ -298,7 +292,7 @@ def lineage(proposal: str = "champion", *, arena: Arena = None, nats: Nats = Non
             value = "    -   " if row["mean"] is None else f"{row['mean']:8.4f}"
             print(f"{row['depth']:>3} {short(str(row['proposal']))} {value}  {printable(str(row['title']), 90)}")
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
@@ -309,8 +303,8 @@ def sql(
     nats: Nats = None,
     json: Json = False,
     csv: Annotated[bool, Parameter(negative="", help="Print CSV.")] = False,
-    max_rows: int = 1000,
-    timeout_s: float = 10.0,
+    max_rows: Annotated[int, Parameter(help="Rows at the most.", validator=Number(gte=1))] = 1000,
+    timeout_s: Annotated[float, Parameter(help="Seconds until it is interrupted.", validator=Number(gt=0))] = 10.0,
 ) -> int:
     """Ask any question of all arenas in SQL, while the swarm runs; read-only.
 
@@ -332,7 +326,7 @@ def sql(
             answer = await answer_of(hub, await pick(hub, arena), query)
         show(answer, "json" if json else "csv" if csv else "table")
 
-    return _run(work)
+    return run(work)
 
 
 @git.command
@@ -359,19 +353,23 @@ def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
             refs["HEAD"] = board.proposals[board.champion].event.commit if board.champion else base
             refs["refs/heads/champion"] = refs["HEAD"]
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             code.export(folder, refs)
-        except FileExistsError as error:
-            raise BadInput(str(error)) from None
+        except OSError as error:
+            raise BadInput(f"{folder} cannot be written: {error.strerror}" if error.errno else str(error)) from None
         print(
             f"{len(board.proposals)} proposals in {folder}; see them with: git -C {folder} log --all --graph --oneline"
         )
 
-    return _run(work)
+    return run(work)
 
 
 @app.command
 def version() -> int:
-    """Show the versions of the mesh and of the server it would start."""
+    """Show the versions of the mesh and of the server it would start.
+
+    Example: mesh version
+    """
 
     async def work() -> None:
         import subprocess
@@ -382,7 +380,7 @@ def version() -> int:
         done = await anyio.run_process([find_binary(), "--version"], stderr=subprocess.STDOUT)
         print(done.stdout.decode().strip())
 
-    return _run(work)
+    return run(work)
 
 
 if __name__ == "__main__":
