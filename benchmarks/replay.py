@@ -16,9 +16,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+from anyio.abc import Process
 
 from analytics.protocol import Query
-from benchmarks.harness import Figures, Goal, in_a_process, ratio, say
+from benchmarks.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
 from benchmarks.mix import posts
 from mesh.cli.ask import ask
 from mesh.events import NotePosted
@@ -50,9 +51,10 @@ async def measure(quick: bool) -> Figures:
         async with (
             embedded(folder / "server", sync="always") as server,
             connect(server.url) as hub,
-            projecting(server.url, folder / "large.duckdb"),
+            projecting(server.url, folder / "large.duckdb") as projector,
         ):
             figures |= await _visible(await hub.arena("large"), probes)
+            figures["visible_peak_mb"] = memory_mb(projector.pid)[1]
     return {"small.events": SMALL, "large.events": large, **figures}
 
 
@@ -94,7 +96,7 @@ async def _compare(url: str, folder: Path, large: int, small_rounds: int, large_
 
 
 @asynccontextmanager
-async def projecting(url: str, path: Path) -> AsyncIterator[None]:
+async def projecting(url: str, path: Path) -> AsyncIterator[Process]:
     """Run the projector as a process of its own, from the moment it is up to date."""
     async with await anyio.open_process(
         [sys.executable, "-m", "analytics", "--nats", url, "--db", str(path)]
@@ -105,7 +107,7 @@ async def projecting(url: str, path: Path) -> AsyncIterator[None]:
             while b"is up to date" not in said:
                 said += await process.stderr.receive()
         try:
-            yield
+            yield process
         finally:
             process.terminate()
 

@@ -186,6 +186,7 @@ def audit(entries: Sequence[Entry], agents: int) -> Figures:
     double += len(finished.keys() - requested)
     return {
         "facts": len(entries),
+        "proposers": len({p.author for p in posts if isinstance(p.event, e.ProposalPosted)}),
         "requests": len(requested),
         "failures_of_agents": sum(isinstance(p.event, e.NotePosted) and p.event.channel == "ops" for p in posts),
         "lost_facts": lost,

@@ -5,9 +5,12 @@ import importlib
 import msgspec
 import pytest
 
-from benchmarks import harness, mix
+from benchmarks import harness, mix, swarm
 from benchmarks.__main__ import benchmarks_by_name, main
+from mesh import events as e
 from mesh import wire
+from mesh.memory import MemoryHub
+from mesh.wire import Post
 
 
 def test_an_unknown_benchmark_is_refused_in_one_sentence(
@@ -47,3 +50,18 @@ def test_the_mix_of_facts_has_no_key_twice_and_can_be_written() -> None:
     assert len({wire.key_filter("x", post) for post in posts}) == len(posts) == 2000
     assert {post.kind for post in posts} >= {"proposal.posted", "critique.posted", "run.finished", "note.posted"}
     assert all(wire.decode(wire.subject_of("x", post), wire.encode(post)) == post for post in posts[:20])
+
+
+async def test_the_audit_counts_what_is_lost_and_what_is_double() -> None:
+    bus = await MemoryHub().arena("a", create=True)
+    requests = [
+        e.RunRequested(run=run, lane="explore", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+        for run in ("answered", "twice", "never")
+    ]
+    facts: list[e.AnyEvent] = [e.AgentJoined(boot="b", role="critic"), *requests, *map(swarm.finish, requests[:2])]
+    await bus.post_all([Post.new("ann", fact) for fact in facts])
+    again = Post.new("bob", swarm.finish(requests[1]))
+    bus.append_raw(wire.subject_of("a", again), wire.encode(again))
+    found = swarm.audit([entry async for batch in bus.read() for entry in batch], agents=1)
+    assert (found["requests"], found["double_facts"]) == (3, 1)
+    assert found["lost_facts"] == 2  # a run without an end, and an agent that never left
