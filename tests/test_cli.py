@@ -4,6 +4,7 @@ import csv
 import inspect
 import io
 import json
+import os
 import re
 import shlex
 import signal
@@ -387,3 +388,9 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, mesh:
             assert telling.stdout.readline().startswith(b'{"seq":1,')
             telling.stdout.close()
             assert (telling.stderr.read(), telling.wait(30)) == (b"", ExitCode.OK)
+        nobody, pipe = os.pipe()
+        os.close(nobody)
+        command = [sys.executable, "-m", "mesh.cli", "status"]
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+        os.close(pipe)
+        assert (done.stderr, done.returncode) == (b"", ExitCode.OK)

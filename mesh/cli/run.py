@@ -1,5 +1,6 @@
 """How a command runs and ends: signals and expected errors."""
 
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -25,14 +26,15 @@ def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
 
     try:
         anyio.run(until_told)
+        sys.stdout.flush()
     except BaseException as error:
         cause = leaf(error)
         if isinstance(cause, MeshError):
             print(f"mesh: {cause}", file=sys.stderr)
             return cause.exit_code
         if isinstance(cause, BrokenPipeError):
-            # `| head` has enough; the interpreter would complain while it flushes.
-            sys.stderr.close()
+            # `| head` has enough; what is left goes nowhere, so that the interpreter does not complain when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.OK
         raise
     return ExitCode.INTERRUPTED if interrupted and not endless else ExitCode.OK
