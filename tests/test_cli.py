@@ -391,6 +391,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, mesh:
         nobody, pipe = os.pipe()
         os.close(nobody)
         command = [sys.executable, "-m", "mesh.cli", "status"]
-        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+        env = {**os.environ, "PYTHONUNBUFFERED": ""}
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=env, timeout=60, check=False)
         os.close(pipe)
         assert (done.stderr, done.returncode) == (b"", ExitCode.OK)
