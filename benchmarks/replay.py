@@ -42,12 +42,12 @@ WRITES = 50
 
 async def measure(quick: bool) -> Figures:
     """Return events per second of both ways on a small and a large log, memory in MB, and milliseconds to visible."""
-    large, rounds, probes = (50_000, 3, 60) if quick else (1_000_000, 4, 300)
+    large, rounds, probes = (50_000, 3, 40) if quick else (1_000_000, 4, 300)
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with embedded(folder / "server", sync="2m") as server:
             await _write(server.url, {"small": SMALL, "large": large})
-            figures = await _compare(server.url, folder, large, rounds, 3 if quick else 1)
+            figures = await _compare(server.url, folder, large, rounds, 2 if quick else 1)
         async with (
             embedded(folder / "server", sync="always") as server,
             connect(server.url) as hub,
