@@ -58,7 +58,7 @@ class Critic:
             return _block(tree, "other_code", f"claims tree {tree[:10]}, but its commit holds {real[:10]}")
         earlier = {
             other: known
-            for other, p in board.proposals.items()
+            for other, p in list(board.proposals.items())  # it grows while code is fetched
             if p.seq < proposal.seq and p.why != "blocked" and (known := await self._essence(p, opened.spec))
         }
         return judge(opened.spec, tree, files, self._base[1], earlier)

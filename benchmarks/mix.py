@@ -10,6 +10,18 @@ _LOG_TAIL = "".join(f"step {n} loss {5 - n / 20:.4f} tokens/s {90_000 + n}\n" fo
 _RATIONALE = "A smaller step after warm-up lets the last third settle; the best two so far agree on the width. "
 
 
+def opening(name: str) -> Post:
+    """Return the post that opens an arena of that name, whose runs the rest is about."""
+    spec = e.ArenaSpec(
+        name=name,
+        objective=e.ObjectiveSpec(metric="loss", direction="minimize"),
+        artifact=e.ArtifactSpec(editable=("train.py",)),
+        trial=e.TrialSpec(command=("python", "train.py"), budget_s=60, deadline_s=90),
+        score=e.ScoreSpec(how="command", command=("python", "score.py")),
+    )
+    return Post.new("ann", e.ArenaOpened(version=1, spec=spec, base_commit="c", base_tree="t", evaluator="", data=""))
+
+
 def posts(name: str, count: int) -> Iterator[Post]:
     """Yield `count` posts, the same for the same `name` but for ids and times; keys never repeat between names."""
     made = 0

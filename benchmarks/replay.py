@@ -4,7 +4,8 @@ The log is a realistic mix of facts (`benchmarks.mix`). Its raw limit is a nats-
 acknowledges the same entries in batches of the same size and looks at none of them. Every reading happens in a process
 of its own, the two ways in turns; opening the DuckDB file is `opening_s` and not part of a rate. `visible_*` is the
 time from calling `post` until the projector, which folds a steady stream of other posts meanwhile, answers a query over
-NATS (what `mesh sql` does) with that post's row.
+NATS (what `mesh sql` does) with that post's row. `slowest_view_s` is the longest that any view takes for a thousand
+rows of the large log, `views_refused` how many cannot answer within the projector's memory.
 """
 
 import statistics
@@ -12,16 +13,19 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import anyio
 from anyio.abc import Process
 
+from analytics.projection import view_sources
 from analytics.protocol import Query
 from benchmarks.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
-from benchmarks.mix import posts
+from benchmarks.mix import opening, posts
 from mesh.cli.ask import ask
+from mesh.errors import QueryError
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import embedded
@@ -33,6 +37,7 @@ GOALS: dict[str, Goal] = {
     "large.ratio": (">=", 0.5),
     "rate_large_to_small": ("within", (0.85, 1.15)),
     "large.peak_mb": ("<", 500),
+    "views_refused": ("==", 0),
     "visible_p50_ms": ("<", 100),
 }
 WRITE_EVERY_S = 0.1
@@ -53,7 +58,9 @@ async def measure(quick: bool) -> Figures:
             connect(server.url) as hub,
             projecting(server.url, folder / "large.duckdb") as projector,
         ):
-            figures |= await _visible(await hub.arena("large"), probes)
+            bus = await hub.arena("large")
+            figures |= await _views(bus)
+            figures |= await _visible(bus, probes)
             figures["visible_peak_mb"] = memory_mb(projector.pid)[1]
     return {"small.events": SMALL, "large.events": large, **figures}
 
@@ -63,7 +70,7 @@ async def _write(url: str, sizes: dict[str, int]) -> None:
         for name, count in sizes.items():
             say(f"writing a log of {count:,} events")
             bus = await hub.arena(name, create=True)
-            await bus.post_all(posts(f"{name}-", count))
+            await bus.post_all(chain([opening(name)], posts(f"{name}-", count - 1)))
             assert await bus.head() == count
 
 
@@ -110,6 +117,18 @@ async def projecting(url: str, path: Path) -> AsyncIterator[Process]:
             yield process
         finally:
             process.terminate()
+
+
+async def _views(bus: JetStreamBus) -> Figures:
+    """Ask for a thousand rows of every view, and say how many answer and how long the slowest takes."""
+    took_s: list[float] = []
+    names = [name for name, _ in view_sources()]
+    for name in names:
+        with suppress(QueryError):
+            answer = await ask(bus, Query(f"SELECT * FROM {name} LIMIT 1000", timeout_s=60))
+            took_s.append(answer.elapsed_s)
+            say(f"{name}: {len(answer.rows)} rows in {answer.elapsed_s:.2f} s")
+    return {"views_refused": len(names) - len(took_s), "slowest_view_s": max(took_s, default=0.0)}
 
 
 async def _visible(bus: JetStreamBus, probes: int) -> Figures:
