@@ -18,7 +18,7 @@ from mesh import settings
 from mesh.board import Board
 from mesh.cli.reach import board_of
 from mesh.jetstream import connect
-from mesh.server import embedded
+from mesh.server import EmbeddedServer, embedded
 from tests.swarm import TRAIN, write_arena
 
 PATIENCE_S = 60
@@ -152,6 +152,25 @@ async def test_it_ends_by_itself_when_the_arena_is_closed_from_another_terminal(
     board = await log_of(home)
     assert board.closed is not None
     assert board.closed.text == "good enough"
+
+
+@pytest.mark.timeout(60)
+async def test_another_server_is_used_and_its_password_shown_to_nobody(
+    tmp_path: Path, home: Path, server: EmbeddedServer
+) -> None:
+    url = server.url.replace("nats://", "nats://ann:secret@")
+    async with mesh_up(write_arena(tmp_path / "arena"), "--nats", url) as up:
+        await up.says("finished", 1)
+        words = [
+            word for process in psutil.Process(up.process.pid).children(recursive=True) for word in process.cmdline()
+        ]
+        assert await up.ends(signal.SIGINT) == 0
+    assert any("gpu_worker" in word for word in words)
+    assert not any("secret" in word for word in [*words, *up.lines])
+    # then no server was started for this home, and the log is in the other one
+    assert not (home / "server").exists()
+    async with connect(server.url) as hub:
+        assert (await board_of(await hub.arena("tiny"))).runs
 
 
 @pytest.mark.timeout(60)

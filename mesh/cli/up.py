@@ -54,10 +54,11 @@ async def up(
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
         show = _Screen(follower.board) if sys.stdout.isatty() else _Lines()
-        print(f"mesh: arena {name} version {opened.version} on {nats}, home {home}", file=sys.stderr)
+        print(f"mesh: arena {name} version {opened.version} on {hub.link.url}, home {home}", file=sys.stderr)
         if sync != "always":
             print(f"mesh: sync is {sync}: a power cut may lose what was posted since the last sync", file=sys.stderr)
-        python, common = sys.executable, ["--nats", nats, "--home", str(home)]
+        python, common = sys.executable, ["--home", str(home)]
+        env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin"}
         agent = [python, "-m", "mesh.agent"]
         worker = [python, "-m", "gpu_worker", "--arena", name, "--device", device, *common]
         commands = {
@@ -71,7 +72,7 @@ async def up(
         try:
             async with anyio.create_task_group() as tasks:
                 for child, command in commands.items():
-                    tasks.start_soon(_keep, child, command, home)
+                    tasks.start_soon(_keep, child, command, home, env)
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)
                 with anyio.move_on_after(minutes * 60 if minutes else None):
@@ -83,7 +84,7 @@ async def up(
             _summary(follower.board, first, folder)
 
 
-async def _keep(name: str, command: list[str], home: Path) -> None:
+async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) -> None:
     """Run a child; start it again when it dies, later each time; end it and all its children when cancelled."""
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ async def _keep(name: str, command: list[str], home: Path) -> None:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "MESH_PARENT": "stdin", "MESH_HOME": str(home)},
+                env=env,  # with the server's address, which may hold a password
                 start_new_session=True,
             )
         try:
