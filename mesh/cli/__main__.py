@@ -141,8 +141,8 @@ def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int
             "runs_running": running,
             "runs_waiting": len(board.unfinished) - running,
             "champion": board.champion,
-            "agents": sum(not m.left for m in board.agents.values()),
-            "workers": sum(not m.left for m in board.workers.values()),
+            "agents": len({m.name for m in board.agents.values() if not m.left}),
+            "workers": len({m.name for m in board.workers.values() if not m.left}),
             "not_understood": board.unknown,
         }
         if json:
