@@ -21,6 +21,16 @@ class Ending(msgspec.Struct, frozen=True):
     err: str
 
 
+_Numbers = dict[str, float | None]
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """The one line of a runner."""
+
+    metrics: _Numbers = {}
+    error: str = ""
+
+
 MAX_METRICS, MAX_NAME = 64, 100
 """What a score program may say beside the metric: so many numbers, with names so long; the rest is dropped."""
 
@@ -28,26 +38,27 @@ _MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocat
 
 
 def trial_failure(spec: ArenaSpec, end: Ending, deadline_s: float) -> Failed | None:
-    """Return why a trial failed, None where it ended well."""
+    """Return why a trial, or the evaluation in its place, failed; None where it ended well."""
+    what = "the trial" if spec.trial.command else "the evaluation"
     trial = spec.trial
     match end.why:
         case "deadline":
-            text = f"the trial exceeded its {deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
+            text = f"{what} exceeded its {deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
             return Failed(reason="timeout", message=text)
         case "memory":
-            text = f"the trial used {end.peak_memory_mb:,.0f} MB, more than its {trial.memory_gb:g} GB"
+            text = f"{what} used {end.peak_memory_mb:,.0f} MB, more than its {trial.memory_gb:g} GB"
             return Failed(reason="out_of_memory", message=text)
         case "output":
-            return Failed(reason="crash", message="the trial printed more than 64 MB and was killed")
+            return Failed(reason="crash", message=f"{what} printed more than 64 MB and was killed")
         case "killed":
             return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
         case "start":
-            return Failed(reason="crash", message=f"the trial could not be started: {end.err}")
+            return Failed(reason="crash", message=f"{what} could not be started: {end.err}")
     if end.rc == 0:
         return None
     if _MEMORY.search(end.err[-4000:]):
-        return Failed(reason="out_of_memory", message=f"the trial ran out of memory: {_last(end.err)}")
-    return Failed(reason="crash", message=f"the trial {_how(end.rc)}: {_last(end.err)}")
+        return Failed(reason="out_of_memory", message=f"{what} ran out of memory: {_last(end.err)}")
+    return Failed(reason="crash", message=f"{what} {_how(end.rc)}: {_last(end.err)}")
 
 
 def command_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
@@ -60,21 +71,38 @@ def command_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
         return Failed(reason="no_score", message=f"scoring failed ({how}): {_last(end.err)}")
     lines = end.out.strip().splitlines()
     try:
-        found = msgspec.json.decode(lines[-1] if lines else "", type=dict[str, float | None])
+        found = msgspec.json.decode(lines[-1] if lines else "", type=_Numbers)
     except msgspec.MsgspecError:
         last = lines[-1][:200] if lines else "nothing"
         if re.search(r"\b(NaN|-?Infinity)\b", last):
             return Failed(reason="bad_score", message=f"the score program printed a number that is not finite: {last}")
         return Failed(reason="no_score", message=f"the score program's last line is no JSON object of numbers: {last}")
+    return _measured(spec, found, self_reported=False)
+
+
+def evaluator_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
+    """Return the outcome out of what our runner of another system's evaluator printed (`gpu_worker/runners`)."""
+    lines = end.out.strip().splitlines()
+    try:
+        said = msgspec.json.decode(lines[-1] if lines else "", type=_Said)
+    except msgspec.MsgspecError:
+        return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
+    if said.error:
+        return Failed(reason="no_score", message=said.error.replace("\n", " ")[:1000])
+    return _measured(spec, said.metrics, self_reported=True)
+
+
+def _measured(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored | Failed:
     metrics = {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
     if spec.objective.metric in found and spec.objective.metric not in metrics:
         return Failed(reason="bad_score", message=f"{spec.objective.metric} is not a finite number")
     if spec.objective.metric not in metrics:
         named = ", ".join(sorted(metrics)) or "nothing"
-        text = f"the score program never produced the metric {spec.objective.metric!r}; it gave {named}"
+        who = "the evaluator" if self_reported else "the score program"
+        text = f"{who} never produced the metric {spec.objective.metric!r}; it gave {named}"
         return Failed(reason="no_score", message=text)
     kept = dict([item for item in metrics.items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
-    return _bounded(spec.objective, metrics[spec.objective.metric], kept, self_reported=False)
+    return _bounded(spec.objective, metrics[spec.objective.metric], kept, self_reported=self_reported)
 
 
 def stdout_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:

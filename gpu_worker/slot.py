@@ -13,9 +13,9 @@ import anyio.to_thread
 import msgspec
 
 from gpu_worker.sandbox import Sandbox
-from gpu_worker.score import Ending, command_outcome, stdout_outcome, trial_failure
+from gpu_worker.score import Ending, command_outcome, evaluator_outcome, stdout_outcome, trial_failure
 from gpu_worker.supervise import Supervisor
-from gpu_worker.trial import Slot, environment, lay_out, score_launch, trial_launch
+from gpu_worker.trial import Slot, environment, evaluation_launch, lay_out, runner, score_launch, trial_launch
 from mesh import arena
 from mesh.errors import HostTrouble
 from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored
@@ -67,22 +67,25 @@ async def execute(
     spec, request = job.opened.spec, job.request
     editable = spec.artifact.editable
     files = arena.overlay(spec, job.base, job.proposal)
-    await _laid_out(_prepare_trial, run, files, editable)
+    await _laid_out(_prepare_trial, run, files | runner(spec), editable)
     env = environment(slot, run, token=keeper.token, seed=request.seed, data=job.data)
     memory_mb = spec.trial.memory_gb * 1024
     report = _Report(run / "report.jsonl", tell)
-    launch = sandbox.wrap(trial_launch(spec, request, run, env))
+    deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
+    launch = sandbox.wrap((trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(report.watch)
-        ended = await keeper.run(launch, deadline_s=request.deadline_s, memory_mb=memory_mb)
+        ended = await keeper.run(launch, deadline_s=deadline_s, memory_mb=memory_mb)
         tasks.cancel_scope.cancel()
     await report.read()
-    outcome: Scored | Failed | None = trial_failure(spec, ended, request.deadline_s)
+    outcome: Scored | Failed | None = trial_failure(spec, ended, deadline_s)
     score_s = 0.0
     if outcome is None and killed():
         outcome = Failed(reason="killed", message=f"the run was stopped after {ended.seconds:.1f} s")
     elif outcome is None and spec.score.how == "stdout":
         outcome = stdout_outcome(spec, ended)
+    elif outcome is None and not spec.trial.command:
+        outcome = evaluator_outcome(spec, ended)
     elif outcome is None:
         await _laid_out(_prepare_score, run, files, editable)
         launch = sandbox.wrap(score_launch(spec, run, env, job.data))

@@ -61,6 +61,26 @@ def trial_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping
     return Launch(_program(spec.trial.command), {**env, **own}, str(run / "trial"))
 
 
+def evaluation_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping[str, str]) -> Launch:
+    """Return how an evaluator that runs the program itself is started, in the trial's place."""
+    own = {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")}
+    program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
+    [runner_file], command = runner(spec), _program(spec.score.command)
+    if spec.score.how == "shinka":
+        words = (results, *command, "--program_path", program, "--results_dir", results)
+        return Launch((sys.executable, "-I", runner_file, *words), {**env, **own}, str(run / "trial"))
+    words = (command[1], program, *map(str, spec.score.cascade))
+    return Launch((command[0], "-I", runner_file, *words), {**env, **own}, str(run / "trial"))
+
+
+def runner(spec: ArenaSpec) -> dict[str, bytes]:
+    """Return the file, where there is one, that runs this arena's evaluator: laid out with the task, no part of it."""
+    if spec.trial.command:
+        return {}
+    name = f"{spec.score.how}.py"
+    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes()}
+
+
 def score_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str], data: Path) -> Launch:
     """Return how the scorer is started: in folders of its own, with the private data that no trial is told of."""
     home = str(run / "score-tmp")

@@ -35,9 +35,9 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a trial runs. `budget_s` is told to the trial, `deadline_s` (wall seconds) belongs to the worker."""
+    """How a trial runs: `budget_s` is told to it, `deadline_s` (wall) is the worker's; no `command`: see ScoreSpec."""
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     budget_s: Annotated[float, Meta(gt=0)]
     deadline_s: Annotated[float, Meta(gt=0)]
     preload: tuple[str, ...] = ()
@@ -49,12 +49,14 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How a finished trial is scored.
 
     `command`: a protected program prints one JSON object of finite numbers as its last line. `stdout`: `pattern` (one
-    group) is looked for in the trial's own output; such scores are marked self-reported.
+    group) is sought in the trial's output. `openevolve`, `shinka`: `command` names that system's evaluator, which runs
+    the program for at most `deadline_s`; `cascade`: OpenEvolve's thresholds. All but `command` are self-reported.
     """
 
-    how: Literal["command", "stdout"]
+    how: Literal["command", "stdout", "openevolve", "shinka"]
     command: tuple[str, ...] = ()
     pattern: str = ""
+    cascade: tuple[float, ...] = ()
     deadline_s: Annotated[float, Meta(gt=0)] = 60.0
 
 
@@ -272,7 +274,7 @@ class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
-    """The run ended with a score; `value` is the arena's metric, `metrics` all that the scorer measured."""
+    """The run ended with a score; `value` is the arena's metric, `self_reported` where the candidate could forge it."""
 
     value: float
     metrics: dict[str, float] = {}
@@ -316,11 +318,19 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
         return self.run
 
 
-class ProposalPromoted(Event, frozen=True, kw_only=True, tag="proposal.promoted"):
-    """A proposal becomes champion. It counts only if `met` was the champion at that point of the log."""
+class _Verdict(Event, frozen=True, kw_only=True):
+    """A word on a proposal in one round."""
 
     proposal: str
     round: int
+
+    def key(self, post_id: str) -> str:
+        return f"{self.proposal}-{self.round}"
+
+
+class ProposalPromoted(_Verdict, frozen=True, kw_only=True, tag="proposal.promoted"):
+    """A proposal becomes champion. It counts only if `met` was the champion at that point of the log."""
+
     met: str = ""
     mean: float
     low: float | None = None
@@ -329,24 +339,16 @@ class ProposalPromoted(Event, frozen=True, kw_only=True, tag="proposal.promoted"
     p_better: float | None = None
     text: str = ""
 
-    def key(self, post_id: str) -> str:
-        return f"{self.proposal}-{self.round}"
 
-
-class ProposalRetired(Event, frozen=True, kw_only=True, tag="proposal.retired"):
+class ProposalRetired(_Verdict, frozen=True, kw_only=True, tag="proposal.retired"):
     """A proposal is given up: blocked, failed, or not better than the champion it met."""
 
-    proposal: str
-    round: int
     why: Literal["blocked", "failed", "not_better", "demoted"]
     met: str = ""
     mean: float | None = None
     seeds: tuple[int, ...] = ()
     p_better: float | None = None
     text: str = ""
-
-    def key(self, post_id: str) -> str:
-        return f"{self.proposal}-{self.round}"
 
 
 class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):

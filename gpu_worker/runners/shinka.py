@@ -1,0 +1,67 @@
+"""Run a ShinkaEvolve evaluation and print one JSON object: `{"metrics": {...}}` or `{"error": "..."}`.
+
+    python -I shinka.py RESULTS COMMAND ...
+
+The command (`python evaluate.py --program_path P --results_dir RESULTS`) writes `correct.json` and `metrics.json`; what
+it prints goes to stderr. It runs the program, so that a program which wants to can write any number there. Standard
+library alone.
+"""
+
+import json
+import math
+import os
+import stat
+import subprocess
+import sys
+from typing import Any
+
+MAX_BYTES = 8 * 1024 * 1024
+
+
+def main() -> None:
+    """Run the evaluation and say what came of it."""
+    results, *command = sys.argv[1:]
+    os.makedirs(results, exist_ok=True)
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
+    answer: dict[str, object]
+    try:
+        correct = read(results, "correct.json")
+        if correct.get("correct") is True:
+            answer = {"metrics": flat(read(results, "metrics.json"))}
+        else:
+            answer = {"error": f"the program is not correct: {correct.get('error') or 'no reason was given'}"}
+    except (OSError, ValueError) as error:
+        answer = {"error": f"the evaluation ended with exit code {code} and left no result: {error}"}
+    os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+def read(folder: str, name: str) -> dict[str, Any]:
+    """Return a JSON object out of a file that the program may have replaced with anything.
+
+    Raises:
+        OSError, ValueError: it is no regular file, too large, or holds no JSON object.
+    """
+    descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
+            raise ValueError(f"{name} is no file of at most {MAX_BYTES:,} bytes")
+        found = json.loads(file.read(MAX_BYTES))
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} holds no JSON object")
+    return found
+
+
+def flat(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Return the numbers of `metrics.json`, those under `public` and `private` as `public.x` and `private.x`."""
+    inner = {f"{part}.{name}": v for part in ("public", "private") for name, v in (metrics.get(part) or {}).items()}
+    numbers = {
+        name: float(value)
+        for name, value in {**metrics, **inner}.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+if __name__ == "__main__":
+    main()
