@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 
 from mesh.errors import BadArena, BadInput
 from mesh.events import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
+from mesh.layouts import KNOWN
 from mesh.wire import check_token
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -40,7 +41,10 @@ def load(folder: Path) -> ArenaSpec:
     """
     path = folder / "arena.toml"
     if not path.is_file():
-        raise BadArena(f"{path} does not exist: an arena is a folder with an arena.toml (see arenas/digits)")
+        raise BadArena(
+            f"{path} does not exist: an arena is a folder with an arena.toml (see arenas/digits); "
+            f"tasks are also taken of {KNOWN}"
+        )
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -113,8 +117,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
             refuse(f"artifact.editable: {name!r} must be a relative path inside the arena, and not arena.toml")
         if name != Path(name).as_posix():
             refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
-    if not spec.trial.command:
-        refuse("trial.command is empty: say how a trial is started")
+    _check_evaluator(spec, refuse)
     if spec.trial.deadline_s < spec.trial.budget_s:
         refuse(f"trial.deadline_s ({spec.trial.deadline_s:g}) is below trial.budget_s ({spec.trial.budget_s:g})")
     if spec.score.how == "command" and not spec.score.command:
@@ -138,9 +141,27 @@ def _check(spec: ArenaSpec, where: str) -> None:
         else:
             if groups != 1:
                 refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
+    if not all(map(math.isfinite, spec.score.cascade)):
+        refuse(f"score.cascade {list(spec.score.cascade)} must be finite numbers")
     bounds = spec.objective.bounds
     if bounds and not (bounds[0] < bounds[1] and all(map(math.isfinite, bounds))):
         refuse(f"objective.bounds {list(bounds)} must be two finite numbers, the lower one first")
+
+
+def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
+    how = spec.score.how
+    if how in ("command", "stdout"):
+        if not spec.trial.command:
+            refuse("trial.command is empty: say how a trial is started")
+        return
+    if spec.trial.command:
+        refuse(f'trial.command must be left out: with score.how = "{how}" the evaluator runs the program itself')
+    if len(spec.artifact.editable) != 1:
+        refuse(f'artifact.editable must name one file: with score.how = "{how}" the evaluator is given one program')
+    if how == "openevolve" and len(spec.score.command) != 2:
+        refuse('score.command must be an interpreter and the evaluator: ["python", "evaluator.py"]')
+    if not spec.score.command:
+        refuse('score.command is missing: name the evaluation, without its options: ["python", "evaluate.py"]')
 
 
 def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from mesh import arena, data, settings
+from mesh import arena, data, layouts, settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena
@@ -23,6 +23,30 @@ from mesh.follow import Follower
 from mesh.wire import Post
 
 PREPARE_WITHIN_S = 600
+
+
+def describe(folder: Path) -> str:
+    """Write the `arena.toml` of a task of another system; return what was done, '' where there was nothing to do.
+
+    Raises:
+        BadArena: the task's own configuration cannot be read, or the file cannot be written.
+    """
+    path = folder / "arena.toml"
+    if path.exists() or not folder.is_dir():
+        return ""
+    try:
+        names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+        config = folder / layouts.CONFIG
+        text = config.read_text(encoding="utf-8") if config.is_file() else ""
+        layout = layouts.recognise(folder.resolve().name, names, text)
+        if layout is None:
+            return ""
+        path.write_text(layout.toml, encoding="utf-8")
+    except ValueError as error:
+        raise BadArena(f"{folder} cannot be taken as it is: {error}") from None
+    except OSError as error:
+        raise BadArena(f"{path} cannot be written: {error.strerror}") from None
+    return f"{folder} is a task of {layout.system}: wrote {path}, where its budget and the rest can be changed"
 
 
 async def open_arena(hub: Hub, folder: Path, *, home: Path, author: str = "operator") -> tuple[ArenaBus, ArenaOpened]:

@@ -85,8 +85,10 @@ def open_(folder: Path, *, nats: Nats = None) -> int:
     async def work() -> None:
         from mesh import settings
         from mesh.cli.reach import reach_hub
-        from mesh.opening import open_arena
+        from mesh.opening import describe, open_arena
 
+        if said := describe(folder):
+            print(f"mesh: {said}", file=sys.stderr)
         async with reach_hub(nats) as hub:
             _, opened = await open_arena(hub, folder, home=settings.home())
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")

@@ -30,7 +30,7 @@ from mesh.errors import BadInput
 from mesh.events import CritiquePosted, Failed
 from mesh.follow import Follower
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.opening import describe, open_arena
 from mesh.server import embedded
 from mesh.wire import Entry
 
@@ -44,6 +44,8 @@ async def up(
 ) -> None:
     """Run the swarm of the arena in `folder`; see the module."""
     home = settings.home()
+    if said := describe(folder):
+        print(f"mesh: {said}", file=sys.stderr)
     arena.load(folder)  # what is wrong with it should be said before anything is started
     async with AsyncExitStack() as stack:
         if nats is None:

@@ -1,0 +1,161 @@
+"""Tasks of other systems: recognised by their files, and put into the words of an `arena.toml`. Pure text.
+
+`mesh open` and `mesh up` write what is returned here beside the task, where a person can read and change it; nothing of
+the task itself is changed. What a task needs beside its files (packages, a GPU) is not looked at.
+"""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+KNOWN = (
+    "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* and evaluate.py), "
+    "karpathy/autoresearch (program.md, prepare.py and train.py)"
+)
+CONFIG = "config.yaml"
+TIMEOUT_S = 300.0
+THRESHOLDS = (0.5, 0.75, 0.9)
+"""What OpenEvolve takes where its `config.yaml` says nothing (`EvaluatorConfig`)."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What a folder was recognised as, and the text of its `arena.toml`."""
+
+    system: str
+    toml: str
+
+
+def recognise(name: str, files: Collection[str], config: str = "") -> Layout | None:
+    """Return the layout of a folder called `name` with these files, None where it is none of `KNOWN`.
+
+    `config` is the text of OpenEvolve's `config.yaml`, of which evaluator.timeout, cascade_evaluation and
+    cascade_thresholds count.
+
+    Raises:
+        ValueError: the text is no YAML.
+    """
+    token = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "task"
+    if "evaluator.py" in files and (program := _program("initial_program", files)):
+        timeout_s, cascade = _evaluator_of(config)
+        return Layout("OpenEvolve", _openevolve(token, program, timeout_s, cascade))
+    if "evaluate.py" in files and (program := _program("initial", files)):
+        return Layout("ShinkaEvolve", _shinka(token, program))
+    if {"program.md", "prepare.py", "train.py"} <= set(files):
+        return Layout("karpathy/autoresearch", _autoresearch(token))
+    return None
+
+
+def _program(stem: str, files: Collection[str]) -> str:
+    """Return the one program called `stem`, the Python one of several, '' where there is none."""
+    found = sorted(name for name in files if re.fullmatch(rf"{stem}\.\w+", name))
+    return f"{stem}.py" if f"{stem}.py" in found else found[0] if len(found) == 1 else ""
+
+
+def _evaluator_of(config: str) -> tuple[float, tuple[float, ...]]:
+    """Return the timeout in seconds and the thresholds, none where there is no cascade."""
+    import yaml
+
+    try:
+        whole = yaml.safe_load(config)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())}") from None
+    found = whole.get("evaluator") if isinstance(whole, Mapping) else None
+    said: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    timeout: Any = said.get("timeout")
+    listed = said.get("cascade_thresholds", THRESHOLDS)
+    thresholds = tuple(float(t) for t in listed if _is_number(t)) if isinstance(listed, list | tuple) else THRESHOLDS
+    seconds = float(timeout) if _is_number(timeout) and timeout > 0 else TIMEOUT_S
+    return seconds, thresholds if said.get("cascade_evaluation", True) else ()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _openevolve(name: str, program: str, timeout_s: float, cascade: tuple[float, ...]) -> str:
+    return f"""# An OpenEvolve task, put into these words by the mesh; change what you like.
+[arena]
+name = "{name}"
+summary = "The OpenEvolve task {name}"
+
+[objective]
+metric = "combined_score"           # where the evaluator gives none: the mean of the numbers it gives
+direction = "maximize"
+
+[artifact]
+editable = ["{program}"]            # everything else is protected
+
+[trial]                             # no command: the evaluator runs the program
+budget_s = {timeout_s:.1f}
+deadline_s = {timeout_s:.1f}
+memory_gb = 4.0
+network = false
+
+[score]
+how = "openevolve"
+command = ["python", "evaluator.py"]
+cascade = {list(cascade)}           # thresholds after evaluate_stage1, 2, ...; [] calls evaluate() alone
+deadline_s = {timeout_s:.1f}        # for the whole evaluation; every process of it is killed then
+"""
+
+
+def _shinka(name: str, program: str) -> str:
+    return f"""# A ShinkaEvolve task, put into these words by the mesh; change what you like.
+[arena]
+name = "{name}"
+summary = "The ShinkaEvolve task {name}"
+
+[objective]
+metric = "combined_score"
+direction = "maximize"
+
+[artifact]
+editable = ["{program}"]            # everything else is protected
+
+[trial]                             # no command: evaluate.py runs the program
+budget_s = {TIMEOUT_S:.1f}
+deadline_s = {TIMEOUT_S:.1f}
+memory_gb = 4.0
+network = false
+
+[score]
+how = "shinka"
+command = ["python", "evaluate.py"] # is given --program_path and --results_dir
+deadline_s = {TIMEOUT_S:.1f}        # for the whole evaluation; every process of it is killed then
+"""
+
+
+def _autoresearch(name: str) -> str:
+    start = "import os, sys; os.environ['HOME'] = {home}; {more}os.execv(sys.executable, [sys.executable, '{file}'])"
+    prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", file="prepare.py")
+    cache = "os.environ.setdefault('HF_HOME', os.environ['TMPDIR']); "
+    train = start.format(home="os.environ['MESH_DATA']", more=cache, file="train.py")
+    return f"""# A checkout of karpathy/autoresearch, put into these words by the mesh; change what you like.
+[arena]
+name = "{name}"
+summary = "Lower val_bpb after five minutes of training"
+
+[objective]
+metric = "val_bpb"
+direction = "minimize"
+
+[artifact]
+editable = ["train.py"]             # everything else is protected
+# prepare.py keeps its data in ~/.cache/autoresearch: here it is frozen once, so that every worker has the same.
+# At most 2 GiB are kept; "--num-shards", "4" after 'prepare.py' makes less.
+prepare = ["python", "-c", "{prepare}"]
+
+[trial]
+command = ["python", "-c", "{train}"]
+budget_s = 300.0                    # what prepare.py's TIME_BUDGET says
+deadline_s = 600.0                  # the worker kills the whole process tree then
+memory_gb = 32.0
+network = false                     # true lets train.py fetch kernels from a hub while it runs
+
+[score]
+how = "stdout"                      # such scores are the trial's own word, and marked as self-reported
+pattern = '^val_bpb:\\s*([0-9.eE+-]+)'
+"""

@@ -1,0 +1,228 @@
+"""Tasks of other systems: recognised, described in an arena.toml, and run for real by a worker to a score."""
+
+import datetime as dt
+import shutil
+import tomllib
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agents.knobs import find_knobs
+from gpu_worker.worker import run_worker
+from mesh import arena
+from mesh.code import CodeStore
+from mesh.errors import BadArena
+from mesh.events import Failed, RunFinished, RunRequested, Scored
+from mesh.layouts import recognise
+from mesh.memory import MemoryHub
+from mesh.opening import describe, open_arena
+from mesh.wire import Post
+
+TASKS = Path(__file__).parent / "tasks"
+
+
+def task(name: str, tmp_path: Path, *changes: tuple[str, str, str]) -> Path:
+    """A copy of a task, with text replaced in its files."""
+    folder = tmp_path / name
+    shutil.copytree(TASKS / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file, old, new in changes:
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new))
+    return folder
+
+
+async def run(folder: Path, tmp_path: Path, **proposed: str) -> RunFinished:
+    """Open a task and run a proposal of it, by a worker, in processes of their own."""
+    home = tmp_path / "home"
+    describe(folder)
+    bus, opened = await open_arena(MemoryHub(), folder, home=home)
+    code = CodeStore(tmp_path / "author.git", bus)
+    files = await code.files(opened.base_commit)
+    files |= {f"{name}.py": text.encode() for name, text in proposed.items()}
+    at = dt.datetime.now(dt.UTC)
+    made = code.commit(files, parents=[opened.base_commit], message="m", author="ann", at=at)
+    await code.push(made.commit, base=opened.base_commit)
+    trial = opened.spec.trial
+    asked = RunRequested(
+        run="r",
+        lane="explore",
+        proposal=made.tree,
+        commit=made.commit,
+        seed=1,
+        budget_s=trial.budget_s,
+        deadline_s=trial.deadline_s,
+    )
+    await bus.post(Post.new("ann", asked))
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+
+            async def work() -> None:
+                await run_worker(bus, name="w", slots=1, device="cpu", home=home)
+
+            tasks.start_soon(work)
+            async with aclosing(bus.read(follow=True)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        if entry.post and isinstance(entry.post.event, RunFinished):
+                            tasks.cancel_scope.cancel()
+                            return entry.post.event
+    raise AssertionError("the log ended")
+
+
+async def failure(folder: Path, tmp_path: Path, **proposed: str) -> tuple[str, str]:
+    outcome = (await run(folder, tmp_path, **proposed)).outcome
+    assert isinstance(outcome, Failed), outcome
+    return outcome.reason, outcome.message
+
+
+@pytest.mark.parametrize(
+    ("files", "system"),
+    [
+        (["initial_program.py", "evaluator.py"], "OpenEvolve"),
+        (["initial_program.rs", "evaluator.py", "config.yaml", "requirements.txt"], "OpenEvolve"),
+        (["initial.py", "evaluate.py", "run_evo.py"], "ShinkaEvolve"),
+        (["program.md", "prepare.py", "train.py", "uv.lock"], "karpathy/autoresearch"),
+        (["train.py", "prepare.py"], None),
+        (["initial_program.rs", "initial_program.c", "evaluator.py"], None),
+        (["evaluate.py"], None),
+        ([], None),
+    ],
+)
+def test_a_task_is_recognised_by_its_files(files: list[str], system: str | None) -> None:
+    found = recognise("a task", files)
+    assert (found.system if found else None) == system
+    if found:
+        spec = arena.parse(tomllib.loads(found.toml), "arena.toml")
+        assert spec.name == "a-task"
+        assert spec.artifact.editable[0] in files
+
+
+@pytest.mark.parametrize(
+    ("config", "timeout_s", "cascade"),
+    [
+        ("", 300, (0.5, 0.75, 0.9)),
+        ("evaluator:\n", 300, (0.5, 0.75, 0.9)),
+        ("evaluator: {timeout: 60, cascade_thresholds: [0.2]}", 60, (0.2,)),
+        ("evaluator:\n  cascade_evaluation: false\n  timeout: soon\n", 300, ()),
+        ("evaluator: {timeout: .inf, cascade_thresholds: [.nan, x, 1]}", 300, (1,)),
+        ("- no\n- mapping", 300, (0.5, 0.75, 0.9)),
+    ],
+)
+def test_of_the_configuration_of_openevolve_what_decides_a_score_is_kept(
+    config: str, timeout_s: float, cascade: tuple[float, ...]
+) -> None:
+    found = recognise("t", ["initial_program.py", "evaluator.py"], config)
+    assert found is not None
+    spec = arena.parse(tomllib.loads(found.toml), "arena.toml")
+    assert (spec.score.deadline_s, spec.score.cascade) == (timeout_s, cascade)
+
+
+def test_a_configuration_that_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    folder = task("openevolve", tmp_path, ("config.yaml", "evaluator:", "evaluator: ["))
+    with pytest.raises(BadArena, match=r"^\S+ cannot be taken as it is: config.yaml is not valid YAML: [^\n]+$"):
+        describe(folder)
+
+
+@pytest.mark.parametrize("name", ["openevolve", "shinka", "autoresearch"])
+def test_a_task_is_described_once_and_the_description_is_a_good_arena(name: str, tmp_path: Path) -> None:
+    folder = task(name, tmp_path)
+    said = describe(folder)
+    assert said.endswith(f"wrote {folder / 'arena.toml'}, where its budget and the rest can be changed")
+    spec = arena.load(folder)
+    assert spec.name == name
+    assert find_knobs(spec.artifact.editable[0], (folder / spec.artifact.editable[0]).read_text())
+    assert describe(folder) == ""
+
+
+def test_what_is_not_recognised_or_not_there_is_left_alone(tmp_path: Path) -> None:
+    assert describe(tmp_path) == ""
+    assert describe(tmp_path / "nowhere") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_openevolve_task_runs_through_both_stages_to_a_score(tmp_path: Path) -> None:
+    done = await run(task("openevolve", tmp_path), tmp_path)
+    assert isinstance(done.outcome, Scored), done.outcome
+    metrics = done.outcome.metrics
+    assert metrics.keys() == {"easy", "hard", "cascade_stage", "combined_score"}
+    assert metrics["cascade_stage"] == 2
+    assert done.outcome.value == pytest.approx((metrics["easy"] + metrics["hard"]) / 2)
+    assert done.outcome.self_reported
+    assert "stage: second" in done.log_tail
+    assert done.trial_s > 0
+
+
+async def test_a_program_below_the_threshold_ends_at_that_stage(tmp_path: Path) -> None:
+    folder = task("openevolve", tmp_path, ("initial_program.py", "return guess", "return -guess"))
+    done = await run(folder, tmp_path)
+    assert isinstance(done.outcome, Scored), done.outcome
+    assert done.outcome.value == done.outcome.metrics["easy"] < 0.4
+    assert done.outcome.metrics["cascade_stage"] == 1
+
+
+async def test_without_a_cascade_the_evaluator_is_called_once_and_its_combined_score_counts(tmp_path: Path) -> None:
+    folder = task("openevolve", tmp_path, ("config.yaml", "cascade_evaluation: true", "cascade_evaluation: false"))
+    done = await run(folder, tmp_path)
+    assert isinstance(done.outcome, Scored), done.outcome
+    assert done.outcome.metrics == {"combined_score": done.outcome.value, "steps": 1}
+    assert done.outcome.value < 1
+
+
+@pytest.mark.parametrize(
+    ("program", "reason", "words"),
+    [
+        ("def root(x): raise ValueError('no root')", "no_score", "ValueError: no root"),
+        ("import sys; sys.exit(0)", "no_score", "SystemExit: 0"),
+        ("import os; os._exit(0)", "no_score", "the evaluation ended without a result: it said nothing"),
+        ("import os; os._exit(3)", "crash", "the evaluation ended with exit code 3"),
+        ("def root(x): return float('nan')", "bad_score", "combined_score is not a finite number"),
+        ("import time; time.sleep(60)", "timeout", "the evaluation exceeded its 2 s deadline"),
+        ("def root(x: return", "no_score", "SyntaxError"),
+    ],
+)
+async def test_a_program_that_breaks_its_evaluation_fails_in_one_sentence(
+    program: str, reason: str, words: str, tmp_path: Path
+) -> None:
+    folder = task(
+        "openevolve", tmp_path, ("config.yaml", "timeout: 40", "timeout: 2" if "sleep" in program else "timeout: 40")
+    )
+    found, message = await failure(folder, tmp_path, initial_program=program)
+    assert (found, words in message) == (reason, True), message
+
+
+async def test_the_evaluator_never_comes_from_the_proposal(tmp_path: Path) -> None:
+    lie = "def evaluate(path):\n    return {'combined_score': 1000}\nevaluate_stage1 = evaluate_stage2 = evaluate\n"
+    done = await run(task("openevolve", tmp_path), tmp_path, evaluator=lie, known="ROOTS = [(1, 1)]", json=lie)
+    assert isinstance(done.outcome, Scored)
+    assert done.outcome.metrics.keys() == {"easy", "hard", "cascade_stage", "combined_score"}
+
+
+async def test_a_shinka_task_runs_to_a_score(tmp_path: Path) -> None:
+    done = await run(task("shinka", tmp_path), tmp_path)
+    metrics = {"combined_score": pytest.approx(0.6), "public.widths": 3, "private.largest": 0.2}
+    assert isinstance(done.outcome, Scored), done.outcome
+    assert done.outcome.metrics == metrics
+    assert done.outcome.value == pytest.approx(0.6)
+    assert done.outcome.self_reported
+    assert "done" in done.log_tail
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("def pack(seed): return [0.9, 0.9]", "the program is not correct: the widths come to 1.80, more than 1"),
+        ("def pack(seed): raise ValueError('full')", "exit code 1 and left no result"),
+        ("import os; os.mkfifo(os.environ['MESH_OUT'] + '/results/correct.json'); os._exit(0)", "no file of at most"),
+    ],
+)
+async def test_a_program_that_is_not_correct_has_no_score(program: str, words: str, tmp_path: Path) -> None:
+    reason, message = await failure(task("shinka", tmp_path), tmp_path, initial=program)
+    assert (reason, words in message) == ("no_score", True), message
+
+
+async def test_a_checkout_of_autoresearch_runs_as_it_is(tmp_path: Path) -> None:
+    done = await run(task("autoresearch", tmp_path), tmp_path)
+    assert done.outcome == Scored(value=0.92, metrics={"val_bpb": 0.92}, self_reported=True), done.log_tail
