@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from gpu_worker.doctor import examine
+from gpu_worker.sandbox.selftest import check_wish
 from gpu_worker.worker import run_worker
 from mesh import settings
 from mesh.daemon import run
@@ -11,13 +13,22 @@ from mesh.jetstream import connect
 from mesh.server import find_url
 from mesh.wire import check_token
 
+EXAMPLES = """\
+examples:
+  python -m gpu_worker --arena nanolm --slots 2
+  python -m gpu_worker doctor      # which sandbox holds on this machine, and why
+"""
+
 
 def main() -> int:
     """Parse the command line and run."""
+    if sys.argv[1:2] == ["doctor"]:
+        return run(examine, name="doctor")
     parser = argparse.ArgumentParser(
         prog="python -m gpu_worker",
         description="Take runs of an arena until it is closed; SIGTERM hands them back.",
-        epilog="example: python -m gpu_worker --arena nanolm --slots 2",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--arena", required=True, help="name of the arena")
     parser.add_argument("--slots", type=int, help="runs at a time (default: one per GPU, or one per core)")
@@ -25,13 +36,16 @@ def main() -> int:
     parser.add_argument("--name", default="worker", help="name on the board (default: %(default)s)")
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
     parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
+    parser.add_argument("--allow-weak-sandbox", action="store_true", help="go on where only a weak sandbox holds")
+    parser.add_argument("--no-sandbox", action="store_true", help="run trials as this user, unheld")
     args = parser.parse_args()
 
     async def work() -> None:
+        wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
         home = args.home.resolve()
         async with connect(find_url(args.nats, home), name=check_token("name", args.name), outage_s=600) as hub:
             bus = await hub.arena(args.arena)
-            why = await run_worker(bus, name=args.name, home=home, slots=args.slots, device=args.device)
+            why = await run_worker(bus, name=args.name, home=home, slots=args.slots, device=args.device, sandbox=wish)
             print(f"{args.name}: {why}", file=sys.stderr)
 
     return run(work, name=args.name)

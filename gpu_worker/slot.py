@@ -12,13 +12,13 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from gpu_worker.sandbox import Sandbox
+from gpu_worker.sandbox.tiers import PROCESSES, Network, Sandbox
 from gpu_worker.score import Ending, command_outcome, evaluator_outcome, stdout_outcome, trial_failure
 from gpu_worker.supervise import Supervisor
-from gpu_worker.trial import Slot, environment, evaluation_launch, lay_out, runner, score_launch, trial_launch
+from gpu_worker.trial import Launch, Slot, environment, evaluation_launch, lay_out, runner, score_launch, trial_launch
 from mesh import arena
 from mesh.errors import HostTrouble
-from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored
+from mesh.events import ArenaOpened, ArenaSpec, CurvePoint, Failed, RunRequested, Scored
 
 CURVE_POINTS = 64
 LOG_TAIL = 4000
@@ -26,6 +26,8 @@ READ_REPORT_EVERY_S = 0.3
 MAX_REPORT_LINE = 400
 TOLD_AT_ONCE = 16
 MAX_REPORT_READ = 256 * 1024
+OF_TRIAL = ("trial", "out", "tmp", "report.jsonl")
+"""What a trial may write, by its names in the run's folder."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -67,15 +69,23 @@ async def execute(
     spec, request = job.opened.spec, job.request
     editable = spec.artifact.editable
     files = arena.overlay(spec, job.base, job.proposal)
-    await _laid_out(_prepare_trial, run, files | runner(spec), editable)
+    await _laid_out(_prepare_trial, run, files | runner(spec), editable, sandbox)
     env = environment(slot, run, token=keeper.token, seed=request.seed, data=job.data)
     memory_mb = spec.trial.memory_gb * 1024
     report = _Report(run / "report.jsonl", tell)
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
-    launch = sandbox.wrap((trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env))
+    launch = (trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env)
+    launch = _hold_trial(launch, sandbox, spec, slot, run, job.data)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(report.watch)
-        ended = await keeper.run(launch, deadline_s=deadline_s, memory_mb=memory_mb)
+        ended = await keeper.run(
+            launch,
+            deadline_s=deadline_s,
+            memory_mb=memory_mb,
+            disk_mb=spec.trial.disk_gb * 1024,
+            processes=PROCESSES,
+            watch=[str(run)],
+        )
         tasks.cancel_scope.cancel()
     await report.read()
     outcome: Scored | Failed | None = trial_failure(spec, ended, deadline_s)
@@ -87,8 +97,8 @@ async def execute(
     elif outcome is None and not spec.trial.command:
         outcome = evaluator_outcome(spec, ended)
     elif outcome is None:
-        await _laid_out(_prepare_score, run, files, editable)
-        launch = sandbox.wrap(score_launch(spec, run, env, job.data))
+        await _laid_out(_prepare_score, run, files, editable, sandbox)
+        launch = _hold_scorer(score_launch(spec, run, env, job.data), sandbox, spec, slot, run, job.data)
         scored = await keeper.run(launch, deadline_s=spec.score.deadline_s, memory_mb=memory_mb)
         score_s = scored.seconds
         if scored.why == "killed":
@@ -100,32 +110,70 @@ async def execute(
     return Result(outcome, arena.digest(files.items()), ended, score_s, report.thinned(), log)
 
 
+def _hold_trial(launch: Launch, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, run: Path, data: Path) -> Launch:
+    """Hold what is a stranger's: it reads its files and the public data, and writes its own folders."""
+    policy = sandbox.hold(
+        [run / "trial", data / "public"],
+        [run / name for name in OF_TRIAL],
+        network=_network(spec),
+        cuda=slot.device != "cpu",
+        memory_mb=spec.trial.memory_gb * 1024,
+    )
+    return msgspec.structs.replace(launch, policy=policy, warm=bool(spec.trial.preload))
+
+
+def _hold_scorer(launch: Launch, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, run: Path, data: Path) -> Launch:
+    """Hold the arena's own scorer, which looks at what a stranger left, and may see the private data."""
+    policy = sandbox.hold(
+        [run / "score", run / "out", data],
+        [run / "score-tmp"],
+        cuda=slot.device != "cpu",
+        memory_mb=spec.trial.memory_gb * 1024,
+        scorer=True,
+    )
+    return msgspec.structs.replace(launch, policy=policy, warm=bool(spec.trial.preload))
+
+
+def _network(spec: ArenaSpec) -> Network:
+    match spec.trial.network:
+        case "loopback":
+            return "loopback"
+        case True:
+            return "all"
+        case False:
+            return "none"
+
+
 async def _laid_out(
-    prepare: Callable[[Path, dict[str, bytes], tuple[str, ...]], None],
+    prepare: Callable[[Path, dict[str, bytes], tuple[str, ...], Sandbox], None],
     run: Path,
     files: dict[str, bytes],
     editable: tuple[str, ...],
+    sandbox: Sandbox,
 ) -> None:
     try:
-        await anyio.to_thread.run_sync(prepare, run, files, editable)
+        await anyio.to_thread.run_sync(prepare, run, files, editable, sandbox)
     except OSError as error:
         raise HostTrouble(f"a run cannot be laid out in {run.parent}: {error.strerror}") from None
 
 
-def _prepare_trial(run: Path, files: dict[str, bytes], editable: tuple[str, ...]) -> None:
+def _prepare_trial(run: Path, files: dict[str, bytes], editable: tuple[str, ...], sandbox: Sandbox) -> None:
     delete(run)
     lay_out(run / "trial", files, editable)
     for name in ("out", "tmp"):
         (run / name).mkdir()
     (run / "report.jsonl").touch()
+    run.chmod(0o711)
+    sandbox.give([run / name for name in OF_TRIAL])
 
 
-def _prepare_score(run: Path, files: dict[str, bytes], editable: tuple[str, ...]) -> None:
+def _prepare_score(run: Path, files: dict[str, bytes], editable: tuple[str, ...], sandbox: Sandbox) -> None:
     """Lay out the scorer's folders now that no process of the trial lives; whatever it put in their place goes."""
     for name in ("score", "score-tmp"):
         delete(run / name)
     lay_out(run / "score", files, editable)
     (run / "score-tmp").mkdir()
+    sandbox.give([run / "score-tmp"], scorer=True)
     _freeze(run / "out")
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -16,9 +16,8 @@ import msgspec
 import psutil
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from gpu_worker.sandbox import Launch
 from gpu_worker.score import Ending
-from gpu_worker.trial import passed_on
+from gpu_worker.trial import Launch, passed_on
 from mesh.errors import HostTrouble
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -39,24 +38,42 @@ class Supervisor:
         self.process, self.token = process, token
         self._answers = BufferedByteReceiveStream(process.stdout)
 
-    async def run(self, launch: Launch, *, deadline_s: float, memory_mb: float) -> Ending:
+    async def run(
+        self,
+        launch: Launch,
+        *,
+        deadline_s: float,
+        memory_mb: float,
+        disk_mb: float = 0,
+        processes: int = 0,
+        watch: Sequence[str] = (),
+        beside: Launch | None = None,
+    ) -> Ending:
         """Run a command and return how it ended; no process of it is left then.
+
+        Limits of 0 are none; `disk_mb` is what the folders in `watch` may hold. What runs `beside` answers the command.
 
         Raises:
             SupervisorDied: it died meanwhile.
+            HostTrouble: this machine cannot hold the command as the policy says.
         """
         request = {
-            "command": launch.command,
-            "env": launch.env,
-            "cwd": launch.cwd,
+            **msgspec.to_builtins(launch),
             "deadline_s": deadline_s,
             "memory_mb": memory_mb,
+            "disk_mb": disk_mb,
+            "processes": processes,
+            "watch": watch,
+            "beside": msgspec.to_builtins(beside) if beside else None,
         }
         await self._send(msgspec.json.encode(request))
         try:
-            return msgspec.json.decode(await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES), type=Ending)
+            ended = msgspec.json.decode(await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES), type=Ending)
         except (anyio.IncompleteRead, anyio.EndOfStream, anyio.DelimiterNotFound, OSError, msgspec.MsgspecError):
             raise SupervisorDied(_DIED) from None
+        if ended.why == "sandbox":
+            raise HostTrouble(ended.err)
+        return ended
 
     async def kill(self) -> None:
         """Kill what runs now; `run` then returns with `why` killed. Nothing happens where nothing runs.
@@ -84,17 +101,21 @@ class Supervisor:
 
 
 @asynccontextmanager
-async def supervisor() -> AsyncIterator[Supervisor]:
-    """Start a supervisor; when the block ends it and all that it started are gone.
+async def supervisor(preload: Sequence[str] = (), env: Mapping[str, str] | None = None) -> AsyncIterator[Supervisor]:
+    """Start a supervisor that imports `preload`; when the block ends it and all that it started are gone.
+
+    `env` is what the imported modules shall see (how many threads to use).
 
     Raises:
         HostTrouble: it cannot be started.
     """
     token = uuid.uuid4().hex
-    command = [sys.executable, "-m", "gpu_worker.supervisor"]
-    env = passed_on() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "gpu_worker.supervisor", *preload]
+    seen = passed_on() | dict(env or {}) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        process = await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None, env=env, start_new_session=True)
+        process = await anyio.open_process(
+            command, stdin=subprocess.PIPE, stderr=None, env=seen, start_new_session=True
+        )
     except OSError as error:
         raise HostTrouble(f"no process can be started on this machine: {error.strerror}") from None
     try:

@@ -10,10 +10,23 @@ from pathlib import Path
 
 import msgspec
 
-from gpu_worker.sandbox import Launch
+from gpu_worker.sandbox.contain import Policy
 from mesh.events import ArenaSpec, RunRequested
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """What is started: a command and its whole environment, in a folder; `policy` is what holds it (None: nothing).
+
+    `warm` asks for a fork that has imported the arena's `preload` already, where the command is a Python script.
+    """
+
+    command: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    policy: Policy | None = None
+    warm: bool = False
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -46,13 +59,17 @@ def passed_on() -> dict[str, str]:
 
 def environment(slot: Slot, run: Path, *, token: str, seed: int, data: Path) -> dict[str, str]:
     """Return the environment that trial and scorer share."""
-    threads = str(slot.threads)
-    env = passed_on()
-    env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS"), threads)
+    env = passed_on() | slot_environment(slot)
     env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    env |= {"PYTHONNOUSERSITE": "1", "CUDA_VISIBLE_DEVICES": slot.cuda_index, "MESH_RUN_TOKEN": token}
+    env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": token}
     env |= {"MESH_SEED": str(seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(data / "public")}
     return env | {"MESH_OUT": str(run / "out")}
+
+
+def slot_environment(slot: Slot) -> dict[str, str]:
+    """Return what numeric libraries read when they are imported: threads, so that slots do not fight, and the GPU."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS")
+    return dict.fromkeys(threads, str(slot.threads)) | {"CUDA_VISIBLE_DEVICES": slot.cuda_index}
 
 
 def trial_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping[str, str]) -> Launch:

@@ -15,10 +15,11 @@ import msgspec
 import psutil
 
 from gpu_worker.device import Machine, survey
-from gpu_worker.sandbox import NoSandbox, Sandbox
+from gpu_worker.sandbox.selftest import Wish, choose, try_tier
+from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.slot import Job, Result, delete, execute
 from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
-from gpu_worker.trial import Slot
+from gpu_worker.trial import Slot, slot_environment
 from mesh import data, settings
 from mesh.bus import ArenaBus
 from mesh.bus import Job as Delivery
@@ -57,27 +58,30 @@ async def run_worker(
     slots: int | None = None,
     device: str = "auto",
     home: Path,
+    sandbox: Wish = "auto",
     on_ready: Callable[[], None] | None = None,
 ) -> str:
     """Take runs of an arena until it is closed; return why it ended. Cancelling hands the runs back.
 
-    `on_ready` is called once the worker has joined.
+    `sandbox` allows weaker tiers where no strong one holds; `on_ready` is called once the worker has joined.
 
     Raises:
         BadInput: the device or the number of slots cannot be had.
         BusError: the log is out of reach or refuses us.
+        HostTrouble: no sandbox that is allowed here, or strong enough for the arena, holds on this machine.
     """
     machine = await anyio.to_thread.run_sync(survey, device, slots)
-    return await Worker(bus, name, home, machine).live(on_ready)
+    tier, _ = await choose(sandbox, settings.runs_dir(home))
+    return await Worker(bus, name, home, machine, tier).live(on_ready)
 
 
 class Worker:
     """One life of a worker on one arena."""
 
-    def __init__(self, bus: ArenaBus, name: str, home: Path, machine: Machine) -> None:
+    def __init__(self, bus: ArenaBus, name: str, home: Path, machine: Machine, tier: Tier) -> None:
         self.boot = uuid.uuid4().hex
         self._bus, self._name, self._home, self._machine = bus, name, home, machine
-        self._sandbox: Sandbox = NoSandbox()
+        self._tier = tier
         self._code = CodeStore(settings.code_dir(home, bus.arena), bus)
         self._follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
         self._folder = settings.runs_dir(home) / self.boot
@@ -88,6 +92,11 @@ class Worker:
         await self._follower.catch_up()
         if self._follower.board.closed:
             return f"arena {self._bus.arena} is closed"
+        if self._is_too_weak():
+            wanted = self._follower.board.spec.worker.tier
+            raise HostTrouble(
+                f"arena {self._bus.arena} demands sandbox tier {wanted}, but here holds only {self._tier}"
+            )
         await anyio.to_thread.run_sync(clear_leftovers, settings.runs_dir(self._home))
         await self._post(
             WorkerJoined(
@@ -96,7 +105,7 @@ class Worker:
                 device=self._machine.device,
                 slots=len(self._machine.slots),
                 memory_mb=self._machine.memory_mb,
-                tier=self._sandbox.tier,
+                tier=self._tier,
                 host=host(),
                 environment=self._machine.environment,
             )
@@ -120,11 +129,13 @@ class Worker:
     async def _serve(self, slot: Slot) -> None:
         """Keep a supervisor and give it runs; after trouble of our own, first see that the machine works again."""
         said = ""
+        sandbox = sandbox_of(self._tier)
         while not self._follower.board.closed:
             try:
-                async with supervisor() as keeper:
+                preload = self._preload()
+                async with supervisor(preload, slot_environment(slot)) as keeper:
                     await anyio.to_thread.run_sync(self._check_machine, keeper.token)
-                    await self._take_runs(slot, keeper)
+                    await self._take_runs(slot, keeper, sandbox, preload)
             except* HostTrouble as group:
                 trouble = leaf(group)
                 if str(trouble) != said:
@@ -132,10 +143,26 @@ class Worker:
                     text = f"worker {self._name} slot {slot.number} handed its work back: {said}"
                     await self._post(NotePosted(channel="ops", text=text))
                 if not isinstance(trouble, SupervisorDied):
-                    await anyio.sleep(RETRY_AFTER_S)
+                    await self._until_held()
             finally:
                 for run in self._dirty.pop(slot.number, ()):
                     await anyio.to_thread.run_sync(delete, run)
+
+    def _preload(self) -> tuple[str, ...]:
+        opened = self._follower.board.opened
+        return opened.spec.trial.preload if opened else ()
+
+    def _is_too_weak(self) -> bool:
+        """Tell whether the arena demands a stronger sandbox than this worker has."""
+        opened = self._follower.board.opened
+        return bool(opened) and self._tier > self._follower.board.spec.worker.tier
+
+    async def _until_held(self) -> None:
+        """After trouble of our own: wait, and go on when the sandbox holds."""
+        while True:
+            await anyio.sleep(RETRY_AFTER_S)
+            if self._tier in "DE" or (await try_tier(self._tier, settings.runs_dir(self._home))).holds:
+                return
 
     def _check_machine(self, token: str) -> None:
         """Write what a run would write.
@@ -152,12 +179,16 @@ class Worker:
         except OSError as error:
             raise HostTrouble(f"{self._folder} cannot be written to: {error.strerror}") from None
 
-    async def _take_runs(self, slot: Slot, keeper: Supervisor) -> None:
+    async def _take_runs(self, slot: Slot, keeper: Supervisor, sandbox: Sandbox, preload: tuple[str, ...]) -> None:
+        """Take runs until the arena is closed, or its next version wants another supervisor."""
         kinds = [f"run.requested.{lane}" for lane in LANES]
         async with aclosing(self._bus.work("workers", kinds, lease_s=LEASE_S)) as jobs:
             while (delivery := await self._next(jobs, keeper)) is not None:
                 try:
-                    await self._take(delivery, slot, keeper)
+                    if self._preload() != preload:
+                        await delivery.hand_back(0)
+                        return
+                    await self._take(delivery, slot, keeper, sandbox)
                 except BaseException as error:
                     delay_s = HAND_BACK_S if isinstance(leaf(error), HostTrouble) else 0.0
                     with anyio.move_on_after(2, shield=True), suppress(BusError):
@@ -184,7 +215,7 @@ class Worker:
             tasks.cancel_scope.cancel()
         return found
 
-    async def _take(self, delivery: Delivery, slot: Slot, keeper: Supervisor) -> None:
+    async def _take(self, delivery: Delivery, slot: Slot, keeper: Supervisor, sandbox: Sandbox) -> None:
         post = delivery.entry.post
         request = post.event if post else None
         if post is None or not isinstance(request, RunRequested):
@@ -194,7 +225,7 @@ class Worker:
         known = self._follower.board.runs.get(request.run)
         if known is None or known.seq != delivery.entry.seq or known.finished or not self._follower.board.opened:
             await delivery.done()
-        elif request.worker_class not in ("any", self._machine.worker_class):
+        elif request.worker_class not in ("any", self._machine.worker_class) or self._is_too_weak():
             await delivery.hand_back(OTHER_CLASS_S)
         elif known.killed:
             outcome = Failed(reason="killed", message="the run was stopped before it began")
@@ -203,10 +234,16 @@ class Worker:
             text = f"the run was begun {known.attempts} times and no worker finished it"
             await self._finish(post, delivery, known.attempts, Failed(reason="lost", message=text))
         else:
-            await self._execute(post, request, delivery, slot, keeper)
+            await self._execute(post, request, delivery, slot, keeper, sandbox)
 
     async def _execute(
-        self, post: Post, request: RunRequested, delivery: Delivery, slot: Slot, keeper: Supervisor
+        self,
+        post: Post,
+        request: RunRequested,
+        delivery: Delivery,
+        slot: Slot,
+        keeper: Supervisor,
+        sandbox: Sandbox,
     ) -> None:
         # Attempts are those that the log knows of: handing a run back for want of the right device is none.
         attempt = self._follower.board.runs[request.run].attempts + 1
@@ -226,7 +263,7 @@ class Worker:
                     job,
                     slot,
                     keeper,
-                    self._sandbox,
+                    sandbox,
                     folder,
                     tell=lambda line: self._bus.tell(f"curve.{request.run}", line),
                     killed=lambda: self._follower.board.runs[request.run].killed,
@@ -282,7 +319,7 @@ class Worker:
             evaluator=opened.evaluator,
             data=opened.data,
             environment=self._machine.environment,
-            tier=self._sandbox.tier,
+            tier=self._tier,
         )
         if result:
             event = msgspec.structs.replace(

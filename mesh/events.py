@@ -42,7 +42,8 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     deadline_s: Annotated[float, Meta(gt=0)]
     preload: tuple[str, ...] = ()
     memory_gb: Annotated[float, Meta(gt=0)] = 4.0
-    network: bool = False
+    disk_gb: Annotated[float, Meta(gt=0)] = 4.0
+    network: bool | Literal["loopback"] = False
 
 
 class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,9 +62,10 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which workers may run the arena: a worker class (`cpu-x86_64`, `cuda-h200`) or `any`."""
+    """Which workers may run the arena: a class (`cpu-x86_64`, `cuda-h200`) or `any`, and the weakest sandbox tier."""
 
     class_: str = msgspec.field(default="any", name="class")
+    tier: Literal["A", "B", "C", "D", "E"] = "E"
     gpu_memory_gb: NonNegative = 0.0
 
 

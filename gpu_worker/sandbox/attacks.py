@@ -1,0 +1,167 @@
+"""Run as a trial, with a JSON object of what to attack: tries what a trial must not be able to do, and what it must.
+
+Prints one JSON object: for every probe `blocked` or `open`, for those that must succeed `works` or why not. Harmless
+where an attack succeeds: it looks, seizes without stopping, or undoes what it did. The standard library alone.
+"""
+
+import ctypes
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+IS_ARM = os.uname().machine == "aarch64"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> None:
+    """Try everything, and say what happened."""
+    target: dict[str, Any] = json.loads(sys.argv[1])
+    said: dict[str, str] = {}
+    for name, attack in attacks(target).items():
+        try:
+            attack()
+            said[name] = "open"
+        except Exception:
+            said[name] = "blocked"
+    for name, deed in deeds(target["work"]).items():
+        try:
+            deed()
+            said[name] = "works"
+        except Exception as error:
+            said[name] = f"{type(error).__name__}: {error}"
+    sys.stdout.write(json.dumps(said) + "\n")
+
+
+def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
+    """Return what must not succeed, by name; each raises where it is blocked."""
+    worker, secret, evaluator = int(target["pid"]), str(target["secret"]), str(target["evaluator"])
+
+    def connect(kind: int, address: Any) -> None:
+        with socket.socket(kind) as made:
+            made.settimeout(2)
+            made.connect(address)
+
+    def send_datagram() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.sendto(b"x", ("127.0.0.1", target["tcp"]))
+
+    def listen() -> None:
+        with socket.socket() as made:
+            made.bind(("0.0.0.0", 0))
+            made.listen()
+
+    def rename() -> None:
+        os.rename(evaluator, evaluator + ".away")
+        os.rename(evaluator + ".away", evaluator)
+
+    def write_elsewhere() -> None:
+        path = f"/var/tmp/mesh-{os.getpid()}"
+        with open(path, "w"):
+            pass
+        os.unlink(path)
+
+    def remount() -> None:
+        _check(_libc.mount(b"none", b"/mnt", b"tmpfs", ctypes.c_ulong(0), None))
+        _libc.umount2(b"/mnt", 2)
+
+    return {
+        "read a secret file": lambda: open(secret).read(),
+        "read the worker's environment": lambda: _bytes(f"/proc/{worker}/environ"),
+        "read the worker's memory": lambda: open(f"/proc/{worker}/mem", "rb").close(),
+        "trace the worker": lambda: _call(117 if IS_ARM else 101, 0x4206, worker, 0, 0),
+        "signal the worker": lambda: os.kill(worker, 0),
+        "signal everybody": lambda: os.kill(-1, signal.SIGCONT),
+        "signal a thread of the worker": lambda: _call(131 if IS_ARM else 234, worker, worker, 0),
+        "limit the worker": lambda: resource.prlimit(worker, resource.RLIMIT_CORE, (0, 0)),
+        "write the evaluator": lambda: open(evaluator, "a").close(),
+        "truncate the evaluator": lambda: os.truncate(evaluator, 0),
+        "rename the evaluator": rename,
+        "change the mode of others' files": lambda: os.chmod(evaluator, 0o644),
+        "write outside its folders": write_elsewhere,
+        "read the password file": lambda: open("/etc/shadow").read(),
+        "list the home of root": lambda: os.scandir(target["home"]).__next__(),
+        "connect by TCP": lambda: connect(socket.AF_INET, ("127.0.0.1", target["tcp"])),
+        "send by UDP": send_datagram,
+        "listen on TCP": listen,
+        "open a raw socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
+        "connect to an abstract socket": lambda: connect(socket.AF_UNIX, "\0" + target["abstract"]),
+        "connect to a socket by path": lambda: connect(socket.AF_UNIX, target["socket"]),
+        "set up io_uring": lambda: _call(425, 4, ctypes.create_string_buffer(248)),
+        "make a user namespace": lambda: _in_a_fork(lambda: _check(_libc.unshare(0x10000000))),
+        "mount": remount,
+        "load a BPF program": lambda: _call(280 if IS_ARM else 321, 0, 0, 0),
+        "gain privilege by a setuid program": lambda: _has("/proc/self/status", "NoNewPrivs:\t0"),
+        "keep a capability": lambda: _not_has("/proc/self/status", "CapEff:\t0000000000000000"),
+    }
+
+
+def deeds(work: str) -> dict[str, Callable[[], object]]:
+    """Return what must succeed, by name."""
+
+    def write(path: str) -> None:
+        with open(path, "w") as file:
+            file.write("x")
+        os.unlink(path)
+
+    def thread() -> None:
+        made = threading.Thread(target=lambda: None)
+        made.start()
+        made.join()
+
+    def pool() -> None:
+        with multiprocessing.get_context("fork").Pool(2) as made:
+            assert made.map(abs, [-1, -2]) == [1, 2]
+
+    return {
+        "write its folder": lambda: write(f"{work}/probe"),
+        "use shared memory": lambda: write(f"/dev/shm/mesh-{os.getpid()}"),
+        "start a thread": thread,
+        "start a program": lambda: subprocess.run([sys.executable, "-I", "-c", ""], check=True),
+        "use a pool of processes": pool,
+    }
+
+
+def _bytes(path: str) -> None:
+    with open(path, "rb") as file:
+        assert file.read()
+
+
+def _has(path: str, text: str) -> None:
+    with open(path) as file:
+        assert text in file.read()
+
+
+def _not_has(path: str, text: str) -> None:
+    with open(path) as file:
+        assert text not in file.read()
+
+
+def _call(number: int, *arguments: Any) -> None:
+    _check(_libc.syscall(ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)))
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def _in_a_fork(deed: Callable[[], object]) -> None:
+    if (pid := os.fork()) == 0:
+        try:
+            deed()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Holding this process, for good: called in a trial between fork and its program.
+
+The order matters: namespaces and mounts while there is privilege for them, then user id and capabilities, then what
+needs no privilege. A layer that was decided on and cannot be had is an error, never a silent step down.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpu_worker.sandbox import kernel, landlock, mounts, seccomp
+
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What holds a trial. Paths are absolute; limits are those of `setrlimit` by name; `protect` are process ids."""
+
+    namespaces: bool = False
+    landlock: bool = False
+    seccomp: bool = False
+    uid: int | None = None
+    network: str = "none"
+    read: Sequence[str] = ()
+    write: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    limits: dict[str, int] = field(default_factory=dict)
+    protect: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Policy":
+        """Return the policy out of decoded JSON."""
+        return cls(**fields)
+
+
+class Unheld(OSError):
+    """A layer could not be applied; the message names it."""
+
+
+def contain(policy: Policy) -> None:
+    """Apply every layer of the policy to this process.
+
+    Raises:
+        Unheld: one cannot be applied; the process must not go on.
+    """
+    for name, layer in (
+        ("limits", _limit),
+        ("namespaces", _unshare),
+        ("bounding set", _drop_bounding_set),
+        ("user id", _drop_user),
+        ("capabilities", _drop_capabilities),
+        ("no_new_privs", _no_new_privileges),
+        ("landlock", _landlock),
+        ("seccomp", _seccomp),
+    ):
+        try:
+            layer(policy)
+        except (OSError, ValueError) as error:
+            raise Unheld(f"the sandbox layer {name} cannot be applied: {error}") from None
+
+
+def _limit(policy: Policy) -> None:
+    for name, value in policy.limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _unshare(policy: Policy) -> None:
+    if not policy.namespaces:
+        return
+    flags = kernel.NEWNS | kernel.NEWIPC | (kernel.NEWNET if policy.network != "all" else 0)
+    if os.geteuid() == 0:
+        kernel.unshare(flags)
+    else:
+        uid, gid = os.geteuid(), os.getegid()
+        kernel.unshare(flags | kernel.NEWUSER)
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    if policy.network == "loopback":
+        _raise_loopback()
+    mounts.arrange(policy.read, policy.write, uid=policy.uid)
+
+
+def _raise_loopback() -> None:
+    get_flags, set_flags, up = 0x8913, 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, get_flags, request))[1]
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", b"lo", flags | up))
+
+
+def _drop_bounding_set(policy: Policy) -> None:
+    if not (policy.seccomp or policy.landlock):
+        return
+    for capability in range(64):
+        try:
+            kernel.prctl(kernel.PR_CAPBSET_DROP, capability)
+        except OSError:
+            return  # no such capability, or no privilege to drop it, which an ordinary user need not
+
+
+def _drop_user(policy: Policy) -> None:
+    if policy.uid is not None:
+        os.setgroups([])
+        os.setresgid(policy.uid, policy.uid, policy.uid)
+        os.setresuid(policy.uid, policy.uid, policy.uid)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else it could not read its own /proc/self
+
+
+def _drop_capabilities(policy: Policy) -> None:
+    """Empty all sets; a process that is root by name keeps only what a file's owner may."""
+    if policy.seccomp or policy.landlock:
+        with contextlib.suppress(OSError):  # kernels before 4.3
+            kernel.prctl(kernel.PR_CAP_AMBIENT, 4)
+        head = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
+        kernel.call(kernel.CAPSET[os.uname().machine], head, ctypes.create_string_buffer(24))
+
+
+def _no_new_privileges(policy: Policy) -> None:
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _landlock(policy: Policy) -> None:
+    if policy.landlock:
+        landlock.restrict(policy.read, policy.write, policy.devices, tcp=policy.network != "none")
+
+
+def _seccomp(policy: Policy) -> None:
+    if policy.seccomp:
+        families = (AF_UNIX,) if policy.network == "none" else (AF_UNIX, AF_INET, AF_INET6)
+        seccomp.restrict(families=families, protect=policy.protect)

@@ -1,0 +1,66 @@
+"""System calls that Python does not offer, by ctypes. Numbers above 400 are the same on every architecture."""
+
+import ctypes
+import os
+import sys
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
+PR_SET_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
+NEWNS, NEWIPC, NEWUSER, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x2, 0x4, 0x1000, 0x4000, 0x40000
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+MOUNT_SETATTR, LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 442, 444, 445, 446
+CAPSET = {"x86_64": 126, "aarch64": 91}
+
+Argument = int | bytes | ctypes.Array[ctypes.c_char] | None
+
+
+def call(number: int, *arguments: Argument) -> int:
+    """Make a system call.
+
+    Raises:
+        OSError: it failed.
+    """
+    if sys.platform != "linux":
+        raise OSError(38, "only Linux has it")
+    wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _checked(_libc.syscall(ctypes.c_long(number), *wide), f"system call {number}")
+
+
+def prctl(option: int, *arguments: int | ctypes.c_void_p) -> int:
+    """Set a property of this process.
+
+    Raises:
+        OSError: it cannot be set.
+    """
+    wide = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
+    return _checked(_libc.prctl(option, *wide, *[ctypes.c_ulong(0)] * (4 - len(wide))), f"prctl {option}")
+
+
+def unshare(flags: int) -> None:
+    """Leave shared namespaces for new ones.
+
+    Raises:
+        OSError: the kernel or whoever made this container does not allow it.
+    """
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """Mount.
+
+    Raises:
+        OSError: not allowed, or nothing to mount.
+    """
+    words = [word.encode() or None for word in (source, target, kind, data)]
+    done = _libc.mount(words[0], words[1], words[2], ctypes.c_ulong(flags), words[3])
+    _checked(done, f"mount {target}")
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return int(result)

@@ -1,0 +1,82 @@
+"""A view of the file system for one trial: everything read-only but its own folders, and a /dev/shm of its own.
+
+Needs a mount namespace. Folders with other people's things, and those that the trial's own user id could not walk
+through (a home folder of root that holds the interpreter), are covered by empty ones with the needed paths in them.
+"""
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from gpu_worker.sandbox import kernel
+
+_RDONLY = 1
+KEPT = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "sbin", "sys", "usr"}
+"""What of `/` every program needs; all other folders there are covered, sockets in them included."""
+
+SHM_MB = 1024
+
+
+def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> None:
+    """Rearrange the mounts of this process's own namespace.
+
+    Raises:
+        OSError: the kernel does not allow it (`mount_setattr` is there since Linux 5.12).
+    """
+    kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+    write = [path for path in write if os.path.exists(path)]
+    read = [path for path in read if os.path.exists(path)]
+    tops = [entry.path for entry in os.scandir("/") if entry.name not in KEPT and entry.is_dir(follow_symlinks=False)]
+    covers: dict[str, list[tuple[str, int]]] = {folder: [] for folder in tops}
+    for path in [*read, *write]:
+        top = f"/{Path(path).parts[1]}"
+        cover = top if top in covers else _obstacle(path) if uid is not None else ""
+        if cover:
+            covers.setdefault(cover, []).append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
+    for cover, needed in covers.items():
+        kernel.mount("tmpfs", cover, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=1m")
+        for path, place in needed:
+            _bind(place, path)
+            os.close(place)
+    for path in write:
+        if not any(path == inner for needed in covers.values() for inner, _ in needed):
+            kernel.mount(path, path, flags=kernel.MS_BIND)
+    _set(Path("/"), _RDONLY, 0, recursive=True)
+    for path in write:
+        _set(Path(path), 0, _RDONLY, recursive=False)
+    if os.path.isdir("/dev/shm"):
+        options = f"mode=1777,size={SHM_MB}m"
+        kernel.mount("tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+
+
+def obstacles(paths: Iterable[str]) -> list[str]:
+    """Return the folders on the way to the paths that another user cannot walk through."""
+    return sorted({cover for path in paths if os.path.exists(path) and (cover := _obstacle(path))})
+
+
+def _obstacle(path: str) -> str:
+    """Return the topmost folder above `path` that others cannot enter."""
+    real = Path(os.path.realpath(path))
+    for folder in reversed(real.parents):
+        if not folder.stat().st_mode & 0o001:
+            return str(folder)
+    return ""
+
+
+def _bind(place: int, path: str) -> None:
+    """Make what the descriptor stands for appear at `path` again."""
+    if os.path.isdir(f"/proc/self/fd/{place}"):
+        os.makedirs(path, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "a"):
+            pass
+    kernel.mount(f"/proc/self/fd/{place}", path, flags=kernel.MS_BIND)
+
+
+def _set(path: Path, add: int, clear: int, *, recursive: bool) -> None:
+    attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", add, clear, 0, 0), 32)
+    flags = kernel.AT_RECURSIVE if recursive else 0
+    kernel.call(kernel.MOUNT_SETATTR, kernel.AT_FDCWD, os.fsencode(path), flags, attributes, 32)

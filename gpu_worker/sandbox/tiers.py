@@ -1,0 +1,145 @@
+"""Tiers: which layers hold a trial, and what each kind of process may touch.
+
+| tier | where | layers |
+|---|---|---|
+| A | root, or user namespaces | mounts, network and IPC of its own, and all of B (its user id only for root) |
+| B | root in a container without namespaces | user id of its own, no capabilities, Landlock, seccomp, limits |
+| C | an ordinary user | no_new_privs, Landlock, seccomp, limits |
+| D | no Landlock, only with `--allow-weak-sandbox` | as C without it: files and other processes of the user are open |
+| E | only with `--no-sandbox` | a deadline, watched memory, an environment by allow-list |
+
+Which tier is offered is found by attacks from inside (`gpu_worker.sandbox.selftest`), never by version numbers.
+"""
+
+import fcntl
+import glob
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gpu_worker.sandbox.contain import Policy
+from mesh.errors import HostTrouble
+
+Tier = Literal["A", "B", "C", "D", "E"]
+Network = Literal["none", "loopback", "all"]
+
+FIRST_UID, UIDS = 61_184, 1024
+"""Ids that trials get: neither systemd nor any distribution gives them out."""
+
+LOCKS = Path("/tmp/mesh-uids")  # shared by all workers of the machine
+PROCESSES = 512
+SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/opt", "/proc", "/sys", "/etc/ld.so.cache"),
+    *("/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/alternatives", "/etc/nsswitch.conf"),
+    *("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl"),
+)
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+SHM = "/dev/shm"  # what multiprocessing needs
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """A tier on this machine, for one slot; without user ids of its own everything runs as the worker's user."""
+
+    tier: Tier
+    trial_uid: int | None = None
+    scorer_uid: int | None = None
+    protect: tuple[int, ...] = ()
+
+    def hold(
+        self,
+        read: Sequence[Path],
+        write: Sequence[Path],
+        *,
+        network: Network = "none",
+        cuda: bool = False,
+        memory_mb: float = 0,
+        scorer: bool = False,
+    ) -> Policy | None:
+        """Return what holds a process that may read and write these paths beside the system's own; None in tier E."""
+        if self.tier == "E":
+            return None
+        limits = {"CORE": 0, "NOFILE": 4096, "MEMLOCK": 64 << 20}
+        uid = self.scorer_uid if scorer else self.trial_uid
+        if uid is not None:
+            limits["NPROC"] = PROCESSES
+        if memory_mb and not cuda:  # what CUDA reserves is far more than it takes
+            limits["DATA"] = int(2 * memory_mb + 4096) << 20
+        return Policy(
+            namespaces=self.tier == "A",
+            landlock=self.tier in "ABC",
+            seccomp=True,
+            uid=uid,
+            network=network,
+            read=(*system_paths(), *map(str, read)),
+            write=(SHM, *map(str, write)),
+            devices=(*DEVICES, *(cuda_devices() if cuda else ())),
+            limits=limits,
+            protect=self.protect,
+        )
+
+    def give(self, paths: Sequence[Path], *, scorer: bool = False) -> None:
+        """Make the paths, and what is in the folders among them, the property of the process that may write them.
+
+        Raises:
+            OSError: this machine cannot.
+        """
+        uid = self.scorer_uid if scorer else self.trial_uid
+        if uid is None:
+            return
+        for path in paths:
+            os.chown(path, uid, uid, follow_symlinks=False)
+            for folder, folders, files in os.walk(path):
+                for name in (*folders, *files):
+                    os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
+
+
+def sandbox_of(tier: Tier) -> Sandbox:
+    """Return a tier for one slot, with user ids that nobody else on this machine uses where it has such.
+
+    Raises:
+        HostTrouble: all ids are taken.
+    """
+    protect = tuple(sorted({os.getpid(), os.getppid(), -os.getpgid(0)}))
+    if tier in "AB" and os.geteuid() == 0:
+        return Sandbox(tier, take_uid(), take_uid(), protect)
+    return Sandbox(tier, protect=protect)
+
+
+_held: list[int] = []
+
+
+def take_uid() -> int:
+    """Return a user id that is this process's for as long as it lives.
+
+    Raises:
+        HostTrouble: all are taken, or the locks cannot be made.
+    """
+    try:
+        LOCKS.mkdir(mode=0o700, exist_ok=True)
+        for uid in range(FIRST_UID, FIRST_UID + UIDS):
+            lock = os.open(LOCKS / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                continue
+            _held.append(lock)
+            return uid
+    except OSError as error:
+        raise HostTrouble(f"no user id can be had for trials: {error.filename}: {error.strerror}") from None
+    raise HostTrouble(f"all {UIDS} user ids for trials are taken on this machine: stop other workers")
+
+
+def system_paths() -> tuple[str, ...]:
+    """Return what every process may read: the system's programs and libraries, and this interpreter's."""
+    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent)}
+    return (*SYSTEM, *sorted(path for path in own if path != "/usr"))
+
+
+def cuda_devices() -> tuple[str, ...]:
+    """Return what CUDA must open to write; it also names its threads below /proc."""
+    return (*sorted(glob.glob("/dev/nvidia*")), "/proc")

@@ -1,0 +1,158 @@
+"""A worker hands back what it cannot do, gives up what was stopped, and leaves in good order."""
+
+import os
+import signal
+import textwrap
+from pathlib import Path
+
+import anyio
+import pytest
+
+from gpu_worker.worker import run_worker
+from mesh import settings
+from mesh.events import (
+    ArenaClosed,
+    Failed,
+    NotePosted,
+    RunFinished,
+    RunKilled,
+    RunStarted,
+    Scored,
+    WorkerLeft,
+)
+from mesh.memory import MemoryHub
+from tests.test_worker import GOOD, Arena
+
+
+@pytest.fixture
+async def arena(tmp_path: Path) -> Arena:
+    return Arena(await MemoryHub().arena("a", create=True), tmp_path)
+
+
+async def test_a_run_that_the_swarm_stops_is_killed_and_the_slot_goes_on(arena: Arena) -> None:
+    await arena.open()
+    await arena.request("time.sleep(60)")
+    async with arena.worker():
+        while not await arena.all(RunStarted):
+            await anyio.sleep(0.02)
+        await arena.post(RunKilled(run="r1", by="operator"))
+        done = await arena.finished()
+        assert isinstance(done.outcome, Failed)
+        assert done.outcome.reason == "killed"
+        await arena.request(GOOD, "r2")
+        assert isinstance((await arena.finished("r2")).outcome, Scored)
+
+
+async def test_a_supervisor_that_is_killed_costs_an_attempt_and_no_run(arena: Arena, tmp_path: Path) -> None:
+    await arena.open()
+    mark = tmp_path / "first"
+    train = f"""
+    mark = pathlib.Path({str(mark)!r})
+    if not mark.exists():
+        mark.write_text(f"{{os.getpid()}} {{os.getppid()}}")
+        time.sleep(60)
+    """
+    await arena.request(GOOD + textwrap.dedent(train))
+    async with arena.worker(sandbox="none"):
+        while not mark.exists() or not mark.read_text():
+            await anyio.sleep(0.02)
+        trial, keeper = map(int, mark.read_text().split())
+        os.kill(keeper, signal.SIGKILL)
+        done = await arena.finished()
+        assert isinstance(done.outcome, Scored)
+        assert done.attempt == 2
+        with pytest.raises(ProcessLookupError):
+            os.kill(trial, 0)
+    assert len(await arena.all(RunFinished)) == 1
+
+
+async def test_a_run_whose_workers_all_die_is_lost(arena: Arena) -> None:
+    await arena.open()
+    await arena.request("os.kill(os.getppid(), 9); time.sleep(60)")
+    async with arena.worker(sandbox="none"):
+        done = await arena.finished()
+    assert done.outcome == Failed(reason="lost", message="the run was begun 3 times and no worker finished it")
+    assert [s.attempt for s in await arena.all(RunStarted)] == [1, 2, 3]
+
+
+async def test_a_finished_run_is_not_run_again(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD)
+    outcome = Scored(value=3.0)
+    await arena.post(RunFinished(run="r1", proposal="p", outcome=outcome, worker="x", worker_class="cpu"))
+    await arena.request("pass", "r2")
+    async with arena.worker():
+        await arena.finished("r2")
+    assert [s.run for s in await arena.all(RunStarted)] == ["r2"]
+    assert (await arena.finished()).outcome == outcome
+
+
+async def test_a_run_for_other_workers_is_left_to_them_and_a_commit_that_nobody_has_is_a_crash(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD, "r1", worker_class="cuda-h200")
+    await arena.request("pass", "r2", commit="0" * 40)
+    async with arena.worker():
+        done = await arena.finished("r2")
+    assert isinstance(done.outcome, Failed)
+    assert (done.outcome.reason, "0" * 40 in done.outcome.message) == ("crash", True)
+    assert [f.run for f in await arena.all(RunFinished)] == ["r2"]
+
+
+async def test_trouble_of_this_machine_is_not_blamed_on_the_proposal(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD)
+    runs = settings.runs_dir(arena.home)
+    runs.parent.mkdir(parents=True)
+    runs.write_text("in the way")
+    async with arena.worker(sandbox="none"):
+        while not (notes := await arena.all(NotePosted)):
+            await anyio.sleep(0.02)
+        assert notes[0].channel == "ops"
+        assert "cannot be written to" in notes[0].text
+        assert not await arena.all(RunStarted)
+        runs.unlink()
+        assert isinstance((await arena.finished()).outcome, Scored)
+
+
+async def test_a_worker_that_is_stopped_hands_its_run_to_another(arena: Arena, tmp_path: Path) -> None:
+    await arena.open()
+    mark = tmp_path / "first"
+    train = f"mark = pathlib.Path({str(mark)!r})\nif not mark.exists(): mark.touch(); time.sleep(60)\n"
+    await arena.request(GOOD + train)
+    async with arena.worker(sandbox="none"):
+        while not mark.exists():
+            await anyio.sleep(0.02)
+        began = anyio.current_time()
+    assert anyio.current_time() - began < 3
+    assert len(await arena.all(WorkerLeft)) == 1
+    async with arena.worker(sandbox="none"):
+        done = await arena.finished()
+        assert isinstance(done.outcome, Scored)
+        assert done.attempt == 2
+
+
+async def test_when_the_arena_closes_the_current_trial_is_finished_and_the_worker_returns(arena: Arena) -> None:
+    await arena.open()
+    await arena.request(GOOD + "time.sleep(1)")
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+
+            async def close() -> None:
+                while not await arena.all(RunStarted):
+                    await anyio.sleep(0.02)
+                await arena.post(ArenaClosed(version=1, reason="operator"))
+
+            tasks.start_soon(close)
+            why = await run_worker(arena.bus, name="w", slots=2, device="cpu", home=arena.home)
+    assert why == "arena a is closed"
+    assert isinstance((await arena.finished()).outcome, Scored)
+
+
+async def test_runs_go_side_by_side_in_their_slots(arena: Arena) -> None:
+    await arena.open()
+    for n in range(6):
+        await arena.request(GOOD, f"r{n}")
+    async with arena.worker(slots=2):
+        outcomes = [(await arena.finished(f"r{n}")).outcome for n in range(6)]
+    assert all(isinstance(o, Scored) for o in outcomes)
+    assert len(await arena.all(RunStarted)) == 6
