@@ -122,10 +122,10 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
         ("\n[arena]", "seed = 1\n[arena]", "unknown table or key 'seed'; there are [arena], [objective], [artifact], "
                                            "[trial], [score], [worker]"),
         ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; it takes command, budget_s, deadline_s, preload, "
-                                 "memory_gb, network"),
+                                 "memory_gb, disk_gb, network"),
         ("summary", "sumary", "unknown key 'sumary' in [arena]; it takes name, summary"),
         ('how = "command"\ncommand = ["python", "score.py"]\n', "[worker]\nclass_ = 'any'\n",
-         "unknown key 'class_' in [worker]; it takes class, gpu_memory_gb"),
+         "unknown key 'class_' in [worker]; it takes class, tier, gpu_memory_gb"),
         ('[arena]\nname = "tiny"\nsummary = "A tiny arena"', "arena = 'tiny'",
          "'arena' must be a table: write its keys under [arena]"),
         ('[objective]\nmetric = "loss"\ndirection = "minimize"\nbounds = [0.0, 10.0]', "",
