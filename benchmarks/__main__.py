@@ -16,7 +16,7 @@ import benchmarks
 from benchmarks.harness import judge, show
 from mesh.errors import MeshError
 
-_HELPERS = ("__main__", "fold", "harness", "mix")
+_HELPERS = ("__main__", "fold", "harness", "mix", "peers", "trials")
 
 
 def main() -> int:

@@ -15,7 +15,17 @@ import msgspec
 from gpu_worker.sandbox.tiers import PROCESSES, Network, Sandbox
 from gpu_worker.score import Ending, command_outcome, evaluator_outcome, stdout_outcome, trial_failure
 from gpu_worker.supervise import Supervisor
-from gpu_worker.trial import Launch, Slot, environment, evaluation_launch, lay_out, runner, score_launch, trial_launch
+from gpu_worker.trial import (
+    Launch,
+    Slot,
+    environment,
+    evaluation_launch,
+    lay_out,
+    predict_launch,
+    runner,
+    score_launch,
+    trial_launch,
+)
 from mesh import arena
 from mesh.errors import HostTrouble
 from mesh.events import ArenaOpened, ArenaSpec, CurvePoint, Failed, RunRequested, Scored
@@ -99,7 +109,15 @@ async def execute(
     elif outcome is None:
         await _laid_out(_prepare_score, run, files, editable, sandbox)
         launch = _hold_scorer(score_launch(spec, run, env, job.data), sandbox, spec, slot, run, job.data)
-        scored = await keeper.run(launch, deadline_s=spec.score.deadline_s, memory_mb=memory_mb)
+        scored = await keeper.run(
+            launch,
+            deadline_s=spec.score.deadline_s,
+            memory_mb=memory_mb,
+            disk_mb=spec.trial.disk_gb * 1024,
+            processes=PROCESSES,
+            watch=[str(run)],
+            beside=_hold_predictor(predict_launch(spec, run, env), sandbox, spec, slot, run, job.data),
+        )
         score_s = scored.seconds
         if scored.why == "killed":
             outcome = Failed(reason="killed", message="the run was stopped while it was scored")
@@ -130,6 +148,21 @@ def _hold_scorer(launch: Launch, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, 
         cuda=slot.device != "cpu",
         memory_mb=spec.trial.memory_gb * 1024,
         scorer=True,
+    )
+    return msgspec.structs.replace(launch, policy=policy, warm=bool(spec.trial.preload))
+
+
+def _hold_predictor(
+    launch: Launch | None, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, run: Path, data: Path
+) -> Launch | None:
+    """Hold the stranger's code that answers the scorer: it reads what the trial left, and writes scratch alone."""
+    if launch is None:
+        return None
+    policy = sandbox.hold(
+        [run / "score", run / "out", data / "public"],
+        [run / "tmp"],
+        cuda=slot.device != "cpu",
+        memory_mb=spec.trial.memory_gb * 1024,
     )
     return msgspec.structs.replace(launch, policy=policy, warm=bool(spec.trial.preload))
 

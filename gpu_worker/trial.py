@@ -102,7 +102,16 @@ def score_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str], data: Path)
     """Return how the scorer is started: in folders of its own, with the private data that no trial is told of."""
     home = str(run / "score-tmp")
     own = {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(data / "private")}
+    own |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     return Launch(_program(spec.score.command), {**env, **own}, str(run / "score"))
+
+
+def predict_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str]) -> Launch | None:
+    """Return how what answers the scorer is started: the proposal's code again, with no more than a trial has."""
+    if not spec.score.predict:
+        return None
+    home = str(run / "tmp")
+    return Launch(_program(spec.score.predict), {**env, "HOME": home, "TMPDIR": home}, str(run / "score"))
 
 
 def _program(command: tuple[str, ...]) -> tuple[str, ...]:

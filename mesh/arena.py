@@ -61,6 +61,7 @@ def load(folder: Path) -> ArenaSpec:
     for what, command in (
         ("trial.command", spec.trial.command),
         ("score.command", spec.score.command),
+        ("score.predict", spec.score.predict),
         ("artifact.prepare", spec.artifact.prepare),
     ):
         _check_command(folder, path, what, command)
@@ -122,6 +123,8 @@ def _check(spec: ArenaSpec, where: str) -> None:
         refuse(f"trial.deadline_s ({spec.trial.deadline_s:g}) is below trial.budget_s ({spec.trial.budget_s:g})")
     if spec.score.how == "command" and not spec.score.command:
         refuse('score.command is missing: score.how = "command" needs the program that scores a finished trial')
+    if spec.score.predict and spec.score.how != "command":
+        refuse('score.predict goes with score.how = "command": what answers that program')
     if own := set(spec.artifact.editable).intersection(spec.score.command[:2]):
         refuse(f"score.command runs {min(own)!r}, which proposals may change: score with a file that is not editable")
     for what, number in (

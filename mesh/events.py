@@ -1,8 +1,7 @@
 """The facts: everything that may stand in the log, as one closed union of frozen structs.
 
-The tag of a fact (`run.finished`) is its only name: wire type, subject, SQL value and command-line word. Facts are
-past tense and only ever gain fields with defaults. `docs/events.md` is generated from this module. The envelope,
-subjects and bytes are in `mesh.wire`.
+The tag of a fact (`run.finished`) is its only name: wire type, subject, SQL value and command-line word. Facts only
+ever gain fields with defaults. `docs/events.md` is made from this module; envelope and bytes are in `mesh.wire`.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -47,15 +46,15 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a finished trial is scored.
+    """How a finished trial is scored, in at most `deadline_s` wall seconds.
 
-    `command`: a protected program prints one JSON object of finite numbers as its last line. `stdout`: `pattern` (one
-    group) is sought in the trial's output. `openevolve`, `shinka`: `command` names that system's evaluator, which runs
-    the program for at most `deadline_s`; `cascade`: OpenEvolve's thresholds. All but `command` are self-reported.
+    `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
+    without private data. `stdout` (`pattern`, one group), `openevolve` and `shinka` (evaluators) are self-reported.
     """
 
     how: Literal["command", "stdout", "openevolve", "shinka"]
     command: tuple[str, ...] = ()
+    predict: tuple[str, ...] = ()
     pattern: str = ""
     cascade: tuple[float, ...] = ()
     deadline_s: Annotated[float, Meta(gt=0)] = 60.0
@@ -211,7 +210,6 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
     """An agent's judgement of a proposal (before compute) or of a run (after it); one per critic and target."""
 
     one_per_author: ClassVar[bool] = True
-
     target: str
     verdict: Literal["endorse", "warn", "block"]
     rule: str = ""
@@ -227,7 +225,6 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     """Compute is asked for: one execution of one proposal with one seed."""
 
     key_tokens: ClassVar[int] = 2
-
     run: str
     lane: Lane
     proposal: str

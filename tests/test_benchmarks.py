@@ -20,7 +20,7 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "benchmarks: there is no benchmark 'nothing': it is one of log, replay, swarm\n"
+    assert said.err == "benchmarks: there is no benchmark 'nothing': it is one of busy, kill, log, replay, swarm, trial_overhead\n"
 
 
 @pytest.mark.parametrize("name", benchmarks_by_name())

@@ -61,6 +61,7 @@ def up(
     sync: Annotated[str, Parameter(help="When the embedded server syncs to disk: always, or every so often (1s).")] = (
         "always"
     ),
+    sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="What may hold trials.")] = "auto",
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C, shown live; the next `mesh up` goes on where it ended.
 
@@ -70,7 +71,8 @@ def up(
 
     async def work() -> None:
         swarm.check_minutes(minutes)
-        await swarm.up(folder, minutes=minutes, explorers=explorers, slots=slots, device=device, nats=nats, sync=sync)
+        size = swarm.Size(minutes, explorers, slots)
+        await swarm.up(folder, size, device=device, nats=nats, sync=sync, sandbox=sandbox)
 
     return run(work, endless=True)
 

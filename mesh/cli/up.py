@@ -13,9 +13,11 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import anyio.abc
+import msgspec
 import psutil
 from rich.console import Console, Group
 from rich.live import Live
@@ -36,11 +38,26 @@ from mesh.wire import Entry
 
 TELL = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
 STOP_WITHIN_S = 8.0
+SANDBOX_FLAGS = {"auto": [], "weak": ["--allow-weak-sandbox"], "none": ["--no-sandbox"]}
 RECENT = 12
 
 
+class Size(msgspec.Struct, frozen=True):
+    """How long and how large: minutes (None: until told), explorers, and trials at a time (None: as the machine has)."""
+
+    minutes: float | None
+    explorers: int
+    slots: int | None
+
+
 async def up(
-    folder: Path, *, minutes: float | None, explorers: int, slots: int | None, device: str, nats: str | None, sync: str
+    folder: Path,
+    size: Size,
+    *,
+    device: str,
+    nats: str | None,
+    sync: str,
+    sandbox: Literal["auto", "weak", "none"] = "auto",
 ) -> None:
     """Run the swarm of the arena in `folder`; see the module."""
     home = settings.home()
@@ -67,8 +84,8 @@ async def up(
             "projector": [python, "-m", "analytics", *common],
             "curator": [*agent, "curator", "--arena", name, *common],
             "critic": [*agent, "critic", "--arena", name, *common],
-            "explorer": [*agent, "explorer", "--arena", name, "--count", str(explorers), *common],
-            "worker": [*worker, *(["--slots", str(slots)] if slots else [])],
+            "explorer": [*agent, "explorer", "--arena", name, "--count", str(size.explorers), *common],
+            "worker": [*worker, *(["--slots", str(size.slots)] if size.slots else []), *SANDBOX_FLAGS[sandbox]],
         }
         first = follower.board.seq
         try:
@@ -77,7 +94,7 @@ async def up(
                     tasks.start_soon(_keep, child, command, home, env)
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)
-                with anyio.move_on_after(minutes * 60 if minutes else None):
+                with anyio.move_on_after(size.minutes * 60 if size.minutes else None):
                     await follower.until(lambda board: board.closed is not None)
                 tasks.cancel_scope.cancel()
         finally:

@@ -1,0 +1,89 @@
+"""`python -m benchmarks.peers optuna|ray|fork N`: N empty trials elsewhere, as figures on the last line.
+
+Every peer runs one trial at a time in a process of its own that imports torch. Its start and a first trial that warms
+up are not counted, and it keeps its study in memory, without a log or a database.
+"""
+
+import gc
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from benchmarks.harness import Figures
+
+IMPORT = (sys.executable, "-c", "import torch")
+
+
+def optuna(count: int) -> Figures:
+    """Return trials per second of a study whose objective runs a process."""
+    import optuna as peer
+
+    def objective(trial: peer.Trial) -> float:
+        trial.suggest_float("x", 0, 1)
+        subprocess.run(IMPORT, check=True)
+        return 1.0
+
+    peer.logging.set_verbosity(peer.logging.ERROR)
+    study = peer.create_study()
+    study.optimize(objective, n_trials=1)
+    began = time.perf_counter()
+    study.optimize(objective, n_trials=count)
+    return {"per_s": count / (time.perf_counter() - began)}
+
+
+def ray(count: int) -> Figures:
+    """Return trials per second of a tuner, between the ends of its first and its last trial."""
+    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0"}
+    import ray as peer
+    from ray import tune
+
+    def trainable(config: dict[str, float]) -> None:
+        import torch  # noqa: F401
+
+        tune.report({"loss": 1.0})
+
+    ends: list[float] = []
+
+    class Ends(tune.Callback):
+        def on_trial_complete(self, *_: object, **__: object) -> None:
+            ends.append(time.perf_counter())
+
+    peer.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        tune.Tuner(
+            trainable,
+            param_space={"x": tune.uniform(0, 1)},
+            tune_config=tune.TuneConfig(num_samples=count + 1, max_concurrent_trials=1, reuse_actors=False),
+            run_config=tune.RunConfig(verbose=0, callbacks=[Ends()]),
+        ).fit()
+    finally:
+        peer.shutdown()
+    assert len(ends) == count + 1, "a trial of Ray Tune failed"
+    return {"per_s": count / (ends[-1] - ends[0])}
+
+
+def fork(count: int) -> Figures:
+    """Return the milliseconds of a fork of this process, with torch in it, and of the wait for its end."""
+    import torch  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        times.append((time.perf_counter() - began) * 1000)
+    return {"limit.fork_ms": statistics.median(times)}
+
+
+if __name__ == "__main__":
+    found = {"optuna": optuna, "ray": ray, "fork": fork}[sys.argv[1]](int(sys.argv[2]))
+    print(msgspec.json.encode(found).decode())

@@ -1,0 +1,90 @@
+"""What a trial costs beside its own work: an empty one with scoring, in the sandbox that the worker chooses.
+
+The arena's `preload` is torch, so every trial has torch imported; so has every trial of the peers, each in a process of
+its own: a fresh `python -c "import torch"`, Optuna with an objective that runs such a process, and Ray Tune with a
+function trainable that imports torch and with actors that are not reused. None of the peers scores in a second process
+or holds its trial in a sandbox. `fork_ms`, a fork of a process that has torch and a wait for its end, is the limit.
+Sides are measured in turns; times of ours are from `run.requested` to `run.finished` in the log.
+
+Peers that are not installed (`pip install -e '.[bench]'`) are said to be absent and have no figure.
+"""
+
+import importlib.util
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+
+from benchmarks.harness import Figures, Goal, in_a_process, say
+from benchmarks.trials import Run, Trials, trials
+
+ROUNDS = 3
+PEERS = ("optuna", "ray")
+GOALS: dict[str, Goal] = {"p50_ms": ("<=", 30), "ratio_to_best_peer": (">=", 10)}
+
+EMPTY = """
+import json, os, pathlib
+pathlib.Path(os.environ["MESH_OUT"], "score.json").write_text(json.dumps({"loss": 1.0}))
+"""
+
+
+async def measure(quick: bool) -> Figures:
+    """Return milliseconds from request to finish and trials per second, ours and of the peers."""
+    rounds, single, queued, theirs = (1, 100, 60, 4) if quick else (ROUNDS, 200, 200, 10)
+    waits: list[float] = []
+    rates: dict[str, list[float]] = {}
+    async with trials(1, train=EMPTY) as one:
+        for _ in range(rounds):
+            await one.prepare(single + queued)
+            waits += [run.seconds * 1000 for run in await one.one_by_one(single)]
+            rates.setdefault("trials_per_s.slots_1", []).append(await _rate(one, queued))
+            for name, peer in _peers().items():
+                rates.setdefault(name, []).append(await peer(theirs))
+    async with trials(2, train=EMPTY) as two:
+        for _ in range(rounds):
+            await two.prepare(queued)
+            rates.setdefault("trials_per_s.slots_2", []).append(await _rate(two, queued))
+    figures = {"p50_ms": statistics.median(waits), "p99_ms": percentile(waits, 99)}
+    figures |= {name: statistics.median(values) for name, values in rates.items()}
+    best = max(rate for name, rate in figures.items() if name.startswith("peer."))
+    figures["ratio_to_best_peer"] = figures["trials_per_s.slots_1"] / best
+    return figures | await in_a_process("benchmarks.peers", "fork", "50" if quick else "200")
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent do not exceed; the largest where there are few."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def per_second(runs: Sequence[Run]) -> float:
+    """Return the rate of runs that were asked for at once."""
+    ends = [run.ended for run in runs if run.ended]
+    return len(runs) / (max(ends) - min(run.asked for run in runs)).total_seconds()
+
+
+async def _rate(ours: Trials, count: int) -> float:
+    return per_second(await ours.ask(count))
+
+
+def _peers() -> dict[str, Callable[[int], Awaitable[float]]]:
+    """Return what measures the rate of each peer that there is."""
+    found: dict[str, Callable[[int], Awaitable[float]]] = {"peer.process_per_s": _fresh_processes}
+    for name in PEERS:
+        if importlib.util.find_spec(name) is None:
+            say(f"{name} is absent: it is not installed for this Python (extra `bench`)")
+            continue
+
+        async def rate(count: int, name: str = name) -> float:
+            return (await in_a_process("benchmarks.peers", name, str(count)))["per_s"]
+
+        found[f"peer.{name}_per_s"] = rate
+    return found
+
+
+async def _fresh_processes(count: int) -> float:
+    began = time.perf_counter()
+    for _ in range(count):
+        await anyio.run_process([sys.executable, "-c", "import torch"])
+    return count / (time.perf_counter() - began)
