@@ -64,7 +64,7 @@ def contain(policy: Policy) -> None:
     ):
         try:
             layer(policy)
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise Unheld(f"the sandbox layer {name} cannot be applied: {error}") from None
 
 

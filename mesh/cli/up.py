@@ -43,7 +43,7 @@ RECENT = 12
 
 
 class Size(msgspec.Struct, frozen=True):
-    """How long and how large: minutes (None: until told), explorers, and trials at a time (None: as the machine has)."""
+    """How long and how large: minutes (None: no end), explorers, trials at a time (None: what the machine has)."""
 
     minutes: float | None
     explorers: int

@@ -1,0 +1,263 @@
+"""What is held cannot reach out, whoever the worker is; what a trial needs still works; a warm start is a real one."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from gpu_worker.sandbox import landlock, seccomp
+from gpu_worker.sandbox.attacks import attacks, deeds
+from gpu_worker.sandbox.selftest import OPEN_BY_DESIGN, Finding, candidates, check_wish, choose, try_tier
+from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
+from gpu_worker.score import Ending
+from gpu_worker.supervise import supervisor
+from gpu_worker.trial import Launch, passed_on
+from mesh.errors import BadInput, HostTrouble
+
+PROBES = {*attacks({"pid": 1, "secret": "", "evaluator": ""}), *deeds("")}
+
+AS_AN_ORDINARY_USER = """
+import os, sys
+from gpu_worker.sandbox import kernel, mounts
+folder, uid = sys.argv[1], 65534
+os.makedirs(folder)
+os.chown(folder, uid, uid)
+if os.geteuid() == 0:  # the interpreter may be where only root can walk
+    kernel.unshare(kernel.NEWNS)
+    mounts.arrange(sys.argv[3:], [folder], uid=uid)
+    os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+import anyio, msgspec
+from pathlib import Path
+from gpu_worker.sandbox.selftest import try_tier
+sys.stdout.write(msgspec.json.encode(anyio.run(try_tier, sys.argv[2], Path(folder))).decode())
+"""
+
+
+async def run_held(
+    sandbox: Sandbox,
+    folder: Path,
+    code: str,
+    *,
+    preload: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    limits: Mapping[str, float] | None = None,
+) -> Ending:
+    """Run a script in a folder that it may write, held by a tier."""
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(code))
+    sandbox.give([work])
+    policy = sandbox.hold([script], [work])
+    with anyio.fail_after(60):
+        async with supervisor(preload) as keeper:
+            seen = passed_on() | {"MESH_RUN_TOKEN": keeper.token, "TMPDIR": str(work), **(env or {})}
+            launch = Launch((sys.executable, str(script), "argument"), seen, str(work), policy, warm=bool(preload))
+            bounds = {"deadline_s": 20.0, "memory_mb": 2000.0, **(limits or {})}
+            return await keeper.run(launch, watch=[str(work)], **bounds)  # type: ignore[arg-type]
+
+
+async def strongest(folder: Path) -> Sandbox:
+    tier, _ = await choose("auto", folder)
+    return sandbox_of(tier)
+
+
+@pytest.mark.parametrize("tier", candidates())
+async def test_a_tier_that_is_offered_blocks_every_attack_and_lets_trials_work(tier: Tier, tmp_path: Path) -> None:
+    found = await try_tier(tier, tmp_path / "home")
+    if not found.said:  # this machine cannot offer it, and says why
+        assert found.error
+        assert not found.holds
+        return
+    assert set(found.said) == PROBES
+    assert (found.broken, set(found.open) - OPEN_BY_DESIGN[tier]) == ([], set())
+
+
+async def test_some_strong_tier_holds_where_the_kernel_has_landlock(tmp_path: Path) -> None:
+    tier, findings = await choose("auto", tmp_path)
+    assert landlock.abi() > 0
+    assert tier in candidates()
+    assert [finding.tier for finding in findings] == candidates()[: len(findings)]
+
+
+@pytest.mark.parametrize("tier", ["A", "C"])
+def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> None:
+    paths = [p for p in (*sys.path, sys.prefix, sys.base_prefix, *os.environ["PATH"].split(":")) if os.path.isdir(p)]
+    command = [sys.executable, "-c", AS_AN_ORDINARY_USER, str(tmp_path / "home"), tier, *paths]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    found = msgspec.json.decode(done.stdout, type=Finding)
+    if tier == "A" and not found.said:  # no user namespaces for ordinary users here
+        assert found.error
+        return
+    assert (found.error, found.broken, set(found.open) - OPEN_BY_DESIGN[tier]) == ("", [], set())
+
+
+async def test_the_probes_find_a_box_that_is_open(tmp_path: Path) -> None:
+    found = await try_tier("E", tmp_path)
+    assert {"read a secret file", "connect by TCP", "write the evaluator", "set up io_uring"} <= set(found.open)
+
+
+def test_a_weaker_box_is_never_taken_silently() -> None:
+    open_box = Finding("C", dict.fromkeys(PROBES, "open"))
+    assert not open_box.holds
+    assert "open: connect by TCP" in str(open_box)
+    assert [check_wish(weak=w, none=n) for w, n in ((False, False), (True, False), (False, True))] == [
+        "auto",
+        "weak",
+        "none",
+    ]
+    with pytest.raises(BadInput, match="exclude each other"):
+        check_wish(weak=True, none=True)
+
+
+async def test_a_layer_that_cannot_be_applied_is_trouble_of_the_machine(tmp_path: Path) -> None:
+    sandbox = Sandbox("C", protect=(os.getpid(),))
+    policy = sandbox.hold([], [tmp_path])
+    assert policy is not None
+    bad = msgspec.structs.replace(Launch(("true",), {}, "/"), policy=policy)
+    broken = Launch(bad.command, bad.env, bad.cwd, type(policy)(landlock=True, seccomp=True, limits={"NONSENSE": 1}))
+    async with supervisor() as keeper:
+        with pytest.raises(HostTrouble, match=r"the sandbox layer limits cannot be applied"):
+            await keeper.run(broken, deadline_s=5, memory_mb=1000)
+        assert (await keeper.run(Launch(("true",), passed_on(), "/"), deadline_s=5, memory_mb=1000)).rc == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "limits"),
+    [
+        ("b = [bytearray(b'1' * (32 << 20)) for _ in iter(int, 1)]", "memory", {"memory_mb": 300.0}),
+        (
+            "import os\nwhile True: open(f'f{os.urandom(4).hex()}', 'wb').write(b'x' * (4 << 20))",
+            "disk",
+            {"disk_mb": 200},
+        ),
+        (
+            "import os, time\nfor n in range(400):\n    if os.fork() == 0: time.sleep(50)\ntime.sleep(50)",
+            "processes",
+            {"processes": 100, "memory_mb": 20000.0},
+        ),
+        ("import os\nwhile True: os.write(1, b'x' * 65536)", "output", {}),
+    ],
+    ids=["memory", "disk", "processes", "output"],
+)
+async def test_a_bomb_ends_the_trial_and_not_the_worker(
+    tmp_path: Path, code: str, why: str, limits: dict[str, float]
+) -> None:
+    ended = await run_held(await strongest(tmp_path), tmp_path / "run", code, limits=limits)
+    assert (ended.why, ended.seconds < 20) == (why, True)
+
+
+async def test_a_warm_start_is_as_if_python_had_run_the_script(tmp_path: Path) -> None:
+    code = """
+    import os, sys, threading, time, atexit
+    began = time.process_time()
+    assert "decimal" in sys.modules or not os.environ["WARM"]
+    assert __name__ == "__main__" and sys.modules["__main__"].__file__ == __file__ == sys.argv[0]
+    assert sys.argv[1:] == ["argument"] and os.path.basename(sys.path[0]) == "run"
+    assert not any(name.startswith("gpu_worker") for name in sys.modules)
+    assert os.getcwd().endswith("work") and sys.stdin.read() == ""
+    assert sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and len(os.listdir("/proc/self/fd")) == 4
+    assert began < 2 and os.getsid(0) == os.getpid()
+    atexit.register(print, "last")
+    threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+    print(sorted(name for name in os.environ if name != "LC_CTYPE"))
+    sys.exit(3)
+    """
+    said = []
+    for preload in ((), ("decimal",)):
+        ended = await run_held(
+            await strongest(tmp_path), tmp_path / "run", code, preload=preload, env={"WARM": "1" if preload else ""}
+        )
+        assert (ended.rc, ended.why, ended.err) == (3, "", "")
+        said.append(ended.out)
+    assert said[0] == said[1]
+    assert said[0].endswith("thread\nlast\n")
+
+
+async def test_an_error_in_a_warm_start_shows_the_script_alone(tmp_path: Path) -> None:
+    ended = await run_held(
+        await strongest(tmp_path), tmp_path / "run", "def f():\n    1 / 0\nf()", preload=("decimal",)
+    )
+    assert ended.rc == 1
+    assert ended.err.splitlines()[0] == "Traceback (most recent call last):"
+    assert ended.err.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert "gpu_worker" not in ended.err
+
+
+async def test_a_trial_that_reads_its_worker_learns_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    code = """
+    import glob
+    for path in [*glob.glob("/proc/[0-9]*/environ"), *glob.glob("/proc/[0-9]*/cmdline")]:
+        try: print(open(path, "rb").read())
+        except OSError: pass
+    """
+    ended = await run_held(await strongest(tmp_path), tmp_path / "run", code)
+    assert ended.rc == 0
+    assert "sk-secret" not in ended.out
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> None:
+    steps = seccomp.program(machine, (1,), (100, -200))
+    allow, refuse = 0x7FFF0000, 0x00050000
+
+    def verdict(number: int, first: int = 0, architecture: int | None = None) -> int:
+        """Run the filter as the kernel would."""
+        native = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
+        seen = {0: number, 4: native if architecture is None else architecture, 16: first & 0xFFFFFFFF}
+        place = value = 0
+        while True:
+            operation, yes, no, k = steps[place]
+            place += 1
+            match operation:
+                case 0x20:
+                    value = seen[k]
+                case 0x06:
+                    return k
+                case 0x15:
+                    place += yes if value == k else no
+                case 0x35:
+                    place += yes if value >= k else no
+                case 0x45:
+                    place += yes if value & k else no
+
+    kill, socket, clone, ptrace = {"x86_64": (62, 41, 56, 101), "aarch64": (129, 198, 220, 117)}[machine]
+    assert verdict(0 if machine == "x86_64" else 63) == allow
+    assert verdict(ptrace) == refuse | 1
+    assert [verdict(kill, pid) for pid in (99, 100, -200, -1, 0)] == [allow, refuse | 1, refuse | 1, refuse | 1, allow]
+    assert [verdict(socket, family) for family in (1, 2, 17)] == [allow, refuse | 13, refuse | 13]
+    assert [verdict(clone, flags) for flags in (0x01200011, 0x10000000)] == [allow, refuse | 1]
+    assert verdict(435) == refuse | 38
+    assert verdict(1, architecture=0x40000003) == 0x80000000
+
+
+async def test_the_pair_of_a_scorer_and_what_answers_it_talk_over_pipes(tmp_path: Path) -> None:
+    sandbox = await strongest(tmp_path)
+    env = passed_on()
+    answer = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
+    ask = "import os\nos.write(3, b'hello\\n'); print(os.read(4, 100).decode().strip())"
+    policies = sandbox.hold([], [tmp_path]), sandbox.hold([], [tmp_path], scorer=True)
+    (tmp_path / "home").mkdir()
+    with suppress(OSError):
+        tmp_path.chmod(0o755)
+    async with supervisor() as keeper:
+        token = {"MESH_RUN_TOKEN": keeper.token}
+        beside = Launch((sys.executable, "-c", answer), env | token, "/", policies[0])
+        ended = await keeper.run(
+            Launch((sys.executable, "-c", ask), env | token, "/", policies[1]),
+            deadline_s=20,
+            memory_mb=1000,
+            beside=beside,
+        )
+    assert (ended.rc, ended.out) == (0, "HELLO\n")
