@@ -49,7 +49,7 @@ def ray(count: int) -> Figures:
 
     ends: list[float] = []
 
-    class Ends(tune.Callback):
+    class Ends(tune.Callback):  # type: ignore[misc]
         def on_trial_complete(self, *_: object, **__: object) -> None:
             ends.append(time.perf_counter())
 

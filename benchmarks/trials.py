@@ -83,6 +83,10 @@ class Trials:
         self._changed = anyio.Event()
         self.joined: e.WorkerJoined | None = None
 
+    async def open(self) -> None:
+        """Have the base of the arena, on which proposals stand."""
+        await self._code.pull(self._opened.base_commit)
+
     async def prepare(self, count: int) -> None:
         """Make and share so many proposals."""
         for _ in range(count):
@@ -146,7 +150,7 @@ class Trials:
 
 @asynccontextmanager
 async def trials(slots: int, *, train: str, options: Sequence[str] = ()) -> AsyncIterator[Trials]:
-    """Run `python -m gpu_worker` with so many slots, in the sandbox that it chooses, on an arena whose trial is `train`."""
+    """Run `python -m gpu_worker`, in the sandbox that it chooses, on an arena whose trial is `train`; it is warm."""
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "arena").mkdir()
@@ -155,8 +159,18 @@ async def trials(slots: int, *, train: str, options: Sequence[str] = ()) -> Asyn
         async with embedded(settings.server_dir(folder)) as server, connect(server.url, patience_s=60) as hub:
             bus, opened = await open_arena(hub, folder / "arena", home=folder)
             found = Trials(bus, opened, CodeStore(settings.code_dir(folder / "author", bus.arena), bus), train)
-            await found._code.pull(opened.base_commit)
-            command = [sys.executable, "-m", "gpu_worker", "--arena", bus.arena, "--device", "cpu", "--nats", server.url]
+            await found.open()
+            command = [
+                sys.executable,
+                "-m",
+                "gpu_worker",
+                "--arena",
+                bus.arena,
+                "--device",
+                "cpu",
+                "--nats",
+                server.url,
+            ]
             command += ["--home", str(folder / "home"), "--slots", str(slots), *options]
             with anyio.fail_after(WITHIN_S):
                 async with anyio.create_task_group() as tasks:

@@ -1,12 +1,16 @@
 """The harness of the benchmarks; no benchmark itself, for times are no reason to fail."""
 
+import datetime as dt
 import importlib
+import subprocess
+import sys
 
 import msgspec
 import pytest
 
-from benchmarks import harness, mix, swarm
+from benchmarks import busy, harness, kill, mix, swarm, trial_overhead
 from benchmarks.__main__ import benchmarks_by_name, main
+from benchmarks.trials import Run
 from mesh import events as e
 from mesh import wire
 from mesh.memory import MemoryHub
@@ -20,7 +24,8 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "benchmarks: there is no benchmark 'nothing': it is one of busy, kill, log, replay, swarm, trial_overhead\n"
+    names = "busy, kill, log, replay, swarm, trial_overhead"
+    assert said.err == f"benchmarks: there is no benchmark 'nothing': it is one of {names}\n"
 
 
 @pytest.mark.parametrize("name", benchmarks_by_name())
@@ -65,3 +70,30 @@ async def test_the_audit_counts_what_is_lost_and_what_is_double() -> None:
     found = swarm.audit([entry async for batch in bus.read() for entry in batch], agents=1)
     assert (found["requests"], found["double_facts"]) == (3, 1)
     assert found["lost_facts"] == 2  # a run without an end, and an agent that never left
+
+
+def ended(begin: float, end: float) -> Run:
+    """A run that was asked for at 0, whose trial ran from `begin` to `end`, and whose finish came 1 s after that."""
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    finish = swarm.finish(
+        e.RunRequested(run="r", lane="explore", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+    )
+    outcome = e.Scored(value=1, metrics={"loss": 1, "begin": begin, "end": end})
+    return Run(at, at + dt.timedelta(seconds=end + 1), msgspec.structs.replace(finish, outcome=outcome))
+
+
+def test_the_share_of_a_slot_is_what_is_in_trials_between_the_first_begin_and_the_last_end() -> None:
+    assert busy.share([ended(1, 3), ended(5, 9)], slots=1) == 6 / 8
+    assert busy.share([ended(1, 5), ended(1, 3), ended(3, 5)], slots=2) == 1
+
+
+def test_the_rate_of_runs_counts_from_the_request_to_the_last_finish() -> None:
+    assert trial_overhead.per_second([ended(1, 3), ended(5, 9)]) == 2 / 10
+    assert trial_overhead.percentile([float(n) for n in range(200)], 99) == 198
+
+
+def test_a_survivor_of_a_tree_is_found_and_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "a-survivor"]) as process:
+        assert kill._survivors("a-survivor") == 1
+        assert process.wait(5) == -9
+    assert kill._survivors("a-survivor") == 0
