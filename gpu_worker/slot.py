@@ -211,15 +211,18 @@ def _prepare_score(run: Path, files: dict[str, bytes], editable: tuple[str, ...]
 
 
 def _freeze(folder: Path) -> None:
-    """Make what the trial left read-only. Links are left alone; what is no folder any more becomes an empty one."""
+    """Make what the trial left read-only. Only files and folders stay: no link or pipe for a scorer to be led along."""
     if folder.is_symlink() or not folder.is_dir():
         delete(folder)
         folder.mkdir(parents=True)
-    for root, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            path = Path(root) / name
-            if not path.is_symlink():
+    for root, folders, names in os.walk(folder, topdown=False):
+        os.chmod(root, 0o700)
+        for path in (Path(root) / name for name in (*names, *folders)):
+            kind = path.lstat().st_mode
+            if stat.S_ISREG(kind):
                 path.chmod(0o444)
+            elif not stat.S_ISDIR(kind):
+                path.unlink()
         os.chmod(root, 0o555)
 
 

