@@ -1,13 +1,14 @@
 """What the curator decides, as one pure function of the board and the time.
 
 First version: admission in the order of the log under a queue depth and a cap per author, and promotion of the best
-mean so far. It does not guard against lucky seeds yet.
+mean so far. It does not guard against lucky seeds yet. After a change of the evaluator see `agents.rescore`.
 """
 
 import datetime as dt
 from collections import Counter
 from typing import Literal
 
+from agents.rescore import due, is_awaited, rescored
 from mesh.board import Board, Proposal
 from mesh.events import (
     AgentJoined,
@@ -33,7 +34,8 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     """Return the verdicts and run requests that are due."""
     if board.opened is None or board.closed:
         return []
-    return [*_verdicts(board), *_admissions(board, now)]
+    again = _rescores(board)
+    return [*_verdicts(board), *again, *_admissions(board, now, room=_room(board) - len(again))]
 
 
 def run_id(proposal: str, lane: Lane, seed: int, version: int) -> str:
@@ -53,11 +55,19 @@ def is_blocked(proposal: Proposal) -> bool:
     return any(c.verdict == "block" for c in proposal.critiques)
 
 
-def _admissions(board: Board, now: dt.datetime) -> list[AnyEvent]:
-    assert board.opened is not None
-    opened, trial = board.opened, board.opened.spec.trial
-    depth = queue_depth(board)
-    room, most = depth - len(board.unfinished), max(PER_AUTHOR, depth // 2)
+def _room(board: Board) -> int:
+    """Return how many more runs may be asked for."""
+    return queue_depth(board) - len(board.unfinished)
+
+
+def _rescores(board: Board) -> list[AnyEvent]:
+    """Ask for what an older evaluator measured and still matters, as far as there is room."""
+    wanted = due(board)[: max(0, _room(board))]
+    return [_request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
+
+
+def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
+    most = max(PER_AUTHOR, queue_depth(board) // 2)
     load = Counter(_author_of(board, run) for run in board.unfinished)
     has_critic = any(
         isinstance(m.joined, AgentJoined) and m.joined.role == "critic" and not m.left for m in board.agents.values()
@@ -67,25 +77,29 @@ def _admissions(board: Board, now: dt.datetime) -> list[AnyEvent]:
         if len(wanted) >= room:
             break
         waits = has_critic and not proposal.critiques and (now - proposal.time).total_seconds() < CRITIQUE_WITHIN_S
-        idle = proposal.verdict == "open" and not proposal.runs and not is_blocked(proposal)
+        idle = proposal.verdict == "open" and not is_blocked(proposal) and not board.current_runs(tree)
         if not idle or waits or load[proposal.author] >= most:
             continue
         load[proposal.author] += 1
-        wanted.append(
-            RunRequested(
-                run=run_id(tree, "explore", FIRST_SEED, opened.version),
-                lane="explore",
-                proposal=tree,
-                commit=proposal.event.commit,
-                seed=FIRST_SEED,
-                budget_s=trial.budget_s,
-                deadline_s=trial.deadline_s,
-                worker_class=opened.spec.worker.class_,
-                evaluator=opened.evaluator,
-                version=opened.version,
-            )
-        )
+        wanted.append(_request(board, tree, "explore"))
     return wanted
+
+
+def _request(board: Board, tree: str, lane: Lane) -> RunRequested:
+    assert board.opened is not None
+    opened, trial = board.opened, board.opened.spec.trial
+    return RunRequested(
+        run=run_id(tree, lane, FIRST_SEED, opened.version),
+        lane=lane,
+        proposal=tree,
+        commit=board.proposals[tree].event.commit,
+        seed=FIRST_SEED,
+        budget_s=trial.budget_s,
+        deadline_s=trial.deadline_s,
+        worker_class=opened.spec.worker.class_,
+        evaluator=opened.evaluator,
+        version=opened.version,
+    )
 
 
 def _author_of(board: Board, run: str) -> str:
@@ -94,7 +108,8 @@ def _author_of(board: Board, run: str) -> str:
 
 
 def _verdicts(board: Board) -> list[AnyEvent]:
-    """Promote the best of the undecided if it beats the champion; retire the other decided ones."""
+    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones."""
+    waits = is_awaited(board)
     champion = board.scores(board.champion) if board.champion else []
     best = sum(champion) / len(champion) if champion else None
     winner = ""
@@ -103,17 +118,22 @@ def _verdicts(board: Board) -> list[AnyEvent]:
     for tree, proposal in board.proposals.items():
         if proposal.verdict != "open":
             continue
+        runs = board.current_runs(tree)
         if is_blocked(proposal) and not proposal.runs:
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
-        elif proposal.runs and not any(run in board.unfinished for run in proposal.runs):
+        elif runs and all(run.finished for run in runs):
             scores = board.scores(tree)
             if not scores:
                 verdicts.append(_retire(board, tree, "failed", ""))
-                continue
-            decided[tree] = sum(scores) / len(scores)
-            if best is None or board.better(decided[tree], best):
-                winner, best = tree, decided[tree]
+            else:
+                decided[tree] = sum(scores) / len(scores)
+    if waits:
+        return verdicts
+    again = {tree: sum(scores) / len(scores) for tree in rescored(board) if (scores := board.scores(tree))}
+    for tree, mean in (decided | again).items():
+        if best is None or board.better(mean, best):
+            winner, best = tree, mean
     for tree, mean in decided.items():
         if tree != winner:
             verdicts.append(_retire(board, tree, "not_better", "", mean, winner))
@@ -122,8 +142,8 @@ def _verdicts(board: Board) -> list[AnyEvent]:
             proposal=winner,
             round=board.round + 1,
             met=board.champion,
-            mean=decided[winner],
-            seeds=tuple(board.runs[run].requested.seed for run in board.proposals[winner].runs),
+            mean=(decided | again)[winner],
+            seeds=tuple(run.requested.seed for run in board.current_runs(winner)),
             text="best so far, on few seeds",
         )
         return [promoted, *verdicts]

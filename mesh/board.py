@@ -201,9 +201,13 @@ class Board(msgspec.Struct):
 
     def scores(self, proposal: str) -> list[float]:
         """Return the counted scores of a proposal, under the evaluator in force, in the order of the requests."""
+        return [run.value for run in self.current_runs(proposal) if run.value is not None]
+
+    def current_runs(self, proposal: str) -> list[Run]:
+        """Return the runs of a proposal that were asked for under the evaluator in force."""
         evaluator = self.opened.evaluator if self.opened else ""
         runs = (self.runs[run] for run in self.proposals[proposal].runs)
-        return [r.value for r in runs if r.value is not None and r.requested.evaluator in ("", evaluator)]
+        return [run for run in runs if run.requested.evaluator in ("", evaluator)]
 
     def better(self, a: float, b: float) -> bool:
         """Tell whether score `a` beats score `b` in this arena."""
