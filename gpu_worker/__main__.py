@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import anyio
+
 from gpu_worker.doctor import examine
 from gpu_worker.sandbox.selftest import check_wish
 from gpu_worker.worker import run_worker
@@ -26,7 +28,8 @@ def main() -> int:
         return run(examine, name="doctor")
     parser = argparse.ArgumentParser(
         prog="python -m gpu_worker",
-        description="Take runs of an arena until it is closed; SIGTERM hands them back.",
+        description="Take runs of an arena until it is closed. The first SIGTERM or Ctrl-C drains: no more runs are "
+        "taken, those that have begun are finished; the second hands them back at once.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,17 +41,27 @@ def main() -> int:
     parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
     parser.add_argument("--allow-weak-sandbox", action="store_true", help="go on where only a weak sandbox holds")
     parser.add_argument("--no-sandbox", action="store_true", help="run trials as this user, unheld")
+    parser.add_argument("--now", action="store_true", help="already the first signal hands the runs back at once")
     args = parser.parse_args()
+    draining = None if args.now else anyio.Event()
 
     async def work() -> None:
         wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
         home = args.home.resolve()
         async with connect(find_url(args.nats, home), name=check_token("name", args.name), outage_s=600) as hub:
             bus = await hub.arena(args.arena)
-            why = await run_worker(bus, name=args.name, home=home, slots=args.slots, device=args.device, sandbox=wish)
+            why = await run_worker(
+                bus,
+                name=args.name,
+                home=home,
+                slots=args.slots,
+                device=args.device,
+                sandbox=wish,
+                draining=draining,
+            )
             print(f"{args.name}: {why}", file=sys.stderr)
 
-    return run(work, name=args.name)
+    return run(work, name=args.name, draining=draining)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The worker's loop: take a run, execute it, say how it ended; hand it back whenever the trouble is its own.
 
 A lease is extended while the trial lives. A second attempt may run beside a first one that was believed dead; the first
-finish in the log counts, and the other worker learns of it when it posts.
+finish in the log counts, and the other worker learns of it when it posts. A worker that drains takes no more runs,
+finishes those that it has, and leaves.
 """
 
 import uuid
@@ -17,13 +18,13 @@ import psutil
 from gpu_worker.device import Machine, survey
 from gpu_worker.sandbox.selftest import Wish, choose, try_tier
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.slot import Job, Result, delete, execute
+from gpu_worker.slot import Result, delete, execute
 from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
+from gpu_worker.supply import Supply
 from gpu_worker.trial import Slot, slot_environment
-from mesh import data, settings
+from mesh import settings
 from mesh.bus import ArenaBus
 from mesh.bus import Job as Delivery
-from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BusError, HostTrouble, ObjectMissing, leaf
 from mesh.events import (
     LANES,
@@ -59,11 +60,13 @@ async def run_worker(
     device: str = "auto",
     home: Path,
     sandbox: Wish = "auto",
+    draining: anyio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> str:
     """Take runs of an arena until it is closed; return why it ended. Cancelling hands the runs back.
 
-    `sandbox` allows weaker tiers where no strong one holds; `on_ready` is called once the worker has joined.
+    `sandbox` allows weaker tiers where no strong one holds; once `draining` is set the worker ends as soon as its runs
+    are finished; `on_ready` is called once it has joined.
 
     Raises:
         BadInput: the device or the number of slots cannot be had.
@@ -72,18 +75,20 @@ async def run_worker(
     """
     machine = await anyio.to_thread.run_sync(survey, device, slots)
     tier, _ = await choose(sandbox, settings.runs_dir(home))
-    return await Worker(bus, name, home, machine, tier).live(on_ready)
+    return await Worker(bus, name, home, machine, tier, draining or anyio.Event()).live(on_ready)
 
 
 class Worker:
     """One life of a worker on one arena."""
 
-    def __init__(self, bus: ArenaBus, name: str, home: Path, machine: Machine, tier: Tier) -> None:
+    def __init__(
+        self, bus: ArenaBus, name: str, home: Path, machine: Machine, tier: Tier, draining: anyio.Event
+    ) -> None:
         self.boot = uuid.uuid4().hex
         self._bus, self._name, self._home, self._machine = bus, name, home, machine
-        self._tier = tier
-        self._code = CodeStore(settings.code_dir(home, bus.arena), bus)
+        self._tier, self._draining = tier, draining
         self._follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
+        self._supply = Supply(bus, home, lambda: self._follower.board)
         self._folder = settings.runs_dir(home) / self.boot
         self._dirty: dict[int, set[Path]] = {}
 
@@ -91,7 +96,7 @@ class Worker:
         """Join, work in every slot, leave."""
         await self._follower.catch_up()
         if self._follower.board.closed:
-            return f"arena {self._bus.arena} is closed"
+            return self._why()
         if self._is_too_weak():
             wanted = self._follower.board.spec.worker.tier
             raise HostTrouble(
@@ -121,16 +126,25 @@ class Worker:
                 following.cancel_scope.cancel()
         finally:
             with anyio.move_on_after(3, shield=True), suppress(BusError):
-                reason = "arena closed" if self._follower.board.closed else "stopped"
+                reason = "drained" if self._draining.is_set() else "stopped"
+                reason = "arena closed" if self._follower.board.closed else reason
                 await self._post(WorkerLeft(boot=self.boot, reason=reason))
             delete(self._folder)
-        return f"arena {self._bus.arena} is closed"
+        return self._why()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether no more runs are taken."""
+        return self._follower.board.closed is not None or self._draining.is_set()
+
+    def _why(self) -> str:
+        return f"arena {self._bus.arena} is closed" if self._follower.board.closed else "drained"
 
     async def _serve(self, slot: Slot) -> None:
         """Keep a supervisor and give it runs; after trouble of our own, first see that the machine works again."""
         said = ""
         sandbox = sandbox_of(self._tier)
-        while not self._follower.board.closed:
+        while not self._is_over:
             try:
                 preload = self._preload()
                 async with supervisor(preload, slot_environment(slot)) as keeper:
@@ -159,8 +173,9 @@ class Worker:
 
     async def _until_held(self) -> None:
         """After trouble of our own: wait, and go on when the sandbox holds."""
-        while True:
-            await anyio.sleep(RETRY_AFTER_S)
+        while not self._is_over:
+            with anyio.move_on_after(RETRY_AFTER_S):
+                await self._draining.wait()
             if self._tier in "DE" or (await try_tier(self._tier, settings.runs_dir(self._home))).holds:
                 return
 
@@ -180,12 +195,12 @@ class Worker:
             raise HostTrouble(f"{self._folder} cannot be written to: {error.strerror}") from None
 
     async def _take_runs(self, slot: Slot, keeper: Supervisor, sandbox: Sandbox, preload: tuple[str, ...]) -> None:
-        """Take runs until the arena is closed, or its next version wants another supervisor."""
+        """Take runs until the arena is closed, its next version wants another supervisor, or the worker drains."""
         kinds = [f"run.requested.{lane}" for lane in LANES]
         async with aclosing(self._bus.work("workers", kinds, lease_s=LEASE_S)) as jobs:
             while (delivery := await self._next(jobs, keeper)) is not None:
                 try:
-                    if self._preload() != preload:
+                    if self._preload() != preload or self._draining.is_set():
                         await delivery.hand_back(0)
                         return
                     await self._take(delivery, slot, keeper, sandbox)
@@ -196,7 +211,7 @@ class Worker:
                     raise
 
     async def _next(self, jobs: AsyncGenerator[Delivery], keeper: Supervisor) -> Delivery | None:
-        """Wait for work; None when the arena is closed.
+        """Wait for work; None when the arena is closed or the worker drains.
 
         Raises:
             SupervisorDied: it died while there was nothing to do.
@@ -208,9 +223,14 @@ class Worker:
                 await self._follower.until(lambda board: board.closed is not None)
                 tasks.cancel_scope.cancel()
 
+            async def until_draining() -> None:
+                await self._draining.wait()
+                tasks.cancel_scope.cancel()
+
             tasks.start_soon(until_closed)
+            tasks.start_soon(until_draining)
             tasks.start_soon(keeper.died)
-            if not self._follower.board.closed:
+            if not self._is_over:
                 found = await anext(jobs)
             tasks.cancel_scope.cancel()
         return found
@@ -252,13 +272,16 @@ class Worker:
             started = RunStarted(run=request.run, attempt=attempt, worker=self.boot, device=slot.device)
             await self._follower.reached(await self._post(started, cause=post.id))
             try:
-                job = await self._gather(request)
+                job = await self._supply.job(request)
             except ObjectMissing as error:
                 await self._finish(post, delivery, attempt, Failed(reason="crash", message=str(error)))
             else:
                 folder = self._folder / f"{request.run}-{uuid.uuid4().hex[:8]}"
                 self._dirty.setdefault(slot.number, set()).add(folder)
                 tasks.start_soon(self._kill_when_told, request.run, keeper)
+                if not self._draining.is_set():
+                    ahead = len(self._machine.slots)
+                    tasks.start_soon(self._supply.fetch_ahead, self._machine.worker_class, ahead)
                 result = await execute(
                     job,
                     slot,
@@ -272,30 +295,6 @@ class Worker:
                 await anyio.to_thread.run_sync(delete, folder)
                 self._dirty[slot.number].discard(folder)
             tasks.cancel_scope.cancel()
-
-    async def _gather(self, request: RunRequested) -> Job:
-        """Get files and data of a run.
-
-        Raises:
-            ObjectMissing: nobody has the proposal's commit.
-            HostTrouble: the arena's own files or data cannot be had, or not be kept here.
-        """
-        opened = self._follower.board.opened
-        assert opened is not None
-        cache = settings.objects_dir(self._home, self._bus.arena)
-        try:
-            base = await self._code.files(opened.base_commit)
-            frozen = await data.thaw(opened.data, self._bus, cache)
-        except ObjectMissing as error:
-            raise HostTrouble(f"what the arena was opened with cannot be had: {error}") from None
-        except OSError as error:
-            raise HostTrouble(f"a run's files cannot be kept in {self._home}: {error.strerror}") from None
-        try:
-            proposal = await self._code.files(request.commit, base=opened.base_commit)
-        except ObjectMissing:
-            await self._bus.head()  # waits for the server: its absence is no fault of the proposal
-            proposal = await self._code.files(request.commit, base=opened.base_commit)
-        return Job(request, opened, base, proposal, frozen)
 
     async def _kill_when_told(self, run: str, keeper: Supervisor) -> None:
         await self._follower.until(lambda board: board.runs[run].killed)

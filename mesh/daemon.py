@@ -1,7 +1,7 @@
 """How a long-lived process of the mesh begins and ends.
 
-It ends in good order on SIGINT or SIGTERM, and when whoever started it is gone: a parent that sets `MESH_PARENT=stdin`
-holds the other end of standard input, which closes however the parent dies.
+It ends in good order on SIGINT or SIGTERM (one that drains: on the second of them), and when whoever started it is
+gone: a parent that sets `MESH_PARENT=stdin` holds the other end of standard input, which closes however it dies.
 """
 
 import os
@@ -15,13 +15,14 @@ import anyio.lowlevel
 from mesh.errors import MeshError, leaf
 
 
-def run(main: Callable[[], Awaitable[None]], *, name: str) -> int:
+def run(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event | None = None) -> int:
     """Run `main` until it ends or the process is told to; return the exit code.
 
-    An expected error becomes one sentence on standard error. Being told to end is success.
+    An expected error becomes one sentence on standard error. Being told to end is success. With `draining` the first
+    signal only sets it, so that `main` can finish what it has begun, and the second one ends it.
     """
     try:
-        anyio.run(_until_stopped, main)
+        anyio.run(_until_stopped, main, name, draining)
     except BaseException as error:
         cause = leaf(error)
         if isinstance(cause, MeshError):
@@ -33,19 +34,23 @@ def run(main: Callable[[], Awaitable[None]], *, name: str) -> int:
     return 0
 
 
-async def _until_stopped(main: Callable[[], Awaitable[None]]) -> None:
+async def _until_stopped(main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+        tasks.start_soon(_heed_signals, tasks.cancel_scope, name, draining)
         if os.environ.get("MESH_PARENT") == "stdin":
             tasks.start_soon(_cancel_without_parent, tasks.cancel_scope)
         await main()
         tasks.cancel_scope.cancel()
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+async def _heed_signals(scope: anyio.CancelScope, name: str, draining: anyio.Event | None) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
-            scope.cancel()
+            if draining is None or draining.is_set():
+                scope.cancel()
+            else:
+                print(f"{name}: finishing what has begun; a second signal ends it at once", file=sys.stderr)
+                draining.set()
 
 
 async def _cancel_without_parent(scope: anyio.CancelScope) -> None:

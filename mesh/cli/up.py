@@ -79,7 +79,7 @@ async def up(
         python, common = sys.executable, ["--home", str(home)]
         env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin"}
         agent = [python, "-m", "mesh.agent"]
-        worker = [python, "-m", "gpu_worker", "--arena", name, "--device", device, *common]
+        worker = [python, "-m", "gpu_worker", "--arena", name, "--device", device, "--now", *common]
         commands = {
             "projector": [python, "-m", "analytics", *common],
             "curator": [*agent, "curator", "--arena", name, *common],
