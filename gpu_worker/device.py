@@ -42,25 +42,26 @@ def survey(device: str, slots: int | None) -> Machine:
         count = min(slots or len(gpus), len(gpus))
         threads = max(1, cores // count)
         made = tuple(Slot(n, "cuda:0", threads, cuda_index=str(n)) for n in range(count))
-        name, memory = gpus[0]
-        return Machine(f"cuda-{short_name(name)}", name, memory, made, environment_hash(name))
+        name, memory, driver = gpus[0]
+        return Machine(f"cuda-{short_name(name)}", name, memory, made, environment_hash(name, driver))
     count = slots or cores
     made = tuple(Slot(n, "cpu", max(1, cores // count)) for n in range(count))
     memory = psutil.virtual_memory().total // 1024**2
     return Machine(f"cpu-{platform.machine()}", platform.processor() or "cpu", memory, made, environment_hash("cpu"))
 
 
-def _gpus() -> list[tuple[str, int]]:
+def _gpus() -> list[tuple[str, int, str]]:
+    """Return name, memory in MB and driver version of each GPU."""
     program = shutil.which("nvidia-smi")
     if not program:
         return []
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    rows = [line.rpartition(",") for line in done.stdout.splitlines() if done.returncode == 0]
-    return [(name.strip(), int(memory)) for name, _, memory in rows if memory.strip().isdigit()]
+    rows = [line.rsplit(",", 2) for line in done.stdout.splitlines() if done.returncode == 0 and line.count(",") >= 2]
+    return [(n.strip(), int(memory), driver.strip()) for n, memory, driver in rows if memory.strip().isdigit()]
 
 
 def short_name(device: str) -> str:
@@ -69,13 +70,13 @@ def short_name(device: str) -> str:
     return "".join(words[:2]) if words[:1] in (["rtx"], ["gtx"]) else next(iter(words), "gpu")
 
 
-def environment_hash(device: str) -> str:
-    """Return a hash of what else decides a score: interpreter, numeric packages, platform, device."""
+def environment_hash(device: str, driver: str = "") -> str:
+    """Return a hash of what else decides a score: interpreter, numeric packages, platform, device and its driver."""
     packages = []
     for name in ("torch", "numpy", "scikit-learn", "scipy"):
         try:
             packages.append(f"{name}={importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    parts = (sys.version, platform.platform(), device, *packages)
+    parts = (sys.version, platform.platform(), device, driver, *packages)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -41,10 +41,12 @@ OF_TRIAL = ("trial", "out", "tmp", "report.jsonl")
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of a run, before it is a fact."""
+    """What came of a run, before it is a fact; hashes are of what was really laid out."""
 
     outcome: Scored | Failed
     code: str
+    data: str
+    evaluator: str
     trial: Ending
     score_s: float
     curve: tuple[CurvePoint, ...]
@@ -125,7 +127,8 @@ async def execute(
             outcome = command_outcome(spec, scored)
     assert outcome is not None
     log = f"{ended.out[-LOG_TAIL // 2 :]}\n{ended.err[-LOG_TAIL // 2 :]}".strip()
-    return Result(outcome, arena.digest(files.items()), ended, score_s, report.thinned(), log)
+    code, evaluator = arena.digest(files.items()), arena.evaluator_hash(spec, job.base)
+    return Result(outcome, code, job.opened.data, evaluator, ended, score_s, report.thinned(), log)
 
 
 def _hold_trial(launch: Launch, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, run: Path, data: Path) -> Launch:

@@ -329,6 +329,8 @@ class Worker:
                 cpu_s=round(result.trial.cpu_s, 3),
                 peak_memory_mb=round(result.trial.peak_memory_mb, 1),
                 code=result.code,
+                data=result.data,
+                evaluator=result.evaluator,
                 log_tail=result.log_tail,
                 cost=Cost(seconds=round(result.trial.seconds + result.score_s, 3)),
             )

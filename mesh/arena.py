@@ -217,8 +217,19 @@ def digest(files: Iterable[tuple[str, bytes]]) -> str:
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected files and the specification but for its words."""
     protected = [(n, d) for n, d in files.items() if n not in spec.artifact.editable and n != "arena.toml"]
-    rules = msgspec.json.encode(msgspec.structs.replace(spec, name="", summary=""))
+    plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as it comes out of a log: 1 is 1.0
+    rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, name="", summary="")))
     return digest([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
+
+
+def _stated(spec: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields that differ from their defaults, so that a field added by a later version changes no hash."""
+    values = ((field, getattr(spec, field.name)) for field in msgspec.structs.fields(spec))
+    return {
+        field.encode_name: _stated(value) if isinstance(value, msgspec.Struct) else value
+        for field, value in values
+        if value != field.default
+    }
 
 
 def overlay(spec: ArenaSpec, base: Mapping[str, bytes], proposal: Mapping[str, bytes]) -> dict[str, bytes]:

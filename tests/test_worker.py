@@ -16,6 +16,7 @@ import pytest
 from gpu_worker.sandbox.selftest import Wish
 from gpu_worker.worker import run_worker
 from mesh import data, settings
+from mesh.arena import evaluator_hash
 from mesh.code import CodeStore
 from mesh.events import (
     ArenaOpened,
@@ -62,13 +63,18 @@ class Arena:
         self.code = CodeStore(folder / "author.git", bus)
         self.base = ""
 
-    async def open(self, spec: ArenaSpec = SPEC, *, score: str = SCORE, frozen: str = "") -> None:
+    async def open(self, spec: ArenaSpec = SPEC, *, score: str = SCORE, frozen: str = "", evaluator: str = "") -> None:
         files = {"train.py": b"", "score.py": textwrap.dedent(score).encode()}
         commit = self.code.commit(files, message="base", author="ann", at=dt.datetime.now(dt.UTC))
         await self.code.push(commit.commit)
         self.base = commit.commit
         opened = ArenaOpened(
-            version=1, spec=spec, base_commit=commit.commit, base_tree=commit.tree, evaluator="e", data=frozen
+            version=1,
+            spec=spec,
+            base_commit=commit.commit,
+            base_tree=commit.tree,
+            evaluator=evaluator or evaluator_hash(spec, files),
+            data=frozen,
         )
         await self.post(opened)
 
@@ -151,7 +157,7 @@ async def test_a_trial_is_scored_and_everything_about_it_is_told(arena: Arena) -
     assert done.curve[-1].step == 199
     assert done.log_tail == "seed 7 1 cpu"
     [joined], [left] = await arena.all(WorkerJoined), await arena.all(WorkerLeft)
-    assert (done.attempt, done.tier, done.evaluator, len(done.code)) == (1, joined.tier, "e", 64)
+    assert (done.attempt, done.tier, done.environment) == (1, joined.tier, joined.environment)
     assert 0 < done.trial_s < 20
     assert 0 < done.score_s < 20
     assert done.peak_memory_mb > 1
