@@ -79,7 +79,8 @@ class Explorer:
             if not knobs:
                 continue
             title, values = think(sampler, knobs, others, rng)
-            changed = apply(files[0], base, knobs, values)
+            start = {**base, **{name: files[0][name] for name in editable if name in files[0]}}
+            changed = apply(start, base, knobs, values)
             if self._code.tree_of(changed) in seen:
                 continue
             # A commit's time is the time of the post that led to it: the same thought makes the same commit.

@@ -1,6 +1,7 @@
 """`python -m gpu_worker --arena A`: take runs of an arena until it is closed."""
 
 import argparse
+import secrets
 import sys
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def main() -> int:
     parser.add_argument("--arena", required=True, help="name of the arena")
     parser.add_argument("--slots", type=int, help="runs at a time (default: one per GPU, or one per core)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--name", default="worker", help="name on the board (default: %(default)s)")
+    own = f"worker-{secrets.token_hex(2)}"
+    parser.add_argument("--name", default=own, help="name on the board (default: worker- and four letters)")
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
     parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
     parser.add_argument("--allow-weak-sandbox", action="store_true", help="go on where only a weak sandbox holds")

@@ -6,6 +6,7 @@ finishes those that it has, and leaves.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, superv
 from gpu_worker.supply import Supply
 from gpu_worker.trial import Slot, slot_environment
 from mesh import settings
+from mesh.board import Run
 from mesh.bus import ArenaBus
 from mesh.bus import Job as Delivery
 from mesh.errors import AlreadyPosted, BusError, HostTrouble, ObjectMissing, leaf
@@ -91,6 +93,7 @@ class Worker:
         self._supply = Supply(bus, home, lambda: self._follower.board)
         self._folder = settings.runs_dir(home) / self.boot
         self._dirty: dict[int, set[Path]] = {}
+        self._handed_back: Counter[str] = Counter()
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:
         """Join, work in every slot, leave."""
@@ -205,7 +208,11 @@ class Worker:
                         return
                     await self._take(delivery, slot, keeper, sandbox)
                 except BaseException as error:
-                    delay_s = HAND_BACK_S if isinstance(leaf(error), HostTrouble) else 0.0
+                    trouble = isinstance(leaf(error), HostTrouble)
+                    event = delivery.entry.post.event if delivery.entry.post else None
+                    if trouble and not isinstance(leaf(error), SupervisorDied) and isinstance(event, RunRequested):
+                        self._handed_back[event.run] += 1
+                    delay_s = HAND_BACK_S if trouble else 0.0
                     with anyio.move_on_after(2, shield=True), suppress(BusError):
                         await delivery.hand_back(delay_s)
                     raise
@@ -250,11 +257,17 @@ class Worker:
         elif known.killed:
             outcome = Failed(reason="killed", message="the run was stopped before it began")
             await self._finish(post, delivery, known.attempts, outcome)
-        elif known.attempts >= MAX_ATTEMPTS:
+        elif self._lost(known) >= MAX_ATTEMPTS:
             text = f"the run was begun {known.attempts} times and no worker finished it"
             await self._finish(post, delivery, known.attempts, Failed(reason="lost", message=text))
         else:
             await self._execute(post, request, delivery, slot, keeper, sandbox)
+
+    def _lost(self, run: Run) -> int:
+        """Return how many workers died of a run: not those who left in good order, nor our own handing back."""
+        workers = self._follower.board.workers
+        others = sum(boot != self.boot and not (boot in workers and workers[boot].left) for boot in run.begun)
+        return others + run.begun.count(self.boot) - self._handed_back[run.requested.run]
 
     async def _execute(
         self,

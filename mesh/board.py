@@ -41,7 +41,7 @@ class Proposal(msgspec.Struct):
 
 
 class Run(msgspec.Struct):
-    """A requested run and how it stands; `finished` is the first finish in the log."""
+    """A requested run and how it stands; `finished` is the first finish in the log, `begun` who began its attempts."""
 
     seq: int
     requested: e.RunRequested
@@ -50,6 +50,12 @@ class Run(msgspec.Struct):
     killed: bool = False
     finished: e.RunFinished | None = None
     critiques: list[Critique] = []
+    begun: list[str] = []
+
+    @property
+    def evaluator(self) -> str:
+        """The evaluator that the worker really used, before the finish the one that was asked for."""
+        return (self.finished.evaluator if self.finished else "") or self.requested.evaluator
 
     @property
     def value(self) -> float | None:
@@ -136,6 +142,7 @@ class Board(msgspec.Struct):
             case e.RunStarted():
                 if run := self.runs.get(event.run):
                     run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
+                    run.begun.append(event.worker)
             case e.RunKilled():
                 if not (run := self.runs.get(event.run)) or run.killed:
                     return False
@@ -200,14 +207,14 @@ class Board(msgspec.Struct):
         return self.opened.spec
 
     def scores(self, proposal: str) -> list[float]:
-        """Return the counted scores of a proposal, under the evaluator in force, in the order of the requests."""
+        """Return the counted scores of a proposal, by the evaluator in force, in the order of the requests."""
         return [run.value for run in self.current_runs(proposal) if run.value is not None]
 
     def current_runs(self, proposal: str) -> list[Run]:
-        """Return the runs of a proposal that were asked for under the evaluator in force."""
+        """Return the runs of a proposal that the evaluator in force measured, or is asked to."""
         evaluator = self.opened.evaluator if self.opened else ""
         runs = (self.runs[run] for run in self.proposals[proposal].runs)
-        return [run for run in runs if run.requested.evaluator in ("", evaluator)]
+        return [run for run in runs if run.evaluator in ("", evaluator)]
 
     def better(self, a: float, b: float) -> bool:
         """Tell whether score `a` beats score `b` in this arena."""

@@ -61,10 +61,21 @@ class Swarm:
         here = ["--arena", "tiny", *common]
         self.commands = {
             "projector": [sys.executable, "-m", "analytics", *common],
-            "curator": [*agent, "curator", *here],
-            "critic": [*agent, "critic", *here],
-            "explorer": [*agent, "explorer", "--count", "3", *here],
-            "worker": [sys.executable, "-m", "gpu_worker", "--device", "cpu", "--slots", "2", *here],
+            "curator": [*agent, "curator", "--name", "curator", *here],
+            "critic": [*agent, "critic", "--name", "critic", *here],
+            "explorer": [*agent, "explorer", "--name", "explorer", "--count", "3", *here],
+            "worker": [
+                sys.executable,
+                "-m",
+                "gpu_worker",
+                "--name",
+                "worker",
+                "--device",
+                "cpu",
+                "--slots",
+                "2",
+                *here,
+            ],
         }
         self.running: dict[str, anyio.abc.Process] = {}
         self._log = home.parent / "swarm.log"

@@ -271,7 +271,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
             ),
         },
         runs={
-            "r-base": Run(7, REQUESTS["r-base"], 2, "gpu-7-w1", False, FINISHES["r-base"]),
+            "r-base": Run(7, REQUESTS["r-base"], 2, "gpu-7-w1", False, FINISHES["r-base"], begun=["gpu-7-w1"]),
             **{
                 run: Run(13 + n, REQUESTS[run], 0, "", run == "r-killed", FINISHES[run])
                 for n, run in enumerate(FAILURES)

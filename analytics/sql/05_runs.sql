@@ -33,10 +33,13 @@ finishes AS (
     SELECT arena, key AS run, seq, time, json_transform(body, '{
         "outcome": {"how": "VARCHAR", "reason": "VARCHAR", "value": "DOUBLE", "self_reported": "BOOLEAN",
             "message": "VARCHAR"},
-        "worker": "VARCHAR", "worker_class": "VARCHAR", "trial_s": "DOUBLE", "score_s": "DOUBLE", "cpu_s": "DOUBLE",
+        "worker": "VARCHAR", "worker_class": "VARCHAR", "evaluator": "VARCHAR", "trial_s": "DOUBLE", "score_s": "DOUBLE", "cpu_s": "DOUBLE",
         "peak_memory_mb": "DOUBLE", "cost": {"usd": "DOUBLE"}}') AS said
     FROM facts
     WHERE kind = 'run.finished'
+),
+names AS (
+    SELECT arena, key AS boot, author AS worker FROM facts WHERE kind = 'worker.joined'
 ),
 authors AS (
     SELECT arena, key AS proposal, author FROM facts WHERE kind = 'proposal.posted'
@@ -53,18 +56,19 @@ SELECT
     END AS state,
     coalesce(f.said.outcome.reason, CASE WHEN f.seq IS NULL THEN k.killed_by END) AS reason,
     f.said.outcome.value AS value,
-    coalesce(f.said.worker, s.worker) AS worker,
+    coalesce(n.worker, f.said.worker, s.worker) AS worker,
     coalesce(f.said.worker_class, r.asked.worker_class) AS worker_class,
     coalesce(s.attempts, 0) AS attempts,
     r.time AS requested_at, s.started_at, f.time AS finished_at,
     epoch(s.started_at - r.time) AS queue_s,
     f.said.trial_s AS trial_s, f.said.score_s AS score_s, f.said.peak_memory_mb AS peak_memory_mb,
     coalesce(f.said.outcome.self_reported, false) AS self_reported,
-    r.asked.evaluator AS evaluator,
+    coalesce(nullif(f.said.evaluator, ''), r.asked.evaluator) AS evaluator,
     r.seq, f.seq AS finished_seq,
     f.said.outcome.message AS message, f.said.cpu_s AS cpu_s, f.said.cost.usd AS usd
 FROM requested r
 LEFT JOIN authors p ON p.arena = r.arena AND p.proposal = r.asked.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run
 LEFT JOIN kills k ON k.arena = r.arena AND k.run = r.run AND k.seq > r.seq
-LEFT JOIN finishes f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq;
+LEFT JOIN finishes f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+LEFT JOIN names n ON n.arena = r.arena AND n.boot = coalesce(f.said.worker, s.worker);

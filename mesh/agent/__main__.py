@@ -1,6 +1,7 @@
 """`python -m mesh.agent ROLE --arena A`: run agents of one role until the arena is closed."""
 
 import argparse
+import secrets
 import sys
 from pathlib import Path
 
@@ -26,7 +27,8 @@ examples:
 def main() -> int:
     """Parse the command line and run."""
     args = _parser().parse_args()
-    name = args.name or args.role.partition(":")[2].lower() or args.role
+    shown = args.name or args.role.partition(":")[2].lower() or args.role
+    name = args.name or f"{shown}-{secrets.token_hex(2)}"
 
     async def agents() -> None:
         role = find_role(args.role)
@@ -44,7 +46,7 @@ def main() -> int:
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
             print(f"{name}: {why}", file=sys.stderr)
 
-    return run(agents, name=name)
+    return run(agents, name=shown)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arena", required=True, help="name of the arena")
     parser.add_argument("--count", type=_positive, default=1, help="agents in this process (default 1)")
     parser.add_argument("--first", type=_positive, default=1, help="number of the first of them (default 1)")
-    parser.add_argument("--name", help="name on the board; numbered where there are several (default: the role)")
+    parser.add_argument(
+        "--name", help="name on the board; numbered where there are several (default: the role and four letters)"
+    )
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
     parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="what the role understands")

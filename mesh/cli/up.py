@@ -79,12 +79,22 @@ async def up(
         python, common = sys.executable, ["--home", str(home)]
         env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin"}
         agent = [python, "-m", "mesh.agent"]
-        worker = [python, "-m", "gpu_worker", "--arena", name, "--device", device, "--now", *common]
+        worker = [python, "-m", "gpu_worker", "--name", "worker", "--arena", name, "--device", device, "--now", *common]
         commands = {
             "projector": [python, "-m", "analytics", *common],
-            "curator": [*agent, "curator", "--arena", name, *common],
-            "critic": [*agent, "critic", "--arena", name, *common],
-            "explorer": [*agent, "explorer", "--arena", name, "--count", str(size.explorers), *common],
+            "curator": [*agent, "curator", "--name", "curator", "--arena", name, *common],
+            "critic": [*agent, "critic", "--name", "critic", "--arena", name, *common],
+            "explorer": [
+                *agent,
+                "explorer",
+                "--name",
+                "explorer",
+                "--arena",
+                name,
+                "--count",
+                str(size.explorers),
+                *common,
+            ],
             "worker": [*worker, *(["--slots", str(size.slots)] if size.slots else []), *SANDBOX_FLAGS[sandbox]],
         }
         first = follower.board.seq
@@ -124,11 +134,9 @@ async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) 
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
-        if code == 0:
-            return
-        why = "" if code < 0 else _last_line(logs / f"{name}.log")
-        print(f"mesh: {name} ended with {code}{why}; starting it again in {pause_s:g} s", file=sys.stderr)
         await anyio.sleep(pause_s)
+        why = "" if code <= 0 else _last_line(logs / f"{name}.log")
+        print(f"mesh: {name} ended with {code}{why}; it is started again", file=sys.stderr)
         pause_s = 1.0 if time.monotonic() - began > 60 else min(30.0, pause_s * 2)
 
 
@@ -226,7 +234,11 @@ def _summary(board: Board, first: int, folder: Path) -> None:
         title = printable(champion.event.title, 90)
         print(f"champion {metric} {sum(best) / len(best):.4f}  {short(board.champion)} by {champion.author}: {title}")
     mesh = _program()
-    print(f'next:\n  {mesh} leaderboard\n  {mesh} sql "FROM frontier"\n  {mesh} git export /tmp/{board.arena}')
+    where = f"--arena {board.arena}"
+    print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
+    print(
+        f"  {mesh} git export /tmp/{board.arena} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\""
+    )
     print(f"again, from here on: {mesh} up {folder}")
 
 
