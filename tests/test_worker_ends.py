@@ -156,3 +156,21 @@ async def test_runs_go_side_by_side_in_their_slots(arena: Arena) -> None:
         outcomes = [(await arena.finished(f"r{n}")).outcome for n in range(6)]
     assert all(isinstance(o, Scored) for o in outcomes)
     assert len(await arena.all(RunStarted)) == 6
+
+
+async def test_who_leaves_in_good_order_costs_a_run_no_attempt(arena: Arena, tmp_path: Path) -> None:
+    await arena.open()
+    mark = tmp_path / "marks"
+    mark.mkdir()
+    train = f"mark = pathlib.Path({str(mark)!r})\n(mark / str(time.time_ns())).touch()\n"
+    await arena.request(GOOD + train + "if len(list(mark.iterdir())) < 5: time.sleep(60)\n")
+    # when workers are stopped four times in the middle of it
+    for times in range(1, 5):
+        async with arena.worker(sandbox="none"):
+            while len(list(mark.iterdir())) < times:
+                await anyio.sleep(0.02)
+    # then the fifth finishes it
+    async with arena.worker(sandbox="none"):
+        done = await arena.finished()
+    assert isinstance(done.outcome, Scored)
+    assert done.attempt == 5
