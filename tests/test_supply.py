@@ -1,0 +1,58 @@
+"""What a run needs is here before its turn: whose code is fetched ahead, and that it then is not fetched again."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gpu_worker.supply import Supply, next_runs
+from mesh.board import Board
+from mesh.errors import ObjectMissing
+from mesh.events import RunKilled, RunRequested, RunStarted
+from mesh.follow import Follower
+from mesh.memory import MemoryHub
+from tests.test_worker import Arena
+
+CLASS = "cpu"
+
+
+async def board_of(arena: Arena) -> Board:
+    follower = Follower(arena.bus)
+    await follower.catch_up()
+    return follower.board
+
+
+async def test_next_are_runs_that_wait_by_lane_and_by_age_and_that_this_worker_may_have(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    for run in ("begun", "killed", "old", "young"):
+        await arena.request("pass", run)
+    await arena.request("pass", "elsewhere", worker_class="h100")
+    await arena.request("pass", "confirm", lane="confirm")
+    await arena.post(RunStarted(run="begun", attempt=1, worker="w"))
+    await arena.post(RunKilled(run="killed", by="operator"))
+    board = await board_of(arena)
+    assert [request.run for request in next_runs(board, CLASS, 9)] == ["confirm", "old", "young"]
+    assert [request.run for request in next_runs(board, "h100", 2)] == ["confirm", "old"]
+
+
+async def test_what_was_fetched_ahead_is_not_fetched_again_and_what_is_missing_is_said_in_its_turn(
+    tmp_path: Path,
+) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.request("x = 1", "r1")
+    await arena.request("x = 2", "r2")
+    unknown = msgspec.structs.replace((await arena.all(RunRequested))[0], run="r0", lane="confirm", commit="0" * 40)
+    await arena.post(unknown)
+    board = await board_of(arena)
+    supply = Supply(arena.bus, arena.home, lambda: board)
+    await supply.fetch_ahead(CLASS, 2)
+    arena.bus._objects.clear()
+    first, second = board.runs["r1"].requested, board.runs["r2"].requested
+    job = await supply.job(first)
+    assert (job.request, job.proposal["train.py"][-5:]) == (first, b"x = 1")
+    assert job.base["train.py"] == b""
+    for request in (unknown, second):
+        with pytest.raises(ObjectMissing):
+            await supply.job(request)
