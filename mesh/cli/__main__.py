@@ -243,7 +243,7 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
 
     async def work() -> None:
         from mesh.cli.reach import board_of, reach
-        from mesh.cli.text import printable, short, standing
+        from mesh.cli.text import MARKED, printable, score_of, short, standing
 
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
@@ -254,11 +254,13 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
         metric = board.spec.objective.metric
         print(f"{'rank':>4} {metric:>10} {'seeds':>5} {'state':<13} {'proposal':<10} {'author':<12} title")
         for r in rows:
-            mean, tree = float(str(r["mean"])), short(str(r["proposal"]))
+            tree = str(r["proposal"])
             print(
-                f"{r['rank']:>4} {mean:>10.4f} {r['seeds']:>5} {r['state']:<13} {tree} {r['author']:<12} "
-                f"{printable(str(r['title']), 80)}"
+                f"{r['rank']:>4} {score_of(board, tree):>10} {r['seeds']:>5} {r['state']:<13} {short(tree)} "
+                f"{r['author']:<12} {printable(str(r['title']), 80)}"
             )
+        if any(r["self_reported"] for r in rows):
+            print(MARKED, file=sys.stderr)
 
     return run(work)
 
@@ -272,7 +274,7 @@ def lineage(proposal: str = "champion", *, arena: Arena = None, nats: Nats = Non
 
     async def work() -> None:
         from mesh.cli.reach import board_of, find_proposal, reach
-        from mesh.cli.text import printable, short
+        from mesh.cli.text import is_self_reported, printable, score_of, short
 
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
@@ -285,16 +287,15 @@ def lineage(proposal: str = "champion", *, arena: Arena = None, nats: Nats = Non
             seen.add(tree)
             event, scores = board.proposals[tree].event, board.scores(tree)
             mean = sum(scores) / len(scores) if scores else None
-            rows.append(
-                {"depth": depth, "proposal": tree, "parents": event.parents, "mean": mean, "title": event.title}
-            )
+            row = {"depth": depth, "proposal": tree, "parents": event.parents, "mean": mean, "title": event.title}
+            rows.append({**row, "self_reported": is_self_reported(board, tree)})
             todo += [(parent, depth + 1) for parent in event.parents]
         if json:
             _print_json(rows)
             return
         for row in rows:
-            value = "    -   " if row["mean"] is None else f"{row['mean']:8.4f}"
-            print(f"{row['depth']:>3} {short(str(row['proposal']))} {value}  {printable(str(row['title']), 90)}")
+            tree = str(row["proposal"])
+            print(f"{row['depth']:>3} {short(tree)} {score_of(board, tree):>9}  {printable(str(row['title']), 90)}")
 
     return run(work)
 

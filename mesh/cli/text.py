@@ -75,6 +75,22 @@ def _outcome(outcome: e.Scored | e.Failed) -> str:
     return f"failed ({outcome.reason}): {outcome.message}"
 
 
+MARKED = "* self-reported: the candidate's own code ran in the process that said this number"
+
+
+def is_self_reported(board: Board, tree: str) -> bool:
+    """Tell whether any counted score of a proposal is its own word."""
+    outcomes = (run.finished.outcome for run in board.current_runs(tree) if run.finished)
+    return any(isinstance(outcome, e.Scored) and outcome.self_reported for outcome in outcomes)
+
+
+def score_of(board: Board, tree: str) -> str:
+    """Return the mean score of a proposal, marked where it is the proposal's own word; '-' where there is none."""
+    scores = board.scores(tree)
+    mark = "*" if is_self_reported(board, tree) else ""
+    return f"{sum(scores) / len(scores):.4f}{mark}" if scores else "-"
+
+
 def standing(board: Board) -> list[dict[str, object]]:
     """Return the proposals that have scores, best mean first, as rows for a table or JSON."""
     rows: list[dict[str, object]] = []
@@ -85,6 +101,7 @@ def standing(board: Board) -> list[dict[str, object]]:
                     "proposal": tree,
                     "mean": sum(scores) / len(scores),
                     "seeds": len(scores),
+                    "self_reported": is_self_reported(board, tree),
                     "state": "champion" if tree == board.champion else proposal.verdict.replace("_", " "),
                     "author": proposal.author,
                     "title": proposal.event.title,

@@ -27,7 +27,7 @@ from rich.text import Text
 
 from mesh import arena, settings
 from mesh.board import Board
-from mesh.cli.text import line_of, printable, short, standing
+from mesh.cli.text import MARKED, line_of, printable, score_of, short, standing
 from mesh.errors import BadInput
 from mesh.events import CritiquePosted, Failed
 from mesh.follow import Follower
@@ -202,13 +202,18 @@ class _Screen:
         metric = board.spec.objective.metric
         base = _baseline(board)
         title = f"leaderboard of {board.arena}" + ("" if base is None else f" (baseline {base:.4f})")
+        rows = standing(board)[:8]
+        remark = [Text(MARKED)] if any(row["self_reported"] for row in rows) else []
         table = Table("rank", metric, "state", "proposal", "author", "title", title=title)
-        for row in standing(board)[:8]:
-            cells = (row["rank"], f"{row['mean']:.4f}", row["state"], short(str(row["proposal"])), row["author"])
+        for row in rows:
+            tree = str(row["proposal"])
+            cells = (row["rank"], score_of(board, tree), row["state"], short(tree), row["author"])
             table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(str(row["title"]), 60)))
         finished = len(board.runs) - len(board.unfinished)
         status = f"{len(board.proposals)} proposals, {finished} runs finished, {len(board.unfinished)} in the queue"
-        return Group(table, Panel(Text("\n".join(self._recent), overflow="ellipsis", no_wrap=True), title=status))
+        return Group(
+            table, *remark, Panel(Text("\n".join(self._recent), overflow="ellipsis", no_wrap=True), title=status)
+        )
 
     def close(self) -> None:
         self._live.stop()
@@ -229,10 +234,12 @@ def _summary(board: Board, first: int, folder: Path) -> None:
     print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished"))
     if (base := _baseline(board)) is not None:
         print(f"baseline {metric} {base:.4f}")
-    if board.champion and (best := board.scores(board.champion)):
+    if board.champion and board.scores(board.champion):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
-        print(f"champion {metric} {sum(best) / len(best):.4f}  {short(board.champion)} by {champion.author}: {title}")
+        print(
+            f"champion {metric} {score_of(board, board.champion)}  {short(board.champion)} by {champion.author}: {title}"
+        )
     mesh = _program()
     where = f"--arena {board.arena}"
     print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
