@@ -237,9 +237,8 @@ def _summary(board: Board, first: int, folder: Path) -> None:
     if board.champion and board.scores(board.champion):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
-        print(
-            f"champion {metric} {score_of(board, board.champion)}  {short(board.champion)} by {champion.author}: {title}"
-        )
+        score = score_of(board, board.champion)
+        print(f"champion {metric} {score}  {short(board.champion)} by {champion.author}: {title}")
     mesh = _program()
     where = f"--arena {board.arena}"
     print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
