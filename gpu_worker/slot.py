@@ -70,10 +70,13 @@ async def execute(
     sandbox: Sandbox,
     run: Path,
     *,
+    begun: anyio.Event,
     tell: Callable[[bytes], Awaitable[None]],
     killed: Callable[[], bool],
 ) -> Result:
     """Run a trial, then score it, in folders of their own under `run`, which the caller deletes.
+
+    The trial starts when it is laid out and `begun` is set.
 
     Raises:
         HostTrouble: this machine cannot do it; says nothing about the proposal.
@@ -88,6 +91,7 @@ async def execute(
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
     launch = (trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env)
     launch = _hold_trial(launch, sandbox, spec, slot, run, job.data)
+    await begun.wait()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(report.watch)
         ended = await keeper.run(

@@ -1,11 +1,14 @@
-"""Starting a held process: fork, hold, then become its program.
+"""Starting a held process: fork, wait to be told what to become, hold, then become it.
 
-A command `python SCRIPT …` can be run in the fork itself (`warm`), where what this process has imported is there
-already: torch takes seconds to import. Anything else is executed afresh. The standard library alone.
+The fork comes first, so that it can be there before there is anything to run. A command `python SCRIPT …` can be run
+in the fork itself (`warm`), where what this process has imported is there already: torch takes seconds to import.
+Anything else is executed afresh. The standard library alone.
 """
 
 import atexit
 import contextlib
+import functools
+import json
 import os
 import random
 import signal
@@ -31,44 +34,87 @@ class NotStarted(Exception):
         self.why, self.text = why, text
 
 
-def start(launch: dict[str, Any], files: Sequence[int], *, also: Sequence[int] = ()) -> int:
-    """Start `{"command", "env", "cwd", "policy", "warm"}` and return its process id once its program begins.
+class Ahead:
+    """A process that is forked and waits for its launch; it dies with its parent.
 
-    `files` become its descriptors 0, 1 and 2, and `also` 3 and following.
-
-    Raises:
-        NotStarted: it cannot be held, or its program cannot be run.
+    `files` become its descriptors 0, 1 and 2, and `also` 3 and following, if its launch wants them.
     """
-    told, tell = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            tell = _place([*files, *also, tell])
-            _become(launch, tell, parent)
-        except Unheld as error:
-            os.write(tell, f"sandbox:{error}".encode())
-        except OSError as error:
-            os.write(tell, f"start:{error.strerror}: {error.filename}".encode())
-        except BaseException as error:
-            os.write(tell, f"start:{error!r}".encode())
-        finally:
-            os._exit(127)
-    os.close(tell)
-    with open(told, "rb") as words:
-        said = words.read(4096).decode(errors="replace")
-    if said:
-        os.waitpid(pid, 0)
-        why, _, text = said.partition(":")
-        raise NotStarted(why, text)
-    return pid
+
+    def __init__(self, files: Sequence[int], also: Sequence[int] = ()) -> None:
+        order, self._order = os.pipe()
+        self._told, tell = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                end = _place([*files, *also, order, tell])
+                _await_launch(end - 2, end - 1, 3 + len(also), parent)
+            finally:
+                os._exit(127)
+        os.close(order)
+        os.close(tell)
+
+    def become(self, launch: dict[str, Any], *, also: bool = False) -> int:
+        """Become `{"command", "env", "cwd", "policy", "warm"}`; return the process id once its program begins.
+
+        Raises:
+            NotStarted: it cannot be held, or its program cannot be run.
+        """
+        with open(self._order, "w") as order:
+            json.dump([launch, also], order)
+        with open(self._told, "rb") as words:
+            said = words.read(4096).decode(errors="replace")
+        if said:
+            os.waitpid(self.pid, 0)
+            why, _, text = said.partition(":")
+            raise NotStarted(why, text)
+        return self.pid
 
 
-def _become(launch: dict[str, Any], tell: int, parent: int) -> None:
+def _await_launch(order: int, tell: int, used: int, parent: int) -> None:
+    """Get ready, wait for the launch and become it; what hinders that is told."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
-    _die_with(parent)
+    die_with(parent)
+    _be_first_to_go()
+    _look_fresh()
+    with open(order, "rb") as words:
+        said = words.read()
+    if not said:
+        return
+    launch, also = json.loads(said)
+    if not also:
+        os.closerange(3, used)
+    try:
+        _become(launch, tell)
+    except Unheld as error:
+        os.write(tell, f"sandbox:{error}".encode())
+    except OSError as error:
+        os.write(tell, f"start:{error.strerror}: {error.filename}".encode())
+    except BaseException as error:
+        os.write(tell, f"start:{error!r}".encode())
+
+
+@functools.cache
+def own_modules() -> tuple[str, ...]:
+    """Return what no trial shall find imported. Ask before forking: a look at every name costs a fork 650 pages."""
+    return tuple(name for name in sys.modules if name.partition(".")[0] == "gpu_worker")
+
+
+def _look_fresh() -> None:
+    """Hide what this process has been so far, and draw new seeds; all that can be done before the launch is known."""
+    for name in own_modules():
+        del sys.modules[name]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    inside = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
+    sys.path[:] = [path for path in sys.path if path.startswith(inside)]
+    random.seed()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
+def _become(launch: dict[str, Any], tell: int) -> None:
     command: list[str] = launch["command"]
     os.chdir(launch["cwd"])
     contain(Policy.of(launch["policy"]) if launch.get("policy") else Policy())
@@ -89,41 +135,44 @@ def is_script(command: Sequence[str]) -> bool:
     return len(command) > 1 and command[0] == sys.executable and command[1].endswith(".py")
 
 
-def _die_with(parent: int) -> None:
-    """Die with the parent, and be the first to go when the machine's memory runs out."""
+def die_with(parent: int) -> None:
+    """Die when the parent does; where it has died already, now."""
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(127)
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
-            adjust.write("1000")
+
+
+def live_on() -> None:
+    """Take `die_with` back: whoever has something to end first looks after its parent itself."""
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
+
+
+def _be_first_to_go() -> None:
+    """Be what the kernel kills when the machine's memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
+        adjust.write("1000")
 
 
 def _place(files: list[int]) -> int:
-    """Make the files descriptors 0, 1, …, close all others, and return the number of the last."""
+    """Make the files descriptors 0, 1, …, close all others, and return how many they are."""
     high = [os.dup2(number, ASIDE + place, inheritable=False) for place, number in enumerate(files)]
     os.closerange(0, ASIDE)
     os.closerange(ASIDE + len(files), OPEN_FILES)
     for place, number in enumerate(high):
         os.dup2(number, place)
         os.close(number)
-    return len(files) - 1
+    return len(files)
 
 
 def _run(command: Sequence[str], source: bytes) -> None:
     """Be `python SCRIPT …`: run the source as `__main__`, and end as the interpreter would."""
     script = command[1]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "gpu_worker"]:
-        del sys.modules[name]
-    main = types.ModuleType("__main__")
+    main = sys.modules["__main__"]
     main.__dict__.update(__file__=script, __builtins__=__builtins__, __cached__=None)
-    sys.modules["__main__"] = main
     sys.argv = list(command[1:])
-    inside = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
-    sys.path[:] = [os.path.dirname(os.path.abspath(script)), *(path for path in sys.path if path.startswith(inside))]
-    random.seed()
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
+    sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     code = 0
     try:
         exec(compile(source, script, "exec"), main.__dict__)

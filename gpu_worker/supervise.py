@@ -111,7 +111,9 @@ async def supervisor(preload: Sequence[str] = (), env: Mapping[str, str] | None 
     """
     token = uuid.uuid4().hex
     command = [sys.executable, "-m", "gpu_worker.supervisor", *preload]
-    seen = passed_on() | dict(env or {}) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    seen = (
+        passed_on() | dict(env or {}) | {"MESH_RUN_TOKEN": token, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    )
     try:
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stderr=None, env=seen, start_new_session=True

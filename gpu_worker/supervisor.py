@@ -1,8 +1,10 @@
 """`python -m gpu_worker.supervisor [MODULE …]`: runs one command at a time and leaves no process of it behind.
 
 A process of its own per slot, which holds no credential. It imports the named modules once; every request is served by
-a fork of it, which starts the command, watches it, and kills until nothing below it lives. Requests and answers are
-JSON lines on standard input and output; end of input means that the worker is gone, and everything is killed.
+a fork of it, which starts the command, watches it, and kills until nothing below it lives. While one fork serves, the
+next one is there already, and below it the process that becomes its command: a fork of what has imported torch takes
+milliseconds. Requests and answers are JSON lines on standard input and output; end of input means that the worker is
+gone, and everything is killed.
 
 Request: `{"command": [..], "env": {..}, "cwd": str, "policy": {..} | null, "warm": bool, "deadline_s", "memory_mb",
 "disk_mb", "processes", "watch": [folder], "beside": {"command", "env", "cwd", "policy", "warm"} | null}`, or
@@ -17,28 +19,19 @@ import gc
 import importlib
 import json
 import os
-import resource
 import selectors
 import signal
 import sys
-import time
-from collections.abc import Iterator
-from typing import Any
+import weakref
+from collections.abc import Sequence
 
+from gpu_worker.command import Command, Request
 from gpu_worker.sandbox import kernel
-from gpu_worker.start import NotStarted, start
-from gpu_worker.tree import POLL_S, descendants, kill_tree
+from gpu_worker.start import die_with, live_on, own_modules
+from gpu_worker.tree import kill_tree
 
-KEEP = 32 * 1024
-"""Bytes of each stream kept from its beginning and from its end."""
-
-MAX_OUTPUT = 64 * 1024 * 1024
-MAX_FILES = 200_000
-MEASURE_EVERY_S = 0.1
-MEASURE_DISK_EVERY_S = 0.5
-
-Request = dict[str, Any]
-Answer = dict[str, Any]
+HUGE = 2 << 20
+"""Bytes of a huge page."""
 
 
 def main() -> None:
@@ -46,19 +39,46 @@ def main() -> None:
     _reap_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for name in sys.argv[1:]:
+    _import(sys.argv[1:])
+    served, serving = list[Server](), Server()
+    while True:
+        serving.begin()
+        following = Server()
+        while served:
+            served.pop().reap()
+        if (word := serving.wait()) != SERVED:
+            kill_tree()
+            os._exit(0 if word == ENDED else 1)
+        served.append(serving)
+        serving = following
+
+
+def _import(names: Sequence[str]) -> None:
+    """Import ahead of trials, and leave as little as possible for each of them to do again."""
+    for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
             sys.stderr.write(f"supervisor: {name} cannot be imported ahead of trials: {error}\n")
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random")  # which is seeded at every start, and imported by that
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        finalizer.atexit = False  # torch takes its operators apart at exit: 25 ms in every fork
+    own_modules()
     gc.collect()
     gc.freeze()
-    requests = Requests()
-    while (request := requests.next()) is not None:
-        if "command" in request and not _serve(request, requests):
-            break
-    kill_tree()
-    os._exit(0 if requests.ended else 1)
+    _use_huge_pages()
+
+
+def _use_huge_pages() -> None:
+    """Keep what was imported in huge pages: a fork copies hundreds of times fewer entries of page tables."""
+    with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
+        for line in maps.readlines():
+            bounds, rights, *_, inode, name = [*line.split(None, 5), ""][:6]
+            if rights == "rw-p" and inode == "0" and name.strip() in ("", "[heap]"):
+                start, end = (int(bound, 16) for bound in bounds.split("-"))
+                for page in range(-(-start // HUGE) * HUGE, end - HUGE + 1, HUGE):
+                    kernel.collapse(page, HUGE)
 
 
 def _reap_orphans() -> None:
@@ -66,22 +86,61 @@ def _reap_orphans() -> None:
         kernel.prctl(kernel.PR_SET_SUBREAPER, 1)
 
 
-def _serve(request: Request, requests: "Requests") -> bool:
-    """Serve a request in a fork, so that its tree has a reaper that has nothing else below it; say if it answered."""
-    pid = os.fork()
-    if pid == 0:
+SERVED, ENDED = b".", b"e"
+
+
+class Server:
+    """A fork that serves one request when its turn has come, so that what it runs has a reaper of its own."""
+
+    def __init__(self) -> None:
+        turn, self._turn = os.pipe()
+        self._word, tell = os.pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._turn)
+            os.close(self._word)
+            self._serve(turn, tell, parent)
+        os.close(turn)
+        os.close(tell)
+
+    def begin(self) -> None:
+        """Let it take the next request."""
+        os.write(self._turn, b".")
+        os.close(self._turn)
+
+    def wait(self) -> bytes:
+        """Wait until it has answered (`SERVED`), input has `ENDED`, or it is dead."""
+        with open(self._word, "rb") as words:
+            return words.read(1)
+
+    def reap(self) -> None:
+        """Wait for its end, which taking its memory apart puts off."""
+        os.waitpid(self._pid, 0)
+
+    def _serve(self, turn: int, tell: int, parent: int) -> None:
         try:
             _reap_orphans()
-            answer = run(request, requests)
+            die_with(parent)
+            command = Command()
+            if not os.read(turn, 1):
+                os._exit(0)
+            requests = Requests()
+            request = requests.next()
+            if request is None:
+                os.write(tell, ENDED)
+                os._exit(0)
+            live_on()
+            answer = command.run(request, stopped=requests.stopped, orphaned=lambda: os.getppid() != parent)
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
+            os.write(tell, SERVED)
             os._exit(0)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"supervisor: {error!r}\n")
         finally:
             os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
 
 
 class Requests:
@@ -107,181 +166,21 @@ class Requests:
         found: Request = json.loads(line)
         return found
 
+    def stopped(self) -> bool:
+        """Tell whether what runs is to be killed: it was asked for, or the worker is gone."""
+        command = self.poll()
+        return self.ended or bool(command and "kill" in command)
+
     def next(self) -> Request | None:
-        """Wait for the next request; None at the end of input."""
+        """Wait for the next command; None at the end of input. Nothing is there that could be killed."""
         with selectors.DefaultSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             while True:
                 request = self.poll()
-                if request is not None or self.ended:
+                if self.ended or (request and "command" in request):
                     return request
-                selector.select()
-
-
-class Capture:
-    """Head and tail of a stream."""
-
-    def __init__(self) -> None:
-        self.head, self.tail, self.total = b"", b"", 0
-
-    def add(self, data: bytes) -> None:
-        """Take in what was read."""
-        self.total += len(data)
-        room = KEEP - len(self.head)
-        self.head += data[:room]
-        self.tail = (self.tail + data[max(room, 0) :])[-KEEP:]
-
-    def text(self) -> str:
-        """Return what was kept, saying how much was left out."""
-        cut = self.total - len(self.head) - len(self.tail)
-        middle = f"\n… {cut:,} bytes left out …\n".encode() if cut > 0 else b""
-        return (self.head + middle + self.tail).decode("utf-8", "replace")
-
-
-class Meter:
-    """What a tree takes, looked at now and then; a look costs a few percent of the time between two."""
-
-    def __init__(self, request: Request) -> None:
-        self._limits = [
-            ("memory", float(request["memory_mb"])),
-            ("disk", float(request.get("disk_mb") or 0)),
-            ("processes", float(request.get("processes") or 0)),
-        ]
-        self._watch: list[str] = request.get("watch") or []
-        self.peak_mb, self._disk_mb = 0.0, 0.0
-        self._next = self._next_disk = 0.0
-
-    def exceeded(self, now: float) -> str:
-        """Return the name of a limit that is exceeded, "" where none is."""
-        if now < self._next:
-            return ""
-        alive = descendants()
-        self.peak_mb = max(self.peak_mb, sum(memory for _, _, memory in alive.values()))
-        if self._watch and now >= self._next_disk:
-            began = time.monotonic()
-            self._disk_mb = sum(map(folder_mb, self._watch))
-            self._next_disk = now + max(MEASURE_DISK_EVERY_S, 20 * (time.monotonic() - began))
-        self._next = now + max(MEASURE_EVERY_S, 20 * (time.monotonic() - now))
-        taken = {"memory": self.peak_mb, "disk": self._disk_mb, "processes": float(len(alive))}
-        return next((name for name, limit in self._limits if limit and taken[name] > limit), "")
-
-
-def folder_mb(folder: str) -> float:
-    """Return the blocks of all files below a folder in MB; infinite where there are more than `MAX_FILES`."""
-    blocks = count = 0
-    todo = [folder]
-    while todo:
-        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                count += 1
-                if count > MAX_FILES:
-                    return float("inf")
-                with contextlib.suppress(OSError):
-                    blocks += entry.stat(follow_symlinks=False).st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
-    return blocks / 2048
-
-
-def run(request: Request, requests: Requests) -> Answer:
-    """Run one command until it ends or must end, and return the answer; nothing of it lives then."""
-    began, parent = time.monotonic(), os.getppid()
-    deadline = began + float(request["deadline_s"])
-    out, err, meter = Capture(), Capture(), Meter(request)
-    why = ""
-    pipes = {os.pipe(): capture for capture in (out, err)}
-    writing = [write for _, write in pipes]
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    try:
-        pid = _start(request, [nothing, *writing])
-    except NotStarted as error:
-        kill_tree()
-        empty = {"rc": None, "seconds": 0.0, "cpu_s": 0.0, "peak_memory_mb": 0.0, "out": ""}
-        return {**empty, "why": error.why, "err": error.text}
-    for number in (*writing, nothing):
-        os.close(number)
-    with selectors.DefaultSelector() as selector, _ended(pid) as ended:
-        if ended is not None:
-            selector.register(ended, selectors.EVENT_READ)
-        for (read, _), capture in pipes.items():
-            os.set_blocking(read, False)
-            selector.register(read, selectors.EVENT_READ, capture)
-        while not why:
-            for key, _ in selector.select(POLL_S) if selector.get_map() else _pause():
-                if key.data is not None and _read(key.fd, key.data) == b"":
-                    selector.unregister(key.fileobj)
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                break
-            now = time.monotonic()
-            command = requests.poll()
-            if os.getppid() != parent:  # killed: there is nobody to answer for us
-                kill_tree()
-                os._exit(1)
-            if requests.ended or (command and "kill" in command):
-                why = "killed"
-            elif now > deadline:
-                why = "deadline"
-            elif out.total + err.total > MAX_OUTPUT:
-                why = "output"
-            else:
-                why = meter.exceeded(now)
-        seconds = time.monotonic() - began
-        status, usage = kill_tree()[pid]
-    for (read, _), capture in pipes.items():
-        while _read(read, capture):
-            pass
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
-        "rc": None if why else os.waitstatus_to_exitcode(status),
-        "why": why,
-        "seconds": seconds,
-        "cpu_s": children.ru_utime + children.ru_stime,
-        "peak_memory_mb": max(meter.peak_mb, usage.ru_maxrss / 1024),
-        "out": out.text(),
-        "err": err.text(),
-    }
-
-
-def _start(request: Request, files: list[int]) -> int:
-    """Start the command, and first what runs beside it."""
-    beside = request.get("beside")
-    if not beside:
-        return start(request, files)
-    (to_read, to_write), (back_read, back_write) = os.pipe(), os.pipe()
-    try:
-        start(beside, [to_read, back_write, files[2]])
-        return start(request, files, also=[to_write, back_read])
-    finally:
-        for number in (to_read, to_write, back_read, back_write):
-            os.close(number)
-
-
-def _read(descriptor: int, capture: Capture) -> bytes | None:
-    """Take in what is there and return it; nothing at the end, None where there is nothing yet."""
-    try:
-        data = os.read(descriptor, 65536)
-    except BlockingIOError:
-        return None
-    capture.add(data)
-    return data
-
-
-@contextlib.contextmanager
-def _ended(pid: int) -> Iterator[int | None]:
-    """A descriptor that becomes readable when the child ends, where the system has such."""
-    if sys.platform != "linux":
-        yield None
-        return
-    descriptor = os.pidfd_open(pid)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _pause() -> list[tuple[selectors.SelectorKey, int]]:
-    time.sleep(POLL_S)
-    return []
+                if request is None:
+                    selector.select()
 
 
 if __name__ == "__main__":

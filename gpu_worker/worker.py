@@ -282,11 +282,12 @@ class Worker:
         attempt = self._follower.board.runs[request.run].attempts + 1
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_keep_lease, delivery)
-            started = RunStarted(run=request.run, attempt=attempt, worker=self.boot, device=slot.device)
-            await self._follower.reached(await self._post(started, cause=post.id))
+            begun = anyio.Event()
+            tasks.start_soon(self._begin, post, attempt, slot.device, begun)
             try:
                 job = await self._supply.job(request)
             except ObjectMissing as error:
+                await begun.wait()
                 await self._finish(post, delivery, attempt, Failed(reason="crash", message=str(error)))
             else:
                 folder = self._folder / f"{request.run}-{uuid.uuid4().hex[:8]}"
@@ -301,6 +302,7 @@ class Worker:
                     keeper,
                     sandbox,
                     folder,
+                    begun=begun,
                     tell=lambda line: self._bus.tell(f"curve.{request.run}", line),
                     killed=lambda: self._follower.board.runs[request.run].killed,
                 )
@@ -308,6 +310,13 @@ class Worker:
                 await anyio.to_thread.run_sync(delete, folder)
                 self._dirty[slot.number].discard(folder)
             tasks.cancel_scope.cancel()
+
+    async def _begin(self, post: Post, attempt: int, device: str, begun: anyio.Event) -> None:
+        """Say that a run begins, before it does: a trial that takes its worker with it counts as an attempt."""
+        assert isinstance(post.event, RunRequested)
+        started = RunStarted(run=post.event.run, attempt=attempt, worker=self.boot, device=device)
+        await self._follower.reached(await self._post(started, cause=post.id))
+        begun.set()
 
     async def _kill_when_told(self, run: str, keeper: Supervisor) -> None:
         await self._follower.until(lambda board: board.runs[run].killed)

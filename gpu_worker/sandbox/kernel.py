@@ -12,6 +12,7 @@ NEWNS, NEWIPC, NEWUSER, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x2, 0x4, 0x1000, 0x4000, 0x40000
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_SETATTR, LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 442, 444, 445, 446
+MADV_COLLAPSE = 25
 CAPSET = {"x86_64": 126, "aarch64": 91}
 
 Argument = int | bytes | ctypes.Array[ctypes.c_char] | None
@@ -57,6 +58,11 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
     words = [word.encode() or None for word in (source, target, kind, data)]
     done = _libc.mount(words[0], words[1], words[2], ctypes.c_ulong(flags), words[3])
     _checked(done, f"mount {target}")
+
+
+def collapse(start: int, length: int) -> bool:
+    """Have the kernel keep a range of this process's memory in huge pages; say if it does (Linux 6.1 and later)."""
+    return bool(_libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), MADV_COLLAPSE) == 0)
 
 
 def _checked(result: int, what: str) -> int:

@@ -8,7 +8,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import accumulate
 
 from gpu_worker.sandbox import kernel
 
@@ -31,7 +31,7 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> No
     tops = [entry.path for entry in os.scandir("/") if entry.name not in KEPT and entry.is_dir(follow_symlinks=False)]
     covers: dict[str, list[tuple[str, int]]] = {folder: [] for folder in tops}
     for path in [*read, *write]:
-        top = f"/{Path(path).parts[1]}"
+        top = f"/{path.split('/')[1]}"
         cover = top if top in covers else _obstacle(path) if uid is not None else ""
         if cover:
             covers.setdefault(cover, []).append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
@@ -43,9 +43,9 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> No
     for path in write:
         if not any(path == inner for needed in covers.values() for inner, _ in needed):
             kernel.mount(path, path, flags=kernel.MS_BIND)
-    _set(Path("/"), _RDONLY, 0, recursive=True)
+    _set("/", _RDONLY, 0, recursive=True)
     for path in write:
-        _set(Path(path), 0, _RDONLY, recursive=False)
+        _set(path, 0, _RDONLY, recursive=False)
     if os.path.isdir("/dev/shm"):
         options = f"mode=1777,size={SHM_MB}m"
         kernel.mount("tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
@@ -58,11 +58,12 @@ def obstacles(paths: Iterable[str]) -> list[str]:
 
 def _obstacle(path: str) -> str:
     """Return the topmost folder above `path` that others cannot enter."""
-    real = Path(os.path.realpath(path))
-    for folder in reversed(real.parents):
-        if not folder.stat().st_mode & 0o001:
-            return str(folder)
-    return ""
+    parts = os.path.realpath(path).split("/")[1:-1]
+    return next((folder for folder in accumulate(parts, "{}/{}".format, initial="") if _is_closed(folder or "/")), "")
+
+
+def _is_closed(folder: str) -> bool:
+    return not os.stat(folder).st_mode & 0o001
 
 
 def _bind(place: int, path: str) -> None:
@@ -76,7 +77,7 @@ def _bind(place: int, path: str) -> None:
     kernel.mount(f"/proc/self/fd/{place}", path, flags=kernel.MS_BIND)
 
 
-def _set(path: Path, add: int, clear: int, *, recursive: bool) -> None:
+def _set(path: str, add: int, clear: int, *, recursive: bool) -> None:
     attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", add, clear, 0, 0), 32)
     flags = kernel.AT_RECURSIVE if recursive else 0
     kernel.call(kernel.MOUNT_SETATTR, kernel.AT_FDCWD, os.fsencode(path), flags, attributes, 32)
