@@ -16,7 +16,16 @@ from typing import Any
 import msgspec
 
 from mesh.errors import BadArena, BadInput
-from mesh.events import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
+from mesh.events import (
+    ArenaSpec,
+    ArtifactSpec,
+    ObjectiveSpec,
+    ScoreSpec,
+    SelectionSpec,
+    StopSpec,
+    TrialSpec,
+    WorkerSpec,
+)
 from mesh.layouts import KNOWN
 from mesh.wire import check_token
 
@@ -29,7 +38,10 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "trial": TrialSpec.__struct_encode_fields__,
     "score": ScoreSpec.__struct_encode_fields__,
     "worker": WorkerSpec.__struct_encode_fields__,
+    "selection": SelectionSpec.__struct_encode_fields__,
+    "stop": StopSpec.__struct_encode_fields__,
 }
+_OPTIONAL = ("worker", "selection", "stop")
 _NOT_ARTIFACT = {".git", ".mesh", "__pycache__", ".venv", "data", "out", ".DS_Store"}
 
 
@@ -82,7 +94,7 @@ def parse(raw: Mapping[str, Any], where: str) -> ArenaSpec:
         if unknown := sorted(table.keys() - _TABLES[name]):
             raise BadArena(f"{where}: unknown key {unknown[0]!r} in [{name}]; it takes {', '.join(_TABLES[name])}")
     for name in _TABLES:
-        if name not in raw and name != "worker":
+        if name not in raw and name not in _OPTIONAL:
             raise BadArena(f"{where}: table [{name}] is missing; it takes {', '.join(_TABLES[name])}")
     tables = dict(raw)
     head = tables.pop("arena")
@@ -218,7 +230,9 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected files and the specification but for its words."""
     protected = [(n, d) for n, d in files.items() if n not in spec.artifact.editable and n != "arena.toml"]
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as it comes out of a log: 1 is 1.0
-    rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, name="", summary="")))
+    rules = msgspec.json.encode(
+        _stated(msgspec.structs.replace(plain, name="", summary="", selection=SelectionSpec(), stop=StopSpec()))
+    )
     return digest([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
 
 

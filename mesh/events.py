@@ -68,6 +68,31 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     gpu_memory_gb: NonNegative = 0.0
 
 
+class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How scores become verdicts; `docs/selection.md` says what is done with these numbers.
+
+    `halving` kills explore runs early by their curves, at the `rungs` (fractions of the budget), but for a share of
+    `never_killed`. A curve is compared in the direction of the objective. `fdr` bounds the expected share of false
+    promotions.
+    """
+
+    baseline_seeds: Annotated[int, Meta(ge=2, le=50)] = 3
+    confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 8
+    fdr: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    halving: bool = False
+    rungs: tuple[Annotated[float, Meta(gt=0, lt=1)], ...] = (0.25, 0.5)
+    never_killed: Annotated[float, Meta(ge=0, le=1)] = 0.08
+
+
+class StopSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the arena closes by itself; 0 is never. `plateau` counts scored explore runs since the last promotion."""
+
+    plateau: Annotated[int, Meta(ge=0)] = 0
+    trials: Annotated[int, Meta(ge=0)] = 0
+    hours: NonNegative = 0.0
+    usd: NonNegative = 0.0
+
+
 class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of `arena.toml`."""
 
@@ -78,6 +103,8 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     trial: TrialSpec
     score: ScoreSpec
     worker: WorkerSpec = WorkerSpec()
+    selection: SelectionSpec = SelectionSpec()
+    stop: StopSpec = StopSpec()
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -110,7 +137,7 @@ class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
     """The typed stop signal: every process of the arena ends its work."""
 
     version: Annotated[int, Meta(ge=1)]
-    reason: Literal["operator", "budget", "plateau"]
+    reason: Literal["operator", "budget", "plateau", "time", "trials"]
     text: str = ""
 
     def key(self, post_id: str) -> str:
@@ -188,7 +215,8 @@ class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
 class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     """A commit of the artifact with a reason. `tree` is the proposal's id: equal files are one proposal.
 
-    `predicted_gain` is in units of the metric, positive is better; `confidence` in 0..1.
+    `predicted_gain` is in units of the metric, positive is better; `confidence` in 0..1. `as_of` is the sequence of the
+    last entry that its author knew: what happened until its result tells how stale the idea was.
     """
 
     tree: str
@@ -201,6 +229,7 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
     knobs: tuple[KnobChange, ...] = ()
     cost: Cost | None = None
+    as_of: int = 0
 
     def key(self, post_id: str) -> str:
         return self.tree
@@ -222,7 +251,7 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
 
 
 class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
-    """Compute is asked for: one execution of one proposal with one seed."""
+    """Compute is asked for: one execution of one proposal with one seed, by another worker than `avoid` (a boot)."""
 
     key_tokens: ClassVar[int] = 2
     run: str
@@ -235,6 +264,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     worker_class: str = "any"
     evaluator: str = ""
     version: int = 1
+    avoid: str = ""
 
     def key(self, post_id: str) -> str:
         return f"{self.lane}.{self.run}"
@@ -253,11 +283,12 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
-    """One point of a learning curve; `at_s` is wall seconds since the trial began."""
+    """One point of a learning curve: `at_s` wall seconds since the trial began, `fraction` of its budget (0..1)."""
 
     step: int
     value: float
     at_s: float
+    fraction: float = 0.0
 
 
 class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
@@ -340,9 +371,9 @@ class ProposalPromoted(_Verdict, frozen=True, kw_only=True, tag="proposal.promot
 
 
 class ProposalRetired(_Verdict, frozen=True, kw_only=True, tag="proposal.retired"):
-    """A proposal is given up: blocked, failed, or not better than the champion it met."""
+    """A proposal is given up: blocked, failed, killed early, not better than the champion it met, or demoted."""
 
-    why: Literal["blocked", "failed", "not_better", "demoted"]
+    why: Literal["blocked", "failed", "not_better", "demoted", "killed"]
     met: str = ""
     mean: float | None = None
     seeds: tuple[int, ...] = ()

@@ -118,9 +118,9 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
     ("old", "new", "sentence"),
     [
         ("[trial]", "[trail]", "unknown table or key 'trail'; there are [arena], [objective], [artifact], [trial], "
-                               "[score], [worker]"),
+                               "[score], [worker], [selection], [stop]"),
         ("\n[arena]", "seed = 1\n[arena]", "unknown table or key 'seed'; there are [arena], [objective], [artifact], "
-                                           "[trial], [score], [worker]"),
+                                           "[trial], [score], [worker], [selection], [stop]"),
         ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; it takes command, budget_s, deadline_s, preload, "
                                  "memory_gb, disk_gb, network"),
         ("summary", "sumary", "unknown key 'sumary' in [arena]; it takes name, summary"),
