@@ -1,24 +1,22 @@
 """What the curator decides, as one pure function of the board and the time.
 
-First version: admission in the order of the log under a queue depth and a cap per author, and promotion of the best
-mean so far. It does not guard against lucky seeds yet. After a change of the evaluator see `agents.rescore`.
+Admission goes in the order of the log, under a queue depth and a cap per author. How claims become promotions is
+`agents.race`, what a champion must go on proving `agents.reign`, when it is all over `agents.stopping`. Where the
+arena's metric is exact (`noise = "none"`) one score proves, and the best is promoted at once. After a change of the
+evaluator see `agents.rescore`.
 """
 
 import datetime as dt
 from collections import Counter
 from typing import Literal
 
+from agents.asking import request, slots
+from agents.race import prove
+from agents.reign import reign
 from agents.rescore import due, is_awaited, rescored
+from agents.stopping import stop
 from mesh.board import Board, Proposal
-from mesh.events import (
-    AgentJoined,
-    AnyEvent,
-    Lane,
-    ProposalPromoted,
-    ProposalRetired,
-    RunRequested,
-    WorkerJoined,
-)
+from mesh.events import AgentJoined, AnyEvent, Failed, ProposalPromoted, ProposalRetired
 
 PER_AUTHOR = 4
 """Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
@@ -26,28 +24,28 @@ PER_AUTHOR = 4
 CRITIQUE_WITHIN_S = 5.0
 """How long a proposal waits for a critic's word before it is admitted without one."""
 
-FIRST_SEED = 1
-Why = Literal["blocked", "failed", "not_better"]
+Why = Literal["blocked", "failed", "not_better", "killed"]
 
 
 def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     """Return the verdicts and run requests that are due."""
     if board.opened is None or board.closed:
         return []
+    if ends := stop(board, now):
+        return list(ends)
+    verdicts = [*(_best(board) if is_exact(board) else [*prove(board), *reign(board)]), *_hopeless(board)]
     again = _rescores(board)
-    return [*_verdicts(board), *again, *_admissions(board, now, room=_room(board) - len(again))]
+    return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 
 
-def run_id(proposal: str, lane: Lane, seed: int, version: int) -> str:
-    """Return the name of a run; the same question has the same name, whoever asks."""
-    return f"{proposal[:16]}-{lane}-{seed}" + (f"-v{version}" if version > 1 else "")
+def is_exact(board: Board) -> bool:
+    """Tell whether one score is the truth in this arena."""
+    return board.spec.objective.noise == "none"
 
 
 def queue_depth(board: Board) -> int:
     """Return how many runs may wait or run at a time: twice the slots of the workers that are there, at least 2."""
-    latest = {m.name: m for m in board.workers.values()}
-    slots = sum(m.joined.slots for m in latest.values() if not m.left and isinstance(m.joined, WorkerJoined))
-    return max(2, 2 * slots)
+    return max(2, 2 * slots(board).total())
 
 
 def is_blocked(proposal: Proposal) -> bool:
@@ -63,7 +61,7 @@ def _room(board: Board) -> int:
 def _rescores(board: Board) -> list[AnyEvent]:
     """Ask for what an older evaluator measured and still matters, as far as there is room."""
     wanted = due(board)[: max(0, _room(board))]
-    return [_request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
+    return [request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
 
 
 def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
@@ -73,33 +71,17 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
         isinstance(m.joined, AgentJoined) and m.joined.role == "critic" and not m.left for m in board.agents.values()
     )
     wanted: list[AnyEvent] = []
-    for tree, proposal in board.proposals.items():
+    for tree in board.undecided:
         if len(wanted) >= room:
             break
+        proposal = board.proposals[tree]
         waits = has_critic and not proposal.critiques and (now - proposal.time).total_seconds() < CRITIQUE_WITHIN_S
-        idle = proposal.verdict == "open" and not is_blocked(proposal) and not board.current_runs(tree)
+        idle = not is_blocked(proposal) and not board.current_runs(tree)
         if not idle or waits or load[proposal.author] >= most:
             continue
         load[proposal.author] += 1
-        wanted.append(_request(board, tree, "explore"))
+        wanted.append(request(board, tree, "explore"))
     return wanted
-
-
-def _request(board: Board, tree: str, lane: Lane) -> RunRequested:
-    assert board.opened is not None
-    opened, trial = board.opened, board.opened.spec.trial
-    return RunRequested(
-        run=run_id(tree, lane, FIRST_SEED, opened.version),
-        lane=lane,
-        proposal=tree,
-        commit=board.proposals[tree].event.commit,
-        seed=FIRST_SEED,
-        budget_s=trial.budget_s,
-        deadline_s=trial.deadline_s,
-        worker_class=opened.spec.worker.class_,
-        evaluator=opened.evaluator,
-        version=opened.version,
-    )
 
 
 def _author_of(board: Board, run: str) -> str:
@@ -107,47 +89,51 @@ def _author_of(board: Board, run: str) -> str:
     return proposal.author if proposal else ""
 
 
-def _verdicts(board: Board) -> list[AnyEvent]:
-    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones."""
-    waits = is_awaited(board)
-    champion = board.scores(board.champion) if board.champion else []
-    best = sum(champion) / len(champion) if champion else None
-    winner = ""
+def _hopeless(board: Board) -> list[AnyEvent]:
+    """Retire what is blocked, and what was run without getting a score."""
     verdicts: list[AnyEvent] = []
-    decided: dict[str, float] = {}
-    for tree, proposal in board.proposals.items():
-        if proposal.verdict != "open":
-            continue
-        runs = board.current_runs(tree)
+    for tree in board.undecided:
+        proposal, runs = board.proposals[tree], board.current_runs(tree)
         if is_blocked(proposal) and not proposal.runs:
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
-        elif runs and all(run.finished for run in runs):
-            scores = board.scores(tree)
-            if not scores:
-                verdicts.append(_retire(board, tree, "failed", ""))
-            else:
-                decided[tree] = sum(scores) / len(scores)
-    if waits:
-        return verdicts
+        elif runs and all(run.finished for run in runs) and not board.scores(tree):
+            ends = [run.finished.outcome for run in runs if run.finished]
+            killed = all(isinstance(end, Failed) and end.reason == "killed" for end in ends)
+            verdicts.append(_retire(board, tree, "killed" if killed else "failed", ""))
+    return verdicts
+
+
+def _best(board: Board) -> list[AnyEvent]:
+    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones."""
+    if is_awaited(board):
+        return []
+    champion = board.scores(board.champion) if board.champion else []
+    best = sum(champion) / len(champion) if champion else None
+    winner = ""
+    decided: dict[str, float] = {}
+    for tree in board.undecided:
+        scores, runs = board.scores(tree), board.current_runs(tree)
+        if scores and all(run.finished for run in runs):
+            decided[tree] = sum(scores) / len(scores)
     again = {tree: sum(scores) / len(scores) for tree in rescored(board) if (scores := board.scores(tree))}
     for tree, mean in (decided | again).items():
         if best is None or board.better(mean, best):
             winner, best = tree, mean
-    for tree, mean in decided.items():
-        if tree != winner:
-            verdicts.append(_retire(board, tree, "not_better", "", mean, winner))
-    if winner:
-        promoted = ProposalPromoted(
-            proposal=winner,
-            round=board.round + 1,
-            met=board.champion,
-            mean=(decided | again)[winner],
-            seeds=tuple(run.requested.seed for run in board.current_runs(winner)),
-            text="best so far, on few seeds",
-        )
-        return [promoted, *verdicts]
-    return verdicts
+    verdicts = [
+        _retire(board, tree, "not_better", "", mean, winner) for tree, mean in decided.items() if tree != winner
+    ]
+    if not winner:
+        return list(verdicts)
+    promoted = ProposalPromoted(
+        proposal=winner,
+        round=board.round + 1,
+        met=board.champion,
+        mean=(decided | again)[winner],
+        seeds=tuple(run.requested.seed for run in board.current_runs(winner)),
+        text="the best score so far, of a metric without noise",
+    )
+    return [promoted, *verdicts]
 
 
 def _retire(board: Board, tree: str, why: Why, text: str, mean: float | None = None, met: str = "") -> ProposalRetired:

@@ -87,7 +87,7 @@ async def execute(
     await _laid_out(_prepare_trial, run, files | runner(spec), editable, sandbox)
     env = environment(slot, run, token=keeper.token, seed=request.seed, data=job.data)
     memory_mb = spec.trial.memory_gb * 1024
-    report = _Report(run / "report.jsonl", tell)
+    report = _Report(run / "report.jsonl", tell, request.budget_s)
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
     launch = (trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env)
     launch = _hold_trial(launch, sandbox, spec, slot, run, job.data)
@@ -253,13 +253,17 @@ def delete(path: Path) -> None:
 class _Line(msgspec.Struct):
     step: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
     value: float
+    fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
 
 
 class _Report:
-    """The curve that a trial writes, line by line; garbage is skipped."""
+    """The curve that a trial writes, line by line; garbage is skipped.
 
-    def __init__(self, path: Path, tell: Callable[[bytes], Awaitable[None]]) -> None:
-        self._path, self._tell = path, tell
+    A line may say what `fraction` of the budget is used; without, it is wall time over the budget's seconds.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[bytes], Awaitable[None]], budget_s: float) -> None:
+        self._path, self._tell, self._budget_s = path, tell, budget_s
         self._began = anyio.current_time()
         self._offset, self._points = 0, list[CurvePoint]()
 
@@ -274,15 +278,16 @@ class _Report:
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole) or (len(data) if len(data) > MAX_REPORT_LINE else 0)
         lines = [line for line in whole.splitlines() if len(line) <= MAX_REPORT_LINE]
-        told: list[bytes] = []
+        points: list[CurvePoint] = []
         for line in lines:
             with suppress(msgspec.MsgspecError):
                 found = msgspec.json.decode(line, type=_Line)
-                at_s = round(anyio.current_time() - self._began, 2)
-                self._points.append(CurvePoint(found.step, found.value, at_s))
-                told.append(line)
-        for line in told[-TOLD_AT_ONCE:]:
-            await self._tell(line)
+                at_s = anyio.current_time() - self._began
+                used = min(1.0, at_s / self._budget_s) if found.fraction is None else found.fraction
+                points.append(CurvePoint(found.step, found.value, round(at_s, 2), round(used, 3)))
+        self._points += points
+        for point in points[-TOLD_AT_ONCE:]:
+            await self._tell(msgspec.json.encode(point))
         if len(self._points) > 4 * CURVE_POINTS:
             self._points = list(self.thinned())
 

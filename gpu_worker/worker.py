@@ -52,6 +52,8 @@ RETRY_AFTER_S = 3.0
 KILL_AGAIN_S = 0.3
 OTHER_CLASS_S = 5.0
 HAND_BACK_S = 2.0
+DECLINE, DECLINED_S = 3, 1.0
+"""How often, and for how long, a worker leaves a run to others that it had better not do itself."""
 
 
 async def run_worker(
@@ -94,6 +96,7 @@ class Worker:
         self._folder = settings.runs_dir(home) / self.boot
         self._dirty: dict[int, set[Path]] = {}
         self._handed_back: Counter[str] = Counter()
+        self._declined: Counter[str] = Counter()
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:
         """Join, work in every slot, leave."""
@@ -254,6 +257,9 @@ class Worker:
             await delivery.done()
         elif request.worker_class not in ("any", self._machine.worker_class) or self._is_too_weak():
             await delivery.hand_back(OTHER_CLASS_S)
+        elif request.avoid == self.boot and self._declined[request.run] < DECLINE and self._has_others():
+            self._declined[request.run] += 1
+            await delivery.hand_back(DECLINED_S)
         elif known.killed:
             outcome = Failed(reason="killed", message="the run was stopped before it began")
             await self._finish(post, delivery, known.attempts, outcome)
@@ -262,6 +268,12 @@ class Worker:
             await self._finish(post, delivery, known.attempts, Failed(reason="lost", message=text))
         else:
             await self._execute(post, request, delivery, slot, keeper, sandbox)
+
+    def _has_others(self) -> bool:
+        """Tell whether other workers of this class are there."""
+        others = (m for boot, m in self._follower.board.workers.items() if boot != self.boot and not m.left)
+        its_class = self._machine.worker_class
+        return any(isinstance(m.joined, WorkerJoined) and m.joined.worker_class == its_class for m in others)
 
     def _lost(self, run: Run) -> int:
         """Return how many workers died of a run: not those who left in good order, nor our own handing back."""

@@ -15,6 +15,11 @@ import msgspec
 from mesh import events as e
 from mesh.wire import Entry
 
+NOTES = 20
+"""Notes whose text a board keeps: the latest, without the channel `ops`, in which processes talk of themselves."""
+
+NOTE_CHARACTERS = 2000
+
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
@@ -64,6 +69,15 @@ class Run(msgspec.Struct):
         return outcome.value if isinstance(outcome, e.Scored) else None
 
 
+class Note(msgspec.Struct, frozen=True):
+    """One of the latest notes, cut to `NOTE_CHARACTERS`."""
+
+    seq: int
+    author: str
+    channel: str
+    text: str
+
+
 class Member(msgspec.Struct):
     """An agent or a worker in one of its lives."""
 
@@ -74,7 +88,13 @@ class Member(msgspec.Struct):
 
 
 class Board(msgspec.Struct):
-    """The state of one arena as of entry `seq`; mutate it by `fold` alone."""
+    """The state of one arena as of entry `seq`; mutate it by `fold` alone.
+
+    `undecided` are the proposals whose verdict is open, `proofs` the runs of the lanes confirm and control, both in the
+    order of the log; `reigns` the champions so far, the last since entry `promoted_seq`; `usd` what proposals and runs
+    are known to have cost, `spent` (dollars, where known) and `tokens` what each author's thinking took, `vain` the times
+    of its calls of a model that led to nothing since its last proposal; `latest` are the last notes.
+    """
 
     arena: str
     seq: int = 0
@@ -91,6 +111,17 @@ class Board(msgspec.Struct):
     notes: int = 0
     unknown: int = 0
     answered: dict[str, set[str]] = {}
+    opened_at: dt.datetime | None = None
+    undecided: dict[str, None] = {}
+    proofs: list[str] = []
+    reigns: list[str] = []
+    promoted_seq: int = 0
+    finished: int = 0
+    usd: float = 0.0
+    spent: dict[str, float] = {}
+    tokens: dict[str, int] = {}
+    vain: dict[str, list[dt.datetime]] = {}
+    latest: list[Note] = []
 
     def fold(self, entry: Entry) -> bool:
         """Take in the next entry; return whether its fact counts (it is known and first of its key).
@@ -114,7 +145,7 @@ class Board(msgspec.Struct):
             case e.ArenaOpened():
                 if self.opened and event.version <= self.opened.version:
                     return False
-                self.opened, self.closed = event, None
+                self.opened, self.closed, self.opened_at = event, None, entry.time
             case e.ArenaClosed():
                 if not self.opened or self.closed or event.version != self.opened.version:
                     return False
@@ -135,6 +166,9 @@ class Board(msgspec.Struct):
                 if event.tree in self.proposals:
                     return False
                 self.proposals[event.tree] = Proposal(entry.seq, entry.time, author, event)
+                self.undecided[event.tree] = None
+                self._think(author, event.cost)
+                self.vain.pop(author, None)
             case e.CritiquePosted():
                 return self._critique(event, author)
             case e.RunRequested():
@@ -151,13 +185,21 @@ class Board(msgspec.Struct):
                 if not (run := self.runs.get(event.run)) or run.finished:
                     return False
                 run.finished = event
+                self.finished += 1
                 self.unfinished.pop(event.run, None)
+                self._pay(event.cost)
             case e.ProposalPromoted():
-                return self._promote(event)
+                return self._promote(entry.seq, event)
             case e.ProposalRetired():
                 return self._retire(event)
             case e.NotePosted():
                 self.notes += 1
+                if event.channel != "ops":
+                    note = Note(entry.seq, author, event.channel, event.text[:NOTE_CHARACTERS])
+                    self.latest = [*self.latest, note][-NOTES:]
+            case e.ModelAsked():
+                self._think(author, event.cost)
+                self.vain.setdefault(author, []).append(entry.time)
             case e.BudgetGranted():
                 pass
         return True
@@ -174,26 +216,43 @@ class Board(msgspec.Struct):
             return False
         self.runs[event.run] = Run(seq, event)
         self.unfinished[event.run] = None
+        if event.lane in ("confirm", "control"):
+            self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
             proposal.runs.append(event.run)
         return True
 
-    def _promote(self, event: e.ProposalPromoted) -> bool:
+    def _promote(self, seq: int, event: e.ProposalPromoted) -> bool:
         proposal = self.proposals.get(event.proposal)
         if not proposal or event.met != self.champion or event.proposal == self.champion:
             return False
         if past := self.proposals.get(self.champion):
             past.verdict = "past_champion"
         proposal.verdict, self.champion = "champion", event.proposal
+        self.undecided.pop(event.proposal, None)
+        self.reigns.append(event.proposal)
+        self.promoted_seq = seq
         self.round += 1
         return True
 
     def _retire(self, event: e.ProposalRetired) -> bool:
         proposal = self.proposals.get(event.proposal)
-        if not proposal or proposal.verdict != "open":
+        if not proposal or proposal.verdict != ("past_champion" if event.why == "demoted" else "open"):
             return False
         proposal.verdict, proposal.why = "retired", event.why
+        self.undecided.pop(event.proposal, None)
         return True
+
+    def _pay(self, cost: e.Cost | None) -> None:
+        self.usd += (cost.usd if cost else None) or 0.0
+
+    def _think(self, author: str, cost: e.Cost | None) -> None:
+        """Account for what a proposal, or a call of a model in vain, cost its author."""
+        self._pay(cost)
+        if cost is not None and cost.usd is not None:
+            self.spent[author] = self.spent.get(author, 0.0) + cost.usd
+        if cost is not None and (cost.tokens_in is not None or cost.tokens_out is not None):
+            self.tokens[author] = self.tokens.get(author, 0) + (cost.tokens_in or 0) + (cost.tokens_out or 0)
 
     @property
     def spec(self) -> e.ArenaSpec:

@@ -72,14 +72,16 @@ class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How scores become verdicts; `docs/selection.md` says what is done with these numbers.
 
     `halving` kills explore runs early by their curves, at the `rungs` (fractions of the budget), but for a share of
-    `never_killed`. A curve is compared in the direction of the objective. `fdr` bounds the expected share of false
-    promotions.
+    `never_killed`: of `reduction` that come so far one goes on. `curve` is its direction, where it is not the
+    objective's. `fdr` bounds the expected share of false promotions.
     """
 
     baseline_seeds: Annotated[int, Meta(ge=2, le=50)] = 3
-    confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 8
+    confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 12
     fdr: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     halving: bool = False
+    curve: Literal["objective", "minimize", "maximize"] = "objective"
+    reduction: Annotated[float, Meta(gt=1, le=10)] = 3.0
     rungs: tuple[Annotated[float, Meta(gt=0, lt=1)], ...] = (0.25, 0.5)
     never_killed: Annotated[float, Meta(ge=0, le=1)] = 0.08
 
@@ -392,6 +394,22 @@ class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
         return post_id
 
 
+class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
+    """A call of a model that led to no proposal: what it cost counts all the same.
+
+    `purpose` is what it was asked for, `ok` whether it answered at all, `text` why nothing came of it.
+    """
+
+    model: str
+    purpose: str
+    ok: bool
+    cost: Cost
+    text: str = ""
+
+    def key(self, post_id: str) -> str:
+        return post_id
+
+
 class BudgetGranted(Event, frozen=True, kw_only=True, tag="budget.granted"):
     """The arena may spend this much more; None is no limit set by this grant."""
 
@@ -420,6 +438,7 @@ AnyEvent = (
     | ProposalPromoted
     | ProposalRetired
     | NotePosted
+    | ModelAsked
     | BudgetGranted
 )
 

@@ -29,7 +29,7 @@ from mesh.wire import Post
 BEGAN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 SPEC = ArenaSpec(
     name="a",
-    objective=ObjectiveSpec(metric="loss", direction="minimize"),
+    objective=ObjectiveSpec(metric="loss", direction="minimize", noise="none"),
     artifact=ArtifactSpec(editable=("train.py",)),
     trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
     score=ScoreSpec(how="command", command=("python", "score.py")),

@@ -159,7 +159,8 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
         AgentLeft(boot="b"),
     )
     assert counted == [True, False, False, False, False, False, False]
-    assert board == Board(arena="a", seq=7, time=NOW + dt.timedelta(seconds=7), opened=opened())
+    then = NOW + dt.timedelta(seconds=7)
+    assert board == Board(arena="a", seq=7, time=then, opened=opened(), opened_at=NOW + dt.timedelta(seconds=1))
 
 
 def test_a_run_is_unfinished_until_its_first_finish_even_when_killed() -> None:

@@ -284,7 +284,13 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
             author: {post.cause for post in POSTS if post.author == author and post.cause}
             for author in ("operator", "gpu-7-w1", "explorer", "critic", "curator", "ann")
         },
+        opened_at=at(1),
+        reigns=[BASE],
+        promoted_seq=10,
+        finished=8,
+        usd=board.usd,
     )
+    assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32
     assert board == expected
     assert board.scores(BASE) == [2.5]

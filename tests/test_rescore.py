@@ -32,7 +32,7 @@ def anew(tree: str, lane: Lane = "audit", *, evaluator: str = "f", version: int 
 
 
 def promoted(tree: str, mean: float, *, round_: int, met: str) -> ProposalPromoted:
-    text = "best so far, on few seeds"
+    text = "the best score so far, of a metric without noise"
     return ProposalPromoted(proposal=tree, round=round_, met=met, mean=mean, seeds=(1,), text=text)
 
 
@@ -52,7 +52,7 @@ def measure(log: Log, asked: RunRequested, result: float | FailureReason) -> Non
 
 def decided(direction: Direction = "minimize", slots: int = 20) -> Log:
     """An arena with a past champion, a champion, and eight retired proposals of scores 11 to 18."""
-    log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction)))
+    log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction, noise="none")))
     log.open()
     log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=slots))
     log.propose("base", how="baseline")

@@ -60,7 +60,12 @@ def due(log: Log, after_s: float = 0.0) -> list[AnyEvent]:
 
 def promoted(tree: str, mean: float, *, round_: int, met: str, seeds: tuple[int, ...] = (1,)) -> ProposalPromoted:
     return ProposalPromoted(
-        proposal=tree, round=round_, met=met, mean=mean, seeds=seeds, text="best so far, on few seeds"
+        proposal=tree,
+        round=round_,
+        met=met,
+        mean=mean,
+        seeds=seeds,
+        text="the best score so far, of a metric without noise",
     )
 
 
@@ -192,7 +197,7 @@ def test_the_first_score_makes_a_champion(log: Log) -> None:
 
 @pytest.mark.parametrize(("direction", "best", "middle"), [("minimize", 1.0, 2.0), ("maximize", 20.0, 15.0)])
 def test_the_best_is_promoted_and_the_rest_retired(direction: Direction, best: float, middle: float) -> None:
-    log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction)))
+    log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction, noise="none")))
     log.open()
     log.propose("base", how="baseline")
     log.score("base", 10.0)
@@ -258,7 +263,7 @@ def test_no_verdict_is_given_while_a_run_is_out(ranked: Log) -> None:
 def test_a_proposal_without_a_score_is_retired_and_not_tried_again(ranked: Log, reason: FailureReason) -> None:
     ranked.propose("one")
     ranked.score("one", reason)
-    failed = ProposalRetired(proposal="one", round=1, why="failed", met="base")
+    failed = ProposalRetired(proposal="one", round=1, why="killed" if reason == "killed" else "failed", met="base")
     assert due(ranked) == [failed]
     ranked.add("curator", failed)
     assert due(ranked) == []

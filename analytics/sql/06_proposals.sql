@@ -1,4 +1,4 @@
--- One row per proposal and what became of it: open, champion, past_champion or retired (with why).
+-- One row per proposal and what became of it: open, champion, past_champion, demoted or retired (with why).
 CREATE OR REPLACE VIEW proposals AS
 WITH reigned AS (
     SELECT arena, proposal, bool_or(reigns) AS reigns, min(since) AS promoted_at FROM champions GROUP BY ALL
@@ -33,11 +33,12 @@ SELECT
     try_cast(p.body->>'$.confidence' AS DOUBLE) AS confidence,
     CASE
         WHEN c.reigns THEN 'champion'
+        WHEN r.why = 'demoted' THEN 'demoted'
         WHEN c.proposal IS NOT NULL THEN 'past_champion'
         WHEN r.proposal IS NOT NULL THEN 'retired'
         ELSE 'open'
     END AS state,
-    CASE WHEN c.proposal IS NULL THEN r.why END AS why,
+    CASE WHEN c.proposal IS NULL OR (r.why = 'demoted' AND NOT c.reigns) THEN r.why END AS why,
     c.promoted_at,
     coalesce(n.runs, 0) AS runs, coalesce(n.scored, 0) AS scored,
     coalesce(j.endorsed, 0) AS endorsed, coalesce(j.warned, 0) AS warned, coalesce(j.blocked, 0) AS blocked

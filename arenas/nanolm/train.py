@@ -153,7 +153,7 @@ def main() -> None:
         if spent - shown > 0.03:
             now = loss.item() / math.log(2)
             smooth, shown = (now if shown < 0 else 0.7 * smooth + 0.3 * now), spent
-            report(step, smooth)
+            report(step, smooth, spent)
     save(model, config, Path(os.environ.get("MESH_OUT", "out")))
     print(f"{step} steps, train_bpb {smooth:.4f}, {sum(p.numel() for p in model.parameters()):,} parameters")
 
@@ -166,11 +166,11 @@ def warm_up() -> None:
     optimizer.step()
 
 
-def report(step: int, value: float) -> None:
-    """One point of the live curve: smoothed bits per byte of training batches."""
+def report(step: int, value: float, spent: float) -> None:
+    """One point of the live curve: smoothed bits per byte of training batches, and the share of the budget spent."""
     if "MESH_REPORT" in os.environ:
         with open(os.environ["MESH_REPORT"], "a") as file:
-            file.write(json.dumps({"step": step, "value": value}) + "\n")
+            file.write(json.dumps({"step": step, "value": value, "fraction": min(1.0, spent)}) + "\n")
 
 
 if __name__ == "__main__":

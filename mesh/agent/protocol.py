@@ -49,3 +49,13 @@ class Ticking(Protocol):
 
     async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
         """Return the facts that the passing of time leads to."""
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """An agent that also hears what is live and no fact, such as learning curves while they grow (`curve.>`)."""
+
+    hears: ClassVar[str]
+
+    def heard(self, topic: str, data: bytes, board: Board) -> Sequence[AnyEvent]:
+        """Return the facts that what was told under a topic leads to; called often, so it must be quick."""

@@ -12,13 +12,13 @@ import traceback
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import anyio
 
 import mesh
-from mesh.agent.protocol import Agent, Ticking
+from mesh.agent.protocol import Agent, Hearing, Ticking
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BusError, MeshError
@@ -87,6 +87,9 @@ async def run_agents(
         try:
             async with anyio.create_task_group() as watched:
                 watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)
+                for seat in seats:
+                    if isinstance(seat.agent, Hearing):
+                        watched.start_soon(_hear, bus, seat, seat.agent, follower, code)
                 async with anyio.create_task_group() as living:
                     for seat in seats:
                         living.start_soon(_live, bus, seat, follower, code, pause_s)
@@ -130,6 +133,18 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
             next_tick = anyio.current_time() + agent.every_s
             await _answer(bus, seat, follower, code, None, pause_s)
     await _leave(bus, [seat], f"failed {MAX_FAILURES} times in a row")
+
+
+async def _hear(bus: ArenaBus, seat: Seat, agent: Hearing, follower: Follower, code: CodeStore) -> None:
+    """Let an agent hear what is live until cancelled; what it fails on is dropped, as all that is live may be."""
+    async with aclosing(bus.hear(agent.hears)) as told:
+        async for topic, data in told:
+            try:
+                events = agent.heard(topic, data, follower.board)
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
+            else:
+                await _say(bus, seat.name, follower, code, events, "")
 
 
 async def _answer(

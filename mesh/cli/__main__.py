@@ -234,9 +234,14 @@ def post(
     return run(work)
 
 
+def _interval(row: dict[str, object]) -> str:
+    low, high = row["low"], row["high"]
+    return f"{low:.4f} … {high:.4f}" if isinstance(low, float) and isinstance(high, float) else "a claim"
+
+
 @app.command
 def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
-    """Rank the proposals that have scores, best mean first.
+    """Rank the proposals that have scores: what fresh seeds have proven first, with its 95 % interval, then claims.
 
     Example: mesh leaderboard --json
     """
@@ -252,11 +257,15 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
             _print_json(rows)
             return
         metric = board.spec.objective.metric
-        print(f"{'rank':>4} {metric:>10} {'seeds':>5} {'state':<13} {'proposal':<10} {'author':<12} title")
+        print(
+            f"{'rank':>4} {metric:>10} {'95 % interval':>18} {'seeds':>5} {'state':<13} {'proposal':<10} "
+            f"{'author':<12} title"
+        )
         for r in rows:
             tree = str(r["proposal"])
             print(
-                f"{r['rank']:>4} {score_of(board, tree):>10} {r['seeds']:>5} {r['state']:<13} {short(tree)} "
+                f"{r['rank']:>4} {score_of(board, tree):>10} {_interval(r):>18} {r['seeds']:>5} {r['state']:<13} "
+                f"{short(tree)} "
                 f"{r['author']:<12} {printable(str(r['title']), 80)}"
             )
         if any(r["self_reported"] for r in rows):

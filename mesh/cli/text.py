@@ -4,7 +4,7 @@ import re
 from typing import assert_never
 
 from mesh import events as e
-from mesh.board import Board
+from mesh.board import Board, Proposal
 from mesh.wire import Entry
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
@@ -63,6 +63,8 @@ def say(event: e.AnyEvent) -> str:
         case e.NotePosted():
             reply = f" (to {event.reply_to})" if event.reply_to else ""
             return f"#{event.channel}{reply}: {event.text}"
+        case e.ModelAsked():
+            return f"asked {event.model} to {event.purpose} in vain: {event.text}"
         case e.BudgetGranted():
             return f"grants budget {event.n}"
         case _:
@@ -85,28 +87,63 @@ def is_self_reported(board: Board, tree: str) -> bool:
 
 
 def score_of(board: Board, tree: str) -> str:
-    """Return the mean score of a proposal, marked where it is the proposal's own word; '-' where there is none."""
-    scores = board.scores(tree)
+    """Return the mean score of a proposal, marked where it is the proposal's own word; '-' where there is none.
+
+    It is the mean of fresh scores where there are some, else the claim by which the proposal was found.
+    """
+    values = proven(board, tree) or board.scores(tree)
     mark = "*" if is_self_reported(board, tree) else ""
-    return f"{sum(scores) / len(scores):.4f}{mark}" if scores else "-"
+    return f"{sum(values) / len(values):.4f}{mark}" if values else "-"
+
+
+def proven(board: Board, tree: str) -> list[float]:
+    """Return the scores that prove something about a proposal: the fresh ones, all of an exact metric."""
+    from agents.evidence import fresh
+
+    if board.spec.objective.noise == "none":
+        return board.scores(tree)
+    return list(fresh(board, tree).values())
 
 
 def standing(board: Board) -> list[dict[str, object]]:
-    """Return the proposals that have scores, best mean first, as rows for a table or JSON."""
+    """Return the proposals that have scores as rows for a table or JSON: what is proven first, best mean first."""
+    from agents.evidence import estimate, noise
+
     rows: list[dict[str, object]] = []
+    found = noise(board)
     for tree, proposal in board.proposals.items():
-        if scores := board.scores(tree):
-            rows.append(
-                {
-                    "proposal": tree,
-                    "mean": sum(scores) / len(scores),
-                    "seeds": len(scores),
-                    "self_reported": is_self_reported(board, tree),
-                    "state": "champion" if tree == board.champion else proposal.verdict.replace("_", " "),
-                    "author": proposal.author,
-                    "title": proposal.event.title,
-                }
-            )
+        if not (scores := board.scores(tree)):
+            continue
+        fresh = proven(board, tree)
+        value = estimate(fresh or scores, found)
+        bounded = bool(fresh) and found.dof > 0
+        rows.append(
+            {
+                "proposal": tree,
+                "mean": value.mean,
+                "low": value.low if bounded else None,
+                "high": value.high if bounded else None,
+                "seeds": value.count,
+                "fresh": len(fresh),
+                "self_reported": is_self_reported(board, tree),
+                "state": _state(proposal, proven=bool(fresh)),
+                "author": proposal.author,
+                "title": proposal.event.title,
+            }
+        )
     sign = -1 if board.opened and board.spec.objective.direction == "maximize" else 1
-    rows.sort(key=lambda row: (sign * float(str(row["mean"])), str(row["proposal"])))
+    rows.sort(
+        key=lambda row: (
+            not row["fresh"] and row["state"] != "champion",
+            sign * float(str(row["mean"])),
+            str(row["proposal"]),
+        )
+    )
     return [{"rank": place + 1, **row} for place, row in enumerate(rows)]
+
+
+def _state(proposal: Proposal, *, proven: bool) -> str:
+    """Return where a proposal stands, as in the view `leaderboard`."""
+    if proposal.verdict == "open":
+        return "confirming" if proven else "claimed"
+    return "demoted" if proposal.why == "demoted" else proposal.verdict.replace("_", " ")

@@ -1,0 +1,307 @@
+"""How a claim becomes a promotion: races on fresh seeds, with error control over all of them. Pure.
+
+The artifact as it was is run on several seeds first: the first champion, and the first knowledge of the noise. Then the
+few best claims meet the champion in a race, on seeds that nobody has used: two each, then the better half on four, and
+so on (successive halving). Who is left is tested after half of the seeds and, where it may still win, after all:
+promoted if it is better beyond the noise (`agents.evidence.level`, a third of it at the first look). Who is far ahead
+of the champion and of all others is promoted at once (Haybittle and Peto's boundary). Everything follows from the log;
+the seed of a run names its race.
+"""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from agents.asking import home_class, request, slots
+from agents.evidence import Estimate, Noise, claim, estimate, fresh, level, noise, p_better, proofs
+from agents.rescore import is_awaited, rescored
+from mesh.board import Board
+from mesh.events import AnyEvent, Failed, Lane, ProposalPromoted, ProposalRetired
+
+SEEDS = 1000
+"""Seeds of one race; those below are of the baseline and of search."""
+
+SIZE = 4
+"""Claims that race at a time."""
+
+WAITING = 8
+"""Claims that wait for a race; of more, the weakest are given up."""
+
+SHARE = 0.4
+"""Of all finished runs, what proof may take before the next race waits for more search, beside one whole race."""
+
+HOPELESS = 0.2
+"""Probability of being better below which a challenger falls out."""
+
+UNLIKELY = 0.7
+"""The same after half of the seeds, before the second half is spent."""
+
+EARLY = 0.01
+"""Share of a challenger's level at which it is tested before it is alone with half of the seeds."""
+
+AHEAD = 0.95
+"""Probability of being better than each of the others at which a leader need not race on."""
+
+EXCUSED = ("lost", "killed")
+"""Failures that say nothing about the proposal."""
+
+
+def prove(board: Board) -> list[AnyEvent]:
+    """Return the verdicts on claims and races, and the runs that are to prove more."""
+    if not board.champion:
+        return _found(board)
+    if is_awaited(board):
+        return []
+    worker_class = home_class(board)
+    given_up, waiting, strange = _claims(board)
+    given_up += [event for its in strange for event in _meet(board, its)]
+    if not fresh(board, board.champion, worker_class):
+        return given_up if worker_class in strange else [*given_up, *_meet(board, worker_class)]
+    race = current_race(board)
+    members = _members(board, race)
+    moves = _stage(board, race, members, worker_class) if members else []
+    if moves or any(_is_out(board, tree, race) for tree in (*members, board.champion)):
+        return [*given_up, *moves]
+    return [*given_up, *_start(board, race + 1, waiting, worker_class)]
+
+
+def is_on(board: Board) -> bool:
+    """Tell whether somebody races."""
+    race = current_race(board)
+    return any(tree in board.undecided for tree in _members(board, race)) or _is_out(board, board.champion, race)
+
+
+def stages(seeds: int) -> list[int]:
+    """Return how many seeds a challenger has been run on after each stage: 2, 4, 8, … up to `seeds`."""
+    found = [2]
+    while found[-1] < seeds:
+        found.append(min(seeds, 2 * found[-1]))
+    return found
+
+
+def current_race(board: Board) -> int:
+    """Return the number of the last race that was begun, 0 before the first."""
+    return max((board.runs[run].requested.seed // SEEDS for run in board.proofs), default=0)
+
+
+def verdict_of(board: Board, tree: str, found: Noise) -> Estimate:
+    """Return the published value of a proposal: mean and interval of its fresh scores in the class of the races."""
+    return estimate(list(fresh(board, tree, home_class(board)).values()), found)
+
+
+def _found(board: Board) -> list[AnyEvent]:
+    """Find a first champion: the artifact as it was, where it can be run, else the best claim; on several seeds."""
+    assert board.opened is not None
+    base, count = board.opened.base_tree, board.spec.selection.baseline_seeds
+    claims = {tree: found for tree in board.undecided if (found := claim(board, tree))}
+    first = base if base in board.undecided else _best(board, {tree: value for tree, (value, _) in claims.items()})
+    if first not in claims or (base in board.undecided and first != base):
+        return []
+    lane: Lane = "control" if first == base else "confirm"
+    seeds = range(2, count + (1 if first == base else 2))
+    asked = {run.requested.seed for run in board.current_runs(first)}
+    if missing := [seed for seed in seeds if seed not in asked]:
+        return [request(board, first, lane, seed, worker_class=claims[first][1]) for seed in missing]
+    if any(not run.finished for run in board.current_runs(first)):
+        return []
+    scores = fresh(board, first)
+    if not scores:
+        return [_retired(board, first, "failed", f"failed on all of {len(seeds)} fresh seeds")]
+    value = estimate(list(scores.values()), noise(board, claims[first][1]))
+    text = f"the first champion, on {len(scores)} seeds"
+    return [_promoted(board, first, value, tuple(scores), None, text)]
+
+
+def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
+    """Return verdicts on claims that do not reach the champion or wait behind too many, and the others, best first.
+
+    Beside them the worker classes of claims in which the champion has no score yet, though such workers are there.
+    """
+    strange: dict[str, None] = {}
+    there = slots(board)
+    given_up: list[AnyEvent] = []
+    waiting: dict[str, float] = {}
+    found = noise(board)
+    for tree in [*board.undecided, *rescored(board)]:
+        its = claim(board, tree)
+        runs = board.current_runs(tree)
+        if its is None or any(run.requested.lane == "confirm" or not run.finished for run in runs):
+            continue
+        value, worker_class = its
+        champion = _values(board, board.champion, worker_class)
+        if not champion and worker_class in there:
+            strange[worker_class] = None
+            continue
+        champion = champion or _values(board, board.champion, "")
+        if not champion:
+            continue
+        mean = sum(champion) / len(champion)
+        if board.better(value, mean):
+            waiting[tree] = abs(value - mean)
+        elif tree in board.undecided:
+            p = p_better(board, [value], champion, found)
+            given_up.append(_retired(board, tree, "not_better", "does not even claim to be better", value, p=p))
+    ranked = sorted(waiting, key=lambda tree: -waiting[tree])
+    for tree in ranked[WAITING:]:
+        if tree in board.undecided:
+            text = f"claims less than {WAITING} others that wait for a race"
+            given_up.append(_retired(board, tree, "not_better", text, (claim(board, tree) or (0.0, ""))[0]))
+    return given_up, ranked[:WAITING], list(strange)
+
+
+def _meet(board: Board, worker_class: str) -> list[AnyEvent]:
+    """Ask for the champion's first scores in a worker class, once."""
+    seeds = range(2, board.spec.selection.baseline_seeds + 1)
+    asked = {(run.requested.seed, run.requested.worker_class) for run in board.current_runs(board.champion)}
+    return [
+        request(board, board.champion, "control", seed, worker_class=worker_class, apart=True)
+        for seed in seeds
+        if (seed, worker_class) not in asked
+    ]
+
+
+def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
+    """Begin a race of the best claims, where search is far enough ahead of proof."""
+    whole = sum(SIZE * 2 + 2 for _ in stages(board.spec.selection.confirm_seeds))
+    if not waiting or len(board.proofs) > SHARE * board.finished + whole:
+        return []
+    return _ask(board, race, waiting[:SIZE], range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
+
+
+def _ask(board: Board, race: int, trees: Sequence[str], seeds: range, worker_class: str) -> list[AnyEvent]:
+    """Ask for runs of challengers, and of the champion, on seeds of a race."""
+    asked = {run.requested.seed for run in board.current_runs(board.champion)}
+    fought = [SEEDS * race + seed for seed in seeds]
+    wanted: list[AnyEvent] = []
+    finders = {tree: _finder(board, tree) for tree in trees}
+    for seed in fought:
+        wanted += [request(board, t, "confirm", seed, worker_class=worker_class, avoid=finders[t]) for t in trees]
+        if seed not in asked:
+            wanted.append(request(board, board.champion, "control", seed, worker_class=worker_class))
+    return wanted
+
+
+def _members(board: Board, race: int) -> list[str]:
+    """Return who is in a race: undecided, or decided before an evaluator changed and not fallen behind since."""
+    counts: dict[str, int] = {}
+    for name in reversed(board.proofs):
+        asked = board.runs[name].requested
+        if (
+            race
+            and asked.seed // SEEDS == race
+            and asked.lane == "confirm"
+            and asked.proposal != board.champion
+            and board.proposals.get(asked.proposal)
+        ):
+            counts[asked.proposal] = counts.get(asked.proposal, 0) + 1
+    most = max(counts.values(), default=0)
+    return [tree for tree, count in reversed(counts.items()) if tree in board.undecided or count == most]
+
+
+def _is_out(board: Board, tree: str, race: int) -> bool:
+    """Tell whether a run of this race is asked for and not finished."""
+    proposal = board.proposals.get(tree)
+    runs = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
+    return any(run.requested.seed // SEEDS == race and run.requested.lane in ("confirm", "control") for run in runs)
+
+
+def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -> list[AnyEvent]:
+    """Decide after a stage, when all its runs are finished."""
+    if any(_is_out(board, tree, race) for tree in (*members, board.champion)):
+        return []
+    verdicts: list[AnyEvent] = []
+    found, champion = noise(board, worker_class), _values(board, board.champion, worker_class)
+    chance: dict[str, float] = {}
+    asked = 0
+    for tree in members:
+        runs = [run for run in proofs(board, tree) if run.requested.seed // SEEDS == race]
+        asked = max(asked, len(runs))
+        broken = [run.finished for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
+        fault = next((f for f in broken if isinstance(f.outcome, Failed) and f.outcome.reason not in EXCUSED), None)
+        if fault and isinstance(fault.outcome, Failed):
+            text = f"failed on a fresh seed: {fault.outcome.reason}"
+            verdicts.append(_retired(board, tree, "failed", text))
+        else:
+            chance[tree] = p_better(board, _values(board, tree, worker_class), champion, found)
+    last = asked >= board.spec.selection.confirm_seeds
+    ranked = sorted(chance, key=lambda tree: -chance[tree])
+    winner = next(iter(ranked), "")
+    bar = _bar(board, race, asked, alone=len(ranked) == 1)
+    rivals = [_values(board, tree, worker_class) for tree in ranked[1:]]
+    leads = all(p_better(board, _values(board, winner, worker_class), its, found) >= AHEAD for its in rivals)
+    if winner and found.dof and 1 - chance[winner] <= bar and (leads or last):
+        text = f"better with p = {1 - chance[winner]:.2g} < {bar:.2g}, the level of race {race} (LOND)"
+        value, seeds = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
+        return [_promoted(board, winner, value, seeds, chance[winner], text), *verdicts]
+    least = HOPELESS if 2 * asked < board.spec.selection.confirm_seeds else UNLIKELY
+    kept = [] if last else [tree for tree in ranked[: math.ceil(len(ranked) / 2)] if chance[tree] >= least]
+    for tree in ranked:
+        values = _values(board, tree, worker_class)
+        if tree not in kept and tree in board.undecided:
+            text = f"not better beyond the noise on {len(values)} fresh seeds (sd {found.sd:.3g})"
+            mean = sum(values) / len(values) if values else None
+            seeds = tuple(fresh(board, tree, worker_class))
+            verdicts.append(_retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=seeds))
+    if kept:
+        upto = next(count for count in stages(board.spec.selection.confirm_seeds) if count > asked)
+        verdicts += _ask(board, race, kept, range(asked + 1, upto + 1), worker_class)
+    return verdicts
+
+
+def _bar(board: Board, race: int, asked: int, *, alone: bool) -> float:
+    """Return the level at which a challenger is tested after a stage."""
+    its = level(race, max(0, len(board.reigns) - 1), board.spec.selection.fdr) / SIZE
+    seeds = board.spec.selection.confirm_seeds
+    if asked >= seeds:
+        return its * 2 / 3
+    return its * (1 / 3 - EARLY if alone and 2 * asked >= seeds else EARLY)
+
+
+def _values(board: Board, tree: str, worker_class: str) -> list[float]:
+    return list(fresh(board, tree, worker_class).values())
+
+
+def _best(board: Board, values: dict[str, float]) -> str:
+    """Return whose value is best, the first in the log of equals; "" of none."""
+    best = ""
+    for tree, value in values.items():
+        if not best or board.better(value, values[best]):
+            best = tree
+    return best
+
+
+def _finder(board: Board, tree: str) -> str:
+    """Return the boot of the worker that found the claim: another one is to confirm it."""
+    runs = [run for run in board.current_runs(tree) if run.requested.lane not in ("confirm", "control")]
+    return next((run.finished.worker for run in reversed(runs) if run.finished), "")
+
+
+def _promoted(
+    board: Board, tree: str, value: Estimate, seeds: tuple[int, ...], p: float | None, text: str
+) -> ProposalPromoted:
+    return ProposalPromoted(
+        proposal=tree,
+        round=board.round + 1,
+        met=board.champion,
+        mean=value.mean,
+        low=None if math.isinf(value.low) else value.low,
+        high=None if math.isinf(value.high) else value.high,
+        seeds=seeds,
+        p_better=p,
+        text=text,
+    )
+
+
+def _retired(
+    board: Board,
+    tree: str,
+    why: str,
+    text: str,
+    mean: float | None = None,
+    *,
+    p: float | None = None,
+    seeds: tuple[int, ...] = (),
+) -> ProposalRetired:
+    fields = {"proposal": tree, "round": board.round, "why": why, "met": board.champion, "mean": mean, "text": text}
+    return msgspec.convert({**fields, "p_better": p, "seeds": seeds}, ProposalRetired)

@@ -1,0 +1,165 @@
+"""What is promoted under noise, and what is said of it: the curator's rules against taking the best single score.
+
+Candidates have a true quality, drawn from a normal distribution of spread 1; a score is the quality plus noise of `sd`
+times that spread. Every candidate gets one run of search; then the real `decide` asks for runs until nothing is due or
+its extra runs are spent, and what it calls champion is compared with who had the best single score (no extra runs) and
+with spending the same number of extra runs evenly on the best few. `regret` is how far the true quality of the chosen
+lies below the best candidate's; `bias` is the published value less the true quality, as an absolute mean over
+repetitions. Ratios are of means over repetitions, with bootstrap intervals. No clock, no bus, no worker.
+"""
+
+import datetime as dt
+import random
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+from agents.evidence import fresh
+from agents.selection import decide
+from benchmarks.harness import Figures, Goal, say
+from mesh import events as e
+from mesh import wire
+from mesh.board import Board
+from mesh.wire import Post
+
+SIZES, NOISES, EXTRA = (100, 1000), (0.5, 1.5), (20, 60)
+GOALS: dict[str, Goal] = {
+    f"{name}.n{size}.sd{sd:g}.extra{extra}": ("<=", bound)
+    for name, bound in (("regret", 0.6), ("bias", 0.25))
+    for size in SIZES
+    for sd in NOISES
+    for extra in EXTRA
+}
+BEGAN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+SPEC = e.ArenaSpec(
+    name="select",
+    objective=e.ObjectiveSpec(metric="quality", direction="maximize"),
+    artifact=e.ArtifactSpec(editable=("train.py",)),
+    trial=e.TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
+    score=e.ScoreSpec(how="command", command=("python", "score.py")),
+)
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Whom a way of choosing takes: regret and signed error of the published value."""
+
+    regret: float
+    error: float
+
+
+class World:
+    """A board whose runs are answered at once with noisy qualities; the baseline's quality is the mean of all, 0."""
+
+    def __init__(self, qualities: Sequence[float], sd: float, rng: random.Random) -> None:
+        self.board = Board(arena="select")
+        self._rng, self._sd = rng, sd
+        self.quality = {"base": 0.0} | {f"p{number}": quality for number, quality in enumerate(qualities)}
+        self._add(e.ArenaOpened(version=1, spec=SPEC, base_commit="c", base_tree="base", evaluator="e"))
+        self._add(e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=8))
+        for tree in self.quality:
+            self._add(e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=e.Origin(how="sampler")))
+
+    def _add(self, event: e.AnyEvent) -> None:
+        seq = self.board.seq + 1
+        post = Post(id=f"post-{seq}", at=BEGAN, author="a", event=event)
+        self.board.fold(wire.entry(seq, BEGAN, wire.subject_of("select", post), wire.encode(post)))
+
+    def answer(self, asked: e.RunRequested) -> None:
+        """Run what is asked for."""
+        self._add(asked)
+        value = self.quality[asked.proposal] + self._rng.gauss(0, self._sd)
+        self._add(
+            e.RunFinished(
+                run=asked.run, proposal=asked.proposal, outcome=e.Scored(value=value), worker="w", worker_class="cpu"
+            )
+        )
+
+    def search(self) -> None:
+        """Run every candidate once, as search does, before any verdict; and the baseline as often as its noise needs."""
+        for tree in self.quality:
+            self.answer(
+                e.RunRequested(
+                    run=f"{tree}-explore-1",
+                    lane="explore",
+                    proposal=tree,
+                    commit=tree,
+                    seed=1,
+                    budget_s=1,
+                    deadline_s=2,
+                )
+            )
+        while not self.board.champion:
+            self.step()
+
+    def step(self, most: int = 100) -> int | None:
+        """Let the curator decide once; return how many runs it asked for, None where nothing or too much is due."""
+        events = decide(self.board, BEGAN)
+        runs = [event for event in events if isinstance(event, e.RunRequested)]
+        for event in events:
+            if not isinstance(event, e.RunRequested):
+                self._add(event)
+        if not events or len(runs) > most:
+            return None
+        for run in runs:
+            self.answer(run)
+        return len(runs)
+
+    def decide(self, extra: int) -> Chosen:
+        """Let the curator go on until nothing is due or the extra runs are spent, and return its champion."""
+        while (count := self.step(extra)) is not None:
+            extra -= count
+        champion = self.board.champion
+        values = list(fresh(self.board, champion).values())
+        return self._chosen(champion, sum(values) / len(values))
+
+    def best_single(self) -> Chosen:
+        """Return whoever has the best score of search."""
+        scores = {tree: self.board.runs[f"{tree}-explore-1"].value or 0.0 for tree in self.quality}
+        best = max(scores, key=lambda tree: scores[tree])
+        return self._chosen(best, scores[best])
+
+    def _chosen(self, tree: str, published: float) -> Chosen:
+        return Chosen(max(self.quality.values()) - self.quality[tree], published - self.quality[tree])
+
+
+async def measure(quick: bool) -> Figures:
+    """Return, for every size, noise and number of extra runs, regret and bias as ratios to the best single score."""
+    figures: Figures = {}
+    for size in SIZES:
+        for sd in NOISES:
+            for extra in EXTRA:
+                count = (20 if quick else 800) // (4 if size > 100 else 1)
+                pairs = [_once(size, sd, extra, repetition) for repetition in range(count)]
+                name = f"n{size}.sd{sd:g}.extra{extra}"
+                figures |= _figures(name, [ours for ours, _ in pairs], [single for _, single in pairs])
+                say(f"{name}: {count} repetitions")
+    return figures
+
+
+def _once(size: int, sd: float, extra: int, seed: int) -> tuple[Chosen, Chosen]:
+    rng = random.Random(f"{size} {sd} {extra} {seed}")
+    world = World([rng.gauss(0, 1) for _ in range(size)], sd, rng)
+    world.search()
+    return world.decide(extra), world.best_single()
+
+
+def _figures(name: str, ours: Sequence[Chosen], single: Sequence[Chosen]) -> Figures:
+    rng = random.Random(name)
+    draws = []
+    for _ in range(500):
+        places = rng.choices(range(len(ours)), k=len(ours))
+        draws.append(_ratios([ours[place] for place in places], [single[place] for place in places]))
+    regret, bias = _ratios(ours, single)
+    return {
+        f"regret.{name}": regret,
+        f"regret_high.{name}": sorted(draw[0] for draw in draws)[int(0.975 * len(draws))],
+        f"bias.{name}": bias,
+        f"bias_high.{name}": sorted(draw[1] for draw in draws)[int(0.975 * len(draws))],
+    }
+
+
+def _ratios(ours: Sequence[Chosen], single: Sequence[Chosen]) -> tuple[float, float]:
+    regrets = [statistics.fmean(chosen.regret for chosen in side) for side in (ours, single)]
+    biases = [abs(statistics.fmean(chosen.error for chosen in side)) for side in (ours, single)]
+    return regrets[0] / max(regrets[1], 1e-12), biases[0] / max(biases[1], 1e-12)
