@@ -1,28 +1,35 @@
-"""The critic: judges proposals before any compute is spent on them.
+"""The critic: judges proposals before any compute is spent on them, and scores after.
 
 It blocks what does not parse, touches protected files, changes nothing but a seed, comments or docstrings, says what
-another proposal said before, or is not the code that it claims to be; it warns of a near duplicate. `judge` is pure.
+another proposal said before, or is not the code that it claims to be; what lies where several have failed and nobody
+had a score (a dead end), as an opinion; it warns of a near duplicate. `judge` is pure. When a run of search has got a
+score it says how much of that is luck (`agents.doubt`).
 """
 
 import ast
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from agents.doubt import doubt
 from agents.essence import Essence, essence
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
-from mesh.events import AgentJoined, AnyEvent, ArenaSpec, CritiquePosted, ProposalPosted
+from mesh.events import AgentJoined, AnyEvent, ArenaSpec, CritiquePosted, ProposalPosted, RunFinished
 from mesh.wire import Post
 
 NEAR = 0.01
 """Share of its range by which every knob differs less between two near duplicates."""
 
 
-class Critic:
-    """Judges every proposal once, in the order of the log."""
+AROUND, DEAD_END = 0.1, 3
+"""So many failures, and no score, among proposals whose knobs all differ by less than this share: a dead end."""
 
-    listens: ClassVar[tuple[str, ...]] = ("proposal.posted",)
+
+class Critic:
+    """Judges every proposal and every score of search once, in the order of the log."""
+
+    listens: ClassVar[tuple[str, ...]] = ("proposal.posted", "run.finished")
     only_latest: ClassVar[bool] = False
 
     def __init__(self, context: Context) -> None:
@@ -34,6 +41,9 @@ class Critic:
         """Judge the proposal in `post`; on joining, all that it has not judged."""
         if board.opened is None or board.closed:
             return []
+        if isinstance(post.event, RunFinished):
+            word = doubt(board, post.event.run)
+            return [word] if word else []
         if isinstance(post.event, ProposalPosted):
             todo = [post.event.tree]
         elif isinstance(post.event, AgentJoined):
@@ -61,7 +71,7 @@ class Critic:
             for other, p in list(board.proposals.items())  # it grows while code is fetched
             if p.seq < proposal.seq and p.why != "blocked" and (known := await self._essence(p, opened.spec))
         }
-        return judge(opened.spec, tree, files, self._base[1], earlier)
+        return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))
 
     async def _essence(self, proposal: Proposal, spec: ArenaSpec) -> Essence | None:
         """What an earlier proposal says, None where its code cannot be had."""
@@ -81,8 +91,13 @@ def judge(
     files: Mapping[str, bytes],
     base: Mapping[str, bytes],
     earlier: Mapping[str, Essence],
+    *,
+    ends: Mapping[str, bool] | None = None,
 ) -> CritiquePosted:
-    """Return the word on one proposal, given its files, the base's, and what earlier proposals say, by tree hash."""
+    """Return the word on one proposal, given its files, the base's, and what earlier proposals say, by tree hash.
+
+    `ends` says of the earlier ones whose runs have ended whether they got a score.
+    """
     editable = spec.artifact.editable
     if broken := _broken(files, base, editable):
         return _block(tree, *broken)
@@ -97,7 +112,17 @@ def judge(
         if mine.is_near(theirs, NEAR):
             text = f"every knob is within {NEAR:.0%} of its range of proposal {other[:10]}"
             return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
+    around = [got for other, got in (ends or {}).items() if other in earlier and mine.is_near(earlier[other], AROUND)]
+    if len(around) >= DEAD_END and not any(around):
+        text = f"all {len(around)} proposals whose knobs are within {AROUND:.0%} of their ranges have failed"
+        return CritiquePosted(target=tree, verdict="block", rule="dead_end", text=text, confidence=0.9)
     return CritiquePosted(target=tree, verdict="endorse", rule="sound", text="parses, keeps to its files, and is new")
+
+
+def _ends(board: Board) -> dict[str, bool]:
+    """Return of the proposals that were run, and have failed or not, whether they got a score."""
+    runs = {tree: board.current_runs(tree) for tree in board.proposals}
+    return {tree: bool(board.scores(tree)) for tree, its in runs.items() if its and all(run.finished for run in its)}
 
 
 def _block(tree: str, rule: str, text: str) -> CritiquePosted:

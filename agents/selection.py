@@ -14,9 +14,10 @@ from agents.asking import request, slots
 from agents.race import prove
 from agents.reign import reign
 from agents.rescore import due, is_awaited, rescored
+from agents.standing import COIN, brier, holds_back
 from agents.stopping import stop
 from mesh.board import Board, Proposal
-from mesh.events import AgentJoined, AnyEvent, Failed, ProposalPromoted, ProposalRetired
+from mesh.events import AgentJoined, AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested
 
 PER_AUTHOR = 4
 """Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
@@ -48,9 +49,9 @@ def queue_depth(board: Board) -> int:
     return max(2, 2 * slots(board).total())
 
 
-def is_blocked(proposal: Proposal) -> bool:
-    """Tell whether a critic holds the proposal back."""
-    return any(c.verdict == "block" for c in proposal.critiques)
+def is_blocked(board: Board, proposal: Proposal) -> bool:
+    """Tell whether a critic holds the proposal back, and is not overruled."""
+    return holds_back(board, proposal)
 
 
 def _room(board: Board) -> int:
@@ -72,16 +73,26 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
     )
     wanted: list[AnyEvent] = []
     for tree in board.undecided:
-        if len(wanted) >= room:
+        if sum(isinstance(event, RunRequested) for event in wanted) >= room:
             break
         proposal = board.proposals[tree]
         waits = has_critic and not proposal.critiques and (now - proposal.time).total_seconds() < CRITIQUE_WITHIN_S
-        idle = not is_blocked(proposal) and not board.current_runs(tree)
+        idle = not is_blocked(board, proposal) and not board.current_runs(tree)
         if not idle or waits or load[proposal.author] >= most:
             continue
         load[proposal.author] += 1
-        wanted.append(request(board, tree, "explore"))
+        wanted += [*_overrule(board, proposal), request(board, tree, "explore")]
     return wanted
+
+
+def _overrule(board: Board, proposal: Proposal) -> list[AnyEvent]:
+    """Say why a proposal is run though a critic blocks it."""
+    blocks = [word for word in proposal.critiques if word.verdict == "block"]
+    if not blocks:
+        return []
+    records = "; ".join(f"{word.author} has a Brier score of {brier(board, word.author):.2f}" for word in blocks)
+    text = f"run though blocked: {records}, worse than a coin's {COIN}"
+    return [CritiquePosted(target=proposal.event.tree, verdict="endorse", rule="overruled", text=text)]
 
 
 def _author_of(board: Board, run: str) -> str:
@@ -94,7 +105,7 @@ def _hopeless(board: Board) -> list[AnyEvent]:
     verdicts: list[AnyEvent] = []
     for tree in board.undecided:
         proposal, runs = board.proposals[tree], board.current_runs(tree)
-        if is_blocked(proposal) and not proposal.runs:
+        if is_blocked(board, proposal) and not proposal.runs:
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
         elif runs and all(run.finished for run in runs) and not board.scores(tree):

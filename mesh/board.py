@@ -30,6 +30,7 @@ class Critique(msgspec.Struct, frozen=True):
     verdict: Literal["endorse", "warn", "block"]
     rule: str
     text: str
+    confidence: float | None = None
 
 
 class Proposal(msgspec.Struct):
@@ -208,7 +209,7 @@ class Board(msgspec.Struct):
         target = self.runs.get(event.target) or self.proposals.get(event.target)
         if not target or any(c.author == author for c in target.critiques):
             return False
-        target.critiques.append(Critique(author, event.verdict, event.rule, event.text))
+        target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
         return True
 
     def _request(self, seq: int, event: e.RunRequested) -> bool:

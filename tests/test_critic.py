@@ -276,3 +276,27 @@ async def test_a_critic_in_the_loop_judges_each_proposal_once_over_two_lives(are
     assert [post.event for post in posts] == [
         CritiquePosted(target=tree_of(post), verdict="endorse", rule="sound", text=SOUND.text) for post in made
     ]
+
+
+async def test_what_lies_where_all_have_failed_is_blocked_as_an_opinion(arena: Arena) -> None:
+    for width in (30, 31, 32):
+        failed = arena.propose_files(changed("WIDTH = 8", f"WIDTH = {width}"))
+        arena.score(tree_of(failed), "out_of_memory")
+    near = arena.propose_files(changed("WIDTH = 8", "WIDTH = 34"))
+    far = arena.propose_files(changed("WIDTH = 8", "WIDTH = 50"))
+    judging = critic(arena)
+    [ended] = await judging.handle(near, arena.board)
+    text = "all 3 proposals whose knobs are within 10% of their ranges have failed"
+    assert ended == CritiquePosted(target=tree_of(near), verdict="block", rule="dead_end", text=text, confidence=0.9)
+    [open_] = await judging.handle(far, arena.board)
+    assert isinstance(open_, CritiquePosted)
+    assert open_.verdict == "endorse"
+
+
+async def test_one_score_among_the_failures_keeps_a_region_open(arena: Arena) -> None:
+    for width, result in ((30, "crash"), (31, "crash"), (32, "crash"), (33, 1.0)):
+        made = arena.propose_files(changed("WIDTH = 8", f"WIDTH = {width}"))
+        arena.score(tree_of(made), result)  # type: ignore[arg-type]
+    [word] = await critic(arena).handle(arena.propose_files(changed("WIDTH = 8", "WIDTH = 35")), arena.board)
+    assert isinstance(word, CritiquePosted)
+    assert word.verdict != "block"

@@ -175,7 +175,7 @@ def test_a_blocked_proposal_is_retired_with_the_reason_and_never_run(log: Log) -
     log.propose("one")
     log.add("critic", CritiquePosted(target="one", verdict="block", text="does not parse"))
     log.add("bob", CritiquePosted(target="one", verdict="endorse", text="looks fine"))
-    assert is_blocked(log.board.proposals["one"])
+    assert is_blocked(log.board, log.board.proposals["one"])
     blocked = ProposalRetired(proposal="one", round=0, why="blocked", text="does not parse")
     assert due(log) == [blocked]
     log.add("curator", blocked)

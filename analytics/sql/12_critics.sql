@@ -1,24 +1,40 @@
--- One row per critic: its verdicts on proposals, and how they compare with what became of them.
+-- One row per critic: its verdicts on proposals, how they compare with what became of them, and its calibration. A word
+-- with a confidence is a forecast that the proposal will (endorse) or will not (warn, block) become champion; its Brier
+-- score is 0 where it was certain and right, 0.25 for a coin.
 CREATE OR REPLACE VIEW critics AS
 WITH words AS (
     SELECT
-        arena, seq, author AS critic, body->>'$.target' AS proposal, body->>'$.verdict' AS verdict,
-        try_cast(body->>'$.predicted' AS DOUBLE) AS predicted
-    FROM facts
-    WHERE kind = 'critique.posted'
+        f.arena, f.seq, f.author AS critic, coalesce(r.proposal, f.body->>'$.target') AS proposal,
+        f.body->>'$.verdict' AS verdict, try_cast(f.body->>'$.predicted' AS DOUBLE) AS predicted,
+        try_cast(f.body->>'$.confidence' AS DOUBLE) AS confidence
+    FROM facts f
+    LEFT JOIN runs r ON r.arena = f.arena AND r.run = f.body->>'$.target'
+    WHERE f.kind = 'critique.posted'
+),
+judged AS (
+    SELECT
+        w.*, p.state, m.mean,
+        CASE WHEN w.verdict = 'endorse' THEN w.confidence ELSE 1 - w.confidence END AS forecast,
+        CASE
+            WHEN p.state IN ('champion', 'past_champion', 'demoted') THEN 1
+            WHEN p.state = 'retired' AND p.why <> 'blocked' THEN 0
+        END AS won
+    FROM words w
+    LEFT JOIN proposals p USING (arena, proposal)
+    LEFT JOIN leaderboard m USING (arena, proposal)
 )
 SELECT
-    w.arena, w.critic, count(*) AS critiques,
-    count(*) FILTER (w.verdict = 'endorse') AS endorsed,
-    count(*) FILTER (w.verdict = 'warn') AS warned,
-    count(*) FILTER (w.verdict = 'block') AS blocked,
-    count(*) FILTER (w.verdict = 'endorse' AND p.state IN ('champion', 'past_champion')) AS endorsed_champions,
-    count(*) FILTER (w.verdict = 'block' AND p.state IN ('champion', 'past_champion')) AS blocked_champions,
-    count(*) FILTER (w.verdict = 'endorse' AND p.state = 'retired') AS endorsed_retired,
-    count(w.predicted) FILTER (m.mean IS NOT NULL) AS predictions,
-    avg(abs(w.predicted - m.mean) ORDER BY w.seq) AS mean_error
-FROM words w
-LEFT JOIN proposals p USING (arena, proposal)
-LEFT JOIN leaderboard m USING (arena, proposal)
-GROUP BY w.arena, w.critic
-ORDER BY w.arena, w.critic;
+    arena, critic, count(*) AS critiques,
+    count(*) FILTER (verdict = 'endorse') AS endorsed,
+    count(*) FILTER (verdict = 'warn') AS warned,
+    count(*) FILTER (verdict = 'block') AS blocked,
+    count(*) FILTER (verdict = 'endorse' AND state IN ('champion', 'past_champion')) AS endorsed_champions,
+    count(*) FILTER (verdict = 'block' AND state IN ('champion', 'past_champion')) AS blocked_champions,
+    count(*) FILTER (verdict = 'endorse' AND state = 'retired') AS endorsed_retired,
+    count(predicted) FILTER (mean IS NOT NULL) AS predictions,
+    avg(abs(predicted - mean) ORDER BY seq) AS mean_error,
+    count(forecast) FILTER (won IS NOT NULL) AS forecasts,
+    avg((forecast - won) * (forecast - won) ORDER BY seq) AS brier
+FROM judged
+GROUP BY arena, critic
+ORDER BY arena, critic;
