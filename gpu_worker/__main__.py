@@ -36,6 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--arena", required=True, help="name of the arena")
     parser.add_argument("--slots", type=int, help="runs at a time (default: one per GPU, or one per core)")
+    parser.add_argument("--slots-per-gpu", type=int, default=1, metavar="N", help="runs at a time on one GPU")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     own = f"worker-{secrets.token_hex(2)}"
     parser.add_argument("--name", default=own, help="name on the board (default: worker- and four letters)")
@@ -57,6 +58,7 @@ def main() -> int:
                 name=args.name,
                 home=home,
                 slots=args.slots,
+                slots_per_gpu=args.slots_per_gpu,
                 device=args.device,
                 sandbox=wish,
                 draining=draining,

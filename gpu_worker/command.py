@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gpu_worker.cgroup import Group, group
 from gpu_worker.start import Ahead, NotStarted
 from gpu_worker.tree import POLL_S, descendants, kill_tree
 
@@ -114,10 +115,13 @@ class Command:
         deadline = began + float(request["deadline_s"])
         out, err, meter = self._out, self._err, Meter(request, began)
         why = ""
+        bound = group(float(request["memory_mb"]))
         try:
-            pid = self._start(request)
+            pid = self._start(request, bound)
         except NotStarted as error:
             kill_tree()
+            if bound:
+                bound.remove()
             empty = {"rc": None, "seconds": 0.0, "cpu_s": 0.0, "peak_memory_mb": 0.0, "out": ""}
             return {**empty, "why": error.why, "err": error.text}
         with selectors.DefaultSelector() as selector, _ended(pid) as ended:
@@ -149,6 +153,9 @@ class Command:
         for read, capture in self._reading.items():
             while _read(read, capture):
                 pass
+        if bound:
+            why = why or ("memory" if bound.has_killed() else "")
+            bound.remove()
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "rc": None if why else os.waitstatus_to_exitcode(status),
@@ -160,12 +167,17 @@ class Command:
             "err": err.text(),
         }
 
-    def _start(self, request: Request) -> int:
-        """Start the command, and first what runs beside it."""
+    def _start(self, request: Request, bound: Group | None) -> int:
+        """Start the command, and first what runs beside it, within the bound."""
         beside = request.get("beside")
         try:
+            if bound:
+                bound.add(self._ahead.pid)
             if beside:
-                Ahead(self._beside).become(beside)
+                other = Ahead(self._beside)
+                if bound:
+                    bound.add(other.pid)
+                other.become(beside)
             return self._ahead.become(request, also=bool(beside))
         finally:
             for number in {*self._files, *self._beside}:

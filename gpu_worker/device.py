@@ -26,23 +26,38 @@ class Machine(msgspec.Struct, frozen=True):
     environment: str
 
 
-def survey(device: str, slots: int | None) -> Machine:
-    """Return what to run on: `device` is auto, cpu or cuda; slots default to one per core, or one per GPU.
+def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
+    """Return what to run on: `device` is auto, cpu or cuda; slots default to one per core, or `per_gpu` per GPU.
+
+    Slots that share a GPU get equal parts of its memory.
 
     Raises:
-        BadInput: CUDA is asked for and nvidia-smi shows no device, or `slots` is below 1.
+        BadInput: CUDA is asked for and nvidia-smi shows no device, or a number of slots is below 1.
     """
     if slots is not None and slots < 1:
         raise BadInput(f"--slots {slots} must be 1 or more")
+    if per_gpu < 1:
+        raise BadInput(f"--slots-per-gpu {per_gpu} must be 1 or more")
     gpus = [] if device == "cpu" else _gpus()
     if device == "cuda" and not gpus:
         raise BadInput("--device cuda, but nvidia-smi shows no GPU on this machine")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if gpus:
-        count = min(slots or len(gpus), len(gpus))
+        most = per_gpu * len(gpus)
+        count = min(slots or most, most)
         threads = max(1, cores // count)
-        made = tuple(Slot(n, "cuda:0", threads, cuda_index=str(n)) for n in range(count))
         name, memory, driver = gpus[0]
+        made = tuple(
+            Slot(
+                number,
+                "cuda:0",
+                threads,
+                cuda_index=str(number % len(gpus)),
+                gpu_memory_mb=gpus[number % len(gpus)][1] / per_gpu,
+                gpu_share=1 / per_gpu,
+            )
+            for number in range(count)
+        )
         return Machine(f"cuda-{short_name(name)}", name, memory, made, environment_hash(name, driver))
     count = slots or cores
     made = tuple(Slot(n, "cpu", max(1, cores // count)) for n in range(count))

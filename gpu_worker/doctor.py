@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gpu_worker import cgroup
 from gpu_worker.device import survey
 from gpu_worker.sandbox import landlock
 from gpu_worker.sandbox.selftest import OPEN_BY_DESIGN, Finding, candidates, try_tier
@@ -32,6 +33,10 @@ async def examine() -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     device = f"{machine.device}, {machine.memory_mb:,} MB"
     console.print(f"{machine.worker_class} ({device}), {len(machine.slots)} slots, Landlock ABI {landlock.abi()}")
+    made = cgroup.group(64)
+    if made:
+        made.remove()
+    console.print(f"memory of trials is bounded by {'the kernel (control groups)' if made else 'the watch alone'}")
     console.print(table_of(found))
     for tier, finding in found.items():
         if finding.error:

@@ -46,7 +46,7 @@ def trial_failure(spec: ArenaSpec, end: Ending, deadline_s: float) -> Failed | N
             text = f"{what} exceeded its {deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
             return Failed(reason="timeout", message=text)
         case "memory":
-            text = f"{what} used {end.peak_memory_mb:,.0f} MB, more than its {trial.memory_gb:g} GB"
+            text = f"{what} wanted more than its {trial.memory_gb:g} GB (killed at {end.peak_memory_mb:,.0f} MB)"
             return Failed(reason="out_of_memory", message=text)
         case "output":
             return Failed(reason="crash", message=f"{what} printed more than 64 MB and was killed")

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from gpu_worker.gauge import Gauge, Reading, Watch, open_gauge
 from gpu_worker.sandbox.tiers import PROCESSES, Network, Sandbox
 from gpu_worker.score import Ending, command_outcome, evaluator_outcome, stdout_outcome, trial_failure
 from gpu_worker.supervise import Supervisor
@@ -32,7 +33,8 @@ from mesh.events import ArenaOpened, ArenaSpec, CurvePoint, Failed, RunRequested
 
 CURVE_POINTS = 64
 LOG_TAIL = 4000
-READ_REPORT_EVERY_S = 0.3
+READ_REPORT_EVERY_S = (0.05, 0.3)
+"""Between these bounds the curve of a trial is read, fifty times in its budget."""
 MAX_REPORT_LINE = 400
 TOLD_AT_ONCE = 16
 MAX_REPORT_READ = 256 * 1024
@@ -51,6 +53,7 @@ class Result(msgspec.Struct, frozen=True):
     score_s: float
     curve: tuple[CurvePoint, ...]
     log_tail: str
+    gpu: Reading = Reading()
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -73,6 +76,7 @@ async def execute(
     begun: anyio.Event,
     tell: Callable[[bytes], Awaitable[None]],
     killed: Callable[[], bool],
+    gauge: Callable[[str], Gauge | None] = open_gauge,
 ) -> Result:
     """Run a trial, then score it, in folders of their own under `run`, which the caller deletes.
 
@@ -92,8 +96,10 @@ async def execute(
     launch = (trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env)
     launch = _hold_trial(launch, sandbox, spec, slot, run, job.data)
     await begun.wait()
+    watch = Watch(gauge(slot.cuda_index), keeper.process.pid, slot.gpu_memory_mb if slot.gpu_share < 1 else 0)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(report.watch)
+        tasks.start_soon(_kill_when_exceeded, watch, keeper)
         ended = await keeper.run(
             launch,
             deadline_s=deadline_s,
@@ -105,7 +111,10 @@ async def execute(
         tasks.cancel_scope.cancel()
     await report.read()
     outcome: Scored | Failed | None = trial_failure(spec, ended, deadline_s)
-    score_s = 0.0
+    gpu, score_s = watch.reading(), 0.0
+    if gpu.exceeded:
+        text = f"the trial used {gpu.peak_mb:,.0f} MB of GPU memory, more than its slot's {slot.gpu_memory_mb:,.0f} MB"
+        outcome = Failed(reason="out_of_memory", message=text)
     if outcome is None and killed():
         outcome = Failed(reason="killed", message=f"the run was stopped after {ended.seconds:.1f} s")
     elif outcome is None and spec.score.how == "stdout":
@@ -132,7 +141,12 @@ async def execute(
     assert outcome is not None
     log = f"{ended.out[-LOG_TAIL // 2 :]}\n{ended.err[-LOG_TAIL // 2 :]}".strip()
     code, evaluator = arena.digest(files.items()), arena.evaluator_hash(spec, job.base)
-    return Result(outcome, code, job.opened.data, evaluator, ended, score_s, report.thinned(), log)
+    return Result(outcome, code, job.opened.data, evaluator, ended, score_s, report.thinned(), log, gpu)
+
+
+async def _kill_when_exceeded(watch: Watch, keeper: Supervisor) -> None:
+    await watch.until_exceeded()
+    await keeper.kill()
 
 
 def _hold_trial(launch: Launch, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, run: Path, data: Path) -> Launch:
@@ -269,7 +283,7 @@ class _Report:
 
     async def watch(self) -> None:
         while True:
-            await anyio.sleep(READ_REPORT_EVERY_S)
+            await anyio.sleep(min(max(self._budget_s / 50, READ_REPORT_EVERY_S[0]), READ_REPORT_EVERY_S[1]))
             await self.read()
 
     async def read(self) -> None:

@@ -30,12 +30,17 @@ class Launch(msgspec.Struct, frozen=True):
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One place where a trial can run: its number, device (`cpu` or `cuda:0`), CUDA index, and threads."""
+    """One place where a trial can run: its number, device (`cpu` or `cuda:0`), threads, and CUDA index.
+
+    `gpu_memory_mb` is what it may take of its device, `gpu_share` that as a fraction of the whole; 1 where it is alone.
+    """
 
     number: int
     device: str
     threads: int
     cuda_index: str = ""
+    gpu_memory_mb: float = 0.0
+    gpu_share: float = 1.0
 
 
 def lay_out(folder: Path, files: Mapping[str, bytes], editable: tuple[str, ...]) -> None:
@@ -69,7 +74,10 @@ def environment(slot: Slot, run: Path, *, token: str, seed: int, data: Path) -> 
 def slot_environment(slot: Slot) -> dict[str, str]:
     """Return what numeric libraries read when they are imported: threads, so that slots do not fight, and the GPU."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS")
-    return dict.fromkeys(threads, str(slot.threads)) | {"CUDA_VISIBLE_DEVICES": slot.cuda_index}
+    env = dict.fromkeys(threads, str(slot.threads)) | {"CUDA_VISIBLE_DEVICES": slot.cuda_index}
+    if slot.gpu_share < 1:
+        env["PYTORCH_CUDA_ALLOC_CONF"] = f"per_process_memory_fraction:{slot.gpu_share:.4f}"
+    return env
 
 
 def trial_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping[str, str]) -> Launch:

@@ -16,6 +16,7 @@ import anyio.to_thread
 import msgspec
 import psutil
 
+from gpu_worker import cgroup
 from gpu_worker.device import Machine, survey
 from gpu_worker.sandbox.selftest import Wish, choose, try_tier
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
@@ -61,6 +62,7 @@ async def run_worker(
     *,
     name: str,
     slots: int | None = None,
+    slots_per_gpu: int = 1,
     device: str = "auto",
     home: Path,
     sandbox: Wish = "auto",
@@ -77,7 +79,7 @@ async def run_worker(
         BusError: the log is out of reach or refuses us.
         HostTrouble: no sandbox that is allowed here, or strong enough for the arena, holds on this machine.
     """
-    machine = await anyio.to_thread.run_sync(survey, device, slots)
+    machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
     tier, _ = await choose(sandbox, settings.runs_dir(home))
     return await Worker(bus, name, home, machine, tier, draining or anyio.Event()).live(on_ready)
 
@@ -103,11 +105,8 @@ class Worker:
         await self._follower.catch_up()
         if self._follower.board.closed:
             return self._why()
-        if self._is_too_weak():
-            wanted = self._follower.board.spec.worker.tier
-            raise HostTrouble(
-                f"arena {self._bus.arena} demands sandbox tier {wanted}, but here holds only {self._tier}"
-            )
+        if unfit := self._unfit():
+            raise HostTrouble(unfit)
         await anyio.to_thread.run_sync(clear_leftovers, settings.runs_dir(self._home))
         await self._post(
             WorkerJoined(
@@ -172,10 +171,17 @@ class Worker:
         opened = self._follower.board.opened
         return opened.spec.trial.preload if opened else ()
 
-    def _is_too_weak(self) -> bool:
-        """Tell whether the arena demands a stronger sandbox than this worker has."""
-        opened = self._follower.board.opened
-        return bool(opened) and self._tier > self._follower.board.spec.worker.tier
+    def _unfit(self) -> str:
+        """Return why this worker may not run the arena: a weaker sandbox, or less GPU memory, than it demands."""
+        if self._follower.board.opened is None:
+            return ""
+        wanted, demands = self._follower.board.spec.worker, f"arena {self._bus.arena} demands"
+        if self._tier > wanted.tier:
+            return f"{demands} sandbox tier {wanted.tier}, but here holds only {self._tier}"
+        has_gb = min(slot.gpu_memory_mb for slot in self._machine.slots) / 1024
+        if wanted.gpu_memory_gb and has_gb < wanted.gpu_memory_gb:
+            return f"{demands} {wanted.gpu_memory_gb:g} GB of GPU memory per run, but a slot has {has_gb:.1f} GB"
+        return ""
 
     async def _until_held(self) -> None:
         """After trouble of our own: wait, and go on when the sandbox holds."""
@@ -255,7 +261,7 @@ class Worker:
         known = self._follower.board.runs.get(request.run)
         if known is None or known.seq != delivery.entry.seq or known.finished or not self._follower.board.opened:
             await delivery.done()
-        elif request.worker_class not in ("any", self._machine.worker_class) or self._is_too_weak():
+        elif request.worker_class not in ("any", self._machine.worker_class) or self._unfit():
             await delivery.hand_back(OTHER_CLASS_S)
         elif request.avoid == self.boot and self._declined[request.run] < DECLINE and self._has_others():
             self._declined[request.run] += 1
@@ -362,6 +368,8 @@ class Worker:
                 score_s=round(result.score_s, 3),
                 cpu_s=round(result.trial.cpu_s, 3),
                 peak_memory_mb=round(result.trial.peak_memory_mb, 1),
+                peak_gpu_memory_mb=result.gpu.peak_mb,
+                gpu_utilisation=result.gpu.utilisation,
                 code=result.code,
                 data=result.data,
                 evaluator=result.evaluator,
@@ -387,7 +395,8 @@ async def _keep_lease(delivery: Delivery) -> None:
 
 
 def clear_leftovers(runs: Path) -> None:
-    """Kill the processes and delete the folders of workers of this home that are gone."""
+    """Kill the processes and delete the folders of workers of this home that are gone, and empty control groups."""
+    cgroup.sweep()
     for folder in runs.iterdir() if runs.is_dir() else ():
         try:
             pid, created = msgspec.json.decode((folder / "owner").read_bytes(), type=tuple[int, float])

@@ -324,7 +324,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     """How a run ended; the first one in the log counts.
 
     Seconds are wall time measured by the supervisor, `cpu_s` CPU time of the trial's process tree, memory in MB.
-    `code`, `data`, `evaluator` and `environment` are hashes that the worker took of what really ran.
+    `code`, `data`, `evaluator` and `environment` are hashes that the worker took of what really ran. GPU memory (MB) and
+    mean utilisation (%) of the trial are the driver's word, None without a GPU.
     """
 
     run: str
@@ -338,6 +339,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     score_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_mb: float = 0.0
+    peak_gpu_memory_mb: float | None = None
+    gpu_utilisation: float | None = None
     evaluator: str = ""
     code: str = ""
     data: str = ""

@@ -147,8 +147,13 @@ async def test_a_layer_that_cannot_be_applied_is_trouble_of_the_machine(tmp_path
             {"processes": 100, "memory_mb": 20000.0},
         ),
         ("import os\nwhile True: os.write(1, b'x' * 65536)", "output", {}),
+        (
+            "import os\nfor n in iter(int, 1): os.close(os.open(os.urandom(8).hex(), os.O_CREAT | os.O_WRONLY))",
+            "disk",
+            {"disk_mb": 100_000},
+        ),
     ],
-    ids=["memory", "disk", "processes", "output"],
+    ids=["memory", "disk", "processes", "output", "inodes"],
 )
 async def test_a_bomb_ends_the_trial_and_not_the_worker(
     tmp_path: Path, code: str, why: str, limits: dict[str, float]

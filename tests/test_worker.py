@@ -170,7 +170,7 @@ async def test_a_trial_is_scored_and_everything_about_it_is_told(arena: Arena) -
     ("train", "reason", "words"),
     [
         ("time.sleep(60)", "timeout", "exceeded its 1 s deadline"),
-        ("b = bytearray(600_000_000); time.sleep(60)", "out_of_memory", "more than its 0.25 GB"),
+        ("b = bytearray(600_000_000); time.sleep(60)", "out_of_memory", "wanted more than its 0.25 GB"),
         ("raise MemoryError('no room')", "out_of_memory", "no room"),
         ("raise ValueError('bad shape')", "crash", "exit code 1: ValueError: bad shape"),
         ("os.kill(os.getpid(), 11)", "crash", "SIGSEGV"),
@@ -223,6 +223,21 @@ async def test_a_trial_cannot_change_how_it_is_scored(arena: Arena) -> None:
     done = await arena.run(GOOD + textwrap.dedent(cheat), sandbox="none")
     assert isinstance(done.outcome, Scored)
     assert done.outcome.value == 1.5
+
+
+async def test_modules_that_a_trial_plants_are_not_what_the_scorer_imports(arena: Arena) -> None:
+    await arena.open()
+    finish = await arena.run(
+        """
+        (out / "score.json").write_text(json.dumps({"loss": 5.0}))
+        lie = 'print({"loss": 0}); import os; os._exit(0)'
+        for folder in {".", os.environ["MESH_OUT"], os.environ["TMPDIR"], os.environ["HOME"]}:
+            for name in ("sitecustomize.py", "usercustomize.py", "json.py", "pathlib.py"):
+                pathlib.Path(folder, name).write_text(lie)
+            pathlib.Path(folder, "twin").hardlink_to(pathlib.Path(folder, "json.py"))
+        """
+    )
+    assert finish.outcome == Scored(value=5.0, metrics={"loss": 5.0})
 
 
 async def test_a_trial_that_puts_links_and_pipes_in_place_of_its_folders_harms_nobody(

@@ -1,0 +1,161 @@
+"""What ending losers early saves, on nanolm and digits for real, and how often it ends a winner.
+
+Draws of every knob, the same for both sides, are run to their end by a real worker, in its sandbox, with their real
+learning curves. Then the real rule (`agents.halving.judge`) is asked what it would have done, in many random orders of
+arrival, one run after the other: a run that it ends costs what its curve says it had taken by then. `ratio` is the
+worker seconds until the best of all is scored, with the rule over without it; where the rule ends the best itself, all
+seconds of the side without count. `wrong` is the share of ended runs that were better than every one before them.
+"""
+
+import random
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from agents.explorer import apply
+from agents.halving import at_rung, judge
+from agents.knobs import knobs_of
+from benchmarks.harness import Figures, Goal, say
+from gpu_worker.worker import run_worker
+from mesh import events as e
+from mesh import settings, wire
+from mesh.board import Board
+from mesh.code import CodeStore
+from mesh.follow import Follower
+from mesh.memory import MemoryHub
+from mesh.opening import open_arena
+from mesh.wire import Post
+
+ARENAS = Path(__file__).resolve().parents[1] / "arenas"
+GOALS: dict[str, Goal] = {"ratio.digits": ("<=", 0.6), "ratio.nanolm": ("<=", 0.6)}
+WITHIN_S = 1800
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A finished run: its score (None where it failed), what it cost (s), its curve."""
+
+    value: float | None
+    seconds: float
+    curve: tuple[e.CurvePoint, ...]
+
+
+async def measure(quick: bool) -> Figures:
+    """Return the ratio of worker seconds, with its 95 % interval over orders, and the shares of kills, per arena."""
+    figures: Figures = {}
+    for arena, count in (("digits", 24 if quick else 80), ("nanolm", 0 if quick else 60)):
+        if not count:
+            continue
+        opened, trials = await _run_all(arena, count)
+        say(f"{arena}: {len(trials)} trials, {sum(t.value is not None for t in trials)} scored")
+        orders = [random.Random(seed).sample(trials, len(trials)) for seed in range(50 if quick else 400)]
+        played = [_play(opened, order) for order in orders]
+        ratios = sorted(ratio for ratio, _, _ in played)
+        kills = sum(killed for _, killed, _ in played)
+        figures |= {
+            f"ratio.{arena}": statistics.fmean(ratios),
+            f"ratio_low.{arena}": ratios[int(0.025 * len(ratios))],
+            f"ratio_high.{arena}": ratios[int(0.975 * len(ratios))],
+            f"killed.{arena}": kills / (len(trials) * len(played)),
+            f"wrong.{arena}": sum(wrong for _, _, wrong in played) / max(1, kills),
+        }
+    return figures
+
+
+async def _run_all(arena: str, count: int) -> tuple[e.ArenaOpened, list[Trial]]:
+    """Run so many draws of the arena's knobs, each once and whole."""
+    with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        bus, opened = await open_arena(MemoryHub(), ARENAS / arena, home=home)
+        code = CodeStore(settings.code_dir(home / "author", bus.arena), bus)
+        base = await code.files(opened.base_commit)
+        knobs, rng = knobs_of(base, opened.spec.artifact.editable), random.Random(arena)
+        for number in range(count):
+            values = {(k.file, k.name): k.sample(rng) for k in knobs}
+            files = base if number == 0 else apply(base, base, knobs, values)
+            made = code.commit(
+                files, parents=[opened.base_commit], message=f"{number}", author="bench", at=Board(arena=arena).time
+            )
+            await code.push(made.commit, base=opened.base_commit)
+            posted = e.ProposalPosted(
+                tree=made.tree, commit=made.commit, title=f"{number}", origin=e.Origin(how="sampler")
+            )
+            await bus.post(Post.new("bench", posted))
+            await bus.post(Post.new("bench", _asked(opened, made.tree, made.commit)))
+        follower = Follower(bus)
+        with anyio.fail_after(WITHIN_S):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(follower.follow)
+                tasks.start_soon(_work, bus, home)
+                await follower.until(lambda board: board.finished == count)
+                tasks.cancel_scope.cancel()
+    return opened, [_trial(run.finished) for run in follower.board.runs.values() if run.finished]
+
+
+async def _work(bus: object, home: Path) -> None:
+    await run_worker(bus, name="worker", device="cpu", home=home)  # type: ignore[arg-type]
+
+
+def _asked(opened: e.ArenaOpened, tree: str, commit: str) -> e.RunRequested:
+    trial = opened.spec.trial
+    return e.RunRequested(
+        run=f"{tree[:16]}-explore-1",
+        lane="explore",
+        proposal=tree,
+        commit=commit,
+        seed=1,
+        budget_s=trial.budget_s,
+        deadline_s=trial.deadline_s,
+        evaluator=opened.evaluator,
+    )
+
+
+def _trial(finish: e.RunFinished) -> Trial:
+    value = finish.outcome.value if isinstance(finish.outcome, e.Scored) else None
+    return Trial(value, finish.trial_s + finish.score_s, finish.curve)
+
+
+def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, int]:
+    """Return the ratio of seconds to the best, how many runs were ended, and how many of them wrongly, in one order."""
+    rule = msgspec.structs.replace(opened.spec.selection, halving=True, never_killed=0.0)
+    opened = msgspec.structs.replace(opened, spec=msgspec.structs.replace(opened.spec, selection=rule))
+    sign = 1 if opened.spec.objective.direction == "minimize" else -1
+    best = min(sign * trial.value for trial in order if trial.value is not None)
+    board = Board(arena="halving")
+    _fold(board, opened)
+    without = spent = 0.0
+    reached, kills, wrong, so_far = 0.0, 0, 0, float("inf")
+    whole = 0.0
+    for number, trial in enumerate(order):
+        tree = f"p{number}"
+        _fold(board, e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=e.Origin(how="sampler")))
+        asked = _asked(opened, tree, tree)
+        _fold(board, asked)
+        seconds, curve, value = trial.seconds, trial.curve, trial.value
+        for rung in sorted(rule.rungs):
+            if at_rung(trial.curve, rung) is not None and judge(board, asked.run, trial.curve, rung):
+                place = next(n for n, point in enumerate(trial.curve) if point.fraction >= rung)
+                seconds, curve, value = trial.curve[place].at_s, trial.curve[: place + 1], None
+                kills += 1
+                wrong += trial.value is not None and sign * trial.value < so_far
+                break
+        outcome: e.Scored | e.Failed = e.Failed(reason="killed", message="") if value is None else e.Scored(value=value)
+        _fold(
+            board,
+            e.RunFinished(run=asked.run, proposal=tree, outcome=outcome, worker="w", worker_class="cpu", curve=curve),
+        )
+        spent, whole = spent + seconds, whole + trial.seconds
+        if trial.value is not None:
+            so_far = min(so_far, sign * trial.value)
+            if sign * trial.value == best:
+                without, reached = whole, spent if value is not None else 0.0
+    return (reached or whole) / without, kills, wrong
+
+
+def _fold(board: Board, event: e.AnyEvent) -> None:
+    seq = board.seq + 1
+    post = Post(id=f"post-{seq}", at=board.time, author="a", event=event)
+    board.fold(wire.entry(seq, board.time, wire.subject_of("halving", post), wire.encode(post)))

@@ -1,0 +1,173 @@
+"""What a run takes of a GPU is the driver's word: read, held to a cap, and never believed where it says nothing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from gpu_worker.device import survey
+from gpu_worker.gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.sandbox.tiers import Sandbox
+from gpu_worker.slot import Job, execute
+from gpu_worker.supervise import supervisor
+from gpu_worker.trial import Slot, slot_environment
+from mesh.errors import BadInput, HostTrouble
+from mesh.events import Failed, Scored
+from tests.given import SPEC, opened, requested
+from tests.test_hashes import smi
+
+MB = 1024**2
+
+
+class Driver:
+    """A driver with one GPU, of which a test says what is on it."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.used, self.rate, self.processes, self.lost = 100.0, 50, dict[int, float | None](), False
+
+    def _alive(self) -> None:
+        if self.lost:
+            raise self.NVMLError("GPU is lost")
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        self._alive()
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, _: int) -> Any:  # noqa: N802
+        return SimpleNamespace(used=self.used * MB)
+
+    def nvmlDeviceGetUtilizationRates(self, _: int) -> Any:  # noqa: N802
+        self._alive()
+        return SimpleNamespace(gpu=self.rate)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _: int) -> list[Any]:  # noqa: N802
+        self._alive()
+        items = self.processes.items()
+        return [SimpleNamespace(pid=p, usedGpuMemory=None if mb is None else int(mb * MB)) for p, mb in items]
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+def test_memory_is_that_of_the_run_s_own_processes(driver: Driver) -> None:
+    driver.processes = {os.getpid(): 300.0, os.getppid(): 5000.0}
+    assert Gauge(driver, "0").memory_mb([os.getpid()]) == 300
+
+
+@pytest.mark.parametrize("processes", [{2**22 + 1: 300.0}, {os.getpid(): None}])
+def test_where_processes_say_nothing_what_the_device_gained_counts(
+    driver: Driver, processes: dict[int, float | None]
+) -> None:
+    gauge = Gauge(driver, "0")
+    driver.processes, driver.used = processes, 450.0
+    assert gauge.memory_mb([os.getpid()]) == 350
+
+
+def test_a_gpu_that_fell_off_the_bus_is_the_machine_s_trouble(driver: Driver) -> None:
+    gauge = Gauge(driver, "0")
+    driver.lost = True
+    with pytest.raises(HostTrouble, match="GPU 0 does not answer: GPU is lost"):
+        gauge.utilisation()
+    with pytest.raises(HostTrouble):
+        Gauge(driver, "0")
+
+
+def test_peak_and_mean_are_kept(driver: Driver) -> None:
+    watch = Watch(Gauge(driver, "0"), os.getppid(), cap_mb=0)
+    assert watch.reading() == Reading()
+    for used, rate in ((200.0, 40), (900.0, 80), (300.0, 60)):
+        driver.processes, driver.rate = {os.getpid(): used}, rate
+        watch.read()
+    assert watch.reading() == Reading(900.0, 60.0, exceeded=False)
+
+
+def test_without_a_gpu_there_is_no_gauge() -> None:
+    assert open_gauge("") is None
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[[str], Job]:
+    """A run of a training script."""
+    (tmp_path / "data" / "public").mkdir(parents=True)
+
+    def made(train: str) -> Job:
+        files = {"train.py": train.encode(), "score.py": b"print('{\"loss\": 1.0}')"}
+        asked = msgspec.structs.replace(requested("t"), deadline_s=20)
+        return Job(asked, opened(SPEC), files, files, tmp_path / "data")
+
+    return made
+
+
+async def run(job: Job, slot: Slot, folder: Path, gauge: Gauge) -> Any:
+    begun = anyio.Event()
+    begun.set()
+
+    async def tell(_: bytes) -> None:
+        pass
+
+    with anyio.fail_after(30):
+        async with supervisor() as keeper:
+            return await execute(
+                job,
+                slot,
+                keeper,
+                Sandbox("E"),
+                folder / "run",
+                begun=begun,
+                tell=tell,
+                killed=lambda: False,
+                gauge=lambda _: gauge,
+            )
+
+
+async def test_a_trial_that_takes_more_than_its_slot_s_share_is_ended(
+    driver: Driver, job: Callable[[str], Job], tmp_path: Path
+) -> None:
+    gauge = Gauge(driver, "0")
+    driver.processes, driver.used = {2**22 + 1: 1.0}, 5100.0
+    slot = Slot(0, "cuda:0", 1, cuda_index="0", gpu_memory_mb=4000, gpu_share=0.5)
+    result = await run(job("import time; time.sleep(30)"), slot, tmp_path, gauge)
+    text = "the trial used 5,000 MB of GPU memory, more than its slot's 4,000 MB"
+    assert result.outcome == Failed(reason="out_of_memory", message=text)
+
+
+async def test_what_a_trial_took_is_told(driver: Driver, job: Callable[[str], Job], tmp_path: Path) -> None:
+    gauge = Gauge(driver, "0")
+    driver.processes, driver.used = {2**22 + 1: 1.0}, 700.0
+    slot = Slot(0, "cuda:0", 1, cuda_index="0", gpu_memory_mb=8000)
+    result = await run(job("import time; time.sleep(0.5)"), slot, tmp_path, gauge)
+    assert isinstance(result.outcome, Scored)
+    assert result.gpu == Reading(600.0, 50.0, exceeded=False)
+
+
+async def test_a_gpu_that_is_lost_during_a_trial_hands_the_run_back(
+    driver: Driver, job: Callable[[str], Job], tmp_path: Path
+) -> None:
+    gauge = Gauge(driver, "0")
+    driver.lost = True
+    with pytest.RaisesGroup(HostTrouble):
+        await run(job("import time; time.sleep(30)"), Slot(0, "cuda:0", 1, cuda_index="0"), tmp_path, gauge)
+
+
+def test_slots_share_the_memory_of_their_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi(tmp_path, monkeypatch, "NVIDIA H200, 140000, 570.1", "NVIDIA H200, 140000, 570.1")
+    found = survey("auto", None, 2)
+    assert [(slot.cuda_index, slot.gpu_memory_mb, slot.gpu_share) for slot in found.slots] == [
+        ("0", 70000, 0.5),
+        ("1", 70000, 0.5),
+    ] * 2
+    env = slot_environment(found.slots[1])
+    assert (env["CUDA_VISIBLE_DEVICES"], env["PYTORCH_CUDA_ALLOC_CONF"]) == ("1", "per_process_memory_fraction:0.5000")
+    assert "PYTORCH_CUDA_ALLOC_CONF" not in slot_environment(survey("auto", None).slots[0])
+    with pytest.raises(BadInput, match="--slots-per-gpu 0 must be 1 or more"):
+        survey("auto", None, 0)
