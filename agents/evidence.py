@@ -17,6 +17,8 @@ from mesh.events import Lane
 
 PROOF: tuple[Lane, ...] = ("confirm", "control")
 INTERVAL = 0.95
+ENOUGH = 10
+"""Degrees of freedom with which the noise since the last promotion is known well enough."""
 
 
 class Noise(msgspec.Struct, frozen=True):
@@ -63,20 +65,28 @@ def claim(board: Board, tree: str) -> tuple[float, str] | None:
 
 
 def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
-    """Return the noise between seeds, pooled over all proposals that were run on several (equal variances assumed).
+    """Return the noise between seeds, pooled over proposals that were run on several.
 
-    Without replicates of the class those of all classes are taken; without any, the noise is infinite: nothing is
-    proven. A proposal in doubt is left out by `without`.
+    Equal variances are assumed of those that compete: bad proposals are often noisier than good ones. So of a class
+    that has `ENOUGH` of them, only replicates since the last promotion count, else all; without any of the class those
+    of all classes; without any at all the noise is infinite, and nothing is proven. A proposal in doubt is left out by
+    `without`.
     """
+    recent = _noise(board, worker_class, without, since=board.promoted_seq)
+    return recent if recent.dof >= ENOUGH else _noise(board, worker_class, without, since=0)
+
+
+def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
     groups: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for name in board.proofs:
         run = board.runs[name]
-        if run.requested.proposal == without:
+        asked = run.requested
+        if asked.proposal == without or (run.seq < since and asked.proposal != board.champion):
             continue
         if run.finished and run.value is not None and run.evaluator in ("", _evaluator(board)):
             groups[run.requested.proposal, run.finished.worker_class][run.requested.seed] = run.value
     for (tree, its_class), values in groups.items():
-        if board.opened and tree == board.opened.base_tree:
+        if board.opened and tree == board.opened.base_tree and (not since or tree == board.champion):
             values.update(fresh(board, tree, its_class))
     own = pooled(list(v.values()) for (_, its), v in groups.items() if its == worker_class)
     return own if own.dof else pooled(list(values.values()) for values in groups.values())

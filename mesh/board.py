@@ -93,8 +93,8 @@ class Board(msgspec.Struct):
 
     `undecided` are the proposals whose verdict is open, `proofs` the runs of the lanes confirm and control, both in the
     order of the log; `reigns` the champions so far, the last since entry `promoted_seq`; `usd` what proposals and runs
-    are known to have cost, `spent` (dollars, where known) and `tokens` what each author's thinking took, `vain` the times
-    of its calls of a model that led to nothing since its last proposal; `latest` are the last notes.
+    are known to have cost, `spent` (dollars, where known) and `tokens` what each author's thinking took, `vain` the
+    times that its calls of a model led to nothing since its last proposal; `latest` are the last notes.
     """
 
     arena: str

@@ -324,8 +324,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     """How a run ended; the first one in the log counts.
 
     Seconds are wall time measured by the supervisor, `cpu_s` CPU time of the trial's process tree, memory in MB.
-    `code`, `data`, `evaluator` and `environment` are hashes that the worker took of what really ran. GPU memory (MB) and
-    mean utilisation (%) of the trial are the driver's word, None without a GPU.
+    `code`, `data`, `evaluator` and `environment` are hashes that the worker took of what really ran. GPU memory (MB)
+    and mean utilisation (%) of the trial are the driver's word, None without a GPU.
     """
 
     run: str

@@ -1,4 +1,5 @@
--- The proposals that have a score: those with fresh scores first, best mean first in the arena's direction. Fresh are the
+-- The proposals that have a score: the champion, then those with fresh scores by the bound of their interval (few seeds
+-- make a mean that luck has a share in), then claims; best first in the arena's direction. Fresh are the
 -- scores of the lanes confirm and control, of the artifact as it was, and all of an exact metric; `mean` is theirs alone,
 -- with a 95 % interval by the pooled noise of the arena (normal approximation). A proposal without any has only a claim.
 -- Floating-point sums depend on the order of their terms: here and in other views it is the log's, so that a replay gives
@@ -34,7 +35,9 @@ pooled AS (
 SELECT
     m.arena,
     row_number() OVER (
-        PARTITION BY m.arena ORDER BY m.fresh = 0 AND p.state <> 'champion', m.sign * coalesce(m.proven, m.claimed) DESC, p.seq) AS rank,
+        PARTITION BY m.arena
+        ORDER BY p.state <> 'champion', m.fresh = 0,
+            m.sign * coalesce(m.proven, m.claimed) - coalesce(1.96 * n.sd / sqrt(m.fresh), 0) DESC, p.seq) AS rank,
     m.proposal, p.title, p.author, coalesce(m.proven, m.claimed) AS mean,
     CASE WHEN m.fresh > 0 THEN m.fresh ELSE m.scores END AS seeds, m.best, m.worst,
     CASE

@@ -241,7 +241,7 @@ def _interval(row: dict[str, object]) -> str:
 
 @app.command
 def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
-    """Rank the proposals that have scores: what fresh seeds have proven first, with its 95 % interval, then claims.
+    """Rank the proposals: the champion, what has fresh scores by the bound of its 95 % interval, then claims.
 
     Example: mesh leaderboard --json
     """

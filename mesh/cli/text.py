@@ -106,7 +106,10 @@ def proven(board: Board, tree: str) -> list[float]:
 
 
 def standing(board: Board) -> list[dict[str, object]]:
-    """Return the proposals that have scores as rows for a table or JSON: what is proven first, best mean first."""
+    """Return the proposals that have scores as rows for a table or JSON.
+
+    The champion comes first, then what has fresh scores by the bound of its interval, then claims.
+    """
     from agents.evidence import estimate, noise
 
     rows: list[dict[str, object]] = []
@@ -132,13 +135,14 @@ def standing(board: Board) -> list[dict[str, object]]:
             }
         )
     sign = -1 if board.opened and board.spec.objective.direction == "maximize" else 1
-    rows.sort(
-        key=lambda row: (
-            not row["fresh"] and row["state"] != "champion",
-            sign * float(str(row["mean"])),
-            str(row["proposal"]),
-        )
-    )
+
+    def place(row: dict[str, object]) -> tuple[object, ...]:
+        mean, bound = row["mean"], row["high" if sign > 0 else "low"]
+        worst = bound if isinstance(bound, float) else mean
+        assert isinstance(worst, float)
+        return row["state"] != "champion", not row["fresh"], sign * worst, row["proposal"]
+
+    rows.sort(key=place)
     return [{"rank": place + 1, **row} for place, row in enumerate(rows)]
 
 
