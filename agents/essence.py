@@ -84,8 +84,16 @@ def _is_text(statement: ast.stmt) -> bool:
 def _forget_names(names: set[str]) -> Callable[[ast.Module], None]:
     def forget(module: ast.Module) -> None:
         for statement in module.body:
-            if isinstance(statement, ast.Assign | ast.AnnAssign) and any(map(names.__contains__, _targets(statement))):
+            if not isinstance(statement, ast.Assign | ast.AnnAssign):
+                continue
+            targets = _targets(statement)
+            if any(map(names.__contains__, targets)):
                 statement.value = ast.Constant(0)
+            elif isinstance(statement.value, ast.Tuple):
+                statement.value.elts = [
+                    ast.Constant(0) if any(f"{name}[{index}]" in names for name in targets) else element
+                    for index, element in enumerate(statement.value.elts)
+                ]
 
     return forget
 

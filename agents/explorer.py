@@ -1,88 +1,136 @@
 """The explorer: proposes real edits of knobs, with no model and no key.
 
-First the artifact as it is; then, by its place among the explorers, one of three samplers that all learn from the whole
-log: `random` draws every knob afresh, `mutate` moves a few knobs of a good proposal, `crossover` takes each knob from
-one of two good proposals (a commit with two parents). It keeps a bounded number of its proposals undecided.
+First the artifact as it is; then a few points that leave no gaps (Sobol); then a portfolio of samplers that all learn
+from the whole log, whoever made its proposals (`agents.samplers`). Shares of the proposals move to the kinds that earn
+more improvement per second of a worker. It keeps a bounded number of its proposals waiting. What it proposes depends on
+the board, its name and nothing else: explorers of other names have other ideas, and a restart goes on as before.
 """
 
 import math
-import random
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import ClassVar
 
-from agents.knobs import Knob, edit, knobs_of
+import anyio.to_thread
+
+from agents.knobs import Knob, edit, knobs_of, steady
+from agents.samplers import portfolio
+from agents.samplers.history import History, Known
+from agents.samplers.protocol import Idea, Trial, Values, best_first, is_near, place, where
 from agents.selection import queue_depth
 from mesh.agent.protocol import Context
 from mesh.board import Board
-from mesh.errors import BadInput
+from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AgentJoined, AnyEvent, KnobChange, NotePosted, Origin, ProposalPosted, Scalar
 from mesh.wire import Post
 
-SAMPLERS = ("mutate", "random", "crossover")
 UNDECIDED = 2
-"""Proposals of one explorer that may wait for a verdict, or its share of the queue where that is more."""
+"""Proposals of one explorer that may wait for a result, or its share of what keeps the workers busy if that is more."""
 
-ELITE = 4
-"""How many of the best serve as parents."""
+AHEAD_S = 5.0
+"""Seconds of work that lie ready for a worker beside the run it has; more would be made knowing less."""
 
 TRIES = 30
-"""Draws before an explorer gives up on finding files that nobody has proposed."""
+"""Draws before an explorer gives up on finding files that nobody has proposed; the later half learns nothing."""
+
+NEAR = 0.01
+"""Share of its range by which some knob must differ from everything proposed before."""
 
 
 class Explorer:
-    """Turns knobs; option `sampler` names one of `SAMPLERS`, else they are dealt out in turn."""
+    """Turns knobs.
+
+    Option `sampler` names the one sampler to ask, else they take turns by what they earn. Where nothing new is found,
+    steps and even draws are tried too.
+    """
 
     listens: ClassVar[tuple[str, ...]] = ("run.finished", "proposal.promoted", "proposal.retired", "arena.opened")
     only_latest: ClassVar[bool] = True
 
     def __init__(self, context: Context) -> None:
         self._name, self._code, self._speaks = context.name, context.code, context.index == 0
-        self._sampler = context.options.get("sampler", SAMPLERS[context.index % len(SAMPLERS)])
-        if self._sampler not in SAMPLERS:
-            raise BadInput(f"option sampler={self._sampler} is unknown: it is one of {', '.join(SAMPLERS)}")
+        self._forced = context.options.get("sampler", "")
+        self._samplers, self._missing = portfolio.installed()
+        if self._forced and self._forced not in self._samplers:
+            known = ", ".join(self._samplers)
+            why = f"needs {', '.join(self._missing)}" if self._forced in portfolio.SAMPLERS else "is unknown"
+            raise BadInput(f"option sampler={self._forced} {why}: it is one of {known}")
+        self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
+        self._kinds += ["random"] if self._missing else []
+        self._history = History(self._files)
         self._sources: dict[str, dict[str, bytes]] = {}
+        self._base_commit = ""
         self._said: set[str] = set()
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        """Propose until enough of its proposals wait for a verdict."""
+        """Propose until enough of its proposals wait for a result."""
         if board.opened is None or board.closed:
             return []
         opened = board.opened
+        self._base_commit = opened.base_commit
         if opened.base_tree not in board.proposals:
             origin = Origin(how="baseline")
             return [ProposalPosted(tree=opened.base_tree, commit=opened.base_commit, title="as it is", origin=origin)]
-        mine = [p for p in board.proposals.values() if p.author == self._name]
-        undecided = sum(p.verdict == "open" for p in mine)
+        known = await self._history.read(board)
+        mine = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
+        waiting = sum(trial.tree in mine for trial in known.pending)
         made: list[AnyEvent] = []
-        seen = set(board.proposals)
-        for number in range(share(board) - undecided):
-            proposal = await self._propose(post, board, len(mine) + number, seen)
-            if proposal is None:
+        for number in range(share(board) - waiting):
+            found = await self._propose(post, board, known, len(mine) + number)
+            if found is None:
                 break
-            seen.add(proposal.tree)
+            proposal, trial = found
+            known.pending.append(trial)
             made.append(proposal)
-        return made or ([] if undecided else await self._nothing_new(board))
+        if self._missing and not self._forced:
+            made += self._say(
+                f"{' and '.join(self._missing)} not installed, so explorers draw by {', '.join(self._kinds)} alone: "
+                "pip install 'mesh-swarm[search]'",
+                as_one_of_many=True,
+            )
+        return made or ([] if waiting else await self._nothing_new(board))
 
-    async def _propose(self, post: Post, board: Board, number: int, seen: set[str]) -> ProposalPosted | None:
+    async def _propose(
+        self, post: Post, board: Board, known: Known, number: int
+    ) -> tuple[ProposalPosted, Trial] | None:
         assert board.opened is not None
         opened, editable = board.opened, board.opened.spec.artifact.editable
-        base = await self._files(opened.base_tree, opened.base_commit, opened.base_commit)
-        elite = rank(board)[:ELITE]
-        sampler = "mutate" if self._sampler == "crossover" and len(elite) < 2 else self._sampler
+        base = await self._files(opened.base_tree, opened.base_commit)
+        best = best_code(board, known)
+        first = knobs_of(base, editable)
+        space = steady(knobs_of(await self._files(best, board.proposals[best].event.commit), editable), first)
+        if not space:
+            return None
+        before = known.every
+        trials = [trial for trial in known.trials if trial.values]  # code without knobs teaches nothing about them
+        seen = {trial.tree for trial in before}
         for attempt in range(TRIES):
-            rng = random.Random(f"{self._name} {opened.version} {number} {attempt} {board.seq}")
-            parents = pick_parents(sampler, elite, opened.base_tree, rng)
-            files = [
-                await self._files(tree, board.proposals[tree].event.commit, opened.base_commit) for tree in parents
-            ]
-            knobs, *others = [knobs_of(each, editable) for each in files]
-            if not knobs:
+            rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
+            kind = self._kind(space, known, rng, attempt)
+            sampler = self._samplers[kind]
+            idea: Idea = await anyio.to_thread.run_sync(sampler.ask, space, trials, known.pending, rng)
+            parents = idea.parents or (best,)
+            try:
+                files = await self._files(parents[0], board.proposals[parents[0]].event.commit)
+                for tree in parents[1:]:
+                    await self._files(tree, board.proposals[tree].event.commit)
+            except ObjectMissing:  # a stranger may post what it never shares
                 continue
-            title, values = think(sampler, knobs, others, rng)
-            start = {**base, **{name: files[0][name] for name in editable if name in files[0]}}
+            knobs = space if parents[0] == best else steady(knobs_of(files, editable), first)
+            values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
+            if not knobs or any(is_near(knobs, values, trial.values, NEAR) for trial in before):
+                continue
+            start = {**base, **{name: files[name] for name in editable if name in files}}
             changed = apply(start, base, knobs, values)
             if self._code.tree_of(changed) in seen:
                 continue
+            changes = [
+                KnobChange(file=k.file, name=k.name, old=k.value, new=values[where(k)])
+                for k in knobs
+                if values[where(k)] != k.value
+            ]
+            words = [f"{change.name} {change.old} → {change.new}" for change in changes]
+            title = f"{kind}: {', '.join(words[:3])}" + (f" and {len(words) - 3} more" if words[3:] else "")
             # A commit's time is the time of the post that led to it: the same thought makes the same commit.
             commit = self._code.commit(
                 changed,
@@ -91,95 +139,87 @@ class Explorer:
                 author=self._name,
                 at=post.at,
             )
-            changes = tuple(
-                KnobChange(file=k.file, name=k.name, old=k.value, new=values[k.file, k.name])
-                for k in knobs
-                if values[k.file, k.name] != k.value
-            )
-            return ProposalPosted(
+            proposal = ProposalPosted(
                 tree=commit.tree,
                 commit=commit.commit,
                 parents=parents,
                 title=title,
-                rationale=_RATIONALE[sampler],
-                origin=Origin(how="sampler", name=sampler),
-                knobs=changes,
+                rationale=portfolio.RATIONALE[kind],
+                origin=Origin(how="sampler", name=kind),
+                knobs=tuple(changes),
+                as_of=known.seq,
             )
+            return proposal, Trial(tree=commit.tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
         return None
+
+    def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> str:
+        """Return the sampler to ask: Sobol at first, then by shares, and in the end whatever finds something new."""
+        if attempt >= TRIES // 2:
+            return ("mutate", "random")[attempt % 2]
+        if self._forced:
+            return self._forced
+        begun = sum(trial.by == "sobol" for trial in known.every)
+        if begun < portfolio.first_points(len(space)):
+            return "sobol"
+        return portfolio.choose(self._kinds, known.trials, rng)
 
     async def _nothing_new(self, board: Board) -> list[AnyEvent]:
         """Say, once in a life, why nothing is proposed; the first explorer speaks for all where there are no knobs."""
         assert board.opened is not None
         opened, editable = board.opened, board.opened.spec.artifact.editable
-        knobs = knobs_of(await self._files(opened.base_tree, opened.base_commit, opened.base_commit), editable)
+        knobs = knobs_of(await self._files(opened.base_tree, opened.base_commit), editable)
         if knobs:
-            text = f"{self._name} found nothing new in {TRIES} draws of {len(knobs)} knobs: give them wider ranges"
-        else:
-            text = (
-                f"arena {board.arena} has no knobs, so explorers propose nothing: give {' or '.join(editable)} "
-                "constants such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+            return self._say(
+                f"{self._name} found nothing new in {TRIES} draws of {len(knobs)} knobs: give them wider ranges"
             )
-        if text in self._said or (not knobs and not self._speaks):
+        text = (
+            f"arena {board.arena} has no knobs, so explorers propose nothing: give {' or '.join(editable)} "
+            "constants such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+        )
+        return self._say(text, as_one_of_many=True)
+
+    def _say(self, text: str, *, as_one_of_many: bool = False) -> list[AnyEvent]:
+        if text in self._said or (as_one_of_many and not self._speaks):
             return []
         self._said.add(text)
         return [NotePosted(channel="ops", text=text)]
 
-    async def _files(self, tree: str, commit: str, base: str) -> dict[str, bytes]:
+    async def _files(self, tree: str, commit: str) -> dict[str, bytes]:
         if tree not in self._sources:
             if len(self._sources) > 64:
                 self._sources.clear()
-            self._sources[tree] = await self._code.files(commit, base=base)
+            self._sources[tree] = await self._code.files(commit, base=self._base_commit)
         return self._sources[tree]
 
 
-Values = dict[tuple[str, str], Scalar]
-_RATIONALE = {
-    "random": "an even draw over every knob: what nobody would try by hand",
-    "mutate": "a small step from one of the best so far",
-    "crossover": "each knob from one of two good proposals: what works apart may work together",
-}
-
-
 def share(board: Board) -> int:
-    """Return how many proposals of one explorer may be undecided, so that all explorers together fill the queue."""
+    """Return how many proposals of one explorer may wait, so that all explorers together keep the workers busy."""
     joined = ((m.name, m.joined) for m in board.agents.values() if not m.left)
     names = {name for name, its in joined if isinstance(its, AgentJoined) and its.role.lower().endswith("explorer")}
-    return max(UNDECIDED, math.ceil(queue_depth(board) / max(1, len(names))))
+    ahead = min(1.0, AHEAD_S / board.spec.trial.budget_s)
+    wanted = queue_depth(board) / 2 * (1 + ahead)
+    return max(UNDECIDED, math.ceil(wanted / max(1, len(names))))
 
 
-def rank(board: Board) -> list[str]:
-    """Return the proposals that have scores, best mean first."""
-    means = {tree: sum(s) / len(s) for tree in board.proposals if (s := board.scores(tree))}
-    return sorted(means, key=lambda tree: means[tree], reverse=board.spec.objective.direction == "maximize")
+def best_code(board: Board, known: Known) -> str:
+    """Return the proposal whose code is edited: the champion, else the best so far, else the artifact as it is.
+
+    Code without knobs is passed over.
+    """
+    assert board.opened is not None
+    ranked = [trial.tree for trial in best_first(known.trials) if trial.values]
+    turned = {trial.tree for trial in known.every if trial.values}
+    return board.champion if board.champion in turned else (ranked or [board.opened.base_tree])[0]
 
 
-def pick_parents(sampler: str, elite: Sequence[str], base: str, rng: random.Random) -> tuple[str, ...]:
-    """Return the proposals to start from: the baseline, one of the best (better ones more often), or two of them."""
-    if sampler == "random" or not elite:
-        return (base,)
-    if sampler == "crossover" and len(elite) > 1:
-        return tuple(rng.sample(list(elite), 2))
-    weights = [1 / (place + 1) for place in range(len(elite))]
-    return (rng.choices(list(elite), weights)[0],)
-
-
-def think(
-    sampler: str, knobs: Sequence[Knob], others: Sequence[Sequence[Knob]], rng: random.Random
-) -> tuple[str, Values]:
-    """Return a title and a value for every knob."""
-    values: Values = {(k.file, k.name): k.value for k in knobs}
-    if sampler == "random":
-        values = {(k.file, k.name): k.sample(rng) for k in knobs}
-    elif others:
-        theirs = {(k.file, k.name): k.value for other in others for k in other}
-        values = {at: theirs[at] if at in theirs and rng.random() < 0.5 else mine for at, mine in values.items()}
-    if sampler == "mutate" or not any(values[k.file, k.name] != k.value for k in knobs):
-        count = min(len(knobs), rng.choice((1, 1, 2, 3)))
-        for knob in rng.sample(list(knobs), count):
-            values[knob.file, knob.name] = knob.mutate(knob.value, rng)
-    changed = [f"{k.name} {k.value} → {values[k.file, k.name]}" for k in knobs if values[k.file, k.name] != k.value]
-    title = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-    return f"{sampler}: {title}", values
+def fitting(knob: Knob, value: Scalar | None) -> Scalar:
+    """Return a value that the knob may have: the nearest in its range, or the one it has where there is none."""
+    if value is None or value == knob.value or place(knob, value) is None:
+        return knob.value
+    if knob.choices or isinstance(value, str):
+        return value
+    inside = min(knob.high, max(knob.low, value))
+    return round(inside) if knob.is_int else float(inside)
 
 
 def apply(

@@ -1,10 +1,11 @@
 """Knobs: the constants of an editable Python file that a sampler may turn.
 
-A knob is a module-level `ALL_CAPS = literal` of int, float, bool or str, on one line and assigned once. A trailing
-comment gives its range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`. Without
-one, positive numbers range over a factor around their value, booleans over both, and the rest is left alone. A range
-with a decimal point makes a whole number a float. Seeds are never knobs. An edit replaces the literal alone; every
-other byte of the file stays.
+A knob is a module-level `ALL_CAPS = literal` of int, float, bool or str, on one line and assigned once. Each element of
+a short tuple of them is a knob of its own, `BETAS[0]`; a comment holds for all of them. A trailing comment gives the
+range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`. Without one, positive
+numbers range over a factor around their value, booleans over both, and the rest is left alone. A range with a decimal
+point makes a whole number a float. Seeds are never knobs. An edit replaces the literal alone; every other byte of the
+file stays.
 """
 
 import ast
@@ -21,6 +22,9 @@ from mesh.events import Scalar
 
 MAX_WHOLE = 2**53
 """Whole numbers beyond it are no knobs: floats, in which ranges are kept, do not hold them exactly."""
+
+MAX_ELEMENTS = 8
+"""Elements of a tuple; a longer one is data."""
 
 _RANGE = re.compile(r"#\s*mesh:\s*(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
 _CHOICES = re.compile(r"#\s*mesh:\s*choices\s+(.+?)\s*$")
@@ -100,9 +104,42 @@ def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
 def find_knobs(file: str, source: str) -> list[Knob]:
     """Return the knobs of a Python source in the order of their lines; none where it does not parse."""
     constants = _constants(source)
-    times = Counter(name for name, _, _ in constants)
-    found = (_knob(file, name, ast.literal_eval(node), rest) for name, node, rest in constants if times[name] == 1)
+    times = Counter(name.removesuffix("[0]") for name, _, _ in constants)
+    found = (
+        _knob(file, name, ast.literal_eval(node), rest)
+        for name, node, rest in constants
+        if times[constant_of(name)] == 1
+    )
     return [knob for knob in found if knob]
+
+
+def steady(knobs: Sequence[Knob], first: Sequence[Knob]) -> list[Knob]:
+    """Return the knobs with the ranges that were guessed for them at `first`.
+
+    A guess goes by the value that it is made from; if it followed every value, no two proposals would share a space. It
+    follows one that has come near the end of it.
+    """
+    before = {(knob.file, knob.name): knob for knob in first}
+    return [_as_before(knob, before.get((knob.file, knob.name))) for knob in knobs]
+
+
+def _as_before(knob: Knob, first: Knob | None) -> Knob:
+    if first is None or not (_is_guess(knob) and _is_guess(first)) or knob.is_int != first.is_int:
+        return knob
+    assert isinstance(knob.value, int | float)
+    inside = first.low <= knob.value <= first.high and 0.1 < first.place(knob.value) < 0.9
+    return msgspec.structs.replace(first, value=knob.value) if inside or knob.value == first.value else knob
+
+
+def _is_guess(knob: Knob) -> bool:
+    return (
+        isinstance(knob.value, int | float) and not knob.choices and knob == _guessed(knob.file, knob.name, knob.value)
+    )
+
+
+def constant_of(name: str) -> str:
+    """Return the name of the constant that a knob is, or is an element of."""
+    return name.partition("[")[0]
 
 
 def edit(source: str, values: Mapping[str, Scalar]) -> str:
@@ -143,7 +180,7 @@ def _end(node: ast.expr) -> int:
 
 
 def _constants(source: str) -> list[tuple[str, ast.expr, str]]:
-    """The module-level ALL_CAPS constants on one line: name, node of the literal, and what follows it on its line."""
+    """The module-level ALL_CAPS constants on one line: name, node of the literal, and what follows all of it there."""
     try:
         body = ast.parse(source).body
     except _NO_PYTHON:
@@ -163,9 +200,18 @@ def _constants(source: str) -> list[tuple[str, ast.expr, str]]:
             literal = ast.literal_eval(value)
         except (*_NO_PYTHON, TypeError):
             continue
-        if isinstance(literal, bool | int | float | str) and value.end_lineno == value.lineno:
-            found.append((target.id, value, lines[value.lineno - 1][_end(value) :].decode()))
+        if value.end_lineno != value.lineno:
+            continue
+        rest = lines[value.lineno - 1][_end(value) :].decode()
+        if _is_scalar(literal):
+            found.append((target.id, value, rest))
+        elif isinstance(value, ast.Tuple) and len(value.elts) <= MAX_ELEMENTS and all(map(_is_scalar, literal)):
+            found += [(f"{target.id}[{index}]", element, rest) for index, element in enumerate(value.elts)]
     return found
+
+
+def _is_scalar(literal: object) -> bool:
+    return isinstance(literal, bool | int | float | str)
 
 
 def _knob(file: str, name: str, value: Scalar, comment: str) -> Knob | None:
@@ -180,6 +226,10 @@ def _knob(file: str, name: str, value: Scalar, comment: str) -> Knob | None:
         return None
     if match := _RANGE.search(comment):
         return _ranged(file, name, value, match[1], match[2], log=bool(match[3]))
+    return _guessed(file, name, value)
+
+
+def _guessed(file: str, name: str, value: float) -> Knob | None:
     if value <= 0:
         return None
     factor = 4.0 if isinstance(value, int) else 10.0

@@ -16,7 +16,10 @@ import benchmarks
 from benchmarks.harness import judge, show
 from mesh.errors import MeshError
 
-_HELPERS = ("__main__", "fold", "harness", "mix", "peers", "trials")
+_HELPERS = (
+    *("__main__", "fold", "harness", "mix", "peers", "trials"),
+    *("search_figures", "search_peers", "search_problems", "search_swarm"),
+)
 
 
 def main() -> int:

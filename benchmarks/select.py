@@ -76,7 +76,7 @@ class World:
         )
 
     def search(self) -> None:
-        """Run every candidate once, as search does, before any verdict; and the baseline as often as its noise needs."""
+        """Run every candidate once, before any verdict, and the baseline as often as its noise needs."""
         for tree in self.quality:
             self.answer(
                 e.RunRequested(

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from agents.knobs import Knob, edit, find_knobs, knobs_of
+from agents.essence import Essence, essence
+from agents.knobs import Knob, edit, find_knobs, knobs_of, steady
 from mesh.events import Scalar
 
 SEEDS = range(200)
@@ -60,7 +61,17 @@ def test_a_whole_number_with_a_range_of_fractions_is_a_fraction(line: str) -> No
         "X = 1 + 1",
         "X = Y",
         "X = None",
-        "X = (1, 2)  # mesh: 1..6",
+        "X = (1, (2, 3))",
+        "X = (1, None)",
+        "X = (0.1,) * 2",
+        "X = ()",
+        "X = (1,\n  2)",
+        "X = (1, 2, 3, 4, 5, 6, 7, 8, 9)",
+        "X = (1, 2)  # mesh: fixed",
+        "X = 1, 2\nX = 3",
+        "X = 1, 2\nX = 3, 4",
+        "SEEDS = 1, 2, 3",
+        "X, Y = (1, 2), (3, 4)",
         "X = [1]",
         "X = 'a'",
         "X = f'{1}'",
@@ -95,6 +106,49 @@ def test_a_whole_number_with_a_range_of_fractions_is_a_fraction(line: str) -> No
 )
 def test_what_is_no_constant_or_has_no_range_is_no_knob(line: str) -> None:
     assert find_knobs("t.py", line) == []
+
+
+def test_each_element_of_a_tuple_is_a_knob_of_its_own() -> None:
+    assert find_knobs("t.py", "BETAS = (0.9, 0.95)  # mesh: 0.5..0.999\nSIZES = 0, 8, True, 'a'\n") == [
+        Knob(file="t.py", name="BETAS[0]", value=0.9, low=0.5, high=0.999),
+        Knob(file="t.py", name="BETAS[1]", value=0.95, low=0.5, high=0.999),
+        Knob(file="t.py", name="SIZES[1]", value=8, low=2, high=32, log=True),
+        Knob(file="t.py", name="SIZES[2]", value=True, choices=(False, True)),
+    ]
+    assert [k.name for k in find_knobs("t.py", "ACTS: tuple[str, str] = ('a', 'b')  # mesh: choices a b")] == [
+        "ACTS[0]",
+        "ACTS[1]",
+    ]
+
+
+def test_an_edit_of_an_element_leaves_the_others_and_the_layout() -> None:
+    source = "BETAS = ( 0.9 ,(0.95),)  # mesh: 0.5..0.999\nX = 1\n"
+    assert edit(source, {"BETAS[1]": 0.9875, "X": 2}) == "BETAS = ( 0.9 ,(0.9875),)  # mesh: 0.5..0.999\nX = 2\n"
+    assert edit(source, {"BETAS[0]": 0.5, "BETAS[1]": 0.6}) == source.replace("0.9 ", "0.5 ").replace("0.95", "0.6")
+    with pytest.raises(KeyError, match="BETAS"):
+        edit(source, {"BETAS[2]": 1.0})
+
+
+def test_code_that_differs_in_an_element_alone_is_near_by_that_knob() -> None:
+    def of(line: str) -> Essence:
+        return essence({"t.py": f"{line}\n".encode()}, ["t.py"])
+
+    here = of("BETAS = (0.9, 0)  # mesh: fixed"), of("BETAS = (0.9, 0)")
+    assert not here[0].is_near(of("BETAS = (0.901, 0)  # mesh: fixed"), 0.01)
+    assert here[1].is_near(of("BETAS = (0.901, 0)"), 0.01)
+    assert not here[1].is_near(of("BETAS = (0.5, 0)"), 0.01)
+    assert not here[1].is_near(of("BETAS = (0.901, -1)"), 0.01)
+
+
+def test_a_guessed_range_stays_until_a_value_comes_near_its_end() -> None:
+    first = find_knobs("t.py", "X = 8\nY = 0.5  # mesh: 0.1..1.0\n")
+    assert steady(find_knobs("t.py", "X = 12\nY = 0.9  # mesh: 0.1..1.0\nZ = 3\n"), first) == [
+        Knob(file="t.py", name="X", value=12, low=2, high=32, log=True),
+        Knob(file="t.py", name="Y", value=0.9, low=0.1, high=1.0),
+        Knob(file="t.py", name="Z", value=3, low=1, high=12, log=True),
+    ]
+    for line in ("X = 30", "X = 200", "X = 12  # mesh: 1..99", "X = 1.5", "X = True"):
+        assert steady([knob(line)], first) == [knob(line)]
 
 
 def test_knobs_come_in_the_order_of_their_lines_and_files() -> None:

@@ -1,4 +1,5 @@
--- One row per agent that joined: what it is and what it did.
+-- One row per agent that joined: what it is, what it did, and what its proposals earned: by how much their results went
+-- beyond the best before them (improvement, in units of the metric), and that per second their runs took a worker.
 CREATE OR REPLACE VIEW agents AS
 WITH lives AS (
     SELECT
@@ -25,12 +26,27 @@ won AS (
     FROM proposals p
     WHERE p.state IN ('champion', 'past_champion')
     GROUP BY ALL
+),
+earned AS (
+    SELECT arena, author AS agent, sum(gain ORDER BY seq) AS improvement
+    FROM frontier
+    WHERE gain IS NOT NULL
+    GROUP BY ALL
+),
+used AS (
+    SELECT arena, author AS agent, sum(trial_s ORDER BY finished_seq) AS worker_s
+    FROM runs
+    WHERE finished_seq IS NOT NULL AND lane = 'explore'
+    GROUP BY ALL
 )
 SELECT
     l.arena, l.agent, l.role, l.model, l.host, l.lives, CASE WHEN l.ended < l.lives THEN 'here' ELSE 'left' END AS state,
     l.joined_at, l.left_at, d.last_at, d.posts, d.proposals, coalesce(w.promoted, 0) AS promoted, d.critiques,
-    d.runs_requested, d.notes
+    d.runs_requested, d.notes, coalesce(e.improvement, 0) AS improvement, coalesce(u.worker_s, 0) AS worker_s,
+    coalesce(e.improvement, 0) / nullif(u.worker_s, 0) AS earned_per_s
 FROM lives l
 JOIN did d USING (arena, agent)
 LEFT JOIN won w USING (arena, agent)
+LEFT JOIN earned e USING (arena, agent)
+LEFT JOIN used u USING (arena, agent)
 ORDER BY l.arena, l.agent;
