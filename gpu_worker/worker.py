@@ -53,8 +53,8 @@ RETRY_AFTER_S = 3.0
 KILL_AGAIN_S = 0.3
 OTHER_CLASS_S = 5.0
 HAND_BACK_S = 2.0
-DECLINE, DECLINED_S = 3, 1.0
-"""How often, and for how long, a worker leaves a run to others that it had better not do itself."""
+DECLINE, DECLINED_S = 3, 0.2
+"""How often a worker leaves a run to others that it had better not do, and how long they have to take it."""
 
 
 async def run_worker(
@@ -266,6 +266,7 @@ class Worker:
         elif request.avoid == self.boot and self._declined[request.run] < DECLINE and self._has_others():
             self._declined[request.run] += 1
             await delivery.hand_back(DECLINED_S)
+            await anyio.sleep(2 * DECLINED_S)  # else it might be the first to ask again
         elif known.killed:
             outcome = Failed(reason="killed", message="the run was stopped before it began")
             await self._finish(post, delivery, known.attempts, outcome)

@@ -292,3 +292,26 @@ async def test_a_trial_sees_only_what_it_is_given(
         f"MESH_{n}" for n in ("SEED", "BUDGET_S", "DEVICE", "THREADS", "DATA", "OUT", "REPORT", "RUN_TOKEN")
     }
     assert "OPENAI_API_KEY" not in names
+
+
+async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(arena: Arena) -> None:
+    await arena.open()
+    write = '(out / "score.json").write_text(json.dumps({"loss": 5.0}))'
+    async with arena.worker(), arena.worker():
+        with anyio.fail_after(30):
+            while len(joined := await arena.all(WorkerJoined)) < 2:
+                await anyio.sleep(0.01)
+            for number in range(3):
+                await arena.request(write + f"  # {number}", run=f"r{number}", avoid=joined[0].boot)
+            ends = [await arena.finished(f"r{number}") for number in range(3)]
+    assert {end.worker for end in ends} == {joined[1].boot}
+
+
+async def test_a_worker_that_is_alone_does_also_what_it_should_rather_not(arena: Arena) -> None:
+    await arena.open()
+    async with arena.worker():
+        with anyio.fail_after(30):
+            while not (joined := await arena.all(WorkerJoined)):
+                await anyio.sleep(0.01)
+            await arena.request('(out / "score.json").write_text(json.dumps({"loss": 5.0}))', avoid=joined[0].boot)
+            assert (await arena.finished()).worker == joined[0].boot
