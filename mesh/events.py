@@ -400,7 +400,7 @@ class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
 class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
     """A call of a model that led to no proposal: what it cost counts all the same.
 
-    `purpose` is what it was asked for, `ok` whether it answered at all, `text` why nothing came of it.
+    `purpose` is what it was asked for, `ok` whether there was an answer to read, `text` why nothing came of it.
     """
 
     model: str

@@ -11,7 +11,7 @@ from typing import get_args
 import msgspec
 
 from mesh import wire
-from mesh.board import Board, Critique, Member, Proposal, Run, from_bytes
+from mesh.board import Board, Critique, Member, Note, Proposal, Run, from_bytes
 from mesh.events import (
     KINDS,
     AgentJoined,
@@ -264,7 +264,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(11),
                 "explorer",
                 IDEA,
-                [Critique("critic", "warn", "noise", "a small change")],
+                [Critique("critic", "warn", "noise", "a small change", confidence=0.5)],
                 list(FAILURES),
                 "retired",
                 "not_better",
@@ -289,6 +289,9 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         promoted_seq=10,
         finished=8,
         usd=board.usd,
+        spent={"explorer": 0.25},
+        tokens={"explorer": 9700},
+        latest=[Note(29, "ann", "general", "why not?")],
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32

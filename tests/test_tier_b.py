@@ -32,9 +32,9 @@ anyio.run(main)
 @pytest.mark.skipif(os.geteuid() != 0, reason="REPORTED: tier B is root's; this user has tiers A and C")
 def test_in_tier_b_no_attack_succeeds_but_the_known_one(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("tier-b")
-    for path in (folder, *folder.parents):
-        if path != Path(path.root) and path.stat().st_uid == os.geteuid():
-            path.chmod(path.stat().st_mode | 0o711)
+    for above in (folder, *folder.parents):
+        if above != Path(above.root) and above.stat().st_uid == os.geteuid():
+            above.chmod(above.stat().st_mode | 0o711)
     script = [f"mkdir {folder}/kept", "set -e"]
     for place, closed in enumerate(mounts.obstacles(system_paths())):
         needed = [p for p in system_paths() if p.startswith(f"{closed}/") and os.path.isdir(p)]

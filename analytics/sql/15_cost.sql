@@ -10,6 +10,13 @@ WITH spent AS (
     FROM facts
     WHERE kind = 'proposal.posted'
     UNION ALL
+    SELECT
+        arena, seq, 'call in vain', author, try_cast(body->>'$.cost.usd' AS DOUBLE),
+        try_cast(body->>'$.cost.tokens_in' AS BIGINT), try_cast(body->>'$.cost.tokens_out' AS BIGINT),
+        try_cast(body->>'$.cost.seconds' AS DOUBLE)
+    FROM facts
+    WHERE kind = 'model.asked'
+    UNION ALL
     SELECT arena, finished_seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM runs WHERE finished_seq IS NOT NULL
 )
 SELECT

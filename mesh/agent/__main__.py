@@ -20,6 +20,7 @@ _EXAMPLES = """\
 examples:
   python -m mesh.agent explorer --arena nanolm --count 4
   python -m mesh.agent explorer --arena nanolm --name ann --option sampler=random
+  python -m mesh.agent researcher --arena nanolm --model openai/gpt-4o --budget-usd 5
   python -m mesh.agent my_pkg.mod:Role --arena nanolm --nats nats://10.0.0.5:4222
 """
 
@@ -32,7 +33,8 @@ def main() -> int:
 
     async def agents() -> None:
         role = find_role(args.role)
-        options = dict(_option(text) for text in args.option)
+        named = {name: getattr(args, name) for name in ("model", "api_base", "budget_usd", "budget_tokens")}
+        options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
         check_token("name", name)
         home = args.home.resolve()
         async with connect(find_url(args.nats, home), name=name, outage_s=600) as hub:
@@ -42,9 +44,13 @@ def main() -> int:
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 its_name = name if single else f"{name}-{index + 1}"
-                seats.append(Seat(its_name, args.role, role(Context(its_name, index, code, options))))
+                agent = role(Context(its_name, index, code, options))
+                seats.append(Seat(its_name, args.role, agent, options.get("model", "")))
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
             print(f"{name}: {why}", file=sys.stderr)
+            for refused in (getattr(seat.agent, "refused", None) for seat in seats):
+                if isinstance(refused, BadInput):
+                    raise refused
 
     return run(agents, name=shown)
 
@@ -65,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
     parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
+    models = parser.add_argument_group(
+        "roles that ask a model", "keys come from the environment: OPENAI_API_KEY and such"
+    )
+    models.add_argument("--model", metavar="PROVIDER/NAME", help="the model, such as openai/gpt-4o")
+    models.add_argument("--api-base", metavar="URL", help="a server of its own that speaks as the provider does")
+    models.add_argument("--budget-usd", metavar="X", help="dollars that each may spend, over all its lives")
+    models.add_argument("--budget-tokens", metavar="N", help="tokens that each may use, over all its lives")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="what the role understands")
     return parser
 

@@ -7,7 +7,7 @@ from mesh.agent.protocol import Agent, Context
 from mesh.errors import BadInput, UnknownName
 from mesh.events import KINDS
 
-SHORT_NAMES = ("explorer", "critic", "curator")
+SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
 
 
 def find_role(name: str) -> Callable[[Context], Agent]:

@@ -54,14 +54,16 @@ def up(
     minutes: Annotated[float | None, Parameter(help="End after so long.")] = None,
     explorers: Annotated[int, Parameter(help="How many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
-        int | None, Parameter(help="How many trials run at once; default: what fits.", validator=Number(gte=1))
+        int | None, Parameter(help="Trials at a time; default: what fits.", validator=Number(gte=1))
     ] = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     nats: Nats = None,
-    sync: Annotated[str, Parameter(help="When the embedded server syncs to disk: always, or every so often (1s).")] = (
-        "always"
-    ),
+    sync: Annotated[str, Parameter(help="When the embedded server syncs: always, or every so often (1s).")] = "always",
     sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="What may hold trials.")] = "auto",
+    model: Annotated[str | None, Parameter(help="A model (provider/name) that a researcher asks.")] = None,
+    api_base: Annotated[str | None, Parameter(help="A server of its own that speaks as the provider does.")] = None,
+    budget_usd: Annotated[float | None, Parameter(help="Dollars it may spend in all.", validator=Number(gt=0))] = None,
+    budget_tokens: Annotated[int | None, Parameter(help="Tokens it may use in all.", validator=Number(gt=0))] = None,
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C, shown live; the next `mesh up` goes on where it ended.
 
@@ -72,7 +74,8 @@ def up(
     async def work() -> None:
         swarm.check_minutes(minutes)
         size = swarm.Size(minutes, explorers, slots)
-        await swarm.up(folder, size, device=device, nats=nats, sync=sync, sandbox=sandbox)
+        thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
+        await swarm.up(folder, size, device=device, nats=nats, sync=sync, sandbox=sandbox, thinker=thinker)
 
     return run(work, endless=True)
 

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from mesh import arena, settings
 from mesh.board import Board
+from mesh.cli.codes import ExitCode
 from mesh.cli.text import MARKED, line_of, printable, score_of, short, standing
 from mesh.errors import BadInput
 from mesh.events import CritiquePosted, Failed
@@ -40,6 +41,7 @@ TELL = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "
 STOP_WITHIN_S = 8.0
 SANDBOX_FLAGS = {"auto": [], "weak": ["--allow-weak-sandbox"], "none": ["--no-sandbox"]}
 RECENT = 12
+SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -50,6 +52,20 @@ class Size(msgspec.Struct, frozen=True):
     slots: int | None
 
 
+class Thinker(msgspec.Struct, frozen=True):
+    """The model that a researcher asks, as words of `python -m mesh.agent`; None is left to it."""
+
+    model: str
+    api_base: str | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+
+    def flags(self) -> list[str]:
+        """Return it as options of a command."""
+        words = msgspec.structs.asdict(self)
+        return [word for name, at in words.items() if at for word in (f"--{name.replace('_', '-')}", str(at))]
+
+
 async def up(
     folder: Path,
     size: Size,
@@ -58,6 +74,7 @@ async def up(
     nats: str | None,
     sync: str,
     sandbox: Literal["auto", "weak", "none"] = "auto",
+    thinker: Thinker | None = None,
 ) -> None:
     """Run the swarm of the arena in `folder`; see the module."""
     home = settings.home()
@@ -97,6 +114,17 @@ async def up(
             ],
             "worker": [*worker, *(["--slots", str(size.slots)] if size.slots else []), *SANDBOX_FLAGS[sandbox]],
         }
+        if thinker:
+            commands["researcher"] = [
+                *agent,
+                "researcher",
+                "--name",
+                "researcher",
+                "--arena",
+                name,
+                *thinker.flags(),
+                *common,
+            ]
         first = follower.board.seq
         try:
             async with anyio.create_task_group() as tasks:
@@ -114,7 +142,12 @@ async def up(
 
 
 async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) -> None:
-    """Run a child; start it again when it dies, later each time; end it and all its children when cancelled."""
+    """Run a child; start it again when it dies, later each time; end it and all its children when cancelled.
+
+    Only the researcher needs the keys of models: nobody else gets what is called a key, token or secret.
+    """
+    if name != "researcher":
+        env = {key: value for key, value in env.items() if not key.upper().endswith(SECRETS)}
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     pause_s = 1.0
@@ -134,6 +167,9 @@ async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) 
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
+        if code == ExitCode.BAD_INPUT:  # the next one would be told the same
+            print(f"mesh: {name} cannot run{_last_line(logs / f'{name}.log')}", file=sys.stderr)
+            return
         await anyio.sleep(pause_s)
         why = "" if code <= 0 else _last_line(logs / f"{name}.log")
         print(f"mesh: {name} ended with {code}{why}; it is started again", file=sys.stderr)
@@ -264,6 +300,20 @@ def _program() -> str:
         return path.name
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
+
+
+def thinker_of(
+    model: str | None, api_base: str | None, budget_usd: float | None, budget_tokens: int | None
+) -> Thinker | None:
+    """Return the model to ask, None where none is named.
+
+    Raises:
+        BadInput: something is said about a model that is not named.
+    """
+    rest = {"--api-base": api_base, "--budget-usd": budget_usd, "--budget-tokens": budget_tokens}
+    if model is None and (said := [flag for flag, value in rest.items() if value is not None]):
+        raise BadInput(f"{said[0]} is about a model: name it with --model provider/name")
+    return Thinker(model, api_base, budget_usd, budget_tokens) if model else None
 
 
 def check_minutes(minutes: float | None) -> None:

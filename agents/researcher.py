@@ -1,0 +1,313 @@
+"""The researcher: a language model that reads a digest of the log and proposes real edits.
+
+Its moves are to improve the champion (most often), to recombine two good proposals (a commit with two parents) and to
+simplify; which is next depends on its name and on how many proposals it has made. An answer that cannot be used is
+shown to the model once, with what is wrong; a call that led to nothing is a fact with its cost. Budgets are kept from
+the log, so that a restart changes none, and before a call: one that might exceed them is not made. Where explorers are
+there too, it keeps quiet while models have made more than their share of the proposals.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from agents import brain
+from agents.brain import Answer, Message, Model
+from agents.digest import cut, digest, ranking, tokens_of, worth_showing
+from agents.knobs import knobs_of
+from agents.patch import Flaw, Patch, parse
+from agents.samplers.history import History
+from mesh.agent.protocol import Context
+from mesh.board import Board
+from mesh.errors import BadInput, ObjectMissing
+from mesh.events import (
+    AgentJoined,
+    AnyEvent,
+    Cost,
+    KnobChange,
+    ModelAsked,
+    NotePosted,
+    Origin,
+    ProposalPosted,
+)
+from mesh.wire import Post
+
+UNDECIDED = 2
+"""Proposals of one researcher that may wait for a verdict."""
+
+SHARE = 0.3
+"""Share of the proposals that models make where samplers are there too."""
+
+MOVES = ("improve",) * 6 + ("recombine",) * 3 + ("simplify",)
+"""Moves in proportion to how often they are made."""
+
+PROMPT_TOKENS, ANSWER_TOKENS = 24_000, 8_000
+"""Tokens of a question, counted from above, and of its answer at most."""
+
+RETRY_SHARE = 0.25
+"""Share of a question that is kept free for a first answer and what is wrong with it."""
+
+FIRST_PAUSE_S, MAX_PAUSE_S = 15.0, 900.0
+"""Pause after a call that led to nothing; twice as long for each further one in a row."""
+
+TEXT = 400
+"""Characters of a fact about a call that led to nothing."""
+
+_PROMPTS = Path(__file__).parent / "prompts"
+
+
+class Researcher:
+    """Asks a model.
+
+    Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens` (of this name, over all its lives),
+    `prompt_tokens`, `answer_tokens`, `timeout_s`. `refused` is why its provider will never answer.
+    """
+
+    listens: ClassVar[tuple[str, ...]] = (
+        "proposal.posted",
+        "run.finished",
+        "proposal.promoted",
+        "proposal.retired",
+        "arena.opened",
+    )
+    only_latest: ClassVar[bool] = True
+    every_s: ClassVar[float] = 5.0
+
+    def __init__(self, context: Context) -> None:
+        self._name, self._code = context.name, context.code
+        options = context.options
+        if not options.get("model"):
+            raise BadInput("a researcher needs a model: give --model provider/name, such as openai/gpt-4o")
+        self._model = Model(options["model"], options.get("api_base", ""))
+        self._budget_usd = _number(options, "budget_usd", None)
+        self._budget_tokens = _number(options, "budget_tokens", None)
+        self._prompt_tokens = int(_number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
+        self._answer_tokens = int(_number(options, "answer_tokens", ANSWER_TOKENS) or 0)
+        self._timeout_s = _number(options, "timeout_s", 300.0) or 0.0
+        brain.check(self._model)
+        self._price = brain.price_of(self._model)
+        if self._budget_usd is not None and self._price is None:
+            raise BadInput(
+                f"the price of {self._model.name} is unknown, so --budget-usd {self._budget_usd:g} cannot be kept: "
+                "give --budget-tokens instead"
+            )
+        least = tokens_of(_prompt("researcher")) * 2
+        if self._prompt_tokens < least:
+            raise BadInput(
+                f"option prompt_tokens={self._prompt_tokens} is too few for a question: give {least} or more"
+            )
+        self._history = History(self._files)
+        self._sources: dict[str, dict[str, bytes]] = {}
+        self._base_commit = ""
+        self._claimed: dict[str, Cost] = {}
+        self.refused: BadInput | None = None
+        self._spent = False
+
+    async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
+        """Propose, where it is this researcher's turn."""
+        return await self._think(board, post.at)
+
+    async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
+        """Propose, where something that was in the way has passed with time."""
+        return await self._think(board, now)
+
+    async def _think(self, board: Board, now: dt.datetime) -> list[AnyEvent]:
+        if self.refused:
+            raise self.refused  # until the runtime lets it leave; nothing is asked any more
+        if board.opened is None or board.closed:
+            return []
+        opened = board.opened
+        self._base_commit = opened.base_commit
+        if opened.base_tree not in board.proposals:
+            origin = Origin(how="baseline")
+            return [ProposalPosted(tree=opened.base_tree, commit=opened.base_commit, title="as it is", origin=origin)]
+        if lost := self._lost(board):
+            return lost
+        if self._spent or not is_due(board, self._name, now):
+            return []
+        made = [p for p in board.proposals.values() if p.author == self._name]
+        move, parents = choose(board, self._name, len(made))
+        return await self._ask(board, move, parents)
+
+    def _lost(self, board: Board) -> list[AnyEvent]:
+        """Tell what was spent on a proposal whose tree another had posted when it came: the log refused it."""
+        lost = [
+            tree for tree in self._claimed if tree in board.proposals and board.proposals[tree].author != self._name
+        ]
+        costs = [self._claimed[tree] for tree in lost]
+        self._claimed.clear()
+        return [self._in_vain("propose", cost, True, "another had posted the same files") for cost in costs]
+
+    async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> list[AnyEvent]:
+        """Ask, once more where the answer cannot be used, and return what came of it."""
+        as_of, at = board.seq, board.time  # the board goes on while the model thinks
+        messages = await self._question(board, move, parents)
+        told: list[AnyEvent] = []
+        for _ in range(2):
+            if stop := self._exceeds(board, messages, told):
+                self._spent = True
+                return [*told, NotePosted(channel="ops", text=stop)]
+            try:
+                answer = await brain.ask(
+                    self._model, messages, max_tokens=self._answer_tokens, timeout_s=self._timeout_s
+                )
+            except BadInput as error:
+                self.refused = error
+                if told:
+                    return told
+                raise
+            if answer.trouble:
+                return [*told, self._in_vain(move, answer.cost, False, answer.trouble)]
+            made = await self._made(board, answer, move, parents, as_of, at)
+            if isinstance(made, ProposalPosted):
+                self._claimed[made.tree] = answer.cost
+                return [*told, made]
+            told.append(self._in_vain(move, answer.cost, True, made.text))
+            messages = [*messages[:2], *self._retry(answer, made)]
+        return told
+
+    async def _made(
+        self, board: Board, answer: Answer, move: str, parents: tuple[str, ...], as_of: int, at: dt.datetime
+    ) -> ProposalPosted | Flaw:
+        assert board.opened is not None
+        editable = board.opened.spec.artifact.editable
+        base = await self._of(board, board.opened.base_tree)
+        first = await self._of(board, parents[0])
+        start = {**base, **{name: first[name] for name in editable if name in first}}
+        patch = parse(answer.text, start, editable)
+        if isinstance(patch, Flaw):
+            cut_off = f" (the answer was cut off at {self._answer_tokens} tokens: change less)" if answer.cut else ""
+            return Flaw(f"{patch.text}{cut_off}")
+        files = {**start, **patch.files}
+        tree = self._code.tree_of(files)
+        if tree in board.proposals:
+            return Flaw(f"these very files were proposed before, as {tree[:10]}: propose something else")
+        commit = self._code.commit(
+            files,
+            parents=[board.proposals[parent].event.commit for parent in parents],
+            message=f"{patch.title}\n\n{patch.rationale}\n",
+            author=self._name,
+            at=at,
+        )
+        return ProposalPosted(
+            tree=commit.tree,
+            commit=commit.commit,
+            parents=parents,
+            title=f"{move}: {patch.title}",
+            rationale=patch.rationale,
+            origin=Origin(how="model", name=self._model.name),
+            predicted_gain=patch.predicted_gain,
+            confidence=patch.confidence,
+            knobs=_knobs(start, patch, editable),
+            cost=answer.cost,
+            as_of=as_of,
+        )
+
+    async def _question(self, board: Board, move: str, parents: tuple[str, ...]) -> list[Message]:
+        """Return the messages, within the tokens of a question, with room for a retry."""
+        rules, task = _prompt("researcher"), _prompt(move)
+        room = int(self._prompt_tokens * (1 - RETRY_SHARE)) - tokens_of(rules) - tokens_of(task) - 16
+        known = await self._history.read(board)
+        code: dict[str, Mapping[str, bytes]] = {parent: await self._of(board, parent) for parent in parents}
+        shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
+        for tree in [*shown, *(p for each in shown for p in board.proposals[each].event.parents[:1])]:
+            try:
+                code[tree] = await self._of(board, tree)
+            except (ObjectMissing, KeyError):  # a stranger may post what it never shares
+                continue
+        text = digest(board, parents, code, known.trials, max_tokens=room)
+        return [{"role": "system", "content": rules}, {"role": "user", "content": f"{text}\n\n{task}"}]
+
+    def _retry(self, answer: Answer, flaw: Flaw) -> list[Message]:
+        whole = int(self._prompt_tokens * RETRY_SHARE) * 3
+        said = f"Your answer cannot be used: {cut(flaw.text, whole // 3)}. Answer anew, in full, in the form asked for."
+        room = max(0, whole - len(said.encode()) - 48)
+        return [{"role": "assistant", "content": cut(answer.text, room)}, {"role": "user", "content": said}]
+
+    def _exceeds(self, board: Board, messages: Sequence[Message], told: Sequence[AnyEvent]) -> str:
+        """Return why one more call might exceed a budget, "" where it will not."""
+        costs = [event.cost for event in told if isinstance(event, ModelAsked)]
+        most = brain.size_of(messages), self._answer_tokens
+        if self._budget_usd is not None and self._price:
+            spent = board.spent.get(self._name, 0.0) + sum(cost.usd or 0.0 for cost in costs)
+            price = self._price.of(*most)
+            if spent + price > self._budget_usd:
+                of = f"${spent:.4f} of --budget-usd {self._budget_usd:g}"
+                return f"{self._name} has spent {of}, and one more call may cost ${price:.4f}: it asks no more"
+        if self._budget_tokens is not None:
+            used = board.tokens.get(self._name, 0) + sum((c.tokens_in or 0) + (c.tokens_out or 0) for c in costs)
+            if used + sum(most) > self._budget_tokens:
+                of = f"{used:,} of --budget-tokens {self._budget_tokens:,.0f}"
+                return f"{self._name} has used {of}, and one more call may take {sum(most):,}: it asks no more"
+        return ""
+
+    def _in_vain(self, move: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
+        return ModelAsked(model=self._model.name, purpose=move, ok=ok, cost=cost, text=brain.clean(text, TEXT))
+
+    async def _of(self, board: Board, tree: str) -> dict[str, bytes]:
+        return await self._files(tree, board.proposals[tree].event.commit)
+
+    async def _files(self, tree: str, commit: str) -> dict[str, bytes]:
+        if tree not in self._sources:
+            if len(self._sources) > 64:
+                self._sources.clear()
+            self._sources[tree] = await self._code.files(commit, base=self._base_commit)
+        return self._sources[tree]
+
+
+def is_due(board: Board, name: str, now: dt.datetime) -> bool:
+    """Tell whether a researcher may ask: it waits for verdicts, after calls in vain, and for samplers to catch up."""
+    if sum(board.proposals[tree].author == name for tree in board.undecided) >= UNDECIDED:
+        return False
+    vain = board.vain.get(name, [])
+    if vain and (now - vain[-1]).total_seconds() < min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (len(vain) - 1)):
+        return False
+    roles = [m.joined.role for m in board.agents.values() if isinstance(m.joined, AgentJoined) and not m.left]
+    if not any(role.lower().endswith("explorer") for role in roles):
+        return True
+    origins = [proposal.event.origin.how for proposal in board.proposals.values()]
+    models, samplers = origins.count("model"), origins.count("sampler")
+    return models <= SHARE * (models + samplers)
+
+
+def choose(board: Board, name: str, made: int) -> tuple[str, tuple[str, ...]]:
+    """Return the next move and the proposals that it begins with, the first of which is to be changed."""
+    assert board.opened is not None
+    dice = int.from_bytes(hashlib.sha256(f"{name} {made}".encode()).digest()[:8])
+    move = MOVES[dice % len(MOVES)]
+    ranked = ranking(board)
+    first = ranked[0] if ranked else board.opened.base_tree
+    others = [tree for tree in ranked[1:5] if tree != board.opened.base_tree]
+    if move == "recombine" and others:
+        return move, (first, others[dice // len(MOVES) % len(others)])
+    return ("improve" if move == "recombine" else move), (first,)
+
+
+def _knobs(before: Mapping[str, bytes], patch: Patch, editable: Sequence[str]) -> tuple[KnobChange, ...]:
+    """Return the knobs that both have, with other values."""
+    old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable)}
+    new = {(knob.file, knob.name): knob.value for knob in knobs_of(patch.files, editable)}
+    return tuple(
+        KnobChange(file=at[0], name=at[1], old=old[at], new=value)
+        for at, value in new.items()
+        if at in old and (type(old[at]), old[at]) != (type(value), value)
+    )
+
+
+def _prompt(name: str) -> str:
+    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def _number(options: Mapping[str, str], name: str, default: float | None) -> float | None:
+    text = options.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise BadInput(f"option {name}={text} is no number above 0")
+    return value
