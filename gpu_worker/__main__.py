@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 
+from gpu_worker import cgroup
 from gpu_worker.doctor import examine
 from gpu_worker.sandbox.selftest import check_wish
 from gpu_worker.worker import run_worker
@@ -49,6 +50,7 @@ def main() -> int:
     draining = None if args.now else anyio.Event()
 
     async def work() -> None:
+        cgroup.prepare()
         wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
         home = args.home.resolve()
         async with connect(find_url(args.nats, home), name=check_token("name", args.name), outage_s=600) as hub:

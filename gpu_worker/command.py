@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpu_worker.cgroup import Group, group
+from gpu_worker.cgroup import group
 from gpu_worker.start import Ahead, NotStarted
 from gpu_worker.tree import POLL_S, descendants, kill_tree
 
@@ -105,6 +105,7 @@ class Command:
         self._beside = [to_read, back_write, writing[1]]
         self._files = [os.open(os.devnull, os.O_RDONLY), *writing, to_write, back_read]
         self._ahead = Ahead(self._files[:3], self._files[3:])
+        self._group = group(self._ahead.pid, owner=os.getppid())
 
     def run(self, request: Request, *, stopped: Callable[[], bool], orphaned: Callable[[], bool]) -> Answer:
         """Run until it ends or must end, and return the answer; nothing of it lives then.
@@ -115,13 +116,12 @@ class Command:
         deadline = began + float(request["deadline_s"])
         out, err, meter = self._out, self._err, Meter(request, began)
         why = ""
-        bound = group(float(request["memory_mb"]))
         try:
-            pid = self._start(request, bound)
+            pid = self._start(request)
         except NotStarted as error:
             kill_tree()
-            if bound:
-                bound.remove()
+            if self._group:
+                self._group.remove()
             empty = {"rc": None, "seconds": 0.0, "cpu_s": 0.0, "peak_memory_mb": 0.0, "out": ""}
             return {**empty, "why": error.why, "err": error.text}
         with selectors.DefaultSelector() as selector, _ended(pid) as ended:
@@ -147,15 +147,17 @@ class Command:
                 elif out.total + err.total > MAX_OUTPUT:
                     why = "output"
                 else:
-                    why = meter.exceeded(now)
+                    why = meter.exceeded(now) or ("memory" if self._group and self._group.has_killed() else "")
             seconds = time.monotonic() - began
             status, usage = kill_tree()[pid]
         for read, capture in self._reading.items():
             while _read(read, capture):
                 pass
-        if bound:
-            why = why or ("memory" if bound.has_killed() else "")
-            bound.remove()
+        if self._group:
+            if self._group.has_killed():
+                why = "memory" if why in ("", "deadline") else why
+                meter.peak_mb = max(meter.peak_mb, self._group.peak_mb())
+            self._group.remove()
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "rc": None if why else os.waitstatus_to_exitcode(status),
@@ -163,20 +165,21 @@ class Command:
             "seconds": seconds,
             "cpu_s": children.ru_utime + children.ru_stime,
             "peak_memory_mb": max(meter.peak_mb, usage.ru_maxrss / 1024),
+            "bounded": self._group is not None,
             "out": out.text(),
             "err": err.text(),
         }
 
-    def _start(self, request: Request, bound: Group | None) -> int:
-        """Start the command, and first what runs beside it, within the bound."""
+    def _start(self, request: Request) -> int:
+        """Start the command, and first what runs beside it, within the bound on their memory."""
         beside = request.get("beside")
         try:
-            if bound:
-                bound.add(self._ahead.pid)
+            if self._group and request["memory_mb"]:
+                self._group.bound(float(request["memory_mb"]))
             if beside:
                 other = Ahead(self._beside)
-                if bound:
-                    bound.add(other.pid)
+                if self._group:
+                    self._group.add(other.pid)
                 other.become(beside)
             return self._ahead.become(request, also=bool(beside))
         finally:

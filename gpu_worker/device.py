@@ -15,6 +15,9 @@ import psutil
 from gpu_worker.trial import Slot
 from mesh.errors import BadInput
 
+CONTEXT_MB = 768.0
+"""GPU memory that a process takes beside torch's allocator: its CUDA context and the kernels that it loads."""
+
 
 class Machine(msgspec.Struct, frozen=True):
     """Slots and what they have in common; memory in MB."""
@@ -63,6 +66,20 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
     made = tuple(Slot(n, "cpu", max(1, cores // count)) for n in range(count))
     memory = psutil.virtual_memory().total // 1024**2
     return Machine(f"cpu-{platform.machine()}", platform.processor() or "cpu", memory, made, environment_hash("cpu"))
+
+
+def capped(slot: Slot, gpu_memory_gb: float) -> Slot:
+    """Return a slot as the runs of an arena have it: with the GPU memory that they are said to take, if they are.
+
+    Where that is less than the device the slot's share, which torch is told, leaves room for the CUDA context: what
+    torch keeps in its cache alone never takes a process over its cap.
+    """
+    device_mb = slot.gpu_memory_mb / slot.gpu_share
+    cap_mb = min(slot.gpu_memory_mb, gpu_memory_gb * 1024 or slot.gpu_memory_mb)
+    if not slot.cuda_index or cap_mb >= device_mb:
+        return slot
+    share = max(cap_mb / 2, cap_mb - CONTEXT_MB) / device_mb
+    return msgspec.structs.replace(slot, gpu_memory_mb=cap_mb, gpu_share=share)
 
 
 def _gpus() -> list[tuple[str, int, str]]:

@@ -13,6 +13,8 @@ from gpu_worker.device import survey
 from gpu_worker.sandbox import landlock
 from gpu_worker.sandbox.selftest import OPEN_BY_DESIGN, Finding, candidates, try_tier
 from gpu_worker.sandbox.tiers import Tier
+from gpu_worker.supervise import supervisor
+from gpu_worker.trial import Launch, passed_on
 from mesh import settings
 from mesh.errors import HostTrouble
 
@@ -33,10 +35,11 @@ async def examine() -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     device = f"{machine.device}, {machine.memory_mb:,} MB"
     console.print(f"{machine.worker_class} ({device}), {len(machine.slots)} slots, Landlock ABI {landlock.abi()}")
-    made = cgroup.group(64)
-    if made:
-        made.remove()
-    console.print(f"memory of trials is bounded by {'the kernel (control groups)' if made else 'the watch alone'}")
+    cgroup.prepare()
+    async with supervisor() as keeper:
+        bounded = await keeper.run(Launch(("true",), passed_on(), "/"), deadline_s=10, memory_mb=64)
+    by = "the kernel (control groups)" if bounded.bounded else "the watch alone"
+    console.print(f"memory of trials is bounded by {by}")
     console.print(table_of(found))
     for tier, finding in found.items():
         if finding.error:

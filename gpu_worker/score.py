@@ -19,6 +19,7 @@ class Ending(msgspec.Struct, frozen=True):
     peak_memory_mb: float
     out: str
     err: str
+    bounded: bool = False
 
 
 _Numbers = dict[str, float | None]

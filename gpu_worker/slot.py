@@ -3,8 +3,8 @@
 import os
 import shutil
 import stat
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -96,10 +96,8 @@ async def execute(
     launch = (trial_launch if spec.trial.command else evaluation_launch)(spec, request, run, env)
     launch = _hold_trial(launch, sandbox, spec, slot, run, job.data)
     await begun.wait()
-    watch = Watch(gauge(slot.cuda_index), keeper.process.pid, slot.gpu_memory_mb if slot.gpu_share < 1 else 0)
-    async with anyio.create_task_group() as tasks:
+    async with _watched(gauge, slot, keeper) as watch, anyio.create_task_group() as tasks:
         tasks.start_soon(report.watch)
-        tasks.start_soon(_kill_when_exceeded, watch, keeper)
         ended = await keeper.run(
             launch,
             deadline_s=deadline_s,
@@ -113,8 +111,7 @@ async def execute(
     outcome: Scored | Failed | None = trial_failure(spec, ended, deadline_s)
     gpu, score_s = watch.reading(), 0.0
     if gpu.exceeded:
-        text = f"the trial used {gpu.peak_mb:,.0f} MB of GPU memory, more than its slot's {slot.gpu_memory_mb:,.0f} MB"
-        outcome = Failed(reason="out_of_memory", message=text)
+        outcome = Failed(reason="out_of_memory", message=_took_too_much("the trial", gpu, slot))
     if outcome is None and killed():
         outcome = Failed(reason="killed", message=f"the run was stopped after {ended.seconds:.1f} s")
     elif outcome is None and spec.score.how == "stdout":
@@ -124,17 +121,20 @@ async def execute(
     elif outcome is None:
         await _laid_out(_prepare_score, run, files, editable, sandbox)
         launch = _hold_scorer(score_launch(spec, run, env, job.data), sandbox, spec, slot, run, job.data)
-        scored = await keeper.run(
-            launch,
-            deadline_s=spec.score.deadline_s,
-            memory_mb=memory_mb,
-            disk_mb=spec.trial.disk_gb * 1024,
-            processes=PROCESSES,
-            watch=[str(run)],
-            beside=_hold_predictor(predict_launch(spec, run, env), sandbox, spec, slot, run, job.data),
-        )
+        async with _watched(gauge, slot, keeper) as watch:
+            scored = await keeper.run(
+                launch,
+                deadline_s=spec.score.deadline_s,
+                memory_mb=memory_mb,
+                disk_mb=spec.trial.disk_gb * 1024,
+                processes=PROCESSES,
+                watch=[str(run)],
+                beside=_hold_predictor(predict_launch(spec, run, env), sandbox, spec, slot, run, job.data),
+            )
         score_s = scored.seconds
-        if scored.why == "killed":
+        if watch.reading().exceeded:
+            outcome = Failed(reason="no_score", message=_took_too_much("scoring", watch.reading(), slot))
+        elif scored.why == "killed":
             outcome = Failed(reason="killed", message="the run was stopped while it was scored")
         else:
             outcome = command_outcome(spec, scored)
@@ -144,9 +144,32 @@ async def execute(
     return Result(outcome, code, job.opened.data, evaluator, ended, score_s, report.thinned(), log, gpu)
 
 
-async def _kill_when_exceeded(watch: Watch, keeper: Supervisor) -> None:
-    await watch.until_exceeded()
-    await keeper.kill()
+@asynccontextmanager
+async def _watched(gauge: Callable[[str], Gauge | None], slot: Slot, keeper: Supervisor) -> AsyncIterator[Watch]:
+    """Read the GPU, and kill what takes more of it than the slot has; all of a device that is the slot's is no cap.
+
+    Raises:
+        HostTrouble: the GPU is gone.
+    """
+    opened = await anyio.to_thread.run_sync(gauge, slot.cuda_index) if slot.cuda_index else None
+    watch = Watch(opened, keeper.process.pid, slot.gpu_memory_mb if slot.gpu_share < 1 else 0)
+
+    async def kill_when_exceeded() -> None:
+        await watch.until_exceeded()
+        await keeper.kill()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kill_when_exceeded)
+            yield watch
+            tasks.cancel_scope.cancel()
+    finally:
+        if opened:
+            opened.close()
+
+
+def _took_too_much(who: str, gpu: Reading, slot: Slot) -> str:
+    return f"{who} used {gpu.peak_mb:,.0f} MB of GPU memory, more than its slot's {slot.gpu_memory_mb:,.0f} MB"
 
 
 def _hold_trial(launch: Launch, sandbox: Sandbox, spec: ArenaSpec, slot: Slot, run: Path, data: Path) -> Launch:

@@ -9,9 +9,9 @@ gone, and everything is killed.
 Request: `{"command": [..], "env": {..}, "cwd": str, "policy": {..} | null, "warm": bool, "deadline_s", "memory_mb",
 "disk_mb", "processes", "watch": [folder], "beside": {"command", "env", "cwd", "policy", "warm"} | null}`, or
 `{"kill": true}` while one runs. Answer: `{"rc": int | null, "why": "" | "deadline" | "memory" | "disk" | "processes" |
-"output" | "killed" | "start" | "sandbox", "seconds", "cpu_s", "peak_memory_mb", "out", "err"}`; `out` and `err` keep
-the head and the tail of what was printed. What runs `beside` answers the command over pipes: its standard input and
-output are the command's descriptors 3 (to write) and 4 (to read); its errors are the command's.
+"output" | "killed" | "start" | "sandbox", "seconds", "cpu_s", "peak_memory_mb", "bounded", "out", "err"}`; `out` and
+`err` keep the head and the tail of what was printed. What runs `beside` answers the command over pipes: its standard
+input and output are the command's descriptors 3 (to write) and 4 (to read); its errors are the command's.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ import sys
 import weakref
 from collections.abc import Sequence
 
+from gpu_worker.cgroup import sweep
 from gpu_worker.command import Command, Request
 from gpu_worker.sandbox import kernel
 from gpu_worker.start import die_with, live_on, own_modules
@@ -48,6 +49,7 @@ def main() -> None:
             served.pop().reap()
         if (word := serving.wait()) != SERVED:
             kill_tree()
+            sweep(os.getpid())
             os._exit(0 if word == ENDED else 1)
         served.append(serving)
         serving = following

@@ -32,7 +32,8 @@ class Launch(msgspec.Struct, frozen=True):
 class Slot(msgspec.Struct, frozen=True):
     """One place where a trial can run: its number, device (`cpu` or `cuda:0`), threads, and CUDA index.
 
-    `gpu_memory_mb` is what it may take of its device, `gpu_share` that as a fraction of the whole; 1 where it is alone.
+    `gpu_memory_mb` is what it may take of its device, `gpu_share` the fraction of the whole that torch is told; 1 where
+    it may take all.
     """
 
     number: int
@@ -75,6 +76,8 @@ def slot_environment(slot: Slot) -> dict[str, str]:
     """Return what numeric libraries read when they are imported: threads, so that slots do not fight, and the GPU."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS")
     env = dict.fromkeys(threads, str(slot.threads)) | {"CUDA_VISIBLE_DEVICES": slot.cuda_index}
+    if slot.cuda_index:
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi and NVML count
     if slot.gpu_share < 1:
         env["PYTORCH_CUDA_ALLOC_CONF"] = f"per_process_memory_fraction:{slot.gpu_share:.4f}"
     return env

@@ -8,20 +8,21 @@ finishes those that it has, and leaves.
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import msgspec
-import psutil
 
-from gpu_worker import cgroup
-from gpu_worker.device import Machine, survey
+from gpu_worker.device import Machine, capped, survey
+from gpu_worker.gauge import Gauge, open_gauge
+from gpu_worker.leftovers import claim, clear_leftovers
 from gpu_worker.sandbox.selftest import Wish, choose, try_tier
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.slot import Result, delete, execute
-from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
+from gpu_worker.supervise import Supervisor, SupervisorDied, supervisor
 from gpu_worker.supply import Supply
 from gpu_worker.trial import Slot, slot_environment
 from mesh import settings
@@ -56,6 +57,8 @@ HAND_BACK_S = 2.0
 DECLINE, DECLINED_S = 3, 0.2
 """How often a worker leaves a run to others that it had better not do, and how long they have to take it."""
 
+Terms = tuple[tuple[str, ...], Slot]
+
 
 async def run_worker(
     bus: ArenaBus,
@@ -85,7 +88,9 @@ async def run_worker(
 
 
 class Worker:
-    """One life of a worker on one arena."""
+    """One life of a worker on one arena; `nvml` is what stands in for pynvml in a test."""
+
+    nvml: Any = None
 
     def __init__(
         self, bus: ArenaBus, name: str, home: Path, machine: Machine, tier: Tier, draining: anyio.Event
@@ -145,16 +150,21 @@ class Worker:
     def _why(self) -> str:
         return f"arena {self._bus.arena} is closed" if self._follower.board.closed else "drained"
 
-    async def _serve(self, slot: Slot) -> None:
-        """Keep a supervisor and give it runs; after trouble of our own, first see that the machine works again."""
+    async def _serve(self, place: Slot) -> None:
+        """Keep a supervisor and give it runs; after trouble of our own, first see that the machine works again.
+
+        Meanwhile the driver of a GPU is held open, so that it need not start anew for every run.
+        """
         said = ""
         sandbox = sandbox_of(self._tier)
         while not self._is_over:
+            preload, slot = self._terms(place)
             try:
-                preload = self._preload()
-                async with supervisor(preload, slot_environment(slot)) as keeper:
-                    await anyio.to_thread.run_sync(self._check_machine, keeper.token)
-                    await self._take_runs(slot, keeper, sandbox, preload)
+                gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
+                with closing(gauge) if gauge else nullcontext():
+                    async with supervisor(preload, slot_environment(slot)) as keeper:
+                        await anyio.to_thread.run_sync(claim, self._folder, keeper.token)
+                        await self._take_runs(place, keeper, sandbox, (preload, slot))
             except* HostTrouble as group:
                 trouble = leaf(group)
                 if str(trouble) != said:
@@ -162,14 +172,19 @@ class Worker:
                     text = f"worker {self._name} slot {slot.number} handed its work back: {said}"
                     await self._post(NotePosted(channel="ops", text=text))
                 if not isinstance(trouble, SupervisorDied):
-                    await self._until_held()
+                    await self._until_held(slot)
             finally:
                 for run in self._dirty.pop(slot.number, ()):
                     await anyio.to_thread.run_sync(delete, run)
 
-    def _preload(self) -> tuple[str, ...]:
+    def _terms(self, place: Slot) -> Terms:
+        """Return what the arena wants of a slot: modules imported ahead, and how much of its GPU."""
         opened = self._follower.board.opened
-        return opened.spec.trial.preload if opened else ()
+        return (opened.spec.trial.preload, capped(place, opened.spec.worker.gpu_memory_gb)) if opened else ((), place)
+
+    def _open_gauge(self, device: str) -> Gauge | None:
+        alone = sum(slot.cuda_index == device for slot in self._machine.slots) == 1
+        return open_gauge(device, alone=alone, library=self.nvml)
 
     def _unfit(self) -> str:
         """Return why this worker may not run the arena: a weaker sandbox, or less GPU memory, than it demands."""
@@ -183,39 +198,27 @@ class Worker:
             return f"{demands} {wanted.gpu_memory_gb:g} GB of GPU memory per run, but a slot has {has_gb:.1f} GB"
         return ""
 
-    async def _until_held(self) -> None:
-        """After trouble of our own: wait, and go on when the sandbox holds."""
+    async def _until_held(self, slot: Slot) -> None:
+        """After trouble of our own: wait, and go on when the GPU answers and the sandbox holds."""
         while not self._is_over:
             with anyio.move_on_after(RETRY_AFTER_S):
                 await self._draining.wait()
-            if self._tier in "DE" or (await try_tier(self._tier, settings.runs_dir(self._home))).holds:
-                return
+            with suppress(HostTrouble):
+                if gauge := await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index):
+                    gauge.close()
+                if self._tier in "DE" or (await try_tier(self._tier, settings.runs_dir(self._home))).holds:
+                    return
 
-    def _check_machine(self, token: str) -> None:
-        """Write what a run would write.
-
-        Raises:
-            HostTrouble: the folder of runs cannot be written to.
-        """
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            process = psutil.Process()
-            owner = msgspec.json.encode([process.pid, process.create_time()])
-            (self._folder / "owner").write_bytes(owner)
-            (self._folder / f"{token}.token").write_bytes(b"x" * 65536)
-        except OSError as error:
-            raise HostTrouble(f"{self._folder} cannot be written to: {error.strerror}") from None
-
-    async def _take_runs(self, slot: Slot, keeper: Supervisor, sandbox: Sandbox, preload: tuple[str, ...]) -> None:
+    async def _take_runs(self, place: Slot, keeper: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
         """Take runs until the arena is closed, its next version wants another supervisor, or the worker drains."""
         kinds = [f"run.requested.{lane}" for lane in LANES]
         async with aclosing(self._bus.work("workers", kinds, lease_s=LEASE_S)) as jobs:
             while (delivery := await self._next(jobs, keeper)) is not None:
                 try:
-                    if self._preload() != preload or self._draining.is_set():
+                    if self._terms(place) != terms or self._draining.is_set():
                         await delivery.hand_back(0)
                         return
-                    await self._take(delivery, slot, keeper, sandbox)
+                    await self._take(delivery, terms[1], keeper, sandbox)
                 except BaseException as error:
                     trouble = isinstance(leaf(error), HostTrouble)
                     event = delivery.entry.post.event if delivery.entry.post else None
@@ -324,6 +327,7 @@ class Worker:
                     begun=begun,
                     tell=lambda line: self._bus.tell(f"curve.{request.run}", line),
                     killed=lambda: self._follower.board.runs[request.run].killed,
+                    gauge=self._open_gauge,
                 )
                 await self._finish(post, delivery, attempt, result.outcome, result)
                 await anyio.to_thread.run_sync(delete, folder)
@@ -393,20 +397,3 @@ async def _keep_lease(delivery: Delivery) -> None:
     while True:
         await delivery.extend()
         await anyio.sleep(EXTEND_EVERY_S)
-
-
-def clear_leftovers(runs: Path) -> None:
-    """Kill the processes and delete the folders of workers of this home that are gone, and empty control groups."""
-    cgroup.sweep()
-    for folder in runs.iterdir() if runs.is_dir() else ():
-        try:
-            pid, created = msgspec.json.decode((folder / "owner").read_bytes(), type=tuple[int, float])
-            if psutil.pid_exists(pid) and psutil.Process(pid).create_time() == created:
-                continue
-        except psutil.NoSuchProcess:
-            pass
-        except (OSError, msgspec.MsgspecError):
-            continue
-        for token in folder.glob("*.token"):
-            kill_marked(token.stem)
-        delete(folder)

@@ -20,6 +20,9 @@ from gpu_worker.score import Ending
 from gpu_worker.supervise import supervisor
 from gpu_worker.trial import Launch, passed_on
 from mesh.errors import BadInput, HostTrouble
+from mesh.events import Failed, Scored
+from mesh.memory import MemoryHub
+from tests.test_worker import Arena
 
 PROBES = {*attacks({"pid": 1, "secret": "", "evaluator": ""}), *deeds("")}
 
@@ -266,3 +269,35 @@ async def test_the_pair_of_a_scorer_and_what_answers_it_talk_over_pipes(tmp_path
             beside=beside,
         )
     assert (ended.rc, ended.out) == (0, "HELLO\n")
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "words"),
+    [
+        ("'{\"loss\": 1e999}'", "no_score", "no JSON object of numbers"),
+        ("'{\"loss\": 1e308}'", "bad_score", "outside [0, 100]"),
+        ("'{\"loss\": -Infinity}'", "bad_score", "not finite"),
+        ("'{\"loss\": ' + '1' * 100_000_000 + '}'", "no_score", "output"),
+        ("'[' * 1_000_000", "no_score", "no JSON object of numbers"),
+    ],
+    ids=["beyond a float", "beyond the bounds", "infinite", "a hundred million digits", "nested a million times"],
+)
+async def test_no_huge_result_is_a_score_or_harms_the_worker(
+    tmp_path: Path, result: str, reason: str, words: str
+) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    done = await arena.run(f"(out / 'score.json').write_text({result})")
+    assert isinstance(done.outcome, Failed)
+    assert (done.outcome.reason, words in done.outcome.message) == (reason, True), done.outcome
+    assert len(done.outcome.message) < 1000
+
+
+async def test_of_a_flood_of_metrics_only_a_few_are_kept(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    done = await arena.run(
+        "(out / 'score.json').write_text(json.dumps({'loss': 1, **{f'm{n}': n for n in range(999)}}))"
+    )
+    assert isinstance(done.outcome, Scored)
+    assert (done.outcome.value, len(done.outcome.metrics)) == (1, 64)

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from gpu_worker.device import short_name
+from gpu_worker.leftovers import clear_leftovers
 from gpu_worker.score import Ending
 from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
 from gpu_worker.trial import Launch
-from gpu_worker.worker import clear_leftovers
 
 ESCAPING = """
 import os, signal, sys, time

@@ -68,6 +68,30 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
             pass
         os.unlink(path)
 
+    def link() -> None:
+        os.link(evaluator, f"{target['work']}/twin")
+        os.unlink(f"{target['work']}/twin")
+
+    def follow() -> None:
+        path = f"{target['work']}/pointer"
+        os.symlink(secret, path)
+        try:
+            _bytes(path)
+        finally:
+            os.unlink(path)
+
+    def leave_group() -> None:
+        with open("/proc/self/cgroup") as groups:
+            paths = [line.rstrip("\n").split(":", 2)[1:] for line in groups]
+        for names, path in paths:
+            for folder in (f"/sys/fs/cgroup/{names}", "/sys/fs/cgroup"):
+                try:
+                    _join(f"{folder}{path}")
+                    return
+                except OSError:
+                    continue
+        raise OSError("no control group lets this process choose")
+
     def remount() -> None:
         _check(_libc.mount(b"none", b"/mnt", b"tmpfs", ctypes.c_ulong(0), None))
         _libc.umount2(b"/mnt", 2)
@@ -85,6 +109,8 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "truncate the evaluator": lambda: os.truncate(evaluator, 0),
         "rename the evaluator": rename,
         "change the mode of others' files": lambda: os.chmod(evaluator, 0o644),
+        "hard-link the evaluator": link,
+        "read a secret by a symbolic link": follow,
         "write outside its folders": write_elsewhere,
         "read the password file": lambda: open("/etc/shadow").read(),
         "list the home of root": lambda: os.scandir(target["home"]).__next__(),
@@ -92,13 +118,19 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "send by UDP": send_datagram,
         "listen on TCP": listen,
         "open a raw socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
+        "open a raw IP socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close(),
+        "open an IPv6 socket": lambda: socket.socket(socket.AF_INET6).close(),
+        "open a netlink socket": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close(),
         "connect to an abstract socket": lambda: connect(socket.AF_UNIX, "\0" + target["abstract"]),
         "connect to a socket by path": lambda: connect(socket.AF_UNIX, target["socket"]),
         "set up io_uring": lambda: _call(425, 4, ctypes.create_string_buffer(248)),
         "make a user namespace": lambda: _in_a_fork(lambda: _check(_libc.unshare(0x10000000))),
+        "make a network namespace": lambda: _in_a_fork(lambda: _check(_libc.unshare(0x40000000))),
+        "start a process in new namespaces": lambda: _clone(0x30000000),
         "mount": remount,
         "load a BPF program": lambda: _call(280 if IS_ARM else 321, 0, 0, 0),
         "gain privilege by a setuid program": lambda: _has("/proc/self/status", "NoNewPrivs:\t0"),
+        "choose its control group": leave_group,
         "keep a capability": lambda: _not_has("/proc/self/status", "CapEff:\t0000000000000000"),
     }
 
@@ -146,6 +178,22 @@ def _not_has(path: str, text: str) -> None:
 
 def _call(number: int, *arguments: Any) -> None:
     _check(_libc.syscall(ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)))
+
+
+def _clone(flags: int) -> None:
+    """Fork into namespaces of one's own, as glibc does not."""
+    zeros = [ctypes.c_long(0)] * 4
+    pid = _libc.syscall(ctypes.c_long(220 if IS_ARM else 56), ctypes.c_ulong(flags | signal.SIGCHLD), *zeros)
+    if pid == 0:
+        os._exit(0)
+    _check(pid)
+    os.waitpid(pid, 0)
+
+
+def _join(folder: str) -> None:
+    """Write what would keep this process in the group in which it is."""
+    with open(f"{folder}/cgroup.procs", "w") as processes:
+        processes.write(str(os.getpid()))
 
 
 def _check(result: int) -> None:
