@@ -20,7 +20,7 @@ KEEP = 32 * 1024
 """Bytes of each stream kept from its beginning and from its end."""
 
 MAX_OUTPUT = 64 * 1024 * 1024
-MAX_FILES = 200_000
+MAX_FILES = 100_000
 MEASURE_EVERY_S = 0.1
 MEASURE_DISK_EVERY_S = 0.5
 

@@ -52,7 +52,7 @@ def trial_failure(spec: ArenaSpec, end: Ending, deadline_s: float) -> Failed | N
         case "output":
             return Failed(reason="crash", message=f"{what} printed more than 64 MB and was killed")
         case "disk":
-            return Failed(reason="crash", message=f"{what} wrote more than its {trial.disk_gb:g} GB or 200,000 files")
+            return Failed(reason="crash", message=f"{what} wrote more than its {trial.disk_gb:g} GB or 100,000 files")
         case "processes":
             return Failed(reason="crash", message=f"{what} had more than 512 processes at a time")
         case "killed":

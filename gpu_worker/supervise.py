@@ -16,6 +16,7 @@ import msgspec
 import psutil
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from gpu_worker import cgroup
 from gpu_worker.score import Ending
 from gpu_worker.trial import Launch, passed_on
 from mesh.errors import HostTrouble
@@ -127,6 +128,7 @@ async def supervisor(preload: Sequence[str] = (), env: Mapping[str, str] | None 
             await _end(process)
             if process.returncode != 0:
                 await anyio.to_thread.run_sync(kill_marked, token)
+                cgroup.sweep(process.pid)
 
 
 async def _end(process: anyio.abc.Process) -> None:

@@ -40,6 +40,16 @@ async def test_whom_the_kernel_kills_was_out_of_memory_and_takes_its_tree_along(
         assert ended.peak_memory_mb > 200
 
 
+async def test_a_supervisor_that_is_killed_leaves_no_group() -> None:
+    with anyio.fail_after(40):
+        async with supervisor() as keeper:
+            assert (await keeper.run(Launch(("true",), dict(os.environ), "/"), deadline_s=20, memory_mb=200)).rc == 0
+            keeper.process.kill()
+            await keeper.process.wait()
+    left = [name for _, folders, _ in os.walk(cgroup.ROOT) for name in folders]
+    assert not [name for name in left if name.startswith(f"mesh-{keeper.process.pid}-")]
+
+
 async def test_a_limit_of_0_is_none() -> None:
     ended = await end_of("b = bytearray(300_000_000)", memory_mb=0)
     assert (ended.rc, ended.why) == (0, "")
