@@ -237,11 +237,6 @@ def post(
     return run(work)
 
 
-def _interval(row: dict[str, object]) -> str:
-    low, high = row["low"], row["high"]
-    return f"{low:.4f} … {high:.4f}" if isinstance(low, float) and isinstance(high, float) else "a claim"
-
-
 @app.command
 def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
     """Rank the proposals: the champion, what has fresh scores by the bound of its 95 % interval, then claims.
@@ -251,7 +246,7 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
 
     async def work() -> None:
         from mesh.cli.reach import board_of, reach
-        from mesh.cli.text import MARKED, printable, score_of, short, standing
+        from mesh.cli.text import MARKED, interval, printable, score_of, short, standing
 
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
@@ -267,7 +262,7 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
         for r in rows:
             tree = str(r["proposal"])
             print(
-                f"{r['rank']:>4} {score_of(board, tree):>10} {_interval(r):>18} {r['seeds']:>5} {r['state']:<13} "
+                f"{r['rank']:>4} {score_of(board, tree):>10} {interval(r):>18} {r['seeds']:>5} {r['state']:<13} "
                 f"{short(tree)} "
                 f"{r['author']:<12} {printable(str(r['title']), 80)}"
             )

@@ -146,6 +146,12 @@ def standing(board: Board) -> list[dict[str, object]]:
     return [{"rank": place + 1, **row} for place, row in enumerate(rows)]
 
 
+def interval(row: dict[str, object]) -> str:
+    """Return the 95 % interval of a row of `standing`, in units of the metric; "a claim" where nothing is proven."""
+    low, high = row["low"], row["high"]
+    return f"{low:.4f} … {high:.4f}" if isinstance(low, float) and isinstance(high, float) else "a claim"
+
+
 def _state(proposal: Proposal, *, proven: bool) -> str:
     """Return where a proposal stands, as in the view `leaderboard`."""
     if proposal.verdict == "open":
