@@ -12,7 +12,6 @@ from benchmarks.search import GOALS, WORKERS, figures
 from benchmarks.search_figures import METHODS, Search, difference, iqm, paired, scores, worst
 from benchmarks.search_problems import Problem
 
-pytest.importorskip("cocoex", reason="comes with the extra `bench`")
 PROBLEM = Problem(1, 3)
 
 
