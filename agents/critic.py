@@ -15,7 +15,8 @@ from agents.essence import Essence, essence
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
-from mesh.events import AgentJoined, AnyEvent, ArenaSpec, CritiquePosted, ProposalPosted, RunFinished
+from mesh.events import AgentJoined, AnyEvent, CritiquePosted, ProposalPosted, RunFinished
+from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 NEAR = 0.01

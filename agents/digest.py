@@ -18,7 +18,8 @@ from agents.evidence import fresh
 from agents.knobs import Knob, knobs_of
 from agents.samplers.protocol import Trial, best_first, where
 from mesh.board import Board, Proposal
-from mesh.events import ArenaSpec, Failed
+from mesh.events import Failed
+from mesh.spec import ArenaSpec
 
 Files = Mapping[str, bytes]
 

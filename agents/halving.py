@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Sequence
 
 from mesh.board import Board, Run
-from mesh.events import CritiquePosted, CurvePoint, RunKilled, SelectionSpec, WorkerJoined
+from mesh.events import CritiquePosted, CurvePoint, RunKilled, WorkerJoined
+from mesh.spec import SelectionSpec
 
 FEWEST = 6
 """Runs that must have reached a rung before anybody is killed there."""

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 
 from mesh import events as e
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
 _LOG_TAIL = "".join(f"step {n} loss {5 - n / 20:.4f} tokens/s {90_000 + n}\n" for n in range(12))
@@ -12,12 +13,12 @@ _RATIONALE = "A smaller step after warm-up lets the last third settle; the best 
 
 def opening(name: str) -> Post:
     """Return the post that opens an arena of that name, whose runs the rest is about."""
-    spec = e.ArenaSpec(
+    spec = ArenaSpec(
         name=name,
-        objective=e.ObjectiveSpec(metric="loss", direction="minimize"),
-        artifact=e.ArtifactSpec(editable=("train.py",)),
-        trial=e.TrialSpec(command=("python", "train.py"), budget_s=60, deadline_s=90),
-        score=e.ScoreSpec(how="command", command=("python", "score.py")),
+        objective=ObjectiveSpec(metric="loss", direction="minimize"),
+        artifact=ArtifactSpec(editable=("train.py",)),
+        trial=TrialSpec(command=("python", "train.py"), budget_s=60, deadline_s=90),
+        score=ScoreSpec(how="command", command=("python", "score.py")),
     )
     return Post.new("ann", e.ArenaOpened(version=1, spec=spec, base_commit="c", base_tree="t", evaluator="", data=""))
 

@@ -26,6 +26,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.follow import Follower
 from mesh.memory import MemoryHub
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
 PATIENCE_S = 20.0
@@ -76,12 +77,12 @@ async def search(problem: Problem, workers: int, evaluations: int, seed: int, sa
 
 
 async def _open(bus: ArenaBus, code: CodeStore, problem: Problem) -> None:
-    spec = e.ArenaSpec(
+    spec = ArenaSpec(
         name="a",
-        objective=e.ObjectiveSpec(metric="loss", direction="minimize", noise="none"),
-        artifact=e.ArtifactSpec(editable=("train.py",)),
-        trial=e.TrialSpec(command=("python", "train.py"), budget_s=TRIAL_S, deadline_s=TRIAL_S * 100),
-        score=e.ScoreSpec(how="command", command=("python", "score.py")),
+        objective=ObjectiveSpec(metric="loss", direction="minimize", noise="none"),
+        artifact=ArtifactSpec(editable=("train.py",)),
+        trial=TrialSpec(command=("python", "train.py"), budget_s=TRIAL_S, deadline_s=TRIAL_S * 100),
+        score=ScoreSpec(how="command", command=("python", "score.py")),
     )
     post = Post.new("operator", e.NotePosted(channel="ops", text=""))
     base = code.commit({"train.py": problem.source().encode()}, message="base", author="operator", at=post.at)

@@ -21,6 +21,7 @@ from benchmarks.harness import Figures, Goal, say
 from mesh import events as e
 from mesh import wire
 from mesh.board import Board
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
 SIZES, NOISES, EXTRA = (100, 1000), (0.5, 1.5), (20, 60)
@@ -32,12 +33,12 @@ GOALS: dict[str, Goal] = {
     for extra in EXTRA
 }
 BEGAN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
-SPEC = e.ArenaSpec(
+SPEC = ArenaSpec(
     name="select",
-    objective=e.ObjectiveSpec(metric="quality", direction="maximize"),
-    artifact=e.ArtifactSpec(editable=("train.py",)),
-    trial=e.TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
-    score=e.ScoreSpec(how="command", command=("python", "score.py")),
+    objective=ObjectiveSpec(metric="quality", direction="maximize"),
+    artifact=ArtifactSpec(editable=("train.py",)),
+    trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
+    score=ScoreSpec(how="command", command=("python", "score.py")),
 )
 
 

@@ -6,7 +6,8 @@ import signal
 
 import msgspec
 
-from mesh.events import ArenaSpec, Failed, ObjectiveSpec, Scored
+from mesh.events import Failed, Scored
+from mesh.spec import ArenaSpec, ObjectiveSpec
 
 
 class Ending(msgspec.Struct, frozen=True):

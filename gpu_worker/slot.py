@@ -29,7 +29,8 @@ from gpu_worker.trial import (
 )
 from mesh import arena
 from mesh.errors import HostTrouble
-from mesh.events import ArenaOpened, ArenaSpec, CurvePoint, Failed, RunRequested, Scored
+from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored
+from mesh.spec import ArenaSpec
 
 CURVE_POINTS = 64
 LOG_TAIL = 4000

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from gpu_worker.sandbox.contain import Policy
-from mesh.events import ArenaSpec, RunRequested
+from mesh.events import RunRequested
+from mesh.spec import ArenaSpec
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 

@@ -16,17 +16,8 @@ from typing import Any
 import msgspec
 
 from mesh.errors import BadArena, BadInput
-from mesh.events import (
-    ArenaSpec,
-    ArtifactSpec,
-    ObjectiveSpec,
-    ScoreSpec,
-    SelectionSpec,
-    StopSpec,
-    TrialSpec,
-    WorkerSpec,
-)
 from mesh.layouts import KNOWN
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
 from mesh.wire import check_token
 
 MAX_FILE_BYTES = 8 * 1024 * 1024

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from mesh import events as e
+from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
 NOTES = 20
@@ -256,7 +257,7 @@ class Board(msgspec.Struct):
             self.tokens[author] = self.tokens.get(author, 0) + (cost.tokens_in or 0) + (cost.tokens_out or 0)
 
     @property
-    def spec(self) -> e.ArenaSpec:
+    def spec(self) -> ArenaSpec:
         """The specification in force.
 
         Raises:
@@ -307,4 +308,5 @@ def _leave(members: dict[str, Member], boot: str) -> bool:
 
 
 # The sources of the state and of the facts in it: any edit of either makes old snapshots unreadable, never misread.
-_SHAPE = hashlib.sha256((inspect.getsource(inspect.getmodule(Board) or e) + inspect.getsource(e)).encode()).hexdigest()
+_SOURCES = (inspect.getmodule(Board) or e, e, inspect.getmodule(ArenaSpec) or e)
+_SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

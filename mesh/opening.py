@@ -18,8 +18,9 @@ from mesh import arena, data, layouts, settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena
-from mesh.events import ArenaOpened, ArenaSpec
+from mesh.events import ArenaOpened
 from mesh.follow import Follower
+from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 PREPARE_WITHIN_S = 600

@@ -9,21 +9,17 @@ from mesh.code import CodeStore
 from mesh.events import (
     AnyEvent,
     ArenaOpened,
-    ArenaSpec,
-    ArtifactSpec,
     Failed,
     FailureReason,
     Lane,
-    ObjectiveSpec,
     Origin,
     ProposalPosted,
     RunFinished,
     RunRequested,
     Scored,
-    ScoreSpec,
-    TrialSpec,
 )
 from mesh.memory import MemoryBus
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
 BEGAN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)

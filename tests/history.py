@@ -17,14 +17,15 @@ from mesh import wire
 from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
-SPEC = e.ArenaSpec(
+SPEC = ArenaSpec(
     name="a",
-    objective=e.ObjectiveSpec(metric="loss", direction="minimize"),
-    artifact=e.ArtifactSpec(editable=("train.py",)),
-    trial=e.TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
-    score=e.ScoreSpec(how="command", command=("python", "score.py")),
+    objective=ObjectiveSpec(metric="loss", direction="minimize"),
+    artifact=ArtifactSpec(editable=("train.py",)),
+    trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
+    score=ScoreSpec(how="command", command=("python", "score.py")),
 )
 
 

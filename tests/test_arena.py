@@ -12,9 +12,10 @@ import pytest
 from mesh import arena, opening
 from mesh.code import CodeStore
 from mesh.errors import BadArena, MeshError
-from mesh.events import ArenaClosed, ArenaOpened, ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.events import ArenaClosed, ArenaOpened
 from mesh.memory import MemoryHub
 from mesh.opening import open_arena
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
 TOML = """

@@ -16,13 +16,9 @@ from mesh.events import (
     AnyEvent,
     ArenaClosed,
     ArenaOpened,
-    ArenaSpec,
-    ArtifactSpec,
     CritiquePosted,
-    Direction,
     Failed,
     NotePosted,
-    ObjectiveSpec,
     Origin,
     ProposalPosted,
     ProposalPromoted,
@@ -32,11 +28,10 @@ from mesh.events import (
     RunRequested,
     RunStarted,
     Scored,
-    ScoreSpec,
-    TrialSpec,
 )
 from mesh.follow import SNAPSHOT_EVERY, Follower
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.spec import ArenaSpec, ArtifactSpec, Direction, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Entry, Post
 
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)

@@ -10,16 +10,9 @@ from agents.critic import Critic, judge
 from agents.essence import essence
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
-from mesh.events import (
-    AgentJoined,
-    ArenaClosed,
-    ArtifactSpec,
-    CritiquePosted,
-    Origin,
-    ProposalPosted,
-    ProposalRetired,
-)
+from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, ProposalPosted, ProposalRetired
 from mesh.memory import MemoryBus
+from mesh.spec import ArtifactSpec
 from mesh.wire import Post
 from tests.given import FILES, SPEC, TRAIN, Arena, opened
 from tests.test_runtime import said

@@ -6,7 +6,8 @@ import pytest
 from agents.doubt import doubt
 from agents.selection import decide, is_blocked
 from agents.standing import brier
-from mesh.events import CritiquePosted, ObjectiveSpec, ProposalPromoted, ProposalRetired, RunRequested
+from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunRequested
+from mesh.spec import ObjectiveSpec
 from tests.given import SPEC, Log
 
 

@@ -19,8 +19,6 @@ from mesh.events import (
     AnyEvent,
     ArenaClosed,
     ArenaOpened,
-    ArenaSpec,
-    ArtifactSpec,
     BudgetGranted,
     Cost,
     CritiquePosted,
@@ -29,7 +27,6 @@ from mesh.events import (
     FailureReason,
     KnobChange,
     NotePosted,
-    ObjectiveSpec,
     Origin,
     ProposalPosted,
     ProposalPromoted,
@@ -39,13 +36,11 @@ from mesh.events import (
     RunRequested,
     RunStarted,
     Scored,
-    ScoreSpec,
-    TrialSpec,
     WorkerJoined,
     WorkerLeft,
-    WorkerSpec,
     kind_of,
 )
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
 from mesh.wire import Entry, Post
 
 BASE, CHILD = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", "f93e3a1a1525fb5b91020da86e44810c87a2d7bc"

@@ -18,8 +18,9 @@ from gpu_worker.gauge import Gauge, Reading, Watch, open_gauge
 from gpu_worker.trial import Slot, slot_environment
 from gpu_worker.worker import Worker
 from mesh.errors import HostTrouble
-from mesh.events import Failed, NotePosted, RunStarted, Scored, WorkerSpec
+from mesh.events import Failed, NotePosted, RunStarted, Scored
 from mesh.memory import MemoryHub
+from mesh.spec import WorkerSpec
 from tests.test_worker import GOOD, SPEC, Arena
 
 MB = 1024**2

@@ -9,8 +9,9 @@ from agents.curator import Curator
 from agents.halving import FEWEST, at_rung, is_spared, judge, rungs_between
 from mesh.agent.protocol import Context, Hearing
 from mesh.code import CodeStore
-from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored, SelectionSpec
+from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored
 from mesh.memory import MemoryBus
+from mesh.spec import SelectionSpec
 from tests.given import SPEC, Log
 
 RULE = SelectionSpec(halving=True, never_killed=0.0)

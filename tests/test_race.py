@@ -9,17 +9,8 @@ import pytest
 from agents.evidence import Noise, estimate, fresh, level, noise, pooled
 from agents.race import SEEDS, SIZE, WAITING, stages
 from agents.selection import decide
-from mesh.events import (
-    AnyEvent,
-    ArenaSpec,
-    FailureReason,
-    ObjectiveSpec,
-    ProposalPromoted,
-    ProposalRetired,
-    RunRequested,
-    SelectionSpec,
-    WorkerJoined,
-)
+from mesh.events import AnyEvent, FailureReason, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
+from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
 from tests.given import SPEC, Log, requested
 
 NOISY = msgspec.structs.replace(

@@ -7,17 +7,8 @@ import pytest
 
 from agents.rescore import TOP
 from agents.selection import decide
-from mesh.events import (
-    AnyEvent,
-    Direction,
-    FailureReason,
-    Lane,
-    ObjectiveSpec,
-    ProposalPromoted,
-    ProposalRetired,
-    RunRequested,
-    WorkerJoined,
-)
+from mesh.events import AnyEvent, FailureReason, Lane, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
+from mesh.spec import Direction, ObjectiveSpec
 from tests.given import SPEC, Log, opened, requested
 
 

@@ -19,18 +19,16 @@ from mesh.events import (
     AnyEvent,
     ArenaClosed,
     CritiquePosted,
-    Direction,
     FailureReason,
-    ObjectiveSpec,
     ProposalPosted,
     ProposalPromoted,
     ProposalRetired,
     RunRequested,
     WorkerJoined,
     WorkerLeft,
-    WorkerSpec,
 )
 from mesh.memory import MemoryBus
+from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
 from mesh.wire import Post
 from tests.given import SPEC, Log, opened, requested
 from tests.test_runtime import said

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from agents.selection import decide
-from mesh.events import AnyEvent, ArenaClosed, Cost, Origin, ProposalPosted, ProposalPromoted, StopSpec
+from mesh.events import AnyEvent, ArenaClosed, Cost, Origin, ProposalPosted, ProposalPromoted
+from mesh.spec import StopSpec
 from tests.given import SPEC, Log
 
 

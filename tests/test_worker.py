@@ -20,22 +20,18 @@ from mesh.arena import evaluator_hash
 from mesh.code import CodeStore
 from mesh.events import (
     ArenaOpened,
-    ArenaSpec,
-    ArtifactSpec,
     Event,
     Failed,
-    ObjectiveSpec,
     Origin,
     ProposalPosted,
     RunFinished,
     RunRequested,
     Scored,
-    ScoreSpec,
-    TrialSpec,
     WorkerJoined,
     WorkerLeft,
 )
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 from tests.test_supervisor import ESCAPING, alive
 

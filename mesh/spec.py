@@ -1,0 +1,104 @@
+"""The specification of an arena: what `arena.toml` says, as it stands in the log.
+
+Read from a file by `mesh.arena`, carried by the fact `arena.opened`. It only ever gains fields with defaults.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Direction = Literal["minimize", "maximize"]
+NonNegative = Annotated[float, Meta(ge=0)]
+
+
+class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is measured; a value outside `bounds` is a `bad_score`. `noise = "none"` says that the metric is exact."""
+
+    metric: str
+    direction: Direction
+    bounds: tuple[float, float] | None = None
+    noise: Literal["measured", "none"] = "measured"
+
+
+class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The files that proposals change, and the command that makes the arena's data once, at opening."""
+
+    editable: tuple[str, ...]
+    prepare: tuple[str, ...] = ()
+
+
+class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a trial runs: `budget_s` is told to it, `deadline_s` (wall) is the worker's; no `command`: see ScoreSpec."""
+
+    command: tuple[str, ...] = ()
+    budget_s: Annotated[float, Meta(gt=0)]
+    deadline_s: Annotated[float, Meta(gt=0)]
+    preload: tuple[str, ...] = ()
+    memory_gb: Annotated[float, Meta(gt=0)] = 4.0
+    disk_gb: Annotated[float, Meta(gt=0)] = 4.0
+    network: bool | Literal["loopback"] = False
+
+
+class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a finished trial is scored, in at most `deadline_s` wall seconds.
+
+    `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
+    without private data. `stdout` (`pattern`, one group), `openevolve` and `shinka` (evaluators) are self-reported.
+    """
+
+    how: Literal["command", "stdout", "openevolve", "shinka"]
+    command: tuple[str, ...] = ()
+    predict: tuple[str, ...] = ()
+    pattern: str = ""
+    cascade: tuple[float, ...] = ()
+    deadline_s: Annotated[float, Meta(gt=0)] = 60.0
+
+
+class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which workers may run the arena: a class (`cpu-x86_64`, `cuda-h200`) or `any`, and the weakest sandbox tier."""
+
+    class_: str = msgspec.field(default="any", name="class")
+    tier: Literal["A", "B", "C", "D", "E"] = "E"
+    gpu_memory_gb: NonNegative = 0.0
+
+
+class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How scores become verdicts; `docs/selection.md` says what is done with these numbers.
+
+    `halving` kills explore runs early by their curves, at the `rungs` (fractions of the budget), but for a share of
+    `never_killed`: of `reduction` that come so far one goes on. `curve` is its direction, where it is not the
+    objective's. `fdr` bounds the expected share of false promotions.
+    """
+
+    baseline_seeds: Annotated[int, Meta(ge=2, le=50)] = 3
+    confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 12
+    fdr: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    halving: bool = False
+    curve: Literal["objective", "minimize", "maximize"] = "objective"
+    reduction: Annotated[float, Meta(gt=1, le=10)] = 3.0
+    rungs: tuple[Annotated[float, Meta(gt=0, lt=1)], ...] = (0.25, 0.5)
+    never_killed: Annotated[float, Meta(ge=0, le=1)] = 0.08
+
+
+class StopSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the arena closes by itself; 0 is never. `plateau` counts scored explore runs since the last promotion."""
+
+    plateau: Annotated[int, Meta(ge=0)] = 0
+    trials: Annotated[int, Meta(ge=0)] = 0
+    hours: NonNegative = 0.0
+    usd: NonNegative = 0.0
+
+
+class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of `arena.toml`."""
+
+    name: str
+    summary: str = ""
+    objective: ObjectiveSpec
+    artifact: ArtifactSpec
+    trial: TrialSpec
+    score: ScoreSpec
+    worker: WorkerSpec = WorkerSpec()
+    selection: SelectionSpec = SelectionSpec()
+    stop: StopSpec = StopSpec()
