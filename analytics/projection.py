@@ -10,15 +10,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 import msgspec
 
+from analytics import tables
+from analytics.scores import keep, rule_of
+from analytics.seen import Seen
 from mesh.errors import BadInput, HostTrouble
+from mesh.events import RunRequested
 from mesh.wire import Entry
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the tables; a file of another version is folded anew."""
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -30,14 +34,20 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
-_TABLES = """
-CREATE TABLE IF NOT EXISTS posts (
-    arena VARCHAR, seq BIGINT, time TIMESTAMP, posted_at TIMESTAMP, id VARCHAR, author VARCHAR, kind VARCHAR,
-    key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN);
-CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
-CREATE TABLE IF NOT EXISTS layout (version INTEGER);
-"""
 _ENCODE = msgspec.json.Encoder()
+
+_TABLES = (Path(__file__).parent / "tables.sql").read_text(encoding="utf-8")
+_KEYS = """
+SELECT arena, kind, key, CASE WHEN kind = 'critique.posted' THEN author ELSE '' END FROM posts WHERE counts
+UNION ALL
+SELECT arena, 'run', run, '' FROM requested"""
+_KNOWN = """
+SELECT 1 FROM posts
+WHERE counts AND arena = $1 AND kind = $2 AND key = $3 AND (kind <> 'critique.posted' OR author = $4)
+UNION ALL
+SELECT 1 FROM requested WHERE 'run' = $2 AND arena = $1 AND run = $3"""
+_FACTS = ("opened", "proposed", "criticised", "requested", "started", "finished", "judged", "scored")
+"""The tables beside `posts` that derive from it."""
 
 Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
@@ -58,6 +68,7 @@ class Projection:
         """
         self.path = path
         self._lock = threading.Lock()
+        self._seen = Seen()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = duckdb.connect(str(path), config=_CONFIG)
@@ -100,12 +111,18 @@ class Projection:
             db.begin()
             db.execute(_TABLES)
             if db.execute("SELECT version FROM layout").fetchall() != [(LAYOUT,)]:
-                db.execute("DROP TABLE posts; DROP TABLE checkpoints; DELETE FROM layout")
+                for table in ("posts", *_FACTS, "checkpoints"):
+                    db.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
+                db.execute("DELETE FROM layout")
                 db.execute(_TABLES)
                 db.execute("INSERT INTO layout VALUES (?)", [LAYOUT])
             for _, sql in view_sources():
                 db.execute(sql)
             db.commit()
+            db.execute(_KEYS)
+            while keys := db.fetchmany(10_000):
+                for key in keys:
+                    self._seen.add(*key)
 
     def close(self) -> None:
         """Close the file."""
@@ -127,7 +144,8 @@ class Projection:
             found = db.execute("SELECT identity, seq FROM checkpoints WHERE arena = ?", [arena]).fetchone()
             if found and found[0] == identity and found[1] <= head:
                 return int(found[1])
-            db.execute("DELETE FROM posts WHERE arena = ?", [arena])
+            for table in ("posts", *_FACTS):
+                db.execute(f"DELETE FROM {table} WHERE arena = ?", [arena])  # noqa: S608 names of our own
             db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, 0)", [arena, identity])
             return 0
 
@@ -138,11 +156,41 @@ class Projection:
             Busy: there was no memory for it just now.
             HostTrouble: the file cannot be written.
         """
-        rows = [row_of(arena, entry) for entry in entries]
         with self._transaction() as db:
-            with db.appender("posts") as appender:
-                appender.append_rows(rows)
+            rows = self._rows(db, arena, entries)
+            rule = rule_of(db, arena) if rows["opened"] or rows["finished"] else None
+            for table, of_table in rows.items():
+                if of_table:
+                    with db.appender(table) as appender:
+                        appender.append_rows(of_table)
+            if rows["opened"] or rows["finished"]:
+                keep(db, arena, entries[0].seq, rule)
             db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", [arena, identity, entries[-1].seq])
+
+    def _rows(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> dict[str, list[Any]]:
+        """Return the rows of a batch by their table."""
+        rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
+        fresh: set[tuple[str, ...]] = set()
+
+        def is_first(kind: str, key: str, author: str) -> bool:
+            name = (arena, kind, key, author)
+            if name in fresh or (self._seen.add(*name) and db.execute(_KNOWN, name).fetchall()):
+                return False
+            fresh.add(name)
+            return True
+
+        for entry in entries:
+            row = row_of(arena, entry)
+            post = entry.post if row[-1] else None
+            counts = post is not None and is_first(*row[6:8], row[5] if post.event.one_per_author else "")
+            rows["posts"].append((*row, counts))
+            if post is None or not counts:
+                continue
+            if isinstance(post.event, RunRequested) and not is_first("run", post.event.run, ""):
+                continue
+            if found := tables.row(arena, entry.seq, row[2], post.author, post.event):
+                rows[found[0]].append(found[1])
+        return rows
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

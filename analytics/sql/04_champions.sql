@@ -1,11 +1,10 @@
 -- The reigns, one row each: a promotion counts only if it met the champion at that point of the log ('' at first).
 CREATE OR REPLACE VIEW champions AS
 WITH RECURSIVE promotions AS MATERIALIZED (
-    SELECT f.arena, f.seq, f.time, f.body->>'$.proposal' AS proposal, f.body->>'$.met' AS met
-    FROM facts f
-    JOIN facts p ON p.kind = 'proposal.posted' AND p.arena = f.arena
-        AND p.key = f.body->>'$.proposal' AND p.seq < f.seq
-    WHERE f.kind = 'proposal.promoted' AND f.body->>'$.proposal' <> f.body->>'$.met'
+    SELECT j.arena, j.seq, j.time, j.proposal, j.met
+    FROM judged j
+    JOIN proposed p ON p.arena = j.arena AND p.proposal = j.proposal AND p.seq < j.seq
+    WHERE j.verdict = 'promoted' AND j.proposal <> j.met
 ),
 reigns AS (
     SELECT DISTINCT arena, 0::BIGINT AS seq, '' AS proposal, 0::BIGINT AS reign FROM promotions

@@ -1,7 +1,6 @@
--- The scores that rank: of runs under the evaluator in force, with the sign that makes greater better.
+-- The scores that rank: of runs under the evaluator in force, with the sign that makes greater better. Fresh are those that
+-- prove something: of the lanes confirm and control, of the artifact as it was, and all of an exact metric.
 CREATE OR REPLACE VIEW scores AS
-SELECT r.arena, r.proposal, r.run, r.lane, r.seed, r.value, a.sign, r.worker_class, r.finished_at, r.finished_seq,
-    r.trial_s, r.self_reported
-FROM runs r
-JOIN arenas a USING (arena)
-WHERE r.value IS NOT NULL AND r.evaluator IN ('', a.evaluator);
+SELECT arena, proposal, run, lane, seed, value, sign, worker_class, time AS finished_at, seq AS finished_seq, trial_s,
+    self_reported, fresh
+FROM scored;

@@ -23,7 +23,7 @@ did AS (
 ),
 won AS (
     SELECT p.arena, p.author AS agent, count(*) AS promoted
-    FROM proposals p
+    FROM verdicts p
     WHERE p.state IN ('champion', 'past_champion')
     GROUP BY ALL
 ),

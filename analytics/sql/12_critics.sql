@@ -4,12 +4,9 @@
 CREATE OR REPLACE VIEW critics AS
 WITH words AS (
     SELECT
-        f.arena, f.seq, f.author AS critic, coalesce(r.proposal, f.body->>'$.target') AS proposal,
-        f.body->>'$.verdict' AS verdict, try_cast(f.body->>'$.predicted' AS DOUBLE) AS predicted,
-        try_cast(f.body->>'$.confidence' AS DOUBLE) AS confidence
-    FROM facts f
-    LEFT JOIN runs r ON r.arena = f.arena AND r.run = f.body->>'$.target'
-    WHERE f.kind = 'critique.posted'
+        c.arena, c.seq, c.author AS critic, coalesce(r.proposal, c.target) AS proposal, c.verdict, c.predicted, c.confidence
+    FROM criticised c
+    LEFT JOIN requested r ON r.arena = c.arena AND r.run = c.target
 ),
 judged AS (
     SELECT
@@ -20,8 +17,8 @@ judged AS (
             WHEN p.state = 'retired' AND p.why <> 'blocked' THEN 0
         END AS won
     FROM words w
-    LEFT JOIN proposals p USING (arena, proposal)
-    LEFT JOIN leaderboard m USING (arena, proposal)
+    LEFT JOIN verdicts p USING (arena, proposal)
+    LEFT JOIN standings m USING (arena, proposal)
 )
 SELECT
     arena, critic, count(*) AS critiques,

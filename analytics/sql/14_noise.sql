@@ -2,10 +2,7 @@
 -- or more. Of chosen proposals only fresh scores count: the one by which a proposal was found is luckier than others.
 CREATE OR REPLACE VIEW noise AS
 WITH fresh AS (
-    SELECT s.*
-    FROM scores s
-    JOIN arenas a USING (arena)
-    WHERE a.noise = 'none' OR s.lane IN ('confirm', 'control') OR s.proposal = a.base_tree
+    SELECT * FROM scores WHERE fresh
 ),
 spread AS (
     SELECT arena, worker_class, proposal, count(*) AS runs, var_samp(value ORDER BY finished_seq) AS variance

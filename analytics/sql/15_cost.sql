@@ -2,13 +2,8 @@
 CREATE OR REPLACE VIEW cost AS
 WITH spent AS (
     SELECT
-        arena, seq, 'proposal' AS what, author AS who,
-        try_cast(body->>'$.cost.usd' AS DOUBLE) AS usd,
-        try_cast(body->>'$.cost.tokens_in' AS BIGINT) AS tokens_in,
-        try_cast(body->>'$.cost.tokens_out' AS BIGINT) AS tokens_out,
-        try_cast(body->>'$.cost.seconds' AS DOUBLE) AS seconds
-    FROM facts
-    WHERE kind = 'proposal.posted'
+        arena, seq, 'proposal' AS what, author AS who, usd, tokens_in, tokens_out, seconds
+    FROM proposed
     UNION ALL
     SELECT
         arena, seq, 'call in vain', author, try_cast(body->>'$.cost.usd' AS DOUBLE),

@@ -3,7 +3,7 @@
 -- proposals by a normalised form of it that forgets (`agents/samplers/portfolio.py`).
 CREATE OR REPLACE VIEW samplers AS
 WITH sampled AS (
-    SELECT arena, proposal, seq, author, origin_name AS kind FROM proposals WHERE origin = 'sampler'
+    SELECT arena, proposal, seq, author, origin_name AS kind FROM proposed WHERE origin = 'sampler'
 ),
 gained AS (
     SELECT arena, proposal, sum(gain ORDER BY seq) AS gain, count(*) AS improvements

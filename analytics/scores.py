@@ -1,0 +1,67 @@
+"""Keeping the table `scored`: every score that ranks, with the standing of its proposal after it.
+
+It is kept in the transaction that appends the facts. A new version of an arena that ranks by another rule (evaluator,
+baseline, direction) has the table written anew for that arena.
+"""
+
+import duckdb
+import msgspec
+
+from analytics.standing import Rule, Standing
+
+_PIECE = 10_000
+_RULE = """
+SELECT evaluator, base_tree, sign, exact FROM opened WHERE arena = ? ORDER BY version DESC NULLS LAST LIMIT 1"""
+_NEW = """
+SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported
+FROM finished f
+JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
+WHERE f.arena = ? AND f.seq >= ? AND f.value IS NOT NULL
+    AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
+ORDER BY f.seq"""
+_LATEST = """
+SELECT proposal, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean, proven_squares,
+    claimed_count, claimed_sum
+FROM scored
+WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
+QUALIFY row_number() OVER (PARTITION BY proposal ORDER BY seq DESC) = 1"""
+_BEST = "SELECT max(best) FROM scored WHERE arena = ?"
+
+
+def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
+    """Return the rule in force by what is in the tables; None where the arena was never opened."""
+    found = db.execute(_RULE, [arena]).fetchall()
+    return Rule(*found[0]) if found else None
+
+
+def keep(db: duckdb.DuckDBPyConnection, arena: str, since: int, before: Rule | None) -> None:
+    """Add the scores from sequence `since` on; all of them anew where the rule is not the one of `before`."""
+    rule = rule_of(db, arena)
+    if rule is None:
+        return
+    if rule != before:
+        db.execute("DELETE FROM scored WHERE arena = ?", [arena])
+        since = 0
+    found = db.execute(_NEW, [arena, since, rule.evaluator]).fetchall()
+    for start in range(0, len(found), _PIECE):
+        _add(db, arena, rule, found[start : start + _PIECE])
+
+
+def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tuple]) -> None:  # type: ignore[type-arg]
+    proposals = list({score[3] for score in found})
+    standings = {
+        row[0]: (row[1], Standing(None, *row[2:])) for row in db.execute(_LATEST, [arena, proposals]).fetchall()
+    }
+    [(best,)] = db.execute(_BEST, [arena]).fetchall()
+    rows = []
+    for seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported in found:
+        last, standing = standings.get(proposal, (None, Standing()))
+        fresh = rule.is_fresh(proposal, lane)
+        standing = standing.add(value, fresh=fresh, seconds=trial_s, self_reported=self_reported, previous=last)
+        standings[proposal] = seq, standing
+        before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
+        score = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
+        rows.append((*score, rule.sign, fresh, *msgspec.structs.astuple(standing), before, best))
+    if rows:
+        with db.appender("scored") as appender:
+            appender.append_rows(rows)

@@ -1,0 +1,57 @@
+"""The rows in which the frequent facts stand, one table for each; `tables.sql` says what the columns are.
+
+A number that a column cannot hold becomes null, as it would by taking the body apart in SQL.
+"""
+
+import datetime as dt
+from typing import Any
+
+from mesh import events as e
+
+Row = tuple[Any, ...]
+
+_BIG = 2**63
+_HUGE = 2**127
+
+
+def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.AnyEvent) -> tuple[str, Row] | None:
+    """Return table and row of a fact that counts; None where it has no table of its own."""
+    match event:
+        case e.RunFinished(outcome=outcome):
+            end = (
+                ("scored", None, None, outcome.value, outcome.self_reported)
+                if isinstance(outcome, e.Scored)
+                else ("failed", outcome.reason, outcome.message, None, None)
+            )
+            where = (event.worker, event.worker_class, event.evaluator)
+            spent = (event.trial_s, event.score_s, event.cpu_s, event.peak_memory_mb)
+            usd = event.cost.usd if event.cost else None
+            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd)
+        case e.RunRequested():
+            asked = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
+            return "requested", (arena, seq, time, *asked, event.evaluator)
+        case e.RunStarted():
+            return "started", (arena, seq, time, event.run, _fits(event.attempt, _BIG), event.worker)
+        case e.CritiquePosted():
+            word = (event.target, event.verdict, event.rule, event.predicted, event.confidence)
+            return "criticised", (arena, seq, time, author, *word)
+        case e.ProposalPosted(origin=origin):
+            cost = event.cost or e.Cost()
+            spent_on = (cost.usd, _fits(cost.tokens_in, _BIG), _fits(cost.tokens_out, _BIG), cost.seconds)
+            idea = (event.tree, event.title, event.rationale, event.commit, origin.how, origin.name)
+            forecast = (list(event.parents), event.predicted_gain, event.confidence)
+            return "proposed", (arena, seq, time, author, *idea, *forecast, *spent_on)
+        case e.ProposalPromoted():
+            return "judged", (arena, seq, time, event.proposal, "promoted", None, event.met)
+        case e.ProposalRetired():
+            return "judged", (arena, seq, time, event.proposal, "retired", event.why, event.met)
+        case e.ArenaOpened(spec=spec):
+            sign = 1 if spec.objective.direction == "maximize" else -1
+            rule = (event.evaluator, event.base_tree, sign, spec.objective.noise == "none")
+            return "opened", (arena, seq, _fits(event.version, _HUGE), *rule)
+        case _:
+            return None
+
+
+def _fits(number: int | None, bound: int) -> int | None:
+    return number if number is not None and -bound <= number < bound else None

@@ -1,0 +1,35 @@
+-- What the projector writes; everything else is a view (`sql/`). `posts` is the log itself. The others repeat the
+-- columns of the facts that there are most of, so that no view must take bodies apart: of several facts with one key the
+-- first counts and stands there, and of several requests of one run the first.
+CREATE TABLE IF NOT EXISTS posts (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, posted_at TIMESTAMP, id VARCHAR, author VARCHAR, kind VARCHAR,
+    key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN, counts BOOLEAN);
+CREATE TABLE IF NOT EXISTS opened (
+    arena VARCHAR, seq BIGINT, version HUGEINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT, exact BOOLEAN);
+CREATE TABLE IF NOT EXISTS proposed (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, proposal VARCHAR, title VARCHAR, rationale VARCHAR,
+    commit VARCHAR, origin VARCHAR, origin_name VARCHAR, parents VARCHAR[], predicted_gain DOUBLE, confidence DOUBLE,
+    usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT, seconds DOUBLE);
+CREATE TABLE IF NOT EXISTS criticised (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, target VARCHAR, verdict VARCHAR, rule VARCHAR,
+    predicted DOUBLE, confidence DOUBLE);
+CREATE TABLE IF NOT EXISTS requested (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT,
+    worker_class VARCHAR, evaluator VARCHAR);
+CREATE TABLE IF NOT EXISTS started (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, attempt BIGINT, worker VARCHAR);
+CREATE TABLE IF NOT EXISTS finished (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, how VARCHAR, reason VARCHAR, message VARCHAR,
+    value DOUBLE, self_reported BOOLEAN, worker VARCHAR, worker_class VARCHAR, evaluator VARCHAR, trial_s DOUBLE,
+    score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE);
+CREATE TABLE IF NOT EXISTS judged (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR);
+-- A row per score that ranks, in the order of the log, with the standing of its proposal after it (`standing.py`).
+CREATE TABLE IF NOT EXISTS scored (
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT, value DOUBLE,
+    worker_class VARCHAR, trial_s DOUBLE, self_reported BOOLEAN, sign TINYINT, fresh BOOLEAN,
+    previous BIGINT, scores BIGINT, least DOUBLE, greatest DOUBLE, seconds DOUBLE, any_self_reported BOOLEAN,
+    proven_count BIGINT, proven_mean DOUBLE, proven_squares DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
+    best_before DOUBLE, best DOUBLE);
+CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
+CREATE TABLE IF NOT EXISTS layout (version INTEGER);
