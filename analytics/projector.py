@@ -1,7 +1,7 @@
 """Folding the logs of all arenas into one projection, now or for as long as they grow."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ __all__ = ["Projection", "project", "replay"]
 
 LOOK_S = 1.0
 """Seconds between two looks at which arenas there are."""
+AHEAD = 8
+"""Batches that are read while others are written."""
+MOST = 4000
+"""Entries that are written at once; from here on, more of them make a write no cheaper for each."""
 PATIENCE_S = 120.0
 """Seconds for which a write waits for memory that a query has."""
 
@@ -49,14 +53,38 @@ async def replay(bus: Bus, path: Path, until: int | None = None) -> int:
         identity = await bus.identity()
         end = await bus.head() if until is None else until
         seq = await run_sync(projection.checkpoint, bus.arena, identity, end)
-        async with aclosing(bus.read(seq, until=end)) as batches:
-            async for batch in batches:
-                await _append(projection, bus.arena, identity, batch)
-                seq = batch[-1].seq
-        return seq
+        reached = [seq]
+        await _fold(projection, bus.arena, identity, bus.read(seq, until=end), reached.append)
+        return reached[-1]
     finally:
         with anyio.CancelScope(shield=True):
             await run_sync(projection.close)
+
+
+async def _fold(
+    projection: Projection,
+    arena: str,
+    identity: str,
+    entries: AsyncGenerator[list[Entry]],
+    reached: Callable[[int], None],
+) -> None:
+    """Fold what is read and tell how far; reading goes on meanwhile, so that a write takes more at once."""
+    send, receive = anyio.create_memory_object_stream[list[Entry]](AHEAD)
+
+    async def read() -> None:
+        async with send, aclosing(entries) as batches:
+            async for batch in batches:
+                await send.send(batch)
+
+    async with anyio.create_task_group() as tasks, receive:
+        tasks.start_soon(read)
+        async for batch in receive:
+            together = list(batch)
+            with suppress(anyio.WouldBlock, anyio.EndOfStream):
+                while len(together) < MOST:
+                    together += receive.receive_nowait()
+            await _append(projection, arena, identity, together)
+            reached(together[-1].seq)
 
 
 async def _append(projection: Projection, arena: str, identity: str, batch: Sequence[Entry]) -> None:
@@ -83,13 +111,14 @@ class _Follower:
         with self.scope:
             arena, head = self._bus.arena, await self._bus.head()
             seq = await run_sync(self._projection.checkpoint, arena, self.identity, head)
-            if seq >= head:
-                self.ready.set()
-            async with aclosing(self._bus.read(seq, follow=True)) as batches:
-                async for batch in batches:
-                    await _append(self._projection, arena, self.identity, batch)
-                    if batch[-1].seq >= head:
-                        self.ready.set()
+
+            def reached(seq: int) -> None:
+                if seq >= head:
+                    self.ready.set()
+
+            reached(seq)
+            entries = self._bus.read(seq, follow=True)
+            await _fold(self._projection, arena, self.identity, entries, reached)
 
 
 class _Projector:
