@@ -1,8 +1,9 @@
 """How the curator asks for runs: their names, their words, and the class of workers that proves. Pure."""
 
 from collections import Counter
+from collections.abc import Iterable
 
-from mesh.board import Board
+from mesh.board import Board, Run
 from mesh.events import Lane, RunRequested, WorkerJoined
 
 FIRST_SEED = 1
@@ -40,6 +41,50 @@ def request(
         version=opened.version,
         avoid=avoid,
     )
+
+
+def requests(
+    board: Board, tree: str, lane: Lane, seeds: Iterable[int], worker_class: str, *, avoid: str = ""
+) -> list[RunRequested]:
+    """Ask for runs in a class of workers, each once: a run of another class answers another question."""
+    return [
+        request(
+            board,
+            tree,
+            lane,
+            seed,
+            worker_class=worker_class,
+            avoid=avoid,
+            apart=run_id(tree, lane, seed, board.opened.version if board.opened else 1) in board.runs,
+        )
+        for seed in seeds
+        if seed not in asked_in(board, tree, worker_class)
+    ]
+
+
+def asked_in(board: Board, tree: str, worker_class: str) -> set[int]:
+    """Return the seeds with which a proposal was run, or is to be run, in a class of workers ("" is any)."""
+    return {
+        run.requested.seed
+        for run in board.current_runs(tree)
+        if worker_class in ("", run.requested.worker_class, run.finished.worker_class if run.finished else "")
+    }
+
+
+def is_gone(board: Board, worker_class: str) -> bool:
+    """Tell whether no worker of a class is there, while others are."""
+    return worker_class not in ("", "any") and bool(there := slots(board)) and worker_class not in there
+
+
+def is_awaited(board: Board, run: Run) -> bool:
+    """Tell whether a run is not finished, and somebody is there who may finish it."""
+    return run.finished is None and not is_gone(board, run.requested.worker_class)
+
+
+def again(board: Board, tree: str) -> list[RunRequested]:
+    """Ask for a score where proof is sought, of a proposal whose scores are of workers that are gone; once."""
+    home = home_class(board)
+    return [] if is_gone(board, home) else requests(board, tree, "explore", [FIRST_SEED], home)
 
 
 def slots(board: Board) -> Counter[str]:

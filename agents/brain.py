@@ -5,11 +5,13 @@ not among them has no known price, which is never zero. Keys stay in the environ
 are taken out of every text that a provider sends back. Budgets and retries of a bad answer are the caller's.
 """
 
+import math
 import os
 import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -30,6 +32,7 @@ ATTEMPTS = 5
 MAX_WAIT_S = 60.0
 """Longest pause between two of them."""
 
+_PROMPTS = Path(__file__).parent / "prompts"
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"\b(sk|pk|key|AIza|gsk|xai|hf)[-_][\w*-]{6,}|\bAIza[\w-]{20,}|(?<=Bearer )\S+")
 
@@ -69,6 +72,11 @@ class _NotNow(Exception):
         self.after_s = after_s
 
 
+def prompt(name: str) -> str:
+    """Return one of our own texts for models, `prompts/<name>.md`."""
+    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
 def size_of(messages: Sequence[Message]) -> int:
     """Return how many tokens messages have at most, with four for each one's frame."""
     return sum(tokens_of(message["content"]) + 4 for message in messages)
@@ -106,9 +114,12 @@ async def ask(
     *,
     max_tokens: int,
     timeout_s: float = 180.0,
+    within_s: float = math.inf,
     first_wait_s: float = 1.0,
 ) -> Answer:
     """Ask once, at most `max_tokens` long; a request is given `timeout_s`, and repeated only where that may help.
+
+    All requests and the pauses between them take at most `within_s`.
 
     Raises:
         BadInput: the provider refuses the key, the model or the question: asking again is of no use.
@@ -129,13 +140,19 @@ async def ask(
 
     reply: Any = None
     try:
-        async for attempt in stamina.retry_context(
-            on=after, attempts=ATTEMPTS, timeout=None, wait_initial=first_wait_s, wait_max=MAX_WAIT_S, wait_jitter=0.1
-        ):
-            with attempt, anyio.fail_after(timeout_s):
-                reply = await _request(model, messages, max_tokens, timeout_s)
+        with anyio.fail_after(within_s):
+            async for attempt in stamina.retry_context(
+                on=after,
+                attempts=ATTEMPTS,
+                timeout=None,
+                wait_initial=first_wait_s,
+                wait_max=MAX_WAIT_S,
+                wait_jitter=0.1,
+            ):
+                with attempt, anyio.fail_after(timeout_s):
+                    reply = await _request(model, messages, max_tokens, timeout_s)
     except TimeoutError:  # whoever was asked has read the question, and most charge for that
-        trouble = f"{model.name} did not answer within {timeout_s:g} s"
+        trouble = f"{model.name} did not answer within {min(timeout_s, within_s):g} s"
         return Answer("", cost(size_of(messages), 0), trouble)
     except _NotNow as error:
         return Answer("", cost(), f"{model.name} gave no answer in {ATTEMPTS} requests: {error}")

@@ -2,33 +2,46 @@
 
 It blocks what does not parse, touches protected files, changes nothing but a seed, comments or docstrings, says what
 another proposal said before, or is not the code that it claims to be; what lies where several have failed and nobody
-had a score (a dead end), as an opinion; it warns of a near duplicate. `judge` is pure. When a run of search has got a
-score it says how much of that is luck (`agents.doubt`).
+had a score (a dead end), as an opinion; it warns of a near duplicate. `judge` is pure. Where a model is named, it is
+asked about what the rules let through, and both make one word (`agents.opinion`). When a run of search has got a score
+the critic says how much of that is luck (`agents.doubt`).
 """
 
 import ast
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar
 
+from agents.digest import worth_showing
 from agents.doubt import doubt
 from agents.essence import Essence, essence
+from agents.sources import Sources
 from mesh.agent.protocol import Context
-from mesh.board import Board, Proposal
-from mesh.errors import ObjectMissing
+from mesh.board import Board, Proposal, Run
+from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AgentJoined, AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
+if TYPE_CHECKING:
+    from agents.opinion import Opinions
+
 NEAR = 0.01
 """Share of its range by which every knob differs less between two near duplicates."""
-
 
 AROUND, DEAD_END = 0.1, 3
 """So many failures, and no score, among proposals whose knobs all differ by less than this share: a dead end."""
 
 
+MISSED = 20
+"""Scores that came while a critic was away and of which it says, when it is back, how much is luck: the latest."""
+
+
 class Critic:
-    """Judges every proposal and every score of search once, in the order of the log."""
+    """Judges every proposal and every score of search once.
+
+    Options: `model` (provider/name), and those of `agents.opinion.Opinions`.
+    """
 
     listens: ClassVar[tuple[str, ...]] = ("proposal.posted", "run.finished")
     only_latest: ClassVar[bool] = False
@@ -37,22 +50,50 @@ class Critic:
         self._name, self._code = context.name, context.code
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
         self._known: dict[str, Essence | None] = {}
+        self._sources = Sources(context.code)
+        self._opinions = _opinions(context) if context.options.get("model") else None
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        """Judge the proposal in `post`; on joining, all that it has not judged."""
+        """Judge the proposal or score in `post`; on joining, what it has missed."""
         if board.opened is None or board.closed:
             return []
         if isinstance(post.event, RunFinished):
-            word = doubt(board, post.event.run)
-            return [word] if word else []
-        if isinstance(post.event, ProposalPosted):
-            todo = [post.event.tree]
-        elif isinstance(post.event, AgentJoined):
-            todo = [tree for tree, p in board.proposals.items() if p.verdict == "open"]
+            return self._doubts(board, [post.event.run])
+        if isinstance(post.event, AgentJoined) or self._opinions:
+            todo = [*board.undecided]  # together with all that waits, so that a model is asked about several at once
         else:
-            todo = []
+            todo = [post.event.tree] if isinstance(post.event, ProposalPosted) else []
         proposals = [board.proposals[tree] for tree in todo if tree in board.proposals]
-        return [await self._judge(p, board) for p in proposals if not any(c.author == self._name for c in p.critiques)]
+        words = [await self._judge(p, board) for p in proposals if not self._has_judged(p)]
+        said = await self._with_opinions(words, board) if self._opinions else words
+        return [*said, *self._missed(board)] if isinstance(post.event, AgentJoined) else said
+
+    def _missed(self, board: Board) -> list[CritiquePosted]:
+        """Judge scores that nobody has decided on and that came while this critic was away."""
+        names = [name for tree in board.undecided for name in board.proposals[tree].runs]
+        latest = sorted(names, key=lambda name: board.runs[name].seq, reverse=True)
+        return self._doubts(board, latest)[::-1]
+
+    def _doubts(self, board: Board, runs: Iterable[str]) -> list[CritiquePosted]:
+        """Return the words on the first `MISSED` of these runs that have a score and no word of this critic."""
+        new = (name for name in runs if name in board.runs and not self._has_judged(board.runs[name]))
+        return list(islice((word for name in new if (word := doubt(board, name))), MISSED))
+
+    def _has_judged(self, it: Proposal | Run) -> bool:
+        return any(word.author == self._name for word in it.critiques)
+
+    async def _with_opinions(self, words: Sequence[CritiquePosted], board: Board) -> Sequence[AnyEvent]:
+        """Ask the model about what the rules let through, as far as it may be asked."""
+        assert self._opinions
+        assert board.opened
+        asked = self._opinions.worth_asking(board, words)
+        if not asked:
+            return words
+        self._sources.base_commit = board.opened.base_commit
+        shown = [*(word.target for word in asked), *worth_showing(board)]
+        base = {board.opened.base_tree: self._base[1]}  # nobody may have proposed it yet
+        code = {**await self._sources.at_hand(board, shown), **base}
+        return [*(word for word in words if word not in asked), *await self._opinions.of(board, asked, code)]
 
     async def _judge(self, proposal: Proposal, board: Board) -> CritiquePosted:
         assert board.opened is not None
@@ -84,6 +125,15 @@ class Critic:
             except ObjectMissing:
                 self._known[tree] = None
         return self._known[tree]
+
+
+def _opinions(context: Context) -> "Opinions":
+    """Return what asks the model; imported here, since a critic without one needs nothing of what models need."""
+    try:
+        from agents.opinion import Opinions
+    except ModuleNotFoundError as error:
+        raise BadInput(f"models need {error.name}: pip install 'mesh-swarm[models]'") from None
+    return Opinions(context.name, context.options)
 
 
 def judge(

@@ -68,39 +68,17 @@ def digest(
         _Section("Critiques that stand", _critiques(board, parents)),
         _Section("What has been tried of each knob", _knobs(board, parents, code, trials)),
     ]
-    whole = [_source(code.get(tree, {}), board.spec.artifact.editable) for tree in parents]
-    fence = _fence(
-        board, [*(t for files in whole for t in files.values()), *(i.text for s in sections for i in s.items)]
-    )
-    room = max_tokens * 3
-    pieces: list[str] = []
+    return _laid_out(board, parents, code, sections, max_tokens)
 
-    def put(text: str) -> bool:
-        nonlocal room
-        size = len(text.encode()) + 2
-        if size > room:
-            return False
-        pieces.append(text)
-        room -= size
-        return True
 
-    head = _head(board.spec, fence)
-    put(head if len(head.encode()) + 2 <= room else cut(head, max(0, room - 2)))
-    share = int(room * CODE_SHARE) // max(1, sum(len(files) for files in whole))
-    for letter, tree, files in zip("ABCDEFGH", parents, whole, strict=False):
-        put(f"## Parent {letter}: proposal {_short(tree)}, {_result(board, tree)}")
-        for name, text in files.items():
-            label = f"{name} of parent {letter}"
-            frame = len(_fenced(label, "", fence).encode())
-            put(_fenced(label, cut(text, max(0, share - frame)), fence))
-    for section in sections:
-        items = [_fenced(item.label, _tame(item.text), fence) for item in section.items]
-        if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= room:
-            put(f"## {section.title}")
-            for item in items:
-                if not put(item):
-                    break
-    return "\n\n".join(pieces)
+def brief(board: Board, tree: str, code: Mapping[str, Files], *, max_tokens: int) -> str:
+    """Return what there is to know before a proposal is judged: what it changes and promises, dead ends, the best."""
+    sections = [
+        _Section("The proposal to judge", [_judged(board, tree, code, max_tokens)]),
+        _Section("Dead ends", _dead_ends(board, code, without=tree)),
+        _Section("The best so far", _best(board, [tree], code)),
+    ]
+    return _laid_out(board, [], code, sections, max_tokens)
 
 
 def score(board: Board, tree: str) -> float | None:
@@ -136,6 +114,49 @@ def cut(text: str, limit: int) -> str:
     return head.decode(errors="ignore") + mark + tail.decode(errors="ignore")
 
 
+def _laid_out(
+    board: Board,
+    parents: Sequence[str],
+    code: Mapping[str, Files],
+    sections: Sequence[_Section],
+    max_tokens: int,
+) -> str:
+    """Return head, code and sections, the marks of data around all that is of others."""
+    whole = [_source(code.get(tree, {}), board.spec.artifact.editable) for tree in parents]
+    fence = _fence(
+        board, [*(t for files in whole for t in files.values()), *(i.text for s in sections for i in s.items)]
+    )
+    room = max_tokens * 3
+    pieces: list[str] = []
+
+    def put(text: str) -> bool:
+        nonlocal room
+        size = len(text.encode()) + 2
+        if size > room:
+            return False
+        pieces.append(text)
+        room -= size
+        return True
+
+    head = _head(board.spec, fence)
+    put(head if len(head.encode()) + 2 <= room else cut(head, max(0, room - 2)))
+    share = int(room * CODE_SHARE) // max(1, sum(len(files) for files in whole))
+    for letter, tree, files in zip("ABCDEFGH", parents, whole, strict=False):
+        put(f"## Parent {letter}: proposal {_short(tree)}, {_result(board, tree)}")
+        for name, text in files.items():
+            label = f"{name} of parent {letter}"
+            frame = len(_fenced(label, "", fence).encode())
+            put(_fenced(label, cut(text, max(0, share - frame)), fence))
+    for section in sections:
+        items = [_fenced(item.label, tame(item.text), fence) for item in section.items]
+        if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= room:
+            put(f"## {section.title}")
+            for item in items:
+                if not put(item):
+                    break
+    return "\n\n".join(pieces)
+
+
 def _head(spec: ArenaSpec, fence: str) -> str:
     objective, trial = spec.objective, spec.trial
     lines = [
@@ -162,8 +183,24 @@ def _recent(board: Board, parents: Sequence[str], code: Mapping[str, Files]) -> 
     return [_proposal(board, tree, code) for tree in reversed(board.proposals) if tree not in known][:RECENT]
 
 
-def _dead_ends(board: Board, code: Mapping[str, Files]) -> list[_Item]:
-    return [_proposal(board, tree, code, log=True) for tree in _ended(board)[:DEAD]]
+def _dead_ends(board: Board, code: Mapping[str, Files], *, without: str = "") -> list[_Item]:
+    ended = [tree for tree in _ended(board) if tree != without]
+    return [_proposal(board, tree, code, log=True) for tree in ended[:DEAD]]
+
+
+def _judged(board: Board, tree: str, code: Mapping[str, Files], max_tokens: int) -> _Item:
+    event = board.proposals[tree].event
+    gain = None if event.predicted_gain is None else f"promises a gain of {event.predicted_gain:g}"
+    sure = None if event.confidence is None else f"with a confidence of {event.confidence:g}"
+    parents = [f"{_short(parent)} ({_result(board, parent)})" for parent in event.parents]
+    lines = [
+        cut(event.title, WORDS // 2),
+        cut(event.rationale, WORDS),
+        " ".join(filter(None, (gain, sure))),
+        f"made from {', '.join(parents[:2])}" if parents else "",
+        cut(_change(board, tree, code), max_tokens * 3 // 2),
+    ]
+    return _Item(f"Proposal {_short(tree)} ({event.origin.how})", "\n".join(filter(None, lines)))
 
 
 def _ended(board: Board) -> list[str]:
@@ -299,7 +336,7 @@ def _fence(board: Board, texts: Sequence[str]) -> str:
     return total.hexdigest()[:24]
 
 
-def _tame(text: str) -> str:
+def tame(text: str) -> str:
     """Return words of somebody else without control characters and without anything like a mark of data."""
     return re.sub(
         r"<(/?)\s*data-", r"<\1data ", _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text), flags=re.IGNORECASE

@@ -55,13 +55,23 @@ def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
 
 
 def claim(board: Board, tree: str) -> tuple[float, str] | None:
-    """Return the mean score by which a proposal was found, and its worker class; None where it has none."""
-    runs = [run for run in board.current_runs(tree) if run.requested.lane not in PROOF and run.value is not None]
-    if not runs:
-        return None
-    values = [run.value for run in runs if run.value is not None]
-    assert runs[-1].finished
-    return sum(values) / len(values), runs[-1].finished.worker_class
+    """Return the mean score by which a proposal was found, and its worker class; None where it has none.
+
+    Of scores of several classes those of the class that was asked last count.
+    """
+    return _mean([run for run in board.current_runs(tree) if run.requested.lane not in PROOF], "")
+
+
+def mean_of(board: Board, tree: str, worker_class: str = "") -> tuple[float, str] | None:
+    """Return the mean of all scores of a proposal in a class of workers, the one asked last where none is named."""
+    return _mean(board.current_runs(tree), worker_class)
+
+
+def _mean(runs: Iterable[Run], worker_class: str) -> tuple[float, str] | None:
+    scored = [(run.value, run.finished.worker_class) for run in runs if run.value is not None and run.finished]
+    worker_class = worker_class or (scored[-1][1] if scored else "")
+    values = [value for value, its_class in scored if its_class == worker_class]
+    return (sum(values) / len(values), worker_class) if values else None
 
 
 def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:

@@ -13,11 +13,13 @@ from typing import ClassVar
 
 import anyio.to_thread
 
+from agents.baseline import baseline
 from agents.knobs import Knob, edit, knobs_of, steady
 from agents.samplers import portfolio
 from agents.samplers.history import History, Known
 from agents.samplers.protocol import Idea, Trial, Values, best_first, is_near, place, where
 from agents.selection import queue_depth
+from agents.sources import Sources
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
@@ -57,9 +59,8 @@ class Explorer:
             raise BadInput(f"option sampler={self._forced} {why}: it is one of {known}")
         self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
         self._kinds += ["random"] if self._missing else []
-        self._history = History(self._files)
-        self._sources: dict[str, dict[str, bytes]] = {}
-        self._base_commit = ""
+        self._sources = Sources(context.code)
+        self._history = History(self._sources.files)
         self._said: set[str] = set()
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
@@ -67,10 +68,9 @@ class Explorer:
         if board.opened is None or board.closed:
             return []
         opened = board.opened
-        self._base_commit = opened.base_commit
-        if opened.base_tree not in board.proposals:
-            origin = Origin(how="baseline")
-            return [ProposalPosted(tree=opened.base_tree, commit=opened.base_commit, title="as it is", origin=origin)]
+        self._sources.base_commit = opened.base_commit
+        if first := baseline(board):
+            return first
         known = await self._history.read(board)
         mine = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
         waiting = sum(trial.tree in mine for trial in known.pending)
@@ -95,10 +95,10 @@ class Explorer:
     ) -> tuple[ProposalPosted, Trial] | None:
         assert board.opened is not None
         opened, editable = board.opened, board.opened.spec.artifact.editable
-        base = await self._files(opened.base_tree, opened.base_commit)
+        base = await self._sources.files(opened.base_tree, opened.base_commit)
         best = best_code(board, known)
         first = knobs_of(base, editable)
-        space = steady(knobs_of(await self._files(best, board.proposals[best].event.commit), editable), first)
+        space = steady(knobs_of(await self._sources.of(board, best), editable), first)
         if not space:
             return None
         before = known.every
@@ -106,14 +106,14 @@ class Explorer:
         seen = {trial.tree for trial in before}
         for attempt in range(TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
-            kind = self._kind(space, known, rng, attempt)
+            kind, drawn = self._kind(space, known, rng, attempt)
             sampler = self._samplers[kind]
             idea: Idea = await anyio.to_thread.run_sync(sampler.ask, space, trials, known.pending, rng)
             parents = idea.parents or (best,)
             try:
-                files = await self._files(parents[0], board.proposals[parents[0]].event.commit)
+                files = await self._sources.of(board, parents[0])
                 for tree in parents[1:]:
-                    await self._files(tree, board.proposals[tree].event.commit)
+                    await self._sources.of(board, tree)
             except ObjectMissing:  # a stranger may post what it never shares
                 continue
             knobs = space if parents[0] == best else steady(knobs_of(files, editable), first)
@@ -145,29 +145,33 @@ class Explorer:
                 parents=parents,
                 title=title,
                 rationale=portfolio.RATIONALE[kind],
-                origin=Origin(how="sampler", name=kind),
+                origin=Origin(how="sampler", name=kind, share=drawn),
                 knobs=tuple(changes),
                 as_of=known.seq,
             )
             return proposal, Trial(tree=commit.tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
         return None
 
-    def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> str:
-        """Return the sampler to ask: Sobol at first, then by shares, and in the end whatever finds something new."""
+    def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> tuple[str, float | None]:
+        """Return the sampler to ask, and its share where lots are drawn.
+
+        Sobol comes first, then they share, and in the end it is whatever finds something new.
+        """
         if attempt >= TRIES // 2:
-            return ("mutate", "random")[attempt % 2]
+            return ("mutate", "random")[attempt % 2], None
         if self._forced:
-            return self._forced
+            return self._forced, None
         begun = sum(trial.by == "sobol" for trial in known.every)
         if begun < portfolio.first_points(len(space)):
-            return "sobol"
-        return portfolio.choose(self._kinds, known.trials, rng)
+            return "sobol", None
+        kind, share_ = portfolio.choose(self._kinds, known.trials, rng)
+        return kind, round(share_, 4)
 
     async def _nothing_new(self, board: Board) -> list[AnyEvent]:
         """Say, once in a life, why nothing is proposed; the first explorer speaks for all where there are no knobs."""
         assert board.opened is not None
         opened, editable = board.opened, board.opened.spec.artifact.editable
-        knobs = knobs_of(await self._files(opened.base_tree, opened.base_commit), editable)
+        knobs = knobs_of(await self._sources.files(opened.base_tree, opened.base_commit), editable)
         if knobs:
             return self._say(
                 f"{self._name} found nothing new in {TRIES} draws of {len(knobs)} knobs: give them wider ranges"
@@ -183,13 +187,6 @@ class Explorer:
             return []
         self._said.add(text)
         return [NotePosted(channel="ops", text=text)]
-
-    async def _files(self, tree: str, commit: str) -> dict[str, bytes]:
-        if tree not in self._sources:
-            if len(self._sources) > 64:
-                self._sources.clear()
-            self._sources[tree] = await self._code.files(commit, base=self._base_commit)
-        return self._sources[tree]
 
 
 def share(board: Board) -> int:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agents.asking import home_class, request, slots
+from agents.asking import again, home_class, is_awaited, is_gone, request, requests, slots
 from agents.evidence import Estimate, Noise, claim, estimate, fresh, level, noise, p_better, proofs
-from agents.rescore import is_awaited, rescored
+from agents.rescore import is_champion_awaited, rescored
 from mesh.board import Board
 from mesh.events import AnyEvent, Failed, Lane, ProposalPromoted, ProposalRetired
 
@@ -51,7 +51,7 @@ def prove(board: Board) -> list[AnyEvent]:
     """Return the verdicts on claims and races, and the runs that are to prove more."""
     if not board.champion:
         return _found(board)
-    if is_awaited(board):
+    if is_champion_awaited(board):
         return []
     worker_class = home_class(board)
     given_up, waiting, strange = _claims(board)
@@ -99,16 +99,18 @@ def _found(board: Board) -> list[AnyEvent]:
     if first not in claims or (base in board.undecided and first != base):
         return []
     lane: Lane = "control" if first == base else "confirm"
-    seeds = range(2, count + (1 if first == base else 2))
-    asked = {run.requested.seed for run in board.current_runs(first)}
-    if missing := [seed for seed in seeds if seed not in asked]:
-        return [request(board, first, lane, seed, worker_class=claims[first][1]) for seed in missing]
-    if any(not run.finished for run in board.current_runs(first)):
+    worker_class = claims[first][1]
+    if is_gone(board, worker_class):
+        worker_class = home_class(board)
+    seeds = range(1, count + 1) if first == base else range(2, count + 2)
+    if missing := requests(board, first, lane, seeds, worker_class):
+        return list(missing)
+    if any(is_awaited(board, run) for run in board.current_runs(first)):
         return []
-    scores = fresh(board, first)
+    scores = fresh(board, first, worker_class)
     if not scores:
-        return [_retired(board, first, "failed", f"failed on all of {len(seeds)} fresh seeds")]
-    value = estimate(list(scores.values()), noise(board, claims[first][1]))
+        return [_retired(board, first, "failed", f"failed on all of {count} fresh seeds")]
+    value = estimate(list(scores.values()), noise(board, worker_class))
     text = f"the first champion, on {len(scores)} seeds"
     return [_promoted(board, first, value, tuple(scores), None, text)]
 
@@ -116,31 +118,31 @@ def _found(board: Board) -> list[AnyEvent]:
 def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
     """Return verdicts on claims that do not reach the champion or wait behind too many, and the others, best first.
 
-    Beside them the worker classes of claims in which the champion has no score yet, though such workers are there.
+    Beside them the worker classes of claims in which the champion has no score yet, though such workers are there. A
+    claim of workers that are gone is held against nothing else: where the champion never met them, it is made anew.
     """
     strange: dict[str, None] = {}
     there = slots(board)
     given_up: list[AnyEvent] = []
     waiting: dict[str, float] = {}
-    found = noise(board)
     for tree in [*board.undecided, *rescored(board)]:
         its = claim(board, tree)
         runs = board.current_runs(tree)
-        if its is None or any(run.requested.lane == "confirm" or not run.finished for run in runs):
+        if its is None or any(run.requested.lane == "confirm" or is_awaited(board, run) for run in runs):
             continue
         value, worker_class = its
         champion = _values(board, board.champion, worker_class)
-        if not champion and worker_class in there:
-            strange[worker_class] = None
-            continue
-        champion = champion or _values(board, board.champion, "")
         if not champion:
+            if worker_class in there:
+                strange[worker_class] = None
+            elif there and tree in board.undecided:
+                given_up += _anew(board, tree)
             continue
         mean = sum(champion) / len(champion)
         if board.better(value, mean):
             waiting[tree] = abs(value - mean)
         elif tree in board.undecided:
-            p = p_better(board, [value], champion, found)
+            p = p_better(board, [value], champion, noise(board, worker_class))
             given_up.append(_retired(board, tree, "not_better", "does not even claim to be better", value, p=p))
     ranked = sorted(waiting, key=lambda tree: -waiting[tree])
     for tree in ranked[WAITING:]:
@@ -148,6 +150,17 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
             text = f"claims less than {WAITING} others that wait for a race"
             given_up.append(_retired(board, tree, "not_better", text, (claim(board, tree) or (0.0, ""))[0]))
     return given_up, ranked[:WAITING], list(strange)
+
+
+def _anew(board: Board, tree: str) -> list[AnyEvent]:
+    """Ask for a claim in the class where proof is sought; give up what has none there either."""
+    if wanted := again(board, tree):
+        return list(wanted)
+    if is_gone(board, home_class(board)):
+        return []
+    return [
+        _retired(board, tree, "failed", "has scores on workers that are gone alone, and none on those that are there")
+    ]
 
 
 def _meet(board: Board, worker_class: str) -> list[AnyEvent]:
@@ -171,14 +184,12 @@ def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -
 
 def _ask(board: Board, race: int, trees: Sequence[str], seeds: range, worker_class: str) -> list[AnyEvent]:
     """Ask for runs of challengers, and of the champion, on seeds of a race."""
-    asked = {run.requested.seed for run in board.current_runs(board.champion)}
-    fought = [SEEDS * race + seed for seed in seeds]
     wanted: list[AnyEvent] = []
     finders = {tree: _finder(board, tree) for tree in trees}
-    for seed in fought:
-        wanted += [request(board, t, "confirm", seed, worker_class=worker_class, avoid=finders[t]) for t in trees]
-        if seed not in asked:
-            wanted.append(request(board, board.champion, "control", seed, worker_class=worker_class))
+    for seed in (SEEDS * race + seed for seed in seeds):
+        for tree in trees:
+            wanted += requests(board, tree, "confirm", [seed], worker_class, avoid=finders[tree])
+        wanted += requests(board, board.champion, "control", [seed], worker_class)
     return wanted
 
 
@@ -200,9 +211,10 @@ def _members(board: Board, race: int) -> list[str]:
 
 
 def _is_out(board: Board, tree: str, race: int) -> bool:
-    """Tell whether a run of this race is asked for and not finished."""
+    """Tell whether a run of this race is asked for, not finished, and may still be."""
     proposal = board.proposals.get(tree)
-    runs = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
+    out = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
+    runs = [run for run in out if is_awaited(board, run)]
     return any(run.requested.seed // SEEDS == race and run.requested.lane in ("confirm", "control") for run in runs)
 
 
@@ -213,10 +225,14 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     verdicts: list[AnyEvent] = []
     found, champion = noise(board, worker_class), _values(board, board.champion, worker_class)
     chance: dict[str, float] = {}
-    asked = 0
-    for tree in members:
-        runs = [run for run in proofs(board, tree) if run.requested.seed // SEEDS == race]
-        asked = max(asked, len(runs))
+    fought = {
+        tree: [run for run in proofs(board, tree, worker_class) if run.requested.seed // SEEDS == race]
+        for tree in members
+    }
+    asked = max(map(len, fought.values()))
+    if not asked:  # it was fought on workers that are gone: it begins anew on those that are there
+        return _ask(board, race, members, range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
+    for tree, runs in fought.items():
         broken = [run.finished for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
         fault = next((f for f in broken if isinstance(f.outcome, Failed) and f.outcome.reason not in EXCUSED), None)
         if fault and isinstance(fault.outcome, Failed):

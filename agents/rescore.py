@@ -22,7 +22,7 @@ def due(board: Board) -> list[str]:
     return [tree for tree in wanted if not board.current_runs(tree)]
 
 
-def is_awaited(board: Board) -> bool:
+def is_champion_awaited(board: Board) -> bool:
     """Tell whether the champion has no score under the evaluator in force, but may still get one."""
     if not board.champion or board.scores(board.champion):
         return False

@@ -10,18 +10,20 @@ there too, it keeps quiet while models have made more than their share of the pr
 import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from agents import brain
-from agents.brain import Answer, Message, Model
+from agents.allowance import Allowance, number, pauses
+from agents.baseline import baseline
+from agents.brain import Answer, Message, prompt
 from agents.digest import cut, digest, ranking, tokens_of, worth_showing
 from agents.knobs import knobs_of
 from agents.patch import Flaw, Patch, parse
 from agents.samplers.history import History
+from agents.sources import Sources
 from mesh.agent.protocol import Context
 from mesh.board import Board
-from mesh.errors import BadInput, ObjectMissing
+from mesh.errors import BadInput, Leaving
 from mesh.events import (
     AgentJoined,
     AnyEvent,
@@ -49,20 +51,12 @@ PROMPT_TOKENS, ANSWER_TOKENS = 24_000, 8_000
 RETRY_SHARE = 0.25
 """Share of a question that is kept free for a first answer and what is wrong with it."""
 
-FIRST_PAUSE_S, MAX_PAUSE_S = 15.0, 900.0
-"""Pause after a call that led to nothing; twice as long for each further one in a row."""
-
-TEXT = 400
-"""Characters of a fact about a call that led to nothing."""
-
-_PROMPTS = Path(__file__).parent / "prompts"
-
 
 class Researcher:
     """Asks a model.
 
     Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens` (of this name, over all its lives),
-    `prompt_tokens`, `answer_tokens`, `timeout_s`. `refused` is why its provider will never answer.
+    `prompt_tokens`, `answer_tokens`, `timeout_s`. It leaves where its provider will never answer.
     """
 
     listens: ClassVar[tuple[str, ...]] = (
@@ -80,29 +74,18 @@ class Researcher:
         options = context.options
         if not options.get("model"):
             raise BadInput("a researcher needs a model: give --model provider/name, such as openai/gpt-4o")
-        self._model = Model(options["model"], options.get("api_base", ""))
-        self._budget_usd = _number(options, "budget_usd", None)
-        self._budget_tokens = _number(options, "budget_tokens", None)
-        self._prompt_tokens = int(_number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
-        self._answer_tokens = int(_number(options, "answer_tokens", ANSWER_TOKENS) or 0)
-        self._timeout_s = _number(options, "timeout_s", 300.0) or 0.0
-        brain.check(self._model)
-        self._price = brain.price_of(self._model)
-        if self._budget_usd is not None and self._price is None:
-            raise BadInput(
-                f"the price of {self._model.name} is unknown, so --budget-usd {self._budget_usd:g} cannot be kept: "
-                "give --budget-tokens instead"
-            )
-        least = tokens_of(_prompt("researcher")) * 2
+        self._allowance = Allowance(self._name, options, answer_tokens=ANSWER_TOKENS)
+        self._prompt_tokens = int(number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
+        self._timeout_s = number(options, "timeout_s", 300.0) or 0.0
+        least = tokens_of(prompt("researcher")) * 2
         if self._prompt_tokens < least:
             raise BadInput(
                 f"option prompt_tokens={self._prompt_tokens} is too few for a question: give {least} or more"
             )
-        self._history = History(self._files)
-        self._sources: dict[str, dict[str, bytes]] = {}
-        self._base_commit = ""
+        self._sources = Sources(context.code)
+        self._history = History(self._sources.files)
         self._claimed: dict[str, Cost] = {}
-        self.refused: BadInput | None = None
+        self._leaving: Leaving | None = None
         self._spent = False
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
@@ -114,15 +97,14 @@ class Researcher:
         return await self._think(board, now)
 
     async def _think(self, board: Board, now: dt.datetime) -> list[AnyEvent]:
-        if self.refused:
-            raise self.refused  # until the runtime lets it leave; nothing is asked any more
+        if self._leaving:
+            raise self._leaving
         if board.opened is None or board.closed:
             return []
         opened = board.opened
-        self._base_commit = opened.base_commit
-        if opened.base_tree not in board.proposals:
-            origin = Origin(how="baseline")
-            return [ProposalPosted(tree=opened.base_tree, commit=opened.base_commit, title="as it is", origin=origin)]
+        self._sources.base_commit = opened.base_commit
+        if first := baseline(board):
+            return first
         if lost := self._lost(board):
             return lost
         if self._spent or not is_due(board, self._name, now):
@@ -138,7 +120,7 @@ class Researcher:
         ]
         costs = [self._claimed[tree] for tree in lost]
         self._claimed.clear()
-        return [self._in_vain("propose", cost, True, "another had posted the same files") for cost in costs]
+        return [self._allowance.in_vain("propose", cost, True, "another had posted the same files") for cost in costs]
 
     async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> list[AnyEvent]:
         """Ask, once more where the answer cannot be used, and return what came of it."""
@@ -146,25 +128,29 @@ class Researcher:
         messages = await self._question(board, move, parents)
         told: list[AnyEvent] = []
         for _ in range(2):
-            if stop := self._exceeds(board, messages, told):
+            costs = (event.cost for event in told if isinstance(event, ModelAsked))
+            if stop := self._allowance.exceeds(board, messages, costs):
                 self._spent = True
                 return [*told, NotePosted(channel="ops", text=stop)]
             try:
                 answer = await brain.ask(
-                    self._model, messages, max_tokens=self._answer_tokens, timeout_s=self._timeout_s
+                    self._allowance.model,
+                    messages,
+                    max_tokens=self._allowance.answer_tokens,
+                    timeout_s=self._timeout_s,
                 )
             except BadInput as error:
-                self.refused = error
+                self._leaving = Leaving(str(error))
                 if told:
-                    return told
-                raise
+                    return told  # what was paid for is said before it leaves
+                raise self._leaving from None
             if answer.trouble:
-                return [*told, self._in_vain(move, answer.cost, False, answer.trouble)]
+                return [*told, self._allowance.in_vain(move, answer.cost, False, answer.trouble)]
             made = await self._made(board, answer, move, parents, as_of, at)
             if isinstance(made, ProposalPosted):
                 self._claimed[made.tree] = answer.cost
                 return [*told, made]
-            told.append(self._in_vain(move, answer.cost, True, made.text))
+            told.append(self._allowance.in_vain(move, answer.cost, True, made.text))
             messages = [*messages[:2], *self._retry(answer, made)]
         return told
 
@@ -173,13 +159,13 @@ class Researcher:
     ) -> ProposalPosted | Flaw:
         assert board.opened is not None
         editable = board.opened.spec.artifact.editable
-        base = await self._of(board, board.opened.base_tree)
-        first = await self._of(board, parents[0])
+        base = await self._sources.of(board, board.opened.base_tree)
+        first = await self._sources.of(board, parents[0])
         start = {**base, **{name: first[name] for name in editable if name in first}}
         patch = parse(answer.text, start, editable)
         if isinstance(patch, Flaw):
-            cut_off = f" (the answer was cut off at {self._answer_tokens} tokens: change less)" if answer.cut else ""
-            return Flaw(f"{patch.text}{cut_off}")
+            most = self._allowance.answer_tokens
+            return Flaw(patch.text + (f" (the answer was cut off at {most} tokens: change less)" if answer.cut else ""))
         files = {**start, **patch.files}
         tree = self._code.tree_of(files)
         if tree in board.proposals:
@@ -197,7 +183,7 @@ class Researcher:
             parents=parents,
             title=f"{move}: {patch.title}",
             rationale=patch.rationale,
-            origin=Origin(how="model", name=self._model.name),
+            origin=Origin(how="model", name=self._allowance.model.name),
             predicted_gain=patch.predicted_gain,
             confidence=patch.confidence,
             knobs=_knobs(start, patch, editable),
@@ -207,16 +193,12 @@ class Researcher:
 
     async def _question(self, board: Board, move: str, parents: tuple[str, ...]) -> list[Message]:
         """Return the messages, within the tokens of a question, with room for a retry."""
-        rules, task = _prompt("researcher"), _prompt(move)
+        rules, task = prompt("researcher"), prompt(move)
         room = int(self._prompt_tokens * (1 - RETRY_SHARE)) - tokens_of(rules) - tokens_of(task) - 16
         known = await self._history.read(board)
-        code: dict[str, Mapping[str, bytes]] = {parent: await self._of(board, parent) for parent in parents}
         shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
-        for tree in [*shown, *(p for each in shown for p in board.proposals[each].event.parents[:1])]:
-            try:
-                code[tree] = await self._of(board, tree)
-            except (ObjectMissing, KeyError):  # a stranger may post what it never shares
-                continue
+        code = await self._sources.at_hand(board, shown)
+        code |= {parent: await self._sources.of(board, parent) for parent in parents}
         text = digest(board, parents, code, known.trials, max_tokens=room)
         return [{"role": "system", "content": rules}, {"role": "user", "content": f"{text}\n\n{task}"}]
 
@@ -226,43 +208,12 @@ class Researcher:
         room = max(0, whole - len(said.encode()) - 48)
         return [{"role": "assistant", "content": cut(answer.text, room)}, {"role": "user", "content": said}]
 
-    def _exceeds(self, board: Board, messages: Sequence[Message], told: Sequence[AnyEvent]) -> str:
-        """Return why one more call might exceed a budget, "" where it will not."""
-        costs = [event.cost for event in told if isinstance(event, ModelAsked)]
-        most = brain.size_of(messages), self._answer_tokens
-        if self._budget_usd is not None and self._price:
-            spent = board.spent.get(self._name, 0.0) + sum(cost.usd or 0.0 for cost in costs)
-            price = self._price.of(*most)
-            if spent + price > self._budget_usd:
-                of = f"${spent:.4f} of --budget-usd {self._budget_usd:g}"
-                return f"{self._name} has spent {of}, and one more call may cost ${price:.4f}: it asks no more"
-        if self._budget_tokens is not None:
-            used = board.tokens.get(self._name, 0) + sum((c.tokens_in or 0) + (c.tokens_out or 0) for c in costs)
-            if used + sum(most) > self._budget_tokens:
-                of = f"{used:,} of --budget-tokens {self._budget_tokens:,.0f}"
-                return f"{self._name} has used {of}, and one more call may take {sum(most):,}: it asks no more"
-        return ""
-
-    def _in_vain(self, move: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
-        return ModelAsked(model=self._model.name, purpose=move, ok=ok, cost=cost, text=brain.clean(text, TEXT))
-
-    async def _of(self, board: Board, tree: str) -> dict[str, bytes]:
-        return await self._files(tree, board.proposals[tree].event.commit)
-
-    async def _files(self, tree: str, commit: str) -> dict[str, bytes]:
-        if tree not in self._sources:
-            if len(self._sources) > 64:
-                self._sources.clear()
-            self._sources[tree] = await self._code.files(commit, base=self._base_commit)
-        return self._sources[tree]
-
 
 def is_due(board: Board, name: str, now: dt.datetime) -> bool:
     """Tell whether a researcher may ask: it waits for verdicts, after calls in vain, and for samplers to catch up."""
     if sum(board.proposals[tree].author == name for tree in board.undecided) >= UNDECIDED:
         return False
-    vain = board.vain.get(name, [])
-    if vain and (now - vain[-1]).total_seconds() < min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (len(vain) - 1)):
+    if pauses(board, name, now):
         return False
     roles = [m.joined.role for m in board.agents.values() if isinstance(m.joined, AgentJoined) and not m.left]
     if not any(role.lower().endswith("explorer") for role in roles):
@@ -294,20 +245,3 @@ def _knobs(before: Mapping[str, bytes], patch: Patch, editable: Sequence[str]) -
         for at, value in new.items()
         if at in old and (type(old[at]), old[at]) != (type(value), value)
     )
-
-
-def _prompt(name: str) -> str:
-    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
-
-
-def _number(options: Mapping[str, str], name: str, default: float | None) -> float | None:
-    text = options.get(name)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise BadInput(f"option {name}={text} is no number above 0")
-    return value

@@ -8,22 +8,21 @@ evaluator see `agents.rescore`.
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from agents.asking import request, slots
+from agents.asking import FIRST_SEED, again, home_class, is_awaited, request, requests, slots
+from agents.evidence import mean_of
 from agents.race import prove
 from agents.reign import reign
-from agents.rescore import due, is_awaited, rescored
-from agents.standing import COIN, brier, holds_back
+from agents.rescore import due, is_champion_awaited, rescored
+from agents.standing import holds_back, overruled, patience_s
 from agents.stopping import stop
-from mesh.board import Board, Proposal
-from mesh.events import AgentJoined, AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested
+from mesh.board import Board, Proposal, Run
+from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested
 
 PER_AUTHOR = 4
 """Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
-
-CRITIQUE_WITHIN_S = 5.0
-"""How long a proposal waits for a critic's word before it is admitted without one."""
 
 Why = Literal["blocked", "failed", "not_better", "killed"]
 
@@ -56,7 +55,12 @@ def is_blocked(board: Board, proposal: Proposal) -> bool:
 
 def _room(board: Board) -> int:
     """Return how many more runs may be asked for."""
-    return queue_depth(board) - len(board.unfinished)
+    return queue_depth(board) - len(_out(board))
+
+
+def _out(board: Board) -> list[str]:
+    """Return the runs that wait or run, but for those of workers that are gone."""
+    return [run for run in board.unfinished if is_awaited(board, board.runs[run])]
 
 
 def _rescores(board: Board) -> list[AnyEvent]:
@@ -67,16 +71,14 @@ def _rescores(board: Board) -> list[AnyEvent]:
 
 def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
     most = max(PER_AUTHOR, queue_depth(board) // 2)
-    load = Counter(_author_of(board, run) for run in board.unfinished)
-    has_critic = any(
-        isinstance(m.joined, AgentJoined) and m.joined.role == "critic" and not m.left for m in board.agents.values()
-    )
+    load = Counter(_author_of(board, run) for run in _out(board))
+    patience = patience_s(board)
     wanted: list[AnyEvent] = []
     for tree in board.undecided:
         if sum(isinstance(event, RunRequested) for event in wanted) >= room:
             break
         proposal = board.proposals[tree]
-        waits = has_critic and not proposal.critiques and (now - proposal.time).total_seconds() < CRITIQUE_WITHIN_S
+        waits = patience and not proposal.critiques and (now - proposal.time).total_seconds() < patience
         idle = not is_blocked(board, proposal) and not board.current_runs(tree)
         if not idle or waits or load[proposal.author] >= most:
             continue
@@ -90,8 +92,7 @@ def _overrule(board: Board, proposal: Proposal) -> list[AnyEvent]:
     blocks = [word for word in proposal.critiques if word.verdict == "block"]
     if not blocks:
         return []
-    records = "; ".join(f"{word.author} has a Brier score of {brier(board, word.author):.2f}" for word in blocks)
-    text = f"run though blocked: {records}, worse than a coin's {COIN}"
+    text = f"run though blocked: {'; '.join(overruled(board, proposal, word) for word in blocks)}"
     return [CritiquePosted(target=proposal.event.tree, verdict="endorse", rule="overruled", text=text)]
 
 
@@ -108,7 +109,7 @@ def _hopeless(board: Board) -> list[AnyEvent]:
         if is_blocked(board, proposal) and not proposal.runs:
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
-        elif runs and all(run.finished for run in runs) and not board.scores(tree):
+        elif any(run.finished for run in runs) and not board.scores(tree) and not _is_out(board, runs):
             ends = [run.finished.outcome for run in runs if run.finished]
             killed = all(isinstance(end, Failed) and end.reason == "killed" for end in ends)
             verdicts.append(_retire(board, tree, "killed" if killed else "failed", ""))
@@ -116,35 +117,72 @@ def _hopeless(board: Board) -> list[AnyEvent]:
 
 
 def _best(board: Board) -> list[AnyEvent]:
-    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones."""
-    if is_awaited(board):
+    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones.
+
+    Scores are compared inside a class of workers. Where the champion has none of it, or its workers are gone, what is
+    missing is asked for; a champion that has failed holds nobody back.
+    """
+    if is_champion_awaited(board):
         return []
-    champion = board.scores(board.champion) if board.champion else []
-    best = sum(champion) / len(champion) if champion else None
+    by_class: dict[str, dict[str, float]] = {home_class(board): {}}
+    for tree in [*board.undecided, *rescored(board)]:
+        if (its := mean_of(board, tree)) and not _is_out(board, board.current_runs(tree)):
+            by_class.setdefault(its[1], {})[tree] = its[0]
+    verdicts: list[AnyEvent] = []
+    for worker_class, means in by_class.items():
+        champion = mean_of(board, board.champion, worker_class) if board.champion else None
+        if not champion and not _is_unopposed(board, worker_class):
+            verdicts += _missing(board, means, worker_class)
+            continue
+        found = _best_of(board, means, champion[0] if champion else None)
+        verdicts += found
+        if any(isinstance(event, ProposalPromoted) for event in found):
+            break  # the others meet the new champion
+    return verdicts
+
+
+def _is_unopposed(board: Board, worker_class: str) -> bool:
+    """Tell whether nobody can be met in a class: there is no champion, or it has failed where proof is sought."""
+    if not board.champion or not board.scores(board.champion):
+        return True
+    ended = [run for run in board.current_runs(board.champion) if run.finished]
+    failed = any(run.finished and run.finished.worker_class == worker_class and run.value is None for run in ended)
+    return failed and worker_class == home_class(board)
+
+
+def _missing(board: Board, means: Mapping[str, float], worker_class: str) -> list[AnyEvent]:
+    """Ask for the champion's score in a class; where that cannot be had, for the others' where proof is sought."""
+    if means and worker_class in slots(board):
+        if wanted := requests(board, board.champion, "control", [FIRST_SEED], worker_class):
+            return list(wanted)
+        if _is_out(board, board.current_runs(board.champion)):
+            return []
+    return [event for tree in means if tree in board.undecided for event in again(board, tree)]
+
+
+def _best_of(board: Board, means: Mapping[str, float], best: float | None) -> list[AnyEvent]:
+    """Return the verdicts on scores of one class, `best` being the champion's."""
     winner = ""
-    decided: dict[str, float] = {}
-    for tree in board.undecided:
-        scores, runs = board.scores(tree), board.current_runs(tree)
-        if scores and all(run.finished for run in runs):
-            decided[tree] = sum(scores) / len(scores)
-    again = {tree: sum(scores) / len(scores) for tree in rescored(board) if (scores := board.scores(tree))}
-    for tree, mean in (decided | again).items():
+    for tree, mean in means.items():
         if best is None or board.better(mean, best):
             winner, best = tree, mean
-    verdicts = [
-        _retire(board, tree, "not_better", "", mean, winner) for tree, mean in decided.items() if tree != winner
-    ]
+    decided = {tree: mean for tree, mean in means.items() if tree in board.undecided and tree != winner}
+    verdicts = [_retire(board, tree, "not_better", "", mean, winner) for tree, mean in decided.items()]
     if not winner:
         return list(verdicts)
     promoted = ProposalPromoted(
         proposal=winner,
         round=board.round + 1,
         met=board.champion,
-        mean=(decided | again)[winner],
+        mean=means[winner],
         seeds=tuple(run.requested.seed for run in board.current_runs(winner)),
         text="the best score so far, of a metric without noise",
     )
     return [promoted, *verdicts]
+
+
+def _is_out(board: Board, runs: Sequence[Run]) -> bool:
+    return any(is_awaited(board, run) for run in runs)
 
 
 def _retire(board: Board, tree: str, why: Why, text: str, mean: float | None = None, met: str = "") -> ProposalRetired:

@@ -4,12 +4,33 @@ A word with a confidence is a forecast that the proposal will, or will not, beco
 and `block` say no. Its Brier score is the mean squared difference from what came of it (0 is perfect, 0.25 is a coin).
 """
 
+from itertools import islice
+
 from mesh.board import Board, Critique, Proposal
+from mesh.events import AgentJoined
 
 FEWEST = 8
 """Forecasts without which a critic's record says nothing."""
 
 COIN = 0.25
+
+LATEST, MOST = 12, 4
+"""Of its last words on proposals, how many a critic may block by opinion and be heeded."""
+
+CRITIQUE_WITHIN_S = 5.0
+"""How long a proposal waits for a critic's word before it is admitted without one."""
+
+ANSWER_S = 8.0
+"""How long a critic waits for its model: for the one question that it may be busy with, and then for this one."""
+
+
+def patience_s(board: Board) -> float:
+    """Return how long a proposal waits for a critic's word: longer where a critic asks a model, 0 without critics."""
+    here = [m.joined for m in board.agents.values() if isinstance(m.joined, AgentJoined) and not m.left]
+    critics = [joined for joined in here if joined.role == "critic"]
+    if not critics:
+        return 0.0
+    return CRITIQUE_WITHIN_S + (2 * ANSWER_S if any(joined.model for joined in critics) else 0.0)
 
 
 def forecast(word: Critique) -> float | None:
@@ -33,16 +54,36 @@ def brier(board: Board, critic: str) -> float | None:
 
 def holds_back(board: Board, proposal: Proposal) -> bool:
     """Tell whether a critic holds a proposal back: by a rule that is certain, or an opinion that is worth something."""
-    blocks = [word for word in proposal.critiques if word.verdict == "block"]
-    return any(not is_overruled(board, word) for word in blocks)
+    return any(word.verdict == "block" and not overruled(board, proposal, word) for word in proposal.critiques)
 
 
-def is_overruled(board: Board, word: Critique) -> bool:
-    """Tell whether a block is an opinion of a critic whose forecasts were worse than a coin."""
+def overruled(board: Board, proposal: Proposal, word: Critique) -> str:
+    """Return why a block does not hold its proposal back, "" where it does.
+
+    It is an opinion of a critic whose forecasts were worse than a coin, or of one that blocks more than `MOST` of
+    `LATEST`: what it blocks is not run, so that no record could ever tell that it is wrong.
+    """
     if word.confidence is None or word.confidence >= 1:
-        return False
+        return ""
     record = brier(board, word.author)
-    return record is not None and record > COIN
+    if record is not None and record > COIN:
+        return f"{word.author} has a Brier score of {record:.2f}, worse than a coin's {COIN}"
+    blocks = sum(map(_is_mere_opinion, _latest(board, word.author, proposal.seq)))
+    if _is_mere_opinion(word) and blocks > MOST:
+        return f"{word.author} blocks {blocks} of its last {LATEST}, more than {MOST}"
+    return ""
+
+
+def _latest(board: Board, critic: str, until: int) -> list[Critique]:
+    """Return the last words of a critic on proposals up to a place in the log."""
+    earlier = (proposal for proposal in reversed(board.proposals.values()) if proposal.seq <= until)
+    words = (word for proposal in earlier for word in proposal.critiques if word.author == critic)
+    return list(islice(words, LATEST))
+
+
+def _is_mere_opinion(word: Critique) -> bool:
+    """Tell whether a word blocks for no other reason than an opinion; a dead end has its failures to show."""
+    return word.verdict == "block" and word.confidence is not None and word.confidence < 1 and word.rule != "dead_end"
 
 
 def _won(proposal: Proposal) -> bool | None:

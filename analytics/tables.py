@@ -34,13 +34,12 @@ def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.An
             return "started", (arena, seq, time, event.run, _fits(event.attempt, _BIG), event.worker)
         case e.CritiquePosted():
             word = (event.target, event.verdict, event.rule, event.predicted, event.confidence)
-            return "criticised", (arena, seq, time, author, *word)
+            return "criticised", (arena, seq, time, author, *word, event.cost is not None, *_cost(event.cost))
         case e.ProposalPosted(origin=origin):
-            cost = event.cost or e.Cost()
-            spent_on = (cost.usd, _fits(cost.tokens_in, _BIG), _fits(cost.tokens_out, _BIG), cost.seconds)
             idea = (event.tree, event.title, event.rationale, event.commit, origin.how, origin.name)
             forecast = (list(event.parents), event.predicted_gain, event.confidence)
-            return "proposed", (arena, seq, time, author, *idea, *forecast, *spent_on)
+            known = (origin.share, _fits(event.as_of, _BIG))
+            return "proposed", (arena, seq, time, author, *idea, *forecast, *_cost(event.cost), *known)
         case e.ProposalPromoted():
             return "judged", (arena, seq, time, event.proposal, "promoted", None, event.met)
         case e.ProposalRetired():
@@ -51,6 +50,12 @@ def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.An
             return "opened", (arena, seq, _fits(event.version, _HUGE), *rule)
         case _:
             return None
+
+
+def _cost(cost: e.Cost | None) -> Row:
+    if cost is None:
+        return None, None, None, None
+    return cost.usd, _fits(cost.tokens_in, _BIG), _fits(cost.tokens_out, _BIG), cost.seconds
 
 
 def _fits(number: int | None, bound: int) -> int | None:

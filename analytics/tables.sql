@@ -9,10 +9,11 @@ CREATE TABLE IF NOT EXISTS opened (
 CREATE TABLE IF NOT EXISTS proposed (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, proposal VARCHAR, title VARCHAR, rationale VARCHAR,
     commit VARCHAR, origin VARCHAR, origin_name VARCHAR, parents VARCHAR[], predicted_gain DOUBLE, confidence DOUBLE,
-    usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT, seconds DOUBLE);
+    usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT, seconds DOUBLE, share DOUBLE, as_of BIGINT);
 CREATE TABLE IF NOT EXISTS criticised (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, target VARCHAR, verdict VARCHAR, rule VARCHAR,
-    predicted DOUBLE, confidence DOUBLE);
+    predicted DOUBLE, confidence DOUBLE, costs BOOLEAN, usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT,
+    seconds DOUBLE);
 CREATE TABLE IF NOT EXISTS requested (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT,
     worker_class VARCHAR, evaluator VARCHAR);

@@ -218,12 +218,15 @@ def digest(files: Iterable[tuple[str, bytes]]) -> str:
 
 
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
-    """Return the hash of all that decides a score: the protected files and the specification but for its words."""
+    """Return the hash of all that decides a score: the protected files and the specification but for its words.
+
+    What is made of scores (`selection`, `stop`, `objective.noise`) changes none, so that they stay comparable.
+    """
     protected = [(n, d) for n, d in files.items() if n not in spec.artifact.editable and n != "arena.toml"]
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as it comes out of a log: 1 is 1.0
-    rules = msgspec.json.encode(
-        _stated(msgspec.structs.replace(plain, name="", summary="", selection=SelectionSpec(), stop=StopSpec()))
-    )
+    measured = msgspec.structs.replace(plain.objective, noise="measured")
+    bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
+    rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
     return digest([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
 
 

@@ -93,9 +93,9 @@ class Board(msgspec.Struct):
     """The state of one arena as of entry `seq`; mutate it by `fold` alone.
 
     `undecided` are the proposals whose verdict is open, `proofs` the runs of the lanes confirm and control, both in the
-    order of the log; `reigns` the champions so far, the last since entry `promoted_seq`; `usd` what proposals and runs
+    order of the log; `reigns` the champions so far, the last since entry `promoted_seq`; `usd` what thinking and runs
     are known to have cost, `spent` (dollars, where known) and `tokens` what each author's thinking took, `vain` the
-    times that its calls of a model led to nothing since its last proposal; `latest` are the last notes.
+    times that its calls of a model led to nothing since one that did; `latest` are the last notes.
     """
 
     arena: str
@@ -211,6 +211,9 @@ class Board(msgspec.Struct):
         if not target or any(c.author == author for c in target.critiques):
             return False
         target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
+        self._think(author, event.cost)
+        if event.cost is not None:
+            self.vain.pop(author, None)
         return True
 
     def _request(self, seq: int, event: e.RunRequested) -> bool:
@@ -249,7 +252,7 @@ class Board(msgspec.Struct):
         self.usd += (cost.usd if cost else None) or 0.0
 
     def _think(self, author: str, cost: e.Cost | None) -> None:
-        """Account for what a proposal, or a call of a model in vain, cost its author."""
+        """Account for what a proposal, a critique, or a call of a model in vain cost its author."""
         self._pay(cost)
         if cost is not None and cost.usd is not None:
             self.spent[author] = self.spent.get(author, 0.0) + cost.usd

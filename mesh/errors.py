@@ -3,6 +3,7 @@
     MeshError                    something went wrong that a person can act on
     ├── BadInput                 what the user gave cannot be used
     │   ├── BadArena             an arena folder or its arena.toml
+    │   ├── Leaving              an agent leaves for good: what it was given will never do
     │   └── UnknownName          a role, arena, proposal or run that does not exist
     ├── BusError                 the log cannot be used as asked
     │   ├── AlreadyPosted        the fact is in the log already: callers treat it as done
@@ -32,6 +33,10 @@ class BadInput(MeshError):
 
 class BadArena(BadInput):
     """An arena folder or its `arena.toml` cannot be used."""
+
+
+class Leaving(BadInput):
+    """An agent leaves now and for good, for this reason: it would be of no use to start it again as it was."""
 
 
 class UnknownName(BadInput):

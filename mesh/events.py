@@ -98,10 +98,14 @@ class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an idea came from: the untouched baseline, a sampler, a model or a person."""
+    """Where an idea came from: the untouched baseline, a sampler, a model or a person.
+
+    `share` is the probability with which the sampler was drawn among its like, None where no lot was drawn.
+    """
 
     how: Literal["baseline", "sampler", "model", "human"]
     name: str = ""
+    share: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +150,11 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
 
 
 class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
-    """An agent's judgement of a proposal (before compute) or of a run (after it); one per critic and target."""
+    """An agent's judgement of a proposal (before compute) or of a run (after it); one per critic and target.
+
+    `confidence` makes it a forecast: so surely an `endorse` becomes champion, a `warn` or `block` does not. `predicted`
+    is the score that the critic expects; `cost` is that of a model that was asked.
+    """
 
     one_per_author: ClassVar[bool] = True
     target: str
@@ -155,6 +163,7 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
     text: str = ""
     predicted: float | None = None
     confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    cost: Cost | None = None
 
     def key(self, post_id: str) -> str:
         return self.target
@@ -306,7 +315,7 @@ class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
 
 
 class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
-    """A call of a model that led to no proposal: what it cost counts all the same.
+    """A call of a model that led to no proposal or critique: what it cost counts all the same.
 
     `purpose` is what it was asked for, `ok` whether there was an answer to read, `text` why nothing came of it.
     """

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
+from msgspec.structs import replace
 
 from mesh import arena, data, layouts, settings
 from mesh.bus import ArenaBus, Hub
@@ -50,14 +51,29 @@ def describe(folder: Path) -> str:
     return f"{folder} is a task of {layout.system}: wrote {path}, where its budget and the rest can be changed"
 
 
-async def open_arena(hub: Hub, folder: Path, *, home: Path, author: str = "operator") -> tuple[ArenaBus, ArenaOpened]:
+def exactly(spec: ArenaSpec) -> str:
+    """Return in one sentence what it means that an arena is opened as one of an exact metric."""
+    metric = spec.objective.metric
+    return (
+        f"--no-confirm takes {metric} as exact: the first better score is promoted, with no run on another seed to "
+        "confirm it"
+    )
+
+
+async def open_arena(
+    hub: Hub, folder: Path, *, home: Path, author: str = "operator", exact: bool = False
+) -> tuple[ArenaBus, ArenaOpened]:
     """Open the arena in `folder` and return its bus and the `arena.opened` that is in force.
+
+    With `exact` its metric has no noise, whatever its `arena.toml` says.
 
     Raises:
         BadArena: the folder cannot be used, or its `prepare` fails.
         BusError: the log cannot be reached.
     """
     spec = arena.load(folder)
+    if exact:
+        spec = replace(spec, objective=replace(spec.objective, noise="none"))
     files = arena.read_files(folder)
     bus = await hub.arena(spec.name, create=True)
     code = CodeStore(settings.code_dir(home, spec.name), bus)

@@ -26,7 +26,7 @@ import msgspec
 import psutil
 
 from mesh.errors import BadInput, BusUnavailable, leaf
-from mesh.settings import server_dir
+from mesh.settings import server_dir, without_secrets
 
 START_WITHIN_S = 30.0
 WATCH_EVERY_S = 0.5
@@ -271,6 +271,7 @@ def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=words,
+                env=without_secrets(os.environ),
                 start_new_session=True,
                 pass_fds=(lock,),
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,

@@ -6,7 +6,11 @@ A home (`.mesh`) is found as git finds `.git`: `MESH_HOME`, else the nearest one
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+
+SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+"""How the names of variables end that only those get who need them."""
 
 
 def home() -> Path:
@@ -52,3 +56,8 @@ def runs_dir(home: Path) -> Path:
 def host() -> str:
     """Return this machine's name."""
     return platform.node() or "localhost"
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what is called a key, token, secret or password: for whom it is no business of."""
+    return {name: value for name, value in environ.items() if not name.upper().endswith(SECRETS)}

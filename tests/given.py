@@ -75,11 +75,11 @@ class Log:
         self.add("curator", event)
         return event.run
 
-    def finish(self, run: str, result: float | FailureReason) -> Post:
+    def finish(self, run: str, result: float | FailureReason, *, worker_class: str = "cpu") -> Post:
         """Finish a run with a score, or with the reason why there is none."""
         outcome = Failed(reason=result, message="") if isinstance(result, str) else Scored(value=result)
         asked = self.board.runs[run].requested
-        event = RunFinished(run=run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class="cpu")
+        event = RunFinished(run=run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=worker_class)
         return self.add("w", event)
 
     def score(self, tree: str, *results: float | FailureReason) -> Post:

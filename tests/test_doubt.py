@@ -1,13 +1,20 @@
 """What a critic makes of a score, and what becomes of a critic whose forecasts do not come true."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from agents.critic import MISSED, Critic
 from agents.doubt import doubt
 from agents.selection import decide, is_blocked
-from agents.standing import brier
-from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunRequested
+from agents.standing import LATEST, MOST, brier
+from mesh.agent.protocol import Context
+from mesh.code import CodeStore
+from mesh.events import AgentJoined, CritiquePosted, ProposalPromoted, ProposalRetired, RunFinished, RunRequested
+from mesh.memory import MemoryBus
 from mesh.spec import ObjectiveSpec
+from mesh.wire import Post
 from tests.given import SPEC, Log
 
 
@@ -46,6 +53,46 @@ def test_nothing_is_said_of_failures_proof_and_the_unfinished(log: Log) -> None:
     log.finish(failed, "crash")
     log.finish(proof, 1.0)
     assert [doubt(log.board, run) for run in (failed, proof, "nobody")] == [None, None, None]
+
+
+async def test_a_critic_that_comes_back_makes_up_for_scores_that_still_matter(log: Log, tmp_path: Path) -> None:
+    critic = Critic(Context("cid", 0, CodeStore(tmp_path / "code.git", MemoryBus("a"))))
+    for tree in ("base", *(f"p{number}" for number in range(6))):
+        log.add("cid", CritiquePosted(target=tree, verdict="endorse"))
+    # given a score that it has judged, one that is decided, and one that another critic has judged
+    [first] = await critic.handle(log.add("w", finish_of(log, "p1")), log.board)
+    log.add("cid", first)
+    log.add("curator", ProposalRetired(proposal="p2", round=1, why="not_better"))
+    log.add("dan", CritiquePosted(target="p3-explore-1", verdict="warn"))
+    log.request("p4", seed=2)
+    # when it joins again
+    joined = Post.new("cid", AgentJoined(boot="b", role="critic"))
+    said = await critic.handle(joined, log.board)
+    # then it judges the others, in the order of the log, and nothing twice
+    assert said == [doubt(log.board, f"p{number}-explore-1") for number in (0, 3, 4, 5)]
+    for word in said:
+        log.add("cid", word)
+    assert await critic.handle(joined, log.board) == []
+    assert await critic.handle(log.add("w", finish_of(log, "p5")), log.board) == []
+
+
+async def test_of_many_missed_scores_the_latest_are_judged(log: Log, tmp_path: Path) -> None:
+    critic = Critic(Context("cid", 0, CodeStore(tmp_path / "code.git", MemoryBus("a"))))
+    for number in range(MISSED + 3):
+        log.propose(f"new-{number}")
+        log.score(f"new-{number}", 9.0)
+    for tree in log.board.proposals:
+        log.add("cid", CritiquePosted(target=tree, verdict="endorse"))
+    said = await critic.handle(Post.new("cid", AgentJoined(boot="b", role="critic")), log.board)
+    targets = [word.target for word in said if isinstance(word, CritiquePosted)]
+    assert targets == [f"new-{number}-explore-1" for number in range(3, MISSED + 3)]
+
+
+def finish_of(log: Log, tree: str) -> RunFinished:
+    """The finish of a run that the log holds already."""
+    finished = log.board.runs[f"{tree}-explore-1"].finished
+    assert finished
+    return finished
 
 
 def judged(log: Log, critic: str, *, right: int, wrong: int) -> None:
@@ -88,3 +135,39 @@ def test_an_opinion_of_a_critic_that_is_worse_than_a_coin_holds_nobody_back(
         text = "run though blocked: bob has a Brier score of 0.57, worse than a coin's 0.25"
         assert said == [CritiquePosted(target="idea", verdict="endorse", rule="overruled", text=text)]
         assert runs == ["idea"]
+
+
+def test_a_critic_that_blocks_nearly_everything_by_opinion_cannot_stop_the_search(log: Log) -> None:
+    held = []
+    for number in range(2 * LATEST):
+        tree = f"idea-{number}"
+        log.propose(tree)
+        text = "this will never do"
+        log.add("cid", CritiquePosted(target=tree, verdict="block", rule="model", text=text, confidence=0.9))
+        held.append(is_blocked(log.board, log.board.proposals[tree]))
+        if held[-1]:
+            log.add("curator", ProposalRetired(proposal=tree, round=1, why="blocked"))
+    assert held == [True] * MOST + [False] * (2 * LATEST - MOST)
+    assert brier(log.board, "cid") is None
+    [said, *_] = [e for e in decide(log.board, log.board.time) if isinstance(e, CritiquePosted)]
+    text = f"run though blocked: cid blocks {MOST + 1} of its last {LATEST}, more than {MOST}"
+    assert said == CritiquePosted(target=f"idea-{MOST}", verdict="endorse", rule="overruled", text=text)
+
+
+@pytest.mark.parametrize(("rule", "confidence"), [("dead_end", 0.9), ("syntax", 1.0)])
+def test_rules_block_as_often_as_they_must(log: Log, rule: str, confidence: float) -> None:
+    for number in range(2 * LATEST):
+        tree = f"idea-{number}"
+        log.propose(tree)
+        log.add("cid", CritiquePosted(target=tree, verdict="block", rule=rule, confidence=confidence))
+        assert is_blocked(log.board, log.board.proposals[tree])
+        log.add("curator", ProposalRetired(proposal=tree, round=1, why="blocked"))
+
+
+def test_a_critic_that_blocks_now_and_then_is_heeded(log: Log) -> None:
+    for number in range(3 * LATEST):
+        tree = f"idea-{number}"
+        log.propose(tree)
+        verdict = "block" if number % 3 == 0 else "warn"
+        log.add("cid", CritiquePosted(target=tree, verdict=verdict, rule="model", confidence=0.7))  # type: ignore[arg-type]
+        assert is_blocked(log.board, log.board.proposals[tree]) is (number % 3 == 0)

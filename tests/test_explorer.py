@@ -118,6 +118,18 @@ async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler:
         assert apply(FILES, FILES, old, {("train.py", k.name): k.value for k in new}) == files
 
 
+async def test_a_proposal_carries_the_share_of_its_sampler_where_lots_are_drawn(begun: Arena) -> None:
+    made = await live(begun, explorer(begun), 12)
+    origins = [proposal.origin for proposal in made]
+    count = portfolio.first_points(len(knobs_of(FILES, ["train.py"])))
+    assert {(origin.name, origin.share) for origin in origins[:count]} == {("sobol", None)}
+    drawn = [origin for origin in origins[count:] if origin.share is not None]
+    assert len(drawn) > 10
+    # runs that took no time move nothing
+    its = portfolio.shares(LEARNING, [])
+    assert all(origin.share == round(its[origin.name], 4) for origin in drawn)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 async def test_no_tree_is_proposed_twice(begun: Arena, sampler: str) -> None:
     made = await live(begun, explorer(begun, sampler=sampler), 30)

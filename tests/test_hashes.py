@@ -38,6 +38,8 @@ def test_the_evaluator_is_all_that_decides_a_score_and_nothing_else() -> None:
     same = evaluator_hash(SPEC, files)
     assert evaluator_hash(SPEC, files | {"train.py": b"x", "README.md": b"x", "arena.toml": b"x"}) == same
     assert evaluator_hash(msgspec.structs.replace(SPEC, name="b", summary="c"), files) == same
+    exact = msgspec.structs.replace(SPEC.objective, noise="none")
+    assert evaluator_hash(msgspec.structs.replace(SPEC, objective=exact), files) == same
     assert evaluator_hash(SPEC, files | {"score.py": b"x"}) != same
     for part, field, value in (
         ("trial", "memory_gb", 3.0),

@@ -15,10 +15,14 @@ from mesh.cli.up import thinker_of
 from mesh.code import CodeStore
 from mesh.errors import BadInput
 from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, Origin, ProposalPosted, ProposalRetired
+from mesh.jetstream import connect
 from mesh.memory import MemoryBus
+from mesh.opening import open_arena
+from mesh.server import EmbeddedServer
 from mesh.wire import Post
 from tests.given import BEGAN, FILES, TRAIN, Arena, opened
 from tests.model_server import ModelServer, fail, model_server
+from tests.swarm import write_arena
 from tests.test_researcher import KEY, NAME, edit, researcher
 
 
@@ -108,12 +112,39 @@ async def test_a_wrong_key_is_one_question_and_a_sentence_and_the_agent_leaves(l
             [left] = await lab.said("ann", AgentLeft, 1)
         assert len(server.asked) == 1
     assert isinstance(note.event, NotePosted)
-    sentence = f"BadInput: {NAME} refuses the key: set the right one in the environment (Incorrect API key provided: "
-    assert sentence in note.event.text
-    assert left.event == AgentLeft(boot=left.key, reason="failed 5 times in a row")
+    assert isinstance(left.event, AgentLeft)
+    sentence = f"{NAME} refuses the key: set the right one in the environment (Incorrect API key provided: "
+    assert left.event.reason.startswith(sentence)
+    assert note.event.text == f"ann leaves: {left.event.reason}"
     async with aclosing(lab.bus.read()) as batches:
-        log = b"".join([entry.raw async for batch in batches for entry in batch])
-    assert KEY.encode() not in log
+        log = [entry async for batch in batches for entry in batch]
+    assert KEY.encode() not in b"".join(entry.raw for entry in log)
+    assert sum(b"refuses the key" in entry.raw for entry in log if entry.subject.kind == "note.posted") == 1
+
+
+@pytest.mark.timeout(60)
+async def test_a_process_whose_key_is_wrong_says_so_in_one_sentence_and_ends_with_2(
+    tmp_path: Path, server: EmbeddedServer
+) -> None:
+    async with connect(server.url) as hub:
+        bus, _ = await open_arena(hub, write_arena(tmp_path / "arena"), home=tmp_path / "home")
+        with model_server(*[fail(401, f"Incorrect API key provided: {KEY}")] * 9) as asked:
+            words = ["--model", NAME, "--api-base", asked.url, "--nats", server.url, "--home", str(tmp_path / "home")]
+            command = [sys.executable, "-m", "mesh.agent", "researcher", "--name", "ann", "--arena", "tiny", *words]
+            with anyio.fail_after(50):
+                done = await anyio.run_process(command, check=False)
+            assert len(asked.asked) == 1
+        async with aclosing(bus.read()) as batches:
+            entries = [entry async for batch in batches for entry in batch]
+    said = done.stderr.decode()
+    *_, last = said.splitlines()
+    assert done.returncode == 2
+    assert last.startswith(f"ann: {NAME} refuses the key: set the right one in the environment (Incorrect API key")
+    assert (said.count("refuses the key"), KEY in said) == (1, False)
+    assert sum(b"refuses the key" in e.raw for e in entries if e.subject.kind == "note.posted") == 1
+    [left] = [entry.post.event for entry in entries if entry.post and entry.subject.kind == "agent.left"]
+    assert isinstance(left, AgentLeft)
+    assert f"ann: {left.reason}" == last
 
 
 def test_mesh_up_hands_on_what_is_said_of_a_model() -> None:

@@ -13,7 +13,7 @@ import pytest
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.board import Board
 from mesh.code import CodeStore
-from mesh.errors import BusUnavailable, leaf
+from mesh.errors import BusUnavailable, Leaving, leaf
 from mesh.events import (
     AgentJoined,
     AgentLeft,
@@ -303,6 +303,22 @@ async def test_an_agent_that_keeps_failing_leaves_and_the_others_stay(bus: Memor
             e.post.author async for batch in batches for e in batch if e.post and isinstance(e.post.event, NotePosted)
         ]
     assert authors.count("ann") == MAX_FAILURES
+
+
+async def test_an_agent_that_leaves_says_why_once_and_the_others_stay(bus: MemoryBus, code: CodeStore) -> None:
+    async def leave(post: Post, board: Board) -> Sequence[AnyEvent]:
+        raise Leaving("the key is refused")
+
+    async with running(bus, code, {"ann": Listener(leave), "bob": Listener(echo)}):
+        await people_say(bus, "one", "two", "three")
+        [left] = await said(bus, AgentLeft, 1)
+        await said(bus, NotePosted, 3, "bob")
+    [joined] = await said(bus, AgentJoined, 1, "ann")
+    assert isinstance(joined.event, AgentJoined)
+    assert (left.author, left.event) == ("ann", AgentLeft(boot=joined.event.boot, reason="the key is refused"))
+    async with aclosing(bus.read()) as batches:
+        notes = [e.post async for batch in batches for e in batch if e.post and e.post.author == "ann"]
+    assert [words(note) for note in notes if isinstance(note.event, NotePosted)] == ["ann leaves: the key is refused"]
 
 
 async def test_one_good_answer_forgives_earlier_failures(bus: MemoryBus, code: CodeStore) -> None:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from agents.curator import Curator
-from agents.selection import CRITIQUE_WITHIN_S, PER_AUTHOR, decide, is_blocked, queue_depth
+from agents.selection import PER_AUTHOR, decide, is_blocked, queue_depth
+from agents.standing import ANSWER_S, CRITIQUE_WITHIN_S
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
@@ -159,6 +160,16 @@ def test_a_proposal_waits_a_moment_for_the_word_of_a_critic(log: Log) -> None:
     assert due(log, CRITIQUE_WITHIN_S - 0.1) == []
     assert due(log, CRITIQUE_WITHIN_S) == [requested("one")]
     log.add("critic", CritiquePosted(target="one", verdict="warn"), after_s=0)
+    assert due(log) == [requested("one")]
+
+
+def test_a_proposal_waits_longer_for_a_critic_that_asks_a_model_and_never_longer_than_is_stated(log: Log) -> None:
+    log.add("critic", AgentJoined(boot="c", role="critic", model="openai/m"))
+    log.propose("one")
+    stated = CRITIQUE_WITHIN_S + 2 * ANSWER_S
+    assert due(log, stated - 0.1) == []
+    assert due(log, stated) == [requested("one")]
+    log.add("critic", CritiquePosted(target="one", verdict="endorse"), after_s=0)
     assert due(log) == [requested("one")]
 
 

@@ -111,7 +111,8 @@ def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
     return told
 
 
-def choose(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> str:
-    """Return the kind to ask."""
+def choose(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> tuple[str, float]:
+    """Return the kind to ask, and its share."""
     its = shares(kinds, trials)
-    return rng.choices(list(its), list(its.values()))[0]
+    kind = rng.choices(list(its), list(its.values()))[0]
+    return kind, its[kind]

@@ -1,5 +1,8 @@
 -- One row per agent that joined: what it is, what it did, and what its proposals earned: by how much their results went
--- beyond the best before them (improvement, in units of the metric), and that per second their runs took a worker.
+-- beyond the best before them (improvement, in units of the metric), and that per second their runs took a worker. Of an
+-- explorer `shares` tells of each sampler with what probability it was drawn at first and last, and what its proposals
+-- earned per second of a worker: `tpe 0.12 -> 0.31 (0.002/s)`, the greatest of the last first. The median
+-- staleness is that of its proposals (view `proposals`).
 CREATE OR REPLACE VIEW agents AS
 WITH lives AS (
     SELECT
@@ -21,6 +24,9 @@ did AS (
     FROM facts
     GROUP BY ALL
 ),
+late AS (
+    SELECT arena, author AS agent, median(staleness) AS median_staleness FROM proposals GROUP BY ALL
+),
 won AS (
     SELECT p.arena, p.author AS agent, count(*) AS promoted
     FROM verdicts p
@@ -38,15 +44,46 @@ used AS (
     FROM runs
     WHERE finished_seq IS NOT NULL AND lane = 'explore'
     GROUP BY ALL
+),
+gained AS (
+    SELECT arena, proposal, sum(gain ORDER BY seq) AS gain FROM frontier WHERE gain IS NOT NULL GROUP BY ALL
+),
+ran AS (
+    SELECT arena, proposal, sum(trial_s ORDER BY finished_seq) AS worker_s
+    FROM runs
+    WHERE lane = 'explore' AND finished_seq IS NOT NULL
+    GROUP BY ALL
+),
+drawn AS (
+    SELECT
+        p.arena, p.author AS agent, p.origin_name AS sampler,
+        arg_min(p.share, p.seq) AS first, arg_max(p.share, p.seq) AS last,
+        sum(coalesce(g.gain, 0) ORDER BY p.seq) / nullif(sum(coalesce(r.worker_s, 0) ORDER BY p.seq), 0) AS earned_per_s
+    FROM proposals p
+    LEFT JOIN gained g USING (arena, proposal)
+    LEFT JOIN ran r USING (arena, proposal)
+    WHERE p.share IS NOT NULL
+    GROUP BY ALL
+),
+moved AS (
+    SELECT
+        arena, agent,
+        string_agg(
+            format('{} {:.2f} -> {:.2f}', sampler, first, last) || coalesce(format(' ({:.3g}/s)', earned_per_s), ''),
+            ', ' ORDER BY last DESC, sampler) AS shares
+    FROM drawn
+    GROUP BY ALL
 )
 SELECT
     l.arena, l.agent, l.role, l.model, l.host, l.lives, CASE WHEN l.ended < l.lives THEN 'here' ELSE 'left' END AS state,
     l.joined_at, l.left_at, d.last_at, d.posts, d.proposals, coalesce(w.promoted, 0) AS promoted, d.critiques,
     d.runs_requested, d.notes, coalesce(e.improvement, 0) AS improvement, coalesce(u.worker_s, 0) AS worker_s,
-    coalesce(e.improvement, 0) / nullif(u.worker_s, 0) AS earned_per_s
+    coalesce(e.improvement, 0) / nullif(u.worker_s, 0) AS earned_per_s, m.shares, t.median_staleness
 FROM lives l
 JOIN did d USING (arena, agent)
 LEFT JOIN won w USING (arena, agent)
 LEFT JOIN earned e USING (arena, agent)
 LEFT JOIN used u USING (arena, agent)
+LEFT JOIN moved m USING (arena, agent)
+LEFT JOIN late t USING (arena, agent)
 ORDER BY l.arena, l.agent;

@@ -5,6 +5,8 @@ WITH spent AS (
         arena, seq, 'proposal' AS what, author AS who, usd, tokens_in, tokens_out, seconds
     FROM proposed
     UNION ALL
+    SELECT arena, seq, 'critique', author, usd, tokens_in, tokens_out, seconds FROM criticised WHERE costs
+    UNION ALL
     SELECT
         arena, seq, 'call in vain', author, try_cast(body->>'$.cost.usd' AS DOUBLE),
         try_cast(body->>'$.cost.tokens_in' AS BIGINT), try_cast(body->>'$.cost.tokens_out' AS BIGINT),

@@ -21,6 +21,7 @@ examples:
   python -m mesh.agent explorer --arena nanolm --count 4
   python -m mesh.agent explorer --arena nanolm --name ann --option sampler=random
   python -m mesh.agent researcher --arena nanolm --model openai/gpt-4o --budget-usd 5
+  python -m mesh.agent critic --arena nanolm --model openai/gpt-4o-mini --budget-usd 1
   python -m mesh.agent my_pkg.mod:Role --arena nanolm --nats nats://10.0.0.5:4222
 """
 
@@ -48,9 +49,8 @@ def main() -> int:
                 seats.append(Seat(its_name, args.role, agent, options.get("model", "")))
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
             print(f"{name}: {why}", file=sys.stderr)
-            for refused in (getattr(seat.agent, "refused", None) for seat in seats):
-                if isinstance(refused, BadInput):
-                    raise refused
+            if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
+                raise leaving
 
     return run(agents, name=shown)
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
     parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
     models = parser.add_argument_group(
-        "roles that ask a model", "keys come from the environment: OPENAI_API_KEY and such"
+        "roles that ask a model (researcher, critic)", "keys come from the environment: OPENAI_API_KEY and such"
     )
     models.add_argument("--model", metavar="PROVIDER/NAME", help="the model, such as openai/gpt-4o")
     models.add_argument("--api-base", metavar="URL", help="a server of its own that speaks as the provider does")

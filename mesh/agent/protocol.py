@@ -38,7 +38,11 @@ class Agent(Protocol):
     only_latest: ClassVar[bool]
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        """Return the facts that `post` leads to, judged on a board that has folded at least `post`."""
+        """Return the facts that `post` leads to, judged on a board that has folded at least `post`.
+
+        Raises:
+            Leaving: the agent leaves now; its reason is told once.
+        """
 
 
 @runtime_checkable
@@ -48,7 +52,11 @@ class Ticking(Protocol):
     every_s: ClassVar[float]
 
     async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
-        """Return the facts that the passing of time leads to."""
+        """Return the facts that the passing of time leads to.
+
+        Raises:
+            Leaving: the agent leaves now; its reason is told once.
+        """
 
 
 @runtime_checkable

@@ -2,8 +2,8 @@
 
 For each fact that an agent hears: skip it if the board shows an answer already, ask the agent, share the code of what
 it proposes, post, and wait until the board has folded the agent's own words before it is asked again. An agent that
-raises, or says what cannot be posted, is told on the board and goes on; one that keeps failing leaves. None of that
-touches the agents beside it; only a log that is out of reach ends them all.
+raises, or says what cannot be posted, is told on the board and goes on; one that keeps failing leaves, one that raises
+`Leaving` at once. None of that touches the agents beside it; only a log that is out of reach ends them all.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ import mesh
 from mesh.agent.protocol import Agent, Hearing, Ticking
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
-from mesh.errors import AlreadyPosted, BusError, MeshError
+from mesh.errors import AlreadyPosted, BusError, Leaving, MeshError
 from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, ProposalPosted
 from mesh.follow import Follower
 from mesh.settings import host
@@ -38,7 +38,10 @@ MAX_NOTE = 2000
 
 
 class Seat:
-    """An agent with its name and role, and the posts that wait for it; `boot` is this life of it."""
+    """An agent with its name and role, and the posts that wait for it.
+
+    `boot` is this life of it, `leaving` why it has ended it of its own accord.
+    """
 
     def __init__(self, name: str, role: str, agent: Agent, model: str = "") -> None:
         self.name, self.agent = name, agent
@@ -46,6 +49,7 @@ class Seat:
         event = AgentJoined(boot=self.boot, role=role, model=model, host=host(), version=mesh.__version__)
         self.joined = Post.new(name, event)
         self.failures = 0
+        self.leaving: Leaving | None = None
         self.waiting: deque[Post] = deque(maxlen=1 if agent.only_latest else None)
         self.arrived = anyio.Event()
 
@@ -118,7 +122,7 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
     """Join, and answer what is heard until told to stop, or until the agent has failed too often."""
     await follower.reached(await bus.post(seat.joined))
     next_tick = anyio.current_time()
-    while seat.failures < MAX_FAILURES:
+    while seat.failures < MAX_FAILURES and not seat.leaving:
         agent = seat.agent
         wait_s = max(0.0, next_tick - anyio.current_time()) if isinstance(agent, Ticking) else None
         with anyio.move_on_after(wait_s):
@@ -132,7 +136,7 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
         elif isinstance(agent, Ticking):
             next_tick = anyio.current_time() + agent.every_s
             await _answer(bus, seat, follower, code, None, pause_s)
-    await _leave(bus, [seat], f"failed {MAX_FAILURES} times in a row")
+    await _leave(bus, [seat], str(seat.leaving or f"failed {MAX_FAILURES} times in a row")[:MAX_NOTE])
 
 
 async def _hear(bus: ArenaBus, seat: Seat, agent: Hearing, follower: Follower, code: CodeStore) -> None:
@@ -150,7 +154,7 @@ async def _hear(bus: ArenaBus, seat: Seat, agent: Hearing, follower: Follower, c
 async def _answer(
     bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, post: Post | None, pause_s: float
 ) -> None:
-    """Ask the agent and post what it says; a failure of its own is noted and followed by a pause."""
+    """Ask the agent and post what it says; a failure of its own is noted and followed by a pause, its leaving noted."""
     try:
         events: Sequence[AnyEvent]
         if post is not None:
@@ -162,6 +166,10 @@ async def _answer(
         seat.failures = 0
     except (BusError, MemoryError):
         raise
+    except Leaving as reason:
+        seat.leaving = reason
+        note = NotePosted(channel="ops", text=f"{seat.name} leaves: {reason}"[:MAX_NOTE])
+        await _say(bus, seat.name, follower, code, [note], post.id if post else "")
     except Exception as error:
         seat.failures += 1
         what = post.kind if post else "the passing of time"

@@ -17,6 +17,7 @@ app = App(
 Arena = Annotated[str | None, Parameter(help="Name of the arena; needed only where there are several.")]
 Nats = Annotated[str | None, Parameter(help="NATS server; default: MESH_NATS, else the one of `mesh up`.")]
 Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
+NoConfirm = Annotated[bool, Parameter(name="--no-confirm", negative="", help="The metric is exact: one score proves.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 

@@ -33,7 +33,7 @@ from mesh.errors import BadInput
 from mesh.events import CritiquePosted, Failed
 from mesh.follow import Follower
 from mesh.jetstream import connect
-from mesh.opening import describe, open_arena
+from mesh.opening import describe, exactly, open_arena
 from mesh.server import embedded
 from mesh.wire import Entry
 
@@ -41,7 +41,6 @@ TELL = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "
 STOP_WITHIN_S = 8.0
 SANDBOX_FLAGS = {"auto": [], "weak": ["--allow-weak-sandbox"], "none": ["--no-sandbox"]}
 RECENT = 12
-SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -75,6 +74,7 @@ async def up(
     sync: str,
     sandbox: Literal["auto", "weak", "none"] = "auto",
     thinker: Thinker | None = None,
+    no_confirm: bool = False,
 ) -> None:
     """Run the swarm of the arena in `folder`; see the module."""
     home = settings.home()
@@ -85,12 +85,14 @@ async def up(
         if nats is None:
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
         hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600))
-        bus, opened = await open_arena(hub, folder, home=home)
+        bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm)
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
         show = _Screen(follower.board) if sys.stdout.isatty() else _Lines()
         print(f"mesh: arena {name} version {opened.version} on {hub.link.url}, home {home}", file=sys.stderr)
+        if no_confirm:
+            print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         if sync != "always":
             print(f"mesh: sync is {sync}: a power cut may lose what was posted since the last sync", file=sys.stderr)
         python, common = sys.executable, ["--home", str(home)]
@@ -101,30 +103,13 @@ async def up(
             "projector": [python, "-m", "analytics", *common],
             "curator": [*agent, "curator", "--name", "curator", "--arena", name, *common],
             "critic": [*agent, "critic", "--name", "critic", "--arena", name, *common],
-            "explorer": [
-                *agent,
-                "explorer",
-                "--name",
-                "explorer",
-                "--arena",
-                name,
-                "--count",
-                str(size.explorers),
-                *common,
-            ],
             "worker": [*worker, *(["--slots", str(size.slots)] if size.slots else []), *SANDBOX_FLAGS[sandbox]],
         }
+        here = ["--arena", name, *common]
+        if size.explorers:
+            commands["explorer"] = [*agent, "explorer", "--name", "explorer", "--count", str(size.explorers), *here]
         if thinker:
-            commands["researcher"] = [
-                *agent,
-                "researcher",
-                "--name",
-                "researcher",
-                "--arena",
-                name,
-                *thinker.flags(),
-                *common,
-            ]
+            commands["researcher"] = [*agent, "researcher", "--name", "researcher", *thinker.flags(), *here]
         first = follower.board.seq
         try:
             async with anyio.create_task_group() as tasks:
@@ -147,7 +132,7 @@ async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) 
     Only the researcher needs the keys of models: nobody else gets what is called a key, token or secret.
     """
     if name != "researcher":
-        env = {key: value for key, value in env.items() if not key.upper().endswith(SECRETS)}
+        env = settings.without_secrets(env)
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     pause_s = 1.0

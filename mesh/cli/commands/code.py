@@ -21,29 +21,12 @@ def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
     """
 
     async def work() -> None:
-        from mesh.cli.reach import board_of, code_of, reach
-        from mesh.errors import BadInput
+        from mesh.cli.export import export as write
+        from mesh.cli.reach import reach
 
         async with reach(arena, nats) as bus:
-            board, code = await board_of(bus), code_of(bus)
-            if board.opened is None:
-                raise BadInput(f"arena {bus.arena} was never opened")
-            base = board.opened.base_commit
-            refs = {"refs/heads/base": base}
-            await code.pull(base)
-            for tree, p in board.proposals.items():
-                await code.pull(p.event.commit, base=base)
-                refs[f"refs/proposals/{tree}"] = p.event.commit
-            refs["HEAD"] = board.proposals[board.champion].event.commit if board.champion else base
-            refs["refs/heads/champion"] = refs["HEAD"]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            code.export(folder, refs)
-        except OSError as error:
-            raise BadInput(f"{folder} cannot be written: {error.strerror}" if error.errno else str(error)) from None
-        print(
-            f"{len(board.proposals)} proposals in {folder}; see them with: git -C {folder} log --all --graph --oneline"
-        )
+            count = await write(bus, folder)
+        print(f"{count} proposals in {folder}; see them with: git -C {folder} log --all --graph --oneline")
 
     return run(work)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh.cli.app import Arena, Nats, app
+from mesh.cli.app import Arena, Nats, NoConfirm, app
 from mesh.cli.run import run
 
 
@@ -28,6 +28,7 @@ def up(
     api_base: Annotated[str | None, Parameter(help="A server of its own that speaks as the provider does.")] = None,
     budget_usd: Annotated[float | None, Parameter(help="Dollars it may spend in all.", validator=Number(gt=0))] = None,
     budget_tokens: Annotated[int | None, Parameter(help="Tokens it may use in all.", validator=Number(gt=0))] = None,
+    no_confirm: NoConfirm = False,
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C, shown live; the next `mesh up` goes on where it ended.
 
@@ -39,13 +40,15 @@ def up(
         swarm.check_minutes(minutes)
         size = swarm.Size(minutes, explorers, slots)
         thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
-        await swarm.up(folder, size, device=device, nats=nats, sync=sync, sandbox=sandbox, thinker=thinker)
+        await swarm.up(
+            folder, size, device=device, nats=nats, sync=sync, sandbox=sandbox, thinker=thinker, no_confirm=no_confirm
+        )
 
     return run(work, endless=True)
 
 
 @app.command(name="open")
-def open_(folder: Path, *, nats: Nats = None) -> int:
+def open_(folder: Path, *, nats: Nats = None, no_confirm: NoConfirm = False) -> int:
     """Open an arena on a running server, or its next version if its files changed or it was closed.
 
     Example: mesh open arenas/digits
@@ -54,12 +57,14 @@ def open_(folder: Path, *, nats: Nats = None) -> int:
     async def work() -> None:
         from mesh import settings
         from mesh.cli.reach import reach_hub
-        from mesh.opening import describe, open_arena
+        from mesh.opening import describe, exactly, open_arena
 
         if said := describe(folder):
             print(f"mesh: {said}", file=sys.stderr)
         async with reach_hub(nats) as hub:
-            _, opened = await open_arena(hub, folder, home=settings.home())
+            _, opened = await open_arena(hub, folder, home=settings.home(), exact=no_confirm)
+        if no_confirm:
+            print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")
 
     return run(work)

@@ -1,0 +1,226 @@
+"""Scores are compared inside one class of workers, also when the workers of a class are gone."""
+
+import pytest
+from msgspec.structs import replace
+
+from agents.evidence import claim
+from agents.race import SEEDS
+from agents.selection import decide, queue_depth
+from mesh.board import Board
+from mesh.events import (
+    AnyEvent,
+    ProposalPromoted,
+    ProposalRetired,
+    RunRequested,
+    WorkerJoined,
+    WorkerLeft,
+)
+from tests.given import SPEC, Log, requested
+from tests.test_race import NOISY, due, play, verdicts
+
+GPU = "cuda-h200"
+
+
+def join(log: Log, name: str, worker_class: str) -> None:
+    log.add(name, WorkerJoined(boot=name, worker_class=worker_class, device=worker_class, slots=20))
+
+
+def leave(log: Log, name: str) -> None:
+    log.add(name, WorkerLeft(boot=name))
+
+
+def scored(log: Log, tree: str, result: float, worker_class: str) -> None:
+    log.propose(tree)
+    log.finish(log.request(tree), result, worker_class=worker_class)
+
+
+def asked(events: list[AnyEvent]) -> list[tuple[str, str, int, str]]:
+    return [(e.proposal, e.lane, e.seed, e.worker_class) for e in events if isinstance(e, RunRequested)]
+
+
+def take(log: Log, *results: float | str, worker_class: str) -> list[RunRequested]:
+    """Take in what is due, and finish its runs with these results, the last for all others."""
+    events = due(log)
+    for event in events:
+        log.add("curator", event)
+    runs = [event for event in events if isinstance(event, RunRequested)]
+    for number, run in enumerate(runs):
+        log.finish(run.run, results[min(number, len(results) - 1)], worker_class=worker_class)  # type: ignore[arg-type]
+    return runs
+
+
+@pytest.fixture
+def noisy() -> Log:
+    """A noisy arena with CPU and GPU workers, whose baseline was run on CPUs and is champion there with about 10."""
+    log = Log(NOISY)
+    log.open()
+    join(log, "w", "cpu")
+    log.propose("base", how="baseline")
+    play(log, {"base": [10.0, 10.2, 9.8]})
+    join(log, "g", GPU)
+    assert log.board.champion == "base"
+    return log
+
+
+@pytest.mark.parametrize("value", [1.0, 99.0])
+def test_a_claim_of_workers_that_are_gone_is_made_anew_where_the_champion_was_run(noisy: Log, value: float) -> None:
+    scored(noisy, "idea", value, GPU)
+    leave(noisy, "g")
+    # however good or bad it looks beside scores of another class
+    assert verdicts(noisy) == []
+    [again] = take(noisy, 9.0, worker_class="cpu")
+    assert (again.proposal, again.lane, again.seed, again.worker_class) == ("idea", "explore", 1, "cpu")
+    # then it is judged by what it scored there
+    assert claim(noisy.board, "idea") == (9.0, "cpu")
+    assert asked(due(noisy)) == [
+        (tree, lane, SEEDS + seed, "cpu")
+        for seed in (1, 2)
+        for tree, lane in (("idea", "confirm"), ("base", "control"))
+    ]
+
+
+def test_a_claim_made_anew_that_does_not_reach_the_champion_is_retired(noisy: Log) -> None:
+    scored(noisy, "idea", 1.0, GPU)
+    leave(noisy, "g")
+    take(noisy, 12.0, worker_class="cpu")
+    [verdict] = verdicts(noisy)
+    assert isinstance(verdict, ProposalRetired)
+    assert (verdict.proposal, verdict.why, verdict.mean) == ("idea", "not_better", 12.0)
+
+
+def test_what_fails_on_the_workers_that_are_there_is_given_up(noisy: Log) -> None:
+    scored(noisy, "idea", 1.0, GPU)
+    leave(noisy, "g")
+    take(noisy, "out_of_memory", worker_class="cpu")
+    [verdict] = verdicts(noisy)
+    assert isinstance(verdict, ProposalRetired)
+    assert (verdict.proposal, verdict.why) == ("idea", "failed")
+    assert verdict.text == "has scores on workers that are gone alone, and none on those that are there"
+
+
+def test_a_claim_is_compared_with_what_the_champion_scored_among_those_that_are_gone(noisy: Log) -> None:
+    scored(noisy, "idea", 5.0, GPU)
+    meeting = take(noisy, 4.0, 4.1, worker_class=GPU)
+    assert {(run.proposal, run.worker_class) for run in meeting} == {("base", GPU)}
+    leave(noisy, "g")
+    # 5.0 is better than 10 on CPUs, and worse than 4 on GPUs
+    [verdict] = verdicts(noisy)
+    assert isinstance(verdict, ProposalRetired)
+    assert (verdict.proposal, verdict.why) == ("idea", "not_better")
+
+
+def test_where_nobody_is_there_such_a_claim_waits(noisy: Log) -> None:
+    scored(noisy, "idea", 1.0, GPU)
+    leave(noisy, "g")
+    leave(noisy, "w")
+    assert due(noisy) == []
+
+
+def test_a_race_whose_workers_are_gone_begins_anew_on_those_that_are_there(noisy: Log) -> None:
+    # given a race on CPUs, half of it run, and a champion that GPUs know
+    scored(noisy, "other", 5.0, GPU)
+    take(noisy, 20.0, 20.2, worker_class=GPU)
+    noisy.add("curator", ProposalRetired(proposal="other", round=1, why="not_better"))
+    scored(noisy, "idea", 9.5, "cpu")
+    for event in due(noisy):
+        noisy.add("curator", event)
+    out = [noisy.board.runs[name].requested for name in noisy.board.unfinished]
+    assert asked([*out]) == [
+        (tree, lane, SEEDS + seed, "cpu")
+        for seed in (1, 2)
+        for tree, lane in (("idea", "confirm"), ("base", "control"))
+    ]
+    for run in out[:2]:
+        noisy.finish(run.run, 9.0 if run.proposal == "idea" else 10.0)
+    assert due(noisy) == []
+    # when the CPUs are gone
+    leave(noisy, "w")
+    # then nobody is given up for having no score there, and all are run again on GPUs
+    assert verdicts(noisy) == []
+    again = take(noisy, 10.0, 20.0, 10.1, 20.1, worker_class=GPU)
+    assert asked([*again]) == [
+        (tree, lane, SEEDS + seed, GPU) for seed in (1, 2) for tree, lane in (("idea", "confirm"), ("base", "control"))
+    ]
+    [verdict] = verdicts(noisy)
+    assert isinstance(verdict, ProposalPromoted)
+    assert (verdict.proposal, verdict.mean, verdict.seeds) == ("idea", 10.05, (SEEDS + 1, SEEDS + 2))
+
+
+def test_a_baseline_whose_workers_are_gone_is_run_on_those_that_are_there() -> None:
+    log = Log(NOISY)
+    log.open()
+    join(log, "g", GPU)
+    log.propose("base", how="baseline")
+    log.finish(log.request("base"), 1.0, worker_class=GPU)
+    for event in due(log):
+        log.add("curator", event)
+    leave(log, "g")
+    join(log, "w", "cpu")
+    runs = take(log, 10.0, 10.2, 9.8, worker_class="cpu")
+    assert asked([*runs]) == [("base", "control", seed, "cpu") for seed in (1, 2, 3)]
+    [verdict] = verdicts(log)
+    assert isinstance(verdict, ProposalPromoted)
+    assert (verdict.mean, verdict.seeds) == (10.0, (1, 2, 3))
+
+
+def test_runs_that_nobody_can_take_leave_the_queue_to_others(noisy: Log) -> None:
+    noisy.propose("idea")
+    depth = queue_depth(noisy.board)
+    for seed in range(depth):
+        noisy.add("curator", on(GPU, requested("idea", seed=seed, lane="audit")))
+    noisy.propose("new", "bob")
+    assert asked(due(noisy)) == []
+    leave(noisy, "g")
+    assert ("new", "explore", 1, "any") in asked(due(noisy))
+
+
+def on(worker_class: str, event: RunRequested) -> RunRequested:
+    return replace(event, worker_class=worker_class)
+
+
+@pytest.fixture
+def exact() -> Log:
+    """An arena of an exact metric whose champion scored 10 on a CPU; GPUs are there too."""
+    log = Log(SPEC)
+    log.open()
+    join(log, "w", "cpu")
+    join(log, "g", GPU)
+    scored(log, "best", 10.0, "cpu")
+    for event in decide(log.board, log.board.time):
+        log.add("curator", event)
+    assert log.board.champion == "best"
+    return log
+
+
+@pytest.mark.parametrize(("theirs", "wins"), [(4.0, False), (6.0, True)])
+def test_an_exact_score_meets_the_champion_in_its_own_class(exact: Log, theirs: float, wins: bool) -> None:
+    scored(exact, "fast", 5.0, GPU)
+    assert verdicts(exact) == []
+    [meeting] = take(exact, theirs, worker_class=GPU)
+    assert (meeting.proposal, meeting.lane, meeting.worker_class) == ("best", "control", GPU)
+    [verdict] = verdicts(exact)
+    assert isinstance(verdict, ProposalPromoted if wins else ProposalRetired)
+    assert (verdict.proposal, verdict.mean) == ("fast", 5.0)
+
+
+def test_an_exact_score_of_workers_that_are_gone_is_taken_anew(exact: Log) -> None:
+    scored(exact, "fast", 5.0, GPU)
+    leave(exact, "g")
+    assert verdicts(exact) == []
+    [again] = take(exact, 11.0, worker_class="cpu")
+    assert (again.proposal, again.lane, again.worker_class) == ("fast", "explore", "cpu")
+    [verdict] = verdicts(exact)
+    assert isinstance(verdict, ProposalRetired)
+    assert (verdict.proposal, verdict.mean) == ("fast", 11.0)
+
+
+def test_of_two_classes_the_better_of_each_is_promoted_after_the_other(exact: Log) -> None:
+    scored(exact, "one", 9.0, "cpu")
+    scored(exact, "two", 5.0, GPU)
+    take(exact, 6.0, worker_class=GPU)
+    board: Board = exact.board
+    assert (board.champion, list(board.undecided)) == ("one", ["two"])
+    take(exact, 4.0, worker_class=GPU)
+    [verdict] = verdicts(exact)
+    assert isinstance(verdict, ProposalRetired)
+    assert (verdict.proposal, verdict.met) == ("two", "one")
