@@ -103,14 +103,14 @@ async def _compare(url: str, folder: Path, large: int, small_rounds: int, large_
 
 
 @asynccontextmanager
-async def projecting(url: str, path: Path) -> AsyncIterator[Process]:
+async def projecting(url: str, path: Path, within_s: float = 300) -> AsyncIterator[Process]:
     """Run the projector as a process of its own, from the moment it is up to date."""
     async with await anyio.open_process(
         [sys.executable, "-m", "analytics", "--nats", url, "--db", str(path)]
     ) as process:
         assert process.stderr
         said = b""
-        with anyio.fail_after(300):
+        with anyio.fail_after(within_s):
             while b"is up to date" not in said:
                 said += await process.stderr.receive()
         try:
@@ -137,7 +137,7 @@ async def _visible(bus: JetStreamBus, probes: int) -> Figures:
     head = await bus.head()
     say(f"asking for {probes} posts while others are written")
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_keep_writing, bus)
+        tasks.start_soon(keep_writing, bus)
         began = time.perf_counter()
         for number in range(probes):
             took_ms.append(await _one_probe(bus, number))
@@ -165,7 +165,8 @@ async def _one_probe(bus: JetStreamBus, number: int) -> float:
     return took_s * 1000
 
 
-async def _keep_writing(bus: JetStreamBus) -> None:
+async def keep_writing(bus: JetStreamBus) -> None:
+    """Post a steady stream of facts until cancelled."""
     written = posts(f"beside-{time.time_ns():x}-", sys.maxsize)
     while True:
         await bus.post_all([next(written) for _ in range(WRITES)])
