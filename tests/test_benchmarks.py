@@ -24,7 +24,7 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     said = capsys.readouterr()
     assert said.out == ""
-    names = "busy, halving, kill, log, replay, search, select, swarm, trial_overhead"
+    names = "busy, halving, kill, log, replay, search, select, swarm, trial_overhead, views"
     assert said.err == f"benchmarks: there is no benchmark 'nothing': it is one of {names}\n"
 
 
