@@ -26,9 +26,10 @@ def main() -> int:
         await bus.answer(SERVICE, queries[0].handle)
 
     async def analytics() -> None:
-        home = args.home.resolve()
+        home = (args.home or settings.home()).resolve()
         path = args.db.resolve() if args.db else settings.database(home)
-        async with connect(find_url(args.nats, home), name="analytics", outage_s=600) as hub:
+        url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
+        async with connect(url, name="analytics", outage_s=600, credentials=credentials) as hub:
             ready = f"analytics: {path} is up to date"
             await project(hub, path, on_ready=lambda: print(ready, file=sys.stderr), beside=answer)
 
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m analytics --db /tmp/mesh.duckdb",
     )
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
-    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of the mesh (default: %(default)s)")
+    parser.add_argument("--home", type=Path, help="folder of the mesh (default: the nearest .mesh)")
     parser.add_argument("--db", type=Path, metavar="FILE", help="DuckDB file (default: mesh.duckdb in the home)")
     return parser
 

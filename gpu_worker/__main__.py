@@ -42,7 +42,7 @@ def main() -> int:
     own = f"worker-{secrets.token_hex(2)}"
     parser.add_argument("--name", default=own, help="name on the board (default: worker- and four letters)")
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
-    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
+    parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
     parser.add_argument("--allow-weak-sandbox", action="store_true", help="go on where only a weak sandbox holds")
     parser.add_argument("--no-sandbox", action="store_true", help="run trials as this user, unheld")
     parser.add_argument("--now", action="store_true", help="already the first signal hands the runs back at once")
@@ -52,8 +52,9 @@ def main() -> int:
     async def work() -> None:
         cgroup.prepare()
         wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
-        home = args.home.resolve()
-        async with connect(find_url(args.nats, home), name=check_token("name", args.name), outage_s=600) as hub:
+        home = (args.home or settings.home()).resolve()
+        url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
+        async with connect(url, name=check_token("name", args.name), outage_s=600, credentials=credentials) as hub:
             bus = await hub.arena(args.arena)
             why = await run_worker(
                 bus,

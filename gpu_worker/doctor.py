@@ -28,8 +28,8 @@ async def examine() -> None:
         HostTrouble: none of the strong tiers holds.
     """
     parser = argparse.ArgumentParser(prog="python -m gpu_worker doctor", description="Show which sandbox holds here.")
-    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
-    home = parser.parse_args(sys.argv[2:]).home.resolve()
+    parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
+    home = (parser.parse_args(sys.argv[2:]).home or settings.home()).resolve()
     machine = survey("auto", None)
     found = {tier: await try_tier(tier, settings.runs_dir(home)) for tier in ALL if tier in (*candidates(), "D", "E")}
     console = Console(width=None if sys.stdout.isatty() else 110)

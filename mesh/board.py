@@ -35,7 +35,7 @@ class Critique(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct):
-    """A proposal and what became of it; `runs` are ids in the order they were asked for."""
+    """A proposal and what became of it; `runs` are ids in the order they were asked for, `rulings` what was decided."""
 
     seq: int
     time: dt.datetime
@@ -45,6 +45,7 @@ class Proposal(msgspec.Struct):
     runs: list[str] = []
     verdict: Verdict = "open"
     why: str = ""
+    rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
 
 
 class Run(msgspec.Struct):
@@ -234,6 +235,7 @@ class Board(msgspec.Struct):
         if past := self.proposals.get(self.champion):
             past.verdict = "past_champion"
         proposal.verdict, self.champion = "champion", event.proposal
+        proposal.rulings.append(event)
         self.undecided.pop(event.proposal, None)
         self.reigns.append(event.proposal)
         self.promoted_seq = seq
@@ -245,6 +247,7 @@ class Board(msgspec.Struct):
         if not proposal or proposal.verdict != ("past_champion" if event.why == "demoted" else "open"):
             return False
         proposal.verdict, proposal.why = "retired", event.why
+        proposal.rulings.append(event)
         self.undecided.pop(event.proposal, None)
         return True
 

@@ -25,8 +25,8 @@ import anyio
 import msgspec
 import psutil
 
+from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, leaf
-from mesh.settings import server_dir, without_secrets
 
 START_WITHIN_S = 30.0
 WATCH_EVERY_S = 0.5
@@ -74,15 +74,15 @@ def address_of(folder: Path) -> Address | None:
 
 
 def find_url(given: str | None, home: Path) -> str:
-    """Return what to connect to: `given`, else `MESH_NATS`, else the embedded server of `home`.
+    """Return what to connect to: `given`, else the setting `nats`, else the embedded server of `home`.
 
     Raises:
+        BadInput: a file of settings cannot be used.
         BusUnavailable: none is named and no server runs in `home`.
     """
-    named = given or os.environ.get("MESH_NATS")
-    if named:
+    if named := settings.value("nats", given):
         return named if "://" in named else f"nats://{named}"
-    address = address_of(server_dir(home))
+    address = address_of(settings.server_dir(home))
     if address is None:
         raise BusUnavailable(f"no mesh runs in {home}: start one with `mesh up ARENA`, or name a server with --nats")
     return address.url
@@ -271,7 +271,7 @@ def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=words,
-                env=without_secrets(os.environ),
+                env=settings.without_secrets(os.environ),
                 start_new_session=True,
                 pass_fds=(lock,),
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,

@@ -77,6 +77,7 @@ def serving(home: Path) -> Iterator[str]:
     server = EmbeddedServer(settings.server_dir(home), "1s")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_HOME", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(home.parent / "config"))
         patch.delenv("MESH_NATS", raising=False)
         anyio.run(server.ensure)
         try:
@@ -194,6 +195,8 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 def test_every_listing_prints_json(lab: Lab, mesh: Mesh) -> None:
     words: dict[tuple[str, ...], list[str]] = {("sql",): ["SELECT * FROM runs"], ("tail",): ["--no-follow"]}
+    words |= {(name,): ["champion"] for name in ("show", "diff", "children")} | {("context", "show"): ["spare"]}
+    assert mesh("context", "add", "spare", "--nats", "nats://127.0.0.1:1").code == 0
     printed: dict[tuple[str, ...], list[Any]] = {}
     for path in LISTINGS:
         done = mesh(*path, *words.get(path, []), "--json")

@@ -252,7 +252,14 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         round=1,
         proposals={
             BASE: Proposal(
-                5, at(5), "explorer", BASELINE, [Critique("critic", "endorse", "", "")], ["r-base"], "champion"
+                5,
+                at(5),
+                "explorer",
+                BASELINE,
+                [Critique("critic", "endorse", "", "")],
+                ["r-base"],
+                "champion",
+                rulings=[PROMOTED],
             ),
             CHILD: Proposal(
                 11,
@@ -263,6 +270,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 list(FAILURES),
                 "retired",
                 "not_better",
+                rulings=[RETIRED],
             ),
         },
         runs={

@@ -37,8 +37,9 @@ def main() -> int:
         named = {name: getattr(args, name) for name in ("model", "api_base", "budget_usd", "budget_tokens")}
         options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
         check_token("name", name)
-        home = args.home.resolve()
-        async with connect(find_url(args.nats, home), name=name, outage_s=600) as hub:
+        home = (args.home or settings.home()).resolve()
+        url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
+        async with connect(url, name=name, outage_s=600, credentials=credentials) as hub:
             bus = await hub.arena(args.arena)
             code = CodeStore(settings.code_dir(home, args.arena), bus)
             single = args.count == 1 and args.first == 1
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--name", help="name on the board; numbered where there are several (default: the role and four letters)"
     )
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
-    parser.add_argument("--home", type=Path, default=settings.home(), help="folder of caches (default: %(default)s)")
+    parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
     models = parser.add_argument_group(
         "roles that ask a model (researcher, critic)", "keys come from the environment: OPENAI_API_KEY and such"
     )

@@ -10,9 +10,9 @@ from cyclopts import CycloptsError
 
 from mesh.cli.app import app
 from mesh.cli.codes import ExitCode
-from mesh.cli.commands import asking, code, ranking, running, speaking, watching
+from mesh.cli.commands import asking, code, navigating, ranking, running, setup, speaking, watching
 
-__all__ = ["app", "asking", "code", "main", "ranking", "running", "speaking", "watching"]
+__all__ = ["app", "asking", "code", "main", "navigating", "ranking", "running", "setup", "speaking", "watching"]
 
 
 def main(words: list[str] | None = None) -> None:

@@ -3,19 +3,41 @@
 from typing import Annotated
 
 import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
+from cyclopts.argument import ArgumentCollection
 from cyclopts.validators import Number
 
 import mesh
+from mesh import settings
+from mesh.errors import BadInput
+
+OTHER_FORMS = ("--csv", "--dot")
+"""Options that ask for another form than text or JSON."""
+
+
+def print_as_configured(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let a listing print JSON where the setting `output` says so and the command line asks for no other form."""
+    named = {argument.name: argument for argument in arguments}
+    json = named.get("--json")
+    if json is None or any(named[name].tokens for name in ("--json", *OTHER_FORMS) if name in named):
+        return
+    try:
+        output = settings.values()["output"]
+    except BadInput:
+        return  # the command will say it, and `mesh doctor` more kindly
+    if output.value == "json":
+        json.append(Token(keyword="output", value="true", source=output.source))
+
 
 app = App(
     name="mesh",
     version=mesh.__version__,
     help="A research swarm: agents post proposals on NATS, workers run them, DuckDB ranks them.",
+    config=print_as_configured,
 )
 
-Arena = Annotated[str | None, Parameter(help="Name of the arena; needed only where there are several.")]
-Nats = Annotated[str | None, Parameter(help="NATS server; default: MESH_NATS, else the one of `mesh up`.")]
+Arena = Annotated[str | None, Parameter(help="Name of the arena; default: the setting arena, else the only one.")]
+Nats = Annotated[str | None, Parameter(help="NATS server; default: the setting nats, else the one of `mesh up`.")]
 Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
 NoConfirm = Annotated[bool, Parameter(name="--no-confirm", negative="", help="The metric is exact: one score proves.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]

@@ -5,16 +5,19 @@ lasts, and folds the log itself where a projector is needed.
 """
 
 import os
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from mesh import settings
 from mesh.board import Board
+from mesh.cli.names import find_proposal
 from mesh.code import CodeStore
 from mesh.errors import BadInput, UnknownName
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.server import embedded, find_url
+from mesh.wire import Entry
 
 
 @asynccontextmanager
@@ -26,7 +29,7 @@ async def served(nats: str | None) -> AsyncIterator[str]:
     """
     home = settings.home()
     folder = settings.server_dir(home)
-    if nats or os.environ.get("MESH_NATS") or not (folder / "store").is_dir():
+    if settings.value("nats", nats) or not (folder / "store").is_dir():
         yield find_url(nats, home)
         return
     async with embedded(folder) as server:
@@ -53,13 +56,15 @@ async def reach_hub(nats: str | None) -> AsyncIterator[JetStreamHub]:
     Raises:
         BusUnavailable: no server answers.
     """
-    async with served(nats) as url, connect(url, name="mesh-cli", patience_s=5) as hub:
+    credentials = settings.credentials(nats)
+    async with served(nats) as url, connect(url, name="mesh-cli", patience_s=5, credentials=credentials) as hub:
         yield hub
 
 
 async def pick(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
-    """Return the bus of the named arena, without a name of the only one; raises as `reach`."""
-    if arena is None:
+    """Return the bus of the named arena, or of the setting `arena`, else of the only one; raises as `reach`."""
+    arena = settings.value("arena", arena)
+    if not arena:
         names = await hub.arenas()
         if len(names) != 1:
             raise BadInput(f"say which --arena: there are {', '.join(names) or 'none yet'}")
@@ -74,20 +79,63 @@ async def board_of(bus: JetStreamBus) -> Board:
     return follower.board
 
 
+async def opened_board_of(bus: JetStreamBus) -> Board:
+    """Return the board of an arena as of now.
+
+    Raises:
+        BadInput: the arena was never opened, so that nothing on it can be judged.
+    """
+    board = await board_of(bus)
+    if board.opened is None:
+        raise BadInput(f"arena {bus.arena} was never opened: `mesh open FOLDER` opens it")
+    return board
+
+
 def code_of(bus: JetStreamBus) -> CodeStore:
     """Return the code store of an arena."""
     return CodeStore(settings.code_dir(settings.home(), bus.arena), bus)
 
 
-def find_proposal(board: Board, name: str) -> str:
-    """Return the proposal whose tree or commit hash begins with `name`.
+async def entry_of(bus: JetStreamBus, seq: int) -> Entry:
+    """Return one entry of the log; raises `UnknownName` where the log has none of that sequence."""
+    async with aclosing(bus.read(seq - 1, until=seq)) as batches:
+        async for batch in batches:
+            for entry in batch:
+                if entry.seq == seq:
+                    return entry
+    raise UnknownName(f"the log of arena {bus.arena} has no fact #{seq}")
+
+
+def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
+    """Return which two proposals to compare, the old one first: both named, or a parent and its child.
+
+    "" is the artifact as the arena was opened: the parent of what names none.
 
     Raises:
-        UnknownName: there is none, or more than one.
+        BadInput: the one that is named is itself the artifact as it was opened.
+        UnknownName: a word names no proposal, or several.
     """
-    found = [t for t, p in board.proposals.items() if t.startswith(name) or p.event.commit.startswith(name)]
-    if name in ("champion", "") and board.champion:
-        found = [board.champion]
-    if len(found) != 1:
-        raise UnknownName(f"{len(found) or 'no'} proposals of arena {board.arena} begin with {name!r}")
-    return found[0]
+    if second is not None:
+        return find_proposal(board, first), find_proposal(board, second)
+    new = find_proposal(board, first)
+    parents = [parent for parent in board.proposals[new].event.parents if parent in board.proposals]
+    base = board.opened.base_tree if board.opened else ""
+    if not parents and new == base:
+        raise BadInput(f"proposal {new[:10]} is the artifact as the arena was opened: say what to compare it with")
+    return parents[0] if parents else base if base in board.proposals else "", new
+
+
+async def files_of(board: Board, code: CodeStore, tree: str) -> dict[str, bytes]:
+    """Return the files of a proposal, or of the artifact as the arena was opened ("").
+
+    Raises:
+        ObjectMissing: the code of the proposal is not to be had.
+    """
+    base = board.opened.base_commit if board.opened else ""
+    return await code.files(board.proposals[tree].event.commit if tree else base, base=base)
+
+
+def is_coloured() -> bool:
+    """Tell whether text on stdout is to be coloured: on a terminal unless `NO_COLOR` is set, or as `color` says."""
+    color = settings.value("color")
+    return color == "always" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))

@@ -129,7 +129,7 @@ def standing(board: Board) -> list[dict[str, object]]:
                 "seeds": value.count,
                 "fresh": len(fresh),
                 "self_reported": is_self_reported(board, tree),
-                "state": _state(proposal, proven=bool(fresh)),
+                "state": state_of(proposal, proven=bool(fresh)),
                 "author": proposal.author,
                 "title": proposal.event.title,
             }
@@ -152,7 +152,7 @@ def interval(row: dict[str, object]) -> str:
     return f"{low:.4f} … {high:.4f}" if isinstance(low, float) and isinstance(high, float) else "a claim"
 
 
-def _state(proposal: Proposal, *, proven: bool) -> str:
+def state_of(proposal: Proposal, *, proven: bool) -> str:
     """Return where a proposal stands, as in the view `leaderboard`."""
     if proposal.verdict == "open":
         return "confirming" if proven else "claimed"

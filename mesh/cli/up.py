@@ -82,9 +82,11 @@ async def up(
         print(f"mesh: {said}", file=sys.stderr)
     arena.load(folder)  # what is wrong with it should be said before anything is started
     async with AsyncExitStack() as stack:
-        if nats is None:
+        credentials = settings.credentials(nats)
+        nats = settings.value("nats", nats)
+        if not nats:
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
-        hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600))
+        hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600, credentials=credentials))
         bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm)
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
@@ -96,7 +98,7 @@ async def up(
         if sync != "always":
             print(f"mesh: sync is {sync}: a power cut may lose what was posted since the last sync", file=sys.stderr)
         python, common = sys.executable, ["--home", str(home)]
-        env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin"}
+        env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin", "MESH_CREDENTIALS": str(credentials or "")}
         agent = [python, "-m", "mesh.agent"]
         worker = [python, "-m", "gpu_worker", "--name", "worker", "--arena", name, "--device", device, "--now", *common]
         commands = {

@@ -1,10 +1,13 @@
 """Arenas over one connection, and the objects beside their logs."""
 
+import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 
 from mesh import wire
 from mesh.errors import BusRefused, ObjectMissing, UnknownName, leaf
@@ -18,19 +21,27 @@ _OBJECTS = "MESHOBJ_"
 
 @asynccontextmanager
 async def connect(
-    url: str, *, name: str = "mesh", patience_s: float = 15.0, outage_s: float | None = None, replicas: int = 1
+    url: str,
+    *,
+    name: str = "mesh",
+    patience_s: float = 15.0,
+    outage_s: float | None = None,
+    replicas: int = 1,
+    credentials: Path | None = None,
 ) -> AsyncIterator["JetStreamHub"]:
     """Connect to a NATS server and keep the connection alive while the block runs.
 
     `patience_s` is how long the connection and then each operation is tried before it is given up; `outage_s`, where
-    given, is the longer time for operations once connected. Streams are made with `replicas` copies.
+    given, is the longer time for operations once connected. Streams are made with `replicas` copies. `credentials` is a
+    file that proves who we are.
 
     Raises:
+        BadInput: the address or the credentials cannot be used.
         BusUnavailable: no server answers.
         BusRefused: it does not let us in, or has no JetStream.
         ServerTooOld: it is too old.
     """
-    link = Link(url, name=name, patience_s=patience_s, replicas=replicas)
+    link = Link(url, name=name, patience_s=patience_s, replicas=replicas, credentials=credentials)
     await link.open()
     link.patience_s = outage_s or patience_s
     try:
@@ -42,6 +53,14 @@ async def connect(
         raise leaf(group) from None
     finally:
         await link.close()
+
+
+class LogState(msgspec.Struct, frozen=True):
+    """How an arena's log stands: its last sequence, its bytes, and the server's clock when it said so."""
+
+    seq: int
+    bytes: int
+    at: dt.datetime | None
 
 
 class JetStreamHub:
@@ -77,6 +96,18 @@ class JetStreamHub:
                 known = ", ".join(await self.arenas()) or "none yet"
                 raise UnknownName(f"there is no arena {name!r} on {self._link.url} (there are: {known})")
         return JetStreamBus(self._link, name)
+
+    async def state(self, name: str) -> LogState:
+        """Return how the log of an arena stands.
+
+        Raises:
+            UnknownName: it has none.
+        """
+        answer = await self._link.call(f"$JS.API.STREAM.INFO.{stream_of(name)}", {})
+        if "error" in answer:
+            raise UnknownName(f"there is no arena {name!r} on {self._link.url}")
+        at = msgspec.convert(answer["ts"], dt.datetime) if answer.get("ts") else None
+        return LogState(int(answer["state"]["last_seq"]), int(answer["state"]["bytes"]), at)
 
     async def _create(self, stream: str, subjects: str) -> None:
         config: dict[str, Any] = {

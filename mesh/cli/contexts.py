@@ -1,0 +1,87 @@
+"""What `mesh context` does: named places in a file of the user's own, read by `mesh.settings`."""
+
+import sys
+from pathlib import Path
+
+from mesh import settings
+from mesh.config import Contexts, hide
+from mesh.errors import BadInput, UnknownName
+from mesh.wire import check_token
+
+
+def keep(name: str, *, nats: str, arena: str, credentials: str) -> None:
+    """Keep a place under a name, in the place of what had that name.
+
+    Raises:
+        BadInput: something of it cannot be used.
+    """
+    from mesh.jetstream.address import parse
+    from mesh.jetstream.credentials import proof
+
+    check_token("context", name)
+    parse(nats)  # an address that cannot be used should be refused now
+    if arena:
+        check_token("arena", arena)
+    path = Path(credentials).expanduser().resolve() if credentials else None
+    proof(path)
+    said = {"nats": nats, "arena": arena, "credentials": str(path or "")}
+    kept = _contexts()
+    place = {key: value for key, value in said.items() if value}
+    settings.save_contexts(Contexts(kept.use, {**kept.named, name: place}))
+
+
+def switch(name: str | None, *, none: bool) -> None:
+    """Put a context in use, or with `none` none of them.
+
+    Raises:
+        BadInput: both or neither are said, or there is no such context.
+    """
+    if none == (name is not None):
+        raise BadInput("say which context to use, or --none")
+    kept = _contexts()
+    if name is not None:
+        _known(kept, name)
+    settings.save_contexts(Contexts(name or "", kept.named))
+
+
+def forget(name: str) -> None:
+    """Forget a context; raises `UnknownName` where there is none of that name."""
+    kept = _contexts()
+    _known(kept, name)
+    rest = {other: place for other, place in kept.named.items() if other != name}
+    settings.save_contexts(Contexts("" if kept.use == name else kept.use, rest))
+
+
+def described() -> list[dict[str, object]]:
+    """Return the contexts as rows, without what is secret in an address."""
+    kept = _contexts()
+    return [_row(kept, name) for name in sorted(kept.named)]
+
+
+def one(name: str | None) -> dict[str, object]:
+    """Return one context, or the one in use, as a row; raises `UnknownName` where there is none."""
+    kept = _contexts()
+    chosen = name or kept.use
+    if not chosen:
+        raise UnknownName("no context is in use: name one, or see `mesh context list`")
+    _known(kept, chosen)
+    return _row(kept, chosen)
+
+
+def _row(kept: Contexts, name: str) -> dict[str, object]:
+    place = kept.named[name]
+    address = hide(place.get("nats", ""))
+    said = {"arena": place.get("arena", ""), "credentials": place.get("credentials", "")}
+    return {"name": name, "nats": address, **said, "used": name == kept.use}
+
+
+def _known(kept: Contexts, name: str) -> None:
+    if name not in kept.named:
+        raise UnknownName(f"there is no context {name!r} (there are: {', '.join(sorted(kept.named)) or 'none yet'})")
+
+
+def _contexts() -> Contexts:
+    path = settings.contexts_file()
+    if not settings.is_private(path):
+        print(f"mesh: others can read {path}, which may hold passwords: chmod 600 {path}", file=sys.stderr)
+    return settings.contexts()

@@ -1,0 +1,108 @@
+"""What a word of the command line means on a board: a proposal, a run, an agent, a worker, or a fact of the log. Pure.
+
+A proposal is named by the beginning of its tree or commit hash, or `champion`; a run by its name or the beginning of
+it; an agent or worker by its name; a fact by its sequence, `#12` or `12`. `run:NAME` says which kind is meant.
+"""
+
+import re
+from typing import Literal
+
+import msgspec
+
+from mesh.board import Board
+from mesh.errors import UnknownName
+
+Kind = Literal["proposal", "run", "agent", "worker", "fact"]
+KINDS: tuple[Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
+LISTED = 10
+
+
+class Named(msgspec.Struct, frozen=True, order=True):
+    """One thing that a word may mean; `id` is a tree hash, a run's or a member's name, or a sequence."""
+
+    kind: Kind
+    id: str
+
+
+def find(board: Board, word: str) -> tuple[Named, list[Named]]:
+    """Return what `word` means, and what else it could mean that is less likely.
+
+    A whole name goes before a beginning; digits alone are a sequence as long as the log goes so far.
+
+    Raises:
+        UnknownName: it means nothing here, or several things that are equally likely.
+    """
+    head, colon, rest = word.partition(":")
+    only = [kind for kind in KINDS if colon and kind == head] or list(KINDS)
+    plain = rest if len(only) == 1 else word
+    whole = [named for named in _whole(board, plain) if named.kind in only]
+    begun = [named for named in _begun(board, plain) if named.kind in only and named not in whole]
+    if any(named.kind == "proposal" for named in whole + begun):
+        # The runs of a proposal are called after it.
+        trees = {named.id for named in whole + begun if named.kind == "proposal"}
+        begun = [n for n in begun if n.kind != "run" or board.runs[n.id].requested.proposal not in trees]
+    if len(whole or begun) == 1:
+        return (whole or begun)[0], begun if whole else []
+    if not (whole or begun):
+        raise UnknownName(f"nothing on the board of arena {board.arena} is called {word[:60]!r} or begins with it")
+    raise UnknownName(f"{word!r} may mean {_list(whole or begun)}: write more of it, or its kind, as in run:NAME")
+
+
+def find_proposal(board: Board, word: str) -> str:
+    """Return the tree hash of the proposal that `word` names.
+
+    Raises:
+        UnknownName: there is none, or more than one.
+    """
+    plain = word.removeprefix("proposal:")
+    if plain in ("champion", "") and board.champion:
+        return board.champion
+    found = sorted(named.id for named in _begun(board, plain) if named.kind == "proposal")
+    if plain in board.proposals or len(found) == 1:
+        return plain if plain in board.proposals else found[0]
+    if not found:
+        raise UnknownName(f"no proposals of arena {board.arena} begin with {word[:60]!r}")
+    named = _list([Named("proposal", tree) for tree in found])
+    raise UnknownName(f"{len(found)} proposals of arena {board.arena} begin with {word!r}: {named}")
+
+
+def say(named: Named) -> str:
+    """Return a thing in a few words that name it."""
+    if named.kind == "proposal":
+        return f"proposal {named.id[:12]}"
+    return f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
+
+
+def _whole(board: Board, word: str) -> list[Named]:
+    """Return what bears exactly this name."""
+    found: list[Named] = []
+    number = re.fullmatch(r"#?([0-9]{1,18})", word)
+    if number and 1 <= int(number[1]) <= board.seq:
+        found.append(Named("fact", str(int(number[1]))))
+    if word == "champion" and board.champion:
+        found.append(Named("proposal", board.champion))
+    if word in board.proposals:
+        found.append(Named("proposal", word))
+    if word in board.runs:
+        found.append(Named("run", word))
+    for kind, members in (("agent", board.agents), ("worker", board.workers)):
+        if any(member.name == word for member in members.values()):
+            found.append(Named("agent" if kind == "agent" else "worker", word))
+    return found
+
+
+def _begun(board: Board, word: str) -> list[Named]:
+    """Return the proposals and runs whose names begin so, in the order of the log."""
+    if not word:
+        return []
+    proposals = [
+        Named("proposal", tree)
+        for tree, proposal in board.proposals.items()
+        if tree.startswith(word) or proposal.event.commit.startswith(word)
+    ]
+    return proposals + [Named("run", run) for run in board.runs if run.startswith(word)]
+
+
+def _list(found: list[Named]) -> str:
+    shown = ", ".join(say(named) for named in found[:LISTED])
+    return shown + (f" and {len(found) - LISTED} more" if len(found) > LISTED else "")

@@ -1,0 +1,34 @@
+"""What proves to a server who we are: a `.creds` file (a JWT and its key, from nsc), or a file with an nkey's seed."""
+
+from pathlib import Path
+from typing import Any
+
+from mesh.errors import BadInput
+
+
+def proof(path: Path | None) -> dict[str, Any]:
+    """Return the credentials in a file as options of nats-py's `connect`, none without a file.
+
+    Raises:
+        BadInput: it cannot be read or holds no credentials.
+    """
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise BadInput(f"credentials {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        text = ""
+    if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
+        return {"user_credentials": str(path)}
+    seed = next((line.strip() for line in text.splitlines() if line.startswith("SU")), "")
+    if not seed:
+        raise BadInput(f"credentials {path} hold neither a user's JWT with its key (.creds) nor an nkey's seed (SU…)")
+    try:
+        import nkeys
+
+        nkeys.from_seed(bytearray(seed.encode()))
+    except Exception:  # its errors are many, and must not show the seed
+        raise BadInput(f"credentials {path} hold a damaged nkey seed") from None
+    return {"nkeys_seed_str": seed}

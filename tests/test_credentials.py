@@ -1,0 +1,141 @@
+"""Credentials in a file: an nkey's seed or a JWT with its key open a server that lets nobody else in."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nkeys
+import pytest
+
+from mesh.cli.codes import ExitCode
+from mesh.errors import BadInput
+from mesh.jetstream import connect
+from mesh.jetstream.credentials import proof
+from mesh.server import find_binary
+from tests.test_cli import Mesh, mesh, refused
+
+__all__ = ["mesh"]
+
+UNLIMITED = ("subs", "data", "payload", "imports", "exports", "conn", "leaf", "mem_storage", "disk_storage")
+
+
+def pair(kind: int) -> Any:
+    return nkeys.from_seed(bytearray(nkeys.encode_seed(os.urandom(32), kind)))
+
+
+def jwt(issuer: Any, subject: Any, name: str, nats: dict[str, Any]) -> str:
+    """A token as nsc makes it: https://docs.nats.io/running-a-nats-service/configuration/securing_nats/jwt."""
+    claims = {"iat": int(time.time()), "iss": issuer.public_key.decode(), "sub": subject.public_key.decode()}
+    claims |= {"name": name, "nats": {"version": 2, **nats}}
+    claims["jti"] = base64.b32encode(hashlib.sha256(json.dumps(claims).encode()).digest()).decode().rstrip("=")
+    parts = [_part(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, claims)]
+    return ".".join([*parts, _part(issuer.sign(".".join(parts).encode()))])
+
+
+def _part(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@contextmanager
+def serving(folder: Path, rules: str) -> Iterator[str]:
+    """Run a nats-server with JetStream and these rules of who may come in."""
+    config = folder / "nats.conf"
+    config.write_text(f'host: "127.0.0.1"\nport: -1\njetstream {{ store_dir: "{folder / "store"}" }}\n{rules}')
+    with subprocess.Popen([find_binary(), "-c", str(config)], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = ""
+            while "Server is ready" not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            [port] = re.findall(r"client connections on 127.0.0.1:(\d+)", said)
+            yield f"nats://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@contextmanager
+def by_seed(folder: Path) -> Iterator[tuple[str, Path]]:
+    user = pair(nkeys.PREFIX_BYTE_USER)
+    path = folder / "user.nk"
+    path.write_text(f"# a comment\n{user.seed.decode()}\n")
+    with serving(folder, f"authorization {{ users: [{{ nkey: {user.public_key.decode()} }}] }}") as url:
+        yield url, path
+
+
+@contextmanager
+def by_jwt(folder: Path) -> Iterator[tuple[str, Path]]:
+    operator, user = pair(nkeys.PREFIX_BYTE_OPERATOR), pair(nkeys.PREFIX_BYTE_USER)
+    account, system = pair(nkeys.PREFIX_BYTE_ACCOUNT), pair(nkeys.PREFIX_BYTE_ACCOUNT)
+    limits = dict.fromkeys([*UNLIMITED, "streams", "consumer"], -1) | {"wildcards": True}
+    mine = jwt(operator, account, "mine", {"type": "account", "limits": limits})
+    plain = {name: -1 for name in UNLIMITED if "storage" not in name} | {"wildcards": True}
+    its = jwt(operator, system, "SYS", {"type": "account", "limits": plain})
+    token = jwt(account, user, "ann", {"type": "user", "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1})
+    path = folder / "user.creds"
+    path.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+    )
+    names = [key.public_key.decode() for key in (account, system)]
+    top = jwt(operator, operator, "op", {"type": "operator", "system_account": names[1]})
+    preload = f"resolver_preload: {{ {names[0]}: {mine}, {names[1]}: {its} }}"
+    with serving(folder, f"operator: {top}\nsystem_account: {names[1]}\nresolver: MEMORY\n{preload}\n") as url:
+        yield url, path
+
+
+@pytest.mark.parametrize("guarded", [by_seed, by_jwt])
+async def test_credentials_open_a_server_that_is_closed_without_them(guarded: Any, tmp_path: Path) -> None:
+    with guarded(tmp_path) as (url, path):
+        async with connect(url, credentials=path) as hub:
+            await hub.arena("tiny", create=True)
+            assert await hub.arenas() == ["tiny"]
+
+
+def test_a_context_brings_its_credentials_along(tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MESH_NATS", raising=False)
+    with by_seed(tmp_path) as (url, path):
+        mesh("context", "add", "lab", "--nats", url, "--creds", path)
+        mesh("context", "use", "lab")
+        refused(mesh("status"), ExitCode.BAD_INPUT, "say which --arena: there are none yet")
+        refused(mesh("status", "--nats", url), ExitCode.NO_LOG, "refuses this user: check the credentials")
+        monkeypatch.setenv("MESH_CREDENTIALS", str(path))
+        refused(mesh("status", "--nats", url), ExitCode.BAD_INPUT, "say which --arena: there are none yet")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "hold neither a user's JWT with its key"),
+        ("hello", "hold neither a user's JWT with its key"),
+        ("-----BEGIN NATS USER JWT-----\nx\n", "hold neither a user's JWT with its key"),
+        ("SUAGEHEIM", "hold a damaged nkey seed$"),
+        ("é", "hold neither a user's JWT with its key"),
+    ],
+)
+def test_a_file_without_credentials_is_one_sentence_that_shows_nothing_of_it(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=sentence) as refusal:
+        proof(path)
+    assert "GEHEIM" not in str(refusal.value)
+
+
+def test_without_a_file_there_is_nothing_to_prove(tmp_path: Path) -> None:
+    assert proof(None) == {}
+    with pytest.raises(BadInput, match="cannot be read: No such file"):
+        proof(tmp_path / "none")

@@ -1,0 +1,205 @@
+"""`mesh doctor`: every trouble is named with its cure, and the exit code says whether something failed."""
+
+import datetime as dt
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh import settings
+from mesh.cli import checks
+from mesh.cli.checks import Finding, Package
+from mesh.cli.codes import ExitCode
+from mesh.cli.doctor import installed
+from tests.given import BEGAN
+from tests.swarm import write_arena
+from tests.test_cli import Mesh, mesh, serving
+
+__all__ = ["mesh"]
+
+NAMES = {"settings", "versions", "nats-server", "home", "disk", "sandbox", "GPU", "model keys", "server"}
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home that does not exist yet, and a user without settings or keys."""
+    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("MESH_NATS", raising=False)
+    monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+def found(mesh: Mesh, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code, and of each name the worst finding."""
+    done = mesh("doctor", "--json", *words)
+    assert done.err == ""
+    rows = sorted(json.loads(done.out), key=lambda row: ["ok", "warn", "fail"].index(row["state"]))
+    return done.code, {row["name"]: row for row in rows}
+
+
+def test_where_no_mesh_ever_ran_nothing_fails_and_the_next_step_is_said(alone: Path, mesh: Mesh) -> None:
+    code, rows = found(mesh)
+    assert code == ExitCode.OK
+    assert rows.keys() >= NAMES
+    assert (rows["server"]["state"], rows["server"]["what"]) == ("warn", "there is no log here yet")
+    assert rows["server"]["cure"].startswith("mesh up ARENA")
+    assert "does not exist yet" in rows["home"]["what"]
+    assert not (alone / "home").exists()
+
+
+def test_a_log_is_looked_at_and_no_server_stays(alone: Path, mesh: Mesh) -> None:
+    with serving(alone / "home"):
+        assert mesh("open", write_arena(alone / "arena")).code == 0
+    code, rows = found(mesh)
+    assert code == ExitCode.OK
+    assert {rows[name]["state"] for name in ("home", "disk", "server", "log", "clock")} == {"ok"}
+    assert rows["log"]["what"].startswith("arena tiny: 1 entries")
+    assert (rows["projector"]["state"], rows["projector"]["what"]) == ("warn", "none answers")
+    again = mesh("doctor")
+    assert "ok    server       nats://127.0.0.1:" in again.out
+    port = int(json.loads((settings.server_dir(alone / "home") / "server.json").read_text())["url"].rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_a_server_that_cannot_be_reached_fails(alone: Path, mesh: Mesh) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        mute.close()
+        code, rows = found(mesh, "--nats", f"nats://ann:geheim@127.0.0.1:{port}")
+    assert (code, rows["server"]["state"]) == (ExitCode.FAILED, "fail")
+    assert f"no NATS server answers at nats://127.0.0.1:{port}" in rows["server"]["what"]
+    assert rows["server"]["cure"]
+    assert "geheim" not in json.dumps(rows)
+
+
+def test_a_store_that_is_no_store_fails(alone: Path, mesh: Mesh) -> None:
+    server = alone / "home" / "server"
+    server.mkdir(parents=True)
+    (server / "store").write_text("not a folder")
+    code, rows = found(mesh)
+    assert (code, rows["store"]["state"]) == (ExitCode.FAILED, "fail")
+    assert rows["store"]["what"] == f"{server / 'store'} is no folder"
+    assert rows["server"]["state"] == "fail"
+
+
+def test_a_home_that_is_a_file_fails(alone: Path, mesh: Mesh) -> None:
+    (alone / "home").write_text("")
+    code, rows = found(mesh)
+    assert (code, rows["home"]["state"]) == (ExitCode.FAILED, "fail")
+    assert rows["home"]["what"] == f"{alone / 'home'} is no folder"
+
+
+def test_settings_that_cannot_be_read_are_a_finding_and_not_the_end(
+    alone: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alone / "mesh.toml").write_text("nast = 1")
+    monkeypatch.chdir(alone)
+    code, rows = found(mesh)
+    assert (code, rows["settings"]["state"]) == (ExitCode.FAILED, "fail")
+    assert "there is no setting 'nast'" in rows["settings"]["what"]
+    assert rows["versions"]["state"] == "ok"
+
+
+def test_contexts_that_others_can_read_are_warned_of(alone: Path, mesh: Mesh) -> None:
+    assert mesh("context", "add", "lab", "--nats", "lab").code == 0
+    settings.contexts_file().chmod(0o640)
+    _, rows = found(mesh)
+    assert (rows["settings"]["state"], rows["settings"]["cure"]) == ("warn", f"chmod 600 {settings.contexts_file()}")
+
+
+def test_keys_are_named_and_never_printed(alone: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-geheim")
+    for words in ([], ["--json"]):
+        done = mesh("doctor", *words)
+        assert "OPENAI_API_KEY" in done.out
+        assert "geheim" not in done.out + done.err
+
+
+def test_what_failed_has_a_cure_on_a_line_of_its_own(alone: Path, mesh: Mesh) -> None:
+    (alone / "home").write_text("")
+    lines = mesh("doctor").out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("fail  home"))
+    assert lines[at + 1].strip().startswith("cure: name another by MESH_HOME")
+
+
+def test_our_own_requirements_are_what_is_looked_for() -> None:
+    packages = {package.name: package for package in installed()}
+    assert packages["duckdb"].extra == "analytics"
+    assert packages["msgspec"].extra == ""
+    assert "!=1.82.7" in packages["litellm"].needs
+    assert "pytest" not in packages
+
+
+def test_versions_that_are_malicious_or_do_not_fit_or_are_missing_are_named() -> None:
+    findings = checks.judge_packages(
+        [
+            Package("litellm", "1.82.8", "!=1.82.8,<2", fits=False, extra="models"),
+            Package("duckdb", "1.4.0", "<3,>=2.0", fits=False, extra="analytics"),
+            Package("msgspec", "", ">=0.22", fits=True),
+            Package("torch", "", ">=2.10", fits=True, extra="worker"),
+            Package("anyio", "4.16.0", ">=4.13", fits=True),
+        ]
+    )
+    assert [(finding.state, finding.what) for finding in findings] == [
+        ("fail", "litellm 1.82.8 is malicious: it steals keys"),
+        ("fail", "duckdb 1.4.0 is not what the mesh was made for (<3,>=2.0)"),
+        ("fail", "msgspec is missing"),
+        ("ok", "anyio 4.16.0; not installed: torch (worker)"),
+    ]
+    assert "take every key that it could read out of use" in findings[0].cure
+    assert findings[1].cure == "pip install 'duckdb<3,>=2.0'"
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("v2.15.1", "ok"), ("v2.12.0", "ok"), ("v2.11.9", "fail"), ("v1.4", "fail"), ("x", "warn")]
+)
+def test_a_server_that_is_too_old_fails(version: str, state: str) -> None:
+    assert checks.judge_server_program(version, (2, 12)).state == state
+
+
+@pytest.mark.parametrize(("free_gb", "state"), [(100.0, "ok"), (4.9, "warn"), (0.4, "fail"), (0.0, "fail")])
+def test_a_full_disk_fails(free_gb: float, state: str) -> None:
+    assert checks.judge_disk("/", int(free_gb * 1e9), 0).state == state
+
+
+@pytest.mark.parametrize(
+    ("off_s", "state", "what"),
+    [
+        (0.0, "ok", "within 0.1 s of the server"),
+        (1.5, "ok", "within 1.5 s of the server"),
+        (10.0, "warn", "this machine is 10.0 s behind the server"),
+        (-10.0, "warn", "this machine is 10.0 s ahead of the server"),
+    ],
+)
+def test_a_clock_that_is_off_is_warned_of(off_s: float, state: str, what: str) -> None:
+    finding = checks.judge_clock(BEGAN + dt.timedelta(seconds=off_s), BEGAN, BEGAN)
+    assert (finding.state, finding.what) == (state, what)
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    late = BEGAN + dt.timedelta(seconds=30)
+    assert checks.judge_clock(BEGAN + dt.timedelta(seconds=15), BEGAN, late).state == "ok"
+
+
+def test_a_projector_that_lies_behind_is_warned_of() -> None:
+    assert checks.judge_lag({"a": 10, "b": 5000}, {"a": 10, "b": 1000}).what == "4,000 entries behind in arena b"
+    assert checks.judge_lag({"a": 5000}, {}).state == "warn"
+    assert checks.judge_lag({"a": 10}, {"a": 20}) == Finding("projector", "ok", "0 entries behind at most")
+
+
+def test_a_gpu_that_torch_cannot_use_is_warned_of() -> None:
+    assert checks.judge_gpu([], "2.13.0+cpu").what == "no GPU: workers here run on the CPU"
+    assert checks.judge_gpu(["NVIDIA H100"], "2.13.0+cpu").state == "warn"
+    assert checks.judge_gpu(["NVIDIA H100"], "2.13.0").state == "ok"
+
+
+def test_keys_that_are_empty_or_of_no_use_are_warned_of() -> None:
+    assert checks.judge_keys({"A_API_KEY": " "}, has_models=True).what == "empty: A_API_KEY"
+    assert checks.judge_keys({"A_API_KEY": "x"}, has_models=False).state == "warn"
+    assert checks.judge_keys({"A_API_KEY": "x", "B": "y"}, has_models=True).what == "set: A_API_KEY"

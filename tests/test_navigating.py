@@ -1,0 +1,524 @@
+"""From one thing on the board to the next: show, diff, lineage, children, leaves."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from mesh import settings
+from mesh.board import Board
+from mesh.cli import about, card, compare, family
+from mesh.cli.codes import ExitCode
+from mesh.cli.names import Named, find, find_proposal
+from mesh.code import CodeStore
+from mesh.errors import UnknownName
+from mesh.events import (
+    AgentJoined,
+    AnyEvent,
+    Cost,
+    CritiquePosted,
+    CurvePoint,
+    Failed,
+    KnobChange,
+    Origin,
+    ProposalPosted,
+    ProposalPromoted,
+    RunFinished,
+    RunStarted,
+    WorkerJoined,
+)
+from mesh.jetstream import connect
+from mesh.opening import open_arena
+from mesh.wire import Post
+from tests.given import BEGAN, SPEC, Log, requested
+from tests.swarm import TRAIN, write_arena
+from tests.test_cli import CONTROL, HOSTILE, Lab, Mesh, lab, mesh, refused, serving
+
+__all__ = ["lab", "mesh"]
+
+NOISY = replace(SPEC, objective=replace(SPEC.objective, noise="measured"))
+
+
+def propose(log: Log, tree: str, *parents: str, title: str = "", author: str = "ann") -> None:
+    event = ProposalPosted(
+        tree=tree, commit=f"c-{tree}", parents=parents, title=title or f"title {tree}", origin=Origin(how="sampler")
+    )
+    log.add(author, event)
+
+
+def diamond() -> Board:
+    """`base` has the children `left` and `right`, which have the child `both`; `lone` stands alone."""
+    log = Log()
+    log.open()
+    for tree, *parents in (["base"], ["left", "base"], ["right", "base"], ["both", "left", "right"], ["lone"]):
+        propose(log, tree, *parents)
+    for tree, value in (("base", 4.0), ("left", 3.0), ("right", 2.0), ("both", 1.0)):
+        log.score(tree, value)
+    return log.board
+
+
+def drawn(board: Board, root: str, way: family.Way, depth: int | None = None) -> list[str]:
+    return list(family.drawn(family.family(board, root, way, depth), lambda tree: tree))
+
+
+def test_a_proposal_with_two_parents_is_drawn_once_and_so_is_what_is_reached_twice() -> None:
+    board = diamond()
+    assert drawn(board, "both", "up") == ["both", "├─ left", "│  base", "└─ right", "   ↑ see base"]
+    assert drawn(board, "base", "down") == ["base", "├─ left", "│  both", "└─ right", "   ↑ see both"]
+    assert drawn(board, "both", "up", 1) == ["both", "├─ left", "└─ right"]
+    assert drawn(board, "both", "up", 0) == ["both"]
+    assert family.family(board, "both", "up", 1).cut == 2
+
+
+def test_rows_of_a_lineage_come_nearest_first_with_the_gain_over_the_best_parent() -> None:
+    board = diamond()
+    rows = family.rows(board, family.family(board, "both", "up"))
+    assert [(row["proposal"], row["depth"], row["gain"]) for row in rows] == [
+        ("both", 0, 1.0),
+        ("left", 1, 1.0),
+        ("right", 1, 2.0),
+        ("base", 2, None),
+    ]
+    assert family.line(board, "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
+
+
+def test_leaves_are_what_nobody_built_on_the_best_first() -> None:
+    board = diamond()
+    assert family.leaves(board) == ["both", "lone"]
+    assert family.line(board, "lone").split() == ["lone", "-", "open", "title", "lone"]
+
+
+def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None:
+    log = Log()
+    log.open()
+    propose(log, "one", "two", "gone")
+    propose(log, "two", "one")
+    assert drawn(log.board, "one", "up") == ["one", "├─ two", "│  ↑ see one", "└─ gone"]
+    assert family.line(log.board, "gone") == "gone (not on the board)"
+    assert "gone" in "\n".join(family.dot(log.board, family.family(log.board, "one", "up")))
+
+
+def chain(count: int, *, merges: bool) -> Board:
+    log = Log()
+    log.open()
+    for at in range(count):
+        propose(log, f"t{at}", *(f"t{at - back}" for back in ((1, 2) if merges else (1,)) if at >= back))
+    return log.board
+
+
+@pytest.mark.parametrize("merges", [False, True], ids=["a chain", "merges alone"])
+def test_ten_thousand_generations_are_drawn_flat_in_seconds(*, merges: bool) -> None:
+    board = chain(10_000, merges=merges)
+    began = time.perf_counter()
+    found = family.family(board, "t9999", "up")
+    lines = list(family.drawn(found, lambda tree: family.line(board, tree)))
+    dot = list(family.dot(board, found))
+    down = drawn(board, "t0", "down")
+    took_s = time.perf_counter() - began
+    links = sum(map(len, found.relatives.values()))
+    assert len(lines) == len(down) == links + 1
+    assert len(dot) == 10_000 + links + 3
+    assert max(map(len, [*lines, *down])) < 150
+    assert took_s < 20
+
+
+def test_a_graph_for_graphviz_is_balanced_whatever_titles_hold() -> None:
+    log = Log()
+    log.open()
+    evil = 'x"]; } evil [label="\\'
+    propose(log, "base", title=evil)
+    propose(log, "next", "base", title=f"y\\{HOSTILE}")
+    text = "\n".join(family.dot(log.board, family.family(log.board, "next", "up")))
+    string = r'"(?:[^"\\]|\\.)*"'
+    bare = re.sub(string, '""', text)
+    assert bare.splitlines() == [
+        'digraph "" {',
+        "  node [shape=box, fontname=monospace];",
+        '  "" [label=""];',
+        '  "" [label=""];',
+        '  "" -> "";',
+        "}",
+    ]
+    assert re.findall(string, text)[2] == f'"{"next"}  -\\ny\\\\{"".join(_harmless())}"'
+    assert '"base" -> "next"' in text
+
+
+def _harmless() -> str:
+    from mesh.cli.text import printable
+
+    return printable(f"y\\{HOSTILE}", 60)[2:].replace("\\", "\\\\").replace('"', '\\"')
+
+
+def named(board: Board, word: str) -> tuple[str, str]:
+    found, _ = find(board, word)
+    return found.kind, found.id
+
+
+def members() -> Board:
+    log = Log()
+    log.open()
+    for tree in ("abc1", "abc2", "12ef", "dead"):
+        propose(log, tree)
+    log.request("abc1")
+    log.add("ann", AgentJoined(boot="b1", role="explorer"))
+    log.add("w", WorkerJoined(boot="b2", worker_class="cpu", device="cpu", slots=1))
+    log.add("twin", AgentJoined(boot="b3", role="critic"))
+    log.add("twin", WorkerJoined(boot="b4", worker_class="cpu", device="cpu", slots=1))
+    for number in range(12):
+        propose(log, f"f{number:03}")
+    return log.board
+
+
+def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
+    board = members()
+    assert named(board, "dead") == ("proposal", "dead")
+    assert named(board, "de") == ("proposal", "dead")
+    assert named(board, "c-de") == ("proposal", "dead")
+    assert named(board, "abc1") == ("proposal", "abc1")
+    assert named(board, "abc1-explore-1") == named(board, "abc1-e") == ("run", "abc1-explore-1")
+    assert named(board, "ann") == ("agent", "ann")
+    assert named(board, "w") == ("worker", "w")
+    assert named(board, "3") == named(board, "#3") == named(board, "fact:3") == ("fact", "3")
+    assert named(board, "worker:twin") == ("worker", "twin")
+    assert find(board, "12") == (Named("fact", "12"), [Named("proposal", "12ef")])
+    assert named(board, "proposal:12") == ("proposal", "12ef")
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("zzz", "nothing on the board of arena a is called 'zzz' or begins with it"),
+        ("", "nothing on the board of arena a is called '' or begins with it"),
+        ("9999999999", "nothing on the board"),
+        ("0", "nothing on the board"),
+        ("#", "nothing on the board"),
+        ("run:dead", "nothing on the board"),
+        ("champion", "nothing on the board"),
+        ("x" * 9999, f"is called '{'x' * 60}' or"),
+        ("abc", "'abc' may mean proposal abc1, proposal abc2: write more of it"),
+        ("twin", "'twin' may mean agent twin, worker twin: write more of it, or its kind"),
+        ("f", "'f' may mean proposal f000, .*, proposal f009 and 2 more: "),
+    ],
+)
+def test_a_word_that_names_nothing_or_several_things_is_one_sentence(word: str, sentence: str) -> None:
+    with pytest.raises(UnknownName, match=sentence) as caught:
+        find(members(), word)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_ambiguous_proposal_lists_at_most_ten() -> None:
+    board = members()
+    assert find_proposal(board, "dea") == "dead"
+    with pytest.raises(UnknownName, match=r"12 proposals of arena a begin with 'f': proposal f000, .* and 2 more$"):
+        find_proposal(board, "f")
+
+
+def text_of(board: Board, word: str) -> str:
+    return "\n".join(card.card(board, about.about(board, find(board, word)[0])))
+
+
+def told() -> Board:
+    """A champion that beat the artifact as it was, and what was said and paid for it."""
+    log = Log(NOISY)
+    log.open()
+    log.add("ann", AgentJoined(boot="b1", role="researcher", model="openai/x", host="box"))
+    log.add("w", WorkerJoined(boot="b2", worker_class="cpu", device="a cpu", slots=2, tier="A"))
+    propose(log, "base", author="op")
+    log.add(
+        "ann",
+        ProposalPosted(
+            tree="new",
+            commit="c-new",
+            parents=("base",),
+            title=f"half {HOSTILE}",
+            rationale="because",
+            origin=Origin(how="model", name="openai/x"),
+            predicted_gain=0.5,
+            confidence=0.75,
+            knobs=(KnobChange(file="train.py", name="LR", old=0.0003, new=0.001),),
+            cost=Cost(usd=0.25, tokens_in=100, tokens_out=20),
+        ),
+    )
+    log.score("base", 4.0, 4.1, 3.9)
+    log.add("op", ProposalPromoted(proposal="base", round=1, mean=4.0, seeds=(1, 2, 3)))
+    log.add("critic", CritiquePosted(target="new", verdict="warn", rule="noise", text="small", confidence=0.5))
+    for seed, value in ((1, 3.0), (2, 3.1), (3, 2.9)):
+        log.finish(log.request("new", seed=seed, lane="confirm"), value)
+    log.add(
+        "op",
+        ProposalPromoted(
+            proposal="new", round=2, met="base", mean=3.0, low=2.9, high=3.1, seeds=(1, 2, 3), p_better=0.999
+        ),
+    )
+    run = requested("new", seed=9, spec=NOISY)
+    log.add("op", run)
+    log.add("w", RunStarted(run=run.run, attempt=1, worker="b2"))
+    log.add(
+        "w",
+        RunFinished(
+            run=run.run,
+            proposal="new",
+            outcome=Failed(reason="crash", message=f"boom {HOSTILE}"),
+            worker="b2",
+            worker_class="cpu",
+            curve=tuple(CurvePoint(n, 9.0 - n, float(n)) for n in range(9)),
+            trial_s=1.5,
+            peak_memory_mb=2048.0,
+            log_tail=f"first\n{HOSTILE}\nlast",
+        ),
+    )
+    return log.board
+
+
+def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
+    text = text_of(told(), "champion")
+    for part in (
+        "by ann (model openai/x) at 2025-01-01",
+        "why: because",
+        "state: champion, loss 3.0000 (95 %: 2.7516 … 3.2484)",
+        "3 fresh seeds",
+        "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, P(better) 0.999, 3 seeds",
+        "predicted gain +0.5000 (75% sure), real gain over its first parent +1.0000",
+        "knobs: LR 0.0003 → 0.001",
+        "cost: 4 runs, 1.5 s of workers, 120 tokens, $0.2500",
+        "critic warns, 50% sure [noise]: small",
+    ):
+        assert part in text
+    assert re.search(r"new-confirm-2 +confirm +2 +3.1000", text)
+    assert re.search(r"new-explore-9 +explore +9 +crash +1.5 +2048 w$", text, re.MULTILINE)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    base = text_of(told(), "base")
+    assert re.search(r"children:\n  new +\+1.0000  half", base)
+    assert "state: past champion, loss 4.0000" in base
+
+
+def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:
+    text = text_of(told(), "run:new-explore-9")
+    assert "attempts: w\n" in text
+    assert "failed (crash): boom" in text
+    assert "curve █▇▆▅▅▄▃▂▁ 9 → 1, 8.0 s" in text
+    assert "memory 2,048 MB" in text
+    assert text.endswith("  | last")
+    assert "\x1b" not in text
+
+
+def test_an_agent_shows_what_it_did_and_earned_and_a_worker_what_it_ran() -> None:
+    board = told()
+    text = text_of(board, "ann")
+    assert text.startswith("agent ann: researcher, model openai/x on box, here, 1 life\n1 proposals (1 champion)")
+    assert "earned +1.0000 loss over the champions that its own met" in text
+    assert "thinking: 120 tokens, $0.2500" in text
+    worker = text_of(board, "worker:w")
+    assert "cpu (a cpu, 0 MB), 2 slots, sandbox A, here, 1 life\n1 runs ended (1 crash), 1.5 s" in worker
+
+
+def test_curves_are_drawn_as_bars() -> None:
+    assert card.sparkline([]) == ""
+    assert card.sparkline([1.0]) == "▁"
+    assert card.sparkline([2.0, 2.0]) == "▁▁"
+    assert card.sparkline([0.0, 7.0]) == "▁█"
+    assert card.sparkline([float(n) for n in range(1000)]) == card.sparkline([float(n) for n in range(60)])
+
+
+def test_a_difference_is_beyond_the_noise_or_not_or_not_proven() -> None:
+    log = Log(NOISY)
+    log.open()
+    for tree in ("base", "good", "same", "claim", "none"):
+        propose(log, tree)
+    scores = {"base": (4.0, 4.1, 3.9), "good": (3.0, 3.1, 2.9), "same": (4.01, 4.09, 3.92)}
+    for tree, values in scores.items():
+        for seed, value in enumerate(values):
+            log.finish(log.request(tree, seed=seed, lane="confirm"), value)
+    log.score("claim", 1.0)
+    found = {tree: compare.metric_of(log.board, "base", tree) for tree in ("good", "same", "claim", "none")}
+    assert {tree: metric.beyond_noise for tree, metric in found.items()} == {
+        "good": True,
+        "same": False,
+        "claim": None,
+        "none": None,
+    }
+    good = found["good"]
+    assert good.gain == pytest.approx(1.0)
+    assert good.new_interval is not None
+    assert good.new_interval[0] < 3.0 < good.new_interval[1]
+    assert "claims alone" in found["claim"].text
+    assert found["none"].text == "no score of none"
+
+
+def test_an_exact_metric_needs_no_proof() -> None:
+    found = compare.metric_of(diamond(), "left", "right")
+    assert (found.gain, found.beyond_noise, found.p_better) == (1.0, True, 1.0)
+    assert compare.metric_of(diamond(), "left", "left").beyond_noise is False
+
+
+def test_files_are_compared_by_lines_and_what_is_no_text_is_said() -> None:
+    old = {"a.py": b"x = 1\ny = 2", "gone": b"bye\n", "same": b"s", "bin": b"\xff\x00", "long": b"\n" * 30_000}
+    new = {"a.py": b"x = 1\ny = 3", "new": b"", "same": b"s", "bin": b"\xfe", "long": b"\n" * 30_001}
+    changes = {change.file: change for change in compare.changes(old, new)}
+    assert list(changes) == ["a.py", "bin", "gone", "long", "new"]
+    assert changes["a.py"].lines == (
+        "--- a/a.py",
+        "+++ b/a.py",
+        "@@ -1,2 +1,2 @@",
+        " x = 1",
+        "-y = 2",
+        "\\ No newline at end of file",
+        "+y = 3",
+        "\\ No newline at end of file",
+    )
+    assert (changes["a.py"].added, changes["a.py"].removed) == (1, 1)
+    assert changes["bin"].remark == "no text, 2 → 1 bytes"
+    assert changes["long"].remark == "too long to compare, 30,000 → 30,001 lines"
+    assert changes["gone"].lines[1] == "+++ /dev/null"
+
+
+def test_knobs_that_differ_are_shown_with_both_values() -> None:
+    old, new = {"t.py": b"LR = 3e-4\nN = 2\nGONE = 1\n"}, {"t.py": b"LR = 1e-3\nN = 2\nNEW = True\n"}
+    changes = compare.knob_changes(old, new, ("t.py",))
+    assert [card.knob_text(change) for change in changes] == ["LR 0.0003 → 0.001", "GONE 1 → -", "NEW - → True"]
+
+
+async def branch(home: Path, url: str, folder: Path) -> dict[str, str]:
+    """An arena whose proposals have code: `both` was made of `left` and `right`, which change one line each."""
+    async with connect(url) as hub:
+        bus, opened = await open_arena(hub, folder, home=home)
+        code = CodeStore(settings.code_dir(home, "tiny"), bus)
+        base = await code.files(opened.base_commit)
+        trees, commits = {"base": opened.base_tree}, {"base": opened.base_commit}
+        lines = {"left": "A = 1\n", "right": f"\tB = '{HOSTILE}'\n", "both": "A = 1\nB = 2\n"}
+        parents = {"base": [], "left": ["base"], "right": ["base"], "both": ["left", "right"]}
+        for name, line in lines.items():
+            files = {**base, "train.py": (TRAIN + line).encode()}
+            above = [commits[parent] for parent in parents[name]]
+            made = code.commit(files, parents=above, message=name, author="ann", at=BEGAN)
+            await code.push(made.commit)
+            trees[name], commits[name] = made.tree, made.commit
+        events: list[AnyEvent] = [
+            ProposalPosted(
+                tree=tree,
+                commit=commits[name],
+                parents=tuple(trees[parent] for parent in parents[name]),
+                title=f"{name} {HOSTILE}",
+                origin=Origin(how="sampler"),
+            )
+            for name, tree in trees.items()
+        ]
+        for event in events:
+            await bus.post(Post.new("ann", event))
+        return trees
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    home = tmp_path_factory.mktemp("branch") / "home"
+    with serving(home) as url:
+        yield anyio.run(branch, home, url, write_arena(home.parent / "arena"))
+
+
+def test_two_proposals_are_compared_down_to_their_code(trees: dict[str, str], mesh: Mesh) -> None:
+    done = mesh("diff", trees["both"])
+    assert (done.code, done.err) == (0, "")
+    assert f"- {trees['left'][:10]} left" in done.out
+    assert done.out.endswith("+B = 2\n")
+    assert "knobs: B - → 2\n" in done.out
+    assert "loss: - → -\n" in done.out
+    assert "train.py | +1 -0\n" in mesh("diff", trees["both"], "--stat").out
+    backwards = mesh("diff", trees["both"], trees["left"]).out
+    assert backwards.endswith("-B = 2\n")
+    assert "the files are the same" in mesh("diff", trees["left"], trees["left"]).out
+    body = json.loads(mesh("diff", trees["base"], trees["right"], "--json").out)
+    assert [(change["file"], change["removed"]) for change in body["files"]] == [("train.py", 0)]
+    assert any("\x1b]0;owned" in line for line in body["files"][0]["lines"])
+    refused(
+        mesh("diff", trees["base"]), ExitCode.BAD_INPUT, "is the artifact as the arena was opened: say what to comp"
+    )
+    refused(mesh("diff", "zzz"), ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'")
+
+
+def test_a_diff_is_coloured_only_where_it_is_wanted(
+    trees: dict[str, str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b" not in mesh("diff", trees["both"]).out
+    monkeypatch.setenv("MESH_COLOR", "always")
+    assert "\x1b[32m+B = 2\x1b[0m" in mesh("diff", trees["both"]).out
+
+
+def test_the_family_of_a_proposal_is_shown_from_a_real_log(trees: dict[str, str], mesh: Mesh) -> None:
+    short = {name: tree[:10] for name, tree in trees.items()}
+    tree = [line.split(" - ")[0].rstrip() for line in mesh("lineage", trees["both"]).out.splitlines()]
+    assert tree == [
+        short["both"],
+        f"├─ {short['left']}",
+        f"│  {short['base']}",
+        f"└─ {short['right']}",
+        f"   ↑ see {short['base']}",
+    ]
+    assert mesh("lineage", trees["both"], "--depth", "1").err == "mesh: 2 links lead further: raise --depth\n"
+    down = json.loads(mesh("lineage", trees["base"], "--down", "--json").out)
+    assert [(row["proposal"], row["depth"]) for row in down] == [
+        (trees["base"], 0),
+        (trees["left"], 1),
+        (trees["right"], 1),
+        (trees["both"], 2),
+    ]
+    children = json.loads(mesh("children", trees["base"], "--json").out)
+    assert [row["proposal"] for row in children] == [trees["left"], trees["right"]]
+    assert mesh("children", trees["both"]).out == ""
+    assert [row["proposal"] for row in json.loads(mesh("leaves", "--json").out)] == [trees["both"]]
+    assert mesh("leaves", "-n", "0").out == ""
+
+
+def test_what_others_wrote_is_harmless_here_too(trees: dict[str, str], mesh: Mesh) -> None:
+    for words in (
+        ["show", trees["both"]],
+        ["show", "3"],
+        ["diff", trees["base"], trees["right"]],
+        ["lineage", trees["both"]],
+        ["lineage", trees["both"], "--dot"],
+        ["children", trees["base"]],
+        ["leaves"],
+    ):
+        done = mesh(*words)
+        plain = re.sub(r"[\u2500-\u257f\u2190-\u2193]", "", done.out)
+        assert (words, done.code, CONTROL.findall(plain)) == (words, 0, [])
+
+
+def test_facts_are_shown_in_full_even_those_that_nobody_knows(lab: Lab, mesh: Mesh) -> None:
+    done = mesh("show", "3")
+    assert done.out.startswith("#3 20")
+    assert '"kind": "proposal.posted"' in done.out
+    assert json.loads(mesh("show", "#8", "--json").out)["post"]["event"]["kind"] == "run.finished"
+    unknown = mesh("show", "12")
+    assert "(not understood)" in unknown.out
+    assert "\x1b" not in unknown.out
+    assert json.loads(mesh("show", "12", "--json").out)["post"] == HOSTILE
+    refused(mesh("show", "13"), ExitCode.BAD_INPUT, "nothing on the board of arena tiny is called '13'")
+    refused(mesh("show", "zzz"), ExitCode.BAD_INPUT, "nothing on the board")
+    refused(mesh("show", "\x1b[31m"), ExitCode.BAD_INPUT, "nothing on the board")
+    refused(mesh("lineage", "--up", "--down"), ExitCode.BAD_INPUT, "--up and --down exclude each other")
+    refused(mesh("lineage", "--dot", "--json"), ExitCode.BAD_INPUT, "--dot and --json exclude each other")
+    refused(mesh("lineage", "--depth", "-1"), ExitCode.BAD_INPUT, "--depth")
+
+
+def test_an_arena_that_was_never_opened_is_one_sentence(tmp_path: Path, mesh: Mesh) -> None:
+    with serving(tmp_path / "home") as url:
+
+        async def make() -> None:
+            async with connect(url) as hub:
+                await hub.arena("empty", create=True)
+
+        anyio.run(make)
+        for words in (["show", "x"], ["diff", "x"], ["lineage"], ["children", "x"], ["leaves"]):
+            refused(mesh(*words), ExitCode.BAD_INPUT, "arena empty was never opened: `mesh open FOLDER` opens it")
+
+
+def test_every_kind_of_thing_is_shown_as_json(lab: Lab, mesh: Mesh) -> None:
+    shown = {word: json.loads(mesh("show", word, "--json").out) for word in ("champion", "r1", "ann")}
+    assert shown["champion"]["proposal"] == lab.better
+    assert shown["r1"]["finished"]["outcome"]["value"] == 0.75
+    assert (shown["ann"]["role"], shown["ann"]["proposals"]) == ("explorer", 2)
