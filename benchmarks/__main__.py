@@ -18,6 +18,7 @@ from mesh.errors import MeshError
 
 _HELPERS = (
     *("__main__", "fold", "harness", "mix", "peers", "trials"),
+    *("nanolm_cut", "nanolm_sides"),
     *("search_figures", "search_peers", "search_problems", "search_swarm"),
 )
 

@@ -2,17 +2,20 @@
 
 import datetime as dt
 import importlib
+import shutil
+import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from benchmarks import busy, harness, kill, mix, swarm, trial_overhead
+from benchmarks import busy, harness, kill, mix, nanolm, nanolm_sides, swarm, trial_overhead
 from benchmarks.__main__ import benchmarks_by_name, main
 from benchmarks.trials import Run
+from mesh import arena, wire
 from mesh import events as e
-from mesh import wire
 from mesh.memory import MemoryHub
 from mesh.wire import Post
 
@@ -24,7 +27,7 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     said = capsys.readouterr()
     assert said.out == ""
-    names = "busy, halving, kill, log, replay, search, select, swarm, trial_overhead, views"
+    names = "busy, halving, kill, log, nanolm, replay, search, select, swarm, trial_overhead, views"
     assert said.err == f"benchmarks: there is no benchmark 'nothing': it is one of {names}\n"
 
 
@@ -97,3 +100,52 @@ def test_a_survivor_of_a_tree_is_found_and_ended() -> None:
         assert kill._survivors("a-survivor") == 1
         assert process.wait(5) == -9
     assert kill._survivors("a-survivor") == 0
+
+
+def test_the_final_part_of_nanolm_is_cut_out_of_all_that_a_search_has(tmp_path: Path) -> None:
+    def prepared(folder: Path) -> dict[str, bytes]:
+        prepare = arena.load(folder).artifact.prepare
+        subprocess.run([sys.executable, *prepare[1:]], cwd=folder, check=True, env={"MESH_OUT": str(folder / "made")})
+        return {path.stem: path.read_bytes() for path in (folder / "made").rglob("*.bin")}
+
+    original = tmp_path / "original"
+    shutil.copytree(nanolm_sides.ARENA, original)
+    ours = prepared(original)
+    search, final = (prepared(nanolm_sides.copied(cut, 0.5, tmp_path)) for cut in ("search", "final"))
+    assert arena.load(tmp_path / "final").trial.budget_s == 0.5
+    assert (search["val"], search["heldout"]) == (ours["val"], ours["heldout"])
+    assert final["train"] == search["train"]
+    assert len(search["train"]) + 1 + len(final["val"]) == len(ours["train"])
+    assert final["val"][:1000] in ours["train"]
+    assert not any(final["val"][:1000] in each for each in search.values())
+
+
+def test_the_peers_of_nanolm_draw_from_the_artifact_as_it_is_and_nothing_twice() -> None:
+    base = {"train.py": (nanolm_sides.ARENA / "train.py").read_bytes()}
+    changed = {}
+    for side in ("random", "best_of_n"):
+        found = nanolm_sides.drawn(side, 1, 30, base, ("train.py",))
+        assert found == nanolm_sides.drawn(side, 1, 30, base, ("train.py",))
+        assert found[0] == ("as it is", base)
+        assert len({files["train.py"] for _, files in found}) == len(found) == 30
+        lines = base["train.py"].splitlines()
+        changed[side] = [sum(a != b for a, b in zip(lines, f["train.py"].splitlines(), strict=True)) for _, f in found]
+    assert statistics.median(changed["best_of_n"]) <= 3 < 10 < statistics.median(changed["random"])
+
+
+def test_the_figures_of_nanolm_compare_what_the_sides_chose_in_pairs() -> None:
+    def trials(best: float) -> list[nanolm_sides.Trial]:
+        return [nanolm_sides.Trial(value, "", 3.0, 2.0, {}) for value in (4.0, None, best, 5.0)]
+
+    plan = nanolm.Plan(2.0, (2, 4), (1, 2), (7, 8, 9))
+    worse = {"portfolio": 0.0, "random": 0.5, "best_of_n": 1.0}
+    found = {(side, seed): trials(3 + more) for side, more in worse.items() for seed in plan.seeds}
+    ends = {
+        (side, seed): [seed + more + n / 10 for n in range(3)] for side, more in worse.items() for seed in plan.seeds
+    }
+    told = nanolm.figures(found, ends, plan)
+    assert nanolm.GOALS.keys() <= told.keys()
+    assert (told["best.random.2"], told["best.random.4"], told["failed.random"]) == (4.0, 3.5, 0.25)
+    assert told["over.random"] == told["over.random.low"] == told["over.random.high"] == pytest.approx(0.5)
+    assert told["final.portfolio"] == pytest.approx(1.6)
+    assert told["final.portfolio.low"] < told["final.portfolio"] < told["final.portfolio.high"]

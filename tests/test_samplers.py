@@ -103,6 +103,18 @@ def test_a_sampler_that_learns_is_better_than_chance_and_learns_from_everybody(n
     assert statistics.median(asked) < 0.7 * statistics.median(chance)
 
 
+def test_a_quadratic_model_of_many_knobs_is_better_than_chance_after_few_trials() -> None:
+    space = [Knob(file="t.py", name=f"K{number}", value=0.5, low=0.0, high=1.0) for number in range(12)]
+
+    def bowl(values: Values) -> float:
+        return sum((float(value) - 0.3) ** 2 for value in values.values())
+
+    draws = [{where(knob): knob.sample(rng) for knob in space} for rng in map(Random, range(160))]
+    trials = [trial(seq, values, bowl(values)) for seq, values in enumerate(draws[:60])]
+    asked = [bowl(sampler("quadratic").ask(space, trials, [], Random(seed)).values) for seed in range(20)]
+    assert statistics.median(asked) < 0.5 * statistics.median(bowl(values) for values in draws[60:])
+
+
 @pytest.mark.parametrize("name", ["quadratic", "cmaes", "tpe"])
 def test_regions_that_run_out_of_memory_are_avoided(name: str) -> None:
     space = [Knob(file="t.py", name="WIDTH", value=500, low=1, high=1000), LR]

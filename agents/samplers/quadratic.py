@@ -7,7 +7,7 @@ Bayesian optimisation via Thompson sampling", 2018), so that askers who know the
 at the latest and the best trials; what failed ranks last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from statistics import NormalDist
 from typing import Any
@@ -17,13 +17,16 @@ from agents.samplers.evenly import Evenly
 from agents.samplers.mutate import FINEST, WIDEST
 from agents.samplers.protocol import Idea, Trial, Values, at_place, best_first, place, where, window
 
+Model = Callable[[Any], Any]
+"""What is expected of points, lower is better."""
+
 CANDIDATES, ROUNDS = 200, 4
 """Values that the model judges per round, and rounds, each around the best of the one before."""
 
 KEPT = 5
 RIDGE = 1.0
-MOST_KNOBS_FOR_PRODUCTS = 24
-"""With more knobs the model has squares alone: it would have more coefficients than there are trials."""
+TRIALS_PER_COEFFICIENT = 2
+"""With fewer trials the model has squares alone: drawn products that no trial speaks for would drown what is known."""
 
 
 class Quadratic:
@@ -42,12 +45,12 @@ class Quadratic:
             if not number:
                 tried.append(_snapped(space, dice.random((CANDIDATES, len(space)))))
             every = np.vstack(tried)
-            found = every[np.argsort(features(space, every) @ model, kind="stable")[:KEPT]]
+            found = every[np.argsort(model(every), kind="stable")[:KEPT]]
         return Idea({where(knob): at_place(knob, float(at)) for knob, at in zip(space, found[0], strict=True)})
 
 
-def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> Any:
-    """Return the coefficients of `features` drawn from the posterior; None while less is known than there are knobs."""
+def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> Model | None:
+    """Return a model drawn from the posterior; None while less is known than there are knobs."""
     import numpy as np
 
     known = window(trials)
@@ -56,7 +59,12 @@ def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> An
         return None
     failed = [trial for trial in known if trial.loss is None]
     points = np.array([places(space, trial.values) for trial in (*ranked, *failed)])
-    return _draw(features(space, points), len(ranked), dice)
+    rows = features(space, points)
+    products = len(rows) >= TRIALS_PER_COEFFICIENT * rows.shape[1]
+    if not products:
+        rows = features(space, points, products=False)
+    coefficients = _draw(rows, len(ranked), dice)
+    return lambda judged: features(space, judged, products=products) @ coefficients
 
 
 def _draw(features: Any, scored: int, dice: Any) -> Any:
@@ -110,8 +118,8 @@ def places(space: Sequence[Knob], values: Values) -> list[float]:
     return [(place(knob, knob.value) or 0.0) if at is None else at for knob, at in known]
 
 
-def features(space: Sequence[Knob], points: Any) -> Any:
-    """Return columns for 1, the places as -1..1 (one per choice where there are several), squares and products."""
+def features(space: Sequence[Knob], points: Any, *, products: bool = True) -> Any:
+    """Return columns for 1, the places as -1..1 (one per choice where there are several), squares, and `products`."""
     import numpy as np
 
     columns = []
@@ -123,6 +131,6 @@ def features(space: Sequence[Knob], points: Any) -> Any:
             columns.append(2 * at - 1)
     rows = np.column_stack(columns)
     one, two = np.triu_indices(rows.shape[1])
-    if len(space) > MOST_KNOBS_FOR_PRODUCTS:
+    if not products:
         one = two = np.arange(rows.shape[1])
     return np.hstack([np.ones((len(rows), 1)), rows, rows[:, one] * rows[:, two]])

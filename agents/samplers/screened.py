@@ -10,7 +10,7 @@ from random import Random
 
 from agents.knobs import Knob
 from agents.samplers.protocol import Idea, Sampler, Trial
-from agents.samplers.quadratic import drawn_model, features, places
+from agents.samplers.quadratic import drawn_model, places
 
 IDEAS = 8
 """Ideas of which one is taken."""
@@ -30,4 +30,4 @@ class Screened:
             return self._sampler.ask(space, trials, pending, rng)
         ideas = [self._sampler.ask(space, trials, pending, rng) for _ in range(IDEAS)]
         points = np.array([places(space, idea.values) for idea in ideas])
-        return ideas[int(np.argmin(features(space, points) @ model))]
+        return ideas[int(np.argmin(model(points)))]
