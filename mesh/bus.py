@@ -4,11 +4,12 @@ Three verbs make the bus: `post` a fact, `read` the log in order, `work` on a sh
 keep the same contract (`tests/test_bus.py`): `mesh.jetstream` and `mesh.memory`.
 """
 
+import datetime as dt
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from mesh.errors import AlreadyPosted
-from mesh.wire import Entry, Post
+from mesh.wire import Entry, Pattern, Post
 
 
 class Job(Protocol):
@@ -52,12 +53,18 @@ class Bus(Protocol):
         Raises: as `post`, but for `AlreadyPosted`.
         """
 
-    def read(self, after: int = 0, *, follow: bool = False, until: int | None = None) -> AsyncGenerator[list[Entry]]:
+    def read(
+        self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
+    ) -> AsyncGenerator[list[Entry]]:
         """Yield what stands after sequence `after`, in order, in non-empty batches without gaps.
 
         Without `follow` it ends at `until`, or at what was the last entry when it began; with it, it waits for more and
-        outlives a lost connection.
+        outlives a lost connection. With `only`, what no pattern wants is left out, and never leaves the server; no two
+        of the patterns may want the same entry.
         """
+
+    async def since(self, time: dt.datetime) -> int:
+        """Return the sequence of the first entry at or after `time`, one more than the last where there is none."""
 
     def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Job]:
         """Yield entries of `kinds` (earlier kinds first), each to one member of `queue`, again if the lease ends.

@@ -156,7 +156,7 @@ def _table(table: Mapping[str, Any], source: str, prefix: str, keys: Sequence[st
     values = {}
     for name, value in table.items():
         if not isinstance(value, str):
-            raise BadInput(f"{source}: {prefix}{name} is {value!r}, which is no text: write it in quotes")
+            raise BadInput(f"{source}: {prefix}{name} is {hide(repr(value))}, which is no text: write it in quotes")
         checked = _checked(name, value, f"{source}: {prefix}{name}")
         is_path = KEYS[name].path and value and not value.startswith("~")
         values[name] = str(Path(source).parent / checked) if is_path else checked

@@ -3,6 +3,7 @@
 It covers no durability and no network trouble. Time is anyio's clock, so leases end without a server.
 """
 
+import bisect
 import datetime as dt
 import uuid
 from collections import defaultdict, deque
@@ -13,7 +14,7 @@ import anyio.lowlevel
 
 from mesh import wire
 from mesh.errors import AlreadyPosted, BusUnavailable, ObjectMissing, UnknownName
-from mesh.wire import Entry, Post
+from mesh.wire import Entry, Pattern, Post
 
 READ_BATCH = 1000
 
@@ -78,16 +79,19 @@ class MemoryBus:
         return entry
 
     async def read(
-        self, after: int = 0, *, follow: bool = False, until: int | None = None
+        self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
     ) -> AsyncGenerator[list[Entry]]:
         end = len(self._entries) if until is None else until
+        for pattern in only:
+            wire.pattern_filters(self.arena, pattern)
         while True:
             last = len(self._entries) if follow else min(end, len(self._entries))
             batch = self._entries[after : min(last, after + READ_BATCH)]
             if batch:
                 after = batch[-1].seq
                 await anyio.lowlevel.checkpoint()
-                yield batch
+                if wanted := [e for e in batch if not only or wire.is_wanted(e.subject, only)]:
+                    yield wanted
             elif follow:
                 await self._changed.wait()
             else:
@@ -120,6 +124,9 @@ class MemoryBus:
 
     async def head(self) -> int:
         return len(self._entries)
+
+    async def since(self, time: dt.datetime) -> int:
+        return bisect.bisect_left(self._entries, time, key=lambda entry: entry.time) + 1
 
     async def identity(self) -> str:
         return self._id

@@ -38,7 +38,7 @@ def value(key: str, given: str | None = None) -> str:
 def credentials(nats: str | None = None) -> Path | None:
     """Return the file that proves who we are to the server in force, None where there is none; raises as `values`."""
     named = values(nats=nats)["credentials"].value
-    return Path(named).expanduser() if named else None
+    return Path(named).expanduser().absolute() if named else None
 
 
 def layers() -> list[config.Layer]:
@@ -162,6 +162,11 @@ def objects_dir(home: Path, arena: str) -> Path:
 def snapshot_file(home: Path, arena: str) -> Path:
     """Return the file from which a board starts without folding the log from zero."""
     return home / "boards" / f"{arena}.msgpack"
+
+
+def marks_file(home: Path, arena: str, user: str) -> Path:
+    """Return the file that says how far a user has read the channels of an arena."""
+    return home / "read" / f"{arena}-{user}.json"
 
 
 def runs_dir(home: Path) -> Path:

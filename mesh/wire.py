@@ -7,6 +7,7 @@ plain NATS for what is not a fact. Reading never fails: what cannot be decoded k
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from typing import Annotated, Self
 
 import msgspec
@@ -62,6 +63,14 @@ class Subject(msgspec.Struct, frozen=True):
     author: str
 
 
+class Pattern(msgspec.Struct, frozen=True):
+    """Which entries a reader wants: of a kind, a key and an author, where "" is any; a token of the key may be `*`."""
+
+    kind: str = ""
+    key: str = ""
+    author: str = ""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One entry of the log: its place, the server's time, and the post where it can be decoded."""
 
@@ -103,6 +112,40 @@ def kind_filter(arena: str, kind: str) -> str:
     if ".".join(kind.split(".")[:2]) not in KINDS:
         raise BadInput(f"there is no fact of kind {kind!r}; kinds are {', '.join(KINDS)}")
     return f"{_PREFIX}.{arena}.{kind}.>"
+
+
+def pattern_filters(arena: str, pattern: Pattern) -> list[str]:
+    """Return the subject filters for what `pattern` wants.
+
+    Raises:
+        BadInput: its kind is unknown, or a part of it cannot be in a subject.
+    """
+    for token in filter("*".__ne__, pattern.key.split(".") if pattern.key else ()):
+        check_token("key", token)
+    author = check_token("author", pattern.author) if pattern.author else "*"
+    if not pattern.kind:
+        keys = [pattern.key] if pattern.key else ["*", "*.*"]
+        return [f"{_PREFIX}.{arena}.*.*.{key}.{author}" for key in keys]
+    everything = kind_filter(arena, pattern.kind)
+    if not pattern.key and not pattern.author:
+        return [everything]
+    key = pattern.key or ".".join("*" * KINDS[pattern.kind].key_tokens)
+    return [f"{_PREFIX}.{arena}.{pattern.kind}.{key}.{author}"]
+
+
+def is_wanted(where: Subject, patterns: Iterable[Pattern]) -> bool:
+    """Tell whether any of the patterns wants what stands under a subject."""
+    return any(
+        pattern.kind in ("", where.kind)
+        and pattern.author in ("", where.author)
+        and (not pattern.key or _is_key(where.key, pattern.key))
+        for pattern in patterns
+    )
+
+
+def _is_key(key: str, wanted: str) -> bool:
+    tokens, parts = key.split("."), wanted.split(".")
+    return len(tokens) == len(parts) and all(part in ("*", token) for token, part in zip(tokens, parts, strict=True))
 
 
 def arena_filter(arena: str) -> str:

@@ -1,5 +1,6 @@
 """The contract of the bus, the same over JetStream and in memory."""
 
+import datetime as dt
 from contextlib import aclosing
 
 import anyio
@@ -8,7 +9,7 @@ import pytest
 
 from mesh.errors import AlreadyPosted, BadInput, BusUnavailable, ObjectMissing
 from mesh.events import ArenaClosed, CritiquePosted, Lane, NotePosted, RunRequested
-from mesh.wire import Entry, Post
+from mesh.wire import Entry, Pattern, Post
 from tests.conftest import OpenBus
 
 
@@ -114,6 +115,49 @@ async def test_reading_starts_after_and_ends_at_a_sequence(open_bus: OpenBus) ->
             assert [e.seq async for batch in batches for e in batch] == list(range(11, 21))
         async with aclosing(bus.read(30)) as batches:
             assert [batch async for batch in batches] == []
+
+
+async def test_a_reader_gets_only_what_its_patterns_want(open_bus: OpenBus) -> None:
+    async with open_bus() as bus, open_bus() as other:
+        posts = [note("a"), request("r1"), note("b", "bob"), request("r2", "confirm"), note("c"), request("r3")]
+        await bus.post_all(posts)
+
+        async def seqs(*only: Pattern, after: int = 0, until: int | None = None) -> list[int]:
+            async with aclosing(bus.read(after, until=until, only=only)) as batches:
+                return [entry.seq async for batch in batches for entry in batch]
+
+        with anyio.fail_after(20):
+            assert await seqs(Pattern(kind="note.posted")) == [1, 3, 5]
+            assert await seqs(Pattern(author="ann")) == [1, 5]
+            assert await seqs(Pattern(author="bob"), Pattern(author="curator")) == [2, 3, 4, 6]
+            assert await seqs(Pattern(kind="note.posted", author="ann"), Pattern(key="*.r2")) == [1, 4, 5]
+            assert await seqs(Pattern(kind="run.requested", key="explore.*")) == [2, 6]
+            assert await seqs(Pattern(kind="note.posted"), after=1, until=4) == [3]
+            assert await seqs(Pattern(kind="run.finished")) == []
+            assert await seqs(Pattern(kind="note.posted"), after=5, until=6) == []
+            async with aclosing(bus.read(3, follow=True, only=[Pattern(author="ann")])) as batches:
+                assert [entry.seq for entry in await anext(batches)] == [5]
+                for text in ("d", "e"):
+                    await other.post(request(text))
+                    await other.post(note(text))
+                heard = [entry.seq for entry in await anext(batches)]
+                while len(heard) < 2:
+                    heard += [entry.seq for entry in await anext(batches)]
+                assert heard == [8, 10]
+        with pytest.raises(BadInput, match=r"there is no fact of kind 'no\.kind'"):
+            await seqs(Pattern(kind="no.kind"))
+
+
+async def test_the_log_is_found_by_time(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        assert await bus.since(dt.datetime.now(dt.UTC)) == 1
+        for text in ("a", "b", "c"):
+            await bus.post(note(text))
+        async with aclosing(bus.read()) as batches:
+            times = [entry.time async for batch in batches for entry in batch]
+        assert [await bus.since(time) for time in times] == [1, 2, 3]
+        assert await bus.since(times[0] - dt.timedelta(days=1)) == 1
+        assert await bus.since(times[2] + dt.timedelta(days=1)) == 4
 
 
 async def test_work_goes_to_one_member_and_comes_again_when_a_lease_ends(open_bus: OpenBus) -> None:

@@ -46,9 +46,14 @@ HEAVY = (
     "cmaes",
     "rich.live",
     "analytics",
+    "anyio",
+    "msgspec",
+    "rich",
+    "scipy",
+    "textual",
 )
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202erm -rf\r\n\x00\tend"
-CONTROL = re.compile(r"[^\n -~\u2026\u23ce\ufffd]")
+CONTROL = re.compile(r"[^\n -~\u2026\u23ce\ufffd▣◆·✔★≡¿]")
 
 
 class Done(NamedTuple):
@@ -238,7 +243,7 @@ def test_what_others_wrote_is_shown_harmlessly(lab: Lab, mesh: Mesh) -> None:
         assert (words, done.code, CONTROL.findall(plain)) == (words, 0, [])
     lines = mesh("tail", "--no-follow", "-n", "2").out.splitlines()
     assert len(lines) == 2
-    assert "#general: hello" in lines[0]
+    assert "≡ #general: hello" in lines[0]
     assert lines[0].endswith("rm -rf\ufffd \u23ce \ufffd end")
     assert "(not understood)" in lines[1]
 
@@ -279,7 +284,23 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
         ("status --arena a.b", ExitCode.BAD_INPUT, "arena 'a.b' may only hold letters"),
         ("status --nats 127.0.0.1:1", ExitCode.NO_LOG, "no NATS server answers at nats://127.0.0.1:1 within 5 s"),
         ("status --nats ftp://x", ExitCode.BAD_INPUT, "'ftp://x' is no address of a NATS server"),
-        ("post general", ExitCode.BAD_INPUT, "requires an argument"),
+        ("post general ' '", ExitCode.BAD_INPUT, "the text is empty: say something"),
+        ("reply 99 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 99: its log ends with 12"),
+        ("reply 0 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 0"),
+        ("reply 11 hello --channel 'a b'", ExitCode.BAD_INPUT, "channel 'a b' may only hold letters"),
+        ("tail --grep '['", ExitCode.BAD_INPUT, "is no regular expression: "),
+        (
+            "tail --since tomorrow",
+            ExitCode.BAD_INPUT,
+            "'tomorrow' is no time: write 30s, 5m, 2h, 1d, or 2026-01-31T12:00",
+        ),
+        ("tail --since 99999999w", ExitCode.BAD_INPUT, "'99999999w' is no time"),
+        ("tail --until 1h --follow", ExitCode.BAD_INPUT, "--until ends and --follow goes on"),
+        ("tail --kind run.* --channel general", ExitCode.BAD_INPUT, "only note.posted has a channel"),
+        ("tail --kind note.posted --run r1", ExitCode.BAD_INPUT, "no note.posted is about one run"),
+        ("tail --author 'a b'", ExitCode.BAD_INPUT, "author 'a b' may only hold letters"),
+        ("tail --proposal zzz", ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'"),
+        ("top", ExitCode.BAD_INPUT, "mesh top needs a terminal"),
         ("post 'a b' hello", ExitCode.BAD_INPUT, "channel 'a b' may only hold letters"),
         ("post general hello --name a.b", ExitCode.BAD_INPUT, "author 'a.b' may only hold letters"),
         ("lineage zzz", ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'"),

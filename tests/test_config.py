@@ -207,6 +207,7 @@ def test_contexts_are_kept_used_shown_and_forgotten_in_a_file_of_the_user_alone(
         (["remove", "lab"], "there is no context 'lab'"),
         (["show", "lab"], "there is no context 'lab'"),
         (["add", "a b", "--nats", "x"], "context 'a b' may only hold letters"),
+        (["add", "lab", "--nats", "ftp://u:p@x"], r"'ftp://\*\*\*@x' is no address of a NATS server"),
         (["add", "lab", "--nats", "ftp://x"], "'ftp://x' is no address of a NATS server"),
         (["add", "lab", "--nats", "x", "--arena", "a.b"], "arena 'a.b' may only hold letters"),
         (["add", "lab", "--nats", "x", "--creds", "/none.creds"], "credentials /none.creds cannot be read"),

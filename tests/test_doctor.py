@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mesh import settings
-from mesh.cli import checks
+from mesh.cli import checks, doctor
 from mesh.cli.checks import Finding, Package
 from mesh.cli.codes import ExitCode
 from mesh.cli.doctor import installed
@@ -119,6 +119,27 @@ def test_keys_are_named_and_never_printed(alone: Path, mesh: Mesh, monkeypatch: 
         done = mesh("doctor", *words)
         assert "OPENAI_API_KEY" in done.out
         assert "geheim" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("program", "what"),
+    [
+        ("#!/bin/sh\necho nats-server: v2.9.1\n", "version v2.9.1 is too old: the log needs 2.12"),
+        ("\0", "cannot be run: Exec format error"),
+        ("#!/bin/sh\nexec tail -f /dev/null\n", "does not say its version within 1 s"),
+    ],
+)
+def test_a_program_that_cannot_serve_the_log_fails(
+    alone: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch, program: str, what: str
+) -> None:
+    monkeypatch.setattr(doctor, "PROGRAM_WITHIN_S", 1.0)
+    path = alone / "nats-server"
+    path.write_text(program)
+    path.chmod(0o755)
+    monkeypatch.setenv("MESH_NATS_SERVER", str(path))
+    code, rows = found(mesh)
+    assert (code, rows["nats-server"]["state"]) == (ExitCode.FAILED, "fail")
+    assert rows["nats-server"]["what"].endswith(what)
 
 
 def test_what_failed_has_a_cure_on_a_line_of_its_own(alone: Path, mesh: Mesh) -> None:

@@ -25,7 +25,7 @@ from mesh.events import (
     ProposalPosted,
 )
 from mesh.memory import MemoryBus, MemoryHub
-from mesh.wire import Entry, Post
+from mesh.wire import Entry, Pattern, Post
 from tests.test_worker import SPEC
 
 Answer = Callable[[Post, Board], Awaitable[Sequence[AnyEvent]]]
@@ -77,9 +77,9 @@ class SlowBus(MemoryBus):
     """A bus whose readers hear of a post long after it was taken."""
 
     async def read(
-        self, after: int = 0, *, follow: bool = False, until: int | None = None
+        self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
     ) -> AsyncGenerator[list[Entry]]:
-        async with aclosing(super().read(after, follow=follow, until=until)) as batches:
+        async with aclosing(super().read(after, follow=follow, until=until, only=only)) as batches:
             async for batch in batches:
                 for _ in range(50):
                     await anyio.lowlevel.checkpoint()

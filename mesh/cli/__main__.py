@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 from mesh.cli.app import app
 from mesh.cli.codes import ExitCode
 from mesh.cli.commands import asking, code, navigating, ranking, running, setup, speaking, watching
+from mesh.cli.run import code_of
 
 __all__ = ["app", "asking", "code", "main", "navigating", "ranking", "running", "setup", "speaking", "watching"]
 
@@ -21,7 +22,15 @@ def main(words: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app(words, exit_on_error=False, print_error=False))
+        try:
+            ended = app(words, exit_on_error=False, print_error=False)
+        finally:
+            sys.stdout.flush()
+        sys.exit(ended)
+    except OSError as error:
+        if (ended := code_of(error)) is None:
+            raise
+        sys.exit(ended)
     except CycloptsError as error:
         print(f"mesh: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(ExitCode.BAD_INPUT)

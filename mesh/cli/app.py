@@ -2,14 +2,11 @@
 
 from typing import Annotated
 
-import msgspec
 from cyclopts import App, Parameter, Token
 from cyclopts.argument import ArgumentCollection
 from cyclopts.validators import Number
 
 import mesh
-from mesh import settings
-from mesh.errors import BadInput
 
 OTHER_FORMS = ("--csv", "--dot")
 """Options that ask for another form than text or JSON."""
@@ -21,6 +18,9 @@ def print_as_configured(app: App, commands: tuple[str, ...], arguments: Argument
     json = named.get("--json")
     if json is None or any(named[name].tokens for name in ("--json", *OTHER_FORMS) if name in named):
         return
+    from mesh import settings
+    from mesh.errors import BadInput
+
     try:
         output = settings.values()["output"]
     except BadInput:
@@ -45,4 +45,6 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 
 def print_json(value: object) -> None:
     """Print a value as JSON on one line of stdout."""
+    import msgspec
+
     print(msgspec.json.encode(value).decode())

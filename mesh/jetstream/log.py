@@ -8,9 +8,9 @@ import asyncio
 import datetime as dt
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from mesh import wire
 from mesh.errors import AlreadyPosted, BusError, BusRefused
 from mesh.jetstream.link import TRANSIENT, Ack, Link
-from mesh.wire import Entry, Post
+from mesh.wire import Entry, Pattern, Post
 
 WINDOW = 512
 """Posts in flight at the most in `post_all`."""
@@ -123,21 +123,29 @@ class StreamLog:
             raise BusRefused(f"arena {self.arena}: {answer['error'].get('description')}")
         return answer
 
+    async def since(self, time: dt.datetime) -> int:
+        request = {"start_time": time.astimezone(dt.UTC).isoformat()}
+        answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", request)
+        return int(answer["message"]["seq"]) if "message" in answer else await self.head() + 1
+
     async def read(
-        self, after: int = 0, *, follow: bool = False, until: int | None = None
+        self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
     ) -> AsyncGenerator[list[Entry]]:
         end = None if follow else (await self.head() if until is None else until)
+        filters = list(dict.fromkeys(f for pattern in only for f in wire.pattern_filters(self.arena, pattern)))
         while end is None or after < end:
             try:
-                pull = _Pull(self._link, await self._link.client(), self._stream, after)
+                pull = _Pull(self._link, await self._link.client(), self._stream, after, end, filters)
                 try:
                     await pull.open()
                     while end is None or after < end:
+                        if end is not None and pull.is_dry:
+                            return
                         batch = await pull.batch()
-                        if end is not None and batch[-1].seq > end:
+                        after = batch[-1].seq
+                        if end is not None and after > end:
                             batch = [e for e in batch if e.seq <= end]
                         if batch:
-                            after = batch[-1].seq
                             yield batch
                 finally:
                     await pull.close()
@@ -157,22 +165,34 @@ class _Interrupted(BusError):
 
 
 class _Pull:
-    """A consumer from `after` on, and the entries that it delivered but nobody took yet."""
+    """A consumer from `after` on, and the entries that it delivered but nobody took yet.
 
-    def __init__(self, link: Link, nc: Client, stream: str, after: int) -> None:
+    With `filters` it delivers only what is under them, and is dry once the server has nothing more of it.
+    """
+
+    def __init__(
+        self, link: Link, nc: Client, stream: str, after: int, end: int | None, filters: Sequence[str]
+    ) -> None:
         self._link, self._nc, self._stream, self._after = link, nc, stream, after
+        self._end, self._filters = end, filters
         self._name = f"read-{uuid.uuid4().hex}"
         self._inbox = self._nc.new_inbox()
         self._waiting: list[Msg] = []
         self._arrived = asyncio.Event()
-        self._asked = 0
+        self._asked = self._place = 0
+        self._pending: int | None = None
         self._fresh = True
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether a filtered reader has had everything that was there."""
+        return bool(self._filters) and self._pending == 0
 
     async def open(self) -> None:
         self._sub = await self._nc.subscribe(
             self._inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
-        config = {
+        config: dict[str, Any] = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._after + 1,
@@ -182,10 +202,13 @@ class _Pull:
             "num_replicas": 1,
             "inactive_threshold": 60_000_000_000,
         }
+        if self._filters:
+            config["filter_subjects"] = self._filters
         subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{self._name}"
         answer = await self._link.call(subject, {"stream_name": self._stream, "config": config})
         if "error" in answer:
             raise BusRefused(f"stream {self._stream} cannot be read: {answer['error'].get('description')}")
+        self._pending = int(answer.get("num_pending", 0))
 
     async def close(self) -> None:
         with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
@@ -200,8 +223,9 @@ class _Pull:
         """Return the next entries, at least one."""
         entries: list[Entry] = []
         while not entries:
-            if self._asked <= PULL // 2:
-                await self._ask()
+            wanted = PULL if self._end is None else max(1, min(PULL, self._end - self._after))
+            if self._asked <= wanted // 2:
+                await self._ask(wanted - self._asked)
             try:
                 with anyio.fail_after(SILENCE_S):
                     await self._arrived.wait()
@@ -213,8 +237,7 @@ class _Pull:
                 self._take(msg, entries)
         return entries
 
-    async def _ask(self) -> None:
-        count = PULL - self._asked
+    async def _ask(self, count: int) -> None:
         request = {"batch": count, "expires": int(PULL_EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
         await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
@@ -230,18 +253,34 @@ class _Pull:
                 raise _Interrupted(f"a reader was told {status}")
             self._asked -= unfilled
             return
-        seq, time, _ = delivery(msg.reply)
+        sent = delivery(msg.reply)
+        seq = sent.seq
         self._asked -= 1
         if seq <= self._after:
             return
-        if seq != self._after + 1 and not self._fresh:
+        whole = sent.place == self._place + 1 if self._filters else seq == self._after + 1
+        if not whole and not self._fresh:
             raise _Interrupted(f"a reader missed what stands before {seq}")
+        self._place, self._pending = sent.place, sent.pending
         self._fresh, self._after = False, seq
-        entries.append(wire.entry(seq, time, msg.subject, msg.data))
+        entries.append(wire.entry(seq, sent.time, msg.subject, msg.data))
 
 
-def delivery(reply: str) -> tuple[int, dt.datetime, int]:
-    """Return (stream sequence, server time, number of deliveries) out of a message's reply subject.
+class Delivery(NamedTuple):
+    """What the server says of a message that it sends: its place in the stream and among what this consumer got.
+
+    `attempt` counts its deliveries, `pending` is how many more there are for this consumer.
+    """
+
+    seq: int
+    time: dt.datetime
+    attempt: int
+    place: int
+    pending: int
+
+
+def delivery(reply: str) -> Delivery:
+    """Return what stands in a message's reply subject.
 
     `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`; servers of an account or
     domain put two tokens before the stream (ADR-15 of nats-architecture-and-design).
@@ -250,4 +289,6 @@ def delivery(reply: str) -> tuple[int, dt.datetime, int]:
     skip = 0 if len(parts) == 9 else 2
     nanoseconds = int(parts[7 + skip])
     time = dt.datetime.fromtimestamp(nanoseconds // 1_000_000_000, dt.UTC)
-    return int(parts[5 + skip]), time.replace(microsecond=nanoseconds // 1000 % 1_000_000), int(parts[4 + skip])
+    time = time.replace(microsecond=nanoseconds // 1000 % 1_000_000)
+    deliveries, seq, place = (int(part) for part in parts[4 + skip : 7 + skip])
+    return Delivery(seq, time, deliveries, place, int(parts[8 + skip]))

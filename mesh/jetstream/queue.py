@@ -27,8 +27,9 @@ class Leased:
     """One delivery of an entry."""
 
     def __init__(self, link: Link, msg: Msg) -> None:
-        seq, time, self.attempt = delivery(msg.reply)
-        self.entry = wire.entry(seq, time, msg.subject, msg.data)
+        sent = delivery(msg.reply)
+        self.attempt = sent.attempt
+        self.entry = wire.entry(sent.seq, sent.time, msg.subject, msg.data)
         self._link, self._reply = link, msg.reply
 
     async def done(self) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import anyio
 from cyclopts import App
 
 import mesh
@@ -40,6 +39,8 @@ def version() -> int:
 
     async def work() -> None:
         import subprocess
+
+        import anyio
 
         from mesh.server import find_binary
 

@@ -14,8 +14,10 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
     """
 
     async def work() -> None:
+        from mesh.cli.ranks import ranking
         from mesh.cli.reach import board_of, reach
-        from mesh.cli.text import MARKED, interval, printable, score_of, short, standing
+        from mesh.cli.tables import width_of_output
+        from mesh.cli.text import MARKED, standing
 
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
@@ -23,18 +25,7 @@ def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: J
         if json:
             print_json(rows)
             return
-        metric = board.spec.objective.metric
-        print(
-            f"{'rank':>4} {metric:>10} {'95 % interval':>18} {'seeds':>5} {'state':<13} {'proposal':<10} "
-            f"{'author':<12} title"
-        )
-        for r in rows:
-            tree = str(r["proposal"])
-            print(
-                f"{r['rank']:>4} {score_of(board, tree):>10} {interval(r):>18} {r['seeds']:>5} {r['state']:<13} "
-                f"{short(tree)} "
-                f"{r['author']:<12} {printable(str(r['title']), 80)}"
-            )
+        print("\n".join(ranking(board, rows, width_of_output())))
         if any(r["self_reported"] for r in rows):
             print(MARKED, file=sys.stderr)
 

@@ -1,48 +1,35 @@
-"""`mesh status` and `tail`: how an arena stands, and what is said on its board."""
+"""`mesh status`, `tail` and `top`: how an arena stands, and what is said on its board."""
 
 import sys
-from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from mesh.cli.app import Arena, Json, Nats, app, print_json
 from mesh.cli.run import run
 
+Words = Annotated[list[str] | None, Parameter(negative="")]
+
 
 @app.command
 def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """Show how an arena stands.
+    """Show how an arena stands: queue, workers, rates, and how far behind the log its followers are.
 
     Example: mesh status --json
     """
 
     async def work() -> None:
-        from mesh.cli.reach import board_of, reach
+        from mesh.cli.reach import reach
+        from mesh.cli.status import figures, lines_of
+        from mesh.cli.tables import width_of_output
 
         async with reach(arena, nats) as bus:
-            board = await board_of(bus)
-        running = sum(1 for run in board.unfinished if board.runs[run].attempts)
-        row = {
-            "arena": board.arena,
-            "version": board.opened.version if board.opened else 0,
-            "state": "closed" if board.closed else "open",
-            "seq": board.seq,
-            "proposals": len(board.proposals),
-            "runs_finished": len(board.runs) - len(board.unfinished),
-            "runs_running": running,
-            "runs_waiting": len(board.unfinished) - running,
-            "champion": board.champion,
-            "agents": len({m.name for m in board.agents.values() if not m.left}),
-            "workers": len({m.name for m in board.workers.values() if not m.left}),
-            "not_understood": board.unknown,
-        }
+            row = await figures(bus)
         if json:
             print_json(row)
         else:
-            print("\n".join(f"{name.replace('_', ' '):<15} {value}" for name, value in row.items()))
+            print("\n".join(lines_of(row, width_of_output())))
 
     return run(work)
 
@@ -54,44 +41,99 @@ def tail(
     nats: Nats = None,
     follow: Annotated[bool | None, Parameter(help="Wait for more; default: on a terminal.")] = None,
     n: Annotated[
-        int, Parameter(name="-n", help="How many of the last entries to begin with.", validator=Number(gte=0))
-    ] = 20,
-    from_seq: Annotated[int | None, Parameter(help="Sequence to begin with, instead of -n.")] = None,
-    kind: Annotated[str | None, Parameter(help="Only facts of this kind, such as run.finished.")] = None,
-    author: Annotated[str | None, Parameter(help="Only what this author says.")] = None,
+        int | None,
+        Parameter(name="-n", help="How many of the last that match; default: 20.", validator=Number(gte=0)),
+    ] = None,
+    from_seq: Annotated[
+        int | None, Parameter(help="Sequence to begin with, instead of -n.", validator=Number(gte=0))
+    ] = None,
+    since: Annotated[str | None, Parameter(help="Begin so long ago (2h) or at an ISO time (UTC).")] = None,
+    until: Annotated[str | None, Parameter(help="End before a time; written as --since.")] = None,
+    kind: Annotated[Words, Parameter(help="Only facts of this kind, such as run.finished or 'run.*'; repeatable.")] = (
+        None
+    ),
+    author: Annotated[Words, Parameter(help="Only what this author says; globs as for --kind.")] = None,
+    channel: Annotated[Words, Parameter(help="Only notes of this channel; globs as for --kind.")] = None,
+    of_run: Annotated[str | None, Parameter(name="--run", help="Only what is about this run.")] = None,
+    proposal: Annotated[str | None, Parameter(help="Only what is about this proposal or its runs.")] = None,
+    grep: Annotated[Words, Parameter(help="Only lines in which this regular expression is found.")] = None,
+    exclude: Annotated[Words, Parameter(help="No lines in which this regular expression is found.")] = None,
+    colour: Annotated[
+        Literal["auto", "always", "never"], Parameter(name=["--color", "--colour"], help="A colour for each author.")
+    ] = "auto",
     json: Json = False,
 ) -> int:
     """Show the message board, following it on a terminal; every line begins with its sequence.
 
-    Example: mesh tail --kind proposal.promoted --no-follow -n 1000
+    Example: mesh tail --kind proposal.promoted --no-follow -n 5
     """
 
     async def work() -> None:
-        from mesh.cli.reach import reach
-        from mesh.cli.text import line_of
-        from mesh.errors import UnknownName
-        from mesh.events import KINDS
+        from mesh.cli.colours import Ink, is_coloured
+        from mesh.cli.lines import Lines
+        from mesh.cli.marks import marks_of
+        from mesh.cli.names import find_proposal
+        from mesh.cli.reach import board_of, reach
+        from mesh.cli.tail import entries, row_of, span_of, tell
+        from mesh.cli.wanted import Wanted
+        from mesh.events import NotePosted
+        from mesh.wire import Entry
 
-        if kind is not None and kind not in KINDS:
-            raise UnknownName(f"there is no fact of kind {kind!r}; kinds are {', '.join(KINDS)}")
-        goes_on = sys.stdout.isatty() if follow is None else follow
-        async with reach(arena, nats) as bus:
-            head = await bus.head()
-            after = max(0, head - n) if from_seq is None else max(0, from_seq - 1)
-            batches = bus.read(after, follow=True) if goes_on else bus.read(after, until=head)
-            async with aclosing(batches):
-                async for batch in batches:
-                    for entry in batch:
-                        if kind not in (None, entry.subject.kind) or author not in (None, entry.subject.author):
-                            continue
-                        if json:
-                            row = {"seq": entry.seq, "time": entry.time, "kind": entry.subject.kind}
-                            row |= {"author": entry.subject.author, "post": entry.raw.decode("utf-8", "replace")}
-                            if entry.post:
-                                row["post"] = msgspec.to_builtins(entry.post)
-                            print_json(row)
-                        else:
-                            print(line_of(entry))
-                    sys.stdout.flush()
+        goes_on = follow if follow is not None else until is None and sys.stdout.isatty()
+        async with reach(arena, nats, endless=goes_on) as bus:
+            about = None
+            if proposal is not None:
+                board = await board_of(bus)
+                about = board, find_proposal(board, proposal)
+            wanted = Wanted(
+                kinds=kind or (),
+                authors=author or (),
+                channels=channel or (),
+                run=of_run,
+                proposal=about,
+                grep=grep or (),
+                exclude=exclude or (),
+            )
+            span = await span_of(bus, follow=goes_on, n=n, from_seq=from_seq, since=since, until=until)
+            screen = sys.stdout.isatty()
+            lines = Lines(bus, Ink(is_coloured(colour)), screen=screen)
+            marks = await marks_of(bus) if screen and wanted.is_reading else None
+
+            async def say(entry: Entry) -> None:
+                if json:
+                    print_json(row_of(entry))
+                else:
+                    print(await lines.line(entry))
+                if marks and entry.post and isinstance(entry.post.event, NotePosted):
+                    marks.move(entry.post.event.channel, entry.seq)
+
+            await tell(entries(bus, wanted, span), say, marks.save if marks else None)
+
+    return run(work, endless=True)
+
+
+@app.command
+def top(*, arena: Arena = None, nats: Nats = None) -> int:
+    """Watch leaderboard, queue, workers and board in one screen, by keyboard alone; ? lists the keys.
+
+    Example: mesh top
+    """
+
+    async def work() -> None:
+        from mesh.cli.reach import pick, reach_hub
+        from mesh.errors import BadInput
+
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise BadInput("mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe")
+        try:
+            from mesh.cli.top import top as show
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "textual":
+                raise
+            raise BadInput("mesh top needs textual: pip install 'mesh-swarm[top]'") from None
+        from mesh.cli.watch import Watch
+
+        async with reach_hub(nats, endless=True) as hub:
+            await show(Watch(await pick(hub, arena), lambda: hub.link.nc.is_connected))
 
     return run(work, endless=True)

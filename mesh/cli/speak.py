@@ -1,0 +1,50 @@
+"""What is said with `mesh post` and `reply`: a text as an argument or from a pipe, and what it answers."""
+
+import sys
+from contextlib import aclosing
+
+from mesh.bus import Bus
+from mesh.errors import BadInput, UnknownName
+from mesh.events import NotePosted
+from mesh.wire import MAX_POST_BYTES
+
+GENERAL = "general"
+"""Where what answers no note is said."""
+
+
+def said(text: str | None) -> str:
+    """Return the text; where none is given, or `-`, what standard input holds, without the line ends at its end.
+
+    Raises:
+        BadInput: there is nothing but space, or too much.
+    """
+    if text is None or text == "-":
+        if text is None and sys.stdin.isatty():
+            raise BadInput("there is no text: give it as an argument, or through a pipe")
+        data = sys.stdin.buffer.read(MAX_POST_BYTES + 1)
+        if len(data) > MAX_POST_BYTES:
+            raise BadInput(f"a note of more than {MAX_POST_BYTES:,} bytes is too large")
+        text = data.decode("utf-8", "replace").rstrip("\r\n")
+    if not text.strip():
+        raise BadInput("the text is empty: say something")
+    return text
+
+
+async def answer_to(bus: Bus, seq: int, text: str, channel: str | None) -> tuple[NotePosted, str]:
+    """Return the note that answers entry `seq`, and the id of the post that it answers.
+
+    Raises:
+        UnknownName: there is no such entry.
+    """
+    head = await bus.head()
+    if not 0 < seq <= head:
+        raise UnknownName(f"arena {bus.arena} has no entry {seq}: its log ends with {head}")
+    cause = ""
+    async with aclosing(bus.read(seq - 1, until=seq)) as batches:
+        async for batch in batches:
+            for entry in batch:
+                if entry.post:
+                    cause = entry.post.id
+                    if isinstance(entry.post.event, NotePosted) and channel is None:
+                        channel = entry.post.event.channel
+    return NotePosted(channel=channel or GENERAL, text=text, reply_to=seq), cause

@@ -1,0 +1,61 @@
+"""What people say: posts and replies, and how many notes of a channel they have not read."""
+
+from pathlib import Path
+
+import pytest
+
+from mesh.cli.channels import channels_of
+from mesh.cli.marks import Marks
+from mesh.cli.speak import answer_to, said
+from mesh.errors import BadInput, UnknownName
+from mesh.events import NotePosted
+from mesh.wire import Post
+from tests.conftest import OpenBus
+from tests.history import HISTORY
+
+
+def note(channel: str, text: str, author: str = "ann") -> Post:
+    return Post.new(author, NotePosted(channel=channel, text=text))
+
+
+async def test_an_answer_to_a_note_stays_in_its_channel_and_any_other_goes_to_general(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        asked, made = note("ideas", "warm up longer?"), Post.new(*HISTORY[3])
+        await bus.post(asked)
+        await bus.post(made)
+        assert await answer_to(bus, 1, "yes", None) == (
+            NotePosted(channel="ideas", text="yes", reply_to=1),
+            asked.id,
+        )
+        assert await answer_to(bus, 2, "why?", None) == (
+            NotePosted(channel="general", text="why?", reply_to=2),
+            made.id,
+        )
+        assert (await answer_to(bus, 2, "why?", "ideas"))[0].channel == "ideas"
+        with pytest.raises(UnknownName, match="has no entry 3: its log ends with 2"):
+            await answer_to(bus, 3, "what?", None)
+
+
+async def test_what_was_said_after_the_mark_is_unread(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus() as bus:
+        identity = await bus.identity()
+        for channel in ("a", "b", "a", "a"):
+            await bus.post(note(channel, f"in {channel}"))
+        marks = Marks(tmp_path / "read" / "marks.json", identity)
+        marks.move("a", 3)
+        marks.move("a", 1)
+        marks.save()
+        again = Marks(tmp_path / "read" / "marks.json", identity)
+        rows = await channels_of(bus, again)
+        assert [(row["channel"], row["unread"], row["notes"], row["last"]) for row in rows] == [
+            ("a", 1, 3, 4),
+            ("b", 1, 1, 2),
+        ]
+        other = Marks(tmp_path / "read" / "marks.json", "another log")
+        assert [row["unread"] for row in await channels_of(bus, other)] == [3, 1]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t"])
+def test_nothing_cannot_be_said(text: str) -> None:
+    with pytest.raises(BadInput, match="the text is empty"):
+        said(text)

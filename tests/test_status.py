@@ -1,0 +1,89 @@
+"""What `mesh status` says of queue, slots, rate and followers."""
+
+import datetime as dt
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+
+from analytics.protocol import SERVICE, Answer, encode
+from mesh import wire
+from mesh.board import Board
+from mesh.bus import ArenaBus
+from mesh.cli.status import figures, lines_of, runs_per_minute, span
+from mesh.events import RunStarted, WorkerJoined
+from mesh.memory import MemoryBus
+from mesh.wire import Entry, Post
+from tests.conftest import OpenBus
+from tests.given import BEGAN
+from tests.history import HISTORY, finish, opened, request
+
+IDLE = {"confirm": 0, "control": 0, "audit": 0, "explore": 0}
+
+
+async def tell(bus: ArenaBus) -> None:
+    for author, event in HISTORY:
+        await bus.post(Post.new(author, event))
+
+
+async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path) -> None:
+    async with open_bus() as bus:
+        await bus.post(Post.new("op", opened()))
+        assert (await figures(bus))["queue"] == IDLE
+        for boot, slots in (("b1", 2), ("b2", 3)):
+            joined = WorkerJoined(boot=boot, worker_class="cpu", device="cpu", slots=slots)
+            await bus.post(Post.new("w", joined))
+        for run in ("r1", "r2", "r3"):
+            await bus.post(Post.new("cur", request(run, "t1")))
+        await bus.post(Post.new("w", RunStarted(run="r1", attempt=1, worker="b1")))
+        row = await figures(bus)
+    assert (row["queue"], row["runs_running"], row["runs_waiting"]) == (IDLE | {"explore": 2}, 1, 2)
+    assert (row["slots"], row["slots_busy"], row["slots_free"]) == (5, 1, 4)
+    assert 0 <= row["last_event_age_s"] <= row["oldest_waiting_s"] < 60
+    assert "queue           explore 2, oldest for" in "\n".join(lines_of(row, None))
+
+
+async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Path) -> None:
+    async with open_bus() as bus, open_bus() as projector:
+        await tell(bus)
+        alone = await figures(bus)
+        assert (alone["projector_as_of"], alone["projector_lag"]) == (None, None)
+        assert "projector       no projector runs" in lines_of(alone, None)
+
+        async def answer(question: bytes) -> bytes:
+            return encode(Answer([], [], [], {"a": 20}, truncated=False, elapsed_s=0.0))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(projector.answer, SERVICE, answer)
+            with anyio.fail_after(20):
+                while (row := await figures(bus))["projector_as_of"] is None:
+                    await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    assert (row["projector_as_of"], row["projector_lag"]) == (20, 4)
+    assert "projector       4 entries behind" in lines_of(row, None)
+
+
+class PastBus(MemoryBus):
+    """A log whose entries bear the times that a test gives."""
+
+    def add(self, after_s: float, post: Post) -> Entry:
+        time = BEGAN + dt.timedelta(seconds=after_s)
+        entry = wire.entry(len(self._entries) + 1, time, wire.subject_of("a", post), wire.encode(post))
+        self._entries.append(entry)
+        return entry
+
+
+async def test_the_rate_is_of_the_last_five_minutes_of_the_log() -> None:
+    bus, board = PastBus("a"), Board(arena="a")
+    board.fold(bus.add(0, Post.new("op", opened())))
+    for second in range(60):
+        board.fold(bus.add(second, Post.new("cur", request(f"r{second}", "t1"))))
+        board.fold(bus.add(second, Post.new("w", finish(f"r{second}", "t1", 1.0))))
+    assert await runs_per_minute(bus, board) == round(60 * 60 / 59, 2)  # no longer ago than it was opened
+    board.fold(bus.add(330, Post.new("cur", request("late", "t1"))))
+    board.fold(bus.add(330, Post.new("w", finish("late", "t1", 1.0))))
+    assert await runs_per_minute(bus, board) == round((30 + 1) / 5, 2)
+
+
+def test_spans_are_told_in_one_unit() -> None:
+    assert [span(s) for s in (3, 90, 7200, 200_000)] == ["3 s", "2 min", "2.0 h", "2 days"]

@@ -1,0 +1,187 @@
+"""`mesh top`: what it shows on a real bus, what its keys do, and that it ends as it should on a real terminal."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from textual.pilot import Pilot
+
+from mesh import settings
+from mesh.cli.codes import ExitCode
+from mesh.cli.top import Top, bar
+from mesh.cli.watch import Watch
+from mesh.events import CurvePoint, NotePosted, RunStarted, WorkerJoined
+from mesh.jetstream import JetStreamBus, connect
+from mesh.server import EmbeddedServer
+from mesh.wire import Post
+from tests.history import HISTORY, finish, promote, proposal, request
+from tests.terminal import on_a_terminal
+from tests.test_cli import HOSTILE, serving
+
+SIZE = (80, 24)
+
+
+class Screen:
+    """A `mesh top` without a terminal, on the log of arena `a`."""
+
+    def __init__(self, bus: JetStreamBus, app: Top, pilot: Pilot[None]) -> None:
+        self.bus, self.app, self.pilot = bus, app, pilot
+
+    def drawn(self) -> str:
+        """What stands on the screen."""
+        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+
+    async def until(self, holds: Callable[[str], bool]) -> str:
+        """Wait until something is drawn, and return the screen."""
+        with anyio.move_on_after(30):
+            while not holds(self.drawn()):
+                await self.pilot.pause(0.05)
+        assert holds(self.drawn()), self.drawn()
+        return self.drawn()
+
+    async def say(self, *events: object) -> None:
+        for event in events:
+            await self.bus.post(Post.new("ann", event))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def a_screen(server: EmbeddedServer) -> AsyncIterator[Screen]:
+    async with connect(server.url, outage_s=600) as hub:
+        bus = await hub.arena("a", create=True)
+        for author, event in HISTORY:
+            await bus.post(Post.new(author, event))
+        watch = Watch(bus, lambda: hub.link.nc.is_connected)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch.run)
+            app = Top(watch)
+            async with app.run_test(size=SIZE) as pilot:
+                screen = Screen(bus, app, pilot)
+                await screen.until(lambda text: "champion t2" in text and "title t2" in text)
+                yield screen
+            tasks.cancel_scope.cancel()
+
+
+async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedServer, home: Path) -> None:
+    async with a_screen(server) as screen:
+        first = await screen.until(lambda text: "≡ #general: hello\ufffdthere" in text)
+        assert "a · open · seq 24 · champion t2 1.5000" in first
+        assert "leaderboard" in first
+        await screen.say(
+            WorkerJoined(boot="b9", worker_class="cuda-h100", device="cuda", slots=4),
+            request("r9", "t1", 9),
+            request("r10", "t3", 10),
+            RunStarted(run="r9", attempt=1, worker="b9"),
+        )
+        await screen.until(lambda text: "1/4" in text and "waits" in text)
+        for _ in range(100):
+            await screen.bus.tell("curve.r9", msgspec.json.encode(CurvePoint(5, 2.5, 0.5, 0.5)))
+            await screen.pilot.pause(0.05)
+            if "████░░░░  50%  2.5" in screen.drawn():
+                break
+        assert "explore  t1        ████░░░░  50%  2.5" in screen.drawn()
+        await screen.say(finish("r9", "t1", 0.25), promote("t1", "t2", 5))
+        await screen.until(lambda text: "champion t1" in text)
+        assert len(screen.drawn().splitlines()) == SIZE[1]
+
+
+async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: Path) -> None:
+    async with a_screen(server) as screen:
+        pilot = screen.pilot
+        await pilot.press("question_mark")
+        await screen.until(lambda text: "shift+tab" in text)
+        await pilot.press("escape")
+        await screen.until(lambda text: "shift+tab" not in text)
+        await pilot.press("down", "enter")
+        text = await screen.until(lambda text: "proposal t1" in text)
+        assert "by ann (baseline)" in text
+        assert "r1 (explore, seed 1) 3" in text
+        await pilot.press("escape")
+        await pilot.press("slash", *"title t2", "enter")
+        text = await screen.until(lambda text: "filter: title t2" in text)
+        assert "title t1" not in text
+        assert "joined" not in text
+        await pilot.press("escape")
+        await screen.until(lambda text: "title t1" in text and "filter:" not in text)
+        seen = []
+        for _ in range(4):
+            seen.append(screen.app.focused.id if screen.app.focused else None)
+            await pilot.press("tab")
+        assert seen == ["ranks", "queue", "workers", "tail"]
+        await pilot.press("q")
+        assert screen.app.return_code == 0
+
+
+async def test_text_of_others_is_neither_obeyed_nor_read_as_markup(server: EmbeddedServer, home: Path) -> None:
+    async with a_screen(server) as screen:
+        bold = msgspec.structs.replace(proposal("t9"), title=f"[bold]loud[/bold] {HOSTILE}", rationale=HOSTILE)
+        await screen.say(
+            bold, request("r9", "t9"), finish("r9", "t9", 9.0), NotePosted(channel="c", text=f"[b]{HOSTILE}")
+        )
+        text = await screen.until(lambda text: "[b]" in text and "[bold]" in text)
+        await screen.pilot.press("end", "enter")
+        text += await screen.until(lambda text: "proposal t9" in text)
+        assert not {c for c in text if c != "\n" and (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e")}
+
+
+async def test_a_server_that_goes_away_is_waited_for(server: EmbeddedServer, home: Path) -> None:
+    async with a_screen(server) as screen:
+        await server.stop()
+        await screen.until(lambda text: "DISCONNECTED" in text)
+        await server.ensure()
+        await screen.until(lambda text: "DISCONNECTED" not in text)
+        await screen.say(NotePosted(channel="general", text="back again"))
+        await screen.until(lambda text: "back again" in text and "seq 25" in text)
+
+
+def test_a_bar_tells_a_share() -> None:
+    assert [bar(share) for share in (0.0, 0.5, 1.0)] == ["░░░░░░░░   0%", "████░░░░  50%", "████████ 100%"]
+
+
+def test_on_a_real_terminal_it_shows_the_champion_and_leaves_it_as_it_was(tmp_path: Path) -> None:
+    async def fill(url: str) -> None:
+        async with connect(url) as hub:
+            bus = await hub.arena("a", create=True)
+            for author, event in HISTORY:
+                await bus.post(Post.new(author, event))
+
+    with serving(tmp_path / "home") as url:
+        anyio.run(fill, url)
+        for key in ("q", "\x03"):
+            with on_a_terminal("top") as terminal:
+                terminal.until("champion t2 1.5000")
+                terminal.press(key)
+                code, drawn = terminal.end()
+            assert (code, "Traceback" in drawn) == (ExitCode.OK, False)
+            assert drawn.rindex("\x1b[?1049l") > drawn.rindex("\x1b[?1049h")  # the alternate screen is left
+        with on_a_terminal("top") as terminal:
+            terminal.until("champion t2 1.5000")
+            terminal.process.terminate()
+            code, drawn = terminal.end()
+        assert (code, "Traceback" in drawn) == (ExitCode.OK, False)
+        assert drawn.rindex("\x1b[?1049l") > drawn.rindex("\x1b[?1049h")
+    assert settings.server_dir(tmp_path / "home").is_dir()
+
+
+def test_without_textual_it_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "textual.py").write_text("raise ModuleNotFoundError(\"No module named 'textual'\", name='textual')\n")
+    with on_a_terminal("top", PYTHONPATH=str(tmp_path)) as terminal:
+        code, drawn = terminal.end()
+    assert (code, drawn) == (
+        ExitCode.BAD_INPUT,
+        "mesh: mesh top needs textual: pip install 'mesh-swarm[top]'\r\n",
+    )
+
+
+@pytest.mark.parametrize("words", [["top"]])
+def test_into_a_pipe_it_says_what_prints(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mesh.cli", *words], capture_output=True, timeout=60, check=False, env={**os.environ}
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, b"")
+    assert done.stderr == b"mesh: mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe\n"
