@@ -32,6 +32,7 @@ def print_as_configured(app: App, commands: tuple[str, ...], arguments: Argument
 app = App(
     name="mesh",
     version=mesh.__version__,
+    help_format="plaintext",  # as markdown, it costs the import of a parser and of a highlighter
     help="A research swarm: agents post proposals on NATS, workers run them, DuckDB ranks them.",
     config=print_as_configured,
 )

@@ -9,16 +9,19 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from mesh import settings
 from mesh.board import Board
 from mesh.cli.names import find_proposal
-from mesh.code import CodeStore
 from mesh.errors import BadInput, UnknownName
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.server import embedded, find_url
 from mesh.wire import Entry
+
+if TYPE_CHECKING:
+    from mesh.code import CodeStore
 
 
 @asynccontextmanager
@@ -97,8 +100,10 @@ async def opened_board_of(bus: JetStreamBus) -> Board:
     return board
 
 
-def code_of(bus: JetStreamBus) -> CodeStore:
+def code_of(bus: JetStreamBus) -> "CodeStore":
     """Return the code store of an arena."""
+    from mesh.code import CodeStore
+
     return CodeStore(settings.code_dir(settings.home(), bus.arena), bus)
 
 
@@ -131,7 +136,7 @@ def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
     return parents[0] if parents else base if base in board.proposals else "", new
 
 
-async def files_of(board: Board, code: CodeStore, tree: str) -> dict[str, bytes]:
+async def files_of(board: Board, code: "CodeStore", tree: str) -> dict[str, bytes]:
     """Return the files of a proposal, or of the artifact as the arena was opened ("").
 
     Raises:

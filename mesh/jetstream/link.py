@@ -24,6 +24,7 @@ from nats.aio.subscription import Subscription
 from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
 from mesh.jetstream.address import parse
 from mesh.jetstream.credentials import proof
+from mesh.jetstream.lean import allow_websockets
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
@@ -72,6 +73,7 @@ class Link:
     ) -> None:
         self._servers, self.url = parse(url)
         self._proof = proof(credentials)
+        allow_websockets(self._servers)
         self.name, self.patience_s, self.replicas = name, patience_s, replicas
         self.nc = Client()
         self.heals = 0

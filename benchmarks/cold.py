@@ -1,0 +1,56 @@
+"""How long commands take to start, held against an empty Python and the imports that they cannot do without.
+
+`help.over_pass` and `status.over_pass` are (command - imports + pass) / pass, medians of neighbours: what is left once
+the imports that cannot be avoided are taken off, in units of `python -c pass`. These are, for `mesh --help`, cyclopts
+with what it draws help with (attrs, docstring_parser, rich's console, panel and table); for `mesh status`, cyclopts,
+anyio with asyncio, msgspec, nats-py (without aiohttp), uuid_utils and psutil. `mesh status` here connects to a server
+that runs and folds a log of one entry. Bytecode is kept between starts, as where the mesh is installed.
+"""
+
+import os
+import statistics
+import sys
+import time
+
+import anyio
+
+from benchmarks.harness import Figures, Goal
+
+GOALS: dict[str, Goal] = {"help.over_pass": ("<=", 3.0), "status.over_pass": ("<=", 3.0)}
+HELP_IMPORTS = "import cyclopts, cyclopts.help, rich.console, rich.panel, rich.table"
+STATUS_IMPORTS = (
+    "import sys; sys.modules['aiohttp'] = None; "
+    "import anyio, anyio._backends._asyncio, cyclopts, msgspec, nats, psutil, uuid_utils"
+)
+WARM_UP = 2
+
+
+async def measure_starts(url: str, arena: str, rounds: int) -> Figures:
+    """Return the seconds of every start, in turns, and what commands take beyond their imports."""
+    status = ("-m", "mesh.cli", "status", "--arena", arena, "--nats", url)
+    words = {
+        "pass": ("-c", "pass"),
+        "help_imports": ("-c", HELP_IMPORTS),
+        "help": ("-m", "mesh.cli", "--help"),
+        "status_imports": ("-c", STATUS_IMPORTS),
+        "status": status,
+    }
+    took: dict[str, list[float]] = {name: [] for name in words}
+    for number in range(rounds + WARM_UP):
+        for name, command in words.items():
+            began = time.perf_counter()
+            await anyio.run_process([sys.executable, *command], env=with_bytecode())
+            if number >= WARM_UP:
+                took[name].append(time.perf_counter() - began)
+    figures = {f"{name}_ms": statistics.median(seconds) * 1000 for name, seconds in took.items()}
+    for name in ("help", "status"):
+        rows = zip(took[name], took[f"{name}_imports"], took["pass"], strict=True)
+        figures[f"{name}.over_pass"] = statistics.median(
+            (all_s - imports + empty) / empty for all_s, imports, empty in rows
+        )
+    return figures
+
+
+def with_bytecode() -> dict[str, str]:
+    """Return this environment, in which Python may keep bytecode."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -1,0 +1,28 @@
+"""How soon what people ask for is there: commands, the first line of the board, views.
+
+Starts of commands are in `benchmarks.cold`, first lines in `benchmarks.first_line`, views in `benchmarks.views`; the
+parts say what their figures mean. The large log has a million events of a realistic mix (`benchmarks.mix`; 50,000
+with `--quick`), the small one a thousand.
+"""
+
+from itertools import chain
+
+from benchmarks import cold, first_line, views
+from benchmarks.harness import Figures, Goal, a_hub, say
+from benchmarks.mix import opening, posts
+
+SMALL = 1000
+GOALS: dict[str, Goal] = {**cold.GOALS, **first_line.GOALS, **views.GOALS}
+
+
+async def measure(quick: bool) -> Figures:
+    """Return ratios, milliseconds and MB."""
+    large, rounds = (50_000, 5) if quick else (1_000_000, 15)
+    async with a_hub("2m") as (hub, server, folder):
+        for name, count in {"empty": 1, "small": SMALL, "large": large}.items():
+            say(f"writing a log of {count:,} events")
+            bus = await hub.arena(name, create=True)
+            await bus.post_all(chain([opening(name)], posts(f"{name}-", count - 1)))
+        figures = await cold.measure_starts(server.url, "empty", rounds)
+        figures |= await first_line.measure_tail(hub, server.url, "small", "large", rounds)
+        return figures | await views.measure_views(bus, server.url, folder, 4 * rounds)
