@@ -44,6 +44,7 @@ HEAVY = (
     "sklearn",
     "optuna",
     "cmaes",
+    "matplotlib",
     "rich.live",
     "analytics",
     "anyio",

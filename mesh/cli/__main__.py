@@ -10,10 +10,32 @@ from cyclopts import CycloptsError
 
 from mesh.cli.app import app
 from mesh.cli.codes import ExitCode
-from mesh.cli.commands import asking, code, navigating, ranking, running, setup, speaking, watching
+from mesh.cli.commands import (
+    asking,
+    code,
+    navigating,
+    ranking,
+    reporting,
+    running,
+    setup,
+    speaking,
+    watching,
+)
 from mesh.cli.run import code_of
 
-__all__ = ["app", "asking", "code", "main", "navigating", "ranking", "running", "setup", "speaking", "watching"]
+__all__ = [
+    "app",
+    "asking",
+    "code",
+    "main",
+    "navigating",
+    "ranking",
+    "reporting",
+    "running",
+    "setup",
+    "speaking",
+    "watching",
+]
 
 
 def main(words: list[str] | None = None) -> None:

@@ -1,0 +1,46 @@
+"""What a report is made of: sections of sentences, tables and steps, for a page in whatever format."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from analytics.report.changes import Diff
+
+ROWS = 60
+"""Rows of a table."""
+FEW = 12
+"""Rows of a table that nobody reads to its end."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Rows of cells below a header; `more` rows are left out. Columns in `words` are text, others numbers."""
+
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    words: frozenset[int] = frozenset({0})
+    more: int = 0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One step of a lineage: its heading, what is known of it, its knobs and its changed lines."""
+
+    heading: str
+    about: str
+    knobs: list[str]
+    diff: Diff
+
+
+Block = str | Table | Change
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: list[Block]
+
+
+def table(header: str, rows: Sequence[tuple[str, ...]], words: set[int] | None = None, limit: int = ROWS) -> Table:
+    """Return the first rows as a table; `header` has its columns between bars."""
+    columns = tuple(part.strip() for part in header.split("|"))
+    return Table(columns, list(rows[:limit]), frozenset(words or {0}), max(0, len(rows) - limit))

@@ -1,0 +1,149 @@
+"""What a report shows, as plain data. Text in it is as others wrote it: whoever shows it must make it harmless."""
+
+from typing import Any
+
+import msgspec
+
+from mesh.events import KnobChange
+
+TRACED = 30
+"""Steps of the champion's lineage that are shown."""
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """The arena as of `head`; `sign` is 1 where greater is better, else -1."""
+
+    summary: str
+    metric: str
+    sign: int
+    exact: bool
+    version: int
+    evaluator: str
+    base_tree: str
+    base_commit: str
+    state: str
+    closed_because: str | None
+    head: int
+    last_at: str
+    elapsed_s: float
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A finished run; `value` is None where it failed or another evaluator scored it, `kept` marks a champion's."""
+
+    seq: int
+    value: float | None
+    lane: str
+    reason: str
+    kept: bool
+    worker_class: str
+    seconds: float
+    usd: float | None
+    self_reported: bool
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A proposal's mean over `fresh` scores with its 95 % interval, and the mean that search had `claimed`.
+
+    Without a fresh score, `mean` is the claim.
+    """
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    fresh: int = 0
+    claimed: float | None = None
+    self_reported: bool = False
+    state: str = ""
+
+
+NOTHING = Measured()
+
+
+class Promotion(msgspec.Struct, frozen=True):
+    """A proposal that became champion after `after_runs` runs; `state` is what became of it."""
+
+    number: int
+    after_runs: int
+    proposal: str
+    title: str
+    author: str
+    kind: str
+    state: str
+    value: Measured
+    p_better: float | None
+    gain: float | None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A proposal on the way to the champion; `how` it came about, and by whose hand (`kind`)."""
+
+    proposal: str
+    how: str
+    title: str
+    author: str
+    kind: str
+    rationale: str
+    commit: str
+    parents: list[str]
+    knobs: tuple[KnobChange, ...]
+    state: str
+    value: Measured
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of author: what its proposals took and how often one was the best so far; seconds of a worker."""
+
+    how: str
+    name: str
+    proposals: int
+    runs: int
+    failed: int
+    killed: int
+    bests: int
+    worker_s: float
+    usd: float | None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Everything that a report shows; `steps` go from the champion back to its beginning, rows are as in `sql/`."""
+
+    arena: str
+    goal: Goal
+    runs: list[Run]
+    measured: dict[str, Measured]
+    promotions: list[Promotion]
+    steps: list[Step]
+    kinds: list[Kind]
+    noise: list[list[Any]]
+    states: list[list[Any]]
+    critics: list[list[Any]]
+    cost: list[list[Any]]
+    knobs: list[list[Any]]
+    failures: list[list[Any]]
+    blocks: list[list[Any]]
+
+    @property
+    def baseline(self) -> Measured:
+        """The artifact as it was."""
+        return self.measured.get(self.goal.base_tree, NOTHING)
+
+    @property
+    def champion(self) -> Promotion | None:
+        """The promotion of the champion that reigns."""
+        return self.promotions[-1] if self.promotions else None
+
+    @property
+    def self_reported(self) -> bool:
+        """Whether any score is the candidate's own word."""
+        return any(run.self_reported for run in self.runs)
+
+    def code_wanted(self) -> list[tuple[str, str, str]]:
+        """Return the proposals whose knobs do not say what they changed, each with its commit and the one before."""
+        before = [step.commit for step in self.steps[1:]] + [self.goal.base_commit]
+        pairs = zip(self.steps[:TRACED], before, strict=False)
+        return [
+            (step.proposal, step.commit, parent)
+            for step, parent in pairs
+            if step.commit != parent and not (step.how == "sampler" and step.knobs)
+        ]

@@ -1,0 +1,102 @@
+"""Taking the facts of a report from the projection's views, by the statements in `sql/`.
+
+`gather` is told how to ask; it neither opens a database nor knows a bus.
+"""
+
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from analytics.report.facts import NOTHING, Facts, Goal, Kind, Measured, Promotion, Run, Step
+from mesh.errors import BadInput
+from mesh.events import KnobChange
+
+Ask = Callable[[str], Awaitable[list[list[Any]]]]
+"""Runs one statement and returns its rows."""
+PAGE = 40_000
+"""Runs per statement; an answer holds at most 100,000 rows."""
+
+
+async def gather(ask: Ask, arena: str) -> Facts:
+    """Return the facts of an arena.
+
+    Raises:
+        BadInput: the arena was never opened.
+    """
+
+    async def rows(name: str, **values: object) -> list[list[Any]]:
+        return await ask(_statement(name, arena=quoted(arena), **values))
+
+    if not (opened := await rows("arena")):
+        raise BadInput(f"arena {arena} was never opened: there is nothing to report")
+    goal = Goal(*opened[0])
+    runs = await _runs(rows)
+    ancestry, reigns = await rows("ancestry"), await rows("promotions")
+    trees = {goal.base_tree, *(row[0] for row in ancestry), *(row[1] for row in reigns)}
+    known = await rows("measured", trees=", ".join(map(quoted, sorted(trees))))
+    measured = {tree: Measured(*values) for tree, *values in known}
+    return Facts(
+        arena=arena,
+        goal=goal,
+        runs=runs,
+        measured=measured,
+        promotions=_promotions(reigns, measured, [run.seq for run in runs], goal.sign),
+        steps=[_step(row, measured) for row in {row[0]: row for row in ancestry}.values()],
+        kinds=[Kind(*row) for row in await rows("kinds")],
+        noise=await rows("noise"),
+        states=await rows("states"),
+        critics=await rows("critics"),
+        cost=await rows("cost"),
+        knobs=await rows("knobs"),
+        failures=await rows("failures"),
+        blocks=await rows("blocks"),
+    )
+
+
+def _statement(name: str, **values: object) -> str:
+    text = (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    return text
+
+
+def quoted(text: str) -> str:
+    """Return a text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+async def _runs(rows: Callable[..., Awaitable[list[list[Any]]]]) -> list[Run]:
+    found: list[Run] = []
+    while True:
+        page = await rows("runs", after=found[-1].seq if found else 0, page=PAGE)
+        found += (Run(*row) for row in page)
+        if len(page) < PAGE:
+            return found
+
+
+def _promotions(
+    rows: list[list[Any]], measured: dict[str, Measured], finished: list[int], sign: int
+) -> list[Promotion]:
+    found = []
+    for number, (seq, proposal, title, author, how, name, state, p_better, met) in enumerate(rows, 1):
+        value, before = measured.get(proposal, NOTHING), measured.get(met or "", NOTHING)
+        known = value.mean is not None and before.mean is not None
+        gain = sign * (value.mean - before.mean) if known else None  # type: ignore[operator]
+        kind, after = kind_of(how, name), bisect_right(finished, seq)
+        found.append(Promotion(number, after, proposal, title, author, kind, state, value, p_better, gain))
+    return found
+
+
+def _step(row: list[Any], measured: dict[str, Measured]) -> Step:
+    proposal, title, author, how, name, rationale, commit, parents, knobs, state = row
+    changes = msgspec.json.decode(knobs or "[]", type=tuple[KnobChange, ...])
+    value, kind = measured.get(proposal, NOTHING), kind_of(how, name)
+    return Step(proposal, how or "", title, author, kind, rationale or "", commit, parents or [], changes, state, value)
+
+
+def kind_of(how: str | None, name: str | None) -> str:
+    """Return a kind of author in a word or two: the sampler's or the model's own name where there is one."""
+    return name or how or "unknown"

@@ -1,0 +1,222 @@
+"""The progress picture as matplotlib draws it: every run, the champion's staircase, labels, runs without a score."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from analytics.report.facts import Facts, Promotion, Run
+from analytics.report.scale import labelled, score_range, spread
+from analytics.report.wording import decimals, half, harmless, score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, PLOT, LEFT, RIGHT, BELOW, TITLE = 11.0, 3.9, 0.75, 1.35, 0.95, 0.35
+"""Inches: the picture's width, the height of the plot, the margins beside and below it, the height of a title."""
+ROW = 0.17
+"""Inches of the row of one kind of failure."""
+MANY = 2000
+"""Runs from which on their dots are drawn as an image."""
+INK, MUTED, LINE, PAPER = "#111213", "#606162", "#d7d8d9", "#fefefd"
+GREY, GREEN, BLUE, ORANGE, RED, PURPLE = "#8c8c8c", "#009e73", "#56b4e9", "#e69f00", "#d55e00", "#cc79a7"
+"""A grey and colours of Okabe and Ito's palette, which colour-blind people tell apart."""
+REASONS = ("crash", "timeout", "out_of_memory", "no_score", "bad_score", "lost", "killed")
+TITLE_CHARS, CHAR = 34, 5.1  # a character of a label is about so many points wide
+SLANT, STEM, APART = 28, 20.0, 21.0
+"""Labels: the angle in degrees, the height of the line to it and the distance between two in points."""
+
+
+class Picture:
+    """One picture on its way."""
+
+    def __init__(self, facts: Facts, figure: "Figure") -> None:
+        self._facts, self._figure = facts, figure
+        self._places = decimals(facts)
+        self._low, self._high = score_range(facts)
+        self._is_many = len(facts.runs) > MANY
+        self._right = max(1, len(facts.runs)) * 1.005 + 0.5
+        self._shown = labelled(facts.promotions) if facts.runs else []
+
+    def draw(self, title: str) -> None:
+        """Draw everything; the figure gets the height that it takes."""
+        runs = list(enumerate(self._facts.runs, 1))
+        reasons = [r for r in REASONS if any(run.reason == r for _, run in runs)]
+        strip, above = ROW * len(reasons), self._room_for_labels() + (TITLE if title else 0.0) + 0.1
+        height = BELOW + strip + PLOT + above
+        self._figure.set_size_inches(WIDTH, height)
+        left, across = LEFT / WIDTH, 1 - (LEFT + RIGHT) / WIDTH
+        axes = self._figure.add_axes((left, (BELOW + strip) / height, across, PLOT / height))
+        if title:
+            self._figure.text(left, 1 - 0.22 / height, title, fontsize=10.5, weight="bold", va="center")
+        self._scores(axes, runs)
+        self._staircase(axes)
+        self._labels(axes)
+        if reasons:
+            below = self._figure.add_axes((left, BELOW / height, across, strip / height), sharex=axes)
+            self._failures(below, runs, reasons)
+            axes.tick_params(labelbottom=False, bottom=False)
+        (below if reasons else axes).set_xlabel("runs, in the order in which they finished")
+        self._legend(axes, left)
+
+    def _room_for_labels(self) -> float:
+        """Return the inches above the plot that slanted labels need."""
+        longest = max((len(self._words(p)) for p in self._shown), default=0)
+        return (STEM + longest * CHAR * math.sin(math.radians(SLANT)) + 8) / 72 if longest else 0.1
+
+    def _words(self, promotion: Promotion) -> str:
+        return f"{promotion.number}  {harmless(promotion.title, TITLE_CHARS)}"
+
+    def _legend(self, axes: "Axes", left: float) -> None:
+        handles, words = axes.get_legend_handles_labels()
+        if handles:
+            legend = self._figure.legend(
+                handles, words, loc="lower left", bbox_to_anchor=(left - 0.008, 0.0), ncols=6, frameon=False,
+                fontsize=8, handletextpad=0.4, columnspacing=1.5,
+            )  # fmt: skip
+            for handle in legend.legend_handles:
+                if handle is not None:
+                    handle.set(**({"sizes": [26]} if hasattr(handle, "set_sizes") else {}), alpha=1.0)
+
+    def _scores(self, axes: "Axes", runs: Sequence[tuple[int, Run]]) -> None:
+        from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+        goal = self._facts.goal
+        axes.set_xlim(0, self._right)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_ylim(self._low, self._high)
+        axes.set_ylabel(harmless(goal.metric, 40) + (" (greater is better)" if goal.sign > 0 else " (less is better)"))
+        axes.grid(axis="y", color=LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        scored = [(number, run) for number, run in runs if run.value is not None]
+        if not scored:
+            axes.text(
+                0.5, 0.5, "no run has a score yet", transform=axes.transAxes, ha="center", color=MUTED, fontsize=12
+            )
+            axes.set_yticks([])
+        size = max(3.0, min(26.0, 26.0 * (150 / max(150, len(scored))) ** 0.45))
+        faint = max(0.25, min(0.75, (400 / max(1, len(scored))) ** 0.3))
+        search = [(n, r) for n, r in scored if r.lane not in ("confirm", "control")]
+        self._dots(axes, [s for s in search if not s[1].kept], "discarded", size, GREY, faint, "o", filled=True)
+        confirm, control = ([(n, r) for n, r in scored if r.lane == lane] for lane in ("confirm", "control"))
+        self._dots(axes, confirm, "fresh seeds of races", size, BLUE, max(0.35, faint), "o", filled=False)
+        self._dots(axes, control, "controls", size * 1.2, ORANGE, 0.9, "D", filled=False)
+        self._dots(axes, [s for s in search if s[1].kept], "kept", 30, GREEN, 1.0, "o", filled=True)
+        self._beyond(axes, scored)
+        self._frontier(axes, scored)
+
+    def _dots(
+        self, axes: "Axes", dots: Sequence[tuple[int, Run]], what: str, size: float, colour: str, alpha: float,
+        marker: str, *, filled: bool,
+    ) -> None:  # fmt: skip
+        if not dots:
+            return
+        inside = [(n, r.value) for n, r in dots if r.value is not None and self._low <= r.value <= self._high]
+        axes.scatter(
+            [number for number, _ in inside],
+            [value for _, value in inside],
+            s=size,
+            marker=marker,
+            facecolors=colour if filled else "none",
+            edgecolors="none" if filled else colour,
+            linewidths=0.8,
+            alpha=alpha,
+            label=f"{what} ({len(dots):,})",
+            rasterized=self._is_many,
+            zorder=3 if filled and alpha == 1.0 else 2,
+        )
+
+    def _beyond(self, axes: "Axes", scored: Sequence[tuple[int, Run]]) -> None:
+        """Say beside the plot how many scores lie beyond it, and whether the artifact as it was does."""
+        values, began = [run.value for _, run in scored if run.value is not None], self._facts.baseline.mean
+        above, below = sum(v > self._high for v in values), sum(v < self._low for v in values)
+        for words, number, outside, at in (
+            (f"↑ {above:,} above", above, began is not None and began > self._high, (1.0, "top")),
+            (f"↓ {below:,} below", below, began is not None and began < self._low, (0.0, "bottom")),
+        ):
+            if number:
+                said = f"{words}\nbegan at {score(began, self._places)}" if outside else words
+                self._beside(axes, said, at[0], axes.transAxes, at[1])
+
+    def _beside(self, axes: "Axes", words: str, at: float, how: Any, place: str = "center", **style: Any) -> None:
+        """Write words into the right margin."""
+        look = {"color": MUTED, "fontsize": 7.5, **style}
+        axes.annotate(words, (1.0, at), xycoords=how, xytext=(6, 0), textcoords="offset points", va=place, **look)
+
+    def _frontier(self, axes: "Axes", scored: Sequence[tuple[int, Run]]) -> None:
+        sign, best = self._facts.goal.sign, None
+        xs: list[float] = []
+        ys: list[float] = []
+        for number, run in scored:
+            if run.value is not None and (best is None or sign * run.value > sign * best):
+                best = run.value
+                xs.append(number)
+                ys.append(self._near(best))
+        if best is not None:
+            xs, ys = [*xs, self._right], [*ys, self._near(best)]
+            axes.plot(xs, ys, drawstyle="steps-post", color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3,
+                      label="best single score")  # fmt: skip
+
+    def _staircase(self, axes: "Axes") -> None:
+        reigns = self._reigns()
+        for begin, end, promotion in reigns:
+            value = promotion.value
+            if value.low is not None and value.high is not None:
+                low, high = self._near(value.low), self._near(value.high)
+                axes.fill_between([begin, end], low, high, color=GREEN, alpha=0.22, linewidth=0, zorder=3)
+        known = [(b, e, self._near(p.value.mean)) for b, e, p in reigns if p.value.mean is not None]
+        if not known:
+            return
+        xs = [x for begin, end, _ in known for x in (begin, end)]
+        ys = [mean for *_, mean in known for _ in (0, 1)]
+        axes.plot(
+            xs, ys, color=GREEN, linewidth=2.0, zorder=4, label="champion, 95 % interval", solid_joinstyle="miter"
+        )
+        last = reigns[-1][2].value
+        if last.mean is not None and self._low <= last.mean <= self._high:
+            width = half(last)
+            words = score(last.mean, self._places) + ("*" if last.self_reported else "")
+            words += f"\n± {score(width, self._places)}" if width is not None else ""
+            self._beside(axes, words, last.mean, axes.get_yaxis_transform(), color=GREEN, weight="bold", fontsize=10)
+
+    def _near(self, value: float) -> float:
+        """Return a value no further outside of the picture than it is high: what draws lines takes no 1e300."""
+        height = self._high - self._low
+        return min(max(value, self._low - height), self._high + height)
+
+    def _reigns(self) -> list[tuple[float, float, Promotion]]:
+        promotions = self._facts.promotions
+        ends = [*(float(p.after_runs) for p in promotions[1:]), self._right]
+        return [(float(p.after_runs), max(end, p.after_runs), p) for p, end in zip(promotions, ends, strict=False)]
+
+    def _labels(self, axes: "Axes") -> None:
+        """Write titles above the picture, slanted, each with a line down to its step."""
+        if not self._shown:
+            return
+        points = self._right / ((WIDTH - LEFT - RIGHT) * 72)
+        widest = max(len(self._words(p)) for p in self._shown[-2:]) * CHAR * math.cos(math.radians(SLANT))
+        room = self._right - max(0.0, widest - RIGHT * 72) * points
+        places = spread([float(p.after_runs) for p in self._shown], APART * points, 0.0, room)
+        blend, stem = axes.get_xaxis_transform(), 1 + STEM / (PLOT * 72)
+        for promotion, place in zip(self._shown, places, strict=True):
+            at, mean = float(promotion.after_runs), promotion.value.mean
+            axes.text(place, stem + 0.01, self._words(promotion), transform=blend, rotation=SLANT,
+                      rotation_mode="anchor", fontsize=8, ha="left", va="bottom", clip_on=False)  # fmt: skip
+            axes.plot([at, at, place], [0.995, 1.0, stem], transform=blend, color=MUTED, linewidth=0.6, clip_on=False)
+            reach = self._high if mean is None else min(max(mean, self._low), self._high)
+            axes.plot([at, at], [reach, self._high], color=MUTED, linewidth=0.6, alpha=0.55, zorder=2.5)
+            if mean is not None and self._low <= mean <= self._high:
+                axes.plot([at], [mean], marker="o", markersize=5, color=GREEN, markeredgecolor=PAPER, zorder=5)
+
+    def _failures(self, axes: "Axes", runs: Sequence[tuple[int, Run]], reasons: Sequence[str]) -> None:
+        axes.set_ylim(len(reasons) - 0.5, -0.5)
+        for row, reason in enumerate(reasons):
+            at = [number for number, run in runs if run.reason == reason]
+            colour = PURPLE if reason == "killed" else RED
+            thin = 1.0 if len(at) < 200 else 0.5
+            axes.vlines(at, row - 0.38, row + 0.38, color=colour, linewidth=thin, rasterized=self._is_many)
+            words = f"{'killed early' if reason == 'killed' else reason.replace('_', ' ')} ({len(at):,})"
+            self._beside(axes, words, row, axes.get_yaxis_transform())
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)

@@ -1,0 +1,77 @@
+"""The progress picture: every run, kept or not, and the champion so far with its interval; as SVG or PNG.
+
+Drawn by matplotlib without a display. The same facts give the same bytes. Where there are many runs their dots are one
+image inside the SVG, which stays small. In the SVG, ink and lines are colours of the page (CSS variables), so that it
+reads on light and on dark.
+"""
+
+import io
+import logging
+import warnings
+from typing import Any
+
+from analytics.report.facts import Facts
+from analytics.report.picture import INK, LINE, MUTED, PAPER, PLOT, WIDTH, Picture
+from mesh.errors import BadInput
+
+DPI = {"png": 150, "svg": 120}  # of the SVG only dots that are an image
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
+STYLE: Any = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "svg.hashsalt": "mesh report",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "axes.facecolor": "none",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def svg(facts: Facts) -> str:
+    """Return the picture as an SVG element for a page that defines its CSS variables.
+
+    Raises: as `png`.
+    """
+    text = _drawn(facts, "svg", title="").decode()
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text[text.index("<svg") :].replace("'DejaVu Sans'", "system-ui, sans-serif")
+
+
+def png(facts: Facts, title: str) -> bytes:
+    """Return the picture as PNG, with a title.
+
+    Raises:
+        BadInput: matplotlib is not installed.
+    """
+    return _drawn(facts, "png", title=title)
+
+
+def _drawn(facts: Facts, form: str, title: str) -> bytes:
+    # What a font lacks is shown as a box, and a cache may be made anew; nobody needs to be told on stderr.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise BadInput("a picture needs matplotlib: pip install 'mesh-swarm[report]', or name a .md file") from None
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        warnings.simplefilter("ignore")
+        figure = Figure(figsize=(WIDTH, PLOT), facecolor=PAPER if form == "png" else "none")
+        FigureCanvasAgg(figure)
+        Picture(facts, figure).draw(title)
+        out = io.BytesIO()
+        metadata = (
+            {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+        figure.savefig(out, format=form, dpi=DPI[form], metadata=metadata)
+    return out.getvalue()

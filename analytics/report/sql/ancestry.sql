@@ -1,0 +1,19 @@
+-- The champion and its first parents, nearest first.
+WITH RECURSIVE posted AS MATERIALIZED (
+    SELECT key AS proposal, body->>'$.parents[0]' AS parent FROM facts WHERE kind = 'proposal.posted' AND arena = {arena}
+),
+chain AS (
+    SELECT proposal, 0 AS depth FROM champions WHERE arena = {arena} AND reigns
+    UNION ALL
+    SELECT p.parent, c.depth + 1
+    FROM chain c
+    JOIN posted p ON p.proposal = c.proposal
+    WHERE p.parent IS NOT NULL AND c.depth < 400
+)
+SELECT
+    c.proposal, p.title, p.author, p.origin, p.origin_name, p.rationale, p.commit, p.parents,
+    CAST(f.body->'$.knobs' AS VARCHAR), p.state
+FROM chain c
+JOIN proposals p ON p.arena = {arena} AND p.proposal = c.proposal
+JOIN facts f ON f.arena = {arena} AND f.seq = p.seq
+ORDER BY c.depth;

@@ -1,0 +1,2 @@
+-- What became of the proposals.
+SELECT state, coalesce(why, ''), count(*) FROM proposals WHERE arena = {arena} GROUP BY ALL ORDER BY count(*) DESC, 1, 2;

@@ -1,0 +1,88 @@
+"""Numbers and other people's text in words: decimals that a score deserves, durations, dollars, harmless text. Pure."""
+
+import math
+import unicodedata
+
+from analytics.report.facts import Facts, Measured
+
+CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+"""Unicode's control, format, private, surrogate and separator characters: they can hide or turn what is read."""
+
+
+def harmless(text: str, limit: int = 160) -> str:
+    """Return a text on one line, without characters that cannot be seen, cut at `limit` characters."""
+    shown = visible(" ".join(text[: 4 * limit].split()))
+    return shown if len(shown) <= limit else f"{shown[: limit - 1].rstrip()}…"
+
+
+def visible(text: str) -> str:
+    """Return a text whose every character can be seen."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in CATEGORIES else c for c in text)
+
+
+def decimals(facts: Facts) -> int:
+    """Return with how many decimals scores are shown: two digits of the champion's interval, else of the noise."""
+    champion = facts.champion.value if facts.champion else facts.baseline
+    spread = half(champion) or min((row[4] for row in facts.noise if row[4]), default=0.0)
+    values = [abs(run.value) for run in facts.runs if run.value]
+    if not spread:
+        spread = (sorted(values)[len(values) // 2] if values else 1.0) / 100
+    return max(0, min(9, 1 - math.floor(math.log10(spread))))
+
+
+def half(value: Measured) -> float | None:
+    """Return half the width of an interval; None where there is none."""
+    return (value.high - value.low) / 2 if value.low is not None and value.high is not None else None
+
+
+def score(value: float | None, places: int) -> str:
+    """Return a score; a dash where there is none."""
+    if value is None:
+        return "–"
+    if abs(value) >= 1e9:
+        return f"{value:.5g}"
+    return f"{value:,.{places}f}".replace("-", "−")
+
+
+def signed(value: float | None, places: int) -> str:
+    """Return a difference with its sign."""
+    return "–" if value is None else f"{'+' if value >= 0 else ''}{score(value, places)}"
+
+
+def measured(value: Measured, places: int) -> str:
+    """Return a mean with half its interval; an asterisk where it is the candidate's own word."""
+    width = half(value)
+    plus = f" ± {score(width, places)}" if width is not None else ""
+    claim = " (a claim)" if value.mean is not None and not value.fresh else ""
+    return f"{score(value.mean, places)}{'*' if value.self_reported else ''}{plus}{claim}"
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share; "<1 %" where there is something."""
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    return "<1 %" if 0 < share < 1 else f"{share:.0f} %"
+
+
+def duration(value: float) -> str:
+    """Return seconds in the unit that suits them, as "2.5 minutes"."""
+    for unit, least, size in (("days", 172_800, 86_400), ("hours", 7_200, 3_600), ("minutes", 120, 60)):
+        if value >= least:
+            return f"{value / size:,.1f} {unit}"
+    return f"{value:,.1f} seconds"
+
+
+def dollars(value: float | None) -> str:
+    """Return a price; "not known" where nobody said it."""
+    return "not known" if value is None else f"${value:,.2f}" if value >= 0.01 or not value else f"${value:.4f}"
+
+
+def count(number: int, noun: str, many: str = "") -> str:
+    """Return a number with its noun in the right form."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def spaced(name: str) -> str:
+    """Return a name of the log in words: `not_better` as "not better"."""
+    return name.replace("_", " ")
