@@ -6,7 +6,6 @@ from pathlib import Path
 
 from analytics.projection import Projection
 from analytics.projector import project
-from analytics.protocol import SERVICE
 from analytics.queries import Queries
 from mesh import settings
 from mesh.bus import ArenaBus
@@ -23,7 +22,7 @@ def main() -> int:
     async def answer(projection: Projection, bus: ArenaBus) -> None:
         if not queries:
             queries.append(Queries(projection))
-        await bus.answer(SERVICE, queries[0].handle)
+        await queries[0].serve(bus)
 
     async def analytics() -> None:
         home = (args.home or settings.home()).resolve()

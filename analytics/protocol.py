@@ -9,17 +9,35 @@ from mesh.errors import BadInput
 SERVICE = "sql"
 """The service of an arena's bus that answers queries."""
 
+STOP = "sql-stop"
+"""The topic on which askers that have enough tell the id of their query; where it is lost, idle answers end anyway."""
+
 
 class Query(msgspec.Struct, frozen=True):
-    """One read-only statement, and how much may come back after how long."""
+    """One read-only statement, and how much may come back after how long.
+
+    With an `id`, which its asker makes up, it may be stopped, and its rows come in pages: as many as there are where
+    `max_rows` is 0. Without one all come at once, or what is left of them after a bound.
+    """
 
     sql: str
     max_rows: int = 10_000
     timeout_s: float = 10.0
+    id: str = ""
+
+
+class More(msgspec.Struct, frozen=True):
+    """Asks for the next page of a query, of the service that the page before named."""
+
+    id: str
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="how", tag="answer"):
-    """The rows, and for every arena the sequence up to which the log was folded when they were read."""
+    """The rows, and for every arena the sequence up to which the log was folded when they were read.
+
+    `more` is the service that has the next page, "" where this is the last; `truncated`, on the last, says that there
+    were more rows than were asked for.
+    """
 
     columns: list[str]
     types: list[str]
@@ -27,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="how", tag="answer"):
     as_of: dict[str, int]
     truncated: bool
     elapsed_s: float
+    more: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, tag_field="how", tag="refusal"):
@@ -39,11 +58,12 @@ Reply = Answer | Refusal
 
 _ENCODE = msgspec.json.Encoder()
 _QUERY = msgspec.json.Decoder(Query)
+_MORE = msgspec.json.Decoder(More)
 _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
-def encode(message: Query | Reply) -> bytes:
-    """Return the bytes of a query or a reply."""
+def encode(message: Query | More | Reply) -> bytes:
+    """Return the bytes of a question or a reply."""
     return _ENCODE.encode(message)
 
 
@@ -57,6 +77,18 @@ def decode_query(data: bytes) -> Query:
         return _QUERY.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"this is not a query: {error}") from error
+
+
+def decode_more(data: bytes) -> More:
+    """Return what `data` asks for.
+
+    Raises:
+        BadInput: it is no question for a page.
+    """
+    try:
+        return _MORE.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"this is no question for a page: {error}") from error
 
 
 def decode_reply(data: bytes) -> Reply:

@@ -1,180 +1,185 @@
-"""One read-only statement of a stranger, run so that it can neither change nor see anything but the projection.
+"""Queries of strangers about one projection: all at once, or page by page while their asker reads.
 
-It is one statement of an allowed kind, in a read-only transaction of its own connection, without files, network,
-extensions or settings (`Projection` locks those), and it is interrupted when its time is over.
+What may be asked, and how it is held in bounds, is in `analytics.statement`. An answer in pages keeps its statement
+open between them: few at a time, each for a bounded time, because a statement holds memory that folding may need.
 """
 
-import datetime as dt
-import decimal
-import math
-import threading
-import time
-from collections.abc import Callable
-from typing import Any
+import uuid
+from collections import deque
 
 import anyio
 import duckdb
 import msgspec
-from anyio.lowlevel import checkpoint
-from anyio.to_thread import run_sync
 
 from analytics.projection import Projection
-from analytics.protocol import Answer, Query, Refusal, Reply, decode_query, encode
-from mesh.errors import BadInput, QueryError, leaf
+from analytics.protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_more, decode_query, encode
+from analytics.statement import Running
+from mesh.bus import ArenaBus
+from mesh.errors import BadInput, QueryError
 
 MAX_SQL = 50_000
 MAX_ROWS = 100_000
 MAX_ANSWER_CHARS = 32_000_000
+PAGE_ROWS = 5_000
+PAGE_CHARS = 1_000_000
 MAX_TIMEOUT_S = 60.0
 AT_ONCE = 2
-"""Queries that run at the same time; they share memory with the folding."""
+"""Queries that work at the same time; they share memory with the folding."""
 
-_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-_PIECE = 1000
+MAX_OPEN = 8
+"""Answers in pages that are read at the same time."""
+IDLE_S = 20.0
+"""Seconds for which the next page of an answer waits to be asked for."""
+LIFE_S = 100.0
+"""Seconds after which an answer must have been read; fewer than `projector.PATIENCE_S`, in which a write may wait."""
+
+
+class _Open:
+    """An answer that is read page by page; `rows` is how many may still be sent, None for all."""
+
+    def __init__(self, running: Running, rows: int | None) -> None:
+        self.running, self.rows = running, rows
+        self.began = self.used = anyio.current_time()
+        self.lock = anyio.Lock()
 
 
 class Queries:
-    """Answers queries about one projection."""
+    """Answers queries about one projection; `service` is where this very one has its next pages."""
 
     def __init__(self, projection: Projection) -> None:
+        self.service = f"sql-{uuid.uuid4().hex[:12]}"
         self._projection = projection
         self._turn = anyio.CapacityLimiter(AT_ONCE)
+        self._open: dict[str, _Open] = {}
+        self._stopped: deque[str] = deque(maxlen=100)
+
+    async def serve(self, bus: ArenaBus) -> None:
+        """Answer whoever asks over `bus`, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bus.answer, SERVICE, self.handle)
+            tasks.start_soon(bus.answer, self.service, self.handle_more)
+            tasks.start_soon(self._expire)
+            async for _, data in bus.hear(STOP):
+                self.stop(data.decode("ascii", "replace"))
 
     async def handle(self, data: bytes) -> bytes:
         """Return the encoded reply to an encoded query; never fails."""
         try:
-            reply: Reply = await self.answer(decode_query(data))
-            return encode(reply)
-        except (QueryError, BadInput, duckdb.Error, msgspec.MsgspecError, OSError) as error:
-            return encode(Refusal(str(error)))
-        except (ValueError, OverflowError, MemoryError, RecursionError, TypeError) as error:
-            return encode(Refusal(f"the rows cannot be sent: {error!r}"))
+            query = decode_query(data)
+            return encode(await (self.first(query) if query.id else self.answer(query)))
+        except _EXPECTED as error:
+            return encode(_refusal(error))
+
+    async def handle_more(self, data: bytes) -> bytes:
+        """Return the encoded next page; never fails."""
+        try:
+            return encode(await self.more(decode_more(data)))
+        except _EXPECTED as error:
+            return encode(_refusal(error))
 
     async def answer(self, query: Query) -> Answer:
-        """Run a query in a thread and return its rows.
+        """Run a query and return its rows, at most `MAX_ROWS` of them.
 
         Raises:
             QueryError: it is not one read-only statement, fails, or takes too long.
         """
-        timeout_s = min(max(query.timeout_s, 0.01), MAX_TIMEOUT_S)
-        if len(query.sql) > MAX_SQL:
-            raise QueryError(f"a query of {len(query.sql):,} characters is too long: at most {MAX_SQL:,} are read")
-        async with self._turn:
-            running = _Running(self._projection, query.sql, min(max(query.max_rows, 1), MAX_ROWS))
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(running.stop_after, timeout_s)
-                    try:
-                        answer = await run_sync(running.run)
-                    finally:
-                        running.close()
-                    tasks.cancel_scope.cancel()
-            except BaseExceptionGroup as group:
-                await checkpoint()  # whoever gave up on this query wants no error of it
-                raise leaf(group) from None
-            return answer
-
-
-class _Running:
-    """One query while it runs."""
-
-    def __init__(self, projection: Projection, sql: str, max_rows: int) -> None:
-        self._sql, self._max_rows = sql, max_rows
-        self._db = projection.cursor()
-        self._lock = threading.Lock()
-        self._done = False
-        self._late = ""
-
-    async def stop_after(self, timeout_s: float) -> None:
-        """Interrupt the query after `timeout_s`, or when this is cancelled, until it gives in."""
+        running = self._run(query)
         try:
-            await anyio.sleep(timeout_s)
+            async with self._turn:
+                rows = await running.page(min(max(query.max_rows, 1), MAX_ROWS), MAX_ANSWER_CHARS)
+                truncated = not running.ended and bool(await running.page(1, 0))
         finally:
-            self._late = f"the query was interrupted after {timeout_s:g} s: ask for less, or set a longer timeout"
-            with anyio.CancelScope(shield=True):
-                while self._interrupt():
-                    await anyio.sleep(0.05)
+            running.close()
+        return Answer(running.columns, running.types, rows, running.as_of, truncated, running.elapsed_s)
 
-    def _interrupt(self) -> bool:
-        with self._lock:
-            if not self._done:
-                self._db.interrupt()
-            return not self._done
+    async def first(self, query: Query) -> Answer:
+        """Return the first page of an answer.
 
-    def run(self) -> Answer:
-        """Run the query to its end; blocks."""
-        try:
-            return self._rows()
-        except duckdb.InterruptException as error:
-            raise QueryError(self._late or "the query was interrupted") from error
-        except duckdb.Error as error:
-            raise QueryError(_sentence(error)) from error
-        finally:
-            self.close()
+        Raises:
+            QueryError: as `answer`, or too many such answers are being read.
+        """
+        if len(self._open) >= MAX_OPEN:
+            raise QueryError(f"{MAX_OPEN} large answers are being read: ask again in a moment")
+        if query.id in self._open:
+            raise QueryError(f"a query of the id {query.id[:40]} is being read")
+        if query.id in self._stopped:
+            raise QueryError(_STOPPED)
+        running = self._run(query)
+        self._open[query.id] = held = _Open(running, query.max_rows if query.max_rows > 0 else None)
+        return await self._page(query.id, held)
+
+    async def more(self, asked: More) -> Answer:
+        """Return the next page of an answer.
+
+        Raises:
+            QueryError: as `answer`, or nobody asked for it for too long.
+        """
+        held = self._open.get(asked.id)
+        if held is None:
+            raise QueryError(
+                f"the rest of the answer is gone: it is kept for {IDLE_S:g} s between pages, {LIFE_S:g} s in all; "
+                "`mesh snapshot FILE` makes a database of your own"
+            )
+        return await self._page(asked.id, held)
+
+    def stop(self, name: str) -> None:
+        """End the query of that id, if it runs or is being read."""
+        self._stopped.append(name)
+        if held := self._open.get(name):
+            held.running.stop(_STOPPED)
+            if not held.lock.locked():
+                self._close(name)
 
     def close(self) -> None:
-        """Give up the connection; the query must have ended, or never begun."""
-        with self._lock:
-            self._done = True
-            self._db.close()
+        """End all that is being read and rests."""
+        for name in list(self._open):
+            self.stop(name)
 
-    def _rows(self) -> Answer:
-        began = time.monotonic()
-        statement = self._statement()
-        self._db.execute("BEGIN TRANSACTION READ ONLY")
-        as_of = dict(self._db.execute("SELECT arena, seq FROM checkpoints ORDER BY arena").fetchall())
-        self._db.execute(statement)
-        description = self._db.description or []
-        rows: list[list[Any]] = []
-        size, truncated = 0, False
-        while not truncated and (piece := self._db.fetchmany(_PIECE)):
-            if self._late:
-                raise QueryError(self._late)
-            for values in piece:
-                row = [plain(value) for value in values]
-                size += sum(len(str(value)) for value in row)
-                if len(rows) == self._max_rows or size > MAX_ANSWER_CHARS:
-                    truncated = True
-                    break
-                rows.append(row)
-        names, types = [str(d[0]) for d in description], [str(d[1]) for d in description]
-        return Answer(names, types, rows, as_of, truncated, time.monotonic() - began)
+    def _run(self, query: Query) -> Running:
+        if len(query.sql) > MAX_SQL:
+            raise QueryError(f"a query of {len(query.sql):,} characters is too long: at most {MAX_SQL:,} are read")
+        return Running(self._projection, query.sql, min(max(query.timeout_s, 0.01), MAX_TIMEOUT_S))
 
-    def _statement(self) -> duckdb.Statement:
-        statements = self._db.extract_statements(self._sql)
-        if len(statements) != 1:
-            raise QueryError(f"a query is exactly one statement, not {len(statements)}")
-        if statements[0].type not in _ALLOWED:
-            name = statements[0].type.name
-            raise QueryError(f"a query only reads (SELECT, FROM, WITH, SHOW, DESCRIBE, EXPLAIN), {name} is refused")
-        return statements[0]
+    async def _page(self, name: str, held: _Open) -> Answer:
+        keep = False
+        try:
+            async with held.lock, self._turn:
+                running = held.running
+                wanted = PAGE_ROWS if held.rows is None else min(PAGE_ROWS, held.rows)
+                rows = await running.page(wanted, PAGE_CHARS)
+                truncated = False
+                if held.rows is not None:
+                    held.rows -= len(rows)
+                    truncated = held.rows == 0 and not running.ended and bool(await running.page(1, 0))
+                keep = not running.ended and held.rows != 0
+                held.used = anyio.current_time()
+            service = self.service if keep else ""
+            return Answer(running.columns, running.types, rows, running.as_of, truncated, running.elapsed_s, service)
+        finally:
+            if not keep:
+                self._close(name)
 
+    def _close(self, name: str) -> None:
+        if held := self._open.pop(name, None):
+            held.running.close()
 
-_PLAIN: dict[type, Callable[[Any], Any]] = {
-    str: lambda v: v,
-    bool: lambda v: v,
-    type(None): lambda v: v,
-    int: lambda v: v if -(2**63) <= v < 2**63 else str(v),
-    float: lambda v: v if math.isfinite(v) else None,
-    decimal.Decimal: lambda v: float(v) if v.is_finite() else None,
-    dt.timedelta: lambda v: v.total_seconds(),
-    dt.datetime: lambda v: v.isoformat(sep=" "),
-    dt.date: lambda v: v.isoformat(),
-    dt.time: lambda v: v.isoformat(),
-    bytes: lambda v: v.hex(),
-    list: lambda v: [plain(item) for item in v],
-    tuple: lambda v: [plain(item) for item in v],
-    dict: lambda v: {str(key): plain(item) for key, item in v.items()},
-}
+    async def _expire(self) -> None:
+        while True:
+            await anyio.sleep(1)
+            now = anyio.current_time()
+            for name, held in list(self._open.items()):
+                if now > held.began + LIFE_S or (now > held.used + IDLE_S and not held.lock.locked()):
+                    self.stop(name)
 
 
-def plain(value: object) -> Any:
-    """Return a value of a row as JSON has it; a number that is none becomes null, what JSON lacks becomes text."""
-    return _PLAIN.get(type(value), str)(value)
+_STOPPED = "the query was stopped by whoever asked it"
+_EXPECTED = (
+    *(QueryError, BadInput, duckdb.Error, msgspec.MsgspecError, OSError),
+    *(ValueError, OverflowError, MemoryError, RecursionError, TypeError),
+)
 
 
-def _sentence(error: duckdb.Error) -> str:
-    text = " ".join(str(error).split("\n\n")[0].split())
-    if "pytz" in text:
-        return "a TIMESTAMP WITH TIME ZONE cannot be sent: cast it to TIMESTAMP (the log's times are UTC)"
-    return text or type(error).__name__
+def _refusal(error: BaseException) -> Refusal:
+    if isinstance(error, QueryError | BadInput | duckdb.Error | msgspec.MsgspecError | OSError):
+        return Refusal(str(error))
+    return Refusal(f"the rows cannot be sent: {error!r}")

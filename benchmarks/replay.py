@@ -4,7 +4,8 @@ The log is a realistic mix of facts (`benchmarks.mix`). Its raw limit is a nats-
 acknowledges the same entries in batches of the same size and looks at none of them. Every reading happens in a process
 of its own, the two ways in turns; opening the DuckDB file is `opening_s` and not part of a rate. `visible_*` is the
 time from calling `post` until the projector, which folds a steady stream of other posts meanwhile, answers a query over
-NATS (what `mesh sql` does) with that post's row. `slowest_view_s` is the longest that any view takes for a thousand
+NATS (what `mesh sql` does) with that post's row; `beside_runaway.*` is the same while another query, a cross join
+without end, takes all the threads that DuckDB has. `slowest_view_s` is the longest that any view takes for a thousand
 rows of the large log, `views_refused` how many cannot answer within the projector's memory.
 """
 
@@ -39,7 +40,9 @@ GOALS: dict[str, Goal] = {
     "large.peak_mb": ("<", 500),
     "views_refused": ("==", 0),
     "visible_p50_ms": ("<", 100),
+    "beside_runaway.visible_p50_ms": ("<", 1000),
 }
+RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
 WRITE_EVERY_S = 0.1
 WRITES = 50
 """Posts that are written every `WRITE_EVERY_S` while it is measured how soon one can be asked for."""
@@ -61,6 +64,9 @@ async def measure(quick: bool) -> Figures:
             bus = await hub.arena("large")
             figures |= await _views(bus)
             figures |= await _visible(bus, probes)
+            async with _runaway(bus):
+                beside = await _visible(bus, max(probes // 4, 20))
+            figures |= {f"beside_runaway.{name}": value for name, value in beside.items()}
             figures["visible_peak_mb"] = memory_mb(projector.pid)[1]
     return {"small.events": SMALL, "large.events": large, **figures}
 
@@ -151,6 +157,21 @@ async def _visible(bus: JetStreamBus, probes: int) -> Figures:
         "visible_p95_ms": quantiles[94],
         "visible_beside_posts_per_s": written_per_s,
     }
+
+
+@asynccontextmanager
+async def _runaway(bus: JetStreamBus) -> AsyncIterator[None]:
+    """Have the projector work on a query that never ends, again as soon as it is interrupted."""
+
+    async def ask_again() -> None:
+        while True:
+            with suppress(QueryError):
+                await ask(bus, Query(RUNAWAY, timeout_s=30))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_again)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 async def _one_probe(bus: JetStreamBus, number: int) -> float:

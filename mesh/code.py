@@ -88,6 +88,30 @@ class CodeStore:
             _insert(builder, head, self._write_tree(inner), FileMode.TREE)
         return builder.write()
 
+    def adopt(self, repository: Path, name: str) -> tuple[Commit, dt.datetime]:
+        """Take a commit of another repository into the cache as it is, and return it and its author's time.
+
+        Its parents stay where they are. `name` is a hash, perhaps shortened, or what else git takes for a commit.
+
+        Raises:
+            BadInput: there is no repository.
+            ObjectMissing: it has no such commit, or not all files of it.
+        """
+        try:
+            other = pygit2.Repository(str(repository))
+        except pygit2.GitError as error:
+            raise BadInput(f"{repository} is no git repository: {error}") from None
+        try:
+            found = other.revparse_single(name).peel(pygit2.Commit)
+            with self._lock:
+                for oid in (*_objects_of(found), found.id):
+                    self._repo.odb.write(*other.odb.read(oid))
+        except (KeyError, ValueError, pygit2.GitError):
+            raise ObjectMissing(f"{repository} has no whole commit {name}") from None
+        zone = dt.timezone(dt.timedelta(minutes=found.author.offset))
+        at = dt.datetime.fromtimestamp(found.author.time, zone).astimezone(dt.UTC)
+        return Commit(str(found.id), str(found.tree.id)), at
+
     async def push(self, commit: str, *, base: str = "") -> None:
         """Share a commit of the cache: its pack holds what `base` (the arena's base commit, or nothing) lacks."""
         data = await anyio.to_thread.run_sync(self._pack, commit, base)
@@ -188,6 +212,7 @@ class CodeStore:
             for oid in self._repo.odb:
                 kind, data = self._repo.odb.read(oid)
                 repo.odb.write(kind, data)
+        _mark_shallow(repo)
         for name, commit in refs.items():
             if name == "HEAD":
                 repo.set_head(pygit2.Oid(hex=commit))
@@ -199,6 +224,17 @@ class CodeStore:
     def forget(self) -> None:
         """Delete the cache; packs stay where they are."""
         shutil.rmtree(self._repo.path)
+
+
+def _mark_shallow(repo: pygit2.Repository) -> None:
+    """Tell git which commits have parents that are not here, as those of a shallow clone: adopted ones."""
+    cut: list[str] = []
+    for oid in repo.odb:
+        commit = repo.get(oid)
+        if isinstance(commit, pygit2.Commit) and any(parent not in repo.odb for parent in commit.parent_ids):
+            cut.append(str(oid))
+    if cut:
+        Path(repo.path, "shallow").write_text("".join(f"{name}\n" for name in sorted(cut)), encoding="ascii")
 
 
 def _insert(builder: pygit2.TreeBuilder, name: str, oid: pygit2.Oid, mode: FileMode) -> None:

@@ -114,7 +114,7 @@ async def projecting(hub: MemoryHub, path: Path) -> AsyncIterator[None]:
     ready = anyio.Event()
 
     async def answer(projection: Projection, bus: ArenaBus) -> None:
-        await bus.answer(SERVICE, Queries(projection).handle)
+        await Queries(projection).serve(bus)
 
     async with anyio.create_task_group() as tasks:
 

@@ -7,8 +7,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from analytics.protocol import Answer, Query, Refusal, decode_query, decode_reply, encode
-from analytics.queries import Queries
+from analytics.protocol import STOP, Answer, More, Query, Refusal, decode_query, decode_reply, encode
+from analytics.queries import MAX_OPEN, Queries
 from mesh import events as e
 from mesh.errors import BadInput, QueryError
 from mesh.memory import MemoryHub
@@ -38,6 +38,15 @@ REFUSED = {
     "explain analyze copy": "EXPLAIN ANALYZE COPY posts TO '{tmp}/x.csv'",
     "copy": "COPY posts TO '{tmp}/x.csv'",
     "copy of a query": "COPY (SELECT 1) TO '{tmp}/x.csv'",
+    "copy from": "COPY posts FROM '{tmp}/x.csv'",
+    "import": "IMPORT DATABASE '{tmp}/x'",
+    "alter": "ALTER TABLE posts ADD COLUMN x INT",
+    "merge": "MERGE INTO posts USING posts p ON false WHEN NOT MATCHED THEN INSERT",
+    "comment": "COMMENT ON TABLE posts IS 'x'",
+    "http": "FROM read_csv('http://127.0.0.1:1/x.csv')",
+    "a URL as table": "FROM 'https://127.0.0.1:1/x.parquet'",
+    "update extensions": "UPDATE EXTENSIONS",
+    "parquet metadata": "FROM parquet_metadata('/etc/passwd')",
     "export": "EXPORT DATABASE '{tmp}/x'",
     "attach": "ATTACH '{tmp}/x.duckdb'",
     "detach": "DETACH a",
@@ -152,6 +161,81 @@ async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path:
                 assert not replies
     assert isinstance(replies[0], Refusal)
     assert "interrupted after 2 s" in replies[0].error
+
+
+@pytest.mark.parametrize("way", ["insert", "copy", "read_csv", "two statements", "set", "attach"])
+async def test_what_is_refused_at_once_is_refused_in_pages(way: str, told: Queries, tmp_path: Path) -> None:
+    with pytest.raises(QueryError):
+        await told.first(Query(REFUSED[way].replace("{tmp}", str(tmp_path)), id="i"))
+    with pytest.raises(QueryError, match="the rest of the answer is gone"):
+        await told.more(More("i"))
+
+
+async def test_an_answer_comes_in_pages_without_a_gap(told: Queries) -> None:
+    for limit, count, truncated in ((0, 12_345, False), (10_000, 10_000, True), (12_345, 12_345, False)):
+        page = await told.first(Query("SELECT range FROM range(12345)", max_rows=limit, id="i"))
+        found = [row[0] for row in page.rows]
+        while page.more:
+            assert (page.more, page.truncated) == (told.service, False)
+            page = await told.more(More("i"))
+            found += [row[0] for row in page.rows]
+        assert (found, page.truncated) == (list(range(count)), truncated)
+
+
+async def test_a_page_of_large_values_is_small(told: Queries) -> None:
+    page = await told.first(Query("SELECT repeat('x', 100000) FROM range(1000)", max_rows=0, id="i"))
+    assert (len(page.rows), page.more) == (11, told.service)
+    told.close()
+
+
+async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_path: Path) -> None:
+    hub = MemoryHub()
+    bus = await a_bus(hub)
+    async with projecting(hub, tmp_path / "a.duckdb"):
+        page = await ask(bus, "FROM range(50000)", max_rows=0, id="i")
+        assert isinstance(page, Answer)
+        again = decode_reply(await bus.ask(page.more, encode(More("i"))))
+        assert isinstance(again, Answer)
+        assert again.rows[0] == [len(page.rows)]
+        await bus.tell(STOP, b"i")
+        with anyio.fail_after(10):
+            while not isinstance(refusal := decode_reply(await bus.ask(page.more, encode(More("i")))), Refusal):
+                await anyio.lowlevel.checkpoint()
+        assert "is gone" in refusal.error
+
+
+async def test_a_query_that_works_is_stopped_by_whoever_asked_it(told: Queries) -> None:
+    refusals: list[str] = []
+
+    async def run() -> None:
+        with pytest.raises(QueryError) as refused:
+            await told.first(Query(RUNAWAY, timeout_s=60, id="i"))
+        refusals.append(str(refused.value))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await anyio.lowlevel.checkpoint()
+            told.stop("another")
+            told.stop("i")
+    assert refusals == ["the query was stopped by whoever asked it"]
+
+
+async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics.queries.IDLE_S", 0.1)
+    hub = MemoryHub()
+    bus = await a_bus(hub)
+    async with projecting(hub, tmp_path / "a.duckdb"):
+        for number in range(MAX_OPEN):
+            assert isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id=f"i{number}"), Answer)
+        refusal = await ask(bus, "FROM range(50000)", max_rows=0, id="one-more")
+        assert isinstance(refusal, Refusal)
+        assert "8 large answers are being read" in refusal.error
+        with anyio.fail_after(20):
+            while isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id="one-more"), Refusal):
+                await anyio.lowlevel.checkpoint()
 
 
 async def test_a_query_ends_with_whoever_waits_for_it(told: Queries) -> None:

@@ -13,6 +13,7 @@ from mesh.cli.codes import ExitCode
 from mesh.cli.commands import (
     asking,
     code,
+    history,
     navigating,
     ranking,
     reporting,
@@ -27,6 +28,7 @@ __all__ = [
     "app",
     "asking",
     "code",
+    "history",
     "main",
     "navigating",
     "ranking",

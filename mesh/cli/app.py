@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 
 import mesh
 
-OTHER_FORMS = ("--csv", "--dot")
+OTHER_FORMS = ("--csv", "--format", "--dot")
 """Options that ask for another form than text or JSON."""
 
 

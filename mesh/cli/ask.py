@@ -1,103 +1,138 @@
-"""`mesh sql`: asks the projector, prints a table, JSON or CSV. `as_of` says up to where the log was folded."""
+"""How a command asks in SQL: the projector that runs, over the bus, else one of its own as long as it lasts."""
 
-import csv
-import sys
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import anyio
-import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from analytics.projector import Projection, project
-from analytics.protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
+from analytics.protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_reply, encode
 from analytics.queries import Queries
 from mesh import settings
-from mesh.bus import ArenaBus, Hub
-from mesh.cli.text import printable
-from mesh.errors import BadInput, BusUnavailable, QueryError, leaf
-from mesh.jetstream import JetStreamBus, JetStreamHub
-
-Format = Literal["table", "json", "csv"]
+from mesh.bus import ArenaBus, Hub, Live
+from mesh.errors import BadInput, BusError, BusUnavailable, QueryError, leaf
 
 
-async def answer_of(hub: JetStreamHub, bus: JetStreamBus, query: Query) -> Answer:
-    """Return the answer of the projector that runs; where none does, fold the logs into this home's file first.
-
-    Raises: as `ask`.
-    """
-    try:
-        return await ask(bus, query)
-    except BusUnavailable as nobody:
-        try:
-            return await fold_and_ask(hub, settings.database(settings.home()), query)
-        except BadInput:
-            raise nobody from None
-
-
-async def ask(bus: JetStreamBus, query: Query) -> Answer:
-    """Return the projector's answer.
+async def ask(bus: Live, query: Query) -> Answer:
+    """Return the projector's answer, all rows at once.
 
     Raises:
         BusUnavailable: no projector answers.
         QueryError: the statement was refused or failed.
     """
-    reply = decode_reply(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
-    if isinstance(reply, Refusal):
-        raise QueryError(reply.error)
-    return reply
+    return _told(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
 
 
-async def fold_and_ask(hub: Hub, path: Path, query: Query) -> Answer:
-    """Fold all logs into the file at `path` and answer from it: what `ask` does where a projector runs.
+@asynccontextmanager
+async def asking(hub: Hub, bus: ArenaBus) -> AsyncIterator["Asker"]:
+    """Yield what answers queries while the block runs.
 
-    Raises:
-        BadInput: a projector has the file.
-        QueryError: the statement was refused or failed.
+    Raises: what `Asker.pages` raises where it is used within the block.
     """
-    opened: list[Projection] = []
-    ready = anyio.Event()
-
-    async def hold(projection: Projection, bus: ArenaBus) -> None:
-        opened.append(projection)
-
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(project, hub, path, on_ready=ready.set, beside=hold))
-            await ready.wait()
-            answer = await Queries(opened[0]).answer(query)
+            yield Asker(hub, bus, tasks)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
-    return answer
 
 
-def show(answer: Answer, form: Format) -> None:
-    """Print the rows to stdout, and what belongs to them to stderr."""
-    if form == "json":
-        rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-        body = {"as_of": answer.as_of, "truncated": answer.truncated, "rows": rows}
-        print(msgspec.json.encode(body).decode())
-        return
-    if form == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(answer.columns)
-        writer.writerows(answer.rows)
-    else:
-        table = Table(*(escape(name) for name in answer.columns))
-        for row in answer.rows:
-            table.add_row(*(Text(_cell(value)) for value in row))
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
-    as_of = ", ".join(f"{arena} {seq}" for arena, seq in answer.as_of.items())
-    cut = ", cut at the row limit" if answer.truncated else ""
-    print(f"{len(answer.rows)} rows{cut} in {answer.elapsed_s * 1000:.0f} ms, as of {as_of}", file=sys.stderr)
+class Asker:
+    """Asks the projector; where none answers, folds the logs into this home's file and answers from that."""
+
+    def __init__(self, hub: Hub, bus: ArenaBus, tasks: TaskGroup) -> None:
+        self._hub, self._bus, self._tasks = hub, bus, tasks
+        self._own: Queries | None = None
+
+    async def pages(self, query: Query) -> AsyncGenerator[Answer]:
+        """Yield the answer page by page, at least one; close the generator to stop the query.
+
+        Raises:
+            BusUnavailable: no projector answers, and one that does not has the file of this home.
+            QueryError: the statement was refused or failed.
+        """
+        query = replace(query, id=uuid.uuid4().hex)
+        ended = False
+        try:
+            page = await self._first(query)
+            yield page
+            while page.more:
+                page = await self._next(page.more, query)
+                yield page
+            ended = True
+        finally:
+            if not ended:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(2), suppress(BusError):
+                    await self._stop(query.id)
+
+    async def rows(self, sql: str, timeout_s: float = 10.0) -> list[list[object]]:
+        """Return all rows of a small answer; raises as `pages`."""
+        found: list[list[object]] = []
+        async with aclosing(self.pages(Query(sql, timeout_s=timeout_s))) as pages:
+            async for page in pages:
+                found += page.rows
+        return found
+
+    async def _first(self, query: Query) -> Answer:
+        if self._own is not None:
+            return await self._own.first(query)
+        try:
+            return await ask(self._bus, query)
+        except BusUnavailable as nobody:
+            try:
+                self._own = await self._fold(settings.database(settings.home()))
+            except BadInput:
+                raise nobody from None
+            return await self._own.first(query)
+
+    async def _next(self, service: str, query: Query) -> Answer:
+        more = More(query.id)
+        if self._own is not None:
+            return await self._own.more(more)
+        return _told(await self._bus.ask(service, encode(more), timeout_s=query.timeout_s + 5))
+
+    async def _stop(self, name: str) -> None:
+        if self._own is not None:
+            self._own.stop(name)
+        else:
+            await self._bus.tell(STOP, name.encode())
+
+    async def _fold(self, path: Path) -> Queries:
+        """Fold all logs into the file at `path`, and go on with it in the background.
+
+        Raises:
+            BadInput: a projector has the file.
+        """
+        opened: list[Projection] = []
+        trouble: list[BaseException] = []
+        ready = anyio.Event()
+
+        async def hold(projection: Projection, bus: ArenaBus) -> None:
+            opened.append(projection)
+
+        async def work(run: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await run()
+            except Exception as error:
+                trouble.append(leaf(error))
+                if ready.is_set():
+                    raise
+                ready.set()
+
+        self._tasks.start_soon(work, partial(project, self._hub, path, on_ready=ready.set, beside=hold))
+        await ready.wait()
+        if trouble:
+            raise trouble[0]
+        return Queries(opened[0])
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else printable(str(value), 120)
+def _told(data: bytes) -> Answer:
+    reply = decode_reply(data)
+    if isinstance(reply, Refusal):
+        raise QueryError(reply.error)
+    return reply

@@ -1,0 +1,107 @@
+"""Parquet files: of an answer whose pages come as JSON, and of every view of a database. DuckDB writes them."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from analytics.projection import view_sources
+from analytics.protocol import Answer
+from mesh.errors import BadInput, QueryError
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "1GB",
+    "threads": "2",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+_ENCODE = msgspec.json.Encoder()
+_ROW_GROUP = 50_000
+_AS_SENT = {"INTERVAL": "DOUBLE", "BLOB": "VARCHAR", "HUGEINT": "DECIMAL(38, 0)", "UHUGEINT": "DECIMAL(38, 0)"}
+"""Types that `analytics.values.plain` sends as another, or that parquet lacks."""
+
+
+class ParquetFile:
+    """Writes one answer to `path`; pages wait on disk until the last has come."""
+
+    def __init__(self, path: Path, names: list[str]) -> None:
+        self._path, self._names = path, names
+        self._types: list[str] = []
+        self._longest = 1 << 20
+        self._lines = tempfile.NamedTemporaryFile("wb", prefix="mesh-parquet-", suffix=".json")  # noqa: SIM115  # see `end`
+
+    def page(self, answer: Answer) -> None:
+        """Take the rows of a page."""
+        self._types = answer.types
+        for row in answer.rows:
+            line = _ENCODE.encode({f"c{n}": value for n, value in enumerate(row)}) + b"\n"
+            self._lines.write(line)
+            self._longest = max(self._longest, len(line))
+
+    def end(self, last: Answer) -> None:
+        """Write the file.
+
+        Raises:
+            QueryError: a column's type cannot be written.
+        """
+        with self._lines:
+            self._lines.flush()
+            columns = {f"c{n}": _AS_SENT.get(name, name) for n, name in enumerate(self._types)}
+            chosen = ", ".join(f"c{n} AS {_name(name)}" for n, name in enumerate(self._names))
+            source = f"read_json(?, format = 'newline_delimited', maximum_object_size = {self._longest}, columns = ?)"
+            with duckdb.connect(config=_CONFIG) as db:
+                try:
+                    db.execute(
+                        f"COPY (SELECT {chosen} FROM {source}) TO {_text(str(self._path))} "  # noqa: S608  # quoted
+                        f"(FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP})",
+                        [self._lines.name, columns],
+                    )
+                except duckdb.Error as error:
+                    raise QueryError(f"the answer cannot be written as parquet: {_first(error)}") from error
+
+
+def write_views(database: Path, folder: Path) -> list[Path]:
+    """Write every view of a database that nobody has open to `<view>.parquet` in `folder`; return the files.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect(str(database), read_only=True, config=_CONFIG) as db:
+            for name, _ in view_sources():
+                path = folder / f"{name}.parquet"
+                beside = folder / f".{name}.parquet.part"
+                _copy(db, name, beside)
+                beside.replace(path)
+                written.append(path)
+    except (OSError, duckdb.IOException) as error:
+        raise BadInput(f"{folder} cannot be written: {_first(error)}") from error
+    return written
+
+
+def _copy(db: duckdb.DuckDBPyConnection, view: str, path: Path) -> None:
+    described: list[tuple[Any, ...]] = db.execute(f"DESCRIBE {_name(view)}").fetchall()
+    columns = ", ".join(
+        f"try_cast({_name(name)} AS BIGINT) AS {_name(name)}" if kind == "HUGEINT" else _name(name)
+        for name, kind, *_ in described
+    )
+    db.execute(
+        f"COPY (SELECT {columns} FROM {_name(view)}) TO {_text(str(path))} "  # noqa: S608  # quoted
+        f"(FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP})"
+    )
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,165 @@
+"""One read-only statement of a stranger while it runs: its rows in pages, and its end when its time is over.
+
+It is one statement of an allowed kind, in a read-only transaction of its own connection, without files, network,
+extensions or settings (`Projection` locks those). DuckDB hands out rows as it finds them, so that what is held of an
+answer is one page of it.
+"""
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import anyio
+import duckdb
+from anyio.lowlevel import checkpoint
+from anyio.to_thread import run_sync
+
+from analytics.projection import Projection
+from analytics.values import plain
+from mesh.errors import QueryError, leaf
+
+_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_READS = "SELECT, FROM, WITH, SHOW, DESCRIBE, EXPLAIN"
+_PIECE = 100
+"""Rows taken from DuckDB at a time: bodies are up to 256 KiB."""
+
+
+class Running:
+    """A statement, from its begin to its last row; `close` it, whatever happens.
+
+    Attributes:
+        columns: names of the columns, as soon as the first page is there.
+        types: DuckDB's types of them.
+        as_of: for every arena the sequence up to which the log was folded when the statement began.
+        elapsed_s: seconds that it worked so far, without those between its pages.
+        ended: whether the last row has been taken.
+    """
+
+    def __init__(self, projection: Projection, sql: str, timeout_s: float) -> None:
+        self.columns: list[str] = []
+        self.types: list[str] = []
+        self.as_of: dict[str, int] = {}
+        self.elapsed_s = 0.0
+        self.ended = False
+        self._sql, self._timeout_s = sql, timeout_s
+        self._db = projection.cursor()
+        self._begun = False
+        self._waiting: deque[list[Any]] = deque()
+        self._lock = threading.Lock()
+        self._working = self._closed = False
+        self._told = anyio.Event()
+        self._late = ""
+
+    async def page(self, max_rows: int, max_characters: int) -> list[list[Any]]:
+        """Return the next rows, in a thread: at most `max_rows`, and no more once they have `max_characters`.
+
+        Raises:
+            QueryError: it is not one read-only statement, fails, was stopped, or takes too long.
+        """
+        left_s = max(self._timeout_s - self.elapsed_s, 0.01)
+        rows: list[list[Any]] = []
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._working = True
+                tasks.start_soon(self._stop_after, left_s)
+                try:
+                    rows = await run_sync(self._page, max_rows, max_characters)
+                finally:
+                    self._working = False
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            await checkpoint()  # whoever gave up on this query wants no error of it
+            raise leaf(group) from None
+        return rows
+
+    async def _stop_after(self, timeout_s: float) -> None:
+        """Interrupt the work after `timeout_s`, when told, or when this is cancelled, until it gives in."""
+        try:
+            with anyio.move_on_after(timeout_s):
+                await self._told.wait()
+        finally:
+            if self._working:
+                self.stop(
+                    f"the query was interrupted after {self._timeout_s:g} s: ask for less, or set a longer timeout"
+                )
+            with anyio.CancelScope(shield=True):
+                while self._interrupt():
+                    await anyio.sleep(0.05)
+
+    def stop(self, why: str) -> None:
+        """Let the work of now, or the next page, end with the error `why`."""
+        self._late = self._late or why
+        self._told.set()
+
+    def _interrupt(self) -> bool:
+        with self._lock:
+            if self._working and not self._closed:
+                self._db.interrupt()
+            return self._working
+
+    def close(self) -> None:
+        """Give up the connection; no page may be in the making."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._db.close()
+
+    def _page(self, max_rows: int, max_characters: int) -> list[list[Any]]:
+        began = time.monotonic()
+        try:
+            if self._late:
+                raise QueryError(self._late)
+            if not self._begun:
+                self._begin()
+            return self._take(max_rows, max_characters)
+        except duckdb.InterruptException as error:
+            raise QueryError(self._late or "the query was interrupted") from error
+        except duckdb.Error as error:
+            raise QueryError(_sentence(error)) from error
+        finally:
+            self.elapsed_s += time.monotonic() - began
+
+    def _begin(self) -> None:
+        statement = self._statement()
+        self._db.execute("BEGIN TRANSACTION READ ONLY")
+        self.as_of = dict(self._db.execute("SELECT arena, seq FROM checkpoints ORDER BY arena").fetchall())
+        self._db.execute(statement)
+        self._begun = True
+        description = self._db.description or []
+        self.columns, self.types = [str(d[0]) for d in description], [str(d[1]) for d in description]
+
+    def _take(self, max_rows: int, max_characters: int) -> list[list[Any]]:
+        rows: list[list[Any]] = []
+        size = 0
+        while len(rows) < max_rows and size <= max_characters:
+            if self._late:
+                raise QueryError(self._late)
+            if not self._waiting:
+                self._waiting.extend([plain(value) for value in values] for values in self._db.fetchmany(_PIECE))
+            if not self._waiting:
+                self.ended = True
+                break
+            rows.append(row := self._waiting.popleft())
+            size += sum(len(str(value)) for value in row)
+        return rows
+
+    def _statement(self) -> duckdb.Statement:
+        statements = self._db.extract_statements(self._sql)
+        if len(statements) != 1:
+            raise QueryError(f"a query is exactly one statement, not {len(statements)}")
+        try:
+            kind = statements[0].type
+        except ValueError:  # one that DuckDB's Python client has no name for, such as UPDATE EXTENSIONS
+            raise QueryError(f"a query only reads ({_READS}), this statement is refused") from None
+        if kind not in _ALLOWED:
+            name = kind.name
+            raise QueryError(f"a query only reads ({_READS}), {name} is refused")
+        return statements[0]
+
+
+def _sentence(error: duckdb.Error) -> str:
+    text = " ".join(str(error).split("\n\n")[0].split())
+    if "pytz" in text:
+        return "a TIMESTAMP WITH TIME ZONE cannot be sent: cast it to TIMESTAMP (the log's times are UTC)"
+    return text or type(error).__name__

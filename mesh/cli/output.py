@@ -1,0 +1,108 @@
+"""Where data goes: a file that is there whole or not at all, the screen, or a pager where it does not fit on that."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from mesh.errors import BadInput
+
+LESS = "RSFX"
+"""What `less` is told where nothing else is set: colours, no folding, end where it fits, leave the screen as it is."""
+
+
+class Target(Protocol):
+    """What text is written to."""
+
+    def write(self, text: str, /) -> object:
+        """Take a text."""
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """Yield a new path beside `path` to write to; it takes the place of `path` when the block ends well.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder: name a file")
+        with beside.open("xb"):
+            pass
+        yield beside
+        with beside.open("rb+") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise BadInput(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+class Screen:
+    """Standard output of a person: what is longer than the screen goes through a pager; `close` waits for its end."""
+
+    def __init__(self, *, paged: bool) -> None:
+        self._command = _pager() if paged and sys.stdin.isatty() and sys.stdout.isatty() else []
+        self._room = shutil.get_terminal_size().lines - 2
+        self._held: list[str] = []
+        self._pager: subprocess.Popen[str] | None = None
+
+    @property
+    def paged(self) -> bool:
+        """Whether a pager may be started."""
+        return bool(self._command)
+
+    def write(self, text: str, /) -> None:
+        """Show a text, now or at the end."""
+        if self._pager is not None:
+            assert self._pager.stdin is not None
+            self._pager.stdin.write(text)
+            return
+        if not self._command:
+            sys.stdout.write(text)
+            return
+        self._held.append(text)
+        self._room -= text.count("\n")
+        if self._room < 0:
+            self._start()
+
+    def _start(self) -> None:
+        held, self._held = "".join(self._held), []
+        env = {"LESS": LESS, "LESSCHARSET": "utf-8", **os.environ}
+        try:
+            self._pager = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, text=True, env=env, encoding="utf-8", errors="backslashreplace"
+            )
+        except OSError:
+            self._command = []
+        self.write(held)
+
+    def close(self) -> None:
+        """Show the rest, and wait until the person has left the pager."""
+        if self._pager is None:
+            sys.stdout.write("".join(self._held))
+            sys.stdout.flush()
+            return
+        assert self._pager.stdin is not None
+        with suppress(BrokenPipeError):
+            self._pager.stdin.close()
+        self._pager.wait()
+
+
+def _pager() -> list[str]:
+    named = os.environ.get("PAGER")
+    if named is None:
+        return ["less"] if shutil.which("less") else []
+    command = shlex.split(named)
+    return [] if command == ["cat"] else command

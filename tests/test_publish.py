@@ -1,0 +1,132 @@
+"""`mesh snapshot` and `mesh replay`: databases that any program opens, whole at every moment."""
+
+import fcntl
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import duckdb
+import pytest
+
+from analytics.projection import view_sources
+from mesh.cli.codes import ExitCode
+from tests.swarm import write_arena
+from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
+
+__all__ = ["mesh"]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    home = tmp_path / "home"
+    with serving(home) as url:
+        yield Lab(home, url, *anyio.run(fill, home, url, write_arena(tmp_path / "arena")))
+
+
+def values(path: Path, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(path), read_only=True) as db:
+        return db.execute(query).fetchall()
+
+
+def test_a_snapshot_is_one_file_that_others_open_beside_the_projector(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    target = tmp_path / "published" / "mesh.duckdb"
+    refused(mesh("snapshot", target), ExitCode.BAD_INPUT, "cannot be written: No such file")
+    target.parent.mkdir()
+    command = [sys.executable, "-m", "analytics", "--home", str(lab.home)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as projector:
+        assert projector.stderr is not None
+        assert "is up to date" in projector.stderr.readline()
+        assert mesh("snapshot", target) == Done(0, "", f"{target} as of tiny 12\n")
+        projector.terminate()
+    assert [path.name for path in target.parent.iterdir()] == ["mesh.duckdb"]
+    assert values(target, "SELECT proposal, mean FROM leaderboard ORDER BY rank") == [
+        (lab.better, 0.25),
+        (lab.worse, 0.75),
+    ]
+    # A process of its own, which knows nothing of the mesh: what DuckDB's shell, a notebook or harlequin does.
+    probe = (
+        f"import duckdb; db = duckdb.connect({str(target)!r}, read_only=True); "
+        "print(db.sql('FROM runs ORDER BY run').df()['run'].tolist())"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", probe], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("['r1', 'r2', 'r3']\n", "")
+
+
+def test_a_snapshot_is_published_again_and_again_while_others_read_it(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    target = tmp_path / "mesh.duckdb"
+    command = [sys.executable, "-m", "mesh.cli", "snapshot", str(target), "--every", "100ms"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as publishing:
+        assert publishing.stderr is not None
+        assert publishing.stderr.readline() == f"{target} as of tiny 12\n"
+        with duckdb.connect(str(target), read_only=True) as reader:
+            assert mesh("post", "general", "more").out == "13\n"
+            while "tiny 13" not in publishing.stderr.readline():
+                pass
+            assert reader.execute("SELECT max(seq) FROM events").fetchone() == (12,)  # the file that it opened
+        assert values(target, "SELECT max(seq) FROM events") == [(13,)]
+        publishing.send_signal(signal.SIGINT)
+        publishing.communicate(timeout=30)
+        assert publishing.returncode == ExitCode.OK
+    assert [path.name for path in tmp_path.glob(".mesh.duckdb*")] == []
+
+
+def test_a_replay_ends_where_it_is_told_and_ranks_as_of_then(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    target = tmp_path / "then.duckdb"
+    assert mesh("replay", target, "--to-seq", 8) == Done(0, "8\n", "")
+    assert values(target, "SELECT proposal, mean FROM leaderboard") == [(lab.worse, 0.75)]
+    assert mesh("replay", target) == Done(0, "12\n", "")
+    [(time,)] = values(target, "SELECT time FROM events WHERE seq = 8")
+    assert mesh("replay", target, "--to-time", f"{time}+00:00") == Done(0, "8\n", "")
+    assert mesh("replay", target, "--to-time", str(time)) == Done(0, "8\n", "")
+    assert mesh("replay", target, "--to-time", "2020-01-01") == Done(0, "0\n", "")
+    assert values(target, "SELECT count(*) FROM events") == [(0,)]
+    assert mesh("replay", target, "--to-seq", 99).out == "12\n"
+    assert not target.with_name("then.duckdb.wal").exists()
+
+
+def test_every_view_is_also_a_parquet_file(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    folder = tmp_path / "parquet"
+    for words in (["snapshot", tmp_path / "a.duckdb"], ["replay", tmp_path / "b.duckdb", "--to-seq", 12]):
+        assert mesh(*words, "--parquet", folder).code == 0
+        assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.parquet" for name, _ in view_sources())
+        with duckdb.connect() as db:
+            assert db.execute(f"SELECT proposal, mean FROM '{folder}/leaderboard.parquet'").fetchall() == [
+                (lab.better, 0.25),
+                (lab.worse, 0.75),
+            ]
+            assert db.execute(f"SELECT typeof(seed), seed FROM '{folder}/runs.parquet' LIMIT 1").fetchall() == [
+                ("BIGINT", 1)
+            ]
+
+
+def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"not a database at all")
+    for command in ("snapshot", "replay"):
+        refused(mesh(command, photo), ExitCode.BAD_INPUT, "photo.jpg exists and is no DuckDB file")
+        refused(mesh(command, tmp_path), ExitCode.BAD_INPUT, "is a folder: name a file")
+    refused(mesh("replay", tmp_path / "a", "--to-seq", 1, "--to-time", "2026-01-01"), ExitCode.BAD_INPUT, "exclude")
+    refused(mesh("replay", tmp_path / "a", "--to-time", "noon"), ExitCode.BAD_INPUT, "'noon' is no time: write it as")
+    refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is no span of time")
+    refused(mesh("snapshot", tmp_path / "a", "--parquet", photo), ExitCode.BAD_INPUT, "photo.jpg cannot be written")
+    assert photo.read_bytes() == b"not a database at all"
+    assert not (tmp_path / "a").exists()
+
+
+def test_two_snapshots_of_one_home_at_once_are_told_of_each_other(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    assert mesh("snapshot", tmp_path / "a.duckdb").code == 0
+    with (lab.home / "snapshot" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(mesh("snapshot", tmp_path / "a.duckdb"), ExitCode.BAD_INPUT, "another snapshot of .* is made just now")
+    private = lab.home / "snapshot" / "mesh.duckdb"
+    hold = f"import duckdb, sys; db = duckdb.connect({str(private)!r}); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holding:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == "held\n"
+        refused(mesh("snapshot", tmp_path / "a.duckdb"), ExitCode.BAD_INPUT, "another program has .* open")
+        holding.communicate()

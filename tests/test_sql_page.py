@@ -1,0 +1,81 @@
+"""`docs/sql.md` says what the code does: the columns of every promised view, and questions whose queries run."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from analytics.projection import Projection
+from analytics.projector import replay
+from analytics.protocol import Query
+from analytics.queries import Queries
+from mesh.memory import MemoryHub
+from tests.history import rows
+from tests.rich_history import tell
+
+PAGE = (Path(__file__).parents[1] / "docs" / "sql.md").read_text(encoding="utf-8")
+PROMISED = [
+    *("leaderboard", "runs", "proposals", "lineage", "frontier", "agents"),
+    *("critics", "workers", "noise", "cost", "board", "events"),
+]
+QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTALL))
+
+
+@pytest.fixture
+async def told(tmp_path: Path) -> AsyncIterator[Queries]:
+    bus = await MemoryHub().arena("a", create=True)
+    await tell(bus)
+    await replay(bus, tmp_path / "a.duckdb")
+    projection = Projection.open(tmp_path / "a.duckdb")
+    try:
+        yield Queries(projection)
+    finally:
+        projection.close()
+
+
+@pytest.mark.parametrize("view", PROMISED)
+async def test_the_page_names_the_columns_of_every_promised_view(view: str, told: Queries) -> None:
+    [section] = re.findall(rf"\n### `{view}`\n(.*?)(?=\n##|\n`arenas`)", PAGE, re.DOTALL)
+    listed = re.findall(r"`(\w+)`", section.strip().rpartition("\n\n")[2])
+    assert listed == [row[0] for row in await rows(told, f"DESCRIBE {view}")]
+
+
+def test_the_page_promises_no_other_view_and_asks_a_dozen_questions() -> None:
+    assert re.findall(r"\n### `(\w+)`\n", PAGE) == PROMISED
+    assert len(QUESTIONS) >= 12
+    assert PAGE.count("```sql") == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_every_question_has_an_answer(question: str, told: Queries) -> None:
+    answer = await told.answer(Query(QUESTIONS[question]))
+    assert answer.rows
+    assert any(value is not None for value in answer.rows[0])
+
+
+ANSWERS = {
+    "Which run is the best of each worker class?": [
+        ["a", "cpu-x86_64", "t1-confirm-1", 2.6],
+        ["a", "cuda-h200", "t2-explore-1", 2.0],
+    ],
+    "What did the champion's ancestry change?": [
+        [0, "mutate: LR 0.2 → 0.4", "train.py", "LR", "0.2", "0.4"],
+        [1, "mutate: LR 0.1 → 0.2", "train.py", "LR", "0.1", "0.2"],
+        [2, "title t0", None, None, None, None],
+    ],
+    "Which ideas were had more than once?": [["a", "mutate: LR 0.2 → 0.4", 2, ["bob", "ann"], ["t2", "t3"]]],
+    "Which ways are dead ends?": [["a", "t4", "mutate: LR 0.1 → 9.0", "failed", 1]],
+    "Why do runs fail, and whose?": [["bob", "crash", 1, 60.0, "boom"]],
+}
+
+
+@pytest.mark.parametrize("question", ANSWERS)
+async def test_answers_are_right(question: str, told: Queries) -> None:
+    assert await rows(told, QUESTIONS[question]) == ANSWERS[question]
+
+
+async def test_who_earned_most_per_gpu_hour_is_counted_on_gpus_alone(told: Queries) -> None:
+    found = await rows(told, QUESTIONS["Which agent earned most per GPU-hour?"])
+    # ann: 3.0 → 2.5 in four runs of a minute on the GPU; bob: 2.5 → 2.0 in five, of which one crashed.
+    assert [(row[1], round(row[3] * 60), round(row[4], 2)) for row in found] == [("ann", 4, 7.5), ("bob", 5, 6.0)]
