@@ -17,6 +17,9 @@ from mesh.events import Lane
 
 PROOF: tuple[Lane, ...] = ("confirm", "control")
 INTERVAL = 0.95
+FIRST_SHARE = 0.9
+"""Of the level of a whole run, what the challengers of its first race get."""
+
 ENOUGH = 10
 """Degrees of freedom with which the noise since the last promotion is known well enough."""
 
@@ -138,15 +141,18 @@ def p_better(board: Board, challenger: Sequence[float], champion: Sequence[float
     return float(stdtr(found.dof, gain / error))
 
 
-def level(race: int, promotions: int, fdr: float) -> float:
-    """Return the level that the challengers of a race (from 1) share: LOND.
+def level(family: int, promotions: int, fdr: float) -> float:
+    """Return the level that the challengers of one champion in one race share: LOND.
 
-    `fdr * beta_race * (D + 1)`, `D` the promotions before it, `beta` summing to 1, here `6 / (pi * race) ** 2`. The
-    expected share of false promotions over the whole run stays below `fdr`, however many challengers come, where
-    p-values are independent or positively dependent. Source: Javanmard and Montanari, "On online control of false
-    discovery rate" (2015); Zrnic, Ramdas and Jordan, "Asynchronous online testing of multiple hypotheses" (2021).
+    `family` counts races and promotions, from 1. `fdr * beta_family * (D + 1)`, `D` the promotions before it, `beta`
+    summing to 1: `FIRST_SHARE` for the first, where the most is to be gained and the least known of the noise, and
+    `6 / (pi * n) ** 2` of the rest for the `n`-th after it. The expected share of false promotions over the whole run
+    stays below `fdr`, however many challengers come, where p-values are independent or positively dependent. Source:
+    Javanmard and Montanari, "On online control of false discovery rate" (2015); Zrnic, Ramdas and Jordan,
+    "Asynchronous online testing of multiple hypotheses" (2021).
     """
-    return min(1.0, fdr * 6 / (math.pi * race) ** 2 * (promotions + 1))
+    beta = FIRST_SHARE if family == 1 else (1 - FIRST_SHARE) * 6 / (math.pi * (family - 1)) ** 2
+    return min(1.0, fdr * beta * (promotions + 1))
 
 
 def _evaluator(board: Board) -> str:

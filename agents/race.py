@@ -14,18 +14,23 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.asking import again, home_class, is_awaited, is_gone, request, requests, slots
+from agents.boundary import nominal
 from agents.evidence import Estimate, Noise, claim, estimate, fresh, level, noise, p_better, proofs
+from agents.multiplicity import each
 from agents.rescore import is_champion_awaited, rescored
-from mesh.board import Board
+from mesh.board import Board, Run
 from mesh.events import AnyEvent, Failed, Lane, ProposalPromoted, ProposalRetired
 
 SEEDS = 1000
 """Seeds of one race; those below are of the baseline and of search."""
 
-SIZE = 4
+CONTROLS = 500
+"""Of the seeds of a race, those from here on are for controls of a champion between races: no challenger has them."""
+
+SIZE = 8
 """Claims that race at a time."""
 
-WAITING = 8
+WAITING = 16
 """Claims that wait for a race; of more, the weakest are given up."""
 
 SHARE = 0.4
@@ -37,11 +42,11 @@ HOPELESS = 0.2
 UNLIKELY = 0.7
 """The same after half of the seeds, before the second half is spent."""
 
-EARLY = 0.01
-"""Share of a challenger's level at which it is tested before it is alone with half of the seeds."""
+BEHIND = 0.15
+"""Probability of being better than the first of a race below which another falls out."""
 
-AHEAD = 0.95
-"""Probability of being better than each of the others at which a leader need not race on."""
+KNOWN = 50
+"""Scores of a champion beyond which more of them tell nothing new about the errors of a race."""
 
 EXCUSED = ("lost", "killed")
 """Failures that say nothing about the proposal."""
@@ -176,10 +181,18 @@ def _meet(board: Board, worker_class: str) -> list[AnyEvent]:
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
     """Begin a race of the best claims, where search is far enough ahead of proof."""
-    whole = sum(SIZE * 2 + 2 for _ in stages(board.spec.selection.confirm_seeds))
-    if not waiting or len(board.proofs) > SHARE * board.finished + whole:
+    if not waiting or len(board.proofs) > SHARE * board.finished + _whole(board.spec.selection.confirm_seeds):
         return []
     return _ask(board, race, waiting[:SIZE], range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
+
+
+def _whole(seeds: int) -> int:
+    """Return how many runs a race takes whose members all go as far as they can."""
+    before, runs, size = 0, 0, SIZE
+    for count in stages(seeds):
+        runs += (count - before) * (size + 1)
+        before, size = count, math.ceil(size / 2)
+    return runs
 
 
 def _ask(board: Board, race: int, trees: Sequence[str], seeds: range, worker_class: str) -> list[AnyEvent]:
@@ -207,7 +220,10 @@ def _members(board: Board, race: int) -> list[str]:
         ):
             counts[asked.proposal] = counts.get(asked.proposal, 0) + 1
     most = max(counts.values(), default=0)
-    return [tree for tree, count in reversed(counts.items()) if tree in board.undecided or count == most]
+    again = rescored(board)
+    return [
+        tree for tree, count in reversed(counts.items()) if tree in board.undecided or (count == most and tree in again)
+    ]
 
 
 def _is_out(board: Board, tree: str, race: int) -> bool:
@@ -219,19 +235,26 @@ def _is_out(board: Board, tree: str, race: int) -> bool:
 
 
 def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -> list[AnyEvent]:
-    """Decide after a stage, when all its runs are finished."""
+    """Decide after a stage, when all its runs are finished.
+
+    A champion that this race has promoted takes one of the places of those that go on, and runs ahead of them: what was
+    luck in its choice is found out before it is measured by others, or others by it.
+    """
     if any(_is_out(board, tree, race) for tree in (*members, board.champion)):
         return []
     verdicts: list[AnyEvent] = []
     found, champion = noise(board, worker_class), _values(board, board.champion, worker_class)
     chance: dict[str, float] = {}
-    fought = {
-        tree: [run for run in proofs(board, tree, worker_class) if run.requested.seed // SEEDS == race]
-        for tree in members
-    }
+    seeds = board.spec.selection.confirm_seeds
+    fought = {tree: _runs(board, tree, race, worker_class) for tree in members}
     asked = max(map(len, fought.values()))
     if not asked:  # it was fought on workers that are gone: it begins anew on those that are there
-        return _ask(board, race, members, range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
+        return _ask(board, race, members, range(1, stages(seeds)[0] + 1), worker_class)
+    last = asked >= seeds
+    upto = seeds if last else next(count for count in stages(seeds) if count > asked)
+    own = board.champion in _began(board, race)
+    if own and not last and (ahead := _ask(board, race, (), range(asked + 1, upto + 1), worker_class)):
+        return ahead
     for tree, runs in fought.items():
         broken = [run.finished for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
         fault = next((f for f in broken if isinstance(f.outcome, Failed) and f.outcome.reason not in EXCUSED), None)
@@ -240,38 +263,74 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
             verdicts.append(_retired(board, tree, "failed", text))
         else:
             chance[tree] = p_better(board, _values(board, tree, worker_class), champion, found)
-    last = asked >= board.spec.selection.confirm_seeds
-    ranked = sorted(chance, key=lambda tree: -chance[tree])
-    winner = next(iter(ranked), "")
-    bar = _bar(board, race, asked, alone=len(ranked) == 1)
-    rivals = [_values(board, tree, worker_class) for tree in ranked[1:]]
-    leads = all(p_better(board, _values(board, winner, worker_class), its, found) >= AHEAD for its in rivals)
-    if winner and found.dof and 1 - chance[winner] <= bar and (leads or last):
+    standing = _standing(board, list(chance), worker_class)
+    ranked = sorted(chance, key=lambda tree: -_mean(board, standing[tree]))
+    winner, bar = next(iter(ranked), ""), _bar(board, race, asked, worker_class)
+    if winner and found.dof and 1 - chance[winner] <= bar:
         text = f"better with p = {1 - chance[winner]:.2g} < {bar:.2g}, the level of race {race} (LOND)"
-        value, seeds = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
-        return [_promoted(board, winner, value, seeds, chance[winner], text), *verdicts]
-    least = HOPELESS if 2 * asked < board.spec.selection.confirm_seeds else UNLIKELY
-    kept = [] if last else [tree for tree in ranked[: math.ceil(len(ranked) / 2)] if chance[tree] >= least]
+        value, proof = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
+        return [_promoted(board, winner, value, proof, chance[winner], text), *verdicts]
+    least = HOPELESS if 2 * asked < seeds else UNLIKELY
+    able = [
+        tree
+        for tree in ranked
+        if chance[tree] >= least
+        and (tree == winner or p_better(board, standing[tree], standing[winner], found) >= BEHIND)
+    ]
+    kept = [] if last else able[: max(1, math.ceil((len(ranked) + own) / 2) - own)]
     for tree in ranked:
         values = _values(board, tree, worker_class)
         if tree not in kept and tree in board.undecided:
             text = f"not better beyond the noise on {len(values)} fresh seeds (sd {found.sd:.3g})"
             mean = sum(values) / len(values) if values else None
-            seeds = tuple(fresh(board, tree, worker_class))
-            verdicts.append(_retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=seeds))
+            proof = tuple(fresh(board, tree, worker_class))
+            verdicts.append(_retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))
     if kept:
-        upto = next(count for count in stages(board.spec.selection.confirm_seeds) if count > asked)
         verdicts += _ask(board, race, kept, range(asked + 1, upto + 1), worker_class)
     return verdicts
 
 
-def _bar(board: Board, race: int, asked: int, *, alone: bool) -> float:
-    """Return the level at which a challenger is tested after a stage."""
-    its = level(race, max(0, len(board.reigns) - 1), board.spec.selection.fdr) / SIZE
-    seeds = board.spec.selection.confirm_seeds
-    if asked >= seeds:
-        return its * 2 / 3
-    return its * (1 / 3 - EARLY if alone and 2 * asked >= seeds else EARLY)
+def _runs(board: Board, tree: str, race: int, worker_class: str) -> list[Run]:
+    """Return the finished runs of a proposal on the seeds of a race, but for the later controls of a champion."""
+    found = proofs(board, tree, worker_class)
+    return [run for run in found if SEEDS * race <= run.requested.seed < SEEDS * race + CONTROLS]
+
+
+def _bar(board: Board, race: int, asked: int, worker_class: str) -> float:
+    """Return the nominal level at which a challenger is tested after a stage: its share, spent over the stages."""
+    promotions = max(0, len(board.reigns) - 1)
+    whole = level(race + promotions, promotions, board.spec.selection.fdr)
+    looks = tuple(stages(board.spec.selection.confirm_seeds))
+    before = len(proofs(board, board.champion, worker_class)) - len(_runs(board, board.champion, race, worker_class))
+    its = each(looks, whole, len(_began(board, race)), min(before, KNOWN), HOPELESS, UNLIKELY)
+    return nominal(looks, asked, its)
+
+
+def _began(board: Board, race: int) -> set[str]:
+    """Return who has been run as a challenger in a race."""
+    asked = (board.runs[name].requested for name in board.proofs)
+    return {its.proposal for its in asked if its.lane == "confirm" and its.seed // SEEDS == race}
+
+
+def _standing(board: Board, trees: Sequence[str], worker_class: str) -> dict[str, list[float]]:
+    """Return the scores by which the members of a race are ranked among themselves.
+
+    Beside the fresh ones that is the claim of each, as one score more: every one of them was chosen by its claim, so
+    that it tells them apart as well as any other. Where one was made in another worker class, none counts.
+    """
+    claims = {tree: claim(board, tree) for tree in trees}
+    comparable = all(its is not None and worker_class in ("", its[1]) for its in claims.values())
+    values = {tree: _values(board, tree, worker_class) for tree in trees}
+    if not comparable:
+        return values
+    return {tree: [its[0], *values[tree]] for tree, its in claims.items() if its is not None}
+
+
+def _mean(board: Board, values: Sequence[float]) -> float:
+    """Return the mean, greater is better; of no values the worst."""
+    if not values:
+        return -math.inf
+    return sum(values) / len(values) * (-1 if board.spec.objective.direction == "minimize" else 1)
 
 
 def _values(board: Board, tree: str, worker_class: str) -> list[float]:

@@ -2,15 +2,12 @@
 
 from agents.asking import home_class, request
 from agents.evidence import estimate, fresh, noise, p_better
-from agents.race import SEEDS, current_race
+from agents.race import CONTROLS, SEEDS, current_race
 from mesh.board import Board
 from mesh.events import AnyEvent, ProposalPromoted, ProposalRetired
 
 EVERY = 25
 """Finished runs of search after which the champion is run again, if no race has done it."""
-
-FIRST = 500
-"""Seeds of these controls within those of a race: no challenger is run on them."""
 
 ENOUGH = 4
 """Controls without which nobody is demoted."""
@@ -36,7 +33,7 @@ def _control(board: Board) -> list[AnyEvent]:
             break
     if searched < EVERY:
         return []
-    first = SEEDS * max(1, current_race(board)) + FIRST
+    first = SEEDS * max(1, current_race(board)) + CONTROLS
     used = sum(run.requested.seed >= first for run in board.current_runs(board.champion))
     return [request(board, board.champion, "control", first + used, worker_class=home_class(board))]
 

@@ -81,3 +81,14 @@ def worst(functions: Iterable[int], ours: Sequence[float], theirs: Sequence[floa
     for function, one, two in zip(functions, ours, theirs, strict=True):
         by[function].append(one - two)
     return min((statistics.fmean(each), function) for function, each in by.items())
+
+
+def interval_on(
+    function: int, functions: Sequence[int], ours: Sequence[float], theirs: Sequence[float]
+) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of mean scores on one function; runs are drawn in pairs."""
+    pairs = zip(functions, ours, theirs, strict=True)
+    each = np.asarray([one - two for at, one, two in pairs if at == function])
+    drawn = np.random.default_rng(1).choice(each, (DRAWS, len(each))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)

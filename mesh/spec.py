@@ -72,7 +72,7 @@ class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     baseline_seeds: Annotated[int, Meta(ge=2, le=50)] = 3
-    confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 12
+    confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 16
     fdr: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     halving: bool = False
     curve: Literal["objective", "minimize", "maximize"] = "objective"

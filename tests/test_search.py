@@ -9,7 +9,7 @@ import pytest
 from agents.knobs import find_knobs
 from benchmarks import search_peers, search_swarm
 from benchmarks.search import GOALS, WORKERS, figures
-from benchmarks.search_figures import METHODS, Search, difference, iqm, paired, scores, worst
+from benchmarks.search_figures import METHODS, Search, difference, interval_on, iqm, paired, scores, worst
 from benchmarks.search_problems import Problem
 
 PROBLEM = Problem(1, 3)
@@ -75,7 +75,10 @@ def test_the_middle_half_counts_and_differences_come_with_an_interval() -> None:
     functions, ours, theirs = paired(scores(ends(mesh=0.0, tpe=5.0, catcma=5.0, random=9.0)), "mesh", "tpe", 8)
     middle, low, high = difference(functions, ours, theirs)
     assert 0 < low <= middle <= high
-    assert worst(functions, ours, theirs)[0] == pytest.approx(0.45454545)
+    least, function = worst(functions, ours, theirs)
+    assert least == pytest.approx(0.45454545)
+    low, high = interval_on(function, functions, ours, theirs)
+    assert low <= least <= high
 
 
 def test_every_goal_has_its_figure() -> None:
