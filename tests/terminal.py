@@ -3,6 +3,7 @@
 import fcntl
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -29,6 +30,10 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self._screen, keys.encode())
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
 
     def end(self, *, within_s: float = 60.0) -> tuple[int, str]:
         """Return the exit code, and all that was drawn."""

@@ -128,6 +128,7 @@ async def test_an_exact_metric_needs_no_interval_and_no_seeds(tmp_path: Path) ->
     facts = await facts_in(Research(60, exact=True).fold(tmp_path / "a.duckdb"))
     assert "the metric is exact" in verdict(facts)
     assert "fresh seed" not in verdict(facts)
+    assert "±" not in verdict(facts)
     assert "a score needs no confirmation" in text_of(page_of(facts))
 
 
@@ -148,7 +149,7 @@ async def test_an_arena_without_any_run_says_so_in_every_section(tmp_path: Path)
         "None is known yet",
     ):
         assert words in text_of(page), words
-    assert png(facts, "title").startswith(b"\x89PNG\r\n\x1a\n")
+    assert png(facts, "title", "verdict").startswith(b"\x89PNG\r\n\x1a\n")
 
 
 async def test_without_a_champion_the_best_score_is_called_unproven(tmp_path: Path) -> None:
@@ -201,14 +202,14 @@ async def test_words_of_others_become_neither_markup_nor_commands(tmp_path: Path
     prose = "\n".join(line for line in told.splitlines() if not line.startswith("    "))
     assert "alert(1)" in prose
     assert not re.search(r"(?<!\\)[<`\[]|\x1b|\u202e", prose)
-    assert png(facts, EVIL).startswith(b"\x89PNG")
+    assert png(facts, EVIL, EVIL).startswith(b"\x89PNG")
 
 
 async def test_the_same_facts_give_the_same_bytes(tmp_path: Path) -> None:
     facts = await facts_in(Research(60).fold(tmp_path / "a.duckdb"))
     again = await facts_in(Research(60).fold(tmp_path / "b.duckdb"))
     assert page_of(facts) == page_of(again)
-    assert png(facts, "title") == png(again, "title")
+    assert png(facts, "title", "verdict") == png(again, "title", "verdict")
 
 
 def test_the_page_needs_nothing_else_and_stays_small_with_many_runs(many: Facts) -> None:
@@ -242,7 +243,7 @@ def test_the_picture_tells_lanes_and_failures_apart(many: Facts) -> None:
 
 def test_a_png_can_be_opened_and_is_wide(many: Facts) -> None:
     image = pytest.importorskip("matplotlib.image")
-    pixels = image.imread(io.BytesIO(png(many, "title")), format="png")
+    pixels = image.imread(io.BytesIO(png(many, "title", "verdict")), format="png")
     height, width, _ = pixels.shape
     assert (width, 700 < height < 1400) == (1650, True)
     assert len({tuple(pixel) for pixel in pixels[height // 2, ::3].tolist()}) > 5
@@ -357,6 +358,15 @@ def test_what_cannot_be_written_is_one_sentence(lab: Lab, mesh: Mesh, tmp_path: 
     ):
         refused(mesh("report", *words), ExitCode.BAD_INPUT, sentence)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.md"]
+
+
+def test_without_matplotlib_there_is_markdown_still(
+    lab: Lab, mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("r.html", "r.png"):
+        refused(mesh("report", "-o", tmp_path / name), ExitCode.BAD_INPUT, "a picture needs matplotlib: pip install")
+    assert mesh("report", "-o", tmp_path / "r.md").code == 0
 
 
 def test_a_projector_that_runs_is_asked(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mesh.cli.channels import channels_of
+from mesh.cli.codes import ExitCode
 from mesh.cli.marks import Marks
 from mesh.cli.speak import answer_to, said
 from mesh.errors import BadInput, UnknownName
@@ -12,6 +13,7 @@ from mesh.events import NotePosted
 from mesh.wire import Post
 from tests.conftest import OpenBus
 from tests.history import HISTORY
+from tests.terminal import on_a_terminal
 
 
 def note(channel: str, text: str, author: str = "ann") -> Post:
@@ -53,6 +55,15 @@ async def test_what_was_said_after_the_mark_is_unread(open_bus: OpenBus, tmp_pat
         ]
         other = Marks(tmp_path / "read" / "marks.json", "another log")
         assert [row["unread"] for row in await channels_of(bus, other)] == [3, 1]
+
+
+def test_without_a_text_it_does_not_wait_for_one_on_a_terminal(home: Path) -> None:
+    with on_a_terminal("post", "general") as terminal:
+        code, drawn = terminal.end()
+    assert (code, drawn.strip()) == (
+        ExitCode.BAD_INPUT,
+        "mesh: there is no text: give it as an argument, or through a pipe",
+    )
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])

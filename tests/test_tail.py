@@ -4,7 +4,6 @@ import datetime as dt
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -242,7 +241,7 @@ def test_on_a_terminal_it_follows_in_colour_and_reading_a_channel_moves_its_mark
         say("elsewhere", "other")
         say("two", "talk")
         terminal.until("two")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.interrupt()
         code, drawn = terminal.end()
     assert (code, "elsewhere" in drawn) == (ExitCode.OK, False)
     assert re.search(r"\x1b\[38;5;\d+moperator", drawn)

@@ -73,7 +73,7 @@ def earned(facts: Facts) -> Section:
     for kind in sorted(facts.kinds, key=lambda k: -sum(won[_name(k)])):
         gains = won[_name(kind)]
         hours = kind.worker_s / 3600
-        per_hour = signed(sum(gains) / hours, places) if sum(gains) and hours else "–"
+        per_hour = f"{sum(gains) / hours:+.3g}" if sum(gains) and hours else "–"
         rows.append(
             (
                 f"{harmless(_name(kind), 50)}{' (model)' if kind.how == 'model' else ''}",

@@ -64,4 +64,4 @@ def knob_words(change: KnobChange) -> str:
 
 
 def _spelled(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) and len(str(value)) > 10 else str(value)

@@ -1,6 +1,7 @@
 """The progress picture as matplotlib draws it: every run, the champion's staircase, labels, runs without a score."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, PLOT, LEFT, RIGHT, BELOW, TITLE = 11.0, 3.9, 0.75, 1.35, 0.95, 0.35
-"""Inches: the picture's width, the height of the plot, the margins beside and below it, the height of a title."""
+WIDTH, PLOT, LEFT, RIGHT, BELOW, TITLE, LETTERS = 11.0, 3.9, 0.75, 1.35, 0.95, 0.28, 150
+"""Inches: the picture's width, the plot's height, the margins beside and below it, the height of a title; letters of a
+line of text."""
 ROW = 0.17
 """Inches of the row of one kind of failure."""
 MANY = 2000
@@ -38,25 +40,30 @@ class Picture:
         self._right = max(1, len(facts.runs)) * 1.005 + 0.5
         self._shown = labelled(facts.promotions) if facts.runs else []
 
-    def draw(self, title: str) -> None:
+    def draw(self, title: str, verdict: str) -> None:
         """Draw everything; the figure gets the height that it takes."""
         runs = list(enumerate(self._facts.runs, 1))
         reasons = [r for r in REASONS if any(run.reason == r for _, run in runs)]
-        strip, above = ROW * len(reasons), self._room_for_labels() + (TITLE if title else 0.0) + 0.1
+        said = textwrap.wrap(verdict, LETTERS)
+        heading = TITLE + ROW * len(said) if title else 0.0
+        strip, above = ROW * len(reasons), heading + self._room_for_labels() + 0.1
         height = BELOW + strip + PLOT + above
         self._figure.set_size_inches(WIDTH, height)
         left, across = LEFT / WIDTH, 1 - (LEFT + RIGHT) / WIDTH
         axes = self._figure.add_axes((left, (BELOW + strip) / height, across, PLOT / height))
         if title:
-            self._figure.text(left, 1 - 0.22 / height, title, fontsize=10.5, weight="bold", va="center")
+            self._figure.text(left, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
+            self._figure.text(
+                left, 1 - (TITLE + 0.05) / height, "\n".join(said), fontsize=9, va="top", linespacing=1.25
+            )
         self._scores(axes, runs)
         self._staircase(axes)
         self._labels(axes)
         if reasons:
-            below = self._figure.add_axes((left, BELOW / height, across, strip / height), sharex=axes)
-            self._failures(below, runs, reasons)
+            ticks = self._figure.add_axes((left, BELOW / height, across, strip / height), sharex=axes)
+            self._failures(ticks, runs, reasons)
             axes.tick_params(labelbottom=False, bottom=False)
-        (below if reasons else axes).set_xlabel("runs, in the order in which they finished")
+        (ticks if reasons else axes).set_xlabel("runs, in the order in which they finished")
         self._legend(axes, left)
 
     def _room_for_labels(self) -> float:
@@ -171,7 +178,13 @@ class Picture:
         xs = [x for begin, end, _ in known for x in (begin, end)]
         ys = [mean for *_, mean in known for _ in (0, 1)]
         axes.plot(
-            xs, ys, color=GREEN, linewidth=2.0, zorder=4, label="champion, 95 % interval", solid_joinstyle="miter"
+            xs,
+            ys,
+            color=GREEN,
+            linewidth=2.0,
+            zorder=4,
+            label="champion" if self._facts.goal.exact else "champion, 95 % interval",
+            solid_joinstyle="miter",
         )
         last = reigns[-1][2].value
         if last.mean is not None and self._low <= last.mean <= self._high:

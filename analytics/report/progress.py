@@ -38,22 +38,22 @@ def svg(facts: Facts) -> str:
 
     Raises: as `png`.
     """
-    text = _drawn(facts, "svg", title="").decode()
+    text = _drawn(facts, "svg").decode()
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     return text[text.index("<svg") :].replace("'DejaVu Sans'", "system-ui, sans-serif")
 
 
-def png(facts: Facts, title: str) -> bytes:
-    """Return the picture as PNG, with a title.
+def png(facts: Facts, title: str, verdict: str) -> bytes:
+    """Return the picture as PNG, below a title and a verdict.
 
     Raises:
         BadInput: matplotlib is not installed.
     """
-    return _drawn(facts, "png", title=title)
+    return _drawn(facts, "png", title, verdict)
 
 
-def _drawn(facts: Facts, form: str, title: str) -> bytes:
+def _drawn(facts: Facts, form: str, title: str = "", verdict: str = "") -> bytes:
     # What a font lacks is shown as a box, and a cache may be made anew; nobody needs to be told on stderr.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
@@ -68,7 +68,7 @@ def _drawn(facts: Facts, form: str, title: str) -> bytes:
         warnings.simplefilter("ignore")
         figure = Figure(figsize=(WIDTH, PLOT), facecolor=PAPER if form == "png" else "none")
         FigureCanvasAgg(figure)
-        Picture(facts, figure).draw(title)
+        Picture(facts, figure).draw(title, verdict)
         out = io.BytesIO()
         metadata = (
             {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -8,6 +8,8 @@ from analytics.report.changes import Diff, knob_words
 from analytics.report.facts import TRACED, Facts, Promotion, Step
 from analytics.report.wording import count, decimals, harmless, measured, score, signed, spaced
 
+KNOBS = 16
+"""Knobs of a step that are shown, where its title does not name them all."""
 ENOUGH = 3
 """Times that a knob was turned before it counts as turned in vain."""
 
@@ -80,9 +82,10 @@ def _change(facts: Facts, step: Step, parent: Step | None, places: int, diffs: M
         about.append(f"crossed with {', '.join(other[:8] for other in others[:3])}")
     if step.rationale:
         about.append(harmless(step.rationale, 240))
-    knobs = [harmless(knob_words(change), 80) for change in step.knobs[:16]]
-    if len(step.knobs) > 16:
-        knobs.append(f"… and {len(step.knobs) - 16} more")
+    changes = [knob_words(change) for change in step.knobs]
+    knobs = [] if all(change in step.title for change in changes) else [harmless(c, 80) for c in changes[:KNOBS]]
+    if knobs and len(changes) > KNOBS:
+        knobs.append(f"… and {len(changes) - KNOBS} more")
     return Change(
         f"{harmless(step.title, 120)} ({step.proposal[:8]})",
         "; ".join(about),
@@ -115,9 +118,10 @@ def noise(facts: Facts) -> Section:
     states = Counter(m.state for m in tried)
     fell = f", {count(states['demoted'], 'was', 'were')} demoted later" if states["demoted"] else ""
     won, lost = states["champion"] + states["past_champion"], states["retired"]
+    rest = len(tried) - won - lost - states["demoted"]
     blocks.append(
         f"{count(len(tried), 'claim')} of search met fresh seeds: {won} became champion{fell}, "
-        f"{lost} {'was' if lost == 1 else 'were'} given up."
+        f"{count(lost, 'was', 'were')} given up{f', {rest} not decided' if rest else ''}."
     )
     luck = sum(facts.goal.sign * ((m.claimed or 0.0) - (m.mean or 0.0)) for m in tried) / len(tried)
     held = "better" if luck > 0 else "worse"

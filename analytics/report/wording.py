@@ -31,8 +31,8 @@ def decimals(facts: Facts) -> int:
 
 
 def half(value: Measured) -> float | None:
-    """Return half the width of an interval; None where there is none."""
-    return (value.high - value.low) / 2 if value.low is not None and value.high is not None else None
+    """Return half the width of an interval; None where there is none, or where the metric is exact."""
+    return (value.high - value.low) / 2 or None if value.low is not None and value.high is not None else None
 
 
 def score(value: float | None, places: int) -> str:

@@ -23,6 +23,7 @@ from mesh.cli.commands import (
     watching,
 )
 from mesh.cli.run import code_of
+from mesh.errors import MeshError
 
 __all__ = [
     "app",
@@ -51,7 +52,7 @@ def main(words: list[str] | None = None) -> None:
         finally:
             sys.stdout.flush()
         sys.exit(ended)
-    except OSError as error:
+    except (MeshError, OSError) as error:
         if (ended := code_of(error)) is None:
             raise
         sys.exit(ended)

@@ -64,7 +64,7 @@ def _rendered(form: str, facts: Facts, told: Document) -> bytes:
     from analytics.report.page import html
 
     if form == "png":
-        return progress.png(facts, f"{told.title}\n{told.verdict}")
+        return progress.png(facts, told.title, told.verdict)
     return html(told, progress.svg(facts) if facts.runs else "").encode("utf-8", "replace")
 
 

@@ -19,7 +19,7 @@ def said(text: str | None) -> str:
         BadInput: there is nothing but space, or too much.
     """
     if text is None or text == "-":
-        if text is None and sys.stdin.isatty():
+        if sys.stdin is None or (text is None and sys.stdin.isatty()):
             raise BadInput("there is no text: give it as an argument, or through a pipe")
         data = sys.stdin.buffer.read(MAX_POST_BYTES + 1)
         if len(data) > MAX_POST_BYTES:

@@ -5,6 +5,8 @@ import time
 from contextlib import aclosing, suppress
 from typing import Any
 
+import anyio
+
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus, Bus
@@ -22,16 +24,22 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     age_s = None
     with suppress(OSError):
         age_s = max(0.0, time.time() - snapshot.stat().st_mtime)
-    board = await _board(bus)
-    as_of = await projected(bus)
+    as_of: list[int | None] = []
+
+    async def ask() -> None:
+        as_of.append(await projected(bus))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        board = await _board(bus)
     now = dt.datetime.now(dt.UTC)
     return {
         **standing_of(board),
         **await queue_of(bus, board, now),
         **slots_of(board),
         "runs_per_min": await runs_per_minute(bus, board),
-        "projector_as_of": as_of,
-        "projector_lag": None if as_of is None else max(0, board.seq - as_of),
+        "projector_as_of": as_of[0],
+        "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
         "snapshot_age_s": age_s,
         "last_event_age_s": max(0.0, (now - board.time).total_seconds()) if board.seq else None,
     }
@@ -94,7 +102,7 @@ def slots_of(board: Board) -> dict[str, Any]:
 
 async def runs_per_minute(bus: Bus, board: Board) -> float:
     """Return finished runs per minute over the last five minutes of the log, or over all of it where it is shorter."""
-    if not board.seq or board.opened_at is None:
+    if not board.finished or board.opened_at is None:
         return 0.0
     begin = board.time - dt.timedelta(seconds=RATE_OVER_S)
     span_s = min(RATE_OVER_S, max(1.0, (board.time - board.opened_at).total_seconds()))

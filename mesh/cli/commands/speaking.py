@@ -19,15 +19,17 @@ def post(channel: str, text: Text = None, *, arena: Arena = None, nats: Nats = N
 
     Example: mesh post general "try a longer warmup"
     """
+    from mesh.cli.speak import said
+
+    words = said(text)
 
     async def work() -> None:
         from mesh.cli.reach import reach
-        from mesh.cli.speak import said
         from mesh.events import NotePosted
         from mesh.wire import Post, check_token
 
         check_token("channel", channel)
-        note = Post.new(name, NotePosted(channel=channel, text=said(text)))
+        note = Post.new(name, NotePosted(channel=channel, text=words))
         async with reach(arena, nats) as bus:
             print(await bus.post(note))
 
@@ -48,15 +50,16 @@ def reply(
 
     Example: mesh reply 12 "agreed, on two more seeds"
     """
+    from mesh.cli.speak import answer_to, said
+
+    words = said(text)
 
     async def work() -> None:
         from mesh.cli.reach import reach
-        from mesh.cli.speak import answer_to, said
         from mesh.wire import Post, check_token
 
         if channel is not None:
             check_token("channel", channel)
-        words = said(text)
         async with reach(arena, nats) as bus:
             event, cause = await answer_to(bus, seq, words, channel)
             print(await bus.post(Post.new(name, event, cause=cause)))
