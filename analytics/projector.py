@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 
 from analytics.projection import Busy, Projection
 from mesh.bus import ArenaBus, Bus, Hub
-from mesh.errors import UnknownName
+from mesh.errors import UnknownName, leaf
 from mesh.wire import Entry
 
 __all__ = ["Projection", "project", "replay"]
@@ -68,7 +68,11 @@ async def _fold(
     entries: AsyncGenerator[list[Entry]],
     reached: Callable[[int], None],
 ) -> None:
-    """Fold what is read and tell how far; reading goes on meanwhile, so that a write takes more at once."""
+    """Fold what is read and tell how far; reading goes on meanwhile, so that a write takes more at once.
+
+    Raises:
+        MeshError: what reading or writing met, as it was; what was read but not yet written stays unwritten.
+    """
     send, receive = anyio.create_memory_object_stream[list[Entry]](AHEAD)
 
     async def read() -> None:
@@ -76,15 +80,18 @@ async def _fold(
             async for batch in batches:
                 await send.send(batch)
 
-    async with anyio.create_task_group() as tasks, receive:
-        tasks.start_soon(read)
-        async for batch in receive:
-            together = list(batch)
-            with suppress(anyio.WouldBlock, anyio.EndOfStream):
-                while len(together) < MOST:
-                    together += receive.receive_nowait()
-            await _append(projection, arena, identity, together)
-            reached(together[-1].seq)
+    try:
+        async with anyio.create_task_group() as tasks, receive:
+            tasks.start_soon(read)
+            async for batch in receive:
+                together = list(batch)
+                with suppress(anyio.WouldBlock, anyio.EndOfStream):
+                    while len(together) < MOST:
+                        together += receive.receive_nowait()
+                await _append(projection, arena, identity, together)
+                reached(together[-1].seq)
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
 
 
 async def _append(projection: Projection, arena: str, identity: str, batch: Sequence[Entry]) -> None:
