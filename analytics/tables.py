@@ -47,7 +47,7 @@ def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.An
         case e.ArenaOpened(spec=spec):
             sign = 1 if spec.objective.direction == "maximize" else -1
             rule = (event.evaluator, event.base_tree, sign, spec.objective.noise == "none")
-            return "opened", (arena, seq, time, _fits(event.version, _HUGE), *rule)
+            return "opened", (arena, seq, time, _fits(event.version, _BIG), *rule)
         case _:
             return None
 

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS posts (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, posted_at TIMESTAMP, id VARCHAR, author VARCHAR, kind VARCHAR,
     key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN, counts BOOLEAN);
 CREATE TABLE IF NOT EXISTS opened (
-    arena VARCHAR, seq BIGINT, time TIMESTAMP, version HUGEINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT,
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, version BIGINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT,
     exact BOOLEAN);
 CREATE TABLE IF NOT EXISTS proposed (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, proposal VARCHAR, title VARCHAR, rationale VARCHAR,

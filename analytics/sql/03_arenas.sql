@@ -4,7 +4,7 @@ WITH opened AS (
     SELECT *, try_cast(body->>'$.version' AS BIGINT) AS version
     FROM facts
     WHERE kind = 'arena.opened'
-    QUALIFY row_number() OVER (PARTITION BY arena ORDER BY version DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY arena ORDER BY version DESC, seq DESC) = 1
 )
 SELECT
     o.arena, o.version, o.time AS opened_at, o.author AS opened_by,
