@@ -20,9 +20,9 @@ from analytics.scores import keep, rule_of
 from analytics.seen import Seen
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import RunRequested
-from mesh.wire import Entry
+from mesh.wire import Entry, Post
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the tables; a file of another version is folded anew."""
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -38,17 +38,20 @@ _ENCODE = msgspec.json.Encoder()
 
 _TABLES = (Path(__file__).parent / "tables.sql").read_text(encoding="utf-8")
 _KEYS = """
-SELECT arena, kind, key, CASE WHEN kind = 'critique.posted' THEN author ELSE '' END FROM posts WHERE counts
+SELECT arena, kind, key, CASE WHEN kind = 'critique.posted' THEN author ELSE '' END AS author FROM posts WHERE counts
 UNION ALL
 SELECT arena, 'run', run, '' FROM requested"""
-_KNOWN = """
-SELECT 1 FROM posts
-WHERE counts AND arena = $1 AND kind = $2 AND key = $3 AND (kind <> 'critique.posted' OR author = $4)
-UNION ALL
-SELECT 1 FROM requested WHERE 'run' = $2 AND arena = $1 AND run = $3"""
+_KNOWN = f"""
+SELECT kind, key, author
+FROM ({_KEYS})
+JOIN (SELECT unnest(?::VARCHAR[]) AS kind, unnest(?::VARCHAR[]) AS key, unnest(?::VARCHAR[]) AS author)
+    USING (kind, key, author)
+WHERE arena = ?"""  # noqa: S608 SQL of our own
 _FACTS = ("opened", "proposed", "criticised", "requested", "started", "finished", "judged", "scored")
 """The tables beside `posts` that derive from it."""
 
+Name = tuple[str, str, str]
+"""Kind, key and author of a fact, which make it the same as another; no author where it counts once for all of them."""
 Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
 
@@ -150,7 +153,7 @@ class Projection:
             return 0
 
     def append(self, arena: str, identity: str, entries: Sequence[Entry]) -> None:
-        """Add a batch of entries and move the checkpoint, both or neither.
+        """Add a batch of entries and move the checkpoint of `checkpoint`, both or neither.
 
         Raises:
             Busy: there was no memory for it just now.
@@ -158,39 +161,55 @@ class Projection:
         """
         with self._transaction() as db:
             rows = self._rows(db, arena, entries)
-            rule = rule_of(db, arena) if rows["opened"] or rows["finished"] else None
+            ranks = bool(rows["opened"] or rows["finished"])
+            rule = before = rule_of(db, arena) if ranks else None
             for table, of_table in rows.items():
                 if of_table:
                     with db.appender(table) as appender:
                         appender.append_rows(of_table)
-            if rows["opened"] or rows["finished"]:
-                keep(db, arena, entries[0].seq, rule)
-            db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", [arena, identity, entries[-1].seq])
+            if rows["opened"]:
+                rule = rule_of(db, arena)
+            if ranks:
+                keep(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
+            db.execute(
+                "UPDATE checkpoints SET identity = ?, seq = ? WHERE arena = ?", [identity, entries[-1].seq, arena]
+            )
 
     def _rows(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> dict[str, list[Any]]:
         """Return the rows of a batch by their table."""
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
-        fresh: set[tuple[str, ...]] = set()
+        known = self._known(db, arena, entries)
 
-        def is_first(kind: str, key: str, author: str) -> bool:
-            name = (arena, kind, key, author)
-            if name in fresh or (self._seen.add(*name) and db.execute(_KNOWN, name).fetchall()):
-                return False
-            fresh.add(name)
-            return True
+        def is_first(name: Name) -> bool:
+            first = name not in known
+            known.add(name)
+            return first
 
         for entry in entries:
             row = row_of(arena, entry)
             post = entry.post if row[-1] else None
-            counts = post is not None and is_first(*row[6:8], row[5] if post.event.one_per_author else "")
+            counts = post is not None and is_first(_name(post))
             rows["posts"].append((*row, counts))
             if post is None or not counts:
                 continue
-            if isinstance(post.event, RunRequested) and not is_first("run", post.event.run, ""):
+            if isinstance(post.event, RunRequested) and not is_first(("run", post.event.run, "")):
                 continue
             if found := tables.row(arena, entry.seq, row[2], post.author, post.event):
                 rows[found[0]].append(found[1])
         return rows
+
+    def _known(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> set[Name]:
+        """Return the names of these entries that are in the file, looked for all at once.
+
+        After a write that failed, and for a log that took another's place, the filter knows every name already.
+        """
+        names = {_name(entry.post) for entry in entries if entry.post}
+        names |= {("run", e.post.event.run, "") for e in entries if e.post and isinstance(e.post.event, RunRequested)}
+        perhaps = [name for name in names if self._seen.add(arena, *name)]
+        if not perhaps:
+            return set()
+        kinds, keys, authors = map(list, zip(*perhaps, strict=True))
+        return set(db.execute(_KNOWN, [kinds, keys, authors, arena]).fetchall())
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -203,6 +222,10 @@ class Projection:
                 raise Busy(f"{self.path} cannot be written: {_first_line(error)}") from error
             except duckdb.Error as error:
                 raise HostTrouble(f"{self.path} cannot be written: {_first_line(error)}") from error
+
+
+def _name(post: Post) -> Name:
+    return post.kind, post.key, post.author if post.event.one_per_author else ""
 
 
 def view_sources() -> list[tuple[str, str]]:

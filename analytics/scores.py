@@ -9,14 +9,14 @@ import msgspec
 
 from analytics.standing import Rule, Standing
 
-_PIECE = 10_000
-_RULE = """
-SELECT evaluator, base_tree, sign, exact FROM opened WHERE arena = ? ORDER BY version DESC NULLS LAST LIMIT 1"""
+_PIECE = 20_000
+"""Sequences whose scores are in memory at once."""
+_RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM opened WHERE arena = ?"
 _NEW = """
 SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported
 FROM finished f
 JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
-WHERE f.arena = ? AND f.seq >= ? AND f.value IS NOT NULL
+WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
 ORDER BY f.seq"""
 _LATEST = """
@@ -30,21 +30,23 @@ _BEST = "SELECT max(best) FROM scored WHERE arena = ?"
 
 def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
     """Return the rule in force by what is in the tables; None where the arena was never opened."""
-    found = db.execute(_RULE, [arena]).fetchall()
-    return Rule(*found[0]) if found else None
+    found = db.execute(_RULE, [arena]).fetchall()  # few: finding the latest here is cheaper than a plan that sorts
+    return Rule(*max(found)[2:]) if found else None
 
 
-def keep(db: duckdb.DuckDBPyConnection, arena: str, since: int, before: Rule | None) -> None:
-    """Add the scores from sequence `since` on; all of them anew where the rule is not the one of `before`."""
-    rule = rule_of(db, arena)
+def keep(
+    db: duckdb.DuckDBPyConnection, arena: str, since: int, until: int, *, before: Rule | None, rule: Rule | None
+) -> None:
+    """Add the scores of the sequences `since` to `until`, the last; all anew where `rule` was another before."""
     if rule is None:
         return
     if rule != before:
         db.execute("DELETE FROM scored WHERE arena = ?", [arena])
-        since = 0
-    found = db.execute(_NEW, [arena, since, rule.evaluator]).fetchall()
-    for start in range(0, len(found), _PIECE):
-        _add(db, arena, rule, found[start : start + _PIECE])
+        since = 1
+    for start in range(since, until + 1, _PIECE):
+        end = min(start + _PIECE - 1, until)
+        if found := db.execute(_NEW, [arena, start, end, rule.evaluator]).fetchall():
+            _add(db, arena, rule, found)
 
 
 def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tuple]) -> None:  # type: ignore[type-arg]
@@ -62,6 +64,5 @@ def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tupl
         before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
         score = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
         rows.append((*score, rule.sign, fresh, *msgspec.structs.astuple(standing), before, best))
-    if rows:
-        with db.appender("scored") as appender:
-            appender.append_rows(rows)
+    with db.appender("scored") as appender:
+        appender.append_rows(rows)

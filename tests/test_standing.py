@@ -5,17 +5,22 @@ import itertools
 import random
 import statistics
 from collections import defaultdict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from analytics.projection import Projection, view_sources
+from analytics.projector import replay
 from analytics.seen import Seen
 from mesh import events as e
 from mesh import wire
+from mesh.errors import BusUnavailable, HostTrouble
+from mesh.memory import MemoryBus
 from mesh.wire import Entry, Post
-from tests.history import opened, promote, proposal, request
+from tests.history import SPEC, opened, promote, proposal, request, tell
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -47,6 +52,10 @@ def a_log(seed: int, versions: int = 1) -> list[Entry]:
         told.append((rng.choice(("ann", "bob")), event))
         if number % 70 == 69 and versions > 1:
             told.append(("ann", msgspec.structs.replace(opened(2 + number // 70), base_tree="t1")))
+    return logged(told)
+
+
+def logged(told: Sequence[tuple[str, e.AnyEvent]]) -> list[Entry]:
     entries = []
     for seq, (author, event) in enumerate(told, 1):
         post = Post(id=f"p{seq}", at=START, author=author, event=event)
@@ -59,7 +68,7 @@ def a_log(seed: int, versions: int = 1) -> list[Entry]:
 def folded(path: Path, entries: list[Entry], sizes: list[int]) -> dict[str, list[str]]:
     projection = Projection.open(path)
     try:
-        projection.checkpoint("a", "log", 0)
+        projection.checkpoint("a", "log", 10**6)
         size, left = itertools.cycle(sizes), entries
         while left:
             count = next(size)
@@ -119,3 +128,64 @@ def test_a_key_that_was_added_is_never_called_new() -> None:
     keys = [("arena", "note.posted", str(n), "") for n in range(5000)]
     assert not any(seen.add(*key) for key in keys)
     assert all(seen.add(*key) for key in keys)
+
+
+def test_a_batch_that_could_not_be_written_counts_when_it_is_written_again(tmp_path: Path) -> None:
+    log = a_log(5, 3)
+    whole = folded(tmp_path / "whole.duckdb", log, [len(log)])
+    projection = Projection.open(tmp_path / "a.duckdb")
+    projection.checkpoint("a", "log", 0)
+    projection.append("a", "log", log[:100])
+    with projection.cursor() as other:
+        other.begin()
+        other.execute("UPDATE checkpoints SET seq = 0")
+        with pytest.raises(HostTrouble):
+            projection.append("a", "log", log[100:])
+        other.rollback()
+    projection.append("a", "log", log[100:])
+    projection.close()
+    assert folded(tmp_path / "a.duckdb", [], [1]) == whole
+
+
+def test_a_log_that_took_the_place_of_another_counts_like_the_first(tmp_path: Path) -> None:
+    log = a_log(5, 3)
+    projection = Projection.open(tmp_path / "a.duckdb")
+    for identity in ("first", "log"):
+        assert projection.checkpoint("a", identity, len(log)) == 0
+        projection.append("a", identity, log)
+    projection.close()
+    assert folded(tmp_path / "a.duckdb", [], [1]) == folded(tmp_path / "whole.duckdb", log, [len(log)])
+
+
+def test_the_version_of_the_arena_that_ranks_scores_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    spec = msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.objective, direction="maximize"))
+    huge = msgspec.structs.replace(opened(2**63), spec=spec)  # more than a column of SQL holds
+    log = logged(
+        [("ann", event) for event in (opened(), huge, proposal("t1"), request("r1", "t1"), finish("r1", "t1", 2.0))]
+    )
+    projection = Projection.open(tmp_path / "a.duckdb")
+    projection.checkpoint("a", "log", 0)
+    projection.append("a", "log", log)
+    with projection.cursor() as db:
+        assert db.execute("SELECT version, sign FROM arenas").fetchall() == [(1, -1)]
+        assert db.execute("SELECT sign, value FROM scores").fetchall() == [(-1, 2.0)]
+    projection.close()
+
+
+class BrokenOff(MemoryBus):
+    """A log that can be read up to its first batch."""
+
+    async def read(
+        self, after: int = 0, *, follow: bool = False, until: int | None = None
+    ) -> AsyncGenerator[list[Entry]]:
+        async with aclosing(super().read(after, follow=follow, until=until)) as batches:
+            async for batch in batches:
+                yield batch
+                raise BusUnavailable("the server is gone")
+
+
+async def test_what_reading_meets_reaches_who_replays_as_it_was(tmp_path: Path) -> None:
+    bus = BrokenOff("a")
+    await tell(bus)
+    with pytest.raises(BusUnavailable, match="the server is gone"):
+        await replay(bus, tmp_path / "a.duckdb")
