@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types imports test events bench clean
+.PHONY: help setup demo check lint types imports test events bench chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## watch a swarm improve a small model for about three minutes
 	$(BIN)/mesh up arenas/$(or $(ARENA),nanolm) --minutes 3
 
-check: $(STAMP) lint types imports test ## all checks, the same as in CI
+check: $(STAMP) chromium lint types imports test ## all checks, the same as in CI
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -40,6 +40,10 @@ events: $(STAMP) ## write docs/events.md anew from mesh/events.py
 
 bench: $(STAMP) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)
+
+chromium: ## install the browser in which the page is tested, where there is none (Debian, as root)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+	  { echo "chromium could not be installed: the tests of the page need it (apt-get install chromium, as root)" >&2; exit 1; }
 
 clean: ## delete the environment and caches, keep logs of arenas (.mesh)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -4,11 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from analytics.projection import Projection
-from analytics.projector import project
-from analytics.queries import Queries
+from analytics.asking import fold_and_answer
 from mesh import settings
-from mesh.bus import ArenaBus
 from mesh.daemon import run
 from mesh.jetstream import connect
 from mesh.server import find_url
@@ -17,12 +14,6 @@ from mesh.server import find_url
 def main() -> int:
     """Parse the command line and run."""
     args = _parser().parse_args()
-    queries: list[Queries] = []
-
-    async def answer(projection: Projection, bus: ArenaBus) -> None:
-        if not queries:
-            queries.append(Queries(projection))
-        await queries[0].serve(bus)
 
     async def analytics() -> None:
         home = (args.home or settings.home()).resolve()
@@ -30,7 +21,7 @@ def main() -> int:
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         async with connect(url, name="analytics", outage_s=600, credentials=credentials) as hub:
             ready = f"analytics: {path} is up to date"
-            await project(hub, path, on_ready=lambda: print(ready, file=sys.stderr), beside=answer)
+            await fold_and_answer(hub, path, on_ready=lambda: print(ready, file=sys.stderr))
 
     return run(analytics, name="analytics")
 

@@ -17,7 +17,7 @@ from benchmarks.harness import judge, show
 from mesh.errors import MeshError
 
 _HELPERS = (
-    *("__main__", "cold", "first_line", "fold", "harness", "mix", "peers", "trials", "views"),
+    *("__main__", "cold", "family", "first_line", "fold", "harness", "mix", "peers", "trials", "views"),
     *("nanolm_cut", "nanolm_sides"),
     *("search_figures", "search_peers", "search_problems", "search_swarm"),
 )

@@ -21,11 +21,11 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
+from analytics.asking import ask
 from analytics.projection import view_sources
 from analytics.protocol import Query
 from benchmarks.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
 from benchmarks.mix import opening, posts
-from mesh.cli.ask import ask
 from mesh.errors import QueryError
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import anyio
 
+from analytics.asking import ask
 from analytics.protocol import Query
 from benchmarks.harness import Figures, Goal, say
 from benchmarks.replay import keep_writing, projecting
-from mesh.cli.ask import ask
 from mesh.jetstream import JetStreamBus
 
 VIEWS = ("leaderboard", "lineage", "frontier")

@@ -27,7 +27,7 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     said = capsys.readouterr()
     assert said.out == ""
-    names = "busy, halving, kill, log, nanolm, reading, replay, search, select, swarm, trial_overhead"
+    names = "busy, halving, kill, log, nanolm, page, reading, replay, search, select, swarm, trial_overhead"
     assert said.err == f"benchmarks: there is no benchmark 'nothing': it is one of {names}\n"
 
 

@@ -14,13 +14,13 @@ import duckdb
 import psutil
 import pytest
 
+from analytics.asking import ask
 from analytics.projection import view_sources
 from analytics.projector import replay
 from analytics.protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.cli.ask import ask
 from mesh.events import RunFinished, RunRequested, RunStarted
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, connect

@@ -19,7 +19,7 @@ from mesh import events as e
 from mesh import wire
 from mesh.errors import BusUnavailable, HostTrouble
 from mesh.memory import MemoryBus
-from mesh.wire import Entry, Post
+from mesh.wire import Entry, Pattern, Post
 from tests.history import SPEC, opened, promote, proposal, request, tell
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -176,9 +176,9 @@ class BrokenOff(MemoryBus):
     """A log that can be read up to its first batch."""
 
     async def read(
-        self, after: int = 0, *, follow: bool = False, until: int | None = None
+        self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
     ) -> AsyncGenerator[list[Entry]]:
-        async with aclosing(super().read(after, follow=follow, until=until)) as batches:
+        async with aclosing(super().read(after, follow=follow, until=until, only=only)) as batches:
             async for batch in batches:
                 yield batch
                 raise BusUnavailable("the server is gone")

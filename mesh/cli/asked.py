@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from analytics.asking import Asker, asking
 from analytics.protocol import Query
 from mesh.cli.answer import deliver
-from mesh.cli.ask import Asker, asking
 from mesh.cli.formats import Format
 from mesh.cli.reach import pick, reach_hub
 from mesh.cli.statements import statements

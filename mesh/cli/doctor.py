@@ -20,10 +20,10 @@ import anyio.to_thread
 from packaging.requirements import Requirement
 
 import mesh
+from analytics.asking import ask
 from analytics.protocol import Query
 from mesh import settings
 from mesh.cli import checks
-from mesh.cli.ask import ask
 from mesh.cli.checks import Finding, Package
 from mesh.cli.reach import reach_hub
 from mesh.errors import BadInput, BusUnavailable, MeshError

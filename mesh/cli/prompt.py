@@ -20,8 +20,8 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from analytics.asking import Asker
 from mesh import settings
-from mesh.cli.ask import Asker
 from mesh.cli.asked import Asked, answer
 from mesh.cli.formats import Format
 from mesh.cli.statements import is_blank, split

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from anyio.to_thread import run_sync
 
 import mesh
+from analytics.asking import ask as ask_projector
 from analytics.projector import Projection, replay
 from analytics.protocol import Query
 from analytics.queries import MAX_ROWS, MAX_TIMEOUT_S, Queries
@@ -17,7 +18,6 @@ from analytics.report.document import Document, document
 from analytics.report.facts import Facts
 from analytics.report.gather import Ask, gather
 from mesh import settings
-from mesh.cli.ask import ask as ask_projector
 from mesh.cli.reach import code_of
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus

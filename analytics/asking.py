@@ -1,4 +1,4 @@
-"""How a command asks in SQL: the projector that runs, over the bus, else one of its own as long as it lasts."""
+"""Asking in SQL: the projector that runs, over the bus, else one of the asker's own; and being that projector."""
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -129,6 +129,22 @@ class Asker:
         if trouble:
             raise trouble[0]
         return Queries(opened[0])
+
+
+async def fold_and_answer(hub: Hub, path: Path, *, on_ready: Callable[[], None]) -> None:
+    """Be the projector: fold every arena into the file at `path` and answer what is asked, until cancelled.
+
+    Raises:
+        BadInput: another projector has the file.
+    """
+    queries: list[Queries] = []
+
+    async def answer(projection: Projection, bus: ArenaBus) -> None:
+        if not queries:
+            queries.append(Queries(projection))
+        await queries[0].serve(bus)
+
+    await project(hub, path, on_ready=on_ready, beside=answer)
 
 
 def _told(data: bytes) -> Answer:

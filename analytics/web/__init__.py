@@ -1,0 +1,1 @@
+"""The live page of an arena: `app` is what is served, `serve` serves it; the page itself is in `static/`."""

@@ -1,0 +1,253 @@
+"""The page's server as a Starlette app: the page, a small JSON interface, and the feed.
+
+`GET /api/state`, `dots`, `dag`, `proposal/<tree>`, `board` and `events` read; `POST /api/sql` asks the projector, which
+only reads; `POST /api/note` is the one thing that writes, and wants the token. Refusals are `{"error": sentence}`.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from analytics.web.dag import dag
+from analytics.web.feed import CLIENTS, EventStream, Feed
+from analytics.web.guard import Guard, holds_token
+from analytics.web.proposal import proposal_page
+from analytics.web.views import SHOWN, Views
+from mesh.bus import ArenaBus
+from mesh.code import CodeStore
+from mesh.errors import BadInput, BusUnavailable, MeshError, ObjectMissing, UnknownName
+from mesh.events import NotePosted
+from mesh.follow import Follower
+from mesh.wire import MAX_POST_BYTES, Post, check_token
+
+STATIC = Path(__file__).parent / "static"
+MAX_BODY_BYTES = 2 * MAX_POST_BYTES
+DAG, MAX_DAG = 200, 20_000
+_FAR = 2**62
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What the page is about and who may post: nobody where there is no `token`, else its holder, as `name`."""
+
+    bus: ArenaBus
+    follower: Follower
+    feed: Feed
+    views: Views
+    code: CodeStore
+    name: str = "operator"
+    token: str = ""
+
+
+class _Note(msgspec.Struct, frozen=True):
+    text: str
+    channel: str = "general"
+    reply_to: int | None = None
+
+
+class _Question(msgspec.Struct, frozen=True):
+    sql: str
+
+
+def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
+    """Return the app, which answers to the names `hosts` alone."""
+    routes: list[BaseRoute] = [
+        Route("/", _index),
+        Route("/api/state", _state),
+        Route("/api/dots", _dots),
+        Route("/api/dag", _dag),
+        Route("/api/proposal/{tree}", _proposal),
+        Route("/api/board", _board),
+        Route("/api/events", _events),
+        Route("/api/note", _note, methods=["POST"]),
+        Route("/api/sql", _sql, methods=["POST"]),
+        Mount("/static", _Static(directory=STATIC)),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)],
+        exception_handlers={MeshError: _said, HTTPException: _said},
+    )
+    app.state.page = page
+    return Guard(app, hosts)
+
+
+class _Static(StaticFiles):
+    """The page's own files; a browser asks each time whether they changed."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _page(request: Request) -> Page:
+    page: Page = request.app.state.page
+    return page
+
+
+async def _index(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _state(request: Request) -> Response:
+    page = _page(request)
+    board, state = page.follower.board, page.views.state
+    spec = board.opened.spec if board.opened else None
+    champion = board.proposals.get(board.champion)
+    base = board.opened.base_tree if board.opened else ""
+    return _json(
+        {
+            "seq": board.seq,
+            "as_of": state.as_of,
+            "trouble": state.trouble,
+            "arena": {
+                "name": board.arena,
+                "summary": spec.summary if spec else "",
+                "metric": spec.objective.metric if spec else "score",
+                "direction": spec.objective.direction if spec else "minimize",
+                "state": "closed" if board.closed else "open",
+                "opened": board.opened_at.timestamp() if board.opened_at else None,
+                "base": base,
+            },
+            "may_post": bool(page.token),
+            "name": page.name,
+            "counts": next(iter(state.counts.records()), {}) | {"proposals": len(board.proposals)},
+            "champion": {"id": board.champion, "title": champion.event.title} if champion else None,
+            "baseline": next((row for row in state.standing.records() if row["proposal"] == base), None),
+            "standing": state.standing.records(SHOWN),
+            "scored_proposals": len(state.standing.rows),
+            "reigns": state.reigns.records(),
+            "workers": state.workers.records(),
+            "agents": _agents(page),
+        }
+    )
+
+
+def _agents(page: Page) -> list[dict[str, Any]]:
+    board = page.follower.board
+    latest = {member.name: member for member in board.agents.values()}
+    rows = [
+        {"agent": name, "role": getattr(m.joined, "role", ""), "state": "left" if m.left else "here"}
+        for name, m in latest.items()
+    ]
+    return sorted(rows, key=lambda row: (row["state"], row["agent"]))[:SHOWN]
+
+
+async def _dots(request: Request) -> Response:
+    return _json(await _page(request).views.dots())
+
+
+async def _dag(request: Request) -> Response:
+    page = _page(request)
+    limit = min(_number(request, "limit", DAG), MAX_DAG)
+    return _json(dag(page.follower.board, page.views.state, limit))
+
+
+async def _proposal(request: Request) -> Response:
+    page = _page(request)
+    tree = request.path_params["tree"]
+    return _json(await proposal_page(page.follower.board, page.code, page.views.state, tree))
+
+
+async def _board(request: Request) -> Response:
+    notes = await _page(request).views.notes(_number(request, "before", _FAR))
+    return _json({"as_of": notes.as_of, "notes": notes.records()})
+
+
+async def _events(request: Request) -> Response:
+    page = _page(request)
+    if page.feed.clients >= CLIENTS:
+        raise HTTPException(503, f"{CLIENTS} pages are open already, which is as many as this one serves")
+    last = request.headers.get("last-event-id", "")
+    after = int(last) if last.isascii() and last.isdigit() else _number(request, "after", page.follower.board.seq)
+    return _Streamed(EventStream(page.feed, after))
+
+
+class _Streamed(Response):
+    """A response that is an ASGI app of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+
+async def _note(request: Request) -> Response:
+    page = _page(request)
+    if not page.token:
+        raise HTTPException(403, "this page only reads: start `mesh web` with --token to post")
+    if not holds_token(request.headers, page.token):
+        raise HTTPException(401, "this is not the token with which the page was started")
+    note = await _body(request, _Note)
+    check_token("channel", note.channel)
+    if not note.text.strip():
+        raise BadInput("a note says something: its text is empty")
+    event = NotePosted(channel=note.channel, text=note.text, reply_to=note.reply_to)
+    return _json({"seq": await page.bus.post(Post.new(page.name, event))})
+
+
+async def _sql(request: Request) -> Response:
+    question = await _body(request, _Question)
+    return _json(await _page(request).views.sql(question.sql))
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """Return the JSON body of a request.
+
+    Raises:
+        BadInput: it is none, or too large.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise BadInput("the body of a request is application/json")
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY_BYTES:
+            raise BadInput(f"the body of a request is at most {MAX_BODY_BYTES:,} bytes")
+    try:
+        return msgspec.json.decode(bytes(data), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"the body of this request cannot be read: {error}") from None
+
+
+def _number(request: Request, name: str, otherwise: int) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return otherwise
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadInput(f"{name} {text[:40]!r} is not a number from 0 on")
+    return int(text)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _said(request: Request, error: Exception) -> Response:
+    """Answer an expected trouble with its sentence."""
+    if isinstance(error, HTTPException):
+        return _json({"error": error.detail}, error.status_code)
+    found = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
+    return _json({"error": str(error)}, found)
+
+
+_STATUS: dict[type[Exception], int] = {
+    UnknownName: 404,
+    ObjectMissing: 404,
+    BusUnavailable: 503,
+    BadInput: 400,
+    MeshError: 422,
+}

@@ -1,0 +1,73 @@
+"""The DAG of proposals as nodes and edges: all of it, or what matters most where it is large. Pure."""
+
+from collections import deque
+from typing import Any
+
+from analytics.web.views import State
+from mesh.board import Board
+
+TITLE = 160
+
+
+def dag(board: Board, state: State, limit: int) -> dict[str, Any]:
+    """Return at most `limit` proposals and the edges between them, in the order of the log.
+
+    Chosen are the champion and its ancestors, then, half and half, the best of the leaderboard and the latest.
+    """
+    ranked = {row["proposal"]: row for row in state.standing.records()}
+    shown = _chosen(board, list(ranked), limit)
+    nodes = [_node(board, tree, ranked.get(tree)) for tree in board.proposals if tree in shown]
+    return {"seq": board.seq, "total": len(board.proposals), "champion": board.champion, "nodes": nodes}
+
+
+def _chosen(board: Board, ranked: list[str], limit: int) -> set[str]:
+    if limit >= len(board.proposals):
+        return set(board.proposals)
+    shown: dict[str, None] = {}
+    for tree in _ancestry(board, board.champion):
+        if len(shown) < limit // 2:
+            shown[tree] = None
+    latest = list(board.proposals)[::-1]
+    for pair in zip(ranked + latest, latest + ranked, strict=True):
+        for tree in pair:
+            if len(shown) < limit and tree in board.proposals:
+                shown[tree] = None
+    return set(shown)
+
+
+def _ancestry(board: Board, tree: str) -> list[str]:
+    """Return a proposal and its ancestors, nearest first."""
+    seen: dict[str, None] = {}
+    todo = deque([tree])
+    while todo:
+        tree = todo.popleft()
+        if tree in seen or tree not in board.proposals:
+            continue
+        seen[tree] = None
+        todo.extend(board.proposals[tree].event.parents)
+    return list(seen)
+
+
+def _node(board: Board, tree: str, row: dict[str, Any] | None) -> dict[str, Any]:
+    proposal = board.proposals[tree]
+    return {
+        "id": tree,
+        "seq": proposal.seq,
+        "title": proposal.event.title[:TITLE],
+        "author": proposal.author,
+        "origin": proposal.event.origin.how,
+        "parents": proposal.event.parents,
+        "state": "champion" if tree == board.champion else state_of(board, tree, row),
+        "mean": row["mean"] if row else None,
+    }
+
+
+def state_of(board: Board, tree: str, row: dict[str, Any] | None) -> str:
+    """Return where a proposal stands, as in the view `leaderboard`; `failed` and `waiting` where it has no score."""
+    proposal = board.proposals[tree]
+    if proposal.verdict != "open":
+        return "demoted" if proposal.why == "demoted" else proposal.verdict
+    if row is not None:
+        return str(row["state"])
+    ended = [run for name in proposal.runs if (run := board.runs[name]).finished]
+    return "failed" if ended and all(run.value is None for run in ended) else "waiting"

@@ -1,0 +1,45 @@
+"""An entry of the log as the page is told of it: small, and with a score only where it counts."""
+
+from typing import Any
+
+import msgspec
+
+from mesh.board import Board
+from mesh.events import RunFinished
+from mesh.wire import Entry
+
+LEFT_OUT = ("curve", "log_tail", "rationale", "spec", "kind", "environment")
+TEXT = 400
+"""Characters of a text, but for a note: that comes whole."""
+
+
+def fact_of(entry: Entry, board: Board) -> dict[str, Any]:
+    """Return an entry for the page; `board` has folded it. `event` is None where nobody could decode it."""
+    row: dict[str, Any] = {
+        "seq": entry.seq,
+        "time": entry.time.timestamp(),
+        "kind": entry.subject.kind,
+        "author": entry.subject.author,
+        "event": None,
+    }
+    if entry.post is None:
+        return row
+    event = entry.post.event
+    limit = None if entry.post.kind == "note.posted" else TEXT
+    fields = msgspec.to_builtins(event, str_keys=True)
+    row["event"] = {
+        name: value[:limit] if isinstance(value, str) else value
+        for name, value in fields.items()
+        if name not in LEFT_OUT
+    }
+    if isinstance(event, RunFinished):
+        row["event"]["value"] = _counted(event, board)
+    return row
+
+
+def _counted(event: RunFinished, board: Board) -> float | None:
+    """Return the score of a finish if it is the first of its run, by the evaluator in force."""
+    run = board.runs.get(event.run)
+    if run is None or run.finished != event or board.opened is None:
+        return None
+    return run.value if run.evaluator in ("", board.opened.evaluator) else None

@@ -1,0 +1,108 @@
+"""Who may ask: names of this host alone, pages of this origin alone, and for posting whoever holds the token.
+
+A browser that a stranger's page has led here (DNS rebinding, a form, a script) gives itself away by `Host`, `Origin` or
+`Sec-Fetch-Site`. Every answer also forbids the page to load, run or be framed by anything from elsewhere.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mesh.errors import BadInput
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+TOKEN_CHARACTERS = 16
+"""A token has at least so many: it is the only thing between a stranger and the board."""
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def checked_token(token: str) -> str:
+    """Return a token that is long enough, or "" for none.
+
+    Raises:
+        BadInput: it could be guessed.
+    """
+    if token and len(token) < TOKEN_CHARACTERS:
+        raise BadInput(f"a token of {len(token)} characters can be guessed: take {TOKEN_CHARACTERS} or more")
+    return token
+
+
+def holds_token(headers: Headers, token: str) -> bool:
+    """Tell whether a request brings the token; takes the same time whatever it brings."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return hmac.compare_digest(given.strip().encode(), token.encode()) and scheme.lower() == "bearer"
+
+
+class Guard:
+    """Refuses foreign hosts and origins before `app` sees them, and adds the headers that every answer has."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(name.lower() for name in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if why := self._refusal(Headers(scope=scope), scope["method"]):
+            return await JSONResponse({"error": why}, 403)(scope, receive, send_guarded)
+        return await self._app(scope, receive, send_guarded)
+
+    def _refusal(self, headers: Headers, method: str) -> str:
+        """Return why a request is refused, "" where it is not."""
+        host = headers.get("host", "").lower()
+        if _name(host) not in self._hosts:
+            return f"host {host[:100]!r} is not a name of this page (start it with --allow-host to add one)"
+        if method in ("GET", "HEAD"):
+            return ""
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+        if (origin is not None and origin.lower().partition("://")[2] != host) or site not in ("same-origin", "none"):
+            return f"a page of {str(origin)[:100]!r} may not post here"
+        return ""
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port."""
+    return host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host

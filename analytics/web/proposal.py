@@ -1,0 +1,142 @@
+"""One proposal with all that is known of it: why, what it changes, its runs and curves, what critics say."""
+
+import difflib
+from typing import Any
+
+import msgspec
+from anyio.to_thread import run_sync
+
+from analytics.web.dag import state_of
+from analytics.web.views import State
+from mesh.board import Board, Critique, Run
+from mesh.code import CodeStore
+from mesh.errors import MeshError, UnknownName
+from mesh.events import CurvePoint, Failed, Scored
+
+MANY = 100
+"""Runs, critiques and children that are shown."""
+CURVES, POINTS = 12, 300
+"""Curves that are shown, and points of each."""
+TEXT = 20_000
+MAX_FILE_BYTES = 300_000
+MAX_DIFF_LINES = 3000
+
+
+async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) -> dict[str, Any]:
+    """Return what the page shows of a proposal.
+
+    Raises:
+        UnknownName: there is no such proposal.
+    """
+    proposal = board.proposals.get(tree)
+    if proposal is None:
+        raise UnknownName(f"arena {board.arena} has no proposal {tree[:60]!r}")
+    event = proposal.event
+    row = next((row for row in state.standing.records() if row["proposal"] == tree), None)
+    runs = [board.runs[name] for name in proposal.runs]
+    curves = [run for run in reversed(runs) if run.finished and run.finished.curve]
+    return {
+        "id": tree,
+        "commit": event.commit,
+        "seq": proposal.seq,
+        "time": proposal.time.timestamp(),
+        "author": proposal.author,
+        "origin": " ".join(filter(None, (event.origin.how, event.origin.name))),
+        "title": event.title,
+        "rationale": event.rationale[:TEXT],
+        "predicted_gain": event.predicted_gain,
+        "confidence": event.confidence,
+        "knobs": msgspec.to_builtins(event.knobs[:MANY]),
+        "state": state_of(board, tree, row),
+        "why": proposal.why,
+        "standing": row,
+        "parents": [_named(board, parent) for parent in event.parents],
+        "children": [_named(board, t) for t, p in board.proposals.items() if tree in p.event.parents][:MANY],
+        "critiques": [_critique(c) for c in proposal.critiques[:MANY]],
+        "runs": [_run(run) for run in runs[-MANY:]],
+        "curves": [
+            {"run": run.requested.run, "lane": run.requested.lane, "points": _thinned(run.finished.curve)}
+            for run in curves[:CURVES]
+            if run.finished
+        ],
+        "diffs": [await _diff(board, code, parent, tree) for parent in event.parents],
+    }
+
+
+def _named(board: Board, tree: str) -> dict[str, str]:
+    known = board.proposals.get(tree)
+    return {"id": tree if known else "", "name": tree, "title": known.event.title[:160] if known else ""}
+
+
+def _critique(critique: Critique) -> dict[str, Any]:
+    return {
+        "author": critique.author,
+        "verdict": critique.verdict,
+        "rule": critique.rule,
+        "text": critique.text[:TEXT],
+        "confidence": critique.confidence,
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    finished, asked = run.finished, run.requested
+    outcome = finished.outcome if finished else None
+    state = "waiting" if not run.attempts else "running"
+    if isinstance(outcome, Scored):
+        state = "scored"
+    elif isinstance(outcome, Failed):
+        state = "killed" if outcome.reason == "killed" else "failed"
+    elif run.killed:
+        state = "killed"
+    return {
+        "run": asked.run,
+        "lane": asked.lane,
+        "seed": str(asked.seed),
+        "state": state,
+        "value": run.value,
+        "reason": outcome.reason if isinstance(outcome, Failed) else "",
+        "message": outcome.message[:TEXT] if isinstance(outcome, Failed) else "",
+        "log": finished.log_tail[-TEXT:] if finished and isinstance(outcome, Failed) else "",
+        "trial_s": finished.trial_s if finished else None,
+        "memory_mb": finished.peak_memory_mb if finished else None,
+        "worker_class": finished.worker_class if finished else "",
+        "self_reported": isinstance(outcome, Scored) and outcome.self_reported,
+        "critiques": [_critique(c) for c in run.critiques[:MANY]],
+    }
+
+
+def _thinned(curve: tuple[CurvePoint, ...]) -> list[tuple[float, float]]:
+    """Return (step, value) of at most `POINTS` points, evenly, the last one among them."""
+    every = -(-len(curve) // POINTS)
+    return [(point.step, point.value) for point in curve[(len(curve) - 1) % every :: every]]
+
+
+async def _diff(board: Board, code: CodeStore, parent: str, tree: str) -> dict[str, Any]:
+    """Return the lines that lead from a parent to a proposal, or in one sentence why there are none."""
+    base = board.opened.base_commit if board.opened else ""
+    found: dict[str, Any] = {"parent": parent, "lines": [], "trouble": ""}
+    try:
+        if parent not in board.proposals:
+            raise UnknownName("this parent is not a proposal of the arena")
+        old = await code.files(board.proposals[parent].event.commit, base=base)
+        new = await code.files(board.proposals[tree].event.commit, base=base)
+    except MeshError as error:
+        return found | {"trouble": str(error)}
+    lines = await run_sync(diff_lines, old, new)
+    return found | {"lines": lines[:MAX_DIFF_LINES], "cut": len(lines) > MAX_DIFF_LINES}
+
+
+def diff_lines(old: dict[str, bytes], new: dict[str, bytes]) -> list[str]:
+    """Return a unified diff of two sets of files; what is large or no text is named and not compared."""
+    lines: list[str] = []
+    for path in sorted(old.keys() | new.keys()):
+        before, after = old.get(path, b""), new.get(path, b"")
+        if before == after:
+            continue
+        names = (f"a/{path}" if path in old else "/dev/null", f"b/{path}" if path in new else "/dev/null")
+        if max(len(before), len(after)) > MAX_FILE_BYTES or b"\0" in before + after:
+            lines += [f"--- {names[0]}", f"+++ {names[1]}", "  (not compared: large, or no text)"]
+            continue
+        old_lines, new_lines = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
+        lines += difflib.unified_diff(old_lines, new_lines, *names, lineterm="")
+    return lines

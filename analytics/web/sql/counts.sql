@@ -1,0 +1,11 @@
+-- How many runs stand where, and how fast they ended lately (by the log's own clock).
+SELECT
+    count(*) AS runs,
+    count(*) FILTER (state = 'scored') AS scored,
+    count(*) FILTER (state IN ('failed', 'killed')) AS failed,
+    count(*) FILTER (state = 'running') AS running,
+    count(*) FILTER (state = 'requested') AS waiting,
+    count(*) FILTER (finished_at > (now() AT TIME ZONE 'UTC') - INTERVAL 5 MINUTE) / 5 AS per_minute,
+    coalesce(sum(trial_s), 0) AS trial_s
+FROM runs
+WHERE arena = '$arena'

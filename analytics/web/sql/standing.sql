@@ -1,0 +1,5 @@
+-- All that has a score, best first.
+SELECT proposal, rank, title, author, mean, low, high, seeds, fresh, state, origin, self_reported
+FROM leaderboard
+WHERE arena = '$arena'
+ORDER BY rank

@@ -1,0 +1,5 @@
+-- Who is here first, then who was here last.
+SELECT worker, worker_class, device, slots, tier, host, state, runs, scored, failed, running, trial_s, epoch(last_at) AS last_at
+FROM workers
+WHERE arena = '$arena'
+ORDER BY state, last_at DESC NULLS LAST, worker

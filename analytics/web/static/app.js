@@ -1,0 +1,101 @@
+// The page: loads what there is, then follows the log.
+
+import { makeActivity } from "./activity.js";
+import { follow, get, takeToken } from "./api.js";
+import { makeBoard } from "./board.js";
+import { makeDag } from "./dag.js";
+import { calm } from "./dom.js";
+import { makeDrawer } from "./drawer.js";
+import { showConnection, showHeader, showTrouble } from "./header.js";
+import { makeLeaderboard } from "./leaderboard.js";
+import { makeProgress } from "./progress.js";
+import { startSql } from "./sql.js";
+import { startTabs } from "./tabs.js";
+import { startTheme } from "./theme.js";
+import { showWorkers } from "./workers.js";
+
+const RECENT = 100;
+
+startTheme();
+takeToken();
+startTabs();
+startSql();
+
+let dag = null;
+const open = makeDrawer((tree) => dag.pick(tree));
+dag = makeDag(open);
+const progress = makeProgress(open);
+const showLeaderboard = makeLeaderboard(open);
+const board = makeBoard();
+const tellActivity = makeActivity(open, (tree) => dag.knows(tree));
+let seq = 0;
+let live = false;
+let whole = false;
+
+const say = calm(() => showConnection(live, seq), 200);
+
+async function loadState() {
+  const state = await get("/api/state");
+  showTrouble(state.trouble);
+  showHeader(state);
+  showLeaderboard(state);
+  showWorkers(state);
+  progress.state(state);
+  board.state(state);
+  return state;
+}
+
+/** Load what the feed only adds to; where the projector is away, again with the next state. */
+async function loadRest() {
+  const rest = [get("/api/dots").then(progress.load), dag.load(), get("/api/board").then((found) => board.load(found.notes))];
+  const failed = (await Promise.allSettled(rest)).filter((ended) => ended.status === "rejected");
+  whole = !failed.length;
+  if (failed.length) showTrouble(failed[0].reason.message);
+}
+
+const loaded = calm(async () => {
+  try {
+    await loadState();
+    if (whole) dag.state();
+    else await loadRest();
+  } catch (error) {
+    showTrouble(error.message);
+  }
+}, 100);
+
+async function loadAll() {
+  const state = await loadState();
+  await loadRest();
+  return state.as_of;
+}
+
+function take(fact) {
+  seq = Math.max(seq, fact.seq);
+  tellActivity(fact);
+  if (fact.event) {
+    if (fact.kind === "note.posted") board.take(fact);
+    if (fact.kind === "run.finished") progress.take(fact);
+    if (fact.kind.startsWith("proposal.")) dag.take(fact);
+  }
+  say();
+}
+
+async function start() {
+  let after = 0;
+  try {
+    after = await loadAll();
+  } catch (error) {
+    showTrouble(error.message);
+    return setTimeout(start, 2000);
+  }
+  follow(Math.max(0, after - RECENT), {
+    onFact: take,
+    onState: loaded,
+    onReset: () => loadAll().catch(() => {}),
+    onOpen: () => { live = true; say(); },
+    onBreak: () => { live = false; say(); },
+  });
+  document.body.dataset.ready = "yes";
+}
+
+start();

@@ -1,0 +1,94 @@
+// One proposal in a drawer: why, what it changes, runs, curves, critiques. Escape closes it.
+
+import { get } from "./api.js";
+import { ago, byId, chip, color, el, fill, score, seconds, short, words } from "./dom.js";
+
+export function makeDrawer(onOpen) {
+  const drawer = byId("drawer");
+  let plot = null;
+  let asked = "";
+  const forget = () => { plot?.destroy(); plot = null; asked = ""; };
+  drawer.addEventListener("close", forget);
+  drawer.addEventListener("click", (event) => { if (event.target === drawer) drawer.close(); });
+
+  async function open(tree) {
+    forget();
+    asked = tree;
+    fill(drawer, top({ title: "…", state: "", id: tree }, drawer));
+    if (!drawer.open) drawer.showModal();
+    onOpen(tree);
+    try {
+      const found = await get(`/api/proposal/${encodeURIComponent(tree)}`);
+      if (asked !== tree) return;
+      fill(drawer, top(found, drawer), el("div.inner", {}, parts(found, open)));
+      plot = curves(found, drawer.querySelector(".curve"));
+    } catch (error) {
+      if (asked === tree) fill(drawer, top({ title: "This proposal cannot be shown", state: "", id: tree }, drawer), el("p.error", { role: "alert" }, error.message));
+    }
+  }
+  return open;
+}
+
+function top(found, drawer) {
+  return el("header", {},
+    el("div", {}, el("h2", { id: "drawer-title" }, found.title || "(no title)"),
+      el("p.muted", {}, found.state ? chip(found.state) : null, ` ${found.author ? `${found.author} · ${found.origin} · ${ago(found.time)} · ` : ""}`, el("code", { title: found.id }, short(found.id)))),
+    el("button.quiet", { type: "button", "aria-label": "Close", autofocus: true, click: () => drawer.close() }, "✕"));
+}
+
+const part = (name, ...inside) => el("section", {}, el("h3", {}, name), ...inside);
+
+function parts(found, open) {
+  const row = found.standing;
+  return [
+    row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
+    found.why ? el("p.muted", {}, `Given up: ${words(found.why)}.`) : null,
+    found.rationale ? part("Why", el("p.text", { dir: "auto" }, found.rationale)) : null,
+    found.knobs.length ? part("Knobs", el("table.knobs", {}, el("tbody", {}, found.knobs.map((knob) => el("tr", {}, el("td", {}, el("code", {}, knob.name), el("span.by", {}, knob.file)), el("td.number.muted", {}, value(knob.old)), el("td.number", {}, `→ ${value(knob.new)}`)))))) : null,
+    found.curves.length ? part("Curves", el("div.curve")) : null,
+    part("Runs", found.runs.length ? runs(found.runs) : el("p.muted", {}, "None was asked for yet.")),
+    part("Critiques", found.critiques.length ? el("ul.critiques", {}, found.critiques.map(critique)) : el("p.muted", {}, "Nobody has judged it.")),
+    ...found.diffs.map((diff) => part(`Changes against ${short(diff.parent)}`, change(diff))),
+    found.diffs.length ? null : part("Changes", el("p.muted", {}, "It has no parent: this is the artifact as it was, or new from the ground.")),
+    found.parents.length ? part("Parents", relatives(found.parents, open)) : null,
+    found.children.length ? part("Children", relatives(found.children, open)) : null,
+  ];
+}
+
+const number = (name, text) => el("div", {}, el("dt", {}, name), el("dd", {}, text));
+const value = (given) => (given === null || given === undefined ? "–" : typeof given === "number" && !Number.isInteger(given) ? String(Number(given.toPrecision(5))) : String(given));
+
+function runs(found) {
+  return el("div.scroll", { tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, ["lane", "seed", "state"].map((name) => el("th", { scope: "col" }, name)), ["score", "took", "memory"].map((name) => el("th.number", { scope: "col" }, name)))),
+    el("tbody", {}, found.flatMap((run) => [
+      el("tr", {}, el("td", {}, run.lane), el("td.muted", {}, run.seed), el("td", {}, chip(run.state)), el("td.number", {}, score(run.value), run.self_reported ? "*" : ""), el("td.number", {}, seconds(run.trial_s)), el("td.number", {}, run.memory_mb ? `${Math.round(run.memory_mb)} MB` : "–")),
+      run.message || run.log || run.critiques.length ? el("tr.more", {}, el("td", { colspan: "6" }, run.message ? el("p.error", {}, `${words(run.reason)}: ${run.message}`) : null, run.log ? el("details", {}, el("summary", {}, "End of its output"), el("pre", {}, run.log)) : null, run.critiques.length ? el("ul.critiques", {}, run.critiques.map(critique)) : null)) : null,
+    ]))));
+}
+
+const critique = (given) => el("li", {}, chip(given.verdict), " ", el("b", {}, given.author), given.rule ? el("span.muted", {}, ` ${given.rule}`) : null, el("p.text", { dir: "auto" }, given.text));
+
+function relatives(found, open) {
+  return el("ul.relatives", {}, found.map((one) => el("li", {}, one.id ? el("button.link", { type: "button", click: () => open(one.id) }, el("code", {}, short(one.id)), ` ${one.title}`) : el("code", {}, one.name))));
+}
+
+function change(diff) {
+  if (diff.trouble) return el("p.muted", {}, `No code to compare: ${diff.trouble}`);
+  if (!diff.lines.length) return el("p.muted", {}, "No file differs.");
+  const kind = (line) => (/^(---|\+\+\+)/.test(line) ? "file" : line.startsWith("@@") ? "hunk" : line.startsWith("+") ? "plus" : line.startsWith("-") ? "minus" : "same");
+  return el("pre.diff", { tabindex: "0" }, diff.lines.map((line) => el(`span.${kind(line)}`, {}, line || " ")), diff.cut ? el("span.hunk", {}, "… cut here") : null);
+}
+
+/** Draw the curves of runs over their steps, the latest run the strongest. */
+function curves(found, host) {
+  if (!host) return null;
+  const steps = [...new Set(found.curves.flatMap((curve) => curve.points.map(([step]) => step)))].sort((a, b) => a - b);
+  const lines = found.curves.map((curve) => { const at = new Map(curve.points); return steps.map((step) => at.get(step)); });
+  const [ink, line, dot] = ["--muted", "--line", "--accent"].map(color);
+  const axis = { stroke: ink, font: "11px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
+  return new uPlot({
+    width: host.clientWidth, height: 190, legend: { show: false }, cursor: { show: false }, scales: { x: { time: false } },
+    axes: [{ ...axis, size: 26 }, { ...axis, size: 62, values: (_, values) => values.map(score) }],
+    series: [{}, ...lines.map((_, place) => ({ stroke: dot, alpha: place ? 0.35 : 1, width: place ? 1 : 2, spanGaps: true, points: { show: steps.length < 3 } }))],
+  }, [steps, ...lines], host);
+}

@@ -1,0 +1,68 @@
+// The leaderboard: intervals on one scale, rows by arrow keys.
+
+import { byId, chip, count, el, fill, plain, score, svg } from "./dom.js";
+
+const WIDTH = 84;
+
+export function makeLeaderboard(open) {
+  const body = byId("standing");
+  body.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
+    const rows = [...body.querySelectorAll("button.row")];
+    if (!step || !rows.length || !rows.includes(event.target)) return;
+    const next = rows[Math.min(rows.length - 1, Math.max(0, rows.indexOf(event.target) + step))];
+    rows.forEach((row) => (row.tabIndex = row === next ? 0 : -1));
+    next.focus();
+    event.preventDefault();
+  });
+  body.addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-id]");
+    if (row) open(row.dataset.id);
+  });
+
+  let shown = "";
+  return function show(state) {
+    const rows = state.standing;
+    const news = JSON.stringify(rows);
+    if (news === shown) return;
+    shown = news;
+    byId("leaderboard-said").textContent = rows.length ? `${count(state.scored_proposals)} with a score${rows.length < state.scored_proposals ? `, the best ${rows.length}` : ""}` : "";
+    if (!rows.length) return fill(body, el("p.empty", {}, "No run is finished yet. The first score will stand here."));
+    const focused = document.activeElement?.closest?.("tr[data-id]")?.dataset.id;
+    const scale = scaleOf(rows);
+    const table = el("table.standing", {},
+      el("thead", {}, el("tr", {}, el("th.number", { scope: "col" }, "#"), el("th.number", { scope: "col" }, state.arena.metric), el("th.wide", { scope: "col" }, "95 % interval"), el("th", { scope: "col" }, "proposal"), el("th", { scope: "col" }, "state"))),
+      el("tbody", {}, rows.map((row, place) => line(row, scale, focused ? row.proposal === focused : place === 0))));
+    fill(body, table);
+    if (focused) body.querySelector(`tr[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
+  };
+}
+
+function line(row, scale, tabbable) {
+  const title = plain(row.title) || "(no title)";
+  const seeds = `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`;
+  const open = el("button.row", { type: "button", tabindex: tabbable ? "0" : "-1", title }, title);
+  return el(`tr.is-${/^[a-z_]+$/.test(row.state) ? row.state : "open"}`, { "data-id": row.proposal },
+    el("td.number.muted", {}, row.rank),
+    el("td.number.score", { title: row.self_reported ? "self-reported: the candidate's own code said this number" : null }, score(row.mean), row.self_reported ? "*" : ""),
+    el("td.wide", {}, interval(row, scale)),
+    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.fresh ? seeds : "a claim"}`)),
+    el("td", {}, chip(row.state)));
+}
+
+/** Return where a value stands on a scale that most of the first rows share; what is beyond stands at its ends. */
+function scaleOf(rows) {
+  const ends = rows.slice(0, 12).flatMap((row) => [row.low ?? row.mean, row.high ?? row.mean]).sort((a, b) => a - b);
+  const cut = Math.floor(ends.length * 0.2);
+  const [low, high] = [ends[cut], ends[ends.length - 1 - cut]];
+  const at = (value) => 3 + (high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0.5) * (WIDTH - 6);
+  return at;
+}
+
+function interval(row, at) {
+  const said = row.low === null ? "no interval: a claim" : `${score(row.low)} to ${score(row.high)}`;
+  const picture = svg("svg", { class: "interval", viewBox: `0 0 ${WIDTH} 14`, width: WIDTH, height: 14, role: "img", "aria-label": said });
+  if (row.low !== null) picture.append(svg("line", { x1: at(row.low), x2: at(row.high), y1: 7, y2: 7 }));
+  picture.append(svg("circle", { cx: at(row.mean), cy: 7, r: 2.5, class: row.fresh ? "proven" : "claim" }));
+  return picture;
+}

@@ -1,0 +1,19 @@
+// Workers and agents: who is here, and what came of them.
+
+import { ago, byId, chip, count, el, fill, seconds } from "./dom.js";
+
+export function showWorkers(state) {
+  const { workers, agents } = state;
+  const body = byId("swarm");
+  if (!workers.length && !agents.length) return fill(body, el("p.empty", {}, "No worker has joined yet: python -m gpu_worker starts one."));
+  const head = (...names) => el("thead", {}, el("tr", {}, names.map(([name, kind]) => el(`th${kind ? ".number" : ""}`, { scope: "col" }, name))));
+  const mine = el("table", {}, head(["worker"], ["state"], ["scored", 1], ["failed", 1], ["busy", 1], ["last", 1]),
+    el("tbody", {}, workers.map((row) => el("tr", {},
+      el("td", {}, el("b", {}, row.worker), el("span.by", {}, `${row.device} · ${row.slots} slots · sandbox ${row.tier}`)),
+      el("td", {}, chip(row.running ? "running" : row.state)),
+      el("td.number", {}, count(row.scored)), el("td.number", {}, count(row.failed)),
+      el("td.number", {}, seconds(row.trial_s)), el("td.number.muted", {}, row.last_at ? ago(row.last_at) : "–")))));
+  const others = el("table", {}, head(["agent"], ["role"], ["state"]),
+    el("tbody", {}, agents.map((row) => el("tr", {}, el("td", {}, el("b", {}, row.agent)), el("td", {}, row.role), el("td", {}, chip(row.state))))));
+  fill(body, workers.length ? mine : null, agents.length ? others : null);
+}

@@ -1,0 +1,110 @@
+"""What the page shows of the projection: asked rarely, kept for everybody, and always bounded.
+
+The views of a large arena cost a second or so, hence the state is made anew only when the log has moved and at most for
+half of the time; whoever asks gets the latest one that there is.
+"""
+
+import time
+from importlib.resources import files
+from typing import Any
+
+import anyio
+import msgspec
+
+from analytics.asking import ask
+from analytics.protocol import Answer, Query
+from analytics.web.feed import Feed
+from mesh.bus import ArenaBus
+from mesh.errors import MeshError, leaf
+from mesh.follow import Follower
+
+STANDING = 20_000
+SHOWN = 100
+"""Rows of the leaderboard, of workers and of notes that one answer has."""
+REST = 1.0
+"""Times as long as it took to make the state it is left alone."""
+REST_S = 0.1
+SQL_ROWS = 1000
+SQL_TIMEOUT_S = 10.0
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Rows of a view, and up to where the log was folded when they were read."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    as_of: int = 0
+
+    def records(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the rows as objects."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows[:limit]]
+
+
+class State(msgspec.Struct, frozen=True):
+    """The views of one moment; `standing` holds all that has a score."""
+
+    standing: Table = Table([], [])
+    workers: Table = Table([], [])
+    counts: Table = Table([], [])
+    reigns: Table = Table([], [])
+    as_of: int = 0
+    trouble: str = ""
+
+
+class Views:
+    """Asks the projector about one arena."""
+
+    def __init__(self, bus: ArenaBus, follower: Follower, feed: Feed) -> None:
+        self.state = State(trouble="the projector is still reading the log")
+        self._bus, self._follower, self._feed = bus, follower, feed
+        self._one = anyio.CapacityLimiter(1)
+
+    async def keep(self) -> None:
+        """Keep the state current until cancelled."""
+        while True:
+            head = self._follower.board.seq
+            began = time.monotonic()
+            self.state = await self._asked()
+            self._feed.tell_state()
+            await anyio.sleep(max(REST_S, REST * (time.monotonic() - began)))
+            if not self.state.trouble and self.state.as_of >= head:
+                await self._follower.until(lambda board: board.seq > self.state.as_of)
+
+    async def _asked(self) -> State:
+        found: dict[str, Table] = {}
+
+        async def ask_for(name: str, rows: int) -> None:
+            found[name] = await self._table(name, rows)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name, rows in (("standing", STANDING), ("workers", SHOWN), ("counts", 1), ("reigns", STANDING)):
+                    tasks.start_soon(ask_for, name, rows)
+        except BaseExceptionGroup as group:
+            error = leaf(group)
+            if not isinstance(error, MeshError):
+                raise
+            return msgspec.structs.replace(self.state, trouble=str(error))
+        as_of = min(table.as_of for table in found.values())
+        return State(found["standing"], found["workers"], found["counts"], found["reigns"], as_of)
+
+    async def dots(self) -> Table:
+        """Return the latest scores, in the order of the log."""
+        return await self._table("dots", STANDING)
+
+    async def notes(self, before: int) -> Table:
+        """Return the notes before a place in the log, the latest first."""
+        return await self._table("notes", SHOWN, before=before)
+
+    async def sql(self, statement: str) -> Answer:
+        """Answer what a visitor asks, one at a time, so that the page itself is not kept waiting."""
+        async with self._one:
+            return await ask(self._bus, Query(statement, max_rows=SQL_ROWS, timeout_s=SQL_TIMEOUT_S))
+
+    async def _table(self, name: str, max_rows: int, **places: int) -> Table:
+        sql = (files("analytics.web") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+        sql = sql.replace("$arena", self._bus.arena)  # a token: letters, digits, '_' and '-'
+        for place, value in places.items():
+            sql = sql.replace(f"${place}", str(value))
+        answer = await ask(self._bus, Query(sql, max_rows=max_rows, timeout_s=60))
+        return Table(answer.columns, answer.rows, answer.as_of.get(self._bus.arena, 0))

@@ -1,0 +1,81 @@
+"""Parts of the page that need no server: what is chosen of a large DAG, diffs, and its own files."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from analytics.web import feed, guard
+from analytics.web.dag import dag
+from analytics.web.proposal import diff_lines
+from analytics.web.views import State, Table
+from mesh.events import Origin, ProposalPosted
+from tests.given import Log
+
+STATIC = Path(feed.__file__).parent / "static"
+
+
+def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
+    log = Log()
+    log.open()
+    log.propose("p0")
+    for number in range(1, 60):
+        parent = f"p{number - 1}" if number < 10 else "p0"
+        event = ProposalPosted(tree=f"p{number}", commit="c", parents=(parent,), title="t", origin=Origin(how="human"))
+        log.add("ann", event)
+    log.board.champion = "p5"
+    best = [["p40", 1.0, "claimed"], ["p41", 2.0, "claimed"]]
+    state = State(standing=Table(["proposal", "mean", "state"], best))
+    found = dag(log.board, state, 20)
+    ids = [node["id"] for node in found["nodes"]]
+    assert len(ids) == 20
+    assert found["total"] == 60
+    assert {"p5", "p4", "p3", "p2", "p1", "p0", "p40", "p41", "p59", "p58"} <= set(ids)
+    assert ids == sorted(ids, key=lambda name: int(name[1:]))
+    assert {node["id"]: node["state"] for node in found["nodes"]} | {"p5": "champion", "p40": "claimed"} == {
+        node["id"]: node["state"] for node in found["nodes"]
+    }
+    assert len(dag(log.board, state, 1000)["nodes"]) == 60
+
+
+def test_a_diff_names_what_is_not_compared() -> None:
+    old = {"a.py": b"x = 1\n", "gone": b"1\n", "blob": b"\0"}
+    new = {"a.py": b"x = 2\n", "new": b"2\n", "blob": b"\0\0", "same": b""}
+    lines = diff_lines(old, new)
+    assert [line for line in lines if "x =" in line] == ["-x = 1", "+x = 2"]
+    assert lines[lines.index("--- a/blob") + 2] == "  (not compared: large, or no text)"
+    assert "+++ /dev/null" in lines
+    assert "--- /dev/null" in lines
+
+
+def test_the_page_asks_nobody_else_and_never_parses_text_as_html() -> None:
+    own = [path for path in STATIC.iterdir() if path.is_file()]
+    assert len(own) > 10
+    for path in own:
+        text = path.read_text()
+        addresses = set(re.findall(r"https?://[^\"'\s)>]+", text)) - {"http://www.w3.org/2000/svg"}
+        assert addresses == set(), path
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            path
+        )
+    page = (STATIC / "index.html").read_text()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
+
+
+def test_what_is_vendored_is_what_the_table_says() -> None:
+    folder = STATIC / "vendor"
+    table = (folder / "VENDORED.md").read_text()
+    rows = re.findall(r"\| `(\S+)` \| \S+ \| [\d.]+ \| MIT \(`(\S+)`\) \| `(\w{64})` \|", table)
+    assert {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name, _, _ in rows} == {
+        name: digest for name, _, digest in rows
+    }
+    assert all((folder / licence).read_text() for _, licence, _ in rows)
+    assert {path.name for path in folder.iterdir() if path.suffix in (".js", ".mjs", ".css")} == {n for n, _, _ in rows}
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box.lan", False)]
+)
+def test_loopback_is_told_from_what_others_reach(host: str, alone: bool) -> None:
+    assert guard.is_loopback(host) is alone
