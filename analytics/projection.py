@@ -188,7 +188,7 @@ class Projection:
         for entry in entries:
             row = row_of(arena, entry)
             post = entry.post if row[-1] else None
-            counts = post is not None and is_first(_name(post))
+            counts = post is not None and is_first(_name(entry, post))
             rows["posts"].append((*row, counts))
             if post is None or not counts:
                 continue
@@ -203,7 +203,7 @@ class Projection:
 
         After a write that failed, and for a log that took another's place, the filter knows every name already.
         """
-        names = {_name(entry.post) for entry in entries if entry.post}
+        names = {_name(entry, entry.post) for entry in entries if entry.post}
         names |= {("run", e.post.event.run, "") for e in entries if e.post and isinstance(e.post.event, RunRequested)}
         perhaps = [name for name in names if self._seen.add(arena, *name)]
         if not perhaps:
@@ -224,8 +224,9 @@ class Projection:
                 raise HostTrouble(f"{self.path} cannot be written: {_first_line(error)}") from error
 
 
-def _name(post: Post) -> Name:
-    return post.kind, post.key, post.author if post.event.one_per_author else ""
+def _name(entry: Entry, post: Post) -> Name:
+    where = entry.subject  # says what the post says, or the entry would have no post
+    return where.kind, where.key, where.author if post.event.one_per_author else ""
 
 
 def view_sources() -> list[tuple[str, str]]:
@@ -242,7 +243,8 @@ def row_of(arena: str, entry: Entry) -> Row:
         try:
             body = _ENCODE.encode(post.event).decode()
             posted = _utc(post.at)
-            return arena, entry.seq, time, posted, post.id, post.author, post.kind, post.key, post.cause, body, True
+            said = (where.author, where.kind, where.key, post.cause, body)
+            return arena, entry.seq, time, posted, post.id, *said, True
         except (msgspec.MsgspecError, OverflowError, ValueError):
             pass
     body = entry.raw.decode("utf-8", "replace")
