@@ -80,7 +80,7 @@ class Asker:
 
     async def _first(self, query: Query) -> Answer:
         if self._own is not None:
-            return await self._own.first(query)
+            return _told(await self._own.handle(encode(query)))
         try:
             return await ask(self._bus, query)
         except BusUnavailable as nobody:
@@ -88,12 +88,12 @@ class Asker:
                 self._own = await self._fold(settings.database(settings.home()))
             except BadInput:
                 raise nobody from None
-            return await self._own.first(query)
+            return _told(await self._own.handle(encode(query)))
 
     async def _next(self, service: str, query: Query) -> Answer:
         more = More(query.id)
         if self._own is not None:
-            return await self._own.more(more)
+            return _told(await self._own.handle_more(encode(more)))
         return _told(await self._bus.ask(service, encode(more), timeout_s=query.timeout_s + 5))
 
     async def _stop(self, name: str) -> None:

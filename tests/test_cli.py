@@ -45,6 +45,7 @@ HEAVY = (
     "optuna",
     "cmaes",
     "matplotlib",
+    "prompt_toolkit",
     "rich.live",
     "analytics",
     "anyio",

@@ -192,3 +192,16 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     mesh("export", home / "back.tsv")
     assert (home / "back.tsv").read_text() == text
     refused(mesh("import", write(home, text), "--repo", home), ExitCode.BAD_INPUT, "is no git repository")
+
+
+def test_a_history_can_be_asked_where_no_mesh_ever_ran(
+    tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MESH_NATS", raising=False)
+    refused(mesh("import", write(tmp_path, "a\tb\n")), ExitCode.BAD_INPUT, "line 1: there are 2 columns")
+    assert not (tmp_path / "home").exists()
+    assert mesh("import", write(tmp_path)).code == 0
+    assert ask(mesh, "SELECT count(*) FROM runs") == [[7]]
+    assert "warmup 200" in mesh("leaderboard", "-n", "1").out
+    assert mesh("import", write(tmp_path)).out.endswith("nothing was changed\n")

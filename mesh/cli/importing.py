@@ -51,17 +51,26 @@ class Imported(msgspec.Struct, frozen=True):
     lacking: int
 
 
+def read(source: Source) -> tuple[str, list[Row]]:
+    """Return the metric that the file names, and its rows.
+
+    Raises:
+        BadInput: it cannot be read, or a line is malformed.
+    """
+    try:
+        data = source.path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{source.path} cannot be read: {error.strerror}") from None
+    return parse(data, source.path.name)
+
+
 async def import_results(hub: Hub, source: Source) -> Imported:
     """Import a file.
 
     Raises:
         BadInput: a line is malformed, the repository cannot be read, or the arena holds something else.
     """
-    try:
-        data = source.path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{source.path} cannot be read: {error.strerror}") from None
-    header, rows = parse(data, source.path.name)
+    header, rows = read(source)
     spec = _spec(source, header)
     if spec.name in await hub.arenas():
         board = await _board(hub, spec.name)

@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def served(nats: str | None) -> AsyncIterator[str]:
+async def served(nats: str | None, *, make: bool = False) -> AsyncIterator[str]:
     """Yield what to connect to: the server that is named or runs in this home, else one of this command's own.
+
+    With `make`, a home that never had one gets its store now.
 
     Raises:
         BusUnavailable: none is named and this home never had one.
     """
     home = settings.home()
     folder = settings.server_dir(home)
-    if settings.value("nats", nats) or not (folder / "store").is_dir():
+    if settings.value("nats", nats) or not (make or (folder / "store").is_dir()):
         yield find_url(nats, home)
         return
     async with embedded(folder) as server:
@@ -56,15 +58,15 @@ async def reach(arena: str | None, nats: str | None, *, endless: bool = False) -
 
 
 @asynccontextmanager
-async def reach_hub(nats: str | None, *, endless: bool = False) -> AsyncIterator[JetStreamHub]:
-    """Open the hub of all arenas; `endless` as in `reach`.
+async def reach_hub(nats: str | None, *, endless: bool = False, make: bool = False) -> AsyncIterator[JetStreamHub]:
+    """Open the hub of all arenas; `endless` as in `reach`, `make` as in `served`.
 
     Raises:
         BusUnavailable: no server answers.
     """
     credentials, outage_s = settings.credentials(nats), math.inf if endless else None
     async with (
-        served(nats) as url,
+        served(nats, make=make) as url,
         connect(url, name="mesh-cli", patience_s=5, outage_s=outage_s, credentials=credentials) as hub,
     ):
         yield hub

@@ -83,11 +83,13 @@ def import_(
     """
 
     async def work() -> None:
-        from mesh.cli.importing import Source, import_results
+        from mesh.cli.importing import Source, import_results, read
         from mesh.cli.reach import reach_hub
 
-        async with reach_hub(nats) as hub:
-            done = await import_results(hub, Source(file, repo, name, metric, minimize))
+        source = Source(file, repo, name, metric, minimize)
+        read(source)  # a malformed file makes no home
+        async with reach_hub(nats, make=True) as hub:
+            done = await import_results(hub, source)
         if done.lacking:
             print(f"mesh: {repo} lacks {done.lacking} of the commits: those have no code", file=sys.stderr)
         if done.new:
