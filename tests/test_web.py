@@ -4,7 +4,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,12 @@ import anyio
 import httpx
 import pytest
 
-from analytics.web import feed
+from analytics.asking import fold_and_answer
+from analytics.protocol import SERVICE
+from analytics.web import feed, views
 from analytics.web.feed import EventStream, Feed
 from analytics.web.serve import listen, serve
+from analytics.web.views import Views
 from mesh import settings
 from mesh.events import NotePosted, Origin, ProposalPosted
 from mesh.follow import Follower
@@ -115,7 +118,8 @@ async def test_only_the_token_posts_and_under_the_name_of_the_page(open_lab: Ope
             "operator",
             NotePosted(channel="ideas", text="a longer warm-up?", reply_to=3),
         )
-        for bad in ({"text": "  "}, {"text": "x", "channel": "a.b"}, {"text": 5}, {"text": "x" * 300_000}):
+        strange = [{"text": "x", "reply_to": number} for number in (-1, 0, 10**6, 10**30)]
+        for bad in ({"text": "  "}, {"text": "x", "channel": "a.b"}, {"text": 5}, {"text": "x" * 300_000}, *strange):
             assert (await lab.http.post("/api/note", json=bad, headers=right)).status_code == 400
 
 
@@ -279,6 +283,52 @@ async def test_who_was_away_too_long_is_told_to_load_anew(open_lab: OpenLab, mon
         assert (seq, fact["is"]) == (head, "reset")
         [(seq, fact)] = await events(lab, 10**9, 1)
         assert (seq, fact["is"]) == (head, "reset")
+
+
+async def test_a_place_in_the_log_that_is_no_number_is_refused_or_passed_over(open_lab: OpenLab) -> None:
+    async with open_lab() as lab:
+        assert (await lab.http.get("/api/events?after=-1")).status_code == 400
+        async with lab.http.stream("GET", "/api/events?after=0", headers={"Last-Event-ID": "9" * 5000}) as answer:
+            assert answer.status_code == 200
+
+
+async def test_a_projector_that_ends_amid_an_answer_is_told_of_and_its_successor_asked(
+    home: Path, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(views, "ANSWER_S", 1.0)
+    await fill(home, server.url, write_arena(home.parent / "arena"))
+    async with connect(server.url) as hub, anyio.create_task_group() as tasks:
+        bus = await hub.arena("tiny")
+        follower = Follower(bus)
+        await follower.catch_up()
+        told = Feed(bus, follower)
+        shown = Views(bus, follower, told)
+
+        async def never(question: bytes) -> bytes:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        async def states() -> AsyncGenerator[tuple[str, int]]:
+            async with aclosing(told.events(follower.board.seq)) as pieces:
+                async for piece in pieces:
+                    if piece.startswith(b"event: state"):
+                        yield shown.state.trouble, shown.state.as_of
+
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as first:
+                first.start_soon(bus.answer, SERVICE, never)
+                tasks.start_soon(shown.keep)
+                async for trouble, _ in states():
+                    if trouble == "the projector has not answered for 0.1 s":
+                        break
+                first.cancel_scope.cancel()
+            tasks.start_soon(partial(fold_and_answer, hub, settings.database(home), on_ready=lambda: None))
+            async for trouble, as_of in states():
+                if not trouble:
+                    assert as_of == follower.board.seq
+                    break
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_client_that_takes_nothing_is_dropped(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:

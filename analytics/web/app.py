@@ -170,7 +170,9 @@ async def _events(request: Request) -> Response:
     if page.feed.clients >= CLIENTS:
         raise HTTPException(503, f"{CLIENTS} pages are open already, which is as many as this one serves")
     last = request.headers.get("last-event-id", "")
-    after = int(last) if last.isascii() and last.isdigit() else _number(request, "after", page.follower.board.seq)
+    after = _whole(last)
+    if after is None:
+        after = _number(request, "after", page.follower.board.seq)
     return _Streamed(EventStream(page.feed, after))
 
 
@@ -195,6 +197,8 @@ async def _note(request: Request) -> Response:
     check_token("channel", note.channel)
     if not note.text.strip():
         raise BadInput("a note says something: its text is empty")
+    if note.reply_to is not None and not 0 < note.reply_to <= page.follower.board.seq:
+        raise BadInput(f"reply_to {str(note.reply_to)[:40]} is no entry of this log")
     event = NotePosted(channel=note.channel, text=note.text, reply_to=note.reply_to)
     return _json({"seq": await page.bus.post(Post.new(page.name, event))})
 
@@ -227,9 +231,14 @@ def _number(request: Request, name: str, otherwise: int) -> int:
     text = request.query_params.get(name, "")
     if not text:
         return otherwise
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if (found := _whole(text)) is None:
         raise BadInput(f"{name} {text[:40]!r} is not a number from 0 on")
-    return int(text)
+    return found
+
+
+def _whole(text: str) -> int | None:
+    """Return the number from 0 on that a text writes, None where it writes none that fits 64 bits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -23,7 +23,11 @@ SHOWN = 100
 """Rows of the leaderboard, of workers and of notes that one answer has."""
 REST = 1.0
 """Times as long as it took to make the state it is left alone."""
-REST_S = 0.1
+REST_S, REST_MOST_S = 0.1, 5.0
+ANSWER_S = 15.0
+"""Seconds that a view may take; a projector that ended in the middle of an answer never gives it."""
+PATIENCE_S = 3.0
+"""Seconds without an answer after which visitors are told that what they see is not the latest."""
 SQL_ROWS = 1000
 SQL_TIMEOUT_S = 10.0
 
@@ -64,11 +68,20 @@ class Views:
         while True:
             head = self._follower.board.seq
             began = time.monotonic()
-            self.state = await self._asked()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tell_when_late)
+                self.state = await self._asked()
+                tasks.cancel_scope.cancel()
             self._feed.tell_state()
-            await anyio.sleep(max(REST_S, REST * (time.monotonic() - began)))
+            await anyio.sleep(min(REST_MOST_S, max(REST_S, REST * (time.monotonic() - began))))
             if not self.state.trouble and self.state.as_of >= head:
                 await self._follower.until(lambda board: board.seq > self.state.as_of)
+
+    async def _tell_when_late(self) -> None:
+        await anyio.sleep(PATIENCE_S)
+        late = f"the projector has not answered for {PATIENCE_S:g} s"
+        self.state = msgspec.structs.replace(self.state, trouble=late)
+        self._feed.tell_state()
 
     async def _asked(self) -> State:
         found: dict[str, Table] = {}
@@ -106,5 +119,5 @@ class Views:
         sql = sql.replace("$arena", self._bus.arena)  # a token: letters, digits, '_' and '-'
         for place, value in places.items():
             sql = sql.replace(f"${place}", str(value))
-        answer = await ask(self._bus, Query(sql, max_rows=max_rows, timeout_s=60))
+        answer = await ask(self._bus, Query(sql, max_rows=max_rows, timeout_s=ANSWER_S))
         return Table(answer.columns, answer.rows, answer.as_of.get(self._bus.arena, 0))
