@@ -51,6 +51,9 @@ KNOWN = 50
 EXCUSED = ("lost", "killed")
 """Failures that say nothing about the proposal."""
 
+TRIES = 3
+"""Times as many runs as are wanted of a champion in a class new to it, where some are lost or killed."""
+
 
 def prove(board: Board) -> list[AnyEvent]:
     """Return the verdicts on claims and races, and the runs that are to prove more."""
@@ -59,6 +62,8 @@ def prove(board: Board) -> list[AnyEvent]:
     if is_champion_awaited(board):
         return []
     worker_class = home_class(board)
+    if is_gone(board, worker_class):  # the arena names it: what is out there would be taken for missing
+        return []
     given_up, waiting, strange = _claims(board)
     given_up += [event for its in strange for event in _meet(board, its)]
     if not fresh(board, board.champion, worker_class):
@@ -107,6 +112,8 @@ def _found(board: Board) -> list[AnyEvent]:
     worker_class = claims[first][1]
     if is_gone(board, worker_class):
         worker_class = home_class(board)
+    if is_gone(board, worker_class):
+        return []
     seeds = range(1, count + 1) if first == base else range(2, count + 2)
     if missing := requests(board, first, lane, seeds, worker_class):
         return list(missing)
@@ -169,14 +176,26 @@ def _anew(board: Board, tree: str) -> list[AnyEvent]:
 
 
 def _meet(board: Board, worker_class: str) -> list[AnyEvent]:
-    """Ask for the champion's first scores in a worker class, once."""
-    seeds = range(2, board.spec.selection.baseline_seeds + 1)
-    asked = {(run.requested.seed, run.requested.worker_class) for run in board.current_runs(board.champion)}
+    """Ask for the champion's first scores in a worker class; where some are lost or killed, on further seeds."""
+    wanted = board.spec.selection.baseline_seeds - 1
+    seeds = range(2, 2 + TRIES * wanted)
+    asked = [
+        run
+        for run in board.current_runs(board.champion)
+        if run.requested.worker_class == worker_class and run.requested.seed in seeds
+    ]
+    first = max((run.requested.seed for run in asked), default=1) + 1
+    missing = wanted - sum(not _is_excused(run) for run in asked)
     return [
         request(board, board.champion, "control", seed, worker_class=worker_class, apart=True)
-        for seed in seeds
-        if (seed, worker_class) not in asked
+        for seed in range(first, min(first + missing, seeds.stop))
     ]
+
+
+def _is_excused(run: Run) -> bool:
+    """Tell whether a run failed by no fault of its proposal."""
+    outcome = run.finished.outcome if run.finished else None
+    return isinstance(outcome, Failed) and outcome.reason in EXCUSED
 
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
@@ -256,11 +275,9 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     if own and not last and (ahead := _ask(board, race, (), range(asked + 1, upto + 1), worker_class)):
         return ahead
     for tree, runs in fought.items():
-        broken = [run.finished for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
-        fault = next((f for f in broken if isinstance(f.outcome, Failed) and f.outcome.reason not in EXCUSED), None)
-        if fault and isinstance(fault.outcome, Failed):
-            text = f"failed on a fresh seed: {fault.outcome.reason}"
-            verdicts.append(_retired(board, tree, "failed", text))
+        broken = [run.finished.outcome for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
+        if fault := next((failure.reason for failure in broken if failure.reason not in EXCUSED), None):
+            verdicts.append(_retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
         else:
             chance[tree] = p_better(board, _values(board, tree, worker_class), champion, found)
     standing = _standing(board, list(chance), worker_class)

@@ -4,6 +4,7 @@ Scores of another evaluator do not count any more (`Board.scores`). What matters
 who were, and the best few of the rest. What was never decided is simply admitted again, by `agents.selection`.
 """
 
+from agents.asking import is_awaited
 from mesh.board import Board
 
 TOP = 5
@@ -27,7 +28,7 @@ def is_champion_awaited(board: Board) -> bool:
     if not board.champion or board.scores(board.champion):
         return False
     runs = board.current_runs(board.champion)
-    return not runs or any(not run.finished for run in runs)
+    return not runs or any(is_awaited(board, run) for run in runs)
 
 
 def rescored(board: Board) -> list[str]:

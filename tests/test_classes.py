@@ -15,7 +15,7 @@ from mesh.events import (
     WorkerJoined,
     WorkerLeft,
 )
-from tests.given import SPEC, Log, requested
+from tests.given import SPEC, Log, opened, requested
 from tests.test_race import NOISY, due, play, verdicts
 
 GPU = "cuda-h200"
@@ -224,3 +224,84 @@ def test_of_two_classes_the_better_of_each_is_promoted_after_the_other(exact: Lo
     [verdict] = verdicts(exact)
     assert isinstance(verdict, ProposalRetired)
     assert (verdict.proposal, verdict.met) == ("two", "one")
+
+
+def fixed(worker_class: str) -> Log:
+    """A noisy arena whose runs are of one class alone, opened."""
+    log = Log(replace(NOISY, worker=replace(NOISY.worker, class_=worker_class)))
+    log.open()
+    return log
+
+
+def finish(log: Log, *results: float, worker_class: str) -> None:
+    """Finish as many of the runs that are out."""
+    for name, result in zip(list(log.board.unfinished), results, strict=False):
+        log.finish(name, result, worker_class=worker_class)
+
+
+def test_where_an_arena_names_its_class_a_baseline_waits_for_such_workers_to_come_back() -> None:
+    log = fixed(GPU)
+    join(log, "w", "cpu")
+    join(log, "g", GPU)
+    log.propose("base", how="baseline")
+    log.finish(log.request("base"), 10.0, worker_class=GPU)
+    for event in due(log):
+        log.add("curator", event)
+    leave(log, "g")
+    assert due(log) == []
+    join(log, "g2", GPU)
+    finish(log, 10.2, 9.8, worker_class=GPU)
+    [verdict] = verdicts(log)
+    assert isinstance(verdict, ProposalPromoted)
+    assert verdict.seeds == (1, 2, 3)
+
+
+def test_where_an_arena_names_its_class_a_race_waits_for_such_workers_to_come_back() -> None:
+    log = fixed(GPU)
+    join(log, "w", "cpu")
+    join(log, "g", GPU)
+    scored(log, "base", 10.0, GPU)
+    take(log, 10.2, 9.8, worker_class=GPU)
+    for event in due(log):
+        log.add("curator", event)
+    assert log.board.champion == "base"
+    scored(log, "one", 9.0, GPU)
+    scored(log, "two", 9.5, GPU)
+    for event in due(log):
+        log.add("curator", event)
+    scored(log, "later", 9.2, GPU)
+    # neither is anybody judged by half of a stage, nor is another race begun, which would leave this one behind
+    for done in (0, 1):
+        finish(log, *[10.0] * done, worker_class=GPU)
+        leave(log, f"g{done or ''}")
+        assert due(log) == []
+        join(log, f"g{done + 1}", GPU)
+        assert due(log) == []
+
+
+@pytest.mark.parametrize("reason", ["lost", "killed"])
+def test_a_champion_whose_first_runs_in_a_class_are_lost_is_run_there_again(noisy: Log, reason: str) -> None:
+    leave(noisy, "w")
+    for _ in range(2):
+        assert asked([*take(noisy, reason, worker_class=GPU)])
+    assert {(run.proposal, run.worker_class) for run in take(noisy, 20.0, 20.2, worker_class=GPU)} == {("base", GPU)}
+    scored(noisy, "idea", 19.0, GPU)
+    assert {tree for tree, _, _, _ in asked(due(noisy))} == {"idea", "base"}
+
+
+def test_a_champion_that_nobody_can_finish_in_a_class_is_not_asked_for_ever(noisy: Log) -> None:
+    leave(noisy, "w")
+    asked_for = [len(take(noisy, "lost", worker_class=GPU)) for _ in range(10)]
+    assert asked_for[-1] == 0
+    assert sum(asked_for) <= 9
+
+
+def test_a_champion_awaited_of_workers_that_are_gone_is_measured_by_those_that_are_there(noisy: Log) -> None:
+    noisy.add("operator", replace(opened(noisy.spec), evaluator="f", version=2))
+    [rescored] = take(noisy, "crash", worker_class="cpu")
+    assert (rescored.proposal, rescored.worker_class) == ("base", "any")
+    for event in due(noisy):
+        noisy.add("curator", event)
+    assert {noisy.board.runs[name].requested.worker_class for name in noisy.board.unfinished} == {"cpu"}
+    leave(noisy, "w")
+    assert asked(due(noisy)) == [("base", "control", seed, GPU) for seed in (2, 3)]
