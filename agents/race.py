@@ -11,15 +11,14 @@ the seed of a run names its race.
 import math
 from collections.abc import Sequence
 
-import msgspec
-
 from agents.asking import again, home_class, is_awaited, is_gone, request, requests, slots
 from agents.boundary import nominal
 from agents.evidence import Estimate, Noise, claim, estimate, fresh, level, noise, p_better, proofs
 from agents.multiplicity import each
 from agents.rescore import is_champion_awaited, rescored
+from agents.verdicts import promoted, retired
 from mesh.board import Board, Run
-from mesh.events import AnyEvent, Failed, Lane, ProposalPromoted, ProposalRetired
+from mesh.events import AnyEvent, Failed, Lane
 
 SEEDS = 1000
 """Seeds of one race; those below are of the baseline and of search."""
@@ -67,7 +66,9 @@ def prove(board: Board) -> list[AnyEvent]:
     given_up, waiting, strange = _claims(board)
     given_up += [event for its in strange for event in _meet(board, its)]
     if not fresh(board, board.champion, worker_class):
-        return given_up if worker_class in strange else [*given_up, *_meet(board, worker_class)]
+        given_up += [] if worker_class in strange else _meet(board, worker_class)
+        is_tried = any(is_awaited(board, run) for run in board.current_runs(board.champion))
+        return given_up if given_up or is_tried else _found(board)  # who has failed there holds nobody back
     race = current_race(board)
     members = _members(board, race)
     moves = _stage(board, race, members, worker_class) if members else []
@@ -121,10 +122,10 @@ def _found(board: Board) -> list[AnyEvent]:
         return []
     scores = fresh(board, first, worker_class)
     if not scores:
-        return [_retired(board, first, "failed", f"failed on all of {count} fresh seeds")]
+        return [retired(board, first, "failed", f"failed on all of {count} fresh seeds")]
     value = estimate(list(scores.values()), noise(board, worker_class))
     text = f"the first champion, on {len(scores)} seeds"
-    return [_promoted(board, first, value, tuple(scores), None, text)]
+    return [promoted(board, first, value, tuple(scores), None, text)]
 
 
 def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
@@ -137,10 +138,14 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
     there = slots(board)
     given_up: list[AnyEvent] = []
     waiting: dict[str, float] = {}
+    race = current_race(board)
     for tree in [*board.undecided, *rescored(board)]:
         its = claim(board, tree)
         runs = board.current_runs(tree)
-        if its is None or any(run.requested.lane == "confirm" or is_awaited(board, run) for run in runs):
+        raced = {run.requested.seed // SEEDS for run in runs if run.requested.lane == "confirm"}
+        if its is None or race in raced - {0} or any(is_awaited(board, run) for run in runs):
+            continue
+        if raced and tree not in board.undecided:
             continue
         value, worker_class = its
         champion = _values(board, board.champion, worker_class)
@@ -155,12 +160,12 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
             waiting[tree] = abs(value - mean)
         elif tree in board.undecided:
             p = p_better(board, [value], champion, noise(board, worker_class))
-            given_up.append(_retired(board, tree, "not_better", "does not even claim to be better", value, p=p))
+            given_up.append(retired(board, tree, "not_better", "does not even claim to be better", value, p=p))
     ranked = sorted(waiting, key=lambda tree: -waiting[tree])
     for tree in ranked[WAITING:]:
         if tree in board.undecided:
             text = f"claims less than {WAITING} others that wait for a race"
-            given_up.append(_retired(board, tree, "not_better", text, (claim(board, tree) or (0.0, ""))[0]))
+            given_up.append(retired(board, tree, "not_better", text, (claim(board, tree) or (0.0, ""))[0]))
     return given_up, ranked[:WAITING], list(strange)
 
 
@@ -171,7 +176,7 @@ def _anew(board: Board, tree: str) -> list[AnyEvent]:
     if is_gone(board, home_class(board)):
         return []
     return [
-        _retired(board, tree, "failed", "has scores on workers that are gone alone, and none on those that are there")
+        retired(board, tree, "failed", "has scores on workers that are gone alone, and none on those that are there")
     ]
 
 
@@ -277,7 +282,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree, runs in fought.items():
         broken = [run.finished.outcome for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
         if fault := next((failure.reason for failure in broken if failure.reason not in EXCUSED), None):
-            verdicts.append(_retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
+            verdicts.append(retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
         else:
             chance[tree] = p_better(board, _values(board, tree, worker_class), champion, found)
     standing = _standing(board, list(chance), worker_class)
@@ -286,7 +291,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     if winner and found.dof and 1 - chance[winner] <= bar:
         text = f"better with p = {1 - chance[winner]:.2g} < {bar:.2g}, the level of race {race} (LOND)"
         value, proof = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
-        return [_promoted(board, winner, value, proof, chance[winner], text), *verdicts]
+        return [promoted(board, winner, value, proof, chance[winner], text), *verdicts]
     least = HOPELESS if 2 * asked < seeds else UNLIKELY
     able = [
         tree
@@ -301,7 +306,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
             text = f"not better beyond the noise on {len(values)} fresh seeds (sd {found.sd:.3g})"
             mean = sum(values) / len(values) if values else None
             proof = tuple(fresh(board, tree, worker_class))
-            verdicts.append(_retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))
+            verdicts.append(retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))
     if kept:
         verdicts += _ask(board, race, kept, range(asked + 1, upto + 1), worker_class)
     return verdicts
@@ -367,33 +372,3 @@ def _finder(board: Board, tree: str) -> str:
     """Return the boot of the worker that found the claim: another one is to confirm it."""
     runs = [run for run in board.current_runs(tree) if run.requested.lane not in ("confirm", "control")]
     return next((run.finished.worker for run in reversed(runs) if run.finished), "")
-
-
-def _promoted(
-    board: Board, tree: str, value: Estimate, seeds: tuple[int, ...], p: float | None, text: str
-) -> ProposalPromoted:
-    return ProposalPromoted(
-        proposal=tree,
-        round=board.round + 1,
-        met=board.champion,
-        mean=value.mean,
-        low=None if math.isinf(value.low) else value.low,
-        high=None if math.isinf(value.high) else value.high,
-        seeds=seeds,
-        p_better=p,
-        text=text,
-    )
-
-
-def _retired(
-    board: Board,
-    tree: str,
-    why: str,
-    text: str,
-    mean: float | None = None,
-    *,
-    p: float | None = None,
-    seeds: tuple[int, ...] = (),
-) -> ProposalRetired:
-    fields = {"proposal": tree, "round": board.round, "why": why, "met": board.champion, "mean": mean, "text": text}
-    return msgspec.convert({**fields, "p_better": p, "seeds": seeds}, ProposalRetired)

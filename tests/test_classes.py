@@ -305,3 +305,20 @@ def test_a_champion_awaited_of_workers_that_are_gone_is_measured_by_those_that_a
     assert {noisy.board.runs[name].requested.worker_class for name in noisy.board.unfinished} == {"cpu"}
     leave(noisy, "w")
     assert asked(due(noisy)) == [("base", "control", seed, GPU) for seed in (2, 3)]
+
+
+def test_a_champion_that_fails_on_the_workers_that_are_left_holds_nobody_back(noisy: Log) -> None:
+    leave(noisy, "w")
+    assert take(noisy, "out_of_memory", worker_class=GPU)
+    assert due(noisy) == []
+    scored(noisy, "idea", 30.0, GPU)
+    scored(noisy, "other", 40.0, GPU)
+    runs = take(noisy, 31.0, 31.2, 30.8, worker_class=GPU)
+    assert asked([*runs]) == [("idea", "confirm", seed, GPU) for seed in (2, 3, 4)]
+    [verdict] = verdicts(noisy)
+    assert isinstance(verdict, ProposalPromoted)
+    assert (verdict.proposal, verdict.met, verdict.seeds) == ("idea", "base", (2, 3, 4))
+    noisy.add("curator", verdict)
+    [verdict] = verdicts(noisy)
+    assert isinstance(verdict, ProposalRetired)
+    assert verdict.proposal == "other"

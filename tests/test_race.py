@@ -237,6 +237,25 @@ def test_where_the_baseline_fails_the_best_claim_is_run_on_fresh_seeds() -> None
     assert log.board.proposals["base"].why == "failed"
 
 
+def test_who_would_have_been_first_champion_but_for_a_later_claim_meets_the_one_who_is() -> None:
+    log = Log(NOISY)
+    log.open()
+    log.propose("base", how="baseline")
+    log.score("base", "crash")
+    claimed(log, one=5.0)
+    for _ in ("the baseline is given up", "the best claim is to be run"):
+        for event in due(log):
+            log.add("curator", event)
+    claimed(log, two=4.0)
+    play(log, {"two": [5.5, 5.6, 5.7]})
+    assert (log.board.champion, list(log.board.undecided)) == ("two", ["one"])
+    for name in list(log.board.unfinished):
+        log.finish(name, 4.4)
+    play(log, {"two": [5.5, 5.6] * 10, "one": [4.4, 4.5] * 10})
+    assert log.board.champion == "one"
+    assert not log.board.undecided
+
+
 def test_a_metric_that_proves_to_be_without_noise_needs_two_seeds() -> None:
     log = Log(NOISY)
     log.open()
