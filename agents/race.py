@@ -132,7 +132,8 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
     """Return verdicts on claims that do not reach the champion or wait behind too many, and the others, best first.
 
     Beside them the worker classes of claims in which the champion has no score yet, though such workers are there. A
-    claim of workers that are gone is held against nothing else: where the champion never met them, it is made anew.
+    claim of workers that are gone is held against nothing else: where the champion never met them, it is made anew. So
+    is one of workers on which the champion fails.
     """
     strange: dict[str, None] = {}
     there = slots(board)
@@ -150,10 +151,10 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
         value, worker_class = its
         champion = _values(board, board.champion, worker_class)
         if not champion:
-            if worker_class in there:
+            if worker_class in there and (worker_class == home_class(board) or _may_meet(board, worker_class)):
                 strange[worker_class] = None
             elif there and tree in board.undecided:
-                given_up += _anew(board, tree)
+                given_up += _anew(board, tree, worker_class)
             continue
         mean = sum(champion) / len(champion)
         if board.better(value, mean):
@@ -169,15 +170,23 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
     return given_up, ranked[:WAITING], list(strange)
 
 
-def _anew(board: Board, tree: str) -> list[AnyEvent]:
+def _anew(board: Board, tree: str, worker_class: str) -> list[AnyEvent]:
     """Ask for a claim in the class where proof is sought; give up what has none there either."""
     if wanted := again(board, tree):
         return list(wanted)
     if is_gone(board, home_class(board)):
         return []
-    return [
-        retired(board, tree, "failed", "has scores on workers that are gone alone, and none on those that are there")
-    ]
+    text = "has scores on workers that are gone alone, and none on those that are there"
+    if not is_gone(board, worker_class):
+        text = "has scores on workers on which the champion fails alone, and none on those where proof is sought"
+    return [retired(board, tree, "failed", text)]
+
+
+def _may_meet(board: Board, worker_class: str) -> bool:
+    """Tell whether the champion may still get a score in a worker class."""
+    runs = board.current_runs(board.champion)
+    out = any(run.requested.worker_class == worker_class and is_awaited(board, run) for run in runs)
+    return out or bool(_meet(board, worker_class))
 
 
 def _meet(board: Board, worker_class: str) -> list[AnyEvent]:
@@ -282,7 +291,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree, runs in fought.items():
         broken = [run.finished.outcome for run in runs if run.finished and isinstance(run.finished.outcome, Failed)]
         if fault := next((failure.reason for failure in broken if failure.reason not in EXCUSED), None):
-            verdicts.append(retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
+            if tree in board.undecided:
+                verdicts.append(retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
         else:
             chance[tree] = p_better(board, _values(board, tree, worker_class), champion, found)
     standing = _standing(board, list(chance), worker_class)

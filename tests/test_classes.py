@@ -322,3 +322,16 @@ def test_a_champion_that_fails_on_the_workers_that_are_left_holds_nobody_back(no
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalRetired)
     assert verdict.proposal == "other"
+
+
+def test_a_claim_of_workers_on_which_the_champion_fails_is_made_anew_where_proof_is_sought(noisy: Log) -> None:
+    scored(noisy, "idea", 1.0, GPU)
+    scored(noisy, "other", 2.0, GPU)
+    meeting = take(noisy, "out_of_memory", worker_class=GPU)
+    assert {(run.proposal, run.worker_class) for run in meeting} == {("base", GPU)}
+    runs = take(noisy, 12.0, "crash", worker_class="cpu")
+    assert asked([*runs]) == [("idea", "explore", 1, "cpu"), ("other", "explore", 1, "cpu")]
+    assert [(verdict.proposal, verdict.why) for verdict in verdicts(noisy) if isinstance(verdict, ProposalRetired)] == [
+        ("idea", "not_better"),
+        ("other", "failed"),
+    ]
