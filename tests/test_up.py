@@ -10,15 +10,19 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import duckdb
 import psutil
 import pytest
 from anyio.streams.text import TextReceiveStream
 
+from analytics.asking import ask
+from analytics.protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.cli.reach import board_of
+from mesh.errors import BusUnavailable
 from mesh.jetstream import connect
-from mesh.server import EmbeddedServer, embedded
+from mesh.server import EmbeddedServer, embedded, find_url
 from tests.swarm import TRAIN, write_arena
 
 PATIENCE_S = 60
@@ -197,3 +201,23 @@ async def test_a_folder_that_is_no_arena_is_one_sentence(tmp_path: Path, home: P
     assert done.stderr.decode().count("\n") == 1
     assert "nothing" in done.stderr.decode()
     assert not (home / "server").exists()
+
+
+async def test_a_projector_begins_when_another_one_lets_go_of_the_file(tmp_path: Path, home: Path) -> None:
+    folder = write_arena(tmp_path / "arena")
+    home.mkdir(parents=True, exist_ok=True)
+    held = duckdb.connect(settings.database(home))
+    async with mesh_up(folder) as up:
+        await up.says("promotes")
+        async with connect(find_url(None, home)) as hub:
+            bus = await hub.arena("tiny")
+            with pytest.raises(BusUnavailable, match="nobody answers"):
+                await ask(bus, Query("SELECT 1"))
+            held.close()
+            with anyio.fail_after(PATIENCE_S):
+                rows: list[list[object]] = []
+                while not rows:
+                    with suppress(BusUnavailable):
+                        rows = (await ask(bus, Query("SELECT 1"))).rows
+        assert rows == [[1]]
+        await up.ends(signal.SIGINT)

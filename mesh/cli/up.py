@@ -154,9 +154,14 @@ async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) 
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
-        if code == ExitCode.BAD_INPUT:  # the next one would be told the same
-            print(f"mesh: {name} cannot run{_last_line(logs / f'{name}.log')}", file=sys.stderr)
-            return
+        if code == ExitCode.BAD_INPUT:  # the next one would be told the same, but that a file may be free by then
+            if pause_s == 1.0:
+                print(f"mesh: {name} cannot run{_last_line(logs / f'{name}.log')}", file=sys.stderr)
+            if name != "projector":
+                return
+            await anyio.sleep(pause_s)
+            pause_s = min(30.0, pause_s * 2)
+            continue
         await anyio.sleep(pause_s)
         why = "" if code <= 0 else _last_line(logs / f"{name}.log")
         print(f"mesh: {name} ended with {code}{why}; it is started again", file=sys.stderr)
