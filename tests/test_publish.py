@@ -1,6 +1,7 @@
 """`mesh snapshot` and `mesh replay`: databases that any program opens, whole at every moment."""
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -114,6 +115,22 @@ def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: P
     refused(mesh("snapshot", tmp_path / "a", "--parquet", photo), ExitCode.BAD_INPUT, "photo.jpg cannot be written")
     assert photo.read_bytes() == b"not a database at all"
     assert not (tmp_path / "a").exists()
+
+
+def test_a_link_stays_and_devices_and_pipes_are_never_replaced(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+    pipe, link, file = tmp_path / "pipe.html", tmp_path / "link.html", tmp_path / "file.html"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    writers = (["snapshot"], ["replay"], ["export"], ["report", "-o"], ["sql", "SELECT 1", "-o"])
+    for words in writers:
+        refused(mesh(*words, pipe), ExitCode.BAD_INPUT, "pipe.html is a device or a pipe: name a file")
+        assert pipe.is_fifo()
+        assert mesh(*words, link).code == 0
+        assert link.is_symlink()
+        assert file.stat().st_size
+        file.unlink()
+    for words in writers[:3] + writers[4:]:
+        refused(mesh(*words, ""), ExitCode.BAD_INPUT, "is a folder: name a file")
 
 
 def test_two_snapshots_of_one_home_at_once_are_told_of_each_other(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:

@@ -27,19 +27,25 @@ class Target(Protocol):
 def atomically(path: Path) -> Iterator[Path]:
     """Yield a new path beside `path` to write to; it takes the place of `path` when the block ends well.
 
+    A link stays, and what it points to is replaced. Devices and pipes are refused: a file would take their place, and
+    root may do that to `/dev/null`.
+
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: the folder cannot be written, or `path` is something else than a file.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    final = Path(os.path.realpath(path))
+    beside = final.parent / f".{final.name}.{os.getpid()}.part"
     try:
         if path.is_dir():
             raise BadInput(f"{path} is a folder: name a file")
+        if path.exists() and not path.is_file():
+            raise BadInput(f"{path} is a device or a pipe: name a file")
         with beside.open("xb"):
             pass
         yield beside
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
-        beside.replace(path)
+        beside.replace(final)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise

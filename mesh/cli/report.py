@@ -1,6 +1,5 @@
 """`mesh report`: asks the projector, fetches what code the page shows, and writes the file whole or not at all."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from analytics.report.document import Document, document
 from analytics.report.facts import Facts
 from analytics.report.gather import Ask, gather
 from mesh import settings
+from mesh.cli.output import atomically
 from mesh.cli.reach import code_of
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
@@ -143,12 +143,5 @@ def write(target: Path, data: bytes) -> None:
     Raises:
         BadInput: it cannot be written.
     """
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        try:
-            aside.write_bytes(data)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise BadInput(f"{target} cannot be written: {error.strerror}") from None
+    with atomically(target) as aside:
+        aside.write_bytes(data)
