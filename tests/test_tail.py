@@ -19,6 +19,7 @@ from mesh.cli.codes import ExitCode
 from mesh.cli.colours import Ink, colour_of
 from mesh.cli.lines import Lines, clock
 from mesh.cli.tail import Span, entries, moment, span_of
+from mesh.cli.text import printable
 from mesh.cli.wanted import Wanted
 from mesh.errors import BadInput
 from mesh.events import NotePosted, RunFinished, RunRequested, RunStarted, Scored
@@ -270,3 +271,8 @@ def test_every_line_of_json_is_an_entry(served: str) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["kind"] for row in rows] == ["note.posted"] * 3
     assert all(row["post"]["event"]["text"] for row in rows)
+
+
+def test_a_text_is_cut_only_where_that_makes_it_shorter() -> None:
+    assert printable("x" * 57, 40) == "x" * 57
+    assert printable("x" * 58, 40) == f"{'x' * 40}… (58 characters)"

@@ -12,9 +12,10 @@ LINE = 400
 
 
 def printable(text: str, limit: int = LINE) -> str:
-    """Return `text` on one line, without control characters, cut at `limit` characters."""
+    """Return `text` on one line, without control characters, cut at `limit` characters where that makes it shorter."""
     flat = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " ⏎ ").replace("\t", " "))
-    return flat if len(flat) <= limit else f"{flat[:limit]}… ({len(text):,} characters)"
+    cut = f"{flat[:limit]}… ({len(text):,} characters)"
+    return flat if len(flat) <= max(limit, len(cut)) else cut
 
 
 def short(name: str) -> str:
