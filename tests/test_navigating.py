@@ -198,7 +198,7 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
         ("0", "nothing on the board"),
         ("#", "nothing on the board"),
         ("run:dead", "nothing on the board"),
-        ("champion", "nothing on the board"),
+        ("champion", "arena a has no champion yet: name a proposal"),
         ("x" * 9999, f"is called '{'x' * 60}' or"),
         ("abc", "'abc' may mean proposal abc1, proposal abc2: write more of it"),
         ("twin", "'twin' may mean agent twin, worker twin: write more of it, or its kind"),
@@ -216,6 +216,15 @@ def test_an_ambiguous_proposal_lists_at_most_ten() -> None:
     assert find_proposal(board, "dea") == "dead"
     with pytest.raises(UnknownName, match=r"12 proposals of arena a begin with 'f': proposal f000, .* and 2 more$"):
         find_proposal(board, "f")
+
+
+def test_what_a_commit_made_ambiguous_is_listed_with_the_commit() -> None:
+    board = told()
+    for tree in ("base", "new"):
+        event = board.proposals[tree].event
+        board.proposals[tree].event = replace(event, commit=f"beef{tree}")
+    with pytest.raises(UnknownName, match=r"proposal base \(commit beefbase\), proposal new \(commit beefnew\)$"):
+        find_proposal(board, "beef")
 
 
 def text_of(board: Board, word: str) -> str:

@@ -44,8 +44,12 @@ def find(board: Board, word: str) -> tuple[Named, list[Named]]:
     if len(whole or begun) == 1:
         return (whole or begun)[0], begun if whole else []
     if not (whole or begun):
+        if word == "champion":
+            raise UnknownName(_no_champion(board))
         raise UnknownName(f"nothing on the board of arena {board.arena} is called {word[:60]!r} or begins with it")
-    raise UnknownName(f"{word!r} may mean {_list(whole or begun)}: write more of it, or its kind, as in run:NAME")
+    raise UnknownName(
+        f"{word!r} may mean {_list(board, whole or begun, plain)}: write more of it, or its kind, as in run:NAME"
+    )
 
 
 def find_proposal(board: Board, word: str) -> str:
@@ -61,8 +65,10 @@ def find_proposal(board: Board, word: str) -> str:
     if plain in board.proposals or len(found) == 1:
         return plain if plain in board.proposals else found[0]
     if not found:
+        if plain in ("champion", ""):
+            raise UnknownName(_no_champion(board))
         raise UnknownName(f"no proposals of arena {board.arena} begin with {word[:60]!r}")
-    named = _list([Named("proposal", tree) for tree in found])
+    named = _list(board, [Named("proposal", tree) for tree in found], plain)
     raise UnknownName(f"{len(found)} proposals of arena {board.arena} begin with {word!r}: {named}")
 
 
@@ -71,6 +77,10 @@ def say(named: Named) -> str:
     if named.kind == "proposal":
         return f"proposal {named.id[:12]}"
     return f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
+
+
+def _no_champion(board: Board) -> str:
+    return f"arena {board.arena} has no champion yet: name a proposal"
 
 
 def _whole(board: Board, word: str) -> list[Named]:
@@ -103,6 +113,13 @@ def _begun(board: Board, word: str) -> list[Named]:
     return proposals + [Named("run", run) for run in board.runs if run.startswith(word)]
 
 
-def _list(found: list[Named]) -> str:
-    shown = ", ".join(say(named) for named in found[:LISTED])
+def _list(board: Board, found: list[Named], word: str) -> str:
+    shown = ", ".join(_shown(board, named, word) for named in found[:LISTED])
     return shown + (f" and {len(found) - LISTED} more" if len(found) > LISTED else "")
+
+
+def _shown(board: Board, named: Named, word: str) -> str:
+    """Return a thing in a few words, with its commit where that is what begins with `word`."""
+    if named.kind != "proposal" or word == "champion" or named.id.startswith(word):
+        return say(named)
+    return f"{say(named)} (commit {board.proposals[named.id].event.commit[:12]})"
