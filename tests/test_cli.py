@@ -347,12 +347,12 @@ def test_a_note_is_read_from_a_pipe_and_its_sequence_is_all_that_is_printed(tmp_
 def test_an_arena_is_opened_once_closed_once_and_opened_again(tmp_path: Path, mesh: Mesh) -> None:
     folder = write_arena(tmp_path / "arena")
     with serving(tmp_path / "home"):
-        refused(mesh("status"), ExitCode.BAD_INPUT, "say which --arena: there are none yet")
+        refused(mesh("status"), ExitCode.BAD_INPUT, "there is no arena yet: mesh open FOLDER opens one")
         first = mesh("open", folder)
         assert re.fullmatch(r"arena tiny is open, version 1, base commit [0-9a-f]{10}\n", first.out)
         assert mesh("open", folder) == first
         assert mesh("leaderboard", "--json").out == "[]\n"
-        refused(mesh("lineage"), ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'champion'")
+        refused(mesh("lineage"), ExitCode.BAD_INPUT, "arena tiny has no champion yet: name a proposal")
         assert mesh("close") == Done(0, "arena tiny is closed\n", "")
         assert json.loads(mesh("status", "--json").out)["state"] == "closed"
         refused(mesh("close"), ExitCode.BAD_INPUT, "arena tiny is not open")
@@ -362,6 +362,10 @@ def test_an_arena_is_opened_once_closed_once_and_opened_again(tmp_path: Path, me
         write_arena(folder, arena=ARENA.replace('"tiny"', '"other"'))
         assert mesh("open", folder).code == 0
         refused(mesh("status"), ExitCode.BAD_INPUT, "say which --arena: there are other, tiny")
+        assert (
+            mesh("sql", "SELECT arena FROM arenas ORDER BY arena", "-F", "jsonl").out
+            == '{"arena":"other"}\n{"arena":"tiny"}\n'
+        )
 
 
 def test_where_no_mesh_ever_ran_a_command_says_how_to_start_one(

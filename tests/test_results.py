@@ -130,7 +130,7 @@ def test_importing_again_changes_nothing_and_a_longer_file_adds_what_is_new(home
 )
 def test_a_malformed_line_is_named_and_nothing_is_imported(home: Path, mesh: Mesh, line: str, sentence: str) -> None:
     refused(mesh("import", write(home, TSV + line + "\n")), ExitCode.BAD_INPUT, f"results.tsv {sentence}")
-    refused(mesh("status"), ExitCode.BAD_INPUT, "there are none yet")
+    refused(mesh("status"), ExitCode.BAD_INPUT, "there is no arena yet")
 
 
 def test_what_is_no_history_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from analytics.asking import Asker, asking
 from analytics.protocol import Query
 from mesh.cli.answer import deliver
 from mesh.cli.formats import Format
-from mesh.cli.reach import pick, reach_hub
+from mesh.cli.reach import pick_any, reach_hub
 from mesh.cli.statements import statements
 from mesh.errors import BadInput
 
@@ -66,7 +66,7 @@ async def sql_command(asked: Asked, *, arena: str | None, nats: str | None) -> N
     if asked.output is not None and (prompted or len(texts) != 1):
         raise BadInput(f"-o takes the answer to one statement, not {'a prompt' if prompted else len(texts)}")
     async with reach_hub(nats) as hub:
-        bus = await pick(hub, arena)
+        bus = await pick_any(hub, arena)
         async with asking(hub, bus) as asker:
             if prompted:
                 from mesh.cli.prompt import Prompt

@@ -77,10 +77,21 @@ async def pick(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
     arena = settings.value("arena", arena)
     if not arena:
         names = await hub.arenas()
+        if not names:
+            raise BadInput("there is no arena yet: mesh open FOLDER opens one")
         if len(names) != 1:
-            raise BadInput(f"say which --arena: there are {', '.join(names) or 'none yet'}")
+            raise BadInput(f"say which --arena: there are {', '.join(names)}")
         arena = names[0]
     return await hub.arena(arena)
+
+
+async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
+    """Return the bus by which to ask about all arenas: that of `pick`, where several could be meant the first one's.
+
+    Raises: what `pick` raises.
+    """
+    names = [] if settings.value("arena", arena) else await hub.arenas()
+    return await pick(hub, names[0] if len(names) > 1 else arena)
 
 
 async def board_of(bus: JetStreamBus) -> Board:
