@@ -1,25 +1,17 @@
 """From one thing on the board to the next: show, diff, lineage, children, leaves."""
 
-import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import anyio
 import pytest
 from msgspec.structs import replace
 
-from mesh import settings
 from mesh.board import Board
 from mesh.cli import about, card, compare, family
-from mesh.cli.codes import ExitCode
 from mesh.cli.names import Named, find, find_proposal
-from mesh.code import CodeStore
 from mesh.errors import UnknownName
 from mesh.events import (
     AgentJoined,
-    AnyEvent,
     Cost,
     CritiquePosted,
     CurvePoint,
@@ -32,12 +24,8 @@ from mesh.events import (
     RunStarted,
     WorkerJoined,
 )
-from mesh.jetstream import connect
-from mesh.opening import open_arena
-from mesh.wire import Post
-from tests.given import BEGAN, SPEC, Log, requested
-from tests.swarm import TRAIN, write_arena
-from tests.test_cli import CONTROL, HOSTILE, Lab, Mesh, lab, mesh, refused, serving
+from tests.given import SPEC, Log, requested
+from tests.test_cli import HOSTILE, lab, mesh
 
 __all__ = ["lab", "mesh"]
 
@@ -390,144 +378,3 @@ def test_knobs_that_differ_are_shown_with_both_values() -> None:
     old, new = {"t.py": b"LR = 3e-4\nN = 2\nGONE = 1\n"}, {"t.py": b"LR = 1e-3\nN = 2\nNEW = True\n"}
     changes = compare.knob_changes(old, new, ("t.py",))
     assert [card.knob_text(change) for change in changes] == ["LR 0.0003 → 0.001", "GONE 1 → -", "NEW - → True"]
-
-
-async def branch(home: Path, url: str, folder: Path) -> dict[str, str]:
-    """An arena whose proposals have code: `both` was made of `left` and `right`, which change one line each."""
-    async with connect(url) as hub:
-        bus, opened = await open_arena(hub, folder, home=home)
-        code = CodeStore(settings.code_dir(home, "tiny"), bus)
-        base = await code.files(opened.base_commit)
-        trees, commits = {"base": opened.base_tree}, {"base": opened.base_commit}
-        lines = {"left": "A = 1\n", "right": f"\tB = '{HOSTILE}'\n", "both": "A = 1\nB = 2\n"}
-        parents = {"base": [], "left": ["base"], "right": ["base"], "both": ["left", "right"]}
-        for name, line in lines.items():
-            files = {**base, "train.py": (TRAIN + line).encode()}
-            above = [commits[parent] for parent in parents[name]]
-            made = code.commit(files, parents=above, message=name, author="ann", at=BEGAN)
-            await code.push(made.commit)
-            trees[name], commits[name] = made.tree, made.commit
-        events: list[AnyEvent] = [
-            ProposalPosted(
-                tree=tree,
-                commit=commits[name],
-                parents=tuple(trees[parent] for parent in parents[name]),
-                title=f"{name} {HOSTILE}",
-                origin=Origin(how="sampler"),
-            )
-            for name, tree in trees.items()
-        ]
-        for event in events:
-            await bus.post(Post.new("ann", event))
-        return trees
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    home = tmp_path_factory.mktemp("branch") / "home"
-    with serving(home) as url:
-        yield anyio.run(branch, home, url, write_arena(home.parent / "arena"))
-
-
-def test_two_proposals_are_compared_down_to_their_code(trees: dict[str, str], mesh: Mesh) -> None:
-    done = mesh("diff", trees["both"])
-    assert (done.code, done.err) == (0, "")
-    assert f"- {trees['left'][:10]} left" in done.out
-    assert done.out.endswith("+B = 2\n")
-    assert "knobs: B - → 2\n" in done.out
-    assert "loss: - → -\n" in done.out
-    assert "train.py | +1 -0\n" in mesh("diff", trees["both"], "--stat").out
-    backwards = mesh("diff", trees["both"], trees["left"]).out
-    assert backwards.endswith("-B = 2\n")
-    assert "the files are the same" in mesh("diff", trees["left"], trees["left"]).out
-    body = json.loads(mesh("diff", trees["base"], trees["right"], "--json").out)
-    assert [(change["file"], change["removed"]) for change in body["files"]] == [("train.py", 0)]
-    assert any("\x1b]0;owned" in line for line in body["files"][0]["lines"])
-    refused(
-        mesh("diff", trees["base"]), ExitCode.BAD_INPUT, "is the artifact as the arena was opened: say what to comp"
-    )
-    refused(mesh("diff", "zzz"), ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'")
-
-
-def test_a_diff_is_coloured_only_where_it_is_wanted(
-    trees: dict[str, str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "\x1b" not in mesh("diff", trees["both"]).out
-    monkeypatch.setenv("MESH_COLOR", "always")
-    assert "\x1b[32m+B = 2\x1b[0m" in mesh("diff", trees["both"]).out
-
-
-def test_the_family_of_a_proposal_is_shown_from_a_real_log(trees: dict[str, str], mesh: Mesh) -> None:
-    short = {name: tree[:10] for name, tree in trees.items()}
-    tree = [line.split(" - ")[0].rstrip() for line in mesh("lineage", trees["both"]).out.splitlines()]
-    assert tree == [
-        short["both"],
-        f"├─ {short['left']}",
-        f"│  {short['base']}",
-        f"└─ {short['right']}",
-        f"   ↑ see {short['base']}",
-    ]
-    assert mesh("lineage", trees["both"], "--depth", "1").err == "mesh: 2 links lead further: raise --depth\n"
-    down = json.loads(mesh("lineage", trees["base"], "--down", "--json").out)
-    assert [(row["proposal"], row["depth"]) for row in down] == [
-        (trees["base"], 0),
-        (trees["left"], 1),
-        (trees["right"], 1),
-        (trees["both"], 2),
-    ]
-    children = json.loads(mesh("children", trees["base"], "--json").out)
-    assert [row["proposal"] for row in children] == [trees["left"], trees["right"]]
-    assert mesh("children", trees["both"]).out == ""
-    assert [row["proposal"] for row in json.loads(mesh("leaves", "--json").out)] == [trees["both"]]
-    assert mesh("leaves", "-n", "0").out == ""
-
-
-def test_what_others_wrote_is_harmless_here_too(trees: dict[str, str], mesh: Mesh) -> None:
-    for words in (
-        ["show", trees["both"]],
-        ["show", "3"],
-        ["diff", trees["base"], trees["right"]],
-        ["lineage", trees["both"]],
-        ["lineage", trees["both"], "--dot"],
-        ["children", trees["base"]],
-        ["leaves"],
-    ):
-        done = mesh(*words)
-        plain = re.sub(r"[\u2500-\u257f\u2190-\u2193]", "", done.out)
-        assert (words, done.code, CONTROL.findall(plain)) == (words, 0, [])
-
-
-def test_facts_are_shown_in_full_even_those_that_nobody_knows(lab: Lab, mesh: Mesh) -> None:
-    done = mesh("show", "3")
-    assert done.out.startswith("#3 20")
-    assert '"kind": "proposal.posted"' in done.out
-    assert json.loads(mesh("show", "#8", "--json").out)["post"]["event"]["kind"] == "run.finished"
-    unknown = mesh("show", "12")
-    assert "(not understood)" in unknown.out
-    assert "\x1b" not in unknown.out
-    assert json.loads(mesh("show", "12", "--json").out)["post"] == HOSTILE
-    refused(mesh("show", "13"), ExitCode.BAD_INPUT, "nothing on the board of arena tiny is called '13'")
-    refused(mesh("show", "zzz"), ExitCode.BAD_INPUT, "nothing on the board")
-    refused(mesh("show", "\x1b[31m"), ExitCode.BAD_INPUT, "nothing on the board")
-    refused(mesh("lineage", "--up", "--down"), ExitCode.BAD_INPUT, "--up and --down exclude each other")
-    refused(mesh("lineage", "--dot", "--json"), ExitCode.BAD_INPUT, "--dot and --json exclude each other")
-    refused(mesh("lineage", "--depth", "-1"), ExitCode.BAD_INPUT, "--depth")
-
-
-def test_an_arena_that_was_never_opened_is_one_sentence(tmp_path: Path, mesh: Mesh) -> None:
-    with serving(tmp_path / "home") as url:
-
-        async def make() -> None:
-            async with connect(url) as hub:
-                await hub.arena("empty", create=True)
-
-        anyio.run(make)
-        for words in (["show", "x"], ["diff", "x"], ["lineage"], ["children", "x"], ["leaves"]):
-            refused(mesh(*words), ExitCode.BAD_INPUT, "arena empty was never opened: `mesh open FOLDER` opens it")
-
-
-def test_every_kind_of_thing_is_shown_as_json(lab: Lab, mesh: Mesh) -> None:
-    shown = {word: json.loads(mesh("show", word, "--json").out) for word in ("champion", "r1", "ann")}
-    assert shown["champion"]["proposal"] == lab.better
-    assert shown["r1"]["finished"]["outcome"]["value"] == 0.75
-    assert (shown["ann"]["role"], shown["ann"]["proposals"]) == ("explorer", 2)
