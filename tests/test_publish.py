@@ -112,6 +112,7 @@ def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: P
     refused(mesh("replay", tmp_path / "a", "--to-seq", 1, "--to-time", "2026-01-01"), ExitCode.BAD_INPUT, "exclude")
     refused(mesh("replay", tmp_path / "a", "--to-time", "noon"), ExitCode.BAD_INPUT, "'noon' is no time: write it as")
     refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is no span of time")
+    refused(mesh("snapshot", tmp_path / "a", "--every", "0s"), ExitCode.BAD_INPUT, "--every 0s leaves the disk no rest")
     refused(mesh("snapshot", tmp_path / "a", "--parquet", photo), ExitCode.BAD_INPUT, "photo.jpg cannot be written")
     assert photo.read_bytes() == b"not a database at all"
     assert not (tmp_path / "a").exists()

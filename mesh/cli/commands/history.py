@@ -30,8 +30,11 @@ def snapshot(
         from mesh.cli.durations import seconds
         from mesh.cli.publish import publish
         from mesh.cli.reach import reach_hub
+        from mesh.errors import BadInput
 
         pause_s = seconds(every) if every is not None else None
+        if pause_s is not None and pause_s < 0.1:
+            raise BadInput(f"--every {every} leaves the disk no rest: at least 100ms")
         async with reach_hub(nats) as hub:
             await publish(hub, file, parquet, pause_s)
 
