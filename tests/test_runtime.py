@@ -13,7 +13,7 @@ import pytest
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.board import Board
 from mesh.code import CodeStore
-from mesh.errors import BusUnavailable, Leaving, leaf
+from mesh.errors import Leaving
 from mesh.events import (
     AgentJoined,
     AgentLeft,
@@ -369,36 +369,3 @@ async def test_time_passes_for_an_agent_that_ticks(bus: MemoryBus, code: CodeSto
     async with running(bus, code, {"ann": Clock()}):
         [post] = await said(bus, NotePosted, 1)
     assert (post.author, post.cause, post.event) == ("ann", "", say("time has passed"))
-
-
-async def test_agents_leave_when_the_arena_is_closed(bus: MemoryBus, code: CodeStore) -> None:
-    await bus.post(Post.new("operator", OPENED))
-    seats = [Seat(name, "listener", Listener()) for name in ("ann", "bob")]
-    why: list[str] = []
-    with anyio.fail_after(20):
-        async with anyio.create_task_group() as tasks:
-
-            async def run() -> None:
-                why.append(await run_agents(bus, seats, code))
-
-            tasks.start_soon(run)
-            await said(bus, AgentJoined, 2)
-            await bus.post(Post.new("operator", ArenaClosed(version=1, reason="operator")))
-    assert why == ["arena a is closed"]
-    left = await said(bus, AgentLeft, 2)
-    assert [post.event for post in left] == [AgentLeft(boot=seat.boot, reason="arena closed") for seat in seats]
-
-
-async def test_nobody_joins_a_closed_arena(bus: MemoryBus, code: CodeStore) -> None:
-    await bus.post_all([Post.new("operator", e) for e in (OPENED, ArenaClosed(version=1, reason="budget"))])
-    why = await run_agents(bus, [Seat("ann", "listener", Listener())], code)
-    assert (why, await bus.head()) == ("arena a is closed (budget)", 2)
-
-
-async def test_a_log_out_of_reach_ends_all(bus: MemoryBus, code: CodeStore) -> None:
-    async def lose_the_log(post: Post, board: Board) -> Sequence[AnyEvent]:
-        raise BusUnavailable("no server answers")
-
-    with anyio.fail_after(20), pytest.raises(ExceptionGroup) as lost:
-        await run_agents(bus, [Seat("ann", "listener", Listener(lose_the_log))], code)
-    assert isinstance(leaf(lost.value), BusUnavailable)

@@ -1,6 +1,7 @@
 """`mesh up`: one command runs a whole swarm of real processes, and leaves nothing but its log."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,21 @@ async def test_a_folder_that_is_no_arena_is_one_sentence(tmp_path: Path, home: P
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().count("\n") == 1
     assert "nothing" in done.stderr.decode()
+    assert not (home / "server").exists()
+
+
+async def test_a_gpu_that_is_asked_for_and_not_there_is_one_sentence(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(git)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))  # without nvidia-smi
+    command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--device", "cuda"]
+    done = await anyio.run_process(command, check=False)
+    said = b"mesh: --device cuda, but nvidia-smi shows no GPU on this machine\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", said)
     assert not (home / "server").exists()
 
 

@@ -25,6 +25,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gpu_worker.device import survey
 from mesh import arena, settings
 from mesh.board import Board
 from mesh.cli.codes import ExitCode
@@ -81,6 +82,8 @@ async def up(
     if said := describe(folder):
         print(f"mesh: {said}", file=sys.stderr)
     arena.load(folder)  # what is wrong with it should be said before anything is started
+    if device == "cuda":
+        survey(device, size.slots)
     async with AsyncExitStack() as stack:
         credentials = settings.credentials(nats)
         nats = settings.value("nats", nats)
