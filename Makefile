@@ -36,7 +36,7 @@ test: $(STAMP)
 	$(BIN)/pytest
 
 events: $(STAMP) ## write docs/events.md anew from mesh/events.py
-	$(BIN)/python -m mesh.catalogue > docs/events.md
+	$(BIN)/python -m mesh.events_page > docs/events.md
 
 bench: $(STAMP) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)

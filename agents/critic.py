@@ -3,8 +3,8 @@
 It blocks what does not parse, touches protected files, changes nothing but a seed, comments or docstrings, says what
 another proposal said before, or is not the code that it claims to be; what lies where several have failed and nobody
 had a score (a dead end), as an opinion; it warns of a near duplicate. `judge` is pure. Where a model is named, it is
-asked about what the rules let through, and both make one word (`agents.opinion`). When a run of search has got a score
-the critic says how much of that is luck (`agents.doubt`).
+asked about what the rules let through, and both make one word (`agents.critique.model`). When a run of search has got
+a score, the critic says how much of that is luck (`agents.critique.shrinkage`).
 """
 
 import ast
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
-from agents.digest import worth_showing
-from agents.doubt import doubt
-from agents.essence import Essence, essence
-from agents.sources import Sources
+from agents.critique.fingerprint import Essence, essence
+from agents.critique.shrinkage import doubt
+from agents.llm.digest import worth_showing
+from agents.search.code_cache import Sources
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
 from mesh.errors import BadInput, ObjectMissing
@@ -24,7 +24,7 @@ from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 if TYPE_CHECKING:
-    from agents.opinion import Opinions
+    from agents.critique.model import Opinions
 
 NEAR = 0.01
 """Share of its range by which every knob differs less between two near duplicates."""
@@ -40,7 +40,7 @@ MISSED = 20
 class Critic:
     """Judges every proposal and every score of search once.
 
-    Options: `model` (provider/name), and those of `agents.opinion.Opinions`.
+    Options: `model` (provider/name), and those of `agents.critique.model.Opinions`.
     """
 
     listens: ClassVar[tuple[str, ...]] = ("proposal.posted", "run.finished")
@@ -130,7 +130,7 @@ class Critic:
 def _opinions(context: Context) -> "Opinions":
     """Return what asks the model; imported here, since a critic without one needs nothing of what models need."""
     try:
-        from agents.opinion import Opinions
+        from agents.critique.model import Opinions
     except ModuleNotFoundError as error:
         raise BadInput(f"models need {error.name}: pip install 'mesh-swarm[models]'") from None
     return Opinions(context.name, context.options)

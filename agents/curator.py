@@ -1,8 +1,8 @@
 """The curator: admits proposals to the queue, kills losers early, gives verdicts, and closes the arena when it is done.
 
-What it decides are pure functions of the log (`agents.selection`, `agents.halving`); keys make its posts idempotent, so
-any number of curators may run and none leads. Learning curves while they grow are the one thing that it knows from
-elsewhere: a kill that rests on one carries it.
+Its decisions are pure functions of the log (`agents.curation`). The key of a fact makes its posts idempotent, so any
+number of curators may run and none leads. Only learning curves that still grow come from elsewhere: a kill that rests
+on one carries it as evidence.
 """
 
 import datetime as dt
@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import msgspec
 
-from agents.halving import judge, rungs_between
-from agents.selection import decide
+from agents.curation.admission import decide
+from agents.curation.early_stopping import judge, rungs_between
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.events import AnyEvent, CurvePoint

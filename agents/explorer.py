@@ -1,9 +1,10 @@
 """The explorer: proposes real edits of knobs, with no model and no key.
 
 First the artifact as it is; then a few points that leave no gaps (Sobol); then a portfolio of samplers that all learn
-from the whole log, whoever made its proposals (`agents.samplers`). Shares of the proposals move to the kinds that earn
-more improvement per second of a worker. It keeps a bounded number of its proposals waiting. What it proposes depends on
-the board, its name and nothing else: explorers of other names have other ideas, and a restart goes on as before.
+from the whole log, whoever made its proposals (`agents.search.samplers`). Shares of the proposals move to the kinds
+that earn more improvement per second of a worker. It keeps a bounded number of its proposals waiting. What it proposes
+depends on the board, its name and nothing else: explorers of other names have other ideas, and a restart goes on as
+before.
 """
 
 import math
@@ -14,16 +15,16 @@ from typing import ClassVar
 import anyio.to_thread
 
 from agents.baseline import baseline
-from agents.knobs import Knob, edit, knobs_of, steady
-from agents.samplers import portfolio
-from agents.samplers.history import History, Known
-from agents.samplers.protocol import Idea, Trial, Values, best_first, is_near, place, where
-from agents.selection import queue_depth
-from agents.sources import Sources
+from agents.search.code_cache import Sources
+from agents.search.knobs import Knob, edit, knobs_of, steady
+from agents.search.samplers import portfolio
+from agents.search.samplers.history import History, Known
+from agents.search.samplers.protocol import Idea, Trial, Values, best_first, is_near, place, where
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AgentJoined, AnyEvent, KnobChange, NotePosted, Origin, ProposalPosted, Scalar
+from mesh.fleet import queue_depth
 from mesh.wire import Post
 
 UNDECIDED = 2

@@ -12,15 +12,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from agents import brain
-from agents.allowance import Allowance, number, pauses
 from agents.baseline import baseline
-from agents.brain import Answer, Message, prompt
-from agents.digest import cut, digest, ranking, tokens_of, worth_showing
-from agents.knobs import knobs_of
-from agents.patch import Flaw, Patch, parse
-from agents.samplers.history import History
-from agents.sources import Sources
+from agents.llm import client
+from agents.llm.budget import Allowance, number, pauses
+from agents.llm.client import Answer, Message, prompt
+from agents.llm.digest import cut, digest, ranking, tokens_of, worth_showing
+from agents.llm.patch import Flaw, Patch, parse
+from agents.search.code_cache import Sources
+from agents.search.knobs import knobs_of
+from agents.search.samplers.history import History
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput, Leaving
@@ -133,7 +133,7 @@ class Researcher:
                 self._spent = True
                 return [*told, NotePosted(channel="ops", text=stop)]
             try:
-                answer = await brain.ask(
+                answer = await client.ask(
                     self._allowance.model,
                     messages,
                     max_tokens=self._allowance.answer_tokens,

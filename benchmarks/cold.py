@@ -27,11 +27,11 @@ WARM_UP = 2
 
 async def measure_starts(url: str, arena: str, rounds: int) -> Figures:
     """Return the seconds of every start, in turns, and what commands take beyond their imports."""
-    status = ("-m", "mesh.cli", "status", "--arena", arena, "--nats", url)
+    status = ("-m", "mesh_cli", "status", "--arena", arena, "--nats", url)
     words = {
         "pass": ("-c", "pass"),
         "help_imports": ("-c", HELP_IMPORTS),
-        "help": ("-m", "mesh.cli", "--help"),
+        "help": ("-m", "mesh_cli", "--help"),
         "status_imports": ("-c", STATUS_IMPORTS),
         "status": status,
     }

@@ -73,7 +73,7 @@ def _peak_mb(url: str, arena: str, count: int) -> float:
 
 
 def _tail(url: str, arena: str, *words: str) -> list[str]:
-    return [sys.executable, "-m", "mesh.cli", "tail", "--no-follow", "--arena", arena, "--nats", url, *words]
+    return [sys.executable, "-m", "mesh_cli", "tail", "--no-follow", "--arena", arena, "--nats", url, *words]
 
 
 async def _consumers(hub: JetStreamHub, arenas: tuple[str, ...]) -> int:

@@ -1,7 +1,7 @@
 """What ending losers early saves, on nanolm and digits for real, and how often it ends a winner.
 
 Draws of every knob, the same for both sides, are run to their end by a real worker, in its sandbox, with their real
-learning curves. Then the real rule (`agents.halving.judge`) is asked what it would have done, in many random orders of
+learning curves. Then the real rule (`early_stopping.judge`) is asked what it would have done, in many random orders of
 arrival, one run after the other: a run that it ends costs what its curve says it had taken by then. `ratio` is the
 worker seconds until the best of all is scored, with the rule over without it; where the rule ends the best itself, all
 seconds of the side without count. `wrong` is the share of ended runs that were better than every one before them.
@@ -16,9 +16,9 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from agents.curation.early_stopping import at_rung, judge
 from agents.explorer import apply
-from agents.halving import at_rung, judge
-from agents.knobs import knobs_of
+from agents.search.knobs import knobs_of
 from benchmarks.harness import Figures, Goal, say
 from gpu_worker.worker import run_worker
 from mesh import events as e
@@ -27,7 +27,7 @@ from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.follow import Follower
 from mesh.memory import MemoryHub
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.wire import Post
 
 ARENAS = Path(__file__).resolve().parents[1] / "arenas"

@@ -21,8 +21,8 @@ import psutil
 
 from benchmarks.harness import Figures, Goal
 from benchmarks.trial_overhead import percentile
-from gpu_worker.supervise import Supervisor, supervisor
-from gpu_worker.trial import Launch
+from gpu_worker.launch import Launch
+from gpu_worker.supervisor.client import Supervisor, supervisor
 
 GOALS: dict[str, Goal] = {"survivors": ("==", 0), "p99_ms": ("<=", 250)}
 DEADLINE_S = 0.4

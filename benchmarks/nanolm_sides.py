@@ -14,11 +14,11 @@ from typing import ClassVar
 import anyio
 import msgspec
 
-from agents.asking import request
+from agents.curation.run_requests import request
 from agents.explorer import Explorer, apply
-from agents.knobs import Knob, knobs_of
-from agents.samplers.mutate import stepped
-from agents.samplers.protocol import Values, where
+from agents.search.knobs import Knob, knobs_of
+from agents.search.samplers.mutate import stepped
+from agents.search.samplers.protocol import Values, where
 from gpu_worker.worker import run_worker
 from mesh import events as e
 from mesh import settings
@@ -29,7 +29,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.follow import Follower
 from mesh.memory import MemoryHub
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.wire import Post
 
 SIDES = ("portfolio", "random", "best_of_n")

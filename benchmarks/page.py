@@ -73,7 +73,7 @@ async def _chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def _web(home: Path, nats: str, arena: str) -> AsyncIterator[str]:
-    command = [sys.executable, "-m", "mesh.cli", "web", "--nats", nats, "--arena", arena]
+    command = [sys.executable, "-m", "mesh_cli", "web", "--nats", nats, "--arena", arena]
     own = home / f"of-{arena}"
     async with await anyio.open_process(
         command, env={**os.environ, "MESH_HOME": str(own)}, stderr=sys.stderr

@@ -15,8 +15,7 @@ from typing import ClassVar
 import anyio
 
 from agents.explorer import Explorer, share
-from agents.knobs import find_knobs
-from agents.selection import queue_depth
+from agents.search.knobs import find_knobs
 from benchmarks.search_problems import Problem
 from mesh import events as e
 from mesh.agent.protocol import Context
@@ -24,6 +23,7 @@ from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
+from mesh.fleet import queue_depth
 from mesh.follow import Follower
 from mesh.memory import MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec

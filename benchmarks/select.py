@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agents.evidence import fresh
-from agents.selection import decide
+from agents.curation.admission import decide
 from benchmarks.harness import Figures, Goal, say
 from mesh import events as e
 from mesh import wire
 from mesh.board import Board
+from mesh.evidence import fresh
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 

@@ -24,7 +24,7 @@ from mesh import events as e
 from mesh.bus import ArenaBus
 from mesh.errors import AlreadyPosted
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import embedded
 from mesh.wire import Entry, Post
 

@@ -21,7 +21,7 @@ from mesh import settings
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import embedded
 from mesh.wire import Post
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import anyio
 
-from gpu_worker import cgroup
 from gpu_worker.doctor import examine
-from gpu_worker.sandbox.selftest import check_wish
+from gpu_worker.sandbox_choice import check_wish
+from gpu_worker.supervisor import cgroup
 from gpu_worker.worker import run_worker
 from mesh import settings
 from mesh.daemon import run

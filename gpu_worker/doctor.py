@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpu_worker import cgroup
-from gpu_worker.device import survey
+from gpu_worker.launch import Launch, passed_on
+from gpu_worker.machine import survey
 from gpu_worker.sandbox import landlock
-from gpu_worker.sandbox.selftest import OPEN_BY_DESIGN, Finding, candidates, try_tier
 from gpu_worker.sandbox.tiers import Tier
-from gpu_worker.supervise import supervisor
-from gpu_worker.trial import Launch, passed_on
+from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, Finding, candidates, try_tier
+from gpu_worker.supervisor import cgroup
+from gpu_worker.supervisor.client import supervisor
 from mesh import settings
 from mesh.errors import HostTrouble
 

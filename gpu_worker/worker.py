@@ -16,15 +16,15 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from gpu_worker.device import Machine, capped, survey
-from gpu_worker.gauge import Gauge, open_gauge
-from gpu_worker.leftovers import claim, clear_leftovers
-from gpu_worker.sandbox.selftest import Wish, choose, try_tier
+from gpu_worker.cleanup import claim, clear_leftovers
+from gpu_worker.gpu_gauge import Gauge, open_gauge
+from gpu_worker.launch import slot_environment
+from gpu_worker.machine import Machine, Slot, capped, survey
+from gpu_worker.prefetch import Supply
+from gpu_worker.run import Result, delete, execute
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.slot import Result, delete, execute
-from gpu_worker.supervise import Supervisor, SupervisorDied, supervisor
-from gpu_worker.supply import Supply
-from gpu_worker.trial import Slot, slot_environment
+from gpu_worker.sandbox_choice import Wish, choose, try_tier
+from gpu_worker.supervisor.client import Supervisor, SupervisorDied, supervisor
 from mesh import settings
 from mesh.board import Run
 from mesh.bus import ArenaBus

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mesh.errors import BadArena, BadInput
-from mesh.layouts import KNOWN
+from mesh.foreign_tasks import KNOWN
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
 from mesh.wire import check_token
 

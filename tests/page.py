@@ -31,7 +31,7 @@ def chromium() -> str:
 @asynccontextmanager
 async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN) -> AsyncIterator[str]:
     """Run `mesh web` and yield the page's address."""
-    command = [sys.executable, "-m", "mesh.cli", "web", "--nats", nats, "--arena", arena, *words]
+    command = [sys.executable, "-m", "mesh_cli", "web", "--nats", nats, "--arena", arena, *words]
     if token:
         command += ["--token", "-"]
     env = {**os.environ, "MESH_HOME": str(home)}

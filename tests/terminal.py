@@ -62,7 +62,7 @@ def on_a_terminal(*words: str, columns: int = 80, rows: int = 24, **env: str) ->
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "mesh.cli", *words],
+            [sys.executable, "-m", "mesh_cli", *words],
             stdin=inside,
             stdout=inside,
             stderr=inside,

@@ -9,12 +9,12 @@ import msgspec
 import psutil
 import pytest
 
-from mesh import arena, opening
+from mesh import arena
 from mesh.code import CodeStore
 from mesh.errors import BadArena, MeshError
 from mesh.events import ArenaClosed, ArenaOpened
 from mesh.memory import MemoryHub
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 
@@ -308,7 +308,7 @@ async def test_an_arena_whose_data_cannot_be_made_does_not_open(
 async def test_data_that_takes_too_long_is_given_up_with_every_process_that_makes_it(
     folder: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "PREPARE_WITHIN_S", 2)
+    monkeypatch.setattr("mesh.open_arena.PREPARE_WITHIN_S", 2)
     pids = tmp_path / "pids"
     making = f"""
 import os, subprocess, sys, time

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agents import brain
-from agents.brain import Answer, Model, Price
+from agents.llm import client
+from agents.llm.client import Answer, Model, Price
 from mesh.errors import BadInput
 from tests.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 
@@ -17,7 +17,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def ask(server: ModelServer, name: str = "openai/test-model", timeout_s: float = 20) -> Answer:
-    return await brain.ask(Model(name, server.url), QUESTION, max_tokens=50, timeout_s=timeout_s, first_wait_s=0.001)
+    return await client.ask(Model(name, server.url), QUESTION, max_tokens=50, timeout_s=timeout_s, first_wait_s=0.001)
 
 
 def plain(answer: Answer) -> tuple[str, str, bool, float | None, int | None, int | None]:
@@ -35,7 +35,7 @@ async def test_an_answer_comes_with_its_tokens_and_without_a_price_where_none_is
 
 
 async def test_a_known_price_is_paid_by_the_token() -> None:
-    price = brain.price_of(Model("openai/gpt-4o"))
+    price = client.price_of(Model("openai/gpt-4o"))
     assert price is not None
     assert price.token_out > price.token_in > 0
     with model_server(say("Fine.", usage=(1000, 100))) as server:
@@ -45,7 +45,7 @@ async def test_a_known_price_is_paid_by_the_token() -> None:
 
 
 def test_a_model_without_a_price_has_none_and_not_zero() -> None:
-    assert brain.price_of(Model("openai/test-model")) is None
+    assert client.price_of(Model("openai/test-model")) is None
     assert Price(0.5, 2.0).of(2, 3) == 7.0
 
 
@@ -67,7 +67,7 @@ async def test_a_limit_of_the_rate_and_a_failing_server_are_waited_for() -> None
 async def test_a_server_that_goes_on_failing_is_given_up_in_one_sentence() -> None:
     with model_server(*[fail(500, "on fire")] * 9) as server:
         answer = await ask(server)
-        assert len(server.asked) == brain.ATTEMPTS
+        assert len(server.asked) == client.ATTEMPTS
     assert plain(answer) == ("", answer.trouble, False, None, None, None)
     assert answer.trouble == "openai/test-model gave no answer in 5 requests: OpenAIException - on fire".replace(
         "OpenAIException - ", ""
@@ -86,7 +86,7 @@ async def test_an_answer_that_does_not_come_in_time_is_given_up_and_counted() ->
         answer = await ask(server, timeout_s=0.2)
         assert len(server.asked) == 1
     words = "openai/test-model did not answer within 0.2 s"
-    assert plain(answer) == ("", words, False, None, brain.size_of(QUESTION), 0)
+    assert plain(answer) == ("", words, False, None, client.size_of(QUESTION), 0)
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ async def test_a_refusal_an_empty_answer_and_a_cut_one_are_told_apart() -> None:
 
 
 def test_a_model_without_a_provider_is_refused() -> None:
-    brain.check(Model("openai/anything"))
+    client.check(Model("openai/anything"))
     with pytest.raises(BadInput, match="model 'nonsense' has no provider: write provider/name"):
-        brain.check(Model("nonsense"))
+        client.check(Model("nonsense"))
 
 
 def test_secrets_are_taken_out_of_what_others_say() -> None:
     said = f"key {KEY} and sk-other-123456 at http://me:pw@host/\n{'x' * 400}"
-    shown = brain.clean(said)
+    shown = client.clean(said)
     assert shown.startswith("key [secret] and [secret] at http://[secret]@host/ xxx")
     assert len(shown) == 301

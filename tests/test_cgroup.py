@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from gpu_worker import cgroup
-from gpu_worker.supervise import supervisor
-from gpu_worker.trial import Launch
+from gpu_worker.launch import Launch
+from gpu_worker.supervisor import cgroup
+from gpu_worker.supervisor.client import supervisor
 
 GREEDY = """
 import os, time

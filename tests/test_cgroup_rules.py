@@ -7,10 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gpu_worker import cgroup
-from gpu_worker.score import Ending
-from gpu_worker.supervise import supervisor
-from gpu_worker.trial import Launch
+from gpu_worker.launch import Launch
+from gpu_worker.supervisor import cgroup
+from gpu_worker.supervisor.client import supervisor
+from gpu_worker.supervisor.protocol import Ending
 
 BOMB = "blocks = []\nwhile True: blocks.append(b'x' * 20_000_000)\n"
 IN_A_CHILD = f"import os, time\nif os.fork() == 0:\n    os.setsid()\n    exec({BOMB!r})\n"

@@ -24,7 +24,7 @@ from mesh.bus import ArenaBus
 from mesh.events import RunFinished, RunRequested, RunStarted
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Entry
 from tests.swarm import TRAIN, Swarm, swarm_of, write_arena

@@ -3,9 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from agents.evidence import claim
-from agents.race import SEEDS
-from agents.selection import decide, queue_depth
+from agents.curation.admission import decide
+from agents.curation.race import SEEDS
 from mesh.board import Board
 from mesh.events import (
     AnyEvent,
@@ -15,6 +14,8 @@ from mesh.events import (
     WorkerJoined,
     WorkerLeft,
 )
+from mesh.evidence import claim
+from mesh.fleet import queue_depth
 from tests.given import SPEC, Log, opened, requested
 from tests.test_race import NOISY, due, play, verdicts
 

@@ -19,14 +19,14 @@ from cyclopts import App
 from msgspec.structs import replace
 
 from mesh import errors, settings
-from mesh.cli.__main__ import app, main
-from mesh.cli.codes import ExitCode
 from mesh.code import CodeStore
 from mesh.events import AgentJoined, AnyEvent, NotePosted, Origin, ProposalPosted
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
+from mesh_cli.__main__ import app, main
+from mesh_cli.exit import ExitCode
 from tests.given import BEGAN
 from tests.history import finish, promote, request
 from tests.swarm import ARENA, TRAIN, write_arena
@@ -192,7 +192,7 @@ def test_every_expected_error_ends_with_a_code_that_is_written_down() -> None:
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    probe = f"import mesh.cli.__main__, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    probe = f"import mesh_cli.__main__, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
 
@@ -334,7 +334,7 @@ def test_a_post_of_any_length_but_too_large_is_kept(lab: Lab, mesh: Mesh) -> Non
 def test_a_note_is_read_from_a_pipe_and_its_sequence_is_all_that_is_printed(tmp_path: Path, mesh: Mesh) -> None:
     with serving(tmp_path / "home"):
         assert mesh("open", write_arena(tmp_path / "arena")).code == 0
-        command = [sys.executable, "-m", "mesh.cli", "post", "general", "-"]
+        command = [sys.executable, "-m", "mesh_cli", "post", "general", "-"]
         done = subprocess.run(command, input=b"bad \xff byte", capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"2\n", b"")
         [entry] = map(json.loads, mesh("tail", "--no-follow", "-n", "1", "--json").out.splitlines())

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mesh.cli.codes import ExitCode
+from mesh_cli.exit import ExitCode
 from tests.swarm import write_arena
 from tests.test_cli import Lab, Mesh, lab, mesh, serving
 
@@ -16,7 +16,7 @@ __all__ = ["lab", "mesh"]
 
 
 def test_ctrl_c_is_how_following_ends_and_stops_a_command_that_waits(lab: Lab) -> None:
-    command = [sys.executable, "-m", "mesh.cli"]
+    command = [sys.executable, "-m", "mesh_cli"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*command, "tail", "--follow", "-n", "1"], **pipes) as following:
         assert following.stdout is not None
@@ -37,7 +37,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, mesh:
         mesh("open", write_arena(tmp_path / "arena"))
         for _ in range(8):
             mesh("post", "general", "x" * 200_000)
-        command = [sys.executable, "-m", "mesh.cli", "tail", "--json", "--no-follow"]
+        command = [sys.executable, "-m", "mesh_cli", "tail", "--json", "--no-follow"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as telling:
             assert telling.stdout is not None
             assert telling.stderr is not None
@@ -46,7 +46,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, mesh:
             assert (telling.stderr.read(), telling.wait(30)) == (b"", ExitCode.OK)
         nobody, pipe = os.pipe()
         os.close(nobody)
-        command = [sys.executable, "-m", "mesh.cli", "status"]
+        command = [sys.executable, "-m", "mesh_cli", "status"]
         env = {**os.environ, "PYTHONUNBUFFERED": ""}
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=env, timeout=60, check=False)
         os.close(pipe)

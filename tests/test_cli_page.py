@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.cli.codes import ExitCode
+from mesh_cli.exit import ExitCode
 from tests.test_cli import COMMANDS, options
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"

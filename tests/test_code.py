@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh import data
+from mesh import frozen_data
 from mesh.code import CodeStore, Commit
 from mesh.errors import BadArena, BadInput, ObjectMissing
 from mesh.memory import MemoryBus, MemoryHub
@@ -166,27 +166,27 @@ PREPARED = {"public/train.bin": b"1" * 1000, "public/more/x": b"", "private/test
 
 
 async def test_frozen_data_is_laid_out_the_same_everywhere_and_read_only(place: Place) -> None:
-    name = await data.freeze(write(place.folder / "out", PREPARED), place.bus)
-    assert name == await data.freeze(write(place.folder / "again", dict(reversed(PREPARED.items()))), place.bus)
-    thawed = await data.thaw(name, place.bus, place.folder / "cache")
+    name = await frozen_data.freeze(write(place.folder / "out", PREPARED), place.bus)
+    assert name == await frozen_data.freeze(write(place.folder / "again", dict(reversed(PREPARED.items()))), place.bus)
+    thawed = await frozen_data.thaw(name, place.bus, place.folder / "cache")
     files = [path for path in thawed.rglob("*") if path.is_file()]
     assert {path.relative_to(thawed).as_posix(): path.read_bytes() for path in files} == PREPARED
     assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
-    assert await data.thaw(name, place.bus, place.folder / "cache") == thawed
+    assert await frozen_data.thaw(name, place.bus, place.folder / "cache") == thawed
     assert [path.name for path in (place.folder / "cache").iterdir()] == [name]
 
 
 async def test_other_data_has_another_name_and_no_data_has_none(place: Place) -> None:
     names = [
-        await data.freeze(write(place.folder / "1", PREPARED), place.bus),
-        await data.freeze(write(place.folder / "2", PREPARED | {"public/more/x": b"."}), place.bus),
-        await data.freeze(write(place.folder / "3", {"public/test.bin": b"2" * 1000}), place.bus),
-        await data.freeze(write(place.folder / "4", {"private/test.bin": b"2" * 1000}), place.bus),
+        await frozen_data.freeze(write(place.folder / "1", PREPARED), place.bus),
+        await frozen_data.freeze(write(place.folder / "2", PREPARED | {"public/more/x": b"."}), place.bus),
+        await frozen_data.freeze(write(place.folder / "3", {"public/test.bin": b"2" * 1000}), place.bus),
+        await frozen_data.freeze(write(place.folder / "4", {"private/test.bin": b"2" * 1000}), place.bus),
     ]
     assert len(set(names)) == 4
     (place.folder / "empty" / "public").mkdir(parents=True)
-    assert await data.freeze(place.folder / "empty", place.bus) == ""
-    nothing = await data.thaw("", place.bus, place.folder / "cache")
+    assert await frozen_data.freeze(place.folder / "empty", place.bus) == ""
+    nothing = await frozen_data.thaw("", place.bus, place.folder / "cache")
     assert sorted(path.relative_to(nothing).as_posix() for path in nothing.rglob("*")) == ["private", "public"]
 
 
@@ -199,11 +199,11 @@ async def tampered(bus: MemoryBus, name: str, change: Callable[[bytes], bytes]) 
 
 
 async def test_data_that_was_tampered_with_is_not_laid_out(place: Place) -> None:
-    name = await data.freeze(write(place.folder / "out", PREPARED), place.bus)
+    name = await frozen_data.freeze(write(place.folder / "out", PREPARED), place.bus)
     for target in (name, hashlib.sha256(PREPARED["private/test.bin"]).hexdigest()):
         forged = await tampered(place.bus, target, lambda body: body.replace(b"2", b"3"))
         with pytest.raises(ObjectMissing, match=rf"^object {target} does not have the contents of its name$"):
-            await data.thaw(name, forged, place.folder / "cache")
+            await frozen_data.thaw(name, forged, place.folder / "cache")
         assert list((place.folder / "cache").iterdir()) == []
 
 
@@ -221,25 +221,25 @@ async def test_a_manifest_that_lies_lays_out_nothing(place: Place, manifest: byt
     name = hashlib.sha256(manifest).hexdigest()
     await place.bus.put(name, manifest)
     with pytest.raises(ObjectMissing, match=f"^{sentence.format(name=name)}$"):
-        await data.thaw(name, place.bus, place.folder / "cache")
+        await frozen_data.thaw(name, place.bus, place.folder / "cache")
     assert list((place.folder / "cache").iterdir()) == []
 
 
 async def test_prepare_may_only_write_regular_files_into_its_two_folders(place: Place) -> None:
     rule = r": it may only write regular files into public/ and private/$"
     with pytest.raises(BadArena, match=rf"^artifact.prepare wrote 'x.bin'{rule}"):
-        await data.freeze(write(place.folder / "1", {"x.bin": b""}), place.bus)
+        await frozen_data.freeze(write(place.folder / "1", {"x.bin": b""}), place.bus)
     linked = write(place.folder / "2", PREPARED)
     (linked / "public" / "link").symlink_to(linked / "private")
     with pytest.raises(BadArena, match=rf"^artifact.prepare wrote 'public/link'{rule}"):
-        await data.freeze(linked, place.bus)
+        await frozen_data.freeze(linked, place.bus)
 
 
 async def test_more_data_than_is_kept_is_refused_before_it_is_read(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "MAX_DATA_BYTES", 1999)
+    monkeypatch.setattr(frozen_data, "MAX_DATA_BYTES", 1999)
     with pytest.raises(
         BadArena, match=r"^artifact.prepare wrote more than 1,999 bytes, which is the most that is kept$"
     ):
-        await data.freeze(write(place.folder / "out", PREPARED), place.bus)
+        await frozen_data.freeze(write(place.folder / "out", PREPARED), place.bus)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mesh import config, settings
-from mesh.cli.codes import ExitCode
 from mesh.config import Contexts, Layer, Value
 from mesh.errors import BadInput
+from mesh_cli.exit import ExitCode
 from tests.test_cli import Done, Lab, Mesh, lab, mesh, refused
 
 __all__ = ["lab", "mesh"]

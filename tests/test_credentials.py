@@ -15,11 +15,11 @@ from typing import Any
 import nkeys
 import pytest
 
-from mesh.cli.codes import ExitCode
 from mesh.errors import BadInput
 from mesh.jetstream import connect
 from mesh.jetstream.credentials import proof
 from mesh.server import find_binary
+from mesh_cli.exit import ExitCode
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]

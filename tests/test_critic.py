@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agents.critic import Critic, judge
-from agents.essence import essence
+from agents.critique.fingerprint import essence
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, ProposalPosted, ProposalRetired

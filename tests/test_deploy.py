@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import find_binary
 from tests.swarm import write_arena
 

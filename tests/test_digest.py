@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.digest import cut, digest, ranking, tokens_of, worth_showing
-from agents.samplers.protocol import Trial
+from agents.llm.digest import cut, digest, ranking, tokens_of, worth_showing
+from agents.search.samplers.protocol import Trial
 from mesh.events import (
     AgentJoined,
     CritiquePosted,

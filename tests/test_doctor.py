@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from mesh import settings
-from mesh.cli import checks, doctor
-from mesh.cli.checks import Finding, Package
-from mesh.cli.codes import ExitCode
-from mesh.cli.doctor import installed
+from mesh_cli.exit import ExitCode
+from mesh_cli.setup import checks, doctor
+from mesh_cli.setup.checks import Finding, Package
+from mesh_cli.setup.doctor import installed
 from tests.given import BEGAN
 from tests.swarm import write_arena
 from tests.test_cli import Mesh, mesh, serving

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from agents.critic import MISSED, Critic
-from agents.doubt import doubt
-from agents.selection import decide, is_blocked
-from agents.standing import LATEST, MOST, brier
+from agents.critique.calibration import LATEST, MOST, brier
+from agents.critique.shrinkage import doubt
+from agents.curation.admission import decide, is_blocked
 from mesh.agent.protocol import Context
 from mesh.code import CodeStore
 from mesh.events import AgentJoined, CritiquePosted, ProposalPromoted, ProposalRetired, RunFinished, RunRequested

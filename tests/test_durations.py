@@ -2,8 +2,8 @@
 
 import pytest
 
-from mesh.cli.durations import seconds
 from mesh.errors import BadInput
+from mesh_cli.render.durations import seconds
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh import catalogue, wire
+from mesh import events_page, wire
 from mesh.errors import BadInput
 from mesh.events import (
     KINDS,
@@ -211,13 +211,13 @@ def test_new_posts_have_ids_in_the_order_of_time() -> None:
 
 def test_the_page_of_facts_says_what_the_code_says() -> None:
     page = Path(__file__).parents[1] / "docs" / "events.md"
-    assert page.read_text(encoding="utf-8") == catalogue.render(), "run `make events`"
-    printed = subprocess.run([sys.executable, "-m", "mesh.catalogue"], capture_output=True, check=True)
+    assert page.read_text(encoding="utf-8") == events_page.render(), "run `make events`"
+    printed = subprocess.run([sys.executable, "-m", "mesh.events_page"], capture_output=True, check=True)
     assert printed.stdout == page.read_bytes()
 
 
 def test_the_page_of_facts_names_every_fact_its_subject_and_its_fields() -> None:
-    page = catalogue.render()
+    page = events_page.render()
     for tag, event in KINDS.items():
         section = page.split(f"\n## {tag}\n")[1].split("\n## ")[0]
         assert f"* subject: `mesh.<arena>.{tag}.<" in section

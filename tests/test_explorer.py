@@ -8,11 +8,11 @@ import pygit2
 import pytest
 
 from agents.explorer import NEAR, UNDECIDED, Explorer, apply, fitting
-from agents.knobs import Knob, find_knobs, knobs_of
-from agents.samplers import portfolio
-from agents.samplers.mutate import ELITE
-from agents.samplers.portfolio import LEARNING, RATIONALE
-from agents.samplers.protocol import is_near
+from agents.search.knobs import Knob, find_knobs, knobs_of
+from agents.search.samplers import portfolio
+from agents.search.samplers.mutate import ELITE
+from agents.search.samplers.portfolio import LEARNING, RATIONALE
+from agents.search.samplers.protocol import is_near
 from mesh.agent.protocol import Context
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import (

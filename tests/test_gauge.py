@@ -10,12 +10,12 @@ import anyio
 import msgspec
 import pytest
 
-from gpu_worker.device import survey
-from gpu_worker.gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.launch import slot_environment
+from gpu_worker.machine import Slot, survey
+from gpu_worker.run import Job, execute
 from gpu_worker.sandbox.tiers import Sandbox
-from gpu_worker.slot import Job, execute
-from gpu_worker.supervise import supervisor
-from gpu_worker.trial import Slot, slot_environment
+from gpu_worker.supervisor.client import supervisor
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import Failed, Scored
 from tests.given import SPEC, opened, requested

@@ -12,10 +12,10 @@ import msgspec
 import pynvml
 import pytest
 
-from gpu_worker import gauge, worker
-from gpu_worker.device import CONTEXT_MB, Machine, capped
-from gpu_worker.gauge import Gauge, Reading, Watch, open_gauge
-from gpu_worker.trial import Slot, slot_environment
+from gpu_worker import gpu_gauge, worker
+from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.launch import slot_environment
+from gpu_worker.machine import CONTEXT_MB, Machine, Slot, capped
 from gpu_worker.worker import Worker
 from mesh.errors import HostTrouble
 from mesh.events import Failed, NotePosted, RunStarted, Scored
@@ -163,9 +163,9 @@ def test_a_driver_that_is_not_there_is_no_trouble_and_one_that_was_is(driver: Dr
 
 def test_the_codes_are_those_of_nvml() -> None:
     lost = {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED, pynvml.NVML_ERROR_GPU_NOT_FOUND}
-    assert {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_DATA} < set(gauge.UNTOLD)
-    assert pynvml.NVML_ERROR_LIBRARY_NOT_FOUND in gauge.NO_DRIVER
-    assert lost.isdisjoint({*gauge.UNTOLD, *gauge.NO_DRIVER})
+    assert {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_DATA} < set(gpu_gauge.UNTOLD)
+    assert pynvml.NVML_ERROR_LIBRARY_NOT_FOUND in gpu_gauge.NO_DRIVER
+    assert lost.isdisjoint({*gpu_gauge.UNTOLD, *gpu_gauge.NO_DRIVER})
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from agents.curation.early_stopping import FEWEST, at_rung, is_spared, judge, rungs_between
 from agents.curator import Curator
-from agents.halving import FEWEST, at_rung, is_spared, judge, rungs_between
 from mesh.agent.protocol import Context, Hearing
 from mesh.code import CodeStore
 from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored

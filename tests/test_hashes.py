@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gpu_worker.device import environment_hash, survey
-from mesh import data
+from gpu_worker.machine import environment_hash, survey
+from mesh import frozen_data
 from mesh.arena import digest, evaluator_hash
 from mesh.events import ArenaOpened, RunRequested
 from mesh.memory import MemoryHub
@@ -19,7 +19,7 @@ async def test_a_finish_carries_the_hashes_of_what_really_ran(tmp_path: Path) ->
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     (tmp_path / "data" / "public").mkdir(parents=True)
     (tmp_path / "data" / "public" / "x").write_text("1")
-    frozen = await data.freeze(tmp_path / "data", arena.bus)
+    frozen = await frozen_data.freeze(tmp_path / "data", arena.bus)
     await arena.open(frozen=frozen, evaluator="claimed")
     # when a worker runs it
     done = await arena.run(GOOD)

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from agents.essence import Essence, essence
-from agents.knobs import Knob, edit, find_knobs, knobs_of, steady
+from agents.critique.fingerprint import Essence, essence
+from agents.search.knobs import Knob, edit, find_knobs, knobs_of, steady
 from mesh.events import Scalar
 
 SEEDS = range(200)

@@ -9,15 +9,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agents.knobs import find_knobs
+from agents.search.knobs import find_knobs
 from gpu_worker.worker import run_worker
 from mesh import arena
 from mesh.code import CodeStore
 from mesh.errors import BadArena
 from mesh.events import Failed, RunFinished, RunRequested, Scored
-from mesh.layouts import recognise
+from mesh.foreign_tasks import recognise
 from mesh.memory import MemoryHub
-from mesh.opening import describe, open_arena
+from mesh.open_arena import describe, open_arena
 from mesh.wire import Post
 
 TASKS = Path(__file__).parent / "tasks"

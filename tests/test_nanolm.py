@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpu_worker.worker import run_worker
-from mesh import arena, data
+from mesh import arena, frozen_data
 from mesh.code import CodeStore
 from mesh.events import ArenaOpened, Failed, RunFinished, RunRequested, Scored
 from mesh.memory import MemoryBus, MemoryHub
@@ -153,7 +153,7 @@ async def freeze(folder: Path, bus: MemoryBus) -> str:
     for name, part in (parts | {"private/heldout.bin": text[300_000:350_000]}).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(part)
-    return await data.freeze(folder, bus)
+    return await frozen_data.freeze(folder, bus)
 
 
 def true_score(finish: RunFinished) -> float:

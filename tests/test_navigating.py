@@ -7,8 +7,6 @@ import pytest
 from msgspec.structs import replace
 
 from mesh.board import Board
-from mesh.cli import about, card, compare, family
-from mesh.cli.names import Named, find, find_proposal
 from mesh.errors import UnknownName
 from mesh.events import (
     AgentJoined,
@@ -24,6 +22,8 @@ from mesh.events import (
     RunStarted,
     WorkerJoined,
 )
+from mesh_cli.proposals import card, describe, diff, lineage
+from mesh_cli.resolve import Named, find, find_proposal
 from tests.given import SPEC, Log, requested
 from tests.test_cli import HOSTILE, lab, mesh
 
@@ -50,8 +50,8 @@ def diamond() -> Board:
     return log.board
 
 
-def drawn(board: Board, root: str, way: family.Way, depth: int | None = None) -> list[str]:
-    return list(family.drawn(family.family(board, root, way, depth), lambda tree: tree))
+def drawn(board: Board, root: str, way: lineage.Way, depth: int | None = None) -> list[str]:
+    return list(lineage.drawn(lineage.family(board, root, way, depth), lambda tree: tree))
 
 
 def test_a_proposal_with_two_parents_is_drawn_once_and_so_is_what_is_reached_twice() -> None:
@@ -60,25 +60,25 @@ def test_a_proposal_with_two_parents_is_drawn_once_and_so_is_what_is_reached_twi
     assert drawn(board, "base", "down") == ["base", "├─ left", "│  both", "└─ right", "   ↑ see both"]
     assert drawn(board, "both", "up", 1) == ["both", "├─ left", "└─ right"]
     assert drawn(board, "both", "up", 0) == ["both"]
-    assert family.family(board, "both", "up", 1).cut == 2
+    assert lineage.family(board, "both", "up", 1).cut == 2
 
 
 def test_rows_of_a_lineage_come_nearest_first_with_the_gain_over_the_best_parent() -> None:
     board = diamond()
-    rows = family.rows(board, family.family(board, "both", "up"))
+    rows = lineage.rows(board, lineage.family(board, "both", "up"))
     assert [(row["proposal"], row["depth"], row["gain"]) for row in rows] == [
         ("both", 0, 1.0),
         ("left", 1, 1.0),
         ("right", 1, 2.0),
         ("base", 2, None),
     ]
-    assert family.line(board, "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
+    assert lineage.line(board, "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
 
 
 def test_leaves_are_what_nobody_built_on_the_best_first() -> None:
     board = diamond()
-    assert family.leaves(board) == ["both", "lone"]
-    assert family.line(board, "lone").split() == ["lone", "-", "open", "title", "lone"]
+    assert lineage.leaves(board) == ["both", "lone"]
+    assert lineage.line(board, "lone").split() == ["lone", "-", "open", "title", "lone"]
 
 
 def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None:
@@ -87,8 +87,8 @@ def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None
     propose(log, "one", "two", "gone")
     propose(log, "two", "one")
     assert drawn(log.board, "one", "up") == ["one", "├─ two", "│  ↑ see one", "└─ gone"]
-    assert family.line(log.board, "gone") == "gone (not on the board)"
-    assert "gone" in "\n".join(family.dot(log.board, family.family(log.board, "one", "up")))
+    assert lineage.line(log.board, "gone") == "gone (not on the board)"
+    assert "gone" in "\n".join(lineage.dot(log.board, lineage.family(log.board, "one", "up")))
 
 
 def chain(count: int, *, merges: bool) -> Board:
@@ -103,9 +103,9 @@ def chain(count: int, *, merges: bool) -> Board:
 def test_ten_thousand_generations_are_drawn_flat_in_seconds(*, merges: bool) -> None:
     board = chain(10_000, merges=merges)
     began = time.perf_counter()
-    found = family.family(board, "t9999", "up")
-    lines = list(family.drawn(found, lambda tree: family.line(board, tree)))
-    dot = list(family.dot(board, found))
+    found = lineage.family(board, "t9999", "up")
+    lines = list(lineage.drawn(found, lambda tree: lineage.line(board, tree)))
+    dot = list(lineage.dot(board, found))
     down = drawn(board, "t0", "down")
     took_s = time.perf_counter() - began
     links = sum(map(len, found.relatives.values()))
@@ -121,7 +121,7 @@ def test_a_graph_for_graphviz_is_balanced_whatever_titles_hold() -> None:
     evil = 'x"]; } evil [label="\\'
     propose(log, "base", title=evil)
     propose(log, "next", "base", title=f"y\\{HOSTILE}")
-    text = "\n".join(family.dot(log.board, family.family(log.board, "next", "up")))
+    text = "\n".join(lineage.dot(log.board, lineage.family(log.board, "next", "up")))
     string = r'"(?:[^"\\]|\\.)*"'
     bare = re.sub(string, '""', text)
     assert bare.splitlines() == [
@@ -137,7 +137,7 @@ def test_a_graph_for_graphviz_is_balanced_whatever_titles_hold() -> None:
 
 
 def _harmless() -> str:
-    from mesh.cli.text import printable
+    from mesh.text import printable
 
     return printable(f"y\\{HOSTILE}", 60)[2:].replace("\\", "\\\\").replace('"', '\\"')
 
@@ -216,7 +216,7 @@ def test_what_a_commit_made_ambiguous_is_listed_with_the_commit() -> None:
 
 
 def text_of(board: Board, word: str) -> str:
-    return "\n".join(card.card(board, about.about(board, find(board, word)[0])))
+    return "\n".join(card.card(board, describe.about(board, find(board, word)[0])))
 
 
 def told() -> Board:
@@ -332,7 +332,7 @@ def test_a_difference_is_beyond_the_noise_or_not_or_not_proven() -> None:
         for seed, value in enumerate(values):
             log.finish(log.request(tree, seed=seed, lane="confirm"), value)
     log.score("claim", 1.0)
-    found = {tree: compare.metric_of(log.board, "base", tree) for tree in ("good", "same", "claim", "none")}
+    found = {tree: diff.metric_of(log.board, "base", tree) for tree in ("good", "same", "claim", "none")}
     assert {tree: metric.beyond_noise for tree, metric in found.items()} == {
         "good": True,
         "same": False,
@@ -348,15 +348,15 @@ def test_a_difference_is_beyond_the_noise_or_not_or_not_proven() -> None:
 
 
 def test_an_exact_metric_needs_no_proof() -> None:
-    found = compare.metric_of(diamond(), "left", "right")
+    found = diff.metric_of(diamond(), "left", "right")
     assert (found.gain, found.beyond_noise, found.p_better) == (1.0, True, 1.0)
-    assert compare.metric_of(diamond(), "left", "left").beyond_noise is False
+    assert diff.metric_of(diamond(), "left", "left").beyond_noise is False
 
 
 def test_files_are_compared_by_lines_and_what_is_no_text_is_said() -> None:
     old = {"a.py": b"x = 1\ny = 2", "gone": b"bye\n", "same": b"s", "bin": b"\xff\x00", "long": b"\n" * 30_000}
     new = {"a.py": b"x = 1\ny = 3", "new": b"", "same": b"s", "bin": b"\xfe", "long": b"\n" * 30_001}
-    changes = {change.file: change for change in compare.changes(old, new)}
+    changes = {change.file: change for change in diff.changes(old, new)}
     assert list(changes) == ["a.py", "bin", "gone", "long", "new"]
     assert changes["a.py"].lines == (
         "--- a/a.py",
@@ -376,5 +376,5 @@ def test_files_are_compared_by_lines_and_what_is_no_text_is_said() -> None:
 
 def test_knobs_that_differ_are_shown_with_both_values() -> None:
     old, new = {"t.py": b"LR = 3e-4\nN = 2\nGONE = 1\n"}, {"t.py": b"LR = 1e-3\nN = 2\nNEW = True\n"}
-    changes = compare.knob_changes(old, new, ("t.py",))
+    changes = diff.knob_changes(old, new, ("t.py",))
     assert [card.knob_text(change) for change in changes] == ["LR 0.0003 → 0.001", "GONE 1 → -", "NEW - → True"]

@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from mesh import settings
-from mesh.cli.codes import ExitCode
 from mesh.code import CodeStore
 from mesh.events import (
     AnyEvent,
@@ -17,8 +16,9 @@ from mesh.events import (
     ProposalPosted,
 )
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.wire import Post
+from mesh_cli.exit import ExitCode
 from tests.given import BEGAN
 from tests.swarm import TRAIN, write_arena
 from tests.test_cli import CONTROL, HOSTILE, Lab, Mesh, lab, mesh, refused, serving

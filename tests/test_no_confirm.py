@@ -7,14 +7,14 @@ import anyio
 import msgspec
 import pytest
 
-from agents.selection import decide
-from mesh.cli.reach import board_of
+from agents.curation.admission import decide
 from mesh.events import ArenaOpened, ProposalPromoted, RunRequested
 from mesh.jetstream import connect
 from mesh.memory import MemoryHub
-from mesh.opening import exactly, open_arena
+from mesh.open_arena import exactly, open_arena
 from mesh.server import EmbeddedServer
 from mesh.spec import ObjectiveSpec
+from mesh_cli.connect import board_of
 from tests.given import SPEC, Log, opened
 from tests.swarm import write_arena
 from tests.test_up import MESH, log_of, mesh_up

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from agents.allowance import FIRST_PAUSE_S
-from agents.brain import Model, price_of, size_of
 from agents.critic import Critic
-from agents.opinion import AT_ONCE, SUREST, TEXT, Opinion, read
-from agents.patch import Flaw
-from agents.standing import ANSWER_S, FEWEST, brier, holds_back
+from agents.critique.calibration import ANSWER_S, FEWEST, brier, holds_back
+from agents.critique.model import AT_ONCE, SUREST, TEXT, Opinion, read
+from agents.llm.budget import FIRST_PAUSE_S
+from agents.llm.client import Model, price_of, size_of
+from agents.llm.patch import Flaw
 from mesh.agent.protocol import Context
 from mesh.errors import BadInput
 from mesh.events import (

@@ -13,7 +13,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.events import AnyEvent, CritiquePosted, Origin, ProposalPosted
 from mesh.jetstream import connect
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
 from tests.given import BEGAN

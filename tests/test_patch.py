@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.patch import Flaw, Patch, parse
+from agents.llm.patch import Flaw, Patch, parse
 
 TRAIN = b"""LR = 0.1
 WIDTH = 8

@@ -14,7 +14,7 @@ from tests.keyboard import Terminal
 from tests.swarm import write_arena
 from tests.test_cli import Lab, fill, serving
 
-COMMAND = [sys.executable, "-m", "mesh.cli", "sql"]
+COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]
 RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b;"
 
 

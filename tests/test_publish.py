@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from analytics.projection import view_sources
-from mesh.cli.codes import ExitCode
+from mesh_cli.exit import ExitCode
 from tests.swarm import write_arena
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
 
@@ -58,7 +58,7 @@ def test_a_snapshot_is_one_file_that_others_open_beside_the_projector(lab: Lab, 
 
 def test_a_snapshot_is_published_again_and_again_while_others_read_it(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
     target = tmp_path / "mesh.duckdb"
-    command = [sys.executable, "-m", "mesh.cli", "snapshot", str(target), "--every", "100ms"]
+    command = [sys.executable, "-m", "mesh_cli", "snapshot", str(target), "--every", "100ms"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as publishing:
         assert publishing.stderr is not None
         assert publishing.stderr.readline() == f"{target} as of tiny 12\n"

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from agents.boundary import bounds, nominal
-from agents.evidence import Noise, estimate, fresh, level, noise, pooled
-from agents.multiplicity import each
-from agents.race import HOPELESS, SEEDS, SIZE, UNLIKELY, WAITING, stages
-from agents.selection import decide
+from agents.curation.admission import decide
+from agents.curation.error_control import level
+from agents.curation.group_sequential import bounds, nominal
+from agents.curation.multiplicity import each
+from agents.curation.race import HOPELESS, SEEDS, SIZE, UNLIKELY, WAITING, stages
 from mesh.events import AnyEvent, FailureReason, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
+from mesh.evidence import Noise, estimate, fresh, noise, pooled
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
 from tests.given import SPEC, Log, requested
 

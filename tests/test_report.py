@@ -27,10 +27,10 @@ from analytics.report.progress import png, svg
 from analytics.report.scale import LABELS, labelled, score_range, spread
 from analytics.report.verdict import verdict
 from mesh import events as e
-from mesh.cli.codes import ExitCode
 from mesh.errors import BadInput
 from mesh.memory import MemoryHub
 from mesh.wire import Post
+from mesh_cli.exit import ExitCode
 from tests.history import HISTORY, finish, opened, proposal, request
 from tests.research import Research
 from tests.swarm import write_arena

@@ -5,8 +5,8 @@ import datetime as dt
 import msgspec
 import pytest
 
-from agents.rescore import TOP
-from agents.selection import decide
+from agents.curation.admission import decide
+from agents.curation.reevaluation import TOP
 from mesh.events import AnyEvent, FailureReason, Lane, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.spec import Direction, ObjectiveSpec
 from tests.given import SPEC, Log, opened, requested

@@ -10,7 +10,7 @@ import pygit2
 import pytest
 from msgspec.structs import replace
 
-from agents.brain import Model, price_of, size_of
+from agents.llm.client import Model, price_of, size_of
 from agents.researcher import MOVES, UNDECIDED, Researcher, choose, is_due
 from mesh.agent.protocol import Context
 from mesh.errors import BadInput

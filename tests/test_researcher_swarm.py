@@ -11,15 +11,15 @@ import pytest
 
 from agents.researcher import UNDECIDED
 from mesh.agent.runtime import Seat, run_agents
-from mesh.cli.up import thinker_of
 from mesh.code import CodeStore
 from mesh.errors import BadInput
 from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, Origin, ProposalPosted, ProposalRetired
 from mesh.jetstream import connect
 from mesh.memory import MemoryBus
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
+from mesh_cli.live.up import thinker_of
 from tests.given import BEGAN, FILES, TRAIN, Arena, opened
 from tests.model_server import ModelServer, fail, model_server
 from tests.swarm import write_arena

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mesh.cli.codes import ExitCode
-from mesh.cli.results import parse
 from mesh.errors import BadInput
+from mesh_cli.exit import ExitCode
+from mesh_cli.history.results_tsv import parse
 from tests.test_cli import Done, Mesh, mesh, refused, serving
 
 __all__ = ["mesh"]

@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from agents.knobs import Knob
-from agents.samplers.history import History
-from agents.samplers.portfolio import FLOOR, LEARNING, SAMPLERS, choose, first_points, gains, installed, shares
-from agents.samplers.protocol import (
+from agents.search.knobs import Knob
+from agents.search.samplers.history import History
+from agents.search.samplers.portfolio import FLOOR, LEARNING, SAMPLERS, choose, first_points, gains, installed, shares
+from agents.search.samplers.protocol import (
     BEST,
     LATEST,
     Sampler,

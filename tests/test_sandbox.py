@@ -12,13 +12,13 @@ import anyio
 import msgspec
 import pytest
 
+from gpu_worker.launch import Launch, passed_on
 from gpu_worker.sandbox import landlock, seccomp
 from gpu_worker.sandbox.attacks import attacks, deeds
-from gpu_worker.sandbox.selftest import OPEN_BY_DESIGN, Finding, candidates, check_wish, choose, try_tier
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.score import Ending
-from gpu_worker.supervise import supervisor
-from gpu_worker.trial import Launch, passed_on
+from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, Finding, candidates, check_wish, choose, try_tier
+from gpu_worker.supervisor.client import supervisor
+from gpu_worker.supervisor.protocol import Ending
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import Failed, Scored
 from mesh.memory import MemoryHub
@@ -39,7 +39,7 @@ if os.geteuid() == 0:  # the interpreter may be where only root can walk
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
 import anyio, msgspec
 from pathlib import Path
-from gpu_worker.sandbox.selftest import try_tier
+from gpu_worker.sandbox_choice import try_tier
 sys.stdout.write(msgspec.json.encode(anyio.run(try_tier, sys.argv[2], Path(folder))).decode())
 """
 

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from agents.knobs import find_knobs
+from agents.search.knobs import find_knobs
 from benchmarks import search_peers, search_swarm
 from benchmarks.search import GOALS, WORKERS, figures
 from benchmarks.search_figures import METHODS, Search, difference, interval_on, iqm, paired, scores, worst

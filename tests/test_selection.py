@@ -7,9 +7,9 @@ import anyio
 import msgspec
 import pytest
 
+from agents.critique.calibration import ANSWER_S, CRITIQUE_WITHIN_S
+from agents.curation.admission import PER_AUTHOR, decide, is_blocked
 from agents.curator import Curator
-from agents.selection import PER_AUTHOR, decide, is_blocked, queue_depth
-from agents.standing import ANSWER_S, CRITIQUE_WITHIN_S
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
@@ -28,6 +28,7 @@ from mesh.events import (
     WorkerJoined,
     WorkerLeft,
 )
+from mesh.fleet import queue_depth
 from mesh.memory import MemoryBus
 from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
 from mesh.wire import Post

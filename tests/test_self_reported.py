@@ -13,13 +13,14 @@ from analytics.projection import Projection
 from analytics.projector import replay
 from analytics.queries import Queries
 from mesh.board import Board
-from mesh.cli.__main__ import main
-from mesh.cli.text import MARKED, say, score_of, standing
-from mesh.cli.up import _Screen
 from mesh.events import AnyEvent, Scored
 from mesh.jetstream import connect
+from mesh.leaderboard import MARKED, score_of, standing
 from mesh.memory import MemoryHub
 from mesh.wire import Post
+from mesh_cli.__main__ import main
+from mesh_cli.live.up import _Screen
+from mesh_cli.render.text import say
 from tests.given import Log
 from tests.history import finish, opened, proposal, request, rows
 from tests.test_cli import serving

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mesh.cli.channels import channels_of
-from mesh.cli.codes import ExitCode
-from mesh.cli.marks import Marks
-from mesh.cli.speak import answer_to, said
 from mesh.errors import BadInput, UnknownName
 from mesh.events import NotePosted
 from mesh.wire import Post
+from mesh_cli.board.channels import channels_of
+from mesh_cli.board.notes import answer_to, said
+from mesh_cli.board.read_marks import Marks
+from mesh_cli.exit import ExitCode
 from tests.conftest import OpenBus
 from tests.history import HISTORY
 from tests.terminal import on_a_terminal

@@ -14,13 +14,13 @@ import anyio
 import duckdb
 import pytest
 
-from mesh.cli.codes import ExitCode
-from mesh.cli.statements import split, statements
+from mesh_cli.exit import ExitCode
+from mesh_cli.sql.statements import split, statements
 from tests.keyboard import Terminal
 from tests.swarm import write_arena
 from tests.test_cli import HOSTILE, Done, Lab, fill, refused, serving
 
-COMMAND = [sys.executable, "-m", "mesh.cli", "sql"]
+COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_table_is_cut_at_a_thousand_rows_and_says_so_what_is_for_programs_is_n
 def test_a_large_answer_streams_through_little_memory(lab: Lab) -> None:
     # VmHWM and not ru_maxrss: that one begins with the memory of whoever started the process.
     probe = (
-        "import pathlib, re, runpy, sys; sys.argv = ['mesh', *sys.argv[1:]]\ntry:\n    runpy.run_module('mesh.cli', "
+        "import pathlib, re, runpy, sys; sys.argv = ['mesh', *sys.argv[1:]]\ntry:\n    runpy.run_module('mesh_cli', "
     )
     probe += "run_name='__main__')\nfinally:\n    print(re.search('VmHWM:\\\\s+(\\\\d+)', "
     probe += "pathlib.Path('/proc/self/status').read_text())[1], file=sys.stderr)"

@@ -10,10 +10,10 @@ from analytics.protocol import SERVICE, Answer, encode
 from mesh import wire
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.cli.status import figures, lines_of, runs_per_minute, span
 from mesh.events import RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.wire import Entry, Post
+from mesh_cli.live.status import figures, lines_of, runs_per_minute, span
 from tests.conftest import OpenBus
 from tests.given import BEGAN
 from tests.history import HISTORY, finish, opened, request

@@ -5,7 +5,7 @@ import datetime as dt
 import msgspec
 import pytest
 
-from agents.selection import decide
+from agents.curation.admission import decide
 from mesh.events import AnyEvent, ArenaClosed, Cost, Origin, ProposalPosted, ProposalPromoted
 from mesh.spec import StopSpec
 from tests.given import SPEC, Log

@@ -20,7 +20,7 @@ from mesh.code import CodeStore
 from mesh.events import ArenaClosed, Scored
 from mesh.follow import Follower
 from mesh.memory import MemoryHub
-from mesh.opening import open_arena
+from mesh.open_arena import open_arena
 from mesh.wire import Post
 from tests.swarm import TRAIN, write_arena
 

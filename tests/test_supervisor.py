@@ -12,11 +12,11 @@ import msgspec
 import psutil
 import pytest
 
-from gpu_worker.device import short_name
-from gpu_worker.leftovers import clear_leftovers
-from gpu_worker.score import Ending
-from gpu_worker.supervise import Supervisor, SupervisorDied, kill_marked, supervisor
-from gpu_worker.trial import Launch
+from gpu_worker.cleanup import clear_leftovers
+from gpu_worker.launch import Launch
+from gpu_worker.machine import short_name
+from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked, supervisor
+from gpu_worker.supervisor.protocol import Ending
 
 ESCAPING = """
 import os, signal, sys, time

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gpu_worker.supply import Supply, next_runs
+from gpu_worker.prefetch import Supply, next_runs
 from mesh.board import Board
 from mesh.errors import ObjectMissing
 from mesh.events import RunKilled, RunRequested, RunStarted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.cli.tables import Column, cell_width, cut, table
+from mesh_cli.render.columns import Column, cell_width, cut, table
 
 COLUMNS = [
     Column("rank", right=True),

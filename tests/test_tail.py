@@ -15,23 +15,23 @@ import pytest
 
 from mesh.board import Board
 from mesh.bus import Bus
-from mesh.cli.codes import ExitCode
-from mesh.cli.colours import Ink, colour_of
-from mesh.cli.lines import Lines, clock
-from mesh.cli.tail import Span, entries, moment, span_of
-from mesh.cli.text import printable
-from mesh.cli.wanted import Wanted
 from mesh.errors import BadInput
 from mesh.events import NotePosted, RunFinished, RunRequested, RunStarted, Scored
 from mesh.jetstream import connect
 from mesh.jetstream.log import stream_of
+from mesh.text import printable
 from mesh.wire import Entry, Post
+from mesh_cli.board.filters import Wanted
+from mesh_cli.board.lines import Lines, clock
+from mesh_cli.board.tail import Span, entries, moment, span_of
+from mesh_cli.exit import ExitCode
+from mesh_cli.render.colour import Ink, colour_of
 from tests.conftest import OpenBus
 from tests.history import HISTORY, SPEC
 from tests.terminal import on_a_terminal
 from tests.test_cli import serving
 
-MESH = [sys.executable, "-m", "mesh.cli"]
+MESH = [sys.executable, "-m", "mesh_cli"]
 
 
 def note(text: str, channel: str = "general", author: str = "ann", reply_to: int | None = None) -> Post:
@@ -209,7 +209,7 @@ def test_a_reader_that_goes_away_ends_it_in_silence_and_no_consumer_is_left(serv
 def test_a_full_disk_is_one_sentence(served: str, line: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            f"exec {sys.executable} -m mesh.cli {line}",
+            f"exec {sys.executable} -m mesh_cli {line}",
             shell=True,
             stdout=full,
             stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ PROBE = """
 import sys
 from pathlib import Path
 import anyio, msgspec
-from gpu_worker.sandbox.selftest import try_tier
+from gpu_worker.sandbox_choice import try_tier
 
 async def main() -> None:
     found = await try_tier("B", Path(sys.argv[1]))

@@ -13,13 +13,13 @@ import pytest
 from textual.pilot import Pilot
 
 from mesh import settings
-from mesh.cli.codes import ExitCode
-from mesh.cli.top import Top, bar
-from mesh.cli.watch import Watch
 from mesh.events import CurvePoint, NotePosted, RunStarted, WorkerJoined
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
+from mesh_cli.exit import ExitCode
+from mesh_cli.live.feed import Watch
+from mesh_cli.live.top import Top, bar
 from tests.history import HISTORY, finish, promote, proposal, request
 from tests.terminal import on_a_terminal
 from tests.test_cli import HOSTILE, serving
@@ -181,7 +181,7 @@ def test_without_textual_it_names_the_extra(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [["top"]])
 def test_into_a_pipe_it_says_what_prints(words: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mesh.cli", *words], capture_output=True, timeout=60, check=False, env={**os.environ}
+        [sys.executable, "-m", "mesh_cli", *words], capture_output=True, timeout=60, check=False, env={**os.environ}
     )
     assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, b"")
     assert done.stderr == b"mesh: mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe\n"

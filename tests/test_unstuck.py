@@ -5,7 +5,7 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from agents import race
+from agents.curation import race
 from mesh.events import ProposalRetired, RunRequested, WorkerJoined, WorkerLeft
 from tests.given import Log, opened
 from tests.test_race import NOISY, due

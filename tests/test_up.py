@@ -20,14 +20,14 @@ from analytics.asking import ask
 from analytics.protocol import Query
 from mesh import settings
 from mesh.board import Board
-from mesh.cli.reach import board_of
 from mesh.errors import BusUnavailable
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded, find_url
+from mesh_cli.connect import board_of
 from tests.swarm import TRAIN, write_arena
 
 PATIENCE_S = 60
-MESH = [sys.executable, "-m", "mesh.cli"]
+MESH = [sys.executable, "-m", "mesh_cli"]
 
 
 class Up:
@@ -109,7 +109,7 @@ async def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on_where_it_ended(
     assert "baseline loss 0.2600" in summary
     assert "champion loss" in summary
     assert "scored" in summary
-    assert f"python -m mesh.cli up {arena}" in summary
+    assert f"python -m mesh_cli up {arena}" in summary
     before = await log_of(home)
     assert before.opened is not None
     assert before.opened.version == 1

@@ -356,7 +356,7 @@ async def test_the_command_prints_the_address_alone_serves_the_home_itself_and_e
     monkeypatch.delenv("MESH_NATS", raising=False)
     async with embedded(settings.server_dir(home), sync="1s") as running:
         await fill(home, running.url, write_arena(home.parent / "arena"))
-    command = [sys.executable, "-m", "mesh.cli", "web"]
+    command = [sys.executable, "-m", "mesh_cli", "web"]
     async with await anyio.open_process(command) as process, httpx.AsyncClient(timeout=60) as http:
         assert process.stdout
         assert process.stderr
@@ -386,7 +386,7 @@ async def test_the_command_prints_the_address_alone_serves_the_home_itself_and_e
     ],
 )
 async def test_a_mistake_is_one_sentence_and_a_code(home: Path, words: list[str], code: int, sentence: str) -> None:
-    done = await anyio.run_process([sys.executable, "-m", "mesh.cli", "web", *words], input=b"\n", check=False)
+    done = await anyio.run_process([sys.executable, "-m", "mesh_cli", "web", *words], input=b"\n", check=False)
     said = done.stderr.decode()
     assert (done.returncode, done.stdout, said.count("\n")) == (code, b"", 1), said
     assert said.startswith("mesh: ")

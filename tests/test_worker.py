@@ -13,9 +13,9 @@ import anyio.abc
 import msgspec
 import pytest
 
-from gpu_worker.sandbox.selftest import Wish
+from gpu_worker.sandbox_choice import Wish
 from gpu_worker.worker import run_worker
-from mesh import data, settings
+from mesh import frozen_data, settings
 from mesh.arena import evaluator_hash
 from mesh.code import CodeStore
 from mesh.events import (
@@ -266,7 +266,7 @@ async def test_a_trial_sees_only_what_it_is_given(
     arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    for part in data.PARTS:
+    for part in frozen_data.PARTS:
         (tmp_path / "data" / part).mkdir(parents=True)
         (tmp_path / "data" / part / "x").write_text(part)
     score = """
@@ -274,7 +274,7 @@ async def test_a_trial_sees_only_what_it_is_given(
     answer = pathlib.Path(os.environ["MESH_PRIVATE"], "x").read_text()
     print(json.dumps({"loss": len(answer)}))
     """
-    await arena.open(score=score, frozen=await data.freeze(tmp_path / "data", arena.bus))
+    await arena.open(score=score, frozen=await frozen_data.freeze(tmp_path / "data", arena.bus))
     train = """
     print(pathlib.Path(os.environ["MESH_DATA"], "x").read_text())
     print(*sorted(os.environ))

@@ -1,6 +1,6 @@
 -- One row per kind of sampler and what it earned: by how much its results went below (above, where greater is better)
 -- the best before them, in units of the metric, and per second that its runs took a worker. Explorers share their
--- proposals by a normalised form of it that forgets (`agents/samplers/portfolio.py`): `first_share` and `last_share` are
+-- proposals by a normalised form of it that forgets (`agents/search/samplers/portfolio.py`): `first_share` and `last_share` are
 -- the probabilities with which the kind was drawn at first and last, `mean_share` is over all that it proposed.
 CREATE OR REPLACE VIEW samplers AS
 WITH sampled AS (

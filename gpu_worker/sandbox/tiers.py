@@ -8,7 +8,7 @@
 | D | no Landlock, only with `--allow-weak-sandbox` | as C without it: files and other processes of the user are open |
 | E | only with `--no-sandbox` | a deadline, watched memory, an environment by allow-list |
 
-Which tier is offered is found by attacks from inside (`gpu_worker.sandbox.selftest`), never by version numbers.
+Which tier is offered is found by attacks from inside (`gpu_worker.sandbox_choice`), never by version numbers.
 """
 
 import fcntl

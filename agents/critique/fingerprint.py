@@ -1,0 +1,140 @@
+"""What the code of a proposal says, whatever its layout: the hashes by which a critic knows two as the same.
+
+Comments, layout and docstrings say nothing. A seed is an assignment, an argument or a default whose name holds `seed`
+(or is `random_state`), and the arguments of calls such as `manual_seed(1)` and `default_rng(1)`.
+"""
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from agents.search.knobs import Knob, knobs_of
+from mesh.events import Scalar
+
+_SEEDERS = ("default_rng", "randomstate", "prngkey", "seedsequence")
+
+
+class Essence(msgspec.Struct, frozen=True):
+    """Hashes of what the editable files mean (whole, without seeds, without knobs), and their knobs."""
+
+    meaning: str
+    seedless: str
+    knobless: str
+    knobs: tuple[Knob, ...]
+
+    def is_near(self, other: "Essence", share: float) -> bool:
+        """Tell whether two differ in numeric knobs alone, each by less than `share` of its range."""
+        theirs: dict[tuple[str, str], Scalar] = {(k.file, k.name): k.value for k in other.knobs}
+        same_shape = self.knobless == other.knobless and len(theirs) == len(self.knobs)
+        return same_shape and all(_is_near(k, theirs.get((k.file, k.name)), share) for k in self.knobs)
+
+
+def _is_near(knob: Knob, value: Scalar | None, share: float) -> bool:
+    if knob.choices or value is None or isinstance(value, str) or isinstance(knob.value, str):
+        return knob.value == value
+    return abs(knob.place(knob.value) - knob.place(value)) < share
+
+
+def essence(files: Mapping[str, bytes], editable: Sequence[str]) -> Essence:
+    """Return what the editable files say."""
+    knobs = knobs_of(files, editable)
+    names = {name: {k.name for k in knobs if k.file == name} for name in editable}
+    return Essence(
+        meaning=_digest((name, _normal(name, files, lambda _: None)) for name in editable),
+        seedless=_digest((name, _normal(name, files, _forget_seeds)) for name in editable),
+        knobless=_digest((name, _normal(name, files, _forget_names(names[name]))) for name in editable),
+        knobs=tuple(knobs),
+    )
+
+
+def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
+    total = hashlib.sha256()
+    for name, data in parts:
+        total.update(f"{len(name)} {name} {len(data)} ".encode())
+        total.update(data)
+    return total.hexdigest()
+
+
+def _normal(name: str, files: Mapping[str, bytes], forget: Callable[[ast.Module], None]) -> bytes:
+    """The syntax of a Python file without docstrings and what `forget` takes out; any other file as it is."""
+    data = files.get(name, b"")
+    if not name.endswith(".py"):
+        return data
+    try:
+        module = ast.parse(data)
+        for node in ast.walk(module):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                node.body = [s for s in node.body if not _is_text(s)]
+        forget(module)
+        return ast.dump(module).encode("utf-8", "surrogatepass")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return data
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _forget_names(names: set[str]) -> Callable[[ast.Module], None]:
+    def forget(module: ast.Module) -> None:
+        for statement in module.body:
+            if not isinstance(statement, ast.Assign | ast.AnnAssign):
+                continue
+            targets = _targets(statement)
+            if any(map(names.__contains__, targets)):
+                statement.value = ast.Constant(0)
+            elif isinstance(statement.value, ast.Tuple):
+                statement.value.elts = [
+                    ast.Constant(0) if any(f"{name}[{index}]" in names for name in targets) else element
+                    for index, element in enumerate(statement.value.elts)
+                ]
+
+    return forget
+
+
+def _forget_seeds(module: ast.Module) -> None:
+    for node in ast.walk(module):
+        match node:
+            case ast.Assign() | ast.AnnAssign() if node.value and any(map(_is_seed, _targets(node))):
+                node.value = _without(node.value)
+            case ast.keyword() if _is_seed(node.arg or ""):
+                node.value = _without(node.value)
+            case ast.Call() if _is_seed(_name(node.func)) or _name(node.func).lower() in _SEEDERS:
+                node.args = [_without(arg) for arg in node.args]
+            case ast.arguments():
+                _forget_defaults(node)
+
+
+def _forget_defaults(of: ast.arguments) -> None:
+    named = [*of.posonlyargs, *of.args]
+    skipped = len(named) - len(of.defaults)
+    of.defaults = [
+        _without(value) if _is_seed(arg.arg) else value for arg, value in zip(named[skipped:], of.defaults, strict=True)
+    ]
+    of.kw_defaults = [
+        _without(value) if value and _is_seed(arg.arg) else value
+        for arg, value in zip(of.kwonlyargs, of.kw_defaults, strict=True)
+    ]
+
+
+def _without(value: ast.expr) -> ast.expr:
+    """The constant 0 for a whole number, anything else as it is."""
+    return ast.Constant(0) if isinstance(value, ast.Constant) and type(value.value) is int else value
+
+
+def _targets(statement: ast.Assign | ast.AnnAssign) -> list[str]:
+    return [_name(t) for t in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])]
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _is_seed(name: str) -> bool:
+    return "seed" in name.lower() or name == "random_state"

@@ -1,0 +1,191 @@
+"""What the curator decides, as one pure function of the board and the time.
+
+Admission goes in the order of the log, under a queue depth and a cap per author. `race` turns claims into promotions,
+`demotion` re-tests champions, `stopping` ends the arena, `reevaluation` follows a change of the evaluator. Where the
+arena's metric is exact (`noise = "none"`) one score proves, and the best is promoted at once.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from agents.critique.calibration import holds_back, overruled, patience_s
+from agents.curation.demotion import reign
+from agents.curation.race import prove
+from agents.curation.reevaluation import due, is_champion_awaited, rescored
+from agents.curation.run_requests import FIRST_SEED, again, request, requests
+from agents.curation.stopping import stop
+from mesh.board import Board, Proposal, Run
+from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested
+from mesh.evidence import mean_of
+from mesh.fleet import home_class, is_awaited, queue_depth, slots
+
+PER_AUTHOR = 4
+"""Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
+
+Why = Literal["blocked", "failed", "not_better", "killed"]
+
+
+def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
+    """Return the verdicts and run requests that are due."""
+    if board.opened is None or board.closed:
+        return []
+    if ends := stop(board, now):
+        return list(ends)
+    verdicts = [*(_best(board) if is_exact(board) else [*prove(board), *reign(board)]), *_hopeless(board)]
+    again = _rescores(board)
+    return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
+
+
+def is_exact(board: Board) -> bool:
+    """Tell whether one score is the truth in this arena."""
+    return board.spec.objective.noise == "none"
+
+
+def is_blocked(board: Board, proposal: Proposal) -> bool:
+    """Tell whether a critic holds the proposal back, and is not overruled."""
+    return holds_back(board, proposal)
+
+
+def _room(board: Board) -> int:
+    """Return how many more runs may be asked for."""
+    return queue_depth(board) - len(_out(board))
+
+
+def _out(board: Board) -> list[str]:
+    """Return the runs that wait or run, but for those of workers that are gone."""
+    return [run for run in board.unfinished if is_awaited(board, board.runs[run])]
+
+
+def _rescores(board: Board) -> list[AnyEvent]:
+    """Ask for what an older evaluator measured and still matters, as far as there is room."""
+    wanted = due(board)[: max(0, _room(board))]
+    return [request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
+
+
+def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
+    most = max(PER_AUTHOR, queue_depth(board) // 2)
+    load = Counter(_author_of(board, run) for run in _out(board))
+    patience = patience_s(board)
+    wanted: list[AnyEvent] = []
+    for tree in board.undecided:
+        if sum(isinstance(event, RunRequested) for event in wanted) >= room:
+            break
+        proposal = board.proposals[tree]
+        waits = patience and not proposal.critiques and (now - proposal.time).total_seconds() < patience
+        idle = not is_blocked(board, proposal) and not board.current_runs(tree)
+        if not idle or waits or load[proposal.author] >= most:
+            continue
+        load[proposal.author] += 1
+        wanted += [*_overrule(board, proposal), request(board, tree, "explore")]
+    return wanted
+
+
+def _overrule(board: Board, proposal: Proposal) -> list[AnyEvent]:
+    """Say why a proposal is run though a critic blocks it."""
+    blocks = [word for word in proposal.critiques if word.verdict == "block"]
+    if not blocks:
+        return []
+    text = f"run though blocked: {'; '.join(overruled(board, proposal, word) for word in blocks)}"
+    return [CritiquePosted(target=proposal.event.tree, verdict="endorse", rule="overruled", text=text)]
+
+
+def _author_of(board: Board, run: str) -> str:
+    proposal = board.proposals.get(board.runs[run].requested.proposal)
+    return proposal.author if proposal else ""
+
+
+def _hopeless(board: Board) -> list[AnyEvent]:
+    """Retire what is blocked, and what was run without getting a score."""
+    verdicts: list[AnyEvent] = []
+    for tree in board.undecided:
+        proposal, runs = board.proposals[tree], board.current_runs(tree)
+        if is_blocked(board, proposal) and not proposal.runs:
+            why = next(c.text for c in proposal.critiques if c.verdict == "block")
+            verdicts.append(_retire(board, tree, "blocked", why))
+        elif any(run.finished for run in runs) and not board.scores(tree) and not _is_out(board, runs):
+            ends = [run.finished.outcome for run in runs if run.finished]
+            killed = all(isinstance(end, Failed) and end.reason == "killed" for end in ends)
+            verdicts.append(_retire(board, tree, "killed" if killed else "failed", ""))
+    return verdicts
+
+
+def _best(board: Board) -> list[AnyEvent]:
+    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones.
+
+    Scores are compared inside a class of workers. Where the champion has none of it, or its workers are gone, what is
+    missing is asked for; a champion that has failed holds nobody back.
+    """
+    if is_champion_awaited(board):
+        return []
+    by_class: dict[str, dict[str, float]] = {home_class(board): {}}
+    for tree in [*board.undecided, *rescored(board)]:
+        if (its := mean_of(board, tree)) and not _is_out(board, board.current_runs(tree)):
+            by_class.setdefault(its[1], {})[tree] = its[0]
+    verdicts: list[AnyEvent] = []
+    for worker_class, means in by_class.items():
+        champion = mean_of(board, board.champion, worker_class) if board.champion else None
+        if not champion and not _is_unopposed(board, worker_class):
+            verdicts += _missing(board, means, worker_class)
+            continue
+        found = _best_of(board, means, champion[0] if champion else None)
+        verdicts += found
+        if any(isinstance(event, ProposalPromoted) for event in found):
+            break  # the others meet the new champion
+    return verdicts
+
+
+def _is_unopposed(board: Board, worker_class: str) -> bool:
+    """Tell whether nobody can be met in a class: there is no champion, or it has failed where proof is sought."""
+    if not board.champion or not board.scores(board.champion):
+        return True
+    ended = [run for run in board.current_runs(board.champion) if run.finished]
+    failed = any(run.finished and run.finished.worker_class == worker_class and run.value is None for run in ended)
+    return failed and worker_class == home_class(board)
+
+
+def _missing(board: Board, means: Mapping[str, float], worker_class: str) -> list[AnyEvent]:
+    """Ask for the champion's score in a class; where that cannot be had, for the others' where proof is sought."""
+    if means and worker_class in slots(board):
+        if wanted := requests(board, board.champion, "control", [FIRST_SEED], worker_class):
+            return list(wanted)
+        if _is_out(board, board.current_runs(board.champion)):
+            return []
+    return [event for tree in means if tree in board.undecided for event in again(board, tree)]
+
+
+def _best_of(board: Board, means: Mapping[str, float], best: float | None) -> list[AnyEvent]:
+    """Return the verdicts on scores of one class, `best` being the champion's."""
+    winner = ""
+    for tree, mean in means.items():
+        if best is None or board.better(mean, best):
+            winner, best = tree, mean
+    decided = {tree: mean for tree, mean in means.items() if tree in board.undecided and tree != winner}
+    verdicts = [_retire(board, tree, "not_better", "", mean, winner) for tree, mean in decided.items()]
+    if not winner:
+        return list(verdicts)
+    promoted = ProposalPromoted(
+        proposal=winner,
+        round=board.round + 1,
+        met=board.champion,
+        mean=means[winner],
+        seeds=tuple(run.requested.seed for run in board.current_runs(winner)),
+        text="the best score so far, of a metric without noise",
+    )
+    return [promoted, *verdicts]
+
+
+def _is_out(board: Board, runs: Sequence[Run]) -> bool:
+    return any(is_awaited(board, run) for run in runs)
+
+
+def _retire(board: Board, tree: str, why: Why, text: str, mean: float | None = None, met: str = "") -> ProposalRetired:
+    return ProposalRetired(
+        proposal=tree,
+        round=board.round,
+        why=why,
+        met=met or board.champion,
+        mean=mean,
+        text=text,
+    )

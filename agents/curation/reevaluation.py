@@ -1,0 +1,57 @@
+"""After a change of the evaluator: whose score is asked for again, and who may win by it. Pure.
+
+Scores of another evaluator do not count any more (`Board.scores`). What matters is measured anew: the champion, those
+who were, and the best few of the rest. What was never decided is simply admitted again, by `agents.curation.admission`.
+"""
+
+from mesh.board import Board
+from mesh.fleet import is_awaited
+
+TOP = 5
+"""How many of those that never were champion are scored again, the best by their last scores."""
+
+
+def due(board: Board) -> list[str]:
+    """Return the decided proposals that need a score under the evaluator in force, the champion first."""
+    wanted = [board.champion] if board.champion else []
+    if board.opened and board.opened.version > 1:
+        last = _last_scores(board)
+        sign = 1 if board.spec.objective.direction == "minimize" else -1
+        rest = [tree for tree in last if board.proposals[tree].verdict == "retired"]
+        wanted += reversed([tree for tree, p in board.proposals.items() if p.verdict == "past_champion"])
+        wanted += sorted(rest, key=lambda tree: sign * last[tree])[:TOP]
+    return [tree for tree in wanted if not board.current_runs(tree)]
+
+
+def is_champion_awaited(board: Board) -> bool:
+    """Tell whether the champion has no score under the evaluator in force, but may still get one."""
+    if not board.champion or board.scores(board.champion):
+        return False
+    runs = board.current_runs(board.champion)
+    return not runs or any(is_awaited(board, run) for run in runs)
+
+
+def rescored(board: Board) -> list[str]:
+    """Return the decided proposals, but for the champion, with scores under the evaluator in force and another one."""
+    if board.opened is None or board.opened.version == 1:
+        return []
+    return [
+        tree
+        for tree, proposal in board.proposals.items()
+        if proposal.verdict in ("past_champion", "retired")
+        and len(board.current_runs(tree)) < len(proposal.runs)
+        and board.scores(tree)
+    ]
+
+
+def _last_scores(board: Board) -> dict[str, float]:
+    """Return the means of proposals under the evaluator that measured last, of all but the one in force."""
+    assert board.opened is not None
+    last, found = "", dict[str, list[float]]()
+    for run in reversed(board.runs.values()):
+        evaluator = run.requested.evaluator
+        if run.value is None or evaluator in ("", board.opened.evaluator) or evaluator != (last or evaluator):
+            continue
+        last = evaluator
+        found.setdefault(run.requested.proposal, []).append(run.value)
+    return {tree: sum(values) / len(values) for tree, values in found.items() if tree in board.proposals}

@@ -1,0 +1,45 @@
+"""Draws that learn nothing: evenly at random, and the points of a scrambled Sobol sequence, which leave no gaps.
+
+Sobol, "On the distribution of points in a cube" (1967), scrambled after Owen, from scipy.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from random import Random
+
+from agents.search.knobs import Knob
+from agents.search.samplers.protocol import Idea, Trial, where
+from mesh.events import Scalar
+
+AHEAD = 3
+"""Points of the sequence that may be left out."""
+
+
+class Evenly:
+    """Every knob drawn from its whole range."""
+
+    def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
+        return Idea({where(knob): knob.sample(rng) for knob in space})
+
+
+class Sobol:
+    """A point of one sequence that all explorers share: one of the next few, so that not all take the same."""
+
+    def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
+        from scipy.stats import qmc
+
+        names = " ".join(f"{knob.file} {knob.name}" for knob in space)
+        seed = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4])
+        number = sum(trial.by == "sobol" for trial in (*trials, *pending)) + rng.randrange(AHEAD)
+        with warnings.catch_warnings(action="ignore"):  # that a number of points is no power of two
+            point = qmc.Sobol(len(space), rng=seed).random(number + 1)[-1]
+        return Idea({where(knob): _at(knob, float(place)) for knob, place in zip(space, point, strict=True)})
+
+
+def _at(knob: Knob, place: float) -> Scalar:
+    if knob.choices:
+        return knob.choices[min(len(knob.choices) - 1, int(place * len(knob.choices)))]
+    if knob.is_int and not knob.log:
+        return int(knob.low) + min(int(knob.high - knob.low), int(place * (knob.high - knob.low + 1)))
+    return knob.at(place)

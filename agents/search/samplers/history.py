@@ -1,0 +1,96 @@
+"""What the log tells the samplers: every proposal, whoever made it, with the values of its knobs and its result.
+
+The knobs of what people and models proposed are read from their code, those of sampled proposals from their parents and
+the changes that they name, so that a restart need not fetch all code. What is remembered only saves work.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from agents.search.knobs import knobs_of
+from agents.search.samplers.protocol import Trial, Values, where
+from mesh.board import Board, Proposal
+from mesh.errors import ObjectMissing
+
+Files = Callable[[str, str], Awaitable[Mapping[str, bytes]]]
+"""Returns the files of a proposal by tree and commit."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All proposals as of entry `seq`, each list in the order of the log; `barred` never ran and never will."""
+
+    seq: int
+    trials: list[Trial]
+    pending: list[Trial]
+    barred: list[Trial]
+
+    @property
+    def every(self) -> list[Trial]:
+        """All of them."""
+        return [*self.trials, *self.pending, *self.barred]
+
+
+class History:
+    """Reads a board again and again."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._values: dict[str, Values] = {}
+        self._done: dict[str, tuple[str, int, Trial]] = {}
+
+    async def read(self, board: Board) -> Known:
+        """Return what is known.
+
+        Raises:
+            BusError: the log is out of reach.
+        """
+        for tree, proposal in list(board.proposals.items()):
+            if tree not in self._values:
+                self._values[tree] = await self._values_of(board, proposal)
+        known = Known(board.seq, [], [], [])
+        for tree, proposal in board.proposals.items():
+            if tree not in self._values:  # came while code was fetched
+                continue
+            trial, finished = self._trial(board, tree, proposal)
+            if finished:
+                known.trials.append(trial)
+            else:
+                (known.pending if proposal.verdict == "open" else known.barred).append(trial)
+        return known
+
+    def _trial(self, board: Board, tree: str, proposal: Proposal) -> tuple[Trial, bool]:
+        """Return a proposal with its result, and whether it has one."""
+        evaluator = board.opened.evaluator if board.opened else ""
+        kept = self._done.get(tree)
+        if kept and kept[:2] == (evaluator, len(proposal.runs)):
+            return kept[2], True
+        runs = board.current_runs(tree)
+        ended = [run for run in runs if run.finished]
+        scores = [run.value for run in ended if run.value is not None]
+        sign = 1.0 if board.spec.objective.direction == "minimize" else -1.0
+        origin = proposal.event.origin
+        trial = Trial(
+            tree=tree,
+            seq=proposal.seq,
+            values=self._values[tree],
+            loss=sign * sum(scores) / len(scores) if scores else None,
+            by=origin.name if origin.how == "sampler" else "",
+            seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
+        )
+        has_result = bool(scores) or (bool(runs) and len(ended) == len(runs))
+        if has_result and len(ended) == len(proposal.runs):
+            self._done[tree] = (evaluator, len(proposal.runs), trial)
+        return trial, has_result
+
+    async def _values_of(self, board: Board, proposal: Proposal) -> Values:
+        event = proposal.event
+        if event.origin.how == "sampler" and event.parents and event.parents[0] in self._values:
+            changed = {(change.file, change.name): change.new for change in event.knobs}
+            values = self._values[event.parents[0]] | {at: new for at, new in changed.items() if new is not None}
+            return {at: value for at, value in values.items() if changed.get(at, value) is not None}
+        try:
+            files = await self._files(event.tree, event.commit)
+        except ObjectMissing:
+            return {}
+        return {where(knob): knob.value for knob in knobs_of(files, board.spec.artifact.editable)}

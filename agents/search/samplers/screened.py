@@ -1,0 +1,33 @@
+"""Screening: a sampler has several ideas, and a model takes the most promising of them.
+
+The model is one draw of `quadratic`, a new one each time, so that it does not always prefer the same. What is cheap to
+sample gains most: evolution strategies with a surrogate need a fraction of the evaluations (Loshchilov, Schoenauer and
+Sebag, 2012; Hansen, "A global surrogate assisted CMA-ES", 2019).
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from agents.search.knobs import Knob
+from agents.search.samplers.protocol import Idea, Sampler, Trial
+from agents.search.samplers.quadratic import drawn_model, places
+
+IDEAS = 8
+"""Ideas of which one is taken."""
+
+
+class Screened:
+    """Another sampler, asked several times; as it is while there is no model."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
+        import numpy as np
+
+        model = drawn_model(space, trials, np.random.default_rng(rng.getrandbits(64)))
+        if model is None:
+            return self._sampler.ask(space, trials, pending, rng)
+        ideas = [self._sampler.ask(space, trials, pending, rng) for _ in range(IDEAS)]
+        points = np.array([places(space, idea.values) for idea in ideas])
+        return ideas[int(np.argmin(model(points)))]

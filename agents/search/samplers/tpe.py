@@ -1,0 +1,96 @@
+"""TPE: draws where good results are denser than the others.
+
+Optuna's multivariate tree-structured Parzen estimator (Bergstra et al., 2011; Watanabe, 2023), in which what is pending
+counts as not good (constant liar). It looks at a window, the latest and the best, so that an ask costs the same however
+long the log is. Trials whose code lacks a knob, or whose value is none of its choices, are left out.
+"""
+
+import math
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from agents.search.knobs import Knob
+from agents.search.samplers.protocol import Idea, Trial, place, shape, where, window
+
+
+class TPE:
+    """Optuna's sampler on a study that holds a window of the log; what was made of a trial is kept for the next ask."""
+
+    def __init__(self) -> None:
+        self._shape: object = None
+        self._made: dict[tuple[int, float], Any] = {}
+
+    def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
+        import optuna
+
+        if self._shape != shape(space):
+            self._shape, self._made = shape(space), {}
+        distributions = {_name(knob): _distribution(knob) for knob in space}
+        wanted = {(t.seq, math.inf if t.loss is None else t.loss): t for t in window(trials)}
+        wanted |= {(t.seq, math.nan): t for t in pending}
+        made = {
+            key: self._made.get(key) or _frozen(trial, key[1], space, distributions)
+            for key, trial in wanted.items()
+            if all(place(knob, trial.values.get(where(knob))) is not None for knob in space)
+        }
+        self._made = made
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=rng.getrandbits(32))
+        asked = optuna.create_study(storage=_storage(list(made.values())), sampler=sampler).ask(distributions)
+        return Idea({where(knob): _short(knob, asked.params[_name(knob)]) for knob in space})
+
+
+def _name(knob: Knob) -> str:
+    return f"{knob.file} {knob.name}"
+
+
+def _distribution(knob: Knob) -> Any:
+    from optuna import distributions
+
+    if knob.choices:
+        return distributions.CategoricalDistribution(knob.choices)
+    if knob.is_int:
+        return distributions.IntDistribution(int(knob.low), int(knob.high), log=knob.log)
+    return distributions.FloatDistribution(knob.low, knob.high, log=knob.log)
+
+
+def _frozen(trial: Trial, loss: float, space: Sequence[Knob], distributions: dict[str, Any]) -> Any:
+    """Return Optuna's word for a trial: pending where the loss is no number; numbered as in the log, from 1 on."""
+    from optuna.trial import FrozenTrial, TrialState
+
+    pending = math.isnan(loss)
+    params = {_name(knob): _inside(knob, trial.values[where(knob)]) for knob in space}
+    return FrozenTrial(
+        number=trial.seq + 1,
+        trial_id=trial.seq + 1,
+        state=TrialState.RUNNING if pending else TrialState.COMPLETE,
+        value=None if pending else loss,
+        datetime_start=None,
+        datetime_complete=None,
+        params=params,
+        distributions=distributions,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _short(knob: Knob, value: Any) -> Any:
+    """Return a number with the digits that a knob has."""
+    return value if knob.choices or knob.is_int else knob.at(knob.place(value))
+
+
+def _inside(knob: Knob, value: Any) -> Any:
+    return value if knob.choices else type(knob.value)(min(knob.high, max(knob.low, value)))
+
+
+def _storage(held: list[Any]) -> Any:
+    """Return Optuna's storage in memory, whose trials are `held` whatever is added to it."""
+    from optuna.storages import InMemoryStorage
+
+    class Window(InMemoryStorage):  # type: ignore[misc]
+        def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
+            return [trial for trial in held if states is None or trial.state in states]
+
+    return Window()

@@ -1,0 +1,128 @@
+"""What this machine offers: devices, slots, worker class, environment hash. Never imports torch."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+import msgspec
+import psutil
+
+from mesh.errors import BadInput
+
+CONTEXT_MB = 768.0
+"""GPU memory that a process takes beside torch's allocator: its CUDA context and the kernels that it loads."""
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """One place where a trial can run: its number, device (`cpu` or `cuda:0`), threads, and CUDA index.
+
+    `gpu_memory_mb` is what it may take of its device, `gpu_share` the fraction of the whole that torch is told; 1 where
+    it may take all.
+    """
+
+    number: int
+    device: str
+    threads: int
+    cuda_index: str = ""
+    gpu_memory_mb: float = 0.0
+    gpu_share: float = 1.0
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Slots and what they have in common; memory in MB."""
+
+    worker_class: str
+    device: str
+    memory_mb: int
+    slots: tuple[Slot, ...]
+    environment: str
+
+
+def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
+    """Return what to run on: `device` is auto, cpu or cuda; slots default to one per core, or `per_gpu` per GPU.
+
+    Slots that share a GPU get equal parts of its memory.
+
+    Raises:
+        BadInput: CUDA is asked for and nvidia-smi shows no device, or a number of slots is below 1.
+    """
+    if slots is not None and slots < 1:
+        raise BadInput(f"--slots {slots} must be 1 or more")
+    if per_gpu < 1:
+        raise BadInput(f"--slots-per-gpu {per_gpu} must be 1 or more")
+    gpus = [] if device == "cpu" else _gpus()
+    if device == "cuda" and not gpus:
+        raise BadInput("--device cuda, but nvidia-smi shows no GPU on this machine")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if gpus:
+        most = per_gpu * len(gpus)
+        count = min(slots or most, most)
+        threads = max(1, cores // count)
+        name, memory, driver = gpus[0]
+        made = tuple(
+            Slot(
+                number,
+                "cuda:0",
+                threads,
+                cuda_index=str(number % len(gpus)),
+                gpu_memory_mb=gpus[number % len(gpus)][1] / per_gpu,
+                gpu_share=1 / per_gpu,
+            )
+            for number in range(count)
+        )
+        return Machine(f"cuda-{short_name(name)}", name, memory, made, environment_hash(name, driver))
+    count = slots or cores
+    made = tuple(Slot(n, "cpu", max(1, cores // count)) for n in range(count))
+    memory = psutil.virtual_memory().total // 1024**2
+    return Machine(f"cpu-{platform.machine()}", platform.processor() or "cpu", memory, made, environment_hash("cpu"))
+
+
+def capped(slot: Slot, gpu_memory_gb: float) -> Slot:
+    """Return a slot as the runs of an arena have it: with the GPU memory that they are said to take, if they are.
+
+    Where that is less than the device the slot's share, which torch is told, leaves room for the CUDA context: what
+    torch keeps in its cache alone never takes a process over its cap.
+    """
+    device_mb = slot.gpu_memory_mb / slot.gpu_share
+    cap_mb = min(slot.gpu_memory_mb, gpu_memory_gb * 1024 or slot.gpu_memory_mb)
+    if not slot.cuda_index or cap_mb >= device_mb:
+        return slot
+    share = max(cap_mb / 2, cap_mb - CONTEXT_MB) / device_mb
+    return msgspec.structs.replace(slot, gpu_memory_mb=cap_mb, gpu_share=share)
+
+
+def _gpus() -> list[tuple[str, int, str]]:
+    """Return name, memory in MB and driver version of each GPU."""
+    program = shutil.which("nvidia-smi")
+    if not program:
+        return []
+    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    rows = [line.rsplit(",", 2) for line in done.stdout.splitlines() if done.returncode == 0 and line.count(",") >= 2]
+    return [(n.strip(), int(memory), driver.strip()) for n, memory, driver in rows if memory.strip().isdigit()]
+
+
+def short_name(device: str) -> str:
+    """Return what a GPU is called for short: `h100`, `rtx4090`, `t4`."""
+    words = [w for w in re.findall(r"[a-z0-9]+", device.lower()) if w not in ("nvidia", "geforce", "tesla", "quadro")]
+    return "".join(words[:2]) if words[:1] in (["rtx"], ["gtx"]) else next(iter(words), "gpu")
+
+
+def environment_hash(device: str, driver: str = "") -> str:
+    """Return a hash of what else decides a score: interpreter, numeric packages, platform, device and its driver."""
+    packages = []
+    for name in ("torch", "numpy", "scikit-learn", "scipy"):
+        try:
+            packages.append(f"{name}={importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    parts = (sys.version, platform.platform(), device, driver, *packages)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,159 @@
+"""Finds the tier that this machine really offers: attacks from inside, for each tier from the strongest down."""
+
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from gpu_worker.launch import Launch, passed_on
+from gpu_worker.sandbox import attacks
+from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
+from gpu_worker.supervisor.client import supervisor
+from mesh.errors import BadInput, HostTrouble
+
+WITHIN_S = 30.0
+Wish = Literal["auto", "weak", "none"]
+
+OPEN_BY_DESIGN: dict[Tier, frozenset[str]] = {
+    "A": frozenset(),
+    "B": frozenset({"connect to a socket by path"}),
+    "C": frozenset({"connect to a socket by path", "change the mode of others' files"}),
+}
+"""What a tier leaves open, and says so: a socket whose file mode lets everybody in; modes of the user's own files."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What attacks on a tier found: `open` and `broken` are names of probes; `error` says why it could not be tried."""
+
+    tier: Tier
+    said: dict[str, str] = {}
+    error: str = ""
+
+    @property
+    def open(self) -> list[str]:
+        """The attacks that succeeded."""
+        return [name for name, word in self.said.items() if word == "open"]
+
+    @property
+    def broken(self) -> list[str]:
+        """What a trial must be able to do and could not."""
+        return [f"{name} ({word})" for name, word in self.said.items() if word not in ("open", "blocked", "works")]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the tier is what it says."""
+        allowed = OPEN_BY_DESIGN.get(self.tier, frozenset(self.said))
+        return bool(self.said) and not self.broken and allowed.issuperset(self.open)
+
+    def __str__(self) -> str:
+        if self.holds:
+            return "holds"
+        return self.error or "; ".join([*(f"open: {name}" for name in self.open), *self.broken])
+
+
+async def choose(wish: Wish, folder: Path) -> tuple[Tier, list[Finding]]:
+    """Return the strongest tier that holds, and what was found on the way; `folder` is where trials will be.
+
+    Raises:
+        HostTrouble: none holds, and a weaker one was not wished for.
+    """
+    if wish == "none":
+        return "E", []
+    findings: list[Finding] = []
+    for tier in candidates():
+        found = await try_tier(tier, folder)
+        findings.append(found)
+        if found.holds:
+            return tier, findings
+    if wish == "weak":
+        return "D", findings
+    why = "; ".join(f"tier {found.tier}: {found}" for found in findings) or "this is not Linux"
+    raise HostTrouble(
+        f"no sandbox holds on this machine ({why}): say --allow-weak-sandbox or --no-sandbox if you trust all proposals"
+    )
+
+
+def candidates() -> list[Tier]:
+    """Return the tiers that are worth a try here, strongest first."""
+    if sys.platform != "linux":
+        return []
+    return ["A", "B", "C"] if os.geteuid() == 0 else ["A", "C"]
+
+
+async def try_tier(tier: Tier, folder: Path) -> Finding:
+    """Attack from inside a tier and return what was found."""
+    try:
+        sandbox = sandbox_of(tier)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="selftest-", dir=folder) as name, targets(Path(name)) as target:
+            return await _attack(sandbox, Path(name), target)
+    except (HostTrouble, OSError) as error:
+        return Finding(tier, error=str(error))
+
+
+async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> Finding:
+    folder.chmod(0o711)
+    work, program = folder / "work", folder / "attacks.py"
+    work.mkdir()
+    program.write_bytes(Path(attacks.__file__).read_bytes())
+    program.chmod(0o444)
+    sandbox.give([work])
+    policy = sandbox.hold([program], [work])
+    aim = msgspec.json.encode({**target, "work": str(work)}).decode()
+    async with supervisor() as keeper:
+        env = passed_on() | {"MESH_RUN_TOKEN": keeper.token, "TMPDIR": str(work)}
+        launch = Launch((sys.executable, "-I", str(program), aim), env, str(work), policy)
+        ended = await keeper.run(launch, deadline_s=WITHIN_S, memory_mb=4096)
+    try:
+        return Finding(sandbox.tier, msgspec.json.decode(ended.out, type=dict[str, str]))
+    except msgspec.MsgspecError:
+        last = (ended.err.strip().splitlines() or [ended.why or f"exit code {ended.rc}"])[-1]
+        return Finding(sandbox.tier, error=f"the self-test did not run: {last}")
+
+
+@contextmanager
+def targets(folder: Path) -> Iterator[dict[str, Any]]:
+    """Set up what is to be attacked: files, sockets, and this very process."""
+    secret, evaluator, path = folder / "secret", folder / "evaluator.py", folder / "socket"
+    secret.write_text("a key")
+    secret.chmod(0o600)
+    evaluator.write_text("print(1)")
+    evaluator.chmod(0o444)
+    abstract = f"mesh-{secrets.token_hex(8)}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as by_path,
+        socket.socket(socket.AF_UNIX) as by_name,
+    ):
+        by_path.bind(os.path.relpath(path) if len(str(path)) > 100 else str(path))
+        by_path.listen()
+        path.chmod(0o777)
+        by_name.bind("\0" + abstract)
+        by_name.listen()
+        yield {
+            "pid": os.getpid(),
+            "secret": str(secret),
+            "evaluator": str(evaluator),
+            "home": str(Path.home()),
+            "tcp": tcp.getsockname()[1],
+            "abstract": abstract,
+            "socket": str(path),
+        }
+
+
+def check_wish(*, weak: bool, none: bool) -> Wish:
+    """Return the wish that command-line flags stand for.
+
+    Raises:
+        BadInput: they contradict each other.
+    """
+    if weak and none:
+        raise BadInput("--allow-weak-sandbox and --no-sandbox exclude each other")
+    return "none" if none else "weak" if weak else "auto"

@@ -1,0 +1,177 @@
+"""The kernel's own bound on the memory of a trial's tree, where this user may make control groups.
+
+Elsewhere the watch alone holds memory. Both hierarchies are known: version 2 (`memory.max`), and version 1
+(`memory.limit_in_bytes`), as some containers and virtual machines still have it. In version 2 a group with processes
+cannot have bounded ones below it: a worker that is alone in its group, with its children, first moves to a leaf of it
+(`prepare`). Nobody else's process is moved, so where that would be needed there is no bound. A trial cannot leave its
+group: the files of it are the worker's, and below a sandbox read-only. The standard library alone.
+"""
+
+import contextlib
+import os
+import time
+import uuid
+
+from gpu_worker.supervisor.process_tree import descendants
+
+ROOT = "/sys/fs/cgroup"
+GO_WITHIN_S = 1.0
+LEAF = "mesh-worker"
+"""The leaf in which a worker sits beside its bounded groups; a systemd unit can name it as its `DelegateSubgroup`."""
+
+MAX_TASKS = 2048
+"""Threads and processes of a tree, where the kernel counts them: four for each process that the watch allows."""
+BESIDE = (("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", str(MAX_TASKS)))
+"""What else is bounded where the kernel was built and booted so; a group without is still a bound."""
+
+
+class Group:
+    """A control group for one tree; `bounds` are the files that take its bound in bytes."""
+
+    def __init__(self, path: str, bounds: tuple[str, ...], events: str) -> None:
+        self._path, self._bounds, self._events = path, bounds, os.path.join(path, events)
+
+    def bound(self, memory_mb: float) -> None:
+        """Let all processes of the group together have so much memory.
+
+        Raises:
+            OSError: the kernel does not take it.
+        """
+        size = str(int(memory_mb * 1024**2))
+        for name in self._bounds:
+            _write(os.path.join(self._path, name), size)
+        for name, value in (("memory.memsw.limit_in_bytes", size), *BESIDE):
+            if os.path.isfile(os.path.join(self._path, name)):
+                with contextlib.suppress(OSError):
+                    _write(os.path.join(self._path, name), value)
+
+    def add(self, pid: int) -> None:
+        """Take in a process; its children follow.
+
+        Raises:
+            OSError: the kernel does not let it in.
+        """
+        _write(os.path.join(self._path, "cgroup.procs"), str(pid))
+
+    def has_killed(self) -> bool:
+        """Tell whether the kernel has killed a process of the group for want of memory."""
+        with contextlib.suppress(OSError), open(self._events) as file:
+            return any(int(words[1]) > 0 for words in map(str.split, file) if words[:1] == ["oom_kill"])
+        return False
+
+    def peak_mb(self) -> float:
+        """Return the most memory that the group had, cached files included; 0 where the kernel does not tell."""
+        for name in ("memory.peak", "memory.max_usage_in_bytes"):
+            with contextlib.suppress(OSError), open(os.path.join(self._path, name)) as file:
+                return int(file.read()) / 1024**2
+        return 0.0
+
+    def remove(self) -> None:
+        """Remove the group, in which nothing lives any more."""
+        give_up = time.monotonic() + GO_WITHIN_S
+        while True:
+            try:
+                os.rmdir(self._path)
+                return
+            except OSError:
+                if time.monotonic() > give_up or not os.path.isdir(self._path):
+                    return
+                time.sleep(0.002)
+
+
+def group(pid: int, owner: int) -> Group | None:
+    """Make a group with this process in it, unbounded yet; None where this machine or user cannot.
+
+    `owner` is the process that removes it if nobody else does (`sweep`).
+    """
+    name = f"mesh-{owner}-{uuid.uuid4().hex[:8]}"
+    old, new = _parents()
+    for parent, bounds, events in (
+        (old, ("memory.limit_in_bytes",), "memory.oom_control"),
+        (new, ("memory.max",), "memory.events"),
+    ):
+        if not parent or not os.access(parent, os.W_OK):
+            continue
+        path = os.path.join(parent, name)
+        with contextlib.suppress(OSError):
+            os.mkdir(path)
+            made = Group(path, bounds, events)
+            if all(os.path.isfile(os.path.join(path, file)) for file in bounds):
+                made.add(pid)
+                return made
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+    return None
+
+
+def prepare() -> None:
+    """Make bounded groups possible below this process's own group of version 2, if that moves nobody else.
+
+    To be called once, before children are started whose trees shall be bounded. Does nothing where it cannot.
+    """
+    own = _own("", ROOT)
+    base, leaf = _base(own), os.path.join(_base(own), LEAF)
+    if not own or "memory" not in _words(base, "cgroup.controllers"):
+        return
+    moved = list[str]()
+    if base == own and "memory" not in _words(base, "cgroup.subtree_control"):
+        inside = _words(own, "cgroup.procs")
+        if not inside <= {str(pid) for pid in (os.getpid(), *descendants())}:
+            return
+        with contextlib.suppress(OSError):
+            os.mkdir(leaf)
+            for pid in inside:
+                _write(os.path.join(leaf, "cgroup.procs"), pid)
+                moved.append(pid)
+    for controller in ("memory", "pids"):
+        with contextlib.suppress(OSError):
+            _write(os.path.join(base, "cgroup.subtree_control"), f"+{controller}")
+    if moved and "memory" not in _words(base, "cgroup.subtree_control"):
+        with contextlib.suppress(OSError):
+            for pid in moved:
+                _write(os.path.join(own, "cgroup.procs"), pid)
+            os.rmdir(leaf)
+
+
+def sweep(owner: int | None = None) -> None:
+    """Remove the groups, of one owner or all, in which nothing lives."""
+    prefix = "mesh-" if owner is None else f"mesh-{owner}-"
+    for parent in filter(None, _parents()):
+        for name in os.listdir(parent):
+            if name.startswith(prefix):
+                with contextlib.suppress(OSError):  # of one in which something lives
+                    os.rmdir(os.path.join(parent, name))
+
+
+def _parents() -> tuple[str, str]:
+    """Return where groups are made: of version 1's memory controller and of version 2."""
+    return _own("memory", os.path.join(ROOT, "memory")), _base(_own("", ROOT))
+
+
+def _base(own: str) -> str:
+    """Return the group whose leaf this process may be in."""
+    return os.path.dirname(own) if os.path.basename(own) == LEAF else own
+
+
+def _own(controller: str, root: str) -> str:
+    """Return the folder of this process's group in a hierarchy, "" where there is no such."""
+    with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
+        for line in file:
+            _, names, path = line.rstrip("\n").split(":", 2)
+            if names.split(",") == [controller] and os.path.isfile(
+                os.path.join(root, path.lstrip("/"), "cgroup.procs")
+            ):
+                return os.path.normpath(os.path.join(root, path.lstrip("/")))
+    return ""
+
+
+def _words(folder: str, name: str) -> set[str]:
+    """Return the words of a file, none where it cannot be read."""
+    with contextlib.suppress(OSError), open(os.path.join(folder, name)) as file:
+        return set(file.read().split())
+    return set()
+
+
+def _write(path: str, value: str) -> None:
+    with open(path, "w") as file:
+        file.write(value)

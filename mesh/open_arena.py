@@ -1,0 +1,165 @@
+"""Opening an arena: its code becomes the base commit, its data is prepared and frozen, and the log says so.
+
+Opening what is open and unchanged does nothing; a changed or closed arena gets its next version.
+"""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+from msgspec.structs import replace
+
+from mesh import arena, foreign_tasks, frozen_data, settings
+from mesh.bus import ArenaBus, Hub
+from mesh.code import CodeStore
+from mesh.errors import AlreadyPosted, BadArena
+from mesh.events import ArenaOpened
+from mesh.follow import Follower
+from mesh.spec import ArenaSpec
+from mesh.wire import Post
+
+PREPARE_WITHIN_S = 600
+
+
+def describe(folder: Path) -> str:
+    """Write the `arena.toml` of a task of another system; return what was done, '' where there was nothing to do.
+
+    Raises:
+        BadArena: the task's own configuration cannot be read, or the file cannot be written.
+    """
+    path = folder / "arena.toml"
+    if path.exists() or not folder.is_dir():
+        return ""
+    try:
+        names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+        config = folder / foreign_tasks.CONFIG
+        text = config.read_text(encoding="utf-8") if config.is_file() else ""
+        layout = foreign_tasks.recognise(folder.resolve().name, names, text)
+        if layout is None:
+            return ""
+        path.write_text(layout.toml, encoding="utf-8")
+    except ValueError as error:
+        raise BadArena(f"{folder} cannot be taken as it is: {error}") from None
+    except OSError as error:
+        raise BadArena(f"{path} cannot be written: {error.strerror}") from None
+    return f"{folder} is a task of {layout.system}: wrote {path}, where its budget and the rest can be changed"
+
+
+def exactly(spec: ArenaSpec) -> str:
+    """Return in one sentence what it means that an arena is opened as one of an exact metric."""
+    metric = spec.objective.metric
+    return (
+        f"--no-confirm takes {metric} as exact: the first better score is promoted, with no run on another seed to "
+        "confirm it"
+    )
+
+
+async def open_arena(
+    hub: Hub, folder: Path, *, home: Path, author: str = "operator", exact: bool = False
+) -> tuple[ArenaBus, ArenaOpened]:
+    """Open the arena in `folder` and return its bus and the `arena.opened` that is in force.
+
+    With `exact` its metric has no noise, whatever its `arena.toml` says.
+
+    Raises:
+        BadArena: the folder cannot be used, or its `prepare` fails.
+        BusError: the log cannot be reached.
+    """
+    spec = arena.load(folder)
+    if exact:
+        spec = replace(spec, objective=replace(spec.objective, noise="none"))
+    files = arena.read_files(folder)
+    bus = await hub.arena(spec.name, create=True)
+    code = CodeStore(settings.code_dir(home, spec.name), bus)
+    follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
+    await follower.catch_up()
+    last, closed = follower.board.opened, follower.board.closed
+    tree, evaluator = code.tree_of(files), arena.evaluator_hash(spec, files)
+    if last and not closed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
+        return bus, last
+    if last and last.evaluator == evaluator:
+        frozen = last.data
+    else:
+        frozen = await _prepare(spec, files, bus)
+    if last and last.base_tree == tree:
+        commit = last.base_commit
+    else:
+        parents = [last.base_commit] if last and code.has(last.base_commit) else []
+        made = code.commit(
+            files,
+            parents=parents,
+            message=f"{spec.name}: the artifact as it is\n\n{spec.summary}\n",
+            author=author,
+            at=dt.datetime.now(dt.UTC),
+        )
+        commit = made.commit
+        await code.push(commit)
+    opened = ArenaOpened(
+        version=last.version + 1 if last else 1,
+        spec=spec,
+        base_commit=commit,
+        base_tree=tree,
+        evaluator=evaluator,
+        data=frozen,
+        reason="reopened" if closed else ("changed" if last else ""),
+    )
+    try:
+        await bus.post(Post.new(author, opened))
+    except AlreadyPosted:
+        await follower.catch_up()
+        if follower.board.opened is not None:
+            return bus, follower.board.opened
+        raise
+    return bus, opened
+
+
+async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus) -> str:
+    if not spec.artifact.prepare:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="mesh-prepare-") as name:
+        folder, out = Path(name) / "arena", Path(name) / "out"
+        out.mkdir()
+        for path, body in files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(body)
+        await _run_prepare(spec.artifact.prepare, folder, out)
+        return await frozen_data.freeze(out, bus)
+
+
+async def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> None:
+    program = sys.executable if command[0] == "python" else command[0]
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+    env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
+    log = folder.parent / "log"
+    try:
+        with log.open("wb") as said:
+            child = await anyio.open_process(
+                [program, *command[1:]],
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise BadArena(f"artifact.prepare {command[0]!r} cannot be run: {error.strerror}") from None
+    async with child:
+        try:
+            with anyio.fail_after(PREPARE_WITHIN_S):
+                code = await child.wait()
+        except TimeoutError:
+            raise BadArena(f"artifact.prepare did not end within {PREPARE_WITHIN_S} s: make less data") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if code != 0:
+        last = log.read_bytes()[-2000:].decode(errors="replace").strip().splitlines()
+        raise BadArena(f"artifact.prepare ended with exit code {code}: {last[-1] if last else 'no output'}")

@@ -1,0 +1,51 @@
+"""The command line's app, and the options that commands share; the commands are in `mesh_cli.commands`."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter, Token
+from cyclopts.argument import ArgumentCollection
+from cyclopts.validators import Number
+
+import mesh
+
+OTHER_FORMS = ("--csv", "--format", "--dot")
+"""Options that ask for another form than text or JSON."""
+
+
+def print_as_configured(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let a listing print JSON where the setting `output` says so and the command line asks for no other form."""
+    named = {argument.name: argument for argument in arguments}
+    json = named.get("--json")
+    if json is None or any(named[name].tokens for name in ("--json", *OTHER_FORMS) if name in named):
+        return
+    from mesh import settings
+    from mesh.errors import BadInput
+
+    try:
+        output = settings.values()["output"]
+    except BadInput:
+        return  # the command will say it, and `mesh doctor` more kindly
+    if output.value == "json":
+        json.append(Token(keyword="output", value="true", source=output.source))
+
+
+app = App(
+    name="mesh",
+    version=mesh.__version__,
+    help_format="plaintext",  # as markdown, it costs the import of a parser and of a highlighter
+    help="A research swarm: agents post proposals on NATS, workers run them, DuckDB ranks them.",
+    config=print_as_configured,
+)
+
+Arena = Annotated[str | None, Parameter(help="Name of the arena; default: the setting arena, else the only one.")]
+Nats = Annotated[str | None, Parameter(help="NATS server; default: the setting nats, else the one of `mesh up`.")]
+Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
+NoConfirm = Annotated[bool, Parameter(name="--no-confirm", negative="", help="The metric is exact: one score proves.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on one line of stdout."""
+    import msgspec
+
+    print(msgspec.json.encode(value).decode())

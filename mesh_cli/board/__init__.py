@@ -1,0 +1,1 @@
+"""The message board in a terminal: tail, filters, notes, channels, and what was read."""

@@ -1,0 +1,165 @@
+"""What of a log is asked for: words of the command line as patterns for the server and as a test of each entry.
+
+The server leaves out what kind, author, run or proposal exclude, so that a rare fact is found in a long log without
+reading it; the test decides the rest (globs of authors, channels, text).
+"""
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from mesh import events as e
+from mesh.board import Board
+from mesh.errors import BadInput, UnknownName
+from mesh.wire import Entry, Pattern, check_token
+from mesh_cli.board.lines import author_of, words_of
+
+MOST_ATTEMPTS = 32
+"""Attempts of a run that are looked for where no board tells how many it had."""
+
+_OF_RUN = ("run.requested", "run.started", "run.killed", "run.finished", "critique.posted")
+_OF_PROPOSAL = (*_OF_RUN, "proposal.posted", "proposal.promoted", "proposal.retired", "note.posted")
+_GLOB = re.compile(r"[*?\[]")
+
+
+class Wanted:
+    """What is asked for: all that is given must hold, of several words for one thing any."""
+
+    def __init__(
+        self,
+        *,
+        kinds: Sequence[str] = (),
+        authors: Sequence[str] = (),
+        channels: Sequence[str] = (),
+        run: str | None = None,
+        proposal: tuple[Board, str] | None = None,
+        grep: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> None:
+        """Take the words as they were typed; `proposal` is a board and the tree hash of one of its proposals.
+
+        Raises:
+            BadInput: a word cannot be used, or no fact can be all of this.
+            UnknownName: no kind is of that name.
+        """
+        self._authors, self._channels = authors, channels
+        self._run = check_token("run", run) if run else ""
+        self._grep, self._exclude = [_expression(text) for text in grep], [_expression(text) for text in exclude]
+        self._about: set[str] = set()
+        self._thread = 0
+        keys = [("", "")]
+        if self._run:
+            keys = _keys_of_run(self._run, MOST_ATTEMPTS)
+        if proposal:
+            board, tree = proposal
+            self._about, self._thread = {tree, *board.proposals[tree].runs}, board.proposals[tree].seq
+            keys = keys if self._run else _keys_of_proposal(board, tree)
+        kinds = _known(kinds)
+        if channels:
+            kinds = [kind for kind in kinds or e.KINDS if kind == "note.posted"]
+            if not kinds:
+                raise BadInput("only note.posted has a channel: leave --channel or --kind out")
+        if kinds and keys != [("", "")]:
+            keys = [(kind, key) for kind, key in keys if kind in kinds]
+        elif kinds:
+            keys = [(kind, "") for kind in kinds]
+        if not keys:
+            raise BadInput(f"no {' or '.join(kinds)} is about one {'run' if self._run else 'proposal'}")
+        exact = dict.fromkeys(authors) if authors and not any(map(_GLOB.search, authors)) else [""]
+        self.patterns = [Pattern(kind, key, author) for kind, key in keys for author in exact]
+        # Which runs a proposal will have is not known, so what comes later is told by its kind alone.
+        later = _OF_PROPOSAL if proposal and not self._run else dict.fromkeys(kind for kind, _ in keys)
+        self.growing = [Pattern(k, "", author) for k in later if not kinds or k in kinds for author in exact]
+        if self.patterns == [Pattern()]:
+            self.patterns = self.growing = []
+        self._kinds = frozenset(kinds)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not (self.patterns or self._authors or self._grep or self._exclude)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether whole channels are asked for, so that who has seen the lines has read them."""
+        return bool(self._channels) and not (self._authors or self._grep or self._exclude or self._run or self._about)
+
+    def matches(self, entry: Entry) -> bool:
+        """Tell whether an entry is asked for; entries are given in the order of the log."""
+        where = entry.subject
+        event = entry.post.event if entry.post else None
+        if self._kinds and where.kind not in self._kinds:
+            return False
+        if self._authors and not any(fnmatchcase(where.author, author) for author in self._authors):
+            return False
+        if self._channels and not (
+            isinstance(event, e.NotePosted) and any(fnmatchcase(event.channel, name) for name in self._channels)
+        ):
+            return False
+        if self._run and not (event and _run_of(event) == self._run):
+            return False
+        if self._about and not (event and self._is_about(event)):
+            return False
+        if not self._grep and not self._exclude:
+            return True
+        text = f"{author_of(entry)} {where.kind} {words_of(entry)}"
+        return (not self._grep or any(found.search(text) for found in self._grep)) and not any(
+            found.search(text) for found in self._exclude
+        )
+
+    def _is_about(self, event: e.AnyEvent) -> bool:
+        """Tell whether a fact is about the proposal, and learn of its new runs."""
+        match event:
+            case e.ProposalPosted():
+                return event.tree in self._about
+            case e.RunRequested():
+                if event.proposal in self._about:
+                    self._about.add(event.run)
+                return event.proposal in self._about
+            case e.ProposalPromoted() | e.ProposalRetired():
+                return event.proposal in self._about
+            case e.NotePosted():
+                return event.reply_to == self._thread
+        return _run_of(event) in self._about
+
+
+def _known(words: Sequence[str]) -> list[str]:
+    """Return the kinds that are meant; `run.*` means several."""
+    found: dict[str, None] = {}
+    for word in words:
+        kinds = [kind for kind in e.KINDS if fnmatchcase(kind, word)]
+        if not kinds:
+            raise UnknownName(f"there is no fact of kind {word!r}; kinds are {', '.join(e.KINDS)}")
+        found |= dict.fromkeys(kinds)
+    return [] if len(found) == len(e.KINDS) else list(found)
+
+
+def _keys_of_run(run: str, attempts: int) -> list[tuple[str, str]]:
+    """Return kind and key of everything that is said of a run."""
+    started = [("run.started", f"{run}-{attempt}") for attempt in range(1, attempts + 1)]
+    once = [(kind, run) for kind in ("run.killed", "run.finished", "critique.posted")]
+    return [("run.requested", f"*.{run}"), *started, *once]
+
+
+def _keys_of_proposal(board: Board, tree: str) -> list[tuple[str, str]]:
+    """Return kind and key of everything that is said of a proposal, its runs, and in answer to it."""
+    whole = [(kind, "") for kind in ("proposal.promoted", "proposal.retired", "note.posted")]
+    runs = [pair for run in board.proposals[tree].runs for pair in _keys_of_run(run, board.runs[run].attempts)]
+    return [("proposal.posted", tree), ("critique.posted", tree), *whole, *runs]
+
+
+def _run_of(event: e.AnyEvent) -> str:
+    """Return the run that a fact is about, "" for none; a critique's target may be a proposal instead."""
+    match event:
+        case e.RunRequested() | e.RunStarted() | e.RunKilled() | e.RunFinished():
+            return event.run
+        case e.CritiquePosted():
+            return event.target
+    return ""
+
+
+def _expression(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise BadInput(f"{text[:60]!r} is no regular expression: {error}") from None

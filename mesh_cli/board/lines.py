@@ -1,0 +1,112 @@
+"""Entries as lines of `mesh tail`: sequence, time, author, a sign for the kind, what is said, and what it answers.
+
+All text of others goes through `printable`. Replies name the post that they answer; of those, the last `KEPT` are
+remembered, others are read from the log.
+"""
+
+import datetime as dt
+from collections import OrderedDict
+from contextlib import aclosing
+
+from mesh import events as e
+from mesh.bus import Bus
+from mesh.text import printable
+from mesh.wire import Entry
+from mesh_cli.render.colour import Ink
+from mesh_cli.render.text import say
+
+KEPT = 2000
+QUOTED = 40
+"""Characters of a post that are shown with a reply to it."""
+
+_SIGNS = {
+    "arena.opened": "▣",
+    "arena.closed": "▢",
+    "agent.joined": "+",
+    "worker.joined": "+",
+    "agent.left": "-",
+    "worker.left": "-",
+    "proposal.posted": "◆",
+    "run.requested": "·",
+    "run.started": "▸",
+    "run.killed": "✂",
+    "proposal.promoted": "★",
+    "proposal.retired": "☆",
+    "note.posted": "≡",
+    "model.asked": "?",
+    "budget.granted": "$",
+}
+_MEANINGS = {"proposal.promoted": "star", "run.killed": "warn", "model.asked": "warn"}
+
+
+def words_of(entry: Entry) -> str:
+    """Return what an entry says, as its author wrote it: not yet fit for a terminal."""
+    return say(entry.post.event) if entry.post else f"{entry.subject.kind} (not understood)"
+
+
+def author_of(entry: Entry) -> str:
+    """Return who says it, fit for a terminal."""
+    return printable(entry.post.author if entry.post else entry.subject.author, 20)
+
+
+def sign_of(entry: Entry) -> tuple[str, str]:
+    """Return the sign of an entry and what it means: good, bad, warn, star or nothing."""
+    match entry.post.event if entry.post else None:
+        case e.RunFinished(outcome=e.Scored()):
+            return "✔", "good"
+        case e.RunFinished():
+            return "✘", "bad"
+        case e.CritiquePosted(verdict=verdict):
+            return {"endorse": ("✓", "good"), "warn": ("!", "warn"), "block": ("✗", "bad")}[verdict]
+        case None:
+            return "¿", "warn"
+    kind = entry.subject.kind
+    return _SIGNS.get(kind, " "), _MEANINGS.get(kind, "")
+
+
+def clock(time: dt.datetime, now: dt.datetime | None) -> str:
+    """Return a time in UTC: on a screen (`now` is known) short, with the date where it is another; else in full."""
+    if now is None:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%H:%M:%S" if time.date() == now.date() else "%m-%d %H:%M")
+
+
+class Lines:
+    """Makes lines of entries; `screen` says that a person reads them as they come."""
+
+    def __init__(self, bus: Bus, ink: Ink, *, screen: bool) -> None:
+        self._bus, self._ink, self._screen = bus, ink, screen
+        self._quotes: OrderedDict[int, str] = OrderedDict()
+
+    async def line(self, entry: Entry) -> str:
+        """Return an entry as one line."""
+        author = author_of(entry)
+        sign, meaning = sign_of(entry)
+        words = printable(words_of(entry))
+        event = entry.post.event if entry.post else None
+        if isinstance(event, e.NotePosted):
+            self._keep(entry)
+            if event.reply_to is not None:
+                thread = self._ink.dim(f"↳ to #{event.reply_to} {await self._quote(event.reply_to, entry.seq)}")
+                words = f"#{printable(event.channel, 40)} {thread} │ {printable(event.text)}"
+        now = dt.datetime.now(dt.UTC) if self._screen else None
+        begin = self._ink.dim(f"{entry.seq:>6} {clock(entry.time, now)}")
+        return f"{begin} {self._ink.by(author, f'{author:<14}')} {self._ink.sign(meaning, sign)} {words}"
+
+    async def _quote(self, seq: int, before: int) -> str:
+        """Return author and first words of an entry that stands before `before`; a reply to none has a "?"."""
+        if seq not in self._quotes and 0 < seq < before:
+            async with aclosing(self._bus.read(seq - 1, until=seq)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        self._keep(entry)
+        return self._quotes.get(seq, "?")
+
+    def _keep(self, entry: Entry) -> None:
+        event = entry.post.event if entry.post else None
+        words = event.text if isinstance(event, e.NotePosted) else words_of(entry)
+        first = printable(words[: QUOTED + 1])
+        cut = f"{first[:QUOTED].rstrip()}…" if len(first) > QUOTED else first
+        self._quotes[entry.seq] = f"{author_of(entry)}: {cut}"
+        while len(self._quotes) > KEPT:
+            self._quotes.popitem(last=False)

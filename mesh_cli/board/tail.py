@@ -1,0 +1,146 @@
+"""`mesh tail`: where in the log to begin and end, and telling what is asked for; nothing is kept but the last lines.
+
+Where the last n of something rare are asked for, the log is looked through backwards in growing windows, of which the
+server sends only what the patterns want.
+"""
+
+import datetime as dt
+import select
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import msgspec
+
+from mesh.bus import Bus
+from mesh.errors import BadInput
+from mesh.wire import Entry
+from mesh_cli.board.filters import Wanted
+from mesh_cli.render.durations import seconds
+
+WINDOW = 1000
+LAST = 20
+LOOK_S = 0.5
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Which part of the log: entries after `after` up to `until`, of these the `last` ones (None: all), then more."""
+
+    after: int
+    until: int
+    last: int | None
+    follow: bool
+
+
+async def span_of(
+    bus: Bus, *, follow: bool, n: int | None, from_seq: int | None, since: str | None, until: str | None
+) -> Span:
+    """Return the part of the log that the options mean; without any, its last `LAST` entries.
+
+    Raises:
+        BadInput: a time cannot be read, or something is to end and to go on.
+    """
+    if until is not None and follow:
+        raise BadInput("--until ends and --follow goes on: leave one of them out")
+    after, end = max(0, (from_seq or 1) - 1), await bus.head()
+    if since is not None:
+        after = max(after, await bus.since(moment(since)) - 1)
+    if until is not None:
+        end = min(end, await bus.since(moment(until)) - 1)
+    last = LAST if n is None and from_seq is None and since is None else n
+    return Span(after if follow else min(after, end), end, last, follow)
+
+
+def moment(text: str) -> dt.datetime:
+    """Return the time that a word means: `2h` is so long ago, an ISO time without a zone is UTC.
+
+    Raises:
+        BadInput: it means none.
+    """
+    try:
+        time = dt.datetime.fromisoformat(text.strip())
+    except ValueError:
+        try:
+            return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds(text))
+        except (BadInput, OverflowError):
+            raise BadInput(f"{text[:40]!r} is no time: write 30s, 5m, 2h, 1d, or 2026-01-31T12:00 (UTC)") from None
+    try:
+        return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+    except OverflowError:
+        raise BadInput(f"{text[:40]!r} lies outside of the calendar") from None
+
+
+async def entries(bus: Bus, wanted: Wanted, span: Span) -> AsyncGenerator[list[Entry]]:
+    """Yield what is asked for, in order, as it comes."""
+    begin = span.after if span.last is None else await begin_of_last(bus, wanted, span.after, span.until, span.last)
+    async for batch in _matching(bus.read(begin, until=span.until, only=wanted.patterns), wanted):
+        yield batch
+    if span.follow:
+        later = bus.read(max(span.until, span.after), follow=True, only=wanted.growing)
+        async for batch in _matching(later, wanted):
+            yield batch
+
+
+async def begin_of_last(bus: Bus, wanted: Wanted, after: int, until: int, n: int) -> int:
+    """Return the sequence behind which the last `n` of what is wanted stand, at the earliest `after`."""
+    if n == 0:
+        return until
+    if wanted.is_everything:
+        return max(after, until - n)
+    high, width, missing, first = until, max(WINDOW, 2 * n), n, until + 1
+    while high > after and missing:
+        low = max(after, high - width)
+        found: deque[int] = deque(maxlen=missing)
+        async for batch in _matching(bus.read(low, until=high, only=wanted.patterns), wanted):
+            found.extend(entry.seq for entry in batch)
+        if found:
+            first, missing = found[0], missing - len(found)
+        high, width = low, width * 4
+    return first - 1
+
+
+async def tell(
+    batches: AsyncGenerator[list[Entry]],
+    say: Callable[[Entry], Awaitable[None]],
+    seen: Callable[[], None] | None = None,
+) -> None:
+    """Say every entry; `seen` is called after each batch. Ends when nobody reads standard output any more."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_nobody_reads, tasks.cancel_scope)
+        async with aclosing(batches):
+            async for batch in batches:
+                for entry in batch:
+                    await say(entry)
+                sys.stdout.flush()
+                if seen:
+                    seen()
+        tasks.cancel_scope.cancel()
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """Return an entry for JSON: the post as it is, or what stands in its place where it is not understood."""
+    post = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
+    where = entry.subject
+    return {"seq": entry.seq, "time": entry.time, "kind": where.kind, "author": where.author, "post": post}
+
+
+async def _until_nobody_reads(scope: anyio.CancelScope) -> None:
+    """Cancel once the pipe that is standard output has no reader; a follower might not write for hours."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return
+    while not any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0)):
+        await anyio.sleep(LOOK_S)
+    scope.cancel()
+
+
+async def _matching(batches: AsyncGenerator[list[Entry]], wanted: Wanted) -> AsyncGenerator[list[Entry]]:
+    async with aclosing(batches):
+        async for batch in batches:
+            if found := [entry for entry in batch if wanted.matches(entry)]:
+                yield found

@@ -1,0 +1,32 @@
+"""`mesh leaderboard`: what the swarm found."""
+
+import sys
+
+from mesh_cli.app import Arena, Json, Nats, Rows, app, print_json
+from mesh_cli.exit import run
+
+
+@app.command
+def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
+    """Rank the proposals: the champion, what has fresh scores by the bound of its 95 % interval, then claims.
+
+    Example: mesh leaderboard --json
+    """
+
+    async def work() -> None:
+        from mesh.leaderboard import MARKED, standing
+        from mesh_cli.connect import board_of, reach
+        from mesh_cli.proposals.leaderboard_table import ranking
+        from mesh_cli.render.columns import width_of_output
+
+        async with reach(arena, nats) as bus:
+            board = await board_of(bus)
+        rows = standing(board)[:n]
+        if json:
+            print_json(rows)
+            return
+        print("\n".join(ranking(board, rows, width_of_output())))
+        if any(r["self_reported"] for r in rows):
+            print(MARKED, file=sys.stderr)
+
+    return run(work)

@@ -1,0 +1,90 @@
+"""`mesh post`, `reply` and `channels`: what people say on the board."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mesh_cli.app import Arena, Json, Nats, app, print_json
+from mesh_cli.exit import run
+
+Text = Annotated[
+    str | None, Parameter(allow_leading_hyphen=True, help="What to say; - or nothing: what standard input holds.")
+]
+Name = Annotated[str, Parameter(help="Who says it.")]
+
+
+@app.command
+def post(channel: str, text: Text = None, *, arena: Arena = None, nats: Nats = None, name: Name = "operator") -> int:
+    """Post a note to a channel of the board; at most 256 KiB of text are kept.
+
+    Example: mesh post general "try a longer warmup"
+    """
+    from mesh_cli.board.notes import said
+
+    words = said(text)
+
+    async def work() -> None:
+        from mesh.events import NotePosted
+        from mesh.wire import Post, check_token
+        from mesh_cli.connect import reach
+
+        check_token("channel", channel)
+        note = Post.new(name, NotePosted(channel=channel, text=words))
+        async with reach(arena, nats) as bus:
+            print(await bus.post(note))
+
+    return run(work)
+
+
+@app.command
+def reply(
+    seq: int,
+    text: Text = None,
+    *,
+    channel: Annotated[str | None, Parameter(help="Where; default: where the note is, else general.")] = None,
+    arena: Arena = None,
+    nats: Nats = None,
+    name: Name = "operator",
+) -> int:
+    """Answer the entry of a sequence: a note in its channel, anything else (a proposal, a run) in general.
+
+    Example: mesh reply 12 "agreed, on two more seeds"
+    """
+    from mesh_cli.board.notes import answer_to, said
+
+    words = said(text)
+
+    async def work() -> None:
+        from mesh.wire import Post, check_token
+        from mesh_cli.connect import reach
+
+        if channel is not None:
+            check_token("channel", channel)
+        async with reach(arena, nats) as bus:
+            event, cause = await answer_to(bus, seq, words, channel)
+            print(await bus.post(Post.new(name, event, cause=cause)))
+
+    return run(work)
+
+
+@app.command
+def channels(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """List the channels and how many of their notes you have not read; `mesh tail --channel X` reads one.
+
+    Example: mesh channels
+    """
+
+    async def work() -> None:
+        from mesh_cli.board.channels import COLUMNS, cells, channels_of
+        from mesh_cli.board.read_marks import marks_of
+        from mesh_cli.connect import reach
+        from mesh_cli.render.columns import table, width_of_output
+
+        async with reach(arena, nats) as bus:
+            rows = await channels_of(bus, await marks_of(bus))
+        if json:
+            print_json(rows)
+        else:
+            print("\n".join(table(COLUMNS, [cells(row) for row in rows], width_of_output())))
+
+    return run(work)

@@ -1,0 +1,160 @@
+"""`mesh show`, `diff`, `lineage`, `children` and `leaves`: from one thing on the board to the next."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.app import Arena, Json, Nats, Rows, app, print_json
+from mesh_cli.exit import run
+
+if TYPE_CHECKING:
+    from mesh.board import Board
+
+
+@app.command
+def show(word: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """Show one thing: a proposal, run, agent or worker by its name or the beginning of it, or a fact by its sequence.
+
+    Example: mesh show champion
+    """
+
+    async def work() -> None:
+        from mesh.text import printable
+        from mesh_cli.connect import entry_of, opened_board_of, reach
+        from mesh_cli.proposals.card import card
+        from mesh_cli.proposals.describe import about, about_fact
+        from mesh_cli.resolve import find, say
+
+        async with reach(arena, nats) as bus:
+            board = await opened_board_of(bus)
+            named, others = find(board, word)
+            known = about_fact(await entry_of(bus, int(named.id))) if named.kind == "fact" else about(board, named)
+        if others:
+            also = f"{say(others[0])}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
+            print(f"mesh: this is {say(named)}; {printable(word, 60)} also begins {also}", file=sys.stderr)
+        if json:
+            print_json(known)
+        else:
+            print("\n".join(card(board, known)))
+
+    return run(work)
+
+
+@app.command
+def diff(
+    first: str,
+    second: str | None = None,
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    stat: Annotated[bool, Parameter(negative="", help="Only how many lines of each file changed.")] = False,
+    json: Json = False,
+) -> int:
+    """Compare two proposals: metric, cost, knobs, code; one alone is compared with its first parent.
+
+    Example: mesh diff champion --stat
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import code_of, files_of, is_coloured, opened_board_of, pair_of, reach
+        from mesh_cli.proposals.diff import comparison, told
+
+        async with reach(arena, nats) as bus:
+            board, code = await opened_board_of(bus), code_of(bus)
+            old, new = pair_of(board, first, second)
+            before, after = await files_of(board, code, old), await files_of(board, code, new)
+        found = comparison(board, old, new, before, after)
+        if json:
+            print_json(found)
+        else:
+            print("\n".join(told(board, found, stat=stat, color=is_coloured())))
+
+    return run(work)
+
+
+@app.command
+def lineage(
+    proposal: str = "champion",
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    up: Annotated[bool, Parameter(negative="", help="Where it came from (the default).")] = False,
+    down: Annotated[bool, Parameter(negative="", help="What was built on it.")] = False,
+    depth: Annotated[int | None, Parameter(help="So many steps away at most.", validator=Number(gte=0))] = None,
+    dot: Annotated[bool, Parameter(negative="", help="Print a graph for graphviz.")] = False,
+    json: Json = False,
+) -> int:
+    """Show where a proposal came from, or what was built on it, as a tree; each one is drawn once.
+
+    Example: mesh lineage champion --depth 5
+    """
+
+    async def work() -> None:
+        from mesh.errors import BadInput
+        from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.proposals import lineage
+        from mesh_cli.resolve import find_proposal
+
+        if up and down:
+            raise BadInput("--up and --down exclude each other")
+        if dot and json:
+            raise BadInput("--dot and --json exclude each other")
+        async with reach(arena, nats) as bus:
+            board = await opened_board_of(bus)
+        found = lineage.family(board, find_proposal(board, proposal), "down" if down else "up", depth)
+        if json:
+            print_json(lineage.rows(board, found))
+            return
+        print("\n".join(lineage.dot(board, found) if dot else lineage.drawn(found, lambda t: lineage.line(board, t))))
+        if found.cut:
+            print(f"mesh: {found.cut} links lead further: raise --depth", file=sys.stderr)
+
+    return run(work)
+
+
+@app.command
+def children(proposal: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """List the proposals that were built on one, in the order of the log.
+
+    Example: mesh children champion
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.proposals.numbers import children_of
+        from mesh_cli.resolve import find_proposal
+
+        async with reach(arena, nats) as bus:
+            board = await opened_board_of(bus)
+        _list(board, children_of(board).get(find_proposal(board, proposal), []), as_json=json)
+
+    return run(work)
+
+
+@app.command
+def leaves(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
+    """List the proposals that nobody built on, the best first.
+
+    Example: mesh leaves -n 5
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.proposals.lineage import leaves as leaves_of
+
+        async with reach(arena, nats) as bus:
+            board = await opened_board_of(bus)
+        _list(board, leaves_of(board)[:n], as_json=json)
+
+    return run(work)
+
+
+def _list(board: "Board", trees: list[str], *, as_json: bool) -> None:
+    from mesh_cli.proposals.lineage import line, row
+
+    if as_json:
+        print_json([row(board, tree) for tree in trees])
+    else:
+        sys.stdout.writelines(f"{line(board, tree)}\n" for tree in trees)

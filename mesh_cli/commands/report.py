@@ -1,0 +1,45 @@
+"""`mesh report`: one file that tells what an arena found."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.app import Arena, Nats, app
+from mesh_cli.exit import run
+
+
+@app.command
+def report(
+    *,
+    output: Annotated[
+        Path,
+        Parameter(name=["-o", "--output"], allow_leading_hyphen=True, help="File: .html, .png or .md; - is stdout."),
+    ] = Path("report.html"),
+    arena: Arena = None,
+    nats: Nats = None,
+    to_seq: Annotated[int | None, Parameter(help="Only the log up to this sequence.", validator=Number(gte=1))] = None,
+) -> int:
+    """Write what an arena found into one file: every run in a picture, the champion's lineage, noise, cost, dead ends.
+
+    Example: mesh report -o report.html
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import reach
+        from mesh_cli.history.report import STDOUT, form_of, write
+        from mesh_cli.history.report import report as made
+
+        form = form_of(output)
+        async with reach(arena, nats) as bus:
+            data, verdict = await made(bus, form, to_seq)
+        if output == STDOUT:
+            print(data.decode(), end="")
+        else:
+            write(output, data)
+            print(output)
+        print(verdict, file=sys.stderr)
+
+    return run(work)

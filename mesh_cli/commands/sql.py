@@ -1,0 +1,52 @@
+"""`mesh sql`: any question about the log."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.app import Arena, Json, Nats, app
+from mesh_cli.exit import run
+
+Form = Literal["table", "json", "jsonl", "csv", "markdown", "parquet"]
+
+
+@app.command
+def sql(
+    statement: str | None = None,
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    file: Annotated[
+        Path | None,
+        Parameter(name=["--file", "-f"], allow_leading_hyphen=True, help="Statements from a file; - is stdin."),
+    ] = None,
+    form: Annotated[Form | None, Parameter(name=["--format", "-F"], help="How rows are written.")] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write to a file instead.")] = None,
+    json: Json = False,
+    csv: Annotated[bool, Parameter(negative="", help="Print CSV.")] = False,
+    max_rows: Annotated[
+        int | None,
+        Parameter(help="Rows at the most, 0: all; default: 1000 of table, markdown and json.", validator=Number(gte=0)),
+    ] = None,
+    timeout_s: Annotated[float, Parameter(help="Seconds until it is interrupted.", validator=Number(gt=0))] = 10.0,
+    no_pager: Annotated[bool, Parameter(negative="", help="Never start a pager.")] = False,
+) -> int:
+    """Ask any question of all arenas in SQL, while the swarm runs; read-only. Without a statement it is a prompt.
+
+    Views: leaderboard, runs, proposals, lineage, frontier, agents, critics, workers, noise, cost, board, events.
+
+    Example: mesh sql "SELECT state, count(*) FROM runs GROUP BY ALL"
+    """
+
+    async def work() -> None:
+        from mesh_cli.sql.command import sql_command
+        from mesh_cli.sql.query import Asked, form_of
+
+        chosen = form_of(form, json=json, csv=csv)
+        await sql_command(
+            Asked(statement, file, chosen, output, max_rows, timeout_s, paged=not no_pager), arena=arena, nats=nats
+        )
+
+    return run(work)

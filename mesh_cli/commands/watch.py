@@ -1,0 +1,139 @@
+"""`mesh status`, `tail` and `top`: how an arena stands, and what is said on its board."""
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.app import Arena, Json, Nats, app, print_json
+from mesh_cli.exit import run
+
+Words = Annotated[list[str] | None, Parameter(negative="")]
+
+
+@app.command
+def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """Show how an arena stands: queue, workers, rates, and how far behind the log its followers are.
+
+    Example: mesh status --json
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import reach
+        from mesh_cli.live.status import figures, lines_of
+        from mesh_cli.render.columns import width_of_output
+
+        async with reach(arena, nats) as bus:
+            row = await figures(bus)
+        if json:
+            print_json(row)
+        else:
+            print("\n".join(lines_of(row, width_of_output())))
+
+    return run(work)
+
+
+@app.command
+def tail(
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    follow: Annotated[bool | None, Parameter(help="Wait for more; default: on a terminal.")] = None,
+    n: Annotated[
+        int | None,
+        Parameter(name="-n", help="How many of the last that match; default: 20.", validator=Number(gte=0)),
+    ] = None,
+    from_seq: Annotated[
+        int | None, Parameter(help="Sequence to begin with, instead of -n.", validator=Number(gte=0))
+    ] = None,
+    since: Annotated[str | None, Parameter(help="Begin so long ago (2h) or at an ISO time (UTC).")] = None,
+    until: Annotated[str | None, Parameter(help="End before a time; written as --since.")] = None,
+    kind: Annotated[Words, Parameter(help="Only facts of this kind, such as run.finished or 'run.*'; repeatable.")] = (
+        None
+    ),
+    author: Annotated[Words, Parameter(help="Only what this author says; globs as for --kind.")] = None,
+    channel: Annotated[Words, Parameter(help="Only notes of this channel; globs as for --kind.")] = None,
+    of_run: Annotated[str | None, Parameter(name="--run", help="Only what is about this run.")] = None,
+    proposal: Annotated[str | None, Parameter(help="Only what is about this proposal or its runs.")] = None,
+    grep: Annotated[Words, Parameter(help="Only lines in which this regular expression is found.")] = None,
+    exclude: Annotated[Words, Parameter(help="No lines in which this regular expression is found.")] = None,
+    colour: Annotated[
+        Literal["auto", "always", "never"], Parameter(name=["--color", "--colour"], help="A colour for each author.")
+    ] = "auto",
+    json: Json = False,
+) -> int:
+    """Show the message board, following it on a terminal; every line begins with its sequence.
+
+    Example: mesh tail --kind proposal.promoted --no-follow -n 5
+    """
+
+    async def work() -> None:
+        from mesh.events import NotePosted
+        from mesh.wire import Entry
+        from mesh_cli.board.filters import Wanted
+        from mesh_cli.board.lines import Lines
+        from mesh_cli.board.read_marks import marks_of
+        from mesh_cli.board.tail import entries, row_of, span_of, tell
+        from mesh_cli.connect import board_of, reach
+        from mesh_cli.render.colour import Ink, is_coloured
+        from mesh_cli.resolve import find_proposal
+
+        goes_on = follow if follow is not None else until is None and sys.stdout.isatty()
+        async with reach(arena, nats, endless=goes_on) as bus:
+            about = None
+            if proposal is not None:
+                board = await board_of(bus)
+                about = board, find_proposal(board, proposal)
+            wanted = Wanted(
+                kinds=kind or (),
+                authors=author or (),
+                channels=channel or (),
+                run=of_run,
+                proposal=about,
+                grep=grep or (),
+                exclude=exclude or (),
+            )
+            span = await span_of(bus, follow=goes_on, n=n, from_seq=from_seq, since=since, until=until)
+            screen = sys.stdout.isatty()
+            lines = Lines(bus, Ink(is_coloured(colour)), screen=screen)
+            marks = await marks_of(bus) if screen and wanted.is_reading else None
+
+            async def say(entry: Entry) -> None:
+                if json:
+                    print_json(row_of(entry))
+                else:
+                    print(await lines.line(entry))
+                if marks and entry.post and isinstance(entry.post.event, NotePosted):
+                    marks.move(entry.post.event.channel, entry.seq)
+
+            await tell(entries(bus, wanted, span), say, marks.save if marks else None)
+
+    return run(work, endless=True)
+
+
+@app.command
+def top(*, arena: Arena = None, nats: Nats = None) -> int:
+    """Watch leaderboard, queue, workers and board in one screen, by keyboard alone; ? lists the keys.
+
+    Example: mesh top
+    """
+
+    async def work() -> None:
+        from mesh.errors import BadInput
+        from mesh_cli.connect import pick, reach_hub
+
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise BadInput("mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe")
+        try:
+            from mesh_cli.live.top import top as show
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "textual":
+                raise
+            raise BadInput("mesh top needs textual: pip install 'mesh-swarm[top]'") from None
+        from mesh_cli.live.feed import Watch
+
+        async with reach_hub(nats, endless=True) as hub:
+            await show(Watch(await pick(hub, arena), lambda: hub.link.nc.is_connected))
+
+    return run(work, endless=True)

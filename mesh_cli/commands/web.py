@@ -1,0 +1,66 @@
+"""`mesh web`: the arena as a live page."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.app import Arena, Nats, app
+from mesh_cli.exit import run
+
+
+@app.command
+def web(
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port; 0 is a free one.", validator=Number(gte=0, lte=65535))] = 0,
+    token: Annotated[
+        str | None,
+        Parameter(help="Whoever has it may post; - reads it from standard input.", allow_leading_hyphen=True),
+    ] = None,
+    name: Annotated[str, Parameter(help="Who says what is posted.")] = "operator",
+    allow_host: Annotated[
+        tuple[str, ...], Parameter(help="Another name by which browsers reach the page.", negative="")
+    ] = (),
+) -> int:
+    """Serve an arena as a live page until Ctrl-C, and print its address; read-only without a token.
+
+    Example: mesh web --port 8080
+    """
+
+    async def work() -> None:
+        from mesh import settings
+        from mesh.errors import BadInput
+        from mesh_cli.connect import pick, reach_hub
+
+        try:
+            from analytics.web.guard import LOOPBACK, checked_token, is_loopback
+            from analytics.web.serve import listen, serve
+        except ModuleNotFoundError as missing:
+            raise BadInput(f"the page needs {missing.name}: pip install 'mesh-swarm[web,analytics]'") from None
+
+        secret = sys.stdin.readline().strip() if token == "-" else token
+        if secret == "":
+            raise BadInput("the token is empty: leave --token out to serve a page that only reads")
+        checked_token(secret or "")
+        shown = f"[{host}]" if ":" in host else host
+        with listen(host, port) as listening:
+            url = f"http://{shown}:{listening.getsockname()[1]}/"
+            if not is_loopback(host):
+                print(f"mesh: whoever reaches {url} can read all of the arena (docs/web.md)", file=sys.stderr)
+            async with reach_hub(nats) as hub:
+                await serve(
+                    hub,
+                    await pick(hub, arena),
+                    listening,
+                    home=settings.home(),
+                    hosts=(*LOOPBACK, shown, *allow_host),
+                    token=secret or "",
+                    name=name,
+                    on_ready=lambda: print(url, flush=True),
+                )
+
+    return run(work, endless=True)

@@ -1,0 +1,165 @@
+"""How a command reaches a log: server, arena, board, projector.
+
+Where no swarm runs, its log can still be read and written: the command serves the store of its home itself while it
+lasts, and folds the log itself where a projector is needed.
+"""
+
+import math
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mesh import settings
+from mesh.board import Board
+from mesh.errors import BadInput, UnknownName
+from mesh.follow import Follower
+from mesh.jetstream import JetStreamBus, JetStreamHub, connect
+from mesh.server import embedded, find_url
+from mesh.wire import Entry
+from mesh_cli.resolve import find_proposal
+
+if TYPE_CHECKING:
+    from mesh.code import CodeStore
+
+
+@asynccontextmanager
+async def served(nats: str | None, *, make: bool = False) -> AsyncIterator[str]:
+    """Yield what to connect to: the server that is named or runs in this home, else one of this command's own.
+
+    With `make`, a home that never had one gets its store now.
+
+    Raises:
+        BusUnavailable: none is named and this home never had one.
+    """
+    home = settings.home()
+    folder = settings.server_dir(home)
+    if settings.value("nats", nats) or not (make or (folder / "store").is_dir()):
+        yield find_url(nats, home)
+        return
+    async with embedded(folder) as server:
+        yield server.url
+
+
+@asynccontextmanager
+async def reach(arena: str | None, nats: str | None, *, endless: bool = False) -> AsyncIterator[JetStreamBus]:
+    """Open the bus of an arena; without a name, of the only one there is.
+
+    An `endless` command waits for a server that goes away, however long.
+
+    Raises:
+        BadInput: no name is given and there is not exactly one arena.
+        BusUnavailable: no server answers.
+        UnknownName: there is no such arena.
+    """
+    async with reach_hub(nats, endless=endless) as hub:
+        yield await pick(hub, arena)
+
+
+@asynccontextmanager
+async def reach_hub(nats: str | None, *, endless: bool = False, make: bool = False) -> AsyncIterator[JetStreamHub]:
+    """Open the hub of all arenas; `endless` as in `reach`, `make` as in `served`.
+
+    Raises:
+        BusUnavailable: no server answers.
+    """
+    credentials, outage_s = settings.credentials(nats), math.inf if endless else None
+    async with (
+        served(nats, make=make) as url,
+        connect(url, name="mesh-cli", patience_s=5, outage_s=outage_s, credentials=credentials) as hub,
+    ):
+        yield hub
+
+
+async def pick(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
+    """Return the bus of the named arena, or of the setting `arena`, else of the only one; raises as `reach`."""
+    arena = settings.value("arena", arena)
+    if not arena:
+        names = await hub.arenas()
+        if not names:
+            raise BadInput("there is no arena yet: mesh open FOLDER opens one")
+        if len(names) != 1:
+            raise BadInput(f"say which --arena: there are {', '.join(names)}")
+        arena = names[0]
+    return await hub.arena(arena)
+
+
+async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
+    """Return the bus by which to ask about all arenas: that of `pick`, where several could be meant the first one's.
+
+    Raises: what `pick` raises.
+    """
+    names = [] if settings.value("arena", arena) else await hub.arenas()
+    return await pick(hub, names[0] if len(names) > 1 else arena)
+
+
+async def board_of(bus: JetStreamBus) -> Board:
+    """Return the board of an arena as of now."""
+    follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
+    await follower.catch_up()
+    return follower.board
+
+
+async def opened_board_of(bus: JetStreamBus) -> Board:
+    """Return the board of an arena as of now.
+
+    Raises:
+        BadInput: the arena was never opened, so that nothing on it can be judged.
+    """
+    board = await board_of(bus)
+    if board.opened is None:
+        raise BadInput(f"arena {bus.arena} was never opened: `mesh open FOLDER` opens it")
+    return board
+
+
+def code_of(bus: JetStreamBus) -> "CodeStore":
+    """Return the code store of an arena."""
+    from mesh.code import CodeStore
+
+    return CodeStore(settings.code_dir(settings.home(), bus.arena), bus)
+
+
+async def entry_of(bus: JetStreamBus, seq: int) -> Entry:
+    """Return one entry of the log; raises `UnknownName` where the log has none of that sequence."""
+    async with aclosing(bus.read(seq - 1, until=seq)) as batches:
+        async for batch in batches:
+            for entry in batch:
+                if entry.seq == seq:
+                    return entry
+    raise UnknownName(f"the log of arena {bus.arena} has no fact #{seq}")
+
+
+def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
+    """Return which two proposals to compare, the old one first: both named, or a parent and its child.
+
+    "" is the artifact as the arena was opened: the parent of what names none.
+
+    Raises:
+        BadInput: the one that is named is itself the artifact as it was opened.
+        UnknownName: a word names no proposal, or several.
+    """
+    if second is not None:
+        return find_proposal(board, first), find_proposal(board, second)
+    new = find_proposal(board, first)
+    parents = [parent for parent in board.proposals[new].event.parents if parent in board.proposals]
+    base = board.opened.base_tree if board.opened else ""
+    if not parents and new == base:
+        raise BadInput(f"proposal {new[:10]} is the artifact as the arena was opened: say what to compare it with")
+    return parents[0] if parents else base if base in board.proposals else "", new
+
+
+async def files_of(board: Board, code: "CodeStore", tree: str) -> dict[str, bytes]:
+    """Return the files of a proposal, or of the artifact as the arena was opened ("").
+
+    Raises:
+        ObjectMissing: the code of the proposal is not to be had.
+    """
+    base = board.opened.base_commit if board.opened else ""
+    return await code.files(board.proposals[tree].event.commit if tree else base, base=base)
+
+
+def is_coloured() -> bool:
+    """Tell whether text on stdout is to be coloured: on a terminal unless `NO_COLOR` is set, or as `color` says."""
+    color = settings.value("color")
+    return color == "always" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))

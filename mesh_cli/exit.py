@@ -1,0 +1,83 @@
+"""How a command runs and ends: exit codes, signals, expected errors, and output that nobody takes."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from mesh.errors import MeshError, leaf
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class ExitCode(IntEnum):
+    """What a command ends with; `docs/cli.md` says the same."""
+
+    OK = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    NO_LOG = 3
+    QUERY = 4
+    HOST = 5
+    INTERRUPTED = 130
+
+
+def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
+    """Run a command until it ends or a signal ends it, which is how an `endless` one is meant to end."""
+    import anyio
+
+    interrupted = False
+
+    async def until_told() -> None:
+        nonlocal interrupted
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+            interrupted = True
+            await work()
+            interrupted = False
+            tasks.cancel_scope.cancel()
+
+    try:
+        anyio.run(until_told)
+        sys.stdout.flush()
+    except BaseException as error:
+        code = code_of(leaf(error))
+        if code is None:
+            raise
+        return code
+    return ExitCode.INTERRUPTED if interrupted and not endless else ExitCode.OK
+
+
+def code_of(cause: BaseException) -> int | None:
+    """Say in one sentence on stderr why a command ends and return its exit code, None for what nobody expects."""
+    if isinstance(cause, MeshError):
+        print(f"mesh: {cause}", file=sys.stderr)
+        return cause.exit_code
+    if isinstance(cause, BrokenPipeError):
+        _let_go_of_output()
+        return ExitCode.OK
+    if isinstance(cause, OSError) and cause.errno in _NO_ROOM and cause.filename is None:
+        _let_go_of_output()
+        print(f"mesh: the output could not be written: {cause.strerror or cause}", file=sys.stderr)
+        return ExitCode.HOST
+    return None
+
+
+def _let_go_of_output() -> None:
+    """Send what is left of stdout nowhere, so that the interpreter does not complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def _cancel_on_signal(scope: "CancelScope") -> None:
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()

@@ -1,0 +1,33 @@
+"""`mesh git export`: the whole DAG of an arena as an ordinary git repository."""
+
+from pathlib import Path
+
+from mesh.errors import BadInput
+from mesh.jetstream import JetStreamBus
+from mesh_cli.connect import board_of, code_of
+
+
+async def export(bus: JetStreamBus, folder: Path) -> int:
+    """Write the DAG into `folder`, the champion checked out, a ref for every proposal; return how many there are.
+
+    Raises:
+        BadInput: the arena was never opened, or the folder cannot be written.
+        BusError: the log is out of reach.
+    """
+    board, code = await board_of(bus), code_of(bus)
+    if board.opened is None:
+        raise BadInput(f"arena {bus.arena} was never opened")
+    base = board.opened.base_commit
+    refs = {"refs/heads/base": base}
+    await code.pull(base)
+    for tree, p in board.proposals.items():
+        await code.pull(p.event.commit, base=base)
+        refs[f"refs/proposals/{tree}"] = p.event.commit
+    refs["HEAD"] = board.proposals[board.champion].event.commit if board.champion else base
+    refs["refs/heads/champion"] = refs["HEAD"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        code.export(folder, refs)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror}" if error.errno else str(error)) from None
+    return len(board.proposals)

@@ -1,0 +1,147 @@
+"""`mesh report`: asks the projector, fetches what code the page shows, and writes the file whole or not at all."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from anyio.to_thread import run_sync
+
+import mesh
+from analytics.asking import ask as ask_projector
+from analytics.projector import Projection, replay
+from analytics.protocol import Query
+from analytics.queries import MAX_ROWS, MAX_TIMEOUT_S, Queries
+from analytics.report.changes import Diff, diff_of
+from analytics.report.document import Document, document
+from analytics.report.facts import Facts
+from analytics.report.gather import Ask, gather
+from mesh import settings
+from mesh.errors import BadInput, BusUnavailable, ObjectMissing
+from mesh.jetstream import JetStreamBus
+from mesh_cli.connect import code_of
+from mesh_cli.render.output import atomically
+
+FORMS = {".html": "html", ".htm": "html", ".png": "png", ".md": "markdown"}
+STDOUT = Path("-")
+
+
+def form_of(target: Path) -> str:
+    """Return the format that a file's suffix asks for; standard output is HTML.
+
+    Raises:
+        BadInput: no report has such a suffix, or there is no such folder.
+    """
+    if target == STDOUT:
+        return "html"
+    if target.suffix.lower() not in FORMS:
+        raise BadInput(f"{target} cannot be a report: end its name in .html, .png or .md")
+    if not target.parent.is_dir():
+        raise BadInput(f"{target} cannot be written: {target.parent} is no folder")
+    return FORMS[target.suffix.lower()]
+
+
+async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[bytes, str]:
+    """Return a report of an arena in the format of its name, and its verdict.
+
+    Raises:
+        BadInput: the arena was never opened, its log is shorter than `to_seq`, or a picture needs matplotlib.
+        QueryError: the projector refused or failed.
+    """
+    async with asking(bus, to_seq) as ask:
+        facts = await gather(ask, bus.arena)
+    diffs = {} if form == "png" else await _diffs(bus, facts)
+    told = document(facts, diffs, mesh.__version__)
+    return await run_sync(_rendered, form, facts, told), told.verdict
+
+
+def _rendered(form: str, facts: Facts, told: Document) -> bytes:
+    if form == "markdown":
+        from analytics.report.markdown import markdown
+
+        return markdown(told).encode("utf-8", "replace")
+    from analytics.report import progress
+    from analytics.report.page import html
+
+    if form == "png":
+        return progress.png(facts, told.title, told.verdict)
+    return html(told, progress.svg(facts) if facts.runs else "").encode("utf-8", "replace")
+
+
+@asynccontextmanager
+async def asking(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
+    """Yield how to ask: the projector that runs, else a file folded here; one of its own for a log up to `to_seq`.
+
+    Raises:
+        BadInput: the log is shorter than `to_seq`.
+    """
+
+    async def of_projector(sql: str) -> list[list[object]]:
+        return (await ask_projector(bus, _query(sql))).rows
+
+    if to_seq is None:
+        try:
+            await of_projector("SELECT 1")
+        except BusUnavailable:
+            pass
+        else:
+            yield of_projector
+            return
+    elif to_seq > (head := await bus.head()):
+        raise BadInput(f"--to-seq {to_seq} is beyond the end of the log, {head}")
+    async with AsyncExitStack() as stack:
+        projection = await _folded(bus, to_seq, stack)
+        queries = Queries(projection)
+
+        async def of_file(sql: str) -> list[list[object]]:
+            return (await queries.answer(_query(sql))).rows
+
+        yield of_file
+
+
+def _query(sql: str) -> Query:
+    return Query(sql, max_rows=MAX_ROWS, timeout_s=MAX_TIMEOUT_S)
+
+
+async def _folded(bus: JetStreamBus, to_seq: int | None, stack: AsyncExitStack) -> Projection:
+    """Fold the log into the home's file, or into one of this command's own where another process has that."""
+    path = settings.database(settings.home())
+    if to_seq is None:
+        try:
+            await replay(bus, path)
+            return await _opened(path, stack)
+        except BadInput:
+            pass
+    path = Path(stack.enter_context(TemporaryDirectory(prefix="mesh-report-"))) / "report.duckdb"
+    await replay(bus, path, until=to_seq)
+    return await _opened(path, stack)
+
+
+async def _opened(path: Path, stack: AsyncExitStack) -> Projection:
+    projection = await run_sync(Projection.open, path)
+    stack.callback(projection.close)
+    return projection
+
+
+async def _diffs(bus: JetStreamBus, facts: Facts) -> dict[str, Diff]:
+    """Return the changed lines of the proposals whose knobs do not say it all; what code is missing is said."""
+    code, base = code_of(bus), facts.goal.base_commit
+    found: dict[str, Diff] = {}
+    for proposal, commit, before in facts.code_wanted():
+        try:
+            old, new = [await code.files(name, base=base) for name in (before, commit)]
+        except ObjectMissing:
+            found[proposal] = Diff((("@", "its code is not in the object store"),))
+        else:
+            found[proposal] = await run_sync(diff_of, old, new)
+    return found
+
+
+def write(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    with atomically(target) as aside:
+        aside.write_bytes(data)

@@ -1,0 +1,123 @@
+"""`results.tsv`, in which karpathy/autoresearch keeps its history: commit, val_bpb, memory_gb, status, description.
+
+Pure text: rows are read from a file and written from a board. A row that was imported is written as it was.
+"""
+
+import math
+from typing import Literal, get_args
+
+import msgspec
+
+from mesh import events as e
+from mesh.board import Board, Proposal
+from mesh.errors import BadInput
+
+Status = Literal["keep", "discard", "crash"]
+IMPORTED = "results-tsv"
+"""The worker class of runs whose numbers are those of a file; their log is the line of it."""
+METRIC = "val_bpb"
+MAX_LINE = 10_000
+_COLUMNS = "commit, val_bpb, memory_gb, status and description"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One experiment; `line` is the text that it was read from."""
+
+    commit: str
+    value: float
+    memory_gb: float
+    status: Status
+    description: str
+    line: str
+
+
+def parse(data: bytes, name: str) -> tuple[str, list[Row]]:
+    """Return the metric that the header names (`val_bpb` where there is none) and the rows.
+
+    Raises:
+        BadInput: a line is malformed; the message has its number.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{name} line {data[: error.start].count(10) + 1}: this is no UTF-8 text") from None
+    metric, rows = METRIC, []
+    seen = False
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.removesuffix("\r")
+        if not line.strip():
+            continue
+        cells = line.split("\t", 4)
+        if not seen and cells[0].strip().lower() == "commit":
+            metric = cells[1].strip() if len(cells) > 1 and cells[1].strip() else METRIC
+        else:
+            rows.append(_row(line, cells, f"{name} line {number}"))
+        seen = True
+    if not rows:
+        raise BadInput(f"{name} has no rows: it takes lines of {_COLUMNS}, with tabs between them")
+    return metric, rows
+
+
+def _row(line: str, cells: list[str], where: str) -> Row:
+    if len(cells) != 5:
+        raise BadInput(f"{where}: there are {len(cells)} columns, not 5: {_COLUMNS}, with tabs between them")
+    if len(line) > MAX_LINE:
+        raise BadInput(f"{where}: it has {len(line):,} characters, at most {MAX_LINE:,} are taken")
+    commit, value, memory, said, description = cells
+    if not commit.strip():
+        raise BadInput(f"{where}: the commit is missing")
+    status = next((known for known in get_args(Status) if known == said.strip()), None)
+    if status is None:
+        raise BadInput(f"{where}: {said[:40]!r} is no status: keep, discard or crash")
+    row = Row(commit.strip(), _number(value, where), _number(memory, where), status, description, line)
+    if row.memory_gb < 0:
+        raise BadInput(f"{where}: memory_gb {row.memory_gb:g} is below 0")
+    return row
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadInput(f"{where}: {text[:40]!r} is no finite number")
+    return number
+
+
+def lines_of(board: Board) -> list[str]:
+    """Return the history of an arena as lines, the header first; a proposal of the swarm's own is one line.
+
+    Its value is the mean of its scores, its memory the most that a run of it took (of the GPU, where one is known).
+    """
+    metric = board.spec.objective.metric if board.opened else METRIC
+    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription"]
+    lines += imported(board)
+    taken = {run.requested.proposal for run in board.runs.values() if _line_of(run.finished)}
+    for tree, proposal in board.proposals.items():
+        if tree not in taken and (line := _line(board, tree, proposal)):
+            lines.append(line)
+    return lines
+
+
+def imported(board: Board) -> list[str]:
+    """Return the lines that were imported, in their order."""
+    return [line for run in board.runs.values() if (line := _line_of(run.finished))]
+
+
+def _line_of(finished: e.RunFinished | None) -> str:
+    return finished.log_tail if finished and finished.worker_class == IMPORTED else ""
+
+
+def _line(board: Board, tree: str, proposal: Proposal) -> str:
+    from mesh.leaderboard import proven
+
+    finished = [run.finished for run in board.current_runs(tree) if run.finished]
+    if not finished:
+        return ""
+    values = proven(board, tree) or board.scores(tree)
+    memory = max(max(f.peak_gpu_memory_mb or 0.0, 0.0) or f.peak_memory_mb for f in finished)
+    status = "crash" if not values else "keep" if tree in board.reigns and proposal.why != "demoted" else "discard"
+    value = sum(values) / len(values) if values else 0.0
+    title = " ".join(proposal.event.title.split())
+    return f"{proposal.event.commit[:7]}\t{value:.6f}\t{memory / 1024 if values else 0:.1f}\t{status}\t{title}"

@@ -1,0 +1,135 @@
+"""`mesh snapshot` and `mesh replay`: databases of one's own, folded from the log by the command itself.
+
+Only the projector could copy its file, and only to its own host. The log is everywhere, so a snapshot folds it: into a
+private database in the home, which the next one continues, of which a copy then takes the place of the target at once.
+So it works beside any projector and without one, on any host, and never makes the projector wait.
+"""
+
+import datetime as dt
+import fcntl
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
+
+import anyio
+from anyio.to_thread import run_sync
+
+from analytics.parquet import write_views
+from analytics.projector import replay
+from mesh import settings
+from mesh.bus import ArenaBus, Hub
+from mesh.errors import BadInput, UnknownName
+from mesh_cli.render.output import atomically
+
+_MAGIC = b"DUCK"
+
+
+async def publish(hub: Hub, target: Path, parquet: Path | None, pause_s: float | None) -> None:
+    """Publish a copy of all logs as of now at `target`; every `pause_s` seconds, where given, until cancelled.
+
+    Raises:
+        BadInput: the target cannot be written, is no database, or another snapshot is made in this home.
+    """
+    _check(target)
+    folder = settings.home() / "snapshot"
+    private = folder / "mesh.duckdb"
+    while True:
+        reached = {}
+        with _alone(folder):
+            for name in await hub.arenas():
+                with suppress(UnknownName):  # it went away since
+                    reached[name] = await _fold(await hub.arena(name), private)
+            if not reached:
+                raise BadInput("there is no arena yet: nothing to take a snapshot of")
+            await run_sync(_copy, private, target, parquet)
+        print(f"{target} as of {', '.join(f'{name} {seq}' for name, seq in reached.items())}", file=sys.stderr)
+        if pause_s is None:
+            return
+        await anyio.sleep(pause_s)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the private database against other snapshots, from its folding until it is copied."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise BadInput(f"another snapshot of {settings.home()} is made just now: try again, or end it") from None
+
+
+async def _fold(bus: ArenaBus, private: Path) -> int:
+    try:
+        return await replay(bus, private)
+    except BadInput as error:
+        if "in use" in str(error):
+            raise BadInput(f"another program has {private} open: try again when it has ended") from error
+        raise
+
+
+def _copy(private: Path, target: Path, parquet: Path | None) -> None:
+    with atomically(target) as beside:
+        shutil.copyfile(private, beside)
+        if parquet is not None:
+            write_views(beside, parquet)
+
+
+async def replay_to(
+    bus: ArenaBus, target: Path, parquet: Path | None, *, seq: int | None, time: dt.datetime | None
+) -> int:
+    """Fold the log up to `seq`, `time` or its end into a new database at `target`; return the sequence reached.
+
+    Raises:
+        BadInput: the target cannot be written, or is no database.
+    """
+    _check(target)
+    until = await _last_before(bus, time) if time is not None else seq
+    head = await bus.head()
+    with atomically(target) as beside:
+        beside.unlink()
+        reached = await replay(bus, beside, head if until is None else min(until, head))
+        if parquet is not None:
+            await run_sync(write_views, beside, parquet)
+    return reached
+
+
+def time_of(text: str) -> dt.datetime:
+    """Return the moment that `text` names, in UTC where it names no zone.
+
+    Raises:
+        BadInput: it names none.
+    """
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{text[:40]!r} is no time: write it as 2026-01-31T12:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+
+
+async def _last_before(bus: ArenaBus, time: dt.datetime) -> int:
+    last = 0
+    async with aclosing(bus.read()) as batches:
+        async for batch in batches:
+            for entry in batch:
+                if entry.time > time:
+                    return last
+                last = entry.seq
+    return last
+
+
+def _check(target: Path) -> None:
+    """Refuse to put a database in the place of another kind of file."""
+    try:
+        if target.is_file() and target.stat().st_size and not _begins_well(target):
+            raise BadInput(f"{target} exists and is no DuckDB file: name another, or remove it")
+    except OSError as error:
+        raise BadInput(f"{target} cannot be read: {error.strerror}") from None
+
+
+def _begins_well(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(12)[8:] == _MAGIC

@@ -1,0 +1,154 @@
+"""What `mesh top` shows: a board that follows the log, the last lines of it, and how far running trials are.
+
+It knows nothing of screens. A server that goes away is waited for, however long.
+"""
+
+import datetime as dt
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from typing import Any, NamedTuple
+
+import anyio
+import msgspec
+
+from mesh import settings
+from mesh.board import Board
+from mesh.bus import ArenaBus
+from mesh.errors import BusUnavailable
+from mesh.events import CurvePoint, RunStarted, WorkerJoined
+from mesh.follow import Follower
+from mesh.leaderboard import standing
+from mesh.wire import Entry, Pattern
+from mesh_cli.board.lines import Lines
+from mesh_cli.live.status import running_of, waiting_of
+from mesh_cli.render.colour import Ink
+
+RECENT = 300
+AGAIN_S = 0.5
+CURVES = 1000
+WAITING = 50
+
+
+class Queued(NamedTuple):
+    """A run that is not finished: `progress` is the share of its budget that is used, `value` the end of its curve."""
+
+    run: str
+    lane: str
+    proposal: str
+    worker: str
+    progress: float | None
+    value: float | None
+
+
+class Watch:
+    """One arena as it is now; `run` keeps it so until cancelled."""
+
+    def __init__(self, bus: ArenaBus, is_connected: Callable[[], bool]) -> None:
+        self._bus, self.is_connected = bus, is_connected
+        self._follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
+        self._lines = Lines(bus, Ink(on=False), screen=True)
+        self._began: dict[str, dt.datetime] = {}
+        self._points: dict[str, CurvePoint] = {}
+        self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT)
+        self.is_ready = False
+
+    @property
+    def board(self) -> Board:
+        """The board as far as it was folded."""
+        return self._follower.board
+
+    async def run(self) -> None:
+        """Follow the log and the live curves."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hear)
+            tasks.start_soon(self._tail)
+            await self._patiently(self._follow)
+
+    async def _follow(self) -> None:
+        if not self.is_ready:
+            await self._follower.catch_up()
+            for run in running_of(self.board):
+                await self._look_up(run)
+            self.is_ready = True
+        await self._follower.follow(self._on_entry)
+
+    def _on_entry(self, entry: Entry, counts: bool) -> None:
+        event = entry.post.event if entry.post else None
+        if isinstance(event, RunStarted):
+            self._began[event.run] = entry.time
+            self._points.pop(event.run, None)
+            if len(self._began) > CURVES:
+                self._began = {run: at for run, at in self._began.items() if run in self.board.unfinished}
+
+    async def _look_up(self, run: str) -> None:
+        """Find out when a run that is under way began."""
+        only = [Pattern("run.started", f"{run}-{self.board.runs[run].attempts}")]
+        async with aclosing(self._bus.read(self.board.runs[run].seq, until=self.board.seq, only=only)) as batches:
+            async for batch in batches:
+                self._began[run] = batch[-1].time
+
+    async def _tail(self) -> None:
+        """Keep the last lines; whose author is kept beside, for its colour."""
+        after = max(0, await self._bus.head() - RECENT)
+
+        async def go_on() -> None:
+            nonlocal after
+            async with aclosing(self._bus.read(after, follow=True)) as batches:
+                async for batch in batches:
+                    for entry in batch[-RECENT:]:
+                        self.recent.append((entry.seq, entry.subject.author, await self._lines.line(entry)))
+                    after = batch[-1].seq
+
+        await self._patiently(go_on)
+
+    async def _hear(self) -> None:
+        async with aclosing(self._bus.hear("curve.>")) as told:
+            async for topic, data in told:
+                run = topic.removeprefix("curve.")
+                with suppress(msgspec.MsgspecError):
+                    if run in self.board.unfinished:
+                        self._points[run] = msgspec.json.decode(data, type=CurvePoint)
+                if len(self._points) > CURVES:
+                    self._points = {name: p for name, p in self._points.items() if name in self.board.unfinished}
+
+    async def _patiently(self, work: Callable[[], Any]) -> None:
+        while True:
+            with suppress(BusUnavailable):
+                await work()
+            await anyio.sleep(AGAIN_S)
+
+    def standing(self) -> list[dict[str, Any]]:
+        """Return the rows of the leaderboard."""
+        return standing(self.board) if self.board.opened else []
+
+    def progress(self, run: str, now: dt.datetime) -> float | None:
+        """Return which share of its budget a running trial has used: as its curve says, else by the clock."""
+        if point := self._points.get(run):
+            return min(1.0, max(0.0, point.fraction))
+        if (began := self._began.get(run)) is None:
+            return None
+        budget_s = self.board.runs[run].requested.budget_s
+        return min(1.0, max(0.0, (now - began).total_seconds() / budget_s)) if budget_s > 0 else None
+
+    def queue(self, now: dt.datetime) -> list["Queued"]:
+        """Return the running runs, then the first of those that wait."""
+        rows = []
+        for run in [*running_of(self.board), *waiting_of(self.board)[:WAITING]]:
+            known = self.board.runs[run]
+            worker = self.board.workers.get(known.worker)
+            progress = self.progress(run, now) if known.attempts else None
+            point = self._points.get(run)
+            name = worker.name if worker else known.worker
+            value = point.value if point else None
+            rows.append(Queued(run, known.requested.lane, known.requested.proposal, name, progress, value))
+        return rows
+
+    def workers(self) -> list[tuple[str, int, int, str]]:
+        """Return the workers that are there: name, trials under way, slots, class."""
+        busy = [self.board.runs[run].worker for run in running_of(self.board)]
+        return [
+            (member.name, busy.count(boot), member.joined.slots, member.joined.worker_class)
+            for boot, member in self.board.workers.items()
+            if not member.left and isinstance(member.joined, WorkerJoined)
+        ]

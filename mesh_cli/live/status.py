@@ -1,0 +1,165 @@
+"""How an arena stands: queue, workers, rates, and how far behind the log those who follow it are."""
+
+import datetime as dt
+import time
+from contextlib import aclosing, suppress
+from typing import Any
+
+import anyio
+
+from mesh import settings
+from mesh.board import Board
+from mesh.bus import ArenaBus, Bus
+from mesh.errors import BusUnavailable, MeshError
+from mesh.events import LANES, WorkerJoined
+from mesh.wire import Pattern
+
+RATE_OVER_S = 300.0
+ANSWER_WITHIN_S = 2.0
+
+
+async def figures(bus: ArenaBus) -> dict[str, Any]:
+    """Return what `mesh status` says, in its order; None is unknown."""
+    snapshot = settings.snapshot_file(settings.home(), bus.arena)
+    age_s = None
+    with suppress(OSError):
+        age_s = max(0.0, time.time() - snapshot.stat().st_mtime)
+    as_of: list[int | None] = []
+
+    async def ask() -> None:
+        as_of.append(await projected(bus))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        board = await _board(bus)
+    now = dt.datetime.now(dt.UTC)
+    return {
+        **standing_of(board),
+        **await queue_of(bus, board, now),
+        **slots_of(board),
+        "runs_per_min": await runs_per_minute(bus, board),
+        "projector_as_of": as_of[0],
+        "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
+        "snapshot_age_s": age_s,
+        "last_event_age_s": max(0.0, (now - board.time).total_seconds()) if board.seq else None,
+    }
+
+
+async def _board(bus: ArenaBus) -> Board:
+    from mesh.follow import Follower
+
+    follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
+    await follower.catch_up()
+    return follower.board
+
+
+def standing_of(board: Board) -> dict[str, Any]:
+    """Return what is there and how much of it."""
+    running = running_of(board)
+    return {
+        "arena": board.arena,
+        "version": board.opened.version if board.opened else 0,
+        "state": "closed" if board.closed else "open",
+        "seq": board.seq,
+        "proposals": len(board.proposals),
+        "runs_finished": len(board.runs) - len(board.unfinished),
+        "runs_running": len(running),
+        "runs_waiting": len(board.unfinished) - len(running),
+        "champion": board.champion,
+        "agents": len({m.name for m in board.agents.values() if not m.left}),
+        "workers": len({m.name for m in board.workers.values() if not m.left}),
+        "not_understood": board.unknown,
+    }
+
+
+def running_of(board: Board) -> list[str]:
+    """Return the runs that were begun and not finished; one whose worker died counts until it is begun again."""
+    return [run for run in board.unfinished if board.runs[run].attempts]
+
+
+def waiting_of(board: Board) -> list[str]:
+    """Return the runs that nobody has begun, in the order of the log."""
+    return [run for run in board.unfinished if not board.runs[run].attempts]
+
+
+async def queue_of(bus: Bus, board: Board, now: dt.datetime) -> dict[str, Any]:
+    """Return how many runs wait in each lane, and for how long the oldest has (s)."""
+    waiting = waiting_of(board)
+    lanes = [board.runs[run].requested.lane for run in waiting]
+    oldest_s = None
+    if waiting and (asked := await _time_of(bus, min(board.runs[run].seq for run in waiting))):
+        oldest_s = max(0.0, (now - asked).total_seconds())
+    return {"queue": {lane: lanes.count(lane) for lane in LANES}, "oldest_waiting_s": oldest_s}
+
+
+def slots_of(board: Board) -> dict[str, Any]:
+    """Return how many trials the workers that are there can hold, and how many of these places are taken."""
+    here = [m.joined for m in board.workers.values() if not m.left]
+    slots = sum(joined.slots for joined in here if isinstance(joined, WorkerJoined))
+    busy = min(slots, len(running_of(board)))
+    return {"slots": slots, "slots_busy": busy, "slots_free": slots - busy}
+
+
+async def runs_per_minute(bus: Bus, board: Board) -> float:
+    """Return finished runs per minute over the last five minutes of the log, or over all of it where it is shorter."""
+    if not board.finished or board.opened_at is None:
+        return 0.0
+    begin = board.time - dt.timedelta(seconds=RATE_OVER_S)
+    span_s = min(RATE_OVER_S, max(1.0, (board.time - board.opened_at).total_seconds()))
+    count = 0
+    after = await bus.since(begin) - 1
+    async with aclosing(bus.read(after, until=board.seq, only=[Pattern(kind="run.finished")])) as batches:
+        async for batch in batches:
+            count += len(batch)
+    return round(count * 60 / span_s, 2)
+
+
+async def projected(bus: ArenaBus) -> int | None:
+    """Return up to where the projector has folded the log of this arena, None where no projector answers."""
+    from analytics.protocol import SERVICE, Answer, Query, decode_reply, encode
+
+    try:
+        question = encode(Query(sql="SELECT 1", timeout_s=ANSWER_WITHIN_S))
+        reply = decode_reply(await bus.ask(SERVICE, question, timeout_s=ANSWER_WITHIN_S))
+    except (BusUnavailable, MeshError):
+        return None
+    return reply.as_of.get(bus.arena, 0) if isinstance(reply, Answer) else None
+
+
+def lines_of(row: dict[str, Any], width: int | None) -> list[str]:
+    """Return the figures as lines for people."""
+    from mesh_cli.render.columns import cut
+
+    waiting = ", ".join(f"{lane} {count}" for lane, count in row["queue"].items() if count) or "empty"
+    oldest = "" if row["oldest_waiting_s"] is None else f", oldest for {span(row['oldest_waiting_s'])}"
+    lag = "no projector runs" if row["projector_lag"] is None else f"{row['projector_lag']} entries behind"
+    shown = {
+        "queue": waiting + oldest,
+        "slots": f"{row['slots_busy']} busy, {row['slots_free']} free",
+        "runs per min": f"{row['runs_per_min']:g} (over the last {RATE_OVER_S / 60:g} min of the log)",
+        "projector": lag,
+        "snapshot": "none yet" if row["snapshot_age_s"] is None else f"{span(row['snapshot_age_s'])} old",
+        "last event": "none" if row["last_event_age_s"] is None else f"{span(row['last_event_age_s'])} ago",
+    }
+    hidden = {
+        "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
+        "snapshot_age_s", "last_event_age_s",
+    }  # fmt: skip
+    plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
+    lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
+    return lines if width is None else [cut(line, width) for line in lines]
+
+
+def span(seconds: float) -> str:
+    """Return a span of time in one or two units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    return f"{minutes:.0f} min" if minutes < 60 else f"{hours:.1f} h" if hours < 48 else f"{days:.0f} days"
+
+
+async def _time_of(bus: Bus, seq: int) -> dt.datetime | None:
+    async with aclosing(bus.read(seq - 1, until=seq)) as batches:
+        async for batch in batches:
+            return batch[0].time
+    return None

@@ -1,0 +1,1 @@
+"""One proposal and its neighbours: the card, the diff, the lineage, the leaderboard."""

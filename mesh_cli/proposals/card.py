@@ -1,0 +1,236 @@
+"""What `mesh show` prints for people: the data of `mesh_cli.proposals.describe` as lines, made harmless. Pure."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from mesh.board import Board
+from mesh.events import CurvePoint, Failed, KnobChange, RunFinished, RunRequested
+from mesh.text import printable, short
+from mesh_cli.proposals.describe import About, words_of
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 60
+LAST_LINES = 20
+MANY = 20
+"""Rows of a table; JSON has them all."""
+
+
+def card(board: Board, about: About) -> list[str]:
+    """Return the lines that show a thing."""
+    makers = {"proposal": _proposal, "run": _run, "agent": _agent, "worker": _worker, "fact": _fact}
+    return list(makers[about["what"]](board, about))
+
+
+def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+    """Return values as bars from the lowest to the highest, means of neighbours where there are more than `width`."""
+    if len(values) > width:
+        edges = [at * len(values) // width for at in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    step = (high - low) / (len(BARS) - 1)
+    return "".join(BARS[round((value - low) / step) if step > 0 else 0] for value in values)
+
+
+def knob_text(change: KnobChange, *, with_file: bool = False) -> str:
+    """Return a changed knob: `LR 0.0003 → 0.001`; `-` where it is not there."""
+    old, new = ("-" if v is None else printable(str(v), 60) for v in (change.old, change.new))
+    where = f"{printable(change.file, 60)}: " if with_file else ""
+    return f"{where}{printable(change.name, 60)} {old} → {new}"
+
+
+def number(value: object, form: str = ".4f") -> str:
+    """Return a number, `-` where there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def _proposal(board: Board, about: About) -> Iterator[str]:
+    yield f"proposal {about['proposal']}"
+    yield f"  {printable(about['title'], 200)}"
+    origin = about["origin"]
+    how = f"{origin.how}{f' {printable(origin.name, 60)}' if origin.name else ''}"
+    when = f"{about['time']:%Y-%m-%d %H:%M:%S} UTC, #{about['seq']}"
+    yield f"by {about['author']} ({how}) at {when}, commit {printable(about['commit'][:12])}"
+    if about["rationale"]:
+        yield f"why: {printable(about['rationale'], 1000)}"
+    yield ""
+    yield _standing(board, about)
+    yield from (_ruling(board, ruling) for ruling in about["rulings"])
+    if about["predicted_gain"] is not None:
+        sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
+        real = number(about["parents"][0]["gain"], "+.4f") if about["parents"] else "-"
+        yield f"predicted gain {about['predicted_gain']:+.4f}{sure}, real gain over its first parent {real}"
+    if about["knobs"]:
+        yield "knobs: " + ", ".join(knob_text(change) for change in about["knobs"])
+    yield _cost(about["cost"])
+    for word in ("parents", "children"):
+        yield from _relatives(word, about[word])
+    yield from _runs("runs", about["runs"])
+    yield from _critiques(about["critiques"])
+
+
+def _standing(board: Board, about: About) -> str:
+    why = about["why"].replace("_", " ")
+    state = f"{about['state']} ({why})" if why else about["state"]
+    if about["mean"] is None:
+        return f"state: {state}, no score yet"
+    mark = "*, its own word" if about["self_reported"] else ""
+    bounds = "" if about["low"] is None else f" (95 %: {about['low']:.4f} … {about['high']:.4f})"
+    rests = f"{about['fresh']} fresh seeds" if about["fresh"] else f"a claim of {about['seeds']} seeds"
+    return f"state: {state}, {board.spec.objective.metric} {about['mean']:.4f}{mark}{bounds}, {rests}"
+
+
+def _ruling(board: Board, ruling: About) -> str:
+    numbers = [f"mean {ruling['mean']:.4f}"] if ruling["mean"] is not None else []
+    if ruling.get("low") is not None and ruling.get("high") is not None:
+        numbers.append(f"95 %: {ruling['low']:.4f} … {ruling['high']:.4f}")
+    if ruling["p_better"] is not None:
+        numbers.append(f"P(better) {ruling['p_better']:.3f}")
+    if ruling["seeds"]:
+        numbers.append(f"{len(ruling['seeds'])} seeds")
+    why = f" ({ruling['why'].replace('_', ' ')})" if "why" in ruling else ""
+    met = f" against {short(ruling['met'])}" if ruling["met"] else ""
+    text = f": {printable(ruling['text'], 200)}" if ruling["text"] else ""
+    return f"  {ruling['verdict']}{why} in round {ruling['round']}{met}: {', '.join(numbers) or 'no numbers'}{text}"
+
+
+def _cost(cost: About) -> str:
+    words = [f"{cost['runs']} runs, {cost['worker_s']:.1f} s of workers"]
+    words += [f"{cost['tokens']:,} tokens"] if cost["tokens"] is not None else []
+    words += [f"${cost['usd']:.4f}"] if cost["usd"] is not None else []
+    return f"cost: {', '.join(words)}"
+
+
+def _relatives(word: str, rows: list[About]) -> Iterator[str]:
+    if rows:
+        yield f"{word}:"
+    for row in rows[:MANY]:
+        title = printable(row["title"], 80) if row["known"] else "(not on the board)"
+        yield f"  {printable(short(row['proposal']))} {number(row['gain'], '+.4f'):>9}  {title}"
+    yield from _more(rows)
+
+
+def _runs(word: str, rows: list[About]) -> Iterator[str]:
+    if rows:
+        yield f"{word}:"
+        yield f"  {'run':<32} {'lane':<8} {'seed':>6} {'result':>14} {'seconds':>8} {'MB':>7} worker"
+    for row in rows[:MANY]:
+        result = number(row["value"]) if row["value"] is not None else row["reason"] or row["state"]
+        seconds, memory = number(row["trial_s"], ".1f"), number(row["peak_memory_mb"], ".0f")
+        worker = printable(row["worker"], 40)
+        yield f"  {row['run']:<32} {row['lane']:<8} {row['seed']:>6} {result:>14} {seconds:>8} {memory:>7} {worker}"
+    yield from _more(rows)
+
+
+def _more(rows: Sequence[object]) -> Iterator[str]:
+    if len(rows) > MANY:
+        yield f"  … and {len(rows) - MANY} more (--json has all)"
+
+
+def _critiques(critiques: list[object]) -> Iterator[str]:
+    if critiques:
+        yield "critiques:"
+    for critique in critiques:
+        yield f"  {printable(words_of(critique), 300)}"  # type: ignore[arg-type]
+
+
+def _run(board: Board, about: About) -> Iterator[str]:
+    asked: RunRequested = about["requested"]
+    finished: RunFinished | None = about["finished"]
+    yield f"run {about['run']} of proposal {printable(short(about['proposal']))} {printable(about['title'], 100)}"
+    avoid = f", not by {printable(asked.avoid, 40)}" if asked.avoid else ""
+    yield (
+        f"asked for in #{about['seq']}: lane {asked.lane}, seed {asked.seed}, budget {asked.budget_s:g} s, "
+        f"deadline {asked.deadline_s:g} s, on {printable(asked.worker_class, 60)}{avoid}"
+    )
+    yield f"attempts: {', '.join(printable(name, 40) for name in about['attempts']) or 'none yet'}"
+    if finished is None:
+        yield f"state: {about['state']}{', told to stop' if about['killed'] else ''}"
+    else:
+        yield from _ending(board, finished)
+    yield from _critiques(about["critiques"])
+
+
+def _ending(board: Board, finished: RunFinished) -> Iterator[str]:
+    outcome, metric = finished.outcome, board.spec.objective.metric
+    if isinstance(outcome, Failed):
+        yield f"failed ({outcome.reason}): {printable(outcome.message)}"
+    else:
+        yield f"{metric} {outcome.value:.6g}{' (self-reported)' if outcome.self_reported else ''}"
+        if others := {name: value for name, value in outcome.metrics.items() if name != metric}:
+            yield "  " + ", ".join(f"{printable(name, 40)} {value:.6g}" for name, value in others.items())
+    words = [f"trial {finished.trial_s:.1f} s", f"scoring {finished.score_s:.1f} s", f"CPU {finished.cpu_s:.1f} s"]
+    words.append(f"memory {finished.peak_memory_mb:,.0f} MB")
+    if finished.peak_gpu_memory_mb is not None:
+        words.append(f"GPU memory {finished.peak_gpu_memory_mb:,.0f} MB")
+    if finished.gpu_utilisation is not None:
+        words.append(f"GPU busy {finished.gpu_utilisation:.0f} %")
+    if finished.cost and finished.cost.usd is not None:
+        words.append(f"${finished.cost.usd:.4f}")
+    yield ", ".join(words)
+    where = f"{printable(finished.worker_class, 60)}, sandbox {printable(finished.tier, 10)}"
+    yield f"on {where}, attempt {finished.attempt}"
+    yield from _curve(finished.curve)
+    if finished.log_tail.strip():
+        lines = finished.log_tail.rstrip().splitlines()
+        yield f"log, the last {min(len(lines), LAST_LINES)} lines:"
+        yield from (f"  | {printable(line, 300)}" for line in lines[-LAST_LINES:])
+
+
+def _curve(curve: Sequence[CurvePoint]) -> Iterator[str]:
+    if curve:
+        first, last = curve[0], curve[-1]
+        yield f"curve {sparkline([p.value for p in curve])} {first.value:.4g} → {last.value:.4g}, {last.at_s:.1f} s"
+
+
+def _lives(about: About) -> str:
+    count = len(about["lives"])
+    return f"{'here' if about['here'] else 'left'}, {count} {'life' if count == 1 else 'lives'}"
+
+
+def _agent(board: Board, about: About) -> Iterator[str]:
+    model = f", model {printable(about['model'], 80)}" if about["model"] else ""
+    host = f" on {printable(about['host'], 60)}" if about["host"] else ""
+    yield f"agent {about['name']}: {printable(about['role'], 60)}{model}{host}, {_lives(about)}"
+    states = ", ".join(f"{count} {state}" for state, count in about["states"].items())
+    if states:
+        yield f"{about['proposals']} proposals ({states}), {about['promoted']} became champion"
+    if about["promoted"]:
+        yield f"earned {about['earned']:+.4f} {board.spec.objective.metric} over the champions that its own met"
+    if about["critiques"]:
+        yield "critiques: " + ", ".join(f"{count} {verdict}" for verdict, count in about["critiques"].items())
+    if about["tokens"] is not None or about["usd"] is not None or about["calls_in_vain"]:
+        usd = "unknown dollars" if about["usd"] is None else f"${about['usd']:.4f}"
+        vain = f", {about['calls_in_vain']} calls in vain since its last proposal" if about["calls_in_vain"] else ""
+        yield f"thinking: {about['tokens'] or 0:,} tokens, {usd}{vain}"
+    if about["latest"]:
+        yield "latest proposals:"
+    for row in about["latest"]:
+        yield f"  {short(row['proposal'])} {row['state']:<13} {printable(row['title'], 80)}"
+
+
+def _worker(board: Board, about: About) -> Iterator[str]:
+    host = f" on {printable(about['host'], 60)}" if about["host"] else ""
+    device = f"{printable(about['worker_class'], 60)} ({printable(about['device'], 80)}, {about['memory_mb']:,} MB)"
+    tier = printable(about["tier"], 10)
+    yield f"worker {about['name']}: {device}{host}, {about['slots']} slots, sandbox {tier}, {_lives(about)}"
+    if about["price_per_hour_usd"] is not None:
+        yield f"price: ${about['price_per_hour_usd']:.2f} an hour"
+    outcomes = ", ".join(f"{count} {word}" for word, count in about["outcomes"].items())
+    yield f"{about['runs']} runs ended{f' ({outcomes})' if outcomes else ''}, {about['worker_s']:.1f} s"
+    if about["running"]:
+        yield f"running: {', '.join(about['running'][:MANY])}"
+    yield from _runs("latest runs", about["latest"])
+
+
+def _fact(board: Board, about: About) -> Iterator[str]:
+    yield f"#{about['seq']} {about['time']:%Y-%m-%d %H:%M:%S} UTC {printable(about['kind'], 60)}"
+    yield f"key {printable(about['key'], 200)}, by {printable(about['author'], 128)}"
+    if not about["understood"]:
+        yield f"(not understood) {printable(about['post'], 4000)}"
+        return
+    text = msgspec.json.format(msgspec.json.encode(about["post"]), indent=2).decode()
+    yield from (printable(line, 100_000) for line in text.splitlines())

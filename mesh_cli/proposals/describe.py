@@ -1,0 +1,190 @@
+"""What is known of one thing on the board, as data for JSON; `mesh_cli.proposals.card` puts it into lines. Pure."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from mesh.board import Board, Critique, Member, Run
+from mesh.events import AgentJoined, Failed, ProposalPromoted, Scored, WorkerJoined
+from mesh.leaderboard import is_self_reported, proven
+from mesh.wire import Entry
+from mesh_cli.proposals.numbers import children_of, cost_of, gain_of, state
+from mesh_cli.resolve import Named
+
+About = dict[str, Any]
+RECENT = 10
+"""Latest proposals of an agent, or runs of a worker."""
+
+
+def about(board: Board, named: Named) -> About:
+    """Return what the board knows of a proposal, run, agent or worker."""
+    makers = {"proposal": about_proposal, "run": about_run, "agent": about_agent, "worker": about_worker}
+    return {"what": named.kind, **makers[named.kind](board, named.id)}
+
+
+def about_proposal(board: Board, tree: str) -> About:
+    """Return a proposal: where it came from, how it stands and on what that rests, what it cost."""
+    from mesh.evidence import estimate, noise
+
+    proposal = board.proposals[tree]
+    event, found = proposal.event, noise(board)
+    scores = (fresh := proven(board, tree)) or board.scores(tree)
+    value = estimate(scores, found) if scores else None
+    bounded = bool(fresh) and found.dof > 0
+    return {
+        "proposal": tree,
+        "commit": event.commit,
+        "title": event.title,
+        "author": proposal.author,
+        "seq": proposal.seq,
+        "time": proposal.time,
+        "origin": event.origin,
+        "rationale": event.rationale,
+        "as_of": event.as_of,
+        "state": state(board, tree),
+        "why": proposal.why,
+        "mean": value.mean if value else None,
+        "low": value.low if value and bounded else None,
+        "high": value.high if value and bounded else None,
+        "seeds": len(scores),
+        "fresh": len(fresh),
+        "self_reported": is_self_reported(board, tree),
+        "rulings": [
+            {"verdict": "promoted" if isinstance(r, ProposalPromoted) else "retired", **msgspec.structs.asdict(r)}
+            for r in proposal.rulings
+        ],
+        "predicted_gain": event.predicted_gain,
+        "confidence": event.confidence,
+        "parents": [_relative(board, parent, gain_of(board, tree, parent)) for parent in event.parents],
+        "children": [
+            _relative(board, child, gain_of(board, child, tree)) for child in children_of(board).get(tree, [])
+        ],
+        "knobs": event.knobs,
+        "critiques": proposal.critiques,
+        "runs": [_row(board, name, board.runs[name]) for name in proposal.runs],
+        "cost": cost_of(board, tree),
+    }
+
+
+def _relative(board: Board, tree: str, gain: float | None) -> About:
+    """Return a parent or child; `gain` is by how much the child is better."""
+    known = board.proposals.get(tree)
+    return {"proposal": tree, "title": known.event.title if known else "", "gain": gain, "known": known is not None}
+
+
+def _row(board: Board, name: str, run: Run) -> About:
+    """Return a run as a row of a table."""
+    finished = run.finished
+    outcome = finished.outcome if finished else None
+    return {
+        "run": name,
+        "lane": run.requested.lane,
+        "seed": run.requested.seed,
+        "state": _stand(run),
+        "value": run.value,
+        "reason": outcome.reason if isinstance(outcome, Failed) else "",
+        "trial_s": finished.trial_s if finished else None,
+        "peak_memory_mb": finished.peak_memory_mb if finished else None,
+        "worker": _name_of(board, finished.worker if finished else run.worker),
+    }
+
+
+def _stand(run: Run) -> str:
+    if run.finished:
+        return "scored" if isinstance(run.finished.outcome, Scored) else "failed"
+    return "running" if run.attempts else "waiting"
+
+
+def _name_of(board: Board, boot: str) -> str:
+    return board.workers[boot].name if boot in board.workers else boot
+
+
+def about_run(board: Board, name: str) -> About:
+    """Return a run: what was asked for, who tried, how it ended, its curve and last words."""
+    run = board.runs[name]
+    finished, asked = run.finished, run.requested
+    proposal = board.proposals.get(asked.proposal)
+    return {
+        **_row(board, name, run),
+        "seq": run.seq,
+        "proposal": asked.proposal,
+        "title": proposal.event.title if proposal else "",
+        "requested": asked,
+        "attempts": [_name_of(board, boot) for boot in run.begun],
+        "killed": run.killed,
+        "finished": finished,
+        "critiques": run.critiques,
+    }
+
+
+def about_agent(board: Board, name: str) -> About:
+    """Return an agent: its lives, what it did, and what that earned.
+
+    `earned` is by how much its promoted proposals are better than the champions that they met, in units of the metric.
+    """
+    lives = [(boot, member) for boot, member in board.agents.items() if member.name == name]
+    own = {tree: proposal for tree, proposal in board.proposals.items() if proposal.author == name}
+    words = [w for p in board.proposals.values() for w in p.critiques if w.author == name]
+    words += [w for run in board.runs.values() for w in run.critiques if w.author == name]
+    won = [(tree, r) for tree, p in own.items() for r in p.rulings if isinstance(r, ProposalPromoted)]
+    gains = [gain_of(board, tree, ruling.met) for tree, ruling in won if ruling.met]
+    return {
+        **_last_life(lives),
+        "proposals": len(own),
+        "states": dict(Counter(state(board, tree) for tree in own)),
+        "promoted": len({tree for tree, _ in won}),
+        "earned": sum(gain for gain in gains if gain is not None),
+        "critiques": dict(Counter(word.verdict for word in words)),
+        "usd": board.spent.get(name),
+        "tokens": board.tokens.get(name),
+        "calls_in_vain": len(board.vain.get(name, [])),
+        "latest": [_relative(board, tree, None) | {"state": state(board, tree)} for tree in list(own)[-RECENT:][::-1]],
+        "lives": [_life(boot, member) for boot, member in lives],
+    }
+
+
+def about_worker(board: Board, name: str) -> About:
+    """Return a worker: its lives, the runs it ended and the time they took."""
+    lives = [(boot, member) for boot, member in board.workers.items() if member.name == name]
+    boots = {boot for boot, _ in lives}
+    ended = [(n, run) for n, run in board.runs.items() if run.finished and run.finished.worker in boots]
+    busy = [n for n, run in board.runs.items() if not run.finished and run.worker in boots]
+    outcomes = (_row(board, n, run) for n, run in ended)
+    return {
+        **_last_life(lives),
+        "runs": len(ended),
+        "outcomes": dict(Counter(str(row["reason"] or row["state"]) for row in outcomes)),
+        "worker_s": sum(run.finished.trial_s + run.finished.score_s for _, run in ended if run.finished),
+        "running": busy,
+        "latest": [_row(board, n, run) for n, run in ended[-RECENT:][::-1]],
+        "lives": [_life(boot, member) for boot, member in lives],
+    }
+
+
+def _last_life(lives: list[tuple[str, Member]]) -> About:
+    _, member = lives[-1]
+    here = any(not life.left for _, life in lives)
+    return {"name": member.name, "here": here, **_joined(member.joined)}
+
+
+def _joined(joined: AgentJoined | WorkerJoined) -> About:
+    return {key: value for key, value in msgspec.structs.asdict(joined).items() if key != "boot"}
+
+
+def _life(boot: str, member: Member) -> About:
+    return {"boot": boot, "seq": member.seq, "left": member.left}
+
+
+def about_fact(entry: Entry) -> About:
+    """Return an entry of the log in full; `post` is its text where it is not understood."""
+    post: object = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
+    where = {"kind": entry.subject.kind, "key": entry.subject.key, "author": entry.subject.author}
+    return {"what": "fact", "seq": entry.seq, "time": entry.time, **where, "understood": bool(entry.post), "post": post}
+
+
+def words_of(critique: Critique) -> str:
+    """Return a critique on one line."""
+    sure = "" if critique.confidence is None else f", {critique.confidence:.0%} sure"
+    rule = f" [{critique.rule}]" if critique.rule else ""
+    return f"{critique.author} {critique.verdict}s{sure}{rule}: {critique.text}"

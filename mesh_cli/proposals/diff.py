@@ -1,0 +1,182 @@
+"""Two proposals side by side: code, knobs, metric, cost. Pure; `mesh diff` brings the files."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from mesh.board import Board
+from mesh.events import KnobChange
+from mesh.text import printable, short
+from mesh_cli.proposals.card import knob_text, number
+from mesh_cli.proposals.numbers import cost_of, mean_of
+
+Files = Mapping[str, bytes]
+SURE = 0.975
+"""P(better) beyond which, or below one less it, a difference is beyond the noise: two-sided at 95 %."""
+
+LONGEST = 20_000
+"""Lines of a file of which a difference is still worked out; the algorithm is quadratic at its worst."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """How a file changed: its lines as a unified diff, empty for what is no text or too long, with `remark` then."""
+
+    file: str
+    added: int = 0
+    removed: int = 0
+    lines: tuple[str, ...] = ()
+    remark: str = ""
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """Two means of one metric with their 95 % intervals, and whether their difference is beyond the noise.
+
+    `gain` is positive where the new one is better; `p_better` is how surely it is, None where nothing can be said.
+    """
+
+    name: str
+    old: float | None
+    new: float | None
+    old_interval: tuple[float, float] | None = None
+    new_interval: tuple[float, float] | None = None
+    gain: float | None = None
+    p_better: float | None = None
+    beyond_noise: bool | None = None
+    text: str = ""
+
+
+def changes(old: Files, new: Files) -> list[Change]:
+    """Return what differs between two sets of files, by path."""
+    return [
+        _change(file, old.get(file), new.get(file)) for file in sorted({*old, *new}) if old.get(file) != new.get(file)
+    ]
+
+
+def _change(file: str, old: bytes | None, new: bytes | None) -> Change:
+    try:
+        before, after = ((data or b"").decode().splitlines(keepends=True) for data in (old, new))
+    except UnicodeDecodeError:
+        return Change(file, remark=f"no text, {len(old or b''):,} → {len(new or b''):,} bytes")
+    if max(len(before), len(after)) > LONGEST:
+        return Change(file, remark=f"too long to compare, {len(before):,} → {len(after):,} lines")
+    names = ("/dev/null" if old is None else f"a/{file}", "/dev/null" if new is None else f"b/{file}")
+    lines: list[str] = []
+    for text in difflib.unified_diff(before, after, *names):
+        lines += [text[:-1]] if text.endswith("\n") else [text, "\\ No newline at end of file"]
+    added = sum(1 for line in lines[2:] if line.startswith("+"))
+    removed = sum(1 for line in lines[2:] if line.startswith("-"))
+    return Change(file, added, removed, tuple(lines))
+
+
+def knob_changes(old: Files, new: Files, editable: tuple[str, ...]) -> list[KnobChange]:
+    """Return the knobs of the editable files that have another value, or that only one of the two has."""
+    from agents.search.knobs import knobs_of
+
+    values = [{(knob.file, knob.name): knob.value for knob in knobs_of(files, editable)} for files in (old, new)]
+    before, after = values
+    return [
+        KnobChange(file=file, name=name, old=before.get((file, name)), new=after.get((file, name)))
+        for file, name in dict.fromkeys([*before, *after])
+        if before.get((file, name)) != after.get((file, name))
+    ]
+
+
+def metric_of(board: Board, old: str, new: str) -> Metric:
+    """Compare the scores of two proposals: fresh ones, of the worker class in which both have most of them."""
+    from mesh.evidence import estimate, fresh, noise, p_better
+
+    means = mean_of(board, old), mean_of(board, new)
+    name, exact = board.spec.objective.metric, board.spec.objective.noise == "none"
+    if means[0] is None or means[1] is None:
+        who = " and ".join(short(tree) for tree, mean in ((old, means[0]), (new, means[1])) if mean is None)
+        return Metric(name, *means, text=f"no score of {who}")
+    sign = -1 if board.spec.objective.direction == "minimize" else 1
+    if exact:
+        gain = sign * (means[1] - means[0])
+        sure = 0.5 if gain == 0 else float(gain > 0)
+        return Metric(name, *means, gain=gain, p_better=sure, beyond_noise=gain != 0, text="the metric is exact")
+    classes = {run.finished.worker_class for t in (old, new) for run in board.current_runs(t) if run.finished}
+    scores = {c: (list(fresh(board, old, c).values()), list(fresh(board, new, c).values())) for c in sorted(classes)}
+    best = max(scores, key=lambda c: min(map(len, scores[c])), default="")
+    before, after = scores.get(best, ([], []))
+    if not before or not after:
+        text = "claims alone, of seeds that chose them: they prove nothing"
+        return Metric(name, *means, gain=sign * (means[1] - means[0]), text=text)
+    found = noise(board, best)
+    one, two = estimate(before, found), estimate(after, found)
+    gain, sure = sign * (two.mean - one.mean), p_better(board, after, before, found)
+    known = found.dof > 0
+    return Metric(
+        name,
+        one.mean,
+        two.mean,
+        old_interval=(one.low, one.high) if known else None,
+        new_interval=(two.low, two.high) if known else None,
+        gain=gain,
+        p_better=sure if known else None,
+        beyond_noise=(sure >= SURE or sure <= 1 - SURE) if known else None,
+        text=f"{one.count} and {two.count} fresh seeds on {best}{'' if known else '; the noise is not known yet'}",
+    )
+
+
+def comparison(board: Board, old: str, new: str, before: Files, after: Files) -> dict[str, Any]:
+    """Return everything that is compared, for JSON; "" as `old` stands for the artifact as the arena was opened."""
+    editable = board.spec.artifact.editable
+    return {
+        "old": old,
+        "new": new,
+        "files": changes(before, after),
+        "knobs": knob_changes(before, after, editable),
+        "metric": metric_of(board, old, new) if old in board.proposals else None,
+        "cost": {tree: cost_of(board, tree) for tree in (old, new) if tree in board.proposals},
+    }
+
+
+def told(board: Board, found: Mapping[str, Any], *, stat: bool, color: bool) -> Iterator[str]:
+    """Yield a comparison as lines: what it comes to first, then the code."""
+    for sign, tree in (("-", found["old"]), ("+", found["new"])):
+        known = board.proposals.get(tree)
+        title = printable(known.event.title, 90) if known else "the artifact as the arena was opened"
+        yield _paint(f"{sign} {short(tree) or 'base':<10} {title}", sign, color)
+    if found["metric"]:
+        yield from _metric(found["metric"])
+    yield from _costs(found)
+    several = len({change.file for change in found["knobs"]}) > 1
+    if found["knobs"]:
+        yield "knobs: " + ", ".join(knob_text(change, with_file=several) for change in found["knobs"])
+    if not found["files"]:
+        yield "the files are the same"
+    for change in found["files"]:
+        if stat or change.remark:
+            yield f"{printable(change.file, 120)} | {change.remark or f'+{change.added} -{change.removed}'}"
+        else:
+            yield ""
+            yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], color) for line in change.lines)
+
+
+def _metric(metric: Metric) -> Iterator[str]:
+    def side(mean: float | None, bounds: tuple[float, float] | None) -> str:
+        return number(mean) + (f" (95 %: {bounds[0]:.4f} … {bounds[1]:.4f})" if bounds else "")
+
+    yield f"{metric.name}: {side(metric.old, metric.old_interval)} → {side(metric.new, metric.new_interval)}"
+    if metric.gain is None:
+        yield f"  {metric.text}"
+        return
+    words = {True: "beyond the noise", False: "within the noise", None: "not proven"}[metric.beyond_noise]
+    sure = "" if metric.p_better is None else f", P(better) {metric.p_better:.3f}"
+    yield f"  gain {metric.gain:+.4f}, {words}{sure} ({printable(metric.text, 200)})"
+
+
+def _costs(found: Mapping[str, Any]) -> Iterator[str]:
+    costs = [found["cost"].get(found[side]) for side in ("old", "new")]
+    for name, form in (("worker_s", ".1f"), ("runs", "d"), ("tokens", ",d"), ("usd", ".4f")):
+        values = [cost[name] if cost else None for cost in costs]
+        if any(value is not None for value in values):
+            yield f"{name.replace('_', ' ')}: {number(values[0], form)} → {number(values[1], form)}"
+
+
+def _paint(text: str, mark: str, color: bool) -> str:
+    code = {"+": "32", "-": "31", "@": "36"}.get(mark, "")
+    return f"\x1b[{code}m{text}\x1b[0m" if color and code else text

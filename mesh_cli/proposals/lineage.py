@@ -1,0 +1,149 @@
+"""Where proposals came from and what was built on them: a graph, drawn as a tree, as rows, or for graphviz. Pure.
+
+A lone relative stands right below, at the same indent; where there are several, each gets a branch. So a chain of ten
+thousand is as narrow as it is simple, and nothing recurses.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+
+from mesh.board import Board
+from mesh.leaderboard import is_self_reported, score_of
+from mesh.text import printable, short
+from mesh_cli.proposals.numbers import children_of, gain_of, mean_of, state
+
+Way = Literal["up", "down"]
+Relatives = Callable[[str], list[str]]
+DEEPEST = 16
+"""Branches inside of branches that are drawn; further ones show their level instead."""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """A proposal's ancestors or descendants: how many steps away each is at least, nearest first, and who is whose."""
+
+    root: str
+    way: Way
+    depths: dict[str, int]
+    relatives: dict[str, list[str]]
+    cut: int = 0
+
+
+def family(board: Board, root: str, way: Way, depth: int | None = None) -> Family:
+    """Return the family of a proposal as far as `depth` steps; `cut` counts the links that lead further."""
+    children = children_of(board) if way == "down" else {}
+
+    def related(tree: str) -> list[str]:
+        if way == "down":
+            return children.get(tree, [])
+        return list(dict.fromkeys(board.proposals[tree].event.parents)) if tree in board.proposals else []
+
+    depths, relatives, cut = {root: 0}, {}, 0
+    todo = deque([root])
+    while todo:
+        tree = todo.popleft()
+        if depth is not None and depths[tree] >= depth:
+            cut += sum(1 for other in related(tree) if other not in depths)
+            continue
+        relatives[tree] = related(tree)
+        for other in relatives[tree]:
+            if other not in depths:
+                depths[other] = depths[tree] + 1
+                todo.append(other)
+    return Family(root, way, depths, relatives, cut)
+
+
+def rows(board: Board, found: Family) -> list[dict[str, object]]:
+    """Return a row for every member, nearest first."""
+    return [row(board, tree) | {"depth": depth} for tree, depth in found.depths.items()]
+
+
+def row(board: Board, tree: str) -> dict[str, object]:
+    """Return a proposal as a row; `gain` is over its best parent, the difference that it made itself."""
+    proposal = board.proposals.get(tree)
+    if proposal is None:
+        return {"proposal": tree, "parents": (), "mean": None, "gain": None, "state": "unknown", "title": ""}
+    return {
+        "proposal": tree,
+        "parents": proposal.event.parents,
+        "mean": mean_of(board, tree),
+        "gain": gain_over_parents(board, tree),
+        "state": state(board, tree),
+        "author": proposal.author,
+        "title": proposal.event.title,
+        "self_reported": is_self_reported(board, tree),
+    }
+
+
+def gain_over_parents(board: Board, tree: str) -> float | None:
+    """Return by how much a proposal is better than the best of its parents; None where no two have scores."""
+    proposal = board.proposals[tree]
+    gains = [gain for parent in proposal.event.parents if (gain := gain_of(board, tree, parent)) is not None]
+    return min(gains) if gains else None
+
+
+def leaves(board: Board) -> list[str]:
+    """Return the proposals that nobody built on: by mean, the best first, then those without any score."""
+    built_on = children_of(board)
+    found = [(mean_of(board, tree), tree) for tree in board.proposals if tree not in built_on]
+    sign = 1 if board.opened and board.spec.objective.direction == "minimize" else -1
+    found.sort(key=lambda leaf: (leaf[0] is None, sign * (leaf[0] or 0.0)))
+    return [tree for _, tree in found]
+
+
+def line(board: Board, tree: str) -> str:
+    """Return a proposal in one line: hash, mean, state, gain over its parents, title."""
+    if tree not in board.proposals:
+        return f"{printable(short(tree))} (not on the board)"
+    gain = gain_over_parents(board, tree)
+    change = f"{gain:+.4f}" if gain is not None else ""
+    title = printable(board.proposals[tree].event.title, 90)
+    return f"{short(tree)} {score_of(board, tree):>9} {state(board, tree):<13} {change:>8}  {title}"
+
+
+def drawn(found: Family, say: Callable[[str], str]) -> Iterator[str]:
+    """Draw the family; a member that is reached again is not drawn anew but referred to."""
+    seen: set[str] = set()
+    # What is still to be drawn, the next one last: a member, its level, the branches to the left of it, its own mark.
+    todo: list[tuple[str, int, str, str]] = [(found.root, 0, "", "")]
+    while todo:
+        tree, level, before, mark = todo.pop()
+        left = before if level <= DEEPEST else f"⋯{level:<5}{before}"
+        if tree in seen:
+            yield f"{left}{mark}↑ see {printable(short(tree))}"
+            continue
+        seen.add(tree)
+        yield f"{left}{mark}{say(tree)}"
+        if mark:
+            before = (before + ("│  " if mark == "├─ " else "   "))[-3 * DEEPEST :]
+            level += 1
+        others = found.relatives.get(tree, [])
+        if len(others) == 1:
+            todo.append((others[0], level, before, ""))
+            continue
+        for place, other in reversed(list(enumerate(others))):
+            todo.append((other, level, before, "└─ " if place == len(others) - 1 else "├─ "))
+
+
+def dot(board: Board, found: Family) -> Iterator[str]:
+    """Write the family as a graph for graphviz, parents above their children."""
+    yield f"digraph {_quoted(f'lineage of {short(found.root)}')} {{"
+    yield "  node [shape=box, fontname=monospace];"
+    for tree in found.depths:
+        title = printable(board.proposals[tree].event.title, 60) if tree in board.proposals else "not on the board"
+        shape = ", peripheries=2" if tree == board.champion else ""
+        label = f"{printable(short(tree))}  {score_of(board, tree) if tree in board.proposals else '-'}"
+        yield f"  {_quoted(tree)} [label={_quoted(label, title)}{shape}];"
+    for tree, others in found.relatives.items():
+        for other in others:
+            parent, child = (other, tree) if found.way == "up" else (tree, other)
+            yield f"  {_quoted(parent)} -> {_quoted(child)};"
+    yield "}"
+
+
+def _quoted(*lines: str) -> str:
+    """Return lines as a string of the dot language: a backslash or quote of theirs stays what it is."""
+    escaped = (printable(text, 200).replace("\\", "\\\\").replace('"', '\\"') for text in lines)
+    return '"' + "\\n".join(escaped) + '"'

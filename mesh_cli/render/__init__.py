@@ -1,0 +1,1 @@
+"""How text becomes output: lines, colours, columns, durations, files."""

@@ -1,0 +1,62 @@
+"""One line for every fact, safe to print: control characters of other people's text are made harmless."""
+
+from typing import assert_never
+
+from mesh import events as e
+from mesh.text import printable, short
+from mesh.wire import Entry
+
+
+def line_of(entry: Entry) -> str:
+    """Return an entry as one line: sequence, time, author, and what it says."""
+    clock = entry.time.strftime("%H:%M:%S")
+    if entry.post is None:
+        where = entry.subject
+        return f"{entry.seq:>6} {clock} {printable(where.author, 20):<14} {printable(where.kind, 40)} (not understood)"
+    return f"{entry.seq:>6} {clock} {printable(entry.post.author, 20):<14} {printable(say(entry.post.event))}"
+
+
+def say(event: e.AnyEvent) -> str:
+    """Return a fact in a few words."""
+    match event:
+        case e.ArenaOpened():
+            return f"opened version {event.version} of {event.spec.name}: {event.spec.summary}"
+        case e.ArenaClosed():
+            return f"closed the arena ({event.reason}) {event.text}"
+        case e.AgentJoined():
+            return f"joined as {event.role}"
+        case e.WorkerJoined():
+            return f"joined with {event.slots} slots on {event.worker_class} ({event.device}), sandbox {event.tier}"
+        case e.AgentLeft() | e.WorkerLeft():
+            return f"left ({event.reason})"
+        case e.ProposalPosted():
+            return f"proposes {short(event.tree)} {event.title}"
+        case e.CritiquePosted():
+            return f"{event.verdict}s {short(event.target)}: {event.text}"
+        case e.RunRequested():
+            return f"asks for {event.run}"
+        case e.RunStarted():
+            return f"starts {event.run} (attempt {event.attempt})"
+        case e.RunKilled():
+            return f"kills {event.run} ({event.by}) {event.text}"
+        case e.RunFinished():
+            return f"finished {event.run}: {_outcome(event.outcome)} in {event.trial_s:.1f} s"
+        case e.ProposalPromoted():
+            return f"promotes {short(event.proposal)} with {event.mean:.4f}: champion of round {event.round}"
+        case e.ProposalRetired():
+            return f"retires {short(event.proposal)} ({event.why.replace('_', ' ')}) {event.text}"
+        case e.NotePosted():
+            reply = f" (to {event.reply_to})" if event.reply_to else ""
+            return f"#{event.channel}{reply}: {event.text}"
+        case e.ModelAsked():
+            return f"asked {event.model} to {event.purpose} in vain: {event.text}"
+        case e.BudgetGranted():
+            return f"grants budget {event.n}"
+        case _:
+            assert_never(event)
+
+
+def _outcome(outcome: e.Scored | e.Failed) -> str:
+    if isinstance(outcome, e.Scored):
+        return f"{outcome.value:.4f}{' (self-reported)' if outcome.self_reported else ''}"
+    return f"failed ({outcome.reason}): {outcome.message}"

