@@ -1,5 +1,9 @@
 """`python -m analytics`: fold every arena into one DuckDB file and answer SQL about it."""
 
+import mesh.safe_path  # noqa: F401  before all others
+
+# isort: split
+
 import argparse
 import sys
 from pathlib import Path

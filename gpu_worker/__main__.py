@@ -1,5 +1,9 @@
 """`python -m gpu_worker --arena A`: take runs of an arena until it is closed."""
 
+import mesh.safe_path  # noqa: F401  before all others
+
+# isort: split
+
 import argparse
 import secrets
 import sys

@@ -3,6 +3,10 @@
 A module of `mesh_cli.commands` joins its commands to the app by being imported here, in the order of the help.
 """
 
+import mesh.safe_path  # noqa: F401  before all others
+
+# isort: split
+
 import io
 import sys
 

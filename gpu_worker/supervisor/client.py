@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from gpu_worker.launch import Launch, passed_on
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.protocol import Ending
 from mesh.errors import HostTrouble
+from mesh.safe_path import PYTHON, inheritable
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 END_WITHIN_S = 3.0
@@ -111,10 +111,8 @@ async def supervisor(preload: Sequence[str] = (), env: Mapping[str, str] | None 
         HostTrouble: it cannot be started.
     """
     token = uuid.uuid4().hex
-    command = [sys.executable, "-m", "gpu_worker.supervisor", *preload]
-    seen = (
-        passed_on() | dict(env or {}) | {"MESH_RUN_TOKEN": token, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    )
+    command = [*PYTHON, "gpu_worker.supervisor", *preload]
+    seen = passed_on() | dict(env or {}) | {"MESH_RUN_TOKEN": token, "PYTHONPATH": inheritable()}
     try:
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stderr=None, env=seen, start_new_session=True

@@ -1,5 +1,9 @@
 """`python -m mesh.agent ROLE --arena A`: run agents of one role until the arena is closed."""
 
+import mesh.safe_path  # noqa: F401  before all others
+
+# isort: split
+
 import argparse
 import secrets
 import sys
@@ -33,7 +37,7 @@ def main() -> int:
     name = args.name or f"{shown}-{secrets.token_hex(2)}"
 
     async def agents() -> None:
-        role = find_role(args.role)
+        role = find_role(args.role, args.path)
         named = {name: getattr(args, name) for name in ("model", "api_base", "budget_usd", "budget_tokens")}
         options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
         check_token("name", name)
@@ -69,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=_positive, default=1, help="number of the first of them (default 1)")
     parser.add_argument(
         "--name", help="name on the board; numbered where there are several (default: the role and four letters)"
+    )
+    parser.add_argument(
+        "--path", type=Path, default=Path(), help="folder of a module:Class of your own (default: this one)"
     )
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
     parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")

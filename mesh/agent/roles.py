@@ -1,7 +1,9 @@
 """From a name to a role: `explorer` is `agents.explorer:Explorer`, anything else is spelled `module:Class`."""
 
 import importlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mesh.agent.protocol import Agent, Context
 from mesh.errors import BadInput, UnknownName
@@ -10,8 +12,10 @@ from mesh.events import KINDS
 SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
 
 
-def find_role(name: str) -> Callable[[Context], Agent]:
-    """Return what makes an agent of the role.
+def find_role(name: str, path: Path | None = None) -> Callable[[Context], Agent]:
+    """Return what makes an agent of the role; `path` is the folder in which a module that is not installed is found.
+
+    That folder becomes the last of `sys.path`, so that nothing in it takes the place of a package.
 
     Raises:
         UnknownName: there is no such role, module or class, or the class is no agent.
@@ -23,6 +27,8 @@ def find_role(name: str) -> Callable[[Context], Agent]:
         module_name, _, class_name = name.partition(":")
         if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
             raise UnknownName(f"there is no role {name!r}: it is one of {', '.join(SHORT_NAMES)}, or module:Class")
+        if path is not None:
+            sys.path.append(str(path.resolve()))
     try:
         role = getattr(importlib.import_module(module_name), class_name)
     except ModuleNotFoundError as error:

@@ -34,6 +34,7 @@ from mesh.follow import Follower
 from mesh.jetstream import connect
 from mesh.leaderboard import MARKED, score_of, standing
 from mesh.open_arena import describe, exactly, open_arena
+from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
 from mesh.text import printable, short
 from mesh.wire import Entry
@@ -102,12 +103,13 @@ async def up(
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         if sync != "always":
             print(f"mesh: sync is {sync}: a power cut may lose what was posted since the last sync", file=sys.stderr)
-        python, common = sys.executable, ["--home", str(home)]
+        common = ["--home", str(home)]
         env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin", "MESH_CREDENTIALS": str(credentials or "")}
-        agent = [python, "-m", "mesh.agent"]
-        worker = [python, "-m", "gpu_worker", "--name", "worker", "--arena", name, "--device", device, "--now", *common]
+        env["PYTHONPATH"] = outside(folder, env.get("PYTHONPATH", ""))
+        agent = [*PYTHON, "mesh.agent"]
+        worker = [*PYTHON, "gpu_worker", "--name", "worker", "--arena", name, "--device", device, "--now", *common]
         commands = {
-            "projector": [python, "-m", "analytics", *common],
+            "projector": [*PYTHON, "analytics", *common],
             "curator": [*agent, "curator", "--name", "curator", "--arena", name, *common],
             "critic": [*agent, "critic", "--name", "critic", "--arena", name, *common],
             "worker": [*worker, *(["--slots", str(size.slots)] if size.slots else []), *SANDBOX_FLAGS[sandbox]],
