@@ -21,7 +21,19 @@ from mesh.jetstream import connect
 from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
-from tests.history import HISTORY, a_bus, ask_until, opened, projecting, promote, proposal, request, rows, tell, telling
+from tests.support.history import (
+    HISTORY,
+    a_bus,
+    ask_until,
+    opened,
+    projecting,
+    promote,
+    proposal,
+    request,
+    rows,
+    tell,
+    telling,
+)
 
 
 @pytest.fixture

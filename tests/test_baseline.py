@@ -8,7 +8,7 @@ from agents.researcher import Researcher
 from mesh.agent.protocol import Agent, Context
 from mesh.board import Board
 from mesh.events import ArenaClosed, Origin, ProposalPosted
-from tests.given import Arena
+from tests.support.given import Arena
 from tests.test_researcher import NAME
 
 

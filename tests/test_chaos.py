@@ -27,7 +27,7 @@ from mesh.jetstream import JetStreamBus, connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Entry
-from tests.swarm import TRAIN, Swarm, swarm_of, write_arena
+from tests.support.swarm import TRAIN, Swarm, swarm_of, write_arena
 
 PATIENCE_S = 90
 

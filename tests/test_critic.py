@@ -14,7 +14,7 @@ from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, Propos
 from mesh.memory import MemoryBus
 from mesh.spec import ArtifactSpec
 from mesh.wire import Post
-from tests.given import FILES, SPEC, TRAIN, Arena, opened
+from tests.support.given import FILES, SPEC, TRAIN, Arena, opened
 from tests.test_runtime import said
 
 SOUND = CritiquePosted(target="t", verdict="endorse", rule="sound", text="parses, keeps to its files, and is new")

@@ -30,7 +30,7 @@ from mesh.events import (
 )
 from mesh.memory import MemoryBus
 from mesh.wire import Post
-from tests.given import FILES, TRAIN, Arena
+from tests.support.given import FILES, TRAIN, Arena
 
 SAMPLERS = list(portfolio.SAMPLERS)
 

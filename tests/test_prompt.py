@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.keyboard import Terminal
-from tests.swarm import write_arena
+from tests.support.keyboard import Terminal
+from tests.support.swarm import write_arena
 from tests.test_cli import Lab, fill, serving
 
 COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]

@@ -13,7 +13,7 @@ from mesh import events as e
 from mesh.errors import BadInput, QueryError
 from mesh.memory import MemoryHub
 from mesh.wire import Post
-from tests.history import HISTORY, a_bus, ask, ask_until, projecting, rows, telling
+from tests.support.history import HISTORY, a_bus, ask, ask_until, projecting, rows, telling
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from agents.curation.race import HOPELESS, SEEDS, SIZE, UNLIKELY, WAITING, stage
 from mesh.events import AnyEvent, FailureReason, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.evidence import Noise, estimate, fresh, noise, pooled
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
-from tests.given import SPEC, Log, requested
+from tests.support.given import SPEC, Log, requested
 
 NOISY = msgspec.structs.replace(
     SPEC,

@@ -31,9 +31,9 @@ from mesh.errors import BadInput
 from mesh.memory import MemoryHub
 from mesh.wire import Post
 from mesh_cli.exit import ExitCode
-from tests.history import HISTORY, finish, opened, proposal, request
-from tests.research import Research
-from tests.swarm import write_arena
+from tests.support.history import HISTORY, finish, opened, proposal, request
+from tests.support.research import Research
+from tests.support.swarm import write_arena
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
 
 __all__ = ["mesh"]

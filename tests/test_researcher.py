@@ -27,8 +27,8 @@ from mesh.events import (
     ProposalPosted,
     ProposalRetired,
 )
-from tests.given import FILES, TRAIN, Arena
-from tests.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
+from tests.support.given import FILES, TRAIN, Arena
+from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
 
 KEY = "sk-a-very-secret-key-1234"

@@ -31,8 +31,8 @@ from mesh import events as e
 from mesh.events import KnobChange, Origin, ProposalPosted
 from mesh.memory import MemoryHub
 from mesh.wire import Post
-from tests.given import FILES, TRAIN, Arena
-from tests.history import finish, opened, request, rows
+from tests.support.given import FILES, TRAIN, Arena
+from tests.support.history import finish, opened, request, rows
 
 LR = Knob(file="t.py", name="LR", value=0.01, low=1e-4, high=1.0, log=True)
 WIDTH = Knob(file="t.py", name="WIDTH", value=8, low=1, high=64)

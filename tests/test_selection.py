@@ -32,7 +32,7 @@ from mesh.fleet import queue_depth
 from mesh.memory import MemoryBus
 from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
 from mesh.wire import Post
-from tests.given import SPEC, Log, opened, requested
+from tests.support.given import SPEC, Log, opened, requested
 from tests.test_runtime import said
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from mesh_cli.exit import ExitCode
 from mesh_cli.sql.statements import split, statements
-from tests.keyboard import Terminal
-from tests.swarm import write_arena
+from tests.support.keyboard import Terminal
+from tests.support.swarm import write_arena
 from tests.test_cli import HOSTILE, Done, Lab, fill, refused, serving
 
 COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]

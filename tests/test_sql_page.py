@@ -11,8 +11,8 @@ from analytics.projector import replay
 from analytics.protocol import Query
 from analytics.queries import Queries
 from mesh.memory import MemoryHub
-from tests.history import rows
-from tests.rich_history import tell
+from tests.support.history import rows
+from tests.support.rich_history import tell
 
 PAGE = (Path(__file__).parents[1] / "docs" / "sql.md").read_text(encoding="utf-8")
 PROMISED = [

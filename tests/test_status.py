@@ -15,8 +15,8 @@ from mesh.memory import MemoryBus
 from mesh.wire import Entry, Post
 from mesh_cli.live.status import figures, lines_of, runs_per_minute, span
 from tests.conftest import OpenBus
-from tests.given import BEGAN
-from tests.history import HISTORY, finish, opened, request
+from tests.support.given import BEGAN
+from tests.support.history import HISTORY, finish, opened, request
 
 IDLE = {"confirm": 0, "control": 0, "audit": 0, "explore": 0}
 

@@ -27,8 +27,8 @@ from mesh_cli.board.tail import Span, entries, moment, span_of
 from mesh_cli.exit import ExitCode
 from mesh_cli.render.colour import Ink, colour_of
 from tests.conftest import OpenBus
-from tests.history import HISTORY, SPEC
-from tests.terminal import on_a_terminal
+from tests.support.history import HISTORY, SPEC
+from tests.support.terminal import on_a_terminal
 from tests.test_cli import serving
 
 MESH = [sys.executable, "-m", "mesh_cli"]

@@ -20,8 +20,8 @@ from mesh.wire import Post
 from mesh_cli.exit import ExitCode
 from mesh_cli.live.feed import Watch
 from mesh_cli.live.top import Top, bar
-from tests.history import HISTORY, finish, promote, proposal, request
-from tests.terminal import on_a_terminal
+from tests.support.history import HISTORY, finish, promote, proposal, request
+from tests.support.terminal import on_a_terminal
 from tests.test_cli import HOSTILE, serving
 
 SIZE = (80, 24)

@@ -12,7 +12,7 @@ from analytics.queries import Queries
 from mesh import events as e
 from mesh.memory import MemoryHub
 from mesh.wire import Post
-from tests.history import finish, opened, proposal, request, rows
+from tests.support.history import finish, opened, proposal, request, rows
 
 
 async def told(path: Path, history: Sequence[tuple[str, e.AnyEvent]], sql: str) -> list[list[Any]]:

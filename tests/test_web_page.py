@@ -17,8 +17,8 @@ from mesh.events import AnyEvent, NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
-from tests.history import finish, request
-from tests.page import TOKEN, Visit, browsing, web
+from tests.support.history import finish, request
+from tests.support.page import TOKEN, Visit, browsing, web
 
 NASTY = "<img src=x onerror=\"window.owned = 'note'\"><b>bold</b>"
 NASTY_TITLE = "<script>window.owned = 'title'</script>\u202egnp.exe"

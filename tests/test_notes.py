@@ -12,8 +12,8 @@ from mesh_cli.board.notes import answer_to, said
 from mesh_cli.board.read_marks import Marks
 from mesh_cli.exit import ExitCode
 from tests.conftest import OpenBus
-from tests.history import HISTORY
-from tests.terminal import on_a_terminal
+from tests.support.history import HISTORY
+from tests.support.terminal import on_a_terminal
 
 
 def note(channel: str, text: str, author: str = "ann") -> Post:

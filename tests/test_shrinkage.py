@@ -15,7 +15,7 @@ from mesh.events import AgentJoined, CritiquePosted, ProposalPromoted, ProposalR
 from mesh.memory import MemoryBus
 from mesh.spec import ObjectiveSpec
 from mesh.wire import Post
-from tests.given import SPEC, Log
+from tests.support.given import SPEC, Log
 
 
 @pytest.fixture

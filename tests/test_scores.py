@@ -20,7 +20,7 @@ from mesh import wire
 from mesh.errors import BusUnavailable, HostTrouble
 from mesh.memory import MemoryBus
 from mesh.wire import Entry, Pattern, Post
-from tests.history import SPEC, opened, promote, proposal, request, tell
+from tests.support.history import SPEC, opened, promote, proposal, request, tell
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh.memory import MemoryBus
 from mesh.wire import Post
-from tests.history import finish, opened, promote, proposal, request
+from tests.support.history import finish, opened, promote, proposal, request
 
 GPU, CPU = "cuda-h200", "cpu-x86_64"
 

@@ -5,7 +5,7 @@ import pytest
 from agents.llm import client
 from agents.llm.client import Answer, Model, Price
 from mesh.errors import BadInput
-from tests.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
+from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 
 KEY = "sk-a-very-secret-key-1234"
 QUESTION = [{"role": "user", "content": "How are you?"}]

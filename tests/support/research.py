@@ -13,8 +13,8 @@ from mesh import events as e
 from mesh import wire
 from mesh.events import FailureReason, Lane
 from mesh.wire import Entry, Post
-from tests.given import BEGAN
-from tests.history import SPEC
+from tests.support.given import BEGAN
+from tests.support.history import SPEC
 
 NOISE = 0.02
 SAMPLERS = ("sobol", "cmaes", "tpe", "mutate", "crossover")

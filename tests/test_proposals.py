@@ -24,7 +24,7 @@ from mesh.events import (
 )
 from mesh_cli.proposals import card, describe, diff, lineage
 from mesh_cli.resolve import Named, find, find_proposal
-from tests.given import SPEC, Log, requested
+from tests.support.given import SPEC, Log, requested
 from tests.test_cli import HOSTILE, lab, mesh
 
 __all__ = ["lab", "mesh"]

@@ -12,7 +12,7 @@ from mesh.code import CodeStore
 from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored
 from mesh.memory import MemoryBus
 from mesh.spec import SelectionSpec
-from tests.given import SPEC, Log
+from tests.support.given import SPEC, Log
 
 RULE = SelectionSpec(halving=True, never_killed=0.0)
 HALVED = msgspec.structs.replace(SPEC, selection=RULE)

@@ -28,8 +28,8 @@ from mesh.events import (
     ProposalRetired,
 )
 from mesh.wire import Post
-from tests.given import FILES, TRAIN, Arena
-from tests.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
+from tests.support.given import FILES, TRAIN, Arena
+from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
 from tests.test_researcher import KEY, NAME, arena, key, timeless
 

@@ -1,0 +1,1 @@
+"""What tests share: histories, arenas, swarms, terminals, a page and a model server."""
