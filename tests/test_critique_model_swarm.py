@@ -19,7 +19,7 @@ from mesh.wire import Post
 from tests.support.given import BEGAN
 from tests.support.model_server import model_server
 from tests.support.swarm import TRAIN, write_arena
-from tests.test_opinion import COST, verdict, without_seconds
+from tests.test_critique_model import COST, verdict, without_seconds
 from tests.test_researcher import NAME
 
 
