@@ -8,6 +8,8 @@ from typing import Self
 
 import msgspec
 
+from mesh.events import PROOF
+
 
 class Rule(msgspec.Struct, frozen=True):
     """What decides which scores rank in an arena, and how; `sign` makes greater better."""
@@ -19,7 +21,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     def is_fresh(self, proposal: str, lane: str) -> bool:
         """Tell whether a score proves something: the proposal was not chosen by it."""
-        return self.exact or lane in ("confirm", "control") or proposal == self.base_tree
+        return self.exact or lane in PROOF or proposal == self.base_tree
 
 
 class Standing(msgspec.Struct, frozen=True):

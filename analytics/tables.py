@@ -45,8 +45,7 @@ def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.An
         case e.ProposalRetired():
             return "judged", (arena, seq, time, event.proposal, "retired", event.why, event.met)
         case e.ArenaOpened(spec=spec):
-            sign = 1 if spec.objective.direction == "maximize" else -1
-            rule = (event.evaluator, event.base_tree, sign, spec.objective.noise == "none")
+            rule = (event.evaluator, event.base_tree, int(spec.objective.gain(1)), spec.objective.noise == "none")
             return "opened", (arena, seq, time, _fits(event.version, _BIG), *rule)
         case _:
             return None

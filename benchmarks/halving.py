@@ -122,12 +122,12 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
     """Return the ratio of seconds to the best, how many runs were ended, and how many of them wrongly, in one order."""
     rule = msgspec.structs.replace(opened.spec.selection, halving=True, never_killed=0.0)
     opened = msgspec.structs.replace(opened, spec=msgspec.structs.replace(opened.spec, selection=rule))
-    sign = 1 if opened.spec.objective.direction == "minimize" else -1
-    best = min(sign * trial.value for trial in order if trial.value is not None)
+    gain = opened.spec.objective.gain
+    best = max(gain(trial.value) for trial in order if trial.value is not None)
     board = Board(arena="halving")
     _fold(board, opened)
     without = spent = 0.0
-    reached, kills, wrong, so_far = 0.0, 0, 0, float("inf")
+    reached, kills, wrong, so_far = 0.0, 0, 0, float("-inf")
     whole = 0.0
     for number, trial in enumerate(order):
         tree = f"p{number}"
@@ -140,7 +140,7 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
                 place = next(n for n, point in enumerate(trial.curve) if point.fraction >= rung)
                 seconds, curve, value = trial.curve[place].at_s, trial.curve[: place + 1], None
                 kills += 1
-                wrong += trial.value is not None and sign * trial.value < so_far
+                wrong += trial.value is not None and gain(trial.value) > so_far
                 break
         outcome: e.Scored | e.Failed = e.Failed(reason="killed", message="") if value is None else e.Scored(value=value)
         _fold(
@@ -149,8 +149,8 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
         )
         spent, whole = spent + seconds, whole + trial.seconds
         if trial.value is not None:
-            so_far = min(so_far, sign * trial.value)
-            if sign * trial.value == best:
+            so_far = max(so_far, gain(trial.value))
+            if gain(trial.value) == best:
                 without, reached = whole, spent if value is not None else 0.0
     return (reached or whole) / without, kills, wrong
 

@@ -222,7 +222,7 @@ class Board(msgspec.Struct):
             return False
         self.runs[event.run] = Run(seq, event)
         self.unfinished[event.run] = None
-        if event.lane in ("confirm", "control"):
+        if event.lane in e.PROOF:
             self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
             proposal.runs.append(event.run)
@@ -282,10 +282,6 @@ class Board(msgspec.Struct):
         evaluator = self.opened.evaluator if self.opened else ""
         runs = (self.runs[run] for run in self.proposals[proposal].runs)
         return [run for run in runs if run.evaluator in ("", evaluator)]
-
-    def better(self, a: float, b: float) -> bool:
-        """Tell whether score `a` beats score `b` in this arena."""
-        return a < b if self.spec.objective.direction == "minimize" else a > b
 
     def has_answered(self, author: str, post_id: str) -> bool:
         """Tell whether `author` has posted anything because of the post `post_id`."""

@@ -13,6 +13,9 @@ from mesh.spec import ArenaSpec
 
 Lane = Literal["confirm", "control", "audit", "explore"]
 LANES: tuple[Lane, ...] = ("confirm", "control", "audit", "explore")
+PROOF: tuple[Lane, ...] = ("confirm", "control")
+"""The lanes whose scores prove something: their seeds played no part in choosing the proposal."""
+
 FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed"]
 Scalar = bool | int | float | str
 

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mesh.board import Board, Run
-from mesh.events import Lane
+from mesh.events import PROOF
 
-PROOF: tuple[Lane, ...] = ("confirm", "control")
 INTERVAL = 0.95
 
 ENOUGH = 10
@@ -134,8 +133,7 @@ def p_better(board: Board, challenger: Sequence[float], champion: Sequence[float
 
     if not challenger or not champion or not found.dof:
         return 0.5
-    gain = sum(challenger) / len(challenger) - sum(champion) / len(champion)
-    gain = -gain if board.spec.objective.direction == "minimize" else gain
+    gain = board.spec.objective.gain(sum(challenger) / len(challenger), sum(champion) / len(champion))
     error = found.sd * math.sqrt(1 / len(challenger) + 1 / len(champion))
     if error == 0:
         return 1.0 if gain > 0 else 0.0 if gain < 0 else 0.5

@@ -57,13 +57,11 @@ def standing(board: Board) -> list[dict[str, object]]:
                 "title": proposal.event.title,
             }
         )
-    sign = -1 if board.opened and board.spec.objective.direction == "maximize" else 1
 
     def place(row: dict[str, object]) -> tuple[object, ...]:
-        mean, bound = row["mean"], row["high" if sign > 0 else "low"]
-        worst = bound if isinstance(bound, float) else mean
-        assert isinstance(worst, float)
-        return row["state"] != "champion", not row["fresh"], sign * worst, row["proposal"]
+        bounds = [row["low"], row["high"], row["mean"]]
+        worst = min(board.spec.objective.gain(bound) for bound in bounds if isinstance(bound, float))
+        return row["state"] != "champion", not row["fresh"], -worst, row["proposal"]
 
     rows.sort(key=place)
     return [{"rank": place + 1, **row} for place, row in enumerate(rows)]

@@ -20,6 +20,19 @@ class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bounds: tuple[float, float] | None = None
     noise: Literal["measured", "none"] = "measured"
 
+    def gain(self, value: float, over: float = 0.0) -> float:
+        """Return by how much `value` is better than `over`, in units of the metric; positive is better."""
+        return gain(self.direction, value, over)
+
+    def better(self, value: float, over: float) -> bool:
+        """Tell whether `value` is better than `over`."""
+        return self.gain(value, over) > 0
+
+
+def gain(direction: Direction, value: float, over: float = 0.0) -> float:
+    """Return by how much `value` is better than `over` in a direction; positive is better."""
+    return over - value if direction == "minimize" else value - over
+
 
 class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The files that proposals change, and the command that makes the arena's data once, at opening."""

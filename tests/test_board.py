@@ -189,10 +189,11 @@ def test_scores_are_those_under_the_evaluator_in_force() -> None:
 
 @pytest.mark.parametrize(("direction", "better"), [("minimize", True), ("maximize", False)])
 def test_what_is_better_is_for_the_arena_to_say(direction: Direction, better: bool) -> None:
-    board, _ = folded(opened(direction=direction))
-    assert (board.better(1, 2), board.better(2, 1), board.better(1, 1)) == (better, not better, False)
+    objective = folded(opened(direction=direction))[0].spec.objective
+    assert objective.gain(1, 3) == (2 if better else -2)
+    assert (objective.better(1, 2), objective.better(2, 1), objective.better(1, 1)) == (better, not better, False)
     with pytest.raises(LookupError, match=r"^arena a was never opened$"):
-        Board(arena="a").better(1, 2)
+        Board(arena="a").spec.objective.better(1, 2)
 
 
 def test_a_promotion_counts_only_against_the_champion_it_met() -> None:

@@ -31,7 +31,7 @@ def doubt(board: Board, run: str) -> CritiquePosted | None:
     kept = real / (real + found.sd**2) if real else 0.0
     expected = middle + kept * (its.value - middle)
     mean = statistics.fmean(champion)
-    gain = mean - expected if board.spec.objective.direction == "minimize" else expected - mean
+    gain = board.spec.objective.gain(expected, mean)
     error = math.sqrt(kept * found.sd**2 + found.sd**2 / len(champion))
     p = statistics.NormalDist().cdf(gain / error) if error else float(gain > 0)
     text = (

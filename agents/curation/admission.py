@@ -159,7 +159,7 @@ def _best_of(board: Board, means: Mapping[str, float], best: float | None) -> li
     """Return the verdicts on scores of one class, `best` being the champion's."""
     winner = ""
     for tree, mean in means.items():
-        if best is None or board.better(mean, best):
+        if best is None or board.spec.objective.better(mean, best):
             winner, best = tree, mean
     decided = {tree: mean for tree, mean in means.items() if tree in board.undecided and tree != winner}
     verdicts = [_retire(board, tree, "not_better", "", mean, winner) for tree, mean in decided.items()]

@@ -3,7 +3,7 @@
 from agents.curation.race import CONTROLS, SEEDS, current_race
 from agents.curation.run_requests import request
 from mesh.board import Board
-from mesh.events import AnyEvent, ProposalPromoted, ProposalRetired
+from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired
 from mesh.evidence import estimate, fresh, noise, p_better
 from mesh.fleet import home_class
 
@@ -27,7 +27,7 @@ def reign(board: Board) -> list[AnyEvent]:
 def _control(board: Board) -> list[AnyEvent]:
     searched = 0
     for run in reversed(board.runs.values()):
-        if run.requested.proposal == board.champion and run.requested.lane in ("confirm", "control"):
+        if run.requested.proposal == board.champion and run.requested.lane in PROOF:
             break
         searched += run.requested.lane == "explore" and run.finished is not None
         if searched >= EVERY:

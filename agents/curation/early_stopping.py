@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from mesh.board import Board, Run
 from mesh.events import CritiquePosted, CurvePoint, RunKilled, WorkerJoined
-from mesh.spec import SelectionSpec
+from mesh.spec import Direction, SelectionSpec, gain
 
 FEWEST = 6
 """Runs that must have reached a rung before anybody is killed there."""
@@ -27,8 +27,8 @@ def judge(board: Board, name: str, curve: Sequence[CurvePoint], rung: float) -> 
     others = rivals(board, run, rung)
     if mine is None or len(others) < FEWEST:
         return None
-    sign = _sign(board)
-    better = sum(sign * other < sign * mine for other in others)
+    direction = _direction(board)
+    better = sum(gain(direction, other, mine) > 0 for other in others)
     kept = max(1, int((len(others) + 1) / rule.reduction))
     if better < kept:
         return None
@@ -75,7 +75,7 @@ def _class_of(board: Board, run: Run) -> str:
     return worker.joined.worker_class if worker and isinstance(worker.joined, WorkerJoined) else ""
 
 
-def _sign(board: Board) -> int:
-    rule = board.spec.selection
-    direction = board.spec.objective.direction if rule.curve == "objective" else rule.curve
-    return 1 if direction == "minimize" else -1
+def _direction(board: Board) -> Direction:
+    """Return whether the curves are to fall or to rise."""
+    curve = board.spec.selection.curve
+    return board.spec.objective.direction if curve == "objective" else curve

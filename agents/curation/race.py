@@ -18,7 +18,7 @@ from agents.curation.reevaluation import is_champion_awaited, rescored
 from agents.curation.run_requests import again, request, requests
 from agents.curation.verdicts import promoted, retired
 from mesh.board import Board, Run
-from mesh.events import AnyEvent, Failed, Lane
+from mesh.events import PROOF, AnyEvent, Failed, Lane
 from mesh.evidence import Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs
 from mesh.fleet import home_class, is_awaited, is_gone, slots
 
@@ -159,7 +159,7 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
                 given_up += _anew(board, tree, worker_class)
             continue
         mean = sum(champion) / len(champion)
-        if board.better(value, mean):
+        if board.spec.objective.better(value, mean):
             waiting[tree] = abs(value - mean)
         elif tree in board.undecided:
             p = p_better(board, [value], champion, noise(board, worker_class))
@@ -266,7 +266,7 @@ def _is_out(board: Board, tree: str, race: int) -> bool:
     proposal = board.proposals.get(tree)
     out = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
     runs = [run for run in out if is_awaited(board, run)]
-    return any(run.requested.seed // SEEDS == race and run.requested.lane in ("confirm", "control") for run in runs)
+    return any(run.requested.seed // SEEDS == race and run.requested.lane in PROOF for run in runs)
 
 
 def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -> list[AnyEvent]:
@@ -364,7 +364,7 @@ def _mean(board: Board, values: Sequence[float]) -> float:
     """Return the mean, greater is better; of no values the worst."""
     if not values:
         return -math.inf
-    return sum(values) / len(values) * (-1 if board.spec.objective.direction == "minimize" else 1)
+    return board.spec.objective.gain(sum(values) / len(values))
 
 
 def _values(board: Board, tree: str, worker_class: str) -> list[float]:
@@ -375,12 +375,12 @@ def _best(board: Board, values: dict[str, float]) -> str:
     """Return whose value is best, the first in the log of equals; "" of none."""
     best = ""
     for tree, value in values.items():
-        if not best or board.better(value, values[best]):
+        if not best or board.spec.objective.better(value, values[best]):
             best = tree
     return best
 
 
 def _finder(board: Board, tree: str) -> str:
     """Return the boot of the worker that found the claim: another one is to confirm it."""
-    runs = [run for run in board.current_runs(tree) if run.requested.lane not in ("confirm", "control")]
+    runs = [run for run in board.current_runs(tree) if run.requested.lane not in PROOF]
     return next((run.finished.worker for run in reversed(runs) if run.finished), "")

@@ -16,10 +16,9 @@ def due(board: Board) -> list[str]:
     wanted = [board.champion] if board.champion else []
     if board.opened and board.opened.version > 1:
         last = _last_scores(board)
-        sign = 1 if board.spec.objective.direction == "minimize" else -1
         rest = [tree for tree in last if board.proposals[tree].verdict == "retired"]
         wanted += reversed([tree for tree, p in board.proposals.items() if p.verdict == "past_champion"])
-        wanted += sorted(rest, key=lambda tree: sign * last[tree])[:TOP]
+        wanted += sorted(rest, key=lambda tree: -board.spec.objective.gain(last[tree]))[:TOP]
     return [tree for tree in wanted if not board.current_runs(tree)]
 
 

@@ -90,8 +90,11 @@ def score(board: Board, tree: str) -> float | None:
 def ranking(board: Board) -> list[str]:
     """Return the proposals that have a score, the champion first, then the best first."""
     found = {tree: value for tree in board.proposals if (value := score(board, tree)) is not None}
-    sign = -1.0 if board.spec.objective.direction == "maximize" else 1.0
-    return sorted(found, key=lambda tree: (tree != board.champion, sign * found[tree], board.proposals[tree].seq))
+
+    def place(tree: str) -> tuple[bool, float, int]:
+        return tree != board.champion, -board.spec.objective.gain(found[tree]), board.proposals[tree].seq
+
+    return sorted(found, key=place)
 
 
 def worth_showing(board: Board) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analytics.report.facts import Facts, Promotion, Run
 from analytics.report.scale import labelled, score_range, spread
 from analytics.report.wording import decimals, half, harmless, score
+from mesh.events import PROOF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +105,7 @@ class Picture:
             axes.set_yticks([])
         size = max(3.0, min(26.0, 26.0 * (150 / max(150, len(scored))) ** 0.45))
         faint = max(0.25, min(0.75, (400 / max(1, len(scored))) ** 0.3))
-        search = [(n, r) for n, r in scored if r.lane not in ("confirm", "control")]
+        search = [(n, r) for n, r in scored if r.lane not in PROOF]
         self._dots(axes, [s for s in search if not s[1].kept], "discarded", size, GREY, faint, "o", filled=True)
         confirm, control = ([(n, r) for n, r in scored if r.lane == lane] for lane in ("confirm", "control"))
         self._dots(axes, confirm, "fresh seeds of races", size, BLUE, max(0.35, faint), "o", filled=False)

@@ -92,9 +92,9 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     if means[0] is None or means[1] is None:
         who = " and ".join(short(tree) for tree, mean in ((old, means[0]), (new, means[1])) if mean is None)
         return Metric(name, *means, text=f"no score of {who}")
-    sign = -1 if board.spec.objective.direction == "minimize" else 1
+    gain_of = board.spec.objective.gain
     if exact:
-        gain = sign * (means[1] - means[0])
+        gain = gain_of(means[1], means[0])
         sure = 0.5 if gain == 0 else float(gain > 0)
         return Metric(name, *means, gain=gain, p_better=sure, beyond_noise=gain != 0, text="the metric is exact")
     classes = {run.finished.worker_class for t in (old, new) for run in board.current_runs(t) if run.finished}
@@ -103,10 +103,10 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     before, after = scores.get(best, ([], []))
     if not before or not after:
         text = "claims alone, of seeds that chose them: they prove nothing"
-        return Metric(name, *means, gain=sign * (means[1] - means[0]), text=text)
+        return Metric(name, *means, gain=gain_of(means[1], means[0]), text=text)
     found = noise(board, best)
     one, two = estimate(before, found), estimate(after, found)
-    gain, sure = sign * (two.mean - one.mean), p_better(board, after, before, found)
+    gain, sure = gain_of(two.mean, one.mean), p_better(board, after, before, found)
     known = found.dof > 0
     return Metric(
         name,

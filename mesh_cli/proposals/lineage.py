@@ -88,8 +88,7 @@ def leaves(board: Board) -> list[str]:
     """Return the proposals that nobody built on: by mean, the best first, then those without any score."""
     built_on = children_of(board)
     found = [(mean_of(board, tree), tree) for tree in board.proposals if tree not in built_on]
-    sign = 1 if board.opened and board.spec.objective.direction == "minimize" else -1
-    found.sort(key=lambda leaf: (leaf[0] is None, sign * (leaf[0] or 0.0)))
+    found.sort(key=lambda leaf: (leaf[0] is None, 0.0 if leaf[0] is None else -board.spec.objective.gain(leaf[0])))
     return [tree for _, tree in found]
 
 

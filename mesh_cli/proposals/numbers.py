@@ -18,7 +18,7 @@ def gain_of(board: Board, tree: str, over: str) -> float | None:
     mine, other = mean_of(board, tree), mean_of(board, over)
     if mine is None or other is None:
         return None
-    return other - mine if board.spec.objective.direction == "minimize" else mine - other
+    return board.spec.objective.gain(mine, other)
 
 
 def state(board: Board, tree: str) -> str:

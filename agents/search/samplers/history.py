@@ -68,13 +68,12 @@ class History:
         runs = board.current_runs(tree)
         ended = [run for run in runs if run.finished]
         scores = [run.value for run in ended if run.value is not None]
-        sign = 1.0 if board.spec.objective.direction == "minimize" else -1.0
         origin = proposal.event.origin
         trial = Trial(
             tree=tree,
             seq=proposal.seq,
             values=self._values[tree],
-            loss=sign * sum(scores) / len(scores) if scores else None,
+            loss=-board.spec.objective.gain(sum(scores) / len(scores)) if scores else None,
             by=origin.name if origin.how == "sampler" else "",
             seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
         )
