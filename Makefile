@@ -35,8 +35,9 @@ imports: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest
 
-events: $(STAMP) ## write docs/events.md anew from mesh/events.py
+events: $(STAMP) ## write docs/events.md and docs/reference/arena.md from the code
 	$(BIN)/python -m mesh.events_page > docs/events.md
+	$(BIN)/python -m mesh.arena_page > docs/reference/arena.md
 
 bench: $(STAMP) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)

@@ -5,12 +5,13 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from mesh import events_page, wire
+from mesh import arena_page, events, events_page, spec, wire
 from mesh.errors import BadInput
 from mesh.events import (
     KINDS,
@@ -31,6 +32,7 @@ from mesh.events import (
     Scored,
     kind_of,
 )
+from mesh.meanings import FIELDS, SHARED, meaning
 from mesh.wire import MAX_POST_BYTES, Entry, Post, Subject
 from tests.test_golden import POSTS
 
@@ -214,6 +216,29 @@ def test_the_page_of_facts_says_what_the_code_says() -> None:
     assert page.read_text(encoding="utf-8") == events_page.render(), "run `make events`"
     printed = subprocess.run([sys.executable, "-m", "mesh.events_page"], capture_output=True, check=True)
     assert printed.stdout == page.read_bytes()
+
+
+def test_the_page_of_arena_toml_is_what_the_code_says() -> None:
+    page = Path(__file__).parents[1] / "docs" / "reference" / "arena.md"
+    assert page.read_text(encoding="utf-8") == arena_page.render(), "run `make events`"
+
+
+def test_every_field_has_a_meaning_and_every_meaning_a_field() -> None:
+    structs = {struct.__name__: struct for struct in _structs()}
+    fields = {name: set(struct.__struct_fields__) for name, struct in structs.items()}
+    without = [f"{name}.{f}" for name, fs in fields.items() for f in sorted(fs) if not meaning(structs[name], f)]
+    assert without == [], "add them to mesh/meanings.py"
+    assert [f"{name}.{f}" for name in FIELDS for f in FIELDS[name] if f not in fields.get(name, ())] == []
+    assert SHARED.keys() <= set().union(*fields.values())
+
+
+def _structs() -> Iterator[type[msgspec.Struct]]:
+    """Every struct that may stand in a post, and the post."""
+    known = {found for module in (events, spec, wire) for found in vars(module).values() if isinstance(found, type)}
+    pages = events_page.render() + arena_page.render()
+    for struct in sorted((s for s in known if issubclass(s, msgspec.Struct)), key=lambda s: s.__name__):
+        if struct in KINDS.values() or f"\n### {struct.__name__}\n" in pages or struct is Post:
+            yield struct
 
 
 def test_the_page_of_facts_names_every_fact_its_subject_and_its_fields() -> None:

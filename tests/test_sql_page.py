@@ -1,4 +1,4 @@
-"""`docs/sql.md` says what the code does: the columns of every promised view, and questions whose queries run."""
+"""`docs/reference/views.md` explains every column of the promised views, and the queries of `docs/sql.md` run."""
 
 import re
 from collections.abc import AsyncIterator
@@ -14,7 +14,9 @@ from mesh.memory import MemoryHub
 from tests.support.history import rows
 from tests.support.rich_history import tell
 
-PAGE = (Path(__file__).parents[1] / "docs" / "sql.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "sql.md").read_text(encoding="utf-8")
+VIEWS = (DOCS / "reference" / "views.md").read_text(encoding="utf-8")
 PROMISED = [
     *("leaderboard", "runs", "proposals", "lineage", "frontier", "agents"),
     *("critics", "workers", "noise", "cost", "board", "events"),
@@ -35,14 +37,16 @@ async def told(tmp_path: Path) -> AsyncIterator[Queries]:
 
 
 @pytest.mark.parametrize("view", PROMISED)
-async def test_the_page_names_the_columns_of_every_promised_view(view: str, told: Queries) -> None:
-    [section] = re.findall(rf"\n### `{view}`\n(.*?)(?=\n##|\n`arenas`)", PAGE, re.DOTALL)
-    listed = re.findall(r"`(\w+)`", section.strip().rpartition("\n\n")[2])
-    assert listed == [row[0] for row in await rows(told, f"DESCRIBE {view}")]
+async def test_the_page_explains_every_column_of_every_promised_view(view: str, told: Queries) -> None:
+    [section] = re.findall(rf"\n## `{view}`\n(.*?)(?=\n##|\Z)", VIEWS, re.DOTALL)
+    explained = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (?:[^|]*\w[^|]*) \|$", section, re.MULTILINE)
+    real = [(row[0], row[1]) for row in await rows(told, f"DESCRIBE {view}")]
+    missing = [f"| `{name}` | {kind} | … |" for name, kind in real if (name, kind) not in explained]
+    assert explained == real, f"docs/reference/views.md, {view}: add {missing}, in the order of the view"
 
 
-def test_the_page_promises_no_other_view_and_asks_a_dozen_questions() -> None:
-    assert re.findall(r"\n### `(\w+)`\n", PAGE) == PROMISED
+def test_the_pages_promise_no_other_view_and_ask_a_dozen_questions() -> None:
+    assert re.findall(r"\n## `(\w+)`\n", VIEWS) == PROMISED
     assert len(QUESTIONS) >= 12
     assert PAGE.count("```sql") == len(QUESTIONS)
 

@@ -1,0 +1,48 @@
+"""The reference of `arena.toml` as a page: `python -m mesh.arena_page > docs/reference/arena.md` (or `make events`).
+
+Names, types, bounds and defaults come from the structs of `mesh.spec`, meanings from `mesh.meanings`.
+"""
+
+import sys
+
+import msgspec
+from msgspec import inspect
+
+from mesh.events_page import table
+from mesh.meanings import meaning
+from mesh.spec import ArenaSpec
+
+_HEAD = """# arena.toml
+
+`make events` writes this page from `mesh/spec.py` and `mesh/meanings.py`; do not edit it. An arena is a folder with an
+`arena.toml`, the artifact, and a program that scores it. A key that is not listed here is an error. Numbers are
+seconds, GB or units of the metric, as the meaning says. What `[selection]` decides is explained in
+[selection](../selection.md); which variables a trial sees is in [environment of a trial](environment.md).
+
+## `[arena]`
+
+The name of the arena and its goal.
+
+| key | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def render() -> str:
+    """Return the whole page as Markdown."""
+    whole = inspect.type_info(ArenaSpec)
+    assert isinstance(whole, inspect.StructType)
+    tables = [field for field in whole.fields if isinstance(field.type, inspect.StructType)]
+    plain = {field.name for field in whole.fields} - {field.name for field in tables}
+    head = [line for line in table(whole).splitlines() if line.split("`")[1:2] and line.split("`")[1] in plain]
+    sections = [_HEAD + "\n".join(head) + "\n"]
+    for field in tables:
+        assert isinstance(field.type, inspect.StructType)
+        needed = "" if field.default is msgspec.NODEFAULT else " This table may be left out."
+        about = f"{meaning(ArenaSpec, field.name)}{needed}"
+        sections.append(f"## `[{field.encode_name}]`\n\n{about}\n\n{table(field.type, 'key')}\n")
+    return "\n".join(sections)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

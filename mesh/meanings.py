@@ -1,0 +1,235 @@
+"""What each field of a fact and each key of `arena.toml` means: one sentence each, the source of the reference pages.
+
+`FIELDS` goes by struct and field, `SHARED` by field alone, for what means the same in every fact. `mesh.events_page`
+and `mesh.arena_page` write these sentences into docs; a test fails where a field has none, or a sentence no field.
+"""
+
+SHARED = {
+    "base_commit": "Git commit of the artifact as it was when the arena opened.",
+    "base_tree": "Git tree of that commit: the id of the baseline proposal.",
+    "boot": "Random id of one life of the process; a restart has another.",
+    "commit": "Git commit that holds the proposal's files.",
+    "cost": "What it cost; null is unknown.",
+    "device": "Device, such as `cpu` or `cuda:0`.",
+    "evaluator": "Hash of all that decides a score: the protected files and the rules of `arena.toml`.",
+    "environment": "Hash of the Python packages and of the hardware that the run had.",
+    "high": "Upper bound of the 95 % interval of the mean.",
+    "host": "Name of the machine.",
+    "low": "Lower bound of the 95 % interval of the mean.",
+    "mean": "Mean of the scores that the verdict rests on.",
+    "met": "Tree of the champion that the proposal was compared with; empty where there was none.",
+    "model": "Name of the language model, `provider/name`; empty where none is used.",
+    "p_better": "Probability (0 to 1) that the proposal is better than the champion it met.",
+    "proposal": "Tree hash of the proposal.",
+    "round": "Number of the promotion round of the arena, so that several curators post one verdict.",
+    "run": "Name of the run.",
+    "seeds": "Seeds of the scores that the verdict rests on.",
+    "tier": "Sandbox tier that held the run: A is the strongest, E the weakest, `none` is no sandbox.",
+    "worker": "Boot id of the worker.",
+    "worker_class": "Worker class, such as `cpu-x86_64` or `cuda-h200`; scores are compared inside of one class.",
+}
+
+FIELDS: dict[str, dict[str, str]] = {
+    "Post": {
+        "id": "Id of the post (uuid7); it is also the message id, so that a retry is recognised.",
+        "at": "Time on the author's clock, UTC.",
+        "author": "Name of the agent, worker or person that posts; the last token of the subject.",
+        "cause": "Id of the post that led to this one; empty where there is none.",
+        "event": "The fact.",
+    },
+    "ArenaOpened": {
+        "version": "Version of the arena: 1 at first, one more each time its files change or it is opened again.",
+        "spec": "All of `arena.toml`.",
+        "data": "Hash of what `artifact.prepare` made; empty where there is no data.",
+        "reason": "Why this version was opened.",
+    },
+    "ArenaClosed": {
+        "version": "Version of the arena that ends.",
+        "reason": "What closed it: a person, or one of the limits in `[stop]`.",
+        "text": "The reason in a sentence.",
+    },
+    "AgentJoined": {
+        "role": "Role of the agent: explorer, researcher, critic, curator, or the name of a role of yours.",
+        "version": "Version of the mesh that it runs.",
+    },
+    "AgentLeft": {"reason": "Why it ended."},
+    "WorkerJoined": {
+        "slots": "How many runs it takes at a time.",
+        "memory_mb": "Memory of the device, in MB; 0 is unknown.",
+        "price_per_hour_usd": "Price of the machine in dollars per hour; null is unknown.",
+        "environment": "Hash of its Python packages and of its hardware.",
+    },
+    "WorkerLeft": {"reason": "Why it ended; `drained` where it first finished its runs."},
+    "ProposalPosted": {
+        "tree": "Git tree of the files: the id of the proposal. Equal files are one proposal.",
+        "parents": "Trees of the proposals that it was built on: none, one, or several for a recombination.",
+        "title": "What it changes, in a line.",
+        "rationale": "Why that should be better.",
+        "origin": "Where the idea came from.",
+        "predicted_gain": "Gain that the author expects, in units of the metric; positive is better.",
+        "confidence": "How sure the author is of a gain, 0 to 1.",
+        "knobs": "Constants that it changes.",
+        "as_of": "Sequence of the last entry that the author knew; 0 is unknown.",
+    },
+    "CritiquePosted": {
+        "target": "Tree of a proposal, or name of a run.",
+        "verdict": "`endorse`, `warn`, or `block`, which keeps the proposal out of the queue.",
+        "rule": "Rule that decided; empty where none did.",
+        "text": "The judgement in words.",
+        "predicted": "Score that the critic expects.",
+        "confidence": "Probability of the forecast: an `endorse` becomes champion, a `warn` or `block` does not.",
+        "cost": "What the model that was asked cost; null where none was asked.",
+    },
+    "RunRequested": {
+        "lane": "Why the run is asked for: `explore` (search), `confirm` (proof), `control` (champion again), `audit`.",
+        "seed": "Seed for the trial (`MESH_SEED`).",
+        "budget_s": "Seconds of work that the trial is given (`MESH_BUDGET_S`).",
+        "deadline_s": "Wall seconds after which the worker kills the trial.",
+        "worker_class": "Worker class that may take it, or `any`.",
+        "evaluator": "Hash of the evaluator that shall score it.",
+        "version": "Version of the arena that it belongs to.",
+        "avoid": "Boot id of a worker that should leave it to others; empty is none.",
+    },
+    "RunStarted": {"attempt": "Number of the attempt, from 1."},
+    "RunKilled": {
+        "by": "What stopped it: a rule (early stopping), a person, or the budget.",
+        "text": "The reason in a sentence.",
+        "curve": "The learning curve that the decision rests on.",
+    },
+    "RunFinished": {
+        "outcome": "A score, or a failure with its reason.",
+        "attempt": "Number of the attempt that ended, from 1.",
+        "curve": "Learning curve, thinned to a bounded number of points.",
+        "trial_s": "Wall seconds of the trial.",
+        "score_s": "Wall seconds of scoring.",
+        "cpu_s": "CPU seconds of all processes of the trial.",
+        "peak_memory_mb": "Peak memory of all processes of the trial, in MB.",
+        "peak_gpu_memory_mb": "Peak GPU memory in MB, as the driver says; null without a GPU.",
+        "gpu_utilisation": "Mean utilisation of the GPU in percent, as the driver says; null without a GPU.",
+        "code": "Hash of the files that ran.",
+        "data": "Hash of the data that the run used.",
+        "log_tail": "The end of what the trial printed.",
+    },
+    "ProposalPromoted": {"text": "The verdict in a sentence."},
+    "ProposalRetired": {
+        "why": "`blocked` by a critic, `failed`, `killed` early, `not_better` than the champion, or `demoted`.",
+        "text": "The verdict in a sentence.",
+    },
+    "NotePosted": {
+        "channel": "Channel of the message board.",
+        "text": "The note.",
+        "reply_to": "Sequence of the entry that it answers; null where it answers none.",
+    },
+    "ModelAsked": {
+        "purpose": "What the model was asked for.",
+        "ok": "Whether there was an answer that could be read.",
+        "text": "Why nothing came of it.",
+    },
+    "BudgetGranted": {
+        "n": "Number of the grant, from 1.",
+        "gpu_seconds": "More GPU seconds; null sets no limit.",
+        "tokens": "More tokens of models; null sets no limit.",
+        "usd": "More dollars; null sets no limit.",
+    },
+    "Origin": {
+        "how": "`baseline` (the untouched artifact), `sampler`, `model` or `human`.",
+        "name": "Name of the sampler, model or person.",
+        "share": "Probability with which the sampler was drawn among the others; null where none was drawn.",
+    },
+    "Cost": {
+        "usd": "Dollars; null is unknown.",
+        "tokens_in": "Tokens that the model read; null is unknown.",
+        "tokens_out": "Tokens that the model wrote; null is unknown.",
+        "seconds": "Wall seconds; null is unknown.",
+    },
+    "KnobChange": {
+        "file": "File of the constant.",
+        "name": "Name of the constant; `BETAS[0]` is an element of a tuple.",
+        "old": "Value in the parent; null where it did not exist.",
+        "new": "Value in the proposal; null where it does not exist any more.",
+    },
+    "CurvePoint": {
+        "step": "Step of the trial, as it counts them.",
+        "value": "Value that the trial reported.",
+        "at_s": "Wall seconds since the trial began.",
+        "fraction": "Part of the budget that was used, 0 to 1.",
+    },
+    "Scored": {
+        "value": "The score: the arena's metric.",
+        "metrics": "All numbers that the score program printed, the metric among them.",
+        "self_reported": "Whether the candidate could forge it: its code ran in the process that said the number.",
+    },
+    "Failed": {
+        "reason": "Kind of the failure; `docs/lifecycle.md` explains each.",
+        "message": "What happened, in one sentence.",
+    },
+    "ArenaSpec": {
+        "name": "Name of the arena: letters, digits, `_` and `-`. It names the log.",
+        "summary": "The goal in one sentence; models are shown it.",
+        "objective": "What is measured.",
+        "artifact": "Which files may change, and which data is made.",
+        "trial": "How one run is started, and its limits.",
+        "score": "How a finished trial is scored.",
+        "worker": "Which workers may run it.",
+        "selection": "How scores become verdicts.",
+        "stop": "When the arena closes by itself.",
+    },
+    "ObjectiveSpec": {
+        "metric": "Name of the number to improve, as the score program prints it.",
+        "direction": "Whether less or more is better.",
+        "bounds": "Lowest and highest possible value; a score outside of them is a `bad_score`.",
+        "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves.',
+    },
+    "ArtifactSpec": {
+        "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected.",
+        "prepare": "Command that makes the data once, when the arena opens: trials may read what it writes to "
+        "`$MESH_OUT/public`, only the score program `$MESH_OUT/private`.",
+    },
+    "TrialSpec": {
+        "command": 'Command that runs the artifact. Leave it out with `score.how = "openevolve"` or `"shinka"`.',
+        "budget_s": "Seconds of work, which the trial is told in `MESH_BUDGET_S`.",
+        "deadline_s": "Wall seconds after which the worker kills every process of the trial; at least `budget_s`.",
+        "preload": "Python modules that the worker imports once, so that each trial starts warm, such as `torch`.",
+        "memory_gb": "Memory limit of all processes of the trial, in GB.",
+        "disk_gb": "Limit of what the trial writes to disk, in GB.",
+        "network": 'Network that the trial may use: none, its own `"loopback"`, or all (`true`).',
+    },
+    "ScoreSpec": {
+        "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints. '
+        '`"openevolve"` and `"shinka"` call the evaluators of these systems. All but the first are self-reported.',
+        "command": "Score program: it runs after the trial has ended, and its last line is a JSON object of numbers. "
+        'With `"openevolve"` or `"shinka"` it is the evaluator.',
+        "predict": "Command that runs the proposal's code while the score program asks it (`MESH_PREDICTOR`), in a "
+        'sandbox of its own and without private data. Only with `"command"`.',
+        "pattern": 'Regular expression with one group around the number; the last match counts. Only with `"stdout"`.',
+        "cascade": "Thresholds after each stage of an evaluator in stages; empty calls `evaluate()`. Only with "
+        '`"openevolve"`.',
+        "deadline_s": "Wall seconds after which scoring is killed.",
+    },
+    "WorkerSpec": {
+        "class_": 'Worker class that may run the arena, such as `cpu-x86_64` or `cuda-h200`, or `"any"`.',
+        "tier": "Weakest sandbox tier that the arena accepts; A is the strongest.",
+        "gpu_memory_gb": "GPU memory that a slot must have, in GB; it is also the limit of a trial.",
+    },
+    "SelectionSpec": {
+        "baseline_seeds": "How many seeds the baseline is run on when the arena opens.",
+        "confirm_seeds": "How many fresh seeds a race goes up to.",
+        "fdr": "Bound of the expected share of false promotions over the whole life of the arena.",
+        "halving": "Whether explore runs are ended early when their learning curve is behind.",
+        "curve": "Direction of the learning curve, where it is not the objective's.",
+        "reduction": "Of so many runs that reach a rung, one goes on.",
+        "rungs": "Fractions of the budget at which runs are compared.",
+        "never_killed": "Share of the runs that early stopping spares, to measure how often it is wrong.",
+    },
+    "StopSpec": {
+        "plateau": "Close after so many scored explore runs without a promotion; 0 is never.",
+        "trials": "Close after so many finished runs; 0 is never.",
+        "hours": "Close after so many hours; 0 is never.",
+        "usd": "Close when so many dollars are spent; 0 is never.",
+    },
+}
+
+
+def meaning(struct: type, field: str) -> str:
+    """Return what a field of a struct means, "" where nobody has said it."""
+    return FIELDS.get(struct.__name__, {}).get(field) or SHARED.get(field, "")
