@@ -1,3 +1,3 @@
 """The mesh: an event-sourced research swarm (see README.md)."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

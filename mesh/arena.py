@@ -45,7 +45,7 @@ def load(folder: Path) -> ArenaSpec:
     path = folder / "arena.toml"
     if not path.is_file():
         raise BadArena(
-            f"{path} does not exist: an arena is a folder with an arena.toml (see arenas/digits); "
+            f"{path} does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
             f"tasks are also taken of {KNOWN}"
         )
     try:

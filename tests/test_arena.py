@@ -98,7 +98,7 @@ def test_the_arenas_that_come_with_the_mesh_are_good(name: str) -> None:
 
 def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
     sentence = (
-        " does not exist: an arena is a folder with an arena.toml (see arenas/digits); tasks are also taken of "
+        " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); tasks are also taken of "
         "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* and evaluate.py), "
         "karpathy/autoresearch (program.md, prepare.py and train.py)"
     )

@@ -10,10 +10,14 @@ from cyclopts.validators import Number
 from mesh_cli.app import Arena, Nats, NoConfirm, app
 from mesh_cli.exit import run
 
+Folder = Annotated[
+    Path, Parameter(help="A folder with an arena.toml, or the name of an arena that comes with the mesh: digits.")
+]
+
 
 @app.command
 def up(
-    folder: Path,
+    folder: Folder,
     *,
     minutes: Annotated[float | None, Parameter(help="End after so long.")] = None,
     explorers: Annotated[int, Parameter(help="How many explorers.", validator=Number(gte=0))] = 3,
@@ -32,7 +36,7 @@ def up(
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C, shown live; the next `mesh up` goes on where it ended.
 
-    Example: mesh up arenas/digits --minutes 1
+    Example: mesh up digits --minutes 1
     """
     from mesh_cli.live import up as swarm
 
@@ -41,17 +45,24 @@ def up(
         size = swarm.Size(minutes, explorers, slots)
         thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
         await swarm.up(
-            folder, size, device=device, nats=nats, sync=sync, sandbox=sandbox, thinker=thinker, no_confirm=no_confirm
+            _found(folder),
+            size,
+            device=device,
+            nats=nats,
+            sync=sync,
+            sandbox=sandbox,
+            thinker=thinker,
+            no_confirm=no_confirm,
         )
 
     return run(work, endless=True)
 
 
 @app.command(name="open")
-def open_(folder: Path, *, nats: Nats = None, no_confirm: NoConfirm = False) -> int:
+def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -> int:
     """Open an arena on a running server, or its next version if its files changed or it was closed.
 
-    Example: mesh open arenas/digits
+    Example: mesh open digits
     """
 
     async def work() -> None:
@@ -59,10 +70,11 @@ def open_(folder: Path, *, nats: Nats = None, no_confirm: NoConfirm = False) -> 
         from mesh.open_arena import describe, exactly, open_arena
         from mesh_cli.connect import reach_hub
 
-        if said := describe(folder):
+        found = _found(folder)
+        if said := describe(found):
             print(f"mesh: {said}", file=sys.stderr)
         async with reach_hub(nats) as hub:
-            _, opened = await open_arena(hub, folder, home=settings.home(), exact=no_confirm)
+            _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm)
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")
@@ -92,3 +104,13 @@ def close(*, arena: Arena = None, nats: Nats = None, text: str = "") -> int:
             print(f"arena {bus.arena} is closed")
 
     return run(work)
+
+
+def _found(given: Path) -> Path:
+    """Return the folder of an arena, and say so where it is a new copy of one that comes with the mesh."""
+    from mesh_cli.arenas import arena_folder
+
+    folder, said = arena_folder(given)
+    if said:
+        print(f"mesh: {said}", file=sys.stderr)
+    return folder

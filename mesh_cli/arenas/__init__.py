@@ -1,0 +1,42 @@
+"""The arenas that come with the mesh, so that `mesh up digits` works where there is no checkout.
+
+Each is a folder beside this file; in a checkout it is a link into `arenas/`, and the wheel holds the files themselves.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from mesh import settings
+
+HERE = Path(__file__).parent
+
+
+def arena_folder(given: Path) -> tuple[Path, str]:
+    """Return the folder of the arena that `given` names, and one sentence if that is a new copy.
+
+    A folder that exists is taken as it is. The name of an arena that comes with the mesh means the copy of it in the
+    home, which the user may edit; it is made once and never overwritten. Anything else is returned unchanged.
+    """
+    name = str(given)
+    if given.exists() or name not in names():
+        return given, ""
+    copy = settings.home() / "arenas" / name
+    if copy.is_dir():
+        return copy, ""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=copy.parent, prefix=f".{name}-") as made:
+        whole = Path(made) / name
+        shutil.copytree(HERE / name, whole, ignore=shutil.ignore_patterns("__pycache__", "data", "out"))
+        try:
+            whole.rename(copy)
+        except OSError:  # another command has just made it
+            if not copy.is_dir():
+                raise
+            return copy, ""
+    return copy, f"copied the arena {name} to {copy}: edit it there, or give the folder of an arena of your own"
+
+
+def names() -> list[str]:
+    """Return the names of the arenas that come with the mesh."""
+    return sorted(path.parent.name for path in HERE.glob("*/arena.toml"))
