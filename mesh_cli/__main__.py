@@ -3,12 +3,24 @@
 A module of `mesh_cli.commands` joins its commands to the app by being imported here, in the order of the help.
 """
 
-import mesh.safe_path  # noqa: F401  before all others
+import sys
+
+try:
+    import mesh.safe_path  # noqa: F401  before all others
+except ModuleNotFoundError as error:
+    if error.name != "mesh.safe_path":
+        raise
+    where = next(iter(sys.modules["mesh"].__path__))
+    print(
+        f"mesh: Python imports another package called mesh, at {where}, in place of ours: give mesh-swarm a virtual "
+        "environment of its own (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 # isort: split
 
 import io
-import sys
 
 from cyclopts import CycloptsError
 

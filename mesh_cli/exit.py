@@ -60,6 +60,9 @@ def code_of(cause: BaseException) -> int | None:
     if isinstance(cause, MeshError):
         print(f"mesh: {cause}", file=sys.stderr)
         return cause.exit_code
+    if isinstance(cause, ModuleNotFoundError) and cause.name == "duckdb":
+        print("mesh: this needs duckdb, which is not installed: pip install 'mesh-swarm[analytics]'", file=sys.stderr)
+        return ExitCode.BAD_INPUT
     if isinstance(cause, BrokenPipeError):
         _let_go_of_output()
         return ExitCode.OK

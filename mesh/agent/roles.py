@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mesh import own_packages
 from mesh.agent.protocol import Agent, Context
 from mesh.errors import BadInput, UnknownName
 from mesh.events import KINDS
@@ -19,9 +20,10 @@ def find_role(name: str, path: Path | None = None) -> Callable[[Context], Agent]
 
     Raises:
         UnknownName: there is no such role, module or class, or the class is no agent.
-        BadInput: the module is there and cannot be imported.
+        BadInput: the module is there and cannot be imported, or a package of others stands in its place.
     """
     if name in SHORT_NAMES:
+        own_packages.check("agents")
         module_name, class_name = f"agents.{name}", name.capitalize()
     else:
         module_name, _, class_name = name.partition(":")

@@ -4,6 +4,7 @@ Starts (or adopts) the server, opens the arena, runs the projector, agents and a
 them all on Ctrl-C, at the end of the time, or when the arena is closed.
 """
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpu_worker.machine import survey
-from mesh import arena, settings
+from mesh import arena, own_packages, settings
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import CritiquePosted, Failed
@@ -82,6 +83,7 @@ async def up(
 ) -> None:
     """Run the swarm of the arena in `folder`; see the module."""
     home = settings.home()
+    _check_installed()
     if said := describe(folder):
         print(f"mesh: {said}", file=sys.stderr)
     arena.load(folder)  # what is wrong with it should be said before anything is started
@@ -133,6 +135,13 @@ async def up(
             show.close()
             follower.save()
             _summary(follower.board, first, folder)
+
+
+def _check_installed() -> None:
+    """Refuse to start where a child could not: a package of ours or of the projector is not what is installed."""
+    own_packages.check()
+    if importlib.util.find_spec("duckdb") is None:
+        raise BadInput("mesh up needs duckdb, which is not installed: pip install 'mesh-swarm[up]'")
 
 
 async def _keep(name: str, command: list[str], home: Path, env: dict[str, str]) -> None:

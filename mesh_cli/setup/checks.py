@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from mesh.own_packages import CURE, NAMES, Foreign
+
 State = Literal["ok", "warn", "fail"]
 
 MALICIOUS = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
@@ -59,6 +61,20 @@ def judge_packages(packages: Iterable[Package]) -> list[Finding]:
             there.append(title)
     missing = f"; not installed: {', '.join(away)}" if away else ""
     return [*found, Finding("versions", "ok", ", ".join(there) + missing)]
+
+
+def judge_names(foreign: Sequence[Foreign]) -> list[Finding]:
+    """Judge packages of others that bear a name of ours."""
+    effects: dict[str, tuple[State, str]] = {
+        "shadows": ("fail", "is imported in place of ours: what needs ours cannot start"),
+        "hidden": ("warn", "is hidden by ours: programs that need it fail in this environment"),
+        "mixed": ("fail", "lies in the same folder as ours: each has overwritten files of the other"),
+    }
+    found = []
+    for package in foreign:
+        state, effect = effects[package.effect]
+        found.append(Finding("packages", state, f"{package} {effect}", CURE))
+    return found or [Finding("packages", "ok", f"Python imports our own {', '.join(NAMES)}")]
 
 
 def _wish(package: Package) -> str:

@@ -20,12 +20,12 @@ import anyio.to_thread
 from packaging.requirements import Requirement
 
 import mesh
-from analytics.asking import ask
 from analytics.protocol import Query
 from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, MeshError
 from mesh.jetstream import JetStreamHub
 from mesh.jetstream.link import OLDEST_SERVER
+from mesh.own_packages import foreign_packages
 from mesh.server import find_binary
 from mesh_cli.connect import reach_hub
 from mesh_cli.setup import checks
@@ -42,7 +42,8 @@ ANSWER_WITHIN_S = 3.0
 async def examine(nats: str | None) -> list[Finding]:
     """Return every finding, those of the machine first."""
     home, found = _settings()
-    findings = [*found, *checks.judge_packages(installed()), await _program(), *_home(home)]
+    findings = [*found, *checks.judge_names(foreign_packages()), *checks.judge_packages(installed())]
+    findings += [await _program(), *_home(home)]
     findings += [await _sandbox(home), _gpu(), checks.judge_keys(os.environ, has_models=_has("litellm"))]
     if not any(finding.state == "fail" for finding in found):
         findings += await _server(nats)
@@ -212,6 +213,11 @@ async def _logs(hub: JetStreamHub, arenas: list[str]) -> list[Finding]:
 
 
 async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:
+    if not _has("duckdb"):
+        cure = "pip install 'mesh-swarm[analytics]', or ask on a machine that has it"
+        return Finding("projector", "warn", "cannot be asked: duckdb is not installed here", cure)
+    from analytics.asking import ask
+
     bus = await hub.arena(next(iter(heads)))
     try:
         answer = await ask(bus, Query("SELECT 1", timeout_s=ANSWER_WITHIN_S))

@@ -1,0 +1,107 @@
+"""Finds packages of others that bear a name of ours: `agents`, for one, is also what openai-agents installs.
+
+Python imports whichever comes first on its search path, so a role would fail with a module that is missing. This module
+looks without importing anything.
+"""
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mesh.errors import BadInput
+
+NAMES = ("mesh", "agents", "gpu_worker", "analytics", "mesh_cli")
+CURE = "give mesh-swarm a virtual environment of its own (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')"
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """A package of others: its name, where it lies, who installed it ("": unknown), and what that does to ours.
+
+    `shadows`: Python imports it in place of ours. `hidden`: Python imports ours in its place. `mixed`: both were
+    installed into one folder, and each has overwritten files of the other.
+    """
+
+    name: str
+    where: str
+    owner: str
+    effect: Literal["shadows", "hidden", "mixed"]
+
+    def __str__(self) -> str:
+        owner = f" of {self.owner}" if self.owner else ""
+        return f"the package {self.name}{owner} at {self.where}"
+
+
+def check(*names: str) -> None:
+    """Check that what Python would import by these names, by default by all of them, is ours.
+
+    Raises:
+        BadInput: it is not.
+    """
+    for name in names or NAMES:
+        if where := _taken_from(name):
+            foreign = Foreign(name, str(where), _owner(name, where), "shadows")
+            raise BadInput(f"Python imports {foreign} in place of ours: {CURE}")
+
+
+def foreign_packages() -> list[Foreign]:
+    """Return every package of others, on the search path of Python, that bears a name of ours."""
+    found = []
+    for name in NAMES:
+        shadowing = _taken_from(name)
+        for where in _places(name):
+            owner = _owner(name, where)
+            if where == shadowing:
+                found.append(Foreign(name, str(where), owner, "shadows"))
+            elif where != _ROOT / name:
+                found.append(Foreign(name, str(where), owner, "hidden"))
+            elif owner:
+                found.append(Foreign(name, str(where), owner, "mixed"))
+    return found
+
+
+def _taken_from(name: str) -> Path | None:
+    """Return where Python would import `name` from, None if that is ours or nothing."""
+    where = _place(importlib.util.find_spec(name))
+    return None if where in (None, _ROOT / name) else where
+
+
+def _places(name: str) -> Iterator[Path]:
+    """Give each place on the search path that has a package or module of that name, once; the user's folder aside."""
+    seen = {Path.cwd() / name, Path.cwd() / f"{name}.py"} - {_ROOT / name}
+    if taken := _taken_from(name):
+        yield taken
+        seen.add(taken)
+    for entry in sys.path:
+        spec = PathFinder.find_spec(name, [entry or "."])
+        where = _place(spec) if spec and spec.origin else None  # a folder without __init__.py stands behind all others
+        if where and where not in seen:
+            yield where
+            seen.add(where)
+
+
+def _place(spec: ModuleSpec | None) -> Path | None:
+    """Return the folder of a package, or the file of a module."""
+    if spec is None:
+        return None
+    places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
+    return Path(places[0]).resolve() if places else None
+
+
+def _owner(name: str, where: Path) -> str:
+    """Return the distribution of others that has installed `name` there, with its version, '' if none says so."""
+    for distribution in importlib.metadata.distributions():
+        title = distribution.metadata["Name"] or ""
+        if title.lower().replace("_", "-") == "mesh-swarm":
+            continue
+        files = distribution.read_text("RECORD") or ""
+        installs = files.startswith((f"{name}/", f"{name}.py,")) or f"\n{name}/" in files or f"\n{name}.py," in files
+        if installs and Path(str(distribution.locate_file(where.name))).resolve() == where:
+            return f"{title} {distribution.version}"
+    return ""
