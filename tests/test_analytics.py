@@ -21,24 +21,13 @@ from mesh.jetstream import connect
 from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
-from tests.support.history import (
-    HISTORY,
-    a_bus,
-    ask_until,
-    opened,
-    projecting,
-    promote,
-    proposal,
-    request,
-    rows,
-    tell,
-    telling,
-)
+from tests.support.folding import ask_until, bus_with, folded, projecting, rows, write
+from tests.support.history import HISTORY, opened, promote, proposal, request
 
 
 @pytest.fixture
-async def told(tmp_path: Path) -> AsyncIterator[Queries]:
-    async with telling(tmp_path / "a.duckdb") as queries:
+async def queries(tmp_path: Path) -> AsyncIterator[Queries]:
+    async with folded(tmp_path / "a.duckdb") as queries:
         yield queries
 
 
@@ -52,30 +41,30 @@ def dump(path: Path) -> list[Any]:
         projection.close()
 
 
-async def test_the_leaderboard_ranks_means_in_the_direction_of_the_arena(told: Queries) -> None:
-    assert await rows(told, "SELECT rank, proposal, mean, seeds, best, worst, state, origin FROM leaderboard") == [
+async def test_the_leaderboard_ranks_means_in_the_direction_of_the_arena(queries: Queries) -> None:
+    assert await rows(queries, "SELECT rank, proposal, mean, seeds, best, worst, state, origin FROM leaderboard") == [
         [1, "t2", 1.5, 2, 1.0, 2.0, "champion", "sampler"],
         [2, "t1", 3.0, 1, 3.0, 3.0, "past_champion", "baseline"],
     ]
 
 
-async def test_the_first_finish_of_a_run_counts(told: Queries) -> None:
-    assert await rows(told, "SELECT run, state, reason, value, attempts, worker FROM runs ORDER BY run") == [
+async def test_the_first_finish_of_a_run_counts(queries: Queries) -> None:
+    assert await rows(queries, "SELECT run, state, reason, value, attempts, worker FROM runs ORDER BY run") == [
         ["r1", "scored", None, 3.0, 1, "w"],
         ["r2", "scored", None, 1.0, 0, "w"],
         ["r3", "scored", None, 2.0, 0, "w"],
         ["r4", "failed", "crash", None, 0, "w"],
         ["r5", "killed", "rule", None, 0, None],
     ]
-    assert await rows(told, "SELECT count(*) FROM events WHERE kind = 'run.finished' AND key = 'r2'") == [[2]]
+    assert await rows(queries, "SELECT count(*) FROM events WHERE kind = 'run.finished' AND key = 'r2'") == [[2]]
 
 
-async def test_a_promotion_that_met_a_past_champion_does_not_count(told: Queries) -> None:
-    assert await rows(told, "SELECT proposal, met, reigns FROM champions ORDER BY reign") == [
+async def test_a_promotion_that_met_a_past_champion_does_not_count(queries: Queries) -> None:
+    assert await rows(queries, "SELECT proposal, met, reigns FROM champions ORDER BY reign") == [
         ["t1", "", False],
         ["t2", "t1", True],
     ]
-    assert await rows(told, "SELECT proposal, state, why FROM proposals ORDER BY proposal") == [
+    assert await rows(queries, "SELECT proposal, state, why FROM proposals ORDER BY proposal") == [
         ["t1", "past_champion", None],
         ["t2", "champion", None],
         ["t3", "retired", "failed"],
@@ -96,28 +85,28 @@ async def test_a_champion_can_come_back_and_a_skipped_promotion_leads_nowhere(tm
     assert [row.split(", ")[1:3] for row in found] == [["1", "'t1'"], ["2", "'t2'"], ["3", "'t1'"]]
 
 
-async def test_the_other_views_tell_the_history(told: Queries) -> None:
-    assert await rows(told, "SELECT proposal, parent, gain FROM lineage ORDER BY ALL") == [
+async def test_the_other_views_tell_the_history(queries: Queries) -> None:
+    assert await rows(queries, "SELECT proposal, parent, gain FROM lineage ORDER BY ALL") == [
         ["t2", "t1", 1.5],
         ["t3", "t1", None],
         ["t3", "t2", None],
     ]
-    assert await rows(told, "SELECT run, best FROM frontier") == [["r1", 3.0], ["r2", 1.0]]
-    assert await rows(told, "SELECT critic, endorsed, blocked, blocked_champions FROM critics") == [
+    assert await rows(queries, "SELECT run, best FROM frontier") == [["r1", 3.0], ["r2", 1.0]]
+    assert await rows(queries, "SELECT critic, endorsed, blocked, blocked_champions FROM critics") == [
         ["cid", 1, 0, 0],
         ["dan", 0, 1, 1],
     ]
-    assert await rows(told, "SELECT agent, state, proposals, promoted FROM agents") == [["ann", "here", 2, 2]]
-    assert await rows(told, "SELECT worker, runs, scored, failed, trial_s FROM workers") == [["w", 4, 3, 1, 8.0]]
-    assert await rows(told, "SELECT proposals, runs, round(sd, 3) FROM noise") == []  # of search alone
-    assert await rows(told, "SELECT what, who, count, usd, usd_unknown FROM cost WHERE what = 'run'") == [
+    assert await rows(queries, "SELECT agent, state, proposals, promoted FROM agents") == [["ann", "here", 2, 2]]
+    assert await rows(queries, "SELECT worker, runs, scored, failed, trial_s FROM workers") == [["w", 4, 3, 1, 8.0]]
+    assert await rows(queries, "SELECT proposals, runs, round(sd, 3) FROM noise") == []  # of search alone
+    assert await rows(queries, "SELECT what, who, count, usd, usd_unknown FROM cost WHERE what = 'run'") == [
         ["run", "w", 4, None, 4]
     ]
-    assert await rows(told, "SELECT channel, text FROM board") == [["general", "hello\x00there"]]
+    assert await rows(queries, "SELECT channel, text FROM board") == [["general", "hello\x00there"]]
 
 
 async def test_scores_of_an_older_evaluator_do_not_rank(tmp_path: Path) -> None:
-    bus = await a_bus(MemoryHub())
+    bus = await bus_with(MemoryHub())
     await bus.post(Post.new("op", opened(2, "new")))
     await replay(bus, tmp_path / "a.duckdb")
     found = dict(dump(tmp_path / "a.duckdb"))
@@ -135,7 +124,7 @@ async def test_folding_anew_equals_folding_live(tmp_path: Path) -> None:
     hub = MemoryHub()
     bus = await hub.arena("a", create=True)
     async with projecting(hub, tmp_path / "live.duckdb"):
-        await tell(bus)
+        await write(bus)
         await ask_until(bus, await bus.head())
     assert await replay(bus, tmp_path / "anew.duckdb", until=9) == 9
     assert await replay(bus, tmp_path / "anew.duckdb") == await bus.head()
@@ -144,7 +133,7 @@ async def test_folding_anew_equals_folding_live(tmp_path: Path) -> None:
 
 async def test_rows_of_another_log_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
-    await replay(await a_bus(MemoryHub()), path)
+    await replay(await bus_with(MemoryHub()), path)
     other = await MemoryHub().arena("a", create=True)
     await other.post(Post.new("op", opened()))
     assert await replay(other, path) == 1
@@ -166,7 +155,7 @@ async def test_an_arena_that_is_opened_later_is_followed_too(tmp_path: Path) -> 
     [b"", b"\x00\xff\xfe", b"[" * 5000, b'{"id":"\\ud800"}', b'{"event":{"kind":"future.fact","x":1}}', b"nan"],
 )
 async def test_bytes_of_any_kind_are_kept_and_stop_nothing(data: bytes, tmp_path: Path) -> None:
-    bus = await a_bus(MemoryHub())
+    bus = await bus_with(MemoryHub())
     bus.append_raw("mesh.a.future.fact.key.zoe", data)
     bus.append_raw("nonsense", data)
     bus.append_raw("mesh.a.run.finished.r1.\ud800", data)
@@ -189,7 +178,7 @@ async def test_a_damaged_file_is_moved_aside_and_folded_anew(
 ) -> None:
     path = tmp_path / "a.duckdb"
     path.write_bytes(b"garbage" * 1000)
-    bus = await a_bus(MemoryHub())
+    bus = await bus_with(MemoryHub())
     assert await replay(bus, path) == len(HISTORY) + 1
     assert "moved to a.duckdb.damaged-1" in capsys.readouterr().err
     assert (tmp_path / "a.duckdb.damaged-1").read_bytes().startswith(b"garbage")

@@ -17,30 +17,14 @@ from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
+from tests.support.arenas import ARENA
 
-TOML = """
-[arena]
-name = "tiny"
-summary = "A tiny arena"
-
-[objective]
-metric = "loss"
-direction = "minimize"
-bounds = [0.0, 10.0]
-
-[artifact]
-editable = ["train.py"]
-prepare = ["python", "prepare.py"]
-
-[trial]
-command = ["python", "train.py"]
-budget_s = 1.0
-deadline_s = 2.0
-
-[score]
-how = "command"
-command = ["python", "score.py"]
-"""
+TOML = (
+    ARENA.replace("half a second of sleep, then a parabola", "A tiny arena")
+    .replace('"minimize"', '"minimize"\nbounds = [0.0, 10.0]')
+    .replace('["train.py"]', '["train.py"]\nprepare = ["python", "prepare.py"]')
+    .replace("deadline_s = 30.0", "deadline_s = 2.0")
+)
 PREPARE = "import os\nos.makedirs(os.environ['MESH_OUT'] + '/public')\n"
 PREPARE += "open(os.environ['MESH_OUT'] + '/public/x', 'w').write('1')\nprint('made', os.environ.get('SECRET'))\n"
 FILES = {

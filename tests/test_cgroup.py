@@ -10,16 +10,9 @@ import pytest
 from gpu_worker.launch import Launch
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import supervisor
+from tests.support.daemons import detached
 
-GREEDY = """
-import os, time
-if os.fork() == 0:
-    os.setsid()
-    blocks = []
-    while True:
-        blocks.append(b"x" * 20_000_000)
-time.sleep(30)
-"""
+GREEDY = detached("blocks = []\nwhile True: blocks.append(b'x' * 20_000_000)") + "import time\ntime.sleep(30)\n"
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from gpu_worker.launch import Launch
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import supervisor
 from gpu_worker.supervisor.protocol import Ending
+from tests.support.daemons import detached
 
 BOMB = "blocks = []\nwhile True: blocks.append(b'x' * 20_000_000)\n"
-IN_A_CHILD = f"import os, time\nif os.fork() == 0:\n    os.setsid()\n    exec({BOMB!r})\n"
+IN_A_CHILD = detached(BOMB) + "import time\n"
 
 
 async def end_of(code: str, *, memory_mb: float = 200) -> Ending:

@@ -27,7 +27,8 @@ from mesh.jetstream import JetStreamBus, connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Entry
-from tests.support.swarm import TRAIN, Swarm, swarm_of, write_arena
+from tests.support.arenas import TRAIN, write_arena
+from tests.support.swarm import Swarm, swarm_of
 
 PATIENCE_S = 90
 

@@ -27,9 +27,9 @@ from mesh.server import EmbeddedServer
 from mesh.wire import Post
 from mesh_cli.__main__ import app, main
 from mesh_cli.exit import ExitCode
+from tests.support.arenas import ARENA, TRAIN, write_arena
 from tests.support.given import BEGAN
 from tests.support.history import finish, promote, request
-from tests.support.swarm import ARENA, TRAIN, write_arena
 
 HEAVY = (
     "torch",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh_cli.exit import ExitCode
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
 from tests.test_cli import Lab, Mesh, lab, mesh, serving
 
 __all__ = ["lab", "mesh"]

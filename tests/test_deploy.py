@@ -10,7 +10,7 @@ import pytest
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import find_binary
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "deploy" / "nats-server.conf"

@@ -14,8 +14,8 @@ from mesh_cli.exit import ExitCode
 from mesh_cli.setup import checks, doctor
 from mesh_cli.setup.checks import Finding, Package
 from mesh_cli.setup.doctor import installed
+from tests.support.arenas import write_arena
 from tests.support.given import BEGAN
-from tests.support.swarm import write_arena
 from tests.test_cli import Mesh, mesh, serving
 
 __all__ = ["mesh"]

@@ -23,6 +23,7 @@ from mesh.events import (
     WorkerLeft,
 )
 from mesh.wire import Post
+from tests.support.daemons import detached
 from tests.test_chaos import PATIENCE_S, Stage, stage
 
 OUTAGE_S = LEASE_S + 3
@@ -30,9 +31,7 @@ TRAIN = """
 import json, os, pathlib, time
 
 gate = pathlib.Path({gate!r})
-if os.fork() == 0:
-    os.setsid()
-    time.sleep(100)
+{detached}
 (gate / "new").write_text(os.environ["MESH_RUN_TOKEN"])
 (gate / "new").rename(gate / str(os.getpid()))
 while not (gate / "open").exists():
@@ -113,7 +112,7 @@ async def a_gate(home: Path) -> AsyncIterator[Gate]:
     """An open arena whose trials wait at a gate."""
     folder = home.parent / "gate"
     folder.mkdir()
-    async with stage(home.parent, home, TRAIN.format(gate=str(folder))) as on:
+    async with stage(home.parent, home, TRAIN.format(gate=str(folder), detached=detached("time.sleep(100)"))) as on:
         await on.until(lambda board: board.opened is not None)
         yield Gate(on, folder)
 

@@ -15,8 +15,8 @@ from mesh.open_arena import exactly, open_arena
 from mesh.server import EmbeddedServer
 from mesh.spec import ObjectiveSpec
 from mesh_cli.connect import board_of
+from tests.support.arenas import write_arena
 from tests.support.given import SPEC, Log, opened
-from tests.support.swarm import write_arena
 from tests.test_up import MESH, log_of, mesh_up
 
 SENTENCE = (

@@ -13,7 +13,7 @@ from mesh_cli.board.read_marks import Marks
 from mesh_cli.exit import ExitCode
 from tests.conftest import OpenBus
 from tests.support.history import HISTORY
-from tests.support.terminal import on_a_terminal
+from tests.support.terminal import Terminal
 
 
 def note(channel: str, text: str, author: str = "ann") -> Post:
@@ -58,7 +58,7 @@ async def test_what_was_said_after_the_mark_is_unread(open_bus: OpenBus, tmp_pat
 
 
 def test_without_a_text_it_does_not_wait_for_one_on_a_terminal(home: Path) -> None:
-    with on_a_terminal("post", "general") as terminal:
+    with Terminal("post", "general") as terminal:
         code, drawn = terminal.end()
     assert (code, drawn.strip()) == (
         ExitCode.BAD_INPUT,

@@ -10,11 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.keyboard import Terminal
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
+from tests.support.terminal import Terminal
 from tests.test_cli import Lab, fill, serving
 
-COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]
 RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b;"
 
 
@@ -35,7 +34,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_statement_over_several_lines_is_answered_at_its_semicolon(lab: Lab) -> None:
-    with Terminal(COMMAND) as terminal:
+    with Terminal("sql", lines=40, columns=100) as terminal:
         terminal.until("mesh >")
         terminal.press("SELECT run, value\r")
         terminal.until(r"\.\.\.")
@@ -52,7 +51,7 @@ def test_a_statement_over_several_lines_is_answered_at_its_semicolon(lab: Lab) -
 
 
 def test_commands_begin_with_a_dot(lab: Lab) -> None:
-    with Terminal(COMMAND) as terminal:
+    with Terminal("sql", lines=40, columns=100) as terminal:
         for typed, shown in {
             ".tables": "leaderboard",
             ".schema noise": r"noise │ sd +│ DOUBLE",
@@ -74,7 +73,7 @@ def test_commands_begin_with_a_dot(lab: Lab) -> None:
 
 
 def test_ctrl_c_interrupts_the_query_that_runs_and_drops_a_line_but_never_leaves(lab: Lab) -> None:
-    with Terminal([*COMMAND, "--timeout-s", "60"]) as terminal:
+    with Terminal("sql", "--timeout-s", "60", lines=40, columns=100) as terminal:
         terminal.until("mesh >")
         for _ in range(3):  # more than run at the same time: those before have really ended
             terminal.press(RUNAWAY + "\r")
@@ -97,7 +96,7 @@ def test_ctrl_c_interrupts_the_query_that_runs_and_drops_a_line_but_never_leaves
 
 
 def test_what_was_asked_is_recalled_and_names_are_completed(lab: Lab) -> None:
-    with Terminal(COMMAND) as terminal:
+    with Terminal("sql", lines=40, columns=100) as terminal:
         terminal.until("mesh >")
         terminal.press("SELECT count(*) AS remembered FROM leaderb\t")
         terminal.until("oard")
@@ -108,7 +107,7 @@ def test_what_was_asked_is_recalled_and_names_are_completed(lab: Lab) -> None:
         terminal.rest()
     path: Path = lab.home / "sql_history"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with Terminal(COMMAND) as terminal:
+    with Terminal("sql", lines=40, columns=100) as terminal:
         terminal.until("mesh >")
         terminal.press("\x1b[A\r")
         terminal.until(r"remembered\n.*\n +2\n")

@@ -19,8 +19,8 @@ from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.wire import Post
 from mesh_cli.exit import ExitCode
+from tests.support.arenas import TRAIN, write_arena
 from tests.support.given import BEGAN
-from tests.support.swarm import TRAIN, write_arena
 from tests.test_cli import CONTROL, HOSTILE, Lab, Mesh, lab, mesh, refused, serving
 
 __all__ = ["lab", "mesh"]

@@ -13,12 +13,13 @@ from mesh import events as e
 from mesh.errors import BadInput, QueryError
 from mesh.memory import MemoryHub
 from mesh.wire import Post
-from tests.support.history import HISTORY, a_bus, ask, ask_until, projecting, rows, telling
+from tests.support.folding import ask, ask_until, bus_with, folded, projecting, rows
+from tests.support.history import HISTORY
 
 
 @pytest.fixture
-async def told(tmp_path: Path) -> AsyncIterator[Queries]:
-    async with telling(tmp_path / "a.duckdb") as queries:
+async def queries(tmp_path: Path) -> AsyncIterator[Queries]:
+    async with folded(tmp_path / "a.duckdb") as queries:
         yield queries
 
 
@@ -88,12 +89,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("way", REFUSED)
-async def test_what_does_not_only_read_the_projection_is_refused(way: str, told: Queries, tmp_path: Path) -> None:
+async def test_what_does_not_only_read_the_projection_is_refused(way: str, queries: Queries, tmp_path: Path) -> None:
     before = sorted(p.name for p in tmp_path.iterdir())
     with pytest.raises(QueryError):
-        await told.answer(Query(REFUSED[way].replace("{tmp}", str(tmp_path))))
+        await queries.answer(Query(REFUSED[way].replace("{tmp}", str(tmp_path))))
     assert sorted(p.name for p in tmp_path.iterdir()) == before
-    assert await rows(told, "SELECT count(*), max(seq) FROM events") == [[len(HISTORY) + 1] * 2]
+    assert await rows(queries, "SELECT count(*), max(seq) FROM events") == [[len(HISTORY) + 1] * 2]
 
 
 @pytest.mark.parametrize(
@@ -107,33 +108,33 @@ async def test_what_does_not_only_read_the_projection_is_refused(way: str, told:
         "FROM runs;",
     ],
 )
-async def test_what_only_reads_is_answered(sql: str, told: Queries) -> None:
-    answer = await told.answer(Query(sql))
+async def test_what_only_reads_is_answered(sql: str, queries: Queries) -> None:
+    answer = await queries.answer(Query(sql))
     assert answer.rows
     assert answer.as_of == {"a": len(HISTORY) + 1}
     assert len(answer.columns) == len(answer.types) == len(answer.rows[0])
 
 
-async def test_a_query_sees_no_more_rows_than_asked_for(told: Queries) -> None:
-    answer = await told.answer(Query("FROM range(100)", max_rows=7))
+async def test_a_query_sees_no_more_rows_than_asked_for(queries: Queries) -> None:
+    answer = await queries.answer(Query("FROM range(100)", max_rows=7))
     assert ([row[0] for row in answer.rows], answer.truncated) == (list(range(7)), True)
-    assert not (await told.answer(Query("FROM range(7)", max_rows=7))).truncated
+    assert not (await queries.answer(Query("FROM range(7)", max_rows=7))).truncated
 
 
-async def test_values_that_json_lacks_are_sent_as_what_it_has(told: Queries) -> None:
+async def test_values_that_json_lacks_are_sent_as_what_it_has(queries: Queries) -> None:
     sql = """SELECT
              'nan'::DOUBLE, DATE '2026-01-02', TIMESTAMP '2026-01-02 03:04:05', 1.5::DECIMAL(3, 1), INTERVAL 1 DAY,
              'x'::BLOB, 2::HUGEINT ** 2, 170141183460469231731687303715884105727, [1, NULL], {'a': 1e999::DOUBLE}"""
-    reply = decode_reply(await told.handle(encode(Query(sql))))
+    reply = decode_reply(await queries.handle(encode(Query(sql))))
     assert isinstance(reply, Answer)
     assert reply.rows == [
         [None, "2026-01-02", "2026-01-02 03:04:05", 1.5, 86400.0, "78", 4.0, str(2**127 - 1), [1, None], {"a": None}]
     ]
 
 
-async def test_a_question_that_is_none_is_refused(told: Queries) -> None:
+async def test_a_question_that_is_none_is_refused(queries: Queries) -> None:
     for data in (b"", b"\xff", b"[]", b'{"sql": 1}'):
-        assert isinstance(decode_reply(await told.handle(data)), Refusal)
+        assert isinstance(decode_reply(await queries.handle(data)), Refusal)
         with pytest.raises(BadInput):
             decode_query(data)
         with pytest.raises(BadInput):
@@ -145,7 +146,7 @@ RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
 
 async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path: Path) -> None:
     hub = MemoryHub()
-    bus = await a_bus(hub)
+    bus = await bus_with(hub)
     replies: list[Answer | Refusal] = []
     async with projecting(hub, tmp_path / "a.duckdb"):
 
@@ -164,33 +165,33 @@ async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path:
 
 
 @pytest.mark.parametrize("way", ["insert", "copy", "read_csv", "two statements", "set", "attach"])
-async def test_what_is_refused_at_once_is_refused_in_pages(way: str, told: Queries, tmp_path: Path) -> None:
+async def test_what_is_refused_at_once_is_refused_in_pages(way: str, queries: Queries, tmp_path: Path) -> None:
     with pytest.raises(QueryError):
-        await told.first(Query(REFUSED[way].replace("{tmp}", str(tmp_path)), id="i"))
+        await queries.first(Query(REFUSED[way].replace("{tmp}", str(tmp_path)), id="i"))
     with pytest.raises(QueryError, match="the rest of the answer is gone"):
-        await told.more(More("i"))
+        await queries.more(More("i"))
 
 
-async def test_an_answer_comes_in_pages_without_a_gap(told: Queries) -> None:
+async def test_an_answer_comes_in_pages_without_a_gap(queries: Queries) -> None:
     for limit, count, truncated in ((0, 12_345, False), (10_000, 10_000, True), (12_345, 12_345, False)):
-        page = await told.first(Query("SELECT range FROM range(12345)", max_rows=limit, id="i"))
+        page = await queries.first(Query("SELECT range FROM range(12345)", max_rows=limit, id="i"))
         found = [row[0] for row in page.rows]
         while page.more:
-            assert (page.more, page.truncated) == (told.service, False)
-            page = await told.more(More("i"))
+            assert (page.more, page.truncated) == (queries.service, False)
+            page = await queries.more(More("i"))
             found += [row[0] for row in page.rows]
         assert (found, page.truncated) == (list(range(count)), truncated)
 
 
-async def test_a_page_of_large_values_is_small(told: Queries) -> None:
-    page = await told.first(Query("SELECT repeat('x', 100000) FROM range(1000)", max_rows=0, id="i"))
-    assert (len(page.rows), page.more) == (11, told.service)
-    told.close()
+async def test_a_page_of_large_values_is_small(queries: Queries) -> None:
+    page = await queries.first(Query("SELECT repeat('x', 100000) FROM range(1000)", max_rows=0, id="i"))
+    assert (len(page.rows), page.more) == (11, queries.service)
+    queries.close()
 
 
 async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_path: Path) -> None:
     hub = MemoryHub()
-    bus = await a_bus(hub)
+    bus = await bus_with(hub)
     async with projecting(hub, tmp_path / "a.duckdb"):
         page = await ask(bus, "FROM range(50000)", max_rows=0, id="i")
         assert isinstance(page, Answer)
@@ -204,20 +205,20 @@ async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_pa
         assert "is gone" in refusal.error
 
 
-async def test_a_query_that_works_is_stopped_by_whoever_asked_it(told: Queries) -> None:
+async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: Queries) -> None:
     refusals: list[str] = []
 
     async def run() -> None:
         with pytest.raises(QueryError) as refused:
-            await told.first(Query(RUNAWAY, timeout_s=60, id="i"))
+            await queries.first(Query(RUNAWAY, timeout_s=60, id="i"))
         refusals.append(str(refused.value))
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             await anyio.lowlevel.checkpoint()
-            told.stop("another")
-            told.stop("i")
+            queries.stop("another")
+            queries.stop("i")
     assert refusals == ["the query was stopped by whoever asked it"]
 
 
@@ -226,7 +227,7 @@ async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
 ) -> None:
     monkeypatch.setattr("analytics.queries.IDLE_S", 0.1)
     hub = MemoryHub()
-    bus = await a_bus(hub)
+    bus = await bus_with(hub)
     async with projecting(hub, tmp_path / "a.duckdb"):
         for number in range(MAX_OPEN):
             assert isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id=f"i{number}"), Answer)
@@ -238,7 +239,7 @@ async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_a_query_ends_with_whoever_waits_for_it(told: Queries) -> None:
+async def test_a_query_ends_with_whoever_waits_for_it(queries: Queries) -> None:
     with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
-        await told.answer(Query(RUNAWAY, timeout_s=60))
+        await queries.answer(Query(RUNAWAY, timeout_s=60))
     assert scope.cancelled_caught

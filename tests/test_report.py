@@ -14,7 +14,6 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.projection import Projection
-from analytics.projector import replay
 from analytics.protocol import Query
 from analytics.queries import Queries
 from analytics.report.changes import MAX_LINES, Diff, diff_of, knob_words
@@ -28,12 +27,11 @@ from analytics.report.scale import LABELS, labelled, score_range, spread
 from analytics.report.verdict import verdict
 from mesh import events as e
 from mesh.errors import BadInput
-from mesh.memory import MemoryHub
-from mesh.wire import Post
 from mesh_cli.exit import ExitCode
+from tests.support.arenas import write_arena
+from tests.support.folding import folded
 from tests.support.history import HISTORY, finish, opened, proposal, request
 from tests.support.research import Research
-from tests.support.swarm import write_arena
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
 
 __all__ = ["mesh"]
@@ -43,22 +41,21 @@ EVIL = "<script>alert(1)</script> \x1b[31m $x_ | `b` [a](javascript:b) \u202e æ¼
 async def facts_in(path: Path) -> Facts:
     projection = Projection.open(path)
     try:
-        queries = Queries(projection)
-
-        async def ask(sql: str) -> list[list[object]]:
-            return (await queries.answer(Query(sql, max_rows=100_000, timeout_s=60))).rows
-
-        return await gather(ask, "a")
+        return await gathered(Queries(projection))
     finally:
         projection.close()
 
 
+async def gathered(queries: Queries) -> Facts:
+    async def ask(sql: str) -> list[list[object]]:
+        return (await queries.answer(Query(sql, max_rows=100_000, timeout_s=60))).rows
+
+    return await gather(ask, "a")
+
+
 async def facts_of(events: list[tuple[str, e.AnyEvent]], path: Path) -> Facts:
-    bus = await MemoryHub().arena("a", create=True)
-    for author, event in events:
-        await bus.post(Post.new(author, event))
-    await replay(bus, path)
-    return await facts_in(path)
+    async with folded(path, events) as queries:
+        return await gathered(queries)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh import safe_path
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
 
 TRAPS = ("nats", "duckdb", "msgspec", "anyio", "psutil", "scipy", "sitecustomize", "usercustomize", "json")
 PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "mesh_cli")

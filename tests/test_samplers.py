@@ -25,14 +25,11 @@ from agents.search.samplers.protocol import (
     where,
     window,
 )
-from analytics.projector import Projection, replay
-from analytics.queries import Queries
 from mesh import events as e
 from mesh.events import KnobChange, Origin, ProposalPosted
-from mesh.memory import MemoryHub
-from mesh.wire import Post
+from tests.support.folding import folded, rows
 from tests.support.given import FILES, TRAIN, Arena
-from tests.support.history import finish, opened, request, rows
+from tests.support.history import finish, opened, request
 
 LR = Knob(file="t.py", name="LR", value=0.01, low=1e-4, high=1.0, log=True)
 WIDTH = Knob(file="t.py", name="WIDTH", value=8, low=1, high=64)
@@ -279,8 +276,6 @@ def test_a_result_earns_by_its_place_among_the_best_so_far() -> None:
 
 
 async def test_the_log_tells_what_each_sampler_and_each_agent_earned(tmp_path: Path) -> None:
-    bus = await MemoryHub().arena("a", create=True)
-
     def said(tree: str, name: str) -> list[e.AnyEvent]:
         how = e.Origin(how="sampler", name=name) if name else e.Origin(how="baseline")
         return [e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=how), request(f"r-{tree}", tree)]
@@ -294,11 +289,8 @@ async def test_the_log_tells_what_each_sampler_and_each_agent_earned(tmp_path: P
     ]
     facts = [fact for tree, name, _ in outcomes for fact in said(tree, name)]
     facts += [finish(f"r-{tree}", tree, outcome) for tree, _, outcome in outcomes]
-    await bus.post_all([Post.new("ann", fact) for fact in (opened(), e.AgentJoined(boot="b", role="explorer"), *facts)])
-    await replay(bus, tmp_path / "a.duckdb")
-    projection = Projection.open(tmp_path / "a.duckdb")
-    try:
-        queries = Queries(projection)
+    history = [("ann", fact) for fact in (opened(), e.AgentJoined(boot="b", role="explorer"), *facts)]
+    async with folded(tmp_path / "a.duckdb", history) as queries:
         assert await rows(queries, "SELECT * EXCLUDE (arena, first_share, last_share, mean_share) FROM samplers") == [
             ["tpe", 2, 2, 1, 1, 4.0, 4.0, 1.0],
             ["mutate", 2, 2, 0, 1, 1.0, 4.0, 0.25],
@@ -306,5 +298,3 @@ async def test_the_log_tells_what_each_sampler_and_each_agent_earned(tmp_path: P
         assert await rows(queries, "SELECT agent, improvement, worker_s, earned_per_s FROM agents") == [
             ["ann", 5.0, 10.0, 0.5]
         ]
-    finally:
-        projection.close()

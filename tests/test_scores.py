@@ -16,11 +16,11 @@ from analytics.projection import Projection, view_sources
 from analytics.projector import replay
 from analytics.seen import Seen
 from mesh import events as e
-from mesh import wire
 from mesh.errors import BusUnavailable, HostTrouble
 from mesh.memory import MemoryBus
-from mesh.wire import Entry, Pattern, Post
-from tests.support.history import SPEC, opened, promote, proposal, request, tell
+from mesh.wire import Entry, Pattern
+from tests.support.folding import write
+from tests.support.history import SPEC, Fact, entries, opened, promote, proposal, request
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -35,9 +35,9 @@ def finish(run: str, tree: str, value: float, evaluator: str = "") -> e.RunFinis
 def a_log(seed: int, versions: int = 1) -> list[Entry]:
     """Return a random log: lanes, repeated keys, finishes without a request, and new versions of the arena between."""
     rng = random.Random(seed)
-    told: list[tuple[str, e.AnyEvent]] = [("ann", opened())]
+    facts: list[Fact] = [("ann", opened())]
     trees = [f"t{n}" for n in range(8)]
-    told += [("ann", proposal(tree)) for tree in trees]
+    facts += [("ann", proposal(tree)) for tree in trees]
     for number in range(200):
         tree, run = rng.choice(trees), f"r{rng.randrange(150)}"
         lane = rng.choice(("explore", "confirm", "control"))
@@ -49,20 +49,10 @@ def a_log(seed: int, versions: int = 1) -> list[Entry]:
             promote(tree, rng.choice(["", *trees]), number),
         )
         event = rng.choice(choices)
-        told.append((rng.choice(("ann", "bob")), event))
+        facts.append((rng.choice(("ann", "bob")), event))
         if number % 70 == 69 and versions > 1:
-            told.append(("ann", msgspec.structs.replace(opened(2 + number // 70), base_tree="t1")))
-    return logged(told)
-
-
-def logged(told: Sequence[tuple[str, e.AnyEvent]]) -> list[Entry]:
-    entries = []
-    for seq, (author, event) in enumerate(told, 1):
-        post = Post(id=f"p{seq}", at=START, author=author, event=event)
-        entries.append(
-            wire.entry(seq, START + dt.timedelta(seconds=seq), wire.subject_of("a", post), wire.encode(post))
-        )
-    return entries
+            facts.append(("ann", msgspec.structs.replace(opened(2 + number // 70), base_tree="t1")))
+    return entries(facts)
 
 
 def folded(path: Path, entries: list[Entry], sizes: list[int]) -> dict[str, list[str]]:
@@ -160,7 +150,7 @@ def test_a_log_that_took_the_place_of_another_counts_like_the_first(tmp_path: Pa
 def test_the_version_of_the_arena_that_ranks_scores_is_the_one_that_is_shown(tmp_path: Path) -> None:
     spec = msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.objective, direction="maximize"))
     huge = msgspec.structs.replace(opened(2**63), spec=spec)  # more than a column of SQL holds
-    log = logged(
+    log = entries(
         [("ann", event) for event in (opened(), huge, proposal("t1"), request("r1", "t1"), finish("r1", "t1", 2.0))]
     )
     projection = Projection.open(tmp_path / "a.duckdb")
@@ -186,6 +176,6 @@ class BrokenOff(MemoryBus):
 
 async def test_what_reading_meets_reaches_who_replays_as_it_was(tmp_path: Path) -> None:
     bus = BrokenOff("a")
-    await tell(bus)
+    await write(bus)
     with pytest.raises(BusUnavailable, match="the server is gone"):
         await replay(bus, tmp_path / "a.duckdb")

@@ -21,8 +21,9 @@ from mesh.wire import Post
 from mesh_cli.__main__ import main
 from mesh_cli.live.up import _Screen
 from mesh_cli.render.text import say
+from tests.support.folding import rows
 from tests.support.given import Log
-from tests.support.history import finish, opened, proposal, request, rows
+from tests.support.history import finish, opened, proposal, request
 from tests.test_cli import serving
 
 OWN = msgspec.structs.replace(finish("r1", "t1", 1.0), outcome=Scored(value=1.0, self_reported=True))

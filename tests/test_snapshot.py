@@ -14,7 +14,7 @@ import pytest
 
 from analytics.projection import view_sources
 from mesh_cli.exit import ExitCode
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
 
 __all__ = ["mesh"]

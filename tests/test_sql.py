@@ -16,8 +16,8 @@ import pytest
 
 from mesh_cli.exit import ExitCode
 from mesh_cli.sql.statements import split, statements
-from tests.support.keyboard import Terminal
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
+from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, Done, Lab, fill, refused, serving
 
 COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]
@@ -181,10 +181,10 @@ def test_a_large_answer_streams_through_little_memory(lab: Lab) -> None:
 
 def test_a_table_too_wide_for_the_terminal_is_a_block_per_row(lab: Lab) -> None:
     query = "SELECT proposal, title, author, origin FROM proposals"
-    with Terminal([*COMMAND, query, "--no-pager"], lines=50, columns=60) as terminal:
+    with Terminal("sql", query, "--no-pager", lines=50, columns=60) as terminal:
         narrow = terminal.rest()
     assert re.search(r"── 1 ─+\nproposal │ [0-9a-f]{40}\ntitle    │ ", narrow)
-    with Terminal([*COMMAND, query, "--no-pager"], lines=50, columns=200) as terminal:
+    with Terminal("sql", query, "--no-pager", lines=50, columns=200) as terminal:
         wide = terminal.rest()
     assert "── 1 ─" not in wide
     assert re.search(r"proposal +│ title", wide)
@@ -194,13 +194,13 @@ def test_a_table_too_wide_for_the_terminal_is_a_block_per_row(lab: Lab) -> None:
 
 def test_what_is_longer_than_the_screen_goes_through_the_pager(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGER", "sed 's/^/paged /'")
-    with Terminal([*COMMAND, "FROM range(30)"], lines=20) as terminal:
+    with Terminal("sql", "FROM range(30)", lines=20) as terminal:
         assert terminal.rest().count("paged ") == 32
-    with Terminal([*COMMAND, "FROM range(3)"], lines=20) as terminal:
+    with Terminal("sql", "FROM range(3)", lines=20) as terminal:
         assert "paged" not in terminal.rest()
-    with Terminal([*COMMAND, "FROM range(30)", "--no-pager"], lines=20) as terminal:
+    with Terminal("sql", "FROM range(30)", "--no-pager", lines=20) as terminal:
         assert "paged" not in terminal.rest()
     monkeypatch.setenv("PAGER", "head -2")
-    with Terminal([*COMMAND, "FROM range(30)"], lines=20) as terminal:
+    with Terminal("sql", "FROM range(30)", lines=20) as terminal:
         assert "Error" not in terminal.rest()
         assert terminal.code() == 0

@@ -22,7 +22,7 @@ from mesh.follow import Follower
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.wire import Post
-from tests.support.swarm import TRAIN, write_arena
+from tests.support.arenas import TRAIN, write_arena
 
 RUNS, MAX_RUNS = 24, 200
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import anyio
 import msgspec
-import psutil
 import pytest
 
 from gpu_worker.cleanup import clear_leftovers
@@ -17,41 +16,7 @@ from gpu_worker.launch import Launch
 from gpu_worker.machine import short_name
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked, supervisor
 from gpu_worker.supervisor.protocol import Ending
-
-ESCAPING = """
-import os, signal, sys, time
-END = time.time() + 60
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-def daemon(depth):
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            if depth:
-                daemon(depth - 1)
-            for fd in range(3):
-                os.close(fd)
-            while time.time() < END:
-                time.sleep(1)
-        os._exit(0)
-    os.wait()
-
-for _ in range(3):
-    daemon(2)
-if os.fork() == 0:
-    os.setsid()
-    while time.time() < END:
-        if os.fork():
-            os._exit(0)
-        time.sleep(0.005)
-    os._exit(0)
-time.sleep(0.3)
-"""
-
-
-def alive(tag: str) -> list[int]:
-    everyone = [p.info for p in psutil.process_iter(["pid", "cmdline", "status"])]
-    return [p["pid"] for p in everyone if tag in (p["cmdline"] or ()) and p["status"] != psutil.STATUS_ZOMBIE]
+from tests.support.daemons import ESCAPING, alive
 
 
 def launch(keeper: Supervisor, code: str, tag: str = "", **env: str) -> Launch:

@@ -28,7 +28,7 @@ from mesh_cli.exit import ExitCode
 from mesh_cli.render.colour import Ink, colour_of
 from tests.conftest import OpenBus
 from tests.support.history import HISTORY, SPEC
-from tests.support.terminal import on_a_terminal
+from tests.support.terminal import Terminal
 from tests.test_cli import serving
 
 MESH = [sys.executable, "-m", "mesh_cli"]
@@ -237,19 +237,19 @@ def test_on_a_terminal_it_follows_in_colour_and_reading_a_channel_moves_its_mark
     assert before["talk"] == 1
     subprocess.run([*MESH, "tail", "--channel", "talk", "--no-follow"], capture_output=True, timeout=60, check=True)
     assert unread() == before
-    with on_a_terminal("tail", "--channel", "talk") as terminal:
+    with Terminal("tail", "--channel", "talk") as terminal:
         terminal.until("one")
         say("elsewhere", "other")
         say("two", "talk")
         terminal.until("two")
-        terminal.interrupt()
+        terminal.press("\x03")
         code, drawn = terminal.end()
     assert (code, "elsewhere" in drawn) == (ExitCode.OK, False)
     assert re.search(r"\x1b\[38;5;\d+moperator", drawn)
     assert unread() == before | {"talk": 0, "other": 1}
     say("three", "talk")
     assert unread()["talk"] == 1
-    with on_a_terminal("tail", "--no-follow", "-n", "1", NO_COLOR="1") as terminal:
+    with Terminal("tail", "--no-follow", "-n", "1", NO_COLOR="1") as terminal:
         assert "\x1b" not in terminal.end()[1]
     assert consumers(served) == []
 
@@ -258,7 +258,7 @@ def test_a_table_stays_within_a_narrow_terminal(served: str) -> None:
     subprocess.run([*MESH, "post", "wide", "some 漢字 " * 30], capture_output=True, timeout=60, check=True)
     for columns in (60, 80):
         for words in (["channels"], ["status"]):
-            with on_a_terminal(*words, columns=columns) as terminal:
+            with Terminal(*words, columns=columns) as terminal:
                 code, drawn = terminal.end()
             assert code == ExitCode.OK
             assert max(len(line) for line in drawn.splitlines()) <= columns

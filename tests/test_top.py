@@ -21,7 +21,7 @@ from mesh_cli.exit import ExitCode
 from mesh_cli.live.feed import Watch
 from mesh_cli.live.top import Top, bar
 from tests.support.history import HISTORY, finish, promote, proposal, request
-from tests.support.terminal import on_a_terminal
+from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, serving
 
 SIZE = (80, 24)
@@ -153,13 +153,13 @@ def test_on_a_real_terminal_it_shows_the_champion_and_leaves_it_as_it_was(tmp_pa
     with serving(tmp_path / "home") as url:
         anyio.run(fill, url)
         for key in ("q", "\x03"):
-            with on_a_terminal("top") as terminal:
+            with Terminal("top") as terminal:
                 terminal.until("champion t2 1.5000")
                 terminal.press(key)
                 code, drawn = terminal.end()
             assert (code, "Traceback" in drawn) == (ExitCode.OK, False)
             assert drawn.rindex("\x1b[?1049l") > drawn.rindex("\x1b[?1049h")  # the alternate screen is left
-        with on_a_terminal("top") as terminal:
+        with Terminal("top") as terminal:
             terminal.until("champion t2 1.5000")
             terminal.process.terminate()
             code, drawn = terminal.end()
@@ -170,7 +170,7 @@ def test_on_a_real_terminal_it_shows_the_champion_and_leaves_it_as_it_was(tmp_pa
 
 def test_without_textual_it_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "textual.py").write_text("raise ModuleNotFoundError(\"No module named 'textual'\", name='textual')\n")
-    with on_a_terminal("top", PYTHONPATH=str(tmp_path)) as terminal:
+    with Terminal("top", PYTHONPATH=str(tmp_path)) as terminal:
         code, drawn = terminal.end()
     assert (code, drawn) == (
         ExitCode.BAD_INPUT,

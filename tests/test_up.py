@@ -24,7 +24,7 @@ from mesh.errors import BusUnavailable
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded, find_url
 from mesh_cli.connect import board_of
-from tests.support.swarm import TRAIN, write_arena
+from tests.support.arenas import TRAIN, write_arena
 
 PATIENCE_S = 60
 MESH = [sys.executable, "-m", "mesh_cli"]

@@ -9,8 +9,8 @@ import pytest
 
 from mesh.board import Board
 from mesh.events import AgentJoined, Cost
+from tests.support.arenas import TRAIN, write_arena
 from tests.support.model_server import Reply, model_server, say
-from tests.support.swarm import TRAIN, write_arena
 from tests.test_researcher import KEY, NAME
 from tests.test_up import Up, log_of, mesh_up
 

@@ -6,25 +6,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from analytics.projection import Projection
-from analytics.projector import replay
-from analytics.queries import Queries
 from mesh import events as e
-from mesh.memory import MemoryHub
-from mesh.wire import Post
-from tests.support.history import finish, opened, proposal, request, rows
+from tests.support.folding import folded, rows
+from tests.support.history import finish, opened, proposal, request
 
 
-async def told(path: Path, history: Sequence[tuple[str, e.AnyEvent]], sql: str) -> list[list[Any]]:
-    """The rows of a statement about a log of these facts, after the opening."""
-    bus = await MemoryHub().arena("a", create=True)
-    await bus.post_all([Post.new("op", opened()), *(Post.new(author, event) for author, event in history)])
-    await replay(bus, path / "a.duckdb")
-    projection = Projection.open(path / "a.duckdb")
-    try:
-        return await rows(Queries(projection), sql)
-    finally:
-        projection.close()
+async def asked(path: Path, history: Sequence[tuple[str, e.AnyEvent]], sql: str) -> list[list[Any]]:
+    """Return the rows of a statement about a log of these facts, after the opening."""
+    async with folded(path / "a.duckdb", [("op", opened()), *history]) as queries:
+        return await rows(queries, sql)
 
 
 async def test_critiques_of_a_model_cost_and_those_of_rules_do_not(tmp_path: Path) -> None:
@@ -36,7 +26,7 @@ async def test_critiques_of_a_model_cost_and_those_of_rules_do_not(tmp_path: Pat
         ("cid", e.ModelAsked(model="m", purpose="critique", ok=False, cost=e.Cost(tokens_in=5, tokens_out=0))),
     ]
     sql = "SELECT what, who, count, usd, usd_unknown, tokens_in FROM cost WHERE who <> 'ann'"
-    assert await told(tmp_path, history, sql) == [
+    assert await asked(tmp_path, history, sql) == [
         ["call in vain", "cid", 1, None, 1, 5],
         ["critique", "cid", 1, 0.25, 0, 10],
     ]
@@ -68,12 +58,12 @@ async def test_shares_of_samplers_show_how_they_moved_by_what_they_earned(tmp_pa
         ("ann", sampled("t5", "mutate", 0.25)),
         ("bob", sampled("t6", "mutate", 0.3)),
     ]
-    assert await told(tmp_path, history, "SELECT agent, shares FROM agents") == [
+    assert await asked(tmp_path, history, "SELECT agent, shares FROM agents") == [
         ["ann", "tpe 0.20 -> 0.60 (1/s), mutate 0.50 -> 0.25 (0/s)"],
         ["bob", "mutate 0.30 -> 0.30"],
     ]
     sql = "SELECT kind, first_share, last_share, round(mean_share, 3), earned_per_s FROM samplers"
-    assert await told(tmp_path, history, sql) == [
+    assert await asked(tmp_path, history, sql) == [
         ["tpe", 0.2, 0.6, 0.4, 1.0],
         ["mutate", 0.5, 0.3, 0.35, 0.0],
         ["sobol", None, None, None, 0.0],
@@ -99,13 +89,13 @@ async def test_staleness_counts_the_events_between_what_an_author_knew_and_the_f
         ("w", finish("r2", "t2", e.Failed(reason="crash", message=""))),  # 13
         ("w", finish("r1b", "t1", 1.0)),
     ]
-    assert await told(tmp_path, history, "SELECT proposal, staleness FROM proposals ORDER BY proposal") == [
+    assert await asked(tmp_path, history, "SELECT proposal, staleness FROM proposals ORDER BY proposal") == [
         ["t1", 7],
         ["t2", 9],
         ["t3", None],
         ["t4", None],
     ]
-    assert await told(tmp_path, history, "SELECT agent, median_staleness FROM agents") == [["ann", 8.0]]
+    assert await asked(tmp_path, history, "SELECT agent, median_staleness FROM agents") == [["ann", 8.0]]
 
 
 async def test_an_idea_that_nothing_has_overtaken_is_as_stale_as_its_own_way(tmp_path: Path) -> None:
@@ -114,4 +104,4 @@ async def test_an_idea_that_nothing_has_overtaken_is_as_stale_as_its_own_way(tmp
         ("cur", request("r1", "t1")),
         ("w", finish("r1", "t1", 1.0)),
     ]
-    assert await told(tmp_path, history, "SELECT staleness FROM proposals") == [[2]]
+    assert await asked(tmp_path, history, "SELECT staleness FROM proposals") == [[2]]

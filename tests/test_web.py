@@ -26,7 +26,7 @@ from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Post
-from tests.support.swarm import write_arena
+from tests.support.arenas import write_arena
 from tests.test_cli import HOSTILE, fill
 
 TOKEN = "sixteen-characters"

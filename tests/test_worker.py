@@ -33,7 +33,7 @@ from mesh.events import (
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
-from tests.test_supervisor import ESCAPING, alive
+from tests.support.daemons import ESCAPING, alive
 
 E = TypeVar("E", bound=Event)
 SCORE = """

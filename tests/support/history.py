@@ -1,25 +1,21 @@
-"""A short history of an arena, and how tests fold it and ask about it."""
+"""Histories of an arena: verbs that make facts, two small logs, and the entries that a log makes of facts."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
-import anyio
-import anyio.lowlevel
+from msgspec.structs import replace
 
-from analytics.projection import Projection
-from analytics.projector import project, replay
-from analytics.protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
-from analytics.queries import Queries
 from mesh import events as e
 from mesh import wire
-from mesh.bus import ArenaBus
-from mesh.errors import BusUnavailable
-from mesh.memory import MemoryBus, MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from mesh.wire import Post
+from mesh.wire import Entry, Post
+from tests.support.given import BEGAN
 
+Fact = tuple[str, e.AnyEvent]
+"""An author and what it posts."""
+
+GPU, CPU = "cuda-h200", "cpu-x86_64"
 SPEC = ArenaSpec(
     name="a",
     objective=ObjectiveSpec(metric="loss", direction="minimize"),
@@ -53,7 +49,17 @@ def promote(tree: str, met: str, number: int) -> e.ProposalPromoted:
     return e.ProposalPromoted(proposal=tree, round=number, met=met, mean=0.0)
 
 
-HISTORY: list[tuple[str, e.AnyEvent]] = [
+def entries(facts: Sequence[Fact], *, every_s: float = 1.0) -> list[Entry]:
+    """Return the log of these facts; one comes `every_s` seconds after the other."""
+    found = []
+    for seq, (author, event) in enumerate(facts, 1):
+        now = BEGAN + dt.timedelta(seconds=seq * every_s)
+        post = Post(id=f"post-{seq}", at=now, author=author, event=event)
+        found.append(wire.entry(seq, now, wire.subject_of("a", post), wire.encode(post)))
+    return found
+
+
+HISTORY: list[Fact] = [
     ("op", opened()),
     ("ann", e.AgentJoined(boot="b1", role="explorer")),
     ("w", e.WorkerJoined(boot="b2", worker_class="cpu", device="cpu", slots=1)),
@@ -81,65 +87,65 @@ HISTORY: list[tuple[str, e.AnyEvent]] = [
 ]
 
 
-async def tell(bus: MemoryBus) -> None:
-    for author, event in HISTORY:
-        await bus.post(Post.new(author, event))
-    again = Post.new("liar", finish("r2", "t2", -100.0))
-    bus.append_raw(wire.subject_of("a", again), wire.encode(again))
+def _knob(tree: str, parent: str, author: str, old: float, new: float, **more: Any) -> Fact:
+    knobs = (e.KnobChange(file="train.py", name="LR", old=old, new=new),)
+    posted = replace(proposal(tree, parent), title=f"mutate: LR {old} → {new}", knobs=knobs, **more)
+    return author, posted
 
 
-async def a_bus(hub: MemoryHub) -> MemoryBus:
-    bus = await hub.arena("a", create=True)
-    await tell(bus)
-    return bus
+def _runs(tree: str, values: list[float | e.Failed], lane: e.Lane = "explore", where: str = GPU) -> list[Any]:
+    found: list[Fact] = []
+    for seed, value in enumerate(values, 1):
+        run = f"{tree}-{lane}-{seed}"
+        worker = "gpu" if where == GPU else "cpu"
+        done = replace(
+            finish(run, tree, value),
+            worker=f"b-{worker}",
+            worker_class=where,
+            evaluator="ev",
+            trial_s=60.0,
+            cost=e.Cost(usd=0.05, seconds=60.0),
+        )
+        found += [
+            ("curator", replace(request(run, tree, seed), lane=lane)),
+            (worker, e.RunStarted(run=run, attempt=1, worker=f"b-{worker}")),
+            (worker, done),
+        ]
+    return found
 
 
-@asynccontextmanager
-async def telling(path: Path) -> AsyncIterator[Queries]:
-    """Queries about the history, folded into the file at `path`."""
-    await replay(await a_bus(MemoryHub()), path)
-    projection = Projection.open(path)
-    try:
-        yield Queries(projection)
-    finally:
-        projection.close()
+def _word(critic: str, target: str, verdict: Any, confidence: float) -> Fact:
+    return critic, e.CritiquePosted(target=target, verdict=verdict, confidence=confidence, predicted=2.0)
 
 
-async def rows(queries: Queries, sql: str) -> list[list[Any]]:
-    return (await queries.answer(Query(sql))).rows
-
-
-@asynccontextmanager
-async def projecting(hub: MemoryHub, path: Path) -> AsyncIterator[None]:
-    ready = anyio.Event()
-
-    async def answer(projection: Projection, bus: ArenaBus) -> None:
-        await Queries(projection).serve(bus)
-
-    async with anyio.create_task_group() as tasks:
-
-        async def run() -> None:
-            await project(hub, path, on_ready=ready.set, beside=answer)
-
-        tasks.start_soon(run)
-        with anyio.fail_after(20):
-            await ready.wait()
-        yield
-        tasks.cancel_scope.cancel()
-
-
-async def ask(bus: MemoryBus, sql: str, **limits: Any) -> Answer | Refusal:
-    return decode_reply(await bus.ask(SERVICE, encode(Query(sql, **limits)), timeout_s=30))
-
-
-async def ask_until(bus: MemoryBus, seq: int) -> None:
-    """Return once somebody answers and the projection stands at `seq`."""
-    with anyio.fail_after(20):
-        while True:
-            try:
-                reply = await ask(bus, "SELECT 1")
-            except BusUnavailable:
-                await anyio.lowlevel.checkpoint()
-                continue
-            if isinstance(reply, Answer) and reply.as_of.get("a", 0) >= seq:
-                return
+CRASH = e.Failed(reason="crash", message="boom")
+THOUGHT = e.Cost(usd=0.02, tokens_in=3000, tokens_out=500, seconds=9.0)
+RICH_HISTORY: list[Fact] = [
+    # every question of `docs/sql.md` has an answer in it: two explorers, a critic, two worker classes
+    ("op", opened()),
+    *((name, e.AgentJoined(boot=f"b-{name}", role="explorer")) for name in ("ann", "bob")),
+    ("cid", e.AgentJoined(boot="b-cid", role="critic")),
+    ("gpu", e.WorkerJoined(boot="b-gpu", worker_class=GPU, device="H200", slots=1, price_per_hour_usd=3.0)),
+    ("cpu", e.WorkerJoined(boot="b-cpu", worker_class=CPU, device="cpu", slots=2)),
+    ("ann", proposal("t0", how="baseline")),
+    *_runs("t0", [3.0, 3.1, 3.2]),
+    ("curator", promote("t0", "", 1)),
+    _knob("t1", "t0", "ann", 0.1, 0.2),
+    _word("cid", "t1", "endorse", 0.9),
+    *_runs("t1", [2.5]),
+    *_runs("t1", [2.6, 2.7], "confirm", CPU),
+    ("curator", promote("t1", "t0", 2)),
+    _knob("t2", "t1", "bob", 0.2, 0.4, cost=THOUGHT),
+    *_runs("t2", [2.0]),
+    *_runs("t2", [2.1, 2.2], "confirm"),
+    ("curator", promote("t2", "t1", 3)),
+    _knob("t3", "t1", "ann", 0.2, 0.4),  # the change that bob made in t2
+    _knob("t4", "t0", "bob", 0.1, 9.0),
+    _word("cid", "t4", "block", 0.8),
+    *_runs("t4", [CRASH]),
+    ("curator", e.ProposalRetired(proposal="t4", round=1, why="failed")),
+    _knob("t5", "t4", "bob", 9.0, 8.0),
+    *_runs("t5", [4.0]),
+    ("curator", e.ProposalRetired(proposal="t5", round=1, why="not_better")),
+    ("ann", e.NotePosted(channel="general", text="a rate above 1 leads nowhere")),
+]

@@ -1,6 +1,5 @@
 """A made-up but lifelike log of an arena of any length, and how it is folded: noise, failures, races, controls."""
 
-import datetime as dt
 import math
 import random
 from collections.abc import Iterator
@@ -10,11 +9,9 @@ from msgspec.structs import replace
 
 from analytics.projection import Projection
 from mesh import events as e
-from mesh import wire
 from mesh.events import FailureReason, Lane
-from mesh.wire import Entry, Post
-from tests.support.given import BEGAN
-from tests.support.history import SPEC
+from mesh.wire import Entry
+from tests.support.history import SPEC, Fact, entries
 
 NOISE = 0.02
 SAMPLERS = ("sobol", "cmaes", "tpe", "mutate", "crossover")
@@ -36,7 +33,7 @@ class Research:
         self._true, self._knobs = {"base": begin}, {"base": dict(KNOBS)}
         self._champion, self._round, self._finished, self._seed = "", 0, 0, 0
 
-    def facts(self) -> Iterator[tuple[str, e.AnyEvent]]:
+    def facts(self) -> Iterator[Fact]:
         """Yield who says what."""
         yield (
             "operator",
@@ -59,12 +56,7 @@ class Research:
 
     def entries(self) -> list[Entry]:
         """Return the log."""
-        found, now = [], BEGAN
-        for seq, (author, event) in enumerate(self.facts(), 1):
-            now += dt.timedelta(seconds=0.7)
-            post = Post(id=f"post-{seq}", at=now, author=author, event=event)
-            found.append(wire.entry(seq, now, wire.subject_of("a", post), wire.encode(post)))
-        return found
+        return entries(list(self.facts()), every_s=0.7)
 
     def fold(self, path: Path) -> Path:
         """Fold the log into the file at `path` and return it."""
@@ -74,7 +66,7 @@ class Research:
         projection.close()
         return path
 
-    def _idea(self) -> Iterator[tuple[str, e.AnyEvent]]:
+    def _idea(self) -> Iterator[Fact]:
         rng, tree = self._rng, f"{self._rng.getrandbits(160):040x}"
         true = self._true[self._champion] + self._sign * self._effect(rng)
         self._true[tree], self._knobs[tree] = true, dict(self._knobs[self._champion])
@@ -101,7 +93,7 @@ class Research:
             return rng.expovariate(1 / 0.12) / math.pow(1 + self._round / 2, 1.3)
         return -rng.expovariate(1 / 0.25) if rng.random() < 0.9 else -rng.expovariate(1 / 3)
 
-    def _words(self, tree: str) -> tuple[str, e.AnyEvent]:
+    def _words(self, tree: str) -> Fact:
         rng, parents = self._rng, (self._champion,)
         if rng.random() < 0.2:
             origin, cost = (
@@ -118,7 +110,7 @@ class Research:
         origin = e.Origin(how="sampler", name=sampler)
         return f"explorer-{rng.choice((1, 2))}", _proposal(tree, parents, title, origin, tuple(changes))
 
-    def _race(self, tree: str) -> Iterator[tuple[str, e.AnyEvent]]:
+    def _race(self, tree: str) -> Iterator[Fact]:
         gains = []
         for _ in range(6):
             yield from self._run(tree, "confirm")
@@ -130,7 +122,7 @@ class Research:
         else:
             yield "curator-1", e.ProposalRetired(proposal=tree, round=self._round, why="not_better", met=self._champion)
 
-    def _promote(self, tree: str) -> Iterator[tuple[str, e.AnyEvent]]:
+    def _promote(self, tree: str) -> Iterator[Fact]:
         self._round += 1
         yield (
             "curator-1",
@@ -140,7 +132,7 @@ class Research:
         )
         self._champion = tree
 
-    def _run(self, tree: str, lane: Lane, *, failed: FailureReason | None = None) -> Iterator[tuple[str, e.AnyEvent]]:
+    def _run(self, tree: str, lane: Lane, *, failed: FailureReason | None = None) -> Iterator[Fact]:
         self._seed += 1
         self._finished += 1
         self._last = self._true[tree] + self._rng.gauss(0, self._noise)

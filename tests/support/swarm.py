@@ -1,4 +1,4 @@
-"""A tiny arena and the real processes of a swarm on it, each of which can be killed and started again."""
+"""The real processes of a swarm on the tiny arena; each can be killed and started again."""
 
 import os
 import signal
@@ -10,46 +10,6 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
-
-ARENA = """
-[arena]
-name = "tiny"
-summary = "half a second of sleep, then a parabola"
-[objective]
-metric = "loss"
-direction = "minimize"
-[artifact]
-editable = ["train.py"]
-[trial]
-command = ["python", "train.py"]
-budget_s = 1.0
-deadline_s = 30.0
-[score]
-how = "command"
-command = ["python", "score.py"]
-"""
-TRAIN = """
-import json, os, pathlib, time
-
-HEIGHT = 1.0  # mesh: 0.0..2.0
-WIDTH = 10  # mesh: 1..1000
-
-time.sleep(0.4)
-loss = (HEIGHT - 0.5) ** 2 + WIDTH / 1000
-(pathlib.Path(os.environ["MESH_OUT"]) / "loss.json").write_text(json.dumps({"loss": loss}))
-"""
-SCORE = """
-import os, pathlib
-print((pathlib.Path(os.environ["MESH_OUT"]) / "loss.json").read_text())
-"""
-
-
-def write_arena(folder: Path, *, train: str = TRAIN, score: str = SCORE, arena: str = ARENA) -> Path:
-    """Write an arena's files and return their folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("arena.toml", arena), ("train.py", train), ("score.py", score)):
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
 
 
 class Swarm:

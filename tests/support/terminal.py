@@ -1,7 +1,10 @@
-"""A real terminal for tests: a command on a pseudo-terminal of a given size, what it draws, and keys for it."""
+"""A real terminal for tests: a command on a pseudo-terminal of a given size, keys for it, and what it shows."""
 
+import codecs
 import fcntl
 import os
+import pty
+import re
 import select
 import signal
 import struct
@@ -9,72 +12,109 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]")
+_OF_THE_CALLER = ("NO_COLOR", "COLUMNS", "LINES")
 
 
 class Terminal:
-    """A running command and its screen's other end."""
+    """`mesh WORDS` on a pseudo-terminal, which is its controlling terminal; it is killed if it outlives the block.
 
-    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
-        self.process, self._screen = process, screen
-        self.drawn = b""
+    Attributes:
+        process: the command.
+        drawn: all that it has written, control sequences included.
+    """
 
-    def until(self, text: str, *, within_s: float = 60.0) -> None:
-        """Read what is drawn until `text` was."""
-        give_up = time.monotonic() + within_s
-        while text.encode() not in self.drawn:
-            assert time.monotonic() < give_up, self.drawn[-4000:].decode(errors="replace")
-            assert self._read(1.0), self.drawn[-4000:].decode(errors="replace")
+    def __init__(self, *words: str, lines: int = 24, columns: int = 80, **env: str) -> None:
+        self._words, self._size, self._env = words, (lines, columns), env
+        self.drawn = ""
+        self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __enter__(self) -> Self:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *self._size, 0, 0))
+        inherited = {name: value for name, value in os.environ.items() if name not in _OF_THE_CALLER}
+
+        def control() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mesh_cli", *self._words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={"PROMPT_TOOLKIT_NO_CPR": "1", **inherited, "TERM": "xterm-256color", **self._env},
+            start_new_session=True,
+            preexec_fn=control,
+        )
+        os.close(theirs)
+        self._ours = ours
+        return self
 
     def press(self, keys: str) -> None:
-        """Type."""
-        os.write(self._screen, keys.encode())
+        """Type `keys`; `\\x03` is Ctrl-C, `\\x04` Ctrl-D, `\\r` Enter."""
+        os.write(self._ours, keys.encode())
 
-    def interrupt(self) -> None:
-        """Do what Ctrl-C does."""
-        self.process.send_signal(signal.SIGINT)
+    def until(self, pattern: str, *, within_s: float = 60.0) -> None:
+        """Wait until the text without its style matches `pattern`; the next call looks behind that match."""
+        end = time.monotonic() + within_s
+        while not (match := re.search(pattern, self._unseen())):
+            if time.monotonic() > end or not self._read(end - time.monotonic()):
+                raise AssertionError(f"{pattern!r} was not shown, but {self._unseen()!r}")
+        self._seen += match.end()
 
-    def end(self, *, within_s: float = 60.0) -> tuple[int, str]:
-        """Return the exit code, and all that was drawn."""
-        give_up = time.monotonic() + within_s
-        while self._read(1.0):
-            assert time.monotonic() < give_up
-        return self.process.wait(10), self.drawn.decode(errors="replace")
+    def until_signals(self, *, within_s: float = 30.0) -> None:
+        """Wait until Ctrl-C is a signal: it is an ordinary key while a prompt reads."""
+        end = time.monotonic() + within_s
+        while not termios.tcgetattr(self._ours)[3] & termios.ISIG:
+            if time.monotonic() > end:
+                raise AssertionError("the terminal stayed that of a prompt")
+            self._read(0.01)
 
-    def _read(self, within_s: float) -> bool:
-        """Take in what is there; False once nobody writes any more."""
-        if not select.select([self._screen], [], [], within_s)[0]:
-            return True
+    def rest(self, *, within_s: float = 60.0) -> str:
+        """Wait for the end of the command and return the text, without its style, behind the last match."""
+        end = time.monotonic() + within_s
+        while self._read(max(end - time.monotonic(), 0)):
+            pass
+        self.code()
+        return self._unseen()
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end of the command and return its exit code and all that it has written."""
+        self.rest()
+        return self.code(), self.drawn
+
+    def code(self) -> int:
+        """Wait for the end of the command and return its exit code."""
+        return self.process.wait(30)
+
+    def _unseen(self) -> str:
+        return _plain(self.drawn)[self._seen :]
+
+    def _read(self, timeout_s: float) -> bool:
+        """Take in what was written; False if nothing came in time or the last writer is gone."""
+        ready, _, _ = select.select([self._ours], [], [], max(timeout_s, 0))
+        if not ready:
+            return False
         try:
-            data = os.read(self._screen, 65536)
+            data = os.read(self._ours, 65536)
         except OSError:  # Linux says so when the last writer is gone
             return False
-        self.drawn += data
+        self.drawn += self._decoder.decode(data)
         return bool(data)
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+        os.close(self._ours)
 
-@contextmanager
-def on_a_terminal(*words: str, columns: int = 80, rows: int = 24, **env: str) -> Iterator[Terminal]:
-    """Run `mesh WORDS` on a terminal of that size; it is killed where it outlives the block."""
-    screen, inside = os.openpty()
-    try:
-        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mesh_cli", *words],
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-            env={**plain, "TERM": "xterm-256color", **env},
-        )
-        os.close(inside)
-        with process:
-            try:
-                yield Terminal(process, screen)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-    finally:
-        os.close(screen)
+
+def _plain(shown: str) -> str:
+    return re.sub(r"\r+\n", "\n", _STYLE.sub("", shown))
