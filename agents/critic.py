@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
-from agents.critique.fingerprint import Essence, essence
-from agents.critique.shrinkage import doubt
+from agents.critique.fingerprint import Fingerprint, fingerprint
+from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
 from agents.search.code_cache import Sources
+from agents.search.knobs import NEAR
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
 from mesh.errors import BadInput, ObjectMissing
@@ -24,10 +25,7 @@ from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 if TYPE_CHECKING:
-    from agents.critique.model import Opinions
-
-NEAR = 0.01
-"""Share of its range by which every knob differs less between two near duplicates."""
+    from agents.critique.model import ModelCritic
 
 AROUND, DEAD_END = 0.1, 3
 """So many failures, and no score, among proposals whose knobs all differ by less than this share: a dead end."""
@@ -40,7 +38,7 @@ MISSED = 20
 class Critic:
     """Judges every proposal and every score of search once.
 
-    Options: `model` (provider/name), and those of `agents.critique.model.Opinions`.
+    Options: `model` (provider/name), and those of `agents.critique.model.ModelCritic`.
     """
 
     listens: ClassVar[tuple[str, ...]] = ("proposal.posted", "run.finished")
@@ -49,7 +47,7 @@ class Critic:
     def __init__(self, context: Context) -> None:
         self._name, self._code = context.name, context.code
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
-        self._known: dict[str, Essence | None] = {}
+        self._known: dict[str, Fingerprint | None] = {}
         self._sources = Sources(context.code)
         self._opinions = _opinions(context) if context.options.get("model") else None
 
@@ -58,7 +56,7 @@ class Critic:
         if board.opened is None or board.closed:
             return []
         if isinstance(post.event, RunFinished):
-            return self._doubts(board, [post.event.run])
+            return self._judge_scores(board, [post.event.run])
         if isinstance(post.event, AgentJoined) or self._opinions:
             todo = [*board.undecided]  # together with all that waits, so that a model is asked about several at once
         else:
@@ -72,12 +70,12 @@ class Critic:
         """Judge scores that nobody has decided on and that came while this critic was away."""
         names = [name for tree in board.undecided for name in board.proposals[tree].runs]
         latest = sorted(names, key=lambda name: board.runs[name].seq, reverse=True)
-        return self._doubts(board, latest)[::-1]
+        return self._judge_scores(board, latest)[::-1]
 
-    def _doubts(self, board: Board, runs: Iterable[str]) -> list[CritiquePosted]:
+    def _judge_scores(self, board: Board, runs: Iterable[str]) -> list[CritiquePosted]:
         """Return the words on the first `MISSED` of these runs that have a score and no word of this critic."""
         new = (name for name in runs if name in board.runs and not self._has_judged(board.runs[name]))
-        return list(islice((word for name in new if (word := doubt(board, name))), MISSED))
+        return list(islice((word for name in new if (word := judge_score(board, name))), MISSED))
 
     def _has_judged(self, it: Proposal | Run) -> bool:
         return any(word.author == self._name for word in it.critiques)
@@ -111,29 +109,29 @@ class Critic:
         earlier = {
             other: known
             for other, p in list(board.proposals.items())  # it grows while code is fetched
-            if p.seq < proposal.seq and p.why != "blocked" and (known := await self._essence(p, opened.spec))
+            if p.seq < proposal.seq and p.why != "blocked" and (known := await self._fingerprint(p, opened.spec))
         }
         return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))
 
-    async def _essence(self, proposal: Proposal, spec: ArenaSpec) -> Essence | None:
+    async def _fingerprint(self, proposal: Proposal, spec: ArenaSpec) -> Fingerprint | None:
         """What an earlier proposal says, None where its code cannot be had."""
         tree, commit = proposal.event.tree, proposal.event.commit
         if tree not in self._known:
             try:
                 files = await self._code.files(commit, base=self._base[0])
-                self._known[tree] = essence(files, spec.artifact.editable)
+                self._known[tree] = fingerprint(files, spec.artifact.editable)
             except ObjectMissing:
                 self._known[tree] = None
         return self._known[tree]
 
 
-def _opinions(context: Context) -> "Opinions":
+def _opinions(context: Context) -> "ModelCritic":
     """Return what asks the model; imported here, since a critic without one needs nothing of what models need."""
     try:
-        from agents.critique.model import Opinions
+        from agents.critique.model import ModelCritic
     except ModuleNotFoundError as error:
         raise BadInput(f"models need {error.name}: pip install 'mesh-swarm[models]'") from None
-    return Opinions(context.name, context.options)
+    return ModelCritic(context.name, context.options)
 
 
 def judge(
@@ -141,7 +139,7 @@ def judge(
     tree: str,
     files: Mapping[str, bytes],
     base: Mapping[str, bytes],
-    earlier: Mapping[str, Essence],
+    earlier: Mapping[str, Fingerprint],
     *,
     ends: Mapping[str, bool] | None = None,
 ) -> CritiquePosted:
@@ -152,7 +150,7 @@ def judge(
     editable = spec.artifact.editable
     if broken := _broken(files, base, editable):
         return _block(tree, *broken)
-    mine, first = essence(files, editable), essence(base, editable)
+    mine, first = fingerprint(files, editable), fingerprint(base, editable)
     for other, theirs in {"": first, **earlier}.items():
         label = f"proposal {other[:10]}" if other else "the baseline"
         if theirs.meaning == mine.meaning:
@@ -160,7 +158,7 @@ def judge(
         if theirs.seedless == mine.seedless:
             return _block(tree, "seed_only", f"differs from {label} in nothing but a seed")
     for other, theirs in earlier.items():
-        if mine.is_near(theirs, NEAR):
+        if mine.is_near(theirs):
             text = f"every knob is within {NEAR:.0%} of its range of proposal {other[:10]}"
             return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
     around = [got for other, got in (ends or {}).items() if other in earlier and mine.is_near(earlier[other], AROUND)]

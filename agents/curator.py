@@ -13,7 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from agents.curation.admission import decide
-from agents.curation.early_stopping import judge, rungs_between
+from agents.curation.early_stopping import judge_curve, rungs_between
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.events import AnyEvent, CurvePoint
@@ -49,7 +49,7 @@ class Curator:
         return decide(board, now)
 
     def heard(self, topic: str, data: bytes, board: Board) -> Sequence[AnyEvent]:
-        """Take in a point of a learning curve, and judge its run at every rung."""
+        """Take in a point of a learning curve, and judge_curve its run at every rung."""
         if board.opened is None or not board.opened.spec.selection.halving:
             return []
         point: CurvePoint | None = None
@@ -66,4 +66,4 @@ class Curator:
         before = curve[-1].fraction if curve else 0.0
         curve.append(point)
         rungs = rungs_between(board.opened.spec.selection, before, point.fraction)
-        return [word for rung in rungs if (word := judge(board, name, curve, rung))][:1]
+        return [word for rung in rungs if (word := judge_curve(board, name, curve, rung))][:1]

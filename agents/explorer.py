@@ -16,10 +16,10 @@ import anyio.to_thread
 
 from agents.baseline import baseline
 from agents.search.code_cache import Sources
-from agents.search.knobs import Knob, edit, knobs_of, steady
+from agents.search.knobs import Knob, are_near, edit, knobs_of, steady
 from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
-from agents.search.samplers.protocol import Idea, Trial, Values, best_first, is_near, place, where
+from agents.search.samplers.protocol import Idea, Trial, Values, best_first, place, where
 from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
@@ -35,9 +35,6 @@ AHEAD_S = 5.0
 
 TRIES = 30
 """Draws before an explorer gives up on finding files that nobody has proposed; the later half learns nothing."""
-
-NEAR = 0.01
-"""Share of its range by which some knob must differ from everything proposed before."""
 
 
 class Explorer:
@@ -119,7 +116,7 @@ class Explorer:
                 continue
             knobs = space if parents[0] == best else steady(knobs_of(files, editable), first)
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
-            if not knobs or any(is_near(knobs, values, trial.values, NEAR) for trial in before):
+            if not knobs or any(are_near(knobs, values, trial.values) for trial in before):
                 continue
             start = {**base, **{name: files[name] for name in editable if name in files}}
             changed = apply(start, base, knobs, values)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from agents.baseline import baseline
 from agents.llm import client
-from agents.llm.budget import Allowance, number, pauses
+from agents.llm.budget import Budget, number, pauses
 from agents.llm.client import Answer, Message, prompt
 from agents.llm.digest import cut, digest, ranking, tokens_of, worth_showing
 from agents.llm.patch import Flaw, Patch, parse
@@ -74,7 +74,7 @@ class Researcher:
         options = context.options
         if not options.get("model"):
             raise BadInput("a researcher needs a model: give --model provider/name, such as openai/gpt-4o")
-        self._allowance = Allowance(self._name, options, answer_tokens=ANSWER_TOKENS)
+        self._budget = Budget(self._name, options, answer_tokens=ANSWER_TOKENS)
         self._prompt_tokens = int(number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
         self._timeout_s = number(options, "timeout_s", 300.0) or 0.0
         least = tokens_of(prompt("researcher")) * 2
@@ -120,7 +120,7 @@ class Researcher:
         ]
         costs = [self._claimed[tree] for tree in lost]
         self._claimed.clear()
-        return [self._allowance.in_vain("propose", cost, True, "another had posted the same files") for cost in costs]
+        return [self._budget.failed_call("propose", cost, True, "another had posted the same files") for cost in costs]
 
     async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> list[AnyEvent]:
         """Ask, once more where the answer cannot be used, and return what came of it."""
@@ -129,14 +129,14 @@ class Researcher:
         told: list[AnyEvent] = []
         for _ in range(2):
             costs = (event.cost for event in told if isinstance(event, ModelAsked))
-            if stop := self._allowance.exceeds(board, messages, costs):
+            if stop := self._budget.exceeds(board, messages, costs):
                 self._spent = True
                 return [*told, NotePosted(channel="ops", text=stop)]
             try:
                 answer = await client.ask(
-                    self._allowance.model,
+                    self._budget.model,
                     messages,
-                    max_tokens=self._allowance.answer_tokens,
+                    max_tokens=self._budget.answer_tokens,
                     timeout_s=self._timeout_s,
                 )
             except BadInput as error:
@@ -145,12 +145,12 @@ class Researcher:
                     return told  # what was paid for is said before it leaves
                 raise self._leaving from None
             if answer.trouble:
-                return [*told, self._allowance.in_vain(move, answer.cost, False, answer.trouble)]
+                return [*told, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
             made = await self._made(board, answer, move, parents, as_of, at)
             if isinstance(made, ProposalPosted):
                 self._claimed[made.tree] = answer.cost
                 return [*told, made]
-            told.append(self._allowance.in_vain(move, answer.cost, True, made.text))
+            told.append(self._budget.failed_call(move, answer.cost, True, made.text))
             messages = [*messages[:2], *self._retry(answer, made)]
         return told
 
@@ -164,7 +164,7 @@ class Researcher:
         start = {**base, **{name: first[name] for name in editable if name in first}}
         patch = parse(answer.text, start, editable)
         if isinstance(patch, Flaw):
-            most = self._allowance.answer_tokens
+            most = self._budget.answer_tokens
             return Flaw(patch.text + (f" (the answer was cut off at {most} tokens: change less)" if answer.cut else ""))
         files = {**start, **patch.files}
         tree = self._code.tree_of(files)
@@ -183,7 +183,7 @@ class Researcher:
             parents=parents,
             title=f"{move}: {patch.title}",
             rationale=patch.rationale,
-            origin=Origin(how="model", name=self._allowance.model.name),
+            origin=Origin(how="model", name=self._budget.model.name),
             predicted_gain=patch.predicted_gain,
             confidence=patch.confidence,
             knobs=_knobs(start, patch, editable),

@@ -1,10 +1,11 @@
 """What ending losers early saves, on nanolm and digits for real, and how often it ends a winner.
 
 Draws of every knob, the same for both sides, are run to their end by a real worker, in its sandbox, with their real
-learning curves. Then the real rule (`early_stopping.judge`) is asked what it would have done, in many random orders of
-arrival, one run after the other: a run that it ends costs what its curve says it had taken by then. `ratio` is the
-worker seconds until the best of all is scored, with the rule over without it; where the rule ends the best itself, all
-seconds of the side without count. `wrong` is the share of ended runs that were better than every one before them.
+learning curves. Then the real rule (`early_stopping.judge_curve`) is asked what it would have done, in many random
+orders of arrival, one run after the other: a run that it ends costs what its curve says it had taken by then. `ratio`
+is the worker seconds until the best of all is scored, with the rule over without it; where the rule ends the best
+itself, all seconds of the side without count. `wrong` is the share of ended runs that were better than every one before
+them.
 """
 
 import random
@@ -16,7 +17,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from agents.curation.early_stopping import at_rung, judge
+from agents.curation.early_stopping import at_rung, judge_curve
 from agents.explorer import apply
 from agents.search.knobs import knobs_of
 from benchmarks.harness import Figures, Goal, say
@@ -136,7 +137,7 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
         _fold(board, asked)
         seconds, curve, value = trial.seconds, trial.curve, trial.value
         for rung in sorted(rule.rungs):
-            if at_rung(trial.curve, rung) is not None and judge(board, asked.run, trial.curve, rung):
+            if at_rung(trial.curve, rung) is not None and judge_curve(board, asked.run, trial.curve, rung):
                 place = next(n for n, point in enumerate(trial.curve) if point.fraction >= rung)
                 seconds, curve, value = trial.curve[place].at_s, trial.curve[: place + 1], None
                 kills += 1

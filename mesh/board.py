@@ -94,9 +94,9 @@ class Board(msgspec.Struct):
     """The state of one arena as of entry `seq`; mutate it by `fold` alone.
 
     `undecided` are the proposals whose verdict is open, `proofs` the runs of the lanes confirm and control, both in the
-    order of the log; `reigns` the champions so far, the last since entry `promoted_seq`; `usd` what thinking and runs
-    are known to have cost, `spent` (dollars, where known) and `tokens` what each author's thinking took, `vain` the
-    times that its calls of a model led to nothing since one that did; `latest` are the last notes.
+    order of the log; `champions` those so far, the last since entry `promoted_seq`; `usd` what thinking and runs are
+    known to have cost; `spent` (dollars, where known) and `tokens` what each author's thinking took; `failed_calls` the
+    times of its calls of a model without a usable answer, since the last usable one; `latest` the last notes.
     """
 
     arena: str
@@ -117,13 +117,13 @@ class Board(msgspec.Struct):
     opened_at: dt.datetime | None = None
     undecided: dict[str, None] = {}
     proofs: list[str] = []
-    reigns: list[str] = []
+    champions: list[str] = []
     promoted_seq: int = 0
     finished: int = 0
     usd: float = 0.0
     spent: dict[str, float] = {}
     tokens: dict[str, int] = {}
-    vain: dict[str, list[dt.datetime]] = {}
+    failed_calls: dict[str, list[dt.datetime]] = {}
     latest: list[Note] = []
 
     def fold(self, entry: Entry) -> bool:
@@ -171,7 +171,7 @@ class Board(msgspec.Struct):
                 self.proposals[event.tree] = Proposal(entry.seq, entry.time, author, event)
                 self.undecided[event.tree] = None
                 self._think(author, event.cost)
-                self.vain.pop(author, None)
+                self.failed_calls.pop(author, None)
             case e.CritiquePosted():
                 return self._critique(event, author)
             case e.RunRequested():
@@ -202,7 +202,7 @@ class Board(msgspec.Struct):
                     self.latest = [*self.latest, note][-NOTES:]
             case e.ModelAsked():
                 self._think(author, event.cost)
-                self.vain.setdefault(author, []).append(entry.time)
+                self.failed_calls.setdefault(author, []).append(entry.time)
             case e.BudgetGranted():
                 pass
         return True
@@ -214,7 +214,7 @@ class Board(msgspec.Struct):
         target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
         self._think(author, event.cost)
         if event.cost is not None:
-            self.vain.pop(author, None)
+            self.failed_calls.pop(author, None)
         return True
 
     def _request(self, seq: int, event: e.RunRequested) -> bool:
@@ -237,7 +237,7 @@ class Board(msgspec.Struct):
         proposal.verdict, self.champion = "champion", event.proposal
         proposal.rulings.append(event)
         self.undecided.pop(event.proposal, None)
-        self.reigns.append(event.proposal)
+        self.champions.append(event.proposal)
         self.promoted_seq = seq
         self.round += 1
         return True

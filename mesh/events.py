@@ -173,7 +173,10 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
 
 
 class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
-    """Compute is asked for: one execution of one proposal with one seed, by another worker than `avoid` (a boot)."""
+    """Compute is asked for: one execution of one proposal with one seed, by another worker than `avoid` (a boot).
+
+    `race` is the number of the race that it belongs to, 0 outside of races and in old logs, where the seed says it.
+    """
 
     key_tokens: ClassVar[int] = 2
     run: str
@@ -187,6 +190,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     evaluator: str = ""
     version: int = 1
     avoid: str = ""
+    race: Annotated[int, Meta(ge=0)] = 0
 
     def key(self, post_id: str) -> str:
         return f"{self.lane}.{self.run}"

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from agents.curation.admission import decide
-from agents.curation.race import SEEDS
+from agents.curation.run_requests import SEEDS
 from mesh.board import Board
 from mesh.events import (
     AnyEvent,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agents.critic import Critic, judge
-from agents.critique.fingerprint import essence
+from agents.critique.fingerprint import fingerprint
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, ProposalPosted, ProposalRetired
@@ -33,7 +33,7 @@ def changed(old: str, new: str, files: dict[str, bytes] = FILES) -> dict[str, by
 
 def word(files: dict[str, bytes], **earlier: dict[str, bytes]) -> CritiquePosted:
     """The word on files, given earlier proposals by their trees."""
-    return judge(SPEC, "t", files, FILES, {tree: essence(theirs, EDITABLE) for tree, theirs in earlier.items()})
+    return judge(SPEC, "t", files, FILES, {tree: fingerprint(theirs, EDITABLE) for tree, theirs in earlier.items()})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_says_the_same_as_an_earlier_proposal_is_blocked() -> None:
     relu = changed('ACT = "tanh"', 'ACT = "relu"')
     text = "says the same as proposal 0123456789 but for comments and layout"
     assert judge(
-        SPEC, "t", changed("# mesh", "# mesh", relu), FILES, {"0123456789abcdef": essence(relu, EDITABLE)}
+        SPEC, "t", changed("# mesh", "# mesh", relu), FILES, {"0123456789abcdef": fingerprint(relu, EDITABLE)}
     ) == (block("duplicate", text))
 
 
@@ -153,7 +153,7 @@ def test_what_is_new_is_endorsed(old: str, new: str) -> None:
 
 def test_a_small_relative_step_that_is_large_in_its_range_is_new() -> None:
     base = {"train.py": b"BETA = 0.98  # mesh: 0.9..0.999\n"}
-    earlier = {"other": essence({"train.py": b"BETA = 0.99  # mesh: 0.9..0.999\n"}, EDITABLE)}
+    earlier = {"other": fingerprint({"train.py": b"BETA = 0.99  # mesh: 0.9..0.999\n"}, EDITABLE)}
     assert judge(SPEC, "t", {"train.py": b"BETA = 0.995  # mesh: 0.9..0.999\n"}, base, earlier) == SOUND
 
 

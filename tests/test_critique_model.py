@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from agents.critic import Critic
 from agents.critique.calibration import ANSWER_S, FEWEST, brier, holds_back
-from agents.critique.model import AT_ONCE, SUREST, TEXT, Opinion, read
+from agents.critique.model import AT_ONCE, SUREST, TEXT, Judgement, read
 from agents.llm.budget import FIRST_PAUSE_S
 from agents.llm.client import Model, price_of, size_of
 from agents.llm.patch import Flaw
@@ -189,7 +189,7 @@ def test_of_an_answer_the_form_is_read_and_no_control_characters(monkeypatch: py
         f"Sure!\r\n\r\n- **Verdict**: warn\r\n- Predicted: 1e400\r\nCONFIDENCE: .25\nTEXT: \x1b[31m{KEY}\n{'x' * 900}"
     )
     found = read(answer)
-    assert isinstance(found, Opinion)
+    assert isinstance(found, Judgement)
     assert (found.verdict, found.predicted, found.confidence) == ("warn", None, 0.25)
     assert "\x1b" not in found.text
     assert KEY not in found.text
@@ -210,7 +210,7 @@ async def test_an_answer_that_cannot_be_read_is_counted_and_the_rules_speak_alon
         ),
         CritiquePosted(target=tree_of(post), verdict="endorse", rule="sound", text=SOUND),
     ]
-    assert (arena.board.tokens, len(arena.board.vain["cid"])) == ({"cid": 1100}, 1)
+    assert (arena.board.tokens, len(arena.board.failed_calls["cid"])) == ({"cid": 1100}, 1)
 
 
 async def test_after_a_call_in_vain_there_is_a_pause_that_outlasts_a_restart(arena: Arena) -> None:
@@ -223,7 +223,7 @@ async def test_after_a_call_in_vain_there_is_a_pause_that_outlasts_a_restart(are
         [word] = await words(arena, critic(arena, server), propose(arena, 29))
         assert isinstance(word, CritiquePosted)
         assert (word.rule, len(server.asked)) == ("model", 2)
-    assert arena.board.vain == {}
+    assert arena.board.failed_calls == {}
 
 
 async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from agents.curation.early_stopping import FEWEST, at_rung, is_spared, judge, rungs_between
+from agents.curation.early_stopping import FEWEST, at_rung, is_spared, judge_curve, rungs_between
 from agents.curator import Curator
 from mesh.agent.protocol import Context, Hearing
 from mesh.code import CodeStore
@@ -41,7 +41,7 @@ def given(spared: float = 0.0, rivals: int = FEWEST) -> Log:
 
 
 def word(log: Log, *values: float) -> RunKilled | CritiquePosted | None:
-    return judge(log.board, "new-explore-1", curve(*values), 0.25)
+    return judge_curve(log.board, "new-explore-1", curve(*values), 0.25)
 
 
 def test_who_is_behind_at_a_rung_is_killed_with_the_evidence() -> None:
@@ -62,7 +62,7 @@ def test_nobody_is_killed_before_enough_have_reached_the_rung_or_it_has_itself()
 def test_proof_is_never_killed() -> None:
     log = given()
     run = log.request("new", lane="confirm", seed=1001)
-    assert judge(log.board, run, curve(9, 9, 99), 0.25) is None
+    assert judge_curve(log.board, run, curve(9, 9, 99), 0.25) is None
 
 
 def test_a_spared_run_is_only_told_what_would_have_come_to_it() -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from agents.explorer import NEAR, UNDECIDED, Explorer, apply, fitting
-from agents.search.knobs import Knob, find_knobs, knobs_of
+from agents.explorer import UNDECIDED, Explorer, apply, fitting
+from agents.search.knobs import Knob, are_near, find_knobs, knobs_of
 from agents.search.samplers import portfolio
 from agents.search.samplers.mutate import ELITE
 from agents.search.samplers.portfolio import LEARNING, RATIONALE
-from agents.search.samplers.protocol import is_near
 from mesh.agent.protocol import Context
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import (
@@ -282,7 +281,7 @@ async def test_draws_near_what_is_known_or_pending_are_not_proposed(begun: Arena
     made = await live(begun, explorer(begun), 20)
     code = [knobs_of(await begun.code.files(p.commit), ["train.py"]) for p in made]
     values = [{(k.file, k.name): k.value for k in knobs} for knobs in code]
-    assert not any(is_near(code[0], one, two, NEAR) for n, one in enumerate(values) for two in values[:n])
+    assert not any(are_near(code[0], one, two) for n, one in enumerate(values) for two in values[:n])
 
 
 async def test_a_restart_in_the_middle_proposes_the_same(begun: Arena) -> None:

@@ -288,7 +288,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
             for author in ("operator", "gpu-7-w1", "explorer", "critic", "curator", "ann")
         },
         opened_at=at(1),
-        reigns=[BASE],
+        champions=[BASE],
         promoted_seq=10,
         finished=8,
         usd=board.usd,

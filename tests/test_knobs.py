@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from agents.critique.fingerprint import Essence, essence
+from agents.critique.fingerprint import Fingerprint, fingerprint
 from agents.search.knobs import Knob, edit, find_knobs, knobs_of, steady
 from mesh.events import Scalar
 
@@ -130,8 +130,8 @@ def test_an_edit_of_an_element_leaves_the_others_and_the_layout() -> None:
 
 
 def test_code_that_differs_in_an_element_alone_is_near_by_that_knob() -> None:
-    def of(line: str) -> Essence:
-        return essence({"t.py": f"{line}\n".encode()}, ["t.py"])
+    def of(line: str) -> Fingerprint:
+        return fingerprint({"t.py": f"{line}\n".encode()}, ["t.py"])
 
     here = of("BETAS = (0.9, 0)  # mesh: fixed"), of("BETAS = (0.9, 0)")
     assert not here[0].is_near(of("BETAS = (0.901, 0)  # mesh: fixed"), 0.01)

@@ -68,7 +68,7 @@ async def test_mesh_up_promotes_without_confirming(tmp_path: Path, home: Path) -
         await up.says("promotes", 2)
         assert await up.ends(signal.SIGINT) == 0
     board = await log_of(home)
-    assert len(board.reigns) >= 2
+    assert len(board.champions) >= 2
     assert {run.requested.lane for run in board.runs.values()} == {"explore"}
 
 

@@ -12,7 +12,8 @@ from agents.curation.admission import decide
 from agents.curation.error_control import level
 from agents.curation.group_sequential import bounds, nominal
 from agents.curation.multiplicity import each
-from agents.curation.race import HOPELESS, SEEDS, SIZE, UNLIKELY, WAITING, stages
+from agents.curation.race import HOPELESS, SIZE, UNLIKELY, WAITING, current_race, stages
+from agents.curation.run_requests import SEEDS, race_of
 from mesh.events import AnyEvent, FailureReason, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.evidence import Noise, estimate, fresh, noise, pooled
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
@@ -111,6 +112,20 @@ def test_a_better_score_alone_promotes_nobody(log: Log) -> None:
     assert asked(log) == [
         (who, lane, seed) for seed in race for who, lane in (("lucky", "confirm"), ("base", "control"))
     ]
+
+
+def test_a_run_names_its_race_and_in_old_logs_its_seed_does(log: Log) -> None:
+    claimed(log, good=4.0)
+    wanted = [e for e in due(log) if isinstance(e, RunRequested)]
+    assert {e.race for e in wanted} == {1}
+    old = [msgspec.structs.replace(e, race=0) for e in wanted]
+    assert {race_of(e) for e in old} == {race_of(e) for e in wanted} == {1}
+    for event in old:
+        log.add("curator", event)
+        log.finish(event.run, 5.0 if event.proposal == "good" else 10.0)
+    assert current_race(log.board) == 1
+    [verdict] = verdicts(log)
+    assert (verdict.proposal, verdict.text[-13:]) == ("good", "race 1 (LOND)")
 
 
 def test_another_worker_than_the_finder_is_to_confirm(log: Log) -> None:
@@ -328,7 +343,7 @@ def test_where_all_are_equal_luck_hardly_ever_promotes(gain: float) -> None:
             if not events:
                 break
         assert not log.board.undecided
-        promotions = len(log.board.reigns) - 1
+        promotions = len(log.board.champions) - 1
         false += max(0, promotions - (gain > 0)) / max(1, promotions)
     assert false / made <= 0.1 + 2.33 * (0.1 * 0.9 / made) ** 0.5  # at a rate of 0.1 more would come once in 100 times
 

@@ -158,7 +158,7 @@ async def test_a_second_bad_answer_and_a_refusal_are_counted_with_their_cost_and
         [proposal] = timeless(await who.tick(arena.board.time + dt.timedelta(hours=1), arena.board))
         arena.add(ann, proposal)
     assert isinstance(proposal, ProposalPosted)
-    assert (arena.board.tokens, arena.board.spent, arena.board.vain) == ({ann: 4400}, {}, {})
+    assert (arena.board.tokens, arena.board.spent, arena.board.failed_calls) == ({ann: 4400}, {}, {})
 
 
 async def test_files_that_are_known_are_a_duplicate_and_told_once(arena: Arena) -> None:

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from agents.search.knobs import Knob
+from agents.search.knobs import Knob, are_near
 from agents.search.samplers.history import History
 from agents.search.samplers.portfolio import FLOOR, LEARNING, SAMPLERS, choose, first_points, gains, installed, shares
 from agents.search.samplers.protocol import (
@@ -20,7 +20,6 @@ from agents.search.samplers.protocol import (
     Values,
     at_place,
     best_first,
-    is_near,
     place,
     where,
     window,
@@ -181,11 +180,11 @@ def test_a_value_has_a_place_and_a_place_a_value() -> None:
 def test_near_is_within_a_share_of_the_range_in_every_numeric_knob() -> None:
     one: Values = {where(LR): 0.01, where(WIDTH): 8, where(ACT): "relu"}
     space = [LR, WIDTH, ACT]
-    assert is_near(space, one, one | {where(LR): 0.0102}, 0.01)
-    assert not is_near(space, one, one | {where(LR): 0.02}, 0.01)
-    assert not is_near(space, one, one | {where(WIDTH): 9}, 0.01)
-    assert not is_near(space, one, one | {where(ACT): "tanh"}, 0.01)
-    assert not is_near(space, one, {where(LR): 0.01, where(WIDTH): 8}, 0.01)
+    assert are_near(space, one, one | {where(LR): 0.0102}, 0.01)
+    assert not are_near(space, one, one | {where(LR): 0.02}, 0.01)
+    assert not are_near(space, one, one | {where(WIDTH): 9}, 0.01)
+    assert not are_near(space, one, one | {where(ACT): "tanh"}, 0.01)
+    assert not are_near(space, one, {where(LR): 0.01, where(WIDTH): 8}, 0.01)
 
 
 def test_sobol_points_fill_the_space_more_evenly_than_chance() -> None:

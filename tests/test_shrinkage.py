@@ -7,7 +7,7 @@ import pytest
 
 from agents.critic import MISSED, Critic
 from agents.critique.calibration import LATEST, MOST, brier
-from agents.critique.shrinkage import doubt
+from agents.critique.shrinkage import judge_score
 from agents.curation.admission import decide, is_blocked
 from mesh.agent.protocol import Context
 from mesh.code import CodeStore
@@ -34,14 +34,14 @@ def log() -> Log:
 
 
 def test_a_score_that_luck_explains_is_doubted_with_what_is_expected(log: Log) -> None:
-    word = doubt(log.board, "p0-explore-1")
+    word = judge_score(log.board, "p0-explore-1")
     assert word is not None
     assert (word.target, word.verdict, word.rule) == ("p0-explore-1", "endorse", "beyond_noise")
     assert word.predicted is not None
     assert 8.0 < word.predicted < 9.0
     assert word.confidence is not None
     assert 0.8 < word.confidence < 0.97
-    worse = doubt(log.board, "p5-explore-1")
+    worse = judge_score(log.board, "p5-explore-1")
     assert worse is not None
     assert (worse.verdict, worse.rule) == ("warn", "within_noise")
 
@@ -49,10 +49,10 @@ def test_a_score_that_luck_explains_is_doubted_with_what_is_expected(log: Log) -
 def test_nothing_is_said_of_failures_proof_and_the_unfinished(log: Log) -> None:
     log.propose("new")
     failed, proof = log.request("new"), log.request("new", seed=1001, lane="confirm")
-    assert doubt(log.board, failed) is None
+    assert judge_score(log.board, failed) is None
     log.finish(failed, "crash")
     log.finish(proof, 1.0)
-    assert [doubt(log.board, run) for run in (failed, proof, "nobody")] == [None, None, None]
+    assert [judge_score(log.board, run) for run in (failed, proof, "nobody")] == [None, None, None]
 
 
 async def test_a_critic_that_comes_back_makes_up_for_scores_that_still_matter(log: Log, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_a_critic_that_comes_back_makes_up_for_scores_that_still_matter(lo
     joined = Post.new("cid", AgentJoined(boot="b", role="critic"))
     said = await critic.handle(joined, log.board)
     # then it judges the others, in the order of the log, and nothing twice
-    assert said == [doubt(log.board, f"p{number}-explore-1") for number in (0, 3, 4, 5)]
+    assert said == [judge_score(log.board, f"p{number}-explore-1") for number in (0, 3, 4, 5)]
     for word in said:
         log.add("cid", word)
     assert await critic.handle(joined, log.board) == []

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from agents.search.knobs import Knob, knobs_of
-from mesh.events import Scalar
+from agents.search.knobs import NEAR, Knob, are_near, knobs_of
 
 _SEEDERS = ("default_rng", "randomstate", "prngkey", "seedsequence")
 
 
-class Essence(msgspec.Struct, frozen=True):
+class Fingerprint(msgspec.Struct, frozen=True):
     """Hashes of what the editable files mean (whole, without seeds, without knobs), and their knobs."""
 
     meaning: str
@@ -24,24 +23,19 @@ class Essence(msgspec.Struct, frozen=True):
     knobless: str
     knobs: tuple[Knob, ...]
 
-    def is_near(self, other: "Essence", share: float) -> bool:
-        """Tell whether two differ in numeric knobs alone, each by less than `share` of its range."""
-        theirs: dict[tuple[str, str], Scalar] = {(k.file, k.name): k.value for k in other.knobs}
-        same_shape = self.knobless == other.knobless and len(theirs) == len(self.knobs)
-        return same_shape and all(_is_near(k, theirs.get((k.file, k.name)), share) for k in self.knobs)
+    def is_near(self, other: "Fingerprint", share: float = NEAR) -> bool:
+        """Tell whether two differ in numeric knobs alone, each by less than `share` (0 to 1) of its range."""
+        mine, theirs = ({(k.file, k.name): k.value for k in side.knobs} for side in (self, other))
+        return (
+            self.knobless == other.knobless and len(theirs) == len(mine) and are_near(self.knobs, mine, theirs, share)
+        )
 
 
-def _is_near(knob: Knob, value: Scalar | None, share: float) -> bool:
-    if knob.choices or value is None or isinstance(value, str) or isinstance(knob.value, str):
-        return knob.value == value
-    return abs(knob.place(knob.value) - knob.place(value)) < share
-
-
-def essence(files: Mapping[str, bytes], editable: Sequence[str]) -> Essence:
+def fingerprint(files: Mapping[str, bytes], editable: Sequence[str]) -> Fingerprint:
     """Return what the editable files say."""
     knobs = knobs_of(files, editable)
     names = {name: {k.name for k in knobs if k.file == name} for name in editable}
-    return Essence(
+    return Fingerprint(
         meaning=_digest((name, _normal(name, files, lambda _: None)) for name in editable),
         seedless=_digest((name, _normal(name, files, _forget_seeds)) for name in editable),
         knobless=_digest((name, _normal(name, files, _forget_names(names[name]))) for name in editable),

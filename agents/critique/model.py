@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from agents.critique.calibration import ANSWER_S
 from agents.llm import client
-from agents.llm.budget import Allowance, number, pauses
+from agents.llm.budget import Budget, number, pauses
 from agents.llm.client import Message, prompt
 from agents.llm.digest import Files, brief, tame, tokens_of
 from agents.llm.patch import Flaw
@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _SEVERITY = ("endorse", "warn", "block")
 
 
-class Opinion(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True):
     """What a model says of a proposal; `predicted` is None where it expects no score."""
 
     verdict: Literal["endorse", "warn", "block"]
@@ -50,15 +50,15 @@ class Opinion(msgspec.Struct, frozen=True):
     text: str
 
 
-class Opinions:
+class ModelCritic:
     """Asks a model about proposals that rules let through.
 
-    Options are those of `Allowance`, `prompt_tokens`, and `timeout_s`, at most `ANSWER_S`.
+    Options are those of `Budget`, `prompt_tokens`, and `timeout_s`, at most `ANSWER_S`.
     """
 
     def __init__(self, name: str, options: Mapping[str, str]) -> None:
         self._name = name
-        self._allowance = Allowance(name, options, answer_tokens=ANSWER_TOKENS)
+        self._budget = Budget(name, options, answer_tokens=ANSWER_TOKENS)
         self._prompt_tokens = int(number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
         self._timeout_s = number(options, "timeout_s", ANSWER_S) or 0.0
         if self._timeout_s > ANSWER_S:
@@ -85,10 +85,10 @@ class Opinions:
         async with anyio.create_task_group() as tasks:
             for word in words:
                 messages = self._question(board, word.target, code)
-                if stop := self._allowance.exceeds(board, messages, reserved):
+                if stop := self._budget.exceeds(board, messages, reserved):
                     told += self._silence(stop)
                     break
-                reserved.append(self._allowance.most(messages))
+                reserved.append(self._budget.most(messages))
                 tasks.start_soon(self._ask, word, messages, found)
         for word in words:
             told += found.get(word.target, [word])
@@ -97,9 +97,9 @@ class Opinions:
     async def _ask(self, word: CritiquePosted, messages: Sequence[Message], found: dict[str, list[AnyEvent]]) -> None:
         try:
             answer = await client.ask(
-                self._allowance.model,
+                self._budget.model,
                 messages,
-                max_tokens=self._allowance.answer_tokens,
+                max_tokens=self._budget.answer_tokens,
                 timeout_s=self._timeout_s,
                 within_s=self._timeout_s,
             )
@@ -108,10 +108,10 @@ class Opinions:
             return
         opinion = Flaw(answer.trouble) if answer.trouble else read(answer.text)
         if isinstance(opinion, Flaw):
-            vain = self._allowance.in_vain("critique", answer.cost, not answer.trouble, opinion.text)
+            vain = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text)
             found[word.target] = [vain, word]
         else:
-            found[word.target] = [joined(word, opinion, self._allowance.model.name, answer.cost)]
+            found[word.target] = [joined(word, opinion, self._budget.model.name, answer.cost)]
 
     def _silence(self, why: str) -> list[AnyEvent]:
         """Ask no more in this life, and say why once."""
@@ -129,7 +129,7 @@ class Opinions:
         ]
 
 
-def read(answer: str) -> Opinion | Flaw:
+def read(answer: str) -> Judgement | Flaw:
     """Return what an answer says, or why it cannot be read."""
     fields: dict[str, str] = {}
     current = ""
@@ -147,10 +147,10 @@ def read(answer: str) -> Opinion | Flaw:
         return Flaw("the answer has no confidence from 0 to 1")
     text = client.clean(tame(fields.get("text", "")), TEXT)
     found = {"verdict": verdict, "predicted": _number(fields.get("predicted", "")), "confidence": confidence}
-    return msgspec.convert({**found, "text": text}, Opinion)
+    return msgspec.convert({**found, "text": text}, Judgement)
 
 
-def joined(word: CritiquePosted, opinion: Opinion, model: str, cost: Cost) -> CritiquePosted:
+def joined(word: CritiquePosted, opinion: Judgement, model: str, cost: Cost) -> CritiquePosted:
     """Return the one word that rules and model make together: the graver verdict, the model's forecast.
 
     The chance that the proposal becomes champion stays the model's, whichever verdict it goes with.

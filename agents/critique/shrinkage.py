@@ -15,7 +15,7 @@ FEWEST = 5
 """Claims without which nothing is known of their spread."""
 
 
-def doubt(board: Board, run: str) -> CritiquePosted | None:
+def judge_score(board: Board, run: str) -> CritiquePosted | None:
     """Return the word on a run of search that has got a score; None where too little is known, or nobody reigns."""
     its = board.runs.get(run)
     if its is None or its.value is None or its.requested.lane != "explore" or not its.finished or not board.champion:

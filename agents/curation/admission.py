@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from agents.critique.calibration import holds_back, overruled, patience_s
-from agents.curation.demotion import reign
+from agents.curation.demotion import recheck
 from agents.curation.race import prove
-from agents.curation.reevaluation import due, is_champion_awaited, rescored
+from agents.curation.reevaluation import due, is_champion_awaited, reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.stopping import stop
 from mesh.board import Board, Proposal, Run
@@ -33,8 +33,8 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
         return []
     if ends := stop(board, now):
         return list(ends)
-    verdicts = [*(_best(board) if is_exact(board) else [*prove(board), *reign(board)]), *_hopeless(board)]
-    again = _rescores(board)
+    verdicts = [*(_best(board) if is_exact(board) else [*prove(board), *recheck(board)]), *_hopeless(board)]
+    again = _reevaluations(board)
     return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 
 
@@ -58,7 +58,7 @@ def _out(board: Board) -> list[str]:
     return [run for run in board.unfinished if is_awaited(board, board.runs[run])]
 
 
-def _rescores(board: Board) -> list[AnyEvent]:
+def _reevaluations(board: Board) -> list[AnyEvent]:
     """Ask for what an older evaluator measured and still matters, as far as there is room."""
     wanted = due(board)[: max(0, _room(board))]
     return [request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
@@ -120,7 +120,7 @@ def _best(board: Board) -> list[AnyEvent]:
     if is_champion_awaited(board):
         return []
     by_class: dict[str, dict[str, float]] = {home_class(board): {}}
-    for tree in [*board.undecided, *rescored(board)]:
+    for tree in [*board.undecided, *reevaluated(board)]:
         if (its := mean_of(board, tree)) and not _is_out(board, board.current_runs(tree)):
             by_class.setdefault(its[1], {})[tree] = its[0]
     verdicts: list[AnyEvent] = []

@@ -1,7 +1,7 @@
 """What a champion must go on proving: controls now and then, and its fall where they do not bear it out. Pure."""
 
-from agents.curation.race import CONTROLS, SEEDS, current_race
-from agents.curation.run_requests import request
+from agents.curation.race import CONTROLS, current_race
+from agents.curation.run_requests import SEEDS, request
 from mesh.board import Board
 from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired
 from mesh.evidence import estimate, fresh, noise, p_better
@@ -17,7 +17,7 @@ SURELY = 0.975
 """Probability that the one before was better at which a champion falls."""
 
 
-def reign(board: Board) -> list[AnyEvent]:
+def recheck(board: Board) -> list[AnyEvent]:
     """Return the control that is due, or the end of a reign."""
     if not board.champion:
         return []
@@ -34,9 +34,10 @@ def _control(board: Board) -> list[AnyEvent]:
             break
     if searched < EVERY:
         return []
-    first = SEEDS * max(1, current_race(board)) + CONTROLS
+    race = max(1, current_race(board))
+    first = SEEDS * race + CONTROLS
     used = sum(run.requested.seed >= first for run in board.current_runs(board.champion))
-    return [request(board, board.champion, "control", first + used, worker_class=home_class(board))]
+    return [request(board, board.champion, "control", first + used, worker_class=home_class(board), race=race)]
 
 
 def _fall(board: Board) -> list[AnyEvent]:
@@ -82,6 +83,6 @@ def _fall(board: Board) -> list[AnyEvent]:
 
 def _before(board: Board) -> str:
     """Return the last champion before this one that was not demoted."""
-    place = board.reigns.index(board.champion) if board.champion in board.reigns else 0
-    others = (tree for tree in reversed(board.reigns[:place]) if tree != board.champion)
+    place = board.champions.index(board.champion) if board.champion in board.champions else 0
+    others = (tree for tree in reversed(board.champions[:place]) if tree != board.champion)
     return next((tree for tree in others if board.proposals[tree].verdict == "past_champion"), "")

@@ -18,7 +18,7 @@ FEWEST = 6
 """Runs that must have reached a rung before anybody is killed there."""
 
 
-def judge(board: Board, name: str, curve: Sequence[CurvePoint], rung: float) -> RunKilled | CritiquePosted | None:
+def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: float) -> RunKilled | CritiquePosted | None:
     """Return the word on a run that has just reached a rung; None where it may go on."""
     run = board.runs.get(name)
     if run is None or run.finished or run.killed or run.requested.lane != "explore" or board.opened is None:

@@ -14,16 +14,13 @@ from collections.abc import Sequence
 from agents.curation.error_control import level
 from agents.curation.group_sequential import nominal
 from agents.curation.multiplicity import each
-from agents.curation.reevaluation import is_champion_awaited, rescored
-from agents.curation.run_requests import again, request, requests
+from agents.curation.reevaluation import is_champion_awaited, reevaluated
+from agents.curation.run_requests import SEEDS, again, race_of, request, requests
 from agents.curation.verdicts import promoted, retired
 from mesh.board import Board, Run
 from mesh.events import PROOF, AnyEvent, Failed, Lane
 from mesh.evidence import Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs
 from mesh.fleet import home_class, is_awaited, is_gone, slots
-
-SEEDS = 1000
-"""Seeds of one race; those below are of the baseline and of search."""
 
 CONTROLS = 500
 """Of the seeds of a race, those from here on are for controls of a champion between races: no challenger has them."""
@@ -95,7 +92,7 @@ def stages(seeds: int) -> list[int]:
 
 def current_race(board: Board) -> int:
     """Return the number of the last race that was begun, 0 before the first."""
-    return max((board.runs[run].requested.seed // SEEDS for run in board.proofs), default=0)
+    return max((race_of(board.runs[run].requested) for run in board.proofs), default=0)
 
 
 def verdict_of(board: Board, tree: str, found: Noise) -> Estimate:
@@ -142,10 +139,10 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
     given_up: list[AnyEvent] = []
     waiting: dict[str, float] = {}
     race = current_race(board)
-    for tree in [*board.undecided, *rescored(board)]:
+    for tree in [*board.undecided, *reevaluated(board)]:
         its = claim(board, tree)
         runs = board.current_runs(tree)
-        raced = {run.requested.seed // SEEDS for run in runs if run.requested.lane == "confirm"}
+        raced = {race_of(run.requested) for run in runs if run.requested.lane == "confirm"}
         if its is None or race in raced - {0} or any(is_awaited(board, run) for run in runs):
             continue
         if raced and tree not in board.undecided:
@@ -236,8 +233,8 @@ def _ask(board: Board, race: int, trees: Sequence[str], seeds: range, worker_cla
     finders = {tree: _finder(board, tree) for tree in trees}
     for seed in (SEEDS * race + seed for seed in seeds):
         for tree in trees:
-            wanted += requests(board, tree, "confirm", [seed], worker_class, avoid=finders[tree])
-        wanted += requests(board, board.champion, "control", [seed], worker_class)
+            wanted += requests(board, tree, "confirm", [seed], worker_class, avoid=finders[tree], race=race)
+        wanted += requests(board, board.champion, "control", [seed], worker_class, race=race)
     return wanted
 
 
@@ -248,14 +245,14 @@ def _members(board: Board, race: int) -> list[str]:
         asked = board.runs[name].requested
         if (
             race
-            and asked.seed // SEEDS == race
+            and race_of(asked) == race
             and asked.lane == "confirm"
             and asked.proposal != board.champion
             and board.proposals.get(asked.proposal)
         ):
             counts[asked.proposal] = counts.get(asked.proposal, 0) + 1
     most = max(counts.values(), default=0)
-    again = rescored(board)
+    again = reevaluated(board)
     return [
         tree for tree, count in reversed(counts.items()) if tree in board.undecided or (count == most and tree in again)
     ]
@@ -266,7 +263,7 @@ def _is_out(board: Board, tree: str, race: int) -> bool:
     proposal = board.proposals.get(tree)
     out = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
     runs = [run for run in out if is_awaited(board, run)]
-    return any(run.requested.seed // SEEDS == race and run.requested.lane in PROOF for run in runs)
+    return any(race_of(run.requested) == race and run.requested.lane in PROOF for run in runs)
 
 
 def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -> list[AnyEvent]:
@@ -327,12 +324,12 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
 def _runs(board: Board, tree: str, race: int, worker_class: str) -> list[Run]:
     """Return the finished runs of a proposal on the seeds of a race, but for the later controls of a champion."""
     found = proofs(board, tree, worker_class)
-    return [run for run in found if SEEDS * race <= run.requested.seed < SEEDS * race + CONTROLS]
+    return [run for run in found if race_of(run.requested) == race and run.requested.seed < SEEDS * race + CONTROLS]
 
 
 def _bar(board: Board, race: int, asked: int, worker_class: str) -> float:
     """Return the nominal level at which a challenger is tested after a stage: its share, spent over the stages."""
-    promotions = max(0, len(board.reigns) - 1)
+    promotions = max(0, len(board.champions) - 1)
     whole = level(race + promotions, promotions, board.spec.selection.fdr)
     looks = tuple(stages(board.spec.selection.confirm_seeds))
     before = len(proofs(board, board.champion, worker_class)) - len(_runs(board, board.champion, race, worker_class))
@@ -343,7 +340,7 @@ def _bar(board: Board, race: int, asked: int, worker_class: str) -> float:
 def _began(board: Board, race: int) -> set[str]:
     """Return who has been run as a challenger in a race."""
     asked = (board.runs[name].requested for name in board.proofs)
-    return {its.proposal for its in asked if its.lane == "confirm" and its.seed // SEEDS == race}
+    return {its.proposal for its in asked if its.lane == "confirm" and race_of(its) == race}
 
 
 def _standing(board: Board, trees: Sequence[str], worker_class: str) -> dict[str, list[float]]:

@@ -30,7 +30,7 @@ def is_champion_awaited(board: Board) -> bool:
     return not runs or any(is_awaited(board, run) for run in runs)
 
 
-def rescored(board: Board) -> list[str]:
+def reevaluated(board: Board) -> list[str]:
     """Return the decided proposals, but for the champion, with scores under the evaluator in force and another one."""
     if board.opened is None or board.opened.version == 1:
         return []

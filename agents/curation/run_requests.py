@@ -8,6 +8,14 @@ from mesh.fleet import home_class, is_gone
 
 FIRST_SEED = 1
 
+SEEDS = 1000
+"""Seeds of one race: those of race `n` begin at `n * SEEDS`; those below are of the baseline and of search."""
+
+
+def race_of(asked: RunRequested) -> int:
+    """Return the number of the race that a run belongs to, 0 for none; old logs say it by the seed alone."""
+    return asked.race or asked.seed // SEEDS
+
 
 def run_id(proposal: str, lane: Lane, seed: int, version: int) -> str:
     """Return the name of a run; the same question has the same name, whoever asks."""
@@ -23,8 +31,20 @@ def request(
     worker_class: str = "",
     avoid: str = "",
     apart: bool = False,
+    race: int = 0,
 ) -> RunRequested:
-    """Ask for a run of a proposal; `apart` names its worker class in the name too."""
+    """Ask for a run of a proposal.
+
+    Args:
+        board: The board to ask on.
+        tree: The proposal.
+        lane: What the run is for.
+        seed: The seed of the trial.
+        worker_class: The class of workers that may take it; "" is the one that the arena names.
+        avoid: The boot of a worker that must not take it, "" for none.
+        apart: Whether the run's name says the worker class too.
+        race: The number of its race, 0 for none.
+    """
     assert board.opened is not None
     opened, trial = board.opened, board.opened.spec.trial
     name = run_id(tree, lane, seed, opened.version)
@@ -40,11 +60,12 @@ def request(
         evaluator=opened.evaluator,
         version=opened.version,
         avoid=avoid,
+        race=race,
     )
 
 
 def requests(
-    board: Board, tree: str, lane: Lane, seeds: Iterable[int], worker_class: str, *, avoid: str = ""
+    board: Board, tree: str, lane: Lane, seeds: Iterable[int], worker_class: str, *, avoid: str = "", race: int = 0
 ) -> list[RunRequested]:
     """Ask for runs in a class of workers, each once: a run of another class answers another question."""
     return [
@@ -55,6 +76,7 @@ def requests(
             seed,
             worker_class=worker_class,
             avoid=avoid,
+            race=race,
             apart=run_id(tree, lane, seed, board.opened.version if board.opened else 1) in board.runs,
         )
         for seed in seeds

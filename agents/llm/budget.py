@@ -1,7 +1,7 @@
 """What a role that asks a model is given: which model, how long an answer may be, and what may be spent in all.
 
 Budgets hold per name and over restarts, since what was spent is read from the log. They are kept before a call: one
-that might exceed them is not made. After calls in vain there is a pause, which the log tells too.
+that might exceed them is not made. After calls in failed there is a pause, which the log tells too.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ TEXT = 400
 """Characters of a fact about a call that led to nothing."""
 
 
-class Allowance:
+class Budget:
     """The model of one agent and its budgets.
 
     Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens`, `answer_tokens`.
@@ -65,16 +65,16 @@ class Allowance:
         usd = self._price.of(size, self.answer_tokens) if self._price else None
         return Cost(usd=usd, tokens_in=size, tokens_out=self.answer_tokens)
 
-    def in_vain(self, purpose: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
+    def failed_call(self, purpose: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
         """Return the fact about a call that led to nothing."""
         return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=client.clean(text, TEXT))
 
 
 def pauses(board: Board, name: str, now: dt.datetime) -> bool:
     """Tell whether an agent should wait, because its last calls led to nothing."""
-    vain = board.vain.get(name, [])
-    pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(16, len(vain) - 1))
-    return bool(vain) and (now - vain[-1]).total_seconds() < pause_s
+    failed = board.failed_calls.get(name, [])
+    pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(16, len(failed) - 1))
+    return bool(failed) and (now - failed[-1]).total_seconds() < pause_s
 
 
 def number(options: Mapping[str, str], name: str, default: float | None) -> float | None:

@@ -26,6 +26,9 @@ MAX_WHOLE = 2**53
 MAX_ELEMENTS = 8
 """Elements of a tuple; a longer one is data."""
 
+NEAR = 0.01
+"""Share of a knob's range by which near duplicates differ less."""
+
 _RANGE = re.compile(r"#\s*mesh:\s*(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
 _CHOICES = re.compile(r"#\s*mesh:\s*choices\s+(.+?)\s*$")
 _FIXED = re.compile(r"#\s*mesh:\s*fixed\b")
@@ -135,6 +138,31 @@ def _is_guess(knob: Knob) -> bool:
     return (
         isinstance(knob.value, int | float) and not knob.choices and knob == _guessed(knob.file, knob.name, knob.value)
     )
+
+
+def are_near(
+    knobs: Sequence[Knob],
+    one: Mapping[tuple[str, str], Scalar],
+    other: Mapping[tuple[str, str], Scalar],
+    share: float = NEAR,
+) -> bool:
+    """Tell whether two sets of values differ in numbers alone, each by less than a share of its knob's range.
+
+    Args:
+        knobs: The knobs to compare, with their ranges.
+        one: Values by file and name of the knob.
+        other: The values to compare with.
+        share: 0 to 1.
+    """
+    return all(
+        _is_near(knob, one.get((knob.file, knob.name)), other.get((knob.file, knob.name)), share) for knob in knobs
+    )
+
+
+def _is_near(knob: Knob, a: Scalar | None, b: Scalar | None, share: float) -> bool:
+    if knob.choices or not isinstance(a, int | float) or not isinstance(b, int | float):
+        return a == b
+    return a == b or abs(knob.place(a) - knob.place(b)) < share
 
 
 def constant_of(name: str) -> str:

@@ -117,7 +117,7 @@ def _line(board: Board, tree: str, proposal: Proposal) -> str:
         return ""
     values = proven(board, tree) or board.scores(tree)
     memory = max(max(f.peak_gpu_memory_mb or 0.0, 0.0) or f.peak_memory_mb for f in finished)
-    status = "crash" if not values else "keep" if tree in board.reigns and proposal.why != "demoted" else "discard"
+    status = "crash" if not values else "keep" if tree in board.champions and proposal.why != "demoted" else "discard"
     value = sum(values) / len(values) if values else 0.0
     title = " ".join(proposal.event.title.split())
     return f"{proposal.event.commit[:7]}\t{value:.6f}\t{memory / 1024 if values else 0:.1f}\t{status}\t{title}"

@@ -138,7 +138,7 @@ def about_agent(board: Board, name: str) -> About:
         "critiques": dict(Counter(word.verdict for word in words)),
         "usd": board.spent.get(name),
         "tokens": board.tokens.get(name),
-        "calls_in_vain": len(board.vain.get(name, [])),
+        "calls_in_vain": len(board.failed_calls.get(name, [])),
         "latest": [_relative(board, tree, None) | {"state": state(board, tree)} for tree in list(own)[-RECENT:][::-1]],
         "lives": [_life(boot, member) for boot, member in lives],
     }

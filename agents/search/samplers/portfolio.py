@@ -15,16 +15,16 @@ from random import Random
 
 from agents.search.samplers.cmaes import CMA
 from agents.search.samplers.crossover import Crossover
-from agents.search.samplers.evenly import Evenly, Sobol
 from agents.search.samplers.mutate import Mutate
 from agents.search.samplers.protocol import Sampler, Trial
 from agents.search.samplers.quadratic import Quadratic
+from agents.search.samplers.random_sobol import RandomSearch, Sobol
 from agents.search.samplers.screened import Screened
 from agents.search.samplers.tpe import TPE
 
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
     "mutate": (lambda: Screened(Mutate()), ()),
-    "random": (Evenly, ()),
+    "random": (RandomSearch, ()),
     "crossover": (lambda: Screened(Crossover()), ()),
     "sobol": (Sobol, ()),
     "quadratic": (Quadratic, ()),

@@ -83,19 +83,6 @@ def at_place(knob: Knob, at: float) -> Scalar:
     return knob.choices[round(at * (len(knob.choices) - 1))] if knob.choices else knob.at(at)
 
 
-def is_near(space: Sequence[Knob], one: Values, other: Values, share: float) -> bool:
-    """Tell whether two differ in numeric knobs alone, each by less than `share` of its range."""
-    for knob in space:
-        a, b = one.get(where(knob)), other.get(where(knob))
-        if a == b:
-            continue
-        if knob.choices or not isinstance(a, int | float) or not isinstance(b, int | float):
-            return False
-        if knob.is_int or abs(knob.place(a) - knob.place(b)) >= share:
-            return False
-    return True
-
-
 def window(trials: Sequence[Trial]) -> list[Trial]:
     """Return the latest trials and, before them, the best of the older."""
     older, latest = trials[:-LATEST], trials[-LATEST:]

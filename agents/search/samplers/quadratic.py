@@ -13,9 +13,9 @@ from statistics import NormalDist
 from typing import Any
 
 from agents.search.knobs import Knob
-from agents.search.samplers.evenly import Evenly
 from agents.search.samplers.mutate import FINEST, WIDEST
 from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, place, where, window
+from agents.search.samplers.random_sobol import RandomSearch
 
 Model = Callable[[Any], Any]
 """What is expected of points, lower is better."""
@@ -38,7 +38,7 @@ class Quadratic:
         dice = np.random.default_rng(rng.getrandbits(64))
         model = drawn_model(space, trials, dice)
         if model is None:
-            return Evenly().ask(space, trials, pending, rng)
+            return RandomSearch().ask(space, trials, pending, rng)
         found = np.array([places(space, trial.values) for trial in best_first(trials)[:KEPT]])
         for number in range(ROUNDS):
             tried = [found, _around(space, found, dice)]

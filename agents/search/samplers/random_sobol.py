@@ -16,7 +16,7 @@ AHEAD = 3
 """Points of the sequence that may be left out."""
 
 
-class Evenly:
+class RandomSearch:
     """Every knob drawn from its whole range."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
