@@ -21,8 +21,8 @@ import psutil
 
 from benchmarks.harness import Figures, Goal
 from benchmarks.trial_overhead import percentile
-from gpu_worker.launch import Launch
-from gpu_worker.supervisor.client import Supervisor, supervisor
+from gpu_worker.supervisor.client import Supervisor, start_supervisor
+from gpu_worker.supervisor.protocol import Launch, Limits, Request
 
 GOALS: dict[str, Goal] = {"survivors": ("==", 0), "p99_ms": ("<=", 250)}
 DEADLINE_S = 0.4
@@ -71,10 +71,10 @@ async def measure(quick: bool) -> Figures:
     """Return survivors of all trees, how long after the deadline a tree's last process died, and how many were born."""
     times, born, survivors = list[float](), list[float](), 0
     with tempfile.TemporaryDirectory(prefix="mesh-bench-") as name:
-        async with supervisor() as keeper:
+        async with start_supervisor() as supervisor:
             for number in range(20 if quick else 200):
                 path = Path(name) / f"tree-{number}-{uuid.uuid4().hex}"
-                ended_ms, births = await _kill(keeper, path)
+                ended_ms, births = await _kill(supervisor, path)
                 survivors += _survivors(str(path))
                 times.append(ended_ms)
                 born.append(births)
@@ -88,11 +88,11 @@ async def measure(quick: bool) -> Figures:
     }
 
 
-async def _kill(keeper: Supervisor, path: Path) -> tuple[float, int]:
+async def _kill(supervisor: Supervisor, path: Path) -> tuple[float, int]:
     """Let one tree run into its deadline; return when the last process was gone, and how many were born."""
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": keeper.token}
+    env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
     launch = Launch((sys.executable, "-I", "-S", "-c", ESCAPING, str(path)), env, "/")
     found: list[tuple[float, int]] = []
     try:
@@ -103,7 +103,7 @@ async def _kill(keeper: Supervisor, path: Path) -> tuple[float, int]:
 
             tasks.start_soon(watch)
             began = time.monotonic()
-            ended = await keeper.run(launch, deadline_s=DEADLINE_S, memory_mb=4096)
+            ended = await supervisor.run(Request(launch, Limits(DEADLINE_S, memory_mb=4096)))
         assert ended.why == "deadline", ended
     finally:
         os.close(reader)

@@ -1,6 +1,6 @@
-"""The worker: takes run requests, executes trials, scores them outside the trial, reports.
+"""The worker: takes run requests, runs their trials in a sandbox, scores them outside of the trial, posts the outcome.
 
-`supervisor` owns the process tree of a slot and `supervise` speaks to it, `trial` says what a process is given, `score`
-turns endings into outcomes, `slot` takes one run through all of that, `worker` is the loop. Importing this
+`worker` joins and leaves; `slot_loop` keeps a supervisor per slot; `attempt` takes one delivery; `run` executes one run
+from its files to its outcome; `supervisor` is the process that starts, watches and kills commands. Importing this
 package is cheap, because every supervisor does.
 """

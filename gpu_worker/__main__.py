@@ -24,7 +24,8 @@ from mesh.wire import check_token
 EXAMPLES = """\
 examples:
   python -m gpu_worker --arena nanolm --slots 2
-  python -m gpu_worker doctor      # which sandbox holds on this machine, and why
+  python -m gpu_worker --arena nanolm --nats nats://10.0.0.5:4222 --price-per-hour 2.50
+  python -m gpu_worker doctor      # show which sandbox holds on this machine, and why
 """
 
 
@@ -32,25 +33,7 @@ def main() -> int:
     """Parse the command line and run."""
     if sys.argv[1:2] == ["doctor"]:
         return run(examine, name="doctor")
-    parser = argparse.ArgumentParser(
-        prog="python -m gpu_worker",
-        description="Take runs of an arena until it is closed. The first SIGTERM or Ctrl-C drains: no more runs are "
-        "taken, those that have begun are finished; the second hands them back at once.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--arena", required=True, help="name of the arena")
-    parser.add_argument("--slots", type=int, help="runs at a time (default: one per GPU, or one per core)")
-    parser.add_argument("--slots-per-gpu", type=int, default=1, metavar="N", help="runs at a time on one GPU")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    own = f"worker-{secrets.token_hex(2)}"
-    parser.add_argument("--name", default=own, help="name on the board (default: worker- and four letters)")
-    parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
-    parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
-    parser.add_argument("--allow-weak-sandbox", action="store_true", help="go on where only a weak sandbox holds")
-    parser.add_argument("--no-sandbox", action="store_true", help="run trials as this user, unheld")
-    parser.add_argument("--now", action="store_true", help="already the first signal hands the runs back at once")
-    args = parser.parse_args()
+    args = parser().parse_args()
     draining = None if args.now else anyio.Event()
 
     async def work() -> None:
@@ -68,11 +51,47 @@ def main() -> int:
                 slots_per_gpu=args.slots_per_gpu,
                 device=args.device,
                 sandbox=wish,
+                price_per_hour_usd=args.price_per_hour,
                 draining=draining,
             )
             print(f"{args.name}: {why}", file=sys.stderr)
 
     return run(work, name=args.name, draining=draining)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options of `python -m gpu_worker`."""
+    made = argparse.ArgumentParser(
+        prog="python -m gpu_worker",
+        description="Take runs of an arena until it is closed. The first SIGTERM or Ctrl-C drains the worker: it takes "
+        "no more runs and finishes those that it has begun. The second one hands them back at once.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--arena", required=True, help="Take runs of this arena.")
+    made.add_argument("--slots", type=int, metavar="N", help="Run N trials at a time (default: one per GPU or core).")
+    made.add_argument(
+        "--slots-per-gpu", type=int, default=1, metavar="N", help="Run N trials at a time on one GPU (default: 1)."
+    )
+    made.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="Run trials on this device (default: auto)."
+    )
+    name = f"worker-{secrets.token_hex(2)}"
+    made.add_argument("--name", default=name, help="Use this name on the board (default: worker- and four digits).")
+    made.add_argument(
+        "--price-per-hour",
+        type=float,
+        metavar="USD",
+        help="What this machine costs, in dollars per hour; every run then carries its cost (default: unknown).",
+    )
+    made.add_argument("--nats", metavar="URL", help="Connect to this server (default: MESH_NATS, else `mesh up`'s).")
+    made.add_argument("--home", type=Path, help="Keep caches and runs in this folder (default: the nearest .mesh).")
+    made.add_argument(
+        "--allow-weak-sandbox", action="store_true", help="Start also where only a weak sandbox (tier D) holds."
+    )
+    made.add_argument("--no-sandbox", action="store_true", help="Run trials as this user, without a sandbox.")
+    made.add_argument("--now", action="store_true", help="Hand runs back at once on the first signal; do not drain.")
+    return made
 
 
 if __name__ == "__main__":

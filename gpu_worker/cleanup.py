@@ -1,21 +1,23 @@
-"""What workers of a home that are gone have left behind: processes, folders, control groups."""
+"""Removes what dead workers of a home folder left behind: processes, folders, control groups."""
 
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from gpu_worker.run import delete
+from gpu_worker.folders import delete
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import kill_marked
 from mesh.errors import HostTrouble
 
 
 def claim(folder: Path, token: str) -> None:
-    """Say whose this folder of runs is, and the mark of its processes, by writing what a run would write.
+    """Write to a folder of runs which process owns it, and the token that its processes carry.
+
+    It writes as much as a small run would, so that a full disk shows here.
 
     Raises:
-        HostTrouble: it cannot be written to.
+        HostTrouble: the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +29,7 @@ def claim(folder: Path, token: str) -> None:
 
 
 def clear_leftovers(runs: Path) -> None:
-    """Kill the processes and delete the folders of workers of this home that are gone, and empty control groups."""
+    """Kill processes and delete folders of dead workers of this home folder, and remove empty control groups."""
     cgroup.sweep()
     for folder in runs.iterdir() if runs.is_dir() else ():
         try:

@@ -1,4 +1,4 @@
-"""`python -m gpu_worker doctor`: what this machine offers to trials, found by attacking from inside every tier."""
+"""`python -m gpu_worker doctor`: what this machine offers to trials; it attacks every sandbox tier from inside."""
 
 import argparse
 import sys
@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpu_worker.launch import Launch, passed_on
+from gpu_worker.environment import inherited
 from gpu_worker.machine import survey
 from gpu_worker.sandbox import landlock
 from gpu_worker.sandbox.tiers import Tier
 from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, Finding, candidates, try_tier
 from gpu_worker.supervisor import cgroup
-from gpu_worker.supervisor.client import supervisor
+from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.protocol import Launch, Limits, Request
 from mesh import settings
 from mesh.errors import HostTrouble
 
@@ -22,13 +23,16 @@ ALL: tuple[Tier, ...] = ("A", "B", "C", "D", "E")
 
 
 async def examine() -> None:
-    """Try every tier and print a table of what is blocked in each.
+    """Try every tier and print which attacks each blocks.
 
     Raises:
-        HostTrouble: none of the strong tiers holds.
+        HostTrouble: no strong tier holds.
     """
-    parser = argparse.ArgumentParser(prog="python -m gpu_worker doctor", description="Show which sandbox holds here.")
-    parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_worker doctor",
+        description="Attack every sandbox tier from inside, and show which attacks each blocks on this machine.",
+    )
+    parser.add_argument("--home", type=Path, help="folder of caches and runs (default: the nearest .mesh)")
     home = (parser.parse_args(sys.argv[2:]).home or settings.home()).resolve()
     machine = survey("auto", None)
     found = {tier: await try_tier(tier, settings.runs_dir(home)) for tier in ALL if tier in (*candidates(), "D", "E")}
@@ -36,32 +40,36 @@ async def examine() -> None:
     device = f"{machine.device}, {machine.memory_mb:,} MB"
     console.print(f"{machine.worker_class} ({device}), {len(machine.slots)} slots, Landlock ABI {landlock.abi()}")
     cgroup.prepare()
-    async with supervisor() as keeper:
-        bounded = await keeper.run(Launch(("true",), passed_on(), "/"), deadline_s=10, memory_mb=64)
-    by = "the kernel (control groups)" if bounded.bounded else "the watch alone"
-    console.print(f"memory of trials is bounded by {by}")
+    async with start_supervisor() as supervisor:
+        launch = Launch(("true",), inherited(), "/")
+        probe = await supervisor.run(Request(launch, Limits(10, memory_mb=64)))
+    enforced = (
+        "by the kernel (control groups)" if probe.bounded else "by the supervisor, which measures ten times a second"
+    )
+    console.print(f"memory limits of trials are enforced {enforced}")
     console.print(table_of(found))
     for tier, finding in found.items():
         if finding.error:
             console.print(Text(f"tier {tier}: {finding.error}"))
     best = next((tier for tier in candidates() if found[tier].holds), None)
     if best is None:
-        raise HostTrouble("no strong sandbox holds: a worker starts only with --allow-weak-sandbox or --no-sandbox")
-    console.print(f"a worker here holds its trials by tier {best}")
+        raise HostTrouble("no strong sandbox holds here; a worker needs --allow-weak-sandbox or --no-sandbox to start")
+    console.print(f"a worker on this machine runs its trials in sandbox tier {best}")
 
 
 def table_of(found: dict[Tier, Finding]) -> Table:
-    """Return a row for every probe, and a column for every tier."""
-    table = Table("what a trial tries", *found)
-    for probe in dict.fromkeys(name for finding in found.values() for name in finding.said):
+    """Return a table with a row for every probe and a column for every tier."""
+    table = Table("a trial tries to", *found)
+    for probe in dict.fromkeys(name for finding in found.values() for name in finding.results):
         cells = []
         for tier, finding in found.items():
-            word = finding.said.get(probe, "not tried")
-            by_design = word == "open" and probe in OPEN_BY_DESIGN.get(tier, ())
-            cells.append(Text(f"{word} (known)" if by_design else word, "red" if word == "open" else ""))
+            result = finding.results.get(probe, "not tried")
+            by_design = result == "open" and probe in OPEN_BY_DESIGN.get(tier, ())
+            cells.append(Text("open by design" if by_design else result, "red" if result == "open" else ""))
         table.add_row(probe, *cells)
     table.add_section()
     table.add_row(
-        "the tier", *("holds" if f.holds and t in "ABC" else "weak" if f.said else "no" for t, f in found.items())
+        "the tier",
+        *("holds" if f.holds and t in "ABC" else "is weak" if f.results else "fails" for t, f in found.items()),
     )
     return table

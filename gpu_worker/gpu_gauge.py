@@ -1,12 +1,12 @@
-"""What the driver says of a GPU while a run is on it: memory of the run's processes, utilisation. By NVML.
+"""Reads a GPU through NVML while a run is on it: memory of the run's processes, and utilisation.
 
-Read in the worker, never in a trial or supervisor, and without a CUDA context. Where pynvml or a driver is missing
-there is no gauge, and what a driver does not tell (utilisation of a MIG instance) is None: nothing else changes.
+It is read in the worker, never in a trial or a supervisor, and without a CUDA context. Without pynvml or a driver there
+is no gauge. A figure that a driver does not give (utilisation of a MIG instance) is None; nothing else changes.
 
-NVML names processes by the host's numbers. In a container these say nothing here, or it lists no process at all: then
-what the whole device gained since the run began stands for the run, which is right where its slot has the device to
-itself. Where slots share the device nobody can tell whose memory it is: there is no figure then, and no cap but the one
-that torch is told. Utilisation is always the device's, neighbours included.
+NVML names processes by the host's process ids. In a container these mean nothing, or NVML lists no process at all. Then
+the memory that the device gained since the run began stands for the run, which is right where its slot has the device
+to itself. Where slots share the device there is no figure then, and no cap except the one that torch is given.
+Utilisation is always that of the whole device.
 """
 
 import os
@@ -22,15 +22,15 @@ import psutil
 from mesh.errors import HostTrouble
 
 EVERY_S = 0.2
-UNTOLD = (3, 4, 7, 10, 13, 17, 20, 21, 25, 26, 27)
-"""Codes of NVML for a question that this device or driver does not answer (not supported, no permission, no such
-function, no data, a list that grew meanwhile, …). All others mean that the device is not to be used."""
+UNANSWERED = (3, 4, 7, 10, 13, 17, 20, 21, 25, 26, 27)
+"""NVML codes for a question that this device or driver does not answer (not supported, no permission, no such function,
+no data, a list that grew meanwhile, …). All other codes mean that the device must not be used."""
 NO_DRIVER = (4, 12, 13)
-"""Codes for an NVML that is not there, or not for us: no permission, no library, one that is too old."""
+"""NVML codes for a missing driver: no permission, no library, a library that is too old."""
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a run took of its GPU: peak memory (MB) and mean utilisation (%); None where nobody can tell."""
+    """What a run took of its GPU: peak memory (MB) and mean utilisation (%); None for unknown."""
 
     peak_mb: float | None = None
     utilisation: float | None = None
@@ -38,9 +38,13 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Gauge:
-    """NVML for one device, by its index or UUID; `library` is pynvml, or what stands in for it in a test.
+    """NVML for one device.
 
-    `alone` says that no other slot is on the device; `close` is called when nothing more is asked.
+    Args:
+        library: pynvml, or what stands in for it in a test.
+        device: CUDA index or UUID.
+        alone: whether no other slot is on the device.
+        close: called by the user when it asks nothing more.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Gauge:
         self._before = self._used_mb()
 
     def memory_mb(self, pids: Iterable[int]) -> float | None:
-        """Return the GPU memory of these processes, or of all that the device gained, where their numbers say nothing.
+        """Return the GPU memory (MB) of these processes, or what the device gained where their ids mean nothing.
 
         Raises:
             HostTrouble: the GPU is gone.
@@ -61,16 +65,16 @@ class Gauge:
         running = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
         found: dict[int, int | None] = {process.pid: process.usedGpuMemory for process in running or ()}
         mine = [used for pid, used in found.items() if pid in own]
-        told = [used for used in mine if used is not None]
-        if mine and len(told) == len(mine):
-            return sum(told) / 1024**2
+        known = [used for used in mine if used is not None]
+        if mine and len(known) == len(mine):
+            return sum(known) / 1024**2
         if found and None not in found.values() and all(os.path.exists(f"/proc/{pid}") for pid in found):
             return 0.0
         used_mb = self._used_mb() if self._alone else None
         return None if used_mb is None or self._before is None else max(0.0, used_mb - self._before)
 
     def utilisation(self) -> float | None:
-        """Return how much of the last moments the device was at work (%).
+        """Return the recent utilisation of the device (%).
 
         Raises:
             HostTrouble: the GPU is gone.
@@ -86,15 +90,15 @@ class Gauge:
         try:
             return question(*arguments)
         except self._nvml.NVMLError as error:
-            if getattr(error, "value", None) in UNTOLD:
+            if getattr(error, "value", None) in UNANSWERED:
                 return None
             raise HostTrouble(f"GPU {self._device} does not answer: {error}") from None
 
 
 def open_gauge(device: str, *, alone: bool = True, library: Any = None) -> Gauge | None:
-    """Return the gauge of a device, None where there is no GPU, no driver or no pynvml. To be closed by the caller.
+    """Return the gauge of a device, None without a GPU, a driver or pynvml. The caller closes it.
 
-    When all gauges of a process are closed it has let go of the driver, so that a GPU that was reset is found anew.
+    When all gauges of a process are closed, the driver is released, so that a GPU that was reset is found again.
 
     Raises:
         HostTrouble: there is a driver, and it or the GPU does not answer.
@@ -126,14 +130,19 @@ def open_gauge(device: str, *, alone: bool = True, library: Any = None) -> Gauge
 
 
 class Watch:
-    """Reads a gauge while a run is on; with `cap_mb` it tells once that the run takes more."""
+    """Reads a gauge while a run is on.
+
+    Args:
+        root: process id; its descendants are the run.
+        cap_mb: memory that the run may take; 0 for no cap.
+    """
 
     def __init__(self, gauge: Gauge | None, root: int, cap_mb: float) -> None:
         self._gauge, self._root, self._cap_mb = gauge, root, cap_mb
         self._peaks, self._rates, self._exceeded = list[float](), list[float](), False
 
     async def until_exceeded(self) -> None:
-        """Read until the run takes more than the cap; for ever where it does not.
+        """Read until the run takes more than the cap; for ever if it does not.
 
         Raises:
             HostTrouble: the GPU is gone.

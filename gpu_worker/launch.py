@@ -1,66 +1,89 @@
-"""What a trial is given: its files, its folder, its environment; of the worker's own environment only a few names.
+"""Turns a run into requests to the supervisor: command, environment, sandbox and limits of its trial and its scorer."""
 
-Laid out anew for every process: editable files as proposed, everything else as it was when the arena opened, read-only.
-"""
-
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from gpu_worker.environment import inherited
+from gpu_worker.folders import TRIAL_WRITES
+from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
-from gpu_worker.sandbox.contain import Policy
+from gpu_worker.sandbox.tiers import Network, Sandbox
+from gpu_worker.supervisor.protocol import Launch, Limits, Request
 from mesh.events import RunRequested
 from mesh.spec import ArenaSpec
 
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
+class Site(msgspec.Struct, frozen=True):
+    """Where a run is executed, and with what.
 
-class Launch(msgspec.Struct, frozen=True):
-    """What is started: a command and its whole environment, in a folder; `policy` is what holds it (None: nothing).
-
-    `warm` asks for a fork that has imported the arena's `preload` already, where the command is a Python script.
+    Args:
+        folder: the run's folder (`gpu_worker.folders`).
+        data: folder of the arena's frozen data, with `public` and `private` in it.
+        token: marks every process of the slot's supervisor.
     """
 
-    command: tuple[str, ...]
-    env: dict[str, str]
-    cwd: str
-    policy: Policy | None = None
-    warm: bool = False
+    spec: ArenaSpec
+    request: RunRequested
+    folder: Path
+    slot: Slot
+    sandbox: Sandbox
+    data: Path
+    token: str
 
 
-def lay_out(folder: Path, files: Mapping[str, bytes], editable: tuple[str, ...]) -> None:
-    """Write the files of a trial; protected ones can only be read.
+def trial_request(site: Site) -> Request:
+    """Return how the trial runs, or in its place the evaluator of another system, which runs the program itself.
 
-    Raises:
-        OSError: this machine cannot (disk full, no permission).
+    It reads its files and the public data, and writes only its own folders.
     """
-    folder.mkdir(parents=True)
-    for name, body in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
-        path.chmod(0o644 if name in editable else 0o444)
+    spec, request, run = site.spec, site.request, site.folder
+    env = _environment(site)
+    env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")}
+    command = _program(spec.trial.command) if spec.trial.command else _evaluation(site)
+    launch = _sandboxed(
+        site,
+        Launch(command, env, str(run / "trial")),
+        read=[run / "trial", site.data / "public"],
+        write=[run / name for name in TRIAL_WRITES],
+        network=_network(spec),
+    )
+    deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
+    return Request(launch, _limits(spec, deadline_s), watch=(str(run),))
 
 
-def passed_on() -> dict[str, str]:
-    """Return what of the worker's own environment others may see."""
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+def score_request(site: Site) -> Request:
+    """Return how the arena's score program runs: it reads the trial's output, and the private data that no trial sees.
+
+    Where the arena has a predictor, the proposal's code runs beside it and answers it, with no more than a trial has.
+    """
+    spec, run = site.spec, site.folder
+    home = str(run / "score-tmp")
+    env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
+    env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
+    launch = _sandboxed(
+        site,
+        Launch(_program(spec.score.command), env, str(run / "score")),
+        read=[run / "score", run / "out", site.data],
+        write=[run / "score-tmp"],
+        scorer=True,
+    )
+    limits = _limits(spec, spec.score.deadline_s)
+    return Request(launch, limits, watch=(str(run),), beside=_predictor(site) if spec.score.predict else None)
 
 
-def environment(slot: Slot, run: Path, *, token: str, seed: int, data: Path) -> dict[str, str]:
-    """Return the environment that trial and scorer share."""
-    env = passed_on() | slot_environment(slot)
-    env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": token}
-    env |= {"MESH_SEED": str(seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(data / "public")}
-    return env | {"MESH_OUT": str(run / "out")}
+def runner(spec: ArenaSpec) -> dict[str, bytes]:
+    """Return the file that runs another system's evaluator; it is laid out with the trial. None for arenas of ours."""
+    if spec.trial.command:
+        return {}
+    name = f"{spec.score.how}.py"
+    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes()}
 
 
 def slot_environment(slot: Slot) -> dict[str, str]:
-    """Return what numeric libraries read when they are imported: threads, so that slots do not fight, and the GPU."""
+    """Return the variables that numeric libraries read when they are imported: number of threads, and the GPU."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS")
     env = dict.fromkeys(threads, str(slot.threads)) | {"CUDA_VISIBLE_DEVICES": slot.cuda_index}
     if slot.cuda_index:
@@ -70,46 +93,66 @@ def slot_environment(slot: Slot) -> dict[str, str]:
     return env
 
 
-def trial_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping[str, str]) -> Launch:
-    """Return how the trial is started."""
-    own = {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")}
-    return Launch(_program(spec.trial.command), {**env, **own}, str(run / "trial"))
+def _environment(site: Site) -> dict[str, str]:
+    """Return the environment that trial and scorer share."""
+    run, slot = site.folder, site.slot
+    env = inherited() | slot_environment(slot)
+    env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
+    env |= {"MESH_SEED": str(site.request.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
+    return env | {"MESH_OUT": str(run / "out")}
 
 
-def evaluation_launch(spec: ArenaSpec, request: RunRequested, run: Path, env: Mapping[str, str]) -> Launch:
-    """Return how an evaluator that runs the program itself is started, in the trial's place."""
-    own = {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")}
+def _evaluation(site: Site) -> tuple[str, ...]:
+    """Return the command of another system's evaluator: our runner, the evaluator, the program."""
+    spec, run = site.spec, site.folder
     program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
     [runner_file], command = runner(spec), _program(spec.score.command)
     if spec.score.how == "shinka":
         words = (results, *command, "--program_path", program, "--results_dir", results)
-        return Launch((sys.executable, "-I", runner_file, *words), {**env, **own}, str(run / "trial"))
-    words = (command[1], program, *map(str, spec.score.cascade))
-    return Launch((command[0], "-I", runner_file, *words), {**env, **own}, str(run / "trial"))
+        return (sys.executable, "-I", runner_file, *words)
+    return (command[0], "-I", runner_file, command[1], program, *map(str, spec.score.cascade))
 
 
-def runner(spec: ArenaSpec) -> dict[str, bytes]:
-    """Return the file, where there is one, that runs this arena's evaluator: laid out with the task, no part of it."""
-    if spec.trial.command:
-        return {}
-    name = f"{spec.score.how}.py"
-    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes()}
+def _predictor(site: Site) -> Launch:
+    """Return how the proposal's code runs that answers the scorer: it reads the trial's output, and writes scratch."""
+    run = site.folder
+    launch = Launch(_program(site.spec.score.predict), _environment(site), str(run / "score"))
+    return _sandboxed(site, launch, read=[run / "score", run / "out", site.data / "public"], write=[run / "tmp"])
 
 
-def score_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str], data: Path) -> Launch:
-    """Return how the scorer is started: in folders of its own, with the private data that no trial is told of."""
-    home = str(run / "score-tmp")
-    own = {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(data / "private")}
-    own |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
-    return Launch(_program(spec.score.command), {**env, **own}, str(run / "score"))
+def _sandboxed(
+    site: Site,
+    launch: Launch,
+    *,
+    read: Sequence[Path],
+    write: Sequence[Path],
+    network: Network = "none",
+    scorer: bool = False,
+) -> Launch:
+    policy = site.sandbox.policy(
+        read,
+        write,
+        network=network,
+        cuda=site.slot.device != "cpu",
+        memory_mb=site.spec.trial.memory_gb * 1024,
+        scorer=scorer,
+    )
+    return Launch(launch.command, launch.env, launch.cwd, policy, warm=bool(site.spec.trial.preload))
 
 
-def predict_launch(spec: ArenaSpec, run: Path, env: Mapping[str, str]) -> Launch | None:
-    """Return how what answers the scorer is started: the proposal's code again, with no more than a trial has."""
-    if not spec.score.predict:
-        return None
-    home = str(run / "tmp")
-    return Launch(_program(spec.score.predict), {**env, "HOME": home, "TMPDIR": home}, str(run / "score"))
+def _limits(spec: ArenaSpec, deadline_s: float) -> Limits:
+    return Limits(deadline_s, spec.trial.memory_gb * 1024, spec.trial.disk_gb * 1024, MAX_PROCESSES)
+
+
+def _network(spec: ArenaSpec) -> Network:
+    match spec.trial.network:
+        case "loopback":
+            return "loopback"
+        case True:
+            return "all"
+        case False:
+            return "none"
 
 
 def _program(command: tuple[str, ...]) -> tuple[str, ...]:

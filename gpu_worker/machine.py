@@ -1,4 +1,4 @@
-"""What this machine offers: devices, slots, worker class, environment hash. Never imports torch."""
+"""Finds what this machine offers: devices, slots, worker class, environment hash. Never imports torch."""
 
 import hashlib
 import importlib.metadata
@@ -15,14 +15,18 @@ import psutil
 from mesh.errors import BadInput
 
 CONTEXT_MB = 768.0
-"""GPU memory that a process takes beside torch's allocator: its CUDA context and the kernels that it loads."""
+"""GPU memory that a process uses outside of torch's allocator: its CUDA context and the kernels that it loads."""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One place where a trial can run: its number, device (`cpu` or `cuda:0`), threads, and CUDA index.
+    """A place where one trial can run.
 
-    `gpu_memory_mb` is what it may take of its device, `gpu_share` the fraction of the whole that torch is told; 1 where
-    it may take all.
+    Args:
+        device: `cpu` or `cuda:0`, as the trial sees it.
+        threads: how many it may use.
+        cuda_index: index of its GPU, "" for none.
+        gpu_memory_mb: how much of its GPU it may use.
+        gpu_share: the fraction of the whole GPU that torch is limited to; 1 where it may use all.
     """
 
     number: int
@@ -34,7 +38,7 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Slots and what they have in common; memory in MB."""
+    """Slots and what they share; memory is that of one GPU, or of the machine, in MB."""
 
     worker_class: str
     device: str
@@ -44,20 +48,23 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
-    """Return what to run on: `device` is auto, cpu or cuda; slots default to one per core, or `per_gpu` per GPU.
+    """Return what to run on; slots that share a GPU get equal parts of its memory.
 
-    Slots that share a GPU get equal parts of its memory.
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        slots: how many; by default one per core, or `per_gpu` per GPU.
+        per_gpu: slots on one GPU.
 
     Raises:
-        BadInput: CUDA is asked for and nvidia-smi shows no device, or a number of slots is below 1.
+        BadInput: CUDA is wanted and nvidia-smi shows no device, or a number of slots is below 1.
     """
     if slots is not None and slots < 1:
-        raise BadInput(f"--slots {slots} must be 1 or more")
+        raise BadInput(f"--slots is {slots}; use 1 or more")
     if per_gpu < 1:
-        raise BadInput(f"--slots-per-gpu {per_gpu} must be 1 or more")
+        raise BadInput(f"--slots-per-gpu is {per_gpu}; use 1 or more")
     gpus = [] if device == "cpu" else _gpus()
     if device == "cuda" and not gpus:
-        raise BadInput("--device cuda, but nvidia-smi shows no GPU on this machine")
+        raise BadInput("--device is cuda, but nvidia-smi shows no GPU on this machine; use cpu or auto")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if gpus:
         most = per_gpu * len(gpus)
@@ -83,10 +90,14 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
 
 
 def capped(slot: Slot, gpu_memory_gb: float) -> Slot:
-    """Return a slot as the runs of an arena have it: with the GPU memory that they are said to take, if they are.
+    """Return a slot with the GPU memory that the arena's runs may use.
 
-    Where that is less than the device the slot's share, which torch is told, leaves room for the CUDA context: what
-    torch keeps in its cache alone never takes a process over its cap.
+    Where that is less than the device, torch is limited to less than the cap, which leaves room for the CUDA context:
+    torch's cache alone never takes a process over the cap.
+
+    Args:
+        slot: the slot of the machine.
+        gpu_memory_gb: what the arena declares that a run uses; 0 for undeclared.
     """
     device_mb = slot.gpu_memory_mb / slot.gpu_share
     cap_mb = min(slot.gpu_memory_mb, gpu_memory_gb * 1024 or slot.gpu_memory_mb)
@@ -111,13 +122,13 @@ def _gpus() -> list[tuple[str, int, str]]:
 
 
 def short_name(device: str) -> str:
-    """Return what a GPU is called for short: `h100`, `rtx4090`, `t4`."""
+    """Return the short name of a GPU: `h100`, `rtx4090`, `t4`."""
     words = [w for w in re.findall(r"[a-z0-9]+", device.lower()) if w not in ("nvidia", "geforce", "tesla", "quadro")]
     return "".join(words[:2]) if words[:1] in (["rtx"], ["gtx"]) else next(iter(words), "gpu")
 
 
 def environment_hash(device: str, driver: str = "") -> str:
-    """Return a hash of what else decides a score: interpreter, numeric packages, platform, device and its driver."""
+    """Return a hash of what a score depends on beside the code: interpreter, packages, platform, device, driver."""
     packages = []
     for name in ("torch", "numpy", "scikit-learn", "scipy"):
         try:

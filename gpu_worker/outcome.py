@@ -1,4 +1,4 @@
-"""From how processes ended to an outcome: pure, one good sentence for every failure."""
+"""From how the processes of a run ended to its outcome. Pure; every failure is one sentence."""
 
 import math
 import re
@@ -6,62 +6,64 @@ import signal
 
 import msgspec
 
-from gpu_worker.supervisor.protocol import Ending
+from gpu_worker.gpu_gauge import Reading
+from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB
+from gpu_worker.supervisor.protocol import Ending, Limits
 from mesh.events import Failed, Scored
 from mesh.spec import ArenaSpec, ObjectiveSpec
 
+MAX_METRICS, MAX_NAME = 64, 100
+"""Metrics beside the objective that are kept, and how long their names may be; the rest is dropped."""
+
+_MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
 _Numbers = dict[str, float | None]
 
 
-class _Said(msgspec.Struct, frozen=True):
-    """The one line of a runner."""
+class _RunnerLine(msgspec.Struct, frozen=True):
+    """The line that one of our runners prints (`gpu_worker/runners`)."""
 
     metrics: _Numbers = {}
     error: str = ""
 
 
-MAX_METRICS, MAX_NAME = 64, 100
-"""What a score program may say beside the metric: so many numbers, with names so long; the rest is dropped."""
+def trial_outcome(
+    spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gpu_memory_mb: float, *, killed: bool
+) -> Scored | Failed | None:
+    """Return what the trial's end decides; None where it ended well and the score program has to run.
 
-_MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
-
-
-def trial_failure(spec: ArenaSpec, end: Ending, deadline_s: float) -> Failed | None:
-    """Return why a trial, or the evaluation in its place, failed; None where it ended well."""
+    Args:
+        spec: the arena.
+        end: how the trial, or the evaluation in its place, ended.
+        limits: the limits that it had.
+        gpu: what the trial took of its GPU.
+        gpu_memory_mb: what its slot may take.
+        killed: whether the swarm has stopped the run.
+    """
     what = "the trial" if spec.trial.command else "the evaluation"
-    trial = spec.trial
-    match end.why:
-        case "deadline":
-            text = f"{what} exceeded its {deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
-            return Failed(reason="timeout", message=text)
-        case "memory":
-            text = f"{what} wanted more than its {trial.memory_gb:g} GB (killed at {end.peak_memory_mb:,.0f} MB)"
-            return Failed(reason="out_of_memory", message=text)
-        case "output":
-            return Failed(reason="crash", message=f"{what} printed more than 64 MB and was killed")
-        case "disk":
-            return Failed(reason="crash", message=f"{what} wrote more than its {trial.disk_gb:g} GB or 100,000 files")
-        case "processes":
-            return Failed(reason="crash", message=f"{what} had more than 512 processes at a time")
-        case "killed":
-            return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
-        case "start":
-            return Failed(reason="crash", message=f"{what} could not be started: {end.err}")
-    if end.rc == 0:
-        return None
-    if _MEMORY.search(end.err[-4000:]):
-        return Failed(reason="out_of_memory", message=f"{what} ran out of memory: {_last(end.err)}")
-    return Failed(reason="crash", message=f"{what} {_how(end.rc)}: {_last(end.err)}")
+    if gpu.exceeded:
+        return Failed(reason="out_of_memory", message=_used_too_much_gpu(what, gpu, gpu_memory_mb))
+    if failure := _trial_failure(what, end, limits):
+        return failure
+    if killed:
+        return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
+    if spec.score.how == "stdout":
+        return _printed_score(spec, end)
+    if not spec.trial.command:
+        return _evaluator_score(spec, end)
+    return None
 
 
-def command_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
-    """Return the outcome out of what the arena's score program printed."""
-    if end.why == "deadline":
-        text = f"scoring exceeded its {spec.score.deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
-        return Failed(reason="no_score", message=text)
-    if end.why or end.rc != 0:
-        how = end.why or _how(end.rc)
-        return Failed(reason="no_score", message=f"scoring failed ({how}): {_last(end.err)}")
+def score_outcome(spec: ArenaSpec, end: Ending, gpu: Reading, gpu_memory_mb: float) -> Scored | Failed:
+    """Return the outcome from what the arena's score program printed; its arguments are as in `trial_outcome`."""
+    limits = Limits(spec.score.deadline_s, spec.trial.memory_gb * 1024, spec.trial.disk_gb * 1024)
+    if gpu.exceeded:
+        return Failed(reason="no_score", message=_used_too_much_gpu("scoring", gpu, gpu_memory_mb))
+    if end.why == "killed":
+        return Failed(reason="killed", message="the run was stopped while it was scored")
+    if sentence := _exceeded("scoring", end, limits):
+        return Failed(reason="no_score", message=sentence)
+    if end.rc != 0:
+        return Failed(reason="no_score", message=f"scoring {_how(end.rc)}: {_last(end.err)}")
     lines = end.out.strip().splitlines()
     try:
         found = msgspec.json.decode(lines[-1] if lines else "", type=_Numbers)
@@ -69,48 +71,82 @@ def command_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
         last = lines[-1][:200] if lines else "nothing"
         if re.search(r"\b(NaN|-?Infinity)\b", last):
             return Failed(reason="bad_score", message=f"the score program printed a number that is not finite: {last}")
-        return Failed(reason="no_score", message=f"the score program's last line is no JSON object of numbers: {last}")
-    return _measured(spec, found, self_reported=False)
-
-
-def evaluator_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
-    """Return the outcome out of what our runner of another system's evaluator printed (`gpu_worker/runners`)."""
-    lines = end.out.strip().splitlines()
-    try:
-        said = msgspec.json.decode(lines[-1] if lines else "", type=_Said)
-    except msgspec.MsgspecError:
-        return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
-    if said.error:
-        return Failed(reason="no_score", message=said.error.replace("\n", " ")[:1000])
-    return _measured(spec, said.metrics, self_reported=True)
-
-
-def _measured(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored | Failed:
-    metrics = {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
-    if spec.objective.metric in found and spec.objective.metric not in metrics:
-        return Failed(reason="bad_score", message=f"{spec.objective.metric} is not a finite number")
-    if spec.objective.metric not in metrics:
-        named = ", ".join(sorted(metrics)) or "nothing"
-        who = "the evaluator" if self_reported else "the score program"
-        text = f"{who} never produced the metric {spec.objective.metric!r}; it gave {named}"
+        text = f"the last line of the score program must be a JSON object of numbers; it printed {last}"
         return Failed(reason="no_score", message=text)
-    kept = dict([item for item in metrics.items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
-    return _bounded(spec.objective, metrics[spec.objective.metric], kept, self_reported=self_reported)
+    return _scored(spec, found, self_reported=False)
 
 
-def stdout_outcome(spec: ArenaSpec, end: Ending) -> Scored | Failed:
-    """Return the outcome out of what the trial itself printed; the last match of the pattern counts."""
+def _trial_failure(what: str, end: Ending, limits: Limits) -> Failed | None:
+    if end.why == "killed":
+        return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
+    if sentence := _exceeded(what, end, limits):
+        reasons = {"deadline": "timeout", "memory": "out_of_memory"}
+        return msgspec.convert({"reason": reasons.get(end.why, "crash"), "message": sentence}, Failed)
+    if end.rc == 0:
+        return None
+    if _MEMORY.search(end.err[-4000:]):
+        return Failed(reason="out_of_memory", message=f"{what} ran out of memory: {_last(end.err)}")
+    return Failed(reason="crash", message=f"{what} {_how(end.rc)}: {_last(end.err)}")
+
+
+def _exceeded(what: str, end: Ending, limits: Limits) -> str:
+    """Return the sentence for a command that the supervisor ended or could not start, "" where it ended by itself."""
+    match end.why:
+        case "deadline":
+            return f"{what} exceeded its {limits.deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
+        case "memory":
+            limit_gb = limits.memory_mb / 1024
+            return f"{what} used more than its {limit_gb:g} GB of memory (killed at {end.peak_memory_mb:,.0f} MB)"
+        case "output":
+            return f"{what} printed more than {MAX_OUTPUT_MB} MB and was killed"
+        case "disk":
+            return f"{what} wrote more than its {limits.disk_mb / 1024:g} GB or {MAX_FILES:,} files and was killed"
+        case "processes":
+            return f"{what} had more than {limits.processes:,} processes at a time and was killed"
+        case "start" | "sandbox":
+            return f"{what} could not be started: {end.err}"
+        case _:
+            return ""
+
+
+def _printed_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
+    """Return the outcome from what the trial itself printed; the last match of the arena's pattern counts."""
     matches = re.findall(spec.score.pattern, end.out, re.MULTILINE)
     if not matches:
-        return Failed(reason="no_score", message=f"nothing that the trial printed matches {spec.score.pattern!r}")
+        return Failed(reason="no_score", message=f"no line that the trial printed matches {spec.score.pattern!r}")
     try:
         value = float(matches[-1])
     except ValueError:
-        return Failed(reason="no_score", message=f"{matches[-1][:100]!r} in the trial's output is not a number")
-    return _bounded(spec.objective, value, {spec.objective.metric: value}, self_reported=True)
+        return Failed(reason="no_score", message=f"the trial printed {matches[-1][:100]!r} as its score, not a number")
+    return _within_bounds(spec.objective, value, {spec.objective.metric: value}, self_reported=True)
 
 
-def _bounded(
+def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
+    """Return the outcome from what our runner of another system's evaluator printed."""
+    lines = end.out.strip().splitlines()
+    try:
+        line = msgspec.json.decode(lines[-1] if lines else "", type=_RunnerLine)
+    except msgspec.MsgspecError:
+        return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
+    if line.error:
+        return Failed(reason="no_score", message=line.error.replace("\n", " ")[:1000])
+    return _scored(spec, line.metrics, self_reported=True)
+
+
+def _scored(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored | Failed:
+    metric = spec.objective.metric
+    metrics = {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    if metric in found and metric not in metrics:
+        return Failed(reason="bad_score", message=f"{metric} is not a finite number")
+    if metric not in metrics:
+        printed = ", ".join(sorted(metrics)) or "no number"
+        program = "the evaluator" if self_reported else "the score program"
+        return Failed(reason="no_score", message=f"{program} did not give the metric {metric!r}; it gave {printed}")
+    kept = dict([item for item in metrics.items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
+    return _within_bounds(spec.objective, metrics[metric], kept, self_reported=self_reported)
+
+
+def _within_bounds(
     objective: ObjectiveSpec, value: float, metrics: dict[str, float], *, self_reported: bool
 ) -> Scored | Failed:
     if not math.isfinite(value):
@@ -119,6 +155,10 @@ def _bounded(
         low, high = objective.bounds
         return Failed(reason="bad_score", message=f"{objective.metric} is {value:g}, outside [{low:g}, {high:g}]")
     return Scored(value=value, metrics=metrics, self_reported=self_reported)
+
+
+def _used_too_much_gpu(what: str, gpu: Reading, gpu_memory_mb: float) -> str:
+    return f"{what} used {gpu.peak_mb:,.0f} MB of GPU memory, more than its slot's {gpu_memory_mb:,.0f} MB"
 
 
 def _how(rc: int | None) -> str:
@@ -130,4 +170,4 @@ def _how(rc: int | None) -> str:
 
 def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else "it said nothing"
+    return lines[-1][:500] if lines else "it printed no error"

@@ -1,4 +1,4 @@
-"""Finds the tier that this machine really offers: attacks from inside, for each tier from the strongest down."""
+"""Finds the strongest sandbox tier that holds on this machine, by attacking each tier from inside."""
 
 import os
 import secrets
@@ -12,45 +12,53 @@ from typing import Any, Literal
 
 import msgspec
 
-from gpu_worker.launch import Launch, passed_on
+from gpu_worker.environment import inherited
 from gpu_worker.sandbox import attacks
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.supervisor.client import supervisor
+from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.protocol import Launch, Limits, Request
 from mesh.errors import BadInput, HostTrouble
 
 WITHIN_S = 30.0
 Wish = Literal["auto", "weak", "none"]
+"""`auto`: a strong tier or none at all; `weak`: tier D where no strong one holds; `none`: no sandbox (tier E)."""
 
 OPEN_BY_DESIGN: dict[Tier, frozenset[str]] = {
     "A": frozenset(),
     "B": frozenset({"connect to a socket by path"}),
     "C": frozenset({"connect to a socket by path", "change the mode of others' files"}),
 }
-"""What a tier leaves open, and says so: a socket whose file mode lets everybody in; modes of the user's own files."""
+"""Attacks that a tier does not block, as documented: sockets that everybody may open; modes of the user's own files."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What attacks on a tier found: `open` and `broken` are names of probes; `error` says why it could not be tried."""
+    """What the attacks on a tier found.
+
+    Args:
+        results: by probe: `open` or `blocked` for an attack; `works`, or the error, for a deed that must work.
+        error: why the tier could not be tried.
+    """
 
     tier: Tier
-    said: dict[str, str] = {}
+    results: dict[str, str] = {}
     error: str = ""
 
     @property
     def open(self) -> list[str]:
         """The attacks that succeeded."""
-        return [name for name, word in self.said.items() if word == "open"]
+        return [name for name, result in self.results.items() if result == "open"]
 
     @property
     def broken(self) -> list[str]:
-        """What a trial must be able to do and could not."""
-        return [f"{name} ({word})" for name, word in self.said.items() if word not in ("open", "blocked", "works")]
+        """The deeds that must work and did not."""
+        expected = ("open", "blocked", "works")
+        return [f"{name} ({result})" for name, result in self.results.items() if result not in expected]
 
     @property
     def holds(self) -> bool:
-        """Whether the tier is what it says."""
-        allowed = OPEN_BY_DESIGN.get(self.tier, frozenset(self.said))
-        return bool(self.said) and not self.broken and allowed.issuperset(self.open)
+        """Whether the tier blocks what it promises, and trials work in it."""
+        allowed = OPEN_BY_DESIGN.get(self.tier, frozenset(self.results))
+        return bool(self.results) and not self.broken and allowed.issuperset(self.open)
 
     def __str__(self) -> str:
         if self.holds:
@@ -59,10 +67,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 async def choose(wish: Wish, folder: Path) -> tuple[Tier, list[Finding]]:
-    """Return the strongest tier that holds, and what was found on the way; `folder` is where trials will be.
+    """Return the strongest tier that holds, and the findings on the way.
+
+    Args:
+        wish: which tiers are allowed.
+        folder: where trials will run; the self-test runs in it.
 
     Raises:
-        HostTrouble: none holds, and a weaker one was not wished for.
+        HostTrouble: no strong tier holds, and the wish allows no weaker one.
     """
     if wish == "none":
         return "E", []
@@ -76,19 +88,19 @@ async def choose(wish: Wish, folder: Path) -> tuple[Tier, list[Finding]]:
         return "D", findings
     why = "; ".join(f"tier {found.tier}: {found}" for found in findings) or "this is not Linux"
     raise HostTrouble(
-        f"no sandbox holds on this machine ({why}): say --allow-weak-sandbox or --no-sandbox if you trust all proposals"
+        f"no sandbox holds on this machine ({why}); use --allow-weak-sandbox or --no-sandbox if you trust all proposals"
     )
 
 
 def candidates() -> list[Tier]:
-    """Return the tiers that are worth a try here, strongest first."""
+    """Return the tiers that this user can try here, strongest first."""
     if sys.platform != "linux":
         return []
     return ["A", "B", "C"] if os.geteuid() == 0 else ["A", "C"]
 
 
 async def try_tier(tier: Tier, folder: Path) -> Finding:
-    """Attack from inside a tier and return what was found."""
+    """Attack a tier from inside and return what was found."""
     try:
         sandbox = sandbox_of(tier)
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,12 +117,12 @@ async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> 
     program.write_bytes(Path(attacks.__file__).read_bytes())
     program.chmod(0o444)
     sandbox.give([work])
-    policy = sandbox.hold([program], [work])
+    policy = sandbox.policy([program], [work])
     aim = msgspec.json.encode({**target, "work": str(work)}).decode()
-    async with supervisor() as keeper:
-        env = passed_on() | {"MESH_RUN_TOKEN": keeper.token, "TMPDIR": str(work)}
+    async with start_supervisor() as supervisor:
+        env = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work)}
         launch = Launch((sys.executable, "-I", str(program), aim), env, str(work), policy)
-        ended = await keeper.run(launch, deadline_s=WITHIN_S, memory_mb=4096)
+        ended = await supervisor.run(Request(launch, Limits(WITHIN_S, memory_mb=4096)))
     try:
         return Finding(sandbox.tier, msgspec.json.decode(ended.out, type=dict[str, str]))
     except msgspec.MsgspecError:
@@ -120,7 +132,7 @@ async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> 
 
 @contextmanager
 def targets(folder: Path) -> Iterator[dict[str, Any]]:
-    """Set up what is to be attacked: files, sockets, and this very process."""
+    """Set up the targets of the attacks: files, sockets, and this process itself."""
     secret, evaluator, path = folder / "secret", folder / "evaluator.py", folder / "socket"
     secret.write_text("a key")
     secret.chmod(0o600)

@@ -12,7 +12,7 @@ from mesh.errors import AlreadyPosted
 from mesh.wire import Entry, Pattern, Post
 
 
-class Job(Protocol):
+class Delivery(Protocol):
     """One delivery of an entry to one worker; the lease ends unless it is extended."""
 
     entry: Entry
@@ -26,7 +26,7 @@ class Job(Protocol):
         """
 
     async def extend(self) -> None:
-        """Start the lease anew."""
+        """Restart the lease: it ends `lease_s` seconds from now."""
 
     async def hand_back(self, delay_s: float = 0.0) -> None:
         """Give the entry to the next worker, after `delay_s` seconds."""
@@ -66,7 +66,7 @@ class Bus(Protocol):
     async def since(self, time: dt.datetime) -> int:
         """Return the sequence of the first entry at or after `time`, one more than the last where there is none."""
 
-    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Job]:
+    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Delivery]:
         """Yield entries of `kinds` (earlier kinds first), each to one member of `queue`, again if the lease ends.
 
         A kind may carry leading key tokens: `run.requested.confirm`.

@@ -97,18 +97,18 @@ class MemoryBus:
             else:
                 return
 
-    async def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator["MemoryJob"]:
+    async def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator["MemoryDelivery"]:
         filters = [wire.kind_filter(self.arena, kind).removesuffix(">") for kind in kinds]
         while True:
             changed = self._changed
-            job = next(filter(None, (self._take(queue, f, lease_s) for f in filters)), None)
-            if job:
-                yield job
+            delivery = next(filter(None, (self._take(queue, f, lease_s) for f in filters)), None)
+            if delivery:
+                yield delivery
                 continue
             with anyio.move_on_after(min(lease_s / 4, 0.25)):
                 await changed.wait()
 
-    def _take(self, queue: str, prefix: str, lease_s: float) -> "MemoryJob | None":
+    def _take(self, queue: str, prefix: str, lease_s: float) -> "MemoryDelivery | None":
         state = self._queues[queue, prefix]
         now = anyio.current_time()
         for seq, until in state.leases.items():
@@ -187,13 +187,13 @@ class _Queue:
         self.leases: dict[int, float] = {}
         self.deliveries: dict[int, int] = defaultdict(int)
 
-    def lease(self, entry: Entry, now: float, lease_s: float) -> "MemoryJob":
+    def lease(self, entry: Entry, now: float, lease_s: float) -> "MemoryDelivery":
         self.leases[entry.seq] = now + lease_s
         self.deliveries[entry.seq] += 1
-        return MemoryJob(self, entry, self.deliveries[entry.seq], lease_s)
+        return MemoryDelivery(self, entry, self.deliveries[entry.seq], lease_s)
 
 
-class MemoryJob:
+class MemoryDelivery:
     """One delivery; late calls on a lease that another took over are harmless."""
 
     def __init__(self, queue: _Queue, entry: Entry, attempt: int, lease_s: float) -> None:

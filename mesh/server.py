@@ -5,8 +5,8 @@ whoever gets the lock may start one, and everybody else adopts the one that runs
 is on disk (`sync_interval: always`) unless told otherwise.
 """
 
-import ctypes
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -27,6 +27,7 @@ import psutil
 
 from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, leaf
+from mesh.parent_death import die_with_parent
 
 START_WITHIN_S = 30.0
 WATCH_EVERY_S = 0.5
@@ -274,7 +275,7 @@ def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]
                 env=settings.without_secrets(os.environ),
                 start_new_session=True,
                 pass_fds=(lock,),
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=functools.partial(die_with_parent, signal.SIGTERM) if sys.platform == "linux" else None,
             )
     except OSError as error:
         raise BusUnavailable(f"nats-server ({command[0]}) did not start: {error.strerror}") from None
@@ -328,12 +329,3 @@ def _is_alive(pid: int, started: float) -> bool:
         return bool(process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to end the server in good order when the thread that started it is gone (PR_SET_PDEATHSIG)."""
-    if _libc is not None:
-        _libc.prctl(1, signal.SIGTERM, 0, 0, 0)

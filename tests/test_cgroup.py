@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from gpu_worker.launch import Launch
 from gpu_worker.supervisor import cgroup
-from gpu_worker.supervisor.client import supervisor
+from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.protocol import Launch, Limits, Request
 from tests.support.daemons import detached
 
 GREEDY = detached("blocks = []\nwhile True: blocks.append(b'x' * 20_000_000)") + "import time\ntime.sleep(30)\n"
@@ -48,11 +48,11 @@ def groups() -> set[str]:
 
 async def test_a_grandchild_that_left_its_session_cannot_take_more_than_the_tree_may() -> None:
     with anyio.fail_after(40):
-        async with supervisor() as keeper:
-            env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": keeper.token}
+        async with start_supervisor() as supervisor:
+            env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
             launch = Launch((sys.executable, "-I", "-S", "-c", GREEDY), env, "/")
-            ended = await keeper.run(launch, deadline_s=3, memory_mb=200)
-            mine = {name for name in groups() if name.startswith(f"mesh-{keeper.process.pid}-")}
+            ended = await supervisor.run(Request(launch, Limits(3, memory_mb=200)))
+            mine = {name for name in groups() if name.startswith(f"mesh-{supervisor.process.pid}-")}
             assert len(mine) <= 2  # of those that wait for their turn
     assert ended.why in ("memory", "deadline")
     assert ended.peak_memory_mb < (260 if ended.bounded else 2000)

@@ -7,10 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gpu_worker.launch import Launch
 from gpu_worker.supervisor import cgroup
-from gpu_worker.supervisor.client import supervisor
-from gpu_worker.supervisor.protocol import Ending
+from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 from tests.support.daemons import detached
 
 BOMB = "blocks = []\nwhile True: blocks.append(b'x' * 20_000_000)\n"
@@ -19,10 +18,10 @@ IN_A_CHILD = detached(BOMB) + "import time\n"
 
 async def end_of(code: str, *, memory_mb: float = 200) -> Ending:
     with anyio.fail_after(40):
-        async with supervisor() as keeper:
-            env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": keeper.token}
+        async with start_supervisor() as supervisor:
+            env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
             launch = Launch((sys.executable, "-I", "-S", "-c", code), env, "/")
-            return await keeper.run(launch, deadline_s=20, memory_mb=memory_mb)
+            return await supervisor.run(Request(launch, Limits(20, memory_mb=memory_mb)))
 
 
 @pytest.mark.parametrize(
@@ -43,12 +42,14 @@ async def test_whom_the_kernel_kills_was_out_of_memory_and_takes_its_tree_along(
 
 async def test_a_supervisor_that_is_killed_leaves_no_group() -> None:
     with anyio.fail_after(40):
-        async with supervisor() as keeper:
-            assert (await keeper.run(Launch(("true",), dict(os.environ), "/"), deadline_s=20, memory_mb=200)).rc == 0
-            keeper.process.kill()
-            await keeper.process.wait()
+        async with start_supervisor() as supervisor:
+            assert (
+                await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(20, memory_mb=200)))
+            ).rc == 0
+            supervisor.process.kill()
+            await supervisor.process.wait()
     left = [name for _, folders, _ in os.walk(cgroup.ROOT) for name in folders]
-    assert not [name for name in left if name.startswith(f"mesh-{keeper.process.pid}-")]
+    assert not [name for name in left if name.startswith(f"mesh-{supervisor.process.pid}-")]
 
 
 async def test_a_limit_of_0_is_none() -> None:

@@ -176,7 +176,7 @@ async def test_without_a_cascade_the_evaluator_is_called_once_and_its_combined_s
     [
         ("def root(x): raise ValueError('no root')", "no_score", "ValueError: no root"),
         ("import sys; sys.exit(0)", "no_score", "SystemExit: 0"),
-        ("import os; os._exit(0)", "no_score", "the evaluation ended without a result: it said nothing"),
+        ("import os; os._exit(0)", "no_score", "the evaluation ended without a result: it printed no error"),
         ("import os; os._exit(3)", "crash", "the evaluation ended with exit code 3"),
         ("def root(x): return float('nan')", "bad_score", "combined_score is not a finite number"),
         ("import time; time.sleep(60)", "timeout", "the evaluation exceeded its 2 s deadline"),

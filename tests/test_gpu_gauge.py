@@ -13,9 +13,9 @@ import pytest
 from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import Slot, survey
-from gpu_worker.run import Job, execute
+from gpu_worker.run import RunInputs, execute
 from gpu_worker.sandbox.tiers import Sandbox
-from gpu_worker.supervisor.client import supervisor
+from gpu_worker.supervisor.client import start_supervisor
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import Failed, Scored
 from tests.support.given import SPEC, opened, requested
@@ -96,19 +96,19 @@ def test_without_a_gpu_there_is_no_gauge() -> None:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Callable[[str], Job]:
+def job(tmp_path: Path) -> Callable[[str], RunInputs]:
     """A run of a training script."""
     (tmp_path / "data" / "public").mkdir(parents=True)
 
-    def made(train: str) -> Job:
+    def made(train: str) -> RunInputs:
         files = {"train.py": train.encode(), "score.py": b"print('{\"loss\": 1.0}')"}
         asked = msgspec.structs.replace(requested("t"), deadline_s=20)
-        return Job(asked, opened(SPEC), files, files, tmp_path / "data")
+        return RunInputs(asked, opened(SPEC), files, files, tmp_path / "data")
 
     return made
 
 
-async def run(job: Job, slot: Slot, folder: Path, gauge: Gauge) -> Any:
+async def run(inputs: RunInputs, slot: Slot, folder: Path, gauge: Gauge) -> Any:
     begun = anyio.Event()
     begun.set()
 
@@ -116,11 +116,11 @@ async def run(job: Job, slot: Slot, folder: Path, gauge: Gauge) -> Any:
         pass
 
     with anyio.fail_after(30):
-        async with supervisor() as keeper:
+        async with start_supervisor() as supervisor:
             return await execute(
-                job,
+                inputs,
                 slot,
-                keeper,
+                supervisor,
                 Sandbox("E"),
                 folder / "run",
                 begun=begun,
@@ -131,7 +131,7 @@ async def run(job: Job, slot: Slot, folder: Path, gauge: Gauge) -> Any:
 
 
 async def test_a_trial_that_takes_more_than_its_slot_s_share_is_ended(
-    driver: Driver, job: Callable[[str], Job], tmp_path: Path
+    driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path
 ) -> None:
     gauge = Gauge(driver, "0")
     driver.processes, driver.used = {2**22 + 1: 1.0}, 5100.0
@@ -141,7 +141,7 @@ async def test_a_trial_that_takes_more_than_its_slot_s_share_is_ended(
     assert result.outcome == Failed(reason="out_of_memory", message=text)
 
 
-async def test_what_a_trial_took_is_told(driver: Driver, job: Callable[[str], Job], tmp_path: Path) -> None:
+async def test_what_a_trial_took_is_told(driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path) -> None:
     gauge = Gauge(driver, "0")
     driver.processes, driver.used = {2**22 + 1: 1.0}, 700.0
     slot = Slot(0, "cuda:0", 1, cuda_index="0", gpu_memory_mb=8000)
@@ -151,7 +151,7 @@ async def test_what_a_trial_took_is_told(driver: Driver, job: Callable[[str], Jo
 
 
 async def test_a_gpu_that_is_lost_during_a_trial_hands_the_run_back(
-    driver: Driver, job: Callable[[str], Job], tmp_path: Path
+    driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path
 ) -> None:
     gauge = Gauge(driver, "0")
     driver.lost = True
@@ -169,5 +169,5 @@ def test_slots_share_the_memory_of_their_gpu(tmp_path: Path, monkeypatch: pytest
     env = slot_environment(found.slots[1])
     assert (env["CUDA_VISIBLE_DEVICES"], env["PYTORCH_CUDA_ALLOC_CONF"]) == ("1", "per_process_memory_fraction:0.5000")
     assert "PYTORCH_CUDA_ALLOC_CONF" not in slot_environment(survey("auto", None).slots[0])
-    with pytest.raises(BadInput, match="--slots-per-gpu 0 must be 1 or more"):
+    with pytest.raises(BadInput, match="--slots-per-gpu is 0; use 1 or more"):
         survey("auto", None, 0)

@@ -12,7 +12,7 @@ import msgspec
 import pynvml
 import pytest
 
-from gpu_worker import gpu_gauge, worker
+from gpu_worker import gpu_gauge, slot_loop
 from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import CONTEXT_MB, Machine, Slot, capped
@@ -163,9 +163,9 @@ def test_a_driver_that_is_not_there_is_no_trouble_and_one_that_was_is(driver: Dr
 
 def test_the_codes_are_those_of_nvml() -> None:
     lost = {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED, pynvml.NVML_ERROR_GPU_NOT_FOUND}
-    assert {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_DATA} < set(gpu_gauge.UNTOLD)
+    assert {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_DATA} < set(gpu_gauge.UNANSWERED)
     assert pynvml.NVML_ERROR_LIBRARY_NOT_FOUND in gpu_gauge.NO_DRIVER
-    assert lost.isdisjoint({*gpu_gauge.UNTOLD, *gpu_gauge.NO_DRIVER})
+    assert lost.isdisjoint({*gpu_gauge.UNANSWERED, *gpu_gauge.NO_DRIVER})
 
 
 @pytest.fixture
@@ -236,8 +236,8 @@ async def test_a_worker_whose_slots_are_too_small_does_not_start(arena: Arena, d
 async def test_a_lost_gpu_takes_no_runs_until_it_is_there_again(
     arena: Arena, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "RETRY_AFTER_S", 0.1)
-    monkeypatch.setattr(worker, "HAND_BACK_S", 0.0)
+    monkeypatch.setattr(slot_loop, "RETRY_AFTER_S", 0.1)
+    monkeypatch.setattr(slot_loop, "HAND_BACK_S", 0.0)
     await arena.open()
     mark = tmp_path / "began"
     train = f"mark = pathlib.Path({str(mark)!r})\nif not mark.exists(): mark.touch(); time.sleep(60)\n"
@@ -254,7 +254,7 @@ async def test_a_lost_gpu_takes_no_runs_until_it_is_there_again(
         while len(looks) < 5:
             await anyio.sleep(0.02)
         assert [note.text for note in notes] == [
-            "worker w slot 0 handed its work back: GPU 0 does not answer: GPU is lost"
+            "worker w slot 0 handed its run back: GPU 0 does not answer: GPU is lost"
         ]
         assert len(await arena.all(RunStarted)) == 1
         # and goes on when it is there

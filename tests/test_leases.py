@@ -10,7 +10,8 @@ import anyio
 import psutil
 import pytest
 
-from gpu_worker.worker import LEASE_S, MAX_ATTEMPTS
+from gpu_worker.slot_loop import LEASE_S
+from gpu_worker.triage import MAX_ATTEMPTS
 from mesh.events import (
     Failed,
     Lane,
@@ -48,7 +49,7 @@ class Gate:
         self._log = folder.parent / "swarm.log"
 
     async def worker(self, name: str = "worker", *options: str) -> None:
-        """Start a worker of one slot, which does not hold its trials, for the gate is outside of their folders."""
+        """Start a worker of one slot, without a sandbox, because the gate is outside of its trials' folders."""
         command = self.on.swarm.commands["worker"]
         self.on.swarm.commands[name] = [*command, "--no-sandbox", "--slots", "1", "--name", name, *options]
         await self.on.swarm.start(name)
@@ -102,9 +103,9 @@ class Gate:
 
     def kill_supervisor(self, name: str = "worker") -> None:
         """Kill the supervisor of a worker's slot."""
-        [keeper] = psutil.Process(self.on.swarm.running[name].pid).children()
-        assert "gpu_worker.supervisor" in keeper.cmdline()
-        keeper.kill()
+        [supervisor] = psutil.Process(self.on.swarm.running[name].pid).children()
+        assert "gpu_worker.supervisor" in supervisor.cmdline()
+        supervisor.kill()
 
 
 @asynccontextmanager

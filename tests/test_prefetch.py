@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gpu_worker.prefetch import Supply, next_runs
+from gpu_worker.prefetch import Prefetch, next_runs
 from mesh.board import Board
 from mesh.errors import ObjectMissing
 from mesh.events import RunKilled, RunRequested, RunStarted
@@ -46,13 +46,13 @@ async def test_what_was_fetched_ahead_is_not_fetched_again_and_what_is_missing_i
     unknown = msgspec.structs.replace((await arena.all(RunRequested))[0], run="r0", lane="confirm", commit="0" * 40)
     await arena.post(unknown)
     board = await board_of(arena)
-    supply = Supply(arena.bus, arena.home, lambda: board)
-    await supply.fetch_ahead(CLASS, 2)
+    prefetch = Prefetch(arena.bus, arena.home, lambda: board)
+    await prefetch.fetch_ahead(CLASS, 2)
     arena.bus._objects.clear()
     first, second = board.runs["r1"].requested, board.runs["r2"].requested
-    job = await supply.job(first)
-    assert (job.request, job.proposal["train.py"][-5:]) == (first, b"x = 1")
-    assert job.base["train.py"] == b""
+    inputs = await prefetch.inputs(first)
+    assert (inputs.request, inputs.proposal["train.py"][-5:]) == (first, b"x = 1")
+    assert inputs.base["train.py"] == b""
     for request in (unknown, second):
         with pytest.raises(ObjectMissing):
-            await supply.job(request)
+            await prefetch.inputs(request)

@@ -12,13 +12,14 @@ import anyio
 import msgspec
 import pytest
 
-from gpu_worker.launch import Launch, passed_on
+from gpu_worker.environment import inherited
 from gpu_worker.sandbox import landlock, seccomp
 from gpu_worker.sandbox.attacks import attacks, deeds
+from gpu_worker.sandbox.contain import Policy
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, Finding, candidates, check_wish, choose, try_tier
-from gpu_worker.supervisor.client import supervisor
-from gpu_worker.supervisor.protocol import Ending
+from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import Failed, Scored
 from mesh.memory import MemoryHub
@@ -44,28 +45,30 @@ sys.stdout.write(msgspec.json.encode(anyio.run(try_tier, sys.argv[2], Path(folde
 """
 
 
-async def run_held(
+LIMITS = Limits(20, memory_mb=2000)
+
+
+async def run_sandboxed(
     sandbox: Sandbox,
     folder: Path,
     code: str,
     *,
     preload: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: Limits = LIMITS,
 ) -> Ending:
-    """Run a script in a folder that it may write, held by a tier."""
+    """Run a script in a folder that it may write, sandboxed by a tier."""
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     script = folder / "script.py"
     script.write_text(textwrap.dedent(code))
     sandbox.give([work])
-    policy = sandbox.hold([script], [work])
+    policy = sandbox.policy([script], [work])
     with anyio.fail_after(60):
-        async with supervisor(preload) as keeper:
-            seen = passed_on() | {"MESH_RUN_TOKEN": keeper.token, "TMPDIR": str(work), **(env or {})}
+        async with start_supervisor(preload) as supervisor:
+            seen = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work), **(env or {})}
             launch = Launch((sys.executable, str(script), "argument"), seen, str(work), policy, warm=bool(preload))
-            bounds = {"deadline_s": 20.0, "memory_mb": 2000.0, **(limits or {})}
-            return await keeper.run(launch, watch=[str(work)], **bounds)  # type: ignore[arg-type]
+            return await supervisor.run(Request(launch, limits, watch=[str(work)]))
 
 
 async def strongest(folder: Path) -> Sandbox:
@@ -76,11 +79,11 @@ async def strongest(folder: Path) -> Sandbox:
 @pytest.mark.parametrize("tier", candidates())
 async def test_a_tier_that_is_offered_blocks_every_attack_and_lets_trials_work(tier: Tier, tmp_path: Path) -> None:
     found = await try_tier(tier, tmp_path / "home")
-    if not found.said:  # this machine cannot offer it, and says why
+    if not found.results:  # this machine cannot offer it, and says why
         assert found.error
         assert not found.holds
         return
-    assert set(found.said) == PROBES
+    assert set(found.results) == PROBES
     assert (found.broken, set(found.open) - OPEN_BY_DESIGN[tier]) == ([], set())
 
 
@@ -99,7 +102,7 @@ def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> N
     done = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     found = msgspec.json.decode(done.stdout, type=Finding)
-    if tier == "A" and not found.said:  # no user namespaces for ordinary users here
+    if tier == "A" and not found.results:  # no user namespaces for ordinary users here
         assert found.error
         return
     assert (found.error, found.broken, set(found.open) - OPEN_BY_DESIGN[tier]) == ("", [], set())
@@ -124,44 +127,38 @@ def test_a_weaker_box_is_never_taken_silently() -> None:
 
 
 async def test_a_layer_that_cannot_be_applied_is_trouble_of_the_machine(tmp_path: Path) -> None:
-    sandbox = Sandbox("C", protect=(os.getpid(),))
-    policy = sandbox.hold([], [tmp_path])
-    assert policy is not None
-    bad = msgspec.structs.replace(Launch(("true",), {}, "/"), policy=policy)
-    broken = Launch(bad.command, bad.env, bad.cwd, type(policy)(landlock=True, seccomp=True, limits={"NONSENSE": 1}))
-    async with supervisor() as keeper:
+    broken = Launch(("true",), {}, "/", Policy(landlock=True, seccomp=True, limits={"NONSENSE": 1}))
+    async with start_supervisor() as supervisor:
         with pytest.raises(HostTrouble, match=r"the sandbox layer limits cannot be applied"):
-            await keeper.run(broken, deadline_s=5, memory_mb=1000)
-        assert (await keeper.run(Launch(("true",), passed_on(), "/"), deadline_s=5, memory_mb=1000)).rc == 0
+            await supervisor.run(Request(broken, Limits(5, memory_mb=1000)))
+        assert (await supervisor.run(Request(Launch(("true",), inherited(), "/"), Limits(5, memory_mb=1000)))).rc == 0
 
 
 @pytest.mark.parametrize(
     ("code", "why", "limits"),
     [
-        ("b = [bytearray(b'1' * (32 << 20)) for _ in iter(int, 1)]", "memory", {"memory_mb": 300.0}),
+        ("b = [bytearray(b'1' * (32 << 20)) for _ in iter(int, 1)]", "memory", Limits(20, memory_mb=300)),
         (
             "import os\nwhile True: open(f'f{os.urandom(4).hex()}', 'wb').write(b'x' * (4 << 20))",
             "disk",
-            {"disk_mb": 200},
+            Limits(20, memory_mb=2000, disk_mb=200),
         ),
         (
             "import os, time\nfor n in range(400):\n    if os.fork() == 0: time.sleep(50)\ntime.sleep(50)",
             "processes",
-            {"processes": 100, "memory_mb": 20000.0},
+            Limits(20, memory_mb=20_000, processes=100),
         ),
-        ("import os\nwhile True: os.write(1, b'x' * 65536)", "output", {}),
+        ("import os\nwhile True: os.write(1, b'x' * 65536)", "output", LIMITS),
         (
             "import os\nfor n in iter(int, 1): os.close(os.open(os.urandom(8).hex(), os.O_CREAT | os.O_WRONLY))",
             "disk",
-            {"disk_mb": 100_000, "deadline_s": 90.0},
+            Limits(90, memory_mb=2000, disk_mb=100_000),
         ),
     ],
     ids=["memory", "disk", "processes", "output", "inodes"],
 )
-async def test_a_bomb_ends_the_trial_and_not_the_worker(
-    tmp_path: Path, code: str, why: str, limits: dict[str, float]
-) -> None:
-    ended = await run_held(await strongest(tmp_path), tmp_path / "run", code, limits=limits)
+async def test_a_bomb_ends_the_trial_and_not_the_worker(tmp_path: Path, code: str, why: str, limits: Limits) -> None:
+    ended = await run_sandboxed(await strongest(tmp_path), tmp_path / "run", code, limits=limits)
     assert ended.why == why
 
 
@@ -172,7 +169,7 @@ async def test_a_warm_start_is_as_if_python_had_run_the_script(tmp_path: Path) -
     assert "decimal" in sys.modules or not os.environ["WARM"]
     assert __name__ == "__main__" and sys.modules["__main__"].__file__ == __file__ == sys.argv[0]
     assert sys.argv[1:] == ["argument"] and os.path.basename(sys.path[0]) == "run"
-    assert not any(name.startswith("gpu_worker") for name in sys.modules)
+    assert not any(name.partition(".")[0] in ("gpu_worker", "mesh") for name in sys.modules)
     assert os.getcwd().endswith("work") and sys.stdin.read() == ""
     assert sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and len(os.listdir("/proc/self/fd")) == 4
     assert began < 2 and os.getsid(0) == os.getpid()
@@ -183,7 +180,7 @@ async def test_a_warm_start_is_as_if_python_had_run_the_script(tmp_path: Path) -
     """
     said = []
     for preload in ((), ("decimal",)):
-        ended = await run_held(
+        ended = await run_sandboxed(
             await strongest(tmp_path), tmp_path / "run", code, preload=preload, env={"WARM": "1" if preload else ""}
         )
         assert (ended.rc, ended.why, ended.err) == (3, "", "")
@@ -193,7 +190,7 @@ async def test_a_warm_start_is_as_if_python_had_run_the_script(tmp_path: Path) -
 
 
 async def test_an_error_in_a_warm_start_shows_the_script_alone(tmp_path: Path) -> None:
-    ended = await run_held(
+    ended = await run_sandboxed(
         await strongest(tmp_path), tmp_path / "run", "def f():\n    1 / 0\nf()", preload=("decimal",)
     )
     assert ended.rc == 1
@@ -210,7 +207,7 @@ async def test_a_trial_that_reads_its_worker_learns_no_key(tmp_path: Path, monke
         try: print(open(path, "rb").read())
         except OSError: pass
     """
-    ended = await run_held(await strongest(tmp_path), tmp_path / "run", code)
+    ended = await run_sandboxed(await strongest(tmp_path), tmp_path / "run", code)
     assert ended.rc == 0
     assert "sk-secret" not in ended.out
 
@@ -252,21 +249,22 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
 
 async def test_the_pair_of_a_scorer_and_what_answers_it_talk_over_pipes(tmp_path: Path) -> None:
     sandbox = await strongest(tmp_path)
-    env = passed_on()
+    env = inherited()
     answer = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
     ask = "import os\nos.write(3, b'hello\\n'); print(os.read(4, 100).decode().strip())"
-    policies = sandbox.hold([], [tmp_path]), sandbox.hold([], [tmp_path], scorer=True)
+    policies = sandbox.policy([], [tmp_path]), sandbox.policy([], [tmp_path], scorer=True)
     (tmp_path / "home").mkdir()
     with suppress(OSError):
         tmp_path.chmod(0o755)
-    async with supervisor() as keeper:
-        token = {"MESH_RUN_TOKEN": keeper.token}
+    async with start_supervisor() as supervisor:
+        token = {"MESH_RUN_TOKEN": supervisor.token}
         beside = Launch((sys.executable, "-c", answer), env | token, "/", policies[0])
-        ended = await keeper.run(
-            Launch((sys.executable, "-c", ask), env | token, "/", policies[1]),
-            deadline_s=20,
-            memory_mb=1000,
-            beside=beside,
+        ended = await supervisor.run(
+            Request(
+                Launch((sys.executable, "-c", ask), env | token, "/", policies[1]),
+                Limits(20, memory_mb=1000),
+                beside=beside,
+            )
         )
     assert (ended.rc, ended.out) == (0, "HELLO\n")
 
@@ -274,11 +272,11 @@ async def test_the_pair_of_a_scorer_and_what_answers_it_talk_over_pipes(tmp_path
 @pytest.mark.parametrize(
     ("result", "reason", "words"),
     [
-        ("'{\"loss\": 1e999}'", "no_score", "no JSON object of numbers"),
+        ("'{\"loss\": 1e999}'", "no_score", "must be a JSON object of numbers"),
         ("'{\"loss\": 1e308}'", "bad_score", "outside [0, 100]"),
         ("'{\"loss\": -Infinity}'", "bad_score", "not finite"),
-        ("'{\"loss\": ' + '1' * 100_000_000 + '}'", "no_score", "output"),
-        ("'[' * 1_000_000", "no_score", "no JSON object of numbers"),
+        ("'{\"loss\": ' + '1' * 100_000_000 + '}'", "no_score", "scoring printed more than 64 MB"),
+        ("'[' * 1_000_000", "no_score", "must be a JSON object of numbers"),
     ],
     ids=["beyond a float", "beyond the bounds", "infinite", "a hundred million digits", "nested a million times"],
 )

@@ -12,22 +12,23 @@ import msgspec
 import pytest
 
 from gpu_worker.cleanup import clear_leftovers
-from gpu_worker.launch import Launch
 from gpu_worker.machine import short_name
-from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked, supervisor
-from gpu_worker.supervisor.protocol import Ending
+from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked, start_supervisor
+from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 from tests.support.daemons import ESCAPING, alive
 
 
-def launch(keeper: Supervisor, code: str, tag: str = "", **env: str) -> Launch:
-    shown = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": keeper.token, **env}
+def launch(supervisor: Supervisor, code: str, tag: str = "", **env: str) -> Launch:
+    shown = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token, **env}
     return Launch((sys.executable, "-I", "-S", "-c", code, tag), shown, "/")
 
 
 async def end_of(code: str, *, deadline_s: float = 20, memory_mb: float = 1000, tag: str = "") -> Ending:
     with anyio.fail_after(40):
-        async with supervisor() as keeper:
-            ended = await keeper.run(launch(keeper, code, tag), deadline_s=deadline_s, memory_mb=memory_mb)
+        async with start_supervisor() as supervisor:
+            ended = await supervisor.run(
+                Request(launch(supervisor, code, tag), Limits(deadline_s, memory_mb=memory_mb))
+            )
             assert alive(tag) == []
             return ended
 
@@ -50,11 +51,11 @@ async def test_a_death_by_signal_is_a_negative_code() -> None:
 
 
 async def test_a_command_that_does_not_exist_is_said_to_be_so() -> None:
-    async with supervisor() as keeper:
-        ended = await keeper.run(Launch(("/nonexistent",), {}, "/"), deadline_s=1, memory_mb=100)
+    async with start_supervisor() as supervisor:
+        ended = await supervisor.run(Request(Launch(("/nonexistent",), {}, "/"), Limits(1, memory_mb=100)))
         assert ended.why == "start"
         assert "No such file" in ended.err
-        again = await keeper.run(Launch(("true",), dict(os.environ), "/"), deadline_s=5, memory_mb=100)
+        again = await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(5, memory_mb=100)))
         assert again.rc == 0
 
 
@@ -83,31 +84,33 @@ async def test_a_tree_that_escapes_and_respawns_is_gone_when_the_answer_comes() 
 
 async def test_a_running_command_is_killed_on_request_and_an_early_or_late_request_harms_nobody() -> None:
     with anyio.fail_after(20):
-        async with supervisor() as keeper, anyio.create_task_group() as tasks:
-            await keeper.kill()
+        async with start_supervisor() as supervisor, anyio.create_task_group() as tasks:
+            await supervisor.kill()
 
             async def kill_soon() -> None:
                 await anyio.sleep(0.3)
-                await keeper.kill()
-                await keeper.kill()
+                await supervisor.kill()
+                await supervisor.kill()
 
             tasks.start_soon(kill_soon)
-            ended = await keeper.run(launch(keeper, "import time; time.sleep(60)"), deadline_s=30, memory_mb=500)
+            ended = await supervisor.run(
+                Request(launch(supervisor, "import time; time.sleep(60)"), Limits(30, memory_mb=500))
+            )
             assert (ended.rc, ended.why) == (None, "killed")
-            again = await keeper.run(launch(keeper, "print(1)"), deadline_s=30, memory_mb=500)
+            again = await supervisor.run(Request(launch(supervisor, "print(1)"), Limits(30, memory_mb=500)))
             assert (again.rc, again.out) == (0, "1\n")
 
 
 async def test_when_the_worker_is_gone_so_is_everything(tmp_path: Path) -> None:
     tag = uuid.uuid4().hex
     worker = (
-        "import json, subprocess, sys, time\n"
-        "keeper = subprocess.Popen([sys.executable, '-m', 'gpu_worker.supervisor'], stdin=subprocess.PIPE)\n"
-        "request = {'command': sys.argv[1:], 'env': {}, 'cwd': '/', 'deadline_s': 60, 'memory_mb': 1000}\n"
-        "keeper.stdin.write(json.dumps(request).encode() + b'\\n'); keeper.stdin.flush(); time.sleep(60)\n"
+        "import subprocess, sys, time\n"
+        "supervisor = subprocess.Popen([sys.executable, '-m', 'gpu_worker.supervisor'], stdin=subprocess.PIPE)\n"
+        "supervisor.stdin.write(sys.argv[1].encode() + b'\\n'); supervisor.stdin.flush(); time.sleep(60)\n"
     )
     command = [sys.executable, "-I", "-S", "-c", ESCAPING + "time.sleep(60)", tag]
-    process = await anyio.open_process([sys.executable, "-c", worker, *command], stdout=subprocess.DEVNULL)
+    request = msgspec.json.encode(Request(Launch(command, {}, "/"), Limits(60, memory_mb=1000))).decode()
+    process = await anyio.open_process([sys.executable, "-c", worker, request], stdout=subprocess.DEVNULL)
     async with process:
         with anyio.fail_after(20):
             while len(alive(tag)) < 5:
@@ -121,18 +124,20 @@ async def test_when_the_worker_is_gone_so_is_everything(tmp_path: Path) -> None:
 async def test_a_supervisor_that_dies_is_noticed_and_its_trial_does_not_outlive_the_block() -> None:
     tag = uuid.uuid4().hex
     with anyio.fail_after(20):
-        async with supervisor() as keeper, anyio.create_task_group() as tasks:
+        async with start_supervisor() as supervisor, anyio.create_task_group() as tasks:
 
             async def murder() -> None:
                 while len(alive(tag)) < 5:
                     await anyio.sleep(0.05)
-                keeper.process.kill()
+                supervisor.process.kill()
 
             tasks.start_soon(murder)
             with pytest.raises(SupervisorDied):
-                await keeper.run(launch(keeper, ESCAPING + "time.sleep(60)", tag), deadline_s=60, memory_mb=1000)
+                await supervisor.run(
+                    Request(launch(supervisor, ESCAPING + "time.sleep(60)", tag), Limits(60, memory_mb=1000))
+                )
         assert alive(tag) == []
-        assert kill_marked(keeper.token) == 0
+        assert kill_marked(supervisor.token) == 0
 
 
 def test_what_a_dead_worker_left_is_cleared_away(tmp_path: Path) -> None:

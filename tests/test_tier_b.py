@@ -23,7 +23,7 @@ from gpu_worker.sandbox_choice import try_tier
 
 async def main() -> None:
     found = await try_tier("B", Path(sys.argv[1]))
-    print(msgspec.json.encode([found.holds, found.said, str(found)]).decode())
+    print(msgspec.json.encode([found.holds, found.results, str(found)]).decode())
 
 anyio.run(main)
 """

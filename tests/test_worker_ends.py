@@ -56,8 +56,8 @@ async def test_a_supervisor_that_is_killed_costs_an_attempt_and_no_run(arena: Ar
     async with arena.worker(sandbox="none"):
         while not mark.exists() or not mark.read_text():
             await anyio.sleep(0.02)
-        trial, keeper = map(int, mark.read_text().split())
-        os.kill(keeper, signal.SIGKILL)
+        trial, supervisor = map(int, mark.read_text().split())
+        os.kill(supervisor, signal.SIGKILL)
         done = await arena.finished()
         assert isinstance(done.outcome, Scored)
         assert done.attempt == 2
@@ -71,7 +71,7 @@ async def test_a_run_whose_workers_all_die_is_lost(arena: Arena) -> None:
     await arena.request("os.kill(os.getppid(), 9); time.sleep(60)")
     async with arena.worker(sandbox="none"):
         done = await arena.finished()
-    assert done.outcome == Failed(reason="lost", message="the run was begun 3 times and no worker finished it")
+    assert done.outcome == Failed(reason="lost", message="the run was started 3 times and no worker finished it")
     assert [s.attempt for s in await arena.all(RunStarted)] == [1, 2, 3]
 
 

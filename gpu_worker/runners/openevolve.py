@@ -2,9 +2,9 @@
 
     python -I openevolve.py EVALUATOR PROGRAM [THRESHOLD ...]
 
-With thresholds the stages of the evaluator's cascade are run where it has them. What evaluator and program print goes
-to stderr. Both run in this process, so that a program which wants to can say any number. Differs from OpenEvolve: a
-stage that raises gives no score, where OpenEvolve keeps that of the stage before. Standard library alone.
+With thresholds, the stages of the evaluator's cascade are run where it has them. What evaluator and program print goes
+to stderr. Both run in this process, so a dishonest program can report any number. Unlike OpenEvolve, which keeps the
+score of the stage before, a stage that raises gives no score. Standard library alone.
 """
 
 import importlib.util
@@ -21,9 +21,9 @@ SHOWN = 1000
 
 
 def main() -> None:
-    """Run the evaluator and say what came of it."""
+    """Run the evaluator and print its result."""
     evaluator, program, *thresholds = sys.argv[1:]
-    said = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     answer: dict[str, object]
     try:
@@ -31,11 +31,11 @@ def main() -> None:
     except (Exception, SystemExit) as error:
         answer = {"error": f"{type(error).__name__}: {error}" if str(error) else type(error).__name__}
     sys.stdout.flush()
-    os.write(said, json.dumps(answer).encode() + b"\n")
+    os.write(stdout, json.dumps(answer).encode() + b"\n")
 
 
 def load(evaluator: str) -> types.ModuleType:
-    """Import the evaluator, which finds its own neighbours first."""
+    """Import the evaluator; modules beside it are found first."""
     path = os.path.abspath(evaluator)
     sys.path.insert(0, os.path.dirname(path))
     sys.argv = [path]
@@ -86,14 +86,14 @@ def judged(module: types.ModuleType, program: str, thresholds: list[float]) -> d
 
 
 def metrics_of(result: object) -> dict[str, float]:
-    """Return the numbers of what an evaluator returned; its artifacts go to the log.
+    """Return the numbers in the evaluator's result; its artifacts go to the log.
 
     Raises:
-        ValueError: there is no number in it.
+        ValueError: it has no number.
     """
     metrics: Any = getattr(result, "metrics", result)
     if not isinstance(metrics, dict):
-        raise ValueError(f"the evaluator returned {type(result).__name__}, not metrics")
+        raise ValueError(f"the evaluator returned {type(result).__name__}; it must return a dict of metrics")
     for name, value in (getattr(result, "artifacts", None) or {}).items():
         print(f"{name}: {str(value)[:SHOWN]}", file=sys.stderr)  # noqa: T201
     found = {
@@ -107,7 +107,7 @@ def metrics_of(result: object) -> dict[str, float]:
 
 
 def combined(metrics: dict[str, float]) -> float:
-    """Return what OpenEvolve ranks by: `combined_score`, else the mean of the metrics that are numbers."""
+    """Return the number that OpenEvolve ranks by: `combined_score`, else the mean of all numeric metrics."""
     if "combined_score" in metrics:
         return metrics["combined_score"]
     known = [v for name, v in metrics.items() if not math.isnan(v) and name != "cascade_stage"]
@@ -115,7 +115,7 @@ def combined(metrics: dict[str, float]) -> float:
 
 
 def summed(metrics: dict[str, float]) -> dict[str, float | None]:
-    """Return the metrics with `combined_score`, as JSON can hold them."""
+    """Return the metrics with `combined_score`; None for numbers that JSON does not have."""
     whole = {**metrics, "combined_score": combined(metrics)}
     return {name: value if math.isfinite(value) else None for name, value in whole.items()}
 

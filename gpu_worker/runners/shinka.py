@@ -3,8 +3,7 @@
     python -I shinka.py RESULTS COMMAND ...
 
 The command (`python evaluate.py --program_path P --results_dir RESULTS`) writes `correct.json` and `metrics.json`; what
-it prints goes to stderr. It runs the program, so that a program which wants to can write any number there. Standard
-library alone.
+it prints goes to stderr. It runs the program, so a dishonest program can write any number there. Standard library only.
 """
 
 import json
@@ -19,7 +18,7 @@ MAX_BYTES = 8 * 1024 * 1024
 
 
 def main() -> None:
-    """Run the evaluation and say what came of it."""
+    """Run the evaluation and print its result."""
     results, *command = sys.argv[1:]
     os.makedirs(results, exist_ok=True)
     code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
@@ -31,24 +30,24 @@ def main() -> None:
         else:
             answer = {"error": f"the program is not correct: {correct.get('error') or 'no reason was given'}"}
     except (OSError, ValueError) as error:
-        answer = {"error": f"the evaluation ended with exit code {code} and left no result: {error}"}
+        answer = {"error": f"the evaluation ended with exit code {code} and no result: {error}"}
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 
 def read(folder: str, name: str) -> dict[str, Any]:
-    """Return a JSON object out of a file that the program may have replaced with anything.
+    """Return the JSON object in a file that the program may have replaced.
 
     Raises:
-        OSError, ValueError: it is no regular file, too large, or holds no JSON object.
+        OSError, ValueError: it is not a regular file, is too large, or has no JSON object.
     """
     descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
-            raise ValueError(f"{name} is no file of at most {MAX_BYTES:,} bytes")
+            raise ValueError(f"{name} is not a file of at most {MAX_BYTES:,} bytes")
         found = json.loads(file.read(MAX_BYTES))
     if not isinstance(found, dict):
-        raise ValueError(f"{name} holds no JSON object")
+        raise ValueError(f"{name} is not a JSON object")
     return found
 
 

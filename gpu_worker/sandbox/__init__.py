@@ -1,4 +1,4 @@
-"""Containing a process: kernel layers that hold it (`contain`), and which of them this machine really offers (`tiers`).
+"""The sandbox of a process: kernel layers that restrict it (`contain`), and tiers of them (`tiers`).
 
-What is applied inside the contained process uses the standard library and ctypes alone.
+The code that runs inside of the sandboxed process uses the standard library and ctypes alone.
 """

@@ -1,7 +1,8 @@
-"""Run as a trial, with a JSON object of what to attack: tries what a trial must not be able to do, and what it must.
+"""The self-test of a sandbox, run as a trial: tries the attacks that must fail, and the deeds that must work.
 
-Prints one JSON object: for every probe `blocked` or `open`, for those that must succeed `works` or why not. Harmless
-where an attack succeeds: it looks, seizes without stopping, or undoes what it did. The standard library alone.
+Its argument is a JSON object of targets. It prints a JSON object: `blocked` or `open` for every attack, `works` or an
+error for every deed. An attack that succeeds does no harm: it only looks, or undoes what it did. The standard library
+alone.
 """
 
 import ctypes
@@ -22,26 +23,26 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Try everything, and say what happened."""
+    """Try everything and print the results."""
     target: dict[str, Any] = json.loads(sys.argv[1])
-    said: dict[str, str] = {}
+    results: dict[str, str] = {}
     for name, attack in attacks(target).items():
         try:
             attack()
-            said[name] = "open"
+            results[name] = "open"
         except Exception:
-            said[name] = "blocked"
+            results[name] = "blocked"
     for name, deed in deeds(target["work"]).items():
         try:
             deed()
-            said[name] = "works"
+            results[name] = "works"
         except Exception as error:
-            said[name] = f"{type(error).__name__}: {error}"
-    sys.stdout.write(json.dumps(said) + "\n")
+            results[name] = f"{type(error).__name__}: {error}"
+    sys.stdout.write(json.dumps(results) + "\n")
 
 
 def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
-    """Return what must not succeed, by name; each raises where it is blocked."""
+    """Return the attacks by name; each raises where it is blocked."""
     worker, secret, evaluator = int(target["pid"]), str(target["secret"]), str(target["evaluator"])
 
     def connect(kind: int, address: Any) -> None:
@@ -136,7 +137,7 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
 
 
 def deeds(work: str) -> dict[str, Callable[[], object]]:
-    """Return what must succeed, by name."""
+    """Return the deeds that must work, by name."""
 
     def write(path: str) -> None:
         with open(path, "w") as file:
@@ -181,7 +182,7 @@ def _call(number: int, *arguments: Any) -> None:
 
 
 def _clone(flags: int) -> None:
-    """Fork into namespaces of one's own, as glibc does not."""
+    """Fork into new namespaces, which glibc does not offer."""
     zeros = [ctypes.c_long(0)] * 4
     pid = _libc.syscall(ctypes.c_long(220 if IS_ARM else 56), ctypes.c_ulong(flags | signal.SIGCHLD), *zeros)
     if pid == 0:
@@ -191,7 +192,7 @@ def _clone(flags: int) -> None:
 
 
 def _join(folder: str) -> None:
-    """Write what would keep this process in the group in which it is."""
+    """Try to write to a control group; this process stays in its own."""
     with open(f"{folder}/cgroup.procs", "w") as processes:
         processes.write(str(os.getpid()))
 

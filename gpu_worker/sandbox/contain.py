@@ -1,7 +1,7 @@
-"""Holding this process, for good: called in a trial between fork and its program.
+"""Sandboxes this process, for good: called in a trial between the fork and its program.
 
-The order matters: namespaces and mounts while there is privilege for them, then user id and capabilities, then what
-needs no privilege. A layer that was decided on and cannot be had is an error, never a silent step down.
+The order matters: namespaces and mounts while there is privilege for them, then user id and capabilities, then the
+layers that need no privilege. A layer of the policy that cannot be applied is an error; nothing falls back silently.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from gpu_worker.sandbox import kernel, landlock, mounts, seccomp
 
@@ -23,7 +22,16 @@ AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
 @dataclass(frozen=True)
 class Policy:
-    """What holds a trial. Paths are absolute; limits are those of `setrlimit` by name; `protect` are process ids."""
+    """The sandbox of one process.
+
+    Args:
+        network: `none`, `loopback` or `all`.
+        read: absolute paths that it may read, and execute from.
+        write: absolute paths that it may also write.
+        devices: device files that it may open.
+        limits: limits of `setrlimit`, by name without `RLIMIT_`.
+        protect: process ids that it may not signal; negative for a process group.
+    """
 
     namespaces: bool = False
     landlock: bool = False
@@ -36,21 +44,16 @@ class Policy:
     limits: dict[str, int] = field(default_factory=dict)
     protect: Sequence[int] = ()
 
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> "Policy":
-        """Return the policy out of decoded JSON."""
-        return cls(**fields)
 
-
-class Unheld(OSError):
-    """A layer could not be applied; the message names it."""
+class LayerFailed(OSError):
+    """A layer of the sandbox could not be applied; the message names it."""
 
 
 def contain(policy: Policy) -> None:
     """Apply every layer of the policy to this process.
 
     Raises:
-        Unheld: one cannot be applied; the process must not go on.
+        LayerFailed: one cannot be applied; the process must end.
     """
     for name, layer in (
         ("limits", _limit),
@@ -65,7 +68,7 @@ def contain(policy: Policy) -> None:
         try:
             layer(policy)
         except Exception as error:
-            raise Unheld(f"the sandbox layer {name} cannot be applied: {error}") from None
+            raise LayerFailed(f"the sandbox layer {name} cannot be applied: {error}") from None
 
 
 def _limit(policy: Policy) -> None:

@@ -6,7 +6,7 @@ import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 4, 22, 24
 PR_SET_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 NEWNS, NEWIPC, NEWUSER, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x2, 0x4, 0x1000, 0x4000, 0x40000
@@ -41,19 +41,19 @@ def prctl(option: int, *arguments: int | ctypes.c_void_p) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leave shared namespaces for new ones.
+    """Move this process to new namespaces.
 
     Raises:
-        OSError: the kernel or whoever made this container does not allow it.
+        OSError: the kernel or this container does not allow it.
     """
     _checked(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Mount.
+    """Mount a file system.
 
     Raises:
-        OSError: not allowed, or nothing to mount.
+        OSError: it is not allowed, or the source does not exist.
     """
     words = [word.encode() or None for word in (source, target, kind, data)]
     done = _libc.mount(words[0], words[1], words[2], ctypes.c_ulong(flags), words[3])
@@ -61,7 +61,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def collapse(start: int, length: int) -> bool:
-    """Have the kernel keep a range of this process's memory in huge pages; say if it does (Linux 6.1 and later)."""
+    """Move a range of this process's memory to huge pages; return whether the kernel did (Linux 6.1 and later)."""
     return bool(_libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), MADV_COLLAPSE) == 0)
 
 

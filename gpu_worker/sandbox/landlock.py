@@ -1,7 +1,8 @@
-"""Landlock: this process and its children see only the paths they are given. Cannot be undone, needs no privilege.
+"""Landlock: limits this process and its children to given paths. It cannot be undone and needs no privilege.
 
-Since ABI 4 (Linux 6.7) it also withholds TCP, since ABI 6 (6.12) abstract unix sockets and signals of others. Numbers
-are those of linux/landlock.h. It withholds neither chmod nor chown nor times of files that are the process's to change.
+From ABI 4 (Linux 6.7) on it also blocks TCP, from ABI 6 (6.12) on abstract unix sockets and signals to processes
+outside. It does not block chmod, chown or utime on files that belong to the process's user. Numbers are those of
+linux/landlock.h.
 """
 
 import ctypes
@@ -32,7 +33,7 @@ def abi() -> int:
 
 
 def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str], *, tcp: bool) -> None:
-    """Withhold all files but those at or below the given paths; paths that do not exist are passed over.
+    """Allow only files at or below the given paths; paths that do not exist are skipped.
 
     Raises:
         OSError: the kernel has no Landlock, or `no_new_privs` is not set.

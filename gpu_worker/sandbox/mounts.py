@@ -1,7 +1,7 @@
-"""A view of the file system for one trial: everything read-only but its own folders, and a /dev/shm of its own.
+"""The file system that one trial sees: everything read-only except its own folders, and a private /dev/shm.
 
-Needs a mount namespace. Folders with other people's things, and those that the trial's own user id could not walk
-through (a home folder of root that holds the interpreter), are covered by empty ones with the needed paths in them.
+Needs a mount namespace. Folders with other people's files, and folders that the trial's user id cannot enter (a home
+folder of root with the interpreter in it), are covered by empty ones in which only the needed paths appear.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from gpu_worker.sandbox import kernel
 
 _RDONLY = 1
 KEPT = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "sbin", "sys", "usr"}
-"""What of `/` every program needs; all other folders there are covered, sockets in them included."""
+"""Folders of `/` that every program needs; all others are covered, with the sockets in them."""
 
 SHM_MB = 1024
 
@@ -52,7 +52,7 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> No
 
 
 def obstacles(paths: Iterable[str]) -> list[str]:
-    """Return the folders on the way to the paths that another user cannot walk through."""
+    """Return the folders above the paths that another user cannot enter."""
     return sorted({cover for path in paths if os.path.exists(path) and (cover := _obstacle(path))})
 
 
@@ -67,7 +67,7 @@ def _is_closed(folder: str) -> bool:
 
 
 def _bind(place: int, path: str) -> None:
-    """Make what the descriptor stands for appear at `path` again."""
+    """Make the file or folder of an open descriptor appear at `path` again."""
     if os.path.isdir(f"/proc/self/fd/{place}"):
         os.makedirs(path, exist_ok=True)
     else:

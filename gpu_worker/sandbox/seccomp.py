@@ -63,7 +63,7 @@ _OLD = {  # name: (x86_64, aarch64)
     "personality": (135, 92),
 }
 _SIGNALS = {"x86_64": (62, 200, 234, 129, 297, 434), "aarch64": (129, 130, 131, 138, 240, 434)}
-"""kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and pidfd_open: whom they are for stands first."""
+"""kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and pidfd_open: their first argument is the target."""
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _CLONE = {"x86_64": 56, "aarch64": 220}
@@ -82,10 +82,10 @@ Step = tuple[int, int, int, int]
 
 
 def restrict(*, families: Iterable[int], protect: Iterable[int]) -> None:
-    """Refuse what is in the tables, sockets of other families than given, and signals to the protected processes.
+    """Refuse the calls in the tables, sockets of other families, and signals to protected processes.
 
     Raises:
-        OSError: the kernel takes no filter, or its architecture is not known here.
+        OSError: the kernel accepts no filter, or its architecture is not in the tables.
     """
     machine = os.uname().machine
     if machine not in _AUDIT:

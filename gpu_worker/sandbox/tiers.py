@@ -1,14 +1,14 @@
-"""Tiers: which layers hold a trial, and what each kind of process may touch.
+"""Sandbox tiers: which layers each has, and what each kind of process may touch.
 
 | tier | where | layers |
 |---|---|---|
-| A | root, or user namespaces | mounts, network and IPC of its own, and all of B (its user id only for root) |
-| B | root in a container without namespaces | user id of its own, no capabilities, Landlock, seccomp, limits |
+| A | root, or user namespaces | private mounts, network and IPC, and all of B (the user id only for root) |
+| B | root in a container without namespaces | its own user id, no capabilities, Landlock, seccomp, limits |
 | C | an ordinary user | no_new_privs, Landlock, seccomp, limits |
-| D | no Landlock, only with `--allow-weak-sandbox` | as C without it: files and other processes of the user are open |
+| D | no Landlock; only with `--allow-weak-sandbox` | C without Landlock: the user's files and processes are open |
 | E | only with `--no-sandbox` | a deadline, watched memory, an environment by allow-list |
 
-Which tier is offered is found by attacks from inside (`gpu_worker.sandbox_choice`), never by version numbers.
+Which tier a machine offers is found by attacks from inside (`gpu_worker.sandbox_choice`), never by version numbers.
 """
 
 import fcntl
@@ -21,6 +21,7 @@ from typing import Literal
 
 import msgspec
 
+from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.sandbox.contain import Policy
 from mesh.errors import HostTrouble
 
@@ -28,10 +29,9 @@ Tier = Literal["A", "B", "C", "D", "E"]
 Network = Literal["none", "loopback", "all"]
 
 FIRST_UID, UIDS = 61_184, 1024
-"""Ids that trials get: neither systemd nor any distribution gives them out."""
+"""User ids of trials: neither systemd nor any distribution uses them."""
 
 LOCKS = Path("/tmp/mesh-uids")  # shared by all workers of the machine
-PROCESSES = 512
 SYSTEM = (
     *("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/opt", "/proc", "/sys", "/etc/ld.so.cache"),
     *("/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/alternatives", "/etc/nsswitch.conf"),
@@ -42,14 +42,14 @@ SHM = "/dev/shm"  # what multiprocessing needs
 
 
 class Sandbox(msgspec.Struct, frozen=True):
-    """A tier on this machine, for one slot; without user ids of its own everything runs as the worker's user."""
+    """A tier on this machine, for one slot; without `trial_uid` everything runs as the worker's user."""
 
     tier: Tier
     trial_uid: int | None = None
     scorer_uid: int | None = None
     protect: tuple[int, ...] = ()
 
-    def hold(
+    def policy(
         self,
         read: Sequence[Path],
         write: Sequence[Path],
@@ -59,14 +59,14 @@ class Sandbox(msgspec.Struct, frozen=True):
         memory_mb: float = 0,
         scorer: bool = False,
     ) -> Policy | None:
-        """Return what holds a process that may read and write these paths beside the system's own; None in tier E."""
+        """Return the sandbox of a process that may use these paths beside the system's own; None in tier E."""
         if self.tier == "E":
             return None
         limits = {"CORE": 0, "NOFILE": 4096, "MEMLOCK": 64 << 20}
         uid = self.scorer_uid if scorer else self.trial_uid
         if uid is not None:
-            limits["NPROC"] = PROCESSES
-        if memory_mb and not cuda:  # what CUDA reserves is far more than it takes
+            limits["NPROC"] = MAX_PROCESSES
+        if memory_mb and not cuda:  # CUDA reserves far more address space than it uses
             limits["DATA"] = int(2 * memory_mb + 4096) << 20
         return Policy(
             namespaces=self.tier == "A",
@@ -82,7 +82,7 @@ class Sandbox(msgspec.Struct, frozen=True):
         )
 
     def give(self, paths: Sequence[Path], *, scorer: bool = False) -> None:
-        """Make the paths, and what is in the folders among them, the property of the process that may write them.
+        """Give the paths, with all that is in them, to the user that the process runs as.
 
         Raises:
             OSError: this machine cannot.
@@ -98,7 +98,7 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 
 def sandbox_of(tier: Tier) -> Sandbox:
-    """Return a tier for one slot, with user ids that nobody else on this machine uses where it has such.
+    """Return a tier for one slot, with user ids that nobody else on this machine uses where the tier has its own.
 
     Raises:
         HostTrouble: all ids are taken.
@@ -109,11 +109,11 @@ def sandbox_of(tier: Tier) -> Sandbox:
     return Sandbox(tier, protect=protect)
 
 
-_held: list[int] = []
+_locks: list[int] = []
 
 
 def take_uid() -> int:
-    """Return a user id that is this process's for as long as it lives.
+    """Return a user id that belongs to this process as long as it lives.
 
     Raises:
         HostTrouble: all are taken, or the locks cannot be made.
@@ -127,19 +127,19 @@ def take_uid() -> int:
             except OSError:
                 os.close(lock)
                 continue
-            _held.append(lock)
+            _locks.append(lock)
             return uid
     except OSError as error:
-        raise HostTrouble(f"no user id can be had for trials: {error.filename}: {error.strerror}") from None
+        raise HostTrouble(f"no user id for trials can be locked: {error.filename}: {error.strerror}") from None
     raise HostTrouble(f"all {UIDS} user ids for trials are taken on this machine: stop other workers")
 
 
 def system_paths() -> tuple[str, ...]:
-    """Return what every process may read: the system's programs and libraries, and this interpreter's."""
+    """Return the paths that every process may read: programs and libraries of the system and of this interpreter."""
     own = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent)}
     return (*SYSTEM, *sorted(path for path in own if path != "/usr"))
 
 
 def cuda_devices() -> tuple[str, ...]:
-    """Return what CUDA must open to write; it also names its threads below /proc."""
+    """Return the paths that CUDA opens to write; it names its threads below /proc."""
     return (*sorted(glob.glob("/dev/nvidia*")), "/proc")

@@ -1,1 +1,1 @@
-"""One process per slot that runs one command at a time and leaves no process of it behind."""
+"""A process per slot that runs one command at a time and leaves no process of it behind."""

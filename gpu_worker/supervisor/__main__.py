@@ -1,23 +1,15 @@
 """`python -m gpu_worker.supervisor [MODULE …]`: runs one command at a time and leaves no process of it behind.
 
-A process of its own per slot, which holds no credential. It imports the named modules once; every request is served by
-a fork of it, which starts the command, watches it, and kills until nothing below it lives. While one fork serves, the
-next one is there already, and below it the process that becomes its command: a fork of what has imported torch takes
-milliseconds. Requests and answers are JSON lines on standard input and output; end of input means that the worker is
-gone, and everything is killed.
-
-Request: `{"command": [..], "env": {..}, "cwd": str, "policy": {..} | null, "warm": bool, "deadline_s", "memory_mb",
-"disk_mb", "processes", "watch": [folder], "beside": {"command", "env", "cwd", "policy", "warm"} | null}`, or
-`{"kill": true}` while one runs. Answer: `{"rc": int | null, "why": "" | "deadline" | "memory" | "disk" | "processes" |
-"output" | "killed" | "start" | "sandbox", "seconds", "cpu_s", "peak_memory_mb", "bounded", "out", "err"}`; `out` and
-`err` keep the head and the tail of what was printed. What runs `beside` answers the command over pipes: its standard
-input and output are the command's descriptors 3 (to write) and 4 (to read); its errors are the command's.
+There is one such process per slot of a worker; it has no credentials. It imports the named modules once. A fork of it
+serves each request: it starts the command, watches it, and kills until nothing below it lives. While one fork serves,
+the next one waits, and below that one the process that becomes its command: a fork of a process that has imported torch
+takes milliseconds. Requests and answers are lines on standard input and output (`gpu_worker.supervisor.protocol`). At
+the end of input the worker is gone, and everything is killed.
 """
 
 import contextlib
 import gc
 import importlib
-import json
 import os
 import selectors
 import signal
@@ -27,9 +19,11 @@ from collections.abc import Sequence
 
 from gpu_worker.sandbox import kernel
 from gpu_worker.supervisor.cgroup import sweep
-from gpu_worker.supervisor.command import Command, Request
-from gpu_worker.supervisor.fork import die_with, live_on, own_modules
+from gpu_worker.supervisor.command import Command
+from gpu_worker.supervisor.fork import own_modules
 from gpu_worker.supervisor.process_tree import kill_tree
+from gpu_worker.supervisor.protocol import Kill, Request, encode, parse
+from mesh.parent_death import die_with_parent, outlive_parent
 
 HUGE = 2 << 20
 """Bytes of a huge page."""
@@ -47,25 +41,25 @@ def main() -> None:
         following = Server()
         while served:
             served.pop().reap()
-        if (word := serving.wait()) != SERVED:
+        if (state := serving.wait()) != SERVED:
             kill_tree()
             sweep(os.getpid())
-            os._exit(0 if word == ENDED else 1)
+            os._exit(0 if state == ENDED else 1)
         served.append(serving)
         serving = following
 
 
 def _import(names: Sequence[str]) -> None:
-    """Import ahead of trials, and leave as little as possible for each of them to do again."""
+    """Import the modules ahead of trials, and do here what every fork would have to do again."""
     for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
             sys.stderr.write(f"supervisor: {name} cannot be imported ahead of trials: {error}\n")
     if "numpy" in sys.modules:
-        importlib.import_module("numpy.random")  # which is seeded at every start, and imported by that
+        importlib.import_module("numpy.random")  # else every fork would import it, to seed it
     for finalizer in list(getattr(weakref.finalize, "_registry", ())):
-        finalizer.atexit = False  # torch takes its operators apart at exit: 25 ms in every fork
+        finalizer.atexit = False  # torch deregisters its operators at exit: 25 ms in every fork
     own_modules()
     gc.collect()
     gc.freeze()
@@ -73,7 +67,7 @@ def _import(names: Sequence[str]) -> None:
 
 
 def _use_huge_pages() -> None:
-    """Keep what was imported in huge pages: a fork copies hundreds of times fewer entries of page tables."""
+    """Move the imported modules to huge pages: a fork then copies hundreds of times fewer page-table entries."""
     with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
         for line in maps.readlines():
             bounds, rights, *_, inode, name = [*line.split(None, 5), ""][:6]
@@ -92,19 +86,19 @@ SERVED, ENDED = b".", b"e"
 
 
 class Server:
-    """A fork that serves one request when its turn has come, so that what it runs has a reaper of its own."""
+    """A fork that serves one request when its turn comes: each command has a reaper of its own."""
 
     def __init__(self) -> None:
         turn, self._turn = os.pipe()
-        self._word, tell = os.pipe()
+        self._state, state_write = os.pipe()
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._turn)
-            os.close(self._word)
-            self._serve(turn, tell, parent)
+            os.close(self._state)
+            self._serve(turn, state_write, parent)
         os.close(turn)
-        os.close(tell)
+        os.close(state_write)
 
     def begin(self) -> None:
         """Let it take the next request."""
@@ -112,31 +106,31 @@ class Server:
         os.close(self._turn)
 
     def wait(self) -> bytes:
-        """Wait until it has answered (`SERVED`), input has `ENDED`, or it is dead."""
-        with open(self._word, "rb") as words:
-            return words.read(1)
+        """Wait until it has answered (`SERVED`), input has `ENDED`, or it is dead (b"")."""
+        with open(self._state, "rb") as file:
+            return file.read(1)
 
     def reap(self) -> None:
-        """Wait for its end, which taking its memory apart puts off."""
+        """Wait until it is gone; it lives a little longer than its answer, while its memory is freed."""
         os.waitpid(self._pid, 0)
 
-    def _serve(self, turn: int, tell: int, parent: int) -> None:
+    def _serve(self, turn: int, state_write: int, parent: int) -> None:
         try:
             _reap_orphans()
-            die_with(parent)
+            die_with_parent(parent=parent)
             command = Command()
             if not os.read(turn, 1):
                 os._exit(0)
             requests = Requests()
             request = requests.next()
             if request is None:
-                os.write(tell, ENDED)
+                os.write(state_write, ENDED)
                 os._exit(0)
-            live_on()
+            outlive_parent()
             answer = command.run(request, stopped=requests.stopped, orphaned=lambda: os.getppid() != parent)
-            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.write(encode(answer))
             sys.stdout.flush()
-            os.write(tell, SERVED)
+            os.write(state_write, SERVED)
             os._exit(0)
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -146,14 +140,14 @@ class Server:
 
 
 class Requests:
-    """Lines of standard input, which can also be looked at without waiting."""
+    """Lines of standard input, which can be read without waiting."""
 
     def __init__(self) -> None:
         os.set_blocking(0, False)
         self._buffer, self.ended = b"", False
 
-    def poll(self) -> Request | None:
-        """Return the next request if it is there."""
+    def poll(self) -> Request | Kill | None:
+        """Return the next line if it is there."""
         if b"\n" not in self._buffer and not self.ended:
             try:
                 data = os.read(0, 65536)
@@ -165,23 +159,24 @@ class Requests:
         if not newline:
             return None
         self._buffer = rest
-        found: Request = json.loads(line)
-        return found
+        return parse(line)
 
     def stopped(self) -> bool:
-        """Tell whether what runs is to be killed: it was asked for, or the worker is gone."""
-        command = self.poll()
-        return self.ended or bool(command and "kill" in command)
+        """Tell whether the running command must be killed: the worker wants it, or is gone."""
+        message = self.poll()
+        return self.ended or isinstance(message, Kill)
 
     def next(self) -> Request | None:
-        """Wait for the next command; None at the end of input. Nothing is there that could be killed."""
+        """Wait for the next request; None at the end of input. A `Kill` is ignored: nothing runs."""
         with selectors.DefaultSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             while True:
-                request = self.poll()
-                if self.ended or (request and "command" in request):
-                    return request
-                if request is None:
+                message = self.poll()
+                if isinstance(message, Request):
+                    return message
+                if self.ended:
+                    return None
+                if message is None:
                     selector.select()
 
 

@@ -1,10 +1,10 @@
-"""The kernel's own bound on the memory of a trial's tree, where this user may make control groups.
+"""Control groups: the kernel limits the memory of a trial's process tree, where this user may make groups.
 
-Elsewhere the watch alone holds memory. Both hierarchies are known: version 2 (`memory.max`), and version 1
-(`memory.limit_in_bytes`), as some containers and virtual machines still have it. In version 2 a group with processes
-cannot have bounded ones below it: a worker that is alone in its group, with its children, first moves to a leaf of it
-(`prepare`). Nobody else's process is moved, so where that would be needed there is no bound. A trial cannot leave its
-group: the files of it are the worker's, and below a sandbox read-only. The standard library alone.
+Elsewhere the supervisor's meter alone enforces it. Both hierarchies work: version 2 (`memory.max`), and version 1
+(`memory.limit_in_bytes`), which some containers and virtual machines still have. In version 2 a group with processes
+cannot have bounded groups below it: a worker that is alone in its group, with its children, first moves to a leaf of it
+(`prepare`). Processes of others are never moved; where that would be needed, there is no bound. A trial cannot leave
+its group: the group's files belong to the worker, and are read-only in a sandbox. The standard library alone.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 
+from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.supervisor.process_tree import descendants
 
 ROOT = "/sys/fs/cgroup"
@@ -19,23 +20,23 @@ GO_WITHIN_S = 1.0
 LEAF = "mesh-worker"
 """The leaf in which a worker sits beside its bounded groups; a systemd unit can name it as its `DelegateSubgroup`."""
 
-MAX_TASKS = 2048
-"""Threads and processes of a tree, where the kernel counts them: four for each process that the watch allows."""
+MAX_TASKS = 4 * MAX_PROCESSES
+"""Threads and processes of a tree, where the kernel counts them: four for each process that the meter allows."""
 BESIDE = (("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", str(MAX_TASKS)))
-"""What else is bounded where the kernel was built and booted so; a group without is still a bound."""
+"""Other limits, where the kernel supports them; a group without them still limits memory."""
 
 
 class Group:
-    """A control group for one tree; `bounds` are the files that take its bound in bytes."""
+    """A control group for one process tree; `bounds` are the files that take its limit in bytes."""
 
     def __init__(self, path: str, bounds: tuple[str, ...], events: str) -> None:
         self._path, self._bounds, self._events = path, bounds, os.path.join(path, events)
 
     def bound(self, memory_mb: float) -> None:
-        """Let all processes of the group together have so much memory.
+        """Limit the memory of all processes of the group together.
 
         Raises:
-            OSError: the kernel does not take it.
+            OSError: the kernel does not accept the limit.
         """
         size = str(int(memory_mb * 1024**2))
         for name in self._bounds:
@@ -46,28 +47,28 @@ class Group:
                     _write(os.path.join(self._path, name), value)
 
     def add(self, pid: int) -> None:
-        """Take in a process; its children follow.
+        """Add a process; its later children are in the group too.
 
         Raises:
-            OSError: the kernel does not let it in.
+            OSError: the kernel refuses.
         """
         _write(os.path.join(self._path, "cgroup.procs"), str(pid))
 
     def has_killed(self) -> bool:
-        """Tell whether the kernel has killed a process of the group for want of memory."""
+        """Tell whether the kernel has killed a process of the group because of its memory limit."""
         with contextlib.suppress(OSError), open(self._events) as file:
             return any(int(words[1]) > 0 for words in map(str.split, file) if words[:1] == ["oom_kill"])
         return False
 
     def peak_mb(self) -> float:
-        """Return the most memory that the group had, cached files included; 0 where the kernel does not tell."""
+        """Return the peak memory of the group, cached files included; 0 where the kernel does not report it."""
         for name in ("memory.peak", "memory.max_usage_in_bytes"):
             with contextlib.suppress(OSError), open(os.path.join(self._path, name)) as file:
                 return int(file.read()) / 1024**2
         return 0.0
 
     def remove(self) -> None:
-        """Remove the group, in which nothing lives any more."""
+        """Remove the group, in which no process lives any more."""
         give_up = time.monotonic() + GO_WITHIN_S
         while True:
             try:
@@ -80,9 +81,9 @@ class Group:
 
 
 def group(pid: int, owner: int) -> Group | None:
-    """Make a group with this process in it, unbounded yet; None where this machine or user cannot.
+    """Make a group with a process in it and no limit yet; None where this machine or user cannot.
 
-    `owner` is the process that removes it if nobody else does (`sweep`).
+    `owner` is the process id in its name, by which `sweep` finds groups that were not removed.
     """
     name = f"mesh-{owner}-{uuid.uuid4().hex[:8]}"
     old, new = _parents()
@@ -105,9 +106,9 @@ def group(pid: int, owner: int) -> Group | None:
 
 
 def prepare() -> None:
-    """Make bounded groups possible below this process's own group of version 2, if that moves nobody else.
+    """Make bounded groups possible below this process's own group of version 2, if no other process has to move.
 
-    To be called once, before children are started whose trees shall be bounded. Does nothing where it cannot.
+    Call it once, before children are started. It does nothing where it cannot.
     """
     own = _own("", ROOT)
     base, leaf = _base(own), os.path.join(_base(own), LEAF)
@@ -134,17 +135,17 @@ def prepare() -> None:
 
 
 def sweep(owner: int | None = None) -> None:
-    """Remove the groups, of one owner or all, in which nothing lives."""
+    """Remove empty groups, of one owner or of all."""
     prefix = "mesh-" if owner is None else f"mesh-{owner}-"
     for parent in filter(None, _parents()):
         for name in os.listdir(parent):
             if name.startswith(prefix):
-                with contextlib.suppress(OSError):  # of one in which something lives
+                with contextlib.suppress(OSError):  # a process lives in it
                     os.rmdir(os.path.join(parent, name))
 
 
 def _parents() -> tuple[str, str]:
-    """Return where groups are made: of version 1's memory controller and of version 2."""
+    """Return the folders in which groups are made, for version 1's memory controller and for version 2."""
     return _own("memory", os.path.join(ROOT, "memory")), _base(_own("", ROOT))
 
 
@@ -154,7 +155,7 @@ def _base(own: str) -> str:
 
 
 def _own(controller: str, root: str) -> str:
-    """Return the folder of this process's group in a hierarchy, "" where there is no such."""
+    """Return the folder of this process's group in a hierarchy, "" for none."""
     with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
         for line in file:
             _, names, path = line.rstrip("\n").split(":", 2)

@@ -1,4 +1,4 @@
-"""The worker's end of a supervisor: start it, send it commands, and clean up after it when it dies."""
+"""The worker's end of a supervisor: starts it, sends it requests, and cleans up after it."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ import msgspec
 import psutil
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from gpu_worker.launch import Launch, passed_on
+from gpu_worker.environment import inherited
 from gpu_worker.supervisor import cgroup
-from gpu_worker.supervisor.protocol import Ending
+from gpu_worker.supervisor.protocol import Ending, Kill, Request
 from mesh.errors import HostTrouble
 from mesh.safe_path import PYTHON, inheritable
 
@@ -28,61 +28,41 @@ _DIED = "the supervisor died"
 
 
 class SupervisorDied(HostTrouble):
-    """The supervisor of a slot is gone; another one can be started at once."""
+    """The supervisor of a slot is gone; a new one can be started at once."""
 
 
 class Supervisor:
-    """The handle on a slot's supervisor process; every process of its trials carries `token`."""
+    """A running supervisor of a slot; every process that it starts has `token` in its environment."""
 
     def __init__(self, process: anyio.abc.Process, token: str) -> None:
         assert process.stdout is not None
         self.process, self.token = process, token
         self._answers = BufferedByteReceiveStream(process.stdout)
 
-    async def run(
-        self,
-        launch: Launch,
-        *,
-        deadline_s: float,
-        memory_mb: float,
-        disk_mb: float = 0,
-        processes: int = 0,
-        watch: Sequence[str] = (),
-        beside: Launch | None = None,
-    ) -> Ending:
+    async def run(self, request: Request) -> Ending:
         """Run a command and return how it ended; no process of it is left then.
 
-        Limits of 0 are none; `disk_mb` is what the folders in `watch` may hold. What runs `beside` answers the command.
-
         Raises:
-            SupervisorDied: it died meanwhile.
-            HostTrouble: this machine cannot hold the command as the policy says.
+            SupervisorDied: the supervisor died meanwhile.
+            HostTrouble: this machine cannot sandbox the command as its policy says.
         """
-        request = {
-            **msgspec.to_builtins(launch),
-            "deadline_s": deadline_s,
-            "memory_mb": memory_mb,
-            "disk_mb": disk_mb,
-            "processes": processes,
-            "watch": watch,
-            "beside": msgspec.to_builtins(beside) if beside else None,
-        }
-        await self._send(msgspec.json.encode(request))
+        await self._send(request)
         try:
-            ended = msgspec.json.decode(await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES), type=Ending)
+            line = await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES)
+            ending = msgspec.json.decode(line, type=Ending)
         except (anyio.IncompleteRead, anyio.EndOfStream, anyio.DelimiterNotFound, OSError, msgspec.MsgspecError):
             raise SupervisorDied(_DIED) from None
-        if ended.why == "sandbox":
-            raise HostTrouble(ended.err)
-        return ended
+        if ending.why == "sandbox":
+            raise HostTrouble(ending.err)
+        return ending
 
     async def kill(self) -> None:
-        """Kill what runs now; `run` then returns with `why` killed. Nothing happens where nothing runs.
+        """Kill the command that runs now, whose `run` then returns `killed`; do nothing where none runs.
 
         Raises:
-            SupervisorDied: it died.
+            SupervisorDied: the supervisor died.
         """
-        await self._send(b'{"kill": true}')
+        await self._send(Kill())
 
     async def died(self) -> None:
         """Wait until the supervisor is gone.
@@ -93,29 +73,33 @@ class Supervisor:
         await self.process.wait()
         raise SupervisorDied(_DIED)
 
-    async def _send(self, line: bytes) -> None:
+    async def _send(self, message: Request | Kill) -> None:
         assert self.process.stdin is not None
         try:
-            await self.process.stdin.send(line + b"\n")
+            await self.process.stdin.send(msgspec.json.encode(message) + b"\n")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             raise SupervisorDied(_DIED) from None
 
 
 @asynccontextmanager
-async def supervisor(preload: Sequence[str] = (), env: Mapping[str, str] | None = None) -> AsyncIterator[Supervisor]:
-    """Start a supervisor that imports `preload`; when the block ends it and all that it started are gone.
+async def start_supervisor(
+    preload: Sequence[str] = (), env: Mapping[str, str] | None = None
+) -> AsyncIterator[Supervisor]:
+    """Start a supervisor; when the block ends, it and all that it started are gone.
 
-    `env` is what the imported modules shall see (how many threads to use).
+    Args:
+        preload: modules that it imports once, for warm launches.
+        env: variables that these modules read when they are imported (how many threads to use).
 
     Raises:
         HostTrouble: it cannot be started.
     """
     token = uuid.uuid4().hex
     command = [*PYTHON, "gpu_worker.supervisor", *preload]
-    seen = passed_on() | dict(env or {}) | {"MESH_RUN_TOKEN": token, "PYTHONPATH": inheritable()}
+    whole_env = inherited() | dict(env or {}) | {"MESH_RUN_TOKEN": token, "PYTHONPATH": inheritable()}
     try:
         process = await anyio.open_process(
-            command, stdin=subprocess.PIPE, stderr=None, env=seen, start_new_session=True
+            command, stdin=subprocess.PIPE, stderr=None, env=whole_env, start_new_session=True
         )
     except OSError as error:
         raise HostTrouble(f"no process can be started on this machine: {error.strerror}") from None
@@ -144,9 +128,9 @@ async def _end(process: anyio.abc.Process) -> None:
 
 
 def kill_marked(token: str) -> int:
-    """Kill every process whose environment carries the token until none is left; return how many were killed.
+    """Kill every process whose environment has the token until none is left; return how many were killed.
 
-    One look can miss a process that is born during it, so that only several looks without a find are believed.
+    One look can miss a process that is born meanwhile, so it ends only after `LOOKS` looks that find nothing.
     """
     killed: set[int] = set()
     nothing = 0

@@ -1,12 +1,13 @@
-"""Starting a held process: fork, wait to be told what to become, hold, then become it.
+"""Starts a sandboxed process: fork, wait for the launch, enter the sandbox, become the command.
 
-The fork comes first, so that it can be there before there is anything to run. A command `python SCRIPT …` can be run
-in the fork itself (`warm`), where what this process has imported is there already: torch takes seconds to import.
-Anything else is executed afresh. The standard library alone.
+The fork comes first, so that it is there before there is anything to run. A warm launch of `python SCRIPT …` runs the
+script in the fork itself, where the modules that this process has imported are there already: torch takes seconds to
+import. Any other command is executed. The standard library alone.
 """
 
 import atexit
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -17,93 +18,96 @@ import threading
 import traceback
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
-from gpu_worker.sandbox import kernel
-from gpu_worker.sandbox.contain import Policy, Unheld, contain
+from gpu_worker.sandbox.contain import LayerFailed, Policy, contain
+from gpu_worker.supervisor.protocol import Launch
+from mesh.parent_death import die_with_parent
 
 OPEN_FILES, ASIDE = 1024, 200
 """Descriptors below the first are closed; those that stay are meanwhile put at the second and following."""
 
 
 class NotStarted(Exception):
-    """Why a process could not be started: `why` is `start` (its command) or `sandbox` (this machine)."""
+    """A process could not be started: because of its command (`start`) or of this machine (`sandbox`)."""
 
-    def __init__(self, why: str, text: str) -> None:
+    def __init__(self, why: Literal["start", "sandbox"], text: str) -> None:
         super().__init__(text)
         self.why, self.text = why, text
 
 
-class Ahead:
-    """A process that is forked and waits for its launch; it dies with its parent.
+class ForkAhead:
+    """A fork that waits for its launch, and dies with its parent.
 
-    `files` become its descriptors 0, 1 and 2, and `also` 3 and following, if its launch wants them.
+    Args:
+        files: descriptors that become its 0, 1 and 2.
+        extra: descriptors that become its 3 and following, where the launch wants them.
     """
 
-    def __init__(self, files: Sequence[int], also: Sequence[int] = ()) -> None:
-        order, self._order = os.pipe()
-        self._told, tell = os.pipe()
+    def __init__(self, files: Sequence[int], extra: Sequence[int] = ()) -> None:
+        launch_read, self._launch_write = os.pipe()
+        self._error_read, error_write = os.pipe()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                end = _place([*files, *also, order, tell])
-                _await_launch(end - 2, end - 1, 3 + len(also), parent)
+                end = _place([*files, *extra, launch_read, error_write])
+                _await_launch(end - 2, end - 1, 3 + len(extra), parent)
             finally:
                 os._exit(127)
-        os.close(order)
-        os.close(tell)
+        os.close(launch_read)
+        os.close(error_write)
 
-    def become(self, launch: dict[str, Any], *, also: bool = False) -> int:
-        """Become `{"command", "env", "cwd", "policy", "warm"}`; return the process id once its program begins.
+    def become(self, launch: Launch, *, use_extra: bool = False) -> int:
+        """Become the command; return the process id once its program begins.
 
         Raises:
-            NotStarted: it cannot be held, or its program cannot be run.
+            NotStarted: it cannot be sandboxed, or its program cannot be run.
         """
-        with open(self._order, "w") as order:
-            json.dump([launch, also], order)
-        with open(self._told, "rb") as words:
-            said = words.read(4096).decode(errors="replace")
-        if said:
+        with open(self._launch_write, "w") as file:
+            json.dump([dataclasses.asdict(launch), use_extra], file)
+        with open(self._error_read, "rb") as file:
+            error = file.read(4096).decode(errors="replace")
+        if error:
             os.waitpid(self.pid, 0)
-            why, _, text = said.partition(":")
-            raise NotStarted(why, text)
+            why, _, text = error.partition(":")
+            raise NotStarted("sandbox" if why == "sandbox" else "start", text)
         return self.pid
 
 
-def _await_launch(order: int, tell: int, used: int, parent: int) -> None:
-    """Get ready, wait for the launch and become it; what hinders that is told."""
+def _await_launch(launch_read: int, error_write: int, used: int, parent: int) -> None:
+    """Get ready, wait for the launch and become its command; write what hinders that to `error_write`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
-    die_with(parent)
+    die_with_parent(parent=parent)
     _be_first_to_go()
     _look_fresh()
-    with open(order, "rb") as words:
-        said = words.read()
-    if not said:
+    with open(launch_read, "rb") as file:
+        line = file.read()
+    if not line:
         return
-    launch, also = json.loads(said)
-    if not also:
+    fields, use_extra = json.loads(line)
+    if not use_extra:
         os.closerange(3, used)
     try:
-        _become(launch, tell)
-    except Unheld as error:
-        os.write(tell, f"sandbox:{error}".encode())
+        _become(Launch.of(fields), error_write)
+    except LayerFailed as error:
+        os.write(error_write, f"sandbox:{error}".encode())
     except OSError as error:
-        os.write(tell, f"start:{error.strerror}: {error.filename}".encode())
+        os.write(error_write, f"start:{error.strerror}: {error.filename}".encode())
     except BaseException as error:
-        os.write(tell, f"start:{error!r}".encode())
+        os.write(error_write, f"start:{error!r}".encode())
 
 
 @functools.cache
 def own_modules() -> tuple[str, ...]:
-    """Return what no trial shall find imported. Ask before forking: a look at every name costs a fork 650 pages."""
-    return tuple(name for name in sys.modules if name.partition(".")[0] == "gpu_worker")
+    """Return our modules, which no trial may find imported. Call it before forking: in a fork it costs 650 pages."""
+    return tuple(name for name in sys.modules if name.partition(".")[0] in ("gpu_worker", "mesh"))
 
 
 def _look_fresh() -> None:
-    """Hide what this process has been so far, and draw new seeds; all that can be done before the launch is known."""
+    """Hide our modules and path, and draw new seeds: all that can be done before the launch is known."""
     for name in own_modules():
         del sys.modules[name]
     sys.modules["__main__"] = types.ModuleType("__main__")
@@ -114,43 +118,28 @@ def _look_fresh() -> None:
         numpy.random.seed()
 
 
-def _become(launch: dict[str, Any], tell: int) -> None:
-    command: list[str] = launch["command"]
-    os.chdir(launch["cwd"])
-    contain(Policy.of(launch["policy"]) if launch.get("policy") else Policy())
-    os.chdir(launch["cwd"])  # the folder as it now is: mounts may have changed
-    if launch.get("warm") and is_script(command):
+def _become(launch: Launch, error_write: int) -> None:
+    os.chdir(launch.cwd)
+    contain(launch.policy or Policy())
+    os.chdir(launch.cwd)  # the folder as it now is: mounts may have changed
+    if launch.warm and is_script(launch.command):
         os.environ.clear()
-        os.environ.update(launch["env"])
-        with open(command[1], "rb") as file:
+        os.environ.update(launch.env)
+        with open(launch.command[1], "rb") as file:
             source = file.read()
-        os.close(tell)
-        _run(command, source)
-    os.set_inheritable(tell, False)
-    os.execvpe(command[0], command, launch["env"])
+        os.close(error_write)
+        _run(launch.command, source)
+    os.set_inheritable(error_write, False)
+    os.execvpe(launch.command[0], list(launch.command), dict(launch.env))
 
 
 def is_script(command: Sequence[str]) -> bool:
-    """Tell whether a command runs a script in this very interpreter, without options for it."""
+    """Tell whether a command is `python SCRIPT …` with this interpreter and no options for it."""
     return len(command) > 1 and command[0] == sys.executable and command[1].endswith(".py")
 
 
-def die_with(parent: int) -> None:
-    """Die when the parent does; where it has died already, now."""
-    if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(127)
-
-
-def live_on() -> None:
-    """Take `die_with` back: whoever has something to end first looks after its parent itself."""
-    if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, 0)
-
-
 def _be_first_to_go() -> None:
-    """Be what the kernel kills when the machine's memory runs out."""
+    """Have the kernel kill this process first when the machine runs out of memory."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
         adjust.write("1000")
 
@@ -167,7 +156,7 @@ def _place(files: list[int]) -> int:
 
 
 def _run(command: Sequence[str], source: bytes) -> None:
-    """Be `python SCRIPT …`: run the source as `__main__`, and end as the interpreter would."""
+    """Run the source as `python SCRIPT …` would: as `__main__`, with the interpreter's own way to end."""
     script = command[1]
     main = sys.modules["__main__"]
     main.__dict__.update(__file__=script, __builtins__=__builtins__, __cached__=None)
@@ -185,7 +174,7 @@ def _run(command: Sequence[str], source: bytes) -> None:
         trace = error.__traceback__
         traceback.print_exception(error.with_traceback(trace.tb_next if trace else None))
     try:
-        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end: wait, then clean up
+        threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does at its end
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""Process trees: what lives below this process, how much memory it takes, and ending all of it.
+"""The process tree below this process: who lives in it, how much memory it uses, and how to kill all of it.
 
-For a process that is a subreaper: orphans of its descendants become its children, so that a walk finds all of them,
-whatever they did about sessions and groups. The standard library alone.
+This process must be a subreaper: orphans among its descendants become its children, so a walk finds all of them,
+whatever sessions and groups they made. The standard library alone.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import time
 
 POLL_S = 0.05
 GIVE_UP_S = 20.0
-"""Seconds after which a tree that does not die (a hanging disk, another user) ends this process itself."""
+"""Seconds after which this process gives up and ends where its tree does not die (a hanging disk, another user)."""
 
 _PAGE_MB = os.sysconf("SC_PAGESIZE") / 1024**2
 
@@ -34,7 +34,7 @@ def processes() -> dict[int, tuple[int, str, float]]:
 
 
 def descendants() -> dict[int, tuple[int, str, float]]:
-    """Return every process below this one that is not dead yet."""
+    """Return every living process below this one."""
     everyone = processes()
     children: dict[int, list[int]] = {}
     for pid, (parent, _, _) in everyone.items():
@@ -49,10 +49,10 @@ def descendants() -> dict[int, tuple[int, str, float]]:
 
 
 def kill_tree(ended: Ended | None = None) -> Ended:
-    """Stop, then kill all descendants until this process has no child, and return how its children ended.
+    """Stop and kill all descendants until this process has no child; return how its children ended.
 
-    A walk can miss who is born during it, but being a subreaper, this process has a child for as long as it has any
-    descendant; so the kernel's word that there is none is what ends it.
+    A walk can miss a process that is born during it. But a subreaper has a child as long as it has any descendant, so
+    this ends only when the kernel reports no child.
     """
     ended = {} if ended is None else ended
     began = time.monotonic()
@@ -63,7 +63,7 @@ def kill_tree(ended: Ended | None = None) -> Ended:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in alive:
                 _signal(pid, number)
-        for _ in range(50):  # who respawns fast is an orphan of ours for an instant, too short for a walk
+        for _ in range(50):  # a process that respawns fast is our orphan for an instant, too short for a walk
             for pid in _children():
                 _signal(pid, signal.SIGKILL)
             if not reap(ended):
@@ -77,7 +77,7 @@ def kill_tree(ended: Ended | None = None) -> Ended:
 
 
 def reap(ended: Ended) -> bool:
-    """Collect the dead children; return whether there are others."""
+    """Collect the dead children; return whether there are living ones."""
     while True:
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -89,7 +89,7 @@ def reap(ended: Ended) -> bool:
 
 
 def _children() -> list[int]:
-    """Return the direct children, quickly; nothing where the system does not list them."""
+    """Return the direct children, quickly; none where the system does not list them."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children") as children:
             return [int(pid) for pid in children.read().split()]

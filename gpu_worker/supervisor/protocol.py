@@ -1,16 +1,122 @@
-"""What a worker and its supervisor tell each other, one line of JSON at a time."""
+"""The protocol between a worker and its supervisor: JSON lines, a `Request` down, an `Ending` back.
 
-import msgspec
+While a request runs, the worker may send `Kill`. End of input means that the worker is gone.
+
+These are dataclasses, because a supervisor imports the standard library alone: its forks become trials, and a package
+that it had imported would be there in each of them. The worker encodes and decodes with msgspec, which knows
+dataclasses; the supervisor uses `parse` and `encode`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gpu_worker.sandbox.contain import Policy
+
+Why = Literal["", "deadline", "memory", "disk", "processes", "output", "killed", "start", "sandbox"]
+"""Why a command was ended or not started. `start`: its program cannot be run. `sandbox`: this machine cannot apply the
+policy. Empty where it ended by itself."""
 
 
-class Ending(msgspec.Struct, frozen=True):
-    """How a supervised process ended: the supervisor's answer."""
+@dataclass(frozen=True)
+class Launch:
+    """A process to start: a command with its whole environment, in a folder.
+
+    Args:
+        policy: the sandbox that it runs in; None for no sandbox.
+        warm: start it in a fork that has imported the `preload` modules, where the command is a Python script.
+    """
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+    policy: Policy | None = None
+    warm: bool = False
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Launch":
+        """Return the launch out of decoded JSON."""
+        policy = fields.get("policy")
+        return cls(**{**fields, "policy": Policy(**policy) if policy else None})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command may take, with all that it starts; 0 is no limit.
+
+    Args:
+        deadline_s: wall-clock seconds; the only one without which nothing is started.
+        memory_mb: resident memory of the whole process tree.
+        disk_mb: size of the folders in `Request.watch`.
+        processes: how many may live at a time.
+    """
+
+    deadline_s: float
+    memory_mb: float = 0
+    disk_mb: float = 0
+    processes: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Run a command within limits.
+
+    Args:
+        watch: folders whose size counts against `limits.disk_mb`.
+        beside: a process that answers the command over pipes: its standard input and output are the command's
+            descriptors 3 (to write) and 4 (to read), its errors are the command's.
+    """
+
+    launch: Launch
+    limits: Limits
+    watch: Sequence[str] = ()
+    beside: Launch | None = None
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End the command that runs now; its `Ending` says `killed`. Ignored where nothing runs."""
+
+    kill: bool = True
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended. No process of it lives any more.
+
+    Args:
+        rc: its exit code, or the negative number of the signal that ended it; None where `why` is set.
+        why: why the supervisor ended it, or could not start it.
+        seconds: wall-clock time.
+        cpu_s: processor time of the whole tree.
+        peak_memory_mb: the most that the tree had at a time.
+        out: head and tail of what it printed.
+        err: head and tail of its errors; where it was not started, the reason.
+        bounded: whether the kernel enforced the memory limit, by a control group.
+    """
 
     rc: int | None
-    why: str
-    seconds: float
-    cpu_s: float
-    peak_memory_mb: float
-    out: str
-    err: str
+    why: Why
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_mb: float = 0.0
+    out: str = ""
+    err: str = ""
     bounded: bool = False
+
+
+def parse(line: bytes) -> Request | Kill:
+    """Decode a line that the worker sent, with the standard library."""
+    fields = json.loads(line)
+    if "kill" in fields:
+        return Kill()
+    beside = fields.get("beside")
+    launch, limits = Launch.of(fields["launch"]), Limits(**fields["limits"])
+    return Request(launch, limits, fields.get("watch", ()), Launch.of(beside) if beside else None)
+
+
+def encode(answer: Ending) -> str:
+    """Encode an answer as one line, with the standard library."""
+    return json.dumps(dataclasses.asdict(answer)) + "\n"

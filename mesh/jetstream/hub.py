@@ -14,7 +14,7 @@ from mesh.errors import BusRefused, ObjectMissing, UnknownName, leaf
 from mesh.jetstream.link import TRANSIENT, WRONG_LAST_SEQUENCE, Link
 from mesh.jetstream.live import CHUNK, LiveTopics
 from mesh.jetstream.log import StreamLog, stream_of
-from mesh.jetstream.queue import Leased, work
+from mesh.jetstream.queue import JetStreamDelivery, work
 
 _OBJECTS = "MESHOBJ_"
 
@@ -137,7 +137,7 @@ class JetStreamBus(StreamLog, LiveTopics):
         LiveTopics.__init__(self, link, arena)
         self._objects_stream = _OBJECTS + arena
 
-    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Leased]:
+    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[JetStreamDelivery]:
         return work(self._link, self.arena, queue, kinds, lease_s)
 
     async def put(self, name: str, data: bytes) -> None:

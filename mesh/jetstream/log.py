@@ -253,7 +253,7 @@ class _Pull:
                 raise _Interrupted(f"a reader was told {status}")
             self._asked -= unfilled
             return
-        sent = delivery(msg.reply)
+        sent = message_info(msg.reply)
         seq = sent.seq
         self._asked -= 1
         if seq <= self._after:
@@ -266,7 +266,7 @@ class _Pull:
         entries.append(wire.entry(seq, sent.time, msg.subject, msg.data))
 
 
-class Delivery(NamedTuple):
+class MessageInfo(NamedTuple):
     """What the server says of a message that it sends: its place in the stream and among what this consumer got.
 
     `attempt` counts its deliveries, `pending` is how many more there are for this consumer.
@@ -279,7 +279,7 @@ class Delivery(NamedTuple):
     pending: int
 
 
-def delivery(reply: str) -> Delivery:
+def message_info(reply: str) -> MessageInfo:
     """Return what stands in a message's reply subject.
 
     `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`; servers of an account or
@@ -291,4 +291,4 @@ def delivery(reply: str) -> Delivery:
     time = dt.datetime.fromtimestamp(nanoseconds // 1_000_000_000, dt.UTC)
     time = time.replace(microsecond=nanoseconds // 1000 % 1_000_000)
     deliveries, seq, place = (int(part) for part in parts[4 + skip : 7 + skip])
-    return Delivery(seq, time, deliveries, place, int(parts[8 + skip]))
+    return MessageInfo(seq, time, deliveries, place, int(parts[8 + skip]))

@@ -17,17 +17,17 @@ from nats.aio.subscription import Subscription
 from mesh import wire
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.link import TRANSIENT, Link
-from mesh.jetstream.log import delivery, stream_of
+from mesh.jetstream.log import message_info, stream_of
 
 IDLE_POLL_S = 1.0
 """A lease that ended is noticed this late by an idle member, at the most."""
 
 
-class Leased:
+class JetStreamDelivery:
     """One delivery of an entry."""
 
     def __init__(self, link: Link, msg: Msg) -> None:
-        sent = delivery(msg.reply)
+        sent = message_info(msg.reply)
         self.attempt = sent.attempt
         self.entry = wire.entry(sent.seq, sent.time, msg.subject, msg.data)
         self._link, self._reply = link, msg.reply
@@ -50,7 +50,9 @@ class Leased:
             await self._link.request(self._reply, body, timeout_s=2)
 
 
-async def work(link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s: float) -> AsyncGenerator[Leased]:
+async def work(
+    link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s: float
+) -> AsyncGenerator[JetStreamDelivery]:
     """Yield deliveries for ever; see `mesh.bus.Bus.work`."""
     wire.check_token("queue", queue)
     filters = {f"{queue}_{kind.replace('.', '-')}": wire.kind_filter(arena, kind) for kind in kinds}
@@ -77,7 +79,7 @@ async def work(link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s
                     break
                 msg = await member.take()
             if msg is not None:
-                yield Leased(link, msg)
+                yield JetStreamDelivery(link, msg)
     finally:
         await member.close()
 

@@ -1,0 +1,205 @@
+"""One attempt at a run: what is given is decided on, executed, and posted as finished, while its lease is extended."""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import assert_never
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from gpu_worker.folders import delete
+from gpu_worker.gpu_gauge import Gauge
+from gpu_worker.machine import Slot
+from gpu_worker.member import Member
+from gpu_worker.prefetch import Prefetch
+from gpu_worker.run import Result, execute
+from gpu_worker.sandbox.tiers import Sandbox
+from gpu_worker.supervisor.client import Supervisor
+from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, decide
+from mesh.bus import Delivery
+from mesh.errors import BusError, ObjectMissing
+from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
+from mesh.wire import Post
+
+EXTEND_EVERY_S = 1.5
+KILL_AGAIN_S = 0.3
+
+
+class Tally:
+    """How often this worker has declined runs, and handed back those that it had begun, by run."""
+
+    def __init__(self) -> None:
+        self.declined: Counter[str] = Counter()
+        self.handed_back: Counter[str] = Counter()
+
+
+class Attempts:
+    """Takes what the queue delivers to one slot.
+
+    Args:
+        folders: folders of runs that are not deleted yet; the slot deletes them after trouble.
+        gauge: opens the gauge of a GPU by its CUDA index.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        prefetch: Prefetch,
+        tally: Tally,
+        slot: Slot,
+        supervisor: Supervisor,
+        sandbox: Sandbox,
+        folders: set[Path],
+        gauge: Callable[[str], Gauge | None],
+    ) -> None:
+        self._member, self._prefetch, self._tally = member, prefetch, tally
+        self._slot, self._supervisor, self._sandbox = slot, supervisor, sandbox
+        self._folders, self._gauge = folders, gauge
+
+    async def take(self, delivery: Delivery) -> None:
+        """Decide on a delivery and act: execute the run, hand it back, or end it.
+
+        Raises:
+            HostTrouble: this machine cannot do it; the delivery is to be handed back.
+        """
+        member, post = self._member, delivery.entry.post
+        if post is None or not isinstance(post.event, RunRequested):
+            await delivery.done()
+            return
+        request = post.event
+        await member.follower.reached(delivery.entry.seq)
+        match decide(member.board, request, delivery.entry.seq, self._taker(request.run)):
+            case Drop():
+                await delivery.done()
+            case Leave(delay_s, declined):
+                self._tally.declined[request.run] += declined
+                await delivery.hand_back(delay_s)
+                if declined:
+                    await anyio.sleep(2 * DECLINED_S)  # else it might be the first to ask again
+            case End(outcome):
+                await self._finish(post, request, delivery, member.board.runs[request.run].attempts, outcome)
+            case Execute():
+                await self._execute(post, request, delivery)
+            case never:
+                assert_never(never)
+
+    def _taker(self, run: str) -> Taker:
+        member, tally = self._member, self._tally
+        return Taker(
+            boot=member.boot,
+            worker_class=member.machine.worker_class,
+            is_fit=not member.unfit(),
+            has_others=member.has_others(),
+            declines=tally.declined[run],
+            handed_back=tally.handed_back[run],
+        )
+
+    async def _execute(self, post: Post, request: RunRequested, delivery: Delivery) -> None:
+        member = self._member
+        # Attempts are those in the log: a run that was handed back for want of the right device has none.
+        attempt = member.board.runs[request.run].attempts + 1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_keep_lease, delivery)
+            begun = anyio.Event()
+            tasks.start_soon(self._begin, post, request, attempt, begun)
+            try:
+                inputs = await self._prefetch.inputs(request)
+            except ObjectMissing as error:
+                await begun.wait()
+                await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
+            else:
+                folder = member.runs_folder / f"{request.run}-{uuid.uuid4().hex[:8]}"
+                self._folders.add(folder)
+                tasks.start_soon(self._kill_when_stopped, request.run)
+                if not member.draining.is_set():
+                    machine = member.machine
+                    tasks.start_soon(self._prefetch.fetch_ahead, machine.worker_class, len(machine.slots))
+                result = await execute(
+                    inputs,
+                    self._slot,
+                    self._supervisor,
+                    self._sandbox,
+                    folder,
+                    begun=begun,
+                    tell=lambda line: member.bus.tell(f"curve.{request.run}", line),
+                    killed=lambda: member.board.runs[request.run].killed,
+                    gauge=self._gauge,
+                )
+                await self._finish(post, request, delivery, attempt, result.outcome, result)
+                await anyio.to_thread.run_sync(delete, folder)
+                self._folders.discard(folder)
+            tasks.cancel_scope.cancel()
+
+    async def _begin(self, post: Post, request: RunRequested, attempt: int, begun: anyio.Event) -> None:
+        """Post that a run begins, before it does: a trial that kills its worker counts as an attempt."""
+        member = self._member
+        started = RunStarted(run=request.run, attempt=attempt, worker=member.boot, device=self._slot.device)
+        await member.follower.reached(await member.post(started, cause=post.id))
+        begun.set()
+
+    async def _kill_when_stopped(self, run: str) -> None:
+        await self._member.follower.until(lambda board: board.runs[run].killed)
+        while True:
+            await self._supervisor.kill()
+            await anyio.sleep(KILL_AGAIN_S)
+
+    async def _finish(
+        self,
+        post: Post,
+        request: RunRequested,
+        delivery: Delivery,
+        attempt: int,
+        outcome: Scored | Failed,
+        result: Result | None = None,
+    ) -> None:
+        await self._member.post(finished(self._member, request, attempt, outcome, result), cause=post.id)
+        with suppress(BusError):  # it may be delivered again, and is then seen to be finished
+            await delivery.done()
+
+
+def finished(
+    member: Member, request: RunRequested, attempt: int, outcome: Scored | Failed, result: Result | None
+) -> RunFinished:
+    """Return the fact that a run ended; `result` is what was measured, None where there was no trial."""
+    opened = member.board.opened
+    assert opened is not None
+    event = RunFinished(
+        run=request.run,
+        proposal=request.proposal,
+        outcome=outcome,
+        worker=member.boot,
+        worker_class=member.machine.worker_class,
+        attempt=max(1, attempt),
+        evaluator=opened.evaluator,
+        data=opened.data,
+        environment=member.machine.environment,
+        tier=member.tier,
+    )
+    if result is None:
+        return event
+    seconds = round(result.trial.seconds + result.score_s, 3)
+    return msgspec.structs.replace(
+        event,
+        curve=result.curve,
+        trial_s=round(result.trial.seconds, 3),
+        score_s=round(result.score_s, 3),
+        cpu_s=round(result.trial.cpu_s, 3),
+        peak_memory_mb=round(result.trial.peak_memory_mb, 1),
+        peak_gpu_memory_mb=result.gpu.peak_mb,
+        gpu_utilisation=result.gpu.utilisation,
+        code=result.code,
+        data=result.data,
+        evaluator=result.evaluator,
+        log_tail=result.log_tail,
+        cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
+    )
+
+
+async def _keep_lease(delivery: Delivery) -> None:
+    while True:
+        await delivery.extend()
+        await anyio.sleep(EXTEND_EVERY_S)

@@ -1,0 +1,116 @@
+"""This worker as a member of the swarm: what it is, where the arena stands, and how it posts."""
+
+import math
+from pathlib import Path
+
+import anyio
+
+from gpu_worker.machine import Machine
+from gpu_worker.sandbox.tiers import Tier
+from mesh import settings
+from mesh.board import Board
+from mesh.bus import ArenaBus
+from mesh.errors import AlreadyPosted, BadInput
+from mesh.events import AnyEvent, WorkerJoined
+from mesh.follow import Follower
+from mesh.settings import host
+from mesh.wire import Post
+
+
+class Member:
+    """One life of a worker on one arena; `boot` names that life.
+
+    Args:
+        name: its name on the board.
+        home: folder of caches and runs.
+        tier: the sandbox that its trials run in.
+        draining: once set, the worker takes no more runs.
+        price_per_hour_usd: what the whole machine costs; None for unknown.
+    """
+
+    def __init__(
+        self,
+        bus: ArenaBus,
+        boot: str,
+        name: str,
+        home: Path,
+        machine: Machine,
+        tier: Tier,
+        draining: anyio.Event,
+        price_per_hour_usd: float | None = None,
+    ) -> None:
+        self.bus, self.boot, self.name, self.home = bus, boot, name, home
+        self.machine, self.tier, self.draining = machine, tier, draining
+        self.price_per_hour_usd = price_per_hour_usd
+        self.follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
+        self.runs_folder = settings.runs_dir(home) / boot
+
+    @property
+    def board(self) -> Board:
+        """Where the arena stands."""
+        return self.follower.board
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more runs are taken."""
+        return self.board.closed is not None or self.draining.is_set()
+
+    def why_over(self) -> str:
+        """Return why the worker ended, for people."""
+        return f"arena {self.bus.arena} is closed" if self.board.closed else "drained"
+
+    def unfit(self) -> str:
+        """Return why this worker may not run the arena (its sandbox, its GPU memory), "" where it may."""
+        if self.board.opened is None:
+            return ""
+        wanted, demands = self.board.spec.worker, f"arena {self.bus.arena} demands"
+        if self.tier > wanted.tier:
+            return f"{demands} sandbox tier {wanted.tier}, but this worker has tier {self.tier}"
+        has_gb = min(slot.gpu_memory_mb for slot in self.machine.slots) / 1024
+        if wanted.gpu_memory_gb and has_gb < wanted.gpu_memory_gb:
+            return f"{demands} {wanted.gpu_memory_gb:g} GB of GPU memory per run, but a slot has {has_gb:.1f} GB"
+        return ""
+
+    def joined(self) -> WorkerJoined:
+        """Return the fact that this worker takes runs."""
+        return WorkerJoined(
+            boot=self.boot,
+            worker_class=self.machine.worker_class,
+            device=self.machine.device,
+            slots=len(self.machine.slots),
+            memory_mb=self.machine.memory_mb,
+            price_per_hour_usd=self.price_per_hour_usd,
+            tier=self.tier,
+            host=host(),
+            environment=self.machine.environment,
+        )
+
+    def cost_usd(self, seconds: float) -> float | None:
+        """Return what so many seconds of one slot cost: its part of the machine's price; None for unknown."""
+        if self.price_per_hour_usd is None:
+            return None
+        return round(self.price_per_hour_usd / len(self.machine.slots) * seconds / 3600, 9)
+
+    def has_others(self) -> bool:
+        """Tell whether other workers of this class are there."""
+        others = (life for boot, life in self.board.workers.items() if boot != self.boot and not life.left)
+        worker_class = self.machine.worker_class
+        return any(isinstance(o.joined, WorkerJoined) and o.joined.worker_class == worker_class for o in others)
+
+    async def post(self, event: AnyEvent, *, cause: str = "") -> int:
+        """Post a fact, or find that it was posted before; return its sequence."""
+        try:
+            return await self.bus.post(Post.new(self.name, event, cause=cause))
+        except AlreadyPosted as already:
+            return already.seq
+
+
+def check_price(price_per_hour_usd: float | None) -> float | None:
+    """Return a price if it is one.
+
+    Raises:
+        BadInput: it is negative or not finite.
+    """
+    if price_per_hour_usd is not None and not (math.isfinite(price_per_hour_usd) and price_per_hour_usd >= 0):
+        raise BadInput(f"--price-per-hour is {price_per_hour_usd:g}; use dollars per hour, 0 or more")
+    return price_per_hour_usd

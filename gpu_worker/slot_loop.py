@@ -1,0 +1,149 @@
+"""The loop of one slot: keep a supervisor, take runs, and after trouble of this machine wait until it works again."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from gpu_worker.attempt import Attempts, Tally
+from gpu_worker.cleanup import claim
+from gpu_worker.folders import delete
+from gpu_worker.gpu_gauge import Gauge, open_gauge
+from gpu_worker.launch import slot_environment
+from gpu_worker.machine import Slot, capped
+from gpu_worker.member import Member
+from gpu_worker.prefetch import Prefetch
+from gpu_worker.sandbox.tiers import Sandbox, sandbox_of
+from gpu_worker.sandbox_choice import try_tier
+from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
+from mesh import settings
+from mesh.bus import Delivery
+from mesh.errors import BusError, HostTrouble, leaf
+from mesh.events import LANES, NotePosted, RunRequested
+
+LEASE_S = 5.0
+RETRY_AFTER_S = 3.0
+HAND_BACK_S = 2.0
+
+Terms = tuple[tuple[str, ...], Slot]
+"""What the arena asks of a supervisor: the modules that it imports, and the slot with its cap of GPU memory."""
+
+
+class SlotLoop:
+    """Serves one slot of a worker; `nvml` is pynvml, or what stands in for it in a test."""
+
+    def __init__(self, member: Member, prefetch: Prefetch, tally: Tally, slot: Slot, nvml: Any = None) -> None:
+        self._member, self._prefetch, self._tally = member, prefetch, tally
+        self._slot, self._nvml = slot, nvml
+        self._folders = set[Path]()
+
+    async def serve(self) -> None:
+        """Take runs until the arena is closed or the worker drains.
+
+        The driver of a GPU stays open meanwhile, so that it does not start again for every run.
+        """
+        last_trouble = ""
+        sandbox = sandbox_of(self._member.tier)
+        while not self._member.is_over:
+            preload, slot = terms = self._terms()
+            try:
+                gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
+                with closing(gauge) if gauge else nullcontext():
+                    async with start_supervisor(preload, slot_environment(slot)) as supervisor:
+                        await anyio.to_thread.run_sync(claim, self._member.runs_folder, supervisor.token)
+                        await self._take_runs(supervisor, sandbox, terms)
+            except* HostTrouble as group:
+                trouble = leaf(group)
+                if str(trouble) != last_trouble:
+                    last_trouble = str(trouble)
+                    text = f"worker {self._member.name} slot {slot.number} handed its run back: {last_trouble}"
+                    await self._member.post(NotePosted(channel="ops", text=text))
+                if not isinstance(trouble, SupervisorDied):
+                    await self._until_healthy(slot)
+            finally:
+                for folder in self._folders:
+                    await anyio.to_thread.run_sync(delete, folder)
+                self._folders.clear()
+
+    def _terms(self) -> Terms:
+        opened = self._member.board.opened
+        if opened is None:
+            return (), self._slot
+        return opened.spec.trial.preload, capped(self._slot, opened.spec.worker.gpu_memory_gb)
+
+    async def _take_runs(self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
+        """Take runs until no more are taken, or the arena's next version wants another supervisor."""
+        attempts = Attempts(
+            self._member,
+            self._prefetch,
+            self._tally,
+            terms[1],
+            supervisor,
+            sandbox,
+            self._folders,
+            self._open_gauge,
+        )
+        kinds = [f"run.requested.{lane}" for lane in LANES]
+        async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
+            while (delivery := await self._next(deliveries, supervisor)) is not None:
+                try:
+                    if self._terms() != terms or self._member.draining.is_set():
+                        await delivery.hand_back(0)
+                        return
+                    await attempts.take(delivery)
+                except BaseException as error:
+                    await self._hand_back(delivery, leaf(error))
+                    raise
+
+    async def _next(self, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor) -> Delivery | None:
+        """Wait for a delivery; None when the arena is closed or the worker drains.
+
+        Raises:
+            SupervisorDied: it died while there was nothing to do.
+        """
+        found: Delivery | None = None
+        async with anyio.create_task_group() as tasks:
+
+            async def until_closed() -> None:
+                await self._member.follower.until(lambda board: board.closed is not None)
+                tasks.cancel_scope.cancel()
+
+            async def until_draining() -> None:
+                await self._member.draining.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_closed)
+            tasks.start_soon(until_draining)
+            tasks.start_soon(supervisor.died)
+            if not self._member.is_over:
+                found = await anext(deliveries)
+            tasks.cancel_scope.cancel()
+        return found
+
+    async def _hand_back(self, delivery: Delivery, error: BaseException) -> None:
+        """Give a run to another worker, after a pause where the trouble is this machine's."""
+        is_trouble = isinstance(error, HostTrouble)
+        event = delivery.entry.post.event if delivery.entry.post else None
+        if is_trouble and not isinstance(error, SupervisorDied) and isinstance(event, RunRequested):
+            self._tally.handed_back[event.run] += 1
+        with anyio.move_on_after(2, shield=True), suppress(BusError):
+            await delivery.hand_back(HAND_BACK_S if is_trouble else 0.0)
+
+    async def _until_healthy(self, slot: Slot) -> None:
+        """Wait until the GPU answers and the sandbox holds."""
+        member = self._member
+        while not member.is_over:
+            with anyio.move_on_after(RETRY_AFTER_S):
+                await member.draining.wait()
+            with suppress(HostTrouble):
+                if gauge := await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index):
+                    gauge.close()
+                if member.tier in "DE" or (await try_tier(member.tier, settings.runs_dir(member.home))).holds:
+                    return
+
+    def _open_gauge(self, device: str) -> Gauge | None:
+        alone = sum(slot.cuda_index == device for slot in self._member.machine.slots) == 1
+        return open_gauge(device, alone=alone, library=self._nvml)
