@@ -293,7 +293,7 @@ async def test_a_trial_sees_only_what_it_is_given(
 async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(arena: Arena) -> None:
     await arena.open()
     write = '(out / "score.json").write_text(json.dumps({"loss": 5.0}))'
-    async with arena.worker(), arena.worker():
+    async with arena.worker(), arena.worker(slots=3):
         with anyio.fail_after(30):
             while len(joined := await arena.all(WorkerJoined)) < 2:
                 await anyio.sleep(0.01)
