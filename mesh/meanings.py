@@ -89,6 +89,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "evaluator": "Hash of the evaluator that shall score it.",
         "version": "Version of the arena that it belongs to.",
         "avoid": "Boot id of a worker that should leave it to others; empty is none.",
+        "race": "Number of its race, 0 for none; in logs before this field, the seed divided by 1000.",
     },
     "RunStarted": {"attempt": "Number of the attempt, from 1."},
     "RunKilled": {
