@@ -215,7 +215,10 @@ async def test_a_shinka_task_runs_to_a_score(tmp_path: Path) -> None:
     [
         ("def pack(seed): return [0.9, 0.9]", "the program is not correct: the widths come to 1.80, more than 1"),
         ("def pack(seed): raise ValueError('full')", "exit code 1 and no result"),
-        ("import os; os.mkfifo(os.environ['MESH_OUT'] + '/results/correct.json'); os._exit(0)", "is not a file of at most"),
+        (
+            "import os; os.mkfifo(os.environ['MESH_OUT'] + '/results/correct.json'); os._exit(0)",
+            "is not a file of at most",
+        ),
     ],
 )
 async def test_a_program_that_is_not_correct_has_no_score(program: str, words: str, tmp_path: Path) -> None:
