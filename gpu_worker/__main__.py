@@ -63,8 +63,9 @@ def parser() -> argparse.ArgumentParser:
     """Return the options of `python -m gpu_worker`."""
     made = argparse.ArgumentParser(
         prog="python -m gpu_worker",
-        description="Take runs of an arena until it is closed. The first SIGTERM or Ctrl-C drains the worker: it takes "
-        "no more runs and finishes those that it has begun. The second one hands them back at once.",
+        description="Take runs of an arena until it is closed.\n\n"
+        "The first SIGTERM or Ctrl-C drains the worker: it takes no more runs, and finishes those\n"
+        "that it has begun. The second one hands them back at once.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

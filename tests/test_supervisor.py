@@ -13,8 +13,9 @@ import pytest
 
 from gpu_worker.cleanup import clear_leftovers
 from gpu_worker.machine import short_name
+from gpu_worker.sandbox.contain import Policy
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked, start_supervisor
-from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
+from gpu_worker.supervisor.protocol import Ending, Kill, Launch, Limits, Request, encode, parse
 from tests.support.daemons import ESCAPING, alive
 
 
@@ -31,6 +32,18 @@ async def end_of(code: str, *, deadline_s: float = 20, memory_mb: float = 1000, 
             )
             assert alive(tag) == []
             return ended
+
+
+def test_both_ends_read_what_the_other_writes() -> None:
+    launch = Launch(("python", "x.py"), {"A": "ü"}, "/", Policy(uid=3, read=("/usr",), limits={"CORE": 0}), warm=True)
+    for request in (
+        Request(launch, Limits(1.5, memory_mb=2)),
+        Request(launch, Limits(1), ("/f",), beside=launch),
+        Kill(),
+    ):
+        assert msgspec.json.encode(parse(msgspec.json.encode(request))) == msgspec.json.encode(request)
+    ending = Ending(None, "memory", 0.5, 0.25, 300.0, "out\n", "err", bounded=True)
+    assert msgspec.json.decode(encode(ending), type=Ending) == ending
 
 
 async def test_a_command_is_run_and_measured() -> None:

@@ -95,7 +95,9 @@ class Arena:
             return [e.post.event async for b in batches for e in b if e.post and isinstance(e.post.event, kind)]
 
     @asynccontextmanager
-    async def worker(self, slots: int = 1, sandbox: Wish = "auto") -> AsyncIterator[anyio.abc.TaskGroup]:
+    async def worker(
+        self, slots: int = 1, sandbox: Wish = "auto", price_per_hour_usd: float | None = None
+    ) -> AsyncIterator[anyio.abc.TaskGroup]:
         """A worker that is told to stop when the block ends."""
         ready = anyio.Event()
         with anyio.fail_after(60):
@@ -109,6 +111,7 @@ class Arena:
                         device="cpu",
                         home=self.home,
                         sandbox=sandbox,
+                        price_per_hour_usd=price_per_hour_usd,
                         on_ready=ready.set,
                     )
 

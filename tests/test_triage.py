@@ -1,0 +1,91 @@
+"""What a worker does with a run that it is given: execute it, leave it to others, or end it without a trial."""
+
+import pytest
+from msgspec.structs import replace
+
+from gpu_worker.triage import (
+    DECLINED_S,
+    MAX_ATTEMPTS,
+    OTHER_CLASS_S,
+    Decision,
+    Drop,
+    End,
+    Execute,
+    Leave,
+    Taker,
+    decide,
+)
+from mesh import events as e
+from mesh.board import Board
+from tests.support.history import Fact, entries, finish, opened, proposal, request
+
+ME = Taker(boot="me", worker_class="cpu", is_fit=True, has_others=True, declines=0, handed_back=0)
+ASKED: list[Fact] = [("op", opened()), ("ann", proposal("t")), ("cur", request("r", "t"))]
+
+
+def decision(history: list[Fact], taker: Taker = ME, run: str = "r") -> Decision:
+    """Return what is decided about the first request of the history."""
+    board = Board(arena="a")
+    asked: tuple[e.RunRequested, int] | None = None
+    for entry in entries(history):
+        board.fold(entry)
+        event = entry.post.event if entry.post else None
+        if isinstance(event, e.RunRequested) and asked is None:
+            asked = event, entry.seq
+    assert asked is not None
+    return decide(board, *asked, taker)
+
+
+def wanted(**fields: str) -> list[Fact]:
+    """Return a history whose run wants a certain worker."""
+    run = e.RunRequested(run="r", lane="explore", proposal="t", commit="c", seed=1, budget_s=1, deadline_s=2, **fields)
+    return [*ASKED[:2], ("cur", run)]
+
+
+def begun(*boots: str) -> list[Fact]:
+    return [("w", e.RunStarted(run="r", attempt=n, worker=boot)) for n, boot in enumerate(boots, 1)]
+
+
+def test_a_run_that_waits_is_executed() -> None:
+    assert decision(ASKED) == Execute()
+
+
+def test_a_run_that_is_finished_or_of_no_arena_is_dropped() -> None:
+    assert decision([*ASKED, ("w", finish("r", "t", 1.0))]) == Drop()
+    assert decision(ASKED[1:]) == Drop()
+
+
+@pytest.mark.parametrize("taker", [ME, Taker("me", "cuda-h100", False, True, 0, 0)])
+def test_a_run_for_another_class_or_a_fitter_worker_is_left_to_it(taker: Taker) -> None:
+    assert decision(wanted(worker_class="cuda-h100"), taker) == Leave(OTHER_CLASS_S)
+
+
+@pytest.mark.parametrize(
+    ("declines", "has_others", "expected"),
+    [(0, True, Leave(DECLINED_S, declined=True)), (3, True, Execute()), (0, False, Execute())],
+)
+def test_a_run_that_should_avoid_this_worker_is_declined_where_others_are_and_not_for_ever(
+    declines: int, has_others: bool, expected: Decision
+) -> None:
+    assert decision(wanted(avoid="me"), Taker("me", "cpu", True, has_others, declines, 0)) == expected
+
+
+def test_a_run_that_was_stopped_ends_as_killed() -> None:
+    history: list[Fact] = [*ASKED, ("op", e.RunKilled(run="r", by="operator"))]
+    assert decision(history) == End(e.Failed(reason="killed", message="the run was stopped before it began"))
+
+
+def test_a_run_is_lost_when_so_many_workers_died_of_it() -> None:
+    assert decision([*ASKED, *begun("a", "b")]) == Execute()
+    lost = decision([*ASKED, *begun("a", "b", "c")])
+    assert MAX_ATTEMPTS == 3
+    assert lost == End(e.Failed(reason="lost", message="the run was started 3 times and no worker finished it"))
+
+
+def test_workers_that_left_in_good_order_and_own_handing_back_do_not_count_as_deaths() -> None:
+    joined = e.WorkerJoined(boot="a", worker_class="cpu", device="cpu", slots=1)
+    left: list[Fact] = [("w", joined), *ASKED, *begun("a", "b", "me"), ("w", e.WorkerLeft(boot="a"))]
+    assert decision(left) == Execute()
+    mine = [*ASKED, *begun("me", "b", "c")]
+    assert isinstance(decision(mine), End)
+    assert decision(mine, Taker("me", "cpu", True, True, 0, handed_back=1)) == Execute()

@@ -1,0 +1,63 @@
+"""A worker that knows its price says so when it joins; its runs carry dollars, which the view `cost` adds up."""
+
+import contextlib
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analytics.projection import Projection
+from analytics.projector import replay
+from analytics.queries import Queries
+from gpu_worker.member import check_price
+from mesh.errors import BadInput
+from mesh.events import Cost, RunFinished, WorkerJoined
+from mesh.memory import MemoryHub
+from tests.support.folding import rows
+from tests.test_worker import GOOD, Arena
+
+
+async def test_dollars_of_a_worker_are_in_its_runs_and_in_the_views(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    for number in range(2):
+        await arena.request(GOOD + f"# {number}", f"r{number}")
+    async with arena.worker(slots=2, sandbox="none", price_per_hour_usd=7200):  # a dollar per second of each slot
+        for number in range(2):
+            await arena.finished(f"r{number}")
+    [joined], finishes = await arena.all(WorkerJoined), await arena.all(RunFinished)
+    assert joined.price_per_hour_usd == 7200
+    seconds = [finish.cost.seconds or 0 for finish in finishes if finish.cost]
+    assert [finish.cost for finish in finishes] == [Cost(usd=s, seconds=s) for s in seconds]
+    await replay(arena.bus, tmp_path / "a.duckdb")
+    with contextlib.closing(Projection.open(tmp_path / "a.duckdb")) as projection:
+        queries = Queries(projection)
+        assert await rows(queries, "SELECT worker, price_per_hour_usd FROM workers") == [["w", 7200]]
+        [[who, count, usd, unknown]] = await rows(
+            queries, "SELECT who, count, usd, usd_unknown FROM cost WHERE what = 'run'"
+        )
+    assert (who, count, unknown) == ("w", 2, 0)
+    assert usd == pytest.approx(sum(seconds))
+
+
+async def test_without_a_price_the_cost_is_unknown_and_not_zero(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    done = await arena.run(GOOD, sandbox="none")
+    assert done.cost is not None
+    assert (done.cost.usd, (done.cost.seconds or 0) > 0) == (None, True)
+    assert [joined.price_per_hour_usd for joined in await arena.all(WorkerJoined)] == [None]
+
+
+@pytest.mark.parametrize("price", [-1.0, math.inf, math.nan])
+def test_a_price_is_zero_or_more(price: float) -> None:
+    with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more"):
+        check_price(price)
+    assert [check_price(0.0), check_price(None)] == [0.0, None]
+
+
+def test_the_option_is_in_the_help() -> None:
+    done = subprocess.run([sys.executable, "-m", "gpu_worker", "--help"], capture_output=True, text=True, check=True)
+    assert "--price-per-hour USD" in done.stdout
