@@ -36,10 +36,9 @@ def decision(history: list[Fact], taker: Taker = ME, run: str = "r") -> Decision
     return decide(board, *asked, taker)
 
 
-def wanted(**fields: str) -> list[Fact]:
+def wanted(*, worker_class: str = "any", avoid: str = "") -> list[Fact]:
     """Return a history whose run wants a certain worker."""
-    run = e.RunRequested(run="r", lane="explore", proposal="t", commit="c", seed=1, budget_s=1, deadline_s=2, **fields)
-    return [*ASKED[:2], ("cur", run)]
+    return [*ASKED[:2], ("cur", replace(request("r", "t"), worker_class=worker_class, avoid=avoid))]
 
 
 def begun(*boots: str) -> list[Fact]:
