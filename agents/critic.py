@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, ClassVar
 from agents.critique.fingerprint import Fingerprint, fingerprint
 from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
-from agents.search.code_cache import Sources
 from agents.search.knobs import NEAR
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
 from mesh.errors import BadInput, ObjectMissing
-from mesh.events import AgentJoined, AnyEvent, CritiquePosted, ProposalPosted, RunFinished
+from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
@@ -43,28 +42,35 @@ class Critic:
 
     listens: ClassVar[tuple[str, ...]] = ("proposal.posted", "run.finished")
     only_latest: ClassVar[bool] = False
+    role: ClassVar[str] = "critic"
 
     def __init__(self, context: Context) -> None:
         self._name, self._code = context.name, context.code
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
         self._known: dict[str, Fingerprint | None] = {}
-        self._sources = Sources(context.code)
         self._opinions = _opinions(context) if context.options.get("model") else None
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        """Judge the proposal or score in `post`; on joining, what it has missed."""
+        """Judge the proposal or score in `post`."""
         if board.opened is None or board.closed:
             return []
         if isinstance(post.event, RunFinished):
             return self._judge_scores(board, [post.event.run])
-        if isinstance(post.event, AgentJoined) or self._opinions:
-            todo = [*board.undecided]  # together with all that waits, so that a model is asked about several at once
-        else:
-            todo = [post.event.tree] if isinstance(post.event, ProposalPosted) else []
-        proposals = [board.proposals[tree] for tree in todo if tree in board.proposals]
+        if not isinstance(post.event, ProposalPosted):
+            return []
+        # together with all that waits where there is a model, so that it is asked about several at once
+        return await self._judge_all([*board.undecided] if self._opinions else [post.event.tree], board)
+
+    async def joined(self, board: Board) -> Sequence[AnyEvent]:
+        """Judge the proposals and scores that it has missed."""
+        if board.opened is None or board.closed:
+            return []
+        return [*await self._judge_all([*board.undecided], board), *self._missed(board)]
+
+    async def _judge_all(self, trees: Sequence[str], board: Board) -> Sequence[AnyEvent]:
+        proposals = [board.proposals[tree] for tree in trees if tree in board.proposals]
         words = [await self._judge(p, board) for p in proposals if not self._has_judged(p)]
-        said = await self._with_opinions(words, board) if self._opinions else words
-        return [*said, *self._missed(board)] if isinstance(post.event, AgentJoined) else said
+        return await self._with_opinions(words, board) if self._opinions else words
 
     def _missed(self, board: Board) -> list[CritiquePosted]:
         """Judge scores that nobody has decided on and that came while this critic was away."""
@@ -87,39 +93,38 @@ class Critic:
         asked = self._opinions.worth_asking(board, words)
         if not asked:
             return words
-        self._sources.base_commit = board.opened.base_commit
         shown = [*(word.target for word in asked), *worth_showing(board)]
         base = {board.opened.base_tree: self._base[1]}  # nobody may have proposed it yet
-        code = {**await self._sources.at_hand(board, shown), **base}
+        code = {**await self._code.at_hand(board, shown), **base}
         return [*(word for word in words if word not in asked), *await self._opinions.of(board, asked, code)]
 
     async def _judge(self, proposal: Proposal, board: Board) -> CritiquePosted:
         assert board.opened is not None
-        opened, tree, commit = board.opened, proposal.event.tree, proposal.event.commit
+        opened, tree = board.opened, proposal.event.tree
         if tree == opened.base_tree:
             return CritiquePosted(target=tree, verdict="endorse", rule="baseline", text="everything is measured by it")
         if self._base[0] != opened.base_commit:
-            self._base, self._known = (opened.base_commit, await self._code.files(opened.base_commit)), {}
+            self._base, self._known = (opened.base_commit, await self._code.files(board)), {}
         try:
-            files = await self._code.files(commit, base=opened.base_commit)
+            files, real = await self._code.files(board, tree), await self._code.real_tree(board, tree)
         except ObjectMissing as error:
             return _block(tree, "no_code", str(error))
-        if (real := self._code.tree(commit)) != tree:
+        if real != tree:
             return _block(tree, "other_code", f"claims tree {tree[:10]}, but its commit holds {real[:10]}")
         earlier = {
             other: known
             for other, p in list(board.proposals.items())  # it grows while code is fetched
-            if p.seq < proposal.seq and p.why != "blocked" and (known := await self._fingerprint(p, opened.spec))
+            if p.seq < proposal.seq and p.why != "blocked" and (known := await self._fingerprint(p, board))
         }
         return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))
 
-    async def _fingerprint(self, proposal: Proposal, spec: ArenaSpec) -> Fingerprint | None:
+    async def _fingerprint(self, proposal: Proposal, board: Board) -> Fingerprint | None:
         """What an earlier proposal says, None where its code cannot be had."""
-        tree, commit = proposal.event.tree, proposal.event.commit
+        tree = proposal.event.tree
         if tree not in self._known:
             try:
-                files = await self._code.files(commit, base=self._base[0])
-                self._known[tree] = fingerprint(files, spec.artifact.editable)
+                files = await self._code.files(board, tree)
+                self._known[tree] = fingerprint(files, board.spec.artifact.editable)
             except ObjectMissing:
                 self._known[tree] = None
         return self._known[tree]

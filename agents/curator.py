@@ -33,6 +33,7 @@ class Curator:
         "worker.left",
     )
     only_latest: ClassVar[bool] = True
+    role: ClassVar[str] = "curator"
     every_s: ClassVar[float] = 1.0
     hears: ClassVar[str] = "curve.>"
 
@@ -41,6 +42,10 @@ class Curator:
         self._curves: dict[str, list[CurvePoint]] = {}
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
+        """Return what is due."""
+        return decide(board, board.time)
+
+    async def joined(self, board: Board) -> Sequence[AnyEvent]:
         """Return what is due."""
         return decide(board, board.time)
 

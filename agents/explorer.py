@@ -14,17 +14,16 @@ from typing import ClassVar
 
 import anyio.to_thread
 
-from agents.baseline import baseline
-from agents.search.code_cache import Sources
 from agents.search.knobs import Knob, are_near, edit, knobs_of, steady
 from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
 from agents.search.samplers.protocol import Idea, Trial, Values, best_first, place, where
-from mesh.agent.protocol import Context
+from mesh.agent.draft import BASELINE, Draft
+from mesh.agent.protocol import Answers, Context
 from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
-from mesh.events import AgentJoined, AnyEvent, KnobChange, NotePosted, Origin, ProposalPosted, Scalar
-from mesh.fleet import queue_depth
+from mesh.events import KnobChange, NotePosted, Origin, Scalar
+from mesh.fleet import agents_here, queue_depth
 from mesh.wire import Post
 
 UNDECIDED = 2
@@ -46,6 +45,7 @@ class Explorer:
 
     listens: ClassVar[tuple[str, ...]] = ("run.finished", "proposal.promoted", "proposal.retired", "arena.opened")
     only_latest: ClassVar[bool] = True
+    role: ClassVar[str] = "explorer"
 
     def __init__(self, context: Context) -> None:
         self._name, self._code, self._speaks = context.name, context.code, context.index == 0
@@ -57,29 +57,30 @@ class Explorer:
             raise BadInput(f"option sampler={self._forced} {why}: it is one of {known}")
         self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
         self._kinds += ["random"] if self._missing else []
-        self._sources = Sources(context.code)
-        self._history = History(self._sources.files)
+        self._history = History(context.code.files)
         self._said: set[str] = set()
 
-    async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
+    async def handle(self, post: Post, board: Board) -> Answers:
+        """Propose until enough of its proposals wait for a result."""
+        return await self.joined(board)
+
+    async def joined(self, board: Board) -> Answers:
         """Propose until enough of its proposals wait for a result."""
         if board.opened is None or board.closed:
             return []
-        opened = board.opened
-        self._sources.base_commit = opened.base_commit
-        if first := baseline(board):
-            return first
+        if board.opened.base_tree not in board.proposals:
+            return [BASELINE]
         known = await self._history.read(board)
         mine = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
         waiting = sum(trial.tree in mine for trial in known.pending)
-        made: list[AnyEvent] = []
+        made: list[Draft | NotePosted] = []
         for number in range(share(board) - waiting):
-            found = await self._propose(post, board, known, len(mine) + number)
+            found = await self._propose(board, known, len(mine) + number)
             if found is None:
                 break
-            proposal, trial = found
+            draft, trial = found
             known.pending.append(trial)
-            made.append(proposal)
+            made.append(draft)
         if self._missing and not self._forced:
             made += self._say(
                 f"{' and '.join(self._missing)} not installed, so explorers draw by {', '.join(self._kinds)} alone: "
@@ -88,15 +89,13 @@ class Explorer:
             )
         return made or ([] if waiting else await self._nothing_new(board))
 
-    async def _propose(
-        self, post: Post, board: Board, known: Known, number: int
-    ) -> tuple[ProposalPosted, Trial] | None:
+    async def _propose(self, board: Board, known: Known, number: int) -> tuple[Draft, Trial] | None:
         assert board.opened is not None
         opened, editable = board.opened, board.opened.spec.artifact.editable
-        base = await self._sources.files(opened.base_tree, opened.base_commit)
+        base = await self._code.files(board)
         best = best_code(board, known)
         first = knobs_of(base, editable)
-        space = steady(knobs_of(await self._sources.of(board, best), editable), first)
+        space = steady(knobs_of(await self._code.files(board, best), editable), first)
         if not space:
             return None
         before = known.every
@@ -109,9 +108,9 @@ class Explorer:
             idea: Idea = await anyio.to_thread.run_sync(sampler.ask, space, trials, known.pending, rng)
             parents = idea.parents or (best,)
             try:
-                files = await self._sources.of(board, parents[0])
+                files = await self._code.files(board, parents[0])
                 for tree in parents[1:]:
-                    await self._sources.of(board, tree)
+                    await self._code.files(board, tree)
             except ObjectMissing:  # a stranger may post what it never shares
                 continue
             knobs = space if parents[0] == best else steady(knobs_of(files, editable), first)
@@ -120,7 +119,7 @@ class Explorer:
                 continue
             start = {**base, **{name: files[name] for name in editable if name in files}}
             changed = apply(start, base, knobs, values)
-            if self._code.tree_of(changed) in seen:
+            if (its_tree := self._code.tree_of(changed)) in seen:
                 continue
             changes = [
                 KnobChange(file=k.file, name=k.name, old=k.value, new=values[where(k)])
@@ -129,25 +128,16 @@ class Explorer:
             ]
             words = [f"{change.name} {change.old} → {change.new}" for change in changes]
             title = f"{kind}: {', '.join(words[:3])}" + (f" and {len(words) - 3} more" if words[3:] else "")
-            # A commit's time is the time of the post that led to it: the same thought makes the same commit.
-            commit = self._code.commit(
-                changed,
-                parents=[board.proposals[tree].event.commit for tree in parents],
-                message=f"{title}\n",
-                author=self._name,
-                at=post.at,
-            )
-            proposal = ProposalPosted(
-                tree=commit.tree,
-                commit=commit.commit,
-                parents=parents,
-                title=title,
-                rationale=portfolio.RATIONALE[kind],
-                origin=Origin(how="sampler", name=kind, share=drawn),
+            draft = Draft(
+                {name: changed[name] for name in editable if name in changed},
+                title,
+                portfolio.RATIONALE[kind],
+                parents,
                 knobs=tuple(changes),
+                origin=Origin(how="sampler", name=kind, share=drawn),
                 as_of=known.seq,
             )
-            return proposal, Trial(tree=commit.tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
+            return draft, Trial(tree=its_tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
         return None
 
     def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> tuple[str, float | None]:
@@ -165,11 +155,11 @@ class Explorer:
         kind, share_ = portfolio.choose(self._kinds, known.trials, rng)
         return kind, round(share_, 4)
 
-    async def _nothing_new(self, board: Board) -> list[AnyEvent]:
+    async def _nothing_new(self, board: Board) -> list[NotePosted]:
         """Say, once in a life, why nothing is proposed; the first explorer speaks for all where there are no knobs."""
         assert board.opened is not None
-        opened, editable = board.opened, board.opened.spec.artifact.editable
-        knobs = knobs_of(await self._sources.files(opened.base_tree, opened.base_commit), editable)
+        editable = board.opened.spec.artifact.editable
+        knobs = knobs_of(await self._code.files(board), editable)
         if knobs:
             return self._say(
                 f"{self._name} found nothing new in {TRIES} draws of {len(knobs)} knobs: give them wider ranges"
@@ -180,7 +170,7 @@ class Explorer:
         )
         return self._say(text, as_one_of_many=True)
 
-    def _say(self, text: str, *, as_one_of_many: bool = False) -> list[AnyEvent]:
+    def _say(self, text: str, *, as_one_of_many: bool = False) -> list[NotePosted]:
         if text in self._said or (as_one_of_many and not self._speaks):
             return []
         self._said.add(text)
@@ -189,11 +179,9 @@ class Explorer:
 
 def share(board: Board) -> int:
     """Return how many proposals of one explorer may wait, so that all explorers together keep the workers busy."""
-    joined = ((m.name, m.joined) for m in board.agents.values() if not m.left)
-    names = {name for name, its in joined if isinstance(its, AgentJoined) and its.role.lower().endswith("explorer")}
     ahead = min(1.0, AHEAD_S / board.spec.trial.budget_s)
     wanted = queue_depth(board) / 2 * (1 + ahead)
-    return max(UNDECIDED, math.ceil(wanted / max(1, len(names))))
+    return max(UNDECIDED, math.ceil(wanted / max(1, len(agents_here(board, "explorer")))))
 
 
 def best_code(board: Board, known: Known) -> str:

@@ -12,28 +12,19 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from agents.baseline import baseline
 from agents.llm import client
 from agents.llm.budget import Budget, number, pauses
 from agents.llm.client import Answer, Message, prompt
 from agents.llm.digest import cut, digest, ranking, tokens_of, worth_showing
 from agents.llm.patch import Flaw, Patch, parse
-from agents.search.code_cache import Sources
 from agents.search.knobs import knobs_of
 from agents.search.samplers.history import History
-from mesh.agent.protocol import Context
+from mesh.agent.draft import BASELINE, Draft
+from mesh.agent.protocol import Answers, Context
 from mesh.board import Board
 from mesh.errors import BadInput, Leaving
-from mesh.events import (
-    AgentJoined,
-    AnyEvent,
-    Cost,
-    KnobChange,
-    ModelAsked,
-    NotePosted,
-    Origin,
-    ProposalPosted,
-)
+from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
+from mesh.fleet import agents_here
 from mesh.wire import Post
 
 UNDECIDED = 2
@@ -67,6 +58,7 @@ class Researcher:
         "arena.opened",
     )
     only_latest: ClassVar[bool] = True
+    role: ClassVar[str] = "researcher"
     every_s: ClassVar[float] = 5.0
 
     def __init__(self, context: Context) -> None:
@@ -82,29 +74,30 @@ class Researcher:
             raise BadInput(
                 f"option prompt_tokens={self._prompt_tokens} is too few for a question: give {least} or more"
             )
-        self._sources = Sources(context.code)
-        self._history = History(self._sources.files)
+        self._history = History(context.code.files)
         self._claimed: dict[str, Cost] = {}
         self._leaving: Leaving | None = None
         self._spent = False
 
-    async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
+    async def handle(self, post: Post, board: Board) -> Answers:
         """Propose, where it is this researcher's turn."""
         return await self._think(board, post.at)
 
-    async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
+    async def joined(self, board: Board) -> Answers:
+        """Propose, where it is this researcher's turn."""
+        return await self._think(board, board.time)
+
+    async def tick(self, now: dt.datetime, board: Board) -> Answers:
         """Propose, where something that was in the way has passed with time."""
         return await self._think(board, now)
 
-    async def _think(self, board: Board, now: dt.datetime) -> list[AnyEvent]:
+    async def _think(self, board: Board, now: dt.datetime) -> Answers:
         if self._leaving:
             raise self._leaving
         if board.opened is None or board.closed:
             return []
-        opened = board.opened
-        self._sources.base_commit = opened.base_commit
-        if first := baseline(board):
-            return first
+        if board.opened.base_tree not in board.proposals:
+            return [BASELINE]
         if lost := self._lost(board):
             return lost
         if self._spent or not is_due(board, self._name, now):
@@ -113,7 +106,7 @@ class Researcher:
         move, parents = choose(board, self._name, len(made))
         return await self._ask(board, move, parents)
 
-    def _lost(self, board: Board) -> list[AnyEvent]:
+    def _lost(self, board: Board) -> list[ModelAsked]:
         """Tell what was spent on a proposal whose tree another had posted when it came: the log refused it."""
         lost = [
             tree for tree in self._claimed if tree in board.proposals and board.proposals[tree].author != self._name
@@ -122,13 +115,12 @@ class Researcher:
         self._claimed.clear()
         return [self._budget.failed_call("propose", cost, True, "another had posted the same files") for cost in costs]
 
-    async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> list[AnyEvent]:
+    async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> Answers:
         """Ask, once more where the answer cannot be used, and return what came of it."""
-        as_of, at = board.seq, board.time  # the board goes on while the model thinks
         messages = await self._question(board, move, parents)
-        told: list[AnyEvent] = []
+        told: list[ModelAsked] = []
         for _ in range(2):
-            costs = (event.cost for event in told if isinstance(event, ModelAsked))
+            costs = (event.cost for event in told)
             if stop := self._budget.exceeds(board, messages, costs):
                 self._spent = True
                 return [*told, NotePosted(channel="ops", text=stop)]
@@ -146,49 +138,37 @@ class Researcher:
                 raise self._leaving from None
             if answer.trouble:
                 return [*told, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
-            made = await self._made(board, answer, move, parents, as_of, at)
-            if isinstance(made, ProposalPosted):
-                self._claimed[made.tree] = answer.cost
+            made = await self._made(board, answer, move, parents)
+            if isinstance(made, Draft):
                 return [*told, made]
             told.append(self._budget.failed_call(move, answer.cost, True, made.text))
             messages = [*messages[:2], *self._retry(answer, made)]
         return told
 
-    async def _made(
-        self, board: Board, answer: Answer, move: str, parents: tuple[str, ...], as_of: int, at: dt.datetime
-    ) -> ProposalPosted | Flaw:
+    async def _made(self, board: Board, answer: Answer, move: str, parents: tuple[str, ...]) -> Draft | Flaw:
         assert board.opened is not None
         editable = board.opened.spec.artifact.editable
-        base = await self._sources.of(board, board.opened.base_tree)
-        first = await self._sources.of(board, parents[0])
+        base = await self._code.files(board)
+        first = await self._code.files(board, parents[0])
         start = {**base, **{name: first[name] for name in editable if name in first}}
         patch = parse(answer.text, start, editable)
         if isinstance(patch, Flaw):
             most = self._budget.answer_tokens
             return Flaw(patch.text + (f" (the answer was cut off at {most} tokens: change less)" if answer.cut else ""))
-        files = {**start, **patch.files}
-        tree = self._code.tree_of(files)
+        tree = self._code.tree_of({**start, **patch.files})
         if tree in board.proposals:
             return Flaw(f"these very files were proposed before, as {tree[:10]}: propose something else")
-        commit = self._code.commit(
-            files,
-            parents=[board.proposals[parent].event.commit for parent in parents],
-            message=f"{patch.title}\n\n{patch.rationale}\n",
-            author=self._name,
-            at=at,
-        )
-        return ProposalPosted(
-            tree=commit.tree,
-            commit=commit.commit,
-            parents=parents,
-            title=f"{move}: {patch.title}",
-            rationale=patch.rationale,
-            origin=Origin(how="model", name=self._budget.model.name),
+        self._claimed[tree] = answer.cost
+        return Draft(
+            patch.files,
+            f"{move}: {patch.title}",
+            patch.rationale,
+            parents,
             predicted_gain=patch.predicted_gain,
             confidence=patch.confidence,
             knobs=_knobs(start, patch, editable),
+            origin=Origin(how="model", name=self._budget.model.name),
             cost=answer.cost,
-            as_of=as_of,
         )
 
     async def _question(self, board: Board, move: str, parents: tuple[str, ...]) -> list[Message]:
@@ -197,8 +177,8 @@ class Researcher:
         room = int(self._prompt_tokens * (1 - RETRY_SHARE)) - tokens_of(rules) - tokens_of(task) - 16
         known = await self._history.read(board)
         shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
-        code = await self._sources.at_hand(board, shown)
-        code |= {parent: await self._sources.of(board, parent) for parent in parents}
+        code = await self._code.at_hand(board, shown)
+        code |= {parent: await self._code.files(board, parent) for parent in parents}
         text = digest(board, parents, code, known.trials, max_tokens=room)
         return [{"role": "system", "content": rules}, {"role": "user", "content": f"{text}\n\n{task}"}]
 
@@ -215,8 +195,7 @@ def is_due(board: Board, name: str, now: dt.datetime) -> bool:
         return False
     if pauses(board, name, now):
         return False
-    roles = [m.joined.role for m in board.agents.values() if isinstance(m.joined, AgentJoined) and not m.left]
-    if not any(role.lower().endswith("explorer") for role in roles):
+    if not agents_here(board, "explorer"):
         return True
     origins = [proposal.event.origin.how for proposal in board.proposals.values()]
     models, samplers = origins.count("model"), origins.count("sampler")

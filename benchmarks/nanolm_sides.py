@@ -22,6 +22,7 @@ from agents.search.samplers.protocol import Values, where
 from gpu_worker.worker import run_worker
 from mesh import events as e
 from mesh import settings
+from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
@@ -79,10 +80,10 @@ async def search(side: str, seed: int, trials: int, arena: Path, home: Path) -> 
     """Return the trials of one search in the order in which they were asked for."""
     bus, opened = await open_arena(MemoryHub(), arena, home=home)
     code = CodeStore(settings.code_dir(home / "author", bus.arena), bus)
-    seats = [Seat("asker", "asker", Ask(trials, seed))]
+    seats = [Seat("asker", Ask(trials, seed))]
     if side == "portfolio":
         name = f"explorer-{seed}"
-        seats.append(Seat(name, "explorer", Explorer(Context(name, 0, code, {}))))
+        seats.append(Seat(name, Explorer(Context(name, 0, CodeReader(code), {}))))
     else:
         base = await code.files(opened.base_commit)
         for title, files in drawn(side, seed, trials, base, opened.spec.artifact.editable):

@@ -18,6 +18,7 @@ from agents.explorer import Explorer, share
 from agents.search.knobs import find_knobs
 from benchmarks.search_problems import Problem
 from mesh import events as e
+from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
@@ -66,8 +67,8 @@ async def search(problem: Problem, workers: int, evaluations: int, seed: int, sa
         code = CodeStore(Path(folder) / "code.git", bus)
         await _open(bus, code, problem)
         options = {"sampler": sampler} if sampler else {}
-        explorer = Explorer(Context(f"explorer-{seed}", 0, code, options))
-        seats = [Seat(f"explorer-{seed}", "explorer", explorer), Seat("curator", "curator", Admit())]
+        explorer = Explorer(Context(f"explorer-{seed}", 0, CodeReader(code), options))
+        seats = [Seat(f"explorer-{seed}", explorer), Seat("curator", Admit())]
         values: list[float] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_agents, bus, seats, code)

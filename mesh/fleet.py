@@ -1,9 +1,15 @@
-"""The fleet: which workers are there, how many slots they have, and how many runs may wait for them. Pure."""
+"""The fleet: which workers and agents are there, how many slots they have, and how many runs may wait. Pure."""
 
 from collections import Counter
 
 from mesh.board import Board, Run
-from mesh.events import WorkerJoined
+from mesh.events import AgentJoined, WorkerJoined
+
+
+def agents_here(board: Board, role: str) -> dict[str, AgentJoined]:
+    """Return the agents of a role that have joined and not left, by name."""
+    here = ((member.name, member.joined) for member in board.agents.values() if not member.left)
+    return {name: its for name, its in here if isinstance(its, AgentJoined) and its.role == role}
 
 
 def is_gone(board: Board, worker_class: str) -> bool:

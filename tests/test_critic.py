@@ -8,7 +8,6 @@ import pytest
 
 from agents.critic import Critic, judge
 from agents.critique.fingerprint import fingerprint
-from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, ProposalPosted, ProposalRetired
 from mesh.memory import MemoryBus
@@ -180,7 +179,7 @@ def arena(tmp_path: Path) -> Arena:
 
 
 def critic(arena: Arena) -> Critic:
-    return Critic(Context("critic", 0, arena.code))
+    return Critic(arena.context("critic"))
 
 
 def tree_of(post: Post) -> str:
@@ -188,15 +187,12 @@ def tree_of(post: Post) -> str:
     return post.event.tree
 
 
-JOINED = Post.new("critic", AgentJoined(boot="b", role="critic"))
-
-
 async def test_on_joining_the_critic_makes_up_for_what_it_missed(arena: Arena) -> None:
     good = tree_of(arena.propose_files(changed("WIDTH = 8", "WIDTH = 9")))
     bad = tree_of(arena.propose_files(changed("WIDTH = 8", "WIDTH = (")))
     retired = tree_of(arena.propose_files(changed("WIDTH = 8", "WIDTH = 20")))
     arena.add("curator", ProposalRetired(proposal=retired, round=0, why="not_better"))
-    words = await critic(arena).handle(JOINED, arena.board)
+    words = await critic(arena).joined(arena.board)
     endorse = CritiquePosted(target=good, verdict="endorse", rule="sound", text=SOUND.text)
     assert words == [
         CritiquePosted(target=arena.base, verdict="endorse", rule="baseline", text="everything is measured by it"),
@@ -205,7 +201,7 @@ async def test_on_joining_the_critic_makes_up_for_what_it_missed(arena: Arena) -
     ]
     for event in words:
         arena.add("critic", event)
-    assert await critic(arena).handle(JOINED, arena.board) == []
+    assert await critic(arena).joined(arena.board) == []
 
 
 async def test_a_proposal_is_judged_against_what_came_before_it_alone(arena: Arena) -> None:
@@ -260,7 +256,7 @@ async def test_a_critic_in_the_loop_judges_each_proposal_once_over_two_lives(are
     with anyio.fail_after(20):
         for number in (2, 3):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(run_agents, bus, [Seat("critic", "critic", critic(arena))], arena.code)
+                tasks.start_soon(run_agents, bus, [Seat("critic", critic(arena))], arena.code)
                 if number == 3:
                     await said(bus, AgentJoined, 2)
                     await bus.post(made[2])

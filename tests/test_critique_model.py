@@ -13,10 +13,8 @@ from agents.critique.model import AT_ONCE, SUREST, TEXT, Judgement, read
 from agents.llm.budget import FIRST_PAUSE_S
 from agents.llm.client import Model, price_of, size_of
 from agents.llm.patch import Flaw
-from mesh.agent.protocol import Context
 from mesh.errors import BadInput
 from mesh.events import (
-    AgentJoined,
     AnyEvent,
     Cost,
     CritiquePosted,
@@ -40,7 +38,7 @@ SOUND = "parses, keeps to its files, and is new"
 
 
 def critic(arena: Arena, server: ModelServer, **options: str) -> Critic:
-    return Critic(Context("cid", 0, arena.code, {"model": NAME, "api_base": server.url, **options}))
+    return Critic(arena.context("cid", {"model": NAME, "api_base": server.url, **options}))
 
 
 def verdict(
@@ -356,9 +354,8 @@ async def test_no_question_is_longer_than_it_may_be_and_each_shows_the_change(ar
 async def test_a_restart_asks_about_what_waits(arena: Arena) -> None:
     arena.add("cid", CritiquePosted(target=arena.base, verdict="endorse"))
     posts = [propose(arena, width) for width in (9, 19)]
-    joined = Post.new("cid", AgentJoined(boot="b", role="critic", model=NAME))
     with model_server(verdict(), verdict("warn")) as server:
-        said = await critic(arena, server).handle(joined, arena.board)
+        said = await critic(arena, server).joined(arena.board)
     assert {e.target for e in said if isinstance(e, CritiquePosted) and e.rule == "model"} == set(map(tree_of, posts))
 
 
@@ -388,5 +385,5 @@ async def test_what_cannot_work_is_refused_at_the_start(arena: Arena) -> None:
         ({"prompt_tokens": "9"}, "option prompt_tokens=9 is too few for a question: give "),
     ):
         with pytest.raises(BadInput) as refused:
-            Critic(Context("cid", 0, arena.code, {"model": NAME, **options}))
+            Critic(arena.context("cid", {"model": NAME, **options}))
         assert str(refused.value).startswith(sentence)

@@ -7,6 +7,7 @@ import msgspec
 
 from agents.curation.early_stopping import FEWEST, at_rung, is_spared, judge_curve, rungs_between
 from agents.curator import Curator
+from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context, Hearing
 from mesh.code import CodeStore
 from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored
@@ -96,7 +97,7 @@ def test_rungs_are_crossed_once() -> None:
 
 async def test_a_curator_judges_what_it_hears_once_per_rung(tmp_path: Path) -> None:
     log = given()
-    curator = Curator(Context("curator", 0, CodeStore(tmp_path / "code.git", MemoryBus("a"))))
+    curator = Curator(Context("curator", 0, CodeReader(CodeStore(tmp_path / "code.git", MemoryBus("a")))))
     assert isinstance(curator, Hearing)
     told = [msgspec.json.encode(point) for point in curve(9, 9, 9, 9)]
     words = [curator.heard("curve.new-explore-1", line, log.board) for line in told]

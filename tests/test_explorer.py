@@ -12,7 +12,6 @@ from agents.search.knobs import Knob, are_near, find_knobs, knobs_of
 from agents.search.samplers import portfolio
 from agents.search.samplers.mutate import ELITE
 from agents.search.samplers.portfolio import LEARNING, RATIONALE
-from mesh.agent.protocol import Context
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import (
     AgentJoined,
@@ -35,7 +34,7 @@ SAMPLERS = list(portfolio.SAMPLERS)
 
 
 def explorer(arena: Arena, name: str = "ann", index: int = 0, **options: str) -> Explorer:
-    return Explorer(Context(name, index, arena.code, options))
+    return Explorer(arena.context(name, options, index=index))
 
 
 def proposals(events: Sequence[AnyEvent]) -> list[ProposalPosted]:
@@ -68,7 +67,7 @@ async def live(arena: Arena, who: Explorer, rounds: int, name: str = "ann") -> l
     made: list[ProposalPosted] = []
     post, rng = arena.opening, random.Random(1)
     for _ in range(rounds):
-        for proposal in proposals(await who.handle(post, arena.board)):
+        for proposal in proposals(await arena.when(who, post)):
             made.append(proposal)
             arena.add(name, proposal)
             arena.score(proposal.tree, rng.random())
@@ -79,18 +78,18 @@ async def live(arena: Arena, who: Explorer, rounds: int, name: str = "ann") -> l
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 async def test_the_artifact_as_it_is_comes_first(arena: Arena, sampler: str) -> None:
-    assert await explorer(arena, sampler=sampler).handle(arena.opening, arena.board) == [baseline(arena)]
+    assert await arena.when(explorer(arena, sampler=sampler), arena.opening) == [baseline(arena)]
 
 
 async def test_nothing_is_proposed_to_an_arena_that_is_closed(begun: Arena) -> None:
     post = begun.add("operator", ArenaClosed(version=1, reason="operator"))
-    assert await explorer(begun).handle(post, begun.board) == []
+    assert await begun.when(explorer(begun), post) == []
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler: str) -> None:
     post = begun.score(begun.base, 9.0)
-    made = proposals(await explorer(begun, sampler=sampler).handle(post, begun.board))
+    made = proposals(await begun.when(explorer(begun, sampler=sampler), post))
     assert len(made) == UNDECIDED
     for proposal in made:
         files = await begun.code.files(proposal.commit)
@@ -138,39 +137,39 @@ async def test_no_tree_is_proposed_twice(begun: Arena, sampler: str) -> None:
 
 async def test_no_more_than_a_few_proposals_wait_for_a_verdict(begun: Arena) -> None:
     ann = explorer(begun)
-    first, second = proposals(await ann.handle(begun.opening, begun.board))
+    first, second = proposals(await begun.when(ann, begun.opening))
     begun.add("ann", first)
     post = begun.add("ann", second)
-    assert await ann.handle(post, begun.board) == []
+    assert await begun.when(ann, post) == []
     post = begun.add("curator", ProposalRetired(proposal=first.tree, round=0, why="failed"))
-    assert len(await ann.handle(post, begun.board)) == 1
+    assert len(await begun.when(ann, post)) == 1
 
 
 async def test_explorers_fill_the_queue_of_the_workers_that_are_there_together(begun: Arena) -> None:
     begun.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=8))
-    assert len(await explorer(begun).handle(begun.opening, begun.board)) == 16
+    assert len(await begun.when(explorer(begun), begun.opening)) == 16
     for name in ("ann", "bob", "eve", "critic"):
         begun.add(name, AgentJoined(boot=name, role="critic" if name == "critic" else "explorer"))
-    assert len(await explorer(begun).handle(begun.opening, begun.board)) == 6
+    assert len(await begun.when(explorer(begun), begun.opening)) == 6
     begun.add("eve", AgentLeft(boot="eve"))
-    assert len(await explorer(begun).handle(begun.opening, begun.board)) == 8
+    assert len(await begun.when(explorer(begun), begun.opening)) == 8
 
 
 async def test_a_restarted_explorer_fills_up_what_is_missing_and_repeats_nothing(begun: Arena) -> None:
-    first, _ = proposals(await explorer(begun).handle(begun.opening, begun.board))
+    first, _ = proposals(await begun.when(explorer(begun), begun.opening))
     post = begun.add("ann", first)
-    [third] = proposals(await explorer(begun).handle(post, begun.board))
+    [third] = proposals(await begun.when(explorer(begun), post))
     begun.add("ann", third)
     assert third.tree != first.tree
-    assert await explorer(begun).handle(post, begun.board) == []
+    assert await begun.when(explorer(begun), post) == []
 
 
 async def test_the_same_thought_makes_the_same_commit(begun: Arena, tmp_path: Path) -> None:
     other = Arena(tmp_path / "elsewhere")
     other.add("eve", baseline(other))
     other.score(other.base, 10.0)
-    here = proposals(await explorer(begun).handle(begun.opening, begun.board))
-    assert here == await explorer(other).handle(other.opening, other.board)
+    here = proposals(await begun.when(explorer(begun), begun.opening))
+    assert here == await other.when(explorer(other), other.opening)
     commit = pygit2.Repository(str(tmp_path / "code.git"))[here[0].commit]
     assert isinstance(commit, pygit2.Commit)
     assert commit.commit_time == begun.opening.at.timestamp()
@@ -182,7 +181,7 @@ async def test_explorers_of_other_names_have_other_ideas(tmp_path: Path) -> None
     begun.score(begun.base, 1.0)
     await live(begun, explorer(begun), 3)
     who = [explorer(begun, f"explorer-{n + 1}", n) for n in range(9)]
-    made = [p for one in who for p in proposals(await one.handle(begun.opening, begun.board))]
+    made = [p for one in who for p in proposals(await begun.when(one, begun.opening))]
     assert len({p.tree for p in made}) == len(made) == 9 * UNDECIDED
 
 
@@ -191,14 +190,14 @@ async def test_of_two_with_the_same_idea_the_second_learns_whose_it_is(tmp_path:
     arena, bus = Arena(tmp_path, files), MemoryBus("a")
     arena.add("eve", baseline(arena))
     post = arena.score(arena.base, 1.0)
-    [anns] = await explorer(arena, "ann").handle(post, arena.board)
-    [bobs] = await explorer(arena, "bob").handle(post, arena.board)
+    [anns] = await arena.when(explorer(arena, "ann"), post)
+    [bobs] = await arena.when(explorer(arena, "bob"), post)
     await bus.post(Post.new("ann", anns))
     with pytest.raises(AlreadyPosted) as refused:
         await bus.post(Post.new("bob", bobs))
     assert refused.value.author == "ann"
     arena.add("ann", anns)
-    [said] = await explorer(arena, "bob").handle(post, arena.board)
+    [said] = await arena.when(explorer(arena, "bob"), post)
     assert said == NotePosted(
         channel="ops", text="bob found nothing new in 30 draws of 1 knobs: give them wider ranges"
     )
@@ -240,30 +239,30 @@ async def test_crashes_are_no_parents(begun: Arena) -> None:
     post = begun.propose_files(FILES | {"train.py": TRAIN.replace(b"1e-3", b"0.9")})
     assert isinstance(post.event, ProposalPosted)
     begun.score(post.event.tree, "crash", "out_of_memory")
-    made = proposals(await explorer(begun, sampler="mutate").handle(post, begun.board))
+    made = proposals(await begun.when(explorer(begun, sampler="mutate"), post))
     assert {proposal.parents for proposal in made} == {(begun.base,)}
 
 
 async def test_where_the_baseline_crashes_too_it_is_still_the_place_to_start(arena: Arena) -> None:
     arena.add("eve", baseline(arena))
     post = arena.score(arena.base, "timeout")
-    made = proposals(await explorer(arena).handle(post, arena.board))
+    made = proposals(await arena.when(explorer(arena), post))
     assert {proposal.parents for proposal in made} == {(arena.base,)}
 
 
 async def test_an_arena_without_knobs_is_said_once_by_one_explorer(tmp_path: Path) -> None:
     arena = Arena(tmp_path, {"train.py": b"print(1)\n"})
     ann, bob = explorer(arena, "ann", 0), explorer(arena, "bob", 1)
-    arena.add("ann", *await ann.handle(arena.opening, arena.board))
+    arena.add("ann", *await arena.when(ann, arena.opening))
     arena.score(arena.base, 1.0)
     post = arena.add("curator", ProposalPromoted(proposal=arena.base, round=1, mean=1.0))
     text = (
         "arena a has no knobs, so explorers propose nothing: give train.py constants such as "
         "`LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
     )
-    assert await ann.handle(post, arena.board) == [NotePosted(channel="ops", text=text)]
-    assert await ann.handle(post, arena.board) == []
-    assert await bob.handle(post, arena.board) == []
+    assert await arena.when(ann, post) == [NotePosted(channel="ops", text=text)]
+    assert await arena.when(ann, post) == []
+    assert await arena.when(bob, post) == []
 
 
 async def test_the_first_points_leave_no_gaps_and_then_every_kind_has_its_turn(tmp_path: Path) -> None:
@@ -288,7 +287,7 @@ async def test_a_restart_in_the_middle_proposes_the_same(begun: Arena) -> None:
     ann = explorer(begun)
     await live(begun, ann, 15)
     post = begun.score(begun.base, 9.0)
-    assert await ann.handle(post, begun.board) == await explorer(begun).handle(post, begun.board)
+    assert await begun.when(ann, post) == await begun.when(explorer(begun), post)
 
 
 async def test_a_constant_that_a_proposal_adds_is_a_knob_for_everybody(begun: Arena) -> None:
@@ -299,7 +298,7 @@ async def test_a_constant_that_a_proposal_adds_is_a_knob_for_everybody(begun: Ar
     post = begun.add("curator", ProposalPromoted(proposal=post.event.tree, round=1, mean=1.0))
     for sampler in SAMPLERS:
         who = [explorer(begun, f"explorer-{number}", sampler=sampler) for number in range(8)]
-        made = [proposal for one in who for proposal in proposals(await one.handle(post, begun.board))]
+        made = [proposal for one in who for proposal in proposals(await begun.when(one, post))]
         assert "DECAY" in {change.name for proposal in made for change in proposal.knobs}, sampler
 
 
@@ -308,14 +307,14 @@ async def test_packages_that_are_missing_are_said_once_and_done_without(
 ) -> None:
     monkeypatch.setattr(portfolio, "find_spec", lambda name: None)
     ann, bob = explorer(begun, "ann", 0), explorer(begun, "bob", 1)
-    *made, note = await ann.handle(begun.opening, begun.board)
+    *made, note = await begun.when(ann, begun.opening)
     text = (
         "cmaes and optuna not installed, so explorers draw by quadratic, mutate, crossover, random alone: "
         "pip install 'mesh-swarm[search]'"
     )
     assert (len(made), note) == (UNDECIDED, NotePosted(channel="ops", text=text))
-    assert len(await ann.handle(begun.opening, begun.board)) == UNDECIDED
-    assert len(await bob.handle(begun.opening, begun.board)) == UNDECIDED
+    assert len(await begun.when(ann, begun.opening)) == UNDECIDED
+    assert len(await begun.when(bob, begun.opening)) == UNDECIDED
     with pytest.raises(BadInput, match="option sampler=tpe needs cmaes, optuna"):
         explorer(begun, sampler="tpe")
 

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from agents.llm.client import Model, price_of, size_of
 from agents.researcher import MOVES, UNDECIDED, Researcher, choose, is_due
-from mesh.agent.protocol import Context
 from mesh.errors import BadInput
 from mesh.events import (
     AgentJoined,
@@ -51,7 +50,7 @@ def arena(tmp_path: Path) -> Arena:
 
 
 def researcher(arena: Arena, server: ModelServer, name: str = "ann", **options: str) -> Researcher:
-    return Researcher(Context(name, 0, arena.code, {"model": NAME, "api_base": server.url, **options}))
+    return Researcher(arena.context(name, {"model": NAME, "api_base": server.url, **options}))
 
 
 def edit(new: str, old: str = "LR = 1e-3", rest: str = "  # mesh: 1e-4..1.0 log") -> Reply:
@@ -82,7 +81,7 @@ def timeless(events: Sequence[AnyEvent]) -> list[AnyEvent]:
 
 
 async def handle(arena: Arena, who: Researcher) -> list[AnyEvent]:
-    return timeless(await who.handle(arena.opening, arena.board))
+    return timeless(await arena.when(who, arena.opening))
 
 
 async def test_a_good_answer_is_a_commit_with_its_reason_its_forecast_and_its_cost(
@@ -109,7 +108,7 @@ async def test_a_good_answer_is_a_commit_with_its_reason_its_forecast_and_its_co
     assert await arena.code.files(proposal.commit) == files
     commit = pygit2.Repository(str(tmp_path / "code.git"))[proposal.commit]
     assert isinstance(commit, pygit2.Commit)
-    assert commit.message == "a better rate\n\nit jumps\n"
+    assert commit.message == "improve: a better rate\n\nit jumps\n"
     assert [str(parent.tree.id) for parent in commit.parents] == [arena.base]
 
 
@@ -150,12 +149,12 @@ async def test_a_second_bad_answer_and_a_refusal_are_counted_with_their_cost_and
         arena.add(ann, *events[:1])
         arena.add(ann, *events[1:])
         now = arena.board.time
-        assert await who.tick(now + dt.timedelta(seconds=29), arena.board) == []
-        events = timeless(await who.tick(now + dt.timedelta(seconds=31), arena.board))
+        assert await arena.when(who, now + dt.timedelta(seconds=29)) == []
+        events = timeless(await arena.when(who, now + dt.timedelta(seconds=31)))
         assert events == [vain(f"{NAME} refuses: I will not.", ok=False)]
         assert (len(server.asked), arena.board.tokens) == (3, {ann: 2200})
         arena.add(ann, *events)
-        [proposal] = timeless(await who.tick(arena.board.time + dt.timedelta(hours=1), arena.board))
+        [proposal] = timeless(await arena.when(who, arena.board.time + dt.timedelta(hours=1)))
         arena.add(ann, proposal)
     assert isinstance(proposal, ProposalPosted)
     assert (arena.board.tokens, arena.board.spent, arena.board.failed_calls) == ({ann: 4400}, {}, {})
@@ -329,14 +328,17 @@ async def test_a_budget_in_dollars_counts_what_was_in_vain(arena: Arena) -> None
     cost = Cost(usd=0.95, tokens_in=1, tokens_out=1)
     with model_server(say("Well."), say("Hm.")) as server:
         options = {"budget_usd": "1", "model": "openai/gpt-4o"}
-        first, *_ = await researcher(arena, server, ann, **options).handle(arena.opening, arena.board)
+        first, *_ = await arena.when(researcher(arena, server, ann, **options), arena.opening)
         assert isinstance(first, ModelAsked)
         assert first.cost.usd == pytest.approx(price.of(1000, 100))
         arena.add(ann, first)
         arena.add(ann, vain("x", cost=cost))
         assert arena.board.spent == {ann: price.of(1000, 100) + 0.95}
         now = arena.board.time + dt.timedelta(hours=1)
-        [note] = await researcher(arena, server, ann, **options).tick(now, arena.board)
+        [note] = await arena.facts(
+            await researcher(arena, server, ann, **options).tick(now, arena.board),
+            researcher(arena, server, ann, **options),
+        )
         assert len(server.asked) == 2
     assert isinstance(note, NotePosted)
     spent = price.of(1000, 100) + 0.95
@@ -358,5 +360,5 @@ async def test_a_budget_in_dollars_counts_what_was_in_vain(arena: Arena) -> None
 )
 def test_what_cannot_work_is_refused_at_the_start(arena: Arena, options: dict[str, str], sentence: str) -> None:
     with pytest.raises(BadInput) as refused:
-        Researcher(Context("ann", 0, arena.code, {"model": NAME, **options}))
+        Researcher(arena.context("ann", {"model": NAME, **options}))
     assert str(refused.value).startswith(sentence)

@@ -45,7 +45,7 @@ class Lab:
             async with anyio.create_task_group() as tasks:
 
                 async def run() -> None:
-                    seat = Seat(name, "researcher", agent, NAME)
+                    seat = Seat(name, agent, NAME)
                     await run_agents(self.bus, [seat], self.arena.code, pause_s=0.001)
 
                 tasks.start_soon(run)

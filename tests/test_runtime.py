@@ -1,15 +1,17 @@
 """The loop that runs agents, over the bus in memory."""
 
 import datetime as dt
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from mesh.agent.draft import Draft
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.board import Board
 from mesh.code import CodeStore
@@ -18,11 +20,12 @@ from mesh.events import (
     AgentJoined,
     AgentLeft,
     AnyEvent,
-    ArenaClosed,
     ArenaOpened,
+    CritiquePosted,
     NotePosted,
     Origin,
     ProposalPosted,
+    ProposalRetired,
 )
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.wire import Entry, Pattern, Post
@@ -33,27 +36,36 @@ OPENED = ArenaOpened(version=1, spec=SPEC, base_commit="", base_tree="0" * 40, e
 
 
 class Listener:
-    """An agent that hears notes, keeps what people asked it and that it joined, and answers as it is told."""
+    """An agent that hears notes, keeps what people asked it, and answers as it is told."""
 
     listens: ClassVar[tuple[str, ...]] = ("note.posted",)
-    only_latest: ClassVar[bool] = False
 
     def __init__(self, answer: Answer | None = None) -> None:
         self.asked: list[str] = []
         self.answer = answer
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        if post.author == "people" or isinstance(post.event, AgentJoined):
+        if post.author == "people":
             self.asked.append(words(post))
         return await self.answer(post, board) if self.answer else []
 
 
-class Latest(Listener):
+class Beginner(Listener):
+    """Also notes when it begins; `begin` may keep it waiting there."""
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        super().__init__(answer)
+        self.begun, self.go_on = anyio.Event(), anyio.Event()
+
+    async def joined(self, board: Board) -> Sequence[AnyEvent]:
+        self.asked.append("joined")
+        self.begun.set()
+        await self.go_on.wait()
+        return [say("hello")]
+
+
+class LatestBeginner(Beginner):
     only_latest: ClassVar[bool] = True
-
-
-class Greeter(Listener):
-    listens: ClassVar[tuple[str, ...]] = ("agent.joined", "note.posted")
 
 
 class Clock(Listener):
@@ -107,7 +119,7 @@ def code(tmp_path: Path, bus: MemoryBus) -> CodeStore:
 @asynccontextmanager
 async def running(bus: MemoryBus, code: CodeStore, agents: dict[str, Listener]) -> AsyncIterator[None]:
     """Agents by name, for as long as the block lasts."""
-    seats = [Seat(name, "listener", agent) for name, agent in agents.items()]
+    seats = [Seat(name, agent) for name, agent in agents.items()]
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
 
@@ -195,59 +207,53 @@ async def test_after_a_restart_an_agent_is_asked_about_nothing_old(bus: MemoryBu
     async with running(bus, code, {"ann": second}):
         await people_say(bus, "after")
         await said(bus, NotePosted, 2, "ann")
-    assert first.asked == ["agent.joined", "before"]
-    assert second.asked == ["agent.joined", "after"]
+    assert (first.asked, second.asked) == (["before"], ["after"])
 
 
 async def test_what_another_life_of_the_agent_has_answered_is_skipped(bus: MemoryBus, code: CodeStore) -> None:
-    go_on = anyio.Event()
-
-    async def wait_when_joined(post: Post, board: Board) -> Sequence[AnyEvent]:
-        if isinstance(post.event, AgentJoined):
-            await go_on.wait()
-        return await echo(post, board)
-
-    ann, bob = Listener(wait_when_joined), Listener(echo)
+    ann, bob = Beginner(echo), Listener(echo)
     async with running(bus, code, {"ann": ann, "bob": bob}):
         [one, _] = await people_say(bus, "one", "two")
         await bus.post(Post.new("ann", say("heard one"), cause=one))
         await people_say(bus, "three")
         await said(bus, NotePosted, 3, "bob")  # by now the board has all four
-        go_on.set()
-        answers = await said(bus, NotePosted, 3, "ann")
-    assert ann.asked == ["agent.joined", "two", "three"]
-    assert [words(post) for post in answers] == ["heard one", "heard two", "heard three"]
+        ann.go_on.set()
+        answers = await said(bus, NotePosted, 4, "ann")
+    assert ann.asked == ["joined", "two", "three"]
+    assert [words(post) for post in answers] == ["heard one", "hello", "heard two", "heard three"]
 
 
 async def test_an_agent_for_which_the_board_decides_is_asked_about_the_latest_alone(
     bus: MemoryBus, code: CodeStore
 ) -> None:
-    asked, go_on = anyio.Event(), anyio.Event()
+    async def echo_others(post: Post, board: Board) -> Sequence[AnyEvent]:
+        return [say(f"heard {words(post)}")] if post.author != "ann" else []
 
-    async def wait_when_joined(post: Post, board: Board) -> Sequence[AnyEvent]:
-        if isinstance(post.event, AgentJoined):
-            asked.set()
-            await go_on.wait()
-        return await echo(post, board)
-
-    ann, bob = Latest(wait_when_joined), Listener(echo)
+    ann, bob = LatestBeginner(echo_others), Listener(echo)
     async with running(bus, code, {"ann": ann, "bob": bob}):
-        await asked.wait()
+        await ann.begun.wait()
         await people_say(bus, "one", "two", "three")
         await said(bus, NotePosted, 3, "bob")
-        go_on.set()
+        ann.go_on.set()
         await people_say(bus, "four")
-        await said(bus, NotePosted, 1, "ann")
-    assert ann.asked[0] == "agent.joined"
+        await said(bus, NotePosted, 2, "ann")
+    assert ann.asked[0] == "joined"
     assert not {"one", "two"} & set(ann.asked)
 
 
-async def test_an_agent_hears_once_that_it_has_joined(bus: MemoryBus, code: CodeStore) -> None:
-    ann = Greeter(echo)
+async def test_an_agent_begins_once_and_its_word_names_the_post_that_it_joined_by(
+    bus: MemoryBus, code: CodeStore
+) -> None:
+    ann = Beginner(echo)
+    ann.go_on.set()
     async with running(bus, code, {"ann": ann}):
+        [hello] = await said(bus, NotePosted, 1, "ann")
         await people_say(bus, "one")
-        await said(bus, NotePosted, 1, "ann")
-    assert ann.asked == ["agent.joined", "one"]
+        await said(bus, NotePosted, 2, "ann")
+    [joined] = await said(bus, AgentJoined, 1)
+    assert (ann.asked, hello.cause) == (["joined", "one"], joined.id)
+    assert isinstance(joined.event, AgentJoined)
+    assert joined.event.role == "beginner"  # the name of the class, where it says nothing else
 
 
 async def test_an_agent_that_raises_says_so_and_all_go_on(bus: MemoryBus, code: CodeStore) -> None:
@@ -269,16 +275,27 @@ UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origi
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        ([say("x" * 1_000_000)], "BadInput: a note.posted of 1,000,"),
-        ([ArenaClosed(version=1, reason="operator"), "not an event"], "AttributeError: "),
-        ([UNKNOWN], f"ObjectMissing: there is no commit {'2' * 40}"),
+        ([say("x" * 1_000_000)], "a note.posted of 1,000,"),
+        ([say("fine"), "not an event"], "handle returned a list that holds 'not an event' (str); each item must be"),
+        (say("alone"), "handle returned one NotePosted; return a list of facts and drafts, such as [NotePosted(...)]"),
+        ("words", "handle returned 'words' (str); return a list of facts and drafts"),
+        ([AgentLeft(boot="b")], "a role may not post agent.left: the runtime posts it; raise Leaving(reason) to leave"),
+        ([NotePosted(channel="ops", text=5)], "note.posted.text is 5 (int): expected `str`, got `int`; docs/events.md"),  # type: ignore[arg-type]
+        ([CritiquePosted(target="t", verdict="no")], "critique.posted.verdict is 'no' (str): invalid enum value 'no'"),  # type: ignore[arg-type]
+        (
+            [CritiquePosted(target="t", verdict="warn", predicted=math.nan)],
+            "critique.posted.predicted is nan; use a finite number",
+        ),
+        ([CritiquePosted(target="a b", verdict="warn")], "key of critique.posted 'a b' may only hold letters, digits"),
+        ([UNKNOWN], f"there is no commit {'2' * 40}"),
+        ([Draft({}, "idea")], "arena a was never opened; open it with `mesh open FOLDER`"),
     ],
-    ids=["too large", "no event", "no code"],
+    ids=lambda value: "" if isinstance(value, str) else None,
 )
 async def test_an_answer_that_cannot_be_posted_is_the_failure_of_its_author_alone(
-    bus: MemoryBus, code: CodeStore, answer: list[AnyEvent], error: str
+    bus: MemoryBus, code: CodeStore, answer: Any, error: str
 ) -> None:
-    async def unpostable(post: Post, board: Board) -> Sequence[AnyEvent]:
+    async def unpostable(post: Post, board: Board) -> Any:
         return answer if words(post) == "one" else await echo(post, board)
 
     async with running(bus, code, {"ann": Listener(unpostable), "bob": Listener(echo)}):
@@ -286,6 +303,7 @@ async def test_an_answer_that_cannot_be_posted_is_the_failure_of_its_author_alon
         anns = await said(bus, NotePosted, 2, "ann")
         await said(bus, NotePosted, 2, "bob")
     assert words(anns[0]).startswith(f"ann failed on note.posted: {error}")
+    assert "\n" not in words(anns[0])
     assert words(anns[1]) == "heard two"
 
 
@@ -339,7 +357,7 @@ async def test_the_loop_ends_when_every_agent_has_left(bus: MemoryBus, code: Cod
         async with anyio.create_task_group() as tasks:
 
             async def run() -> None:
-                why[0] = await run_agents(bus, [Seat("ann", "listener", Listener(fail))], code, pause_s=0.001)
+                why[0] = await run_agents(bus, [Seat("ann", Listener(fail))], code, pause_s=0.001)
 
             tasks.start_soon(run)
             await said(bus, AgentJoined, 1)
@@ -348,21 +366,17 @@ async def test_the_loop_ends_when_every_agent_has_left(bus: MemoryBus, code: Cod
 
 
 async def test_a_fact_that_stands_already_is_done(bus: MemoryBus, code: CodeStore) -> None:
-    closed_as: list[ArenaClosed | None] = []
-
-    async def open_again(post: Post, board: Board) -> Sequence[AnyEvent]:
+    async def retire_again(post: Post, board: Board) -> Sequence[AnyEvent]:
         if post.author != "people":
             return []
-        opened = ArenaOpened(version=1, spec=SPEC, base_commit="", base_tree="f" * 40, evaluator="other")
-        closed_as.append(board.closed)
-        return [opened, say(f"the base is {board.opened.base_tree[0] if board.opened else ''}")]
+        return [ProposalRetired(proposal="t", round=1, why="failed"), say("it is retired")]
 
-    await bus.post(Post.new("operator", OPENED))
-    async with running(bus, code, {"ann": Listener(open_again)}):
+    await bus.post(Post.new("eve", ProposalRetired(proposal="t", round=1, why="blocked")))
+    async with running(bus, code, {"ann": Listener(retire_again)}):
         await people_say(bus, "one", "two")
         answers = await said(bus, NotePosted, 2, "ann")
-    assert [words(post) for post in answers] == ["the base is 0"] * 2
-    assert [post.author for post in await said(bus, ArenaOpened, 1)] == ["operator"]
+    assert [words(post) for post in answers] == ["it is retired"] * 2
+    assert [post.author for post in await said(bus, ProposalRetired, 1)] == ["eve"]
 
 
 async def test_time_passes_for_an_agent_that_ticks(bus: MemoryBus, code: CodeStore) -> None:

@@ -12,14 +12,14 @@ from mesh.errors import BusUnavailable, leaf
 from mesh.events import AgentJoined, AgentLeft, AnyEvent, ArenaClosed
 from mesh.memory import MemoryBus
 from mesh.wire import Post
-from tests.test_runtime import OPENED, Listener, bus, code, said
+from tests.test_runtime import OPENED, Listener, bus, code, people_say, said
 
 __all__ = ["bus", "code"]
 
 
 async def test_agents_leave_when_the_arena_is_closed(bus: MemoryBus, code: CodeStore) -> None:
     await bus.post(Post.new("operator", OPENED))
-    seats = [Seat(name, "listener", Listener()) for name in ("ann", "bob")]
+    seats = [Seat(name, Listener()) for name in ("ann", "bob")]
     why: list[str] = []
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
@@ -37,7 +37,7 @@ async def test_agents_leave_when_the_arena_is_closed(bus: MemoryBus, code: CodeS
 
 async def test_nobody_joins_a_closed_arena(bus: MemoryBus, code: CodeStore) -> None:
     await bus.post_all([Post.new("operator", e) for e in (OPENED, ArenaClosed(version=1, reason="budget"))])
-    why = await run_agents(bus, [Seat("ann", "listener", Listener())], code)
+    why = await run_agents(bus, [Seat("ann", Listener())], code)
     assert (why, await bus.head()) == ("arena a is closed (budget)", 2)
 
 
@@ -45,6 +45,12 @@ async def test_a_log_out_of_reach_ends_all(bus: MemoryBus, code: CodeStore) -> N
     async def lose_the_log(post: Post, board: Board) -> Sequence[AnyEvent]:
         raise BusUnavailable("no server answers")
 
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_agents, bus, [Seat("ann", Listener(lose_the_log))], code)
+            await said(bus, AgentJoined, 1)
+            await people_say(bus, "one")
+
     with anyio.fail_after(20), pytest.raises(ExceptionGroup) as lost:
-        await run_agents(bus, [Seat("ann", "listener", Listener(lose_the_log))], code)
+        await run()
     assert isinstance(leaf(lost.value), BusUnavailable)

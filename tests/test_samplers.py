@@ -25,6 +25,8 @@ from agents.search.samplers.protocol import (
     window,
 )
 from mesh import events as e
+from mesh.agent.code_reader import CodeReader
+from mesh.board import Board
 from mesh.events import KnobChange, Origin, ProposalPosted
 from tests.support.folding import folded, rows
 from tests.support.given import FILES, TRAIN, Arena
@@ -228,9 +230,9 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
     arena = Arena(tmp_path)
     fetched: list[str] = []
 
-    async def files(tree: str, commit: str) -> dict[str, bytes]:
+    async def files(board: Board, tree: str) -> dict[str, bytes]:
         fetched.append(tree)
-        return await arena.code.files(commit)
+        return await CodeReader(arena.code).files(board, tree)
 
     def proposal(tree: str, *knobs: KnobChange, parent: str = "") -> ProposalPosted:
         origin = Origin(how="sampler", name="tpe")
@@ -244,7 +246,7 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
     arena.add("ann", proposal("two", KnobChange(file="train.py", name="LR", old=0.001, new=0.5), parent="one"))
     human = arena.propose_files(FILES | {"train.py": TRAIN.replace(b"WIDTH = 8", b"WIDTH = 11")})
     assert isinstance(human.event, ProposalPosted)
-    arena.add("ann", proposal("waits"))
+    arena.add("ann", proposal("waits", KnobChange(file="train.py", name="WIDTH", old=8, new=10)))
     arena.score(arena.base, 10.0)
     arena.score("one", "out_of_memory")
     arena.score("two", 3.0, 5.0)
@@ -262,7 +264,7 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
         Trial(tree="two", seq=4, values=base | {("train.py", "WIDTH"): 9, ("train.py", "LR"): 0.5}, loss=4.0, by="tpe"),
         Trial(tree=human.event.tree, seq=5, values=base | {("train.py", "WIDTH"): 11}, loss=4.0),
     ]
-    assert known.pending == [Trial(tree="waits", seq=6, values=base, loss=None, by="tpe")]
+    assert known.pending == [Trial(tree="waits", seq=6, values=base | {("train.py", "WIDTH"): 10}, loss=None, by="tpe")]
     assert (known.barred, known.seq) == ([], arena.board.seq)
     assert fetched == [arena.base, human.event.tree]
 

@@ -10,6 +10,7 @@ import pytest
 from agents.critique.calibration import ANSWER_S, CRITIQUE_WITHIN_S
 from agents.curation.admission import PER_AUTHOR, decide, is_blocked
 from agents.curator import Curator
+from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
@@ -296,7 +297,7 @@ async def test_two_curators_decide_the_same_and_nothing_twice(ranked: Log, tmp_p
     ranked.score("tree-0", 3.0)
     bus = MemoryBus("a")
     code = CodeStore(tmp_path / "code.git", bus)
-    one, two = (Curator(Context(name, 0, code)) for name in ("one", "two"))
+    one, two = (Curator(Context(name, 0, CodeReader(code))) for name in ("one", "two"))
     post = ranked.add("people", CritiquePosted(target="tree-4", verdict="block", text="no"))
     decided = await one.handle(post, ranked.board)
     assert decided == await two.tick(ranked.board.time, ranked.board)
@@ -317,7 +318,7 @@ async def test_curators_in_the_loop_ask_for_each_run_once(tmp_path: Path) -> Non
     log = Log()
     base = log.propose("base", how="baseline")
     await bus.post_all([Post.new("operator", opened()), base])
-    seats = [Seat(name, "curator", Curator(Context(name, 0, code))) for name in ("one", "two")]
+    seats = [Seat(name, Curator(Context(name, 0, CodeReader(code)))) for name in ("one", "two")]
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_agents, bus, seats, code)

@@ -9,12 +9,12 @@ from agents.critic import MISSED, Critic
 from agents.critique.calibration import LATEST, MOST, brier
 from agents.critique.shrinkage import judge_score
 from agents.curation.admission import decide, is_blocked
+from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
 from mesh.code import CodeStore
-from mesh.events import AgentJoined, CritiquePosted, ProposalPromoted, ProposalRetired, RunFinished, RunRequested
+from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunFinished, RunRequested
 from mesh.memory import MemoryBus
 from mesh.spec import ObjectiveSpec
-from mesh.wire import Post
 from tests.support.given import SPEC, Log
 
 
@@ -56,7 +56,7 @@ def test_nothing_is_said_of_failures_proof_and_the_unfinished(log: Log) -> None:
 
 
 async def test_a_critic_that_comes_back_makes_up_for_scores_that_still_matter(log: Log, tmp_path: Path) -> None:
-    critic = Critic(Context("cid", 0, CodeStore(tmp_path / "code.git", MemoryBus("a"))))
+    critic = Critic(Context("cid", 0, CodeReader(CodeStore(tmp_path / "code.git", MemoryBus("a")))))
     for tree in ("base", *(f"p{number}" for number in range(6))):
         log.add("cid", CritiquePosted(target=tree, verdict="endorse"))
     # given a score that it has judged, one that is decided, and one that another critic has judged
@@ -66,24 +66,23 @@ async def test_a_critic_that_comes_back_makes_up_for_scores_that_still_matter(lo
     log.add("dan", CritiquePosted(target="p3-explore-1", verdict="warn"))
     log.request("p4", seed=2)
     # when it joins again
-    joined = Post.new("cid", AgentJoined(boot="b", role="critic"))
-    said = await critic.handle(joined, log.board)
+    said = await critic.joined(log.board)
     # then it judges the others, in the order of the log, and nothing twice
     assert said == [judge_score(log.board, f"p{number}-explore-1") for number in (0, 3, 4, 5)]
     for word in said:
         log.add("cid", word)
-    assert await critic.handle(joined, log.board) == []
+    assert await critic.joined(log.board) == []
     assert await critic.handle(log.add("w", finish_of(log, "p5")), log.board) == []
 
 
 async def test_of_many_missed_scores_the_latest_are_judged(log: Log, tmp_path: Path) -> None:
-    critic = Critic(Context("cid", 0, CodeStore(tmp_path / "code.git", MemoryBus("a"))))
+    critic = Critic(Context("cid", 0, CodeReader(CodeStore(tmp_path / "code.git", MemoryBus("a")))))
     for number in range(MISSED + 3):
         log.propose(f"new-{number}")
         log.score(f"new-{number}", 9.0)
     for tree in log.board.proposals:
         log.add("cid", CritiquePosted(target=tree, verdict="endorse"))
-    said = await critic.handle(Post.new("cid", AgentJoined(boot="b", role="critic")), log.board)
+    said = await critic.joined(log.board)
     targets = [word.target for word in said if isinstance(word, CritiquePosted)]
     assert targets == [f"new-{number}-explore-1" for number in range(3, MISSED + 3)]
 

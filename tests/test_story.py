@@ -13,6 +13,7 @@ from agents.explorer import Explorer
 from analytics.projector import replay
 from gpu_worker.worker import run_worker
 from mesh import settings
+from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Agent, Context
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
@@ -38,7 +39,7 @@ async def test_a_swarm_makes_an_artifact_better_and_can_say_how(tmp_path: Path) 
     roles: list[tuple[str, type[Agent]]] = [("curator", Curator), ("critic", Critic)]
     roles += [(f"explorer-{number}", Explorer) for number in (1, 2, 3)]
     seats = [
-        Seat(name, role.__name__.lower(), role(Context(name, place - 2, code)))  # type: ignore[call-arg]
+        Seat(name, role(Context(name, place - 2, CodeReader(code))))  # type: ignore[call-arg]
         for place, (name, role) in enumerate(roles)
     ]
     follower = Follower(bus)

@@ -7,7 +7,7 @@ and `block` say no. Its Brier score is the mean squared difference from what cam
 from itertools import islice
 
 from mesh.board import Board, Critique, Proposal
-from mesh.events import AgentJoined
+from mesh.fleet import agents_here
 
 FEWEST = 8
 """Forecasts without which a critic's record says nothing."""
@@ -26,11 +26,10 @@ ANSWER_S = 8.0
 
 def patience_s(board: Board) -> float:
     """Return how long a proposal waits for a critic's word: longer where a critic asks a model, 0 without critics."""
-    here = [m.joined for m in board.agents.values() if isinstance(m.joined, AgentJoined) and not m.left]
-    critics = [joined for joined in here if joined.role == "critic"]
+    critics = agents_here(board, "critic")
     if not critics:
         return 0.0
-    return CRITIQUE_WITHIN_S + (2 * ANSWER_S if any(joined.model for joined in critics) else 0.0)
+    return CRITIQUE_WITHIN_S + (2 * ANSWER_S if any(joined.model for joined in critics.values()) else 0.0)
 
 
 def forecast(word: Critique) -> float | None:

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 from mesh import settings
-from mesh.agent.protocol import Context
-from mesh.agent.roles import SHORT_NAMES, find_role
-from mesh.agent.runtime import Seat, run_agents
+from mesh.agent.code_reader import CodeReader
+from mesh.agent.protocol import Agent, Context
+from mesh.agent.roles import SHORT_NAMES, find_role, make
+from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.code import CodeStore
 from mesh.daemon import run
-from mesh.errors import BadInput
+from mesh.errors import BadInput, MeshError
 from mesh.jetstream import connect
 from mesh.server import find_url
 from mesh.wire import check_token
@@ -41,6 +42,9 @@ def main() -> int:
         named = {name: getattr(args, name) for name in ("model", "api_base", "budget_usd", "budget_tokens")}
         options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
         check_token("name", name)
+        if args.check:
+            print(f"{name}: role {args.role!r} can run, as far as can be seen before it starts", file=sys.stderr)
+            return
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         async with connect(url, name=name, outage_s=600, credentials=credentials) as hub:
@@ -50,12 +54,15 @@ def main() -> int:
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 its_name = name if single else f"{name}-{index + 1}"
-                agent = role(Context(its_name, index, code, options))
-                seats.append(Seat(its_name, args.role, agent, options.get("model", "")))
+                context = Context(its_name, index, CodeReader(code), options, args.path)
+                agent: Agent = make("role", args.role, role, context=context)
+                seats.append(Seat(its_name, agent, options.get("model", "")))
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
             print(f"{name}: {why}", file=sys.stderr)
             if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
                 raise leaving
+            if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:
+                raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last: {failed[0].last_failure}")
 
     return run(agents, name=shown)
 
@@ -86,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--api-base", metavar="URL", help="a server of its own that speaks as the provider does")
     models.add_argument("--budget-usd", metavar="X", help="dollars that each may spend, over all its lives")
     models.add_argument("--budget-tokens", metavar="N", help="tokens that each may use, over all its lives")
+    parser.add_argument("--check", action="store_true", help="check the role and its options, start nothing")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="what the role understands")
     return parser
 

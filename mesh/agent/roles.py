@@ -1,55 +1,183 @@
-"""From a name to a role: `explorer` is `agents.explorer:Explorer`, anything else is spelled `module:Class`."""
+"""From a name to a role: `explorer` is `agents.explorer:Explorer`, a role of the user's own is spelled `module:Class`.
+
+What is wrong with a role is said in one sentence before it starts.
+"""
 
 import importlib
+import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mesh import own_packages
-from mesh.agent.protocol import Agent, Context
-from mesh.errors import BadInput, UnknownName
+from mesh.agent.protocol import Agent, role_of
+from mesh.errors import BadInput, MeshError, UnknownName
 from mesh.events import KINDS
+from mesh.wire import check_token
 
 SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
 
 
-def find_role(name: str, path: Path | None = None) -> Callable[[Context], Agent]:
-    """Return what makes an agent of the role; `path` is the folder in which a module that is not installed is found.
+def find_role(name: str, path: Path | None = None) -> type[Agent]:
+    """Return the class of a role, checked as far as it can be without making one; `make` makes one.
 
-    That folder becomes the last of `sys.path`, so that nothing in it takes the place of a package.
+    Args:
+        name: one of `SHORT_NAMES`, or `module:Class`.
+        path: the folder in which a module that is not installed is found.
 
     Raises:
-        UnknownName: there is no such role, module or class, or the class is no agent.
-        BadInput: the module is there and cannot be imported, or a package of others stands in its place.
+        UnknownName: there is no such role, module or class.
+        BadInput: the module cannot be imported, a package of others stands in its place, or it has no valid role.
     """
     if name in SHORT_NAMES:
         own_packages.check("agents")
-        module_name, class_name = f"agents.{name}", name.capitalize()
-    else:
-        module_name, _, class_name = name.partition(":")
-        if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
-            raise UnknownName(f"there is no role {name!r}: it is one of {', '.join(SHORT_NAMES)}, or module:Class")
-        if path is not None:
-            sys.path.append(str(path.resolve()))
+        return find_class("role", f"agents.{name}:{name.capitalize()}", path=None)
+    if ":" not in name:
+        raise UnknownName(f"there is no role {name!r}: use {', '.join(SHORT_NAMES)}, or module:Class of your own")
+    role: type[Agent] = find_class("role", name, path=path)
+    if trouble := _trouble(role) or _misfit_of_class(role, "context"):
+        raise BadInput(f"role {name!r} is not a valid role: {trouble}")
+    return role
+
+
+def find_class(what: str, name: str, *, path: Path | None) -> type[Any]:
+    """Return the class that `module:Class` names.
+
+    Args:
+        what: what the class is meant to be, for the error: `role`, `sampler`.
+        name: `module:Class`.
+        path: a folder that becomes the last of `sys.path`, so that nothing in it takes the place of a package.
+
+    Raises:
+        UnknownName: the name is misspelled, or there is no such module or class.
+        BadInput: the module cannot be imported, or the name is not that of a class.
+    """
+    module_name, _, class_name = name.partition(":")
+    if module_name.endswith(".py"):
+        cure = f"{module_name.removesuffix('.py').replace('/', '.')}:{class_name or 'Class'}"
+        raise UnknownName(f"{what} {name!r} names a file; use the module instead, such as {cure}")
+    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
+        raise UnknownName(f"{what} {name!r} is not module:Class; write it like my_package.my_module:MyClass")
+    if path is not None and str(path.resolve()) not in sys.path:
+        sys.path.append(str(path.resolve()))
+    where = "" if path is None else f" in {path.resolve()} (--path names another folder), and none is installed"
     try:
-        role = getattr(importlib.import_module(module_name), class_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UnknownName(f"role {name!r}: there is no module {error.name!r}") from None
-    except AttributeError as error:
-        if class_name != error.name:
-            raise BadInput(_why_not(name, module_name, error)) from error
-        raise UnknownName(f"role {name!r}: module {module_name} has no class {class_name!r}") from None
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise UnknownName(f"{what} {name!r}: there is no module {error.name!r}{where}") from None
+        raise BadInput(_import_trouble(what, name, module_name, error)) from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(_import_trouble(what, name, module_name, error)) from error
+    if not hasattr(module, class_name):
+        classes = [n for n, each in vars(module).items() if isinstance(each, type) and each.__module__ == module_name]
+        there = f"; it has {', '.join(classes[:8])}" if classes else ", nor any other"
+        raise UnknownName(f"{what} {name!r}: module {module_name} has no class {class_name!r}{there}")
+    found = getattr(module, class_name)
+    if not isinstance(found, type):
+        raise BadInput(f"{what} {name!r} is a {type(found).__name__}; name a class")
+    return found
+
+
+def make(what: str, name: str, found: type[Any], **given: Any) -> Any:
+    """Return an instance of a class that `find_class` found, made with these positional arguments.
+
+    Args:
+        what: what the class is meant to be, for the error.
+        name: how the user spelled it.
+        found: the class.
+        given: the arguments in order; their names stand in the error.
+
+    Raises:
+        MeshError: what the constructor itself refuses, in its own words.
+        BadInput: the constructor takes other arguments, or raises.
+    """
+    if trouble := _misfit_of_class(found, *given):
+        raise BadInput(f"{what} {name!r} cannot be made: {trouble}")
+    try:
+        return found(*given.values())
+    except MeshError:
+        raise
     except Exception as error:
-        raise BadInput(_why_not(name, module_name, error)) from error
-    missing = [part for part in ("listens", "only_latest", "handle") if not hasattr(role, part)]
-    if missing:
-        raise UnknownName(f"role {name!r} is no agent: {class_name} has no {missing[0]!r}")
-    unheard = [kind for kind in role.listens if kind not in KINDS]
-    if unheard:
-        raise UnknownName(f"role {name!r} listens to {unheard[0]!r}, which is no fact: one of {', '.join(KINDS)}")
-    made: Callable[[Context], Agent] = role
-    return made
+        call = f"{found.__name__}({', '.join(given)})"
+        raise BadInput(f"{what} {name!r} cannot be made: {call} raised {in_words(error)}") from error
 
 
-def _why_not(name: str, module: str, error: Exception) -> str:
-    return f"role {name!r}: module {module} cannot be imported: {type(error).__name__}: {error}"
+def in_words(error: BaseException) -> str:
+    """Return an error as a few words, with the place that raised it."""
+    text = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    if isinstance(error, SyntaxError):
+        where = ""  # its own text names the place
+    return f"{type(error).__name__}{f': {text}' if text else ''}{where}"
+
+
+def _trouble(role: type[Any]) -> str:
+    """Return what is wrong with a class as a role, in one clause; "" where nothing is."""
+    name = role.__name__
+    if not hasattr(role, "listens"):
+        return f"{name} has no 'listens'; name the kinds of facts that it hears, such as listens = ('run.finished',)"
+    if not hasattr(role, "handle"):
+        return f"{name} has no 'handle'; write `async def handle(self, post, board)`"
+    if isinstance(role.listens, str) or not isinstance(role.listens, tuple | list | set | frozenset):
+        cure = (role.listens,) if isinstance(role.listens, str) else ("run.finished",)
+        return f"{name}.listens is {role.listens!r}; use a tuple of kinds, such as {cure!r}"
+    for kind in role.listens:
+        if kind not in KINDS:
+            return f"{name}.listens names {kind!r}, which is not a kind of fact; use some of {', '.join(KINDS)}"
+    for method, args in (("handle", "post, board"), ("joined", "board"), ("tick", "now, board")):
+        if hasattr(role, method) and (trouble := _method_trouble(role, method, args, is_async=True)):
+            return trouble
+    if hasattr(role, "heard") and (trouble := _method_trouble(role, "heard", "topic, data, board", is_async=False)):
+        return trouble
+    return _attribute_trouble(role)
+
+
+def _attribute_trouble(role: type[Any]) -> str:
+    name = role.__name__
+    if hasattr(role, "tick") and not hasattr(role, "every_s"):
+        return f"{name} has 'tick' and no 'every_s'; give it the seconds between two ticks, such as every_s = 1.0"
+    if hasattr(role, "heard") and not hasattr(role, "hears"):
+        return f"{name} has 'heard' and no 'hears'; give it a topic, such as hears = 'curve.>'"
+    if hasattr(role, "every_s") and not (isinstance(role.every_s, int | float) and role.every_s > 0):
+        return f"{name}.every_s is {role.every_s!r}; use seconds above 0"
+    try:
+        check_token(f"{name}.role", role_of(role))
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def _method_trouble(role: type[Any], method: str, args: str, *, is_async: bool) -> str:
+    """Return what is wrong with a method that the runtime calls with these arguments, in one clause."""
+    function = getattr(role, method)
+    wanted = f"`{'async ' if is_async else ''}def {method}(self, {args})`"
+    if not callable(function) or inspect.iscoroutinefunction(function) != is_async:
+        return f"{role.__name__}.{method} is {'not an async' if is_async else 'an async'} function; write {wanted}"
+    bound = ["self", *args.split(", ")] if inspect.isfunction(function) else args.split(", ")
+    trouble = _misfit(function, *bound)
+    return f"{role.__name__}.{method} cannot be called with {args}: {trouble}; write {wanted}" if trouble else ""
+
+
+def _misfit_of_class(found: type[Any], *args: str) -> str:
+    """Return why a class cannot be made with these arguments, in one clause; "" where it can, or nobody can tell."""
+    trouble = _misfit(found, *args)
+    wanted = f"`def __init__({', '.join(('self', *args))})`"
+    return f"{found.__name__}({', '.join(args)}): {trouble}; write {wanted}" if trouble else ""
+
+
+def _misfit(function: Callable[..., Any], *args: str) -> str:
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # a class in C has no signature
+        return ""
+    return ""
+
+
+def _import_trouble(what: str, name: str, module: str, error: BaseException) -> str:
+    return f"{what} {name!r}: module {module} cannot be imported: {in_words(error)}"

@@ -1,9 +1,9 @@
 """The one loop that runs agents: many in a process share a connection and a board.
 
-For each fact that an agent hears: skip it if the board shows an answer already, ask the agent, share the code of what
-it proposes, post, and wait until the board has folded the agent's own words before it is asked again. An agent that
-raises, or says what cannot be posted, is told on the board and goes on; one that keeps failing leaves, one that raises
-`Leaving` at once. None of that touches the agents beside it; only a log that is out of reach ends them all.
+For each fact that an agent listens to: skip it if the board shows an answer already, ask the agent, make commits of its
+drafts and share them, post, and wait until the board has folded all of that before the agent is asked again. Where an
+agent raises, or answers what cannot be posted, a note says so and it goes on; one that keeps failing leaves, one that
+raises `Leaving` at once. The agents beside it go on; only a log that is out of reach ends them all.
 """
 
 import datetime as dt
@@ -11,18 +11,22 @@ import sys
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 import mesh
-from mesh.agent.protocol import Agent, Hearing, Ticking
+from mesh.agent.answers import checked
+from mesh.agent.draft import Author, to_facts
+from mesh.agent.protocol import Agent, Answers, Hearing, Joining, Ticking, role_of
+from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BusError, Leaving, MeshError
-from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, ProposalPosted
+from mesh.events import AgentJoined, AgentLeft, NotePosted, ProposalPosted
 from mesh.follow import Follower
 from mesh.settings import host
 from mesh.wire import Entry, Post
@@ -38,24 +42,26 @@ MAX_NOTE = 2000
 
 
 class Seat:
-    """An agent with its name and role, and the posts that wait for it.
+    """An agent with its name, and the posts that wait for it.
 
-    `boot` is this life of it, `leaving` why it has ended it of its own accord.
+    `boot` is this life of it, `leaving` why it has ended it of its own accord, `failures` how often it failed in a row
+    and `last_failure` the last time.
     """
 
-    def __init__(self, name: str, role: str, agent: Agent, model: str = "") -> None:
-        self.name, self.agent = name, agent
+    def __init__(self, name: str, agent: Agent, model: str = "") -> None:
+        self.name, self.agent, self.author = name, agent, Author(name, role_of(agent), model)
         self.boot = uuid.uuid4().hex
+        role = self.author.role
         event = AgentJoined(boot=self.boot, role=role, model=model, host=host(), version=mesh.__version__)
         self.joined = Post.new(name, event)
-        self.failures = 0
+        self.failures, self.last_failure = 0, ""
         self.leaving: Leaving | None = None
-        self.waiting: deque[Post] = deque(maxlen=1 if agent.only_latest else None)
+        self.waiting: deque[Post] = deque(maxlen=1 if getattr(agent, "only_latest", False) else None)
         self.arrived = anyio.Event()
 
     def hear(self, post: Post) -> None:
-        """Put a post into the mailbox if the agent listens to its kind, or it is the word that it has joined."""
-        if post.kind in self.agent.listens or post.id == self.joined.id:
+        """Put a post into the mailbox if the agent listens to its kind."""
+        if post.kind in self.agent.listens:
             self.waiting.append(post)
             self.arrived.set()
 
@@ -121,9 +127,11 @@ async def _leave(bus: ArenaBus, seats: Sequence[Seat], reason: str) -> None:
 async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, pause_s: float) -> None:
     """Join, and answer what is heard until told to stop, or until the agent has failed too often."""
     await follower.reached(await bus.post(seat.joined))
+    agent = seat.agent
+    if isinstance(agent, Joining):
+        await _answer(bus, seat, follower, code, seat.joined, "joined", agent.joined, pause_s)
     next_tick = anyio.current_time()
     while seat.failures < MAX_FAILURES and not seat.leaving:
-        agent = seat.agent
         wait_s = max(0.0, next_tick - anyio.current_time()) if isinstance(agent, Ticking) else None
         with anyio.move_on_after(wait_s):
             await seat.arrived.wait()
@@ -132,10 +140,11 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
             if not seat.waiting:
                 seat.arrived = anyio.Event()
             if not follower.board.has_answered(seat.name, post.id):
-                await _answer(bus, seat, follower, code, post, pause_s)
+                await _answer(bus, seat, follower, code, post, "handle", partial(agent.handle, post), pause_s)
         elif isinstance(agent, Ticking):
             next_tick = anyio.current_time() + agent.every_s
-            await _answer(bus, seat, follower, code, None, pause_s)
+            tick = partial(agent.tick, dt.datetime.now(dt.UTC))
+            await _answer(bus, seat, follower, code, None, "tick", tick, pause_s)
     await _leave(bus, [seat], str(seat.leaving or f"failed {MAX_FAILURES} times in a row")[:MAX_NOTE])
 
 
@@ -144,54 +153,74 @@ async def _hear(bus: ArenaBus, seat: Seat, agent: Hearing, follower: Follower, c
     async with aclosing(bus.hear(agent.hears)) as told:
         async for topic, data in told:
             try:
-                events = agent.heard(topic, data, follower.board)
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
-            else:
-                await _say(bus, seat.name, follower, code, events, "")
+                answers = checked(agent.heard(topic, data, follower.board), "heard")
+                await _say(bus, seat, follower, code, answers, None, follower.board.seq)
+            except (BusError, MemoryError):
+                raise
+            except Exception as error:
+                _tell_failure(seat, topic, error)
 
 
 async def _answer(
-    bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, post: Post | None, pause_s: float
+    bus: ArenaBus,
+    seat: Seat,
+    follower: Follower,
+    code: CodeStore,
+    post: Post | None,
+    method: str,
+    ask: Callable[[Board], Awaitable[Answers | None]],
+    pause_s: float,
 ) -> None:
-    """Ask the agent and post what it says; a failure of its own is noted and followed by a pause, its leaving noted."""
+    """Ask the agent and post its answers; a failure of its own is noted and followed by a pause, its leaving noted."""
+    as_of = follower.board.seq  # the board goes on while the agent thinks
     try:
-        events: Sequence[AnyEvent]
-        if post is not None:
-            events = await seat.agent.handle(post, follower.board)
-        else:
-            assert isinstance(seat.agent, Ticking)
-            events = await seat.agent.tick(dt.datetime.now(dt.UTC), follower.board)
-        await _say(bus, seat.name, follower, code, events, post.id if post else "")
+        answers = checked(await ask(follower.board), method)
+        await _say(bus, seat, follower, code, answers, post, as_of)
         seat.failures = 0
     except (BusError, MemoryError):
         raise
     except Leaving as reason:
         seat.leaving = reason
         note = NotePosted(channel="ops", text=f"{seat.name} leaves: {reason}"[:MAX_NOTE])
-        await _say(bus, seat.name, follower, code, [note], post.id if post else "")
+        await _say(bus, seat, follower, code, [note], post, as_of)
     except Exception as error:
         seat.failures += 1
-        what = post.kind if post else "the passing of time"
-        text = f"{seat.name} failed on {what}: {type(error).__name__}: {error}"
-        if not isinstance(error, MeshError):
-            traceback.print_exc(file=sys.stderr)
-        print(text, file=sys.stderr)
-        note = NotePosted(channel="ops", text=text[:MAX_NOTE])
-        await _say(bus, seat.name, follower, code, [note], post.id if post else "")
+        seat.last_failure = text = _tell_failure(seat, post.kind if post else "the passing of time", error)
+        await _say(bus, seat, follower, code, [NotePosted(channel="ops", text=text[:MAX_NOTE])], post, as_of)
         if seat.failures < MAX_FAILURES:
             await anyio.sleep(min(MAX_PAUSE_S, pause_s * 2 ** (seat.failures - 1)))
 
 
+def _tell_failure(seat: Seat, what: str, error: Exception) -> str:
+    """Write to stderr why an agent failed, with a traceback of what nobody expected; return the sentence."""
+    is_expected = isinstance(error, MeshError)
+    text = f"{seat.name} failed on {what}: {error if is_expected else f'{type(error).__name__}: {error}'}"
+    if not is_expected:
+        traceback.print_exc(file=sys.stderr)
+    print(text, file=sys.stderr)
+    return text
+
+
 async def _say(
-    bus: ArenaBus, author: str, follower: Follower, code: CodeStore, events: Sequence[AnyEvent], cause: str
+    bus: ArenaBus,
+    seat: Seat,
+    follower: Follower,
+    code: CodeStore,
+    answers: Answers,
+    post: Post | None,
+    as_of: int,
 ) -> None:
     """Share the code of proposals, post the facts, and wait until the board has them; what stands already is done."""
-    if not events:
+    if not answers:
         return
-    base = follower.board.opened.base_commit if follower.board.opened else ""
-    for event in events:
-        if isinstance(event, ProposalPosted) and event.commit != base:  # the base was shared when the arena was opened
-            await code.push(event.commit, base=base)
-    results = await bus.post_all([Post.new(author, event, cause=cause) for event in events])
-    await follower.reached(max(r.seq if isinstance(r, AlreadyPosted) else r for r in results))
+    board = follower.board
+    at = post.at if post else board.time
+    facts = await to_facts(answers, seat.author, board, code, at, as_of)
+    base = board.opened.base_commit if board.opened else ""
+    for fact in facts:
+        if isinstance(fact, ProposalPosted) and fact.commit != base:  # the base was shared when the arena was opened
+            await code.push(fact.commit, base=base)
+    if facts:
+        cause = post.id if post else ""
+        results = await bus.post_all([Post.new(seat.name, fact, cause=cause) for fact in facts])
+        await follower.reached(max(r.seq if isinstance(r, AlreadyPosted) else r for r in results))

@@ -13,8 +13,8 @@ from agents.search.samplers.protocol import Trial, Values, where
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
 
-Files = Callable[[str, str], Awaitable[Mapping[str, bytes]]]
-"""Returns the files of a proposal by tree and commit."""
+Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
+"""Returns the files of a proposal by its tree."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -84,12 +84,12 @@ class History:
 
     async def _values_of(self, board: Board, proposal: Proposal) -> Values:
         event = proposal.event
-        if event.origin.how == "sampler" and event.parents and event.parents[0] in self._values:
+        if event.origin.how == "sampler" and event.knobs and event.parents and event.parents[0] in self._values:
             changed = {(change.file, change.name): change.new for change in event.knobs}
             values = self._values[event.parents[0]] | {at: new for at, new in changed.items() if new is not None}
             return {at: value for at, value in values.items() if changed.get(at, value) is not None}
         try:
-            files = await self._files(event.tree, event.commit)
+            files = await self._files(board, event.tree)
         except ObjectMissing:
             return {}
         return {where(knob): knob.value for knob in knobs_of(files, board.spec.artifact.editable)}

@@ -1,0 +1,81 @@
+"""The code of proposals, as a role reads it: by the proposal's tree, without git."""
+
+from collections.abc import Iterable, Mapping
+
+from mesh.board import Board
+from mesh.code import CodeStore
+from mesh.errors import BadInput, ObjectMissing
+
+KEPT = 64
+"""Proposals whose files are kept in memory."""
+
+
+class CodeReader:
+    """Reads files of proposals, and keeps those that were read last."""
+
+    def __init__(self, store: CodeStore) -> None:
+        self._store = store
+        self._kept: dict[str, dict[str, bytes]] = {}
+
+    async def files(self, board: Board, tree: str = "") -> dict[str, bytes]:
+        """Return the files of a proposal by relative path.
+
+        Args:
+            board: the board on which the proposal stands.
+            tree: the proposal's tree, its id on the board; "" is the baseline, the artifact as the arena was opened.
+
+        Raises:
+            ObjectMissing: no such proposal is on the board, or nobody has shared its files.
+            BusError: the log is out of reach.
+        """
+        commit, base = commit_of(board, tree), commit_of(board)
+        key = tree or commit
+        if key not in self._kept:
+            files = await self._store.files(commit, base=base)
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[key] = files
+        return dict(self._kept[key])
+
+    async def at_hand(self, board: Board, trees: Iterable[str]) -> dict[str, dict[str, bytes]]:
+        """Return the files of these proposals and of their first parents, without those that nobody has shared."""
+        first = [tree for tree in dict.fromkeys(trees) if tree in board.proposals]
+        found: dict[str, dict[str, bytes]] = {}
+        for tree in dict.fromkeys([*first, *(p for each in first for p in board.proposals[each].event.parents[:1])]):
+            try:
+                found[tree] = await self.files(board, tree)
+            except ObjectMissing:  # a stranger may post what it never shares
+                continue
+        return found
+
+    def tree_of(self, files: Mapping[str, bytes]) -> str:
+        """Return the tree of these files: the id that a proposal of them has.
+
+        Raises:
+            BadInput: a path cannot be the name of a file in a commit.
+        """
+        return self._store.tree_of(files)
+
+    async def real_tree(self, board: Board, tree: str) -> str:
+        """Return the tree that the commit of a proposal really holds, which is `tree` unless its author lies.
+
+        Raises: as `files`.
+        """
+        await self.files(board, tree)
+        return self._store.tree(commit_of(board, tree))
+
+
+def commit_of(board: Board, tree: str = "") -> str:
+    """Return the commit of a proposal on the board, of the baseline where none is named.
+
+    Raises:
+        BadInput: the arena was never opened.
+        ObjectMissing: no such proposal is on the board.
+    """
+    if board.opened is None:
+        raise BadInput(f"arena {board.arena} was never opened; open it with `mesh open FOLDER`")
+    if tree in ("", board.opened.base_tree):
+        return board.opened.base_commit
+    if tree not in board.proposals:
+        raise ObjectMissing(f"proposal {tree[:10]!r} is not on the board of arena {board.arena}")
+    return board.proposals[tree].event.commit

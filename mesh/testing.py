@@ -1,0 +1,232 @@
+r"""For tests of a role: an arena in memory whose facts you write by hand, and what a role answers to them.
+
+    async def test_my_role(tmp_path):
+        arena = Arena(tmp_path, {"train.py": b"LR = 0.1\n"})  # given an open arena,
+        arena.propose_baseline()
+        post = arena.score(arena.base, 0.5)  # whose baseline scored 0.5,
+        [proposal] = await arena.when(MyRole(arena.context("ann")), post)  # when my role hears of it,
+        assert proposal.title == "LR 0.1 → 0.05"  # then it proposes half the rate
+
+`Log` and `given` are for what needs no code: `given(("ann", fact), ...)` returns the board. Nothing here starts a
+process, opens a connection, reads a clock or runs a trial. `mesh.memory` has a whole bus in memory.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+
+from mesh import wire
+from mesh.agent.answers import checked
+from mesh.agent.code_reader import CodeReader
+from mesh.agent.draft import Author, to_facts
+from mesh.agent.protocol import Agent, Answers, Context, Joining, Ticking, role_of
+from mesh.board import Board
+from mesh.code import CodeStore
+from mesh.events import (
+    AnyEvent,
+    ArenaOpened,
+    Failed,
+    FailureReason,
+    Lane,
+    Origin,
+    ProposalPosted,
+    RunFinished,
+    RunRequested,
+    Scored,
+)
+from mesh.memory import MemoryBus
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.wire import Post
+
+BEGAN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+"""When the first fact of a log is posted."""
+
+SPEC = ArenaSpec(
+    name="a",
+    objective=ObjectiveSpec(metric="loss", direction="minimize", noise="none"),
+    artifact=ArtifactSpec(editable=("train.py",)),
+    trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
+    score=ScoreSpec(how="command", command=("python", "score.py")),
+)
+TRAIN = b"""import math
+
+LR = 1e-3  # mesh: 1e-4..1.0 log
+WIDTH = 8  # mesh: 1..64
+BIAS = False
+ACT = "tanh"  # mesh: choices tanh relu gelu
+SEED = 1
+
+
+def loss() -> float:
+    return math.log(LR) * WIDTH
+"""
+"""A candidate with five knobs."""
+
+FILES = {"train.py": TRAIN, "score.py": b"print(1)\n"}
+"""The files of an arena: one may be edited, one is protected."""
+
+
+def given(*facts: tuple[str, AnyEvent], spec: ArenaSpec = SPEC) -> Board:
+    """Return the board of an open arena in which these facts were posted, one second after the other.
+
+    Args:
+        facts: who posts what, in order.
+        spec: what the arena is opened with.
+    """
+    log = Log(spec)
+    log.open()
+    for author, fact in facts:
+        log.add(author, fact)
+    return log.board
+
+
+class Log:
+    """Facts in order, and the `board` that they fold to; nothing in it has code."""
+
+    def __init__(self, spec: ArenaSpec = SPEC) -> None:
+        self.board = Board(arena="a")
+        self.spec = spec
+
+    def add(self, author: str, event: AnyEvent, *, after_s: float = 1.0) -> Post:
+        """Post the next fact, fold it into the board, and return its post.
+
+        Args:
+            author: who posts it.
+            event: the fact.
+            after_s: seconds after the last fact.
+        """
+        seq = self.board.seq + 1
+        now = self.board.time + dt.timedelta(seconds=after_s) if self.board.seq else BEGAN
+        post = Post(id=f"post-{seq}", at=now, author=author, event=event)
+        self.board.fold(wire.entry(seq, now, wire.subject_of("a", post), wire.encode(post)))
+        return post
+
+    def open(self, commit: str = "c-base", tree: str = "base") -> Post:
+        """Open the arena."""
+        return self.add("operator", opened(self.spec, commit, tree))
+
+    def propose(self, tree: str, author: str = "ann", *, how: str = "sampler") -> Post:
+        """Post a proposal whose commit is named after its tree."""
+        origin = Origin(how="baseline" if how == "baseline" else "sampler")
+        return self.add(author, ProposalPosted(tree=tree, commit=f"c-{tree}", title=tree, origin=origin))
+
+    def request(self, tree: str, *, seed: int = 1, lane: Lane = "explore") -> str:
+        """Ask for a run and return its id."""
+        event = requested(tree, seed=seed, lane=lane, spec=self.spec)
+        self.add("curator", event)
+        return event.run
+
+    def finish(self, run: str, result: float | FailureReason, *, worker_class: str = "cpu") -> Post:
+        """Finish a run with a score, or with the reason why there is none."""
+        outcome = Failed(reason=result, message="") if isinstance(result, str) else Scored(value=result)
+        asked = self.board.runs[run].requested
+        event = RunFinished(run=run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=worker_class)
+        return self.add("w", event)
+
+    def score(self, tree: str, *results: float | FailureReason) -> Post:
+        """Run a proposal once per result, with seeds from 1 on, and return the last post."""
+        runs = [self.request(tree, seed=seed) for seed in range(1, len(results) + 1)]
+        return [self.finish(run, result) for run, result in zip(runs, results, strict=True)][-1]
+
+
+def opened(spec: ArenaSpec = SPEC, commit: str = "c-base", tree: str = "base") -> ArenaOpened:
+    """The opening of an arena."""
+    return ArenaOpened(version=1, spec=spec, base_commit=commit, base_tree=tree, evaluator="e")
+
+
+def requested(tree: str, *, seed: int = 1, lane: Lane = "explore", spec: ArenaSpec = SPEC) -> RunRequested:
+    """The request of a run of a proposal, as the curator words it."""
+    return RunRequested(
+        run=f"{tree[:16]}-{lane}-{seed}",
+        lane=lane,
+        proposal=tree,
+        commit=f"c-{tree}",
+        seed=seed,
+        budget_s=spec.trial.budget_s,
+        deadline_s=spec.trial.deadline_s,
+        worker_class=spec.worker.class_,
+        evaluator="e",
+        version=1,
+    )
+
+
+class Arena(Log):
+    """An open arena whose proposals have code.
+
+    Attributes:
+        bus: an empty log in memory, for a test that runs agents in a loop (`mesh.agent.runtime.run_agents`).
+        code: the code store, where a test reads commits; what it shares goes to `bus`.
+        base: the tree of the baseline.
+        opening: the post that opened the arena.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, bytes] | None = None, spec: ArenaSpec = SPEC) -> None:
+        """Open an arena of these files (default: `FILES`); its code store is in `folder`."""
+        super().__init__(spec)
+        self.bus = MemoryBus("a")
+        self.code = CodeStore(folder / "code.git", self.bus)
+        base = self.code.commit(files or FILES, message="base", author="operator", at=BEGAN)
+        self.base, self.opening = base.tree, self.open(base.commit, base.tree)
+
+    def context(self, name: str, options: Mapping[str, str] | None = None, *, index: int = 0) -> Context:
+        """Return what a role is made with.
+
+        Args:
+            name: its name on the board.
+            options: what the command line would give it.
+            index: its place among the agents of its process.
+        """
+        return Context(name, index, CodeReader(self.code), dict(options or {}))
+
+    async def when(self, agent: Agent, what: Post | dt.datetime | None = None, *, name: str = "ann") -> list[AnyEvent]:
+        """Return the facts that a role leads to, its drafts turned into proposals; post them with `add`.
+
+        Args:
+            agent: the role.
+            what: the post that it hears (`handle`), the time that it is (`tick`), or None where it begins (`joined`).
+            name: its name on the board.
+
+        Raises:
+            BadInput: it answers what cannot be posted; the sentence is the one that its user would see.
+        """
+        answers: Answers | None = None
+        if isinstance(what, Post):
+            answers = await agent.handle(what, self.board)
+        elif isinstance(what, dt.datetime) and isinstance(agent, Ticking):
+            answers = await agent.tick(what, self.board)
+        elif what is None and isinstance(agent, Joining):
+            answers = await agent.joined(self.board)
+        return await self.facts(answers, agent, name=name, at=what.at if isinstance(what, Post) else None)
+
+    async def facts(
+        self, answers: Answers | None, agent: Agent, *, name: str = "ann", at: dt.datetime | None = None
+    ) -> list[AnyEvent]:
+        """Return the facts that the runtime would post of what a method of a role returned.
+
+        Args:
+            answers: what it returned.
+            agent: the role.
+            name: its name on the board.
+            at: the time of the commits; by default that of the board.
+        """
+        author, as_of = Author(name, role_of(agent)), self.board.seq
+        return await to_facts(checked(answers, "handle"), author, self.board, self.code, at or self.board.time, as_of)
+
+    def propose_baseline(self, author: str = "eve") -> Post:
+        """Post the artifact as it is as a proposal."""
+        origin = Origin(how="baseline")
+        return self.add(
+            author, ProposalPosted(tree=self.base, commit=self.base_commit, title="as it is", origin=origin)
+        )
+
+    def propose_files(self, files: Mapping[str, bytes], author: str = "ann") -> Post:
+        """Post a proposal of these files, which are all of them."""
+        made = self.code.commit(files, parents=[self.base_commit], message="m", author=author, at=BEGAN)
+        event = ProposalPosted(tree=made.tree, commit=made.commit, title="by hand", origin=Origin(how="human"))
+        return self.add(author, event)
+
+    @property
+    def base_commit(self) -> str:
+        """The commit of the baseline."""
+        assert self.board.opened is not None
+        return self.board.opened.base_commit
