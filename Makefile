@@ -1,8 +1,26 @@
 # `make` lists what there is.
 PYTHON ?= python3
+ARENA ?= nanolm
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+
+# What is installed, each under a stamp of its own: `demo` needs a small part of what `check` needs.
+DEV := $(VENV)/.dev
+UP := $(VENV)/.up
+UP_TORCH := $(VENV)/.up-torch
+DEMO := $(or $(wildcard $(DEV)),$(if $(filter digits,$(ARENA)),$(UP),$(UP_TORCH)))
+
+# uv installs where it is there, else pip. Without a GPU, torch is its CPU build: 0.2 GB in place of 3 GB.
+UV := $(shell command -v uv)
+PIP := $(BIN)/python -m pip
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+INSTALL = $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(PIP) install -q) -c constraints.txt
+define TORCH
+@command -v nvidia-smi >/dev/null || $(PIP) show -qq torch || \
+  { echo "installing the CPU build of torch"; $(PIP) install -qq --no-deps --retries 1 --index-url $(CPU_TORCH) -c constraints.txt torch; } || \
+  echo "$(CPU_TORCH) does not answer: torch comes from the package index, which may be its CUDA build" >&2
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check lint types imports test events bench chromium clean
@@ -10,41 +28,53 @@ STAMP := $(VENV)/.installed
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP) ## make .venv with everything that checks and demo need
+setup: $(DEV) ## install everything that the checks need into .venv
 
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
-	touch $@
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
 
-demo: $(STAMP) ## watch a swarm improve a small model for about three minutes
-	$(BIN)/mesh up arenas/$(or $(ARENA),nanolm) --minutes 3
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(TORCH)
+	$(INSTALL) -e '.[dev]'
+	@touch $@
 
-check: $(STAMP) chromium lint types imports test ## all checks, the same as in CI
+$(UP): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[up]'
+	@touch $@
 
-lint: $(STAMP)
+$(UP_TORCH): pyproject.toml constraints.txt | $(BIN)/python
+	$(TORCH)
+	$(INSTALL) -e '.[up,worker]'
+	@touch $@
+
+demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=digits installs and learns faster
+	$(BIN)/mesh up arenas/$(ARENA) --minutes 3
+
+check: $(DEV) chromium lint types imports test ## run all checks, the same as in CI
+
+lint: $(DEV) ## check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(STAMP)
+types: $(DEV) ## check types
 	$(BIN)/mypy
 
-imports: $(STAMP)
+imports: $(DEV) ## check which package may import which
 	$(BIN)/lint-imports
 
-test: $(STAMP)
-	$(BIN)/pytest
+test: $(DEV) ## run the tests, first those that can run side by side
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not serial'
+	$(BIN)/pytest -m serial
 
-events: $(STAMP) ## write docs/events.md and docs/reference/arena.md from the code
+events: $(DEV) ## generate docs/events.md from mesh/events.py
 	$(BIN)/python -m mesh.events_page > docs/events.md
-	$(BIN)/python -m mesh.arena_page > docs/reference/arena.md
 
-bench: $(STAMP) ## measure a part against its raw limit, e.g. `make bench NAME=log`
+bench: $(DEV) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)
 
-chromium: ## install the browser in which the page is tested, where there is none (Debian, as root)
+chromium: ## install the browser in which the page is tested, if there is none (Debian, as root)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
 	  { echo "chromium could not be installed: the tests of the page need it (apt-get install chromium, as root)" >&2; exit 1; }
 
-clean: ## delete the environment and caches, keep logs of arenas (.mesh)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+clean: ## delete the environment and caches; the logs of arenas (.mesh) stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -30,6 +30,8 @@ from mesh.wire import Entry
 from tests.support.arenas import TRAIN, write_arena
 from tests.support.swarm import Swarm, swarm_of
 
+pytestmark = pytest.mark.serial
+
 PATIENCE_S = 90
 
 

@@ -224,6 +224,7 @@ async def test_after_a_call_in_vain_there_is_a_pause_that_outlasts_a_restart(are
     assert arena.board.failed_calls == {}
 
 
+@pytest.mark.serial
 async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena) -> None:
     posts = [propose(arena, width) for width in (9, 19, 29)]
     with model_server(SILENCE, SILENCE, SILENCE) as server:
@@ -242,6 +243,7 @@ async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena
         critic(arena, server, timeout_s="99")
 
 
+@pytest.mark.serial
 async def test_rates_and_failures_are_borne_within_that_time(arena: Arena) -> None:
     slow = fail(429, retry_after="0")
     with model_server(slow, fail(503, retry_after="0"), verdict(), fail(429, retry_after="30")) as server:

@@ -27,6 +27,8 @@ from mesh.wire import Post
 from tests.support.daemons import detached
 from tests.test_chaos import PATIENCE_S, Stage, stage
 
+pytestmark = pytest.mark.serial
+
 OUTAGE_S = LEASE_S + 3
 TRAIN = """
 import json, os, pathlib, time

@@ -25,6 +25,8 @@ from mesh.events import Failed, Scored
 from mesh.memory import MemoryHub
 from tests.test_worker import Arena
 
+pytestmark = pytest.mark.serial
+
 PROBES = {*attacks({"pid": 1, "secret": "", "evaluator": ""}), *deeds("")}
 
 AS_AN_ORDINARY_USER = """

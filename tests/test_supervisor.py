@@ -18,6 +18,8 @@ from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked
 from gpu_worker.supervisor.protocol import Ending, Kill, Launch, Limits, Request, encode, parse
 from tests.support.daemons import ESCAPING, alive
 
+pytestmark = pytest.mark.serial
+
 
 def launch(supervisor: Supervisor, code: str, tag: str = "", **env: str) -> Launch:
     shown = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token, **env}

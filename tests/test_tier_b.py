@@ -15,6 +15,8 @@ import pytest
 from gpu_worker.sandbox import mounts
 from gpu_worker.sandbox.tiers import system_paths
 
+pytestmark = pytest.mark.serial
+
 PROBE = """
 import sys
 from pathlib import Path

@@ -25,7 +25,7 @@ NASTY_TITLE = "<script>window.owned = 'title'</script>\u202egnp.exe"
 
 Record = Callable[[str, object], None]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.serial]
 
 
 class Stage(NamedTuple):

@@ -23,6 +23,8 @@ from mesh.events import (
 from mesh.memory import MemoryHub
 from tests.test_worker import GOOD, Arena
 
+pytestmark = pytest.mark.serial
+
 
 @pytest.fixture
 async def arena(tmp_path: Path) -> Arena:
