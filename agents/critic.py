@@ -21,6 +21,7 @@ from mesh.board import Board, Proposal, Run
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.spec import ArenaSpec
+from mesh.text import short
 from mesh.wire import Post
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Critic:
         except ObjectMissing as error:
             return _block(tree, "no_code", str(error))
         if real != tree:
-            return _block(tree, "other_code", f"claims tree {tree[:10]}, but its commit holds {real[:10]}")
+            return _block(tree, "other_code", f"claims tree {short(tree)}, but its commit holds {short(real)}")
         earlier = {
             other: known
             for other, p in list(board.proposals.items())  # it grows while code is fetched
@@ -157,14 +158,14 @@ def judge(
         return _block(tree, *broken)
     mine, first = fingerprint(files, editable), fingerprint(base, editable)
     for other, theirs in {"": first, **earlier}.items():
-        label = f"proposal {other[:10]}" if other else "the baseline"
+        label = f"proposal {short(other)}" if other else "the baseline"
         if theirs.meaning == mine.meaning:
             return _block(tree, "duplicate", f"says the same as {label} but for comments and layout")
         if theirs.seedless == mine.seedless:
             return _block(tree, "seed_only", f"differs from {label} in nothing but a seed")
     for other, theirs in earlier.items():
         if mine.is_near(theirs):
-            text = f"every knob is within {NEAR:.0%} of its range of proposal {other[:10]}"
+            text = f"every knob is within {NEAR:.0%} of its range of proposal {short(other)}"
             return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
     around = [got for other, got in (ends or {}).items() if other in earlier and mine.is_near(earlier[other], AROUND)]
     if len(around) >= DEAD_END and not any(around):

@@ -25,6 +25,7 @@ from mesh.board import Board
 from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
+from mesh.text import short
 from mesh.wire import Post
 
 UNDECIDED = 2
@@ -157,7 +158,7 @@ class Researcher:
             return Flaw(patch.text + (f" (the answer was cut off at {most} tokens: change less)" if answer.cut else ""))
         tree = self._code.tree_of({**start, **patch.files})
         if tree in board.proposals:
-            return Flaw(f"these very files were proposed before, as {tree[:10]}: propose something else")
+            return Flaw(f"these very files were proposed before, as {short(tree)}: propose something else")
         self._claimed[tree] = answer.cost
         return Draft(
             patch.files,

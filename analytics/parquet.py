@@ -9,6 +9,7 @@ import msgspec
 
 from analytics.projection import view_sources
 from analytics.protocol import Answer
+from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, QueryError
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -74,9 +75,8 @@ def write_views(database: Path, folder: Path) -> list[Path]:
         with duckdb.connect(str(database), read_only=True, config=_CONFIG) as db:
             for name, _ in view_sources():
                 path = folder / f"{name}.parquet"
-                beside = folder / f".{name}.parquet.part"
-                _copy(db, name, beside)
-                beside.replace(path)
+                with atomic_write(path) as beside:
+                    _copy(db, name, beside)
                 written.append(path)
     except (OSError, duckdb.IOException) as error:
         raise BadInput(f"{folder} cannot be written: {_first(error)}") from error

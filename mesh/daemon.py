@@ -34,13 +34,28 @@ def run(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event
     return 0
 
 
-async def _until_stopped(main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None) -> None:
+async def until_signal(
+    main: Callable[[], Awaitable[None]], *, name: str = "", draining: anyio.Event | None = None
+) -> bool:
+    """Run `main` until it ends or a signal ends it; tell whether it ended by itself. Arguments as in `run`."""
+    ended = False
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_heed_signals, tasks.cancel_scope, name, draining)
-        if os.environ.get("MESH_PARENT") == "stdin":
-            tasks.start_soon(_cancel_without_parent, tasks.cancel_scope)
         await main()
+        ended = True
         tasks.cancel_scope.cancel()
+    return ended
+
+
+async def _until_stopped(main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None) -> None:
+    async def with_parent() -> None:
+        async with anyio.create_task_group() as tasks:
+            if os.environ.get("MESH_PARENT") == "stdin":
+                tasks.start_soon(_cancel_without_parent, tasks.cancel_scope)
+            await main()
+            tasks.cancel_scope.cancel()
+
+    await until_signal(with_parent, name=name, draining=draining)
 
 
 async def _heed_signals(scope: anyio.CancelScope, name: str, draining: anyio.Event | None) -> None:

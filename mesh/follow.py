@@ -1,7 +1,6 @@
 """A board that is kept current from a bus, starting from a snapshot where there is one."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from mesh.atomic_write import atomic_write
 from mesh.board import Board, from_bytes
 from mesh.bus import Bus
 from mesh.wire import Entry
@@ -70,14 +70,10 @@ class Follower:
             return
         self._saved = self.board.seq
         body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
-        staging = self._snapshot.with_name(f"{self._snapshot.name}.{os.getpid()}")
-        try:
+        with suppress(OSError):
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
-            staging.write_bytes(hashlib.sha256(body).digest() + body)
-            staging.replace(self._snapshot)
-        except OSError:
-            with suppress(OSError):
-                staging.unlink(missing_ok=True)
+            with atomic_write(self._snapshot) as beside:
+                beside.write_bytes(hashlib.sha256(body).digest() + body)
 
     def _load(self, head: int) -> None:
         """Start from the snapshot if it is whole, of this log, of this version, and not from its future."""

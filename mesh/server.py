@@ -26,6 +26,7 @@ import msgspec
 import psutil
 
 from mesh import settings
+from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, BusUnavailable, leaf
 from mesh.parent_death import die_with_parent
 
@@ -220,7 +221,8 @@ class EmbeddedServer:
             bad = [line for line in said if "[FTL]" in line or "[ERR]" in line]
             why = (bad or said or ["it said nothing"])[-1]
             raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
-        _write(self.folder / "server.json", msgspec.json.encode(address))
+        with atomic_write(self.folder / "server.json") as beside:
+            beside.write_bytes(msgspec.json.encode(address))
         if self._process is not None:
             self._process.wait()
         self._process = process
@@ -315,12 +317,6 @@ def _lock(path: Path) -> int | None:
 def _no_store(folder: Path, error: OSError) -> BadInput:
     why = error.strerror or type(error).__name__
     return BadInput(f"the folder {folder} cannot hold the store of a server: {why}")
-
-
-def _write(path: Path, data: bytes) -> None:
-    staging = path.with_suffix(".new")
-    staging.write_bytes(data)
-    staging.replace(path)
 
 
 def _is_alive(pid: int, started: float) -> bool:

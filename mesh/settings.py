@@ -9,11 +9,11 @@ else `.mesh` here. It holds the embedded server's store, caches and the projecti
 
 import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from mesh import config
+from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
 
 SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
@@ -97,10 +97,8 @@ def save_contexts(changed: config.Contexts) -> None:
     path = contexts_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, staging = tempfile.mkstemp(prefix=".contexts-", dir=path.parent)  # made with 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(config.write_contexts(changed))
-        os.replace(staging, path)
+        with atomic_write(path, private=True) as beside:
+            beside.write_text(config.write_contexts(changed), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
 

@@ -1,18 +1,26 @@
-"""Text of other people, made safe to print: one line, no control characters, bounded; and short hashes. Pure."""
+"""Text of other people, made safe to show: no characters that cannot be seen, one line, bounded; short hashes. Pure."""
 
-import re
+import unicodedata
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+"""Unicode's control, format, private, surrogate and separator characters: they hide or reorder what is read."""
 
-
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 LINE = 400
 
 
 def printable(text: str, limit: int = LINE) -> str:
     """Return `text` on one line, without control characters, cut at `limit` characters where that makes it shorter."""
-    flat = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " ⏎ ").replace("\t", " "))
+    flat = visible(text.replace("\n", " ⏎ ").replace("\t", " "))
     cut = f"{flat[:limit]}… ({len(text):,} characters)"
     return flat if len(flat) <= max(limit, len(cut)) else cut
+
+
+def visible(text: str, *, keep: str = "", instead: str = REPLACEMENT) -> str:
+    """Return `text` with `instead` for every character of `UNSEEN` that is not in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(instead if unicodedata.category(c) in UNSEEN and c not in keep else c for c in text)
 
 
 def short(name: str) -> str:

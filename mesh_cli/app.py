@@ -1,6 +1,6 @@
 """The command line's app, and the options that commands share; the commands are in `mesh_cli.commands`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, Token
 from cyclopts.argument import ArgumentCollection
@@ -40,6 +40,10 @@ app = App(
 Arena = Annotated[str | None, Parameter(help="Name of the arena; default: the setting arena, else the only one.")]
 Nats = Annotated[str | None, Parameter(help="NATS server; default: the setting nats, else the one of `mesh up`.")]
 Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
+Color = Annotated[
+    Literal["auto", "always", "never"] | None,
+    Parameter(name=["--color", "--colour"], help="Colour the text; default: the setting color."),
+]
 NoConfirm = Annotated[bool, Parameter(name="--no-confirm", negative="", help="The metric is exact: one score proves.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 

@@ -5,18 +5,18 @@ lasts, and folds the log itself where a projector is needed.
 """
 
 import math
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from mesh import settings
 from mesh.board import Board
+from mesh.bus import ArenaBus
 from mesh.errors import BadInput, UnknownName
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.server import embedded, find_url
+from mesh.text import short
 from mesh.wire import Entry
 from mesh_cli.resolve import find_proposal
 
@@ -94,7 +94,7 @@ async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
     return await pick(hub, names[0] if len(names) > 1 else arena)
 
 
-async def board_of(bus: JetStreamBus) -> Board:
+async def board_of(bus: ArenaBus) -> Board:
     """Return the board of an arena as of now."""
     follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
     await follower.catch_up()
@@ -145,7 +145,7 @@ def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
     parents = [parent for parent in board.proposals[new].event.parents if parent in board.proposals]
     base = board.opened.base_tree if board.opened else ""
     if not parents and new == base:
-        raise BadInput(f"proposal {new[:10]} is the artifact as the arena was opened: say what to compare it with")
+        raise BadInput(f"proposal {short(new)} is the artifact as the arena was opened: say what to compare it with")
     return parents[0] if parents else base if base in board.proposals else "", new
 
 
@@ -157,9 +157,3 @@ async def files_of(board: Board, code: "CodeStore", tree: str) -> dict[str, byte
     """
     base = board.opened.base_commit if board.opened else ""
     return await code.files(board.proposals[tree].event.commit if tree else base, base=base)
-
-
-def is_coloured() -> bool:
-    """Tell whether text on stdout is to be coloured: on a terminal unless `NO_COLOR` is set, or as `color` says."""
-    color = settings.value("color")
-    return color == "always" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))

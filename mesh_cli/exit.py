@@ -2,17 +2,11 @@
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from mesh.errors import MeshError, leaf
-
-if TYPE_CHECKING:
-    from anyio import CancelScope
-
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -33,26 +27,17 @@ def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
     """Run a command until it ends or a signal ends it, which is how an `endless` one is meant to end."""
     import anyio
 
-    interrupted = False
-
-    async def until_told() -> None:
-        nonlocal interrupted
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            interrupted = True
-            await work()
-            interrupted = False
-            tasks.cancel_scope.cancel()
+    from mesh.daemon import until_signal
 
     try:
-        anyio.run(until_told)
+        ended = anyio.run(until_signal, work)
         sys.stdout.flush()
     except BaseException as error:
         code = code_of(leaf(error))
         if code is None:
             raise
         return code
-    return ExitCode.INTERRUPTED if interrupted and not endless else ExitCode.OK
+    return ExitCode.OK if ended or endless else ExitCode.INTERRUPTED
 
 
 def code_of(cause: BaseException) -> int | None:
@@ -76,11 +61,3 @@ def code_of(cause: BaseException) -> int | None:
 def _let_go_of_output() -> None:
     """Send what is left of stdout nowhere, so that the interpreter does not complain of it when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-async def _cancel_on_signal(scope: "CancelScope") -> None:
-    import anyio
-
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()

@@ -11,6 +11,7 @@ import msgspec
 
 from mesh.board import Board
 from mesh.errors import UnknownName
+from mesh.text import short
 
 Kind = Literal["proposal", "run", "agent", "worker", "fact"]
 KINDS: tuple[Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
@@ -75,7 +76,7 @@ def find_proposal(board: Board, word: str) -> str:
 def say(named: Named) -> str:
     """Return a thing in a few words that name it."""
     if named.kind == "proposal":
-        return f"proposal {named.id[:12]}"
+        return f"proposal {short(named.id)}"
     return f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
 
 
@@ -122,4 +123,4 @@ def _shown(board: Board, named: Named, word: str) -> str:
     """Return a thing in a few words, with its commit where that is what begins with `word`."""
     if named.kind != "proposal" or word == "champion" or named.id.startswith(word):
         return say(named)
-    return f"{say(named)} (commit {board.proposals[named.id].event.commit[:12]})"
+    return f"{say(named)} (commit {short(board.proposals[named.id].event.commit)})"

@@ -291,9 +291,9 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
         (
             "tail --since tomorrow",
             ExitCode.BAD_INPUT,
-            "'tomorrow' is no time: write 30s, 5m, 2h, 1d, or 2026-01-31T12:00",
+            "'tomorrow' is not a time; write 30s, 5m, 2h, 1d, or 2026-01-31T12:00",
         ),
-        ("tail --since 99999999w", ExitCode.BAD_INPUT, "'99999999w' is no time"),
+        ("tail --since 99999999w", ExitCode.BAD_INPUT, "'99999999w' is not a time"),
         ("tail --until 1h --follow", ExitCode.BAD_INPUT, "--until ends and --follow goes on"),
         ("tail --kind run.* --channel general", ExitCode.BAD_INPUT, "only note.posted has a channel"),
         ("tail --kind note.posted --run r1", ExitCode.BAD_INPUT, "no note.posted is about one run"),

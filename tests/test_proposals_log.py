@@ -83,12 +83,17 @@ def test_two_proposals_are_compared_down_to_their_code(trees: dict[str, str], me
     refused(mesh("diff", "zzz"), ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'")
 
 
-def test_a_diff_is_coloured_only_where_it_is_wanted(
-    trees: dict[str, str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("command", "coloured"), [("diff", "\x1b[32m+B = 2\x1b[0m"), ("tail", "\x1b[38;5;")])
+def test_every_command_is_coloured_only_where_that_is_wanted(
+    trees: dict[str, str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch, command: str, coloured: str
 ) -> None:
-    assert "\x1b" not in mesh("diff", trees["both"]).out
+    words = [command, *([trees["both"]] if command == "diff" else [])]
+    assert "\x1b" not in mesh(*words).out
+    assert coloured in mesh(*words, "--color", "always").out
     monkeypatch.setenv("MESH_COLOR", "always")
-    assert "\x1b[32m+B = 2\x1b[0m" in mesh("diff", trees["both"]).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured in mesh(*words).out
+    assert "\x1b" not in mesh(*words, "--color", "never").out
 
 
 def test_the_family_of_a_proposal_is_shown_from_a_real_log(trees: dict[str, str], mesh: Mesh) -> None:

@@ -349,7 +349,7 @@ def test_what_cannot_be_written_is_one_sentence(lab: Lab, mesh: Mesh, tmp_path: 
     for words, sentence in (
         (["-o", "r.pdf"], r"r\.pdf cannot be a report: end its name in \.html, \.png or \.md"),
         (["-o", tmp_path / "no" / "r.md"], r"r\.md cannot be written: .*no is no folder"),
-        (["-o", tmp_path / "taken.md"], r"taken\.md is a folder: name a file"),
+        (["-o", tmp_path / "taken.md"], r"taken\.md is a folder; name a file"),
         (["--to-seq", 10_000], r"--to-seq 10000 is beyond the end of the log, \d+"),
         (["--to-seq", 0], r"--to-seq. Must be >= 1"),
     ):

@@ -108,10 +108,10 @@ def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: P
     photo.write_bytes(b"not a database at all")
     for command in ("snapshot", "replay"):
         refused(mesh(command, photo), ExitCode.BAD_INPUT, "photo.jpg exists and is no DuckDB file")
-        refused(mesh(command, tmp_path), ExitCode.BAD_INPUT, "is a folder: name a file")
+        refused(mesh(command, tmp_path), ExitCode.BAD_INPUT, "is a folder; name a file")
     refused(mesh("replay", tmp_path / "a", "--to-seq", 1, "--to-time", "2026-01-01"), ExitCode.BAD_INPUT, "exclude")
-    refused(mesh("replay", tmp_path / "a", "--to-time", "noon"), ExitCode.BAD_INPUT, "'noon' is no time: write it as")
-    refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is no span of time")
+    refused(mesh("replay", tmp_path / "a", "--to-time", "noon"), ExitCode.BAD_INPUT, "'noon' is not a time; write")
+    refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is not a span of time")
     refused(mesh("snapshot", tmp_path / "a", "--every", "0s"), ExitCode.BAD_INPUT, "--every 0s leaves the disk no rest")
     refused(mesh("snapshot", tmp_path / "a", "--parquet", photo), ExitCode.BAD_INPUT, "photo.jpg cannot be written")
     assert photo.read_bytes() == b"not a database at all"
@@ -124,14 +124,14 @@ def test_a_link_stays_and_devices_and_pipes_are_never_replaced(lab: Lab, mesh: M
     link.symlink_to(file)
     writers = (["snapshot"], ["replay"], ["export"], ["report", "-o"], ["sql", "SELECT 1", "-o"])
     for words in writers:
-        refused(mesh(*words, pipe), ExitCode.BAD_INPUT, "pipe.html is a device or a pipe: name a file")
+        refused(mesh(*words, pipe), ExitCode.BAD_INPUT, "pipe.html is a device or a pipe; name a file")
         assert pipe.is_fifo()
         assert mesh(*words, link).code == 0
         assert link.is_symlink()
         assert file.stat().st_size
         file.unlink()
     for words in writers[:3] + writers[4:]:
-        refused(mesh(*words, ""), ExitCode.BAD_INPUT, "is a folder: name a file")
+        refused(mesh(*words, ""), ExitCode.BAD_INPUT, "is a folder; name a file")
 
 
 def test_two_snapshots_of_one_home_at_once_are_told_of_each_other(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_file_is_written_whole_or_not_at_all(lab: Lab, tmp_path: Path) -> None
         ([QUERY, "-F", "parquet"], ExitCode.BAD_INPUT, "--format parquet needs a file: add -o FILE"),
         ([QUERY, "-F", "jsonl", "--csv"], ExitCode.BAD_INPUT, "--format jsonl and --csv exclude each other"),
         ([QUERY, "-o", "/proc/x"], ExitCode.BAD_INPUT, "/proc/x cannot be written"),
-        ([QUERY, "-o", "/tmp"], ExitCode.BAD_INPUT, "/tmp is a folder: name a file"),
+        ([QUERY, "-o", "/tmp"], ExitCode.BAD_INPUT, "/tmp is a folder; name a file"),
         ([QUERY, "-f", "x"], ExitCode.BAD_INPUT, "a statement and --file exclude each other"),
         (["-f", "/nowhere.sql"], ExitCode.BAD_INPUT, "/nowhere.sql cannot be read: No such file"),
         ([QUERY, "--max-rows", "-1"], ExitCode.BAD_INPUT, "--max-rows. Must be >= 0"),

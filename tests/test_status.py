@@ -13,7 +13,7 @@ from mesh.bus import ArenaBus
 from mesh.events import RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.wire import Entry, Post
-from mesh_cli.live.status import figures, lines_of, runs_per_minute, span
+from mesh_cli.live.status import figures, lines_of, runs_per_minute
 from tests.conftest import OpenBus
 from tests.support.given import BEGAN
 from tests.support.history import HISTORY, finish, opened, request
@@ -83,7 +83,3 @@ async def test_the_rate_is_of_the_last_five_minutes_of_the_log() -> None:
     board.fold(bus.add(330, Post.new("cur", request("late", "t1"))))
     board.fold(bus.add(330, Post.new("w", finish("late", "t1", 1.0))))
     assert await runs_per_minute(bus, board) == round((30 + 1) / 5, 2)
-
-
-def test_spans_are_told_in_one_unit() -> None:
-    assert [span(s) for s in (3, 90, 7200, 200_000)] == ["3 s", "2 min", "2.0 h", "2 days"]

@@ -20,10 +20,11 @@ from mesh.events import NotePosted, RunFinished, RunRequested, RunStarted, Score
 from mesh.jetstream import connect
 from mesh.jetstream.log import stream_of
 from mesh.text import printable
+from mesh.times import moment
 from mesh.wire import Entry, Post
 from mesh_cli.board.filters import Wanted
 from mesh_cli.board.lines import Lines, clock
-from mesh_cli.board.tail import Span, entries, moment, span_of
+from mesh_cli.board.tail import Span, entries, span_of
 from mesh_cli.exit import ExitCode
 from mesh_cli.render.colour import Ink, colour_of
 from tests.conftest import OpenBus

@@ -20,6 +20,7 @@ from mesh.board import Board, Proposal
 from mesh.events import Failed
 from mesh.evidence import fresh
 from mesh.spec import ArenaSpec
+from mesh.text import short, visible
 
 Files = Mapping[str, bytes]
 
@@ -31,8 +32,6 @@ WORDS, DIFF, LOG = 600, 1500, 800
 
 CODE_SHARE = 0.6
 """Share of the room that code may take; what is longer is shown with its middle left out."""
-
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -145,7 +144,7 @@ def _laid_out(
     put(head if len(head.encode()) + 2 <= room else cut(head, max(0, room - 2)))
     share = int(room * CODE_SHARE) // max(1, sum(len(files) for files in whole))
     for letter, tree, files in zip("ABCDEFGH", parents, whole, strict=False):
-        put(f"## Parent {letter}: proposal {_short(tree)}, {_result(board, tree)}")
+        put(f"## Parent {letter}: proposal {short(tree)}, {_result(board, tree)}")
         for name, text in files.items():
             label = f"{name} of parent {letter}"
             frame = len(_fenced(label, "", fence).encode())
@@ -195,7 +194,7 @@ def _judged(board: Board, tree: str, code: Mapping[str, Files], max_tokens: int)
     event = board.proposals[tree].event
     gain = None if event.predicted_gain is None else f"promises a gain of {event.predicted_gain:g}"
     sure = None if event.confidence is None else f"with a confidence of {event.confidence:g}"
-    parents = [f"{_short(parent)} ({_result(board, parent)})" for parent in event.parents]
+    parents = [f"{short(parent)} ({_result(board, parent)})" for parent in event.parents]
     lines = [
         cut(event.title, WORDS // 2),
         cut(event.rationale, WORDS),
@@ -203,7 +202,7 @@ def _judged(board: Board, tree: str, code: Mapping[str, Files], max_tokens: int)
         f"made from {', '.join(parents[:2])}" if parents else "",
         cut(_change(board, tree, code), max_tokens * 3 // 2),
     ]
-    return _Item(f"Proposal {_short(tree)} ({event.origin.how})", "\n".join(filter(None, lines)))
+    return _Item(f"Proposal {short(tree)} ({event.origin.how})", "\n".join(filter(None, lines)))
 
 
 def _ended(board: Board) -> list[str]:
@@ -233,9 +232,7 @@ def _proposal(board: Board, tree: str, code: Mapping[str, Files], *, log: bool =
             lines.append(tail.encode(errors="replace")[-LOG:].decode(errors="ignore"))
     if change := _change(board, tree, code):
         lines.append(cut(change, DIFF))
-    return _Item(
-        f"Proposal {_short(tree)} ({event.origin.how}), {_result(board, tree)}", "\n".join(filter(None, lines))
-    )
+    return _Item(f"Proposal {short(tree)} ({event.origin.how}), {_result(board, tree)}", "\n".join(filter(None, lines)))
 
 
 def _change(board: Board, tree: str, code: Mapping[str, Files]) -> str:
@@ -250,7 +247,7 @@ def _change(board: Board, tree: str, code: Mapping[str, Files]) -> str:
     lines: list[str] = []
     for name in editable:
         a, b = old.get(name, "").splitlines(), new.get(name, "").splitlines()
-        lines += difflib.unified_diff(a, b, f"{name} of {_short(before)}", name, lineterm="", n=1)
+        lines += difflib.unified_diff(a, b, f"{name} of {short(before)}", name, lineterm="", n=1)
     return "\n".join(lines)
 
 
@@ -280,7 +277,7 @@ def _people(board: Board) -> list[_Item]:
 def _critiques(board: Board, parents: Sequence[str]) -> list[_Item]:
     about = [*parents, *(tree for tree in reversed(board.undecided) if tree not in parents)]
     return [
-        _Item(f"Proposal {_short(tree)}, {critique.verdict}", f"{critique.rule}: {cut(critique.text, WORDS)}")
+        _Item(f"Proposal {short(tree)}, {critique.verdict}", f"{critique.rule}: {cut(critique.text, WORDS)}")
         for tree in about
         if tree in board.proposals
         for critique in board.proposals[tree].critiques
@@ -326,10 +323,6 @@ def _source(files: Files, editable: Sequence[str]) -> dict[str, str]:
     return {name: files[name].decode(errors="replace") for name in editable if name in files}
 
 
-def _short(tree: str) -> str:
-    return tree[:10]
-
-
 def _fence(board: Board, texts: Sequence[str]) -> str:
     """Return a number that depends on all that is shown, so that nobody can write it into a part of that."""
     total = hashlib.sha256(f"{board.arena} {board.seq}".encode())
@@ -341,9 +334,7 @@ def _fence(board: Board, texts: Sequence[str]) -> str:
 
 def tame(text: str) -> str:
     """Return words of somebody else without control characters and without anything like a mark of data."""
-    return re.sub(
-        r"<(/?)\s*data-", r"<\1data ", _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text), flags=re.IGNORECASE
-    )
+    return re.sub(r"<(/?)\s*data-", r"<\1data ", visible(text, keep="\n\t"), flags=re.IGNORECASE)
 
 
 def _fenced(label: str, text: str, fence: str) -> str:

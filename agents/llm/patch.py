@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from mesh.text import visible
+
 MAX_TITLE, MAX_RATIONALE = 120, 2000
 """Characters that are kept."""
 
@@ -30,7 +32,6 @@ _SEARCH, _MIDDLE, _REPLACE = (
     re.compile(r">{5,9} ?REPLACE\s*"),
 )
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ def parse(answer: str, files: Mapping[str, bytes], editable: Sequence[str]) -> P
         return Flaw(f"the answer leaves {' and '.join(changed)} as it is: change something")
     return Patch(
         title=_line(header.get("title", ""))[:MAX_TITLE] or f"a change of {', '.join(changed)}"[:MAX_TITLE],
-        rationale=_UNPRINTABLE.sub(" ", header.get("rationale", "")).strip()[:MAX_RATIONALE],
+        rationale=visible(header.get("rationale", ""), keep="\n\t", instead=" ").strip()[:MAX_RATIONALE],
         predicted_gain=_number(header.get("predicted_gain", "")),
         confidence=_share(header.get("confidence", "")),
         files=changed,
@@ -202,7 +203,7 @@ def _check(name: str, data: bytes) -> None:
 
 
 def _line(text: str) -> str:
-    return " ".join(_UNPRINTABLE.sub(" ", text).split()).strip("*`\"' ")
+    return " ".join(visible(text, instead=" ").split()).strip("*`\"' ")
 
 
 def _number(text: str) -> float | None:

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 
 from analytics.report.blocks import FEW, Block, Section, table
 from analytics.report.facts import Facts, Kind
-from analytics.report.wording import decimals, dollars, duration, harmless, percent, signed, spaced
+from analytics.report.wording import decimals, dollars, harmless, percent, signed, spaced
+from mesh.times import duration
 
 
 def outcomes(facts: Facts) -> Section:

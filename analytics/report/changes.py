@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from analytics.report.wording import visible
 from mesh.events import KnobChange
+from mesh.text import visible
 
 MAX_BYTES = 200_000
 """Bytes of a file that is compared."""

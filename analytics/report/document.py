@@ -13,7 +13,9 @@ from analytics.report.changes import Diff
 from analytics.report.facts import Facts
 from analytics.report.story import dead_ends, lineage, noise, promotions
 from analytics.report.verdict import verdict
-from analytics.report.wording import duration, harmless
+from analytics.report.wording import harmless
+from mesh.text import short
+from mesh.times import duration
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ def document(facts: Facts, diffs: Mapping[str, Diff], version: str) -> Document:
     state = f"closed ({goal.closed_because})" if goal.state == "closed" else "open"
     footer = (
         f"Arena {facts.arena}, version {goal.version}, {state}; as of sequence {goal.head:,} of its log "
-        f"({goal.last_at[:19]} UTC, {duration(goal.elapsed_s)} after its opening); evaluator {goal.evaluator[:12]}; "
+        f"({goal.last_at[:19]} UTC, {duration(goal.elapsed_s)} after its opening); evaluator {short(goal.evaluator)}; "
         f"made by mesh {version}."
     )
     sections: Sequence[Section] = (

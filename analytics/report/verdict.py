@@ -1,7 +1,8 @@
 """The report in one sentence: from where to where, in how many runs, at what price; also where nothing was found."""
 
 from analytics.report.facts import Facts
-from analytics.report.wording import count, decimals, dollars, duration, half, score, signed
+from analytics.report.wording import count, decimals, dollars, half, score, signed
+from mesh.times import duration
 
 
 def verdict(facts: Facts) -> str:

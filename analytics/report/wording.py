@@ -1,23 +1,15 @@
-"""Numbers and other people's text in words: decimals that a score deserves, durations, dollars, harmless text. Pure."""
+"""Numbers and other people's text in words: decimals that a score deserves, dollars, harmless text. Pure."""
 
 import math
-import unicodedata
 
 from analytics.report.facts import Facts, Measured
-
-CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-"""Unicode's control, format, private, surrogate and separator characters: they can hide or turn what is read."""
+from mesh.text import visible
 
 
 def harmless(text: str, limit: int = 160) -> str:
     """Return a text on one line, without characters that cannot be seen, cut at `limit` characters."""
     shown = visible(" ".join(text[: 4 * limit].split()))
     return shown if len(shown) <= limit else f"{shown[: limit - 1].rstrip()}…"
-
-
-def visible(text: str) -> str:
-    """Return a text whose every character can be seen."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in CATEGORIES else c for c in text)
 
 
 def decimals(facts: Facts) -> int:
@@ -63,14 +55,6 @@ def percent(part: float, whole: float) -> str:
         return "–"
     share = 100 * part / whole
     return "<1 %" if 0 < share < 1 else f"{share:.0f} %"
-
-
-def duration(value: float) -> str:
-    """Return seconds in the unit that suits them, as "2.5 minutes"."""
-    for unit, least, size in (("days", 172_800, 86_400), ("hours", 7_200, 3_600), ("minutes", 120, 60)):
-        if value >= least:
-            return f"{value / size:,.1f} {unit}"
-    return f"{value:,.1f} seconds"
 
 
 def dollars(value: float | None) -> str:

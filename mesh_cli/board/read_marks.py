@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mesh import settings
+from mesh.atomic_write import atomic_write
 from mesh.bus import Bus
 
 
@@ -48,11 +49,10 @@ class Marks:
         if not self._changed:
             return
         self._changed = False
-        staging = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            staging.write_bytes(msgspec.json.encode(self._marks))
-            staging.replace(self._path)
+            with atomic_write(self._path) as beside:
+                beside.write_bytes(msgspec.json.encode(self._marks))
 
 
 async def marks_of(bus: Bus) -> Marks:

@@ -4,7 +4,6 @@ Where the last n of something rare are asked for, the log is looked through back
 server sends only what the patterns want.
 """
 
-import datetime as dt
 import select
 import sys
 from collections import deque
@@ -17,9 +16,9 @@ import msgspec
 
 from mesh.bus import Bus
 from mesh.errors import BadInput
+from mesh.times import moment
 from mesh.wire import Entry
 from mesh_cli.board.filters import Wanted
-from mesh_cli.render.durations import seconds
 
 WINDOW = 1000
 LAST = 20
@@ -52,25 +51,6 @@ async def span_of(
         end = min(end, await bus.since(moment(until)) - 1)
     last = LAST if n is None and from_seq is None and since is None else n
     return Span(after if follow else min(after, end), end, last, follow)
-
-
-def moment(text: str) -> dt.datetime:
-    """Return the time that a word means: `2h` is so long ago, an ISO time without a zone is UTC.
-
-    Raises:
-        BadInput: it means none.
-    """
-    try:
-        time = dt.datetime.fromisoformat(text.strip())
-    except ValueError:
-        try:
-            return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds(text))
-        except (BadInput, OverflowError):
-            raise BadInput(f"{text[:40]!r} is no time: write 30s, 5m, 2h, 1d, or 2026-01-31T12:00 (UTC)") from None
-    try:
-        return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
-    except OverflowError:
-        raise BadInput(f"{text[:40]!r} lies outside of the calendar") from None
 
 
 async def entries(bus: Bus, wanted: Wanted, span: Span) -> AsyncGenerator[list[Entry]]:

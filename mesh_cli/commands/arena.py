@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from mesh.text import short
 from mesh_cli.app import Arena, Nats, NoConfirm, app
 from mesh_cli.exit import run
 
@@ -77,7 +78,7 @@ def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -
             _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm)
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
-        print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {opened.base_commit[:10]}")
+        print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {short(opened.base_commit)}")
 
     return run(work)
 

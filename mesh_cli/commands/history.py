@@ -28,9 +28,9 @@ def snapshot(
 
     async def work() -> None:
         from mesh.errors import BadInput
+        from mesh.times import seconds
         from mesh_cli.connect import reach_hub
         from mesh_cli.history.snapshot import publish
-        from mesh_cli.render.durations import seconds
 
         pause_s = seconds(every) if every is not None else None
         if pause_s is not None and pause_s < 0.1:
@@ -58,14 +58,15 @@ def replay(
 
     async def work() -> None:
         from mesh.errors import BadInput
+        from mesh.times import moment
         from mesh_cli.connect import reach
-        from mesh_cli.history.snapshot import replay_to, time_of
+        from mesh_cli.history.snapshot import replay_to
 
         if to_seq is not None and to_time is not None:
             raise BadInput("--to-seq and --to-time exclude each other")
-        moment = time_of(to_time) if to_time is not None else None
+        time = moment(to_time) if to_time is not None else None
         async with reach(arena, nats) as bus:
-            print(await replay_to(bus, file, parquet, seq=to_seq, time=moment))
+            print(await replay_to(bus, file, parquet, seq=to_seq, time=time))
 
     return run(work)
 

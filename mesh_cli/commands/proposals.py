@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Json, Nats, Rows, app, print_json
+from mesh_cli.app import Arena, Color, Json, Nats, Rows, app, print_json
 from mesh_cli.exit import run
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def diff(
     arena: Arena = None,
     nats: Nats = None,
     stat: Annotated[bool, Parameter(negative="", help="Only how many lines of each file changed.")] = False,
+    color: Color = None,
     json: Json = False,
 ) -> int:
     """Compare two proposals: metric, cost, knobs, code; one alone is compared with its first parent.
@@ -58,8 +59,9 @@ def diff(
     """
 
     async def work() -> None:
-        from mesh_cli.connect import code_of, files_of, is_coloured, opened_board_of, pair_of, reach
+        from mesh_cli.connect import code_of, files_of, opened_board_of, pair_of, reach
         from mesh_cli.proposals.diff import comparison, told
+        from mesh_cli.render.colour import Ink, is_coloured
 
         async with reach(arena, nats) as bus:
             board, code = await opened_board_of(bus), code_of(bus)
@@ -69,7 +71,7 @@ def diff(
         if json:
             print_json(found)
         else:
-            print("\n".join(told(board, found, stat=stat, color=is_coloured())))
+            print("\n".join(told(board, found, stat=stat, ink=Ink(is_coloured(color)))))
 
     return run(work)
 

@@ -1,12 +1,12 @@
 """`mesh status`, `tail` and `top`: how an arena stands, and what is said on its board."""
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Json, Nats, app, print_json
+from mesh_cli.app import Arena, Color, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 Words = Annotated[list[str] | None, Parameter(negative="")]
@@ -58,9 +58,7 @@ def tail(
     proposal: Annotated[str | None, Parameter(help="Only what is about this proposal or its runs.")] = None,
     grep: Annotated[Words, Parameter(help="Only lines in which this regular expression is found.")] = None,
     exclude: Annotated[Words, Parameter(help="No lines in which this regular expression is found.")] = None,
-    colour: Annotated[
-        Literal["auto", "always", "never"], Parameter(name=["--color", "--colour"], help="A colour for each author.")
-    ] = "auto",
+    color: Color = None,
     json: Json = False,
 ) -> int:
     """Show the message board, following it on a terminal; every line begins with its sequence.
@@ -96,7 +94,7 @@ def tail(
             )
             span = await span_of(bus, follow=goes_on, n=n, from_seq=from_seq, since=since, until=until)
             screen = sys.stdout.isatty()
-            lines = Lines(bus, Ink(is_coloured(colour)), screen=screen)
+            lines = Lines(bus, Ink(is_coloured(color)), screen=screen)
             marks = await marks_of(bus) if screen and wanted.is_reading else None
 
             async def say(entry: Entry) -> None:

@@ -21,9 +21,9 @@ from mesh.board import Board
 from mesh.bus import Hub
 from mesh.code import CodeStore, Commit
 from mesh.errors import BadInput, ObjectMissing
-from mesh.follow import Follower
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post, check_token
+from mesh_cli.connect import board_of
 from mesh_cli.history.results_tsv import IMPORTED, METRIC, Row, imported, parse
 
 AUTHOR = "autoresearch"
@@ -73,12 +73,12 @@ async def import_results(hub: Hub, source: Source) -> Imported:
     header, rows = read(source)
     spec = _spec(source, header)
     if spec.name in await hub.arenas():
-        board = await _board(hub, spec.name)
+        board = await board_of(await hub.arena(spec.name))
         _check(board, spec, rows)
         if board.closed and len(imported(board)) == len(rows):
             return Imported(spec.name, len(rows), 0, 0)
     bus = await hub.arena(spec.name, create=True)
-    board = await _board(hub, spec.name)
+    board = await board_of(bus)
     code = CodeStore(settings.code_dir(settings.home(), spec.name), bus)
     commits, lacking = _commits(code, rows, source.repository)
     base = commits[rows[0].commit]
@@ -89,12 +89,6 @@ async def import_results(hub: Hub, source: Source) -> Imported:
         await code.push(made.code.commit, base=base.code.commit)
     await bus.post_all(_posts(spec, rows, commits, board, source.path.name))
     return Imported(spec.name, len(rows), len(rows) - len(imported(board)), lacking)
-
-
-async def _board(hub: Hub, arena: str) -> Board:
-    follower = Follower(await hub.arena(arena), snapshot=settings.snapshot_file(settings.home(), arena))
-    await follower.catch_up()
-    return follower.board
 
 
 def _spec(source: Source, header: str) -> ArenaSpec:

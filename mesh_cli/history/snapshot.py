@@ -97,19 +97,6 @@ async def replay_to(
     return reached
 
 
-def time_of(text: str) -> dt.datetime:
-    """Return the moment that `text` names, in UTC where it names no zone.
-
-    Raises:
-        BadInput: it names none.
-    """
-    try:
-        found = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(f"{text[:40]!r} is no time: write it as 2026-01-31T12:00") from None
-    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
-
-
 async def _last_before(bus: ArenaBus, time: dt.datetime) -> int:
     last = 0
     async with aclosing(bus.read()) as batches:

@@ -12,7 +12,9 @@ from mesh.board import Board
 from mesh.bus import ArenaBus, Bus
 from mesh.errors import BusUnavailable, MeshError
 from mesh.events import LANES, WorkerJoined
+from mesh.times import duration
 from mesh.wire import Pattern
+from mesh_cli.connect import board_of
 
 RATE_OVER_S = 300.0
 ANSWER_WITHIN_S = 2.0
@@ -31,7 +33,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
-        board = await _board(bus)
+        board = await board_of(bus)
     now = dt.datetime.now(dt.UTC)
     return {
         **standing_of(board),
@@ -43,14 +45,6 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         "snapshot_age_s": age_s,
         "last_event_age_s": max(0.0, (now - board.time).total_seconds()) if board.seq else None,
     }
-
-
-async def _board(bus: ArenaBus) -> Board:
-    from mesh.follow import Follower
-
-    follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
-    await follower.catch_up()
-    return follower.board
 
 
 def standing_of(board: Board) -> dict[str, Any]:
@@ -131,15 +125,15 @@ def lines_of(row: dict[str, Any], width: int | None) -> list[str]:
     from mesh_cli.render.columns import cut
 
     waiting = ", ".join(f"{lane} {count}" for lane, count in row["queue"].items() if count) or "empty"
-    oldest = "" if row["oldest_waiting_s"] is None else f", oldest for {span(row['oldest_waiting_s'])}"
+    oldest = "" if row["oldest_waiting_s"] is None else f", oldest for {duration(row['oldest_waiting_s'])}"
     lag = "no projector runs" if row["projector_lag"] is None else f"{row['projector_lag']} entries behind"
     shown = {
         "queue": waiting + oldest,
         "slots": f"{row['slots_busy']} busy, {row['slots_free']} free",
         "runs per min": f"{row['runs_per_min']:g} (over the last {RATE_OVER_S / 60:g} min of the log)",
         "projector": lag,
-        "snapshot": "none yet" if row["snapshot_age_s"] is None else f"{span(row['snapshot_age_s'])} old",
-        "last event": "none" if row["last_event_age_s"] is None else f"{span(row['last_event_age_s'])} ago",
+        "snapshot": "none yet" if row["snapshot_age_s"] is None else f"{duration(row['snapshot_age_s'])} old",
+        "last event": "none" if row["last_event_age_s"] is None else f"{duration(row['last_event_age_s'])} ago",
     }
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
@@ -148,14 +142,6 @@ def lines_of(row: dict[str, Any], width: int | None) -> list[str]:
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
     return lines if width is None else [cut(line, width) for line in lines]
-
-
-def span(seconds: float) -> str:
-    """Return a span of time in one or two units."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    return f"{minutes:.0f} min" if minutes < 60 else f"{hours:.1f} h" if hours < 48 else f"{days:.0f} days"
 
 
 async def _time_of(bus: Bus, seq: int) -> dt.datetime | None:

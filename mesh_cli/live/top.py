@@ -5,6 +5,7 @@ The only module that knows textual.
 """
 
 import datetime as dt
+import os
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -22,7 +23,7 @@ from mesh.leaderboard import MARKED, interval, score_of
 from mesh.text import printable, short
 from mesh_cli.live.feed import RECENT, Watch
 from mesh_cli.proposals.details import details_of
-from mesh_cli.render.colour import colour_of
+from mesh_cli.render.colour import colour_of, is_coloured
 
 LOOK_S = 0.5
 RANKED = 200
@@ -43,6 +44,8 @@ Nothing can be changed from here: mesh post and mesh reply speak.
 
 async def top(watch: Watch) -> None:
     """Show the screen until its user leaves it."""
+    if not is_coloured():
+        os.environ["NO_COLOR"] = "1"  # the only way to tell textual
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.run)

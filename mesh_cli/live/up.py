@@ -40,6 +40,7 @@ from mesh.server import embedded
 from mesh.text import printable, short
 from mesh.wire import Entry
 from mesh_cli.exit import ExitCode
+from mesh_cli.render.colour import is_coloured
 from mesh_cli.render.text import line_of
 
 TELL = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
@@ -230,7 +231,7 @@ class _Screen:
 
     def __init__(self, board: Board) -> None:
         self._recent: list[str] = []
-        self._live = Live(Text(""), console=Console(), refresh_per_second=4)
+        self._live = Live(Text(""), console=Console(no_color=not is_coloured()), refresh_per_second=4)
         self._live.start()
 
     def take(self, entry: Entry, counts: bool) -> None:

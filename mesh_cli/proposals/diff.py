@@ -11,6 +11,7 @@ from mesh.events import KnobChange
 from mesh.text import printable, short
 from mesh_cli.proposals.card import knob_text, number
 from mesh_cli.proposals.numbers import cost_of, mean_of
+from mesh_cli.render.colour import Ink
 
 Files = Mapping[str, bytes]
 SURE = 0.975
@@ -134,12 +135,12 @@ def comparison(board: Board, old: str, new: str, before: Files, after: Files) ->
     }
 
 
-def told(board: Board, found: Mapping[str, Any], *, stat: bool, color: bool) -> Iterator[str]:
+def told(board: Board, found: Mapping[str, Any], *, stat: bool, ink: Ink) -> Iterator[str]:
     """Yield a comparison as lines: what it comes to first, then the code."""
     for sign, tree in (("-", found["old"]), ("+", found["new"])):
         known = board.proposals.get(tree)
         title = printable(known.event.title, 90) if known else "the artifact as the arena was opened"
-        yield _paint(f"{sign} {short(tree) or 'base':<10} {title}", sign, color)
+        yield _paint(f"{sign} {short(tree) or 'base':<10} {title}", sign, ink)
     if found["metric"]:
         yield from _metric(found["metric"])
     yield from _costs(found)
@@ -153,7 +154,7 @@ def told(board: Board, found: Mapping[str, Any], *, stat: bool, color: bool) -> 
             yield f"{printable(change.file, 120)} | {change.remark or f'+{change.added} -{change.removed}'}"
         else:
             yield ""
-            yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], color) for line in change.lines)
+            yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], ink) for line in change.lines)
 
 
 def _metric(metric: Metric) -> Iterator[str]:
@@ -177,6 +178,5 @@ def _costs(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name.replace('_', ' ')}: {number(values[0], form)} → {number(values[1], form)}"
 
 
-def _paint(text: str, mark: str, color: bool) -> str:
-    code = {"+": "32", "-": "31", "@": "36"}.get(mark, "")
-    return f"\x1b[{code}m{text}\x1b[0m" if color and code else text
+def _paint(text: str, mark: str, ink: Ink) -> str:
+    return ink.sign({"+": "good", "-": "bad", "@": "place"}.get(mark, ""), text)

@@ -5,18 +5,24 @@ import sys
 import zlib
 from typing import Literal
 
+from mesh import settings
+
 Colour = Literal["auto", "always", "never"]
 
 _AUTHORS = (67, 71, 74, 97, 109, 132, 137, 139, 143, 167, 172, 173)
 """Of the 256 colours of xterm, those that can be read on black and on white."""
 
-_SIGNS = {"good": "32", "bad": "31", "warn": "33", "star": "1;33"}
+_SIGNS = {"good": "32", "bad": "31", "warn": "33", "star": "1;33", "place": "36"}
 
 
-def is_coloured(wish: Colour) -> bool:
-    """Tell whether to colour: on a terminal, unless `NO_COLOR` is set (https://no-color.org) or it is a dumb one."""
-    if wish != "auto":
-        return wish == "always"
+def is_coloured(wish: Colour | None = None) -> bool:
+    """Tell whether to colour what goes to stdout: as `wish` says, else as the setting `color` does.
+
+    `auto` colours on a terminal, unless `NO_COLOR` is set (https://no-color.org) or the terminal is a dumb one.
+    """
+    wanted = wish or settings.value("color")
+    if wanted != "auto":
+        return wanted == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -35,7 +41,7 @@ class Ink:
         return self._dress("2", text)
 
     def sign(self, meaning: str, text: str) -> str:
-        """Colour by what it means: good, bad, warn, star; anything else stays plain."""
+        """Colour by what it means: good, bad, warn, star, place; anything else stays plain."""
         return self._dress(_SIGNS[meaning], text) if meaning in _SIGNS else text
 
     def by(self, author: str, text: str) -> str:

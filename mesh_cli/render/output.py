@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
 
 LESS = "RSFX"
@@ -31,28 +32,19 @@ def atomically(path: Path) -> Iterator[Path]:
     root may do that to `/dev/null`.
 
     Raises:
-        BadInput: the folder cannot be written, or `path` is something else than a file.
+        BadInput: the folder cannot be written, or `path` is not a file.
     """
-    final = Path(os.path.realpath(path))
-    beside = final.parent / f".{final.name}.{os.getpid()}.part"
     try:
         if path.is_dir():
-            raise BadInput(f"{path} is a folder: name a file")
+            raise BadInput(f"{path} is a folder; name a file")
         if path.exists() and not path.is_file():
-            raise BadInput(f"{path} is a device or a pipe: name a file")
-        with beside.open("xb"):
-            pass
-        yield beside
-        with beside.open("rb+") as written:
-            os.fsync(written.fileno())
-        beside.replace(final)
+            raise BadInput(f"{path} is a device or a pipe; name a file")
+        with atomic_write(Path(os.path.realpath(path)), durable=True) as beside:
+            yield beside
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         raise BadInput(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 class Screen:
