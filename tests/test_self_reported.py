@@ -20,7 +20,7 @@ from mesh.memory import MemoryHub
 from mesh.wire import Post
 from mesh_cli.__main__ import main
 from mesh_cli.live.up import _Screen
-from mesh_cli.render.text import say
+from mesh_cli.render.words import say
 from tests.support.folding import rows
 from tests.support.given import Log
 from tests.support.history import finish, opened, proposal, request

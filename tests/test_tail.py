@@ -153,8 +153,8 @@ async def test_a_reply_shows_what_it_answers(open_bus: OpenBus) -> None:
         long = "a first thought, which goes on \x1b[2J for much longer than anybody quotes"
         await bus.post_all([note(long), note("yes", author="bob", reply_to=1), note("what?", reply_to=77)])
         _, found = await fold(bus)
-        lines = Lines(bus, Ink(on=False), screen=False)  # has not seen what is answered
-        answer, lost = [(await lines.line(entry))[27:].strip() for entry in found[1:]]
+        lines = Lines(Ink(on=False), screen=False)  # has not seen what is answered
+        answer, lost = [(await lines.line_from(bus, entry))[27:].strip() for entry in found[1:]]
     assert answer == "bob            ≡ #general ↳ to #1 ann: a first thought, which goes on \ufffd[2J for… │ yes"
     assert lost == "ann            ≡ #general ↳ to #77 ? │ what?"
 
@@ -163,7 +163,7 @@ async def test_an_author_keeps_a_colour_and_plain_text_has_none(open_bus: OpenBu
     async with open_bus() as bus:
         await bus.post_all([note("a"), note("b", author="bob"), note("c")])
         _, found = await fold(bus)
-        coloured = [await Lines(bus, Ink(on=True), screen=True).line(entry) for entry in found]
+        coloured = [Lines(Ink(on=True), screen=True).line(entry) for entry in found]
     colours = [re.findall(r"\x1b\[38;5;(\d+)m(\w+)", line) for line in coloured]
     assert colours == [[(str(colour_of(name)), name)] for name in ("ann", "bob", "ann")]
     assert all(re.match(r"\x1b\[2m {5}\d \d\d:\d\d:\d\d\x1b\[0m ", line) for line in coloured)

@@ -196,9 +196,9 @@ async def test_a_proposal_is_shown_with_its_diff_runs_and_critiques(open_lab: Op
             ("r2", "scored", 0.25),
             ("r3", "waiting", None),
         ]
-        assert [parent["id"] for parent in page["parents"]] == [lab.worse]
+        assert [parent["proposal"] for parent in page["parents"]] == [lab.worse]
         children = (await lab.http.get(f"/api/proposal/{lab.worse}")).json()["children"]
-        assert [child["id"] for child in children] == [lab.better]
+        assert [child["proposal"] for child in children] == [lab.better]
         lost = ProposalPosted(
             tree="f" * 40, commit="e" * 40, parents=(lab.worse,), title="t", origin=Origin(how="human")
         )

@@ -11,7 +11,8 @@ from analytics.web.views import State
 from mesh.board import Board, Critique, Run
 from mesh.code import CodeStore
 from mesh.errors import MeshError, UnknownName
-from mesh.events import CurvePoint, Failed, Scored
+from mesh.events import CurvePoint
+from mesh.proposal_card import RunRow, card_of
 
 MANY = 100
 """Runs, critiques and children that are shown."""
@@ -29,80 +30,41 @@ async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) 
         UnknownName: there is no such proposal.
     """
     proposal = board.proposals.get(tree)
-    if proposal is None:
+    if proposal is None or board.opened is None:
         raise UnknownName(f"arena {board.arena} has no proposal {tree[:60]!r}")
-    event = proposal.event
     row = next((row for row in state.standing.records() if row["proposal"] == tree), None)
+    card = card_of(board, tree, rank=row["rank"] if row else None)
     runs = [board.runs[name] for name in proposal.runs]
     curves = [run for run in reversed(runs) if run.finished and run.finished.curve]
     return {
-        "id": tree,
-        "commit": event.commit,
-        "seq": proposal.seq,
-        "time": proposal.time.timestamp(),
-        "author": proposal.author,
-        "origin": " ".join(filter(None, (event.origin.how, event.origin.name))),
-        "title": event.title,
-        "rationale": event.rationale[:TEXT],
-        "predicted_gain": event.predicted_gain,
-        "confidence": event.confidence,
-        "knobs": msgspec.to_builtins(event.knobs[:MANY]),
+        **msgspec.to_builtins(card),
+        "time": card.time.timestamp(),
+        "rationale": card.rationale[:TEXT],
         "state": state_of(board, tree, row),
-        "why": proposal.why,
         "standing": row,
-        "parents": [_named(board, parent) for parent in event.parents],
-        "children": [_named(board, t) for t, p in board.proposals.items() if tree in p.event.parents][:MANY],
-        "critiques": [_critique(c) for c in proposal.critiques[:MANY]],
-        "runs": [_run(run) for run in runs[-MANY:]],
+        "knobs": msgspec.to_builtins(card.knobs[:MANY]),
+        "children": msgspec.to_builtins(card.children[:MANY]),
+        "critiques": [_critique(critique) for critique in card.critiques[:MANY]],
+        "runs": [_run(known, board.runs[known.run]) for known in card.runs[-MANY:]],
         "curves": [
             {"run": run.requested.run, "lane": run.requested.lane, "points": _thinned(run.finished.curve)}
             for run in curves[:CURVES]
             if run.finished
         ],
-        "diffs": [await _diff(board, code, parent, tree) for parent in event.parents],
+        "diffs": [await _diff(board, code, parent.proposal, tree) for parent in card.parents],
     }
-
-
-def _named(board: Board, tree: str) -> dict[str, str]:
-    known = board.proposals.get(tree)
-    return {"id": tree if known else "", "name": tree, "title": known.event.title[:160] if known else ""}
 
 
 def _critique(critique: Critique) -> dict[str, Any]:
-    return {
-        "author": critique.author,
-        "verdict": critique.verdict,
-        "rule": critique.rule,
-        "text": critique.text[:TEXT],
-        "confidence": critique.confidence,
-    }
+    return {**msgspec.to_builtins(critique), "text": critique.text[:TEXT]}
 
 
-def _run(run: Run) -> dict[str, Any]:
-    finished, asked = run.finished, run.requested
-    outcome = finished.outcome if finished else None
-    state = "waiting" if not run.attempts else "running"
-    if isinstance(outcome, Scored):
-        state = "scored"
-    elif isinstance(outcome, Failed):
-        state = "killed" if outcome.reason == "killed" else "failed"
-    elif run.killed:
-        state = "killed"
-    return {
-        "run": asked.run,
-        "lane": asked.lane,
-        "seed": str(asked.seed),
-        "state": state,
-        "value": run.value,
-        "reason": outcome.reason if isinstance(outcome, Failed) else "",
-        "message": outcome.message[:TEXT] if isinstance(outcome, Failed) else "",
-        "log": finished.log_tail[-TEXT:] if finished and isinstance(outcome, Failed) else "",
-        "trial_s": finished.trial_s if finished else None,
-        "memory_mb": finished.peak_memory_mb if finished else None,
-        "worker_class": finished.worker_class if finished else "",
-        "self_reported": isinstance(outcome, Scored) and outcome.self_reported,
-        "critiques": [_critique(c) for c in run.critiques[:MANY]],
-    }
+def _run(row: RunRow, run: Run) -> dict[str, Any]:
+    """Return a run with the end of its output where it failed; the seed is text, as JavaScript is exact up to 2^53."""
+    log = run.finished.log_tail[-TEXT:] if run.finished and row.message else ""
+    critiques = [_critique(critique) for critique in run.critiques[:MANY]]
+    more = {"seed": str(row.seed), "message": row.message[:TEXT], "log": log, "critiques": critiques}
+    return {**msgspec.to_builtins(row), **more}
 
 
 def _thinned(curve: tuple[CurvePoint, ...]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Entries as lines of `mesh tail`: sequence, time, author, a sign for the kind, what is said, and what it answers.
+"""Entries as lines of `mesh tail`, `top` and `up`: sequence, time, author, a sign for the kind, and words.
 
 All text of others goes through `printable`. Replies name the post that they answer; of those, the last `KEPT` are
 remembered, others are read from the log.
@@ -13,7 +13,7 @@ from mesh.bus import Bus
 from mesh.text import printable
 from mesh.wire import Entry
 from mesh_cli.render.colour import Ink
-from mesh_cli.render.text import say
+from mesh_cli.render.words import say
 
 KEPT = 2000
 QUOTED = 40
@@ -72,37 +72,39 @@ def clock(time: dt.datetime, now: dt.datetime | None) -> str:
 
 
 class Lines:
-    """Makes lines of entries; `screen` says that a person reads them as they come."""
+    """Draws entries as lines; `screen` says that a person reads them as they come."""
 
-    def __init__(self, bus: Bus, ink: Ink, *, screen: bool) -> None:
-        self._bus, self._ink, self._screen = bus, ink, screen
+    def __init__(self, ink: Ink, *, screen: bool) -> None:
+        self._ink, self._screen = ink, screen
         self._quotes: OrderedDict[int, str] = OrderedDict()
 
-    async def line(self, entry: Entry) -> str:
-        """Return an entry as one line."""
+    def line(self, entry: Entry) -> str:
+        """Return an entry as one line; a reply to an entry that is not remembered quotes it as "?"."""
         author = author_of(entry)
         sign, meaning = sign_of(entry)
         words = printable(words_of(entry))
         event = entry.post.event if entry.post else None
-        if isinstance(event, e.NotePosted):
-            self._keep(entry)
-            if event.reply_to is not None:
-                thread = self._ink.dim(f"↳ to #{event.reply_to} {await self._quote(event.reply_to, entry.seq)}")
-                words = f"#{printable(event.channel, 40)} {thread} │ {printable(event.text)}"
+        self.remember(entry)
+        if isinstance(event, e.NotePosted) and event.reply_to is not None:
+            thread = self._ink.dim(f"↳ to #{event.reply_to} {self._quotes.get(event.reply_to, '?')}")
+            words = f"#{printable(event.channel, 40)} {thread} │ {printable(event.text)}"
         now = dt.datetime.now(dt.UTC) if self._screen else None
         begin = self._ink.dim(f"{entry.seq:>6} {clock(entry.time, now)}")
         return f"{begin} {self._ink.by(author, f'{author:<14}')} {self._ink.sign(meaning, sign)} {words}"
 
-    async def _quote(self, seq: int, before: int) -> str:
-        """Return author and first words of an entry that stands before `before`; a reply to none has a "?"."""
-        if seq not in self._quotes and 0 < seq < before:
-            async with aclosing(self._bus.read(seq - 1, until=seq)) as batches:
+    async def line_from(self, bus: Bus, entry: Entry) -> str:
+        """Return an entry as one line; what it answers is read from the log where it is not remembered."""
+        event = entry.post.event if entry.post else None
+        answered = event.reply_to if isinstance(event, e.NotePosted) else None
+        if answered is not None and answered not in self._quotes and 0 < answered < entry.seq:
+            async with aclosing(bus.read(answered - 1, until=answered)) as batches:
                 async for batch in batches:
-                    for entry in batch:
-                        self._keep(entry)
-        return self._quotes.get(seq, "?")
+                    for found in batch:
+                        self.remember(found)
+        return self.line(entry)
 
-    def _keep(self, entry: Entry) -> None:
+    def remember(self, entry: Entry) -> None:
+        """Keep the author and the first words of an entry, for replies to it."""
         event = entry.post.event if entry.post else None
         words = event.text if isinstance(event, e.NotePosted) else words_of(entry)
         first = printable(words[: QUOTED + 1])

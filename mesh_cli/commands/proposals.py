@@ -124,8 +124,8 @@ def children(proposal: str, *, arena: Arena = None, nats: Nats = None, json: Jso
     """
 
     async def work() -> None:
+        from mesh.proposal_numbers import children_of
         from mesh_cli.connect import opened_board_of, reach
-        from mesh_cli.proposals.numbers import children_of
         from mesh_cli.resolve import find_proposal
 
         async with reach(arena, nats) as bus:

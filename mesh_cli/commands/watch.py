@@ -94,14 +94,14 @@ def tail(
             )
             span = await span_of(bus, follow=goes_on, n=n, from_seq=from_seq, since=since, until=until)
             screen = sys.stdout.isatty()
-            lines = Lines(bus, Ink(is_coloured(color)), screen=screen)
+            lines = Lines(Ink(is_coloured(color)), screen=screen)
             marks = await marks_of(bus) if screen and wanted.is_reading else None
 
             async def say(entry: Entry) -> None:
                 if json:
                     print_json(row_of(entry))
                 else:
-                    print(await lines.line(entry))
+                    print(await lines.line_from(bus, entry))
                 if marks and entry.post and isinstance(entry.post.event, NotePosted):
                     marks.move(entry.post.event.channel, entry.seq)
 

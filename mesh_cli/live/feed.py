@@ -47,7 +47,7 @@ class Watch:
     def __init__(self, bus: ArenaBus, is_connected: Callable[[], bool]) -> None:
         self._bus, self.is_connected = bus, is_connected
         self._follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
-        self._lines = Lines(bus, Ink(on=False), screen=True)
+        self._lines = Lines(Ink(on=False), screen=True)
         self._began: dict[str, dt.datetime] = {}
         self._points: dict[str, CurvePoint] = {}
         self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT)
@@ -97,7 +97,9 @@ class Watch:
             async with aclosing(self._bus.read(after, follow=True)) as batches:
                 async for batch in batches:
                     for entry in batch[-RECENT:]:
-                        self.recent.append((entry.seq, entry.subject.author, await self._lines.line(entry)))
+                        self.recent.append(
+                            (entry.seq, entry.subject.author, await self._lines.line_from(self._bus, entry))
+                        )
                     after = batch[-1].seq
 
         await self._patiently(go_on)

@@ -22,8 +22,10 @@ from mesh.errors import leaf
 from mesh.leaderboard import MARKED, interval, score_of
 from mesh.text import printable, short
 from mesh_cli.live.feed import RECENT, Watch
-from mesh_cli.proposals.details import details_of
+from mesh_cli.proposals.card import card
+from mesh_cli.proposals.describe import about
 from mesh_cli.render.colour import colour_of, is_coloured
+from mesh_cli.resolve import Named
 
 LOOK_S = 0.5
 RANKED = 200
@@ -239,7 +241,8 @@ class Top(App[None]):
         """Show the details of the proposal of the row."""
         tree = str(event.row_key.value).rpartition(" ")[2]
         if tree in self._watch.board.proposals and self._watch.board.opened:
-            self.push_screen(Words(f"proposal {short(tree)}", details_of(self._watch.board, tree)))
+            lines = card(self._watch.board, about(self._watch.board, Named("proposal", tree)))
+            self.push_screen(Words(f"proposal {short(tree)}", "\n".join(lines)))
 
 
 class _Pane(DataTable[Text]):

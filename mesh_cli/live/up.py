@@ -39,9 +39,9 @@ from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
 from mesh.text import printable, short
 from mesh.wire import Entry
+from mesh_cli.board.lines import Lines
 from mesh_cli.exit import ExitCode
-from mesh_cli.render.colour import is_coloured
-from mesh_cli.render.text import line_of
+from mesh_cli.render.colour import Ink, is_coloured
 
 TELL = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
 STOP_WITHIN_S = 8.0
@@ -215,9 +215,12 @@ def _is_told(entry: Entry) -> bool:
 class _Lines:
     """Plain lines on standard output, for pipes and logs."""
 
+    def __init__(self) -> None:
+        self._lines = Lines(Ink(is_coloured()), screen=False)
+
     def take(self, entry: Entry, counts: bool) -> None:
         if counts and _is_told(entry):
-            print(line_of(entry), flush=True)
+            print(self._lines.line(entry), flush=True)
 
     async def draw(self, follower: Follower) -> None:
         await anyio.sleep_forever()
@@ -231,12 +234,13 @@ class _Screen:
 
     def __init__(self, board: Board) -> None:
         self._recent: list[str] = []
+        self._lines = Lines(Ink(on=False), screen=True)
         self._live = Live(Text(""), console=Console(no_color=not is_coloured()), refresh_per_second=4)
         self._live.start()
 
     def take(self, entry: Entry, counts: bool) -> None:
         if counts and _is_told(entry):
-            self._recent = [*self._recent, line_of(entry)][-RECENT:]
+            self._recent = [*self._recent, self._lines.line(entry)][-RECENT:]
 
     async def draw(self, follower: Follower) -> None:
         while True:

@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import msgspec
 
-from mesh.board import Board
+from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, KnobChange, RunFinished, RunRequested
+from mesh.proposal_card import Relative, RunRow
 from mesh.text import printable, short
 from mesh_cli.proposals.describe import About, words_of
 
@@ -80,7 +81,8 @@ def _standing(board: Board, about: About) -> str:
     mark = "*, its own word" if about["self_reported"] else ""
     bounds = "" if about["low"] is None else f" (95 %: {about['low']:.4f} … {about['high']:.4f})"
     rests = f"{about['fresh']} fresh seeds" if about["fresh"] else f"a claim of {about['seeds']} seeds"
-    return f"state: {state}, {board.spec.objective.metric} {about['mean']:.4f}{mark}{bounds}, {rests}"
+    rank = "" if about["rank"] is None else f"rank {about['rank']}, "
+    return f"state: {state}, {rank}{board.spec.objective.metric} {about['mean']:.4f}{mark}{bounds}, {rests}"
 
 
 def _ruling(board: Board, ruling: About) -> str:
@@ -104,37 +106,40 @@ def _cost(cost: About) -> str:
     return f"cost: {', '.join(words)}"
 
 
-def _relatives(word: str, rows: list[About]) -> Iterator[str]:
+def _relatives(word: str, rows: list[Relative]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
     for row in rows[:MANY]:
-        title = printable(row["title"], 80) if row["known"] else "(not on the board)"
-        yield f"  {printable(short(row['proposal']))} {number(row['gain'], '+.4f'):>9}  {title}"
+        title = printable(row.title, 80) if row.known else "(not on the board)"
+        yield f"  {printable(short(row.proposal))} {number(row.gain, '+.4f'):>9}  {title}"
     yield from _more(rows)
 
 
-def _runs(word: str, rows: list[About]) -> Iterator[str]:
+def _runs(word: str, rows: list[RunRow]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
         yield f"  {'run':<32} {'lane':<8} {'seed':>6} {'result':>14} {'seconds':>8} {'MB':>7} worker"
     for row in rows[:MANY]:
-        result = number(row["value"]) if row["value"] is not None else row["reason"] or row["state"]
-        seconds, memory = number(row["trial_s"], ".1f"), number(row["peak_memory_mb"], ".0f")
-        worker = printable(row["worker"], 40)
-        yield f"  {row['run']:<32} {row['lane']:<8} {row['seed']:>6} {result:>14} {seconds:>8} {memory:>7} {worker}"
+        result = number(row.value) if row.value is not None else row.reason or row.state
+        seconds, memory = number(row.trial_s, ".1f"), number(row.peak_memory_mb, ".0f")
+        worker = printable(row.worker, 40)
+        yield f"  {row.run:<32} {row.lane:<8} {row.seed:>6} {result:>14} {seconds:>8} {memory:>7} {worker}"
+        if row.message:
+            yield f"    {printable(row.message, 200)}"
     yield from _more(rows)
 
 
 def _more(rows: Sequence[object]) -> Iterator[str]:
     if len(rows) > MANY:
-        yield f"  … and {len(rows) - MANY} more (--json has all)"
+        yield f"  … and {len(rows) - MANY} more (mesh show --json has all)"
 
 
-def _critiques(critiques: list[object]) -> Iterator[str]:
+def _critiques(critiques: list[Critique]) -> Iterator[str]:
     if critiques:
         yield "critiques:"
-    for critique in critiques:
-        yield f"  {printable(words_of(critique), 300)}"  # type: ignore[arg-type]
+    for critique in critiques[:MANY]:
+        yield f"  {printable(words_of(critique), 300)}"
+    yield from _more(critiques)
 
 
 def _run(board: Board, about: About) -> Iterator[str]:

@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from mesh.board import Board, Critique, Member, Run
-from mesh.events import AgentJoined, Failed, ProposalPromoted, Scored, WorkerJoined
-from mesh.leaderboard import is_self_reported, proven
+from mesh.board import Board, Critique, Member
+from mesh.events import AgentJoined, ProposalPromoted, WorkerJoined
+from mesh.leaderboard import standing
+from mesh.proposal_card import card_of, run_row, worker_name
+from mesh.proposal_numbers import gain_of, state
 from mesh.wire import Entry
-from mesh_cli.proposals.numbers import children_of, cost_of, gain_of, state
 from mesh_cli.resolve import Named
 
 About = dict[str, Any]
@@ -24,80 +25,9 @@ def about(board: Board, named: Named) -> About:
 
 
 def about_proposal(board: Board, tree: str) -> About:
-    """Return a proposal: where it came from, how it stands and on what that rests, what it cost."""
-    from mesh.evidence import estimate, noise
-
-    proposal = board.proposals[tree]
-    event, found = proposal.event, noise(board)
-    scores = (fresh := proven(board, tree)) or board.scores(tree)
-    value = estimate(scores, found) if scores else None
-    bounded = bool(fresh) and found.dof > 0
-    return {
-        "proposal": tree,
-        "commit": event.commit,
-        "title": event.title,
-        "author": proposal.author,
-        "seq": proposal.seq,
-        "time": proposal.time,
-        "origin": event.origin,
-        "rationale": event.rationale,
-        "as_of": event.as_of,
-        "state": state(board, tree),
-        "why": proposal.why,
-        "mean": value.mean if value else None,
-        "low": value.low if value and bounded else None,
-        "high": value.high if value and bounded else None,
-        "seeds": len(scores),
-        "fresh": len(fresh),
-        "self_reported": is_self_reported(board, tree),
-        "rulings": [
-            {"verdict": "promoted" if isinstance(r, ProposalPromoted) else "retired", **msgspec.structs.asdict(r)}
-            for r in proposal.rulings
-        ],
-        "predicted_gain": event.predicted_gain,
-        "confidence": event.confidence,
-        "parents": [_relative(board, parent, gain_of(board, tree, parent)) for parent in event.parents],
-        "children": [
-            _relative(board, child, gain_of(board, child, tree)) for child in children_of(board).get(tree, [])
-        ],
-        "knobs": event.knobs,
-        "critiques": proposal.critiques,
-        "runs": [_row(board, name, board.runs[name]) for name in proposal.runs],
-        "cost": cost_of(board, tree),
-    }
-
-
-def _relative(board: Board, tree: str, gain: float | None) -> About:
-    """Return a parent or child; `gain` is by how much the child is better."""
-    known = board.proposals.get(tree)
-    return {"proposal": tree, "title": known.event.title if known else "", "gain": gain, "known": known is not None}
-
-
-def _row(board: Board, name: str, run: Run) -> About:
-    """Return a run as a row of a table."""
-    finished = run.finished
-    outcome = finished.outcome if finished else None
-    return {
-        "run": name,
-        "lane": run.requested.lane,
-        "seed": run.requested.seed,
-        "state": _stand(run),
-        "value": run.value,
-        "reason": outcome.reason if isinstance(outcome, Failed) else "",
-        "trial_s": finished.trial_s if finished else None,
-        "peak_memory_mb": finished.peak_memory_mb if finished else None,
-        "worker": _name_of(board, finished.worker if finished else run.worker),
-    }
-
-
-def _stand(run: Run) -> str:
-    if run.finished:
-        return "scored" if isinstance(run.finished.outcome, Scored) else "failed"
-    return "running" if run.attempts else "waiting"
-
-
-def _name_of(board: Board, boot: str) -> str:
-    return board.workers[boot].name if boot in board.workers else boot
+    """Return a proposal with its rank."""
+    rank = next((row["rank"] for row in standing(board) if row["proposal"] == tree), None)
+    return msgspec.structs.asdict(card_of(board, tree, rank=rank if isinstance(rank, int) else None))
 
 
 def about_run(board: Board, name: str) -> About:
@@ -106,12 +36,12 @@ def about_run(board: Board, name: str) -> About:
     finished, asked = run.finished, run.requested
     proposal = board.proposals.get(asked.proposal)
     return {
-        **_row(board, name, run),
+        **msgspec.structs.asdict(run_row(board, run)),
         "seq": run.seq,
         "proposal": asked.proposal,
         "title": proposal.event.title if proposal else "",
         "requested": asked,
-        "attempts": [_name_of(board, boot) for boot in run.begun],
+        "attempts": [worker_name(board, boot) for boot in run.begun],
         "killed": run.killed,
         "finished": finished,
         "critiques": run.critiques,
@@ -139,7 +69,10 @@ def about_agent(board: Board, name: str) -> About:
         "usd": board.spent.get(name),
         "tokens": board.tokens.get(name),
         "calls_in_vain": len(board.failed_calls.get(name, [])),
-        "latest": [_relative(board, tree, None) | {"state": state(board, tree)} for tree in list(own)[-RECENT:][::-1]],
+        "latest": [
+            {"proposal": tree, "title": own[tree].event.title, "state": state(board, tree)}
+            for tree in list(own)[-RECENT:][::-1]
+        ],
         "lives": [_life(boot, member) for boot, member in lives],
     }
 
@@ -150,14 +83,14 @@ def about_worker(board: Board, name: str) -> About:
     boots = {boot for boot, _ in lives}
     ended = [(n, run) for n, run in board.runs.items() if run.finished and run.finished.worker in boots]
     busy = [n for n, run in board.runs.items() if not run.finished and run.worker in boots]
-    outcomes = (_row(board, n, run) for n, run in ended)
+    outcomes = (run_row(board, run) for _, run in ended)
     return {
         **_last_life(lives),
         "runs": len(ended),
-        "outcomes": dict(Counter(str(row["reason"] or row["state"]) for row in outcomes)),
+        "outcomes": dict(Counter(row.reason or row.state for row in outcomes)),
         "worker_s": sum(run.finished.trial_s + run.finished.score_s for _, run in ended if run.finished),
         "running": busy,
-        "latest": [_row(board, n, run) for n, run in ended[-RECENT:][::-1]],
+        "latest": [run_row(board, run) for _, run in ended[-RECENT:][::-1]],
         "lives": [_life(boot, member) for boot, member in lives],
     }
 

@@ -8,9 +8,9 @@ import msgspec
 
 from mesh.board import Board
 from mesh.events import KnobChange
+from mesh.proposal_numbers import cost_of, mean_of
 from mesh.text import printable, short
 from mesh_cli.proposals.card import knob_text, number
-from mesh_cli.proposals.numbers import cost_of, mean_of
 from mesh_cli.render.colour import Ink
 
 Files = Mapping[str, bytes]

@@ -12,8 +12,8 @@ import msgspec
 
 from mesh.board import Board
 from mesh.leaderboard import is_self_reported, score_of
+from mesh.proposal_numbers import children_of, gain_of, mean_of, state
 from mesh.text import printable, short
-from mesh_cli.proposals.numbers import children_of, gain_of, mean_of, state
 
 Way = Literal["up", "down"]
 Relatives = Callable[[str], list[str]]

@@ -14,7 +14,7 @@ export function makeDrawer(onOpen) {
   async function open(tree) {
     forget();
     asked = tree;
-    fill(drawer, top({ title: "…", state: "", id: tree }, drawer));
+    fill(drawer, top({ title: "…", state: "", proposal: tree }, drawer));
     if (!drawer.open) drawer.showModal();
     onOpen(tree);
     try {
@@ -23,7 +23,7 @@ export function makeDrawer(onOpen) {
       fill(drawer, top(found, drawer), el("div.inner", {}, parts(found, open)));
       plot = curves(found, drawer.querySelector(".curve"));
     } catch (error) {
-      if (asked === tree) fill(drawer, top({ title: "This proposal cannot be shown", state: "", id: tree }, drawer), el("p.error", { role: "alert" }, error.message));
+      if (asked === tree) fill(drawer, top({ title: "This proposal cannot be shown", state: "", proposal: tree }, drawer), el("p.error", { role: "alert" }, error.message));
     }
   }
   return open;
@@ -32,7 +32,7 @@ export function makeDrawer(onOpen) {
 function top(found, drawer) {
   return el("header", {},
     el("div", {}, el("h2", { id: "drawer-title" }, found.title || "(no title)"),
-      el("p.muted", {}, found.state ? chip(found.state) : null, ` ${found.author ? `${found.author} · ${found.origin} · ${ago(found.time)} · ` : ""}`, el("code", { title: found.id }, short(found.id)))),
+      el("p.muted", {}, found.state ? chip(found.state) : null, ` ${found.author ? `${found.author} · ${[found.origin.how, found.origin.name].filter(Boolean).join(" ")} · ${ago(found.time)} · ` : ""}`, el("code", { title: found.proposal }, short(found.proposal)))),
     el("button.quiet", { type: "button", "aria-label": "Close", autofocus: true, click: () => drawer.close() }, "✕"));
 }
 
@@ -61,7 +61,7 @@ const value = (given) => (given === null || given === undefined ? "–" : typeof
 function runs(found) {
   return el("div.scroll", { tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, ["lane", "seed", "state"].map((name) => el("th", { scope: "col" }, name)), ["score", "took", "memory"].map((name) => el("th.number", { scope: "col" }, name)))),
     el("tbody", {}, found.flatMap((run) => [
-      el("tr", {}, el("td", {}, run.lane), el("td.muted", {}, run.seed), el("td", {}, chip(run.state)), el("td.number", {}, score(run.value), run.self_reported ? "*" : ""), el("td.number", {}, seconds(run.trial_s)), el("td.number", {}, run.memory_mb ? `${Math.round(run.memory_mb)} MB` : "–")),
+      el("tr", {}, el("td", {}, run.lane), el("td.muted", {}, run.seed), el("td", {}, chip(run.state)), el("td.number", {}, score(run.value), run.self_reported ? "*" : ""), el("td.number", {}, seconds(run.trial_s)), el("td.number", {}, run.peak_memory_mb ? `${Math.round(run.peak_memory_mb)} MB` : "–")),
       run.message || run.log || run.critiques.length ? el("tr.more", {}, el("td", { colspan: "6" }, run.message ? el("p.error", {}, `${words(run.reason)}: ${run.message}`) : null, run.log ? el("details", {}, el("summary", {}, "End of its output"), el("pre", {}, run.log)) : null, run.critiques.length ? el("ul.critiques", {}, run.critiques.map(critique)) : null)) : null,
     ]))));
 }
@@ -69,7 +69,7 @@ function runs(found) {
 const critique = (given) => el("li", {}, chip(given.verdict), " ", el("b", {}, given.author), given.rule ? el("span.muted", {}, ` ${given.rule}`) : null, el("p.text", { dir: "auto" }, given.text));
 
 function relatives(found, open) {
-  return el("ul.relatives", {}, found.map((one) => el("li", {}, one.id ? el("button.link", { type: "button", click: () => open(one.id) }, el("code", {}, short(one.id)), ` ${one.title}`) : el("code", {}, one.name))));
+  return el("ul.relatives", {}, found.map((one) => el("li", {}, one.known ? el("button.link", { type: "button", click: () => open(one.proposal) }, el("code", {}, short(one.proposal)), ` ${one.title.slice(0, 160)}`) : el("code", {}, one.proposal))));
 }
 
 function change(diff) {

@@ -1,19 +1,9 @@
-"""One line for every fact, safe to print: control characters of other people's text are made harmless."""
+"""Every fact in a few words, as its author wrote them: not yet fit for a terminal. Pure."""
 
 from typing import assert_never
 
 from mesh import events as e
-from mesh.text import printable, short
-from mesh.wire import Entry
-
-
-def line_of(entry: Entry) -> str:
-    """Return an entry as one line: sequence, time, author, and what it says."""
-    clock = entry.time.strftime("%H:%M:%S")
-    if entry.post is None:
-        where = entry.subject
-        return f"{entry.seq:>6} {clock} {printable(where.author, 20):<14} {printable(where.kind, 40)} (not understood)"
-    return f"{entry.seq:>6} {clock} {printable(entry.post.author, 20):<14} {printable(say(entry.post.event))}"
+from mesh.text import short
 
 
 def say(event: e.AnyEvent) -> str:

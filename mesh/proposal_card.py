@@ -1,0 +1,163 @@
+"""A proposal in full, as data: what `mesh show` and `mesh top` draw in a terminal, and the page in a browser. Pure.
+
+The code is not part of it: `mesh diff` and the page fetch that from the object store.
+"""
+
+import datetime as dt
+from typing import Any, Literal
+
+import msgspec
+
+from mesh.board import Board, Critique, Run
+from mesh.events import Failed, KnobChange, Origin, ProposalPromoted, Scored
+from mesh.leaderboard import is_self_reported, proven
+from mesh.proposal_numbers import children_of, cost_of, gain_of, state
+
+RunState = Literal["waiting", "running", "scored", "failed", "killed"]
+
+
+class Relative(msgspec.Struct, frozen=True):
+    """A parent or child; `gain` is by how much the child is better, None where one of the two has no score."""
+
+    proposal: str
+    title: str
+    gain: float | None
+    known: bool
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as a row of a table; `worker` is the worker's name, `reason` and `message` say why it failed."""
+
+    run: str
+    lane: str
+    seed: int
+    state: RunState
+    value: float | None
+    reason: str
+    message: str
+    trial_s: float | None
+    peak_memory_mb: float | None
+    worker: str
+    worker_class: str
+    self_reported: bool
+
+
+class ProposalCard(msgspec.Struct, frozen=True):
+    """All that the board knows of a proposal; `rank` is its place on the leaderboard, None where it has no score."""
+
+    proposal: str
+    commit: str
+    title: str
+    author: str
+    seq: int
+    time: dt.datetime
+    origin: Origin
+    rationale: str
+    as_of: int
+    state: str
+    why: str
+    rank: int | None
+    mean: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    fresh: int
+    self_reported: bool
+    rulings: list[dict[str, Any]]
+    predicted_gain: float | None
+    confidence: float | None
+    parents: list[Relative]
+    children: list[Relative]
+    knobs: tuple[KnobChange, ...]
+    critiques: list[Critique]
+    runs: list[RunRow]
+    cost: dict[str, object]
+
+
+def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
+    """Return a proposal: where it came from, how it stands and on what that rests, what it cost.
+
+    Args:
+        board: a board on which the arena is open and the proposal known.
+        tree: the tree hash of the proposal.
+        rank: its place on the leaderboard, which the caller has at hand or computes.
+    """
+    from mesh.evidence import estimate, noise
+
+    proposal = board.proposals[tree]
+    event, found = proposal.event, noise(board)
+    scores = (fresh := proven(board, tree)) or board.scores(tree)
+    value = estimate(scores, found) if scores else None
+    bounded = bool(fresh) and found.dof > 0
+    return ProposalCard(
+        proposal=tree,
+        commit=event.commit,
+        title=event.title,
+        author=proposal.author,
+        seq=proposal.seq,
+        time=proposal.time,
+        origin=event.origin,
+        rationale=event.rationale,
+        as_of=event.as_of,
+        state=state(board, tree),
+        why=proposal.why,
+        rank=rank,
+        mean=value.mean if value else None,
+        low=value.low if value and bounded else None,
+        high=value.high if value and bounded else None,
+        seeds=len(scores),
+        fresh=len(fresh),
+        self_reported=is_self_reported(board, tree),
+        rulings=[
+            {"verdict": "promoted" if isinstance(r, ProposalPromoted) else "retired", **msgspec.structs.asdict(r)}
+            for r in proposal.rulings
+        ],
+        predicted_gain=event.predicted_gain,
+        confidence=event.confidence,
+        parents=[relative(board, parent, gain_of(board, tree, parent)) for parent in event.parents],
+        children=[relative(board, child, gain_of(board, child, tree)) for child in children_of(board).get(tree, [])],
+        knobs=event.knobs,
+        critiques=proposal.critiques,
+        runs=[run_row(board, board.runs[name]) for name in proposal.runs],
+        cost=cost_of(board, tree),
+    )
+
+
+def relative(board: Board, tree: str, gain: float | None) -> Relative:
+    """Return a proposal as the parent or child of another one."""
+    known = board.proposals.get(tree)
+    return Relative(tree, known.event.title if known else "", gain, known is not None)
+
+
+def run_row(board: Board, run: Run) -> RunRow:
+    """Return a run as a row of a table."""
+    finished = run.finished
+    outcome = finished.outcome if finished else None
+    return RunRow(
+        run=run.requested.run,
+        lane=run.requested.lane,
+        seed=run.requested.seed,
+        state=run_state(run),
+        value=run.value,
+        reason=outcome.reason if isinstance(outcome, Failed) else "",
+        message=outcome.message if isinstance(outcome, Failed) else "",
+        trial_s=finished.trial_s if finished else None,
+        peak_memory_mb=finished.peak_memory_mb if finished else None,
+        worker=worker_name(board, finished.worker if finished else run.worker),
+        worker_class=finished.worker_class if finished else "",
+        self_reported=isinstance(outcome, Scored) and outcome.self_reported,
+    )
+
+
+def run_state(run: Run) -> RunState:
+    """Return how far a run is, or how it ended."""
+    if run.finished is None:
+        return "killed" if run.killed else "running" if run.attempts else "waiting"
+    if isinstance(run.finished.outcome, Failed):
+        return "killed" if run.finished.outcome.reason == "killed" else "failed"
+    return "scored"
+
+
+def worker_name(board: Board, boot: str) -> str:
+    """Return the name of the worker that has this boot id, the id itself where no such worker joined."""
+    return board.workers[boot].name if boot in board.workers else boot
