@@ -1,6 +1,6 @@
-"""The composition root: `mesh`, with every command.
+"""The composition root: `mesh`, with every command in its place.
 
-A module of `mesh_cli.commands` joins its commands to the app by being imported here, in the order of the help.
+Importing a module of `mesh_cli.commands` joins its commands to the app; `ORDER` is the order of `mesh --help`.
 """
 
 import sys
@@ -22,28 +22,62 @@ except ModuleNotFoundError as error:
 
 import io
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, Group
 
 from mesh.errors import MeshError
 from mesh_cli.app import app
-from mesh_cli.commands import arena, git, history, leaderboard, notes, proposals, report, setup, sql, watch, web
+from mesh_cli.commands import (  # noqa: F401  they join the app
+    channels,
+    close,
+    completion,
+    config,
+    context,
+    diff,
+    doctor,
+    export,
+    git,
+    import_,
+    leaderboard,
+    lineage,
+    open_,
+    post,
+    report,
+    show,
+    snapshot,
+    sql,
+    status,
+    tail,
+    top,
+    up,
+    version,
+    web,
+)
 from mesh_cli.exit import ExitCode, code_of
 
-__all__ = [
-    "app",
-    "arena",
-    "git",
-    "history",
-    "leaderboard",
-    "main",
-    "notes",
-    "proposals",
-    "report",
-    "setup",
-    "sql",
-    "watch",
-    "web",
-]
+__all__ = ["ORDER", "app", "main"]
+
+ORDER: dict[str, tuple[str, ...]] = {
+    "Start": ("up", "open", "close", "doctor"),
+    "Watch": ("status", "tail", "top", "web"),
+    "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
+    "Ask": ("sql",),
+    "Talk": ("post", "reply", "channels"),
+    "Take out and bring in": ("git", "export", "import", "snapshot", "replay"),
+    "Settings": ("context", "config", "completion", "version"),
+}
+"""The groups of `mesh --help` with their commands, in the order in which a newcomer needs them."""
+
+
+def _arrange() -> None:
+    """Put every command into its group; options come last."""
+    for title, names in ORDER.items():
+        group = Group.create_ordered(title)
+        for place, name in enumerate(names):
+            app[name].group = group
+            app[name].sort_key = place
+    options = Group.create_ordered("Options")
+    for flag in ("--help", "--version"):
+        app[flag].group = options
 
 
 def main(words: list[str] | None = None) -> None:
@@ -67,6 +101,8 @@ def main(words: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
 
+
+_arrange()
 
 if __name__ == "__main__":
     main()

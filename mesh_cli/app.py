@@ -1,5 +1,6 @@
 """The command line's app, and the options that commands share; the commands are in `mesh_cli.commands`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, Token
@@ -39,6 +40,9 @@ app = App(
 
 Arena = Annotated[str | None, Parameter(help="Name of the arena; default: the setting arena, else the only one.")]
 Nats = Annotated[str | None, Parameter(help="NATS server; default: the setting nats, else the one of `mesh up`.")]
+Folder = Annotated[
+    Path, Parameter(help="A folder with an arena.toml, or the name of an arena that comes with the mesh: digits.")
+]
 Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
 Color = Annotated[
     Literal["auto", "always", "never"] | None,

@@ -25,7 +25,7 @@ from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
-from mesh_cli.__main__ import app, main
+from mesh_cli.__main__ import ORDER, app, main
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import ARENA, TRAIN, write_arena
 from tests.support.given import BEGAN
@@ -178,6 +178,14 @@ def test_every_command_has_help_with_an_example_that_can_be_typed(path: tuple[st
     words = shlex.split(example)[1:]
     assert tuple(words[: len(path)]) == path
     app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_the_help_shows_every_command_in_its_group_first_things_first(mesh: Mesh) -> None:
+    assert {path[0] for path in COMMANDS} == {name for names in ORDER.values() for name in names}
+    text = mesh("--help").out
+    titles = re.findall(r"^╭─ ([\w ]+?) ─", text, re.MULTILINE)
+    assert titles == [*ORDER, "Options"]
+    assert re.findall(r"^│ ([a-z]+)  ", text, re.MULTILINE) == [name for names in ORDER.values() for name in names]
 
 
 def test_every_expected_error_ends_with_a_code_that_is_written_down() -> None:

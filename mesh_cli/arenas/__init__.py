@@ -4,6 +4,7 @@ Each is a folder beside this file; in a checkout it is a link into `arenas/`, an
 """
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def arena_folder(given: Path) -> tuple[Path, str]:
                 raise
             return copy, ""
     return copy, f"copied the arena {name} to {copy}: edit it there, or give the folder of an arena of your own"
+
+
+def told_folder(given: Path) -> Path:
+    """Return the folder of `arena_folder`, and say on stderr if that is a new copy."""
+    folder, sentence = arena_folder(given)
+    if sentence:
+        print(f"mesh: {sentence}", file=sys.stderr)
+    return folder
 
 
 def names() -> list[str]:

@@ -1,10 +1,9 @@
-"""`mesh git` and `version`: the code that the swarm made, and the one that runs."""
+"""`mesh git`: the code of the swarm as a git repository."""
 
 from pathlib import Path
 
 from cyclopts import App
 
-import mesh
 from mesh_cli.app import Arena, Nats, app
 from mesh_cli.exit import run
 
@@ -26,26 +25,5 @@ def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
         async with reach(arena, nats) as bus:
             count = await write(bus, folder)
         print(f"{count} proposals in {folder}; see them with: git -C {folder} log --all --graph --oneline")
-
-    return run(work)
-
-
-@app.command
-def version() -> int:
-    """Show the versions of the mesh and of the server it would start.
-
-    Example: mesh version
-    """
-
-    async def work() -> None:
-        import subprocess
-
-        import anyio
-
-        from mesh.server import find_binary
-
-        print(f"mesh {mesh.__version__}")
-        done = await anyio.run_process([find_binary(), "--version"], stderr=subprocess.STDOUT)
-        print(done.stdout.decode().strip())
 
     return run(work)

@@ -1,4 +1,4 @@
-"""`mesh show`, `diff`, `lineage`, `children` and `leaves`: from one thing on the board to the next."""
+"""`mesh lineage`, `children` and `leaves`: where proposals came from and what was built on them."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -6,74 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Color, Json, Nats, Rows, app, print_json
+from mesh_cli.app import Arena, Json, Nats, Rows, app, print_json
 from mesh_cli.exit import run
 
 if TYPE_CHECKING:
     from mesh.board import Board
-
-
-@app.command
-def show(word: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """Show one thing: a proposal, run, agent or worker by its name or the beginning of it, or a fact by its sequence.
-
-    Example: mesh show champion
-    """
-
-    async def work() -> None:
-        from mesh.text import printable
-        from mesh_cli.connect import entry_of, opened_board_of, reach
-        from mesh_cli.proposals.card import card
-        from mesh_cli.proposals.describe import about, about_fact
-        from mesh_cli.resolve import find, say
-
-        async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
-            named, others = find(board, word)
-            known = about_fact(await entry_of(bus, int(named.id))) if named.kind == "fact" else about(board, named)
-        if others:
-            also = f"{say(others[0])}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
-            print(f"mesh: this is {say(named)}; {printable(word, 60)} also begins {also}", file=sys.stderr)
-        if json:
-            print_json(known)
-        else:
-            print("\n".join(card(board, known)))
-
-    return run(work)
-
-
-@app.command
-def diff(
-    first: str,
-    second: str | None = None,
-    *,
-    arena: Arena = None,
-    nats: Nats = None,
-    stat: Annotated[bool, Parameter(negative="", help="Only how many lines of each file changed.")] = False,
-    color: Color = None,
-    json: Json = False,
-) -> int:
-    """Compare two proposals: metric, cost, knobs, code; one alone is compared with its first parent.
-
-    Example: mesh diff champion --stat
-    """
-
-    async def work() -> None:
-        from mesh_cli.connect import code_of, files_of, opened_board_of, pair_of, reach
-        from mesh_cli.proposals.diff import comparison, told
-        from mesh_cli.render.colour import Ink, is_coloured
-
-        async with reach(arena, nats) as bus:
-            board, code = await opened_board_of(bus), code_of(bus)
-            old, new = pair_of(board, first, second)
-            before, after = await files_of(board, code, old), await files_of(board, code, new)
-        found = comparison(board, old, new, before, after)
-        if json:
-            print_json(found)
-        else:
-            print("\n".join(told(board, found, stat=stat, ink=Ink(is_coloured(color)))))
-
-    return run(work)
 
 
 @app.command

@@ -1,15 +1,17 @@
-"""`mesh post`, `reply` and `channels`: what people say on the board."""
+"""`mesh post` and `reply`: notes on the board."""
 
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import Arena, Json, Nats, app, print_json
+from mesh_cli.app import Arena, Nats, app
 from mesh_cli.exit import run
 
 Text = Annotated[
     str | None, Parameter(allow_leading_hyphen=True, help="What to say; - or nothing: what standard input holds.")
 ]
+
+
 Name = Annotated[str, Parameter(help="Who says it.")]
 
 
@@ -63,28 +65,5 @@ def reply(
         async with reach(arena, nats) as bus:
             event, cause = await answer_to(bus, seq, words, channel)
             print(await bus.post(Post.new(name, event, cause=cause)))
-
-    return run(work)
-
-
-@app.command
-def channels(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """List the channels and how many of their notes you have not read; `mesh tail --channel X` reads one.
-
-    Example: mesh channels
-    """
-
-    async def work() -> None:
-        from mesh_cli.board.channels import COLUMNS, cells, channels_of
-        from mesh_cli.board.read_marks import marks_of
-        from mesh_cli.connect import reach
-        from mesh_cli.render.columns import table, width_of_output
-
-        async with reach(arena, nats) as bus:
-            rows = await channels_of(bus, await marks_of(bus))
-        if json:
-            print_json(rows)
-        else:
-            print("\n".join(table(COLUMNS, [cells(row) for row in rows], width_of_output())))
 
     return run(work)

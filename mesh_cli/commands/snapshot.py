@@ -1,6 +1,5 @@
-"""`mesh snapshot`, `replay`, `import` and `export`: the history as a database or a file of one's own, and from one."""
+"""`mesh snapshot` and `replay`: the logs as a DuckDB file."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -67,59 +66,5 @@ def replay(
         time = moment(to_time) if to_time is not None else None
         async with reach(arena, nats) as bus:
             print(await replay_to(bus, file, parquet, seq=to_seq, time=time))
-
-    return run(work)
-
-
-@app.command(name="import")
-def import_(
-    file: Path,
-    *,
-    repo: Annotated[Path | None, Parameter(help="The git repository whose commits the file names.")] = None,
-    name: Annotated[str | None, Parameter(help="Name of the arena; default: that of the folder.")] = None,
-    metric: Annotated[str | None, Parameter(help="Name of the metric; default: what the header says.")] = None,
-    minimize: Annotated[bool, Parameter(negative="--maximize", help="Whether less is better.")] = True,
-    nats: Nats = None,
-) -> int:
-    """Take the results.tsv of karpathy/autoresearch as the history of a closed arena.
-
-    Example: mesh import results.tsv --name autoresearch
-    """
-
-    async def work() -> None:
-        from mesh_cli.connect import reach_hub
-        from mesh_cli.history.import_tsv import Source, import_results, read
-
-        source = Source(file, repo, name, metric, minimize)
-        read(source)  # a malformed file makes no home
-        async with reach_hub(nats, make=True) as hub:
-            done = await import_results(hub, source)
-        if done.lacking:
-            print(f"mesh: {repo} lacks {done.lacking} of the commits: those have no code", file=sys.stderr)
-        if done.new:
-            print(f"arena {done.arena} has {done.rows} rows, {done.new} of them new")
-        else:
-            print(f"arena {done.arena} has all {done.rows} rows already: nothing was changed")
-
-    return run(work)
-
-
-@app.command
-def export(file: Path, *, arena: Arena = None, nats: Nats = None) -> int:
-    """Write the history of an arena as a results.tsv, the format of karpathy/autoresearch.
-
-    Example: mesh export results.tsv --arena digits
-    """
-
-    async def work() -> None:
-        from mesh_cli.connect import board_of, reach
-        from mesh_cli.history.results_tsv import lines_of
-        from mesh_cli.render.output import atomically
-
-        async with reach(arena, nats) as bus:
-            lines = lines_of(await board_of(bus))
-        with atomically(file) as beside:
-            beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-        print(f"{len(lines) - 1} rows in {file}", file=sys.stderr)
 
     return run(work)

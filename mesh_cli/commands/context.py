@@ -1,17 +1,14 @@
-"""`mesh context`, `config`, `completion` and `doctor`: how this machine is set up to work with a mesh."""
+"""`mesh context`: named places to work with."""
 
-import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from mesh_cli.app import Json, Nats, app, print_json
-from mesh_cli.exit import ExitCode, run
+from mesh_cli.app import Json, app, print_json
+from mesh_cli.exit import run
 
 context = App(name="context", help="Named places to work with: a server, an arena, credentials.")
-config = App(name="config", help="The settings in force.")
 app.command(context)
-app.command(config)
 
 
 @context.command
@@ -107,70 +104,3 @@ def remove(name: str) -> int:
         forget(name)
 
     return run(work)
-
-
-@config.command(name="show")
-def show_config(*, json: Json = False) -> int:
-    """Show every setting, its value, and where it comes from.
-
-    Example: mesh config show
-    """
-
-    async def work() -> None:
-        from mesh import settings
-        from mesh.config import hide
-
-        rows = [
-            {"setting": key, "value": hide(found.value), "source": found.source}
-            for key, found in settings.values().items()
-        ]
-        found = {"setting": "home", "value": str(settings.home()), "source": "found"}
-        rows = [found if row["setting"] == "home" and not row["value"] else row for row in rows]
-        if json:
-            print_json(rows)
-            return
-        for row in rows:
-            print(f"{row['setting']:<12} {row['value'] or '-':<40} {row['source']}")
-
-    return run(work)
-
-
-@app.command
-def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
-    """Print a script that lets a shell complete commands and options; docs/cli.md says where to put it.
-
-    Example: mesh completion bash
-    """
-
-    async def work() -> None:
-        sys.stdout.write(app.generate_completion(prog_name="mesh", shell=shell))
-
-    return run(work)
-
-
-@app.command
-def doctor(*, nats: Nats = None, json: Json = False) -> int:
-    """Check what a mesh needs here: server, store, versions, disk, clock, sandbox, GPU; each trouble with its cure.
-
-    Example: mesh doctor
-    """
-    failed = False
-
-    async def work() -> None:
-        nonlocal failed
-        from mesh.text import printable
-        from mesh_cli.setup.checks import worst
-        from mesh_cli.setup.doctor import examine
-
-        findings = await examine(nats)
-        failed = worst(findings) == "fail"
-        if json:
-            print_json(findings)
-            return
-        for finding in findings:
-            print(f"{finding.state:<5} {finding.name:<12} {printable(finding.what)}")
-            if finding.cure:
-                print(f"{'':<18} cure: {printable(finding.cure)}")
-
-    code = run(work)
-    return code or (ExitCode.FAILED if failed else ExitCode.OK)

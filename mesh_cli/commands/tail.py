@@ -1,4 +1,4 @@
-"""`mesh status`, `tail` and `top`: how an arena stands, and what is said on its board."""
+"""`mesh tail`: the message board."""
 
 import sys
 from typing import Annotated
@@ -10,28 +10,6 @@ from mesh_cli.app import Arena, Color, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 Words = Annotated[list[str] | None, Parameter(negative="")]
-
-
-@app.command
-def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """Show how an arena stands: queue, workers, rates, and how far behind the log its followers are.
-
-    Example: mesh status --json
-    """
-
-    async def work() -> None:
-        from mesh_cli.connect import reach
-        from mesh_cli.live.status import figures, lines_of
-        from mesh_cli.render.columns import width_of_output
-
-        async with reach(arena, nats) as bus:
-            row = await figures(bus)
-        if json:
-            print_json(row)
-        else:
-            print("\n".join(lines_of(row, width_of_output())))
-
-    return run(work)
 
 
 @app.command
@@ -106,32 +84,5 @@ def tail(
                     marks.move(entry.post.event.channel, entry.seq)
 
             await tell(entries(bus, wanted, span), say, marks.save if marks else None)
-
-    return run(work, endless=True)
-
-
-@app.command
-def top(*, arena: Arena = None, nats: Nats = None) -> int:
-    """Watch leaderboard, queue, workers and board in one screen, by keyboard alone; ? lists the keys.
-
-    Example: mesh top
-    """
-
-    async def work() -> None:
-        from mesh.errors import BadInput
-        from mesh_cli.connect import pick, reach_hub
-
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise BadInput("mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe")
-        try:
-            from mesh_cli.live.top import top as show
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "textual":
-                raise
-            raise BadInput("mesh top needs textual: pip install 'mesh-swarm[top]'") from None
-        from mesh_cli.live.feed import Watch
-
-        async with reach_hub(nats, endless=True) as hub:
-            await show(Watch(await pick(hub, arena), lambda: hub.link.nc.is_connected))
 
     return run(work, endless=True)

@@ -1,0 +1,28 @@
+"""`mesh close`: the end of an arena."""
+
+from mesh_cli.app import Arena, Nats, app
+from mesh_cli.exit import run
+
+
+@app.command
+def close(*, arena: Arena = None, nats: Nats = None, text: str = "") -> int:
+    """Close an arena: every process of it ends its work.
+
+    Example: mesh close --arena digits
+    """
+
+    async def work() -> None:
+        from mesh.errors import BadInput
+        from mesh.events import ArenaClosed
+        from mesh.wire import Post
+        from mesh_cli.connect import board_of, reach
+
+        async with reach(arena, nats) as bus:
+            board = await board_of(bus)
+            if board.opened is None or board.closed:
+                raise BadInput(f"arena {bus.arena} is not open")
+            event = ArenaClosed(version=board.opened.version, reason="operator", text=text)
+            await bus.post(Post.new("operator", event))
+            print(f"arena {bus.arena} is closed")
+
+    return run(work)

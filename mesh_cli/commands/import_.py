@@ -1,0 +1,43 @@
+"""`mesh import`: a `results.tsv` as the history of an arena."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mesh_cli.app import Nats, app
+from mesh_cli.exit import run
+
+
+@app.command(name="import")
+def import_(
+    file: Path,
+    *,
+    repo: Annotated[Path | None, Parameter(help="The git repository whose commits the file names.")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the arena; default: that of the folder.")] = None,
+    metric: Annotated[str | None, Parameter(help="Name of the metric; default: what the header says.")] = None,
+    minimize: Annotated[bool, Parameter(negative="--maximize", help="Whether less is better.")] = True,
+    nats: Nats = None,
+) -> int:
+    """Take the results.tsv of karpathy/autoresearch as the history of a closed arena.
+
+    Example: mesh import results.tsv --name autoresearch
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import reach_hub
+        from mesh_cli.history.import_tsv import Source, import_results, read
+
+        source = Source(file, repo, name, metric, minimize)
+        read(source)  # a malformed file makes no home
+        async with reach_hub(nats, make=True) as hub:
+            done = await import_results(hub, source)
+        if done.lacking:
+            print(f"mesh: {repo} lacks {done.lacking} of the commits: those have no code", file=sys.stderr)
+        if done.new:
+            print(f"arena {done.arena} has {done.rows} rows, {done.new} of them new")
+        else:
+            print(f"arena {done.arena} has all {done.rows} rows already: nothing was changed")
+
+    return run(work)

@@ -1,0 +1,32 @@
+"""`mesh open`: an arena on a running server."""
+
+import sys
+
+from mesh_cli.app import Folder, Nats, NoConfirm, app
+from mesh_cli.exit import run
+
+
+@app.command(name="open")
+def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -> int:
+    """Open an arena on a running server, or its next version if its files changed or it was closed.
+
+    Example: mesh open digits
+    """
+
+    async def work() -> None:
+        from mesh import settings
+        from mesh.open_arena import describe, exactly, open_arena
+        from mesh.text import short
+        from mesh_cli.arenas import told_folder
+        from mesh_cli.connect import reach_hub
+
+        found = told_folder(folder)
+        if said := describe(found):
+            print(f"mesh: {said}", file=sys.stderr)
+        async with reach_hub(nats) as hub:
+            _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm)
+        if no_confirm:
+            print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
+        print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {short(opened.base_commit)}")
+
+    return run(work)

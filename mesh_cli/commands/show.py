@@ -1,0 +1,35 @@
+"""`mesh show`: one thing on the board."""
+
+import sys
+
+from mesh_cli.app import Arena, Json, Nats, app, print_json
+from mesh_cli.exit import run
+
+
+@app.command
+def show(word: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """Show one thing: a proposal, run, agent or worker by its name or the beginning of it, or a fact by its sequence.
+
+    Example: mesh show champion
+    """
+
+    async def work() -> None:
+        from mesh.text import printable
+        from mesh_cli.connect import entry_of, opened_board_of, reach
+        from mesh_cli.proposals.card import card
+        from mesh_cli.proposals.describe import about, about_fact
+        from mesh_cli.resolve import find, say
+
+        async with reach(arena, nats) as bus:
+            board = await opened_board_of(bus)
+            named, others = find(board, word)
+            known = about_fact(await entry_of(bus, int(named.id))) if named.kind == "fact" else about(board, named)
+        if others:
+            also = f"{say(others[0])}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
+            print(f"mesh: this is {say(named)}; {printable(word, 60)} also begins {also}", file=sys.stderr)
+        if json:
+            print_json(known)
+        else:
+            print("\n".join(card(board, known)))
+
+    return run(work)

@@ -1,0 +1,26 @@
+"""`mesh status`: how an arena stands."""
+
+from mesh_cli.app import Arena, Json, Nats, app, print_json
+from mesh_cli.exit import run
+
+
+@app.command
+def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+    """Show how an arena stands: queue, workers, rates, and how far behind the log its followers are.
+
+    Example: mesh status --json
+    """
+
+    async def work() -> None:
+        from mesh_cli.connect import reach
+        from mesh_cli.live.status import figures, lines_of
+        from mesh_cli.render.columns import width_of_output
+
+        async with reach(arena, nats) as bus:
+            row = await figures(bus)
+        if json:
+            print_json(row)
+        else:
+            print("\n".join(lines_of(row, width_of_output())))
+
+    return run(work)
