@@ -277,7 +277,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
     for part in (
         "by ann (model openai/x) at 2025-01-01",
         "why: because",
-        "state: champion, loss 3.0000 (95 %: 2.7516 … 3.2484)",
+        "state: champion, rank 1, loss 3.0000 (95 %: 2.7516 … 3.2484)",
         "3 fresh seeds",
         "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, P(better) 0.999, 3 seeds",
         "predicted gain +0.5000 (75% sure), real gain over its first parent +1.0000",
@@ -291,7 +291,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
     base = text_of(told(), "base")
     assert re.search(r"children:\n  new +\+1.0000  half", base)
-    assert "state: past champion, loss 4.0000" in base
+    assert "state: past champion, rank 2, loss 4.0000" in base
 
 
 def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:

@@ -62,7 +62,7 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     yield from (_ruling(board, ruling) for ruling in about["rulings"])
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
-        real = number(about["parents"][0]["gain"], "+.4f") if about["parents"] else "-"
+        real = number(about["parents"][0].gain, "+.4f") if about["parents"] else "-"
         yield f"predicted gain {about['predicted_gain']:+.4f}{sure}, real gain over its first parent {real}"
     if about["knobs"]:
         yield "knobs: " + ", ".join(knob_text(change) for change in about["knobs"])
