@@ -19,7 +19,7 @@ from mesh.leaderboard import MARKED, score_of, standing
 from mesh.memory import MemoryHub
 from mesh.wire import Post
 from mesh_cli.__main__ import main
-from mesh_cli.live.up import _Screen
+from mesh_cli.live.up_view import LiveView
 from mesh_cli.render.words import say
 from tests.support.folding import rows
 from tests.support.given import Log
@@ -64,7 +64,7 @@ def test_the_message_board_says_it() -> None:
 
 
 def test_the_live_screen_marks_it() -> None:
-    screen = _Screen(board())
+    screen = LiveView()
     try:
         console = Console(file=io.StringIO(), width=200)
         console.print(screen._view(board()))

@@ -1,0 +1,58 @@
+"""What `mesh up` says when it ends: baseline against champion, runs by outcome, what to try next."""
+
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+from mesh.board import Board
+from mesh.events import Failed
+from mesh.leaderboard import score_of
+from mesh.text import printable, short
+
+
+def summary(board: Board, first: int, folder: Path) -> None:
+    """Print what came of a swarm that began when the log ended with entry `first`."""
+    if board.opened is None:
+        return
+    outcomes: Counter[str] = Counter()
+    for run in board.runs.values():
+        if run.finished:
+            outcome = run.finished.outcome
+            outcomes[f"failed ({outcome.reason})" if isinstance(outcome, Failed) else "scored"] += 1
+    metric = board.spec.objective.metric
+    counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
+    print(f"\narena {board.arena}: {counts}")
+    print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished"))
+    if (base := baseline_of(board)) is not None:
+        print(f"baseline {metric} {base:.4f}")
+    if board.champion and board.scores(board.champion):
+        champion = board.proposals[board.champion]
+        title = printable(champion.event.title, 90)
+        score = score_of(board, board.champion)
+        print(f"champion {metric} {score}  {short(board.champion)} by {champion.author}: {title}")
+    mesh = _program()
+    where = f"--arena {board.arena}"
+    print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
+    print(
+        f"  {mesh} git export /tmp/{board.arena} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\""
+    )
+    print(f"again, from here on: {mesh} up {folder}")
+
+
+def baseline_of(board: Board) -> float | None:
+    """Return the mean score of the artifact as it was opened, None where it has none."""
+    tree = board.opened.base_tree if board.opened else ""
+    scores = board.scores(tree) if tree in board.proposals else []
+    return sum(scores) / len(scores) if scores else None
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where a shell finds it, else its path."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return "python -m mesh_cli"
+    if shutil.which(path.name):
+        return path.name
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
