@@ -24,6 +24,7 @@ from mesh.errors import BusUnavailable
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded, find_url
 from mesh_cli.connect import board_of
+from mesh_cli.exit import ExitCode
 from tests.support.arenas import TRAIN, write_arena
 
 PATIENCE_S = 60
@@ -217,6 +218,36 @@ async def test_a_gpu_that_is_asked_for_and_not_there_is_one_sentence(
     said = b"mesh: --device cuda, but nvidia-smi shows no GPU on this machine\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, b"", said)
     assert not (home / "server").exists()
+
+
+async def test_a_swarm_that_cannot_propose_ends_and_its_last_line_says_why(tmp_path: Path, home: Path) -> None:
+    command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--explorers", "0", "--model", "nobody"]
+    with anyio.fail_after(PATIENCE_S):
+        done = await anyio.run_process(command, check=False)
+    assert done.returncode == ExitCode.BAD_INPUT
+    why = "model 'nobody' has no provider"
+    lines = [line for line in done.stderr.decode().splitlines() if why in line]
+    assert [line.partition(": model")[0] for line in lines] == [
+        "mesh: researcher cannot run",
+        "mesh: researcher could not run",
+        "mesh: the swarm could not work without its researcher",
+    ]
+    assert done.stderr.decode().endswith(f"{lines[-1]}\n")
+    assert belonging_to(home) == []
+
+
+async def test_a_child_that_refuses_among_others_is_named_after_the_summary(tmp_path: Path, home: Path) -> None:
+    command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--model", "nobody"]
+    async with await anyio.open_process(command, stdout=None, stdin=subprocess.DEVNULL) as process:
+        assert process.stderr is not None
+        text = ""
+        with anyio.fail_after(PATIENCE_S):
+            async for part in TextReceiveStream(process.stderr):
+                text += part
+                if "researcher cannot run" in text and process.returncode is None:
+                    process.send_signal(signal.SIGINT)
+            assert await process.wait() == ExitCode.OK
+    assert text.splitlines()[-1].startswith("mesh: researcher could not run: model 'nobody' has no")
 
 
 async def test_a_projector_begins_when_another_one_lets_go_of_the_file(tmp_path: Path, home: Path) -> None:
