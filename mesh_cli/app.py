@@ -25,7 +25,7 @@ def print_as_configured(app: App, commands: tuple[str, ...], arguments: Argument
     try:
         output = settings.values()["output"]
     except BadInput:
-        return  # the command will say it, and `mesh doctor` more kindly
+        return  # the command itself reports it, and `mesh doctor` reports it with its cure
     if output.value == "json":
         json.append(Token(keyword="output", value="true", source=output.source))
 
@@ -34,22 +34,35 @@ app = App(
     name="mesh",
     version=mesh.__version__,
     help_format="plaintext",  # as markdown, it costs the import of a parser and of a highlighter
-    help="A research swarm: agents post proposals on NATS, workers run them, DuckDB ranks them.",
+    help="A research swarm: agents post proposals to a NATS log, workers run them, DuckDB ranks them.",
     config=print_as_configured,
 )
 
-Arena = Annotated[str | None, Parameter(help="Name of the arena; default: the setting arena, else the only one.")]
-Nats = Annotated[str | None, Parameter(help="NATS server; default: the setting nats, else the one of `mesh up`.")]
-Folder = Annotated[
-    Path, Parameter(help="A folder with an arena.toml, or the name of an arena that comes with the mesh: digits.")
+Arena = Annotated[
+    str | None, Parameter(help="Name of the arena; default: the setting `arena`, else the only arena there is.")
 ]
-Rows = Annotated[int, Parameter(name="-n", help="How many rows at most.", validator=Number(gte=0))]
+Nats = Annotated[
+    str | None,
+    Parameter(
+        help="Address of the NATS server; default: the setting `nats`, else the server that `mesh up` started here."
+    ),
+]
+Folder = Annotated[
+    Path,
+    Parameter(help="A folder with an arena.toml, or the name of an arena that comes with the mesh, such as digits."),
+]
+Rows = Annotated[int, Parameter(name="-n", help="Print at most this many rows.", validator=Number(gte=0))]
 Color = Annotated[
     Literal["auto", "always", "never"] | None,
-    Parameter(name=["--color", "--colour"], help="Colour the text; default: the setting color."),
+    Parameter(name=["--color", "--colour"], help="Colour the text; default: the setting `color`."),
 ]
-NoConfirm = Annotated[bool, Parameter(name="--no-confirm", negative="", help="The metric is exact: one score proves.")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+NoConfirm = Annotated[
+    bool,
+    Parameter(
+        name="--no-confirm", negative="", help="Skip confirmation runs: the metric is exact, so one score is proof."
+    ),
+]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of text.")]
 
 
 def print_json(value: object) -> None:

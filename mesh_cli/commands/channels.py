@@ -6,7 +6,7 @@ from mesh_cli.exit import run
 
 @app.command
 def channels(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """List the channels and how many of their notes you have not read; `mesh tail --channel X` reads one.
+    """List the channels with their unread notes. `mesh tail --channel X` reads one.
 
     Example: mesh channels
     """

@@ -1,12 +1,21 @@
 """`mesh close`: the end of an arena."""
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from mesh_cli.app import Arena, Nats, app
 from mesh_cli.exit import run
 
 
 @app.command
-def close(*, arena: Arena = None, nats: Nats = None, text: str = "") -> int:
-    """Close an arena: every process of it ends its work.
+def close(
+    *,
+    arena: Arena = None,
+    nats: Nats = None,
+    text: Annotated[str, Parameter(help="Say why, for those who read the log.")] = "",
+) -> int:
+    """Close an arena: all of its agents and workers stop.
 
     Example: mesh close --arena digits
     """
@@ -20,7 +29,7 @@ def close(*, arena: Arena = None, nats: Nats = None, text: str = "") -> int:
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
             if board.opened is None or board.closed:
-                raise BadInput(f"arena {bus.arena} is not open")
+                raise BadInput(f"arena {bus.arena} is not open; mesh open FOLDER opens it")
             event = ArenaClosed(version=board.opened.version, reason="operator", text=text)
             await bus.post(Post.new("operator", event))
             print(f"arena {bus.arena} is closed")

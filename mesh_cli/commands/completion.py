@@ -9,7 +9,7 @@ from mesh_cli.exit import run
 
 @app.command
 def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
-    """Print a script that lets a shell complete commands and options; docs/cli.md says where to put it.
+    """Print the completion script for a shell; docs/cli.md says where to put it.
 
     Example: mesh completion bash
     """

@@ -5,13 +5,13 @@ from cyclopts import App
 from mesh_cli.app import Json, app, print_json
 from mesh_cli.exit import run
 
-config = App(name="config", help="The settings in force.")
+config = App(name="config", help="Show the settings in force.")
 app.command(config)
 
 
 @config.command(name="show")
 def show_config(*, json: Json = False) -> int:
-    """Show every setting, its value, and where it comes from.
+    """Show every setting with its value and its source.
 
     Example: mesh config show
     """

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from mesh_cli.app import Json, app, print_json
 from mesh_cli.exit import run
 
-context = App(name="context", help="Named places to work with: a server, an arena, credentials.")
+context = App(name="context", help="Manage contexts: named sets of server, arena and credentials.")
 app.command(context)
 
 
@@ -15,11 +15,11 @@ app.command(context)
 def add(
     name: str,
     *,
-    nats: Annotated[str, Parameter(help="NATS server, several with commas between them.")],
-    arena: Annotated[str, Parameter(help="The arena to work with.")] = "",
-    creds: Annotated[str, Parameter(help="File that proves who you are (.creds, or an nkey's seed).")] = "",
+    nats: Annotated[str, Parameter(help="Address of the NATS server; separate several with commas.")],
+    arena: Annotated[str, Parameter(help="Name of the arena to use.")] = "",
+    creds: Annotated[str, Parameter(help="File with your credentials (.creds or an nkey seed).")] = "",
 ) -> int:
-    """Keep a place under a name, or change it; only you can read the file it is kept in.
+    """Save or change a context. Only you can read the file where contexts are saved.
 
     Example: mesh context add lab --nats nats://lab.example.org:4222 --arena nanolm
     """
@@ -36,9 +36,9 @@ def add(
 def use(
     name: str | None = None,
     *,
-    none: Annotated[bool, Parameter(negative="", help="Use no context: go by the other settings.")] = False,
+    none: Annotated[bool, Parameter(negative="", help="Use no context, only the other settings.")] = False,
 ) -> int:
-    """Work with the context of that name from now on; `MESH_CONTEXT` says it for one command.
+    """Use this context from now on. `MESH_CONTEXT` sets it for one command.
 
     Example: mesh context use lab
     """
@@ -74,7 +74,7 @@ def list_(*, json: Json = False) -> int:
 
 @context.command
 def show(name: str | None = None, *, json: Json = False) -> int:
-    """Show one context, without a name the one in use.
+    """Show one context; without a name, the one in use.
 
     Example: mesh context show lab
     """
@@ -93,7 +93,7 @@ def show(name: str | None = None, *, json: Json = False) -> int:
 
 @context.command
 def remove(name: str) -> int:
-    """Forget a context.
+    """Delete a context.
 
     Example: mesh context remove lab
     """

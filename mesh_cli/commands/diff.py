@@ -15,11 +15,11 @@ def diff(
     *,
     arena: Arena = None,
     nats: Nats = None,
-    stat: Annotated[bool, Parameter(negative="", help="Only how many lines of each file changed.")] = False,
+    stat: Annotated[bool, Parameter(negative="", help="Print only how many lines of each file changed.")] = False,
     color: Color = None,
     json: Json = False,
 ) -> int:
-    """Compare two proposals: metric, cost, knobs, code; one alone is compared with its first parent.
+    """Compare two proposals: metric, cost, knobs and code. A single proposal is compared with its first parent.
 
     Example: mesh diff champion --stat
     """

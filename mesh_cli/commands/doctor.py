@@ -6,7 +6,7 @@ from mesh_cli.exit import ExitCode, run
 
 @app.command
 def doctor(*, nats: Nats = None, json: Json = False) -> int:
-    """Check what a mesh needs here: server, store, versions, disk, clock, sandbox, GPU; each trouble with its cure.
+    """Check this machine: server, store, versions, disk, clock, sandbox, GPU. Every problem is printed with its cure.
 
     Example: mesh doctor
     """

@@ -7,13 +7,13 @@ from cyclopts import App
 from mesh_cli.app import Arena, Nats, app
 from mesh_cli.exit import run
 
-git = App(name="git", help="The code of the swarm as a git repository.")
+git = App(name="git", help="Take out the code of the swarm as a git repository.")
 app.command(git)
 
 
 @git.command
 def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
-    """Write the whole DAG as an ordinary git repository, the champion checked out, a ref for every proposal.
+    """Write all proposals as an ordinary git repository: a ref for each, the champion checked out.
 
     Example: mesh git export /tmp/nanolm
     """

@@ -14,13 +14,15 @@ from mesh_cli.exit import run
 def import_(
     file: Path,
     *,
-    repo: Annotated[Path | None, Parameter(help="The git repository whose commits the file names.")] = None,
-    name: Annotated[str | None, Parameter(help="Name of the arena; default: that of the folder.")] = None,
-    metric: Annotated[str | None, Parameter(help="Name of the metric; default: what the header says.")] = None,
-    minimize: Annotated[bool, Parameter(negative="--maximize", help="Whether less is better.")] = True,
+    repo: Annotated[Path | None, Parameter(help="Read the code of the commits from this git repository.")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the new arena; default: the name of the folder.")] = None,
+    metric: Annotated[str | None, Parameter(help="Name of the metric; default: the name in the header.")] = None,
+    minimize: Annotated[
+        bool, Parameter(negative="--maximize", help="Whether lower or higher values are better.")
+    ] = True,
     nats: Nats = None,
 ) -> int:
-    """Take the results.tsv of karpathy/autoresearch as the history of a closed arena.
+    """Import a results.tsv of karpathy/autoresearch as a closed arena.
 
     Example: mesh import results.tsv --name autoresearch
     """
@@ -34,10 +36,13 @@ def import_(
         async with reach_hub(nats, make=True) as hub:
             done = await import_results(hub, source)
         if done.lacking:
-            print(f"mesh: {repo} lacks {done.lacking} of the commits: those have no code", file=sys.stderr)
+            print(
+                f"mesh: {repo} does not have {done.lacking} of the commits: these proposals have no code",
+                file=sys.stderr,
+            )
         if done.new:
             print(f"arena {done.arena} has {done.rows} rows, {done.new} of them new")
         else:
-            print(f"arena {done.arena} has all {done.rows} rows already: nothing was changed")
+            print(f"arena {done.arena} already has all {done.rows} rows: nothing was changed")
 
     return run(work)

@@ -8,7 +8,7 @@ from mesh_cli.exit import run
 
 @app.command
 def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
-    """Rank the proposals: the champion, what has fresh scores by the bound of its 95 % interval, then claims.
+    """Rank the proposals: the champion, confirmed scores by the worse bound of their interval, candidate scores.
 
     Example: mesh leaderboard --json
     """

@@ -19,13 +19,13 @@ def lineage(
     *,
     arena: Arena = None,
     nats: Nats = None,
-    up: Annotated[bool, Parameter(negative="", help="Where it came from (the default).")] = False,
-    down: Annotated[bool, Parameter(negative="", help="What was built on it.")] = False,
-    depth: Annotated[int | None, Parameter(help="So many steps away at most.", validator=Number(gte=0))] = None,
-    dot: Annotated[bool, Parameter(negative="", help="Print a graph for graphviz.")] = False,
+    up: Annotated[bool, Parameter(negative="", help="Show its ancestors (the default).")] = False,
+    down: Annotated[bool, Parameter(negative="", help="Show its descendants.")] = False,
+    depth: Annotated[int | None, Parameter(help="Show at most this many steps.", validator=Number(gte=0))] = None,
+    dot: Annotated[bool, Parameter(negative="", help="Print a graph for Graphviz.")] = False,
     json: Json = False,
 ) -> int:
-    """Show where a proposal came from, or what was built on it, as a tree; each one is drawn once.
+    """Show the ancestors or the descendants of a proposal as a tree.
 
     Example: mesh lineage champion --depth 5
     """
@@ -37,9 +37,9 @@ def lineage(
         from mesh_cli.resolve import find_proposal
 
         if up and down:
-            raise BadInput("--up and --down exclude each other")
+            raise BadInput("--up and --down exclude each other; use one of them")
         if dot and json:
-            raise BadInput("--dot and --json exclude each other")
+            raise BadInput("--dot and --json exclude each other; use one of them")
         async with reach(arena, nats) as bus:
             board = await opened_board_of(bus)
         found = lineage.family(board, find_proposal(board, proposal), "down" if down else "up", depth)
@@ -48,14 +48,14 @@ def lineage(
             return
         print("\n".join(lineage.dot(board, found) if dot else lineage.drawn(found, lambda t: lineage.line(board, t))))
         if found.cut:
-            print(f"mesh: {found.cut} links lead further: raise --depth", file=sys.stderr)
+            print(f"mesh: {found.cut} links go further than --depth; raise it to see them", file=sys.stderr)
 
     return run(work)
 
 
 @app.command
 def children(proposal: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """List the proposals that were built on one, in the order of the log.
+    """List the children of a proposal, oldest first.
 
     Example: mesh children champion
     """
@@ -74,7 +74,7 @@ def children(proposal: str, *, arena: Arena = None, nats: Nats = None, json: Jso
 
 @app.command
 def leaves(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
-    """List the proposals that nobody built on, the best first.
+    """List the proposals without children, best first.
 
     Example: mesh leaves -n 5
     """

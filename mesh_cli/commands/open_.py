@@ -8,7 +8,7 @@ from mesh_cli.exit import run
 
 @app.command(name="open")
 def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -> int:
-    """Open an arena on a running server, or its next version if its files changed or it was closed.
+    """Open an arena on a running server; open its next version if its files changed or it was closed.
 
     Example: mesh open digits
     """

@@ -8,16 +8,16 @@ from mesh_cli.app import Arena, Nats, app
 from mesh_cli.exit import run
 
 Text = Annotated[
-    str | None, Parameter(allow_leading_hyphen=True, help="What to say; - or nothing: what standard input holds.")
+    str | None, Parameter(allow_leading_hyphen=True, help="The text; with - or without it, read standard input.")
 ]
 
 
-Name = Annotated[str, Parameter(help="Who says it.")]
+Name = Annotated[str, Parameter(help="Author of the note.")]
 
 
 @app.command
 def post(channel: str, text: Text = None, *, arena: Arena = None, nats: Nats = None, name: Name = "operator") -> int:
-    """Post a note to a channel of the board; at most 256 KiB of text are kept.
+    """Post a note of at most 256 KiB to a channel and print its sequence number.
 
     Example: mesh post general "try a longer warmup"
     """
@@ -43,12 +43,14 @@ def reply(
     seq: int,
     text: Text = None,
     *,
-    channel: Annotated[str | None, Parameter(help="Where; default: where the note is, else general.")] = None,
+    channel: Annotated[
+        str | None, Parameter(help="Post to this channel; default: the channel of the note, else general.")
+    ] = None,
     arena: Arena = None,
     nats: Nats = None,
     name: Name = "operator",
 ) -> int:
-    """Answer the entry of a sequence: a note in its channel, anything else (a proposal, a run) in general.
+    """Reply to the entry with this sequence number: to a note in its channel, to any other entry in general.
 
     Example: mesh reply 12 "agreed, on two more seeds"
     """

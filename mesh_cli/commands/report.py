@@ -16,13 +16,19 @@ def report(
     *,
     output: Annotated[
         Path,
-        Parameter(name=["-o", "--output"], allow_leading_hyphen=True, help="File: .html, .png or .md; - is stdout."),
+        Parameter(
+            name=["-o", "--output"],
+            allow_leading_hyphen=True,
+            help="Write to this file: .html, .png or .md; - means standard output.",
+        ),
     ] = Path("report.html"),
     arena: Arena = None,
     nats: Nats = None,
-    to_seq: Annotated[int | None, Parameter(help="Only the log up to this sequence.", validator=Number(gte=1))] = None,
+    to_seq: Annotated[
+        int | None, Parameter(help="Report only the log up to this sequence number.", validator=Number(gte=1))
+    ] = None,
 ) -> int:
-    """Write what an arena found into one file: every run in a picture, the champion's lineage, noise, cost, dead ends.
+    """Write a report of an arena into one file: a plot of all runs, the champion's lineage, noise, cost, dead ends.
 
     Example: mesh report -o report.html
     """

@@ -8,7 +8,7 @@ from mesh_cli.exit import run
 
 @app.command
 def show(word: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """Show one thing: a proposal, run, agent or worker by its name or the beginning of it, or a fact by its sequence.
+    """Show one proposal, run, agent or worker, by its name or the start of it, or one fact by its sequence number.
 
     Example: mesh show champion
     """
@@ -26,7 +26,7 @@ def show(word: str, *, arena: Arena = None, nats: Nats = None, json: Json = Fals
             known = about_fact(await entry_of(bus, int(named.id))) if named.kind == "fact" else about(board, named)
         if others:
             also = f"{say(others[0])}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
-            print(f"mesh: this is {say(named)}; {printable(word, 60)} also begins {also}", file=sys.stderr)
+            print(f"mesh: showing {say(named)}; {printable(word, 60)} is also the start of {also}", file=sys.stderr)
         if json:
             print_json(known)
         else:

@@ -9,18 +9,18 @@ from cyclopts.validators import Number
 from mesh_cli.app import Arena, Nats, app
 from mesh_cli.exit import run
 
-Parquet = Annotated[Path | None, Parameter(help="A folder: also write every view to a parquet file there.")]
+Parquet = Annotated[Path | None, Parameter(help="Also write every view to a parquet file in this folder.")]
 
 
 @app.command
 def snapshot(
     file: Path,
     *,
-    every: Annotated[str | None, Parameter(help="Again and again, so often: 30s, 5m; until Ctrl-C.")] = None,
+    every: Annotated[str | None, Parameter(help="Repeat at this interval (30s, 5m) until Ctrl-C.")] = None,
     parquet: Parquet = None,
     nats: Nats = None,
 ) -> int:
-    """Publish all logs as a DuckDB file that any program may open while the swarm runs.
+    """Write all logs to a DuckDB file that other programs can open while the swarm runs.
 
     Example: mesh snapshot /tmp/mesh.duckdb --every 30s
     """
@@ -33,7 +33,7 @@ def snapshot(
 
         pause_s = seconds(every) if every is not None else None
         if pause_s is not None and pause_s < 0.1:
-            raise BadInput(f"--every {every} leaves the disk no rest: at least 100ms")
+            raise BadInput(f"--every {every} is too often for the disk; use 100ms or more")
         async with reach_hub(nats) as hub:
             await publish(hub, file, parquet, pause_s)
 
@@ -44,13 +44,15 @@ def snapshot(
 def replay(
     file: Path,
     *,
-    to_seq: Annotated[int | None, Parameter(help="Up to this entry.", validator=Number(gte=0))] = None,
-    to_time: Annotated[str | None, Parameter(help="Up to this time (ISO 8601; UTC where it names no zone).")] = None,
+    to_seq: Annotated[int | None, Parameter(help="Stop after this sequence number.", validator=Number(gte=0))] = None,
+    to_time: Annotated[
+        str | None, Parameter(help="Stop after this time: an ISO time (UTC), or this long ago (2h).")
+    ] = None,
     parquet: Parquet = None,
     arena: Arena = None,
     nats: Nats = None,
 ) -> int:
-    """Fold one log, or its beginning, into a DuckDB file: the rankings as of then. Prints the sequence reached.
+    """Write one log up to an entry or a time to a DuckDB file, and print the last sequence number in it.
 
     Example: mesh replay /tmp/then.duckdb --to-seq 1000
     """
@@ -62,7 +64,7 @@ def replay(
         from mesh_cli.history.snapshot import replay_to
 
         if to_seq is not None and to_time is not None:
-            raise BadInput("--to-seq and --to-time exclude each other")
+            raise BadInput("--to-seq and --to-time exclude each other; use one of them")
         time = moment(to_time) if to_time is not None else None
         async with reach(arena, nats) as bus:
             print(await replay_to(bus, file, parquet, seq=to_seq, time=time))

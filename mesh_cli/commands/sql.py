@@ -20,20 +20,31 @@ def sql(
     nats: Nats = None,
     file: Annotated[
         Path | None,
-        Parameter(name=["--file", "-f"], allow_leading_hyphen=True, help="Statements from a file; - is stdin."),
+        Parameter(
+            name=["--file", "-f"],
+            allow_leading_hyphen=True,
+            help="Read statements from this file; - means standard input.",
+        ),
     ] = None,
-    form: Annotated[Form | None, Parameter(name=["--format", "-F"], help="How rows are written.")] = None,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write to a file instead.")] = None,
+    form: Annotated[Form | None, Parameter(name=["--format", "-F"], help="Write rows in this format.")] = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="Write to this file instead of standard output.")
+    ] = None,
     json: Json = False,
-    csv: Annotated[bool, Parameter(negative="", help="Print CSV.")] = False,
+    csv: Annotated[bool, Parameter(negative="", help="Print CSV instead of a table.")] = False,
     max_rows: Annotated[
         int | None,
-        Parameter(help="Rows at the most, 0: all; default: 1000 of table, markdown and json.", validator=Number(gte=0)),
+        Parameter(
+            help="Return at most this many rows, 0 for all; default: 1000 as table, markdown or JSON, else all.",
+            validator=Number(gte=0),
+        ),
     ] = None,
-    timeout_s: Annotated[float, Parameter(help="Seconds until it is interrupted.", validator=Number(gt=0))] = 10.0,
-    no_pager: Annotated[bool, Parameter(negative="", help="Never start a pager.")] = False,
+    timeout_s: Annotated[
+        float, Parameter(help="Interrupt the statement after this many seconds.", validator=Number(gt=0))
+    ] = 10.0,
+    no_pager: Annotated[bool, Parameter(negative="", help="Do not start a pager.")] = False,
 ) -> int:
-    """Ask any question of all arenas in SQL, while the swarm runs; read-only. Without a statement it is a prompt.
+    """Query all arenas in SQL (read-only), also while the swarm runs. Without a statement, start a prompt.
 
     Views: leaderboard, runs, proposals, lineage, frontier, agents, critics, workers, noise, cost, board, events.
 

@@ -1,4 +1,4 @@
-"""`mesh status`: how an arena stands."""
+"""`mesh status`: the state of an arena."""
 
 from mesh_cli.app import Arena, Json, Nats, app, print_json
 from mesh_cli.exit import run
@@ -6,7 +6,7 @@ from mesh_cli.exit import run
 
 @app.command
 def status(*, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
-    """Show how an arena stands: queue, workers, rates, and how far behind the log its followers are.
+    """Show the state of an arena: queue, workers, rates, and how far the projector is behind the log.
 
     Example: mesh status --json
     """

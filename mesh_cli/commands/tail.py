@@ -17,29 +17,31 @@ def tail(
     *,
     arena: Arena = None,
     nats: Nats = None,
-    follow: Annotated[bool | None, Parameter(help="Wait for more; default: on a terminal.")] = None,
+    follow: Annotated[bool | None, Parameter(help="Keep printing new lines; default: only on a terminal.")] = None,
     n: Annotated[
         int | None,
-        Parameter(name="-n", help="How many of the last that match; default: 20.", validator=Number(gte=0)),
+        Parameter(
+            name="-n", help="Print this many of the last lines that match; default: 20.", validator=Number(gte=0)
+        ),
     ] = None,
     from_seq: Annotated[
-        int | None, Parameter(help="Sequence to begin with, instead of -n.", validator=Number(gte=0))
+        int | None, Parameter(help="Start with this sequence number, instead of -n.", validator=Number(gte=0))
     ] = None,
-    since: Annotated[str | None, Parameter(help="Begin so long ago (2h) or at an ISO time (UTC).")] = None,
-    until: Annotated[str | None, Parameter(help="End before a time; written as --since.")] = None,
-    kind: Annotated[Words, Parameter(help="Only facts of this kind, such as run.finished or 'run.*'; repeatable.")] = (
-        None
-    ),
-    author: Annotated[Words, Parameter(help="Only what this author says; globs as for --kind.")] = None,
-    channel: Annotated[Words, Parameter(help="Only notes of this channel; globs as for --kind.")] = None,
-    of_run: Annotated[str | None, Parameter(name="--run", help="Only what is about this run.")] = None,
-    proposal: Annotated[str | None, Parameter(help="Only what is about this proposal or its runs.")] = None,
-    grep: Annotated[Words, Parameter(help="Only lines in which this regular expression is found.")] = None,
-    exclude: Annotated[Words, Parameter(help="No lines in which this regular expression is found.")] = None,
+    since: Annotated[str | None, Parameter(help="Start this long ago (2h) or at an ISO time (UTC).")] = None,
+    until: Annotated[str | None, Parameter(help="Stop before this time; same format as --since.")] = None,
+    kind: Annotated[
+        Words, Parameter(help="Print only facts of this kind, such as run.finished or 'run.*'; repeatable.")
+    ] = (None),
+    author: Annotated[Words, Parameter(help="Print only facts of this author; globs as for --kind.")] = None,
+    channel: Annotated[Words, Parameter(help="Print only notes in this channel; globs as for --kind.")] = None,
+    of_run: Annotated[str | None, Parameter(name="--run", help="Print only facts about this run.")] = None,
+    proposal: Annotated[str | None, Parameter(help="Print only facts about this proposal and its runs.")] = None,
+    grep: Annotated[Words, Parameter(help="Print only lines that match this regular expression.")] = None,
+    exclude: Annotated[Words, Parameter(help="Leave out lines that match this regular expression.")] = None,
     color: Color = None,
     json: Json = False,
 ) -> int:
-    """Show the message board, following it on a terminal; every line begins with its sequence.
+    """Show the message board; on a terminal, keep following it. Every line starts with its sequence number.
 
     Example: mesh tail --kind proposal.promoted --no-follow -n 5
     """

@@ -8,7 +8,7 @@ from mesh_cli.exit import run
 
 @app.command
 def top(*, arena: Arena = None, nats: Nats = None) -> int:
-    """Watch leaderboard, queue, workers and board in one screen, by keyboard alone; ? lists the keys.
+    """Watch leaderboard, queue, workers and message board on one screen; press ? for the keys.
 
     Example: mesh top
     """
@@ -18,13 +18,13 @@ def top(*, arena: Arena = None, nats: Nats = None) -> int:
         from mesh_cli.connect import pick, reach_hub
 
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise BadInput("mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe")
+            raise BadInput("mesh top needs a terminal; mesh status, leaderboard and tail print to a pipe")
         try:
             from mesh_cli.live.top import top as show
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "textual":
                 raise
-            raise BadInput("mesh top needs textual: pip install 'mesh-swarm[top]'") from None
+            raise BadInput("mesh top needs textual, which is not installed: pip install 'mesh-swarm[top]'") from None
         from mesh_cli.live.feed import Watch
 
         async with reach_hub(nats, endless=True) as hub:

@@ -13,22 +13,35 @@ from mesh_cli.exit import run
 def up(
     folder: Folder,
     *,
-    minutes: Annotated[float | None, Parameter(help="End after so long.")] = None,
-    explorers: Annotated[int, Parameter(help="How many explorers.", validator=Number(gte=0))] = 3,
+    minutes: Annotated[float | None, Parameter(help="Stop after this many minutes.")] = None,
+    explorers: Annotated[int, Parameter(help="Start this many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
-        int | None, Parameter(help="Trials at a time; default: what fits.", validator=Number(gte=1))
+        int | None,
+        Parameter(
+            help="Run this many trials at a time; default: as many as fit on this machine.", validator=Number(gte=1)
+        ),
     ] = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], Parameter(help="Where to run trials; auto uses a GPU if there is one.")
+    ] = "auto",
     nats: Nats = None,
-    sync: Annotated[str, Parameter(help="When the embedded server syncs: always, or every so often (1s).")] = "always",
-    sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="What may hold trials.")] = "auto",
-    model: Annotated[str | None, Parameter(help="A model (provider/name) that a researcher asks.")] = None,
-    api_base: Annotated[str | None, Parameter(help="A server of its own that speaks as the provider does.")] = None,
-    budget_usd: Annotated[float | None, Parameter(help="Dollars it may spend in all.", validator=Number(gt=0))] = None,
-    budget_tokens: Annotated[int | None, Parameter(help="Tokens it may use in all.", validator=Number(gt=0))] = None,
+    sync: Annotated[
+        str, Parameter(help="When the server writes to disk: always, or at an interval such as 1s.")
+    ] = "always",
+    sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="How strictly to sandbox trials.")] = "auto",
+    model: Annotated[str | None, Parameter(help="Start a researcher that asks this model (provider/name).")] = None,
+    api_base: Annotated[
+        str | None, Parameter(help="Address of a model server that speaks the API of the provider.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, Parameter(help="Let the researcher spend at most this many dollars.", validator=Number(gt=0))
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, Parameter(help="Let the researcher use at most this many tokens.", validator=Number(gt=0))
+    ] = None,
     no_confirm: NoConfirm = False,
 ) -> int:
-    """Run a whole swarm on this machine until Ctrl-C, shown live; the next `mesh up` goes on where it ended.
+    """Run a whole swarm on this machine until Ctrl-C and show it live. The next `mesh up` continues from there.
 
     Example: mesh up digits --minutes 1
     """

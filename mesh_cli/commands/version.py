@@ -7,7 +7,7 @@ from mesh_cli.exit import run
 
 @app.command
 def version() -> int:
-    """Show the versions of the mesh and of the server it would start.
+    """Show the version of the mesh and of the nats-server that it starts.
 
     Example: mesh version
     """

@@ -15,18 +15,25 @@ def web(
     *,
     arena: Arena = None,
     nats: Nats = None,
-    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port; 0 is a free one.", validator=Number(gte=0, lte=65535))] = 0,
+    host: Annotated[str, Parameter(help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[
+        int, Parameter(help="Listen on this port; 0 means any free port.", validator=Number(gte=0, lte=65535))
+    ] = 0,
     token: Annotated[
         str | None,
-        Parameter(help="Whoever has it may post; - reads it from standard input.", allow_leading_hyphen=True),
+        Parameter(
+            help="Let whoever has this token post notes; - reads it from standard input.", allow_leading_hyphen=True
+        ),
     ] = None,
-    name: Annotated[str, Parameter(help="Who says what is posted.")] = "operator",
+    name: Annotated[str, Parameter(help="Author of the notes that are posted on the page.")] = "operator",
     allow_host: Annotated[
-        tuple[str, ...], Parameter(help="Another name by which browsers reach the page.", negative="")
+        tuple[str, ...],
+        Parameter(
+            help="Accept this host name too, where browsers reach the page by another name; repeatable.", negative=""
+        ),
     ] = (),
 ) -> int:
-    """Serve an arena as a live page until Ctrl-C, and print its address; read-only without a token.
+    """Serve an arena as a live web page until Ctrl-C and print its address. Without a token it is read-only.
 
     Example: mesh web --port 8080
     """
@@ -40,17 +47,19 @@ def web(
             from analytics.web.guard import LOOPBACK, checked_token, is_loopback
             from analytics.web.serve import listen, serve
         except ModuleNotFoundError as missing:
-            raise BadInput(f"the page needs {missing.name}: pip install 'mesh-swarm[web,analytics]'") from None
+            raise BadInput(
+                f"mesh web needs {missing.name}, which is not installed: pip install 'mesh-swarm[web,analytics]'"
+            ) from None
 
         secret = sys.stdin.readline().strip() if token == "-" else token
         if secret == "":
-            raise BadInput("the token is empty: leave --token out to serve a page that only reads")
+            raise BadInput("the token is empty; leave --token out to serve a read-only page")
         checked_token(secret or "")
         shown = f"[{host}]" if ":" in host else host
         with listen(host, port) as listening:
             url = f"http://{shown}:{listening.getsockname()[1]}/"
             if not is_loopback(host):
-                print(f"mesh: whoever reaches {url} can read all of the arena (docs/web.md)", file=sys.stderr)
+                print(f"mesh: everybody who can reach {url} can read the whole arena (docs/web.md)", file=sys.stderr)
             async with reach_hub(nats) as hub:
                 await serve(
                     hub,
