@@ -1,8 +1,7 @@
 """`python -m benchmarks NAME`: measure, print a table and, as the last line, one JSON object.
 
-Every other module of this package with `GOALS` and `measure` is a benchmark. Times are never a reason for CI to fail:
-goals are ratios against the raw limit, measured in turns in the same run, and only `--strict` turns them into an exit
-code.
+Every other module of this package is a benchmark: it has `GOALS` and `measure`. CI never fails because of a time: goals
+are ratios to a raw limit that is measured in turns in the same run, and only `--strict` makes a missed goal an error.
 """
 
 import argparse
@@ -13,22 +12,16 @@ import sys
 import anyio
 
 import benchmarks
-from benchmarks.harness import judge, show
+from benchmarks.parts.harness import judge, show
 from mesh.errors import MeshError
-
-_HELPERS = (
-    *("__main__", "cold", "family", "first_line", "fold", "harness", "mix", "peers", "trials", "views"),
-    *("nanolm_cut", "nanolm_sides"),
-    *("search_figures", "search_peers", "search_problems", "search_swarm"),
-)
 
 
 def main() -> int:
-    """Parse the command line and run; 0 done, 1 a goal is missed under `--strict`, 2 a mistake in the call."""
+    """Run; return 0, 1 where a goal is missed under `--strict`, or 2 where the benchmark cannot be measured."""
     names = benchmarks_by_name()
     args = _parser(names).parse_args()
     if args.name not in names:
-        print(f"benchmarks: there is no benchmark {args.name!r}: it is one of {', '.join(names)}", file=sys.stderr)
+        print(f"benchmarks: NAME is {args.name!r}; use one of {', '.join(names)}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"benchmarks.{args.name}")
     try:
@@ -43,18 +36,21 @@ def main() -> int:
 
 def benchmarks_by_name() -> list[str]:
     """Return the names of the benchmarks, sorted."""
-    return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)}.difference(_HELPERS))
+    modules = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.ispkg]
+    return sorted(name for name in modules if name != "__main__")
 
 
 def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure a part of the mesh against its raw limit.",
+        description="Measure a part of the mesh against its raw limit, and print a table and a line of JSON.",
         epilog="example: python -m benchmarks log --quick",
     )
-    parser.add_argument("name", metavar="NAME", help=", ".join(names))
-    parser.add_argument("--quick", action="store_true", help="under a minute, with the same meaning but more noise")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
+    parser.add_argument("name", metavar="NAME", help=f"Measure this: {', '.join(names)}.")
+    parser.add_argument(
+        "--quick", action="store_true", help="Measure for less than a minute: the same figures with more noise."
+    )
+    parser.add_argument("--strict", action="store_true", help="Exit with 1 where a goal is missed.")
     return parser
 
 

@@ -1,11 +1,10 @@
-"""What ending losers early saves, on nanolm and digits for real, and how often it ends a winner.
+"""How much early stopping saves on nanolm and digits, with real trials, and how often it stops a winner.
 
-Draws of every knob, the same for both sides, are run to their end by a real worker, in its sandbox, with their real
-learning curves. Then the real rule (`early_stopping.judge_curve`) is asked what it would have done, in many random
-orders of arrival, one run after the other: a run that it ends costs what its curve says it had taken by then. `ratio`
-is the worker seconds until the best of all is scored, with the rule over without it; where the rule ends the best
-itself, all seconds of the side without count. `wrong` is the share of ended runs that were better than every one before
-them.
+Draws of every knob, the same for both sides, are run to their end by a real worker, in its sandbox, with real learning
+curves. Then the real rule (`early_stopping.judge_curve`) decides about them, in many random orders of arrival, one run
+after the other: a run that it stops costs what its curve had cost by then. `ratio` is the worker seconds until the best
+of all is scored with the rule, divided by those without it; where the rule stops the best itself, all seconds count.
+`wrong` is the share of stopped runs that were better than every run before them.
 """
 
 import random
@@ -20,7 +19,7 @@ import msgspec
 from agents.curation.early_stopping import at_rung, judge_curve
 from agents.explorer import apply
 from agents.search.knobs import knobs_of
-from benchmarks.harness import Figures, Goal, say
+from benchmarks.parts.harness import Figures, Goal, say
 from gpu_worker.worker import run_worker
 from mesh import events as e
 from mesh import settings, wire
@@ -45,7 +44,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 async def measure(quick: bool) -> Figures:
-    """Return the ratio of worker seconds, with its 95 % interval over orders, and the shares of kills, per arena."""
+    """Return, per arena, the ratio of worker seconds with its 95 % interval over orders, and shares of stopped runs."""
     figures: Figures = {}
     for arena, count in (("digits", 24 if quick else 80), ("nanolm", 0 if quick else 60)):
         if not count:
@@ -67,7 +66,7 @@ async def measure(quick: bool) -> Figures:
 
 
 async def _run_all(arena: str, count: int) -> tuple[e.ArenaOpened, list[Trial]]:
-    """Run so many draws of the arena's knobs, each once and whole."""
+    """Run `count` draws of the arena's knobs, each once and to its end."""
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         bus, opened = await open_arena(MemoryHub(), ARENAS / arena, home=home)
@@ -120,7 +119,7 @@ def _trial(finish: e.RunFinished) -> Trial:
 
 
 def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, int]:
-    """Return the ratio of seconds to the best, how many runs were ended, and how many of them wrongly, in one order."""
+    """Return, for one order, the ratio of seconds to the best, how many runs were stopped, and how many wrongly."""
     rule = msgspec.structs.replace(opened.spec.selection, halving=True, never_killed=0.0)
     opened = msgspec.structs.replace(opened, spec=msgspec.structs.replace(opened.spec, selection=rule))
     gain = opened.spec.objective.gain

@@ -1,9 +1,9 @@
-"""How fast and how surely a tree of processes dies at its deadline, however it tries to escape.
+"""How fast and how surely a process tree dies at its deadline, whatever it does to escape.
 
-Each tree double-forks, leaves its session, ignores signals and has a part that replaces itself every 2 ms. All is seen
-from outside the supervisor: every process of a tree holds a pipe open, and the kernel says when the last one is gone;
-then /proc is searched for survivors. Time counts from the request to the supervisor plus the deadline, so that its own
-start of the tree is part of it.
+Each tree double-forks, leaves its session, ignores signals and has a process that replaces itself every 2 ms. All is
+measured from outside of the supervisor: every process of a tree keeps a pipe open, and the kernel reports when the last
+one is gone; then /proc is searched for survivors. Times are milliseconds after the deadline. The deadline counts from
+the request, so the time that the supervisor needs to start the tree is part of them.
 """
 
 import os
@@ -19,8 +19,7 @@ import anyio
 import anyio.to_thread
 import psutil
 
-from benchmarks.harness import Figures, Goal
-from benchmarks.trial_overhead import percentile
+from benchmarks.parts.harness import Figures, Goal, percentile
 from gpu_worker.supervisor.client import Supervisor, start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
 
@@ -31,14 +30,14 @@ GIVE_UP_S = 30.0
 ESCAPING = """
 import os, signal, sys, time
 END = time.time() + 60
-held = os.open(sys.argv[1], os.O_WRONLY)
+pipe = os.open(sys.argv[1], os.O_WRONLY)
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
 
 def forked():
     pid = os.fork()
     if pid == 0:
-        os.write(held, b".")
+        os.write(pipe, b".")
     return pid
 
 def daemon(depth):
@@ -68,7 +67,7 @@ time.sleep(60)
 
 
 async def measure(quick: bool) -> Figures:
-    """Return survivors of all trees, how long after the deadline a tree's last process died, and how many were born."""
+    """Return survivors, how long after the deadline the last process of a tree died, and how many were born."""
     times, born, survivors = list[float](), list[float](), 0
     with tempfile.TemporaryDirectory(prefix="mesh-bench-") as name:
         async with start_supervisor() as supervisor:
@@ -89,7 +88,7 @@ async def measure(quick: bool) -> Figures:
 
 
 async def _kill(supervisor: Supervisor, path: Path) -> tuple[float, int]:
-    """Let one tree run into its deadline; return when the last process was gone, and how many were born."""
+    """Let one tree run into its deadline; return when its last process was gone (ms), and how many were born."""
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
@@ -112,7 +111,7 @@ async def _kill(supervisor: Supervisor, path: Path) -> tuple[float, int]:
 
 
 def _last_gone(reader: int) -> tuple[float, int]:
-    """Read until everybody who held the pipe is gone; return when, and how many bytes came."""
+    """Read until no process has the pipe open; return when, and how many bytes came."""
     count, give_up = 0, time.monotonic() + GIVE_UP_S
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)

@@ -1,10 +1,10 @@
-"""How fast facts are appended: `bus.post` and `post_all` against raw nats-py publishes of the same bytes.
+"""How fast facts are appended: `bus.post` and `post_all`, compared with raw nats-py publishes of the same bytes.
 
-Both sides write to streams of the same configuration on the same server, over one connection each, with the same number
-of posts in flight, in turns; every figure names the server's sync setting (`always` is the embedded server's default,
-`2m` is that of nats-server). Two raw sides: `raw` publishes without any header, so nothing refuses a second fact of
-the same key or recognises a repetition; `raw_cas` sends the headers that `post` sends. The goals are against `raw`,
-which does less than `post`. Both raw sides are given their bytes and subjects ready-made; `post` encodes its own.
+All sides write to streams of the same configuration on the same server, over one connection each, with the same number
+of posts in flight, in turns. Every figure names the server's sync setting: `always` is the embedded server's default,
+`2m` is nats-server's. There are two raw sides. `raw` publishes without headers, so nothing refuses a second fact of the
+same key or recognises a repetition; `raw_cas` sends the headers that `post` sends. The goals compare with `raw`, which
+does less than `post`. Both raw sides get their bytes and subjects ready-made; `post` encodes its own.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from functools import partial
 import nats
 from nats.js.client import JetStreamContext
 
-from benchmarks.harness import Figures, Goal, a_hub, ratio, say
-from benchmarks.mix import posts
+from benchmarks.parts.harness import Figures, Goal, a_hub, ratio, say
+from benchmarks.parts.mix import posts
 from mesh import wire
 from mesh.bus import Bus
 from mesh.jetstream.log import WINDOW
@@ -33,11 +33,11 @@ GOALS: dict[str, Goal] = {
 
 Publish = tuple[str, bytes, dict[str, str] | None]
 Sides = Mapping[str, Callable[[list[Post]], Callable[[], Awaitable[None]]]]
-"""By name: what gets a side ready for some posts, and what then is timed."""
+"""By name of the side: a function that prepares some posts and returns the function that is timed."""
 
 
 async def measure(quick: bool) -> Figures:
-    """Return posts per second in flight, milliseconds one by one, and their ratios, for both sync settings."""
+    """Return posts per second in flight, milliseconds per post one by one, and ratios, for both sync settings."""
     figures: Figures = {}
     for sync in SYNCS:
         say(f"sync {sync}")

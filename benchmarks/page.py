@@ -1,10 +1,10 @@
-"""How soon the page of an arena with 5,000 runs shows its first picture, in a real Chromium, and how live it is.
+"""How soon the page of an arena with 5,000 runs shows its first picture in a real Chromium, and how fast it answers.
 
-`first_picture_ms` is from the navigation until the progress chart is drawn, by the browser's own clock, each time in a
-new and empty profile; `small.first_picture_ms` is the same for an arena of about 20 runs, which is what page, server
-and browser cost without the data, so the raw limit. `live_ms` is from the log's acknowledgement of a note until the
+`first_picture_ms` is the time from the navigation until the progress chart is drawn, by the browser's clock, each time
+in an empty profile. `small.first_picture_ms` is the same for an arena of about 20 runs: the cost of page, server and
+browser without the data, and so the raw limit. `live_ms` is the time from the log's acknowledgement of a note until the
 page shows it, `show_all_s` from the click until the whole lineage is laid out, `drawer_ms` from a click on a
-leaderboard row until the proposal is shown. The page is served by `mesh web` in a process of its own.
+leaderboard row until the proposal is shown. `mesh web` serves the page in a process of its own.
 """
 
 import os
@@ -20,8 +20,8 @@ from pathlib import Path
 import anyio
 from playwright.async_api import Browser, Page, async_playwright
 
-from benchmarks.family import posts
-from benchmarks.harness import Figures, Goal, ratio, say
+from benchmarks.parts.family import posts
+from benchmarks.parts.harness import Figures, Goal, ratio, say
 from mesh.errors import HostTrouble
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
@@ -29,12 +29,12 @@ from mesh.server import embedded
 from mesh.wire import Post
 
 PROPOSALS = {"small": 16, "large": 4300}
-"""About 20 and 5,000 runs: champions are run three times more."""
+"""About 20 and 5,000 runs: champions have three more runs each."""
 GOALS: dict[str, Goal] = {"first_picture_ms": ("<", 2000), "first_picture_ratio": ("<=", 3), "live_ms": ("<", 1000)}
 
 
 async def measure(quick: bool) -> Figures:
-    """Return milliseconds to the first picture of a small and a large arena, and how soon the large one answers."""
+    """Return the time to the first picture of a small and a large arena (ms), and how soon the large one answers."""
     visits, notes = (3, 10) if quick else (15, 60)
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         home = Path(name)
@@ -62,7 +62,7 @@ async def measure(quick: bool) -> Figures:
 async def _chromium() -> AsyncIterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
-        raise HostTrouble("there is no chromium on this machine: `make chromium` installs it")
+        raise HostTrouble("chromium is not installed; `make chromium` installs it")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path)
         try:
@@ -127,5 +127,5 @@ async def _until_ms(tab: Page, condition: str) -> float:
     began = time.perf_counter()
     with anyio.fail_after(120):
         while not await tab.evaluate(condition):
-            pass  # a question takes a few milliseconds
+            pass  # each evaluation takes a few milliseconds
     return (time.perf_counter() - began) * 1000

@@ -1,15 +1,15 @@
-"""How soon what people ask for is there: commands, the first line of the board, views.
+"""How soon the answers to common questions are there: commands, the first line of the board, views.
 
-Starts of commands are in `benchmarks.cold`, first lines in `benchmarks.first_line`, views in `benchmarks.views`; the
-parts say what their figures mean. The large log has a million events of a realistic mix (`benchmarks.mix`; 50,000
-with `--quick`), the small one a thousand.
+Starts of commands are measured by `cold`, first lines by `first_line`, views by `views` (all in `benchmarks.parts`);
+each says what its figures mean. The large log has a million events of a realistic mix (50,000 with `--quick`), the
+small one a thousand.
 """
 
 from itertools import chain
 
-from benchmarks import cold, first_line, views
-from benchmarks.harness import Figures, Goal, a_hub, say
-from benchmarks.mix import opening, posts
+from benchmarks.parts import cold, first_line, views
+from benchmarks.parts.harness import Figures, Goal, a_hub, say
+from benchmarks.parts.mix import opening, posts
 from mesh.jetstream import JetStreamHub
 
 SMALL = 1000
@@ -22,7 +22,7 @@ async def measure(quick: bool) -> Figures:
     large, rounds = (50_000, 5) if quick else (1_000_000, 15)
     async with a_hub("2m") as (hub, server, folder):
         await _write(hub, "empty", 1)
-        figures = await cold.measure_starts(server.url, "empty", STARTS)  # while the machine has nothing else to do
+        figures = await cold.measure_starts(server.url, "empty", STARTS)  # before the machine has anything else to do
         await _write(hub, "small", SMALL)
         await _write(hub, "large", large)
         figures |= await first_line.measure_tail(hub, server.url, "small", "large", rounds)

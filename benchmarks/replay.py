@@ -1,16 +1,15 @@
-"""How fast the projector folds a log into DuckDB, how much memory it takes, and how soon a post can be asked for.
+"""How fast the projector folds a log into DuckDB, how much memory it uses, and how soon a post can be queried.
 
-The log is a realistic mix of facts (`benchmarks.mix`). Its raw limit is a nats-py pull consumer that fetches and
-acknowledges the same entries in batches of the same size and looks at none of them. Every reading happens in a process
-of its own, the two ways in turns; opening the DuckDB file is `opening_s` and not part of a rate. `visible_*` is the
-time from calling `post` until the projector, which folds a steady stream of other posts meanwhile, answers a query over
-NATS (what `mesh sql` does) with that post's row; `beside_runaway.*` is the same while another query, a cross join
-without end, takes all the threads that DuckDB has. `slowest_view_s` is the longest that any view takes for a thousand
-rows of the large log, `views_refused` how many cannot answer within the projector's memory.
+The log is a realistic mix of facts (`benchmarks.parts.mix`). The raw limit is a nats-py pull consumer that fetches and
+acknowledges the same entries in batches of the same size, and decodes none. Every reading happens in a new process, the
+two ways in turns; opening the DuckDB file is `opening_s` and not part of a rate. `visible_*` is the time from calling
+`post` until the projector answers a query over NATS (as `mesh sql` does) with that post's row, while it folds a steady
+stream of other posts. `beside_runaway.*` is the same while an endless cross join uses all of DuckDB's threads.
+`slowest_view_s` is the longest time that any view needs for a thousand rows of the large log; `views_refused` is how
+many views cannot answer within the projector's memory.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -19,13 +18,13 @@ from itertools import chain
 from pathlib import Path
 
 import anyio
-from anyio.abc import Process
 
 from analytics.asking import ask
 from analytics.projection import view_sources
 from analytics.protocol import Query
-from benchmarks.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
-from benchmarks.mix import opening, posts
+from benchmarks.parts.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
+from benchmarks.parts.mix import opening, posts
+from benchmarks.parts.projecting import keep_writing, projecting
 from mesh.errors import QueryError
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
@@ -43,13 +42,10 @@ GOALS: dict[str, Goal] = {
     "beside_runaway.visible_p50_ms": ("<", 1000),
 }
 RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
-WRITE_EVERY_S = 0.1
-WRITES = 50
-"""Posts that are written every `WRITE_EVERY_S` while it is measured how soon one can be asked for."""
 
 
 async def measure(quick: bool) -> Figures:
-    """Return events per second of both ways on a small and a large log, memory in MB, and milliseconds to visible."""
+    """Return events per second of both ways on a small and a large log, memory (MB), and times to visible (ms)."""
     large, rounds, probes = (50_000, 3, 40) if quick else (1_000_000, 4, 300)
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -92,7 +88,7 @@ async def _compare(url: str, folder: Path, large: int, small_rounds: int, large_
                 path = folder / f"{size}.duckdb"
                 if how == "project":
                     path.unlink(missing_ok=True)
-                found = await in_a_process("benchmarks.fold", how, url, size, str(sizes[size]), str(path))
+                found = await in_a_process("benchmarks.parts.fold", how, url, size, str(sizes[size]), str(path))
                 say(f"{how} {sizes[size]:,} events: {found['seconds']:.2f} s, {found['peak_mb']:.0f} MB")
                 took[size, how].append(found["seconds"])
                 if how == "project":
@@ -108,25 +104,8 @@ async def _compare(url: str, folder: Path, large: int, small_rounds: int, large_
     return figures | {"opening_s": statistics.median(opening_s), "large.peak_mb": peak_mb}
 
 
-@asynccontextmanager
-async def projecting(url: str, path: Path, within_s: float = 300) -> AsyncIterator[Process]:
-    """Run the projector as a process of its own, from the moment it is up to date."""
-    async with await anyio.open_process(
-        [sys.executable, "-m", "analytics", "--nats", url, "--db", str(path)]
-    ) as process:
-        assert process.stderr
-        said = b""
-        with anyio.fail_after(within_s):
-            while b"is up to date" not in said:
-                said += await process.stderr.receive()
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
 async def _views(bus: JetStreamBus) -> Figures:
-    """Ask for a thousand rows of every view, and say how many answer and how long the slowest takes."""
+    """Query a thousand rows of every view; return how many are refused, and how long the slowest takes (s)."""
     took_s: list[float] = []
     names = [name for name, _ in view_sources()]
     for name in names:
@@ -138,10 +117,10 @@ async def _views(bus: JetStreamBus) -> Figures:
 
 
 async def _visible(bus: JetStreamBus, probes: int) -> Figures:
-    """Post and ask until it is there, `probes` times, while other posts are written beside it."""
+    """Post and query until the row is there, `probes` times, while other posts are written."""
     took_ms: list[float] = []
     head = await bus.head()
-    say(f"asking for {probes} posts while others are written")
+    say(f"querying {probes} posts while others are written")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keep_writing, bus)
         began = time.perf_counter()
@@ -161,7 +140,7 @@ async def _visible(bus: JetStreamBus, probes: int) -> Figures:
 
 @asynccontextmanager
 async def _runaway(bus: JetStreamBus) -> AsyncIterator[None]:
-    """Have the projector work on a query that never ends, again as soon as it is interrupted."""
+    """Keep the projector busy with an endless query, which is sent again whenever it is interrupted."""
 
     async def ask_again() -> None:
         while True:
@@ -184,11 +163,3 @@ async def _one_probe(bus: JetStreamBus, number: int) -> float:
     took_s = time.perf_counter() - began
     assert answer.rows == [[post.id]]
     return took_s * 1000
-
-
-async def keep_writing(bus: JetStreamBus) -> None:
-    """Post a steady stream of facts until cancelled."""
-    written = posts(f"beside-{time.time_ns():x}-", sys.maxsize)
-    while True:
-        await bus.post_all([next(written) for _ in range(WRITES)])
-        await anyio.sleep(WRITE_EVERY_S)

@@ -1,17 +1,17 @@
-"""Does the portfolio find better values than each of its parts alone, however many workers ask at once?
+"""Does the portfolio find better values than each of its samplers alone, however many workers run at once?
 
-COCO's `bbob-mixint`, every other one of its 24 functions in ten dimensions (eight whole knobs, two continuous), two
-instances, three seeds (one for a single worker), 400 evaluations by 1, 8 and 64 asynchronous workers in virtual
-time with log-normal durations. `mesh` is the real explorer proposing commits on the bus in memory (`search_swarm` says
-what stands in for the rest); the peers are Optuna 5's TPE, CatCMAwM and random draws (`search_peers`), on the same
-workers with the same durations.
+The problems are every other one of the 24 functions of COCO's `bbob-mixint` in ten dimensions (eight integer knobs, two
+continuous), two instances, three seeds (one for a single worker), 400 evaluations by 1, 8 and 64 asynchronous workers
+in virtual time with log-normal durations. `mesh` is the real explorer, which proposes commits on the in-memory bus
+(`search_swarm` says what stands in for the rest). The peers are Optuna 5's TPE, CatCMAwM and random draws
+(`search_peers`), on the same workers with the same durations.
 
-Figures: `iqm.METHOD.W` is the interquartile mean of the normalised best value after all evaluations (0 random's median,
-1 the best seen, `search_figures`); `over.PEER.W` is how far `mesh` is above, `.low` the lower end of the 95 % interval
-by a stratified bootstrap; `worst.W` is the smallest difference to random of the mean on one function, `.low` and
-`.high` its interval there: with six pairs of runs, on a function that nothing learns from (Katsuura's, f23), equals
-differ by 0.3 and more. With `--quick` there are four functions, one instance, one seed and 150 evaluations: it shows
-that all works.
+Figures: `iqm.METHOD.W` is the interquartile mean of the normalised best value after all evaluations (0: random's
+median, 1: the best that any method found; `search_figures`). `over.PEER.W` is how far `mesh` is above a peer, `.low`
+the lower end of the 95 % interval by a stratified bootstrap. `worst.W` is the smallest difference to random of the mean
+on one function, with its interval `.low` and `.high`: with six pairs of runs, on a function where nothing helps
+(Katsuura's, f23), equal methods differ by 0.3 and more. `--quick` takes four functions, one instance, one seed and 150
+evaluations: it shows that everything works.
 
 The samplers were tuned on instances 3 and 4 of the same functions; 1 and 2 were left for this.
 """
@@ -22,10 +22,10 @@ from functools import partial
 import anyio
 import anyio.to_process
 
-from benchmarks import search_peers, search_swarm
-from benchmarks.harness import Figures, Goal, say
-from benchmarks.search_figures import METHODS, Search, difference, interval_on, iqm, paired, scores, worst
-from benchmarks.search_problems import FUNCTIONS, Problem
+from benchmarks.parts import search_peers, search_swarm
+from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.search_figures import METHODS, Search, difference, interval_on, iqm, paired, scores, worst
+from benchmarks.parts.search_problems import FUNCTIONS, Problem
 
 WORKERS = (1, 8, 64)
 GOALS: dict[str, Goal] = {
@@ -35,7 +35,7 @@ GOALS: dict[str, Goal] = {
 
 
 async def measure(quick: bool) -> Figures:
-    """Run all searches, in as many processes as there are cores."""
+    """Run all searches, one process per core, and return the figures."""
     functions, instances, seeds = ((1, 8, 15, 20), (1,), (1,)) if quick else (FUNCTIONS, (1, 2), (1, 2, 3))
     evaluations = 150 if quick else 400
     todo = [
@@ -70,19 +70,21 @@ def best(search: Search, evaluations: int) -> float:
 
 
 def figures(ends: dict[Search, float]) -> Figures:
-    """Return the figures of the ends of all searches."""
+    """Return the figures from the best values of all searches."""
     found = scores(ends)
-    told: Figures = {}
+    result: Figures = {}
     for workers in WORKERS:
         for method in METHODS:
-            its = [score for search, score in found.items() if (search.method, search.workers) == (method, workers)]
-            told[f"iqm.{method}.{workers}"] = iqm(its)
+            of_method = [
+                score for search, score in found.items() if (search.method, search.workers) == (method, workers)
+            ]
+            result[f"iqm.{method}.{workers}"] = iqm(of_method)
         for peer in METHODS[1:]:
             middle, low, high = difference(*paired(found, "mesh", peer, workers))
-            told |= {f"over.{peer}.{workers}": middle, f"over.{peer}.{workers}.low": low}
-            told[f"over.{peer}.{workers}.high"] = high
+            result |= {f"over.{peer}.{workers}": middle, f"over.{peer}.{workers}.low": low}
+            result[f"over.{peer}.{workers}.high"] = high
         beside = paired(found, "mesh", "random", workers)
-        told[f"worst.{workers}"], function = worst(*beside)
-        told[f"worst.{workers}.low"], told[f"worst.{workers}.high"] = interval_on(function, *beside)
-        say(f"{workers} workers: least above random on f{function}")
-    return told
+        result[f"worst.{workers}"], function = worst(*beside)
+        result[f"worst.{workers}.low"], result[f"worst.{workers}.high"] = interval_on(function, *beside)
+        say(f"{workers} workers: the smallest lead over random is on f{function}")
+    return result

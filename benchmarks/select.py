@@ -1,11 +1,11 @@
-"""What is promoted under noise, and what is said of it: the curator's rules against taking the best single score.
+"""What is promoted under noise, and what is published about it: the curator's rules against the best single score.
 
-Candidates have a true quality, drawn from a normal distribution of spread 1; a score is the quality plus noise of `sd`
-times that spread. Every candidate gets one run of search; then the real `decide` asks for runs until nothing is due or
-its extra runs are spent, and what it calls champion is compared with who had the best single score (no extra runs) and
-with spending the same number of extra runs evenly on the best few. `regret` is how far the true quality of the chosen
-lies below the best candidate's; `bias` is the published value less the true quality, as an absolute mean over
-repetitions. Ratios are of means over repetitions, with bootstrap intervals. No clock, no bus, no worker.
+Candidates have a true quality, drawn from a normal distribution with standard deviation 1; a score is the quality plus
+noise of standard deviation `sd`. Every candidate gets one search run. Then the real `decide` requests runs until
+nothing is due or its extra runs are spent, and its champion is compared with the candidate of the best single score,
+which needs no extra runs. `regret` is how far the true quality of the chosen candidate is below the best one's. `bias`
+is the published value minus the true quality, as an absolute mean over repetitions. Ratios are of means over
+repetitions, with bootstrap intervals. There is no clock, bus or worker.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.curation.admission import decide
-from benchmarks.harness import Figures, Goal, say
+from benchmarks.parts.harness import Figures, Goal, say
 from mesh import events as e
 from mesh import wire
 from mesh.board import Board
@@ -43,7 +43,7 @@ SPEC = ArenaSpec(
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """Whom a way of choosing takes: regret and signed error of the published value."""
+    """The choice of one method: its regret, and the signed error of the published value."""
 
     regret: float
     error: float
@@ -67,7 +67,7 @@ class World:
         self.board.fold(wire.entry(seq, BEGAN, wire.subject_of("select", post), wire.encode(post)))
 
     def answer(self, asked: e.RunRequested) -> None:
-        """Run what is asked for."""
+        """Execute a requested run."""
         self._add(asked)
         value = self.quality[asked.proposal] + self._rng.gauss(0, self._sd)
         self._add(
@@ -77,7 +77,7 @@ class World:
         )
 
     def search(self) -> None:
-        """Run every candidate once, before any verdict, and the baseline as often as its noise needs."""
+        """Run every candidate once, before any verdict, and the baseline until its noise is known."""
         for tree in self.quality:
             self.answer(
                 e.RunRequested(
@@ -94,7 +94,7 @@ class World:
             self.step()
 
     def step(self, most: int = 100) -> int | None:
-        """Let the curator decide once; return how many runs it asked for, None where nothing or too much is due."""
+        """Let the curator decide once; return how many runs it requested, None for none or more than `most`."""
         events = decide(self.board, BEGAN)
         runs = [event for event in events if isinstance(event, e.RunRequested)]
         for event in events:
@@ -107,7 +107,7 @@ class World:
         return len(runs)
 
     def decide(self, extra: int) -> Chosen:
-        """Let the curator go on until nothing is due or the extra runs are spent, and return its champion."""
+        """Let the curator decide until nothing is due or the extra runs are spent; return its champion."""
         while (count := self.step(extra)) is not None:
             extra -= count
         champion = self.board.champion
@@ -115,7 +115,7 @@ class World:
         return self._chosen(champion, sum(values) / len(values))
 
     def best_single(self) -> Chosen:
-        """Return whoever has the best score of search."""
+        """Return the candidate with the best search score."""
         scores = {tree: self.board.runs[f"{tree}-explore-1"].value or 0.0 for tree in self.quality}
         best = max(scores, key=lambda tree: scores[tree])
         return self._chosen(best, scores[best])
@@ -125,7 +125,7 @@ class World:
 
 
 async def measure(quick: bool) -> Figures:
-    """Return, for every size, noise and number of extra runs, regret and bias as ratios to the best single score."""
+    """Return regret and bias as ratios to the best single score, by size, noise and number of extra runs."""
     figures: Figures = {}
     for size in SIZES:
         for sd in NOISES:

@@ -1,11 +1,11 @@
-"""What a further agent costs in memory, and whether a crowd of them loses or doubles a fact.
+"""How much memory a further agent needs, and whether a crowd of agents loses or doubles a fact.
 
 All explorers of a swarm live in one process (`python -m mesh.agent explorer --count N`); a critic and a curator have
-one each, and stand, with the real server at its default sync setting, for the rest of the product. Only the worker is
-trivial: it answers every requested run at once with a made-up score, so that no trial runs and torch is not needed.
-`mb_per_agent` is the resident memory of the process with the crowd less that of one with a few, after as many runs,
-over the difference in agents; `mb_per_agent_at_peak` the same for the highest ever. The log is then read from its
-beginning: counts of facts that are missing or stand twice.
+one process each. Together with the real server at its default sync setting they stand for the product. Only the worker
+is trivial: it answers every requested run at once with a made-up score, so no trial runs and torch is not needed.
+`mb_per_agent` is the resident memory of the process with the crowd minus that of one with a few agents, after as many
+runs, divided by the difference in agents; `mb_per_agent_at_peak` is the same for peak memory. Then the log is read from
+its beginning, and missing and double facts are counted.
 """
 
 import random
@@ -19,7 +19,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
-from benchmarks.harness import Figures, Goal, memory_mb, say
+from benchmarks.parts.harness import Figures, Goal, memory_mb, say
 from mesh import events as e
 from mesh.bus import ArenaBus
 from mesh.errors import AlreadyPosted
@@ -37,7 +37,7 @@ GOALS: dict[str, Goal] = {
 WORKER = "worker"
 WITHIN_S = 900
 DRAIN_S = 20
-"""Seconds that requests may still take to be answered once everybody has left; later they are lost."""
+"""How long requests may still wait for an answer once all agents have left; later ones are lost."""
 
 _ARENA = """
 [arena]
@@ -60,7 +60,7 @@ _KNOBS = "".join(f"KNOB_{n} = {n + 0.5}  # mesh: 0.01..100.0 log\n" for n in ran
 
 
 async def measure(quick: bool) -> Figures:
-    """Return memory per further agent (MB), lost and double facts, and how fast the crowd went."""
+    """Return memory per further agent (MB), lost and double facts, and runs per second of the crowd."""
     runs = 300 if quick else 1000
     few, crowd = await _swarm(FEW, runs), await _swarm(CROWD, runs)
     figures = {f"{name}.with_{FEW}": value for name, value in few.items()}
@@ -73,7 +73,7 @@ async def measure(quick: bool) -> Figures:
 
 
 async def _swarm(agents: int, runs: int) -> Figures:
-    """Let a swarm of so many explorers have `runs` runs, close the arena, and look at memory and log."""
+    """Let a swarm of this many explorers make `runs` runs, close the arena, and examine memory and log."""
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "crowd").mkdir()
@@ -104,7 +104,7 @@ async def _swarm(agents: int, runs: int) -> Figures:
 
 @asynccontextmanager
 async def _agents(role: str, count: int, url: str, home: Path) -> AsyncIterator[Process]:
-    """Run agents of a role in a process of their own; it ends with the arena, or else when the block does."""
+    """Run agents of a role in one process; it ends with the arena, at the latest with the block."""
     options = ["--arena", "crowd", "--count", str(count), "--nats", url, "--home", str(home / role)]
     command = [sys.executable, "-m", "mesh.agent", role, *options]
     async with await anyio.open_process(command, stdout=None, stderr=None) as process:
@@ -116,7 +116,7 @@ async def _agents(role: str, count: int, url: str, home: Path) -> AsyncIterator[
 
 
 class Worker:
-    """Answers requested runs at once; `enough` is set after `runs` of them, `took_s` after the first request came."""
+    """Answers requested runs at once; `enough` is set after `runs` answers, which took `took_s` seconds."""
 
     def __init__(self, bus: ArenaBus, runs: int) -> None:
         self._bus, self._runs = bus, runs
@@ -127,26 +127,26 @@ class Worker:
         """Work until cancelled."""
         await self._bus.post(Post.new(WORKER, e.WorkerJoined(boot="b", worker_class="cpu", device="cpu", slots=64)))
         began = 0.0
-        async with aclosing(self._bus.work("workers", ["run.requested"])) as jobs:
-            async for job in jobs:
+        async with aclosing(self._bus.work("workers", ["run.requested"])) as deliveries:
+            async for delivery in deliveries:
                 began = began or anyio.current_time()
-                post = job.entry.post
+                post = delivery.entry.post
                 assert post
                 assert isinstance(post.event, e.RunRequested)
                 try:
-                    started = e.RunStarted(run=post.event.run, attempt=job.attempt, worker=WORKER)
+                    started = e.RunStarted(run=post.event.run, attempt=delivery.attempt, worker=WORKER)
                     await self._bus.post(Post.new(WORKER, started, cause=post.id))
                     await self._bus.post(Post.new(WORKER, finish(post.event), cause=post.id))
                     self.answered += 1
                 except AlreadyPosted:
-                    say(f"run {post.event.run} came again")
-                await job.done()
+                    say(f"run {post.event.run} was delivered again")
+                await delivery.done()
                 if self.answered == self._runs and not self.took_s:
                     self.took_s = anyio.current_time() - began
                     self.enough.set()
 
     async def drained(self) -> None:
-        """Wait until every request of the log is answered, or for `DRAIN_S`; somebody must be in `run`."""
+        """Wait until every request in the log is answered, `DRAIN_S` seconds at most, while `run` runs."""
         requests = sum(entry.subject.kind == "run.requested" for entry in await _log(self._bus))
         with anyio.move_on_after(DRAIN_S):
             while self.answered < requests:
@@ -154,7 +154,7 @@ class Worker:
 
 
 def finish(request: e.RunRequested) -> e.RunFinished:
-    """Return a made-up end of a run: one in twenty fails, the others have a score that its name decides."""
+    """Return a made-up end of a run: one in twenty fails, the others have a score that depends on its name."""
     rng = random.Random(request.run)
     outcome: e.Scored | e.Failed = e.Scored(value=rng.lognormvariate(0, 0.5))
     if rng.random() < 0.05:
@@ -175,7 +175,7 @@ async def _log(bus: ArenaBus) -> list[Entry]:
 
 
 def audit(entries: Sequence[Entry], agents: int) -> Figures:
-    """Count facts that are missing (requests without an end, agents that never joined or left) or stand twice."""
+    """Count missing facts (requests without an end, agents that never joined or left) and double ones."""
     posts = [entry.post for entry in entries if entry.post]
     keys = Counter((p.kind, p.key, p.author if p.event.one_per_author else "") for p in posts)
     requested = {p.event.run for p in posts if isinstance(p.event, e.RunRequested)}

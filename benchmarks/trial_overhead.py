@@ -1,12 +1,12 @@
-"""What a trial costs beside its own work: an empty one with scoring, in the sandbox that the worker chooses.
+"""What a trial costs beside its own work: an empty trial with scoring, in the sandbox that the worker chooses.
 
-The arena's `preload` is torch, so every trial has torch imported; so has every trial of the peers, each in a process of
-its own: a fresh `python -c "import torch"`, Optuna with an objective that runs such a process, and Ray Tune with a
-function trainable that imports torch and with actors that are not reused. None of the peers scores in a second process
-or holds its trial in a sandbox. `fork_ms`, a fork of a process that has torch and a wait for its end, is the limit.
-Sides are measured in turns; times of ours are from `run.requested` to `run.finished` in the log.
+The arena's `preload` is torch, so every trial has torch imported. So has every trial of the peers, each in a new
+process: a fresh `python -c "import torch"`, Optuna with an objective that runs such a process, and Ray Tune with a
+function trainable that imports torch and actors that are not reused. No peer scores in a second process or sandboxes
+its trial. `limit.fork_ms`, a fork of a process with torch and a wait for its end, is the raw limit. Sides are measured
+in turns; our times are from `run.requested` to `run.finished` in the log.
 
-Peers that are not installed (`pip install -e '.[bench]'`) are said to be absent and have no figure.
+Peers that are not installed (`pip install -e '.[bench]'`) have no figure, and a line on standard error says so.
 """
 
 import importlib.util
@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from benchmarks.harness import Figures, Goal, in_a_process, say
-from benchmarks.trials import Run, Trials, trials
+from benchmarks.parts.harness import Figures, Goal, in_a_process, percentile, say
+from benchmarks.parts.trials import Run, Trials, trials
 
 ROUNDS = 3
 PEERS = ("optuna", "ray")
@@ -31,7 +31,7 @@ pathlib.Path(os.environ["MESH_OUT"], "score.json").write_text(json.dumps({"loss"
 
 
 async def measure(quick: bool) -> Figures:
-    """Return milliseconds from request to finish and trials per second, ours and of the peers."""
+    """Return milliseconds from request to finish, and trials per second of ours and of the peers."""
     rounds, single, queued, theirs = (1, 100, 60, 4) if quick else (ROUNDS, 200, 200, 10)
     waits: list[float] = []
     rates: dict[str, list[float]] = {}
@@ -50,16 +50,11 @@ async def measure(quick: bool) -> Figures:
     figures |= {name: statistics.median(values) for name, values in rates.items()}
     best = max(rate for name, rate in figures.items() if name.startswith("peer."))
     figures["ratio_to_best_peer"] = figures["trials_per_s.slots_1"] / best
-    return figures | await in_a_process("benchmarks.peers", "fork", "50" if quick else "200")
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the value that so many percent do not exceed; the largest where there are few."""
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+    return figures | await in_a_process("benchmarks.parts.peers", "fork", "50" if quick else "200")
 
 
 def per_second(runs: Sequence[Run]) -> float:
-    """Return the rate of runs that were asked for at once."""
+    """Return the rate (1/s) of runs that were requested at once."""
     ends = [run.ended for run in runs if run.ended]
     return len(runs) / (max(ends) - min(run.asked for run in runs)).total_seconds()
 
@@ -69,15 +64,15 @@ async def _rate(ours: Trials, count: int) -> float:
 
 
 def _peers() -> dict[str, Callable[[int], Awaitable[float]]]:
-    """Return what measures the rate of each peer that there is."""
+    """Return a function per installed peer that measures its rate (1/s)."""
     found: dict[str, Callable[[int], Awaitable[float]]] = {"peer.process_per_s": _fresh_processes}
     for name in PEERS:
         if importlib.util.find_spec(name) is None:
-            say(f"{name} is absent: it is not installed for this Python (extra `bench`)")
+            say(f"{name} is not installed and is left out; install the extra `bench` to measure it")
             continue
 
         async def rate(count: int, name: str = name) -> float:
-            return (await in_a_process("benchmarks.peers", name, str(count)))["per_s"]
+            return (await in_a_process("benchmarks.parts.peers", name, str(count)))["per_s"]
 
         found[f"peer.{name}_per_s"] = rate
     return found

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import busy, harness, kill, mix, nanolm, nanolm_sides, swarm, trial_overhead
+from benchmarks import busy, kill, nanolm, swarm, trial_overhead
 from benchmarks.__main__ import benchmarks_by_name, main
-from benchmarks.trials import Run
+from benchmarks.parts import harness, mix, nanolm_sides
+from benchmarks.parts.trials import Run
 from mesh import arena, wire
 from mesh import events as e
 from mesh.memory import MemoryHub
@@ -25,10 +26,10 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", "nothing"])
     assert main() == 2
-    said = capsys.readouterr()
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert printed.out == ""
     names = "busy, halving, kill, log, nanolm, page, reading, replay, search, select, swarm, trial_overhead"
-    assert said.err == f"benchmarks: there is no benchmark 'nothing': it is one of {names}\n"
+    assert printed.err == f"benchmarks: NAME is 'nothing'; use one of {names}\n"
 
 
 @pytest.mark.parametrize("name", benchmarks_by_name())
@@ -92,7 +93,7 @@ def test_the_share_of_a_slot_is_what_is_in_trials_between_the_first_begin_and_th
 
 def test_the_rate_of_runs_counts_from_the_request_to_the_last_finish() -> None:
     assert trial_overhead.per_second([ended(1, 3), ended(5, 9)]) == 2 / 10
-    assert trial_overhead.percentile([float(n) for n in range(200)], 99) == 198
+    assert harness.percentile([float(n) for n in range(200)], 99) == 198
 
 
 def test_a_survivor_of_a_tree_is_found_and_ended() -> None:

@@ -7,10 +7,10 @@ import statistics
 import pytest
 
 from agents.search.knobs import find_knobs
-from benchmarks import search_peers, search_swarm
+from benchmarks.parts import search_peers, search_swarm
+from benchmarks.parts.search_figures import METHODS, Search, difference, interval_on, iqm, paired, scores, worst
+from benchmarks.parts.search_problems import Problem
 from benchmarks.search import GOALS, WORKERS, figures
-from benchmarks.search_figures import METHODS, Search, difference, interval_on, iqm, paired, scores, worst
-from benchmarks.search_problems import Problem
 
 PROBLEM = Problem(1, 3)
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from playwright.async_api import Browser
 from playwright.async_api import Page as Tab
 
-from benchmarks.family import posts
+from benchmarks.parts.family import posts
 from mesh.events import AnyEvent, NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer

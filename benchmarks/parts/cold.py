@@ -1,11 +1,10 @@
-"""How long commands take to start, held against an empty Python and the imports that they cannot do without.
+"""How long commands take to start, compared with an empty Python and the imports that they need.
 
-`help.over_pass` and `status.over_pass` are (command - imports + pass) / pass, each the fastest of its rounds (anything
-else that a machine does only adds): what is left once the imports that cannot be avoided are taken off, in units of
-`python -c pass`. These are, for `mesh --help`, cyclopts
-with what it draws help with (attrs, docstring_parser, rich's console, panel and table); for `mesh status`, cyclopts,
-anyio with asyncio, msgspec, nats-py (without aiohttp), uuid_utils and psutil. `mesh status` here connects to a server
-that runs and folds a log of one entry. Bytecode is kept between starts, as where the mesh is installed.
+`help.over_pass` and `status.over_pass` are (command - imports + pass) / pass, each the fastest of its rounds (a busy
+machine only adds time): what remains without the unavoidable imports, in units of `python -c pass`. Unavoidable are,
+for `mesh --help`, cyclopts with what it draws help with (attrs, docstring_parser, rich's console, panel and table); for
+`mesh status`, cyclopts, anyio with asyncio, msgspec, nats-py (without aiohttp), uuid_utils and psutil. `mesh status`
+connects to a running server and folds a log of one entry. Bytecode is kept between starts, as in an installation.
 """
 
 import os
@@ -14,7 +13,7 @@ import time
 
 import anyio
 
-from benchmarks.harness import Figures, Goal
+from benchmarks.parts.harness import Figures, Goal
 
 GOALS: dict[str, Goal] = {"help.over_pass": ("<=", 3.0), "status.over_pass": ("<=", 3.0)}
 HELP_IMPORTS = "import cyclopts, cyclopts.help, rich.console, rich.panel, rich.table"
@@ -26,7 +25,7 @@ WARM_UP = 2
 
 
 async def measure_starts(url: str, arena: str, rounds: int) -> Figures:
-    """Return the seconds of every start, in turns, and what commands take beyond their imports."""
+    """Return the fastest start of every command (ms), and what commands need beyond their imports."""
     status = ("-m", "mesh_cli", "status", "--arena", arena, "--nats", url)
     words = {
         "pass": ("-c", "pass"),
@@ -50,5 +49,5 @@ async def measure_starts(url: str, arena: str, rounds: int) -> Figures:
 
 
 def with_bytecode() -> dict[str, str]:
-    """Return this environment, in which Python may keep bytecode."""
+    """Return this process's environment, in which Python may keep bytecode."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -1,7 +1,7 @@
 """The problems of `benchmarks.search`: functions of COCO's suite `bbob-mixint` as knobs of a generated `train.py`.
 
 Tusar, Brockhoff and Hansen, "Mixed-integer benchmark problems for single- and bi-objective optimization" (2019). In ten
-dimensions two knobs each have 2, 4, 8 and 16 whole values, and two are continuous.
+dimensions two knobs each have 2, 4, 8 and 16 integer values, and two are continuous.
 """
 
 import random
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 FUNCTIONS = tuple(range(1, 25, 2))
-"""Every other one of the 24."""
+"""Every other one of the 24 functions."""
 
 DIMENSIONS = 10
 
@@ -27,7 +27,7 @@ class Knob(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A function and an instance of it; pickles, so that a process of its own can run it."""
+    """An instance of a function; it can be pickled, so that another process can run it."""
 
     function: int
     instance: int
@@ -41,7 +41,7 @@ class Problem(msgspec.Struct, frozen=True):
         return [Knob(f"X{n:02d}", float(low), float(high), n < whole) for n, (low, high) in enumerate(bounds)]
 
     def source(self) -> str:
-        """Return a `train.py` whose constants stand in the middle of their ranges."""
+        """Return a `train.py` whose constants are the middles of their ranges."""
         lines = [f'"""{self}."""', ""]
         for knob in self.knobs:
             kind = int if knob.whole else float
@@ -54,7 +54,7 @@ class Problem(msgspec.Struct, frozen=True):
         return float(_coco(self.function, self.instance)(point))
 
     def durations(self, seed: int) -> Iterator[float]:
-        """Yield how long runs last, in the order of their beginnings: log-normal with median 1, sigma 0.5."""
+        """Yield how long runs take, in the order in which they start: log-normal with median 1 and sigma 0.5."""
         rng = random.Random(f"{self} {seed}")
         while True:
             yield rng.lognormvariate(0.0, 0.5)

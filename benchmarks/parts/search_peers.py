@@ -1,7 +1,7 @@
-"""The peers of `benchmarks.search`: each alone, on the same virtual workers, as its authors would use it.
+"""The peers of `benchmarks.search`: each alone, on the same virtual workers, used as its authors intend.
 
-Optuna's TPE is its default sampler through `ask` and `tell`. CatCMAwM is asked whenever a worker is free and told as
-soon as a generation of results has arrived, whichever generation they were drawn in. Random draws evenly.
+Optuna's TPE is its default sampler, through `ask` and `tell`. CatCMAwM is asked whenever a worker is free, and told
+whenever a generation of results has arrived, from whichever generation they were drawn. Random draws evenly.
 """
 
 import random
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-from benchmarks.search_problems import Problem
+from benchmarks.parts.search_problems import Problem
 
 Ask = Callable[[], tuple[Any, list[float]]]
 Tell = Callable[[Any, float], None]

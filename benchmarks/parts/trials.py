@@ -1,7 +1,7 @@
-"""A real worker process on a real server, and the runs that it is asked for: what benchmarks of trials stand on.
+"""A real worker process on a real server, with runs to execute: for benchmarks of trials.
 
-Every run is a proposal of its own, so that its code must be fetched; proposals are shared before anything is timed.
-Times are the server's, of the entries in the log.
+Every run is of another proposal, so that its code must be fetched; proposals are shared before anything is timed. Times
+are the server's, of the entries in the log.
 """
 
 import datetime as dt
@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from benchmarks.harness import say
+from benchmarks.parts.harness import say
 from mesh import events as e
 from mesh import settings
 from mesh.bus import ArenaBus
@@ -28,7 +28,7 @@ from mesh.wire import Post
 ARENA = """
 [arena]
 name = "bench"
-summary = "what a trial costs beside its own work"
+summary = "What a trial costs beside its own work"
 [objective]
 metric = "loss"
 direction = "minimize"
@@ -52,7 +52,7 @@ WITHIN_S = 900
 
 
 class Run(msgspec.Struct):
-    """A run that was asked for, and how it ended."""
+    """A requested run, and how it ended."""
 
     asked: dt.datetime
     ended: dt.datetime | None = None
@@ -66,15 +66,15 @@ class Run(msgspec.Struct):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """What its scorer printed."""
+        """The numbers that its scorer printed."""
         outcome = self.finish.outcome if self.finish else None
         if not isinstance(outcome, e.Scored):
-            raise RuntimeError(f"a trial of the benchmark was not scored: {outcome}")
+            raise RuntimeError(f"a trial of the benchmark has no score: {outcome}")
         return outcome.metrics
 
 
 class Trials:
-    """An arena with one worker; `ask` for runs of proposals that `prepare` made."""
+    """An arena with one worker; `ask` requests runs of the proposals that `prepare` made."""
 
     def __init__(self, bus: ArenaBus, opened: e.ArenaOpened, code: CodeStore, train: str) -> None:
         self._bus, self._opened, self._code, self._train = bus, opened, code, train
@@ -84,11 +84,11 @@ class Trials:
         self.joined: e.WorkerJoined | None = None
 
     async def open(self) -> None:
-        """Have the base of the arena, on which proposals stand."""
+        """Fetch the baseline, which proposals change."""
         await self._code.pull(self._opened.base_commit)
 
     async def prepare(self, count: int) -> None:
-        """Make and share so many proposals."""
+        """Make and share `count` proposals."""
         for _ in range(count):
             files = {"train.py": f"{self._train}\n# {uuid.uuid4().hex}\n".encode(), "score.py": SCORE.encode()}
             parents, base = [self._opened.base_commit], self._opened.base_commit
@@ -100,7 +100,7 @@ class Trials:
             self._proposals.append(proposal)
 
     async def ask(self, count: int) -> list[Run]:
-        """Ask for so many runs at once and return them when all are finished."""
+        """Request `count` runs at once; return them when all are finished."""
         trial = self._opened.spec.trial
         names = [uuid.uuid4().hex for _ in range(count)]
         requests = [
@@ -121,11 +121,11 @@ class Trials:
         return [self._runs[name] for name in names]
 
     async def one_by_one(self, count: int) -> list[Run]:
-        """Ask for one run after the other, each when the one before is finished."""
+        """Request one run after the other, each when the one before is finished."""
         return [run for _ in range(count) for run in await self.ask(1)]
 
     async def follow(self) -> None:
-        """Take in what happens, until cancelled."""
+        """Follow the log until cancelled."""
         async with aclosing(self._bus.read(follow=True)) as batches:
             async for batch in batches:
                 for entry in batch:
@@ -150,7 +150,7 @@ class Trials:
 
 @asynccontextmanager
 async def trials(slots: int, *, train: str, options: Sequence[str] = ()) -> AsyncIterator[Trials]:
-    """Run `python -m gpu_worker`, in the sandbox that it chooses, on an arena whose trial is `train`; it is warm."""
+    """Run `python -m gpu_worker` on an arena whose trial is `train`, in the sandbox that it chooses, warmed up."""
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "arena").mkdir()
@@ -180,7 +180,7 @@ async def trials(slots: int, *, train: str, options: Sequence[str] = ()) -> Asyn
                             joined = await found.until_joined()
                             say(f"{slots} slots of {joined.worker_class}, sandbox of tier {joined.tier}")
                             await found.prepare(4 * slots)
-                            await found.ask(4 * slots)  # which warms up
+                            await found.ask(4 * slots)  # to warm up
                             yield found
                         finally:
                             worker.terminate()

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.peers optuna|ray|fork N`: N empty trials elsewhere, as figures on the last line.
+"""`python -m benchmarks.parts.peers optuna|ray|fork N`: run N empty trials with a peer; print the figures as JSON.
 
-Every peer runs one trial at a time in a process of its own that imports torch. Its start and a first trial that warms
-up are not counted, and it keeps its study in memory, without a log or a database.
+Every peer runs one trial at a time in a new process that imports torch. Its start and a first trial, which warms up,
+are not counted. It keeps its study in memory, without a log or a database.
 """
 
 import gc
@@ -14,7 +14,7 @@ import time
 
 import msgspec
 
-from benchmarks.harness import Figures
+from benchmarks.parts.harness import Figures
 
 IMPORT = (sys.executable, "-c", "import torch")
 
@@ -37,7 +37,7 @@ def optuna(count: int) -> Figures:
 
 
 def ray(count: int) -> Figures:
-    """Return trials per second of a tuner, between the ends of its first and its last trial."""
+    """Return trials per second of a tuner, from the end of its first trial to the end of its last."""
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0"}
     import ray as peer
     from ray import tune
@@ -68,7 +68,7 @@ def ray(count: int) -> Figures:
 
 
 def fork(count: int) -> Figures:
-    """Return the milliseconds of a fork of this process, with torch in it, and of the wait for its end."""
+    """Return the median time (ms) of a fork of this process, which has torch, and the wait for its end."""
     import torch  # noqa: F401
 
     gc.collect()

@@ -1,9 +1,9 @@
-"""How long the views take that people look at most, on a large log, while the projector folds other posts beside.
+"""How long the most-used views take on a large log, while the projector folds other posts.
 
-A log of a realistic mix of facts (`benchmarks.mix`): of a million events 200,000 are requests of runs, on 100,000
-proposals. Each view is asked for its first 50 rows over NATS, as `mesh sql` does, in turns with the others, while posts
-are written all the time. `*_p50_ms` is what the projector needed for the answer, `*_asked_p50_ms` what its asker did.
-Raw limit: `one_row_p50_ms`, an answer that reads nothing.
+The log is a realistic mix of facts (`benchmarks.parts.mix`): a million events have 200,000 run requests for 100,000
+proposals. Each view is queried for its first 50 rows over NATS, as `mesh sql` does, in turns with the others, while
+posts are written all the time. `*_p50_ms` is the time that the projector needed, `*_asked_p50_ms` the time until the
+answer was there. The raw limit is `one_row_p50_ms`, a query that reads nothing.
 """
 
 import statistics
@@ -14,8 +14,8 @@ import anyio
 
 from analytics.asking import ask
 from analytics.protocol import Query
-from benchmarks.harness import Figures, Goal, say
-from benchmarks.replay import keep_writing, projecting
+from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.projecting import keep_writing, projecting
 from mesh.jetstream import JetStreamBus
 
 VIEWS = ("leaderboard", "lineage", "frontier")
@@ -23,7 +23,7 @@ GOALS: dict[str, Goal] = {f"{view}_p50_ms": ("<", 200) for view in VIEWS}
 
 
 async def measure_views(bus: JetStreamBus, url: str, folder: Path, rounds: int) -> Figures:
-    """Return milliseconds of every view of `VIEWS` on the log of `bus`, and of an answer that reads nothing."""
+    """Return the time of every view of `VIEWS` on the log of `bus`, and of a query that reads nothing (ms)."""
     say("folding the large log")
     began = time.perf_counter()
     async with projecting(url, folder / "views.duckdb", within_s=1200):

@@ -1,8 +1,8 @@
-"""What `benchmarks.search` makes of its values: normalised ends, interquartile means, bootstrap intervals.
+"""Statistics of `benchmarks.search`: normalised scores, interquartile means, bootstrap intervals.
 
-A score is 0 where a search ends as random does in the median and 1 where it ends at the best that any method of this
-benchmark saw on the same function and instance; below -1 it counts as -1. The interquartile mean and stratified
-bootstrap are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice" (2021).
+A score is 0 where a search ends at random's median, and 1 where it ends at the best value that any method of this
+benchmark found on the same function and instance; it is at least -1. The interquartile mean and stratified bootstrap
+are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice" (2021).
 """
 
 import statistics
@@ -30,7 +30,7 @@ Ends = Mapping[Search, float]
 
 
 def scores(ends: Ends) -> dict[Search, float]:
-    """Return the normalised end of each search."""
+    """Return the normalised score of each search."""
     best: dict[tuple[int, int], float] = defaultdict(lambda: float("inf"))
     random: dict[tuple[int, int], list[float]] = defaultdict(list)
     for search, end in ends.items():
@@ -63,7 +63,7 @@ def paired(
 
 
 def difference(functions: Sequence[int], ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Return the difference of the interquartile means with its 95 % interval: runs are drawn in pairs, by function."""
+    """Return the difference of the interquartile means and its 95 % interval; runs are drawn in pairs, by function."""
     rng = np.random.default_rng(1)
     one, two, at = np.asarray(ours), np.asarray(theirs), np.asarray(functions)
     strata = [np.flatnonzero(at == function) for function in sorted(set(functions))]
@@ -76,7 +76,7 @@ def difference(functions: Sequence[int], ours: Sequence[float], theirs: Sequence
 
 
 def worst(functions: Iterable[int], ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, int]:
-    """Return the smallest difference of mean scores on one function, and which function that is."""
+    """Return the smallest difference of the mean scores on one function, and that function."""
     by: dict[int, list[float]] = defaultdict(list)
     for function, one, two in zip(functions, ours, theirs, strict=True):
         by[function].append(one - two)

@@ -1,9 +1,10 @@
-"""How soon `mesh tail` shows its first line on a long log, and how much memory it takes to read many.
+"""How soon `mesh tail` shows its first line of a long log, and how much memory it needs to read many.
 
-`tail.first_line_ratio` is the time from starting `mesh tail --no-follow -n 50` to its first line on the large log over
-that on a small one, in turns; `tail.rare_ratio` the same for `--kind arena.opened -n 1`, of which there is one, at the
-very beginning. `tail.peak_ratio` is the peak resident memory of reading a fifth of the large log (200,000 of a million)
-over that of reading 1,000 entries; `tail.consumers_left` how many consumers all this left on the server.
+`tail.first_line_ratio` is the time from the start of `mesh tail --no-follow -n 50` to its first line on the large log,
+divided by that on a small one, in turns. `tail.rare_ratio` is the same for `--kind arena.opened -n 1`, which matches
+only the very first entry. `tail.peak_ratio` is the peak resident memory of reading a fifth of the large log (200,000 of
+a million), divided by that of reading 1,000 entries. `tail.consumers_left` is how many consumers all this left on the
+server.
 """
 
 import statistics
@@ -14,8 +15,8 @@ import time
 import anyio
 from anyio.to_thread import run_sync
 
-from benchmarks.cold import with_bytecode
-from benchmarks.harness import Figures, Goal, memory_mb, ratio
+from benchmarks.parts.cold import with_bytecode
+from benchmarks.parts.harness import Figures, Goal, memory_mb, ratio
 from mesh.jetstream import JetStreamHub
 from mesh.jetstream.log import stream_of
 
@@ -28,7 +29,7 @@ FEW = 1000
 
 
 async def measure_tail(hub: JetStreamHub, url: str, small: str, large: str, rounds: int) -> Figures:
-    """Return ratios of the two arenas' logs, milliseconds and MB."""
+    """Return ratios of the large to the small log, milliseconds and MB."""
     took: dict[tuple[str, str], list[float]] = {}
     options = {"first_line": ("-n", "50"), "rare": ("-n", "1", "--kind", "arena.opened")}
     for _ in range(rounds):
@@ -60,7 +61,7 @@ def _first_line_s(url: str, arena: str, words: tuple[str, ...]) -> float:
 
 
 def _peak_mb(url: str, arena: str, count: int) -> float:
-    """Read the last `count` entries and return the highest resident memory, as asked for at its last line."""
+    """Read the last `count` entries and return the peak resident memory (MB), measured before it ends."""
     with subprocess.Popen(_tail(url, arena, "-n", str(count)), stdout=subprocess.PIPE, env=with_bytecode()) as process:
         assert process.stdout
         lines, peak = 0, 0.0

@@ -1,4 +1,4 @@
-"""A realistic mix of facts: what a swarm of four explorers, two critics and four workers says about its proposals."""
+"""A realistic mix of facts, as a swarm of four explorers, two critics and four workers writes them."""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _RATIONALE = "A smaller step after warm-up lets the last third settle; the best 
 
 
 def opening(name: str) -> Post:
-    """Return the post that opens an arena of that name, whose runs the rest is about."""
+    """Return the post that opens an arena of that name."""
     spec = ArenaSpec(
         name=name,
         objective=ObjectiveSpec(metric="loss", direction="minimize"),
@@ -24,7 +24,7 @@ def opening(name: str) -> Post:
 
 
 def posts(name: str, count: int) -> Iterator[Post]:
-    """Yield `count` posts, the same for the same `name` but for ids and times; keys never repeat between names."""
+    """Yield `count` posts, the same for the same `name` except for ids and times; no two names share a key."""
     made = 0
     for number in range(count):
         for author, event in _proposal_and_its_runs(f"{name}{number:x}", random.Random(f"{name} {number}")):

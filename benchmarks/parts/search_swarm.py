@@ -1,4 +1,4 @@
-"""One run of `benchmarks.search` through the real roles: an explorer on the bus in memory, and workers in virtual time.
+"""One search of `benchmarks.search` by the real explorer, on the in-memory bus, with workers in virtual time.
 
 The explorer is the real one in the real loop (`mesh.agent.runtime`), its edits are commits of a real code store, and a
 run reads its values from the code of its commit. Two parts are stand-ins: proposals are admitted at once, in the order
@@ -16,7 +16,7 @@ import anyio
 
 from agents.explorer import Explorer, share
 from agents.search.knobs import find_knobs
-from benchmarks.search_problems import Problem
+from benchmarks.parts.search_problems import Problem
 from mesh import events as e
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
@@ -31,14 +31,14 @@ from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSp
 from mesh.wire import Post
 
 PATIENCE_S = 20.0
-"""Wall seconds after which a queue that is not full counts as all that the explorer has to say."""
+"""Wall seconds after which a queue that is not full counts as all that the explorer will propose."""
 
 TRIAL_S = 60.0
-"""Budget of a run, and what a duration of 1 stands for."""
+"""Budget of a run in seconds, and the meaning of a duration of 1."""
 
 
 class Admit:
-    """Asks for one run of every proposal."""
+    """Requests one run of every proposal."""
 
     listens: ClassVar[tuple[str, ...]] = ("proposal.posted",)
     only_latest: ClassVar[bool] = False
@@ -95,7 +95,7 @@ async def _open(bus: ArenaBus, code: CodeStore, problem: Problem) -> None:
 async def _work(
     bus: ArenaBus, code: CodeStore, problem: Problem, workers: int, evaluations: int, seed: int, values: list[float]
 ) -> None:
-    """Run what is asked for until there are so many values: always the run that ends first, in virtual time."""
+    """Execute requested runs until there are `evaluations` values: always the one that ends first in virtual time."""
     follower = Follower(bus)
     await follower.catch_up()
     joined = e.WorkerJoined(boot="w", worker_class="cpu", device="virtual", slots=workers)
@@ -110,7 +110,7 @@ async def _work(
             with anyio.move_on_after(PATIENCE_S) as patience:
                 await follower.until(lambda board: _is_full(board, workers))
             if patience.cancelled_caught and not follower.board.unfinished:
-                raise RuntimeError(f"{problem}, {workers} workers, seed {seed}: the explorer fell silent: see above")
+                raise RuntimeError(f"{problem}, {workers} workers, seed {seed}: the explorer stopped: see above")
             waiting = deque(run for run in follower.board.unfinished if run not in begun)
             while waiting and len(running) < workers:
                 run, lasts = waiting.popleft(), next(durations)
@@ -134,7 +134,7 @@ async def _work(
 
 
 def _is_full(board: Board, workers: int) -> bool:
-    """Tell whether the explorer has asked for all that it will: as much as it may, or the artifact as it is alone."""
+    """Tell whether the explorer has proposed all that it may for now; at first that is the baseline alone."""
     assert board.opened is not None
     if queue_depth(board) != 2 * workers and workers > 1:
         return False

@@ -1,4 +1,4 @@
-"""What every benchmark has: figures, goals, a table for people and one JSON line, a server of its own, and medians."""
+"""What every benchmark uses: figures, goals, a table for people and one JSON line, a server, and medians."""
 
 import operator
 import os
@@ -7,7 +7,7 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from mesh.server import EmbeddedServer, embedded
 Figures = dict[str, float]
 Bound = float | tuple[float, float]
 Goal = tuple[str, Bound]
-"""An operator and what the figure is held against: `(">=", 0.7)`, `("within", (0.85, 1.15))`."""
+"""An operator and a bound for the figure: `(">=", 0.7)`, `("within", (0.85, 1.15))`."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -36,7 +36,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What is printed as the last line."""
+    """The last line of the output."""
 
     name: str
     figures: Figures
@@ -46,13 +46,13 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def judge(name: str, figures: Figures, goals: Mapping[str, Goal]) -> Result:
-    """Hold the figures against the goals; a goal whose figure was not measured is missed."""
-    held = all(goal_name in figures and holds(figures[goal_name], goal) for goal_name, goal in goals.items())
-    return Result(name, {key: _rounded(value) for key, value in figures.items()}, goals, held, machine())
+    """Compare the figures with the goals; a goal whose figure was not measured is missed."""
+    all_hold = all(goal_name in figures and holds(figures[goal_name], goal) for goal_name, goal in goals.items())
+    return Result(name, {key: _rounded(value) for key, value in figures.items()}, goals, all_hold, machine())
 
 
 def holds(value: float, goal: Goal) -> bool:
-    """Tell whether a figure keeps a goal."""
+    """Tell whether a figure meets a goal."""
     how, bound = goal
     if isinstance(bound, tuple):
         return bound[0] <= value <= bound[1]
@@ -61,7 +61,7 @@ def holds(value: float, goal: Goal) -> bool:
 
 def show(result: Result) -> None:
     """Print the table, and the result as one line of JSON after it."""
-    table = Table("figure", "measured", "goal", "", title=result.name)
+    table = Table("figure", "measured", "goal", "verdict", title=result.name)
     for name, value in result.figures.items():
         goal = result.goals.get(name)
         table.add_row(name, f"{value:,.6g}", _spelled(goal), "" if goal is None else _verdict(value, goal))
@@ -70,7 +70,7 @@ def show(result: Result) -> None:
 
 
 def _verdict(value: float, goal: Goal) -> str:
-    return "holds" if holds(value, goal) else "MISSED"
+    return "met" if holds(value, goal) else "MISSED"
 
 
 def _spelled(goal: Goal | None) -> str:
@@ -85,12 +85,12 @@ def _rounded(value: float) -> float:
 
 
 def say(text: str) -> None:
-    """Tell people how far it is; on standard error."""
+    """Print progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def ratio(ours: list[float], raw: list[float]) -> float:
-    """Return the median of the ratios of neighbours: what slows the machine for a while slows both."""
+    """Return the median of the ratios of neighbours: a slow spell of the machine slows both."""
     return statistics.median(a / b for a, b in zip(ours, raw, strict=True))
 
 
@@ -113,14 +113,14 @@ async def in_a_process(module: str, *arguments: str) -> Figures:
     """Run `python -m module` and return the figures that it prints as its last line.
 
     Raises:
-        subprocess.CalledProcessError: it fails; it has said why on standard error.
+        subprocess.CalledProcessError: it fails; the reason is on standard error.
     """
     done = await anyio.run_process([sys.executable, "-m", module, *arguments], stderr=None)
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Figures)
 
 
 def memory_mb(pid: int | None = None) -> tuple[float, float]:
-    """Return the resident memory of a process (this one), now and at its highest since it began (MB)."""
+    """Return the resident memory of a process (default: this one) in MB: now, and its peak."""
     status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status.read_text(), re.MULTILINE))
@@ -130,7 +130,7 @@ def memory_mb(pid: int | None = None) -> tuple[float, float]:
 
 
 def machine() -> str:
-    """Return what the figures depend on, in one line."""
+    """Return the hardware and versions that the figures depend on, in one line."""
     cpu = platform.processor() or platform.machine()
     with suppress(OSError):
         cpu = next(iter(re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())), cpu)
@@ -144,3 +144,8 @@ def _filesystem() -> str:
     folder = Path(tempfile.gettempdir()).resolve()
     mounts = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
     return next((mounts[path] for path in (folder, *folder.parents) if path in mounts), "an unknown file system")
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that `percent` % of the values do not exceed; the largest where there are few."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]

@@ -1,9 +1,9 @@
-"""The `prepare` of the two copies of arenas/nanolm in `benchmarks.nanolm`: one more part is cut from the trials' text.
+"""The `prepare` of the two copies of arenas/nanolm in `benchmarks.nanolm`: cuts one more part from the trials' text.
 
-`python cut.py search` writes the arena's own `val.bin` and `heldout.bin`, and a `train.bin` that lacks the part named
-`final`; `python cut.py final` writes the same `train.bin`, and `final` as the `val.bin` that its scorer is given. So no
-trial and no scorer of a search has seen what the chosen artifacts are compared on. It runs beside the arena's
-`prepare.py`, from which the text comes, and is protected as that is.
+`python cut.py search` writes the arena's own `val.bin` and `heldout.bin`, and a `train.bin` without the part `final`.
+`python cut.py final` writes the same `train.bin`, and `final` as the `val.bin` of its scorer. So no trial and no scorer
+of a search has seen the text on which their choices are compared. It runs beside the arena's `prepare.py`, from which
+the text comes, and is protected as that is.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 PLACES = ((26, "val"), (52, "heldout"), (78, "final"), (256, "train"))
-"""The first byte of the hash of a text's name, below which it belongs to a part; the arena's own but for `final`."""
+"""A text belongs to the first part whose bound exceeds the first byte of the hash of its name; `final` is ours."""
 
 
 def part(name: str) -> str:
@@ -34,7 +34,7 @@ def main() -> None:
         total += len(data)
         parts[part(name)].append(data)
     if total < prepare.MIN_BYTES:
-        sys.exit(f"the library and its documentation hold only {total:,} bytes, but {prepare.MIN_BYTES:,} are needed")
+        sys.exit(f"the library and its documentation have only {total:,} bytes; {prepare.MIN_BYTES:,} are needed")
     scored = {"search": "val", "final": "final"}[sys.argv[1]]
     for file, where in (("public/train", "train"), ("private/val", scored), ("private/heldout", "heldout")):
         path = out / f"{file}.bin"

@@ -1,8 +1,8 @@
-"""The sides of `benchmarks.nanolm`: one search by one of them, and the runs that compare what they chose.
+"""The sides of `benchmarks.nanolm`: one search by one side, and the runs that compare their choices.
 
 Every trial is a run of the real worker, in its sandbox, with a slot of one thread per core. The portfolio is the real
-explorer in the real loop; the peers' proposals are all drawn before the first is run, for they learn nothing. In the
-curator's place stands `Ask`, which asks for one run of each proposal, in the order of the log, and ends none early.
+explorer in the real loop; the peers' proposals are all drawn before the first is run, because they learn nothing. `Ask`
+takes the curator's place: it requests one run of each proposal, in the order of the log, and stops none early.
 """
 
 import random
@@ -34,7 +34,7 @@ from mesh.open_arena import open_arena
 from mesh.wire import Post
 
 SIDES = ("portfolio", "random", "best_of_n")
-ARENA = Path(__file__).resolve().parents[1] / "arenas" / "nanolm"
+ARENA = Path(__file__).resolve().parents[2] / "arenas" / "nanolm"
 WITHIN_S = 3600
 
 
@@ -49,7 +49,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Ask:
-    """Asks for one run with one seed of each of the first so many proposals."""
+    """Requests one run, with one seed, of each of the first `most` proposals."""
 
     listens: ClassVar[tuple[str, ...]] = ("proposal.posted",)
     only_latest: ClassVar[bool] = True
@@ -95,9 +95,9 @@ async def search(side: str, seed: int, trials: int, arena: Path, home: Path) -> 
 def drawn(
     side: str, seed: int, trials: int, base: dict[str, bytes], editable: Sequence[str]
 ) -> list[tuple[str, dict[str, bytes]]]:
-    """Return title and files of a peer's proposals: the artifact as it is, then draws, none of them twice."""
+    """Return title and files of a peer's proposals: the baseline, then draws, none of them twice."""
     knobs, rng = knobs_of(base, editable), random.Random(f"{side} {seed}")
-    found = {_spelled(base): ("as it is", base)}
+    found = {_spelled(base): ("baseline", base)}
     while len(found) < trials:
         values = draw(side, knobs, rng)
         files = apply(base, base, knobs, values)
@@ -107,7 +107,7 @@ def drawn(
 
 
 def draw(side: str, knobs: Sequence[Knob], rng: random.Random) -> Values:
-    """Return an even draw of every knob, or a mutation of the artifact as it is, by the explorer's own steps."""
+    """Return an even draw of every knob, or a mutation of the baseline by the explorer's own steps."""
     return {where(knob): knob.sample(rng) for knob in knobs} if side == "random" else stepped(knobs, {}, rng)
 
 
@@ -130,7 +130,7 @@ async def compare(
 
 
 async def _run(bus: ArenaBus, count: int, home: Path, seats: Sequence[Seat], code: CodeStore) -> Board:
-    """Let a worker and the agents work until so many runs have ended."""
+    """Let a worker and the agents work until `count` runs have ended."""
 
     async def work() -> None:
         await run_worker(bus, name="worker", device="cpu", home=home)

@@ -1,9 +1,9 @@
-"""A log whose proposals descend from each other, get better, are promoted and retired: what the page is measured on."""
+"""A log of proposals that descend from each other, improve, and are promoted or retired: for measuring the page."""
 
 import random
 from collections.abc import Iterator
 
-from benchmarks.mix import opening
+from benchmarks.parts.mix import opening
 from mesh import events as e
 from mesh.wire import Post
 
@@ -16,11 +16,11 @@ _IDEAS = (
 )
 _ENDORSED = "parses, is new, and turns one knob at a time"
 _BASE = "t"
-"""The tree of the artifact as `opening` opens it."""
+"""The tree of the baseline that `opening` opens the arena with."""
 
 
 def posts(name: str, proposals: int) -> Iterator[Post]:
-    """Yield the posts of an arena with so many proposals, the same each time but for ids and clocks."""
+    """Yield the posts of an arena with this many proposals, the same each time except for ids and times."""
     yield opening(name)
     for author, event in _events(proposals):
         yield Post.new(author, event)
@@ -67,7 +67,7 @@ def _proposal(rng: random.Random, tree: str, parents: tuple[str, ...]) -> e.Prop
         tree=tree,
         commit=f"c{tree}",
         parents=parents,
-        title=rng.choice(_IDEAS) if parents else "the artifact as it is",
+        title=rng.choice(_IDEAS) if parents else "baseline",
         rationale="A smaller step lets the last third settle; the best two so far agree on the width.",
         origin=e.Origin(how="sampler" if parents else "baseline", name="mutate" if parents else ""),
         knobs=(e.KnobChange(file="train.py", name="LEARNING_RATE", old=0.003, new=rng.random() / 100),),

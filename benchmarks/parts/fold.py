@@ -1,8 +1,8 @@
-"""`python -m benchmarks.fold HOW URL ARENA COUNT FILE`: read a log once in a process of its own, for `replay`.
+"""`python -m benchmarks.parts.fold HOW URL ARENA COUNT FILE`: read a log once in a new process, for `replay`.
 
 `project` is the projector, folding all `COUNT` entries of the arena into a new DuckDB file; `fetch` is the raw limit:
-nats-py's pull consumer fetches the same entries and acknowledges each. Prints, as JSON, the seconds of the reading,
-those that opening the DuckDB file took before it, and the peak of the process's memory (MB).
+nats-py's pull consumer fetches the same entries and acknowledges each. It prints, as JSON, the seconds of the reading,
+the seconds of opening the DuckDB file before it, and the peak memory of the process (MB).
 """
 
 import sys
@@ -16,7 +16,7 @@ import nats
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from analytics.projector import Projection, project
-from benchmarks.harness import Figures, memory_mb
+from benchmarks.parts.harness import Figures, memory_mb
 from mesh import wire
 from mesh.bus import ArenaBus, Hub
 from mesh.jetstream import connect
@@ -46,7 +46,7 @@ async def fold(url: str, arena: str, count: int, path: Path) -> Figures:
 
 
 class _OneArena:
-    """A hub as if it had one arena."""
+    """A hub that shows only one of its arenas."""
 
     def __init__(self, hub: Hub, name: str) -> None:
         self._hub, self._name = hub, name
@@ -59,7 +59,7 @@ class _OneArena:
 
 
 async def fetch(url: str, arena: str, count: int, _: Path) -> Figures:
-    """Fetch and acknowledge `count` entries, and look at none."""
+    """Fetch and acknowledge `count` entries without decoding them."""
     client = await nats.connect(url)
     config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, max_ack_pending=-1, mem_storage=True)
     js = client.jetstream()
@@ -76,7 +76,7 @@ async def fetch(url: str, arena: str, count: int, _: Path) -> Figures:
 
 
 def main() -> None:
-    """Read the log once, and print what it took."""
+    """Read the log once and print the figures."""
     how, url, arena, count, path = sys.argv[1:]
     figures = anyio.run({"project": fold, "fetch": fetch}[how], url, arena, int(count), Path(path))
     print(msgspec.json.encode({**figures, "peak_mb": memory_mb()[1]}).decode())
