@@ -121,13 +121,13 @@ def test_the_final_part_of_nanolm_is_cut_out_of_all_that_a_search_has(tmp_path: 
     assert not any(final["val"][:1000] in each for each in search.values())
 
 
-def test_the_peers_of_nanolm_draw_from_the_artifact_as_it_is_and_nothing_twice() -> None:
+def test_the_peers_of_nanolm_draw_from_the_baseline_and_nothing_twice() -> None:
     base = {"train.py": (nanolm_sides.ARENA / "train.py").read_bytes()}
     changed = {}
     for side in ("random", "best_of_n"):
         found = nanolm_sides.drawn(side, 1, 30, base, ("train.py",))
         assert found == nanolm_sides.drawn(side, 1, 30, base, ("train.py",))
-        assert found[0] == ("as it is", base)
+        assert found[0] == ("baseline", base)
         assert len({files["train.py"] for _, files in found}) == len(found) == 30
         lines = base["train.py"].splitlines()
         changed[side] = [sum(a != b for a, b in zip(lines, f["train.py"].splitlines(), strict=True)) for _, f in found]
