@@ -84,7 +84,7 @@ async def _run_all(arena: str, count: int) -> tuple[e.ArenaOpened, list[Trial]]:
                 tree=made.tree, commit=made.commit, title=f"{number}", origin=e.Origin(how="sampler")
             )
             await bus.post(Post.new("bench", posted))
-            await bus.post(Post.new("bench", _asked(opened, made.tree, made.commit)))
+            await bus.post(Post.new("bench", _request(opened, made.tree, made.commit)))
         follower = Follower(bus)
         with anyio.fail_after(WITHIN_S):
             async with anyio.create_task_group() as tasks:
@@ -99,7 +99,7 @@ async def _work(bus: object, home: Path) -> None:
     await run_worker(bus, name="worker", device="cpu", home=home)  # type: ignore[arg-type]
 
 
-def _asked(opened: e.ArenaOpened, tree: str, commit: str) -> e.RunRequested:
+def _request(opened: e.ArenaOpened, tree: str, commit: str) -> e.RunRequested:
     trial = opened.spec.trial
     return e.RunRequested(
         run=f"{tree[:16]}-explore-1",
@@ -132,11 +132,11 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
     for number, trial in enumerate(order):
         tree = f"p{number}"
         _fold(board, e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=e.Origin(how="sampler")))
-        asked = _asked(opened, tree, tree)
-        _fold(board, asked)
+        request = _request(opened, tree, tree)
+        _fold(board, request)
         seconds, curve, value = trial.seconds, trial.curve, trial.value
         for rung in sorted(rule.rungs):
-            if at_rung(trial.curve, rung) is not None and judge_curve(board, asked.run, trial.curve, rung):
+            if at_rung(trial.curve, rung) is not None and judge_curve(board, request.run, trial.curve, rung):
                 place = next(n for n, point in enumerate(trial.curve) if point.fraction >= rung)
                 seconds, curve, value = trial.curve[place].at_s, trial.curve[: place + 1], None
                 kills += 1
@@ -145,7 +145,7 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
         outcome: e.Scored | e.Failed = e.Failed(reason="killed", message="") if value is None else e.Scored(value=value)
         _fold(
             board,
-            e.RunFinished(run=asked.run, proposal=tree, outcome=outcome, worker="w", worker_class="cpu", curve=curve),
+            e.RunFinished(run=request.run, proposal=tree, outcome=outcome, worker="w", worker_class="cpu", curve=curve),
         )
         spent, whole = spent + seconds, whole + trial.seconds
         if trial.value is not None:

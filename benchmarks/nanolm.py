@@ -68,10 +68,12 @@ async def measure(quick: bool) -> Figures:
                 trials = await search(side, seed, plan.marks[-1], arena, folder / f"{side}-{seed}")
                 found[side, seed] = trials
                 say(f"{side}, seed {seed}: {best(trials).value:.4f} by {best(trials).title}")
-        asked = [(side, seed) for side in SIDES for seed in plan.seeds]
-        chosen = [best(found[key]).files for key in asked]
-        baseline, *rest = await compare([found[asked[0]][0].files, *chosen], plan.fresh, held_out, folder / "compared")
-    result = figures(found, {key: _values(trials) for key, trials in zip(asked, rest, strict=True)}, plan)
+        searches = [(side, seed) for side in SIDES for seed in plan.seeds]
+        chosen = [best(found[key]).files for key in searches]
+        baseline, *rest = await compare(
+            [found[searches[0]][0].files, *chosen], plan.fresh, held_out, folder / "compared"
+        )
+    result = figures(found, {key: _values(trials) for key, trials in zip(searches, rest, strict=True)}, plan)
     return result | {"final.baseline": statistics.fmean(_values(baseline)), "trial.budget_s": plan.budget_s}
 
 

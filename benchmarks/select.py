@@ -66,13 +66,17 @@ class World:
         post = Post(id=f"post-{seq}", at=BEGAN, author="a", event=event)
         self.board.fold(wire.entry(seq, BEGAN, wire.subject_of("select", post), wire.encode(post)))
 
-    def answer(self, asked: e.RunRequested) -> None:
+    def answer(self, request: e.RunRequested) -> None:
         """Execute a requested run."""
-        self._add(asked)
-        value = self.quality[asked.proposal] + self._rng.gauss(0, self._sd)
+        self._add(request)
+        value = self.quality[request.proposal] + self._rng.gauss(0, self._sd)
         self._add(
             e.RunFinished(
-                run=asked.run, proposal=asked.proposal, outcome=e.Scored(value=value), worker="w", worker_class="cpu"
+                run=request.run,
+                proposal=request.proposal,
+                outcome=e.Scored(value=value),
+                worker="w",
+                worker_class="cpu",
             )
         )
 

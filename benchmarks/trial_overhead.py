@@ -56,7 +56,7 @@ async def measure(quick: bool) -> Figures:
 def per_second(runs: Sequence[Run]) -> float:
     """Return the rate (1/s) of runs that were requested at once."""
     ends = [run.ended for run in runs if run.ended]
-    return len(runs) / (max(ends) - min(run.asked for run in runs)).total_seconds()
+    return len(runs) / (max(ends) - min(run.requested for run in runs)).total_seconds()
 
 
 async def _rate(ours: Trials, count: int) -> float:

@@ -1,4 +1,4 @@
-"""Where this user may make control groups, the kernel itself bounds the memory of a trial's tree."""
+"""Where this user may make control groups, the kernel limits the memory of a trial's process tree."""
 
 import os
 import sys
@@ -35,11 +35,11 @@ def child() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def group(child: tuple[int, int]) -> Iterator[cgroup.Group]:
-    """A group with the child in it; a machine without such is reported, and the watch is what is tested there."""
+    """A group with the child in it; a machine without such is reported, and the meter is tested there."""
     made = cgroup.group(child[0], owner=os.getpid())
     if made is None:
         os.write(child[1], b"x")
-        pytest.skip("REPORTED: no control group with a memory bound can be made here; the watch alone holds memory")
+        pytest.skip("REPORTED: no control group with a memory bound can be made here; the meter alone limits memory")
     yield made
     made.remove()
 
@@ -48,7 +48,7 @@ def groups() -> set[str]:
     return {name for _, folders, _ in os.walk(cgroup.ROOT) for name in folders if name.startswith("mesh-")}
 
 
-async def test_a_grandchild_that_left_its_session_cannot_take_more_than_the_tree_may() -> None:
+async def test_a_grandchild_in_a_session_of_its_own_counts_against_the_limit_of_the_tree() -> None:
     with anyio.fail_after(40):
         async with start_supervisor() as supervisor:
             env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
@@ -61,20 +61,20 @@ async def test_a_grandchild_that_left_its_session_cannot_take_more_than_the_tree
     assert mine.isdisjoint(groups())
 
 
-def test_the_kernel_says_whom_it_killed(child: tuple[int, int], group: cgroup.Group) -> None:
+def test_a_kill_by_the_kernel_is_seen(child: tuple[int, int], group: cgroup.Group) -> None:
     group.bound(32)
     os.write(child[1], b"m")
     assert os.WTERMSIG(os.waitpid(child[0], 0)[1]) == 9
     assert group.has_killed()
 
 
-def test_where_none_can_be_made_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_control_groups_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "ROOT", "/nowhere")
     assert cgroup.group(os.getpid(), owner=1) is None
 
 
 @pytest.mark.usefixtures("group")
-def test_groups_that_were_left_are_swept_and_those_in_use_are_not(child: tuple[int, int]) -> None:
+def test_empty_groups_are_swept_and_those_in_use_are_not(child: tuple[int, int]) -> None:
     own = {name for name in groups() if name.startswith(f"mesh-{os.getpid()}-")}
     cgroup.sweep()
     assert own <= groups()

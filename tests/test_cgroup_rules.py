@@ -1,4 +1,4 @@
-"""The kernel's kill is told as out of memory, soon; version 2's rules are kept, in a folder that stands in for it."""
+"""A kill by the kernel is out of memory, and soon; the rules of version 2 are kept, in a folder in its place."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ async def end_of(code: str, *, memory_mb: float = 200) -> Ending:
     [BOMB, f"{IN_A_CHILD}time.sleep(30)", f"{IN_A_CHILD}os.wait()"],
     ids=["the trial itself", "a grandchild that left its session", "a child without which the trial goes on"],
 )
-async def test_whom_the_kernel_kills_was_out_of_memory_and_takes_its_tree_along(code: str) -> None:
+async def test_a_process_that_the_kernel_kills_is_out_of_memory_and_its_tree_dies_with_it(code: str) -> None:
     ended = await end_of(code)
     assert (ended.rc, ended.why, ended.seconds < 10) == (None, "memory", True)
     if ended.bounded:
@@ -110,7 +110,7 @@ def test_a_worker_that_is_alone_in_its_group_moves_to_a_leaf_of_it(tree: Tree) -
     assert (own / "cgroup.procs").read_text() == str(os.getpid())  # … so memory is not on, and the worker went back
 
 
-def test_a_group_with_a_stranger_in_it_is_left_as_it_is(tree: Tree) -> None:
+def test_a_group_with_other_processes_is_not_changed(tree: Tree) -> None:
     own = tree.group("scope", os.getpid(), os.getppid())
     tree.be_in(own)
     before = {path: path.read_text() for path in own.iterdir()}
@@ -126,7 +126,7 @@ def test_a_worker_that_was_put_in_its_leaf_turns_the_bounds_on_above_it(tree: Tr
     assert cgroup._parents() == ("", str(service))
 
 
-def test_a_group_without_the_controller_is_left_as_it_is(tree: Tree) -> None:
+def test_a_group_without_the_controller_is_not_changed(tree: Tree) -> None:
     own = tree.group("scope", os.getpid())
     (own / "cgroup.controllers").write_text("cpu")
     tree.be_in(own)

@@ -1,4 +1,4 @@
-"""What a run takes of a GPU is the driver's word: read, held to a cap, and never believed where it says nothing."""
+"""What a run takes of its GPU is read from the driver and capped; without an answer there is no figure."""
 
 import os
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def test_memory_is_that_of_the_run_s_own_processes(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("processes", [{2**22 + 1: 300.0}, {os.getpid(): None}])
-def test_where_processes_say_nothing_what_the_device_gained_counts(
+def test_where_process_ids_mean_nothing_the_gain_of_the_device_counts(
     driver: Driver, processes: dict[int, float | None]
 ) -> None:
     gauge = Gauge(driver, "0")
@@ -141,7 +141,9 @@ async def test_a_trial_that_takes_more_than_its_slot_s_share_is_ended(
     assert result.outcome == Failed(reason="out_of_memory", message=text)
 
 
-async def test_what_a_trial_took_is_told(driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path) -> None:
+async def test_what_a_trial_took_is_in_its_result(
+    driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path
+) -> None:
     gauge = Gauge(driver, "0")
     driver.processes, driver.used = {2**22 + 1: 1.0}, 700.0
     slot = Slot(0, "cuda:0", 1, cuda_index="0", gpu_memory_mb=8000)

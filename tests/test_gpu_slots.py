@@ -1,4 +1,4 @@
-"""Slots of a GPU have their part of its memory; what a driver does not tell is no harm; a lost GPU takes no runs."""
+"""Slots share the memory of a GPU; a driver may leave questions open; with a lost GPU a worker takes no runs."""
 
 import os
 from collections.abc import AsyncIterator
@@ -88,9 +88,7 @@ def test_a_slot_that_shares_its_device_tells_torch_its_part_less_room_for_the_co
 
 
 @pytest.mark.parametrize(("slot", "gb", "cap_mb"), [(WHOLE, 8, 8192), (HALF, 8, 8192), (HALF, 60, 40_000)])
-def test_what_an_arena_says_that_its_runs_take_is_their_cap_where_it_is_less(
-    slot: Slot, gb: float, cap_mb: float
-) -> None:
+def test_the_memory_that_an_arena_declares_is_the_cap_where_it_is_less(slot: Slot, gb: float, cap_mb: float) -> None:
     found = capped(slot, gb)
     assert (found.gpu_memory_mb, found.gpu_share) == (cap_mb, (cap_mb - CONTEXT_MB) / 80_000)
 
@@ -115,7 +113,7 @@ def test_a_container_in_which_nvml_lists_no_process_sees_what_the_device_gained(
     assert found.memory_mb([os.getpid()]) == 250
 
 
-def test_what_others_take_of_a_device_is_not_the_run_s(driver: Driver) -> None:
+def test_memory_of_other_processes_is_not_the_run_s(driver: Driver) -> None:
     found = Gauge(driver, "0")
     driver.processes, driver.used = {os.getppid(): 5000}, 5100
     assert found.memory_mb([os.getpid()]) == 0
@@ -138,7 +136,7 @@ def test_a_run_s_own_processes_are_told_from_its_neighbour_s(driver: Driver) -> 
 
 
 @pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION])
-def test_what_a_device_does_not_tell_is_no_trouble(driver: Driver, code: int) -> None:
+def test_questions_that_a_device_does_not_answer_are_no_trouble(driver: Driver, code: int) -> None:
     driver.errors = {"rates": code, "memory": code, "processes": code}
     watch = Watch(open_gauge("0", library=driver), os.getppid(), cap_mb=1000)
     watch.read()
@@ -188,7 +186,7 @@ async def serving(arena: Arena, driver: Driver, *slots: Slot) -> AsyncIterator[W
             tasks.cancel_scope.cancel()
 
 
-async def test_a_finish_tells_what_the_driver_said(arena: Arena, driver: Driver) -> None:
+async def test_a_finish_carries_the_figures_of_the_driver(arena: Arena, driver: Driver) -> None:
     await arena.open()
     await arena.request(GOOD + "time.sleep(0.5)")
     async with serving(arena, driver, WHOLE):
@@ -213,7 +211,7 @@ async def test_a_run_over_what_its_arena_declares_is_out_of_memory(
     assert done.outcome == Failed(reason="out_of_memory", message=text)
 
 
-async def test_scoring_is_held_to_the_same_cap(arena: Arena, driver: Driver, tmp_path: Path) -> None:
+async def test_scoring_has_the_same_cap(arena: Arena, driver: Driver, tmp_path: Path) -> None:
     mark = tmp_path / "scoring"
     score = f"import pathlib, time; pathlib.Path({str(mark)!r}).touch(); time.sleep(60)"
     await arena.open(msgspec.structs.replace(SPEC, worker=WorkerSpec(gpu_memory_gb=4)), score=score)
@@ -229,8 +227,8 @@ async def test_scoring_is_held_to_the_same_cap(arena: Arena, driver: Driver, tmp
 
 async def test_a_worker_whose_slots_are_too_small_does_not_start(arena: Arena, driver: Driver) -> None:
     await arena.open(msgspec.structs.replace(SPEC, worker=WorkerSpec(gpu_memory_gb=60)))
-    said = r"arena a demands 60 GB of GPU memory per run, but a slot has 39\.1 GB"
-    with pytest.RaisesGroup(pytest.RaisesExc(HostTrouble, match=said)):
+    text = r"arena a demands 60 GB of GPU memory per run, but a slot has 39\.1 GB"
+    with pytest.RaisesGroup(pytest.RaisesExc(HostTrouble, match=text)):
         async with serving(arena, driver, HALF):
             await anyio.sleep_forever()
 

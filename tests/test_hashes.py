@@ -1,4 +1,4 @@
-"""What a score is bound to: hashes of code, data, evaluator and environment, taken by the worker of what really ran."""
+"""A finish carries hashes of code, data, evaluator and environment, taken by the worker from what really ran."""
 
 import os
 from pathlib import Path
@@ -63,7 +63,7 @@ def smi(folder: Path, monkeypatch: pytest.MonkeyPatch, *rows: str) -> None:
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_the_environment_of_a_gpu_holds_its_name_and_its_driver(
+def test_the_environment_hash_of_a_gpu_depends_on_its_name_and_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smi(tmp_path, monkeypatch, "NVIDIA H200, 143771, 570.1", "NVIDIA H200, 143771, 570.1")
@@ -83,7 +83,7 @@ def test_the_environment_of_a_gpu_holds_its_name_and_its_driver(
 
 
 @pytest.mark.parametrize("row", ["No devices were found", "NVIDIA H200, [N/A], 570.1", ""])
-def test_what_shows_no_gpu_leaves_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
+def test_without_a_gpu_the_device_is_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
     smi(tmp_path, monkeypatch, row)
     found = survey("auto", 1)
     assert found.worker_class.startswith("cpu-")

@@ -1,4 +1,4 @@
-"""What a run needs is here before its turn: whose code is fetched ahead, and that it then is not fetched again."""
+"""Code is fetched ahead for the runs that are next, and then not fetched again."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ async def board_of(arena: Arena) -> Board:
     return follower.board
 
 
-async def test_next_are_runs_that_wait_by_lane_and_by_age_and_that_this_worker_may_have(tmp_path: Path) -> None:
+async def test_next_are_waiting_runs_for_this_worker_by_lane_and_then_by_age(tmp_path: Path) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open()
     for run in ("begun", "killed", "old", "young"):
@@ -36,7 +36,7 @@ async def test_next_are_runs_that_wait_by_lane_and_by_age_and_that_this_worker_m
     assert [request.run for request in next_runs(board, "h100", 2)] == ["confirm", "old"]
 
 
-async def test_what_was_fetched_ahead_is_not_fetched_again_and_what_is_missing_is_said_in_its_turn(
+async def test_code_that_was_fetched_ahead_is_not_fetched_again_and_missing_code_is_an_error_in_its_turn(
     tmp_path: Path,
 ) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)

@@ -1,4 +1,4 @@
-"""What is held cannot reach out, whoever the worker is; what a trial needs still works; a warm start is a real one."""
+"""A sandboxed trial cannot reach out, whoever runs the worker, and can do what it needs, also in a warm start."""
 
 import os
 import subprocess
@@ -110,15 +110,15 @@ def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> N
     assert (found.error, found.broken, set(found.open) - OPEN_BY_DESIGN[tier]) == ("", [], set())
 
 
-async def test_the_probes_find_a_box_that_is_open(tmp_path: Path) -> None:
+async def test_the_self_test_finds_an_open_sandbox(tmp_path: Path) -> None:
     found = await try_tier("E", tmp_path)
     assert {"read a secret file", "connect by TCP", "write the evaluator", "set up io_uring"} <= set(found.open)
 
 
-def test_a_weaker_box_is_never_taken_silently() -> None:
-    open_box = Finding("C", dict.fromkeys(PROBES, "open"))
-    assert not open_box.holds
-    assert "open: connect by TCP" in str(open_box)
+def test_a_weaker_sandbox_is_never_taken_silently() -> None:
+    open_sandbox = Finding("C", dict.fromkeys(PROBES, "open"))
+    assert not open_sandbox.holds
+    assert "open: connect by TCP" in str(open_sandbox)
     assert [check_wish(weak=w, none=n) for w, n in ((False, False), (True, False), (False, True))] == [
         "auto",
         "weak",
@@ -249,7 +249,7 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     assert verdict(1, architecture=0x40000003) == 0x80000000
 
 
-async def test_the_pair_of_a_scorer_and_what_answers_it_talk_over_pipes(tmp_path: Path) -> None:
+async def test_a_scorer_and_its_predictor_talk_over_pipes(tmp_path: Path) -> None:
     sandbox = await strongest(tmp_path)
     env = inherited()
     answer = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
@@ -293,7 +293,7 @@ async def test_no_huge_result_is_a_score_or_harms_the_worker(
     assert len(done.outcome.message) < 1000
 
 
-async def test_of_a_flood_of_metrics_only_a_few_are_kept(tmp_path: Path) -> None:
+async def test_only_a_few_of_very_many_metrics_are_kept(tmp_path: Path) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open()
     done = await arena.run(

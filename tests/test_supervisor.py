@@ -65,7 +65,7 @@ async def test_a_death_by_signal_is_a_negative_code() -> None:
     assert (ended.rc, ended.why) == (-11, "")
 
 
-async def test_a_command_that_does_not_exist_is_said_to_be_so() -> None:
+async def test_a_command_that_does_not_exist_cannot_be_started() -> None:
     async with start_supervisor() as supervisor:
         ended = await supervisor.run(Request(Launch(("/nonexistent",), {}, "/"), Limits(1, memory_mb=100)))
         assert ended.why == "start"
@@ -82,7 +82,7 @@ async def test_a_command_that_does_not_exist_is_said_to_be_so() -> None:
         ("while True: print('x' * 100_000)", "output"),
     ],
 )
-async def test_a_command_that_goes_too_far_is_killed(code: str, why: str) -> None:
+async def test_a_command_that_exceeds_a_limit_is_killed(code: str, why: str) -> None:
     ended = await end_of(code, deadline_s=10 if why != "deadline" else 0.5, memory_mb=200)
     assert (ended.rc, ended.why) == (None, why)
     assert len(ended.out) < 70_000
@@ -155,7 +155,7 @@ async def test_a_supervisor_that_dies_is_noticed_and_its_trial_does_not_outlive_
         assert kill_marked(supervisor.token) == 0
 
 
-def test_what_a_dead_worker_left_is_cleared_away(tmp_path: Path) -> None:
+def test_processes_and_folders_of_a_dead_worker_are_removed(tmp_path: Path) -> None:
     token = uuid.uuid4().hex
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={"MESH_RUN_TOKEN": token})
     try:
@@ -174,5 +174,5 @@ def test_what_a_dead_worker_left_is_cleared_away(tmp_path: Path) -> None:
     ("name", "short"),
     [("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA GeForce RTX 4090", "rtx4090"), ("Tesla T4", "t4"), ("", "gpu")],
 )
-def test_a_gpu_is_named_for_short(name: str, short: str) -> None:
+def test_a_gpu_has_a_short_name(name: str, short: str) -> None:
     assert short_name(name) == short

@@ -1,4 +1,4 @@
-"""A worker takes runs, says truthfully how they ended, and hands back what it cannot do."""
+"""A worker takes runs, reports how they ended, and hands back those that it cannot execute."""
 
 import datetime as dt
 import textwrap
@@ -141,7 +141,7 @@ async def arena(tmp_path: Path) -> Arena:
 GOOD = "(out / 'score.json').write_text(json.dumps({'loss': 1.5, 'accuracy': 0.5}))\n"
 
 
-async def test_a_trial_is_scored_and_everything_about_it_is_told(arena: Arena) -> None:
+async def test_a_trial_is_scored_and_its_finish_carries_all_measurements(arena: Arena) -> None:
     await arena.open()
     report = """
     report = open(os.environ["MESH_REPORT"], "a", buffering=1)
@@ -180,14 +180,14 @@ async def test_a_trial_is_scored_and_everything_about_it_is_told(arena: Arena) -
         ("(out / 'score.json').write_text('{\"loss\": 101}')", "bad_score", "outside [0, 100]"),
     ],
 )
-async def test_every_failure_is_told_in_one_sentence(arena: Arena, train: str, reason: str, words: str) -> None:
+async def test_every_failure_is_one_sentence(arena: Arena, train: str, reason: str, words: str) -> None:
     await arena.open()
     done = await arena.run(train, deadline_s=1 if reason == "timeout" else 20)
     assert isinstance(done.outcome, Failed)
     assert (done.outcome.reason, words in done.outcome.message) == (reason, True), done.outcome
 
 
-async def test_a_score_that_the_trial_prints_is_marked_as_its_own_word(arena: Arena) -> None:
+async def test_a_score_that_the_trial_prints_is_marked_as_self_reported(arena: Arena) -> None:
     await arena.open(msgspec.structs.replace(SPEC, score=ScoreSpec(how="stdout", pattern=r"^loss: (\S+)$")))
     done = await arena.run("print('loss: 9'); print('loss: 2.5')")
     assert done.outcome == Scored(value=2.5, metrics={"loss": 2.5}, self_reported=True)
@@ -306,7 +306,7 @@ async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(aren
     assert {end.worker for end in ends} == {joined[1].boot}
 
 
-async def test_a_worker_that_is_alone_does_also_what_it_should_rather_not(arena: Arena) -> None:
+async def test_a_worker_that_is_alone_executes_also_runs_that_it_should_avoid(arena: Arena) -> None:
     await arena.open()
     async with arena.worker():
         with anyio.fail_after(30):

@@ -1,4 +1,4 @@
-"""A worker hands back what it cannot do, gives up what was stopped, and leaves in good order."""
+"""A worker hands back runs that it cannot execute, kills stopped ones, and leaves in good order."""
 
 import os
 import signal
@@ -160,7 +160,7 @@ async def test_runs_go_side_by_side_in_their_slots(arena: Arena) -> None:
     assert len(await arena.all(RunStarted)) == 6
 
 
-async def test_who_leaves_in_good_order_costs_a_run_no_attempt(arena: Arena, tmp_path: Path) -> None:
+async def test_a_worker_that_leaves_in_good_order_costs_a_run_no_attempt(arena: Arena, tmp_path: Path) -> None:
     await arena.open()
     mark = tmp_path / "marks"
     mark.mkdir()

@@ -78,8 +78,10 @@ def _proposal(rng: random.Random, tree: str, parents: tuple[str, ...]) -> e.Prop
 def _run(rng: random.Random, tree: str, lane: e.Lane, mean: float, *, fails: bool) -> Iterator[tuple[str, e.AnyEvent]]:
     seed, number = rng.getrandbits(31), rng.randrange(4)
     run = f"{tree[:16]}-{lane}-{seed}"
-    asked = e.RunRequested(run=run, lane=lane, proposal=tree, commit=f"c{tree}", seed=seed, budget_s=60, deadline_s=90)
-    yield "curator", asked
+    request = e.RunRequested(
+        run=run, lane=lane, proposal=tree, commit=f"c{tree}", seed=seed, budget_s=60, deadline_s=90
+    )
+    yield "curator", request
     yield f"worker-{number}", e.RunStarted(run=run, attempt=1, worker=f"w{number}")
     value = mean + rng.gauss(0, 0.004)
     curve = tuple(e.CurvePoint(step * 10, value * (1 + 2 / (step + 1)), step * 3.0) for step in range(1, 21))

@@ -77,7 +77,7 @@ def copied(cut: str, budget_s: float, folder: Path) -> Path:
 
 
 async def search(side: str, seed: int, trials: int, arena: Path, home: Path) -> list[Trial]:
-    """Return the trials of one search in the order in which they were asked for."""
+    """Return the trials of one search in the order in which they were requested."""
     bus, opened = await open_arena(MemoryHub(), arena, home=home)
     code = CodeStore(settings.code_dir(home / "author", bus.arena), bus)
     seats = [Seat("asker", Ask(trials, seed))]

@@ -47,7 +47,7 @@ class Admit:
         event = post.event
         if not isinstance(event, e.ProposalPosted):
             return []
-        asked = e.RunRequested(
+        request = e.RunRequested(
             run=f"{event.tree}-1",
             lane="explore",
             proposal=event.tree,
@@ -56,7 +56,7 @@ class Admit:
             budget_s=TRIAL_S,
             deadline_s=TRIAL_S * 100,
         )
-        return [asked]
+        return [request]
 
 
 async def search(problem: Problem, workers: int, evaluations: int, seed: int, sampler: str = "") -> list[float]:
@@ -118,12 +118,12 @@ async def _work(
                 heappush(running, (now + lasts, len(begun), run, lasts))
                 await bus.post(Post.new("w", e.RunStarted(run=run, attempt=1, worker="w")))
             now, _, run, lasts = heappop(running)
-            asked = follower.board.runs[run].requested
-            files = await code.files(asked.commit)
+            requested = follower.board.runs[run].requested
+            files = await code.files(requested.commit)
             values.append(problem.value([float(k.value) for k in find_knobs("train.py", files["train.py"].decode())]))
             finished = e.RunFinished(
                 run=run,
-                proposal=asked.proposal,
+                proposal=requested.proposal,
                 outcome=e.Scored(value=values[-1]),
                 worker="w",
                 worker_class="cpu",

@@ -54,7 +54,7 @@ WITHIN_S = 900
 class Run(msgspec.Struct):
     """A requested run, and how it ended."""
 
-    asked: dt.datetime
+    requested: dt.datetime
     ended: dt.datetime | None = None
     finish: e.RunFinished | None = None
 
@@ -62,7 +62,7 @@ class Run(msgspec.Struct):
     def seconds(self) -> float:
         """Time from the request to the finish."""
         assert self.ended
-        return (self.ended - self.asked).total_seconds()
+        return (self.ended - self.requested).total_seconds()
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -1,0 +1,92 @@
+"""Every way in which a trial or its scoring can end is an outcome, and every failure is one sentence with its limit."""
+
+import msgspec
+import pytest
+
+from gpu_worker.gpu_gauge import Reading
+from gpu_worker.outcome import MAX_METRICS, score_outcome, trial_outcome
+from gpu_worker.supervisor.protocol import Ending, Limits, Why
+from mesh.events import Failed, FailureReason, Scored
+from tests.test_worker import SPEC
+
+LIMITS = Limits(30, memory_mb=2048, disk_mb=4096, processes=512)
+NO_GPU = Reading()
+SENTENCES: list[tuple[Why, FailureReason, str]] = [
+    ("deadline", "timeout", "exceeded its 30 s deadline (killed at 30.1 s)"),
+    ("memory", "out_of_memory", "used more than its 2 GB of memory (killed at 2,100 MB)"),
+    ("output", "crash", "printed more than 64 MB and was killed"),
+    ("disk", "crash", "wrote more than its 4 GB or 100,000 files and was killed"),
+    ("processes", "crash", "had more than 512 processes at a time and was killed"),
+    ("start", "crash", "could not be started: No such file"),
+]
+
+
+def ending(why: Why = "", rc: int | None = None, out: str = "", err: str = "") -> Ending:
+    return Ending(rc, why, seconds=30.1, peak_memory_mb=2100, out=out, err=err)
+
+
+@pytest.mark.parametrize(("why", "reason", "sentence"), SENTENCES)
+def test_a_trial_that_exceeds_a_limit_fails_with_the_limit(why: Why, reason: FailureReason, sentence: str) -> None:
+    found = trial_outcome(SPEC, ending(why, err="No such file"), LIMITS, NO_GPU, 0, killed=False)
+    assert found == Failed(reason=reason, message=f"the trial {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "sentence"),
+    [
+        (ending("killed"), "killed", "the run was stopped after 30.1 s"),
+        (ending(rc=1, err="x\nValueError: bad"), "crash", "the trial ended with exit code 1: ValueError: bad"),
+        (ending(rc=-9), "crash", "the trial was ended by SIGKILL: it printed no error"),
+        (ending(rc=1, err="MemoryError"), "out_of_memory", "the trial ran out of memory: MemoryError"),
+    ],
+)
+def test_a_trial_that_ends_badly_fails_with_its_last_words(end: Ending, reason: FailureReason, sentence: str) -> None:
+    found = trial_outcome(SPEC, end, LIMITS, NO_GPU, 0, killed=False)
+    assert found == Failed(reason=reason, message=sentence)
+
+
+def test_a_trial_that_ends_well_is_scored_unless_it_was_stopped_or_took_too_much_of_its_gpu() -> None:
+    well = ending(rc=0)
+    assert trial_outcome(SPEC, well, LIMITS, NO_GPU, 0, killed=False) is None
+    stopped = trial_outcome(SPEC, well, LIMITS, NO_GPU, 0, killed=True)
+    assert stopped == Failed(reason="killed", message="the run was stopped after 30.1 s")
+    greedy = trial_outcome(SPEC, well, LIMITS, Reading(5000, 50, exceeded=True), 4000, killed=True)
+    text = "the trial used 5,000 MB of GPU memory, more than its slot's 4,000 MB"
+    assert greedy == Failed(reason="out_of_memory", message=text)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (ending(rc=0, out='hello\n{"loss": 2}\n'), Scored(value=2, metrics={"loss": 2})),
+        (ending("killed"), Failed(reason="killed", message="the run was stopped while it was scored")),
+        (ending("output"), Failed(reason="no_score", message="scoring printed more than 64 MB and was killed")),
+        (
+            ending("deadline"),
+            Failed(reason="no_score", message="scoring exceeded its 20 s deadline (killed at 30.1 s)"),
+        ),
+        (ending(rc=2, err="oops"), Failed(reason="no_score", message="scoring ended with exit code 2: oops")),
+        (
+            ending(rc=0),
+            Failed(
+                reason="no_score",
+                message="the last line of the score program must be a JSON object of numbers; it printed nothing",
+            ),
+        ),
+        (
+            ending(rc=0, out='{"x": 1}'),
+            Failed(reason="no_score", message="the score program did not give the metric 'loss'; it gave x"),
+        ),
+        (ending(rc=0, out='{"loss": 101}'), Failed(reason="bad_score", message="loss is 101, outside [0, 100]")),
+        (ending(rc=0, out='{"loss": null}'), Failed(reason="bad_score", message="loss is not a finite number")),
+    ],
+)
+def test_the_last_line_of_the_score_program_decides(end: Ending, expected: Scored | Failed) -> None:
+    assert score_outcome(SPEC, end, NO_GPU, 0) == expected
+
+
+def test_metrics_beside_the_objective_are_bounded() -> None:
+    many = msgspec.json.encode({"loss": 1} | {f"m{n}": n for n in range(1000)}).decode()
+    found = score_outcome(SPEC, ending(rc=0, out=many), NO_GPU, 0)
+    assert isinstance(found, Scored)
+    assert len(found.metrics) == MAX_METRICS
