@@ -23,7 +23,7 @@ define TORCH
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types imports test events bench chromium clean
+.PHONY: help setup demo check lint types imports docs test events bench chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,7 +50,7 @@ $(UP_TORCH): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=digits installs and learns faster
 	$(BIN)/mesh up arenas/$(ARENA) --minutes 3
 
-check: $(DEV) chromium lint types imports test ## run all checks, the same as in CI
+check: $(DEV) chromium lint types imports docs test ## run all checks, the same as in CI
 
 lint: $(DEV) ## check format and style
 	$(BIN)/ruff format --check .
@@ -62,12 +62,16 @@ types: $(DEV) ## check types
 imports: $(DEV) ## check which package may import which
 	$(BIN)/lint-imports
 
+docs: $(DEV) ## build the documentation site into site/; a broken link fails
+	$(BIN)/python -m zensical build --strict
+
 test: $(DEV) ## run the tests, first those that can run side by side
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not serial'
 	$(BIN)/pytest -m serial
 
-events: $(DEV) ## generate docs/events.md from mesh/events.py
+events: $(DEV) ## generate docs/events.md and docs/reference/arena.md from the code
 	$(BIN)/python -m mesh.events_page > docs/events.md
+	$(BIN)/python -m mesh.arena_page > docs/reference/arena.md
 
 bench: $(DEV) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)
