@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import async_playwright
 
+from agents.search.knobs import find_knobs
 from gpu_worker.launch import Site, score_request, trial_request
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Sandbox
@@ -100,6 +101,31 @@ def test_the_environment_of_a_trial_is_what_the_worker_gives(tmp_path: Path) -> 
     listed = [{row[0].strip("`") for row in rows if row[column] != "no"} for column in (1, 2, 3)]
     assert listed == given
     assert all(row[4] for row in rows)
+
+
+KNOBS = {
+    "# mesh: 1e-4..3e-2 log": ("0.001", (1e-4, 3e-2, True, ())),
+    "# mesh: 1..6": ("2", (1.0, 6.0, False, ())),
+    "# mesh: 0.0..6": ("2", (0.0, 6.0, False, ())),
+    "# mesh: choices gelu relu": ("'gelu'", (0.0, 0.0, False, ("gelu", "relu"))),
+    "# mesh: fixed": ("2", None),
+}
+GUESSES = {
+    "positive whole number": ("64", (16.0, 256.0, True, ())),
+    "positive float below 1": ("0.5", (0.05, 1.0, True, ())),
+    "positive float from 1 on": ("2.0", (0.2, 20.0, True, ())),
+    "`True`, `False`": ("True", (0.0, 0.0, False, (False, True))),
+    "zero, negative number, string, longer data": ("-1", None),
+}
+
+
+def test_the_page_of_knobs_is_what_the_explorer_does() -> None:
+    tables = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", TEXTS["docs/reference/knobs.md"], re.MULTILINE)
+    assert [row[0].strip("`") for row in tables if row[0].startswith("`#")] == list(KNOBS)
+    assert [row[0] for row in tables if not row[0].startswith(("`#", "comment", "literal", "-"))] == list(GUESSES)
+    for comment, (literal, expected) in {**KNOBS, **GUESSES}.items():
+        found = find_knobs("a.py", f"X = {literal}  {comment if comment in KNOBS else ''}\n")
+        assert [(knob.low, knob.high, knob.log, knob.choices) for knob in found] == ([expected] if expected else [])
 
 
 def test_every_error_that_troubleshooting_quotes_is_one_of_the_product() -> None:
