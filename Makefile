@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 
 # What is installed, each under a stamp of its own: `demo` needs a small part of what `check` needs.
 DEV := $(VENV)/.dev
-UP := $(VENV)/.up
-UP_TORCH := $(VENV)/.up-torch
-DEMO := $(or $(wildcard $(DEV)),$(if $(filter digits,$(ARENA)),$(UP),$(UP_TORCH)))
+DIGITS := $(VENV)/.demo-digits
+DEMO_TORCH := $(VENV)/.demo
+DEMO := $(or $(wildcard $(DEV)),$(if $(filter digits,$(ARENA)),$(DIGITS),$(DEMO_TORCH)))
 
 # uv installs where it is there, else pip. Without a GPU, torch is its CPU build: 0.2 GB in place of 3 GB.
 UV := $(shell command -v uv)
@@ -38,13 +38,13 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
-$(UP): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[up]'
+$(DIGITS): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[server,analytics,arenas]'
 	@touch $@
 
-$(UP_TORCH): pyproject.toml constraints.txt | $(BIN)/python
+$(DEMO_TORCH): pyproject.toml constraints.txt | $(BIN)/python
 	$(TORCH)
-	$(INSTALL) -e '.[up,worker]'
+	$(INSTALL) -e '.[server,analytics,arenas,worker]'
 	@touch $@
 
 demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=digits installs and learns faster
