@@ -17,6 +17,7 @@ import anyio.to_thread
 from agents.search.knobs import Knob, are_near, edit, knobs_of, steady
 from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
+from agents.search.samplers.own import own_sampler, reason_of
 from agents.search.samplers.protocol import Idea, Trial, Values, best_first, place, where
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
@@ -39,8 +40,8 @@ TRIES = 30
 class Explorer:
     """Turns knobs.
 
-    Option `sampler` names the one sampler to ask, else they take turns by what they earn. Where nothing new is found,
-    steps and even draws are tried too.
+    Option `sampler` names the one sampler to ask (one of ours, or `module:Class` of the user's own); else ours take
+    turns by what they earn. Where nothing new is found, steps and even draws are tried too.
     """
 
     listens: ClassVar[tuple[str, ...]] = ("run.finished", "proposal.promoted", "proposal.retired", "arena.opened")
@@ -51,10 +52,15 @@ class Explorer:
         self._name, self._code, self._speaks = context.name, context.code, context.index == 0
         self._forced = context.options.get("sampler", "")
         self._samplers, self._missing = portfolio.installed()
+        self._reasons = dict(portfolio.RATIONALE)
+        if ":" in self._forced:
+            own = own_sampler(self._forced, context.path)
+            self._forced = type(own).__name__.lower()
+            self._samplers[self._forced], self._reasons[self._forced] = own, reason_of(own)
         if self._forced and self._forced not in self._samplers:
             known = ", ".join(self._samplers)
             why = f"needs {', '.join(self._missing)}" if self._forced in portfolio.SAMPLERS else "is unknown"
-            raise BadInput(f"option sampler={self._forced} {why}: it is one of {known}")
+            raise BadInput(f"option sampler={self._forced} {why}: use {known}, or module:Class of your own")
         self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
         self._kinds += ["random"] if self._missing else []
         self._history = History(context.code.files)
@@ -131,7 +137,7 @@ class Explorer:
             draft = Draft(
                 {name: changed[name] for name in editable if name in changed},
                 title,
-                portfolio.RATIONALE[kind],
+                self._reasons[kind],
                 parents,
                 knobs=tuple(changes),
                 origin=Origin(how="sampler", name=kind, share=drawn),

@@ -14,6 +14,7 @@ process, opens a connection, reads a clock or runs a trial. `mesh.memory` has a 
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from mesh import wire
 from mesh.agent.answers import checked
@@ -30,6 +31,7 @@ from mesh.events import (
     Lane,
     Origin,
     ProposalPosted,
+    ProposalRetired,
     RunFinished,
     RunRequested,
     Scored,
@@ -127,6 +129,11 @@ class Log:
         """Run a proposal once per result, with seeds from 1 on, and return the last post."""
         runs = [self.request(tree, seed=seed) for seed in range(1, len(results) + 1)]
         return [self.finish(run, result) for run, result in zip(runs, results, strict=True)][-1]
+
+    def retire(self, tree: str, *, why: Literal["blocked", "failed", "not_better", "killed"] = "not_better") -> Post:
+        """Give a proposal up, as the curator would."""
+        event = ProposalRetired(proposal=tree, round=self.board.round, why=why, met=self.board.champion)
+        return self.add("curator", event)
 
 
 def opened(spec: ArenaSpec = SPEC, commit: str = "c-base", tree: str = "base") -> ArenaOpened:

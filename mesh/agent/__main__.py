@@ -7,6 +7,7 @@ import mesh.safe_path  # noqa: F401  before all others
 import argparse
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 
 from mesh import settings
@@ -18,6 +19,7 @@ from mesh.code import CodeStore
 from mesh.daemon import run
 from mesh.errors import BadInput, MeshError
 from mesh.jetstream import connect
+from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
 
@@ -28,12 +30,16 @@ examples:
   python -m mesh.agent researcher --arena nanolm --model openai/gpt-4o --budget-usd 5
   python -m mesh.agent critic --arena nanolm --model openai/gpt-4o-mini --budget-usd 1
   python -m mesh.agent my_pkg.mod:Role --arena nanolm --nats nats://10.0.0.5:4222
+  python -m mesh.agent my_pkg.mod:Role --check
 """
 
 
 def main() -> int:
     """Parse the command line and run."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.arena is None and not args.check:
+        parser.error("--arena is missing; name the arena, such as --arena digits")
     shown = args.name or args.role.partition(":")[2].lower() or args.role
     name = args.name or f"{shown}-{secrets.token_hex(2)}"
 
@@ -43,7 +49,10 @@ def main() -> int:
         options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
         check_token("name", name)
         if args.check:
-            print(f"{name}: role {args.role!r} can run, as far as can be seen before it starts", file=sys.stderr)
+            with tempfile.TemporaryDirectory(prefix="mesh-check-") as folder:
+                store = CodeStore(Path(folder) / "code.git", MemoryBus("check"))
+                make("role", args.role, role, context=Context(name, 0, CodeReader(store), options, args.path))
+            print(f"{name}: role {args.role!r} can start", file=sys.stderr)
             return
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
@@ -75,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("role", help=f"{', '.join(SHORT_NAMES)}, or module:Class of your own")
-    parser.add_argument("--arena", required=True, help="name of the arena")
+    parser.add_argument("--arena", help="name of the arena")
     parser.add_argument("--count", type=_positive, default=1, help="agents in this process (default 1)")
     parser.add_argument("--first", type=_positive, default=1, help="number of the first of them (default 1)")
     parser.add_argument(
@@ -93,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--api-base", metavar="URL", help="a server of its own that speaks as the provider does")
     models.add_argument("--budget-usd", metavar="X", help="dollars that each may spend, over all its lives")
     models.add_argument("--budget-tokens", metavar="N", help="tokens that each may use, over all its lives")
-    parser.add_argument("--check", action="store_true", help="check the role and its options, start nothing")
+    parser.add_argument("--check", action="store_true", help="check the role and its options; start nothing")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="what the role understands")
     return parser
 

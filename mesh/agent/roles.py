@@ -129,9 +129,9 @@ def _trouble(role: type[Any]) -> str:
         if kind not in KINDS:
             return f"{name}.listens names {kind!r}, which is not a kind of fact; use some of {', '.join(KINDS)}"
     for method, args in (("handle", "post, board"), ("joined", "board"), ("tick", "now, board")):
-        if hasattr(role, method) and (trouble := _method_trouble(role, method, args, is_async=True)):
+        if hasattr(role, method) and (trouble := method_trouble(role, method, args, is_async=True)):
             return trouble
-    if hasattr(role, "heard") and (trouble := _method_trouble(role, "heard", "topic, data, board", is_async=False)):
+    if hasattr(role, "heard") and (trouble := method_trouble(role, "heard", "topic, data, board", is_async=False)):
         return trouble
     return _attribute_trouble(role)
 
@@ -151,7 +151,7 @@ def _attribute_trouble(role: type[Any]) -> str:
     return ""
 
 
-def _method_trouble(role: type[Any], method: str, args: str, *, is_async: bool) -> str:
+def method_trouble(role: type[Any], method: str, args: str, *, is_async: bool) -> str:
     """Return what is wrong with a method that the runtime calls with these arguments, in one clause."""
     function = getattr(role, method)
     wanted = f"`{'async ' if is_async else ''}def {method}(self, {args})`"
