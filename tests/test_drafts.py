@@ -95,10 +95,10 @@ async def test_a_recombination_has_a_commit_with_two_parents_and_the_files_of_th
         (Draft({}, "lost", parents=("f" * 40,)), "proposal 'ffffffffff' is not on the board of arena a"),
         (Draft({}, " "), "title of a draft is empty; say in one line what changes"),
         (Draft({}, 7), "title of a draft is 7; use text"),  # type: ignore[arg-type]
-        (Draft("x", "t"), "files of draft 't' is a str; use a dict of contents by path"),  # type: ignore[arg-type]
+        (Draft("x", "t"), "files of draft 't' is of type str; use a dict of contents by path"),  # type: ignore[arg-type]
         (
             Draft({"train.py": 3}, "t"),  # type: ignore[dict-item]
-            "file 'train.py' of draft 't' is a int; use bytes or text",
+            "file 'train.py' of draft 't' is of type int; use bytes or text",
         ),
         (
             Draft({}, "t", parents="abc"),  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The examples run: a role, a sampler and a view of one's own."""
 
+import signal
 import subprocess
 import sys
 from contextlib import aclosing
@@ -23,6 +24,7 @@ from mesh.testing import TRAIN, Arena
 from tests.support.arenas import write_arena
 from tests.support.folding import bus_with
 from tests.support.swarm import swarm_of
+from tests.test_up import mesh_up
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -38,6 +40,26 @@ async def test_the_role_proposes_half_and_then_twice_each_constant(tmp_path: Pat
             arena.add("ann", fact)
             arena.retire(fact.tree)
     assert titles == ["as it is", "LR 1e-3 → 0.0005", "LR 1e-3 → 0.002", "WIDTH 8 → 4"]
+
+
+@pytest.mark.timeout(120)
+async def test_mesh_up_runs_the_role_in_its_swarm(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    async with mesh_up(write_arena(tmp_path / "arena"), "--explorers", "0", "--role", "role:Halver") as up:
+        await up.says("HEIGHT 1.0 → 0.5")
+        await up.says("finished", 2)
+        assert await up.ends(signal.SIGINT) == 0
+    assert any("halver" in line and "joined as explorer" in line for line in up.lines)
+
+
+def test_mesh_up_refuses_a_role_that_cannot_start_before_anything_else_starts(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine:\n    listens = 'run.finished'\n")
+    command = [sys.executable, "-m", "mesh_cli", "up", str(write_arena(tmp_path / "arena")), "--role", "mine:Mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    wanted = "`async def handle(self, post, board)`"
+    assert done.stderr == f"mesh: role 'mine:Mine' is not a valid role: Mine has no 'handle'; write {wanted}\n"
+    assert not home.exists()
 
 
 @pytest.mark.timeout(120)

@@ -117,7 +117,7 @@ HERE = "tests.test_roles"
         ),
         ("pathlib:Path", "role 'pathlib:Path' is not a valid role: Path has no 'listens'; name the kinds of facts"),
         (f"{HERE}:Mute", "Mute has no 'handle'; write `async def handle(self, post, board)`"),
-        (f"{HERE}:function", f"role '{HERE}:function' is a function; name a class"),
+        (f"{HERE}:function", f"role '{HERE}:function' is of type function; name a class"),
         (f"{HERE}:Deaf", "Deaf.listens names 'run.ended', which is not a kind of fact; use some of arena.opened, "),
         (f"{HERE}:Spelled", "Spelled.listens is 'run.finished'; use a tuple of kinds, such as ('run.finished',)"),
         (f"{HERE}:Sync", "Sync.handle is not an async function; write `async def handle(self, post, board)`"),

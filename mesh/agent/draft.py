@@ -167,10 +167,10 @@ def _check(draft: Draft) -> None:
     if not draft.title.strip():
         raise BadInput("title of a draft is empty; say in one line what changes")
     if not isinstance(draft.files, Mapping):
-        raise BadInput(f"files of {what} is a {type(draft.files).__name__}; use a dict of contents by path")
+        raise BadInput(f"files of {what} is of type {type(draft.files).__name__}; use a dict of contents by path")
     for name, content in draft.files.items():
         if not isinstance(name, str) or not isinstance(content, str | bytes):
-            raise BadInput(f"file {name!r:.60} of {what} is a {type(content).__name__}; use bytes or text")
+            raise BadInput(f"file {name!r:.60} of {what} is of type {type(content).__name__}; use bytes or text")
     if not isinstance(draft.parents, tuple | list) or not all(isinstance(parent, str) for parent in draft.parents):
         raise BadInput(f"parents of {what} is {draft.parents!r:.60}; use a tuple of trees, such as (board.champion,)")
     if draft.predicted_gain is not None and not math.isfinite(draft.predicted_gain):

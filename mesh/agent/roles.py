@@ -62,7 +62,7 @@ def find_class(what: str, name: str, *, path: Path | None) -> type[Any]:
         raise UnknownName(f"{what} {name!r} is not module:Class; write it like my_package.my_module:MyClass")
     if path is not None and str(path.resolve()) not in sys.path:
         sys.path.append(str(path.resolve()))
-    where = "" if path is None else f" in {path.resolve()} (--path names another folder), and none is installed"
+    where = "" if path is None else f" in {path.resolve()}, and none is installed; name its folder with --path"
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -77,7 +77,7 @@ def find_class(what: str, name: str, *, path: Path | None) -> type[Any]:
         raise UnknownName(f"{what} {name!r}: module {module_name} has no class {class_name!r}{there}")
     found = getattr(module, class_name)
     if not isinstance(found, type):
-        raise BadInput(f"{what} {name!r} is a {type(found).__name__}; name a class")
+        raise BadInput(f"{what} {name!r} is of type {type(found).__name__}; name a class")
     return found
 
 

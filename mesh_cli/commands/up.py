@@ -39,6 +39,10 @@ def up(
     budget_tokens: Annotated[
         int | None, Parameter(help="Let the researcher use at most this many tokens.", validator=Number(gt=0))
     ] = None,
+    role: Annotated[
+        list[str] | None,
+        Parameter(help="Run a role of your own too: module:Class, found from this folder. May be repeated."),
+    ] = None,
     no_confirm: NoConfirm = False,
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C and show it live. The next `mesh up` continues from there.
@@ -60,6 +64,7 @@ def up(
             sync=sync,
             sandbox=sandbox,
             thinker=thinker,
+            roles=role or (),
             no_confirm=no_confirm,
         )
 

@@ -40,12 +40,15 @@ class Children:
         self.failing: dict[str, str] = {}
         self._changed = anyio.Event()
 
-    async def keep(self, name: str, command: Sequence[str]) -> None:
+    async def keep(self, name: str, command: Sequence[str], keys: bool = False) -> None:
         """Run a child; start it again when it dies, later each time; end it and all its children when cancelled.
 
-        Only the researcher needs the keys of models: nobody else gets what is called a key, token or secret.
+        Args:
+            name: the name of the child and of its log.
+            command: how it is started.
+            keys: whether it may ask a model; nobody else gets what is called a key, token or secret.
         """
-        env = self._env if name == "researcher" else settings.without_secrets(self._env)
+        env = self._env if keys else settings.without_secrets(self._env)
         pause_s, early = 1.0, 0
         while True:
             began = time.monotonic()

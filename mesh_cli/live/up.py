@@ -7,6 +7,7 @@ them all on Ctrl-C, at the end of the time, or when the arena is closed.
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from mesh.jetstream import connect
 from mesh.open_arena import describe, exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
+from mesh_cli.live import own_roles
 from mesh_cli.live.children import Children
 from mesh_cli.live.summary import summary
 from mesh_cli.live.up_view import LiveView, PlainView
@@ -61,9 +63,10 @@ async def up(
     sync: str,
     sandbox: Literal["auto", "weak", "none"] = "auto",
     thinker: Thinker | None = None,
+    roles: Sequence[str] = (),
     no_confirm: bool = False,
 ) -> None:
-    """Run the swarm of the arena in `folder`; see the module."""
+    """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module."""
     home = settings.home()
     _check_installed()
     if said := describe(folder):
@@ -71,6 +74,7 @@ async def up(
     arena.load(folder)  # what is wrong with it should be said before anything is started
     if device == "cuda":
         survey(device, size.slots)
+    await own_roles.check(roles)
     async with AsyncExitStack() as stack:
         credentials = settings.credentials(nats)
         nats = settings.value("nats", nats)
@@ -104,6 +108,8 @@ async def up(
             commands["explorer"] = [*agent, "explorer", "--name", "explorer", "--count", str(size.explorers), *here]
         if thinker:
             commands["researcher"] = [*agent, "researcher", "--name", "researcher", *thinker.flags(), *here]
+        own = own_roles.commands(roles, here, commands)
+        commands |= own
         first = follower.board.seq
         children = Children(home, env)
         propose = [child for child in commands if child not in ("projector", "curator", "critic", "worker")]
@@ -116,7 +122,7 @@ async def up(
         try:
             async with anyio.create_task_group() as tasks:
                 for child, command in commands.items():
-                    tasks.start_soon(children.keep, child, command)
+                    tasks.start_soon(children.keep, child, command, child in {"researcher", *own})
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)
                 tasks.start_soon(until_closed)
@@ -129,7 +135,7 @@ async def up(
             summary(follower.board, first, folder)
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
-        children.check(needed)
+        children.check([*needed, *([child] for child in own)])
 
 
 def _check_installed() -> None:
