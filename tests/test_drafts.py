@@ -106,7 +106,11 @@ async def test_a_recombination_has_a_commit_with_two_parents_and_the_files_of_th
         ),
         (
             Draft({"train.py": WIDER}, "t", predicted_gain=math.inf),
-            "predicted_gain of draft 't' is inf; use a finite number, or None",
+            "proposal.posted.predicted_gain is inf; use a finite number",
+        ),
+        (
+            Draft({"train.py": WIDER}, "t", confidence=5),
+            "proposal.posted.confidence is 5 (int): expected `float` <= 1.0; docs/events.md lists the allowed values",
         ),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,

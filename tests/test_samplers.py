@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from agents.explorer import Explorer
 from agents.search.knobs import Knob, are_near
 from agents.search.samplers.history import History
 from agents.search.samplers.portfolio import FLOOR, LEARNING, SAMPLERS, choose, first_points, gains, installed, shares
@@ -26,6 +27,7 @@ from agents.search.samplers.protocol import (
 )
 from mesh import events as e
 from mesh.agent.code_reader import CodeReader
+from mesh.agent.draft import Draft
 from mesh.board import Board
 from mesh.events import KnobChange, Origin, ProposalPosted
 from tests.support.folding import folded, rows
@@ -267,6 +269,17 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
     assert known.pending == [Trial(tree="waits", seq=6, values=base | {("train.py", "WIDTH"): 10}, loss=None, by="tpe")]
     assert (known.barred, known.seq) == ([], arena.board.seq)
     assert fetched == [arena.base, human.event.tree]
+
+
+async def test_the_knobs_of_a_proposal_that_names_none_are_read_from_its_code(tmp_path: Path) -> None:
+    arena = Arena(tmp_path)
+    arena.propose_baseline()
+    wider = TRAIN.replace(b"WIDTH = 8", b"WIDTH = 9")
+    agent = Explorer(arena.context("ann"))
+    [fact] = await arena.facts([Draft({"train.py": wider}, "wider", origin=Origin(how="sampler", name="mine"))], agent)
+    arena.add("ann", fact)
+    known = await History(CodeReader(arena.code).files).read(arena.board)
+    assert [trial.values["train.py", "WIDTH"] for trial in known.pending] == [8, 9]
 
 
 def test_a_result_earns_by_its_place_among_the_best_so_far() -> None:

@@ -5,13 +5,13 @@ that of the post that led to it, so that the same draft makes the same commit.
 """
 
 import datetime as dt
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from mesh.agent.code_reader import commit_of
+from mesh.agent.postable import check_fact
 from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.errors import BadInput
@@ -114,7 +114,7 @@ async def _to_fact(
         return ProposalPosted(tree=board.opened.base_tree, commit=base_commit, title=BASELINE.title, origin=origin)
     words = f"{draft.title}\n\n{draft.rationale}\n" if draft.rationale else f"{draft.title}\n"
     made = store.commit(files, parents=commits, message=words, author=author.name, at=at)
-    return ProposalPosted(
+    fact = ProposalPosted(
         tree=made.tree,
         commit=made.commit,
         parents=draft.parents or (board.opened.base_tree,),
@@ -127,6 +127,8 @@ async def _to_fact(
         cost=draft.cost,
         as_of=as_of if draft.as_of is None else draft.as_of,
     )
+    check_fact(fact)
+    return fact
 
 
 def _origin(author: Author) -> Origin:
@@ -173,8 +175,6 @@ def _check(draft: Draft) -> None:
             raise BadInput(f"file {name!r:.60} of {what} is of type {type(content).__name__}; use bytes or text")
     if not isinstance(draft.parents, tuple | list) or not all(isinstance(parent, str) for parent in draft.parents):
         raise BadInput(f"parents of {what} is {draft.parents!r:.60}; use a tuple of trees, such as (board.champion,)")
-    if draft.predicted_gain is not None and not math.isfinite(draft.predicted_gain):
-        raise BadInput(f"predicted_gain of {what} is {draft.predicted_gain}; use a finite number, or None")
 
 
 def _has_baseline(board: Board) -> bool:
