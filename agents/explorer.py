@@ -33,7 +33,7 @@ UNDECIDED = 2
 AHEAD_S = 5.0
 """Seconds of work that lie ready for a worker beside the run it has; more would be made knowing less."""
 
-TRIES = 30
+_TRIES = 30
 """Draws before an explorer gives up on finding files that nobody has proposed; the later half learns nothing."""
 
 
@@ -51,7 +51,7 @@ class Explorer:
     def __init__(self, context: Context) -> None:
         self._name, self._code, self._speaks = context.name, context.code, context.index == 0
         self._forced = context.options.get("sampler", "")
-        self._samplers, self._missing = portfolio.installed()
+        self._samplers, self._missing = portfolio.installed_samplers()
         self._reasons = dict(portfolio.RATIONALE)
         if ":" in self._forced:
             own = own_sampler(self._forced, context.path)
@@ -107,7 +107,7 @@ class Explorer:
         before = known.every
         trials = [trial for trial in known.trials if trial.values]  # code without knobs teaches nothing about them
         seen = {trial.tree for trial in before}
-        for attempt in range(TRIES):
+        for attempt in range(_TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
             kind, drawn = self._kind(space, known, rng, attempt)
             sampler = self._samplers[kind]
@@ -151,14 +151,14 @@ class Explorer:
 
         Sobol comes first, then they share, and in the end it is whatever finds something new.
         """
-        if attempt >= TRIES // 2:
+        if attempt >= _TRIES // 2:
             return ("mutate", "random")[attempt % 2], None
         if self._forced:
             return self._forced, None
         begun = sum(trial.by == "sobol" for trial in known.every)
         if begun < portfolio.first_points(len(space)):
             return "sobol", None
-        kind, share_ = portfolio.choose(self._kinds, known.trials, rng)
+        kind, share_ = portfolio.choose_kind(self._kinds, known.trials, rng)
         return kind, round(share_, 4)
 
     async def _nothing_new(self, board: Board) -> list[NotePosted]:
@@ -168,7 +168,7 @@ class Explorer:
         knobs = knobs_of(await self._code.files(board), editable)
         if knobs:
             return self._say(
-                f"{self._name} found nothing new in {TRIES} draws of {len(knobs)} knobs: give them wider ranges"
+                f"{self._name} found nothing new in {_TRIES} draws of {len(knobs)} knobs: give them wider ranges"
             )
         text = (
             f"arena {board.arena} has no knobs, so explorers propose nothing: give {' or '.join(editable)} "

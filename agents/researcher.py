@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from agents.llm import client
-from agents.llm.budget import Budget, number, pauses
-from agents.llm.client import Answer, Message, prompt
-from agents.llm.digest import cut, digest, ranking, tokens_of, worth_showing
-from agents.llm.patch import Flaw, Patch, parse
+from agents.llm.budget import Budget, number_option, pauses
+from agents.llm.client import Message, ModelAnswer, prompt
+from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
+from agents.llm.patch import Flaw, Patch, parse_answer
 from agents.search.knobs import knobs_of
 from agents.search.samplers.history import History
 from mesh.agent.draft import BASELINE, Draft
@@ -31,13 +31,13 @@ from mesh.wire import Post
 UNDECIDED = 2
 """Proposals of one researcher that may wait for a verdict."""
 
-SHARE = 0.3
+_SHARE = 0.3
 """Share of the proposals that models make where samplers are there too."""
 
 MOVES = ("improve",) * 6 + ("recombine",) * 3 + ("simplify",)
 """Moves in proportion to how often they are made."""
 
-PROMPT_TOKENS, ANSWER_TOKENS = 24_000, 8_000
+_PROMPT_TOKENS, _ANSWER_TOKENS = 24_000, 8_000
 """Tokens of a question, counted from above, and of its answer at most."""
 
 RETRY_SHARE = 0.25
@@ -67,9 +67,9 @@ class Researcher:
         options = context.options
         if not options.get("model"):
             raise BadInput("a researcher needs a model: give --model provider/name, such as openai/gpt-4o")
-        self._budget = Budget(self._name, options, answer_tokens=ANSWER_TOKENS)
-        self._prompt_tokens = int(number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
-        self._timeout_s = number(options, "timeout_s", 300.0) or 0.0
+        self._budget = Budget(self._name, options, answer_tokens=_ANSWER_TOKENS)
+        self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
+        self._timeout_s = number_option(options, "timeout_s", 300.0) or 0.0
         least = tokens_of(prompt("researcher")) * 2
         if self._prompt_tokens < least:
             raise BadInput(
@@ -126,7 +126,7 @@ class Researcher:
                 self._spent = True
                 return [*told, NotePosted(channel="ops", text=stop)]
             try:
-                answer = await client.ask(
+                answer = await client.ask_model(
                     self._budget.model,
                     messages,
                     max_tokens=self._budget.answer_tokens,
@@ -146,13 +146,13 @@ class Researcher:
             messages = [*messages[:2], *self._retry(answer, made)]
         return told
 
-    async def _made(self, board: Board, answer: Answer, move: str, parents: tuple[str, ...]) -> Draft | Flaw:
+    async def _made(self, board: Board, answer: ModelAnswer, move: str, parents: tuple[str, ...]) -> Draft | Flaw:
         assert board.opened is not None
         editable = board.opened.spec.artifact.editable
         base = await self._code.files(board)
         first = await self._code.files(board, parents[0])
         start = {**base, **{name: first[name] for name in editable if name in first}}
-        patch = parse(answer.text, start, editable)
+        patch = parse_answer(answer.text, start, editable)
         if isinstance(patch, Flaw):
             most = self._budget.answer_tokens
             return Flaw(patch.text + (f" (the answer was cut off at {most} tokens: change less)" if answer.cut else ""))
@@ -183,11 +183,12 @@ class Researcher:
         text = digest(board, parents, code, known.trials, max_tokens=room)
         return [{"role": "system", "content": rules}, {"role": "user", "content": f"{text}\n\n{task}"}]
 
-    def _retry(self, answer: Answer, flaw: Flaw) -> list[Message]:
+    def _retry(self, answer: ModelAnswer, flaw: Flaw) -> list[Message]:
         whole = int(self._prompt_tokens * RETRY_SHARE) * 3
-        said = f"Your answer cannot be used: {cut(flaw.text, whole // 3)}. Answer anew, in full, in the form asked for."
-        room = max(0, whole - len(said.encode()) - 48)
-        return [{"role": "assistant", "content": cut(answer.text, room)}, {"role": "user", "content": said}]
+        why = shorten(flaw.text, whole // 3)
+        retry = f"Your answer cannot be used: {why}. Write the whole answer again, in the form asked for."
+        room = max(0, whole - len(retry.encode()) - 48)
+        return [{"role": "assistant", "content": shorten(answer.text, room)}, {"role": "user", "content": retry}]
 
 
 def is_due(board: Board, name: str, now: dt.datetime) -> bool:
@@ -200,7 +201,7 @@ def is_due(board: Board, name: str, now: dt.datetime) -> bool:
         return True
     origins = [proposal.event.origin.how for proposal in board.proposals.values()]
     models, samplers = origins.count("model"), origins.count("sampler")
-    return models <= SHARE * (models + samplers)
+    return models <= _SHARE * (models + samplers)
 
 
 def choose(board: Board, name: str, made: int) -> tuple[str, tuple[str, ...]]:
@@ -208,7 +209,7 @@ def choose(board: Board, name: str, made: int) -> tuple[str, tuple[str, ...]]:
     assert board.opened is not None
     dice = int.from_bytes(hashlib.sha256(f"{name} {made}".encode()).digest()[:8])
     move = MOVES[dice % len(MOVES)]
-    ranked = ranking(board)
+    ranked = ranked_proposals(board)
     first = ranked[0] if ranked else board.opened.base_tree
     others = [tree for tree in ranked[1:5] if tree != board.opened.base_tree]
     if move == "recombine" and others:

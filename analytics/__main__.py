@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analytics.asking import fold_and_answer
 from mesh import settings
-from mesh.daemon import run
+from mesh.daemon import run_daemon
 from mesh.jetstream import connect
 from mesh.server import find_url
 
@@ -27,7 +27,7 @@ def main() -> int:
             ready = f"analytics: {path} is up to date"
             await fold_and_answer(hub, path, on_ready=lambda: print(ready, file=sys.stderr))
 
-    return run(analytics, name="analytics")
+    return run_daemon(analytics, name="analytics")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ import duckdb
 import msgspec
 
 from analytics import tables
-from analytics.scores import keep, rule_of
+from analytics.scores import keep_scores, rule_of
 from analytics.seen import Seen
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import RunRequested
@@ -50,9 +50,9 @@ WHERE arena = ?"""  # noqa: S608 SQL of our own
 _FACTS = ("opened", "proposed", "criticised", "requested", "started", "finished", "judged", "scored")
 """The tables beside `posts` that derive from it."""
 
-Name = tuple[str, str, str]
+_Name = tuple[str, str, str]
 """Kind, key and author of a fact, which make it the same as another; no author where it counts once for all of them."""
-Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
+_Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
 
 class Busy(HostTrouble):
@@ -170,7 +170,7 @@ class Projection:
             if rows["opened"]:
                 rule = rule_of(db, arena)
             if ranks:
-                keep(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
+                keep_scores(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
             db.execute(
                 "UPDATE checkpoints SET identity = ?, seq = ? WHERE arena = ?", [identity, entries[-1].seq, arena]
             )
@@ -180,7 +180,7 @@ class Projection:
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
         known = self._known(db, arena, entries)
 
-        def is_first(name: Name) -> bool:
+        def is_first(name: _Name) -> bool:
             first = name not in known
             known.add(name)
             return first
@@ -194,11 +194,11 @@ class Projection:
                 continue
             if isinstance(post.event, RunRequested) and not is_first(("run", post.event.run, "")):
                 continue
-            if found := tables.row(arena, entry.seq, row[2], post.author, post.event):
+            if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event):
                 rows[found[0]].append(found[1])
         return rows
 
-    def _known(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> set[Name]:
+    def _known(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> set[_Name]:
         """Return the names of these entries that are in the file, looked for all at once.
 
         After a write that failed, and for a log that took another's place, the filter knows every name already.
@@ -224,7 +224,7 @@ class Projection:
                 raise HostTrouble(f"{self.path} cannot be written: {_first_line(error)}") from error
 
 
-def _name(entry: Entry, post: Post) -> Name:
+def _name(entry: Entry, post: Post) -> _Name:
     where = entry.subject  # says what the post says, or the entry would have no post
     return where.kind, where.key, where.author if post.event.one_per_author else ""
 
@@ -235,7 +235,7 @@ def view_sources() -> list[tuple[str, str]]:
     return [(f.name.removesuffix(".sql").partition("_")[2], f.read_text(encoding="utf-8")) for f in files]
 
 
-def row_of(arena: str, entry: Entry) -> Row:
+def row_of(arena: str, entry: Entry) -> _Row:
     """Return the row of an entry; never fails, whatever its bytes are."""
     post, where = entry.post, entry.subject
     time = _utc(entry.time)

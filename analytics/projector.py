@@ -15,13 +15,13 @@ from mesh.wire import Entry
 
 __all__ = ["Projection", "project", "replay"]
 
-LOOK_S = 1.0
+_LOOK_S = 1.0
 """Seconds between two looks at which arenas there are."""
-AHEAD = 8
+_AHEAD = 8
 """Batches that are read while others are written."""
-MOST = 4000
+_MOST = 4000
 """Entries that are written at once; from here on, more of them make a write no cheaper for each."""
-PATIENCE_S = 120.0
+_PATIENCE_S = 120.0
 """Seconds for which a write waits for memory that a query has."""
 
 Beside = Callable[[Projection, ArenaBus], Coroutine[Any, Any, None]]
@@ -73,7 +73,7 @@ async def _fold(
     Raises:
         MeshError: what reading or writing met, as it was; what was read but not yet written stays unwritten.
     """
-    send, receive = anyio.create_memory_object_stream[list[Entry]](AHEAD)
+    send, receive = anyio.create_memory_object_stream[list[Entry]](_AHEAD)
 
     async def read() -> None:
         async with send, aclosing(entries) as batches:
@@ -86,7 +86,7 @@ async def _fold(
             async for batch in receive:
                 together = list(batch)
                 with suppress(anyio.WouldBlock, anyio.EndOfStream):
-                    while len(together) < MOST:
+                    while len(together) < _MOST:
                         together += receive.receive_nowait()
                 await _append(projection, arena, identity, together)
                 reached(together[-1].seq)
@@ -95,7 +95,7 @@ async def _fold(
 
 
 async def _append(projection: Projection, arena: str, identity: str, batch: Sequence[Entry]) -> None:
-    give_up = anyio.current_time() + PATIENCE_S
+    give_up = anyio.current_time() + _PATIENCE_S
     while True:
         try:
             return await run_sync(projection.append, arena, identity, batch)
@@ -139,7 +139,7 @@ class _Projector:
             if on_ready:
                 tasks.start_soon(self._announce, list(self._followers.values()), on_ready)
             while True:
-                await anyio.sleep(LOOK_S)
+                await anyio.sleep(_LOOK_S)
                 await self._look(tasks)
 
     async def _announce(self, followers: list[_Follower], on_ready: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ MAX_ANSWER_CHARS = 32_000_000
 PAGE_ROWS = 5_000
 PAGE_CHARS = 1_000_000
 MAX_TIMEOUT_S = 60.0
-AT_ONCE = 2
+_AT_ONCE = 2
 """Queries that work at the same time; they share memory with the folding."""
 
 MAX_OPEN = 8
@@ -49,7 +49,7 @@ class Queries:
     def __init__(self, projection: Projection) -> None:
         self.service = f"sql-{uuid.uuid4().hex[:12]}"
         self._projection = projection
-        self._turn = anyio.CapacityLimiter(AT_ONCE)
+        self._turn = anyio.CapacityLimiter(_AT_ONCE)
         self._open: dict[str, _Open] = {}
         self._stopped: deque[str] = deque(maxlen=100)
 

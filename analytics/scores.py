@@ -34,7 +34,7 @@ def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
     return Rule(*max(found)[2:]) if found else None
 
 
-def keep(
+def keep_scores(
     db: duckdb.DuckDBPyConnection, arena: str, since: int, until: int, *, before: Rule | None, rule: Rule | None
 ) -> None:
     """Add the scores of the sequences `since` to `until`, the last; all anew where `rule` was another before."""

@@ -8,13 +8,15 @@ from typing import Any
 
 from mesh import events as e
 
-Row = tuple[Any, ...]
+_Row = tuple[Any, ...]
 
 _BIG = 2**63
 _HUGE = 2**127
 
 
-def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.AnyEvent) -> tuple[str, Row] | None:
+def table_row(
+    arena: str, seq: int, time: dt.datetime | None, author: str, event: e.AnyEvent
+) -> tuple[str, _Row] | None:
     """Return table and row of a fact that counts; None where it has no table of its own."""
     match event:
         case e.RunFinished(outcome=outcome):
@@ -51,7 +53,7 @@ def row(arena: str, seq: int, time: dt.datetime | None, author: str, event: e.An
             return None
 
 
-def _cost(cost: e.Cost | None) -> Row:
+def _cost(cost: e.Cost | None) -> _Row:
     if cost is None:
         return None, None, None, None
     return cost.usd, _fits(cost.tokens_in, _BIG), _fits(cost.tokens_out, _BIG), cost.seconds

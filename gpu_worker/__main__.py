@@ -11,12 +11,12 @@ from pathlib import Path
 
 import anyio
 
-from gpu_worker.doctor import examine
+from gpu_worker.doctor import examine_worker
 from gpu_worker.sandbox_choice import check_wish
 from gpu_worker.supervisor import cgroup
 from gpu_worker.worker import run_worker
 from mesh import settings
-from mesh.daemon import run
+from mesh.daemon import run_daemon
 from mesh.jetstream import connect
 from mesh.server import find_url
 from mesh.wire import check_token
@@ -32,7 +32,7 @@ examples:
 def main() -> int:
     """Parse the command line and run."""
     if sys.argv[1:2] == ["doctor"]:
-        return run(examine, name="doctor")
+        return run_daemon(examine_worker, name="doctor")
     args = parser().parse_args()
     draining = None if args.now else anyio.Event()
 
@@ -56,7 +56,7 @@ def main() -> int:
             )
             print(f"{args.name}: {why}", file=sys.stderr)
 
-    return run(work, name=args.name, draining=draining)
+    return run_daemon(work, name=args.name, draining=draining)
 
 
 def parser() -> argparse.ArgumentParser:

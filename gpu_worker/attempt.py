@@ -14,12 +14,12 @@ import msgspec
 from gpu_worker.folders import delete
 from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
-from gpu_worker.member import Member
+from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.run import Result, execute
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
-from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, decide
+from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
 from mesh.bus import Delivery
 from mesh.errors import BusError, ObjectMissing
 from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
@@ -47,7 +47,7 @@ class Attempts:
 
     def __init__(
         self,
-        member: Member,
+        member: Membership,
         prefetch: Prefetch,
         tally: Tally,
         slot: Slot,
@@ -72,7 +72,7 @@ class Attempts:
             return
         request = post.event
         await member.follower.reached(delivery.entry.seq)
-        match decide(member.board, request, delivery.entry.seq, self._taker(request.run)):
+        match triage(member.board, request, delivery.entry.seq, self._taker(request.run)):
             case Drop():
                 await delivery.done()
             case Leave(delay_s, declined):
@@ -162,7 +162,7 @@ class Attempts:
 
 
 def finished(
-    member: Member, request: RunRequested, attempt: int, outcome: Scored | Failed, result: Result | None
+    member: Membership, request: RunRequested, attempt: int, outcome: Scored | Failed, result: Result | None
 ) -> RunFinished:
     """Return the fact that a run ended; `result` is what was measured, None where there was no trial."""
     opened = member.board.opened

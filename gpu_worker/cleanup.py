@@ -11,7 +11,7 @@ from gpu_worker.supervisor.client import kill_marked
 from mesh.errors import HostTrouble
 
 
-def claim(folder: Path, token: str) -> None:
+def claim_folder(folder: Path, token: str) -> None:
     """Write to a folder of runs which process owns it, and the token that its processes carry.
 
     It writes as much as a small run would, so that a full disk shows here.

@@ -16,7 +16,7 @@ MAX_POINTS = 64
 """Points that a finished run keeps."""
 READ_EVERY_S = (0.05, 0.3)
 """Bounds of the time between two readings; between them it is a fiftieth of the budget."""
-MAX_LINE = 400
+_MAX_LINE = 400
 MAX_READ = 256 * 1024
 """Bytes taken in one reading."""
 MAX_LIVE = 16
@@ -66,10 +66,10 @@ class Curve:
     async def _read(self) -> None:
         data = self._new_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole) or (len(data) if len(data) > MAX_LINE else 0)
+        self._offset += len(whole) or (len(data) if len(data) > _MAX_LINE else 0)
         points: list[CurvePoint] = []
         for line in whole.splitlines():
-            if len(line) <= MAX_LINE:
+            if len(line) <= _MAX_LINE:
                 with suppress(msgspec.MsgspecError):
                     points.append(self._point(msgspec.json.decode(line, type=_Line)))
         self._points += points

@@ -12,7 +12,7 @@ from gpu_worker.environment import inherited
 from gpu_worker.machine import survey
 from gpu_worker.sandbox import landlock
 from gpu_worker.sandbox.tiers import Tier
-from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, Finding, candidates, try_tier
+from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, try_tier
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
@@ -22,7 +22,7 @@ from mesh.errors import HostTrouble
 ALL: tuple[Tier, ...] = ("A", "B", "C", "D", "E")
 
 
-async def examine() -> None:
+async def examine_worker() -> None:
     """Try every tier and print which attacks each blocks.
 
     Raises:
@@ -57,7 +57,7 @@ async def examine() -> None:
     console.print(f"a worker on this machine runs its trials in sandbox tier {best}")
 
 
-def table_of(found: dict[Tier, Finding]) -> Table:
+def table_of(found: dict[Tier, TierFinding]) -> Table:
     """Return a table with a row for every probe and a column for every tier."""
     table = Table("a trial tries to", *found)
     for probe in dict.fromkeys(name for finding in found.values() for name in finding.results):

@@ -129,7 +129,7 @@ def open_gauge(device: str, *, alone: bool = True, library: Any = None) -> Gauge
         raise
 
 
-class Watch:
+class MemoryWatch:
     """Reads a gauge while a run is on.
 
     Args:

@@ -17,7 +17,7 @@ from mesh.settings import host
 from mesh.wire import Post
 
 
-class Member:
+class Membership:
     """One life of a worker on one arena; `boot` names that life.
 
     Args:

@@ -13,7 +13,7 @@ import msgspec
 
 from gpu_worker.curve import Curve
 from gpu_worker.folders import lay_out_score, lay_out_trial
-from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
 from gpu_worker.outcome import score_outcome, trial_outcome
@@ -100,12 +100,14 @@ async def execute(
         outcome, score_s = score_outcome(spec, scored, watch.reading(), slot.gpu_memory_mb), scored.seconds
 
     log = f"{trial.out[-LOG_TAIL // 2 :]}\n{trial.err[-LOG_TAIL // 2 :]}".strip()
-    code, evaluator = arena.digest(files.items()), arena.evaluator_hash(spec, inputs.base)
+    code, evaluator = arena.hash_of(files.items()), arena.evaluator_hash(spec, inputs.base)
     return Result(outcome, code, inputs.opened.data, evaluator, trial, score_s, curve.points(), log, gpu)
 
 
 @asynccontextmanager
-async def _watched(gauge: Callable[[str], Gauge | None], slot: Slot, supervisor: Supervisor) -> AsyncIterator[Watch]:
+async def _watched(
+    gauge: Callable[[str], Gauge | None], slot: Slot, supervisor: Supervisor
+) -> AsyncIterator[MemoryWatch]:
     """Read the GPU while the block runs, and kill the command when it takes more than the slot has.
 
     A slot that has a whole device has no cap.
@@ -114,7 +116,7 @@ async def _watched(gauge: Callable[[str], Gauge | None], slot: Slot, supervisor:
         HostTrouble: the GPU is gone.
     """
     opened = await anyio.to_thread.run_sync(gauge, slot.cuda_index) if slot.cuda_index else None
-    watch = Watch(opened, supervisor.process.pid, slot.gpu_memory_mb if slot.gpu_share < 1 else 0)
+    watch = MemoryWatch(opened, supervisor.process.pid, slot.gpu_memory_mb if slot.gpu_share < 1 else 0)
 
     async def kill_when_exceeded() -> None:
         await watch.until_exceeded()

@@ -31,7 +31,7 @@ OPEN_BY_DESIGN: dict[Tier, frozenset[str]] = {
 """Attacks that a tier does not block, as documented: sockets that everybody may open; modes of the user's own files."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class TierFinding(msgspec.Struct, frozen=True):
     """What the attacks on a tier found.
 
     Args:
@@ -66,7 +66,7 @@ class Finding(msgspec.Struct, frozen=True):
         return self.error or "; ".join([*(f"open: {name}" for name in self.open), *self.broken])
 
 
-async def choose(wish: Wish, folder: Path) -> tuple[Tier, list[Finding]]:
+async def choose_tier(wish: Wish, folder: Path) -> tuple[Tier, list[TierFinding]]:
     """Return the strongest tier that holds, and the findings on the way.
 
     Args:
@@ -78,7 +78,7 @@ async def choose(wish: Wish, folder: Path) -> tuple[Tier, list[Finding]]:
     """
     if wish == "none":
         return "E", []
-    findings: list[Finding] = []
+    findings: list[TierFinding] = []
     for tier in candidates():
         found = await try_tier(tier, folder)
         findings.append(found)
@@ -99,7 +99,7 @@ def candidates() -> list[Tier]:
     return ["A", "B", "C"] if os.geteuid() == 0 else ["A", "C"]
 
 
-async def try_tier(tier: Tier, folder: Path) -> Finding:
+async def try_tier(tier: Tier, folder: Path) -> TierFinding:
     """Attack a tier from inside and return what was found."""
     try:
         sandbox = sandbox_of(tier)
@@ -107,10 +107,10 @@ async def try_tier(tier: Tier, folder: Path) -> Finding:
         with tempfile.TemporaryDirectory(prefix="selftest-", dir=folder) as name, targets(Path(name)) as target:
             return await _attack(sandbox, Path(name), target)
     except (HostTrouble, OSError) as error:
-        return Finding(tier, error=str(error))
+        return TierFinding(tier, error=str(error))
 
 
-async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> Finding:
+async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> TierFinding:
     folder.chmod(0o711)
     work, program = folder / "work", folder / "attacks.py"
     work.mkdir()
@@ -124,10 +124,10 @@ async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> 
         launch = Launch((sys.executable, "-I", str(program), aim), env, str(work), policy)
         ended = await supervisor.run(Request(launch, Limits(WITHIN_S, memory_mb=4096)))
     try:
-        return Finding(sandbox.tier, msgspec.json.decode(ended.out, type=dict[str, str]))
+        return TierFinding(sandbox.tier, msgspec.json.decode(ended.out, type=dict[str, str]))
     except msgspec.MsgspecError:
         last = (ended.err.strip().splitlines() or [ended.why or f"exit code {ended.rc}"])[-1]
-        return Finding(sandbox.tier, error=f"the self-test did not run: {last}")
+        return TierFinding(sandbox.tier, error=f"the self-test did not run: {last}")
 
 
 @contextmanager

@@ -9,12 +9,12 @@ import anyio
 import anyio.to_thread
 
 from gpu_worker.attempt import Attempts, Tally
-from gpu_worker.cleanup import claim
+from gpu_worker.cleanup import claim_folder
 from gpu_worker.folders import delete
 from gpu_worker.gpu_gauge import Gauge, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import Slot, capped
-from gpu_worker.member import Member
+from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Sandbox, sandbox_of
 from gpu_worker.sandbox_choice import try_tier
@@ -35,7 +35,7 @@ Terms = tuple[tuple[str, ...], Slot]
 class SlotLoop:
     """Serves one slot of a worker; `nvml` is pynvml, or what stands in for it in a test."""
 
-    def __init__(self, member: Member, prefetch: Prefetch, tally: Tally, slot: Slot, nvml: Any = None) -> None:
+    def __init__(self, member: Membership, prefetch: Prefetch, tally: Tally, slot: Slot, nvml: Any = None) -> None:
         self._member, self._prefetch, self._tally = member, prefetch, tally
         self._slot, self._nvml = slot, nvml
         self._folders = set[Path]()
@@ -53,7 +53,7 @@ class SlotLoop:
                 gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
                 with closing(gauge) if gauge else nullcontext():
                     async with start_supervisor(preload, slot_environment(slot)) as supervisor:
-                        await anyio.to_thread.run_sync(claim, self._member.runs_folder, supervisor.token)
+                        await anyio.to_thread.run_sync(claim_folder, self._member.runs_folder, supervisor.token)
                         await self._take_runs(supervisor, sandbox, terms)
             except* HostTrouble as group:
                 trouble = leaf(group)

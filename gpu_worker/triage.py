@@ -55,7 +55,7 @@ class Taker(msgspec.Struct, frozen=True):
     handed_back: int
 
 
-def decide(board: Board, request: RunRequested, seq: int, taker: Taker) -> Decision:
+def triage(board: Board, request: RunRequested, seq: int, taker: Taker) -> Decision:
     """Return what to do with the request that stands at `seq` of the log."""
     run = board.runs.get(request.run)
     if run is None or run.seq != seq or run.finished or not board.opened:

@@ -18,10 +18,10 @@ from gpu_worker.attempt import Tally
 from gpu_worker.cleanup import clear_leftovers
 from gpu_worker.folders import delete
 from gpu_worker.machine import Machine, survey
-from gpu_worker.member import Member, check_price
+from gpu_worker.member import Membership, check_price
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
-from gpu_worker.sandbox_choice import Wish, choose
+from gpu_worker.sandbox_choice import Wish, choose_tier
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
@@ -63,7 +63,7 @@ async def run_worker(
     """
     price = check_price(price_per_hour_usd)
     machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
-    tier, _ = await choose(sandbox, settings.runs_dir(home))
+    tier, _ = await choose_tier(sandbox, settings.runs_dir(home))
     worker = Worker(bus, name, home, machine, tier, draining or anyio.Event(), price_per_hour_usd=price)
     return await worker.live(on_ready)
 
@@ -85,7 +85,7 @@ class Worker:
         price_per_hour_usd: float | None = None,
     ) -> None:
         self.boot = uuid.uuid4().hex
-        self._member = Member(bus, self.boot, name, home, machine, tier, draining, price_per_hour_usd)
+        self._member = Membership(bus, self.boot, name, home, machine, tier, draining, price_per_hour_usd)
         self._prefetch = Prefetch(bus, home, lambda: self._member.board)
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:

@@ -20,8 +20,8 @@ from mesh.foreign_tasks import KNOWN
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
 from mesh.wire import check_token
 
-MAX_FILE_BYTES = 8 * 1024 * 1024
-MAX_FILES = 2000
+_MAX_FILE_BYTES = 8 * 1024 * 1024
+_MAX_FILES = 2000
 _TABLES: dict[str, tuple[str, ...]] = {
     "arena": ("name", "summary"),
     "objective": ObjectiveSpec.__struct_encode_fields__,
@@ -36,7 +36,7 @@ _OPTIONAL = ("worker", "selection", "stop")
 _NOT_ARTIFACT = {".git", ".mesh", "__pycache__", ".venv", "data", "out", ".DS_Store"}
 
 
-def load(folder: Path) -> ArenaSpec:
+def load_arena(folder: Path) -> ArenaSpec:
     """Return the checked specification of the arena in `folder`.
 
     Raises:
@@ -52,7 +52,7 @@ def load(folder: Path) -> ArenaSpec:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadArena(f"{path} is not valid TOML: {error}") from None
-    spec = parse(raw, str(path))
+    spec = parse_arena(raw, str(path))
     for name in spec.artifact.editable:
         file = folder / name
         if not file.is_file():
@@ -71,7 +71,7 @@ def load(folder: Path) -> ArenaSpec:
     return spec
 
 
-def parse(raw: Mapping[str, Any], where: str) -> ArenaSpec:
+def parse_arena(raw: Mapping[str, Any], where: str) -> ArenaSpec:
     """Return the specification in a decoded `arena.toml`.
 
     Raises:
@@ -200,15 +200,15 @@ def read_files(folder: Path) -> dict[str, bytes]:
             if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
                 raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
             size = path.stat().st_size
-            if size > MAX_FILE_BYTES:
-                raise BadArena(f"{path} has {size:,} bytes, at most {MAX_FILE_BYTES:,}: make data in artifact.prepare")
+            if size > _MAX_FILE_BYTES:
+                raise BadArena(f"{path} has {size:,} bytes, at most {_MAX_FILE_BYTES:,}: make data in artifact.prepare")
             files[path.relative_to(folder).as_posix()] = path.read_bytes()
-            if len(files) > MAX_FILES:
-                raise BadArena(f"{folder} has more than {MAX_FILES:,} files: an artifact is meant to be small")
+            if len(files) > _MAX_FILES:
+                raise BadArena(f"{folder} has more than {_MAX_FILES:,} files: an artifact is meant to be small")
     return files
 
 
-def digest(files: Iterable[tuple[str, bytes]]) -> str:
+def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
     """Return the sha256 of named contents, in the order of their names."""
     total = hashlib.sha256()
     for name, data in sorted(files):
@@ -227,7 +227,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     measured = msgspec.structs.replace(plain.objective, noise="measured")
     bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
-    return digest([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
+    return hash_of([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
 
 
 def _stated(spec: msgspec.Struct) -> dict[str, Any]:

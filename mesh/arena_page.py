@@ -8,7 +8,7 @@ import sys
 import msgspec
 from msgspec import inspect
 
-from mesh.events_page import table
+from mesh.events_page import field_table
 from mesh.meanings import meaning
 from mesh.spec import ArenaSpec
 
@@ -34,13 +34,13 @@ def render() -> str:
     assert isinstance(whole, inspect.StructType)
     tables = [field for field in whole.fields if isinstance(field.type, inspect.StructType)]
     plain = {field.name for field in whole.fields} - {field.name for field in tables}
-    head = [line for line in table(whole).splitlines() if line.split("`")[1:2] and line.split("`")[1] in plain]
+    head = [line for line in field_table(whole).splitlines() if line.split("`")[1:2] and line.split("`")[1] in plain]
     sections = [_HEAD + "\n".join(head) + "\n"]
     for field in tables:
         assert isinstance(field.type, inspect.StructType)
         needed = "" if field.default is msgspec.NODEFAULT else " This table may be left out."
         about = f"{meaning(ArenaSpec, field.name)}{needed}"
-        sections.append(f"## `[{field.encode_name}]`\n\n{about}\n\n{table(field.type, 'key')}\n")
+        sections.append(f"## `[{field.encode_name}]`\n\n{about}\n\n{field_table(field.type, 'key')}\n")
     return "\n".join(sections)
 
 

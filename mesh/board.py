@@ -16,7 +16,7 @@ from mesh import events as e
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
-NOTES = 20
+_NOTES = 20
 """Notes whose text a board keeps: the latest, without the channel `ops`, in which processes talk of themselves."""
 
 NOTE_CHARACTERS = 2000
@@ -199,7 +199,7 @@ class Board(msgspec.Struct):
                 self.notes += 1
                 if event.channel != "ops":
                     note = Note(entry.seq, author, event.channel, event.text[:NOTE_CHARACTERS])
-                    self.latest = [*self.latest, note][-NOTES:]
+                    self.latest = [*self.latest, note][-_NOTES:]
             case e.ModelAsked():
                 self._think(author, event.cost)
                 self.failed_calls.setdefault(author, []).append(entry.time)

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from mesh.errors import MeshError, leaf
 
 
-def run(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event | None = None) -> int:
+def run_daemon(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event | None = None) -> int:
     """Run `main` until it ends or the process is told to; return the exit code.
 
     An expected error becomes one sentence on standard error. Being told to end is success. With `draining` the first
@@ -37,7 +37,7 @@ def run(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event
 async def until_signal(
     main: Callable[[], Awaitable[None]], *, name: str = "", draining: anyio.Event | None = None
 ) -> bool:
-    """Run `main` until it ends or a signal ends it; tell whether it ended by itself. Arguments as in `run`."""
+    """Run `main` until it ends or a signal ends it; tell whether it ended by itself. Arguments as in `run_daemon`."""
     ended = False
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_heed_signals, tasks.cancel_scope, name, draining)

@@ -45,10 +45,10 @@ def render() -> str:
     sections = [
         _HEAD,
         _contents(events.KINDS),
-        f"## The post\n\n{_about(envelope)}\n\n{table(envelope)}\n",
+        f"## The post\n\n{_about(envelope)}\n\n{field_table(envelope)}\n",
         *(_fact(tag, info) for tag, info in zip(events.KINDS, facts, strict=True)),
         "## Values inside facts\n",
-        *(f"### {info.cls.__name__}\n\n{_about(info)}\n\n{table(info)}\n" for info in _values(facts)),
+        *(f"### {info.cls.__name__}\n\n{_about(info)}\n\n{field_table(info)}\n" for info in _values(facts)),
         _HOW_TO_ADD,
     ]
     return "\n".join(sections)
@@ -65,7 +65,7 @@ def _fact(tag: str, info: inspect.StructType) -> str:
     scope = "one per author" if event.one_per_author else "one per arena"
     return (
         f"## {tag}\n\n{_about(info)}\n\n"
-        f"* subject: `{wire.subject_of('<arena>', post)}`\n* key: `{post.key}`, {scope}\n\n{table(info)}\n"
+        f"* subject: `{wire.subject_of('<arena>', post)}`\n* key: `{post.key}`, {scope}\n\n{field_table(info)}\n"
     )
 
 
@@ -77,7 +77,7 @@ def _about(info: inspect.StructType) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def table(info: inspect.StructType, column: str = "field") -> str:
+def field_table(info: inspect.StructType, column: str = "field") -> str:
     """Return the fields of a struct as a table whose first column is called `column`."""
     rows = [f"| {column} | type | default | meaning |", "|---|---|---|---|"]
     if info.tag_field:

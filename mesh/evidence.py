@@ -16,7 +16,7 @@ from mesh.events import PROOF
 
 INTERVAL = 0.95
 
-ENOUGH = 10
+_ENOUGH = 10
 """Degrees of freedom with which the noise since the last promotion is known well enough."""
 
 
@@ -77,12 +77,12 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
     """Return the noise between seeds, pooled over proposals that were run on several.
 
     Equal variances are assumed of those that compete: bad proposals are often noisier than good ones. So of a class
-    that has `ENOUGH` of them, only replicates since the last promotion count, else all; without any of the class those
+    that has `_ENOUGH` of them, only replicates since the last promotion count, else all; without any of the class those
     of all classes; without any at all the noise is infinite, and nothing is proven. A proposal in doubt is left out by
     `without`.
     """
     recent = _noise(board, worker_class, without, since=board.promoted_seq)
-    return recent if recent.dof >= ENOUGH else _noise(board, worker_class, without, since=0)
+    return recent if recent.dof >= _ENOUGH else _noise(board, worker_class, without, since=0)
 
 
 def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:

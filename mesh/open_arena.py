@@ -71,7 +71,7 @@ async def open_arena(
         BadArena: the folder cannot be used, or its `prepare` fails.
         BusError: the log cannot be reached.
     """
-    spec = arena.load(folder)
+    spec = arena.load_arena(folder)
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
     files = arena.read_files(folder)

@@ -38,7 +38,7 @@ class Foreign(msgspec.Struct, frozen=True):
         return f"the package {self.name}{owner} at {self.where}"
 
 
-def check(*names: str) -> None:
+def check_own(*names: str) -> None:
     """Check that what Python would import by these names, by default by all of them, is ours.
 
     Raises:

@@ -5,7 +5,7 @@ from mesh.events import Cost
 from mesh.leaderboard import proven, state_of
 
 
-def mean_of(board: Board, tree: str) -> float | None:
+def shown_mean(board: Board, tree: str) -> float | None:
     """Return the mean of the fresh scores of a proposal, else of its claims; None where it has no score."""
     if tree not in board.proposals:
         return None
@@ -15,7 +15,7 @@ def mean_of(board: Board, tree: str) -> float | None:
 
 def gain_of(board: Board, tree: str, over: str) -> float | None:
     """Return by how much a proposal is better than another, in units of the metric; None where one has no score."""
-    mine, other = mean_of(board, tree), mean_of(board, over)
+    mine, other = shown_mean(board, tree), shown_mean(board, over)
     if mine is None or other is None:
         return None
     return board.spec.objective.gain(mine, other)

@@ -31,8 +31,8 @@ from mesh.errors import BadInput, BusUnavailable, leaf
 from mesh.parent_death import die_with_parent
 
 START_WITHIN_S = 30.0
-WATCH_EVERY_S = 0.5
-STOP_WITHIN_S = 10.0
+_WATCH_EVERY_S = 0.5
+_STOP_WITHIN_S = 10.0
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -182,7 +182,7 @@ class EmbeddedServer:
             BadInput: the folder of the store is gone.
         """
         while True:
-            await anyio.sleep(WATCH_EVERY_S)
+            await anyio.sleep(_WATCH_EVERY_S)
             if lock := _lock(self.folder / "store.lock"):
                 os.close(lock)
                 with suppress(BusUnavailable):
@@ -253,7 +253,7 @@ class EmbeddedServer:
             process = psutil.Process(address.pid)
             if process.create_time() == address.started:
                 process.terminate()
-                give_up = anyio.current_time() + STOP_WITHIN_S
+                give_up = anyio.current_time() + _STOP_WITHIN_S
                 while _is_alive(address.pid, address.started):
                     if self._process is not None and self._process.poll() is not None:
                         break

@@ -6,10 +6,10 @@ UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 """Unicode's control, format, private, surrogate and separator characters: they hide or reorder what is read."""
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-LINE = 400
+_LINE = 400
 
 
-def printable(text: str, limit: int = LINE) -> str:
+def printable(text: str, limit: int = _LINE) -> str:
     """Return `text` on one line, without control characters, cut at `limit` characters where that makes it shorter."""
     flat = visible(text.replace("\n", " ⏎ ").replace("\t", " "))
     cut = f"{flat[:limit]}… ({len(text):,} characters)"

@@ -52,7 +52,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     version,
     web,
 )
-from mesh_cli.exit import ExitCode, code_of
+from mesh_cli.exit import ExitCode, exit_code_of
 
 __all__ = ["ORDER", "app", "main"]
 
@@ -92,7 +92,7 @@ def main(words: list[str] | None = None) -> None:
             sys.stdout.flush()
         sys.exit(ended)
     except (MeshError, OSError) as error:
-        if (ended := code_of(error)) is None:
+        if (ended := exit_code_of(error)) is None:
             raise
         sys.exit(ended)
     except CycloptsError as error:

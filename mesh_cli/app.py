@@ -38,7 +38,7 @@ app = App(
     config=print_as_configured,
 )
 
-Arena = Annotated[
+ArenaOption = Annotated[
     str | None, Parameter(help="Name of the arena; default: the setting `arena`, else the only arena there is.")
 ]
 Nats = Annotated[

@@ -113,7 +113,7 @@ async def opened_board_of(bus: JetStreamBus) -> Board:
     return board
 
 
-def code_of(bus: JetStreamBus) -> "CodeStore":
+def code_store_of(bus: JetStreamBus) -> "CodeStore":
     """Return the code store of an arena."""
     from mesh.code import CodeStore
 

@@ -33,14 +33,14 @@ def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
         ended = anyio.run(until_signal, work)
         sys.stdout.flush()
     except BaseException as error:
-        code = code_of(leaf(error))
+        code = exit_code_of(leaf(error))
         if code is None:
             raise
         return code
     return ExitCode.OK if ended or endless else ExitCode.INTERRUPTED
 
 
-def code_of(cause: BaseException) -> int | None:
+def exit_code_of(cause: BaseException) -> int | None:
     """Say in one sentence on stderr why a command ends and return its exit code, None for what nobody expects."""
     if isinstance(cause, MeshError):
         print(f"mesh: {cause}", file=sys.stderr)

@@ -13,15 +13,15 @@ from mesh.board import Board
 from mesh.errors import UnknownName
 from mesh.text import short
 
-Kind = Literal["proposal", "run", "agent", "worker", "fact"]
-KINDS: tuple[Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
+_Kind = Literal["proposal", "run", "agent", "worker", "fact"]
+_KINDS: tuple[_Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
 LISTED = 10
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
     """One thing that a word may mean; `id` is a tree hash, a run's or a member's name, or a sequence."""
 
-    kind: Kind
+    kind: _Kind
     id: str
 
 
@@ -34,7 +34,7 @@ def find(board: Board, word: str) -> tuple[Named, list[Named]]:
         UnknownName: it means nothing here, or several things that are equally likely.
     """
     head, colon, rest = word.partition(":")
-    only = [kind for kind in KINDS if colon and kind == head] or list(KINDS)
+    only = [kind for kind in _KINDS if colon and kind == head] or list(_KINDS)
     plain = rest if len(only) == 1 else word
     whole = [named for named in _whole(board, plain) if named.kind in only]
     begun = [named for named in _begun(board, plain) if named.kind in only and named not in whole]
@@ -73,7 +73,7 @@ def find_proposal(board: Board, word: str) -> str:
     raise UnknownName(f"{len(found)} proposals of arena {board.arena} begin with {word!r}: {named}")
 
 
-def say(named: Named) -> str:
+def named_words(named: Named) -> str:
     """Return a thing in a few words that name it."""
     if named.kind == "proposal":
         return f"proposal {short(named.id)}"
@@ -122,5 +122,5 @@ def _list(board: Board, found: list[Named], word: str) -> str:
 def _shown(board: Board, named: Named, word: str) -> str:
     """Return a thing in a few words, with its commit where that is what begins with `word`."""
     if named.kind != "proposal" or word == "champion" or named.id.startswith(word):
-        return say(named)
-    return f"{say(named)} (commit {short(board.proposals[named.id].event.commit)})"
+        return named_words(named)
+    return f"{named_words(named)} (commit {short(board.proposals[named.id].event.commit)})"

@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 def refused(folder: Path) -> str:
     """The one sentence with which the arena is refused, without the place it names."""
     with pytest.raises(BadArena) as found:
-        arena.load(folder)
+        arena.load_arena(folder)
     sentence = str(found.value)
     assert isinstance(found.value, MeshError)
     assert "\n" not in sentence
@@ -69,13 +69,13 @@ def refused(folder: Path) -> str:
 
 
 def test_a_good_arena_is_read_as_it_is_written(folder: Path) -> None:
-    assert arena.load(folder) == SPEC
+    assert arena.load_arena(folder) == SPEC
 
 
 @pytest.mark.parametrize("name", ["digits", "nanolm"])
 def test_the_arenas_that_come_with_the_mesh_are_good(name: str) -> None:
     home = Path(__file__).parents[1] / "arenas" / name
-    spec = arena.load(home)
+    spec = arena.load_arena(home)
     assert spec.name == name
     assert set(spec.artifact.editable) < set(arena.read_files(home))
 

@@ -105,7 +105,7 @@ def test_a_survivor_of_a_tree_is_found_and_ended() -> None:
 
 def test_the_final_part_of_nanolm_is_cut_out_of_all_that_a_search_has(tmp_path: Path) -> None:
     def prepared(folder: Path) -> dict[str, bytes]:
-        prepare = arena.load(folder).artifact.prepare
+        prepare = arena.load_arena(folder).artifact.prepare
         subprocess.run([sys.executable, *prepare[1:]], cwd=folder, check=True, env={"MESH_OUT": str(folder / "made")})
         return {path.stem: path.read_bytes() for path in (folder / "made").rglob("*.bin")}
 
@@ -113,7 +113,7 @@ def test_the_final_part_of_nanolm_is_cut_out_of_all_that_a_search_has(tmp_path: 
     shutil.copytree(nanolm_sides.ARENA, original)
     ours = prepared(original)
     search, final = (prepared(nanolm_sides.copied(cut, 0.5, tmp_path)) for cut in ("search", "final"))
-    assert arena.load(tmp_path / "final").trial.budget_s == 0.5
+    assert arena.load_arena(tmp_path / "final").trial.budget_s == 0.5
     assert (search["val"], search["heldout"]) == (ours["val"], ours["heldout"])
     assert final["train"] == search["train"]
     assert len(search["train"]) + 1 + len(final["val"]) == len(ours["train"])

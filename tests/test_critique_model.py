@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from agents.critic import Critic
-from agents.critique.calibration import ANSWER_S, FEWEST, brier, holds_back
-from agents.critique.model import AT_ONCE, SUREST, TEXT, Judgement, read
+from agents.critique.calibration import ANSWER_S, FEWEST_FORECASTS, brier, holds_back
+from agents.critique.model import AT_ONCE, SUREST, TEXT, Judgement, read_judgement
 from agents.llm.budget import FIRST_PAUSE_S
 from agents.llm.client import Model, price_of, size_of
 from agents.llm.patch import Flaw
@@ -178,7 +178,7 @@ async def test_a_warning_of_a_rule_stays_one_and_the_chance_is_the_models(arena:
     ],
 )
 def test_an_answer_without_its_form_is_a_flaw(answer: str, why: str) -> None:
-    assert read(answer) == Flaw(why)
+    assert read_judgement(answer) == Flaw(why)
 
 
 def test_of_an_answer_the_form_is_read_and_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_of_an_answer_the_form_is_read_and_no_control_characters(monkeypatch: py
     answer = (
         f"Sure!\r\n\r\n- **Verdict**: warn\r\n- Predicted: 1e400\r\nCONFIDENCE: .25\nTEXT: \x1b[31m{KEY}\n{'x' * 900}"
     )
-    found = read(answer)
+    found = read_judgement(answer)
     assert isinstance(found, Judgement)
     assert (found.verdict, found.predicted, found.confidence) == ("warn", None, 0.25)
     assert "\x1b" not in found.text
@@ -362,8 +362,8 @@ async def test_a_restart_asks_about_what_waits(arena: Arena) -> None:
 
 
 async def test_its_forecasts_are_scored_as_those_of_rules_are_and_a_bad_record_overrules_it(arena: Arena) -> None:
-    with model_server(*[verdict("block", confidence="0.9")] * (FEWEST + 1)) as server:
-        for number in range(FEWEST):
+    with model_server(*[verdict("block", confidence="0.9")] * (FEWEST_FORECASTS + 1)) as server:
+        for number in range(FEWEST_FORECASTS):
             post = propose(arena, 2 + 7 * number)
             await words(arena, critic(arena, server), post)
             round_ = arena.board.round + 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.llm.digest import cut, digest, ranking, tokens_of, worth_showing
+from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
 from agents.search.samplers.protocol import Trial
 from mesh.events import (
     AgentJoined,
@@ -204,9 +204,9 @@ async def test_of_processes_and_of_their_channel_no_note_is_shown(arena: Arena) 
 
 async def test_the_champion_comes_first_then_the_best(arena: Arena) -> None:
     good, better = add(arena, b"1e-3", b"0.5", 2.0), add(arena, b"1e-3", b"0.6", 1.0)
-    assert ranking(arena.board) == [better, good, arena.base]
+    assert ranked_proposals(arena.board) == [better, good, arena.base]
     arena.add("curator", ProposalPromoted(proposal=arena.base, round=1, mean=10.0))
-    assert ranking(arena.board) == [arena.base, better, good]
+    assert ranked_proposals(arena.board) == [arena.base, better, good]
     waits = add(arena, b"1e-3", b"0.7")
     assert worth_showing(arena.board) == [arena.base, better, good, waits]
 
@@ -220,13 +220,13 @@ async def test_fresh_scores_count_and_the_claim_they_test_does_not(arena: Arena)
 
 
 def test_what_is_cut_keeps_its_beginning_and_its_end() -> None:
-    text = cut("a" * 500 + "\N{SNOWMAN}" * 500 + "z" * 500, 400)
+    text = shorten("a" * 500 + "\N{SNOWMAN}" * 500 + "z" * 500, 400)
     assert len(text.encode()) <= 400
     assert text.startswith("aaa")
     assert text.endswith("zzz")
-    assert cut("short", 400) == "short"
-    assert cut("\N{SNOWMAN}" * 9, 4) == "\N{SNOWMAN}"
-    assert cut("short", 0) == ""
+    assert shorten("short", 400) == "short"
+    assert shorten("\N{SNOWMAN}" * 9, 4) == "\N{SNOWMAN}"
+    assert shorten("short", 0) == ""
 
 
 def test_tokens_are_counted_from_above() -> None:

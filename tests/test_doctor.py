@@ -13,7 +13,7 @@ from mesh import settings
 from mesh_cli.exit import ExitCode
 from mesh_cli.setup import checks, doctor
 from mesh_cli.setup.checks import Finding, Package
-from mesh_cli.setup.doctor import installed
+from mesh_cli.setup.doctor import installed_packages
 from tests.support.arenas import write_arena
 from tests.support.given import BEGAN
 from tests.test_cli import Mesh, mesh, serving
@@ -150,7 +150,7 @@ def test_what_failed_has_a_cure_on_a_line_of_its_own(alone: Path, mesh: Mesh) ->
 
 
 def test_our_own_requirements_are_what_is_looked_for() -> None:
-    packages = {package.name: package for package in installed()}
+    packages = {package.name: package for package in installed_packages()}
     assert packages["duckdb"].extra == "analytics"
     assert packages["msgspec"].extra == ""
     assert "!=1.82.7" in packages["litellm"].needs

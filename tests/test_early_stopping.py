@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from agents.curation.early_stopping import FEWEST, at_rung, is_spared, judge_curve, rungs_between
+from agents.curation.early_stopping import FEWEST_AT_RUNG, at_rung, is_spared, judge_curve, rungs_between
 from agents.curator import Curator
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context, Hearing
@@ -24,7 +24,7 @@ def curve(*values: float) -> tuple[CurvePoint, ...]:
     return tuple(CurvePoint(n, value, n / 10, n / 10) for n, value in enumerate(values, 1))
 
 
-def given(spared: float = 0.0, rivals: int = FEWEST) -> Log:
+def given(spared: float = 0.0, rivals: int = FEWEST_AT_RUNG) -> Log:
     """An arena in which runs have reached the rung at 25 % with the values 1, 2, 3, …, and `new` runs."""
     log = Log(msgspec.structs.replace(SPEC, selection=msgspec.structs.replace(RULE, never_killed=spared)))
     log.open()
@@ -56,7 +56,7 @@ def test_who_is_among_the_best_third_goes_on() -> None:
 
 
 def test_nobody_is_killed_before_enough_have_reached_the_rung_or_it_has_itself() -> None:
-    assert word(given(rivals=FEWEST - 1), 9, 9, 99) is None
+    assert word(given(rivals=FEWEST_AT_RUNG - 1), 9, 9, 99) is None
     assert word(given(), 99, 99) is None
 
 

@@ -95,7 +95,7 @@ def test_a_task_is_recognised_by_its_files(files: list[str], system: str | None)
     found = recognise("a task", files)
     assert (found.system if found else None) == system
     if found:
-        spec = arena.parse(tomllib.loads(found.toml), "arena.toml")
+        spec = arena.parse_arena(tomllib.loads(found.toml), "arena.toml")
         assert spec.name == "a-task"
         assert spec.artifact.editable[0] in files
 
@@ -116,7 +116,7 @@ def test_of_the_configuration_of_openevolve_what_decides_a_score_is_kept(
 ) -> None:
     found = recognise("t", ["initial_program.py", "evaluator.py"], config)
     assert found is not None
-    spec = arena.parse(tomllib.loads(found.toml), "arena.toml")
+    spec = arena.parse_arena(tomllib.loads(found.toml), "arena.toml")
     assert (spec.score.deadline_s, spec.score.cascade) == (timeout_s, cascade)
 
 
@@ -131,7 +131,7 @@ def test_a_task_is_described_once_and_the_description_is_a_good_arena(name: str,
     folder = task(name, tmp_path)
     said = describe(folder)
     assert said.endswith(f"wrote {folder / 'arena.toml'}, where its budget and the rest can be changed")
-    spec = arena.load(folder)
+    spec = arena.load_arena(folder)
     assert spec.name == name
     assert find_knobs(spec.artifact.editable[0], (folder / spec.artifact.editable[0]).read_text())
     assert describe(folder) == ""

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 import pytest
 
-from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import Slot, survey
 from gpu_worker.run import RunInputs, execute
@@ -83,7 +83,7 @@ def test_a_gpu_that_fell_off_the_bus_is_the_machine_s_trouble(driver: Driver) ->
 
 
 def test_peak_and_mean_are_kept(driver: Driver) -> None:
-    watch = Watch(Gauge(driver, "0"), os.getppid(), cap_mb=0)
+    watch = MemoryWatch(Gauge(driver, "0"), os.getppid(), cap_mb=0)
     assert watch.reading() == Reading()
     for used, rate in ((200.0, 40), (900.0, 80), (300.0, 60)):
         driver.processes, driver.rate = {os.getpid(): used}, rate

@@ -13,7 +13,7 @@ import pynvml
 import pytest
 
 from gpu_worker import gpu_gauge, slot_loop
-from gpu_worker.gpu_gauge import Gauge, Reading, Watch, open_gauge
+from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import CONTEXT_MB, Machine, Slot, capped
 from gpu_worker.worker import Worker
@@ -124,7 +124,7 @@ def test_no_run_is_ended_for_memory_that_may_be_its_neighbour_s(driver: Driver, 
     found = Gauge(driver, "0", alone=False)
     driver.processes, driver.used = processes, 5100
     assert found.memory_mb([os.getpid()]) is None
-    watch = Watch(found, os.getppid(), cap_mb=1000)
+    watch = MemoryWatch(found, os.getppid(), cap_mb=1000)
     watch.read()
     assert watch.reading() == Reading(None, 50.0, exceeded=False)
 
@@ -138,7 +138,7 @@ def test_a_run_s_own_processes_are_told_from_its_neighbour_s(driver: Driver) -> 
 @pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION])
 def test_questions_that_a_device_does_not_answer_are_no_trouble(driver: Driver, code: int) -> None:
     driver.errors = {"rates": code, "memory": code, "processes": code}
-    watch = Watch(open_gauge("0", library=driver), os.getppid(), cap_mb=1000)
+    watch = MemoryWatch(open_gauge("0", library=driver), os.getppid(), cap_mb=1000)
     watch.read()
     assert watch.reading() == Reading()
 

@@ -8,7 +8,7 @@ import pytest
 
 from gpu_worker.machine import environment_hash, survey
 from mesh import frozen_data
-from mesh.arena import digest, evaluator_hash
+from mesh.arena import evaluator_hash, hash_of
 from mesh.events import ArenaOpened, RunRequested
 from mesh.memory import MemoryHub
 from tests.test_worker import GOOD, SPEC, Arena
@@ -27,7 +27,7 @@ async def test_a_finish_carries_the_hashes_of_what_really_ran(tmp_path: Path) ->
     [opened], [asked] = await arena.all(ArenaOpened), await arena.all(RunRequested)
     base, proposal = await arena.code.files(opened.base_commit), await arena.code.files(asked.commit)
     assert base["score.py"] != proposal["score.py"]
-    assert done.code == digest({**base, "train.py": proposal["train.py"]}.items())
+    assert done.code == hash_of({**base, "train.py": proposal["train.py"]}.items())
     assert done.evaluator == evaluator_hash(SPEC, base) != "claimed"
     assert done.data == frozen
     assert done.environment == environment_hash("cpu")

@@ -3,7 +3,7 @@
 import pytest
 
 from agents.llm import client
-from agents.llm.client import Answer, Model, Price
+from agents.llm.client import Model, ModelAnswer, Price
 from mesh.errors import BadInput
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 
@@ -16,11 +16,13 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-async def ask(server: ModelServer, name: str = "openai/test-model", timeout_s: float = 20) -> Answer:
-    return await client.ask(Model(name, server.url), QUESTION, max_tokens=50, timeout_s=timeout_s, first_wait_s=0.001)
+async def ask(server: ModelServer, name: str = "openai/test-model", timeout_s: float = 20) -> ModelAnswer:
+    return await client.ask_model(
+        Model(name, server.url), QUESTION, max_tokens=50, timeout_s=timeout_s, first_wait_s=0.001
+    )
 
 
-def plain(answer: Answer) -> tuple[str, str, bool, float | None, int | None, int | None]:
+def plain(answer: ModelAnswer) -> tuple[str, str, bool, float | None, int | None, int | None]:
     """All of an answer but for the seconds it took."""
     assert answer.cost.seconds is not None
     cost = answer.cost
@@ -119,9 +121,9 @@ async def test_a_refusal_an_empty_answer_and_a_cut_one_are_told_apart() -> None:
 
 
 def test_a_model_without_a_provider_is_refused() -> None:
-    client.check(Model("openai/anything"))
+    client.check_model(Model("openai/anything"))
     with pytest.raises(BadInput, match="model 'nonsense' has no provider: write provider/name"):
-        client.check(Model("nonsense"))
+        client.check_model(Model("nonsense"))
 
 
 def test_secrets_are_taken_out_of_what_others_say() -> None:

@@ -98,7 +98,7 @@ def finished() -> Iterator[dict[str, RunFinished]]:
 async def run_all(folder: Path) -> dict[str, RunFinished]:
     bus = await MemoryHub().arena("nanolm", create=True)
     frozen = await freeze(folder / "data", bus)
-    spec = arena.load(HOME)
+    spec = arena.load_arena(HOME)
     trial = msgspec.structs.replace(spec.trial, budget_s=0.5, deadline_s=60)
     spec = msgspec.structs.replace(spec, trial=trial)
     code, now = CodeStore(folder / "author.git", bus), dt.datetime.now(dt.UTC)

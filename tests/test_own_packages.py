@@ -34,7 +34,7 @@ def program(*words: str, first: Path, cwd: Path, home: Path) -> subprocess.Compl
 
 
 def test_without_packages_of_others_all_is_well() -> None:
-    own_packages.check()
+    own_packages.check_own()
     assert own_packages.foreign_packages() == []
 
 
@@ -45,7 +45,7 @@ def test_a_package_in_front_of_ours_shadows_it(tmp_path: Path, monkeypatch: pyte
     where = str(tmp_path / "site" / "agents")
     assert own_packages.foreign_packages() == [Foreign("agents", where, "openai-agents 0.9.1", "shadows")]
     with pytest.raises(BadInput) as refused:
-        own_packages.check("agents")
+        own_packages.check_own("agents")
     assert str(refused.value) == (
         f"Python imports the package agents of openai-agents 0.9.1 at {where} in place of ours: {CURE}"
     )
@@ -56,7 +56,7 @@ def test_a_package_behind_ours_is_hidden_by_it(tmp_path: Path, monkeypatch: pyte
     site = a_distribution(tmp_path / "site", package, title="theirs", version="2")
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
     assert own_packages.foreign_packages() == [Foreign(package, str(site / package), "theirs 2", "hidden")]
-    own_packages.check(package)
+    own_packages.check_own(package)
 
 
 def test_a_module_or_a_package_that_nobody_has_installed_counts_too(

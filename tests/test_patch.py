@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.llm.patch import Flaw, Patch, parse
+from agents.llm.patch import Flaw, Patch, parse_answer
 
 TRAIN = b"""LR = 0.1
 WIDTH = 8
@@ -28,13 +28,13 @@ def block(old: str, new: str, file: str = "train.py") -> str:
 
 
 def files_of(answer: str) -> dict[str, bytes]:
-    found = parse(answer, FILES, EDITABLE)
+    found = parse_answer(answer, FILES, EDITABLE)
     assert isinstance(found, Patch), found
     return found.files
 
 
 def test_an_answer_is_a_header_and_an_edit() -> None:
-    assert parse(f"{HEADER}\n{block('LR = 0.1', 'LR = 0.05')}", FILES, EDITABLE) == Patch(
+    assert parse_answer(f"{HEADER}\n{block('LR = 0.1', 'LR = 0.05')}", FILES, EDITABLE) == Patch(
         title="A smaller rate",
         rationale="The curve jumps,\nso the steps are too long.",
         predicted_gain=0.02,
@@ -74,13 +74,13 @@ def test_new_lines_are_moved_as_the_old_ones_were() -> None:
 
 
 def test_the_ends_of_lines_stay_what_they_were() -> None:
-    found = parse(block("A = 1", "A = 2", "net.py"), {"net.py": b"A = 1\r\nB = 1\r\n"}, ["net.py"])
+    found = parse_answer(block("A = 1", "A = 2", "net.py"), {"net.py": b"A = 1\r\nB = 1\r\n"}, ["net.py"])
     assert isinstance(found, Patch)
     assert found.files == {"net.py": b"A = 2\r\nB = 1\r\n"}
 
 
 def test_an_editable_file_that_is_not_there_yet_can_be_made() -> None:
-    found = parse(block("", "B = 1", "new.py"), FILES, [*EDITABLE, "new.py"])
+    found = parse_answer(block("", "B = 1", "new.py"), FILES, [*EDITABLE, "new.py"])
     assert isinstance(found, Patch)
     assert found.files == {"new.py": b"B = 1\n"}
 
@@ -97,7 +97,7 @@ def test_an_editable_file_that_is_not_there_yet_can_be_made() -> None:
 def test_numbers_are_read_where_they_mean_something(
     gain: str, confidence: str, read: tuple[float | None, float | None]
 ) -> None:
-    found = parse(
+    found = parse_answer(
         f"PREDICTED_GAIN: {gain}\nCONFIDENCE: {confidence}\n{block('A = 1', 'A = 2', 'net.py')}", FILES, EDITABLE
     )
     assert isinstance(found, Patch)
@@ -106,7 +106,7 @@ def test_numbers_are_read_where_they_mean_something(
 
 
 def test_words_are_kept_short_and_printable() -> None:
-    found = parse(
+    found = parse_answer(
         f"TITLE: \x1b[31m{'x' * 999}\nRATIONALE: \x07{'y' * 9999}\n{block('A = 1', 'A = 2', 'net.py')}", FILES, EDITABLE
     )
     assert isinstance(found, Patch)
@@ -135,7 +135,7 @@ def test_words_are_kept_short_and_printable() -> None:
     ],
 )
 def test_each_way_to_be_wrong_is_one_sentence(answer: str, sentence: str) -> None:
-    found = parse(answer, FILES, EDITABLE)
+    found = parse_answer(answer, FILES, EDITABLE)
     assert isinstance(found, Flaw), found
     assert found.text.startswith(sentence)
     assert "\n" not in found.text

@@ -10,7 +10,7 @@ import pytest
 
 from mesh.errors import BadInput
 from mesh_cli.exit import ExitCode
-from mesh_cli.history.results_tsv import parse
+from mesh_cli.history.results_tsv import parse_tsv
 from tests.test_cli import Done, Mesh, mesh, refused, serving
 
 __all__ = ["mesh"]
@@ -140,8 +140,10 @@ def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
         (b"a\n\xff", "line 2: this is no UTF-8"),
     ):
         with pytest.raises(BadInput, match=sentence):
-            parse(data, "results.tsv")
-    metric, [row] = parse(b"\xef\xbb\xbfcommit\tloss\tmemory_gb\tstatus\tdescription\r\n\r\na\t1\t2\tkeep\t\r\n", "r")
+            parse_tsv(data, "results.tsv")
+    metric, [row] = parse_tsv(
+        b"\xef\xbb\xbfcommit\tloss\tmemory_gb\tstatus\tdescription\r\n\r\na\t1\t2\tkeep\t\r\n", "r"
+    )
     assert (metric, row.commit, row.value, row.description, row.line) == ("loss", "a", 1.0, "", "a\t1\t2\tkeep\t")
 
 

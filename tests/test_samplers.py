@@ -12,7 +12,16 @@ import pytest
 from agents.explorer import Explorer
 from agents.search.knobs import Knob, are_near
 from agents.search.samplers.history import History
-from agents.search.samplers.portfolio import FLOOR, LEARNING, SAMPLERS, choose, first_points, gains, installed, shares
+from agents.search.samplers.portfolio import (
+    FLOOR,
+    LEARNING,
+    SAMPLERS,
+    choose_kind,
+    first_points,
+    gains,
+    installed_samplers,
+    shares,
+)
 from agents.search.samplers.protocol import (
     BEST,
     LATEST,
@@ -43,7 +52,7 @@ SPACE = [LR, WIDTH, BIAS, ACT, MANY]
 
 
 def sampler(name: str) -> Sampler:
-    made, missing = installed()
+    made, missing = installed_samplers()
     assert not missing
     return made[name]
 
@@ -224,7 +233,7 @@ def test_who_improves_more_per_second_gets_more_and_none_gets_nothing() -> None:
     assert min(its.values()) >= FLOOR
     dear = [trial(t.seq, {}, t.loss, t.by, 20.0 if t.by == "tpe" else 1.0) for t in trials]
     assert shares(LEARNING, dear)["tpe"] < its["tpe"]
-    picked = Counter(choose(LEARNING, trials, Random(seed))[0] for seed in range(1000))
+    picked = Counter(choose_kind(LEARNING, trials, Random(seed))[0] for seed in range(1000))
     assert all(abs(picked[kind] / 1000 - its[kind]) < 0.06 for kind in LEARNING)
 
 

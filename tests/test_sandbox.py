@@ -17,7 +17,7 @@ from gpu_worker.sandbox import landlock, seccomp
 from gpu_worker.sandbox.attacks import attacks, deeds
 from gpu_worker.sandbox.contain import Policy
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, Finding, candidates, check_wish, choose, try_tier
+from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, check_wish, choose_tier, try_tier
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 from mesh.errors import BadInput, HostTrouble
@@ -74,7 +74,7 @@ async def run_sandboxed(
 
 
 async def strongest(folder: Path) -> Sandbox:
-    tier, _ = await choose("auto", folder)
+    tier, _ = await choose_tier("auto", folder)
     return sandbox_of(tier)
 
 
@@ -90,7 +90,7 @@ async def test_a_tier_that_is_offered_blocks_every_attack_and_lets_trials_work(t
 
 
 async def test_some_strong_tier_holds_where_the_kernel_has_landlock(tmp_path: Path) -> None:
-    tier, findings = await choose("auto", tmp_path)
+    tier, findings = await choose_tier("auto", tmp_path)
     assert landlock.abi() > 0
     assert tier in candidates()
     assert [finding.tier for finding in findings] == candidates()[: len(findings)]
@@ -103,7 +103,7 @@ def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> N
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    found = msgspec.json.decode(done.stdout, type=Finding)
+    found = msgspec.json.decode(done.stdout, type=TierFinding)
     if tier == "A" and not found.results:  # no user namespaces for ordinary users here
         assert found.error
         return
@@ -116,7 +116,7 @@ async def test_the_self_test_finds_an_open_sandbox(tmp_path: Path) -> None:
 
 
 def test_a_weaker_sandbox_is_never_taken_silently() -> None:
-    open_sandbox = Finding("C", dict.fromkeys(PROBES, "open"))
+    open_sandbox = TierFinding("C", dict.fromkeys(PROBES, "open"))
     assert not open_sandbox.holds
     assert "open: connect by TCP" in str(open_sandbox)
     assert [check_wish(weak=w, none=n) for w, n in ((False, False), (True, False), (False, True))] == [

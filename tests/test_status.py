@@ -13,7 +13,7 @@ from mesh.bus import ArenaBus
 from mesh.events import RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.wire import Entry, Post
-from mesh_cli.live.status import figures, lines_of, runs_per_minute
+from mesh_cli.live.status import figures, runs_per_minute, status_lines
 from tests.conftest import OpenBus
 from tests.support.given import BEGAN
 from tests.support.history import HISTORY, finish, opened, request
@@ -40,7 +40,7 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
     assert (row["queue"], row["runs_running"], row["runs_waiting"]) == (IDLE | {"explore": 2}, 1, 2)
     assert (row["slots"], row["slots_busy"], row["slots_free"]) == (5, 1, 4)
     assert 0 <= row["last_event_age_s"] <= row["oldest_waiting_s"] < 60
-    assert "queue           explore 2, oldest for" in "\n".join(lines_of(row, None))
+    assert "queue           explore 2, oldest for" in "\n".join(status_lines(row, None))
 
 
 async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Path) -> None:
@@ -48,7 +48,7 @@ async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Pa
         await tell(bus)
         alone = await figures(bus)
         assert (alone["projector_as_of"], alone["projector_lag"]) == (None, None)
-        assert "projector       no projector runs" in lines_of(alone, None)
+        assert "projector       no projector runs" in status_lines(alone, None)
 
         async def answer(question: bytes) -> bytes:
             return encode(Answer([], [], [], {"a": 20}, truncated=False, elapsed_s=0.0))
@@ -60,7 +60,7 @@ async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Pa
                     await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
     assert (row["projector_as_of"], row["projector_lag"]) == (20, 4)
-    assert "projector       4 entries behind" in lines_of(row, None)
+    assert "projector       4 entries behind" in status_lines(row, None)
 
 
 class PastBus(MemoryBus):

@@ -13,7 +13,7 @@ from gpu_worker.triage import (
     Execute,
     Leave,
     Taker,
-    decide,
+    triage,
 )
 from mesh import events as e
 from mesh.board import Board
@@ -33,7 +33,7 @@ def decision(history: list[Fact], taker: Taker = ME, run: str = "r") -> Decision
         if isinstance(event, e.RunRequested) and asked is None:
             asked = event, entry.seq
     assert asked is not None
-    return decide(board, *asked, taker)
+    return triage(board, *asked, taker)
 
 
 def wanted(*, worker_class: str = "any", avoid: str = "") -> list[Fact]:

@@ -9,12 +9,12 @@ from itertools import islice
 from mesh.board import Board, Critique, Proposal
 from mesh.fleet import agents_here
 
-FEWEST = 8
+FEWEST_FORECASTS = 8
 """Forecasts without which a critic's record says nothing."""
 
 COIN = 0.25
 
-LATEST, MOST = 12, 4
+LATEST_WORDS, MOST = 12, 4
 """Of its last words on proposals, how many a critic may block by opinion and be heeded."""
 
 CRITIQUE_WITHIN_S = 5.0
@@ -48,7 +48,7 @@ def brier(board: Board, critic: str) -> float | None:
         for word in [*proposal.critiques, *(w for run in proposal.runs for w in board.runs[run].critiques)]
         if word.author == critic and (p := forecast(word)) is not None
     ]
-    return sum(errors) / len(errors) if len(errors) >= FEWEST else None
+    return sum(errors) / len(errors) if len(errors) >= FEWEST_FORECASTS else None
 
 
 def holds_back(board: Board, proposal: Proposal) -> bool:
@@ -60,7 +60,7 @@ def overruled(board: Board, proposal: Proposal, word: Critique) -> str:
     """Return why a block does not hold its proposal back, "" where it does.
 
     It is an opinion of a critic whose forecasts were worse than a coin, or of one that blocks more than `MOST` of
-    `LATEST`: what it blocks is not run, so that no record could ever tell that it is wrong.
+    `LATEST_WORDS`: what it blocks is not run, so that no record could ever tell that it is wrong.
     """
     if word.confidence is None or word.confidence >= 1:
         return ""
@@ -69,7 +69,7 @@ def overruled(board: Board, proposal: Proposal, word: Critique) -> str:
         return f"{word.author} has a Brier score of {record:.2f}, worse than a coin's {COIN}"
     blocks = sum(map(_is_mere_opinion, _latest(board, word.author, proposal.seq)))
     if _is_mere_opinion(word) and blocks > MOST:
-        return f"{word.author} blocks {blocks} of its last {LATEST}, more than {MOST}"
+        return f"{word.author} blocks {blocks} of its last {LATEST_WORDS}, more than {MOST}"
     return ""
 
 
@@ -77,7 +77,7 @@ def _latest(board: Board, critic: str, until: int) -> list[Critique]:
     """Return the last words of a critic on proposals up to a place in the log."""
     earlier = (proposal for proposal in reversed(board.proposals.values()) if proposal.seq <= until)
     words = (word for proposal in earlier for word in proposal.critiques if word.author == critic)
-    return list(islice(words, LATEST))
+    return list(islice(words, LATEST_WORDS))
 
 
 def _is_mere_opinion(word: Critique) -> bool:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from agents.critique.calibration import ANSWER_S
 from agents.llm import client
-from agents.llm.budget import Budget, number, pauses
+from agents.llm.budget import Budget, number_option, pauses
 from agents.llm.client import Message, prompt
 from agents.llm.digest import Files, brief, tame, tokens_of
 from agents.llm.patch import Flaw
@@ -27,7 +27,7 @@ from mesh.events import AnyEvent, Cost, CritiquePosted, NotePosted
 AT_ONCE = 4
 """Proposals that a model is asked about at a time; of more that wait, the others are judged by rules alone."""
 
-PROMPT_TOKENS, ANSWER_TOKENS = 4_000, 1_000
+_PROMPT_TOKENS, _ANSWER_TOKENS = 4_000, 1_000
 """Tokens of a question, counted from above, and of its answer at most."""
 
 SUREST = 0.99
@@ -58,9 +58,9 @@ class ModelCritic:
 
     def __init__(self, name: str, options: Mapping[str, str]) -> None:
         self._name = name
-        self._budget = Budget(name, options, answer_tokens=ANSWER_TOKENS)
-        self._prompt_tokens = int(number(options, "prompt_tokens", PROMPT_TOKENS) or 0)
-        self._timeout_s = number(options, "timeout_s", ANSWER_S) or 0.0
+        self._budget = Budget(name, options, answer_tokens=_ANSWER_TOKENS)
+        self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
+        self._timeout_s = number_option(options, "timeout_s", ANSWER_S) or 0.0
         if self._timeout_s > ANSWER_S:
             raise BadInput(f"option timeout_s={self._timeout_s:g} is above {ANSWER_S:g} s: no proposal waits longer")
         least = tokens_of(prompt("critic")) * 2
@@ -96,7 +96,7 @@ class ModelCritic:
 
     async def _ask(self, word: CritiquePosted, messages: Sequence[Message], found: dict[str, list[AnyEvent]]) -> None:
         try:
-            answer = await client.ask(
+            answer = await client.ask_model(
                 self._budget.model,
                 messages,
                 max_tokens=self._budget.answer_tokens,
@@ -106,7 +106,7 @@ class ModelCritic:
         except BadInput as error:
             found[word.target] = [*self._silence(f"{self._name} judges by rules alone: {error}"), word]
             return
-        opinion = Flaw(answer.trouble) if answer.trouble else read(answer.text)
+        opinion = Flaw(answer.trouble) if answer.trouble else read_judgement(answer.text)
         if isinstance(opinion, Flaw):
             vain = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text)
             found[word.target] = [vain, word]
@@ -129,7 +129,7 @@ class ModelCritic:
         ]
 
 
-def read(answer: str) -> Judgement | Flaw:
+def read_judgement(answer: str) -> Judgement | Flaw:
     """Return what an answer says, or why it cannot be read."""
     fields: dict[str, str] = {}
     current = ""

@@ -11,7 +11,7 @@ from mesh.board import Board
 from mesh.events import CritiquePosted
 from mesh.evidence import claim, fresh, noise
 
-FEWEST = 5
+_FEWEST = 5
 """Claims without which nothing is known of their spread."""
 
 
@@ -24,7 +24,7 @@ def judge_score(board: Board, run: str) -> CritiquePosted | None:
     champion = list(fresh(board, board.champion, worker_class).values())
     found = noise(board, worker_class)
     claims = [c[0] for other in board.proposals if (c := claim(board, other)) and c[1] == worker_class]
-    if tree == board.champion or not champion or not found.dof or len(claims) < FEWEST:
+    if tree == board.champion or not champion or not found.dof or len(claims) < _FEWEST:
         return None
     middle, spread = statistics.fmean(claims), statistics.variance(claims)
     real = max(spread - found.sd**2, 0.05 * spread)

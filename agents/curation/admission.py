@@ -24,7 +24,7 @@ from mesh.fleet import home_class, is_awaited, queue_depth, slots
 PER_AUTHOR = 4
 """Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
 
-Why = Literal["blocked", "failed", "not_better", "killed"]
+_Why = Literal["blocked", "failed", "not_better", "killed"]
 
 
 def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
@@ -180,7 +180,7 @@ def _is_out(board: Board, runs: Sequence[Run]) -> bool:
     return any(is_awaited(board, run) for run in runs)
 
 
-def _retire(board: Board, tree: str, why: Why, text: str, mean: float | None = None, met: str = "") -> ProposalRetired:
+def _retire(board: Board, tree: str, why: _Why, text: str, mean: float | None = None, met: str = "") -> ProposalRetired:
     return ProposalRetired(
         proposal=tree,
         round=board.round,

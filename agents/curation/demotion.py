@@ -10,7 +10,7 @@ from mesh.fleet import home_class
 EVERY = 25
 """Finished runs of search after which the champion is run again, if no race has done it."""
 
-ENOUGH = 4
+_ENOUGH = 4
 """Controls without which nobody is demoted."""
 
 SURELY = 0.975
@@ -50,7 +50,7 @@ def _fall(board: Board) -> list[AnyEvent]:
         if run.requested.lane == "control" and run.finished and run.value is not None
         if worker_class in ("", run.finished.worker_class)
     ]
-    if not before or len(controls) < ENOUGH:
+    if not before or len(controls) < _ENOUGH:
         return []
     found, theirs = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
     p = p_better(board, list(theirs.values()), controls, found)

@@ -14,7 +14,7 @@ from mesh.board import Board, Run
 from mesh.events import CritiquePosted, CurvePoint, RunKilled, WorkerJoined
 from mesh.spec import Direction, SelectionSpec, gain
 
-FEWEST = 6
+FEWEST_AT_RUNG = 6
 """Runs that must have reached a rung before anybody is killed there."""
 
 
@@ -25,7 +25,7 @@ def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: floa
         return None
     mine, rule = at_rung(curve, rung), board.opened.spec.selection
     others = rivals(board, run, rung)
-    if mine is None or len(others) < FEWEST:
+    if mine is None or len(others) < FEWEST_AT_RUNG:
         return None
     direction = _direction(board)
     better = sum(gain(direction, other, mine) > 0 for other in others)

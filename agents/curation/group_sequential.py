@@ -23,7 +23,7 @@ from scipy.special import ndtr
 SPENT_AS = 0.9
 """Exponent of the share of seeds: 1 spends evenly, less spends more at the first looks."""
 
-POINTS, REACH = 400, 8.0
+_POINTS, REACH = 400, 8.0
 """Points of the integral, and how far it reaches in standard deviations."""
 
 
@@ -66,9 +66,9 @@ def _below(grid: Any, mass: Any, step: float, bound: float, *, reach: float) -> 
     """Return points below the bound, and the probabilities with which the walk stands at them."""
     import numpy as np
 
-    points = np.linspace(-reach, bound, POINTS)
+    points = np.linspace(-reach, bound, _POINTS)
     away = points[:, None] / step if grid is None else (points[:, None] - grid[None, :]) / step
     density = np.exp(-(away**2) / 2) / (step * math.sqrt(2 * math.pi))
-    weights = np.full(POINTS, points[1] - points[0])
+    weights = np.full(_POINTS, points[1] - points[0])
     weights[[0, -1]] /= 2
     return points, weights * (density[:, 0] if grid is None else density @ mass)

@@ -31,7 +31,7 @@ SIZE = 8
 WAITING = 16
 """Claims that wait for a race; of more, the weakest are given up."""
 
-SHARE = 0.4
+_SHARE = 0.4
 """Of all finished runs, what proof may take before the next race waits for more search, beside one whole race."""
 
 HOPELESS = 0.2
@@ -43,13 +43,13 @@ UNLIKELY = 0.7
 BEHIND = 0.15
 """Probability of being better than the first of a race below which another falls out."""
 
-KNOWN = 50
+_KNOWN = 50
 """Scores of a champion beyond which more of them tell nothing new about the errors of a race."""
 
 EXCUSED = ("lost", "killed")
 """Failures that say nothing about the proposal."""
 
-TRIES = 3
+_TRIES = 3
 """Times as many runs as are wanted of a champion in a class new to it, where some are lost or killed."""
 
 
@@ -191,7 +191,7 @@ def _may_meet(board: Board, worker_class: str) -> bool:
 def _meet(board: Board, worker_class: str) -> list[AnyEvent]:
     """Ask for the champion's first scores in a worker class; where some are lost or killed, on further seeds."""
     wanted = board.spec.selection.baseline_seeds - 1
-    seeds = range(2, 2 + TRIES * wanted)
+    seeds = range(2, 2 + _TRIES * wanted)
     asked = [
         run
         for run in board.current_runs(board.champion)
@@ -213,7 +213,7 @@ def _is_excused(run: Run) -> bool:
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
     """Begin a race of the best claims, where search is far enough ahead of proof."""
-    if not waiting or len(board.proofs) > SHARE * board.finished + _whole(board.spec.selection.confirm_seeds):
+    if not waiting or len(board.proofs) > _SHARE * board.finished + _whole(board.spec.selection.confirm_seeds):
         return []
     return _ask(board, race, waiting[:SIZE], range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
 
@@ -333,7 +333,7 @@ def _bar(board: Board, race: int, asked: int, worker_class: str) -> float:
     whole = level(race + promotions, promotions, board.spec.selection.fdr)
     looks = tuple(stages(board.spec.selection.confirm_seeds))
     before = len(proofs(board, board.champion, worker_class)) - len(_runs(board, board.champion, race, worker_class))
-    its = each(looks, whole, len(_began(board, race)), min(before, KNOWN), HOPELESS, UNLIKELY)
+    its = each(looks, whole, len(_began(board, race)), min(before, _KNOWN), HOPELESS, UNLIKELY)
     return nominal(looks, asked, its)
 
 

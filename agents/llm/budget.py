@@ -13,10 +13,10 @@ from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, ModelAsked
 
-FIRST_PAUSE_S, MAX_PAUSE_S = 15.0, 900.0
+FIRST_PAUSE_S, _MAX_PAUSE_S = 15.0, 900.0
 """Pause after a call that led to nothing; twice as long for each further one in a row."""
 
-TEXT = 400
+_TEXT = 400
 """Characters of a fact about a call that led to nothing."""
 
 
@@ -32,10 +32,10 @@ class Budget:
     def __init__(self, name: str, options: Mapping[str, str], *, answer_tokens: int) -> None:
         self._name = name
         self.model = Model(options["model"], options.get("api_base", ""))
-        self.answer_tokens = int(number(options, "answer_tokens", answer_tokens) or 0)
-        self._usd = number(options, "budget_usd", None)
-        self._tokens = number(options, "budget_tokens", None)
-        client.check(self.model)
+        self.answer_tokens = int(number_option(options, "answer_tokens", answer_tokens) or 0)
+        self._usd = number_option(options, "budget_usd", None)
+        self._tokens = number_option(options, "budget_tokens", None)
+        client.check_model(self.model)
         self._price = client.price_of(self.model)
         if self._usd is not None and self._price is None:
             raise BadInput(
@@ -67,17 +67,17 @@ class Budget:
 
     def failed_call(self, purpose: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
         """Return the fact about a call that led to nothing."""
-        return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=client.clean(text, TEXT))
+        return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=client.clean(text, _TEXT))
 
 
 def pauses(board: Board, name: str, now: dt.datetime) -> bool:
     """Tell whether an agent should wait, because its last calls led to nothing."""
     failed = board.failed_calls.get(name, [])
-    pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(16, len(failed) - 1))
+    pause_s = min(_MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(16, len(failed) - 1))
     return bool(failed) and (now - failed[-1]).total_seconds() < pause_s
 
 
-def number(options: Mapping[str, str], name: str, default: float | None) -> float | None:
+def number_option(options: Mapping[str, str], name: str, default: float | None) -> float | None:
     """Return an option that is a number above 0.
 
     Raises:

@@ -55,7 +55,7 @@ class Price(msgspec.Struct, frozen=True):
         return self.token_in * tokens_in + self.token_out * tokens_out
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ModelAnswer(msgspec.Struct, frozen=True):
     """What came back: a text, or `trouble`, one sentence about why there is none; `cut` where it ran out of tokens."""
 
     text: str
@@ -82,7 +82,7 @@ def size_of(messages: Sequence[Message]) -> int:
     return sum(tokens_of(message["content"]) + 4 for message in messages)
 
 
-def check(model: Model) -> None:
+def check_model(model: Model) -> None:
     """Refuse a model of which litellm does not know who serves it.
 
     Raises:
@@ -108,7 +108,7 @@ def price_of(model: Model) -> Price | None:
     return Price(*map(float, prices))  # type: ignore[arg-type]
 
 
-async def ask(
+async def ask_model(
     model: Model,
     messages: Sequence[Message],
     *,
@@ -116,7 +116,7 @@ async def ask(
     timeout_s: float = 180.0,
     within_s: float = math.inf,
     first_wait_s: float = 1.0,
-) -> Answer:
+) -> ModelAnswer:
     """Ask once, at most `max_tokens` long; a request is given `timeout_s`, and repeated only where that may help.
 
     All requests and the pauses between them take at most `within_s`.
@@ -153,11 +153,11 @@ async def ask(
                     reply = await _request(model, messages, max_tokens, timeout_s)
     except TimeoutError:  # whoever was asked has read the question, and most charge for that
         trouble = f"{model.name} did not answer within {min(timeout_s, within_s):g} s"
-        return Answer("", cost(size_of(messages), 0), trouble)
+        return ModelAnswer("", cost(size_of(messages), 0), trouble)
     except _NotNow as error:
-        return Answer("", cost(), f"{model.name} gave no answer in {ATTEMPTS} requests: {error}")
+        return ModelAnswer("", cost(), f"{model.name} gave no answer in {ATTEMPTS} requests: {error}")
     if isinstance(reply, str):
-        return Answer("", cost(size_of(messages), 0), reply)
+        return ModelAnswer("", cost(size_of(messages), 0), reply)
     return _read(model, reply, messages, cost)
 
 
@@ -200,7 +200,7 @@ async def _request(model: Model, messages: Sequence[Message], max_tokens: int, t
         raise BadInput(f"{model.name} {whose} ({_plain(error)})") from None
 
 
-def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> Answer:
+def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> ModelAnswer:
     choice: Any = reply.choices[0] if reply.choices else None
     said = (choice.message.content if choice else None) or ""
     text = said.encode(errors="replace").decode()
@@ -209,13 +209,15 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> A
     tokens_out = getattr(used, "completion_tokens", 0) or tokens_of(text)
     paid = cost(tokens_in, tokens_out)
     if text.strip():
-        return Answer(text, paid, cut=choice.finish_reason == "length")
+        return ModelAnswer(text, paid, cut=choice.finish_reason == "length")
     extra = getattr(choice.message, "provider_specific_fields", None) if choice else None
     refusal = (extra or {}).get("refusal") or ""
     if refusal or (choice and choice.finish_reason == "content_filter"):
-        return Answer("", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter kept the answer back')}")
+        return ModelAnswer(
+            "", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter kept the answer back')}"
+        )
     why = ", all its tokens went into thought" if choice and choice.finish_reason == "length" else ""
-    return Answer("", paid, f"{model.name} gave an empty answer{why}")
+    return ModelAnswer("", paid, f"{model.name} gave an empty answer{why}")
 
 
 def clean(text: str, limit: int = 300) -> str:

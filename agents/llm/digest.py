@@ -24,7 +24,7 @@ from mesh.text import short, visible
 
 Files = Mapping[str, bytes]
 
-BEST, RECENT, DEAD, CRITIQUES, NOTES = 5, 8, 8, 10, 10
+_BEST, _RECENT, DEAD, CRITIQUES, _NOTES = 5, 8, 8, 10, 10
 """Items of a section at most."""
 
 WORDS, DIFF, LOG = 600, 1500, 800
@@ -80,15 +80,15 @@ def brief(board: Board, tree: str, code: Mapping[str, Files], *, max_tokens: int
     return _laid_out(board, [], code, sections, max_tokens)
 
 
-def score(board: Board, tree: str) -> float | None:
+def shown_score(board: Board, tree: str) -> float | None:
     """Return the mean of a proposal's fresh scores, else of all it has, None where it has none."""
     values = [*fresh(board, tree).values()] or board.scores(tree)
     return sum(values) / len(values) if values else None
 
 
-def ranking(board: Board) -> list[str]:
+def ranked_proposals(board: Board) -> list[str]:
     """Return the proposals that have a score, the champion first, then the best first."""
-    found = {tree: value for tree in board.proposals if (value := score(board, tree)) is not None}
+    found = {tree: value for tree in board.proposals if (value := shown_score(board, tree)) is not None}
 
     def place(tree: str) -> tuple[bool, float, int]:
         return tree != board.champion, -board.spec.objective.gain(found[tree]), board.proposals[tree].seq
@@ -99,11 +99,13 @@ def ranking(board: Board) -> list[str]:
 def worth_showing(board: Board) -> list[str]:
     """Return the proposals whose code a digest has a use for, the most important first."""
     return list(
-        dict.fromkeys([*ranking(board)[:BEST], *_ended(board)[:DEAD], *reversed(list(board.proposals)[-RECENT:])])
+        dict.fromkeys(
+            [*ranked_proposals(board)[:_BEST], *_ended(board)[:DEAD], *reversed(list(board.proposals)[-_RECENT:])]
+        )
     )
 
 
-def cut(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Return a text of at most `limit` bytes: its beginning and its end where it is longer."""
     data = text.encode(errors="replace")
     if len(data) <= limit:
@@ -141,14 +143,14 @@ def _laid_out(
         return True
 
     head = _head(board.spec, fence)
-    put(head if len(head.encode()) + 2 <= room else cut(head, max(0, room - 2)))
+    put(head if len(head.encode()) + 2 <= room else shorten(head, max(0, room - 2)))
     share = int(room * CODE_SHARE) // max(1, sum(len(files) for files in whole))
     for letter, tree, files in zip("ABCDEFGH", parents, whole, strict=False):
         put(f"## Parent {letter}: proposal {short(tree)}, {_result(board, tree)}")
         for name, text in files.items():
             label = f"{name} of parent {letter}"
             frame = len(_fenced(label, "", fence).encode())
-            put(_fenced(label, cut(text, max(0, share - frame)), fence))
+            put(_fenced(label, shorten(text, max(0, share - frame)), fence))
     for section in sections:
         items = [_fenced(item.label, tame(item.text), fence) for item in section.items]
         if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= room:
@@ -176,13 +178,13 @@ def _head(spec: ArenaSpec, fence: str) -> str:
 
 
 def _best(board: Board, parents: Sequence[str], code: Mapping[str, Files]) -> list[_Item]:
-    first = [tree for tree in ranking(board) if tree not in parents][:BEST]
+    first = [tree for tree in ranked_proposals(board) if tree not in parents][:_BEST]
     return [_proposal(board, tree, code) for tree in first]
 
 
 def _recent(board: Board, parents: Sequence[str], code: Mapping[str, Files]) -> list[_Item]:
-    known = {*parents, *(tree for tree in ranking(board)[: BEST + len(parents)]), *_ended(board)[:DEAD]}
-    return [_proposal(board, tree, code) for tree in reversed(board.proposals) if tree not in known][:RECENT]
+    known = {*parents, *(tree for tree in ranked_proposals(board)[: _BEST + len(parents)]), *_ended(board)[:DEAD]}
+    return [_proposal(board, tree, code) for tree in reversed(board.proposals) if tree not in known][:_RECENT]
 
 
 def _dead_ends(board: Board, code: Mapping[str, Files], *, without: str = "") -> list[_Item]:
@@ -196,11 +198,11 @@ def _judged(board: Board, tree: str, code: Mapping[str, Files], max_tokens: int)
     sure = None if event.confidence is None else f"with a confidence of {event.confidence:g}"
     parents = [f"{short(parent)} ({_result(board, parent)})" for parent in event.parents]
     lines = [
-        cut(event.title, WORDS // 2),
-        cut(event.rationale, WORDS),
+        shorten(event.title, WORDS // 2),
+        shorten(event.rationale, WORDS),
         " ".join(filter(None, (gain, sure))),
         f"made from {', '.join(parents[:2])}" if parents else "",
-        cut(_change(board, tree, code), max_tokens * 3 // 2),
+        shorten(_change(board, tree, code), max_tokens * 3 // 2),
     ]
     return _Item(f"Proposal {short(tree)} ({event.origin.how})", "\n".join(filter(None, lines)))
 
@@ -222,16 +224,16 @@ def _failures(board: Board, proposal: Proposal) -> list[tuple[Failed, str]]:
 def _proposal(board: Board, tree: str, code: Mapping[str, Files], *, log: bool = False) -> _Item:
     proposal = board.proposals[tree]
     event = proposal.event
-    lines = [cut(event.title, WORDS // 2)]
+    lines = [shorten(event.title, WORDS // 2)]
     if event.rationale:
-        lines.append(cut(event.rationale, WORDS))
+        lines.append(shorten(event.rationale, WORDS))
     if log:
-        lines += [cut(c.text, WORDS) for c in proposal.critiques if c.verdict == "block"]
+        lines += [shorten(c.text, WORDS) for c in proposal.critiques if c.verdict == "block"]
         for failure, tail in _failures(board, proposal)[-1:]:
-            lines.append(cut(failure.message, WORDS))
+            lines.append(shorten(failure.message, WORDS))
             lines.append(tail.encode(errors="replace")[-LOG:].decode(errors="ignore"))
     if change := _change(board, tree, code):
-        lines.append(cut(change, DIFF))
+        lines.append(shorten(change, DIFF))
     return _Item(f"Proposal {short(tree)} ({event.origin.how}), {_result(board, tree)}", "\n".join(filter(None, lines)))
 
 
@@ -258,7 +260,7 @@ def _result(board: Board, tree: str) -> str:
     state = (
         "champion" if tree == board.champion else " ".join([proposal.verdict, proposal.why]).replace("_", " ").strip()
     )
-    found = score(board, tree)
+    found = shown_score(board, tree)
     if found is not None:
         runs = len(board.scores(tree))
         return f"{board.spec.objective.metric} {found:.6g} ({runs} run{'s' if runs != 1 else ''}), {state}"
@@ -270,14 +272,15 @@ def _people(board: Board) -> list[_Item]:
     machines = {member.name for member in [*board.agents.values(), *board.workers.values()]}
     notes = [note for note in reversed(board.latest) if note.author not in machines]
     return [
-        _Item(f"Note {note.seq}", f"{note.author} in {note.channel}: {cut(note.text, WORDS)}") for note in notes[:NOTES]
+        _Item(f"Note {note.seq}", f"{note.author} in {note.channel}: {shorten(note.text, WORDS)}")
+        for note in notes[:_NOTES]
     ]
 
 
 def _critiques(board: Board, parents: Sequence[str]) -> list[_Item]:
     about = [*parents, *(tree for tree in reversed(board.undecided) if tree not in parents)]
     return [
-        _Item(f"Proposal {short(tree)}, {critique.verdict}", f"{critique.rule}: {cut(critique.text, WORDS)}")
+        _Item(f"Proposal {short(tree)}, {critique.verdict}", f"{critique.rule}: {shorten(critique.text, WORDS)}")
         for tree in about
         if tree in board.proposals
         for critique in board.proposals[tree].critiques

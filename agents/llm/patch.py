@@ -54,7 +54,7 @@ class _Wrong(Exception):
     """Carries the sentence of a flaw out of the helpers."""
 
 
-def parse(answer: str, files: Mapping[str, bytes], editable: Sequence[str]) -> Patch | Flaw:
+def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str]) -> Patch | Flaw:
     """Return the change that an answer makes of `files`, of which only `editable` ones may change."""
     lines = answer.replace("\r\n", "\n").split("\n")
     try:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 
-from analytics.report.blocks import FEW, Block, Section, table
+from analytics.report.blocks import FEW, Block, Section, table_block
 from analytics.report.facts import Facts, Kind
 from analytics.report.wording import decimals, dollars, harmless, percent, signed, spaced
 from mesh.times import duration
@@ -23,12 +23,12 @@ def outcomes(facts: Facts) -> Section:
         ]
         total = [sum(ended[lane, e] for lane in lanes) for e in endings]
         rows.append(("all", *(f"{n:,} ({percent(n, len(facts.runs))})" for n in total), f"{len(facts.runs):,}"))
-        blocks.append(table(" | ".join(["lane", *endings, "runs"]), rows))
+        blocks.append(table_block(" | ".join(["lane", *endings, "runs"]), rows))
     else:
         blocks.append("No run has finished yet.")
     if facts.states:
         rows = [(spaced(f"{state}: {why}" if why else state), f"{number:,}") for state, why, number in facts.states]
-        blocks.append(table("proposals | count", rows))
+        blocks.append(table_block("proposals | count", rows))
     else:
         blocks.append("Nobody has proposed anything yet.")
     return Section("Outcomes", blocks)
@@ -51,13 +51,13 @@ def cost(facts: Facts) -> Section:
         gpu = f", of them {gpu_s:,.0f} GPU-seconds" if gpu_s else "; no GPU was used"
         blocks.append(f"Workers were busy for {sum(map(sum, used.values())):,.0f} seconds{gpu}.")
         rows = [(harmless(name, 40) or "–", f"{len(t):,}", duration(sum(t))) for name, t in sorted(used.items())]
-        blocks.append(table("worker class | runs | time", rows))
+        blocks.append(table_block("worker class | runs | time", rows))
     spent = []
     for what, number, usd, unknown, tokens_in, tokens_out, _ in facts.cost:
         tokens = "–" if tokens_in is None and tokens_out is None else f"{(tokens_in or 0) + (tokens_out or 0):,}"
         spent.append((what, f"{number:,}", dollars(usd), f"{unknown:,}" if unknown else "–", tokens))
     if spent:
-        blocks.append(table("spent on | count | dollars | without a price | tokens", spent))
+        blocks.append(table_block("spent on | count | dollars | without a price | tokens", spent))
         blocks.append("Samplers think on the machine they run on, without a price.")
     return Section("Cost", blocks)
 
@@ -90,7 +90,7 @@ def earned(facts: Facts) -> Section:
         "Proven gain is the sum over promotions of the difference to the champion that they met, both on fresh seeds; "
         "positive is better. “Best so far” counts single scores, which luck has a share in."
     )
-    return Section(title, [table(f"{header} | gain per worker-hour | thinking", rows, limit=FEW * 2), said])
+    return Section(title, [table_block(f"{header} | gain per worker-hour | thinking", rows, limit=FEW * 2), said])
 
 
 def _name(kind: Kind) -> str:
@@ -107,4 +107,4 @@ def critics(facts: Facts) -> Section:
     ]  # fmt: skip
     header = "critic | endorsed | warned | blocked | endorsed champions | forecasts | Brier score"
     said = "The Brier score is 0 for a critic that was certain and right, 0.25 for a coin."
-    return Section("Critics", [table(header, rows, limit=FEW), said])
+    return Section("Critics", [table_block(header, rows, limit=FEW), said])

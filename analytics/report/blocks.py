@@ -12,7 +12,7 @@ FEW = 12
 """Rows of a table that nobody reads to its end."""
 
 
-class Table(msgspec.Struct, frozen=True):
+class TableBlock(msgspec.Struct, frozen=True):
     """Rows of cells below a header; `more` rows are left out. Columns in `words` are text, others numbers."""
 
     header: tuple[str, ...]
@@ -21,7 +21,7 @@ class Table(msgspec.Struct, frozen=True):
     more: int = 0
 
 
-class Change(msgspec.Struct, frozen=True):
+class ChangeBlock(msgspec.Struct, frozen=True):
     """One step of a lineage: its heading, what is known of it, its knobs and its changed lines."""
 
     heading: str
@@ -30,7 +30,7 @@ class Change(msgspec.Struct, frozen=True):
     diff: Diff
 
 
-Block = str | Table | Change
+Block = str | TableBlock | ChangeBlock
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -40,7 +40,9 @@ class Section(msgspec.Struct, frozen=True):
     blocks: list[Block]
 
 
-def table(header: str, rows: Sequence[tuple[str, ...]], words: set[int] | None = None, limit: int = ROWS) -> Table:
+def table_block(
+    header: str, rows: Sequence[tuple[str, ...]], words: set[int] | None = None, limit: int = ROWS
+) -> TableBlock:
     """Return the first rows as a table; `header` has its columns between bars."""
     columns = tuple(part.strip() for part in header.split("|"))
-    return Table(columns, list(rows[:limit]), frozenset(words or {0}), max(0, len(rows) - limit))
+    return TableBlock(columns, list(rows[:limit]), frozenset(words or {0}), max(0, len(rows) - limit))

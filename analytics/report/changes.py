@@ -11,11 +11,11 @@ import msgspec
 from mesh.events import KnobChange
 from mesh.text import visible
 
-MAX_BYTES = 200_000
+_MAX_BYTES = 200_000
 """Bytes of a file that is compared."""
 MAX_LINES = 40
 """Changed lines that are shown of one proposal."""
-MAX_LINE = 240
+_MAX_LINE = 240
 """Characters of a line that are shown."""
 
 
@@ -42,7 +42,7 @@ def _named(name: str, before: bytes | None, after: bytes | None) -> str:
 
 
 def _changed(before: bytes, after: bytes) -> list[tuple[str, str]]:
-    if max(len(before), len(after)) > MAX_BYTES:
+    if max(len(before), len(after)) > _MAX_BYTES:
         return [("@", f"{len(before):,} → {len(after):,} bytes, too many to compare")]
     try:
         old, new = before.decode().splitlines(), after.decode().splitlines()
@@ -53,8 +53,8 @@ def _changed(before: bytes, after: bytes) -> list[tuple[str, str]]:
 
 
 def _shown(line: str) -> str:
-    text = visible(line[: 2 * MAX_LINE].expandtabs(4))
-    return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}…"
+    text = visible(line[: 2 * _MAX_LINE].expandtabs(4))
+    return text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}…"
 
 
 def knob_words(change: KnobChange) -> str:

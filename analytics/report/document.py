@@ -11,7 +11,7 @@ from analytics.report.accounts import cost, critics, earned, outcomes
 from analytics.report.blocks import Section
 from analytics.report.changes import Diff
 from analytics.report.facts import Facts
-from analytics.report.story import dead_ends, lineage, noise, promotions
+from analytics.report.story import dead_ends, lineage_section, noise_section, promotions
 from analytics.report.verdict import verdict
 from analytics.report.wording import harmless
 from mesh.text import short
@@ -40,8 +40,8 @@ def document(facts: Facts, diffs: Mapping[str, Diff], version: str) -> Document:
     )
     sections: Sequence[Section] = (
         promotions(facts),
-        lineage(facts, diffs),
-        noise(facts),
+        lineage_section(facts, diffs),
+        noise_section(facts),
         outcomes(facts),
         cost(facts),
         earned(facts),

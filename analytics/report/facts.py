@@ -28,7 +28,7 @@ class Goal(msgspec.Struct, frozen=True):
     elapsed_s: float
 
 
-class Run(msgspec.Struct, frozen=True):
+class FinishedRun(msgspec.Struct, frozen=True):
     """A finished run; `value` is None where it failed or another evaluator scored it, `kept` marks a champion's."""
 
     seq: int
@@ -110,7 +110,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     arena: str
     goal: Goal
-    runs: list[Run]
+    runs: list[FinishedRun]
     measured: dict[str, Measured]
     promotions: list[Promotion]
     steps: list[Step]

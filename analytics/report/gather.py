@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from analytics.report.facts import NOTHING, Facts, Goal, Kind, Measured, Promotion, Run, Step
+from analytics.report.facts import NOTHING, Facts, FinishedRun, Goal, Kind, Measured, Promotion, Step
 from mesh.errors import BadInput
 from mesh.events import KnobChange
 
@@ -68,11 +68,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-async def _runs(rows: Callable[..., Awaitable[list[list[Any]]]]) -> list[Run]:
-    found: list[Run] = []
+async def _runs(rows: Callable[..., Awaitable[list[list[Any]]]]) -> list[FinishedRun]:
+    found: list[FinishedRun] = []
     while True:
         page = await rows("runs", after=found[-1].seq if found else 0, page=PAGE)
-        found += (Run(*row) for row in page)
+        found += (FinishedRun(*row) for row in page)
         if len(page) < PAGE:
             return found
 
@@ -85,7 +85,7 @@ def _promotions(
         value, before = measured.get(proposal, NOTHING), measured.get(met or "", NOTHING)
         known = value.mean is not None and before.mean is not None
         gain = sign * (value.mean - before.mean) if known else None  # type: ignore[operator]
-        kind, after = kind_of(how, name), bisect_right(finished, seq)
+        kind, after = failure_kind(how, name), bisect_right(finished, seq)
         found.append(Promotion(number, after, proposal, title, author, kind, state, value, p_better, gain))
     return found
 
@@ -93,10 +93,10 @@ def _promotions(
 def _step(row: list[Any], measured: dict[str, Measured]) -> Step:
     proposal, title, author, how, name, rationale, commit, parents, knobs, state = row
     changes = msgspec.json.decode(knobs or "[]", type=tuple[KnobChange, ...])
-    value, kind = measured.get(proposal, NOTHING), kind_of(how, name)
+    value, kind = measured.get(proposal, NOTHING), failure_kind(how, name)
     return Step(proposal, how or "", title, author, kind, rationale or "", commit, parents or [], changes, state, value)
 
 
-def kind_of(how: str | None, name: str | None) -> str:
+def failure_kind(how: str | None, name: str | None) -> str:
     """Return a kind of author in a word or two: the sampler's or the model's own name where there is one."""
     return name or how or "unknown"

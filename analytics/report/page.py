@@ -6,7 +6,7 @@ Every text is escaped here; `picture` alone is taken as it is. It follows the re
 from html import escape
 from pathlib import Path
 
-from analytics.report.blocks import Block, Change, Section, Table
+from analytics.report.blocks import Block, ChangeBlock, Section, TableBlock
 from analytics.report.document import Document
 
 
@@ -36,15 +36,15 @@ def _section(section: Section) -> str:
 
 def _block(block: Block) -> str:
     match block:
-        case Table():
+        case TableBlock():
             return _table(block)
-        case Change():
+        case ChangeBlock():
             return _change(block)
         case _:
             return f"<p>{escape(block)}</p>"
 
 
-def _table(table: Table) -> str:
+def _table(table: TableBlock) -> str:
     def row(cells: tuple[str, ...], tag: str) -> str:
         kinds = (' class="word"' if place in table.words else "" for place in range(len(cells)))
         marked = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
@@ -57,7 +57,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _change(change: Change) -> str:
+def _change(change: ChangeBlock) -> str:
     knobs = "".join(f"<li>{escape(knob)}</li>" for knob in change.knobs)
     tags = {"+": ("<ins>+ ", "</ins>"), "-": ("<del>− ", "</del>"), "@": ('<b class="file">', "</b>")}
     lines = "".join(f"{tags[sign][0]}{escape(text)}{tags[sign][1]}" for sign, text in change.diff.lines)

@@ -5,21 +5,21 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from analytics.report.facts import Facts, Promotion, Run
+from analytics.report.facts import Facts, FinishedRun, Promotion
 from analytics.report.scale import labelled, score_range, spread
-from analytics.report.wording import decimals, half, harmless, score
+from analytics.report.wording import decimals, half, harmless, score_text
 from mesh.events import PROOF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, PLOT, LEFT, RIGHT, BELOW, TITLE, LETTERS = 11.0, 3.9, 0.75, 1.35, 0.95, 0.28, 150
+WIDTH, PLOT, LEFT, RIGHT, BELOW, _TITLE, LETTERS = 11.0, 3.9, 0.75, 1.35, 0.95, 0.28, 150
 """Inches: the picture's width, the plot's height, the margins beside and below it, the height of a title; letters of a
 line of text."""
 ROW = 0.17
 """Inches of the row of one kind of failure."""
-MANY = 2000
+_MANY = 2000
 """Runs from which on their dots are drawn as an image."""
 INK, MUTED, LINE, PAPER = "#111213", "#606162", "#d7d8d9", "#fefefd"
 GREY, GREEN, BLUE, ORANGE, RED, PURPLE = "#8c8c8c", "#009e73", "#56b4e9", "#e69f00", "#d55e00", "#cc79a7"
@@ -37,7 +37,7 @@ class Picture:
         self._facts, self._figure = facts, figure
         self._places = decimals(facts)
         self._low, self._high = score_range(facts)
-        self._is_many = len(facts.runs) > MANY
+        self._is_many = len(facts.runs) > _MANY
         self._right = max(1, len(facts.runs)) * 1.005 + 0.5
         self._shown = labelled(facts.promotions) if facts.runs else []
 
@@ -46,7 +46,7 @@ class Picture:
         runs = list(enumerate(self._facts.runs, 1))
         reasons = [r for r in REASONS if any(run.reason == r for _, run in runs)]
         said = textwrap.wrap(verdict, LETTERS)
-        heading = TITLE + ROW * len(said) if title else 0.0
+        heading = _TITLE + ROW * len(said) if title else 0.0
         strip, above = ROW * len(reasons), heading + self._room_for_labels() + 0.1
         height = BELOW + strip + PLOT + above
         self._figure.set_size_inches(WIDTH, height)
@@ -55,7 +55,7 @@ class Picture:
         if title:
             self._figure.text(left, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
             self._figure.text(
-                left, 1 - (TITLE + 0.05) / height, "\n".join(said), fontsize=9, va="top", linespacing=1.25
+                left, 1 - (_TITLE + 0.05) / height, "\n".join(said), fontsize=9, va="top", linespacing=1.25
             )
         self._scores(axes, runs)
         self._staircase(axes)
@@ -86,7 +86,7 @@ class Picture:
                 if handle is not None:
                     handle.set(**({"sizes": [26]} if hasattr(handle, "set_sizes") else {}), alpha=1.0)
 
-    def _scores(self, axes: "Axes", runs: Sequence[tuple[int, Run]]) -> None:
+    def _scores(self, axes: "Axes", runs: Sequence[tuple[int, FinishedRun]]) -> None:
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
         goal = self._facts.goal
@@ -115,7 +115,7 @@ class Picture:
         self._frontier(axes, scored)
 
     def _dots(
-        self, axes: "Axes", dots: Sequence[tuple[int, Run]], what: str, size: float, colour: str, alpha: float,
+        self, axes: "Axes", dots: Sequence[tuple[int, FinishedRun]], what: str, size: float, colour: str, alpha: float,
         marker: str, *, filled: bool,
     ) -> None:  # fmt: skip
         if not dots:
@@ -135,7 +135,7 @@ class Picture:
             zorder=3 if filled and alpha == 1.0 else 2,
         )
 
-    def _beyond(self, axes: "Axes", scored: Sequence[tuple[int, Run]]) -> None:
+    def _beyond(self, axes: "Axes", scored: Sequence[tuple[int, FinishedRun]]) -> None:
         """Say beside the plot how many scores lie beyond it, and whether the artifact as it was does."""
         values, began = [run.value for _, run in scored if run.value is not None], self._facts.baseline.mean
         above, below = sum(v > self._high for v in values), sum(v < self._low for v in values)
@@ -144,7 +144,7 @@ class Picture:
             (f"↓ {below:,} below", below, began is not None and began < self._low, (0.0, "bottom")),
         ):
             if number:
-                said = f"{words}\nbegan at {score(began, self._places)}" if outside else words
+                said = f"{words}\nbegan at {score_text(began, self._places)}" if outside else words
                 self._beside(axes, said, at[0], axes.transAxes, at[1])
 
     def _beside(self, axes: "Axes", words: str, at: float, how: Any, place: str = "center", **style: Any) -> None:
@@ -152,7 +152,7 @@ class Picture:
         look = {"color": MUTED, "fontsize": 7.5, **style}
         axes.annotate(words, (1.0, at), xycoords=how, xytext=(6, 0), textcoords="offset points", va=place, **look)
 
-    def _frontier(self, axes: "Axes", scored: Sequence[tuple[int, Run]]) -> None:
+    def _frontier(self, axes: "Axes", scored: Sequence[tuple[int, FinishedRun]]) -> None:
         sign, best = self._facts.goal.sign, None
         xs: list[float] = []
         ys: list[float] = []
@@ -190,8 +190,8 @@ class Picture:
         last = reigns[-1][2].value
         if last.mean is not None and self._low <= last.mean <= self._high:
             width = half(last)
-            words = score(last.mean, self._places) + ("*" if last.self_reported else "")
-            words += f"\n± {score(width, self._places)}" if width is not None else ""
+            words = score_text(last.mean, self._places) + ("*" if last.self_reported else "")
+            words += f"\n± {score_text(width, self._places)}" if width is not None else ""
             self._beside(axes, words, last.mean, axes.get_yaxis_transform(), color=GREEN, weight="bold", fontsize=10)
 
     def _near(self, value: float) -> float:
@@ -223,7 +223,7 @@ class Picture:
             if mean is not None and self._low <= mean <= self._high:
                 axes.plot([at], [mean], marker="o", markersize=5, color=GREEN, markeredgecolor=PAPER, zorder=5)
 
-    def _failures(self, axes: "Axes", runs: Sequence[tuple[int, Run]], reasons: Sequence[str]) -> None:
+    def _failures(self, axes: "Axes", runs: Sequence[tuple[int, FinishedRun]], reasons: Sequence[str]) -> None:
         axes.set_ylim(len(reasons) - 0.5, -0.5)
         for row, reason in enumerate(reasons):
             at = [number for number, run in runs if run.reason == reason]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analytics.report.facts import Facts, Promotion, Run
+from analytics.report.facts import Facts, FinishedRun, Promotion
 
 LABELS = 12
 """Promotions with a label; the others are in the list below the picture."""
@@ -37,7 +37,7 @@ def score_range(facts: Facts) -> tuple[float, float]:
     return low, high
 
 
-def _scores(facts: Facts, runs: Sequence[Run]) -> list[float]:
+def _scores(facts: Facts, runs: Sequence[FinishedRun]) -> list[float]:
     """Return the scores, worst first, greater is better; those beyond all measure are left out."""
     return sorted(facts.goal.sign * run.value for run in runs if run.value is not None and abs(run.value) < BEYOND)
 

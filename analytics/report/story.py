@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from analytics.report.blocks import FEW, ROWS, Block, Change, Section, table
+from analytics.report.blocks import FEW, ROWS, Block, ChangeBlock, Section, table_block
 from analytics.report.changes import Diff, knob_words
 from analytics.report.facts import TRACED, Facts, Promotion, Step
-from analytics.report.wording import count, decimals, harmless, measured, score, signed, spaced
+from analytics.report.wording import count, decimals, harmless, measured, score_text, signed, spaced
 
 KNOBS = 16
 """Knobs of a step that are shown, where its title does not name them all."""
-ENOUGH = 3
+_ENOUGH = 3
 """Times that a knob was turned before it counts as turned in vain."""
 
 
@@ -24,7 +24,7 @@ def promotions(facts: Facts) -> Section:
     if len(shown) > ROWS:
         shown = [*shown[: ROWS // 2], *shown[-ROWS // 2 :]]
     rows = [_reign(promotion, places) for promotion in shown]
-    listed = table(
+    listed = table_block(
         "# | after run | proposal | by | mean ± 95 % | fresh seeds | gain | P(better) | now", rows, {2, 3, 8}
     )
     missing = len(facts.promotions) - len(shown)
@@ -51,7 +51,7 @@ def _reign(p: Promotion, places: int) -> tuple[str, ...]:
     )
 
 
-def lineage(facts: Facts, diffs: Mapping[str, Diff]) -> Section:
+def lineage_section(facts: Facts, diffs: Mapping[str, Diff]) -> Section:
     """Return the way to the champion, nearest first, with what each step changed."""
     title = "Where the champion comes from"
     if not facts.steps:
@@ -71,7 +71,7 @@ def lineage(facts: Facts, diffs: Mapping[str, Diff]) -> Section:
     return Section(title, blocks)
 
 
-def _change(facts: Facts, step: Step, parent: Step | None, places: int, diffs: Mapping[str, Diff]) -> Change:
+def _change(facts: Facts, step: Step, parent: Step | None, places: int, diffs: Mapping[str, Diff]) -> ChangeBlock:
     about = [f"{harmless(step.kind, 40)}, {harmless(step.author, 30)}", measured(step.value, places)]
     if parent and step.value.mean is not None and parent.value.mean is not None:
         gain = facts.goal.sign * (step.value.mean - parent.value.mean)
@@ -86,7 +86,7 @@ def _change(facts: Facts, step: Step, parent: Step | None, places: int, diffs: M
     knobs = [] if all(change in step.title for change in changes) else [harmless(c, 80) for c in changes[:KNOBS]]
     if knobs and len(changes) > KNOBS:
         knobs.append(f"… and {len(changes) - KNOBS} more")
-    return Change(
+    return ChangeBlock(
         f"{harmless(step.title, 120)} ({step.proposal[:8]})",
         "; ".join(about),
         knobs,
@@ -94,18 +94,18 @@ def _change(facts: Facts, step: Step, parent: Step | None, places: int, diffs: M
     )
 
 
-def noise(facts: Facts) -> Section:
+def noise_section(facts: Facts) -> Section:
     """Return how much scores scatter, and what became of claims on fresh seeds."""
     title, places = "Noise and confirmations", decimals(facts)
     if facts.goal.exact:
         return Section(title, ["The metric is exact (noise = none in the arena): a score needs no confirmation."])
     blocks: list[Block] = []
     rows = [
-        (harmless(where, 40), score(sd, places), f"{dof:,}", f"{runs:,}", f"{proposals:,}")
+        (harmless(where, 40), score_text(sd, places), f"{dof:,}", f"{runs:,}", f"{proposals:,}")
         for where, proposals, runs, dof, sd in facts.noise
     ]
     if rows:
-        blocks.append(table("worker class | sd between seeds | degrees of freedom | runs | proposals", rows))
+        blocks.append(table_block("worker class | sd between seeds | degrees of freedom | runs | proposals", rows))
     else:
         blocks.append("Noise is not measured yet: no proposal has two fresh scores.")
     tried = [
@@ -126,7 +126,7 @@ def noise(facts: Facts) -> Section:
     luck = sum(facts.goal.sign * ((m.claimed or 0.0) - (m.mean or 0.0)) for m in tried) / len(tried)
     held = "better" if luck > 0 else "worse"
     blocks.append(
-        f"The score they were found by was on average {score(abs(luck), places)} {held} than fresh seeds bore out."
+        f"The score they were found by was on average {score_text(abs(luck), places)} {held} than fresh seeds bore out."
     )
     return Section(title, blocks)
 
@@ -138,11 +138,11 @@ def dead_ends(facts: Facts) -> Section:
     vain = [
         (harmless(name or "–", 60), harmless(file or "–", 60), f"{number:,}")
         for file, name, number, reigned in facts.knobs
-        if not reigned and number >= ENOUGH
+        if not reigned and number >= _ENOUGH
     ]
     fallen = [(str(p.number), harmless(p.title, 100)) for p in facts.promotions if p.state == "demoted"]
     blocks: list[Block] = [
-        table(header, rows, words, FEW)
+        table_block(header, rows, words, FEW)
         for header, rows, words in (
             ("failed by | in the words of the worker (numbers as …) | runs", failed, {0, 1}),
             ("blocked by a critic as | proposals", blocked, {0}),

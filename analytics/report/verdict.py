@@ -1,7 +1,7 @@
 """The report in one sentence: from where to where, in how many runs, at what price; also where nothing was found."""
 
 from analytics.report.facts import Facts
-from analytics.report.wording import count, decimals, dollars, half, score, signed
+from analytics.report.wording import count, decimals, dollars, half, score_text, signed
 from mesh.times import duration
 
 
@@ -20,11 +20,11 @@ def _result(facts: Facts) -> str:
     if champion is None or champion.value.mean is None:
         if not values:
             return "No promotion yet, and no run has a score, after"
-        best = score(max(values, key=lambda value: facts.goal.sign * value), places)
-        began = f" (the artifact as it was: {score(begin, places)})" if begin is not None else ""
+        best = score_text(max(values, key=lambda value: facts.goal.sign * value), places)
+        began = f" (the artifact as it was: {score_text(begin, places)})" if begin is not None else ""
         return f"No promotion yet: the best single score is {best}{began}, unproven, after"
     mean, width = champion.value.mean, half(champion.value)
-    now = score(mean, places) + (f" ± {score(width, places)}" if width is not None else "")
+    now = score_text(mean, places) + (f" ± {score_text(width, places)}" if width is not None else "")
     claim = "" if champion.value.fresh else ", a claim that no fresh seed has proven,"
     if champion.proposal == facts.goal.base_tree:
         return f"Nothing is proven better than the artifact as it was, {now}, after"
@@ -34,7 +34,7 @@ def _result(facts: Facts) -> str:
         f" ({signed(100 * (mean - begin) / abs(begin), 0)} %)" if begin and abs(mean - begin) < 50 * abs(begin) else ""
     )
     worse = ", which is worse," if facts.goal.sign * (mean - begin) < 0 else ""
-    return f"From {score(begin, places)} to {now}{change}{worse}{claim} in"
+    return f"From {score_text(begin, places)} to {now}{change}{worse}{claim} in"
 
 
 def _effort(facts: Facts) -> str:
@@ -52,7 +52,7 @@ def _trust(facts: Facts) -> list[str]:
         words = ["the metric is exact"]
     elif known := [row for row in facts.noise if row[4] is not None]:
         sd = max(known, key=lambda row: row[3])[4]
-        words = [f"noise sd {score(sd, decimals(facts))}"]
+        words = [f"noise sd {score_text(sd, decimals(facts))}"]
     else:
         words = ["noise not measured"]
     return [*words, "scores are self-reported"] if facts.self_reported else words

@@ -27,7 +27,7 @@ def half(value: Measured) -> float | None:
     return (value.high - value.low) / 2 or None if value.low is not None and value.high is not None else None
 
 
-def score(value: float | None, places: int) -> str:
+def score_text(value: float | None, places: int) -> str:
     """Return a score; a dash where there is none."""
     if value is None:
         return "–"
@@ -38,15 +38,15 @@ def score(value: float | None, places: int) -> str:
 
 def signed(value: float | None, places: int) -> str:
     """Return a difference with its sign."""
-    return "–" if value is None else f"{'+' if value >= 0 else ''}{score(value, places)}"
+    return "–" if value is None else f"{'+' if value >= 0 else ''}{score_text(value, places)}"
 
 
 def measured(value: Measured, places: int) -> str:
     """Return a mean with half its interval; an asterisk where it is the candidate's own word."""
     width = half(value)
-    plus = f" ± {score(width, places)}" if width is not None else ""
+    plus = f" ± {score_text(width, places)}" if width is not None else ""
     claim = " (a claim)" if value.mean is not None and not value.fresh else ""
-    return f"{score(value.mean, places)}{'*' if value.self_reported else ''}{plus}{claim}"
+    return f"{score_text(value.mean, places)}{'*' if value.self_reported else ''}{plus}{claim}"
 
 
 def percent(part: float, whole: float) -> str:

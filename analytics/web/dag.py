@@ -6,7 +6,7 @@ from typing import Any
 from analytics.web.views import State
 from mesh.board import Board
 
-TITLE = 160
+_TITLE = 160
 
 
 def dag(board: Board, state: State, limit: int) -> dict[str, Any]:
@@ -53,16 +53,16 @@ def _node(board: Board, tree: str, row: dict[str, Any] | None) -> dict[str, Any]
     return {
         "id": tree,
         "seq": proposal.seq,
-        "title": proposal.event.title[:TITLE],
+        "title": proposal.event.title[:_TITLE],
         "author": proposal.author,
         "origin": proposal.event.origin.how,
         "parents": proposal.event.parents,
-        "state": "champion" if tree == board.champion else state_of(board, tree, row),
+        "state": "champion" if tree == board.champion else node_state(board, tree, row),
         "mean": row["mean"] if row else None,
     }
 
 
-def state_of(board: Board, tree: str, row: dict[str, Any] | None) -> str:
+def node_state(board: Board, tree: str, row: dict[str, Any] | None) -> str:
     """Return where a proposal stands, as in the view `leaderboard`; `failed` and `waiting` where it has no score."""
     proposal = board.proposals[tree]
     if proposal.verdict != "open":

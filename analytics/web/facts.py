@@ -9,7 +9,7 @@ from mesh.events import RunFinished
 from mesh.wire import Entry
 
 LEFT_OUT = ("curve", "log_tail", "rationale", "spec", "kind", "environment")
-TEXT = 400
+_TEXT = 400
 """Characters of a text, but for a note: that comes whole."""
 
 
@@ -25,7 +25,7 @@ def fact_of(entry: Entry, board: Board) -> dict[str, Any]:
     if entry.post is None:
         return row
     event = entry.post.event
-    limit = None if entry.post.kind == "note.posted" else TEXT
+    limit = None if entry.post.kind == "note.posted" else _TEXT
     fields = msgspec.to_builtins(event, str_keys=True)
     row["event"] = {
         name: value[:limit] if isinstance(value, str) else value

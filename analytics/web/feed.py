@@ -20,7 +20,7 @@ from mesh.wire import Entry
 
 RING = 2000
 """Entries that are kept for all clients."""
-MISSED = 5000
+_MISSED = 5000
 """Entries that a client may have missed and still be given one by one."""
 BEAT_S = 10.0
 STALLED_S = 20.0
@@ -92,7 +92,7 @@ class Feed:
         head = self._follower.board.seq
         begins = self._ring[0][0] if self._ring else head + 1
         if after + 1 < begins and after < head:
-            if head - after > MISSED:
+            if head - after > _MISSED:
                 yield head, _reset(head)
                 return
             async with aclosing(self._bus.read(after, until=begins - 1)) as batches:

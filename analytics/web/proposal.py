@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from anyio.to_thread import run_sync
 
-from analytics.web.dag import state_of
+from analytics.web.dag import node_state
 from analytics.web.views import State
 from mesh.board import Board, Critique, Run
 from mesh.code import CodeStore
@@ -14,12 +14,12 @@ from mesh.errors import MeshError, UnknownName
 from mesh.events import CurvePoint
 from mesh.proposal_card import RunRow, card_of
 
-MANY = 100
+_MANY = 100
 """Runs, critiques and children that are shown."""
-CURVES, POINTS = 12, 300
+_CURVES, _POINTS = 12, 300
 """Curves that are shown, and points of each."""
-TEXT = 20_000
-MAX_FILE_BYTES = 300_000
+_TEXT = 20_000
+_MAX_FILE_BYTES = 300_000
 MAX_DIFF_LINES = 3000
 
 
@@ -39,16 +39,16 @@ async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) 
     return {
         **msgspec.to_builtins(card),
         "time": card.time.timestamp(),
-        "rationale": card.rationale[:TEXT],
-        "state": state_of(board, tree, row),
+        "rationale": card.rationale[:_TEXT],
+        "state": node_state(board, tree, row),
         "standing": row,
-        "knobs": msgspec.to_builtins(card.knobs[:MANY]),
-        "children": msgspec.to_builtins(card.children[:MANY]),
-        "critiques": [_critique(critique) for critique in card.critiques[:MANY]],
-        "runs": [_run(known, board.runs[known.run]) for known in card.runs[-MANY:]],
+        "knobs": msgspec.to_builtins(card.knobs[:_MANY]),
+        "children": msgspec.to_builtins(card.children[:_MANY]),
+        "critiques": [_critique(critique) for critique in card.critiques[:_MANY]],
+        "runs": [_run(known, board.runs[known.run]) for known in card.runs[-_MANY:]],
         "curves": [
             {"run": run.requested.run, "lane": run.requested.lane, "points": _thinned(run.finished.curve)}
-            for run in curves[:CURVES]
+            for run in curves[:_CURVES]
             if run.finished
         ],
         "diffs": [await _diff(board, code, parent.proposal, tree) for parent in card.parents],
@@ -56,20 +56,20 @@ async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) 
 
 
 def _critique(critique: Critique) -> dict[str, Any]:
-    return {**msgspec.to_builtins(critique), "text": critique.text[:TEXT]}
+    return {**msgspec.to_builtins(critique), "text": critique.text[:_TEXT]}
 
 
 def _run(row: RunRow, run: Run) -> dict[str, Any]:
     """Return a run with the end of its output where it failed; the seed is text, as JavaScript is exact up to 2^53."""
-    log = run.finished.log_tail[-TEXT:] if run.finished and row.message else ""
-    critiques = [_critique(critique) for critique in run.critiques[:MANY]]
-    more = {"seed": str(row.seed), "message": row.message[:TEXT], "log": log, "critiques": critiques}
+    log = run.finished.log_tail[-_TEXT:] if run.finished and row.message else ""
+    critiques = [_critique(critique) for critique in run.critiques[:_MANY]]
+    more = {"seed": str(row.seed), "message": row.message[:_TEXT], "log": log, "critiques": critiques}
     return {**msgspec.to_builtins(row), **more}
 
 
 def _thinned(curve: tuple[CurvePoint, ...]) -> list[tuple[float, float]]:
-    """Return (step, value) of at most `POINTS` points, evenly, the last one among them."""
-    every = -(-len(curve) // POINTS)
+    """Return (step, value) of at most `_POINTS` points, evenly, the last one among them."""
+    every = -(-len(curve) // _POINTS)
     return [(point.step, point.value) for point in curve[(len(curve) - 1) % every :: every]]
 
 
@@ -96,7 +96,7 @@ def diff_lines(old: dict[str, bytes], new: dict[str, bytes]) -> list[str]:
         if before == after:
             continue
         names = (f"a/{path}" if path in old else "/dev/null", f"b/{path}" if path in new else "/dev/null")
-        if max(len(before), len(after)) > MAX_FILE_BYTES or b"\0" in before + after:
+        if max(len(before), len(after)) > _MAX_FILE_BYTES or b"\0" in before + after:
             lines += [f"--- {names[0]}", f"+++ {names[1]}", "  (not compared: large, or no text)"]
             continue
         old_lines, new_lines = (data.decode("utf-8", "replace").splitlines() for data in (before, after))

@@ -21,12 +21,12 @@ from mesh.follow import Follower
 STANDING = 20_000
 SHOWN = 100
 """Rows of the leaderboard, of workers and of notes that one answer has."""
-REST = 1.0
+_REST = 1.0
 """Times as long as it took to make the state it is left alone."""
 REST_S, REST_MOST_S = 0.1, 5.0
-ANSWER_S = 15.0
+_ANSWER_S = 15.0
 """Seconds that a view may take; a projector that ended in the middle of an answer never gives it."""
-PATIENCE_S = 3.0
+_PATIENCE_S = 3.0
 """Seconds without an answer after which visitors are told that what they see is not the latest."""
 SQL_ROWS = 1000
 SQL_TIMEOUT_S = 10.0
@@ -73,13 +73,13 @@ class Views:
                 self.state = await self._asked()
                 tasks.cancel_scope.cancel()
             self._feed.tell_state()
-            await anyio.sleep(min(REST_MOST_S, max(REST_S, REST * (time.monotonic() - began))))
+            await anyio.sleep(min(REST_MOST_S, max(REST_S, _REST * (time.monotonic() - began))))
             if not self.state.trouble and self.state.as_of >= head:
                 await self._follower.until(lambda board: board.seq > self.state.as_of)
 
     async def _tell_when_late(self) -> None:
-        await anyio.sleep(PATIENCE_S)
-        late = f"the projector has not answered for {PATIENCE_S:g} s"
+        await anyio.sleep(_PATIENCE_S)
+        late = f"the projector has not answered for {_PATIENCE_S:g} s"
         self.state = msgspec.structs.replace(self.state, trouble=late)
         self._feed.tell_state()
 
@@ -119,5 +119,5 @@ class Views:
         sql = sql.replace("$arena", self._bus.arena)  # a token: letters, digits, '_' and '-'
         for place, value in places.items():
             sql = sql.replace(f"${place}", str(value))
-        answer = await ask(self._bus, Query(sql, max_rows=max_rows, timeout_s=ANSWER_S))
+        answer = await ask(self._bus, Query(sql, max_rows=max_rows, timeout_s=_ANSWER_S))
         return Table(answer.columns, answer.rows, answer.as_of.get(self._bus.arena, 0))

@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-SHOWN = 1000
+_SHOWN = 1000
 
 
 def main() -> None:
@@ -27,14 +27,14 @@ def main() -> None:
     os.dup2(2, 1)
     answer: dict[str, object]
     try:
-        answer = {"metrics": judged(load(evaluator), program, [float(word) for word in thresholds])}
+        answer = {"metrics": judged(load_evaluator(evaluator), program, [float(word) for word in thresholds])}
     except (Exception, SystemExit) as error:
         answer = {"error": f"{type(error).__name__}: {error}" if str(error) else type(error).__name__}
     sys.stdout.flush()
     os.write(stdout, json.dumps(answer).encode() + b"\n")
 
 
-def load(evaluator: str) -> types.ModuleType:
+def load_evaluator(evaluator: str) -> types.ModuleType:
     """Import the evaluator; modules beside it are found first."""
     path = os.path.abspath(evaluator)
     sys.path.insert(0, os.path.dirname(path))
@@ -95,14 +95,14 @@ def metrics_of(result: object) -> dict[str, float]:
     if not isinstance(metrics, dict):
         raise ValueError(f"the evaluator returned {type(result).__name__}; it must return a dict of metrics")
     for name, value in (getattr(result, "artifacts", None) or {}).items():
-        print(f"{name}: {str(value)[:SHOWN]}", file=sys.stderr)  # noqa: T201
+        print(f"{name}: {str(value)[:_SHOWN]}", file=sys.stderr)  # noqa: T201
     found = {
         str(name): float(value)
         for name, value in metrics.items()
         if name != "error" and isinstance(value, numbers.Real) and not isinstance(value, bool)
     }
     if not found:
-        raise ValueError(f"the evaluator gave no number: {str(metrics.get('error', metrics))[:SHOWN]}")
+        raise ValueError(f"the evaluator gave no number: {str(metrics.get('error', metrics))[:_SHOWN]}")
     return found
 
 

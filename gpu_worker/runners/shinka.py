@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Any
 
-MAX_BYTES = 8 * 1024 * 1024
+_MAX_BYTES = 8 * 1024 * 1024
 
 
 def main() -> None:
@@ -24,9 +24,9 @@ def main() -> None:
     code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
     answer: dict[str, object]
     try:
-        correct = read(results, "correct.json")
+        correct = read_result(results, "correct.json")
         if correct.get("correct") is True:
-            answer = {"metrics": flat(read(results, "metrics.json"))}
+            answer = {"metrics": flat(read_result(results, "metrics.json"))}
         else:
             answer = {"error": f"the program is not correct: {correct.get('error') or 'no reason was given'}"}
     except (OSError, ValueError) as error:
@@ -34,7 +34,7 @@ def main() -> None:
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 
-def read(folder: str, name: str) -> dict[str, Any]:
+def read_result(folder: str, name: str) -> dict[str, Any]:
     """Return the JSON object in a file that the program may have replaced.
 
     Raises:
@@ -43,9 +43,9 @@ def read(folder: str, name: str) -> dict[str, Any]:
     descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
-            raise ValueError(f"{name} is not a file of at most {MAX_BYTES:,} bytes")
-        found = json.loads(file.read(MAX_BYTES))
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _MAX_BYTES:
+            raise ValueError(f"{name} is not a file of at most {_MAX_BYTES:,} bytes")
+        found = json.loads(file.read(_MAX_BYTES))
     if not isinstance(found, dict):
         raise ValueError(f"{name} is not a JSON object")
     return found

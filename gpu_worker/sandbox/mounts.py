@@ -13,7 +13,7 @@ from itertools import accumulate
 from gpu_worker.sandbox import kernel
 
 _RDONLY = 1
-KEPT = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "sbin", "sys", "usr"}
+_KEPT = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "sbin", "sys", "usr"}
 """Folders of `/` that every program needs; all others are covered, with the sockets in them."""
 
 SHM_MB = 1024
@@ -28,7 +28,7 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> No
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     write = [path for path in write if os.path.exists(path)]
     read = [path for path in read if os.path.exists(path)]
-    tops = [entry.path for entry in os.scandir("/") if entry.name not in KEPT and entry.is_dir(follow_symlinks=False)]
+    tops = [entry.path for entry in os.scandir("/") if entry.name not in _KEPT and entry.is_dir(follow_symlinks=False)]
     covers: dict[str, list[tuple[str, int]]] = {folder: [] for folder in tops}
     for path in [*read, *write]:
         top = f"/{path.split('/')[1]}"

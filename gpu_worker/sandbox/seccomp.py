@@ -78,7 +78,7 @@ _ALLOW, _KILL_PROCESS, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _UNIX, _INET, _INET6 = 1, 2, 10
 _MODE_FILTER = 2
 
-Step = tuple[int, int, int, int]
+_Step = tuple[int, int, int, int]
 
 
 def restrict(*, families: Iterable[int], protect: Iterable[int]) -> None:
@@ -96,9 +96,9 @@ def restrict(*, families: Iterable[int], protect: Iterable[int]) -> None:
     kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, ctypes.c_void_p(ctypes.addressof(head)))
 
 
-def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -> list[Step]:
+def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -> list[_Step]:
     """Return the filter as (operation, jump if true, jump if false, value); jumps count steps that are skipped."""
-    steps: list[Step] = [
+    steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, _AUDIT[machine]),
         (_RETURN, 0, 0, _KILL_PROCESS),
@@ -122,10 +122,10 @@ def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _when(number: int, body: list[Step]) -> list[Step]:
+def _when(number: int, body: list[_Step]) -> list[_Step]:
     """Look at the first argument of one call, and allow what the body lets through."""
     return [(_EQUAL, 0, len(body) + 2, number), (_LOAD, 0, 0, _FIRST_ARGUMENT), *body, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _whom(pid: int) -> list[Step]:
+def _whom(pid: int) -> list[_Step]:
     return [(_EQUAL, 0, 1, pid), (_RETURN, 0, 0, _ERROR | errno.EPERM)]

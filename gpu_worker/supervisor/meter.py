@@ -12,7 +12,7 @@ from gpu_worker.supervisor.protocol import Limits
 
 MEASURE_EVERY_S = 0.1
 MEASURE_DISK_EVERY_S = 0.5
-REST = 20
+_REST = 20
 """A measurement is followed by a rest at least so many times as long, so that measuring costs 5 % at most."""
 
 Exceeded = Literal["", "memory", "disk", "processes"]
@@ -35,8 +35,8 @@ class Meter:
         if self._folders and now >= self._next_disk:
             began = time.monotonic()
             self._disk_mb = sum(map(folder_mb, self._folders))
-            self._next_disk = now + max(MEASURE_DISK_EVERY_S, REST * (time.monotonic() - began))
-        self._next = now + max(MEASURE_EVERY_S, REST * (time.monotonic() - now))
+            self._next_disk = now + max(MEASURE_DISK_EVERY_S, _REST * (time.monotonic() - began))
+        self._next = now + max(MEASURE_EVERY_S, _REST * (time.monotonic() - now))
         limits = self._limits
         if limits.memory_mb and self.peak_mb > limits.memory_mb:
             return "memory"

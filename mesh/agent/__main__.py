@@ -16,7 +16,7 @@ from mesh.agent.protocol import Agent, Context
 from mesh.agent.roles import SHORT_NAMES, find_role, make
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.code import CodeStore
-from mesh.daemon import run
+from mesh.daemon import run_daemon
 from mesh.errors import BadInput, MeshError
 from mesh.jetstream import connect
 from mesh.memory import MemoryBus
@@ -73,7 +73,7 @@ def main() -> int:
             if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:
                 raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last: {failed[0].last_failure}")
 
-    return run(agents, name=shown)
+    return run_daemon(agents, name=shown)
 
 
 def _parser() -> argparse.ArgumentParser:

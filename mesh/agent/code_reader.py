@@ -6,7 +6,7 @@ from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.errors import BadInput, ObjectMissing
 
-KEPT = 64
+_KEPT = 64
 """Proposals whose files are kept in memory."""
 
 
@@ -32,7 +32,7 @@ class CodeReader:
         key = tree or commit
         if key not in self._kept:
             files = await self._store.files(commit, base=base)
-            if len(self._kept) >= KEPT:
+            if len(self._kept) >= _KEPT:
                 self._kept.clear()
             self._kept[key] = files
         return dict(self._kept[key])

@@ -32,7 +32,7 @@ def find_role(name: str, path: Path | None = None) -> type[Agent]:
         BadInput: the module cannot be imported, a package of others stands in its place, or it has no valid role.
     """
     if name in SHORT_NAMES:
-        own_packages.check("agents")
+        own_packages.check_own("agents")
         return find_class("role", f"agents.{name}:{name.capitalize()}", path=None)
     if ":" not in name:
         raise UnknownName(f"there is no role {name!r}: use {', '.join(SHORT_NAMES)}, or module:Class of your own")

@@ -34,7 +34,7 @@ from mesh.wire import Entry, Post
 MAX_FAILURES = 5
 """Failures in a row after which an agent leaves."""
 
-MAX_PAUSE_S = 30.0
+_MAX_PAUSE_S = 30.0
 """Longest pause of an agent after a failure."""
 
 MAX_NOTE = 2000
@@ -188,7 +188,7 @@ async def _answer(
         seat.last_failure = text = _tell_failure(seat, post.kind if post else "the passing of time", error)
         await _say(bus, seat, follower, code, [NotePosted(channel="ops", text=text[:MAX_NOTE])], post, as_of)
         if seat.failures < MAX_FAILURES:
-            await anyio.sleep(min(MAX_PAUSE_S, pause_s * 2 ** (seat.failures - 1)))
+            await anyio.sleep(min(_MAX_PAUSE_S, pause_s * 2 ** (seat.failures - 1)))
 
 
 def _tell_failure(seat: Seat, what: str, error: Exception) -> str:

@@ -7,7 +7,7 @@ from mesh.config import hide
 from mesh.errors import BadInput
 
 
-def parse(url: str) -> tuple[list[str], str]:
+def parse_address(url: str) -> tuple[list[str], str]:
     """Return the servers in `url` (several with commas between them), and what of it may be shown: no credentials.
 
     Raises:

@@ -22,15 +22,15 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
-from mesh.jetstream.address import parse
+from mesh.jetstream.address import parse_address
 from mesh.jetstream.credentials import proof
 from mesh.jetstream.lean import allow_websockets
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
 
-WATCH_EVERY_S = 1.0
-ANSWER_WITHIN_S = 3.0
+_WATCH_EVERY_S = 1.0
+_ANSWER_WITHIN_S = 3.0
 RENEW_AFTER_S = 5.0
 """A client that was not connected for so long is replaced by a new one."""
 
@@ -71,7 +71,7 @@ class Link:
     def __init__(
         self, url: str, *, name: str, patience_s: float, replicas: int, credentials: Path | None = None
     ) -> None:
-        self._servers, self.url = parse(url)
+        self._servers, self.url = parse_address(url)
         self._proof = proof(credentials)
         allow_websockets(self._servers)
         self.name, self.patience_s, self.replicas = name, patience_s, replicas
@@ -180,7 +180,7 @@ class Link:
         """Ask for an answer every second; where none comes, start the connection anew. Runs until cancelled."""
         alive = time.monotonic()
         while True:
-            await anyio.sleep(WATCH_EVERY_S)
+            await anyio.sleep(_WATCH_EVERY_S)
             try:
                 if self.nc.is_connected:
                     await self._echo()
@@ -204,7 +204,7 @@ class Link:
         self._acks[token] = subject, future
         try:
             await self.nc.publish(subject, b"{}")
-            with anyio.move_on_after(ANSWER_WITHIN_S):
+            with anyio.move_on_after(_ANSWER_WITHIN_S):
                 await future
                 return
         finally:

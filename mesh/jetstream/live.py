@@ -14,7 +14,7 @@ from mesh.errors import BusUnavailable
 from mesh.jetstream.link import TRANSIENT, Link
 
 CHUNK = 512 * 1024
-KEPT = 10_000
+_KEPT = 10_000
 """Messages that a slow hearer may be behind before it loses the oldest."""
 
 MAX_ANSWERS = 4
@@ -34,7 +34,7 @@ class LiveTopics:
 
     async def hear(self, topic: str) -> AsyncGenerator[tuple[str, bytes]]:
         prefix = len(wire.live_subject(self._arena, ""))
-        waiting: deque[tuple[str, bytes]] = deque(maxlen=KEPT)
+        waiting: deque[tuple[str, bytes]] = deque(maxlen=_KEPT)
         arrived = asyncio.Event()
 
         async def on_message(msg: Msg) -> None:

@@ -37,7 +37,7 @@ async def channels_of(bus: Bus, marks: Marks) -> list[dict[str, Any]]:
     return sorted(rows.values(), key=lambda row: -int(row["last"]))
 
 
-def cells(row: dict[str, Any]) -> list[str]:
+def channel_cells(row: dict[str, Any]) -> list[str]:
     """Return a row as the cells of `COLUMNS`."""
     numbers = [str(row[name]) for name in ("unread", "notes", "last")]
     time = row["time"].strftime("%m-%d %H:%M")

@@ -12,7 +12,7 @@ from mesh import events as e
 from mesh.board import Board
 from mesh.errors import BadInput, UnknownName
 from mesh.wire import Entry, Pattern, check_token
-from mesh_cli.board.lines import author_of, words_of
+from mesh_cli.board.lines import author_of, entry_words
 
 MOST_ATTEMPTS = 32
 """Attempts of a run that are looked for where no board tells how many it had."""
@@ -102,7 +102,7 @@ class Wanted:
             return False
         if not self._grep and not self._exclude:
             return True
-        text = f"{author_of(entry)} {where.kind} {words_of(entry)}"
+        text = f"{author_of(entry)} {where.kind} {entry_words(entry)}"
         return (not self._grep or any(found.search(text) for found in self._grep)) and not any(
             found.search(text) for found in self._exclude
         )

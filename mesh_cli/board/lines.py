@@ -1,6 +1,6 @@
 """Entries as lines of `mesh tail`, `top` and `up`: sequence, time, author, a sign for the kind, and words.
 
-All text of others goes through `printable`. Replies name the post that they answer; of those, the last `KEPT` are
+All text of others goes through `printable`. Replies name the post that they answer; of those, the last `_KEPT` are
 remembered, others are read from the log.
 """
 
@@ -15,7 +15,7 @@ from mesh.wire import Entry
 from mesh_cli.render.colour import Ink
 from mesh_cli.render.words import say
 
-KEPT = 2000
+_KEPT = 2000
 QUOTED = 40
 """Characters of a post that are shown with a reply to it."""
 
@@ -39,7 +39,7 @@ _SIGNS = {
 _MEANINGS = {"proposal.promoted": "star", "run.killed": "warn", "model.asked": "warn"}
 
 
-def words_of(entry: Entry) -> str:
+def entry_words(entry: Entry) -> str:
     """Return what an entry says, as its author wrote it: not yet fit for a terminal."""
     return say(entry.post.event) if entry.post else f"{entry.subject.kind} (not understood)"
 
@@ -82,7 +82,7 @@ class Lines:
         """Return an entry as one line; a reply to an entry that is not remembered quotes it as "?"."""
         author = author_of(entry)
         sign, meaning = sign_of(entry)
-        words = printable(words_of(entry))
+        words = printable(entry_words(entry))
         event = entry.post.event if entry.post else None
         self.remember(entry)
         if isinstance(event, e.NotePosted) and event.reply_to is not None:
@@ -106,9 +106,9 @@ class Lines:
     def remember(self, entry: Entry) -> None:
         """Keep the author and the first words of an entry, for replies to it."""
         event = entry.post.event if entry.post else None
-        words = event.text if isinstance(event, e.NotePosted) else words_of(entry)
+        words = event.text if isinstance(event, e.NotePosted) else entry_words(entry)
         first = printable(words[: QUOTED + 1])
         cut = f"{first[:QUOTED].rstrip()}…" if len(first) > QUOTED else first
         self._quotes[entry.seq] = f"{author_of(entry)}: {cut}"
-        while len(self._quotes) > KEPT:
+        while len(self._quotes) > _KEPT:
             self._quotes.popitem(last=False)

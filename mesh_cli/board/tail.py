@@ -20,9 +20,9 @@ from mesh.times import moment
 from mesh.wire import Entry
 from mesh_cli.board.filters import Wanted
 
-WINDOW = 1000
+_WINDOW = 1000
 LAST = 20
-LOOK_S = 0.5
+_LOOK_S = 0.5
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ async def begin_of_last(bus: Bus, wanted: Wanted, after: int, until: int, n: int
         return until
     if wanted.is_everything:
         return max(after, until - n)
-    high, width, missing, first = until, max(WINDOW, 2 * n), n, until + 1
+    high, width, missing, first = until, max(_WINDOW, 2 * n), n, until + 1
     while high > after and missing:
         low = max(after, high - width)
         found: deque[int] = deque(maxlen=missing)
@@ -100,7 +100,7 @@ async def tell(
         tasks.cancel_scope.cancel()
 
 
-def row_of(entry: Entry) -> dict[str, Any]:
+def tail_row(entry: Entry) -> dict[str, Any]:
     """Return an entry for JSON: the post as it is, or what stands in its place where it is not understood."""
     post = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
     where = entry.subject
@@ -115,7 +115,7 @@ async def _until_nobody_reads(scope: anyio.CancelScope) -> None:
     except (OSError, ValueError):
         return
     while not any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0)):
-        await anyio.sleep(LOOK_S)
+        await anyio.sleep(_LOOK_S)
     scope.cancel()
 
 

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 
 @app.command
 def close(
     *,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     text: Annotated[str, Parameter(help="Say why, for those who read the log.")] = "",
 ) -> int:

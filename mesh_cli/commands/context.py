@@ -25,9 +25,9 @@ def add(
     """
 
     async def work() -> None:
-        from mesh_cli.setup.contexts import keep
+        from mesh_cli.setup.contexts import keep_context
 
-        keep(name, nats=nats, arena=arena, credentials=creds)
+        keep_context(name, nats=nats, arena=arena, credentials=creds)
 
     return run(work)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import Arena, Color, Json, Nats, app, print_json
+from mesh_cli.app import ArenaOption, Color, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 
@@ -13,7 +13,7 @@ def diff(
     first: str,
     second: str | None = None,
     *,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     stat: Annotated[bool, Parameter(negative="", help="Print only how many lines of each file changed.")] = False,
     color: Color = None,
@@ -25,12 +25,12 @@ def diff(
     """
 
     async def work() -> None:
-        from mesh_cli.connect import code_of, files_of, opened_board_of, pair_of, reach
+        from mesh_cli.connect import code_store_of, files_of, opened_board_of, pair_of, reach
         from mesh_cli.proposals.diff import comparison, told
         from mesh_cli.render.colour import Ink, is_coloured
 
         async with reach(arena, nats) as bus:
-            board, code = await opened_board_of(bus), code_of(bus)
+            board, code = await opened_board_of(bus), code_store_of(bus)
             old, new = pair_of(board, first, second)
             before, after = await files_of(board, code, old), await files_of(board, code, new)
         found = comparison(board, old, new, before, after)

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 
 @app.command
-def export(file: Path, *, arena: Arena = None, nats: Nats = None) -> int:
+def export(file: Path, *, arena: ArenaOption = None, nats: Nats = None) -> int:
     """Write the history of an arena as a results.tsv, the format of karpathy/autoresearch.
 
     Example: mesh export results.tsv --arena digits
@@ -16,11 +16,11 @@ def export(file: Path, *, arena: Arena = None, nats: Nats = None) -> int:
 
     async def work() -> None:
         from mesh_cli.connect import board_of, reach
-        from mesh_cli.history.results_tsv import lines_of
+        from mesh_cli.history.results_tsv import tsv_lines
         from mesh_cli.render.output import atomically
 
         async with reach(arena, nats) as bus:
-            lines = lines_of(await board_of(bus))
+            lines = tsv_lines(await board_of(bus))
         with atomically(file) as beside:
             beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         print(f"{len(lines) - 1} rows in {file}", file=sys.stderr)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 git = App(name="git", help="Take out the code of the swarm as a git repository.")
@@ -12,7 +12,7 @@ app.command(git)
 
 
 @git.command
-def export(folder: Path, *, arena: Arena = None, nats: Nats = None) -> int:
+def export(folder: Path, *, arena: ArenaOption = None, nats: Nats = None) -> int:
     """Write all proposals as an ordinary git repository: a ref for each, the champion checked out.
 
     Example: mesh git export /tmp/nanolm

@@ -29,10 +29,10 @@ def import_(
 
     async def work() -> None:
         from mesh_cli.connect import reach_hub
-        from mesh_cli.history.import_tsv import Source, import_results, read
+        from mesh_cli.history.import_tsv import Source, import_results, read_rows
 
         source = Source(file, repo, name, metric, minimize)
-        read(source)  # a malformed file makes no home
+        read_rows(source)  # a malformed file makes no home
         async with reach_hub(nats, make=True) as hub:
             done = await import_results(hub, source)
         if done.lacking:

@@ -2,12 +2,12 @@
 
 import sys
 
-from mesh_cli.app import Arena, Json, Nats, Rows, app, print_json
+from mesh_cli.app import ArenaOption, Json, Nats, Rows, app, print_json
 from mesh_cli.exit import run
 
 
 @app.command
-def leaderboard(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
+def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
     """Rank the proposals: the champion, confirmed scores by the worse bound of their interval, candidate scores.
 
     Example: mesh leaderboard --json

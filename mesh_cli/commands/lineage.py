@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Json, Nats, Rows, app, print_json
+from mesh_cli.app import ArenaOption, Json, Nats, Rows, app, print_json
 from mesh_cli.exit import run
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def lineage(
     proposal: str = "champion",
     *,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     up: Annotated[bool, Parameter(negative="", help="Show its ancestors (the default).")] = False,
     down: Annotated[bool, Parameter(negative="", help="Show its descendants.")] = False,
@@ -54,7 +54,7 @@ def lineage(
 
 
 @app.command
-def children(proposal: str, *, arena: Arena = None, nats: Nats = None, json: Json = False) -> int:
+def children(proposal: str, *, arena: ArenaOption = None, nats: Nats = None, json: Json = False) -> int:
     """List the children of a proposal, oldest first.
 
     Example: mesh children champion
@@ -73,7 +73,7 @@ def children(proposal: str, *, arena: Arena = None, nats: Nats = None, json: Jso
 
 
 @app.command
-def leaves(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
+def leaves(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, json: Json = False) -> int:
     """List the proposals without children, best first.
 
     Example: mesh leaves -n 5
@@ -91,9 +91,9 @@ def leaves(*, arena: Arena = None, nats: Nats = None, n: Rows = 20, json: Json =
 
 
 def _list(board: "Board", trees: list[str], *, as_json: bool) -> None:
-    from mesh_cli.proposals.lineage import line, row
+    from mesh_cli.proposals.lineage import line, lineage_row
 
     if as_json:
-        print_json([row(board, tree) for tree in trees])
+        print_json([lineage_row(board, tree) for tree in trees])
     else:
         sys.stdout.writelines(f"{line(board, tree)}\n" for tree in trees)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 Text = Annotated[
@@ -12,11 +12,13 @@ Text = Annotated[
 ]
 
 
-Name = Annotated[str, Parameter(help="Author of the note.")]
+_Name = Annotated[str, Parameter(help="Author of the note.")]
 
 
 @app.command
-def post(channel: str, text: Text = None, *, arena: Arena = None, nats: Nats = None, name: Name = "operator") -> int:
+def post(
+    channel: str, text: Text = None, *, arena: ArenaOption = None, nats: Nats = None, name: _Name = "operator"
+) -> int:
     """Post a note of at most 256 KiB to a channel and print its sequence number.
 
     Example: mesh post general "try a longer warmup"
@@ -46,9 +48,9 @@ def reply(
     channel: Annotated[
         str | None, Parameter(help="Post to this channel; default: the channel of the note, else general.")
     ] = None,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
-    name: Name = "operator",
+    name: _Name = "operator",
 ) -> int:
     """Reply to the entry with this sequence number: to a note in its channel, to any other entry in general.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 
@@ -22,7 +22,7 @@ def report(
             help="Write to this file: .html, .png or .md; - means standard output.",
         ),
     ] = Path("report.html"),
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     to_seq: Annotated[
         int | None, Parameter(help="Report only the log up to this sequence number.", validator=Number(gte=1))
@@ -35,10 +35,10 @@ def report(
 
     async def work() -> None:
         from mesh_cli.connect import reach
-        from mesh_cli.history.report import STDOUT, form_of, write
+        from mesh_cli.history.report import STDOUT, report_form, write
         from mesh_cli.history.report import report as made
 
-        form = form_of(output)
+        form = report_form(output)
         async with reach(arena, nats) as bus:
             data, verdict = await made(bus, form, to_seq)
         if output == STDOUT:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 Parquet = Annotated[Path | None, Parameter(help="Also write every view to a parquet file in this folder.")]
@@ -49,7 +49,7 @@ def replay(
         str | None, Parameter(help="Stop after this time: an ISO time (UTC), or this long ago (2h).")
     ] = None,
     parquet: Parquet = None,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
 ) -> int:
     """Write one log up to an entry or a time to a DuckDB file, and print the last sequence number in it.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Json, Nats, app
+from mesh_cli.app import ArenaOption, Json, Nats, app
 from mesh_cli.exit import run
 
 Form = Literal["table", "json", "jsonl", "csv", "markdown", "parquet"]
@@ -16,7 +16,7 @@ Form = Literal["table", "json", "jsonl", "csv", "markdown", "parquet"]
 def sql(
     statement: str | None = None,
     *,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     file: Annotated[
         Path | None,
@@ -53,9 +53,9 @@ def sql(
 
     async def work() -> None:
         from mesh_cli.sql.command import sql_command
-        from mesh_cli.sql.query import Asked, form_of
+        from mesh_cli.sql.query import Asked, output_form
 
-        chosen = form_of(form, json=json, csv=csv)
+        chosen = output_form(form, json=json, csv=csv)
         await sql_command(
             Asked(statement, file, chosen, output, max_rows, timeout_s, paged=not no_pager), arena=arena, nats=nats
         )

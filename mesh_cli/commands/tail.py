@@ -6,16 +6,16 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Color, Json, Nats, app, print_json
+from mesh_cli.app import ArenaOption, Color, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
-Words = Annotated[list[str] | None, Parameter(negative="")]
+_Words = Annotated[list[str] | None, Parameter(negative="")]
 
 
 @app.command
 def tail(
     *,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     follow: Annotated[bool | None, Parameter(help="Keep printing new lines; default: only on a terminal.")] = None,
     n: Annotated[
@@ -30,14 +30,14 @@ def tail(
     since: Annotated[str | None, Parameter(help="Start this long ago (2h) or at an ISO time (UTC).")] = None,
     until: Annotated[str | None, Parameter(help="Stop before this time; same format as --since.")] = None,
     kind: Annotated[
-        Words, Parameter(help="Print only facts of this kind, such as run.finished or 'run.*'; repeatable.")
+        _Words, Parameter(help="Print only facts of this kind, such as run.finished or 'run.*'; repeatable.")
     ] = (None),
-    author: Annotated[Words, Parameter(help="Print only facts of this author; globs as for --kind.")] = None,
-    channel: Annotated[Words, Parameter(help="Print only notes in this channel; globs as for --kind.")] = None,
+    author: Annotated[_Words, Parameter(help="Print only facts of this author; globs as for --kind.")] = None,
+    channel: Annotated[_Words, Parameter(help="Print only notes in this channel; globs as for --kind.")] = None,
     of_run: Annotated[str | None, Parameter(name="--run", help="Print only facts about this run.")] = None,
     proposal: Annotated[str | None, Parameter(help="Print only facts about this proposal and its runs.")] = None,
-    grep: Annotated[Words, Parameter(help="Print only lines that match this regular expression.")] = None,
-    exclude: Annotated[Words, Parameter(help="Leave out lines that match this regular expression.")] = None,
+    grep: Annotated[_Words, Parameter(help="Print only lines that match this regular expression.")] = None,
+    exclude: Annotated[_Words, Parameter(help="Leave out lines that match this regular expression.")] = None,
     color: Color = None,
     json: Json = False,
 ) -> int:
@@ -52,7 +52,7 @@ def tail(
         from mesh_cli.board.filters import Wanted
         from mesh_cli.board.lines import Lines
         from mesh_cli.board.read_marks import marks_of
-        from mesh_cli.board.tail import entries, row_of, span_of, tell
+        from mesh_cli.board.tail import entries, span_of, tail_row, tell
         from mesh_cli.connect import board_of, reach
         from mesh_cli.render.colour import Ink, is_coloured
         from mesh_cli.resolve import find_proposal
@@ -79,7 +79,7 @@ def tail(
 
             async def say(entry: Entry) -> None:
                 if json:
-                    print_json(row_of(entry))
+                    print_json(tail_row(entry))
                 else:
                     print(await lines.line_from(bus, entry))
                 if marks and entry.post and isinstance(entry.post.event, NotePosted):

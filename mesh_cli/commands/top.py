@@ -2,12 +2,12 @@
 
 import sys
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 
 @app.command
-def top(*, arena: Arena = None, nats: Nats = None) -> int:
+def top(*, arena: ArenaOption = None, nats: Nats = None) -> int:
     """Watch leaderboard, queue, workers and message board on one screen; press ? for the keys.
 
     Example: mesh top

@@ -6,14 +6,14 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Arena, Nats, app
+from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
 
 
 @app.command
 def web(
     *,
-    arena: Arena = None,
+    arena: ArenaOption = None,
     nats: Nats = None,
     host: Annotated[str, Parameter(help="Listen on this address.")] = "127.0.0.1",
     port: Annotated[

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mesh.errors import BadInput
 from mesh.jetstream import JetStreamBus
-from mesh_cli.connect import board_of, code_of
+from mesh_cli.connect import board_of, code_store_of
 
 
 async def export(bus: JetStreamBus, folder: Path) -> int:
@@ -14,7 +14,7 @@ async def export(bus: JetStreamBus, folder: Path) -> int:
         BadInput: the arena was never opened, or the folder cannot be written.
         BusError: the log is out of reach.
     """
-    board, code = await board_of(bus), code_of(bus)
+    board, code = await board_of(bus), code_store_of(bus)
     if board.opened is None:
         raise BadInput(f"arena {bus.arena} was never opened")
     base = board.opened.base_commit

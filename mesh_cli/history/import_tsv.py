@@ -24,7 +24,7 @@ from mesh.errors import BadInput, ObjectMissing
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post, check_token
 from mesh_cli.connect import board_of
-from mesh_cli.history.results_tsv import IMPORTED, METRIC, Row, imported, parse
+from mesh_cli.history.results_tsv import IMPORTED, METRIC, Row, imported, parse_tsv
 
 AUTHOR = "autoresearch"
 BUDGET_S, DEADLINE_S = 300.0, 600.0
@@ -51,7 +51,7 @@ class Imported(msgspec.Struct, frozen=True):
     lacking: int
 
 
-def read(source: Source) -> tuple[str, list[Row]]:
+def read_rows(source: Source) -> tuple[str, list[Row]]:
     """Return the metric that the file names, and its rows.
 
     Raises:
@@ -61,7 +61,7 @@ def read(source: Source) -> tuple[str, list[Row]]:
         data = source.path.read_bytes()
     except OSError as error:
         raise BadInput(f"{source.path} cannot be read: {error.strerror}") from None
-    return parse(data, source.path.name)
+    return parse_tsv(data, source.path.name)
 
 
 async def import_results(hub: Hub, source: Source) -> Imported:
@@ -70,7 +70,7 @@ async def import_results(hub: Hub, source: Source) -> Imported:
     Raises:
         BadInput: a line is malformed, the repository cannot be read, or the arena holds something else.
     """
-    header, rows = read(source)
+    header, rows = read_rows(source)
     spec = _spec(source, header)
     if spec.name in await hub.arenas():
         board = await board_of(await hub.arena(spec.name))

@@ -19,14 +19,14 @@ from analytics.report.gather import Ask, gather
 from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
-from mesh_cli.connect import code_of
+from mesh_cli.connect import code_store_of
 from mesh_cli.render.output import atomically
 
 FORMS = {".html": "html", ".htm": "html", ".png": "png", ".md": "markdown"}
 STDOUT = Path("-")
 
 
-def form_of(target: Path) -> str:
+def report_form(target: Path) -> str:
     """Return the format that a file's suffix asks for; standard output is HTML.
 
     Raises:
@@ -48,7 +48,7 @@ async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[byte
         BadInput: the arena was never opened, its log is shorter than `to_seq`, or a picture needs matplotlib.
         QueryError: the projector refused or failed.
     """
-    async with asking(bus, to_seq) as ask:
+    async with projection_to_ask(bus, to_seq) as ask:
         facts = await gather(ask, bus.arena)
     diffs = {} if form == "png" else await _diffs(bus, facts)
     told = document(facts, diffs, mesh.__version__)
@@ -69,7 +69,7 @@ def _rendered(form: str, facts: Facts, told: Document) -> bytes:
 
 
 @asynccontextmanager
-async def asking(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
+async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
     """Yield how to ask: the projector that runs, else a file folded here; one of its own for a log up to `to_seq`.
 
     Raises:
@@ -125,7 +125,7 @@ async def _opened(path: Path, stack: AsyncExitStack) -> Projection:
 
 async def _diffs(bus: JetStreamBus, facts: Facts) -> dict[str, Diff]:
     """Return the changed lines of the proposals whose knobs do not say it all; what code is missing is said."""
-    code, base = code_of(bus), facts.goal.base_commit
+    code, base = code_store_of(bus), facts.goal.base_commit
     found: dict[str, Diff] = {}
     for proposal, commit, before in facts.code_wanted():
         try:

@@ -16,7 +16,7 @@ Status = Literal["keep", "discard", "crash"]
 IMPORTED = "results-tsv"
 """The worker class of runs whose numbers are those of a file; their log is the line of it."""
 METRIC = "val_bpb"
-MAX_LINE = 10_000
+_MAX_LINE = 10_000
 _COLUMNS = "commit, val_bpb, memory_gb, status and description"
 
 
@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     line: str
 
 
-def parse(data: bytes, name: str) -> tuple[str, list[Row]]:
+def parse_tsv(data: bytes, name: str) -> tuple[str, list[Row]]:
     """Return the metric that the header names (`val_bpb` where there is none) and the rows.
 
     Raises:
@@ -61,8 +61,8 @@ def parse(data: bytes, name: str) -> tuple[str, list[Row]]:
 def _row(line: str, cells: list[str], where: str) -> Row:
     if len(cells) != 5:
         raise BadInput(f"{where}: there are {len(cells)} columns, not 5: {_COLUMNS}, with tabs between them")
-    if len(line) > MAX_LINE:
-        raise BadInput(f"{where}: it has {len(line):,} characters, at most {MAX_LINE:,} are taken")
+    if len(line) > _MAX_LINE:
+        raise BadInput(f"{where}: it has {len(line):,} characters, at most {_MAX_LINE:,} are taken")
     commit, value, memory, said, description = cells
     if not commit.strip():
         raise BadInput(f"{where}: the commit is missing")
@@ -85,7 +85,7 @@ def _number(text: str, where: str) -> float:
     return number
 
 
-def lines_of(board: Board) -> list[str]:
+def tsv_lines(board: Board) -> list[str]:
     """Return the history of an arena as lines, the header first; a proposal of the swarm's own is one line.
 
     Its value is the mean of its scores, its memory the most that a run of it took (of the GPU, where one is known).

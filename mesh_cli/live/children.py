@@ -22,7 +22,7 @@ from mesh.errors import BadInput, HostTrouble
 from mesh.text import printable
 from mesh_cli.exit import ExitCode
 
-STOP_WITHIN_S = 8.0
+_STOP_WITHIN_S = 8.0
 STEADY_S = 60.0
 """A child that lived so long has started well: the next pause is short again."""
 FAILING = 3
@@ -140,7 +140,7 @@ async def _end(process: anyio.abc.Process) -> None:
         tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
-        with anyio.move_on_after(STOP_WITHIN_S):
+        with anyio.move_on_after(_STOP_WITHIN_S):
             await process.wait()
         for member in tree:
             with suppress(psutil.NoSuchProcess):

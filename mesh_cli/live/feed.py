@@ -26,8 +26,8 @@ from mesh_cli.render.colour import Ink
 
 RECENT = 300
 AGAIN_S = 0.5
-CURVES = 1000
-WAITING = 50
+_CURVES = 1000
+_WAITING = 50
 
 
 class Queued(NamedTuple):
@@ -78,7 +78,7 @@ class Watch:
         if isinstance(event, RunStarted):
             self._began[event.run] = entry.time
             self._points.pop(event.run, None)
-            if len(self._began) > CURVES:
+            if len(self._began) > _CURVES:
                 self._began = {run: at for run, at in self._began.items() if run in self.board.unfinished}
 
     async def _look_up(self, run: str) -> None:
@@ -111,7 +111,7 @@ class Watch:
                 with suppress(msgspec.MsgspecError):
                     if run in self.board.unfinished:
                         self._points[run] = msgspec.json.decode(data, type=CurvePoint)
-                if len(self._points) > CURVES:
+                if len(self._points) > _CURVES:
                     self._points = {name: p for name, p in self._points.items() if name in self.board.unfinished}
 
     async def _patiently(self, work: Callable[[], Any]) -> None:
@@ -136,7 +136,7 @@ class Watch:
     def queue(self, now: dt.datetime) -> list["Queued"]:
         """Return the running runs, then the first of those that wait."""
         rows = []
-        for run in [*running_of(self.board), *waiting_of(self.board)[:WAITING]]:
+        for run in [*running_of(self.board), *waiting_of(self.board)[:_WAITING]]:
             known = self.board.runs[run]
             worker = self.board.workers.get(known.worker)
             progress = self.progress(run, now) if known.attempts else None

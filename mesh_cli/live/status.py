@@ -17,7 +17,7 @@ from mesh.wire import Pattern
 from mesh_cli.connect import board_of
 
 RATE_OVER_S = 300.0
-ANSWER_WITHIN_S = 2.0
+_ANSWER_WITHIN_S = 2.0
 
 
 async def figures(bus: ArenaBus) -> dict[str, Any]:
@@ -113,16 +113,16 @@ async def projected(bus: ArenaBus) -> int | None:
     from analytics.protocol import SERVICE, Answer, Query, decode_reply, encode
 
     try:
-        question = encode(Query(sql="SELECT 1", timeout_s=ANSWER_WITHIN_S))
-        reply = decode_reply(await bus.ask(SERVICE, question, timeout_s=ANSWER_WITHIN_S))
+        question = encode(Query(sql="SELECT 1", timeout_s=_ANSWER_WITHIN_S))
+        reply = decode_reply(await bus.ask(SERVICE, question, timeout_s=_ANSWER_WITHIN_S))
     except (BusUnavailable, MeshError):
         return None
     return reply.as_of.get(bus.arena, 0) if isinstance(reply, Answer) else None
 
 
-def lines_of(row: dict[str, Any], width: int | None) -> list[str]:
+def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     """Return the figures as lines for people."""
-    from mesh_cli.render.columns import cut
+    from mesh_cli.render.columns import cut_cell
 
     waiting = ", ".join(f"{lane} {count}" for lane, count in row["queue"].items() if count) or "empty"
     oldest = "" if row["oldest_waiting_s"] is None else f", oldest for {duration(row['oldest_waiting_s'])}"
@@ -141,7 +141,7 @@ def lines_of(row: dict[str, Any], width: int | None) -> list[str]:
     }  # fmt: skip
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
-    return lines if width is None else [cut(line, width) for line in lines]
+    return lines if width is None else [cut_cell(line, width) for line in lines]
 
 
 async def _time_of(bus: Bus, seq: int) -> dt.datetime | None:

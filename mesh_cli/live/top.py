@@ -27,10 +27,10 @@ from mesh_cli.proposals.describe import about
 from mesh_cli.render.colour import colour_of, is_coloured
 from mesh_cli.resolve import Named
 
-LOOK_S = 0.5
+_LOOK_S = 0.5
 RANKED = 200
 BAR = 8
-HELP = """\
+_HELP = """\
 tab, shift+tab   the next pane, the one before
 arrows           move in it; right and left show what is cut
 page up, page down, home, end   move in larger steps
@@ -132,7 +132,7 @@ class Top(App[None]):
         self.query_one("#workers", _Pane).add_columns("worker", "busy", "class")
         self.query_one("#ranks").focus()
         self.look()
-        self.set_interval(LOOK_S, self.look)
+        self.set_interval(_LOOK_S, self.look)
 
     def look(self) -> None:
         """Draw what has changed."""
@@ -235,7 +235,7 @@ class Top(App[None]):
 
     def action_help(self) -> None:
         """Say what the keys do."""
-        self.push_screen(Words("keys", HELP))
+        self.push_screen(Words("keys", _HELP))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show the details of the proposal of the row."""

@@ -71,7 +71,7 @@ async def up(
     _check_installed()
     if said := describe(folder):
         print(f"mesh: {said}", file=sys.stderr)
-    arena.load(folder)  # what is wrong with it should be said before anything is started
+    arena.load_arena(folder)  # what is wrong with it should be said before anything is started
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
@@ -140,7 +140,7 @@ async def up(
 
 def _check_installed() -> None:
     """Refuse to start where a child could not: a package of ours or of the projector is not what is installed."""
-    own_packages.check()
+    own_packages.check_own()
     if importlib.util.find_spec("duckdb") is None:
         raise BadInput("mesh up needs duckdb, which is not installed: pip install 'mesh-swarm[up]'")
 

@@ -19,14 +19,14 @@ from mesh_cli.board.lines import Lines
 from mesh_cli.live.summary import baseline_of
 from mesh_cli.render.colour import Ink, is_coloured
 
-SHOWN = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
-RECENT = 12
+_SHOWN = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
+_RECENT = 12
 
 
 def is_shown(entry: Entry) -> bool:
     """Tell whether a watcher should see it; of critiques only those that object."""
     event = entry.post.event if entry.post else None
-    return entry.subject.kind in SHOWN or (isinstance(event, CritiquePosted) and event.verdict != "endorse")
+    return entry.subject.kind in _SHOWN or (isinstance(event, CritiquePosted) and event.verdict != "endorse")
 
 
 class PlainView:
@@ -57,7 +57,7 @@ class LiveView:
 
     def take(self, entry: Entry, counts: bool) -> None:
         if counts and is_shown(entry):
-            self._recent = [*self._recent, self._lines.line(entry)][-RECENT:]
+            self._recent = [*self._recent, self._lines.line(entry)][-_RECENT:]
 
     async def draw(self, follower: Follower) -> None:
         while True:

@@ -9,12 +9,12 @@ from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, KnobChange, RunFinished, RunRequested
 from mesh.proposal_card import Relative, RunRow
 from mesh.text import printable, short
-from mesh_cli.proposals.describe import About, words_of
+from mesh_cli.proposals.describe import About, critique_words
 
 BARS = "▁▂▃▄▅▆▇█"
-WIDTH = 60
+_WIDTH = 60
 LAST_LINES = 20
-MANY = 20
+_MANY = 20
 """Rows of a table; JSON has them all."""
 
 
@@ -24,7 +24,7 @@ def card(board: Board, about: About) -> list[str]:
     return list(makers[about["what"]](board, about))
 
 
-def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
     """Return values as bars from the lowest to the highest, means of neighbours where there are more than `width`."""
     if len(values) > width:
         edges = [at * len(values) // width for at in range(width + 1)]
@@ -43,7 +43,7 @@ def knob_text(change: KnobChange, *, with_file: bool = False) -> str:
     return f"{where}{printable(change.name, 60)} {old} → {new}"
 
 
-def number(value: object, form: str = ".4f") -> str:
+def number_text(value: object, form: str = ".4f") -> str:
     """Return a number, `-` where there is none."""
     return "-" if value is None else format(value, form)
 
@@ -62,7 +62,7 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     yield from (_ruling(board, ruling) for ruling in about["rulings"])
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
-        real = number(about["parents"][0].gain, "+.4f") if about["parents"] else "-"
+        real = number_text(about["parents"][0].gain, "+.4f") if about["parents"] else "-"
         yield f"predicted gain {about['predicted_gain']:+.4f}{sure}, real gain over its first parent {real}"
     if about["knobs"]:
         yield "knobs: " + ", ".join(knob_text(change) for change in about["knobs"])
@@ -109,9 +109,9 @@ def _cost(cost: About) -> str:
 def _relatives(word: str, rows: list[Relative]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
-    for row in rows[:MANY]:
+    for row in rows[:_MANY]:
         title = printable(row.title, 80) if row.known else "(not on the board)"
-        yield f"  {printable(short(row.proposal))} {number(row.gain, '+.4f'):>9}  {title}"
+        yield f"  {printable(short(row.proposal))} {number_text(row.gain, '+.4f'):>9}  {title}"
     yield from _more(rows)
 
 
@@ -119,9 +119,9 @@ def _runs(word: str, rows: list[RunRow]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
         yield f"  {'run':<32} {'lane':<8} {'seed':>6} {'result':>14} {'seconds':>8} {'MB':>7} worker"
-    for row in rows[:MANY]:
-        result = number(row.value) if row.value is not None else row.reason or row.state
-        seconds, memory = number(row.trial_s, ".1f"), number(row.peak_memory_mb, ".0f")
+    for row in rows[:_MANY]:
+        result = number_text(row.value) if row.value is not None else row.reason or row.state
+        seconds, memory = number_text(row.trial_s, ".1f"), number_text(row.peak_memory_mb, ".0f")
         worker = printable(row.worker, 40)
         yield f"  {row.run:<32} {row.lane:<8} {row.seed:>6} {result:>14} {seconds:>8} {memory:>7} {worker}"
         if row.message:
@@ -130,15 +130,15 @@ def _runs(word: str, rows: list[RunRow]) -> Iterator[str]:
 
 
 def _more(rows: Sequence[object]) -> Iterator[str]:
-    if len(rows) > MANY:
-        yield f"  … and {len(rows) - MANY} more (mesh show --json has all)"
+    if len(rows) > _MANY:
+        yield f"  … and {len(rows) - _MANY} more (mesh show --json has all)"
 
 
 def _critiques(critiques: list[Critique]) -> Iterator[str]:
     if critiques:
         yield "critiques:"
-    for critique in critiques[:MANY]:
-        yield f"  {printable(words_of(critique), 300)}"
+    for critique in critiques[:_MANY]:
+        yield f"  {printable(critique_words(critique), 300)}"
     yield from _more(critiques)
 
 
@@ -227,7 +227,7 @@ def _worker(board: Board, about: About) -> Iterator[str]:
     outcomes = ", ".join(f"{count} {word}" for word, count in about["outcomes"].items())
     yield f"{about['runs']} runs ended{f' ({outcomes})' if outcomes else ''}, {about['worker_s']:.1f} s"
     if about["running"]:
-        yield f"running: {', '.join(about['running'][:MANY])}"
+        yield f"running: {', '.join(about['running'][:_MANY])}"
     yield from _runs("latest runs", about["latest"])
 
 

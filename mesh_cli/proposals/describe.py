@@ -14,7 +14,7 @@ from mesh.wire import Entry
 from mesh_cli.resolve import Named
 
 About = dict[str, Any]
-RECENT = 10
+_RECENT = 10
 """Latest proposals of an agent, or runs of a worker."""
 
 
@@ -71,7 +71,7 @@ def about_agent(board: Board, name: str) -> About:
         "calls_in_vain": len(board.failed_calls.get(name, [])),
         "latest": [
             {"proposal": tree, "title": own[tree].event.title, "state": state(board, tree)}
-            for tree in list(own)[-RECENT:][::-1]
+            for tree in list(own)[-_RECENT:][::-1]
         ],
         "lives": [_life(boot, member) for boot, member in lives],
     }
@@ -90,7 +90,7 @@ def about_worker(board: Board, name: str) -> About:
         "outcomes": dict(Counter(row.reason or row.state for row in outcomes)),
         "worker_s": sum(run.finished.trial_s + run.finished.score_s for _, run in ended if run.finished),
         "running": busy,
-        "latest": [run_row(board, run) for _, run in ended[-RECENT:][::-1]],
+        "latest": [run_row(board, run) for _, run in ended[-_RECENT:][::-1]],
         "lives": [_life(boot, member) for boot, member in lives],
     }
 
@@ -116,7 +116,7 @@ def about_fact(entry: Entry) -> About:
     return {"what": "fact", "seq": entry.seq, "time": entry.time, **where, "understood": bool(entry.post), "post": post}
 
 
-def words_of(critique: Critique) -> str:
+def critique_words(critique: Critique) -> str:
     """Return a critique on one line."""
     sure = "" if critique.confidence is None else f", {critique.confidence:.0%} sure"
     rule = f" [{critique.rule}]" if critique.rule else ""

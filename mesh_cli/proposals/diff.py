@@ -8,12 +8,12 @@ import msgspec
 
 from mesh.board import Board
 from mesh.events import KnobChange
-from mesh.proposal_numbers import cost_of, mean_of
+from mesh.proposal_numbers import cost_of, shown_mean
 from mesh.text import printable, short
-from mesh_cli.proposals.card import knob_text, number
+from mesh_cli.proposals.card import knob_text, number_text
 from mesh_cli.render.colour import Ink
 
-Files = Mapping[str, bytes]
+_Files = Mapping[str, bytes]
 SURE = 0.975
 """P(better) beyond which, or below one less it, a difference is beyond the noise: two-sided at 95 %."""
 
@@ -48,7 +48,7 @@ class Metric(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-def changes(old: Files, new: Files) -> list[Change]:
+def changes(old: _Files, new: _Files) -> list[Change]:
     """Return what differs between two sets of files, by path."""
     return [
         _change(file, old.get(file), new.get(file)) for file in sorted({*old, *new}) if old.get(file) != new.get(file)
@@ -71,7 +71,7 @@ def _change(file: str, old: bytes | None, new: bytes | None) -> Change:
     return Change(file, added, removed, tuple(lines))
 
 
-def knob_changes(old: Files, new: Files, editable: tuple[str, ...]) -> list[KnobChange]:
+def knob_changes(old: _Files, new: _Files, editable: tuple[str, ...]) -> list[KnobChange]:
     """Return the knobs of the editable files that have another value, or that only one of the two has."""
     from agents.search.knobs import knobs_of
 
@@ -88,7 +88,7 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     """Compare the scores of two proposals: fresh ones, of the worker class in which both have most of them."""
     from mesh.evidence import estimate, fresh, noise, p_better
 
-    means = mean_of(board, old), mean_of(board, new)
+    means = shown_mean(board, old), shown_mean(board, new)
     name, exact = board.spec.objective.metric, board.spec.objective.noise == "none"
     if means[0] is None or means[1] is None:
         who = " and ".join(short(tree) for tree, mean in ((old, means[0]), (new, means[1])) if mean is None)
@@ -122,7 +122,7 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     )
 
 
-def comparison(board: Board, old: str, new: str, before: Files, after: Files) -> dict[str, Any]:
+def comparison(board: Board, old: str, new: str, before: _Files, after: _Files) -> dict[str, Any]:
     """Return everything that is compared, for JSON; "" as `old` stands for the artifact as the arena was opened."""
     editable = board.spec.artifact.editable
     return {
@@ -159,7 +159,7 @@ def told(board: Board, found: Mapping[str, Any], *, stat: bool, ink: Ink) -> Ite
 
 def _metric(metric: Metric) -> Iterator[str]:
     def side(mean: float | None, bounds: tuple[float, float] | None) -> str:
-        return number(mean) + (f" (95 %: {bounds[0]:.4f} … {bounds[1]:.4f})" if bounds else "")
+        return number_text(mean) + (f" (95 %: {bounds[0]:.4f} … {bounds[1]:.4f})" if bounds else "")
 
     yield f"{metric.name}: {side(metric.old, metric.old_interval)} → {side(metric.new, metric.new_interval)}"
     if metric.gain is None:
@@ -175,7 +175,7 @@ def _costs(found: Mapping[str, Any]) -> Iterator[str]:
     for name, form in (("worker_s", ".1f"), ("runs", "d"), ("tokens", ",d"), ("usd", ".4f")):
         values = [cost[name] if cost else None for cost in costs]
         if any(value is not None for value in values):
-            yield f"{name.replace('_', ' ')}: {number(values[0], form)} → {number(values[1], form)}"
+            yield f"{name.replace('_', ' ')}: {number_text(values[0], form)} → {number_text(values[1], form)}"
 
 
 def _paint(text: str, mark: str, ink: Ink) -> str:

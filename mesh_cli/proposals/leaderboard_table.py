@@ -5,7 +5,7 @@ from typing import Any
 from mesh.board import Board
 from mesh.leaderboard import interval, score_of
 from mesh.text import printable, short
-from mesh_cli.render.columns import Column, table
+from mesh_cli.render.columns import Column, aligned
 
 
 def columns(metric: str) -> list[Column]:
@@ -31,4 +31,4 @@ def cells(board: Board, row: dict[str, Any]) -> list[str]:
 
 def ranking(board: Board, rows: list[dict[str, Any]], width: int | None) -> list[str]:
     """Return the leaderboard as lines of at most `width` cells."""
-    return table(columns(board.spec.objective.metric), [cells(board, row) for row in rows], width)
+    return aligned(columns(board.spec.objective.metric), [cells(board, row) for row in rows], width)

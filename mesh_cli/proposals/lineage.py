@@ -12,7 +12,7 @@ import msgspec
 
 from mesh.board import Board
 from mesh.leaderboard import is_self_reported, score_of
-from mesh.proposal_numbers import children_of, gain_of, mean_of, state
+from mesh.proposal_numbers import children_of, gain_of, shown_mean, state
 from mesh.text import printable, short
 
 Way = Literal["up", "down"]
@@ -57,10 +57,10 @@ def family(board: Board, root: str, way: Way, depth: int | None = None) -> Famil
 
 def rows(board: Board, found: Family) -> list[dict[str, object]]:
     """Return a row for every member, nearest first."""
-    return [row(board, tree) | {"depth": depth} for tree, depth in found.depths.items()]
+    return [lineage_row(board, tree) | {"depth": depth} for tree, depth in found.depths.items()]
 
 
-def row(board: Board, tree: str) -> dict[str, object]:
+def lineage_row(board: Board, tree: str) -> dict[str, object]:
     """Return a proposal as a row; `gain` is over its best parent, the difference that it made itself."""
     proposal = board.proposals.get(tree)
     if proposal is None:
@@ -68,7 +68,7 @@ def row(board: Board, tree: str) -> dict[str, object]:
     return {
         "proposal": tree,
         "parents": proposal.event.parents,
-        "mean": mean_of(board, tree),
+        "mean": shown_mean(board, tree),
         "gain": gain_over_parents(board, tree),
         "state": state(board, tree),
         "author": proposal.author,
@@ -87,7 +87,7 @@ def gain_over_parents(board: Board, tree: str) -> float | None:
 def leaves(board: Board) -> list[str]:
     """Return the proposals that nobody built on: by mean, the best first, then those without any score."""
     built_on = children_of(board)
-    found = [(mean_of(board, tree), tree) for tree in board.proposals if tree not in built_on]
+    found = [(shown_mean(board, tree), tree) for tree in board.proposals if tree not in built_on]
     found.sort(key=lambda leaf: (leaf[0] is None, 0.0 if leaf[0] is None else -board.spec.objective.gain(leaf[0])))
     return [tree for _, tree in found]
 

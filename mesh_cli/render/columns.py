@@ -25,7 +25,7 @@ def width_of_output() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+def aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Return the header and the rows as lines of at most `width` cells (None: as long as they are)."""
     natural = [
         max(cell_width(cell) for cell in (column.name, *(row[i] for row in rows))) for i, column in enumerate(columns)
@@ -43,7 +43,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     for row in ([column.name for column in columns], *rows):
         cells = [_padded(row[i], natural[i], right=columns[i].right) for i in shown]
         line = (" " * GAP).join(cells).rstrip()
-        lines.append(line if width is None else cut(line, width))
+        lines.append(line if width is None else cut_cell(line, width))
     return lines
 
 
@@ -54,7 +54,7 @@ def cell_width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def cut(text: str, width: int) -> str:
+def cut_cell(text: str, width: int) -> str:
     """Return `text` in at most `width` cells, with an ellipsis where something is missing."""
     if cell_width(text) <= width:
         return text
@@ -73,6 +73,6 @@ def _needed(columns: Sequence[Column], natural: Sequence[int], shown: Sequence[i
 
 
 def _padded(text: str, width: int, *, right: bool) -> str:
-    text = cut(text, width)
+    text = cut_cell(text, width)
     space = " " * (width - cell_width(text))
     return space + text if right else text + space

@@ -8,7 +8,7 @@ import msgspec
 
 from mesh.own_packages import CURE, NAMES, Foreign
 
-State = Literal["ok", "warn", "fail"]
+_State = Literal["ok", "warn", "fail"]
 
 MALICIOUS = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
 """Releases that stole what they could read."""
@@ -27,7 +27,7 @@ class Finding(msgspec.Struct, frozen=True):
     """One check: its name, how it went, what was found, and what to do about it."""
 
     name: str
-    state: State
+    state: _State
     what: str
     cure: str = ""
 
@@ -65,7 +65,7 @@ def judge_packages(packages: Iterable[Package]) -> list[Finding]:
 
 def judge_names(foreign: Sequence[Foreign]) -> list[Finding]:
     """Judge packages of others that bear a name of ours."""
-    effects: dict[str, tuple[State, str]] = {
+    effects: dict[str, tuple[_State, str]] = {
         "shadows": ("fail", "is imported in place of ours: what needs ours cannot start"),
         "hidden": ("warn", "is hidden by ours: programs that need it fail in this environment"),
         "mixed": ("fail", "lies in the same folder as ours: each has overwritten files of the other"),
@@ -150,7 +150,7 @@ def judge_gpu(devices: Sequence[str], torch: str) -> Finding:
     return Finding("GPU", "ok", named)
 
 
-def worst(findings: Iterable[Finding]) -> State:
+def worst(findings: Iterable[Finding]) -> _State:
     """Return the worst state among findings."""
     states = {finding.state for finding in findings}
     return "fail" if "fail" in states else "warn" if "warn" in states else "ok"

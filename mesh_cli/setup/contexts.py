@@ -9,17 +9,17 @@ from mesh.errors import BadInput, UnknownName
 from mesh.wire import check_token
 
 
-def keep(name: str, *, nats: str, arena: str, credentials: str) -> None:
+def keep_context(name: str, *, nats: str, arena: str, credentials: str) -> None:
     """Keep a place under a name, in the place of what had that name.
 
     Raises:
         BadInput: something of it cannot be used.
     """
-    from mesh.jetstream.address import parse
+    from mesh.jetstream.address import parse_address
     from mesh.jetstream.credentials import proof
 
     check_token("context", name)
-    parse(nats)  # an address that cannot be used should be refused now
+    parse_address(nats)  # an address that cannot be used should be refused now
     if arena:
         check_token("arena", arena)
     path = Path(credentials).expanduser().resolve() if credentials else None

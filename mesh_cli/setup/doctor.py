@@ -36,13 +36,13 @@ OF_USERS = ("server", "worker", "analytics", "models", "search")
 
 SANDBOX_WITHIN_S = 8.0
 PROGRAM_WITHIN_S = 10.0
-ANSWER_WITHIN_S = 3.0
+_ANSWER_WITHIN_S = 3.0
 
 
 async def examine(nats: str | None) -> list[Finding]:
     """Return every finding, those of the machine first."""
     home, found = _settings()
-    findings = [*found, *checks.judge_names(foreign_packages()), *checks.judge_packages(installed())]
+    findings = [*found, *checks.judge_names(foreign_packages()), *checks.judge_packages(installed_packages())]
     findings += [await _program(), *_home(home)]
     findings += [await _sandbox(home), _gpu(), checks.judge_keys(os.environ, has_models=_has("litellm"))]
     if not any(finding.state == "fail" for finding in found):
@@ -66,7 +66,7 @@ def _settings() -> tuple[Path, list[Finding]]:
     return home, [Finding("settings", "ok", f"home {home}, {said}")]
 
 
-def installed() -> list[Package]:
+def installed_packages() -> list[Package]:
     """Return the packages that the mesh asks for, as they are installed; its own requirements say what fits."""
     found = [
         Package("mesh", mesh.__version__, "", fits=True),
@@ -151,12 +151,14 @@ def _size(folder: Path) -> int:
 
 async def _sandbox(home: Path) -> Finding:
     """Attack from inside of the tiers, the strongest first, until one holds."""
-    from gpu_worker.sandbox_choice import choose
+    from gpu_worker.sandbox_choice import choose_tier
 
     cure = "`python -m gpu_worker doctor` says why; `mesh up --sandbox weak` goes on where you trust all proposals"
     with anyio.move_on_after(SANDBOX_WITHIN_S):
         try:
-            tier, _ = await choose("auto", settings.runs_dir(home) if home.is_dir() else Path(tempfile.gettempdir()))
+            tier, _ = await choose_tier(
+                "auto", settings.runs_dir(home) if home.is_dir() else Path(tempfile.gettempdir())
+            )
         except (MeshError, OSError) as error:
             return Finding("sandbox", "warn", str(error), cure)
         return Finding("sandbox", "ok", f"tier {tier} holds against every attack of the self-test")
@@ -220,7 +222,7 @@ async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:
 
     bus = await hub.arena(next(iter(heads)))
     try:
-        answer = await ask(bus, Query("SELECT 1", timeout_s=ANSWER_WITHIN_S))
+        answer = await ask(bus, Query("SELECT 1", timeout_s=_ANSWER_WITHIN_S))
     except BusUnavailable:
         cure = "`mesh up` runs one, or start `python -m analytics`; until then commands fold the log themselves"
         return Finding("projector", "warn", "none answers", cure)

@@ -27,7 +27,7 @@ from mesh_cli.sql.formats import Format
 from mesh_cli.sql.query import Asked, answer
 from mesh_cli.sql.statements import is_blank, split
 
-HELP = """\
+_HELP = """\
 Statements end with ; and may take several lines. Tab completes, the arrows recall, Ctrl-C interrupts, Ctrl-D leaves.
 .tables            the views
 .schema [VIEW]     the columns of a view, or of all
@@ -128,7 +128,7 @@ class Prompt:
         if rest or name not in COMMANDS:
             raise BadInput(f"there is no command {' '.join([name, word, *rest]).strip()!r}: .help lists them")
         if name == ".help":
-            print(HELP)
+            print(_HELP)
         elif name == ".tables":
             await answer(self._asker, self._plainly(), _TABLES)
         elif name == ".schema":

@@ -11,7 +11,7 @@ from mesh.errors import BadInput
 from mesh_cli.sql.deliver import deliver
 from mesh_cli.sql.formats import Format
 
-ROWS = 1000
+_ROWS = 1000
 """Rows at the most of what people read, where nothing else is said."""
 STREAMS = ("jsonl", "csv", "parquet")
 """Forms in which all rows come where nothing else is said."""
@@ -30,11 +30,11 @@ class Asked(msgspec.Struct, frozen=True):
 
     def query(self, sql: str) -> Query:
         """Return a statement as it is asked."""
-        rows = self.max_rows if self.max_rows is not None else 0 if self.form in STREAMS else ROWS
+        rows = self.max_rows if self.max_rows is not None else 0 if self.form in STREAMS else _ROWS
         return Query(sql, rows, self.timeout_s)
 
 
-def form_of(form: Format | None, *, json: bool, csv: bool) -> Format:
+def output_form(form: Format | None, *, json: bool, csv: bool) -> Format:
     """Return the form that the options name.
 
     Raises:

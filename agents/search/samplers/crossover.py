@@ -10,22 +10,22 @@ from agents.search.knobs import Knob
 from agents.search.samplers.mutate import Mutate, stepped
 from agents.search.samplers.protocol import Idea, Trial, best_first, where
 
-ELITE = 10
+_ELITE = 10
 """How many of the best serve as parents."""
 
-TRIES = 8
+_TRIES = 8
 
 
 class Crossover:
     """Recombines two of the best; a mutation where there are no two."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
-        elite = best_first(trials)[:ELITE]
+        elite = best_first(trials)[:_ELITE]
         if len(elite) < 2:
             return Mutate().ask(space, trials, pending, rng)
         one, two = rng.sample(elite, 2)
         known = [trial.values for trial in (*trials, *pending)]
-        for _ in range(TRIES):
+        for _ in range(_TRIES):
             child = {where(knob): rng.choice((one, two)).values.get(where(knob), knob.value) for knob in space}
             if child not in known:
                 return Idea(child, (one.tree, two.tree))

@@ -13,7 +13,7 @@ from agents.search.samplers.protocol import Trial, Values, where
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
 
-Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
+_Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 """Returns the files of a proposal by its tree."""
 
 
@@ -34,7 +34,7 @@ class Known(msgspec.Struct, frozen=True):
 class History:
     """Reads a board again and again."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: _Files) -> None:
         self._files = files
         self._values: dict[str, Values] = {}
         self._done: dict[str, tuple[str, int, Trial]] = {}

@@ -58,11 +58,11 @@ FLOOR = 0.05
 HALF_LIFE = 100.0
 """Results after which what was earned counts half."""
 
-ELITE = 10
+_ELITE = 10
 """A result among so many best earns."""
 
 
-def installed() -> tuple[dict[str, Sampler], list[str]]:
+def installed_samplers() -> tuple[dict[str, Sampler], list[str]]:
     """Return the samplers that can be asked here, by name, and the packages that others lack."""
     needed = {name for _, needs in SAMPLERS.values() for name in needs}
     missing = sorted(name for name in needed if find_spec(name) is None)
@@ -104,14 +104,14 @@ def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
         gain = 0.0
         if trial.loss is not None:
             place = bisect_left(best, trial.loss)
-            gain = 1 / (place + 1) if best and place < ELITE else 0.0
+            gain = 1 / (place + 1) if best and place < _ELITE else 0.0
             best.insert(place, trial.loss)
-            del best[ELITE:]
+            del best[_ELITE:]
         told.append((trial, gain))
     return told
 
 
-def choose(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> tuple[str, float]:
+def choose_kind(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> tuple[str, float]:
     """Return the kind to ask, and its share."""
     its = shares(kinds, trials)
     kind = rng.choices(list(its), list(its.values()))[0]

@@ -17,13 +17,13 @@ from agents.search.samplers.mutate import FINEST, WIDEST
 from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, place, where, window
 from agents.search.samplers.random_sobol import RandomSearch
 
-Model = Callable[[Any], Any]
+_Model = Callable[[Any], Any]
 """What is expected of points, lower is better."""
 
 CANDIDATES, ROUNDS = 200, 4
 """Values that the model judges per round, and rounds, each around the best of the one before."""
 
-KEPT = 5
+_KEPT = 5
 RIDGE = 1.0
 TRIALS_PER_COEFFICIENT = 2
 """With fewer trials the model has squares alone: drawn products that no trial speaks for would drown what is known."""
@@ -39,17 +39,17 @@ class Quadratic:
         model = drawn_model(space, trials, dice)
         if model is None:
             return RandomSearch().ask(space, trials, pending, rng)
-        found = np.array([places(space, trial.values) for trial in best_first(trials)[:KEPT]])
+        found = np.array([places(space, trial.values) for trial in best_first(trials)[:_KEPT]])
         for number in range(ROUNDS):
             tried = [found, _around(space, found, dice)]
             if not number:
                 tried.append(_snapped(space, dice.random((CANDIDATES, len(space)))))
             every = np.vstack(tried)
-            found = every[np.argsort(model(every), kind="stable")[:KEPT]]
+            found = every[np.argsort(model(every), kind="stable")[:_KEPT]]
         return Idea({where(knob): at_place(knob, float(at)) for knob, at in zip(space, found[0], strict=True)})
 
 
-def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> Model | None:
+def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> _Model | None:
     """Return a model drawn from the posterior; None while less is known than there are knobs."""
     import numpy as np
 

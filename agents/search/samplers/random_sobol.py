@@ -12,7 +12,7 @@ from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, where
 from mesh.events import Scalar
 
-AHEAD = 3
+_AHEAD = 3
 """Points of the sequence that may be left out."""
 
 
@@ -31,7 +31,7 @@ class Sobol:
 
         names = " ".join(f"{knob.file} {knob.name}" for knob in space)
         seed = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4])
-        number = sum(trial.by == "sobol" for trial in (*trials, *pending)) + rng.randrange(AHEAD)
+        number = sum(trial.by == "sobol" for trial in (*trials, *pending)) + rng.randrange(_AHEAD)
         with warnings.catch_warnings(action="ignore"):  # that a number of points is no power of two
             point = qmc.Sobol(len(space), rng=seed).random(number + 1)[-1]
         return Idea({where(knob): _at(knob, float(place)) for knob, place in zip(space, point, strict=True)})
