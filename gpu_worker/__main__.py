@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 
 from gpu_worker.doctor import examine_worker
+from gpu_worker.member import check_price
 from gpu_worker.sandbox_choice import check_wish
 from gpu_worker.supervisor import cgroup
 from gpu_worker.worker import run_worker
@@ -39,6 +40,7 @@ def main() -> int:
     async def work() -> None:
         cgroup.prepare()
         wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
+        price = check_price(args.price_per_hour)
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         async with connect(url, name=check_token("name", args.name), outage_s=600, credentials=credentials) as hub:
@@ -51,7 +53,7 @@ def main() -> int:
                 slots_per_gpu=args.slots_per_gpu,
                 device=args.device,
                 sandbox=wish,
-                price_per_hour_usd=args.price_per_hour,
+                price_per_hour_usd=price,
                 draining=draining,
             )
             print(f"{args.name}: {why}", file=sys.stderr)
