@@ -96,7 +96,7 @@ def test_what_fails_on_the_workers_that_are_there_is_given_up(noisy: Log) -> Non
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalRetired)
     assert (verdict.proposal, verdict.why) == ("idea", "failed")
-    assert verdict.text == "has scores on workers that are gone alone, and none on those that are there"
+    assert verdict.text == "all its scores come from workers that have left, and the remaining workers gave it none"
 
 
 def test_a_claim_is_compared_with_what_the_champion_scored_among_those_that_are_gone(noisy: Log) -> None:

@@ -34,9 +34,10 @@ def judge_score(board: Board, run: str) -> CritiquePosted | None:
     gain = board.spec.objective.gain(expected, mean)
     error = math.sqrt(kept * found.sd**2 + found.sd**2 / len(champion))
     p = statistics.NormalDist().cdf(gain / error) if error else float(gain > 0)
+    side = "better" if p >= 0.5 else "worse"
     text = (
-        f"scored {its.value:.6g}, expected of a fresh seed {expected:.6g}: better than the champion with p = {p:.2f} "
-        f"(sd between seeds {found.sd:.3g})"
+        f"scored {its.value:.6g}; expected score on a fresh seed {expected:.6g}, {side} than the champion "
+        f"(chance to be better: {p:.0%}; standard deviation between seeds: {found.sd:.3g})"
     )
     return CritiquePosted(
         target=run,

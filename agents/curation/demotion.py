@@ -57,7 +57,7 @@ def _fall(board: Board) -> list[AnyEvent]:
     if p < SURELY:
         return []
     value, fallen = estimate(list(theirs.values()), found), sum(controls) / len(controls)
-    text = f"champion again: {len(controls)} controls of the last one have a mean of {fallen:.6g}"
+    text = f"champion again: {len(controls)} control runs of the last champion have a mean of {fallen:.6g}"
     again = ProposalPromoted(
         proposal=before,
         round=board.round + 1,
@@ -76,7 +76,7 @@ def _fall(board: Board) -> list[AnyEvent]:
         met=before,
         mean=fallen,
         p_better=1 - p,
-        text=f"its {len(controls)} controls did not bear its promotion out",
+        text=f"demoted: its {len(controls)} control runs are worse than the scores of the champion before it",
     )
     return [again, demoted]
 

@@ -160,11 +160,13 @@ def _claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
             waiting[tree] = abs(value - mean)
         elif tree in board.undecided:
             p = p_better(board, [value], champion, noise(board, worker_class))
-            given_up.append(retired(board, tree, "not_better", "does not even claim to be better", value, p=p))
+            given_up.append(
+                retired(board, tree, "not_better", "its score is not better than the champion's", value, p=p)
+            )
     ranked = sorted(waiting, key=lambda tree: -waiting[tree])
     for tree in ranked[WAITING:]:
         if tree in board.undecided:
-            text = f"claims less than {WAITING} others that wait for a race"
+            text = f"its score is behind those of {WAITING} others that wait for a race"
             given_up.append(retired(board, tree, "not_better", text, (claim(board, tree) or (0.0, ""))[0]))
     return given_up, ranked[:WAITING], list(strange)
 
@@ -175,9 +177,9 @@ def _anew(board: Board, tree: str, worker_class: str) -> list[AnyEvent]:
         return list(wanted)
     if is_gone(board, home_class(board)):
         return []
-    text = "has scores on workers that are gone alone, and none on those that are there"
+    text = "all its scores come from workers that have left, and the remaining workers gave it none"
     if not is_gone(board, worker_class):
-        text = "has scores on workers on which the champion fails alone, and none on those where proof is sought"
+        text = "all its scores come from workers on which the champion fails, and the workers that confirm gave it none"
     return [retired(board, tree, "failed", text)]
 
 
@@ -298,7 +300,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     ranked = sorted(chance, key=lambda tree: -_mean(board, standing[tree]))
     winner, bar = next(iter(ranked), ""), _bar(board, race, asked, worker_class)
     if winner and found.dof and 1 - chance[winner] <= bar:
-        text = f"better with p = {1 - chance[winner]:.2g} < {bar:.2g}, the level of race {race} (LOND)"
+        p_value = f"p-value {1 - chance[winner]:.2g}, at most {bar:.2g} needed"
+        text = f"better than the champion: {p_value} in race {race} (LOND)"
         value, proof = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
         return [promoted(board, winner, value, proof, chance[winner], text), *verdicts]
     least = HOPELESS if 2 * asked < seeds else UNLIKELY
@@ -312,7 +315,10 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree in ranked:
         values = _values(board, tree, worker_class)
         if tree not in kept and tree in board.undecided:
-            text = f"not better beyond the noise on {len(values)} fresh seeds (sd {found.sd:.3g})"
+            text = (
+                f"not better than the champion beyond the noise, on {len(values)} fresh seeds "
+                f"(standard deviation between seeds: {found.sd:.3g})"
+            )
             mean = sum(values) / len(values) if values else None
             proof = tuple(fresh(board, tree, worker_class))
             verdicts.append(retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))

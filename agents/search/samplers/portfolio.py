@@ -37,13 +37,13 @@ LEARNING = ("quadratic", "cmaes", "tpe", "mutate", "crossover")
 """The kinds that share what comes after the first points; `random` is dealt out too where packages are missing."""
 
 RATIONALE = {
-    "quadratic": "the minimum of a quadratic model drawn from what the results allow",
-    "cmaes": "from a distribution that has moved towards what ranks well",
-    "tpe": "where good results are denser than the others",
-    "mutate": "a small step from one of the best so far",
-    "crossover": "each knob from one of two good proposals: what works apart may work together",
-    "sobol": "a point of a sequence without gaps: what nobody would try by hand",
-    "random": "an even draw over every knob: what nobody would try by hand",
+    "quadratic": "Quadratic model: the minimum of one model drawn from the posterior, given all results so far.",
+    "cmaes": "CMA-ES: a draw from a normal distribution that moves towards the best-ranked results.",
+    "tpe": "TPE: a point where good results are denser than bad ones.",
+    "mutate": "Mutation: a small random step from one of the best proposals so far.",
+    "crossover": "Crossover: each knob is taken from one of two good proposals, to combine what works in each.",
+    "sobol": "Sobol point: even coverage of the knob space before anything is learned.",
+    "random": "Random point: every knob is drawn uniformly from its range.",
 }
 
 PRIOR = {"quadratic": 2.0, "cmaes": 3.0, "tpe": 0.5, "mutate": 3.0, "crossover": 0.5}
