@@ -20,10 +20,14 @@ from analytics.scores import keep_scores, rule_of
 from analytics.seen import Seen
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import RunRequested
+from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 3
+LAYOUT = 4
 """Version of the tables; a file of another version is folded anew."""
+
+TABLED = 1000
+"""Degrees of freedom up to which the quantile of Student's t stands in a table; beyond, an expansion is as exact."""
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "320MB",  # the process stays below 500 MB (`python -m benchmarks replay`)
@@ -114,11 +118,13 @@ class Projection:
             db.begin()
             db.execute(_TABLES)
             if db.execute("SELECT version FROM layout").fetchall() != [(LAYOUT,)]:
-                for table in ("posts", *_FACTS, "checkpoints"):
+                for table in ("posts", *_FACTS, "checkpoints", "student_t"):
                     db.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
                 db.execute("DELETE FROM layout")
                 db.execute(_TABLES)
                 db.execute("INSERT INTO layout VALUES (?)", [LAYOUT])
+                with db.appender("student_t") as appender:
+                    appender.append_rows([(dof, student_t(dof)) for dof in range(1, TABLED + 1)])
             for _, sql in view_sources():
                 db.execute(sql)
             db.commit()

@@ -1,4 +1,4 @@
-"""Keeping the table `scored`: every score that ranks, with the standing of its proposal after it.
+"""Keeping the table `scored`: every score that ranks, with the standing of its proposal in its worker class after it.
 
 It is kept in the transaction that appends the facts. A new version of an arena that ranks by another rule (evaluator,
 baseline, direction) has the table written anew for that arena.
@@ -7,24 +7,25 @@ baseline, direction) has the table written anew for that arena.
 import duckdb
 import msgspec
 
-from analytics.standing import Rule, Standing
+from mesh.standing import Rule, Standing
 
 _PIECE = 20_000
 """Sequences whose scores are in memory at once."""
 _RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM opened WHERE arena = ?"
 _NEW = """
-SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported
+SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq
 FROM finished f
 JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
+JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
 WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
 ORDER BY f.seq"""
 _LATEST = """
-SELECT proposal, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean, proven_squares,
-    claimed_count, claimed_sum
+SELECT proposal, worker_class, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean,
+    squares_added, claimed_count, claimed_sum
 FROM scored
 WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
-QUALIFY row_number() OVER (PARTITION BY proposal ORDER BY seq DESC) = 1"""
+QUALIFY row_number() OVER (PARTITION BY proposal, worker_class ORDER BY seq DESC) = 1"""
 _BEST = "SELECT max(best) FROM scored WHERE arena = ?"
 
 
@@ -51,18 +52,16 @@ def keep_scores(
 
 def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tuple]) -> None:  # type: ignore[type-arg]
     proposals = list({score[3] for score in found})
-    standings = {
-        row[0]: (row[1], Standing(None, *row[2:])) for row in db.execute(_LATEST, [arena, proposals]).fetchall()
-    }
+    standings = {row[:2]: (row[2], Standing(*row[3:])) for row in db.execute(_LATEST, [arena, proposals]).fetchall()}
     [(best,)] = db.execute(_BEST, [arena]).fetchall()
     rows = []
-    for seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported in found:
-        last, standing = standings.get(proposal, (None, Standing()))
+    for seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported, asked_seq in found:
+        previous, standing = standings.get((proposal, worker_class), (None, Standing()))
         fresh = rule.is_fresh(proposal, lane)
-        standing = standing.add(value, fresh=fresh, seconds=trial_s, self_reported=self_reported, previous=last)
-        standings[proposal] = seq, standing
+        standing = standing.add(value, fresh=fresh, seconds=trial_s, self_reported=self_reported)
+        standings[proposal, worker_class] = seq, standing
         before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
         score = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
-        rows.append((*score, rule.sign, fresh, *msgspec.structs.astuple(standing), before, best))
+        rows.append((*score, asked_seq, rule.sign, fresh, previous, *msgspec.structs.astuple(standing), before, best))
     with db.appender("scored") as appender:
         appender.append_rows(rows)

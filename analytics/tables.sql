@@ -26,12 +26,15 @@ CREATE TABLE IF NOT EXISTS finished (
     score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE);
 CREATE TABLE IF NOT EXISTS judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR);
--- A row per score that ranks, in the order of the log, with the standing of its proposal after it (`standing.py`).
+-- A row per score that ranks, in the order of the log, with the standing of its proposal in its worker class after it
+-- (`mesh/standing.py`); `previous` is the sequence of the score before in that class, `asked_seq` that of the request.
 CREATE TABLE IF NOT EXISTS scored (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT, value DOUBLE,
-    worker_class VARCHAR, trial_s DOUBLE, self_reported BOOLEAN, sign TINYINT, fresh BOOLEAN,
+    worker_class VARCHAR, trial_s DOUBLE, self_reported BOOLEAN, asked_seq BIGINT, sign TINYINT, fresh BOOLEAN,
     previous BIGINT, scores BIGINT, least DOUBLE, greatest DOUBLE, seconds DOUBLE, any_self_reported BOOLEAN,
-    proven_count BIGINT, proven_mean DOUBLE, proven_squares DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
+    proven_count BIGINT, proven_mean DOUBLE, squares_added DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
     best_before DOUBLE, best DOUBLE);
 CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
 CREATE TABLE IF NOT EXISTS layout (version INTEGER);
+-- The quantile of Student's t that bounds a two-sided 95 % interval, for the degrees of freedom up to 1000.
+CREATE TABLE IF NOT EXISTS student_t (dof BIGINT, t975 DOUBLE);

@@ -49,7 +49,10 @@ class Proposal(msgspec.Struct):
 
 
 class Run(msgspec.Struct):
-    """A requested run and how it stands; `finished` is the first finish in the log, `begun` who began its attempts."""
+    """A requested run and how it stands; `begun` is who began its attempts.
+
+    `finished` is the first finish in the log, `finished_seq` its entry.
+    """
 
     seq: int
     requested: e.RunRequested
@@ -59,6 +62,7 @@ class Run(msgspec.Struct):
     finished: e.RunFinished | None = None
     critiques: list[Critique] = []
     begun: list[str] = []
+    finished_seq: int = 0
 
     @property
     def evaluator(self) -> str:
@@ -187,7 +191,7 @@ class Board(msgspec.Struct):
             case e.RunFinished():
                 if not (run := self.runs.get(event.run)) or run.finished:
                     return False
-                run.finished = event
+                run.finished, run.finished_seq = event, entry.seq
                 self.finished += 1
                 self.unfinished.pop(event.run, None)
                 self._pay(event.cost)
@@ -234,7 +238,7 @@ class Board(msgspec.Struct):
             return False
         if past := self.proposals.get(self.champion):
             past.verdict = "past_champion"
-        proposal.verdict, self.champion = "champion", event.proposal
+        proposal.verdict, proposal.why, self.champion = "champion", "", event.proposal
         proposal.rulings.append(event)
         self.undecided.pop(event.proposal, None)
         self.champions.append(event.proposal)

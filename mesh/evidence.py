@@ -7,12 +7,13 @@ claim. Scores are compared inside one worker class.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from mesh.board import Board, Run
 from mesh.events import PROOF
+from mesh.standing import Rule
 
 INTERVAL = 0.95
 
@@ -79,47 +80,74 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
     Equal variances are assumed of those that compete: bad proposals are often noisier than good ones. So of a class
     that has `_ENOUGH` of them, only replicates since the last promotion count, else all; without any of the class those
     of all classes; without any at all the noise is infinite, and nothing is proven. A proposal in doubt is left out by
-    `without`.
+    `without`. The view `noise_in_force` says the same in SQL.
     """
     recent = _noise(board, worker_class, without, since=board.promoted_seq)
     return recent if recent.dof >= _ENOUGH else _noise(board, worker_class, without, since=0)
 
 
 def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
-    groups: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for name in board.proofs:
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in _fresh_runs(board):
+        tree = run.requested.proposal
+        if tree != without and (run.seq >= since or tree == board.champion) and run.finished and run.value is not None:
+            groups[tree, run.finished.worker_class].append(run.value)
+    own = pooled(values for (_, its_class), values in groups.items() if its_class == worker_class)
+    return own if own.dof else pooled(groups.values())
+
+
+def ranking_rule(board: Board) -> Rule:
+    """Return which scores rank in the arena, and how; an arena that was never opened ranks nothing."""
+    if (opened := board.opened) is None:
+        return Rule("", "", -1, exact=False)
+    goal = opened.spec.objective
+    return Rule(opened.evaluator, opened.base_tree, 1 if goal.better(1, 0) else -1, exact=goal.noise == "none")
+
+
+def _fresh_runs(board: Board) -> Iterator[Run]:
+    """Yield the runs whose scores, if they have one, are fresh and of the evaluator in force."""
+    rule = ranking_rule(board)
+    names: Iterable[str] = board.proofs
+    if rule.exact:
+        names = board.runs
+    elif base := board.proposals.get(rule.base_tree):
+        names = [*names, *(name for name in base.runs if board.runs[name].requested.lane not in PROOF)]
+    for name in names:
         run = board.runs[name]
-        asked = run.requested
-        if asked.proposal == without or (run.seq < since and asked.proposal != board.champion):
-            continue
-        if run.finished and run.value is not None and run.evaluator in ("", _evaluator(board)):
-            groups[run.requested.proposal, run.finished.worker_class][run.requested.seed] = run.value
-    for (tree, its_class), values in groups.items():
-        if board.opened and tree == board.opened.base_tree and (not since or tree == board.champion):
-            values.update(fresh(board, tree, its_class))
-    own = pooled(list(v.values()) for (_, its), v in groups.items() if its == worker_class)
-    return own if own.dof else pooled(list(values.values()) for values in groups.values())
+        known = board.proposals.get(run.requested.proposal)
+        if known and known.seq < run.seq and run.evaluator in ("", rule.evaluator):
+            yield run
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Noise:
-    """Return the pooled standard deviation of groups with means of their own."""
+    """Return the pooled standard deviation of groups with means of their own; groups of equal values have none at all.
+
+    The squares are summed up as Welford does: the usual way finds a spread of 1e-17 in 0.1, 0.1, 0.1.
+    """
     squares, dof = 0.0, 0
     for values in groups:
-        if len(values) > 1:
-            mean = sum(values) / len(values)
-            squares += sum((value - mean) ** 2 for value in values)
-            dof += len(values) - 1
+        mean = 0.0
+        for count, value in enumerate(values, 1):
+            off = value - mean
+            mean += off / count
+            squares += off * (value - mean)
+        dof += max(0, len(values) - 1)
     return Noise(math.sqrt(squares / dof) if dof else math.inf, dof)
+
+
+def student_t(dof: int) -> float:
+    """Return the quantile of Student's t that bounds a two-sided 95 % interval."""
+    from scipy.special import stdtrit  # half a second to import: not for those who never ask
+
+    return float(stdtrit(dof, (1 + INTERVAL) / 2))
 
 
 def estimate(values: Sequence[float], found: Noise) -> Estimate:
     """Return the mean of fresh scores with its interval by Student's t; infinite bounds where the noise is unknown."""
-    from scipy.special import stdtrit  # half a second to import: not for those who never ask
-
     mean = sum(values) / len(values)
     if not found.dof:
         return Estimate(mean, -math.inf, math.inf, len(values))
-    half = float(stdtrit(found.dof, (1 + INTERVAL) / 2)) * found.sd / math.sqrt(len(values))
+    half = student_t(found.dof) * found.sd / math.sqrt(len(values))
     return Estimate(mean, mean - half, mean + half, len(values))
 
 
@@ -138,7 +166,3 @@ def p_better(board: Board, challenger: Sequence[float], champion: Sequence[float
     if error == 0:
         return 1.0 if gain > 0 else 0.0 if gain < 0 else 0.5
     return float(stdtr(found.dof, gain / error))
-
-
-def _evaluator(board: Board) -> str:
-    return board.opened.evaluator if board.opened else ""

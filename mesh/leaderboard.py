@@ -1,80 +1,186 @@
-"""The leaderboard: one row for each proposal that has scores, with its mean, interval and state. Pure."""
+"""The leaderboard: one row per proposal that has a score, with its mean, interval, rank and state. Pure.
+
+This is the one ranking rule. The terminal, JSON and the export use it; the views `standings` and `leaderboard` say the
+same in SQL, for the page and the report; `tests/test_leaderboard_contract.py` compares them. `docs/selection.md` has it
+in words.
+"""
+
+import math
+from collections import Counter
+from functools import cached_property
+from typing import Literal
+
+import msgspec
 
 from mesh import events as e
-from mesh.board import Board, Proposal
-from mesh.evidence import estimate, fresh, noise
+from mesh.board import Board, Proposal, Run
+from mesh.evidence import noise, ranking_rule, student_t
+from mesh.standing import Standing
 
 MARKED = "* self-reported: the candidate's own code ran in the process that said this number"
 
-
-def is_self_reported(board: Board, tree: str) -> bool:
-    """Tell whether any counted score of a proposal is its own word."""
-    outcomes = (run.finished.outcome for run in board.current_runs(tree) if run.finished)
-    return any(isinstance(outcome, e.Scored) and outcome.self_reported for outcome in outcomes)
+ProposalState = Literal["open", "claimed", "confirming", "champion", "past_champion", "demoted", "retired"]
 
 
-def score_of(board: Board, tree: str) -> str:
-    """Return the mean score of a proposal, marked where it is the proposal's own word; '-' where there is none.
+class LeaderboardRow(msgspec.Struct, frozen=True):
+    """A proposal on the leaderboard; every number is of runs in `worker_class`, in units of the metric.
 
-    It is the mean of fresh scores where there are some, else the claim by which the proposal was found.
+    `mean` is of the `fresh` scores alone where there are some, else of all its scores, the claims; `low` and `high`
+    bound a 95 % interval, None where nothing is proven or the noise is not known. `rank` is 0 in a row that was asked
+    for by itself.
     """
-    values = proven(board, tree) or board.scores(tree)
-    mark = "*" if is_self_reported(board, tree) else ""
-    return f"{sum(values) / len(values):.4f}{mark}" if values else "-"
+
+    rank: int
+    proposal: str
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+    fresh: int
+    self_reported: bool
+    state: ProposalState
+    author: str
+    title: str
+    claimed: float | None
+    worker_class: str
 
 
-def proven(board: Board, tree: str) -> list[float]:
-    """Return the scores that prove something about a proposal: the fresh ones, all of an exact metric."""
-    if board.spec.objective.noise == "none":
-        return board.scores(tree)
-    return list(fresh(board, tree).values())
+class Ranking:
+    """The rule applied to a board as it stands. Make a new one when the board has moved."""
 
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self._rule = ranking_rule(board)
+        self._spread: dict[str, float | None] = {}
+        self._rows: dict[str, LeaderboardRow | None] = {}
 
-def standing(board: Board) -> list[dict[str, object]]:
-    """Return the proposals that have scores as rows for a table or JSON.
+    def gain(self, value: float, over: float = 0.0) -> float:
+        """Return by how much `value` is better than `over`; positive is better."""
+        return self._rule.sign * (value - over)
 
-    The champion comes first, then what has fresh scores by the bound of its interval, then claims.
-    """
-    rows: list[dict[str, object]] = []
-    found = noise(board)
-    for tree, proposal in board.proposals.items():
-        if not (scores := board.scores(tree)):
-            continue
-        proof = proven(board, tree)
-        value = estimate(proof or scores, found)
-        bounded = bool(proof) and found.dof > 0
-        rows.append(
-            {
-                "proposal": tree,
-                "mean": value.mean,
-                "low": value.low if bounded else None,
-                "high": value.high if bounded else None,
-                "seeds": value.count,
-                "fresh": len(proof),
-                "self_reported": is_self_reported(board, tree),
-                "state": state_of(proposal, proven=bool(proof)),
-                "author": proposal.author,
-                "title": proposal.event.title,
-            }
+    @cached_property
+    def worker_class(self) -> str:
+        """The class whose rows come first: that of the champion, while it has no score that with most scores."""
+        if self.board.champion and (own := self.standings(self.board.champion)):
+            return _class_of(own)
+        scores = Counter(
+            run.finished.worker_class for tree in self.board.proposals for run in self._scored(tree) if run.finished
+        )
+        return min(scores, key=lambda name: (-scores[name], name), default="")
+
+    def rows(self) -> list[LeaderboardRow]:
+        """Return the rows, best first.
+
+        The champion comes first, then the rows of the champion's class, in a class those with fresh scores, by the
+        worse bound of the interval; equals in the order of the log. Where no row has an interval, only means count.
+        """
+        rows = [row for tree in self.board.proposals if (row := self.of(tree))]
+        known = any(row.low is not None for row in rows)
+
+        def place(row: LeaderboardRow) -> tuple[bool, bool, bool, float]:
+            worst = min(self.gain(bound) for bound in (row.low, row.high, row.mean) if bound is not None)
+            return (
+                known and row.state != "champion",
+                known and row.worker_class != self.worker_class,
+                known and not row.fresh,
+                -worst,
+            )
+
+        rows.sort(key=place)
+        return [msgspec.structs.replace(row, rank=rank) for rank, row in enumerate(rows, 1)]
+
+    def of(self, tree: str) -> LeaderboardRow | None:
+        """Return the row of a proposal; None where it has no score."""
+        if tree not in self._rows:
+            self._rows[tree] = self._row(tree)
+        return self._rows[tree]
+
+    def state(self, tree: str) -> ProposalState:
+        """Return where a proposal stands."""
+        row = self.of(tree)
+        return row.state if row else state_of(self.board.proposals[tree], fresh=None)
+
+    def standings(self, tree: str) -> dict[str, Standing]:
+        """Return what the scores of a proposal say in each worker class where it has some."""
+        found: dict[str, Standing] = {}
+        for run in sorted(self._scored(tree), key=lambda run: run.finished_seq):
+            if (finished := run.finished) and isinstance(outcome := finished.outcome, e.Scored):
+                found[finished.worker_class] = found.get(finished.worker_class, Standing()).add(
+                    outcome.value,
+                    fresh=self._rule.is_fresh(tree, run.requested.lane),
+                    seconds=finished.trial_s,
+                    self_reported=outcome.self_reported,
+                )
+        return found
+
+    def interval(self, standing: Standing, worker_class: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean of fresh scores, by Student's t and the noise of the curator's tests."""
+        if (mean := standing.proven_mean) is None:
+            return None
+        if worker_class not in self._spread:
+            found = noise(self.board, worker_class)
+            self._spread[worker_class] = student_t(found.dof) * found.sd if found.dof else None
+        if (spread := self._spread[worker_class]) is None:
+            return None
+        half = spread / math.sqrt(standing.proven_count)
+        return mean - half, mean + half
+
+    def _scored(self, tree: str) -> list[Run]:
+        runs = self.board.current_runs(tree) if tree in self.board.proposals else []
+        return [run for run in runs if run.value is not None]
+
+    def _row(self, tree: str) -> LeaderboardRow | None:
+        if not (standings := self.standings(tree)):
+            return None
+        worker_class = self.worker_class if self.worker_class in standings else _class_of(standings)
+        standing, proposal = standings[worker_class], self.board.proposals[tree]
+        low, high = self.interval(standing, worker_class) or (None, None)
+        return LeaderboardRow(
+            rank=0,
+            proposal=tree,
+            mean=standing.mean,
+            low=low,
+            high=high,
+            seeds=standing.seeds,
+            fresh=standing.proven_count,
+            self_reported=standing.any_self_reported,
+            state=state_of(proposal, fresh=standing.proven_count),
+            author=proposal.author,
+            title=proposal.event.title,
+            claimed=standing.claimed,
+            worker_class=worker_class,
         )
 
-    def place(row: dict[str, object]) -> tuple[object, ...]:
-        bounds = [row["low"], row["high"], row["mean"]]
-        worst = min(board.spec.objective.gain(bound) for bound in bounds if isinstance(bound, float))
-        return row["state"] != "champion", not row["fresh"], -worst, row["proposal"]
 
-    rows.sort(key=place)
-    return [{"rank": place + 1, **row} for place, row in enumerate(rows)]
+def leaderboard(board: Board) -> list[LeaderboardRow]:
+    """Return the rows of the leaderboard, best first."""
+    return Ranking(board).rows()
 
 
-def interval(row: dict[str, object]) -> str:
-    """Return the 95 % interval of a row of `standing`, in units of the metric; "a claim" where nothing is proven."""
-    low, high = row["low"], row["high"]
-    return f"{low:.4f} … {high:.4f}" if isinstance(low, float) and isinstance(high, float) else "a claim"
+def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
+    """Return where a proposal stands, in the words of every listing.
 
-
-def state_of(proposal: Proposal, *, proven: bool) -> str:
-    """Return where a proposal stands, as in the view `leaderboard`."""
+    Args:
+        proposal: of the board.
+        fresh: how many fresh scores its row has; None where it has no score at all.
+    """
     if proposal.verdict == "open":
-        return "confirming" if proven else "claimed"
-    return "demoted" if proposal.why == "demoted" else proposal.verdict.replace("_", " ")
+        return "open" if fresh is None else "confirming" if fresh else "claimed"
+    return "demoted" if proposal.verdict == "retired" and proposal.why == "demoted" else proposal.verdict
+
+
+def row_score(row: LeaderboardRow | None) -> str:
+    """Return the mean of a row, with an asterisk where it is self-reported; '-' where there is no score."""
+    return f"{row.mean:.4f}{'*' if row.self_reported else ''}" if row else "-"
+
+
+def row_interval(row: LeaderboardRow) -> str:
+    """Return the 95 % interval of a row in units of the metric; '-' where the noise is not known."""
+    if row.low is not None and row.high is not None:
+        return f"{row.low:.4f} … {row.high:.4f}"
+    return "-" if row.fresh else "a claim"
+
+
+def _class_of(standings: dict[str, Standing]) -> str:
+    """Return the class in which a proposal has most fresh scores, of equals most scores, then the smallest name."""
+    return min(standings, key=lambda name: (-standings[name].proven_count, -standings[name].scores, name))

@@ -10,14 +10,14 @@ import msgspec
 
 from mesh.board import Board, Critique, Run
 from mesh.events import Failed, KnobChange, Origin, ProposalPromoted, Scored
-from mesh.leaderboard import is_self_reported, proven
-from mesh.proposal_numbers import children_of, cost_of, gain_of, state
+from mesh.leaderboard import Ranking
+from mesh.proposal_numbers import children_of, cost_of, gain_of
 
 RunState = Literal["waiting", "running", "scored", "failed", "killed"]
 
 
 class Relative(msgspec.Struct, frozen=True):
-    """A parent or child; `gain` is by how much the child is better, None where one of the two has no score."""
+    """A parent or child; `gain` is by how much the child is better, None where that is not known."""
 
     proposal: str
     title: str
@@ -72,6 +72,7 @@ class ProposalCard(msgspec.Struct, frozen=True):
     critiques: list[Critique]
     runs: list[RunRow]
     cost: dict[str, object]
+    worker_class: str | None
 
 
 def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
@@ -82,13 +83,8 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         tree: the tree hash of the proposal.
         rank: its place on the leaderboard, which the caller has at hand or computes.
     """
-    from mesh.evidence import estimate, noise
-
-    proposal = board.proposals[tree]
-    event, found = proposal.event, noise(board)
-    scores = (fresh := proven(board, tree)) or board.scores(tree)
-    value = estimate(scores, found) if scores else None
-    bounded = bool(fresh) and found.dof > 0
+    proposal, ranking = board.proposals[tree], Ranking(board)
+    event, row = proposal.event, ranking.of(tree)
     return ProposalCard(
         proposal=tree,
         commit=event.commit,
@@ -99,27 +95,28 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         origin=event.origin,
         rationale=event.rationale,
         as_of=event.as_of,
-        state=state(board, tree),
+        state=ranking.state(tree),
         why=proposal.why,
         rank=rank,
-        mean=value.mean if value else None,
-        low=value.low if value and bounded else None,
-        high=value.high if value and bounded else None,
-        seeds=len(scores),
-        fresh=len(fresh),
-        self_reported=is_self_reported(board, tree),
+        mean=row.mean if row else None,
+        low=row.low if row else None,
+        high=row.high if row else None,
+        seeds=row.seeds if row else 0,
+        fresh=row.fresh if row else 0,
+        self_reported=row is not None and row.self_reported,
         rulings=[
             {"verdict": "promoted" if isinstance(r, ProposalPromoted) else "retired", **msgspec.structs.asdict(r)}
             for r in proposal.rulings
         ],
         predicted_gain=event.predicted_gain,
         confidence=event.confidence,
-        parents=[relative(board, parent, gain_of(board, tree, parent)) for parent in event.parents],
-        children=[relative(board, child, gain_of(board, child, tree)) for child in children_of(board).get(tree, [])],
+        parents=[relative(board, parent, gain_of(ranking, tree, parent)) for parent in event.parents],
+        children=[relative(board, child, gain_of(ranking, child, tree)) for child in children_of(board).get(tree, [])],
         knobs=event.knobs,
         critiques=proposal.critiques,
         runs=[run_row(board, board.runs[name]) for name in proposal.runs],
         cost=cost_of(board, tree),
+        worker_class=row.worker_class if row else None,
     )
 
 

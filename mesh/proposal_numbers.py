@@ -2,31 +2,18 @@
 
 from mesh.board import Board
 from mesh.events import Cost
-from mesh.leaderboard import proven, state_of
+from mesh.leaderboard import Ranking
 
 
-def shown_mean(board: Board, tree: str) -> float | None:
-    """Return the mean of the fresh scores of a proposal, else of its claims; None where it has no score."""
-    if tree not in board.proposals:
+def gain_of(ranking: Ranking, tree: str, over: str) -> float | None:
+    """Return by how much a proposal is better than another, in units of the metric.
+
+    None where one has no score, and where their scores are of different worker classes.
+    """
+    mine, other = ranking.of(tree), ranking.of(over)
+    if mine is None or other is None or mine.worker_class != other.worker_class:
         return None
-    values = proven(board, tree) or board.scores(tree)
-    return sum(values) / len(values) if values else None
-
-
-def gain_of(board: Board, tree: str, over: str) -> float | None:
-    """Return by how much a proposal is better than another, in units of the metric; None where one has no score."""
-    mine, other = shown_mean(board, tree), shown_mean(board, over)
-    if mine is None or other is None:
-        return None
-    return board.spec.objective.gain(mine, other)
-
-
-def state(board: Board, tree: str) -> str:
-    """Return where a proposal stands, in the words of the leaderboard; `open` without any score."""
-    proposal = board.proposals[tree]
-    if proposal.verdict == "open" and not board.scores(tree):
-        return "open"
-    return state_of(proposal, proven=bool(proven(board, tree)))
+    return ranking.gain(mine.mean, other.mean)
 
 
 def children_of(board: Board) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from mesh.events import (
     RunStarted,
     WorkerJoined,
 )
+from mesh.leaderboard import Ranking
 from mesh_cli.proposals import card, describe, diff, lineage
 from mesh_cli.resolve import Named, find, find_proposal
 from tests.support.given import SPEC, Log, requested
@@ -72,13 +73,13 @@ def test_rows_of_a_lineage_come_nearest_first_with_the_gain_over_the_best_parent
         ("right", 1, 2.0),
         ("base", 2, None),
     ]
-    assert lineage.line(board, "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
+    assert lineage.line(Ranking(board), "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
 
 
 def test_leaves_are_what_nobody_built_on_the_best_first() -> None:
     board = diamond()
-    assert lineage.leaves(board) == ["both", "lone"]
-    assert lineage.line(board, "lone").split() == ["lone", "-", "open", "title", "lone"]
+    assert lineage.leaves(Ranking(board)) == ["both", "lone"]
+    assert lineage.line(Ranking(board), "lone").split() == ["lone", "-", "open", "title", "lone"]
 
 
 def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None:
@@ -87,7 +88,7 @@ def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None
     propose(log, "one", "two", "gone")
     propose(log, "two", "one")
     assert drawn(log.board, "one", "up") == ["one", "├─ two", "│  ↑ see one", "└─ gone"]
-    assert lineage.line(log.board, "gone") == "gone (not on the board)"
+    assert lineage.line(Ranking(log.board), "gone") == "gone (not on the board)"
     assert "gone" in "\n".join(lineage.dot(log.board, lineage.family(log.board, "one", "up")))
 
 
@@ -104,7 +105,8 @@ def test_ten_thousand_generations_are_drawn_flat_in_seconds(*, merges: bool) -> 
     board = chain(10_000, merges=merges)
     began = time.perf_counter()
     found = lineage.family(board, "t9999", "up")
-    lines = list(lineage.drawn(found, lambda tree: lineage.line(board, tree)))
+    ranking = Ranking(board)
+    lines = list(lineage.drawn(found, lambda tree: lineage.line(ranking, tree)))
     dot = list(lineage.dot(board, found))
     down = drawn(board, "t0", "down")
     took_s = time.perf_counter() - began
@@ -277,7 +279,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
     for part in (
         "by ann (model openai/x) at 2025-01-01",
         "why: because",
-        "state: champion, rank 1, loss 3.0000 (95 %: 2.7516 … 3.2484)",
+        "state: champion, rank 1, loss 3.0000 (95 %: 2.8397 … 3.1603)",
         "3 fresh seeds",
         "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, P(better) 0.999, 3 seeds",
         "predicted gain +0.5000 (75% sure), real gain over its first parent +1.0000",
@@ -291,7 +293,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
     base = text_of(told(), "base")
     assert re.search(r"children:\n  new +\+1.0000  half", base)
-    assert "state: past champion, rank 2, loss 4.0000" in base
+    assert "state: past_champion, rank 2, loss 4.0000" in base
 
 
 def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:

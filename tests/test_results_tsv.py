@@ -53,9 +53,9 @@ def test_the_views_say_what_the_file_says(home: Path, mesh: Mesh) -> None:
     assert done == Done(0, "arena nanochat-runs has 7 rows, 7 of them new\n", "")
     assert ask(mesh, "SELECT rank, title, mean, state, seeds, self_reported FROM leaderboard ORDER BY rank") == [
         [1, "warmup 200 → 300", 0.99, "champion", 1, True],
-        [2, "baseline", 0.9979, "past_champion", 1, True],
-        [3, 'same "score" as the champion, | pipes, émoji 🙂', 0.9932, "retired", 1, True],
-        [4, "increase LR to 0.04", pytest.approx(0.9933), "past_champion", 2, True],
+        [2, 'same "score" as the champion, | pipes, émoji 🙂', 0.9932, "retired", 1, True],
+        [3, "increase LR to 0.04", pytest.approx(0.9933), "past_champion", 2, True],
+        [4, "baseline", 0.9979, "past_champion", 1, True],
         [5, "switch to GeLU activation\tand a tab", 1.005, "retired", 1, True],
     ]
     assert ask(mesh, "SELECT run, state, reason, value, peak_memory_mb, self_reported FROM runs ORDER BY seq") == [

@@ -25,11 +25,14 @@ from tests.support.history import SPEC, Fact, entries, opened, promote, proposal
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
-def finish(run: str, tree: str, value: float, evaluator: str = "") -> e.RunFinished:
+Place = tuple[str, str]
+"""A proposal and a worker class."""
+
+
+def finish(run: str, tree: str, value: float, where: str = "cpu") -> e.RunFinished:
     return e.RunFinished(
-        run=run, proposal=tree, outcome=e.Scored(value=value), worker="w", worker_class="cpu", trial_s=value / 7,
-        evaluator=evaluator,
-    )  # fmt: skip
+        run=run, proposal=tree, outcome=e.Scored(value=value), worker="w", worker_class=where, trial_s=value / 7
+    )
 
 
 def a_log(seed: int, versions: int = 1) -> list[Entry]:
@@ -43,7 +46,7 @@ def a_log(seed: int, versions: int = 1) -> list[Entry]:
         lane = rng.choice(("explore", "confirm", "control"))
         choices: tuple[e.AnyEvent, ...] = (
             msgspec.structs.replace(request(run, tree), lane=lane, seed=number),
-            finish(run, tree, rng.gauss(2, 0.3)),
+            finish(run, tree, rng.gauss(2, 0.3), rng.choice(("cpu", "gpu"))),
             e.RunStarted(run=run, attempt=rng.randrange(3), worker="w"),
             e.CritiquePosted(target=tree, verdict="endorse"),
             promote(tree, rng.choice(["", *trees]), number),
@@ -87,30 +90,26 @@ def test_a_standing_is_what_its_scores_say(tmp_path: Path) -> None:
     projection.append("a", "log", log)
     requests: dict[str, e.RunRequested] = {}
     finishes: dict[str, float] = {}
-    proven, claimed = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    proven, claimed = defaultdict[Place, list[float]](list), defaultdict[Place, list[float]](list)
     for entry in log:
         match entry.post.event if entry.post else None:
             case e.RunRequested(run=run) as asked:
                 requests.setdefault(run, asked)
-            case e.RunFinished(run=run, outcome=e.Scored(value=value)) if run not in finishes:
+            case e.RunFinished(run=run, outcome=e.Scored(value=value), worker_class=where) if run not in finishes:
                 finishes[run] = value
                 if of := requests.get(run):
                     is_claim = of.lane == "explore" and of.proposal != "t0"  # t0 is the artifact as it was
-                    (claimed if is_claim else proven)[of.proposal].append(value)
+                    (claimed if is_claim else proven)[of.proposal, where].append(value)
     with projection.cursor() as db:
-        found = db.execute("SELECT proposal, mean, fresh, claimed, low, high FROM standings").fetchall()
+        found = db.execute(
+            "SELECT proposal, worker_class, proven_mean, proven_count, claimed_sum, claimed_count FROM class_standings"
+        ).fetchall()
     projection.close()
-    spreads = [(len(values) - 1, statistics.variance(values)) for values in proven.values() if len(values) > 1]
-    sd = (sum(n * variance for n, variance in spreads) / sum(n for n, _ in spreads)) ** 0.5
-    assert {row[0] for row in found} == proven.keys() | claimed.keys()
-    for tree, mean, fresh, of_claims, low, high in found:
-        assert mean == pytest.approx(statistics.fmean(proven[tree] or claimed[tree]))
-        assert fresh == len(proven[tree])
-        assert of_claims == (pytest.approx(statistics.fmean(claimed[tree])) if claimed[tree] else None)
-        if fresh:
-            assert high - low == pytest.approx(2 * 1.96 * sd / fresh**0.5)
-        else:
-            assert (low, high) == (None, None)
+    assert {row[:2] for row in found} == proven.keys() | claimed.keys()
+    for tree, where, mean, fresh, of_claims, claims in found:
+        assert mean == (pytest.approx(statistics.fmean(proven[tree, where])) if fresh else None)
+        assert (fresh, claims) == (len(proven[tree, where]), len(claimed[tree, where]))
+        assert of_claims == pytest.approx(sum(claimed[tree, where]))
 
 
 def test_a_key_that_was_added_is_never_called_new() -> None:

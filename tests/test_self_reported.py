@@ -15,7 +15,7 @@ from analytics.queries import Queries
 from mesh.board import Board
 from mesh.events import AnyEvent, Scored
 from mesh.jetstream import connect
-from mesh.leaderboard import MARKED, score_of, standing
+from mesh.leaderboard import MARKED, Ranking, leaderboard, row_score
 from mesh.memory import MemoryHub
 from mesh.wire import Post
 from mesh_cli.__main__ import main
@@ -47,16 +47,19 @@ def board() -> Board:
 
 def test_the_mean_is_marked_if_any_of_its_scores_is() -> None:
     told = board()
-    assert [(row["proposal"], row["self_reported"]) for row in standing(told)] == [("t1", True), ("t2", False)]
-    assert (score_of(told, "t1"), score_of(told, "t2")) == ("1.0000*", "2.0000")
+    rows = leaderboard(told)
+    assert [(row.proposal, row.self_reported, row_score(row)) for row in rows] == [
+        ("t1", True, "1.0000*"),
+        ("t2", False, "2.0000"),
+    ]
 
 
 def test_a_mark_goes_with_the_evaluator_that_gave_it() -> None:
     log = Log()
     for event in [*FACTS, opened(2, "newer")]:
         log.add("ann", event)
-    assert score_of(log.board, "t1") == "-"
-    assert standing(log.board) == []
+    assert row_score(Ranking(log.board).of("t1")) == "-"
+    assert leaderboard(log.board) == []
 
 
 def test_the_message_board_says_it() -> None:

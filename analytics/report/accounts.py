@@ -27,7 +27,10 @@ def outcomes(facts: Facts) -> Section:
     else:
         blocks.append("No run has finished yet.")
     if facts.states:
-        rows = [(spaced(f"{state}: {why}" if why else state), f"{number:,}") for state, why, number in facts.states]
+        rows = [
+            (f"{state}: {spaced(why)}" if why not in ("", state) else state, f"{number:,}")
+            for state, why, number in facts.states
+        ]
         blocks.append(table_block("proposals | count", rows))
     else:
         blocks.append("Nobody has proposed anything yet.")

@@ -47,7 +47,7 @@ def _reign(p: Promotion, places: int) -> tuple[str, ...]:
         str(p.value.fresh),
         signed(p.gain, places),
         better,
-        spaced(p.state),
+        p.state,
     )
 
 
@@ -77,7 +77,7 @@ def _change(facts: Facts, step: Step, parent: Step | None, places: int, diffs: M
         gain = facts.goal.sign * (step.value.mean - parent.value.mean)
         proof = "" if step.value.fresh and parent.value.fresh else ", not proven"
         about.append(f"gain {signed(gain, places)}{proof}")
-    about.append(spaced(step.state))
+    about.append(step.state)
     if others := step.parents[1:]:
         about.append(f"crossed with {', '.join(other[:8] for other in others[:3])}")
     if step.rationale:

@@ -17,7 +17,8 @@ reigns AS (
 SELECT
     r.arena, r.reign, r.proposal, p.met, r.seq, p.time AS since,
     lead(p.time) OVER following AS until,
-    lead(r.seq) OVER following IS NULL AS reigns
+    lead(r.seq) OVER following IS NULL AS reigns,
+    lead(r.seq) OVER following AS until_seq
 FROM reigns r
 JOIN promotions p USING (arena, seq)
 WINDOW following AS (PARTITION BY r.arena ORDER BY r.reign);

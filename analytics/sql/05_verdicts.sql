@@ -1,12 +1,24 @@
 -- One row per proposal: what it is, and what became of it: open, champion, past_champion, demoted or retired (with why).
+-- Who never was champion is retired by the first retirement; who was, is demoted by one that came after its last reign.
 CREATE OR REPLACE VIEW verdicts AS
-WITH reigned AS (
-    SELECT arena, proposal, bool_or(reigns) AS reigns, min(since) AS promoted_at FROM champions GROUP BY ALL
+WITH ruled AS (
+    SELECT
+        arena, proposal, reigns, promoted_at,
+        CASE WHEN reigns THEN NULL ELSE ended END AS ended
+    FROM (
+        SELECT arena, proposal, bool_or(reigns) AS reigns, min(since) AS promoted_at, max(until_seq) AS ended
+        FROM champions
+        GROUP BY ALL
+    )
 ),
 retired AS (
-    SELECT j.arena, j.proposal, arg_min(j.why, j.seq) AS why
+    SELECT
+        j.arena, j.proposal,
+        bool_or(j.why = 'demoted' AND j.seq > c.ended) AS demoted,
+        arg_min(j.why, j.seq) FILTER (j.why <> 'demoted') AS why
     FROM judged j
     JOIN proposed p ON p.arena = j.arena AND p.proposal = j.proposal AND p.seq < j.seq
+    LEFT JOIN ruled c ON c.arena = j.arena AND c.proposal = j.proposal
     WHERE j.verdict = 'retired'
     GROUP BY ALL
 )
@@ -14,13 +26,13 @@ SELECT
     p.*,
     CASE
         WHEN c.reigns THEN 'champion'
-        WHEN r.why = 'demoted' THEN 'demoted'
+        WHEN r.demoted THEN 'demoted'
         WHEN c.proposal IS NOT NULL THEN 'past_champion'
-        WHEN r.proposal IS NOT NULL THEN 'retired'
+        WHEN r.why IS NOT NULL THEN 'retired'
         ELSE 'open'
     END AS state,
-    CASE WHEN c.proposal IS NULL OR (r.why = 'demoted' AND NOT c.reigns) THEN r.why END AS why,
+    CASE WHEN r.demoted THEN 'demoted' WHEN c.proposal IS NULL THEN r.why END AS why,
     c.promoted_at
 FROM proposed p
-LEFT JOIN reigned c ON c.arena = p.arena AND c.proposal = p.proposal
+LEFT JOIN ruled c ON c.arena = p.arena AND c.proposal = p.proposal
 LEFT JOIN retired r ON r.arena = p.arena AND r.proposal = p.proposal;

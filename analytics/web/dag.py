@@ -5,6 +5,7 @@ from typing import Any
 
 from analytics.web.views import State
 from mesh.board import Board
+from mesh.leaderboard import state_of
 
 _TITLE = 160
 
@@ -57,17 +58,16 @@ def _node(board: Board, tree: str, row: dict[str, Any] | None) -> dict[str, Any]
         "author": proposal.author,
         "origin": proposal.event.origin.how,
         "parents": proposal.event.parents,
-        "state": "champion" if tree == board.champion else node_state(board, tree, row),
+        "state": node_state(board, tree, row),
         "mean": row["mean"] if row else None,
     }
 
 
 def node_state(board: Board, tree: str, row: dict[str, Any] | None) -> str:
-    """Return where a proposal stands, as in the view `leaderboard`; `failed` and `waiting` where it has no score."""
+    """Return where a proposal stands, as on the leaderboard; of an open one whether it `failed` or is `waiting`."""
     proposal = board.proposals[tree]
-    if proposal.verdict != "open":
-        return "demoted" if proposal.why == "demoted" else proposal.verdict
-    if row is not None:
-        return str(row["state"])
+    state = state_of(proposal, fresh=row["fresh"] if row else None)
+    if state != "open":
+        return state
     ended = [run for name in proposal.runs if (run := board.runs[name]).finished]
     return "failed" if ended and all(run.value is None for run in ended) else "waiting"

@@ -14,19 +14,20 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
     """
 
     async def work() -> None:
-        from mesh.leaderboard import MARKED, standing
+        from mesh.leaderboard import MARKED
+        from mesh.leaderboard import leaderboard as rows_of
         from mesh_cli.connect import board_of, reach
         from mesh_cli.proposals.leaderboard_table import ranking
         from mesh_cli.render.columns import width_of_output
 
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
-        rows = standing(board)[:n]
+        rows = rows_of(board)[:n]
         if json:
             print_json(rows)
             return
-        print("\n".join(ranking(board, rows, width_of_output())))
-        if any(r["self_reported"] for r in rows):
+        print("\n".join(ranking(board.spec.objective.metric, rows, width_of_output())))
+        if any(row.self_reported for row in rows):
             print(MARKED, file=sys.stderr)
 
     return run(work)

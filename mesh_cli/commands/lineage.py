@@ -10,7 +10,7 @@ from mesh_cli.app import ArenaOption, Json, Nats, Rows, app, print_json
 from mesh_cli.exit import run
 
 if TYPE_CHECKING:
-    from mesh.board import Board
+    from mesh.leaderboard import Ranking
 
 
 @app.command
@@ -32,6 +32,7 @@ def lineage(
 
     async def work() -> None:
         from mesh.errors import BadInput
+        from mesh.leaderboard import Ranking
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals import lineage
         from mesh_cli.resolve import find_proposal
@@ -46,7 +47,8 @@ def lineage(
         if json:
             print_json(lineage.rows(board, found))
             return
-        print("\n".join(lineage.dot(board, found) if dot else lineage.drawn(found, lambda t: lineage.line(board, t))))
+        ranking = Ranking(board)
+        print("\n".join(lineage.dot(board, found) if dot else lineage.drawn(found, lambda t: lineage.line(ranking, t))))
         if found.cut:
             print(f"mesh: {found.cut} links go further than --depth; raise it to see them", file=sys.stderr)
 
@@ -61,13 +63,14 @@ def children(proposal: str, *, arena: ArenaOption = None, nats: Nats = None, jso
     """
 
     async def work() -> None:
+        from mesh.leaderboard import Ranking
         from mesh.proposal_numbers import children_of
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.resolve import find_proposal
 
         async with reach(arena, nats) as bus:
             board = await opened_board_of(bus)
-        _list(board, children_of(board).get(find_proposal(board, proposal), []), as_json=json)
+        _list(Ranking(board), children_of(board).get(find_proposal(board, proposal), []), as_json=json)
 
     return run(work)
 
@@ -80,20 +83,22 @@ def leaves(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, json: 
     """
 
     async def work() -> None:
+        from mesh.leaderboard import Ranking
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.lineage import leaves as leaves_of
 
         async with reach(arena, nats) as bus:
             board = await opened_board_of(bus)
-        _list(board, leaves_of(board)[:n], as_json=json)
+        ranking = Ranking(board)
+        _list(ranking, leaves_of(ranking)[:n], as_json=json)
 
     return run(work)
 
 
-def _list(board: "Board", trees: list[str], *, as_json: bool) -> None:
+def _list(ranking: "Ranking", trees: list[str], *, as_json: bool) -> None:
     from mesh_cli.proposals.lineage import line, lineage_row
 
     if as_json:
-        print_json([lineage_row(board, tree) for tree in trees])
+        print_json([lineage_row(ranking, tree) for tree in trees])
     else:
-        sys.stdout.writelines(f"{line(board, tree)}\n" for tree in trees)
+        sys.stdout.writelines(f"{line(ranking, tree)}\n" for tree in trees)

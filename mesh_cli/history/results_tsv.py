@@ -11,6 +11,7 @@ import msgspec
 from mesh import events as e
 from mesh.board import Board, Proposal
 from mesh.errors import BadInput
+from mesh.leaderboard import Ranking
 
 Status = Literal["keep", "discard", "crash"]
 IMPORTED = "results-tsv"
@@ -93,9 +94,10 @@ def tsv_lines(board: Board) -> list[str]:
     metric = board.spec.objective.metric if board.opened else METRIC
     lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription"]
     lines += imported(board)
+    ranking = Ranking(board)
     taken = {run.requested.proposal for run in board.runs.values() if _line_of(run.finished)}
     for tree, proposal in board.proposals.items():
-        if tree not in taken and (line := _line(board, tree, proposal)):
+        if tree not in taken and (line := _line(ranking, tree, proposal)):
             lines.append(line)
     return lines
 
@@ -109,15 +111,13 @@ def _line_of(finished: e.RunFinished | None) -> str:
     return finished.log_tail if finished and finished.worker_class == IMPORTED else ""
 
 
-def _line(board: Board, tree: str, proposal: Proposal) -> str:
-    from mesh.leaderboard import proven
-
+def _line(ranking: Ranking, tree: str, proposal: Proposal) -> str:
+    board, row = ranking.board, ranking.of(tree)
     finished = [run.finished for run in board.current_runs(tree) if run.finished]
     if not finished:
         return ""
-    values = proven(board, tree) or board.scores(tree)
     memory = max(max(f.peak_gpu_memory_mb or 0.0, 0.0) or f.peak_memory_mb for f in finished)
-    status = "crash" if not values else "keep" if tree in board.champions and proposal.why != "demoted" else "discard"
-    value = sum(values) / len(values) if values else 0.0
+    status = "crash" if row is None else "keep" if tree in board.champions and row.state != "demoted" else "discard"
+    value = row.mean if row else 0.0
     title = " ".join(proposal.event.title.split())
-    return f"{proposal.event.commit[:7]}\t{value:.6f}\t{memory / 1024 if values else 0:.1f}\t{status}\t{title}"
+    return f"{proposal.event.commit[:7]}\t{value:.6f}\t{memory / 1024 if row else 0:.1f}\t{status}\t{title}"

@@ -18,7 +18,7 @@ from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable
 from mesh.events import CurvePoint, RunStarted, WorkerJoined
 from mesh.follow import Follower
-from mesh.leaderboard import standing
+from mesh.leaderboard import LeaderboardRow, leaderboard
 from mesh.wire import Entry, Pattern
 from mesh_cli.board.lines import Lines
 from mesh_cli.live.status import running_of, waiting_of
@@ -120,9 +120,9 @@ class Watch:
                 await work()
             await anyio.sleep(AGAIN_S)
 
-    def standing(self) -> list[dict[str, Any]]:
+    def leaderboard(self) -> list[LeaderboardRow]:
         """Return the rows of the leaderboard."""
-        return standing(self.board) if self.board.opened else []
+        return leaderboard(self.board) if self.board.opened else []
 
     def progress(self, run: str, now: dt.datetime) -> float | None:
         """Return which share of its budget a running trial has used: as its curve says, else by the clock."""

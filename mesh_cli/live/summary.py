@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mesh.board import Board
 from mesh.events import Failed
-from mesh.leaderboard import score_of
+from mesh.leaderboard import Ranking, row_score
 from mesh.text import printable, short
 
 
@@ -24,13 +24,13 @@ def summary(board: Board, first: int, folder: Path) -> None:
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
     print(f"\narena {board.arena}: {counts}")
     print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished"))
-    if (base := baseline_of(board)) is not None:
+    ranking = Ranking(board)
+    if (base := baseline_of(ranking)) is not None:
         print(f"baseline {metric} {base:.4f}")
-    if board.champion and board.scores(board.champion):
+    if row := ranking.of(board.champion):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
-        score = score_of(board, board.champion)
-        print(f"champion {metric} {score}  {short(board.champion)} by {champion.author}: {title}")
+        print(f"champion {metric} {row_score(row)}  {short(board.champion)} by {champion.author}: {title}")
     mesh = _program()
     where = f"--arena {board.arena}"
     print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
@@ -40,11 +40,11 @@ def summary(board: Board, first: int, folder: Path) -> None:
     print(f"again, from here on: {mesh} up {folder}")
 
 
-def baseline_of(board: Board) -> float | None:
+def baseline_of(ranking: Ranking) -> float | None:
     """Return the mean score of the artifact as it was opened, None where it has none."""
-    tree = board.opened.base_tree if board.opened else ""
-    scores = board.scores(tree) if tree in board.proposals else []
-    return sum(scores) / len(scores) if scores else None
+    opened = ranking.board.opened
+    row = ranking.of(opened.base_tree) if opened else None
+    return row.mean if row else None
 
 
 def _program() -> str:

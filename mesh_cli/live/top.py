@@ -19,7 +19,7 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from mesh.errors import leaf
-from mesh.leaderboard import MARKED, interval, score_of
+from mesh.leaderboard import MARKED, Ranking, row_interval, row_score
 from mesh.text import printable, short
 from mesh_cli.live.feed import RECENT, Watch
 from mesh_cli.proposals.card import card
@@ -155,7 +155,7 @@ class Top(App[None]):
         state = "closed" if board.closed else "open"
         parts = [f" {board.arena}", state, f"seq {board.seq}"]
         if board.champion and board.opened:
-            parts.append(f"champion {short(board.champion)} {score_of(board, board.champion)}")
+            parts.append(f"champion {short(board.champion)} {row_score(Ranking(board).of(board.champion))}")
         if not watch.is_ready:
             parts.append("reading the log …")
         if self._filter:
@@ -166,14 +166,12 @@ class Top(App[None]):
         self.query_one("#head", Static).update(line)
 
     def _draw_ranks(self) -> None:
-        board = self._watch.board
         rows = []
-        for row in self._watch.standing()[:RANKED]:
-            tree = str(row["proposal"])
-            author, title = printable(str(row["author"]), 16), printable(str(row["title"]), 200)
-            cells = (row["rank"], score_of(board, tree), interval(row), row["state"], short(tree), author, title)
-            if self._is_shown(tree, *map(str, cells)):
-                rows.append((tree, cells))
+        for row in self._watch.leaderboard()[:RANKED]:
+            said = short(row.proposal), printable(row.author, 16), printable(row.title, 200)
+            cells = (row.rank, row_score(row), row_interval(row), row.state, *said)
+            if self._is_shown(row.proposal, *map(str, cells)):
+                rows.append((row.proposal, cells))
         self.query_one("#ranks", _Pane).show(rows)
 
     def _draw_queue(self) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from mesh.board import Board
 from mesh.events import CritiquePosted
 from mesh.follow import Follower
-from mesh.leaderboard import MARKED, score_of, standing
+from mesh.leaderboard import MARKED, Ranking, row_score
 from mesh.text import printable, short
 from mesh.wire import Entry
 from mesh_cli.board.lines import Lines
@@ -66,15 +66,15 @@ class LiveView:
 
     def _view(self, board: Board) -> Group:
         metric = board.spec.objective.metric
-        base = baseline_of(board)
+        ranking = Ranking(board)
+        base = baseline_of(ranking)
         title = f"leaderboard of {board.arena}" + ("" if base is None else f" (baseline {base:.4f})")
-        rows = standing(board)[:8]
-        remark = [Text(MARKED)] if any(row["self_reported"] for row in rows) else []
+        rows = ranking.rows()[:8]
+        remark = [Text(MARKED)] if any(row.self_reported for row in rows) else []
         table = Table("rank", metric, "state", "proposal", "author", "title", title=title)
         for row in rows:
-            tree = str(row["proposal"])
-            cells = (row["rank"], score_of(board, tree), row["state"], short(tree), row["author"])
-            table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(str(row["title"]), 60)))
+            cells = (row.rank, row_score(row), row.state, short(row.proposal), row.author)
+            table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(row.title, 60)))
         finished = len(board.runs) - len(board.unfinished)
         status = f"{len(board.proposals)} proposals, {finished} runs finished, {len(board.unfinished)} in the queue"
         return Group(

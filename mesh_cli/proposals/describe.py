@@ -7,9 +7,9 @@ import msgspec
 
 from mesh.board import Board, Critique, Member
 from mesh.events import AgentJoined, ProposalPromoted, WorkerJoined
-from mesh.leaderboard import standing
+from mesh.leaderboard import Ranking, leaderboard
 from mesh.proposal_card import card_of, run_row, worker_name
-from mesh.proposal_numbers import gain_of, state
+from mesh.proposal_numbers import gain_of
 from mesh.wire import Entry
 from mesh_cli.resolve import Named
 
@@ -26,8 +26,8 @@ def about(board: Board, named: Named) -> About:
 
 def about_proposal(board: Board, tree: str) -> About:
     """Return a proposal with its rank."""
-    rank = next((row["rank"] for row in standing(board) if row["proposal"] == tree), None)
-    return msgspec.structs.asdict(card_of(board, tree, rank=rank if isinstance(rank, int) else None))
+    rank = next((row.rank for row in leaderboard(board) if row.proposal == tree), None)
+    return msgspec.structs.asdict(card_of(board, tree, rank=rank))
 
 
 def about_run(board: Board, name: str) -> About:
@@ -58,11 +58,12 @@ def about_agent(board: Board, name: str) -> About:
     words = [w for p in board.proposals.values() for w in p.critiques if w.author == name]
     words += [w for run in board.runs.values() for w in run.critiques if w.author == name]
     won = [(tree, r) for tree, p in own.items() for r in p.rulings if isinstance(r, ProposalPromoted)]
-    gains = [gain_of(board, tree, ruling.met) for tree, ruling in won if ruling.met]
+    ranking = Ranking(board)
+    gains = [gain_of(ranking, tree, ruling.met) for tree, ruling in won if ruling.met]
     return {
         **_last_life(lives),
         "proposals": len(own),
-        "states": dict(Counter(state(board, tree) for tree in own)),
+        "states": dict(Counter(ranking.state(tree) for tree in own)),
         "promoted": len({tree for tree, _ in won}),
         "earned": sum(gain for gain in gains if gain is not None),
         "critiques": dict(Counter(word.verdict for word in words)),
@@ -70,7 +71,7 @@ def about_agent(board: Board, name: str) -> About:
         "tokens": board.tokens.get(name),
         "calls_in_vain": len(board.failed_calls.get(name, [])),
         "latest": [
-            {"proposal": tree, "title": own[tree].event.title, "state": state(board, tree)}
+            {"proposal": tree, "title": own[tree].event.title, "state": ranking.state(tree)}
             for tree in list(own)[-_RECENT:][::-1]
         ],
         "lives": [_life(boot, member) for boot, member in lives],

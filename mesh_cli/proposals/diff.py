@@ -8,7 +8,8 @@ import msgspec
 
 from mesh.board import Board
 from mesh.events import KnobChange
-from mesh.proposal_numbers import cost_of, shown_mean
+from mesh.leaderboard import Ranking
+from mesh.proposal_numbers import cost_of, gain_of
 from mesh.text import printable, short
 from mesh_cli.proposals.card import knob_text, number_text
 from mesh_cli.render.colour import Ink
@@ -85,40 +86,53 @@ def knob_changes(old: _Files, new: _Files, editable: tuple[str, ...]) -> list[Kn
 
 
 def metric_of(board: Board, old: str, new: str) -> Metric:
-    """Compare the scores of two proposals: fresh ones, of the worker class in which both have most of them."""
-    from mesh.evidence import estimate, fresh, noise, p_better
+    """Compare the scores of two proposals, inside one worker class.
 
-    means = shown_mean(board, old), shown_mean(board, new)
-    name, exact = board.spec.objective.metric, board.spec.objective.noise == "none"
-    if means[0] is None or means[1] is None:
-        who = " and ".join(short(tree) for tree, mean in ((old, means[0]), (new, means[1])) if mean is None)
+    Fresh ones are compared where both have some: of the class that ranks, else of that in which both have most.
+    """
+    ranking, name = Ranking(board), board.spec.objective.metric
+    rows = ranking.of(old), ranking.of(new)
+    means = rows[0].mean if rows[0] else None, rows[1].mean if rows[1] else None
+    if rows[0] is None or rows[1] is None:
+        who = " and ".join(short(tree) for tree, row in ((old, rows[0]), (new, rows[1])) if row is None)
         return Metric(name, *means, text=f"no score of {who}")
-    gain_of = board.spec.objective.gain
-    if exact:
-        gain = gain_of(means[1], means[0])
+    gain = gain_of(ranking, new, old)
+    if board.spec.objective.noise == "none" and gain is not None:
         sure = 0.5 if gain == 0 else float(gain > 0)
         return Metric(name, *means, gain=gain, p_better=sure, beyond_noise=gain != 0, text="the metric is exact")
-    classes = {run.finished.worker_class for t in (old, new) for run in board.current_runs(t) if run.finished}
-    scores = {c: (list(fresh(board, old, c).values()), list(fresh(board, new, c).values())) for c in sorted(classes)}
-    best = max(scores, key=lambda c: min(map(len, scores[c])), default="")
-    before, after = scores.get(best, ([], []))
-    if not before or not after:
-        text = "claims alone, of seeds that chose them: they prove nothing"
-        return Metric(name, *means, gain=gain_of(means[1], means[0]), text=text)
-    found = noise(board, best)
-    one, two = estimate(before, found), estimate(after, found)
-    gain, sure = gain_of(two.mean, one.mean), p_better(board, after, before, found)
-    known = found.dof > 0
+    before, after = ranking.standings(old), ranking.standings(new)
+    fresh = {c: n for c in sorted(before) if c in after and (n := min(before[c].proven_count, after[c].proven_count))}
+    if fresh:
+        return _proven(ranking, old, new, max(fresh, key=lambda c: (c == ranking.worker_class, fresh[c])))
+    if gain is None:
+        classes = f"{rows[0].worker_class} and {rows[1].worker_class}"
+        return Metric(name, *means, text=f"scores of {classes} workers: scores of two worker classes are not compared")
+    return Metric(name, *means, gain=gain, text="claims alone, of seeds that chose them: they prove nothing")
+
+
+def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
+    """Compare the fresh scores of two proposals in a class where both have some."""
+    from mesh.evidence import noise, p_better, proofs
+
+    board = ranking.board
+    one, two = (ranking.standings(tree)[worker_class] for tree in (old, new))
+    intervals = [ranking.interval(standing, worker_class) for standing in (one, two)]
+    before, after = (
+        [run.value for run in proofs(board, tree, worker_class) if run.value is not None] for tree in (old, new)
+    )
+    known = intervals[0] is not None
+    sure = p_better(board, after, before, noise(board, worker_class))
+    seeds = f"{one.proven_count} and {two.proven_count} fresh seeds on {worker_class}"
     return Metric(
-        name,
+        board.spec.objective.metric,
         one.mean,
         two.mean,
-        old_interval=(one.low, one.high) if known else None,
-        new_interval=(two.low, two.high) if known else None,
-        gain=gain,
+        old_interval=intervals[0],
+        new_interval=intervals[1],
+        gain=ranking.gain(two.mean, one.mean),
         p_better=sure if known else None,
         beyond_noise=(sure >= SURE or sure <= 1 - SURE) if known else None,
-        text=f"{one.count} and {two.count} fresh seeds on {best}{'' if known else '; the noise is not known yet'}",
+        text=f"{seeds}{'' if known else '; the noise is not known yet'}",
     )
 
 

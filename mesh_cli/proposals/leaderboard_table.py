@@ -1,9 +1,6 @@
-"""The leaderboard as a table for people, of the rows of `mesh.leaderboard.standing`."""
+"""The leaderboard as a table for people, of the rows of `mesh.leaderboard`."""
 
-from typing import Any
-
-from mesh.board import Board
-from mesh.leaderboard import interval, score_of
+from mesh.leaderboard import LeaderboardRow, row_interval, row_score
 from mesh.text import printable, short
 from mesh_cli.render.columns import Column, aligned
 
@@ -22,13 +19,12 @@ def columns(metric: str) -> list[Column]:
     ]
 
 
-def cells(board: Board, row: dict[str, Any]) -> list[str]:
+def cells(row: LeaderboardRow) -> list[str]:
     """Return a row as the cells of `columns`."""
-    tree = str(row["proposal"])
-    numbers = [str(row["rank"]), score_of(board, tree), interval(row), str(row["seeds"])]
-    return [*numbers, row["state"], short(tree), printable(row["author"], 20), printable(row["title"])]
+    numbers = [str(row.rank), row_score(row), row_interval(row), str(row.seeds)]
+    return [*numbers, row.state, short(row.proposal), printable(row.author, 20), printable(row.title)]
 
 
-def ranking(board: Board, rows: list[dict[str, Any]], width: int | None) -> list[str]:
+def ranking(metric: str, rows: list[LeaderboardRow], width: int | None) -> list[str]:
     """Return the leaderboard as lines of at most `width` cells."""
-    return aligned(columns(board.spec.objective.metric), [cells(board, row) for row in rows], width)
+    return aligned(columns(metric), [cells(row) for row in rows], width)

@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from mesh.board import Board
-from mesh.leaderboard import is_self_reported, score_of
-from mesh.proposal_numbers import children_of, gain_of, shown_mean, state
+from mesh.leaderboard import Ranking, row_score
+from mesh.proposal_numbers import children_of, gain_of
 from mesh.text import printable, short
 
 Way = Literal["up", "down"]
@@ -57,49 +57,50 @@ def family(board: Board, root: str, way: Way, depth: int | None = None) -> Famil
 
 def rows(board: Board, found: Family) -> list[dict[str, object]]:
     """Return a row for every member, nearest first."""
-    return [lineage_row(board, tree) | {"depth": depth} for tree, depth in found.depths.items()]
+    ranking = Ranking(board)
+    return [lineage_row(ranking, tree) | {"depth": depth} for tree, depth in found.depths.items()]
 
 
-def lineage_row(board: Board, tree: str) -> dict[str, object]:
+def lineage_row(ranking: Ranking, tree: str) -> dict[str, object]:
     """Return a proposal as a row; `gain` is over its best parent, the difference that it made itself."""
-    proposal = board.proposals.get(tree)
+    proposal, scored = ranking.board.proposals.get(tree), ranking.of(tree)
     if proposal is None:
         return {"proposal": tree, "parents": (), "mean": None, "gain": None, "state": "unknown", "title": ""}
     return {
         "proposal": tree,
         "parents": proposal.event.parents,
-        "mean": shown_mean(board, tree),
-        "gain": gain_over_parents(board, tree),
-        "state": state(board, tree),
+        "mean": scored.mean if scored else None,
+        "gain": gain_over_parents(ranking, tree),
+        "state": ranking.state(tree),
         "author": proposal.author,
         "title": proposal.event.title,
-        "self_reported": is_self_reported(board, tree),
+        "self_reported": scored is not None and scored.self_reported,
     }
 
 
-def gain_over_parents(board: Board, tree: str) -> float | None:
-    """Return by how much a proposal is better than the best of its parents; None where no two have scores."""
-    proposal = board.proposals[tree]
-    gains = [gain for parent in proposal.event.parents if (gain := gain_of(board, tree, parent)) is not None]
+def gain_over_parents(ranking: Ranking, tree: str) -> float | None:
+    """Return by how much a proposal is better than the best of its parents; None where no two can be compared."""
+    parents = ranking.board.proposals[tree].event.parents
+    gains = [gain for parent in parents if (gain := gain_of(ranking, tree, parent)) is not None]
     return min(gains) if gains else None
 
 
-def leaves(board: Board) -> list[str]:
+def leaves(ranking: Ranking) -> list[str]:
     """Return the proposals that nobody built on: by mean, the best first, then those without any score."""
-    built_on = children_of(board)
-    found = [(shown_mean(board, tree), tree) for tree in board.proposals if tree not in built_on]
-    found.sort(key=lambda leaf: (leaf[0] is None, 0.0 if leaf[0] is None else -board.spec.objective.gain(leaf[0])))
+    built_on = children_of(ranking.board)
+    found = [(ranking.of(tree), tree) for tree in ranking.board.proposals if tree not in built_on]
+    found.sort(key=lambda leaf: (leaf[0] is None, -ranking.gain(leaf[0].mean) if leaf[0] else 0.0))
     return [tree for _, tree in found]
 
 
-def line(board: Board, tree: str) -> str:
+def line(ranking: Ranking, tree: str) -> str:
     """Return a proposal in one line: hash, mean, state, gain over its parents, title."""
-    if tree not in board.proposals:
+    if (proposal := ranking.board.proposals.get(tree)) is None:
         return f"{printable(short(tree))} (not on the board)"
-    gain = gain_over_parents(board, tree)
+    gain = gain_over_parents(ranking, tree)
     change = f"{gain:+.4f}" if gain is not None else ""
-    title = printable(board.proposals[tree].event.title, 90)
-    return f"{short(tree)} {score_of(board, tree):>9} {state(board, tree):<13} {change:>8}  {title}"
+    score, state = row_score(ranking.of(tree)), ranking.state(tree)
+    return f"{short(tree)} {score:>9} {state:<13} {change:>8}  {printable(proposal.event.title, 90)}"
 
 
 def drawn(found: Family, say: Callable[[str], str]) -> Iterator[str]:
@@ -128,12 +129,13 @@ def drawn(found: Family, say: Callable[[str], str]) -> Iterator[str]:
 
 def dot(board: Board, found: Family) -> Iterator[str]:
     """Write the family as a graph for graphviz, parents above their children."""
+    ranking = Ranking(board)
     yield f"digraph {_quoted(f'lineage of {short(found.root)}')} {{"
     yield "  node [shape=box, fontname=monospace];"
     for tree in found.depths:
         title = printable(board.proposals[tree].event.title, 60) if tree in board.proposals else "not on the board"
         shape = ", peripheries=2" if tree == board.champion else ""
-        label = f"{printable(short(tree))}  {score_of(board, tree) if tree in board.proposals else '-'}"
+        label = f"{printable(short(tree))}  {row_score(ranking.of(tree))}"
         yield f"  {_quoted(tree)} [label={_quoted(label, title)}{shape}];"
     for tree, others in found.relatives.items():
         for other in others:

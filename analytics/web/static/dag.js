@@ -1,7 +1,7 @@
 // The lineage: champion's ancestry, the best and the latest by default, everything on request.
 
 import { get } from "./api.js";
-import { byId, calm, color, count, plain, score, words } from "./dom.js";
+import { byId, calm, color, count, plain, score } from "./dom.js";
 import { layered, shapeOf } from "./layout.js";
 import { onTheme } from "./theme.js";
 import cytoscape from "./vendor/cytoscape.esm.min.mjs";
@@ -104,7 +104,7 @@ export function makeDag(open) {
 
   function tell(id) {
     const node = nodes.get(id);
-    if (node) said.textContent = `${node.mean === null ? words(node.state) : score(node.mean)} · ${plain(node.title)}`;
+    if (node) said.textContent = `${node.mean === null ? node.state : score(node.mean)} · ${plain(node.title)}`;
     else said.textContent = !total ? "" : nodes.size < total ? `${count(nodes.size)} of ${count(total)} proposals: ancestry, best, latest` : `${count(total)} proposals`;
   }
 

@@ -56,7 +56,7 @@ export function ago(time) {
   return passed < 5 ? "now" : `${seconds(passed)} ago`;
 }
 
-export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, words(state));
+export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state);
 export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Call `work` soon, once for many calls, and again at the earliest `rest` ms after it. */

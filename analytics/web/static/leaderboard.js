@@ -60,7 +60,7 @@ function scaleOf(rows) {
 }
 
 function interval(row, at) {
-  const said = row.low === null ? "no interval: a claim" : `${score(row.low)} to ${score(row.high)}`;
+  const said = row.low === null ? (row.fresh ? "no interval: the noise is not known" : "no interval: a claim") : `${score(row.low)} to ${score(row.high)}`;
   const picture = svg("svg", { class: "interval", viewBox: `0 0 ${WIDTH} 14`, width: WIDTH, height: 14, role: "img", "aria-label": said });
   if (row.low !== null) picture.append(svg("line", { x1: at(row.low), x2: at(row.high), y1: 7, y2: 7 }));
   picture.append(svg("circle", { cx: at(row.mean), cy: 7, r: 2.5, class: row.fresh ? "proven" : "claim" }));
