@@ -354,7 +354,7 @@ async def test_a_budget_in_dollars_counts_what_was_in_vain(arena: Arena) -> None
             {"budget_usd": "5"},
             f"the price of {NAME} is unknown, so --budget-usd 5 cannot be kept: give --budget-tokens instead",
         ),
-        ({"budget_tokens": "many"}, "option budget_tokens=many is no number above 0"),
+        ({"budget_tokens": "many"}, "option budget_tokens=many is not a valid number; use one above 0"),
         ({"prompt_tokens": "9"}, "option prompt_tokens=9 is too few for a question: give "),
     ],
 )

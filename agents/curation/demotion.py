@@ -1,4 +1,4 @@
-"""What a champion must go on proving: controls now and then, and its fall where they do not bear it out. Pure."""
+"""Champions are run again now and then, and demoted if new scores do not confirm them. Pure."""
 
 from agents.curation.race import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
@@ -14,11 +14,11 @@ _ENOUGH = 4
 """Controls without which nobody is demoted."""
 
 SURELY = 0.975
-"""Probability that the one before was better at which a champion falls."""
+"""Probability that the champion before was better, from which on a champion is demoted."""
 
 
 def recheck(board: Board) -> list[AnyEvent]:
-    """Return the control that is due, or the end of a reign."""
+    """Return the control run that is due, or the demotion of the champion."""
     if not board.champion:
         return []
     return _fall(board) or _control(board)

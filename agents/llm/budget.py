@@ -1,7 +1,7 @@
 """What a role that asks a model is given: which model, how long an answer may be, and what may be spent in all.
 
 Budgets hold per name and over restarts, since what was spent is read from the log. They are kept before a call: one
-that might exceed them is not made. After calls in failed there is a pause, which the log tells too.
+that might exceed them is not made. After calls without a usable answer there is a pause, which the log tells too.
 """
 
 import datetime as dt
@@ -91,7 +91,7 @@ def number_option(options: Mapping[str, str], name: str, default: float | None) 
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise BadInput(f"option {name}={text} is no number above 0")
+        raise BadInput(f"option {name}={text} is not a valid number; use one above 0")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The brain: one question to a language model, its answer and what it cost. The only module that knows litellm.
+"""A client of language models: one question, its answer and what it cost. The only module that knows litellm.
 
 litellm takes seconds to import, so it is imported at the first use. Prices are those that come with it: a model that is
 not among them has no known price, which is never zero. Keys stay in the environment, where litellm looks for them, and
