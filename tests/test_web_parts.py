@@ -10,7 +10,7 @@ from analytics.web import feed, guard
 from analytics.web.dag import dag
 from analytics.web.proposal import diff_lines
 from analytics.web.views import State, Table
-from mesh.events import Origin, ProposalPosted
+from mesh.events import Origin, ProposalPosted, ProposalPromoted
 from tests.support.given import Log
 
 STATIC = Path(feed.__file__).parent / "static"
@@ -24,9 +24,9 @@ def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
         parent = f"p{number - 1}" if number < 10 else "p0"
         event = ProposalPosted(tree=f"p{number}", commit="c", parents=(parent,), title="t", origin=Origin(how="human"))
         log.add("ann", event)
-    log.board.champion = "p5"
-    best = [["p40", 1.0, "claimed"], ["p41", 2.0, "claimed"]]
-    state = State(standing=Table(["proposal", "mean", "state"], best))
+    log.add("curator", ProposalPromoted(proposal="p5", round=1, mean=1.0))
+    best = [["p40", 1.0, 0], ["p41", 2.0, 0]]
+    state = State(standing=Table(["proposal", "mean", "fresh"], best))
     found = dag(log.board, state, 20)
     ids = [node["id"] for node in found["nodes"]]
     assert len(ids) == 20
