@@ -65,8 +65,9 @@ imports: $(DEV) ## check which package may import which
 docs: $(DEV) ## build the documentation site into site/; a broken link fails
 	$(BIN)/python -m zensical build --strict
 
+# A short folder for temporary files, because the path of a socket has at most 107 bytes.
 test: $(DEV) ## run the tests, first those that can run side by side
-	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not serial'
+	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --basetemp $$short -m 'not serial' && rm -rf $$short
 	$(BIN)/pytest -m serial
 
 events: $(DEV) ## generate docs/events.md and docs/reference/arena.md from the code
