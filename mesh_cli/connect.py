@@ -78,9 +78,9 @@ async def pick(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
     if not arena:
         names = await hub.arenas()
         if not names:
-            raise BadInput("there is no arena yet: mesh open FOLDER opens one")
+            raise BadInput("there is no arena yet; mesh open FOLDER opens one")
         if len(names) != 1:
-            raise BadInput(f"say which --arena: there are {', '.join(names)}")
+            raise BadInput(f"there are several arenas; choose one with --arena: {', '.join(names)}")
         arena = names[0]
     return await hub.arena(arena)
 
@@ -109,7 +109,7 @@ async def opened_board_of(bus: JetStreamBus) -> Board:
     """
     board = await board_of(bus)
     if board.opened is None:
-        raise BadInput(f"arena {bus.arena} was never opened: `mesh open FOLDER` opens it")
+        raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
     return board
 
 
@@ -127,7 +127,7 @@ async def entry_of(bus: JetStreamBus, seq: int) -> Entry:
             for entry in batch:
                 if entry.seq == seq:
                     return entry
-    raise UnknownName(f"the log of arena {bus.arena} has no fact #{seq}")
+    raise UnknownName(f"arena {bus.arena} has no fact #{seq}")
 
 
 def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
@@ -145,7 +145,7 @@ def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
     parents = [parent for parent in board.proposals[new].event.parents if parent in board.proposals]
     base = board.opened.base_tree if board.opened else ""
     if not parents and new == base:
-        raise BadInput(f"proposal {short(new)} is the artifact as the arena was opened: say what to compare it with")
+        raise BadInput(f"proposal {short(new)} is the baseline; name a second proposal to compare it with")
     return parents[0] if parents else base if base in board.proposals else "", new
 
 

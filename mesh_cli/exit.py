@@ -46,14 +46,17 @@ def exit_code_of(cause: BaseException) -> int | None:
         print(f"mesh: {cause}", file=sys.stderr)
         return cause.exit_code
     if isinstance(cause, ModuleNotFoundError) and cause.name == "duckdb":
-        print("mesh: this needs duckdb, which is not installed: pip install 'mesh-swarm[analytics]'", file=sys.stderr)
+        print(
+            "mesh: this command needs duckdb, which is not installed: pip install 'mesh-swarm[analytics]'",
+            file=sys.stderr,
+        )
         return ExitCode.BAD_INPUT
     if isinstance(cause, BrokenPipeError):
         _let_go_of_output()
         return ExitCode.OK
     if isinstance(cause, OSError) and cause.errno in _NO_ROOM and cause.filename is None:
         _let_go_of_output()
-        print(f"mesh: the output could not be written: {cause.strerror or cause}", file=sys.stderr)
+        print(f"mesh: the output cannot be written: {cause.strerror or cause}", file=sys.stderr)
         return ExitCode.HOST
     return None
 

@@ -47,9 +47,9 @@ def find(board: Board, word: str) -> tuple[Named, list[Named]]:
     if not (whole or begun):
         if word == "champion":
             raise UnknownName(_no_champion(board))
-        raise UnknownName(f"nothing on the board of arena {board.arena} is called {word[:60]!r} or begins with it")
+        raise UnknownName(f"{word[:60]!r} is not the name of anything in arena {board.arena}, nor the start of one")
     raise UnknownName(
-        f"{word!r} may mean {_list(board, whole or begun, plain)}: write more of it, or its kind, as in run:NAME"
+        f"{word!r} matches {_list(board, whole or begun, plain)}; write more of it, or its kind as in run:NAME"
     )
 
 
@@ -68,9 +68,9 @@ def find_proposal(board: Board, word: str) -> str:
     if not found:
         if plain in ("champion", ""):
             raise UnknownName(_no_champion(board))
-        raise UnknownName(f"no proposals of arena {board.arena} begin with {word[:60]!r}")
+        raise UnknownName(f"no proposal of arena {board.arena} starts with {word[:60]!r}; see mesh leaderboard")
     named = _list(board, [Named("proposal", tree) for tree in found], plain)
-    raise UnknownName(f"{len(found)} proposals of arena {board.arena} begin with {word!r}: {named}")
+    raise UnknownName(f"{len(found)} proposals of arena {board.arena} start with {word!r}: {named}; write more of it")
 
 
 def named_words(named: Named) -> str:
@@ -81,7 +81,7 @@ def named_words(named: Named) -> str:
 
 
 def _no_champion(board: Board) -> str:
-    return f"arena {board.arena} has no champion yet: name a proposal"
+    return f"arena {board.arena} has no champion yet; name a proposal instead"
 
 
 def _whole(board: Board, word: str) -> list[Named]:

@@ -291,7 +291,7 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
         ("status --arena a.b", ExitCode.BAD_INPUT, "arena 'a.b' may only hold letters"),
         ("status --nats 127.0.0.1:1", ExitCode.NO_LOG, "no NATS server answers at nats://127.0.0.1:1 within 5 s"),
         ("status --nats ftp://x", ExitCode.BAD_INPUT, "'ftp://x' is no address of a NATS server"),
-        ("post general ' '", ExitCode.BAD_INPUT, "the text is empty: say something"),
+        ("post general ' '", ExitCode.BAD_INPUT, "the text is empty; write"),
         ("reply 99 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 99: its log ends with 12"),
         ("reply 0 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 0"),
         ("reply 11 hello --channel 'a b'", ExitCode.BAD_INPUT, "channel 'a b' may only hold letters"),

@@ -201,11 +201,11 @@ def test_contexts_are_kept_used_shown_and_forgotten_in_a_file_of_the_user_alone(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["use", "lab"], r"there is no context 'lab' \(there are: none yet\)"),
-        (["use"], "say which context to use, or --none"),
-        (["use", "lab", "--none"], "say which context to use, or --none"),
-        (["remove", "lab"], "there is no context 'lab'"),
-        (["show", "lab"], "there is no context 'lab'"),
+        (["use", "lab"], r"'lab' is not a context; use mesh context add to make one"),
+        (["use"], "name a context to use, or use --none"),
+        (["use", "lab", "--none"], "name a context to use, or use --none"),
+        (["remove", "lab"], "'lab' is not a context"),
+        (["show", "lab"], "'lab' is not a context"),
         (["add", "a b", "--nats", "x"], "context 'a b' may only hold letters"),
         (["add", "lab", "--nats", "ftp://u:p@x"], r"'ftp://\*\*\*@x' is no address of a NATS server"),
         (["add", "lab", "--nats", "ftp://x"], "'ftp://x' is no address of a NATS server"),
@@ -224,7 +224,7 @@ def test_a_file_of_contexts_that_others_can_read_is_warned_of(nowhere: Path, mes
     settings.contexts_file().chmod(0o644)
     done = mesh("context", "list")
     assert (done.code, done.out) == (0, "  lab              lab\n")
-    assert "others can read" in done.err
+    assert "other users can read" in done.err
     assert mesh("context", "add", "lab", "--nats", "lab2").code == 0
     assert settings.is_private(settings.contexts_file())
 

@@ -47,7 +47,7 @@ def test_where_no_mesh_ever_ran_nothing_fails_and_the_next_step_is_said(alone: P
     assert code == ExitCode.OK
     assert rows.keys() >= NAMES
     assert (rows["server"]["state"], rows["server"]["what"]) == ("warn", "there is no log here yet")
-    assert rows["server"]["cure"].startswith("mesh up ARENA")
+    assert rows["server"]["cure"].startswith("run mesh up ARENA")
     assert "does not exist yet" in rows["home"]["what"]
     assert not (alone / "home").exists()
 
@@ -59,7 +59,7 @@ def test_a_log_is_looked_at_and_no_server_stays(alone: Path, mesh: Mesh) -> None
     assert code == ExitCode.OK
     assert {rows[name]["state"] for name in ("home", "disk", "server", "log", "clock")} == {"ok"}
     assert rows["log"]["what"].startswith("arena tiny: 1 entries")
-    assert (rows["projector"]["state"], rows["projector"]["what"]) == ("warn", "none answers")
+    assert (rows["projector"]["state"], rows["projector"]["what"]) == ("warn", "no projector is running")
     again = mesh("doctor")
     assert "ok    server       nats://127.0.0.1:" in again.out
     port = int(json.loads((settings.server_dir(alone / "home") / "server.json").read_text())["url"].rpartition(":")[2])
@@ -84,7 +84,7 @@ def test_a_store_that_is_no_store_fails(alone: Path, mesh: Mesh) -> None:
     (server / "store").write_text("not a folder")
     code, rows = found(mesh)
     assert (code, rows["store"]["state"]) == (ExitCode.FAILED, "fail")
-    assert rows["store"]["what"] == f"{server / 'store'} is no folder"
+    assert rows["store"]["what"] == f"{server / 'store'} is not a folder"
     assert rows["server"]["state"] == "fail"
 
 
@@ -92,7 +92,7 @@ def test_a_home_that_is_a_file_fails(alone: Path, mesh: Mesh) -> None:
     (alone / "home").write_text("")
     code, rows = found(mesh)
     assert (code, rows["home"]["state"]) == (ExitCode.FAILED, "fail")
-    assert rows["home"]["what"] == f"{alone / 'home'} is no folder"
+    assert rows["home"]["what"] == f"{alone / 'home'} is not a folder"
 
 
 def test_settings_that_cannot_be_read_are_a_finding_and_not_the_end(
@@ -126,7 +126,7 @@ def test_keys_are_named_and_never_printed(alone: Path, mesh: Mesh, monkeypatch: 
     [
         ("#!/bin/sh\necho nats-server: v2.9.1\n", "version v2.9.1 is too old: the log needs 2.12"),
         ("\0", "cannot be run: Exec format error"),
-        ("#!/bin/sh\nexec tail -f /dev/null\n", "does not say its version within 1 s"),
+        ("#!/bin/sh\nexec tail -f /dev/null\n", "did not print its version within 1 s"),
     ],
 )
 def test_a_program_that_cannot_serve_the_log_fails(
@@ -146,7 +146,7 @@ def test_what_failed_has_a_cure_on_a_line_of_its_own(alone: Path, mesh: Mesh) ->
     (alone / "home").write_text("")
     lines = mesh("doctor").out.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("fail  home"))
-    assert lines[at + 1].strip().startswith("cure: name another by MESH_HOME")
+    assert lines[at + 1].strip().startswith("cure: set MESH_HOME to another folder")
 
 
 def test_our_own_requirements_are_what_is_looked_for() -> None:
@@ -169,11 +169,11 @@ def test_versions_that_are_malicious_or_do_not_fit_or_are_missing_are_named() ->
     )
     assert [(finding.state, finding.what) for finding in findings] == [
         ("fail", "litellm 1.82.8 is malicious: it steals keys"),
-        ("fail", "duckdb 1.4.0 is not what the mesh was made for (<3,>=2.0)"),
+        ("fail", "duckdb 1.4.0 does not fit; the mesh needs <3,>=2.0"),
         ("fail", "msgspec is missing"),
         ("ok", "anyio 4.16.0; not installed: torch (worker)"),
     ]
-    assert "take every key that it could read out of use" in findings[0].cure
+    assert "revoke every key that it could read" in findings[0].cure
     assert findings[1].cure == "pip install 'duckdb<3,>=2.0'"
 
 
@@ -215,7 +215,7 @@ def test_a_projector_that_lies_behind_is_warned_of() -> None:
 
 
 def test_a_gpu_that_torch_cannot_use_is_warned_of() -> None:
-    assert checks.judge_gpu([], "2.13.0+cpu").what == "no GPU: workers here run on the CPU"
+    assert checks.judge_gpu([], "2.13.0+cpu").what == "no GPU; workers on this machine use the CPU"
     assert checks.judge_gpu(["NVIDIA H100"], "2.13.0+cpu").state == "warn"
     assert checks.judge_gpu(["NVIDIA H100"], "2.13.0").state == "ok"
 

@@ -8,7 +8,7 @@ from mesh.errors import BadInput, UnknownName
 from mesh.events import NotePosted
 from mesh.wire import Post
 from mesh_cli.board.channels import channels_of
-from mesh_cli.board.notes import answer_to, said
+from mesh_cli.board.notes import answer_to, text_of
 from mesh_cli.board.read_marks import Marks
 from mesh_cli.exit import ExitCode
 from tests.conftest import OpenBus
@@ -34,7 +34,7 @@ async def test_an_answer_to_a_note_stays_in_its_channel_and_any_other_goes_to_ge
             made.id,
         )
         assert (await answer_to(bus, 2, "why?", "ideas"))[0].channel == "ideas"
-        with pytest.raises(UnknownName, match="has no entry 3: its log ends with 2"):
+        with pytest.raises(UnknownName, match="has no entry 3; use 1 to 2"):
             await answer_to(bus, 3, "what?", None)
 
 
@@ -62,11 +62,11 @@ def test_without_a_text_it_does_not_wait_for_one_on_a_terminal(home: Path) -> No
         code, drawn = terminal.end()
     assert (code, drawn.strip()) == (
         ExitCode.BAD_INPUT,
-        "mesh: there is no text: give it as an argument, or through a pipe",
+        "mesh: there is no text; give it as an argument or through a pipe",
     )
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
 def test_nothing_cannot_be_said(text: str) -> None:
     with pytest.raises(BadInput, match="the text is empty"):
-        said(text)
+        text_of(text)

@@ -57,11 +57,11 @@ def test_commands_begin_with_a_dot(lab: Lab) -> None:
             ".schema noise": r"noise │ sd +│ DOUBLE",
             ".format csv": "the format is csv",
             "SELECT 1 AS a, 2 AS b;": "a,b\n1,2\n",
-            ".format xml": "mesh: there is no format 'xml' here: there are table, json, jsonl, csv, markdown",
+            ".format xml": "mesh: 'xml' is not a format of the prompt; use table, json, jsonl, csv, markdown",
             ".timer on": "the timer is on",
             "SELECT 3;": r"\d\.\d{3} s\n",
             ".help": "Ctrl-C interrupts",
-            ".nonsense": "mesh: there is no command '.nonsense': .help lists them",
+            ".nonsense": "mesh: '.nonsense' is not a command; .help lists them",
         }.items():
             terminal.until("mesh >")
             terminal.press(typed + "\r")

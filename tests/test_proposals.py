@@ -182,17 +182,17 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("zzz", "nothing on the board of arena a is called 'zzz' or begins with it"),
-        ("", "nothing on the board of arena a is called '' or begins with it"),
-        ("9999999999", "nothing on the board"),
-        ("0", "nothing on the board"),
-        ("#", "nothing on the board"),
-        ("run:dead", "nothing on the board"),
-        ("champion", "arena a has no champion yet: name a proposal"),
-        ("x" * 9999, f"is called '{'x' * 60}' or"),
-        ("abc", "'abc' may mean proposal abc1, proposal abc2: write more of it"),
-        ("twin", "'twin' may mean agent twin, worker twin: write more of it, or its kind"),
-        ("f", "'f' may mean proposal f000, .*, proposal f009 and 2 more: "),
+        ("zzz", "'zzz' is not the name of anything in arena a, nor the start of one"),
+        ("", "'' is not the name of anything in arena a, nor the start of one"),
+        ("9999999999", "is not the name of anything"),
+        ("0", "is not the name of anything"),
+        ("#", "is not the name of anything"),
+        ("run:dead", "is not the name of anything"),
+        ("champion", "arena a has no champion yet; name a proposal"),
+        ("x" * 9999, f"'{'x' * 60}' is not the name"),
+        ("abc", "'abc' matches proposal abc1, proposal abc2; write more of it"),
+        ("twin", "'twin' matches agent twin, worker twin; write more of it, or its kind"),
+        ("f", "'f' matches proposal f000, .*, proposal f009 and 2 more; "),
     ],
 )
 def test_a_word_that_names_nothing_or_several_things_is_one_sentence(word: str, sentence: str) -> None:
@@ -204,7 +204,9 @@ def test_a_word_that_names_nothing_or_several_things_is_one_sentence(word: str, 
 def test_an_ambiguous_proposal_lists_at_most_ten() -> None:
     board = members()
     assert find_proposal(board, "dea") == "dead"
-    with pytest.raises(UnknownName, match=r"12 proposals of arena a begin with 'f': proposal f000, .* and 2 more$"):
+    with pytest.raises(
+        UnknownName, match=r"12 proposals of arena a start with 'f': proposal f000, .* and 2 more; write more of it$"
+    ):
         find_proposal(board, "f")
 
 
@@ -213,7 +215,9 @@ def test_what_a_commit_made_ambiguous_is_listed_with_the_commit() -> None:
     for tree in ("base", "new"):
         event = board.proposals[tree].event
         board.proposals[tree].event = replace(event, commit=f"beef{tree}")
-    with pytest.raises(UnknownName, match=r"proposal base \(commit beefbase\), proposal new \(commit beefnew\)$"):
+    with pytest.raises(
+        UnknownName, match=r"proposal base \(commit beefbase\), proposal new \(commit beefnew\); write more of it$"
+    ):
         find_proposal(board, "beef")
 
 
@@ -280,11 +284,11 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
         "by ann (model openai/x) at 2025-01-01",
         "why: because",
         "state: champion, rank 1, loss 3.0000 (95 %: 2.8397 … 3.1603)",
-        "3 fresh seeds",
-        "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, P(better) 0.999, 3 seeds",
-        "predicted gain +0.5000 (75% sure), real gain over its first parent +1.0000",
+        "confirmed on 3 fresh seeds",
+        "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, chance to be better: >99 %, 3 seeds",
+        "predicted gain +0.5000 (75% sure), measured gain over its first parent +1.0000",
         "knobs: LR 0.0003 → 0.001",
-        "cost: 4 runs, 1.5 s of workers, 120 tokens, $0.2500",
+        "cost: 4 runs, 1.5 s of worker time, 120 tokens, $0.2500",
         "critic warns, 50% sure [noise]: small",
     ):
         assert part in text
@@ -309,11 +313,13 @@ def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:
 def test_an_agent_shows_what_it_did_and_earned_and_a_worker_what_it_ran() -> None:
     board = told()
     text = text_of(board, "ann")
-    assert text.startswith("agent ann: researcher, model openai/x on box, here, 1 life\n1 proposals (1 champion)")
-    assert "earned +1.0000 loss over the champions that its own met" in text
-    assert "thinking: 120 tokens, $0.2500" in text
+    assert text.startswith(
+        "agent ann: researcher, model openai/x on box, present, started once\n1 proposal (1 champion)"
+    )
+    assert "earned +1.0000 loss over the champions that it replaced" in text
+    assert "models: 120 tokens, $0.2500" in text
     worker = text_of(board, "worker:w")
-    assert "cpu (a cpu, 0 MB), 2 slots, sandbox A, here, 1 life\n1 runs ended (1 crash), 1.5 s" in worker
+    assert "cpu (a cpu, 0 MB), 2 slots, sandbox A, present, started once\n1 run finished (1 crash), 1.5 s" in worker
 
 
 def test_curves_are_drawn_as_bars() -> None:
@@ -345,8 +351,8 @@ def test_a_difference_is_beyond_the_noise_or_not_or_not_proven() -> None:
     assert good.gain == pytest.approx(1.0)
     assert good.new_interval is not None
     assert good.new_interval[0] < 3.0 < good.new_interval[1]
-    assert "claims alone" in found["claim"].text
-    assert found["none"].text == "no score of none"
+    assert "only candidate scores" in found["claim"].text
+    assert found["none"].text == "none has no score"
 
 
 def test_an_exact_metric_needs_no_proof() -> None:
@@ -371,7 +377,7 @@ def test_files_are_compared_by_lines_and_what_is_no_text_is_said() -> None:
         "\\ No newline at end of file",
     )
     assert (changes["a.py"].added, changes["a.py"].removed) == (1, 1)
-    assert changes["bin"].remark == "no text, 2 → 1 bytes"
+    assert changes["bin"].remark == "binary, 2 → 1 bytes"
     assert changes["long"].remark == "too long to compare, 30,000 → 30,001 lines"
     assert changes["gone"].lines[1] == "+++ /dev/null"
 

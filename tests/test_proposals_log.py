@@ -73,14 +73,14 @@ def test_two_proposals_are_compared_down_to_their_code(trees: dict[str, str], me
     assert "train.py | +1 -0\n" in mesh("diff", trees["both"], "--stat").out
     backwards = mesh("diff", trees["both"], trees["left"]).out
     assert backwards.endswith("-B = 2\n")
-    assert "the files are the same" in mesh("diff", trees["left"], trees["left"]).out
+    assert "the code is the same" in mesh("diff", trees["left"], trees["left"]).out
     body = json.loads(mesh("diff", trees["base"], trees["right"], "--json").out)
     assert [(change["file"], change["removed"]) for change in body["files"]] == [("train.py", 0)]
     assert any("\x1b]0;owned" in line for line in body["files"][0]["lines"])
     refused(
-        mesh("diff", trees["base"]), ExitCode.BAD_INPUT, "is the artifact as the arena was opened: say what to comp"
+        mesh("diff", trees["base"]), ExitCode.BAD_INPUT, "is the baseline; name a second proposal to compare it with"
     )
-    refused(mesh("diff", "zzz"), ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'")
+    refused(mesh("diff", "zzz"), ExitCode.BAD_INPUT, "no proposal of arena tiny starts with 'zzz'")
 
 
 @pytest.mark.parametrize(("command", "coloured"), [("diff", "\x1b[32m+B = 2\x1b[0m"), ("tail", "\x1b[38;5;")])
@@ -106,7 +106,10 @@ def test_the_family_of_a_proposal_is_shown_from_a_real_log(trees: dict[str, str]
         f"└─ {short['right']}",
         f"   ↑ see {short['base']}",
     ]
-    assert mesh("lineage", trees["both"], "--depth", "1").err == "mesh: 2 links lead further: raise --depth\n"
+    assert (
+        mesh("lineage", trees["both"], "--depth", "1").err
+        == "mesh: 2 links go further than --depth; raise it to see them\n"
+    )
     down = json.loads(mesh("lineage", trees["base"], "--down", "--json").out)
     assert [(row["proposal"], row["depth"]) for row in down] == [
         (trees["base"], 0),
@@ -145,7 +148,7 @@ def test_facts_are_shown_in_full_even_those_that_nobody_knows(lab: Lab, mesh: Me
     assert "(not understood)" in unknown.out
     assert "\x1b" not in unknown.out
     assert json.loads(mesh("show", "12", "--json").out)["post"] == HOSTILE
-    refused(mesh("show", "13"), ExitCode.BAD_INPUT, "nothing on the board of arena tiny is called '13'")
+    refused(mesh("show", "13"), ExitCode.BAD_INPUT, "'13' is not the name of anything in arena tiny")
     refused(mesh("show", "zzz"), ExitCode.BAD_INPUT, "nothing on the board")
     refused(mesh("show", "\x1b[31m"), ExitCode.BAD_INPUT, "nothing on the board")
     refused(mesh("lineage", "--up", "--down"), ExitCode.BAD_INPUT, "--up and --down exclude each other")
@@ -162,7 +165,7 @@ def test_an_arena_that_was_never_opened_is_one_sentence(tmp_path: Path, mesh: Me
 
         anyio.run(make)
         for words in (["show", "x"], ["diff", "x"], ["lineage"], ["children", "x"], ["leaves"]):
-            refused(mesh(*words), ExitCode.BAD_INPUT, "arena empty was never opened: `mesh open FOLDER` opens it")
+            refused(mesh(*words), ExitCode.BAD_INPUT, "arena empty was never opened; mesh open FOLDER opens it")
 
 
 def test_every_kind_of_thing_is_shown_as_json(lab: Lab, mesh: Mesh) -> None:

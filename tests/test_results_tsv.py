@@ -100,7 +100,7 @@ def test_importing_again_changes_nothing_and_a_longer_file_adds_what_is_new(home
     path = write(home)
     mesh("import", path)
     [[before]] = ask(mesh, "SELECT max(seq) FROM events")
-    assert mesh("import", path).out == "arena nanochat-runs has all 7 rows already: nothing was changed\n"
+    assert mesh("import", path).out == "arena nanochat-runs already has all 7 rows: nothing was changed\n"
     assert ask(mesh, "SELECT max(seq) FROM events") == [[before]]
     longer = TSV + "0a7b8c9\t0.985000\t60.2\tkeep\tone more\n"
     assert mesh("import", write(home, longer)).out == "arena nanochat-runs has 8 rows, 1 of them new\n"
@@ -111,21 +111,21 @@ def test_importing_again_changes_nothing_and_a_longer_file_adds_what_is_new(home
     ) == [[True, 1]]
     assert ask(mesh, "SELECT state FROM arenas") == [["closed"]]
     assert mesh("import", write(home, longer)).out.endswith("nothing was changed\n")
-    refused(mesh("import", write(home, TSV.replace("0.04", "0.05"))), ExitCode.BAD_INPUT, "under another --name")
+    refused(mesh("import", write(home, TSV.replace("0.04", "0.05"))), ExitCode.BAD_INPUT, "use another --name")
     refused(mesh("import", write(home, longer), "--maximize"), ExitCode.BAD_INPUT, "there is another arena")
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("b\t0.9\t44.0\tkeep", "line 9: there are 4 columns, not 5"),
-        ("b 0.9 44.0 keep spaces", "line 9: there are 1 columns, not 5"),
-        ("b\tgood\t44.0\tkeep\tx", "line 9: 'good' is no finite number"),
-        ("b\tnan\t44.0\tkeep\tx", "line 9: 'nan' is no finite number"),
-        ("b\t0.9\t-1\tkeep\tx", "line 9: memory_gb -1 is below 0"),
-        ("b\t0.9\t44.0\tkept\tx", "line 9: 'kept' is no status: keep, discard or crash"),
+        ("b\t0.9\t44.0\tkeep", "line 9: there are 4 columns; use 5"),
+        ("b 0.9 44.0 keep spaces", "line 9: there are 1 columns; use 5"),
+        ("b\tgood\t44.0\tkeep\tx", "line 9: 'good' is not a finite number"),
+        ("b\tnan\t44.0\tkeep\tx", "line 9: 'nan' is not a finite number"),
+        ("b\t0.9\t-1\tkeep\tx", "line 9: memory_gb is -1; use 0 or more"),
+        ("b\t0.9\t44.0\tkept\tx", "line 9: status is 'kept'; use keep, discard or crash"),
         ("\t0.9\t44.0\tkeep\tx", "line 9: the commit is missing"),
-        ("b\t0.9\t44.0\tkeep\t" + "x" * 20_000, "line 9: it has 20,0.. characters, at most 10,000"),
+        ("b\t0.9\t44.0\tkeep\t" + "x" * 20_000, "line 9: the line has 20,0.. characters; use at most 10,000"),
     ],
 )
 def test_a_malformed_line_is_named_and_nothing_is_imported(home: Path, mesh: Mesh, line: str, sentence: str) -> None:
@@ -137,7 +137,7 @@ def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
     for data, sentence in (
         (b"", "has no rows"),
         (HEADER.encode(), "has no rows"),
-        (b"a\n\xff", "line 2: this is no UTF-8"),
+        (b"a\n\xff", "line 2: not UTF-8 text"),
     ):
         with pytest.raises(BadInput, match=sentence):
             parse_tsv(data, "results.tsv")
@@ -178,7 +178,7 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     )
     done = mesh("import", write(home, text), "--repo", repo, "--name", "lr")
     assert done.out == "arena lr has 4 rows, 4 of them new\n"
-    assert done.err == f"mesh: {repo} lacks 1 of the commits: those have no code\n"
+    assert done.err == f"mesh: {repo} does not have 1 of the commits: these proposals have no code\n"
     assert [row[0] for row in ask(mesh, "SELECT commit FROM proposals ORDER BY seq")][:3] == [
         git("rev-parse", name) for name in (base, better, worse)
     ]

@@ -107,12 +107,14 @@ def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: P
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"not a database at all")
     for command in ("snapshot", "replay"):
-        refused(mesh(command, photo), ExitCode.BAD_INPUT, "photo.jpg exists and is no DuckDB file")
+        refused(mesh(command, photo), ExitCode.BAD_INPUT, "photo.jpg exists and is not a DuckDB file")
         refused(mesh(command, tmp_path), ExitCode.BAD_INPUT, "is a folder; name a file")
     refused(mesh("replay", tmp_path / "a", "--to-seq", 1, "--to-time", "2026-01-01"), ExitCode.BAD_INPUT, "exclude")
     refused(mesh("replay", tmp_path / "a", "--to-time", "noon"), ExitCode.BAD_INPUT, "'noon' is not a time; write")
     refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is not a span of time")
-    refused(mesh("snapshot", tmp_path / "a", "--every", "0s"), ExitCode.BAD_INPUT, "--every 0s leaves the disk no rest")
+    refused(
+        mesh("snapshot", tmp_path / "a", "--every", "0s"), ExitCode.BAD_INPUT, "--every 0s is too often for the disk"
+    )
     refused(mesh("snapshot", tmp_path / "a", "--parquet", photo), ExitCode.BAD_INPUT, "photo.jpg cannot be written")
     assert photo.read_bytes() == b"not a database at all"
     assert not (tmp_path / "a").exists()
@@ -138,7 +140,7 @@ def test_two_snapshots_of_one_home_at_once_are_told_of_each_other(lab: Lab, mesh
     assert mesh("snapshot", tmp_path / "a.duckdb").code == 0
     with (lab.home / "snapshot" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(mesh("snapshot", tmp_path / "a.duckdb"), ExitCode.BAD_INPUT, "another snapshot of .* is made just now")
+        refused(mesh("snapshot", tmp_path / "a.duckdb"), ExitCode.BAD_INPUT, "another mesh snapshot of .* is running")
     private = lab.home / "snapshot" / "mesh.duckdb"
     hold = f"import duckdb, sys; db = duckdb.connect({str(private)!r}); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -17,7 +17,7 @@ COLUMNS = [
     Column("last", right=True, rank=1),
     Column("time (UTC)", rank=3),
     Column("author", rank=4),
-    Column("says", fills=True),
+    Column("text", fills=True),
 ]
 
 

@@ -23,7 +23,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 class Wanted:
-    """What is asked for: all that is given must hold, of several words for one thing any."""
+    """Which entries to print: every kind of filter must match, of several values for one any."""
 
     def __init__(
         self,
@@ -58,13 +58,15 @@ class Wanted:
         if channels:
             kinds = [kind for kind in kinds or e.KINDS if kind == "note.posted"]
             if not kinds:
-                raise BadInput("only note.posted has a channel: leave --channel or --kind out")
+                raise BadInput("only facts of kind note.posted have a channel; leave out --channel or --kind")
         if kinds and keys != [("", "")]:
             keys = [(kind, key) for kind, key in keys if kind in kinds]
         elif kinds:
             keys = [(kind, "") for kind in kinds]
         if not keys:
-            raise BadInput(f"no {' or '.join(kinds)} is about one {'run' if self._run else 'proposal'}")
+            raise BadInput(
+                f"no {' or '.join(kinds)} is about a single {'run' if self._run else 'proposal'}; leave --kind out"
+            )
         exact = dict.fromkeys(authors) if authors and not any(map(_GLOB.search, authors)) else [""]
         self.patterns = [Pattern(kind, key, author) for kind, key in keys for author in exact]
         # Which runs a proposal will have is not known, so what comes later is told by its kind alone.
@@ -129,7 +131,7 @@ def _known(words: Sequence[str]) -> list[str]:
     for word in words:
         kinds = [kind for kind in e.KINDS if fnmatchcase(kind, word)]
         if not kinds:
-            raise UnknownName(f"there is no fact of kind {word!r}; kinds are {', '.join(e.KINDS)}")
+            raise UnknownName(f"{word!r} is not a kind of fact; use {', '.join(e.KINDS)}")
         found |= dict.fromkeys(kinds)
     return [] if len(found) == len(e.KINDS) else list(found)
 
@@ -162,4 +164,4 @@ def _expression(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise BadInput(f"{text[:60]!r} is no regular expression: {error}") from None
+        raise BadInput(f"{text[:60]!r} is not a regular expression: {error}") from None

@@ -1,4 +1,4 @@
-"""What is said with `mesh post` and `reply`: a text as an argument or from a pipe, and what it answers."""
+"""The text of `mesh post` and `reply`, from an argument or a pipe, and the entry that it answers."""
 
 import sys
 from contextlib import aclosing
@@ -9,10 +9,10 @@ from mesh.events import NotePosted
 from mesh.wire import MAX_POST_BYTES
 
 GENERAL = "general"
-"""Where what answers no note is said."""
+"""The channel of replies to anything but a note."""
 
 
-def said(text: str | None) -> str:
+def text_of(text: str | None) -> str:
     """Return the text; where none is given, or `-`, what standard input holds, without the line ends at its end.
 
     Raises:
@@ -20,13 +20,13 @@ def said(text: str | None) -> str:
     """
     if text is None or text == "-":
         if sys.stdin is None or (text is None and sys.stdin.isatty()):
-            raise BadInput("there is no text: give it as an argument, or through a pipe")
+            raise BadInput("there is no text; give it as an argument or through a pipe")
         data = sys.stdin.buffer.read(MAX_POST_BYTES + 1)
         if len(data) > MAX_POST_BYTES:
-            raise BadInput(f"a note of more than {MAX_POST_BYTES:,} bytes is too large")
+            raise BadInput(f"the text is longer than {MAX_POST_BYTES:,} bytes; shorten it")
         text = data.decode("utf-8", "replace").rstrip("\r\n")
     if not text.strip():
-        raise BadInput("the text is empty: say something")
+        raise BadInput("the text is empty; write at least one character")
     return text
 
 
@@ -38,7 +38,7 @@ async def answer_to(bus: Bus, seq: int, text: str, channel: str | None) -> tuple
     """
     head = await bus.head()
     if not 0 < seq <= head:
-        raise UnknownName(f"arena {bus.arena} has no entry {seq}: its log ends with {head}")
+        raise UnknownName(f"arena {bus.arena} has no entry {seq}; use 1 to {head}")
     cause = ""
     async with aclosing(bus.read(seq - 1, until=seq)) as batches:
         async for batch in batches:

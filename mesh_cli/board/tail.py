@@ -43,7 +43,7 @@ async def span_of(
         BadInput: a time cannot be read, or something is to end and to go on.
     """
     if until is not None and follow:
-        raise BadInput("--until ends and --follow goes on: leave one of them out")
+        raise BadInput("--until and --follow exclude each other; use one of them")
     after, end = max(0, (from_seq or 1) - 1), await bus.head()
     if since is not None:
         after = max(after, await bus.since(moment(since)) - 1)

@@ -26,17 +26,17 @@ def diff(
 
     async def work() -> None:
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, pair_of, reach
-        from mesh_cli.proposals.diff import comparison, told
+        from mesh_cli.proposals.diff import comparison, lines_of
         from mesh_cli.render.colour import Ink, is_coloured
 
         async with reach(arena, nats) as bus:
             board, code = await opened_board_of(bus), code_store_of(bus)
             old, new = pair_of(board, first, second)
             before, after = await files_of(board, code, old), await files_of(board, code, new)
-        found = comparison(board, old, new, before, after)
+        compared = comparison(board, old, new, before, after)
         if json:
-            print_json(found)
+            print_json(compared)
         else:
-            print("\n".join(told(board, found, stat=stat, ink=Ink(is_coloured(color)))))
+            print("\n".join(lines_of(board, compared, stat=stat, ink=Ink(is_coloured(color)))))
 
     return run(work)

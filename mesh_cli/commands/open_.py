@@ -21,8 +21,8 @@ def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -
         from mesh_cli.connect import reach_hub
 
         found = told_folder(folder)
-        if said := describe(found):
-            print(f"mesh: {said}", file=sys.stderr)
+        if description := describe(found):
+            print(f"mesh: {description}", file=sys.stderr)
         async with reach_hub(nats) as hub:
             _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm)
         if no_confirm:

@@ -23,9 +23,9 @@ def post(
 
     Example: mesh post general "try a longer warmup"
     """
-    from mesh_cli.board.notes import said
+    from mesh_cli.board.notes import text_of
 
-    words = said(text)
+    words = text_of(text)
 
     async def work() -> None:
         from mesh.events import NotePosted
@@ -56,9 +56,9 @@ def reply(
 
     Example: mesh reply 12 "agreed, on two more seeds"
     """
-    from mesh_cli.board.notes import answer_to, said
+    from mesh_cli.board.notes import answer_to, text_of
 
-    words = said(text)
+    words = text_of(text)
 
     async def work() -> None:
         from mesh.wire import Post, check_token

@@ -53,11 +53,11 @@ def sql(
 
     async def work() -> None:
         from mesh_cli.sql.command import sql_command
-        from mesh_cli.sql.query import Asked, output_form
+        from mesh_cli.sql.query import Options, output_form
 
         chosen = output_form(form, json=json, csv=csv)
         await sql_command(
-            Asked(statement, file, chosen, output, max_rows, timeout_s, paged=not no_pager), arena=arena, nats=nats
+            Options(statement, file, chosen, output, max_rows, timeout_s, paged=not no_pager), arena=arena, nats=nats
         )
 
     return run(work)

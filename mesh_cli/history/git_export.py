@@ -16,7 +16,7 @@ async def export(bus: JetStreamBus, folder: Path) -> int:
     """
     board, code = await board_of(bus), code_store_of(bus)
     if board.opened is None:
-        raise BadInput(f"arena {bus.arena} was never opened")
+        raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
     base = board.opened.base_commit
     refs = {"refs/heads/base": base}
     await code.pull(base)

@@ -83,7 +83,7 @@ async def import_results(hub: Hub, source: Source) -> Imported:
     commits, lacking = _commits(code, rows, source.repository)
     base = commits[rows[0].commit]
     if board.opened and board.opened.base_tree != base.code.tree:
-        raise BadInput(f"arena {spec.name} was imported with other code: give the same --repo, or another --name")
+        raise BadInput(f"arena {spec.name} was imported with other code; use the same --repo or another --name")
     await code.push(base.code.commit)
     for made in commits.values():
         await code.push(made.code.commit, base=base.code.commit)
@@ -108,9 +108,9 @@ def _spec(source: Source, header: str) -> ArenaSpec:
 def _check(board: Board, spec: ArenaSpec, rows: list[Row]) -> None:
     there = imported(board)
     if board.opened and (board.spec.objective != spec.objective or len(there) < board.finished):
-        raise BadInput(f"there is another arena {spec.name}: import under another --name")
+        raise BadInput(f"another arena is called {spec.name}; use another --name")
     if there != [row.line for row in rows][: len(there)]:
-        raise BadInput(f"arena {spec.name} holds rows that this file does not begin with: import under another --name")
+        raise BadInput(f"this file does not start with the rows of arena {spec.name}; use another --name")
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -144,10 +144,10 @@ def _adopted(code: CodeStore, repository: Path, row: Row) -> _Made | None:
 
 
 def _placeholder(code: CodeStore, row: Row, parent: str) -> _Made:
-    said = f"The code of commit {row.commit} is not known: results.tsv was imported without it.\n"
+    text = f"The code of commit {row.commit} is not known: results.tsv was imported without it.\n"
     parents = [parent] if parent else []
     made = code.commit(
-        {"README": said.encode()}, parents=parents, message=row.description, author=AUTHOR, at=_UNKNOWN_TIME
+        {"README": text.encode()}, parents=parents, message=row.description, author=AUTHOR, at=_UNKNOWN_TIME
     )
     return _Made(made, None)
 

@@ -35,9 +35,9 @@ def report_form(target: Path) -> str:
     if target == STDOUT:
         return "html"
     if target.suffix.lower() not in FORMS:
-        raise BadInput(f"{target} cannot be a report: end its name in .html, .png or .md")
+        raise BadInput(f"report {target} has an unknown format; use a name that ends in .html, .png or .md")
     if not target.parent.is_dir():
-        raise BadInput(f"{target} cannot be written: {target.parent} is no folder")
+        raise BadInput(f"{target} cannot be written: there is no folder {target.parent}")
     return FORMS[target.suffix.lower()]
 
 
@@ -88,7 +88,7 @@ async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncItera
             yield of_projector
             return
     elif to_seq > (head := await bus.head()):
-        raise BadInput(f"--to-seq {to_seq} is beyond the end of the log, {head}")
+        raise BadInput(f"--to-seq is {to_seq}, but the log ends with {head}")
     async with AsyncExitStack() as stack:
         projection = await _folded(bus, to_seq, stack)
         queries = Queries(projection)
@@ -131,7 +131,7 @@ async def _diffs(bus: JetStreamBus, facts: Facts) -> dict[str, Diff]:
         try:
             old, new = [await code.files(name, base=base) for name in (before, commit)]
         except ObjectMissing:
-            found[proposal] = Diff((("@", "its code is not in the object store"),))
+            found[proposal] = Diff((("@", "the code of this proposal is missing from the object store"),))
         else:
             found[proposal] = await run_sync(diff_of, old, new)
     return found

@@ -41,7 +41,7 @@ def parse_tsv(data: bytes, name: str) -> tuple[str, list[Row]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{name} line {data[: error.start].count(10) + 1}: this is no UTF-8 text") from None
+        raise BadInput(f"{name} line {data[: error.start].count(10) + 1}: not UTF-8 text; convert the file") from None
     metric, rows = METRIC, []
     seen = False
     for number, raw in enumerate(text.split("\n"), 1):
@@ -55,24 +55,24 @@ def parse_tsv(data: bytes, name: str) -> tuple[str, list[Row]]:
             rows.append(_row(line, cells, f"{name} line {number}"))
         seen = True
     if not rows:
-        raise BadInput(f"{name} has no rows: it takes lines of {_COLUMNS}, with tabs between them")
+        raise BadInput(f"{name} has no rows; it needs lines of {_COLUMNS}, separated by tabs")
     return metric, rows
 
 
 def _row(line: str, cells: list[str], where: str) -> Row:
     if len(cells) != 5:
-        raise BadInput(f"{where}: there are {len(cells)} columns, not 5: {_COLUMNS}, with tabs between them")
+        raise BadInput(f"{where}: there are {len(cells)} columns; use 5, separated by tabs: {_COLUMNS}")
     if len(line) > _MAX_LINE:
-        raise BadInput(f"{where}: it has {len(line):,} characters, at most {_MAX_LINE:,} are taken")
-    commit, value, memory, said, description = cells
+        raise BadInput(f"{where}: the line has {len(line):,} characters; use at most {_MAX_LINE:,}")
+    commit, value, memory, word, description = cells
     if not commit.strip():
         raise BadInput(f"{where}: the commit is missing")
-    status = next((known for known in get_args(Status) if known == said.strip()), None)
+    status = next((known for known in get_args(Status) if known == word.strip()), None)
     if status is None:
-        raise BadInput(f"{where}: {said[:40]!r} is no status: keep, discard or crash")
+        raise BadInput(f"{where}: status is {word[:40]!r}; use keep, discard or crash")
     row = Row(commit.strip(), _number(value, where), _number(memory, where), status, description, line)
     if row.memory_gb < 0:
-        raise BadInput(f"{where}: memory_gb {row.memory_gb:g} is below 0")
+        raise BadInput(f"{where}: memory_gb is {row.memory_gb:g}; use 0 or more")
     return row
 
 
@@ -82,7 +82,7 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise BadInput(f"{where}: {text[:40]!r} is no finite number")
+        raise BadInput(f"{where}: {text[:40]!r} is not a finite number")
     return number
 
 

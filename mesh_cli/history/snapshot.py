@@ -42,7 +42,7 @@ async def publish(hub: Hub, target: Path, parquet: Path | None, pause_s: float |
                 with suppress(UnknownName):  # it went away since
                     reached[name] = await _fold(await hub.arena(name), private)
             if not reached:
-                raise BadInput("there is no arena yet: nothing to take a snapshot of")
+                raise BadInput("there is no arena yet, so there is nothing to write; mesh open FOLDER opens one")
             await run_sync(_copy, private, target, parquet)
         print(f"{target} as of {', '.join(f'{name} {seq}' for name, seq in reached.items())}", file=sys.stderr)
         if pause_s is None:
@@ -59,7 +59,7 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError:
-        raise BadInput(f"another snapshot of {settings.home()} is made just now: try again, or end it") from None
+        raise BadInput(f"another mesh snapshot of {settings.home()} is running; wait for it or stop it") from None
 
 
 async def _fold(bus: ArenaBus, private: Path) -> int:
@@ -67,7 +67,7 @@ async def _fold(bus: ArenaBus, private: Path) -> int:
         return await replay(bus, private)
     except BadInput as error:
         if "in use" in str(error):
-            raise BadInput(f"another program has {private} open: try again when it has ended") from error
+            raise BadInput(f"another program has {private} open; close it and try again") from error
         raise
 
 
@@ -112,7 +112,7 @@ def _check(target: Path) -> None:
     """Refuse to put a database in the place of another kind of file."""
     try:
         if target.is_file() and target.stat().st_size and not _begins_well(target):
-            raise BadInput(f"{target} exists and is no DuckDB file: name another, or remove it")
+            raise BadInput(f"{target} exists and is not a DuckDB file; use another name or remove it")
     except OSError as error:
         raise BadInput(f"{target} cannot be read: {error.strerror}") from None
 

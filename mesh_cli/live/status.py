@@ -1,4 +1,4 @@
-"""How an arena stands: queue, workers, rates, and how far behind the log those who follow it are."""
+"""The state of an arena: queue, workers, rates, and how far the projector is behind the log."""
 
 import datetime as dt
 import time
@@ -81,8 +81,8 @@ async def queue_of(bus: Bus, board: Board, now: dt.datetime) -> dict[str, Any]:
     waiting = waiting_of(board)
     lanes = [board.runs[run].requested.lane for run in waiting]
     oldest_s = None
-    if waiting and (asked := await _time_of(bus, min(board.runs[run].seq for run in waiting))):
-        oldest_s = max(0.0, (now - asked).total_seconds())
+    if waiting and (requested_at := await _time_of(bus, min(board.runs[run].seq for run in waiting))):
+        oldest_s = max(0.0, (now - requested_at).total_seconds())
     return {"queue": {lane: lanes.count(lane) for lane in LANES}, "oldest_waiting_s": oldest_s}
 
 
@@ -125,8 +125,8 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     from mesh_cli.render.columns import cut_cell
 
     waiting = ", ".join(f"{lane} {count}" for lane, count in row["queue"].items() if count) or "empty"
-    oldest = "" if row["oldest_waiting_s"] is None else f", oldest for {duration(row['oldest_waiting_s'])}"
-    lag = "no projector runs" if row["projector_lag"] is None else f"{row['projector_lag']} entries behind"
+    oldest = "" if row["oldest_waiting_s"] is None else f", the oldest for {duration(row['oldest_waiting_s'])}"
+    lag = "no projector is running" if row["projector_lag"] is None else f"{row['projector_lag']} entries behind"
     shown = {
         "queue": waiting + oldest,
         "slots": f"{row['slots_busy']} busy, {row['slots_free']} free",

@@ -23,7 +23,7 @@ def summary(board: Board, first: int, folder: Path) -> None:
     metric = board.spec.objective.metric
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
     print(f"\narena {board.arena}: {counts}")
-    print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished"))
+    print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished yet"))
     ranking = Ranking(board)
     if (base := baseline_of(ranking)) is not None:
         print(f"baseline {metric} {base:.4f}")
@@ -37,7 +37,7 @@ def summary(board: Board, first: int, folder: Path) -> None:
     print(
         f"  {mesh} git export /tmp/{board.arena} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\""
     )
-    print(f"again, from here on: {mesh} up {folder}")
+    print(f"to continue:\n  {mesh} up {folder}")
 
 
 def baseline_of(ranking: Ranking) -> float | None:

@@ -31,16 +31,16 @@ _LOOK_S = 0.5
 RANKED = 200
 BAR = 8
 _HELP = """\
-tab, shift+tab   the next pane, the one before
-arrows           move in it; right and left show what is cut
-page up, page down, home, end   move in larger steps
-enter            details of the proposal (leaderboard, queue)
-/                show only lines with this text; empty shows all
-escape           close what is open, drop the filter
-?                this help
-q                leave
+tab, shift+tab   go to the next or previous pane
+arrows           move in the pane; left and right scroll long lines
+page up, page down, home, end   move faster
+enter            show the proposal (leaderboard, queue)
+/                show only lines with a text; an empty text shows all
+escape           close this window, remove the filter
+?                show this help
+q                quit
 
-Nothing can be changed from here: mesh post and mesh reply speak.
+This screen is read-only; mesh post and mesh reply write notes.
 * """ + MARKED.removeprefix("* ")
 
 
@@ -58,7 +58,7 @@ async def top(watch: Watch) -> None:
 
 
 class Words(ModalScreen[None]):
-    """Some text over the screen; any of its keys closes it."""
+    """A window with some text; several keys close it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,question_mark", "dismiss", "close")]
 
@@ -117,7 +117,7 @@ class Top(App[None]):
             yield _Pane(id="queue")
             yield _Pane(id="workers")
         yield RichLog(id="tail", max_lines=RECENT, wrap=True, min_width=20, auto_scroll=False)
-        yield Input(id="filter", placeholder="only lines with this text")
+        yield Input(id="filter", placeholder="show only lines with this text")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -177,7 +177,7 @@ class Top(App[None]):
     def _draw_queue(self) -> None:
         rows = []
         for queued in self._watch.queue(dt.datetime.now(dt.UTC)):
-            shown = "waits" if not queued.worker else "runs" if queued.progress is None else bar(queued.progress)
+            shown = "waiting" if not queued.worker else "running" if queued.progress is None else bar(queued.progress)
             value = "" if queued.value is None else f"{queued.value:.4g}"
             cells = (queued.lane, short(queued.proposal), shown, value, printable(queued.worker, 24))
             rows.append((f"{queued.run} {queued.proposal}", cells))

@@ -69,8 +69,8 @@ async def up(
     """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module."""
     home = settings.home()
     _check_installed()
-    if said := describe(folder):
-        print(f"mesh: {said}", file=sys.stderr)
+    if description := describe(folder):
+        print(f"mesh: {description}", file=sys.stderr)
     arena.load_arena(folder)  # what is wrong with it should be said before anything is started
     if device == "cuda":
         survey(device, size.slots)
@@ -91,7 +91,7 @@ async def up(
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         if sync != "always":
-            print(f"mesh: sync is {sync}: a power cut may lose what was posted since the last sync", file=sys.stderr)
+            print(f"mesh: --sync is {sync}: a power cut may lose the facts since the last sync", file=sys.stderr)
         common = ["--home", str(home)]
         env = {**os.environ, "MESH_NATS": nats, "MESH_PARENT": "stdin", "MESH_CREDENTIALS": str(credentials or "")}
         env["PYTHONPATH"] = outside(folder, env.get("PYTHONPATH", ""))
@@ -148,14 +148,14 @@ def _check_installed() -> None:
 def thinker_of(
     model: str | None, api_base: str | None, budget_usd: float | None, budget_tokens: int | None
 ) -> Thinker | None:
-    """Return the model to ask, None where none is named.
+    """Return the model to ask, None without --model.
 
     Raises:
-        BadInput: something is said about a model that is not named.
+        BadInput: an option of the model is given without --model.
     """
     rest = {"--api-base": api_base, "--budget-usd": budget_usd, "--budget-tokens": budget_tokens}
-    if model is None and (said := [flag for flag, value in rest.items() if value is not None]):
-        raise BadInput(f"{said[0]} is about a model: name it with --model provider/name")
+    if model is None and (given := [flag for flag, value in rest.items() if value is not None]):
+        raise BadInput(f"{given[0]} needs a model; add --model provider/name")
     return Thinker(model, api_base, budget_usd, budget_tokens) if model else None
 
 
@@ -166,4 +166,4 @@ def check_minutes(minutes: float | None) -> None:
         BadInput: it is zero or negative.
     """
     if minutes is not None and not minutes > 0:
-        raise BadInput(f"--minutes {minutes:g} must be more than 0")
+        raise BadInput(f"--minutes is {minutes:g}; use a number above 0")

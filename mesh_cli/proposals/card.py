@@ -43,6 +43,17 @@ def knob_text(change: KnobChange, *, with_file: bool = False) -> str:
     return f"{where}{printable(change.name, 60)} {old} → {new}"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def chance(p_better: float) -> str:
+    """Return a probability to be better in words; it is never rounded to certainty."""
+    percent = f"{100 * p_better:.0f}"
+    shown = "<1" if percent == "0" and p_better > 0 else ">99" if percent == "100" and p_better < 1 else percent
+    return f"chance to be better: {shown} %"
+
+
 def number_text(value: object, form: str = ".4f") -> str:
     """Return a number, `-` where there is none."""
     return "-" if value is None else format(value, form)
@@ -63,7 +74,7 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
         real = number_text(about["parents"][0].gain, "+.4f") if about["parents"] else "-"
-        yield f"predicted gain {about['predicted_gain']:+.4f}{sure}, real gain over its first parent {real}"
+        yield f"predicted gain {about['predicted_gain']:+.4f}{sure}, measured gain over its first parent {real}"
     if about["knobs"]:
         yield "knobs: " + ", ".join(knob_text(change) for change in about["knobs"])
     yield _cost(about["cost"])
@@ -78,9 +89,13 @@ def _standing(board: Board, about: About) -> str:
     state = f"{about['state']} ({why})" if why else about["state"]
     if about["mean"] is None:
         return f"state: {state}, no score yet"
-    mark = "*, its own word" if about["self_reported"] else ""
+    mark = " (self-reported)" if about["self_reported"] else ""
     bounds = "" if about["low"] is None else f" (95 %: {about['low']:.4f} … {about['high']:.4f})"
-    rests = f"{about['fresh']} fresh seeds" if about["fresh"] else f"a claim of {about['seeds']} seeds"
+    rests = (
+        f"confirmed on {_count(about['fresh'], 'fresh seed')}"
+        if about["fresh"]
+        else f"candidate score of {_count(about['seeds'], 'seed')}"
+    )
     rank = "" if about["rank"] is None else f"rank {about['rank']}, "
     return f"state: {state}, {rank}{board.spec.objective.metric} {about['mean']:.4f}{mark}{bounds}, {rests}"
 
@@ -90,17 +105,17 @@ def _ruling(board: Board, ruling: About) -> str:
     if ruling.get("low") is not None and ruling.get("high") is not None:
         numbers.append(f"95 %: {ruling['low']:.4f} … {ruling['high']:.4f}")
     if ruling["p_better"] is not None:
-        numbers.append(f"P(better) {ruling['p_better']:.3f}")
+        numbers.append(chance(ruling["p_better"]))
     if ruling["seeds"]:
-        numbers.append(f"{len(ruling['seeds'])} seeds")
+        numbers.append(f"{_count(len(ruling['seeds']), 'seed')}")
     why = f" ({ruling['why'].replace('_', ' ')})" if "why" in ruling else ""
     met = f" against {short(ruling['met'])}" if ruling["met"] else ""
     text = f": {printable(ruling['text'], 200)}" if ruling["text"] else ""
-    return f"  {ruling['verdict']}{why} in round {ruling['round']}{met}: {', '.join(numbers) or 'no numbers'}{text}"
+    return f"  {ruling['verdict']}{why} in round {ruling['round']}{met}: {', '.join(numbers) or 'no scores'}{text}"
 
 
 def _cost(cost: About) -> str:
-    words = [f"{cost['runs']} runs, {cost['worker_s']:.1f} s of workers"]
+    words = [f"{cost['runs']} runs, {cost['worker_s']:.1f} s of worker time"]
     words += [f"{cost['tokens']:,} tokens"] if cost["tokens"] is not None else []
     words += [f"${cost['usd']:.4f}"] if cost["usd"] is not None else []
     return f"cost: {', '.join(words)}"
@@ -110,7 +125,7 @@ def _relatives(word: str, rows: list[Relative]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
     for row in rows[:_MANY]:
-        title = printable(row.title, 80) if row.known else "(not on the board)"
+        title = printable(row.title, 80) if row.known else "(not in this arena)"
         yield f"  {printable(short(row.proposal))} {number_text(row.gain, '+.4f'):>9}  {title}"
     yield from _more(rows)
 
@@ -143,17 +158,17 @@ def _critiques(critiques: list[Critique]) -> Iterator[str]:
 
 
 def _run(board: Board, about: About) -> Iterator[str]:
-    asked: RunRequested = about["requested"]
+    requested: RunRequested = about["requested"]
     finished: RunFinished | None = about["finished"]
     yield f"run {about['run']} of proposal {printable(short(about['proposal']))} {printable(about['title'], 100)}"
-    avoid = f", not by {printable(asked.avoid, 40)}" if asked.avoid else ""
+    avoid = f", not on worker {printable(requested.avoid, 40)}" if requested.avoid else ""
     yield (
-        f"asked for in #{about['seq']}: lane {asked.lane}, seed {asked.seed}, budget {asked.budget_s:g} s, "
-        f"deadline {asked.deadline_s:g} s, on {printable(asked.worker_class, 60)}{avoid}"
+        f"requested in #{about['seq']}: lane {requested.lane}, seed {requested.seed}, budget {requested.budget_s:g} s, "
+        f"deadline {requested.deadline_s:g} s, on {printable(requested.worker_class, 60)}{avoid}"
     )
     yield f"attempts: {', '.join(printable(name, 40) for name in about['attempts']) or 'none yet'}"
     if finished is None:
-        yield f"state: {about['state']}{', told to stop' if about['killed'] else ''}"
+        yield f"state: {about['state']}{', being stopped' if about['killed'] else ''}"
     else:
         yield from _ending(board, finished)
     yield from _critiques(about["critiques"])
@@ -193,7 +208,7 @@ def _curve(curve: Sequence[CurvePoint]) -> Iterator[str]:
 
 def _lives(about: About) -> str:
     count = len(about["lives"])
-    return f"{'here' if about['here'] else 'left'}, {count} {'life' if count == 1 else 'lives'}"
+    return f"{'present' if about['here'] else 'left'}, started {'once' if count == 1 else f'{count} times'}"
 
 
 def _agent(board: Board, about: About) -> Iterator[str]:
@@ -202,15 +217,15 @@ def _agent(board: Board, about: About) -> Iterator[str]:
     yield f"agent {about['name']}: {printable(about['role'], 60)}{model}{host}, {_lives(about)}"
     states = ", ".join(f"{count} {state}" for state, count in about["states"].items())
     if states:
-        yield f"{about['proposals']} proposals ({states}), {about['promoted']} became champion"
+        yield f"{_count(about['proposals'], 'proposal')} ({states}), {about['promoted']} promoted"
     if about["promoted"]:
-        yield f"earned {about['earned']:+.4f} {board.spec.objective.metric} over the champions that its own met"
+        yield f"earned {about['earned']:+.4f} {board.spec.objective.metric} over the champions that it replaced"
     if about["critiques"]:
         yield "critiques: " + ", ".join(f"{count} {verdict}" for verdict, count in about["critiques"].items())
-    if about["tokens"] is not None or about["usd"] is not None or about["calls_in_vain"]:
-        usd = "unknown dollars" if about["usd"] is None else f"${about['usd']:.4f}"
-        vain = f", {about['calls_in_vain']} calls in vain since its last proposal" if about["calls_in_vain"] else ""
-        yield f"thinking: {about['tokens'] or 0:,} tokens, {usd}{vain}"
+    if about["tokens"] is not None or about["usd"] is not None or about["failed_calls"]:
+        usd = "unknown cost" if about["usd"] is None else f"${about['usd']:.4f}"
+        failed = f", {about['failed_calls']} failed calls since its last proposal" if about["failed_calls"] else ""
+        yield f"models: {about['tokens'] or 0:,} tokens, {usd}{failed}"
     if about["latest"]:
         yield "latest proposals:"
     for row in about["latest"]:
@@ -225,7 +240,7 @@ def _worker(board: Board, about: About) -> Iterator[str]:
     if about["price_per_hour_usd"] is not None:
         yield f"price: ${about['price_per_hour_usd']:.2f} an hour"
     outcomes = ", ".join(f"{count} {word}" for word, count in about["outcomes"].items())
-    yield f"{about['runs']} runs ended{f' ({outcomes})' if outcomes else ''}, {about['worker_s']:.1f} s"
+    yield f"{_count(about['runs'], 'run')} finished{f' ({outcomes})' if outcomes else ''}, {about['worker_s']:.1f} s"
     if about["running"]:
         yield f"running: {', '.join(about['running'][:_MANY])}"
     yield from _runs("latest runs", about["latest"])

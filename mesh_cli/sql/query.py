@@ -1,4 +1,4 @@
-"""`mesh sql`: what was asked, in which form, and where the answer goes."""
+"""`mesh sql`: the options of the command, and one statement from query to output."""
 
 import sys
 from pathlib import Path
@@ -12,12 +12,12 @@ from mesh_cli.sql.deliver import deliver
 from mesh_cli.sql.formats import Format
 
 _ROWS = 1000
-"""Rows at the most of what people read, where nothing else is said."""
+"""The row limit of the formats that people read, without --max-rows."""
 STREAMS = ("jsonl", "csv", "parquet")
-"""Forms in which all rows come where nothing else is said."""
+"""The formats without a row limit, unless --max-rows sets one."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Options(msgspec.Struct, frozen=True):
     """The options of the command; without `statement` and `file` standard input is read, on a terminal by a prompt."""
 
     statement: str | None
@@ -29,7 +29,7 @@ class Asked(msgspec.Struct, frozen=True):
     paged: bool
 
     def query(self, sql: str) -> Query:
-        """Return a statement as it is asked."""
+        """Return a statement as the query that is sent."""
         rows = self.max_rows if self.max_rows is not None else 0 if self.form in STREAMS else _ROWS
         return Query(sql, rows, self.timeout_s)
 
@@ -44,13 +44,13 @@ def output_form(form: Format | None, *, json: bool, csv: bool) -> Format:
     if len(named) > 1:
         options = {"json": "--json", "csv": "--csv"}
         first, second = [options.get(name, f"--format {name}") for name in named[-2:]]
-        raise BadInput(f"{first} and {second} exclude each other")
+        raise BadInput(f"{first} and {second} exclude each other; use one of them")
     return "json" if json else "csv" if csv else form or "table"
 
 
-async def answer(asker: Asker, asked: Asked, sql: str) -> None:
+async def answer(asker: Asker, options: Options, sql: str) -> None:
     """Print the rows of one statement to stdout, or into a file, and what belongs to them to stderr."""
-    pages = asker.pages(asked.query(sql))
-    said = await deliver(pages, asked.form, asked.output, paged=asked.paged and asked.output is None)
-    if asked.form != "json":
-        print(said, file=sys.stderr)
+    pages = asker.pages(options.query(sql))
+    summary = await deliver(pages, options.form, options.output, paged=options.paged and options.output is None)
+    if options.form != "json":
+        print(summary, file=sys.stderr)
