@@ -10,11 +10,11 @@ from cyclopts.validators import Number
 import mesh
 
 OTHER_FORMS = ("--csv", "--format", "--dot")
-"""Options that ask for another form than text or JSON."""
+"""Options for other formats than text and JSON."""
 
 
 def print_as_configured(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Let a listing print JSON where the setting `output` says so and the command line asks for no other form."""
+    """Let a listing print JSON if the setting `output` says so and no option chooses another format."""
     named = {argument.name: argument for argument in arguments}
     json = named.get("--json")
     if json is None or any(named[name].tokens for name in ("--json", *OTHER_FORMS) if name in named):

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def served(nats: str | None, *, make: bool = False) -> AsyncIterator[str]:
-    """Yield what to connect to: the server that is named or runs in this home, else one of this command's own.
+    """Yield the address of the server: the named one, the one of this home, else one started for this command.
 
-    With `make`, a home that never had one gets its store now.
+    With `make`, a home without a store gets one.
 
     Raises:
-        BusUnavailable: none is named and this home never had one.
+        BusUnavailable: no server is named and this home has no store.
     """
     home = settings.home()
     folder = settings.server_dir(home)
@@ -44,9 +44,9 @@ async def served(nats: str | None, *, make: bool = False) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def reach(arena: str | None, nats: str | None, *, endless: bool = False) -> AsyncIterator[JetStreamBus]:
-    """Open the bus of an arena; without a name, of the only one there is.
+    """Open the bus of an arena; without a name, of the only arena.
 
-    An `endless` command waits for a server that goes away, however long.
+    An `endless` command waits for a lost server for any length of time.
 
     Raises:
         BadInput: no name is given and there is not exactly one arena.
@@ -86,7 +86,7 @@ async def pick(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
 
 
 async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
-    """Return the bus by which to ask about all arenas: that of `pick`, where several could be meant the first one's.
+    """Return a bus for queries about all arenas: the one of `pick`, or that of the first arena if there are several.
 
     Raises: what `pick` raises.
     """
@@ -133,11 +133,11 @@ async def entry_of(bus: JetStreamBus, seq: int) -> Entry:
 def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
     """Return which two proposals to compare, the old one first: both named, or a parent and its child.
 
-    "" is the artifact as the arena was opened: the parent of what names none.
+    "" stands for the baseline, the parent of a proposal that names none.
 
     Raises:
-        BadInput: the one that is named is itself the artifact as it was opened.
-        UnknownName: a word names no proposal, or several.
+        BadInput: the only one named is the baseline, which has no parent.
+        UnknownName: a word matches no proposal, or several.
     """
     if second is not None:
         return find_proposal(board, first), find_proposal(board, second)
@@ -150,10 +150,10 @@ def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
 
 
 async def files_of(board: Board, code: "CodeStore", tree: str) -> dict[str, bytes]:
-    """Return the files of a proposal, or of the artifact as the arena was opened ("").
+    """Return the files of a proposal, or of the baseline ("").
 
     Raises:
-        ObjectMissing: the code of the proposal is not to be had.
+        ObjectMissing: the code of the proposal is missing from the object store.
     """
     base = board.opened.base_commit if board.opened else ""
     return await code.files(board.proposals[tree].event.commit if tree else base, base=base)

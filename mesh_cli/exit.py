@@ -1,4 +1,4 @@
-"""How a command runs and ends: exit codes, signals, expected errors, and output that nobody takes."""
+"""How a command runs and ends: exit codes, signals, expected errors, closed pipes and full disks."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class ExitCode(IntEnum):
-    """What a command ends with; `docs/cli.md` says the same."""
+    """The exit codes of commands, as in `docs/cli.md`."""
 
     OK = 0
     FAILED = 1
@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 
 
 def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
-    """Run a command until it ends or a signal ends it, which is how an `endless` one is meant to end."""
+    """Run a command until it ends or a signal ends it; a signal is the normal end of an `endless` command."""
     import anyio
 
     from mesh.daemon import until_signal
@@ -40,8 +40,8 @@ def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
     return ExitCode.OK if ended or endless else ExitCode.INTERRUPTED
 
 
-def exit_code_of(cause: BaseException) -> int | None:
-    """Say in one sentence on stderr why a command ends and return its exit code, None for what nobody expects."""
+def code_of(cause: BaseException) -> int | None:
+    """Print the reason in one sentence on stderr and return the exit code; None for an unexpected error."""
     if isinstance(cause, MeshError):
         print(f"mesh: {cause}", file=sys.stderr)
         return cause.exit_code
@@ -62,5 +62,5 @@ def exit_code_of(cause: BaseException) -> int | None:
 
 
 def _let_go_of_output() -> None:
-    """Send what is left of stdout nowhere, so that the interpreter does not complain of it when it ends."""
+    """Discard the rest of stdout, so that the interpreter does not fail at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What a word of the command line means on a board: a proposal, a run, an agent, a worker, or a fact of the log. Pure.
+"""Finds what a word of the command line names: a proposal, a run, an agent, a worker or a fact. Pure.
 
 A proposal is named by the beginning of its tree or commit hash, or `champion`; a run by its name or the beginning of
 it; an agent or worker by its name; a fact by its sequence, `#12` or `12`. `run:NAME` says which kind is meant.
@@ -19,37 +19,37 @@ LISTED = 10
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
-    """One thing that a word may mean; `id` is a tree hash, a run's or a member's name, or a sequence."""
+    """Something on the board; `id` is a tree hash, the name of a run, agent or worker, or a sequence number."""
 
     kind: _Kind
     id: str
 
 
 def find(board: Board, word: str) -> tuple[Named, list[Named]]:
-    """Return what `word` means, and what else it could mean that is less likely.
+    """Return what `word` names, and what else starts with it.
 
-    A whole name goes before a beginning; digits alone are a sequence as long as the log goes so far.
+    A whole name wins over the start of one; digits alone are a sequence number if the log is that long.
 
     Raises:
-        UnknownName: it means nothing here, or several things that are equally likely.
+        UnknownName: it matches nothing, or several things equally well.
     """
     head, colon, rest = word.partition(":")
     only = [kind for kind in _KINDS if colon and kind == head] or list(_KINDS)
     plain = rest if len(only) == 1 else word
     whole = [named for named in _whole(board, plain) if named.kind in only]
-    begun = [named for named in _begun(board, plain) if named.kind in only and named not in whole]
-    if any(named.kind == "proposal" for named in whole + begun):
+    starts = [named for named in _started_with(board, plain) if named.kind in only and named not in whole]
+    if any(named.kind == "proposal" for named in whole + starts):
         # The runs of a proposal are called after it.
-        trees = {named.id for named in whole + begun if named.kind == "proposal"}
-        begun = [n for n in begun if n.kind != "run" or board.runs[n.id].requested.proposal not in trees]
-    if len(whole or begun) == 1:
-        return (whole or begun)[0], begun if whole else []
-    if not (whole or begun):
+        trees = {named.id for named in whole + starts if named.kind == "proposal"}
+        starts = [n for n in starts if n.kind != "run" or board.runs[n.id].requested.proposal not in trees]
+    if len(whole or starts) == 1:
+        return (whole or starts)[0], starts if whole else []
+    if not (whole or starts):
         if word == "champion":
             raise UnknownName(_no_champion(board))
         raise UnknownName(f"{word[:60]!r} is not the name of anything in arena {board.arena}, nor the start of one")
     raise UnknownName(
-        f"{word!r} matches {_list(board, whole or begun, plain)}; write more of it, or its kind as in run:NAME"
+        f"{word!r} matches {_list(board, whole or starts, plain)}; write more of it, or its kind as in run:NAME"
     )
 
 
@@ -62,7 +62,7 @@ def find_proposal(board: Board, word: str) -> str:
     plain = word.removeprefix("proposal:")
     if plain in ("champion", "") and board.champion:
         return board.champion
-    found = sorted(named.id for named in _begun(board, plain) if named.kind == "proposal")
+    found = sorted(named.id for named in _started_with(board, plain) if named.kind == "proposal")
     if plain in board.proposals or len(found) == 1:
         return plain if plain in board.proposals else found[0]
     if not found:
@@ -73,8 +73,8 @@ def find_proposal(board: Board, word: str) -> str:
     raise UnknownName(f"{len(found)} proposals of arena {board.arena} start with {word!r}: {named}; write more of it")
 
 
-def named_words(named: Named) -> str:
-    """Return a thing in a few words that name it."""
+def say(named: Named) -> str:
+    """Return the kind and the short name of a thing."""
     if named.kind == "proposal":
         return f"proposal {short(named.id)}"
     return f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
@@ -85,7 +85,7 @@ def _no_champion(board: Board) -> str:
 
 
 def _whole(board: Board, word: str) -> list[Named]:
-    """Return what bears exactly this name."""
+    """Return everything with exactly this name."""
     found: list[Named] = []
     number = re.fullmatch(r"#?([0-9]{1,18})", word)
     if number and 1 <= int(number[1]) <= board.seq:
@@ -102,8 +102,8 @@ def _whole(board: Board, word: str) -> list[Named]:
     return found
 
 
-def _begun(board: Board, word: str) -> list[Named]:
-    """Return the proposals and runs whose names begin so, in the order of the log."""
+def _started_with(board: Board, word: str) -> list[Named]:
+    """Return the proposals and runs whose names start with `word`, in the order of the log."""
     if not word:
         return []
     proposals = [
@@ -120,7 +120,7 @@ def _list(board: Board, found: list[Named], word: str) -> str:
 
 
 def _shown(board: Board, named: Named, word: str) -> str:
-    """Return a thing in a few words, with its commit where that is what begins with `word`."""
+    """Return a thing by name, with its commit if that is what starts with `word`."""
     if named.kind != "proposal" or word == "champion" or named.id.startswith(word):
         return named_words(named)
     return f"{named_words(named)} (commit {short(board.proposals[named.id].event.commit)})"

@@ -1,4 +1,4 @@
-"""What of a log is asked for: words of the command line as patterns for the server and as a test of each entry.
+"""The filters of `mesh tail`: patterns for the server, and a test of each entry.
 
 The server leaves out what kind, author, run or proposal exclude, so that a rare fact is found in a long log without
 reading it; the test decides the rest (globs of authors, channels, text).
@@ -15,7 +15,7 @@ from mesh.wire import Entry, Pattern, check_token
 from mesh_cli.board.lines import author_of, entry_words
 
 MOST_ATTEMPTS = 32
-"""Attempts of a run that are looked for where no board tells how many it had."""
+"""Attempts of a run to look for if no board is at hand that knows their number."""
 
 _OF_RUN = ("run.requested", "run.started", "run.killed", "run.finished", "critique.posted")
 _OF_PROPOSAL = (*_OF_RUN, "proposal.posted", "proposal.promoted", "proposal.retired", "note.posted")
@@ -23,7 +23,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 class Wanted:
-    """Which entries to print: every kind of filter must match, of several values for one any."""
+    """Filters of entries. Every filter must match; a filter with several values matches if one of them does."""
 
     def __init__(
         self,
@@ -36,11 +36,11 @@ class Wanted:
         grep: Sequence[str] = (),
         exclude: Sequence[str] = (),
     ) -> None:
-        """Take the words as they were typed; `proposal` is a board and the tree hash of one of its proposals.
+        """Take the values as typed; `proposal` is a board and the tree hash of one of its proposals.
 
         Raises:
-            BadInput: a word cannot be used, or no fact can be all of this.
-            UnknownName: no kind is of that name.
+            BadInput: a value is malformed, or no fact can match all filters.
+            UnknownName: there is no kind of that name.
         """
         self._authors, self._channels = authors, channels
         self._run = check_token("run", run) if run else ""
@@ -83,11 +83,11 @@ class Wanted:
 
     @property
     def is_reading(self) -> bool:
-        """Whether whole channels are asked for, so that who has seen the lines has read them."""
+        """Whether whole channels are printed, so that their notes count as read."""
         return bool(self._channels) and not (self._authors or self._grep or self._exclude or self._run or self._about)
 
     def matches(self, entry: Entry) -> bool:
-        """Tell whether an entry is asked for; entries are given in the order of the log."""
+        """Tell whether an entry matches; entries must be given in the order of the log."""
         where = entry.subject
         event = entry.post.event if entry.post else None
         if self._kinds and where.kind not in self._kinds:
@@ -126,7 +126,7 @@ class Wanted:
 
 
 def _known(words: Sequence[str]) -> list[str]:
-    """Return the kinds that are meant; `run.*` means several."""
+    """Return the kinds that match; `run.*` matches several."""
     found: dict[str, None] = {}
     for word in words:
         kinds = [kind for kind in e.KINDS if fnmatchcase(kind, word)]
@@ -137,14 +137,14 @@ def _known(words: Sequence[str]) -> list[str]:
 
 
 def _keys_of_run(run: str, attempts: int) -> list[tuple[str, str]]:
-    """Return kind and key of everything that is said of a run."""
+    """Return kind and key of every fact about a run."""
     started = [("run.started", f"{run}-{attempt}") for attempt in range(1, attempts + 1)]
     once = [(kind, run) for kind in ("run.killed", "run.finished", "critique.posted")]
     return [("run.requested", f"*.{run}"), *started, *once]
 
 
 def _keys_of_proposal(board: Board, tree: str) -> list[tuple[str, str]]:
-    """Return kind and key of everything that is said of a proposal, its runs, and in answer to it."""
+    """Return kind and key of every fact about a proposal, its runs, and the replies to it."""
     whole = [(kind, "") for kind in ("proposal.promoted", "proposal.retired", "note.posted")]
     runs = [pair for run in board.proposals[tree].runs for pair in _keys_of_run(run, board.runs[run].attempts)]
     return [("proposal.posted", tree), ("critique.posted", tree), *whole, *runs]

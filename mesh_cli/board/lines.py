@@ -1,6 +1,6 @@
 """Entries as lines of `mesh tail`, `top` and `up`: sequence, time, author, a sign for the kind, and words.
 
-All text of others goes through `printable`. Replies name the post that they answer; of those, the last `_KEPT` are
+All text from the log goes through `printable`. Replies name the post that they answer; of those, the last `KEPT` are
 remembered, others are read from the log.
 """
 
@@ -39,13 +39,13 @@ _SIGNS = {
 _MEANINGS = {"proposal.promoted": "star", "run.killed": "warn", "model.asked": "warn"}
 
 
-def entry_words(entry: Entry) -> str:
-    """Return what an entry says, as its author wrote it: not yet fit for a terminal."""
+def words_of(entry: Entry) -> str:
+    """Return the words of an entry, not yet safe for a terminal."""
     return say(entry.post.event) if entry.post else f"{entry.subject.kind} (not understood)"
 
 
 def author_of(entry: Entry) -> str:
-    """Return who says it, fit for a terminal."""
+    """Return the author of an entry, safe for a terminal."""
     return printable(entry.post.author if entry.post else entry.subject.author, 20)
 
 

@@ -13,10 +13,10 @@ GENERAL = "general"
 
 
 def text_of(text: str | None) -> str:
-    """Return the text; where none is given, or `-`, what standard input holds, without the line ends at its end.
+    """Return the text, or standard input for `-` or None, without line breaks at the end.
 
     Raises:
-        BadInput: there is nothing but space, or too much.
+        BadInput: the text is empty or too long.
     """
     if text is None or text == "-":
         if sys.stdin is None or (text is None and sys.stdin.isatty()):

@@ -1,7 +1,7 @@
-"""`mesh tail`: where in the log to begin and end, and telling what is asked for; nothing is kept but the last lines.
+"""`mesh tail`: which part of the log to print, and which entries match. It keeps only the last lines in memory.
 
-Where the last n of something rare are asked for, the log is looked through backwards in growing windows, of which the
-server sends only what the patterns want.
+To find the last n matches of a rare kind, it reads the log backwards in growing windows; the server sends only the
+entries that match the patterns.
 """
 
 import select
@@ -26,7 +26,7 @@ _LOOK_S = 0.5
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Which part of the log: entries after `after` up to `until`, of these the `last` ones (None: all), then more."""
+    """The `last` (None: all) entries after sequence `after` up to `until`, then new ones if `follow`."""
 
     after: int
     until: int
@@ -37,10 +37,10 @@ class Span(msgspec.Struct, frozen=True):
 async def span_of(
     bus: Bus, *, follow: bool, n: int | None, from_seq: int | None, since: str | None, until: str | None
 ) -> Span:
-    """Return the part of the log that the options mean; without any, its last `LAST` entries.
+    """Return the part of the log that the options select; without options, the last `LAST` entries.
 
     Raises:
-        BadInput: a time cannot be read, or something is to end and to go on.
+        BadInput: a time is malformed, or the options contradict each other.
     """
     if until is not None and follow:
         raise BadInput("--until and --follow exclude each other; use one of them")
@@ -54,7 +54,7 @@ async def span_of(
 
 
 async def entries(bus: Bus, wanted: Wanted, span: Span) -> AsyncGenerator[list[Entry]]:
-    """Yield what is asked for, in order, as it comes."""
+    """Yield the entries that match, in the order of the log, as they come."""
     begin = span.after if span.last is None else await begin_of_last(bus, wanted, span.after, span.until, span.last)
     async for batch in _matching(bus.read(begin, until=span.until, only=wanted.patterns), wanted):
         yield batch
@@ -65,7 +65,7 @@ async def entries(bus: Bus, wanted: Wanted, span: Span) -> AsyncGenerator[list[E
 
 
 async def begin_of_last(bus: Bus, wanted: Wanted, after: int, until: int, n: int) -> int:
-    """Return the sequence behind which the last `n` of what is wanted stand, at the earliest `after`."""
+    """Return the sequence number before the last `n` matches, at least `after`."""
     if n == 0:
         return until
     if wanted.is_everything:
@@ -87,7 +87,7 @@ async def tell(
     say: Callable[[Entry], Awaitable[None]],
     seen: Callable[[], None] | None = None,
 ) -> None:
-    """Say every entry; `seen` is called after each batch. Ends when nobody reads standard output any more."""
+    """Print every entry and call `seen` after each batch. Ends when standard output has no reader any more."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_nobody_reads, tasks.cancel_scope)
         async with aclosing(batches):
@@ -100,8 +100,8 @@ async def tell(
         tasks.cancel_scope.cancel()
 
 
-def tail_row(entry: Entry) -> dict[str, Any]:
-    """Return an entry for JSON: the post as it is, or what stands in its place where it is not understood."""
+def row_of(entry: Entry) -> dict[str, Any]:
+    """Return an entry for JSON, with the whole post, or its raw text if it is not understood."""
     post = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
     where = entry.subject
     return {"seq": entry.seq, "time": entry.time, "kind": where.kind, "author": where.author, "post": post}

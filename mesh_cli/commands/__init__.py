@@ -1,1 +1,1 @@
-"""The commands of `mesh`, a module for each word that is typed; what is heavy they import when they run."""
+"""The commands of `mesh`, a module for each word that is typed. They import heavy modules only when they run."""

@@ -28,12 +28,12 @@ from mesh_cli.history.results_tsv import IMPORTED, METRIC, Row, imported, parse_
 
 AUTHOR = "autoresearch"
 BUDGET_S, DEADLINE_S = 300.0, 600.0
-"""What karpathy/autoresearch says of a run: five minutes, given up after ten."""
+"""The limits of a run in karpathy/autoresearch: five minutes, killed after ten."""
 _UNKNOWN_TIME = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What is imported, and as what; without `name` it is the folder's, without `metric` the header's."""
+    """What to import; `name` defaults to the name of the folder, `metric` to the one in the header."""
 
     path: Path
     repository: Path | None = None
@@ -68,7 +68,7 @@ async def import_results(hub: Hub, source: Source) -> Imported:
     """Import a file.
 
     Raises:
-        BadInput: a line is malformed, the repository cannot be read, or the arena holds something else.
+        BadInput: a line is malformed, the repository cannot be read, or the arena has another history.
     """
     header, rows = read_rows(source)
     spec = _spec(source, header)
@@ -121,7 +121,7 @@ class _Made(msgspec.Struct, frozen=True):
 
 
 def _commits(code: CodeStore, rows: list[Row], repository: Path | None) -> tuple[dict[str, _Made], int]:
-    """Return the commit of every name, and for how many there is no code."""
+    """Return the commit of every row by its name, and how many of them have no code."""
     found: dict[str, _Made] = {}
     lacking = 0
     parent = ""

@@ -1,4 +1,4 @@
-"""`mesh report`: asks the projector, fetches what code the page shows, and writes the file whole or not at all."""
+"""`mesh report`: queries the projector, fetches the code to show, and writes the file whole or not at all."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +30,7 @@ def report_form(target: Path) -> str:
     """Return the format that a file's suffix asks for; standard output is HTML.
 
     Raises:
-        BadInput: no report has such a suffix, or there is no such folder.
+        BadInput: the suffix is unknown, or the folder does not exist.
     """
     if target == STDOUT:
         return "html"
@@ -51,26 +51,26 @@ async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[byte
     async with projection_to_ask(bus, to_seq) as ask:
         facts = await gather(ask, bus.arena)
     diffs = {} if form == "png" else await _diffs(bus, facts)
-    told = document(facts, diffs, mesh.__version__)
-    return await run_sync(_rendered, form, facts, told), told.verdict
+    page = document(facts, diffs, mesh.__version__)
+    return await run_sync(_rendered, form, facts, page), page.verdict
 
 
-def _rendered(form: str, facts: Facts, told: Document) -> bytes:
+def _rendered(form: str, facts: Facts, page: Document) -> bytes:
     if form == "markdown":
         from analytics.report.markdown import markdown
 
-        return markdown(told).encode("utf-8", "replace")
+        return markdown(page).encode("utf-8", "replace")
     from analytics.report import progress
     from analytics.report.page import html
 
     if form == "png":
-        return progress.png(facts, told.title, told.verdict)
-    return html(told, progress.svg(facts) if facts.runs else "").encode("utf-8", "replace")
+        return progress.png(facts, page.title, page.verdict)
+    return html(page, progress.svg(facts) if facts.runs else "").encode("utf-8", "replace")
 
 
 @asynccontextmanager
-async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
-    """Yield how to ask: the projector that runs, else a file folded here; one of its own for a log up to `to_seq`.
+async def asking(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
+    """Yield a query function: it asks the running projector, else (with `to_seq` always) a database made here.
 
     Raises:
         BadInput: the log is shorter than `to_seq`.
@@ -124,8 +124,8 @@ async def _opened(path: Path, stack: AsyncExitStack) -> Projection:
 
 
 async def _diffs(bus: JetStreamBus, facts: Facts) -> dict[str, Diff]:
-    """Return the changed lines of the proposals whose knobs do not say it all; what code is missing is said."""
-    code, base = code_store_of(bus), facts.goal.base_commit
+    """Return the changed lines of the proposals that changed more than knobs, or a remark if their code is missing."""
+    code, base = code_of(bus), facts.goal.base_commit
     found: dict[str, Diff] = {}
     for proposal, commit, before in facts.code_wanted():
         try:

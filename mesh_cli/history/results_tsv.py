@@ -15,14 +15,14 @@ from mesh.leaderboard import Ranking
 
 Status = Literal["keep", "discard", "crash"]
 IMPORTED = "results-tsv"
-"""The worker class of runs whose numbers are those of a file; their log is the line of it."""
+"""The worker class of imported runs; their log is the line of the file."""
 METRIC = "val_bpb"
 _MAX_LINE = 10_000
 _COLUMNS = "commit, val_bpb, memory_gb, status and description"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One experiment; `line` is the text that it was read from."""
+    """One experiment; `line` is its line in the file."""
 
     commit: str
     value: float

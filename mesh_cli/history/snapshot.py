@@ -1,4 +1,4 @@
-"""`mesh snapshot` and `mesh replay`: databases of one's own, folded from the log by the command itself.
+"""`mesh snapshot` and `mesh replay`: DuckDB files that the command itself makes from the log.
 
 Only the projector could copy its file, and only to its own host. The log is everywhere, so a snapshot folds it: into a
 private database in the home, which the next one continues, of which a copy then takes the place of the target at once.
@@ -27,10 +27,10 @@ _MAGIC = b"DUCK"
 
 
 async def publish(hub: Hub, target: Path, parquet: Path | None, pause_s: float | None) -> None:
-    """Publish a copy of all logs as of now at `target`; every `pause_s` seconds, where given, until cancelled.
+    """Write all logs as of now to `target`; with `pause_s`, again after so many seconds until cancelled.
 
     Raises:
-        BadInput: the target cannot be written, is no database, or another snapshot is made in this home.
+        BadInput: the target cannot be written or is not a database, or another snapshot is running in this home.
     """
     _check(target)
     folder = settings.home() / "snapshot"
@@ -52,7 +52,7 @@ async def publish(hub: Hub, target: Path, parquet: Path | None, pause_s: float |
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the private database against other snapshots, from its folding until it is copied."""
+    """Lock the private database against other snapshots until it is copied."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
@@ -84,7 +84,7 @@ async def replay_to(
     """Fold the log up to `seq`, `time` or its end into a new database at `target`; return the sequence reached.
 
     Raises:
-        BadInput: the target cannot be written, or is no database.
+        BadInput: the target cannot be written, or is not a database.
     """
     _check(target)
     until = await _last_before(bus, time) if time is not None else seq
@@ -109,14 +109,14 @@ async def _last_before(bus: ArenaBus, time: dt.datetime) -> int:
 
 
 def _check(target: Path) -> None:
-    """Refuse to put a database in the place of another kind of file."""
+    """Refuse to overwrite a file that is not a database."""
     try:
-        if target.is_file() and target.stat().st_size and not _begins_well(target):
+        if target.is_file() and target.stat().st_size and not _is_database(target):
             raise BadInput(f"{target} exists and is not a DuckDB file; use another name or remove it")
     except OSError as error:
         raise BadInput(f"{target} cannot be read: {error.strerror}") from None
 
 
-def _begins_well(path: Path) -> bool:
+def _is_database(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(12)[8:] == _MAGIC

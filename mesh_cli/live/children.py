@@ -85,7 +85,7 @@ class Children:
             await self._changed.wait()
 
     def check(self, needed: Sequence[Collection[str]]) -> None:
-        """Raise what the exit code of `mesh up` is to be, where a group of `needed` children could not run.
+        """Raise an error if a whole group of `needed` children could not run.
 
         Raises:
             BadInput: every child of a group refused.

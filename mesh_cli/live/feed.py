@@ -1,6 +1,6 @@
-"""What `mesh top` shows: a board that follows the log, the last lines of it, and how far running trials are.
+"""The data of `mesh top`: a board that follows the log, its last lines, and the progress of running trials.
 
-It knows nothing of screens. A server that goes away is waited for, however long.
+It knows nothing of screens. It waits for a lost server for any length of time.
 """
 
 import datetime as dt
@@ -42,7 +42,7 @@ class Queued(NamedTuple):
 
 
 class Watch:
-    """One arena as it is now; `run` keeps it so until cancelled."""
+    """One arena as it is now; `run` keeps it up to date until cancelled."""
 
     def __init__(self, bus: ArenaBus, is_connected: Callable[[], bool]) -> None:
         self._bus, self.is_connected = bus, is_connected
@@ -55,7 +55,7 @@ class Watch:
 
     @property
     def board(self) -> Board:
-        """The board as far as it was folded."""
+        """The board, up to the last entry that was read."""
         return self._follower.board
 
     async def run(self) -> None:
@@ -82,7 +82,7 @@ class Watch:
                 self._began = {run: at for run, at in self._began.items() if run in self.board.unfinished}
 
     async def _look_up(self, run: str) -> None:
-        """Find out when a run that is under way began."""
+        """Look up when a running trial started."""
         only = [Pattern("run.started", f"{run}-{self.board.runs[run].attempts}")]
         async with aclosing(self._bus.read(self.board.runs[run].seq, until=self.board.seq, only=only)) as batches:
             async for batch in batches:
@@ -105,8 +105,8 @@ class Watch:
         await self._patiently(go_on)
 
     async def _hear(self) -> None:
-        async with aclosing(self._bus.hear("curve.>")) as told:
-            async for topic, data in told:
+        async with aclosing(self._bus.hear("curve.>")) as messages:
+            async for topic, data in messages:
                 run = topic.removeprefix("curve.")
                 with suppress(msgspec.MsgspecError):
                     if run in self.board.unfinished:

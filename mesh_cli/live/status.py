@@ -21,7 +21,7 @@ _ANSWER_WITHIN_S = 2.0
 
 
 async def figures(bus: ArenaBus) -> dict[str, Any]:
-    """Return what `mesh status` says, in its order; None is unknown."""
+    """Return the figures of `mesh status` in their order; None means unknown."""
     snapshot = settings.snapshot_file(settings.home(), bus.arena)
     age_s = None
     with suppress(OSError):
@@ -48,7 +48,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
 
 
 def standing_of(board: Board) -> dict[str, Any]:
-    """Return what is there and how much of it."""
+    """Return the state of the arena and its counts."""
     running = running_of(board)
     return {
         "arena": board.arena,
@@ -67,12 +67,12 @@ def standing_of(board: Board) -> dict[str, Any]:
 
 
 def running_of(board: Board) -> list[str]:
-    """Return the runs that were begun and not finished; one whose worker died counts until it is begun again."""
+    """Return the runs that have started and not finished; those whose worker died count until their retry."""
     return [run for run in board.unfinished if board.runs[run].attempts]
 
 
 def waiting_of(board: Board) -> list[str]:
-    """Return the runs that nobody has begun, in the order of the log."""
+    """Return the runs that have not started, in the order of the log."""
     return [run for run in board.unfinished if not board.runs[run].attempts]
 
 
@@ -87,7 +87,7 @@ async def queue_of(bus: Bus, board: Board, now: dt.datetime) -> dict[str, Any]:
 
 
 def slots_of(board: Board) -> dict[str, Any]:
-    """Return how many trials the workers that are there can hold, and how many of these places are taken."""
+    """Return how many slots the present workers have, and how many are busy or free."""
     here = [m.joined for m in board.workers.values() if not m.left]
     slots = sum(joined.slots for joined in here if isinstance(joined, WorkerJoined))
     busy = min(slots, len(running_of(board)))

@@ -1,4 +1,4 @@
-"""What `mesh up` says when it ends: baseline against champion, runs by outcome, what to try next."""
+"""The last words of `mesh up`: baseline and champion, runs by outcome, what to try next."""
 
 import shutil
 import sys
@@ -48,7 +48,7 @@ def baseline_of(ranking: Ranking) -> float | None:
 
 
 def _program() -> str:
-    """Return what to type for this program: its name where a shell finds it, else its path."""
+    """Return the command line of this program: its name if the shell finds it, else its path."""
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return "python -m mesh_cli"

@@ -1,6 +1,6 @@
-"""`mesh top`: leaderboard, queue, workers and board in one screen, by keyboard alone, live.
+"""`mesh top`: leaderboard, queue, workers and board on one screen, by keyboard alone, live.
 
-A view of `mesh_cli.live.feed`; looks at it twice a second. Text of others goes through `printable` and never is markup.
+A view of `mesh_cli.live.feed`, redrawn twice a second. Text from the log goes through `printable` and is not markup.
 The only module that knows textual.
 """
 
@@ -45,7 +45,7 @@ This screen is read-only; mesh post and mesh reply write notes.
 
 
 async def top(watch: Watch) -> None:
-    """Show the screen until its user leaves it."""
+    """Show the screen until the user quits."""
     if not is_coloured():
         os.environ["NO_COLOR"] = "1"  # the only way to tell textual
     try:
@@ -260,14 +260,14 @@ class _Pane(DataTable[Text]):
         if list(rows) == self._rows:
             return
         row = self.cursor_row
-        held = self._rows[row][0] if 0 < row < len(self._rows) else None
+        selected = self._rows[row][0] if 0 < row < len(self._rows) else None
         self._rows = list(rows)
         self.clear()
         for key, cells in rows:
             self.add_row(*(Text(str(cell)) for cell in cells), key=key)
         # On the first row one looks at the best, whichever it is; further down at one that may move.
         keys = [key for key, _ in rows]
-        self.move_cursor(row=keys.index(held) if held in keys else min(row, max(0, len(keys) - 1)))
+        self.move_cursor(row=keys.index(selected) if selected in keys else min(row, max(0, len(keys) - 1)))
 
 
 def bar(share: float) -> str:

@@ -1,4 +1,4 @@
-"""`mesh up`: one machine's whole swarm as child processes, shown live, and nothing left running.
+"""`mesh up`: a whole swarm on one machine as child processes, shown live; it leaves nothing running.
 
 Starts (or adopts) the server, opens the arena, runs the projector, agents and a worker, restarts what dies, and ends
 them all on Ctrl-C, at the end of the time, or when the arena is closed.
@@ -41,7 +41,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Thinker(msgspec.Struct, frozen=True):
-    """The model that a researcher asks, as words of `python -m mesh.agent`; None is left to it."""
+    """The model that a researcher asks and its limits; None leaves the default."""
 
     model: str
     api_base: str | None = None
@@ -71,7 +71,7 @@ async def up(
     _check_installed()
     if description := describe(folder):
         print(f"mesh: {description}", file=sys.stderr)
-    arena.load_arena(folder)  # what is wrong with it should be said before anything is started
+    arena.load_arena(folder)  # a broken arena is refused before anything starts
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
@@ -139,8 +139,8 @@ async def up(
 
 
 def _check_installed() -> None:
-    """Refuse to start where a child could not: a package of ours or of the projector is not what is installed."""
-    own_packages.check_own()
+    """Refuse to start without the packages that the children need."""
+    own_packages.check()
     if importlib.util.find_spec("duckdb") is None:
         raise BadInput("mesh up needs duckdb, which is not installed: pip install 'mesh-swarm[up]'")
 
@@ -160,7 +160,7 @@ def thinker_of(
 
 
 def check_minutes(minutes: float | None) -> None:
-    """Refuse a duration that is no positive number.
+    """Refuse a duration that is not above 0.
 
     Raises:
         BadInput: it is zero or negative.

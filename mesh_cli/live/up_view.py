@@ -24,7 +24,7 @@ _RECENT = 12
 
 
 def is_shown(entry: Entry) -> bool:
-    """Tell whether a watcher should see it; of critiques only those that object."""
+    """Tell whether to show an entry; of critiques only those that warn or block."""
     event = entry.post.event if entry.post else None
     return entry.subject.kind in _SHOWN or (isinstance(event, CritiquePosted) and event.verdict != "endorse")
 

@@ -1,4 +1,4 @@
-"""What `mesh show` prints for people: the data of `mesh_cli.proposals.describe` as lines, made harmless. Pure."""
+"""Draws the data of `mesh_cli.proposals.describe` as lines that are safe to print, for `mesh show` and `mesh top`. Pure."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -24,8 +24,8 @@ def card(board: Board, about: About) -> list[str]:
     return list(makers[about["what"]](board, about))
 
 
-def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
-    """Return values as bars from the lowest to the highest, means of neighbours where there are more than `width`."""
+def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+    """Return values as bars, lowest to highest; more than `width` values are averaged in groups."""
     if len(values) > width:
         edges = [at * len(values) // width for at in range(width + 1)]
         values = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
@@ -37,7 +37,7 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
 
 
 def knob_text(change: KnobChange, *, with_file: bool = False) -> str:
-    """Return a changed knob: `LR 0.0003 → 0.001`; `-` where it is not there."""
+    """Return a changed knob as `LR 0.0003 → 0.001`; `-` where it does not exist."""
     old, new = ("-" if v is None else printable(str(v), 60) for v in (change.old, change.new))
     where = f"{printable(change.file, 60)}: " if with_file else ""
     return f"{where}{printable(change.name, 60)} {old} → {new}"
@@ -55,7 +55,7 @@ def chance(p_better: float) -> str:
 
 
 def number_text(value: object, form: str = ".4f") -> str:
-    """Return a number, `-` where there is none."""
+    """Return a number, `-` for None."""
     return "-" if value is None else format(value, form)
 
 

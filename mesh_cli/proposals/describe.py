@@ -1,4 +1,4 @@
-"""What is known of one thing on the board, as data for JSON; `mesh_cli.proposals.card` puts it into lines. Pure."""
+"""A proposal, run, agent, worker or fact as data for JSON; `mesh_cli.proposals.card` draws it. Pure."""
 
 from collections import Counter
 from typing import Any
@@ -31,16 +31,16 @@ def about_proposal(board: Board, tree: str) -> About:
 
 
 def about_run(board: Board, name: str) -> About:
-    """Return a run: what was asked for, who tried, how it ended, its curve and last words."""
+    """Return a run: its request, attempts, outcome, curve and the end of its log."""
     run = board.runs[name]
-    finished, asked = run.finished, run.requested
-    proposal = board.proposals.get(asked.proposal)
+    finished, requested = run.finished, run.requested
+    proposal = board.proposals.get(requested.proposal)
     return {
         **msgspec.structs.asdict(run_row(board, run)),
         "seq": run.seq,
-        "proposal": asked.proposal,
+        "proposal": requested.proposal,
         "title": proposal.event.title if proposal else "",
-        "requested": asked,
+        "requested": requested,
         "attempts": [worker_name(board, boot) for boot in run.begun],
         "killed": run.killed,
         "finished": finished,

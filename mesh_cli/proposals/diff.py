@@ -16,14 +16,14 @@ from mesh_cli.render.colour import Ink
 
 _Files = Mapping[str, bytes]
 SURE = 0.975
-"""P(better) beyond which, or below one less it, a difference is beyond the noise: two-sided at 95 %."""
+"""A difference is beyond the noise if the chance to be better is above this or below 1 minus this: two-sided, 95 %."""
 
 LONGEST = 20_000
-"""Lines of a file of which a difference is still worked out; the algorithm is quadratic at its worst."""
+"""Files with more lines are not compared: the algorithm is quadratic in the worst case."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """How a file changed: its lines as a unified diff, empty for what is no text or too long, with `remark` then."""
+    """How a file changed: a unified diff, or a `remark` if the file is binary or too long."""
 
     file: str
     added: int = 0
@@ -35,7 +35,7 @@ class Change(msgspec.Struct, frozen=True):
 class Metric(msgspec.Struct, frozen=True):
     """Two means of one metric with their 95 % intervals, and whether their difference is beyond the noise.
 
-    `gain` is positive where the new one is better; `p_better` is how surely it is, None where nothing can be said.
+    `gain` is positive if the new one is better; `p_better` is the probability of that, None if it is unknown.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 def changes(old: _Files, new: _Files) -> list[Change]:
-    """Return what differs between two sets of files, by path."""
+    """Return the files that differ, by path."""
     return [
         _change(file, old.get(file), new.get(file)) for file in sorted({*old, *new}) if old.get(file) != new.get(file)
     ]
@@ -150,7 +150,7 @@ def comparison(board: Board, old: str, new: str, before: _Files, after: _Files) 
 
 
 def lines_of(board: Board, compared: Mapping[str, Any], *, stat: bool, ink: Ink) -> Iterator[str]:
-    """Yield a comparison as lines: what it comes to first, then the code."""
+    """Yield a comparison as lines: metric, cost and knobs first, then the code."""
     for sign, tree in (("-", compared["old"]), ("+", compared["new"])):
         known = board.proposals.get(tree)
         title = printable(known.event.title, 90) if known else "the baseline"

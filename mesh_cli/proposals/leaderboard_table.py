@@ -6,7 +6,7 @@ from mesh_cli.render.columns import Column, aligned
 
 
 def columns(metric: str) -> list[Column]:
-    """Return the columns; in a narrow terminal the title, then who and how well proven stay longest."""
+    """Return the columns; the ranks say which are left out first in a narrow terminal."""
     return [
         Column("rank", right=True),
         Column(printable(metric, 16), right=True),

@@ -1,7 +1,7 @@
-"""Where proposals came from and what was built on them: a graph, drawn as a tree, as rows, or for graphviz. Pure.
+"""Ancestors and descendants of a proposal, drawn as a tree, as rows or for Graphviz. Pure.
 
-A lone relative stands right below, at the same indent; where there are several, each gets a branch. So a chain of ten
-thousand is as narrow as it is simple, and nothing recurses.
+A single relative stands below at the same indent; several get a branch each. So a chain of ten thousand stays narrow.
+Nothing recurses.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ DEEPEST = 16
 
 
 class Family(msgspec.Struct, frozen=True):
-    """A proposal's ancestors or descendants: how many steps away each is at least, nearest first, and who is whose."""
+    """The ancestors or descendants of a proposal: the distance of each in steps, nearest first, and the links."""
 
     root: str
     way: Way
@@ -104,7 +104,7 @@ def line(ranking: Ranking, tree: str) -> str:
 
 
 def drawn(found: Family, say: Callable[[str], str]) -> Iterator[str]:
-    """Draw the family; a member that is reached again is not drawn anew but referred to."""
+    """Draw the family; a member that is reached again is a reference to its first place."""
     seen: set[str] = set()
     # What is still to be drawn, the next one last: a member, its level, the branches to the left of it, its own mark.
     todo: list[tuple[str, int, str, str]] = [(found.root, 0, "", "")]

@@ -45,7 +45,7 @@ class Ink:
         return self._dress(_SIGNS[meaning], text) if meaning in _SIGNS else text
 
     def by(self, author: str, text: str) -> str:
-        """Colour by who says it."""
+        """Colour by author."""
         return self._dress(f"38;5;{colour_of(author)}", text)
 
     def _dress(self, code: str, text: str) -> str:

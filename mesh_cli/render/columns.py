@@ -1,4 +1,4 @@
-"""Tables of plain text that fit a terminal: the column that fills gets what is left, the least important go first."""
+"""Tables of plain text that fit a terminal: one column fills the rest, the least important columns are left out."""
 
 import shutil
 import sys
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 GAP = 1
 FILL_AT_LEAST = 20
-"""Characters that the filling column keeps before another column vanishes."""
+"""Characters that the filling column keeps; below that, another column is left out."""
 
 
 class Column(NamedTuple):
-    """A column; those of the highest `rank` vanish first where there is no room, rank 0 stays; one of them `fills`."""
+    """A column. In a narrow terminal, high `rank`s are left out first, rank 0 never; one column `fills`."""
 
     name: str
     right: bool = False
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 def width_of_output() -> int | None:
-    """Return the columns of the terminal that standard output is, None where it is none: nothing is cut then."""
+    """Return the width of the terminal, None if standard output is not one; then nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -1,4 +1,4 @@
-"""Where data goes: a file that is there whole or not at all, the screen, or a pager where it does not fit on that."""
+"""Where data goes: a file that is written whole or not at all, the screen, or a pager if the screen is too small."""
 
 import os
 import shlex
@@ -14,11 +14,11 @@ from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
 
 LESS = "RSFX"
-"""What `less` is told where nothing else is set: colours, no folding, end where it fits, leave the screen as it is."""
+"""Options of `less` unless the user sets some: colours, long lines cut, quit if all fits, keep the screen."""
 
 
 class Target(Protocol):
-    """What text is written to."""
+    """Takes text."""
 
     def write(self, text: str, /) -> object:
         """Take a text."""
@@ -48,12 +48,12 @@ def atomically(path: Path) -> Iterator[Path]:
 
 
 class Screen:
-    """Standard output of a person: what is longer than the screen goes through a pager; `close` waits for its end."""
+    """Standard output; text longer than the terminal goes through a pager, and `close` waits until that ends."""
 
     def __init__(self, *, paged: bool) -> None:
         self._command = _pager() if paged and sys.stdin.isatty() and sys.stdout.isatty() else []
         self._room = shutil.get_terminal_size().lines - 2
-        self._held: list[str] = []
+        self._waiting: list[str] = []
         self._pager: subprocess.Popen[str] | None = None
 
     @property
@@ -70,13 +70,13 @@ class Screen:
         if not self._command:
             sys.stdout.write(text)
             return
-        self._held.append(text)
+        self._waiting.append(text)
         self._room -= text.count("\n")
         if self._room < 0:
             self._start()
 
     def _start(self) -> None:
-        held, self._held = "".join(self._held), []
+        waiting, self._waiting = "".join(self._waiting), []
         env = {"LESS": LESS, "LESSCHARSET": "utf-8", **os.environ}
         try:
             self._pager = subprocess.Popen(
@@ -84,12 +84,12 @@ class Screen:
             )
         except OSError:
             self._command = []
-        self.write(held)
+        self.write(waiting)
 
     def close(self) -> None:
         """Show the rest, and wait until the person has left the pager."""
         if self._pager is None:
-            sys.stdout.write("".join(self._held))
+            sys.stdout.write("".join(self._waiting))
             sys.stdout.flush()
             return
         assert self._pager.stdin is not None

@@ -1,4 +1,4 @@
-"""Every fact in a few words, as its author wrote them: not yet fit for a terminal. Pure."""
+"""Every fact in a few words, not yet safe for a terminal. Pure."""
 
 from typing import assert_never
 
@@ -24,7 +24,7 @@ def say(event: e.AnyEvent) -> str:
         case e.CritiquePosted():
             return f"{event.verdict}s {short(event.target)}: {event.text}"
         case e.RunRequested():
-            return f"asks for {event.run}"
+            return f"requests {event.run}"
         case e.RunStarted():
             return f"starts {event.run} (attempt {event.attempt})"
         case e.RunKilled():
@@ -39,7 +39,7 @@ def say(event: e.AnyEvent) -> str:
             reply = f" (to {event.reply_to})" if event.reply_to else ""
             return f"#{event.channel}{reply}: {event.text}"
         case e.ModelAsked():
-            return f"asked {event.model} to {event.purpose} in vain: {event.text}"
+            return f"failed call of {event.model} to {event.purpose}: {event.text}"
         case e.BudgetGranted():
             return f"grants budget {event.n}"
         case _:

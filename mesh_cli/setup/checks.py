@@ -1,4 +1,4 @@
-"""The judgements of `mesh doctor`: from what was found to ok, warn or fail, each with its cure. Pure."""
+"""The judgements of `mesh doctor`: ok, warn or fail, each with its cure. Pure."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from mesh.own_packages import CURE, NAMES, Foreign
 _State = Literal["ok", "warn", "fail"]
 
 MALICIOUS = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
-"""Releases that stole what they could read."""
+"""Releases that steal secrets."""
 
 FREE_FAIL_GB, FREE_WARN_GB = 0.5, 5.0
 """A store that cannot grow refuses every post; a trial writes up to a few gigabytes."""
@@ -43,7 +43,7 @@ class Package(msgspec.Struct, frozen=True):
 
 
 def judge_packages(packages: Iterable[Package]) -> list[Finding]:
-    """Judge versions: what is malicious or does not fit is named, the rest is one line."""
+    """Judge versions: packages that are malicious or do not fit get a finding each, the rest share one."""
     found, there, away = [], [], []
     for package in packages:
         title = f"{package.name} {package.version}"
@@ -64,8 +64,8 @@ def judge_packages(packages: Iterable[Package]) -> list[Finding]:
 
 
 def judge_names(foreign: Sequence[Foreign]) -> list[Finding]:
-    """Judge packages of others that bear a name of ours."""
-    effects: dict[str, tuple[_State, str]] = {
+    """Judge foreign packages that have the name of one of ours."""
+    effects: dict[str, tuple[State, str]] = {
         "shadows": ("fail", "is imported in place of ours: what needs ours cannot start"),
         "hidden": ("warn", "is hidden by ours: programs that need it fail in this environment"),
         "mixed": ("fail", "lies in the same folder as ours: each has overwritten files of the other"),

@@ -1,4 +1,4 @@
-"""What `mesh context` does: named places in a file of the user's own, read by `mesh.settings`."""
+"""`mesh context`: named sets of server, arena and credentials in a file of the user, read by `mesh.settings`."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,11 @@ from mesh.errors import BadInput, UnknownName
 from mesh.wire import check_token
 
 
-def keep_context(name: str, *, nats: str, arena: str, credentials: str) -> None:
-    """Keep a place under a name, in the place of what had that name.
+def keep(name: str, *, nats: str, arena: str, credentials: str) -> None:
+    """Save a context; replaces the one of that name.
 
     Raises:
-        BadInput: something of it cannot be used.
+        BadInput: a value is malformed.
     """
     from mesh.jetstream.address import parse_address
     from mesh.jetstream.credentials import proof
@@ -31,10 +31,10 @@ def keep_context(name: str, *, nats: str, arena: str, credentials: str) -> None:
 
 
 def switch(name: str | None, *, none: bool) -> None:
-    """Put a context in use, or with `none` none of them.
+    """Use a context, or with `none` no context.
 
     Raises:
-        BadInput: both or neither are said, or there is no such context.
+        BadInput: both or neither are given, or there is no such context.
     """
     if none == (name is not None):
         raise BadInput("name a context to use, or use --none")
@@ -45,7 +45,7 @@ def switch(name: str | None, *, none: bool) -> None:
 
 
 def forget(name: str) -> None:
-    """Forget a context; raises `UnknownName` where there is none of that name."""
+    """Delete a context; raises `UnknownName` if there is none of that name."""
     kept = _contexts()
     _known(kept, name)
     rest = {other: place for other, place in kept.named.items() if other != name}
@@ -53,13 +53,13 @@ def forget(name: str) -> None:
 
 
 def described() -> list[dict[str, object]]:
-    """Return the contexts as rows, without what is secret in an address."""
+    """Return the contexts as rows, without secrets of their addresses."""
     kept = _contexts()
     return [_row(kept, name) for name in sorted(kept.named)]
 
 
 def one(name: str | None) -> dict[str, object]:
-    """Return one context, or the one in use, as a row; raises `UnknownName` where there is none."""
+    """Return one context, or the one in use, as a row; raises `UnknownName` if there is none."""
     kept = _contexts()
     chosen = name or kept.use
     if not chosen:

@@ -1,6 +1,6 @@
-"""What `mesh doctor` looks at: it asks the machine and the server, and has `mesh_cli.setup.checks` judge the answers.
+"""`mesh doctor`: collects facts about the machine and the server; `mesh_cli.setup.checks` judges them.
 
-Nothing of it stays. Where a home has a log that nobody serves, it is served while the checks last.
+It changes nothing. A log without a running server is served while the checks run.
 """
 
 import datetime as dt
@@ -32,7 +32,7 @@ from mesh_cli.setup import checks
 from mesh_cli.setup.checks import Finding, Package
 
 OF_USERS = ("server", "worker", "analytics", "models", "search")
-"""Extras whose packages are looked at; the others are for developers."""
+"""Extras whose packages are checked; the others are for developers."""
 
 SANDBOX_WITHIN_S = 8.0
 PROGRAM_WITHIN_S = 10.0
@@ -51,7 +51,7 @@ async def examine(nats: str | None) -> list[Finding]:
 
 
 def _settings() -> tuple[Path, list[Finding]]:
-    """Return the home, and what is to be said of the files that settings come from."""
+    """Return the home, and the finding about the settings files."""
     try:
         home = settings.home()
         files = [str(path) for path in (settings.project_file(), settings.user_file()) if path]
@@ -152,8 +152,8 @@ def _size(folder: Path) -> int:
 
 
 async def _sandbox(home: Path) -> Finding:
-    """Attack from inside of the tiers, the strongest first, until one holds."""
-    from gpu_worker.sandbox_choice import choose_tier
+    """Attack the sandbox tiers from inside, the strongest first, until one stops every attack."""
+    from gpu_worker.sandbox_choice import choose
 
     cure = "run `python -m gpu_worker doctor` to see why; use `mesh up --sandbox weak` if you trust all proposals"
     with anyio.move_on_after(SANDBOX_WITHIN_S):

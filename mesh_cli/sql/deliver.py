@@ -1,4 +1,4 @@
-"""An answer on its way to a person, a pipe or a file: fetched at the projector's pace, written at the reader's."""
+"""Writes an answer to a terminal, a pipe or a file; fetching never waits for the reader."""
 
 import shutil
 import sys
@@ -50,7 +50,7 @@ def _maker(form: Format, target: Target, width: int | None) -> MakeWriter:
 
 
 async def deliver(pages: AsyncGenerator[Answer], form: Format, path: Path | None, *, paged: bool) -> str:
-    """Write an answer; return what is to be said of it.
+    """Write an answer and return a summary of it: rows, time, sequence numbers.
 
     Raises:
         BadInput: the file cannot be written.
@@ -97,7 +97,7 @@ class _Tally:
 
 
 def _write(spool: Iterable[bytes], form: Format, path: Path | None, paged: bool, tally: _Tally) -> None:
-    with suppress(EOFError), written_to(form, path, paged=paged) as make:  # whoever fetches says why it ended
+    with suppress(EOFError), written_to(form, path, paged=paged) as make:  # the fetcher raises the cause
         out: Writer | None = None
         for piece in spool:
             tally.last = page = _DECODE.decode(piece)

@@ -1,6 +1,6 @@
-"""The forms in which an answer is written, page by page: table, markdown, JSON, JSON lines, CSV.
+"""The formats in which an answer is written, page by page: table, markdown, JSON, JSON lines, CSV.
 
-Tables and markdown are for people: what others wrote is made harmless there. The rest is for programs, as it is.
+Tables and markdown are for people, so text from the log is made safe to show. The other formats keep it unchanged.
 (Parquet is in `analytics.parquet`.)
 """
 
@@ -35,7 +35,13 @@ class Writer(Protocol):
 
 
 def writer(form: Format, target: Target, width: int | None) -> Writer:
-    """Return a writer of a text form; `width` is that of the terminal, None where there is none."""
+    """Return a writer for a text format.
+
+    Args:
+        form: the format.
+        target: where the text goes.
+        width: columns of the terminal; None if the output is not a terminal.
+    """
     if form == "json":
         return _Json(target)
     if form == "jsonl":
@@ -126,7 +132,7 @@ class _Markdown:
 
 
 class _Json:
-    """One object on one line: where the log stood, the rows, and whether there were more."""
+    """One object on one line: the sequence numbers that it is as of, the rows, and whether rows were cut."""
 
     def __init__(self, target: Target) -> None:
         self._target, self._mark = target, ""
@@ -174,7 +180,7 @@ class _Csv:
 
 
 def cell(value: object, limit: int = CELL) -> str:
-    """Return a value for a person, on one line."""
+    """Return a value as text on one line."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -189,6 +195,6 @@ def _text(value: object) -> str:
 
 
 def _is_number(name: str) -> bool:
-    """Tell whether DuckDB's type of that name is set to the right."""
+    """Tell whether a column of this DuckDB type is aligned to the right."""
     numbers = ("DOUBLE", "FLOAT", "DECIMAL", "INTEGER", "INTERVAL")
     return not name.endswith("]") and (name.endswith("INT") or name.startswith(numbers))

@@ -28,7 +28,7 @@ class Spool:
             self._changed.notify()
 
     def end(self, *, whole: bool = True) -> None:
-        """Say that there is no further piece; where it is not `whole`, whoever iterates meets an `EOFError`."""
+        """End the queue; if it is not `whole`, the reader gets an `EOFError`."""
         with self._changed:
             self._ended, self._whole = True, whole and self._whole
             self._changed.notify()
