@@ -285,32 +285,32 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
         ("tail --nonsense", ExitCode.BAD_INPUT, "Unknown option: --nonsense"),
         ("tail -n many", ExitCode.BAD_INPUT, "-n: unable to convert"),
         ("tail -n -1", ExitCode.BAD_INPUT, "-n. Must be >= 0"),
-        ("tail --kind nonsense", ExitCode.BAD_INPUT, "there is no fact of kind 'nonsense'; kinds are arena.opened"),
+        ("tail --kind nonsense", ExitCode.BAD_INPUT, "'nonsense' is not a kind of fact; use arena.opened"),
         ("leaderboard -n -1", ExitCode.BAD_INPUT, "-n. Must be >= 0"),
         ("status --arena nothing", ExitCode.BAD_INPUT, r"no arena 'nothing' on nats://.* \(there are: tiny\)"),
         ("status --arena a.b", ExitCode.BAD_INPUT, "arena 'a.b' may only hold letters"),
         ("status --nats 127.0.0.1:1", ExitCode.NO_LOG, "no NATS server answers at nats://127.0.0.1:1 within 5 s"),
         ("status --nats ftp://x", ExitCode.BAD_INPUT, "'ftp://x' is no address of a NATS server"),
         ("post general ' '", ExitCode.BAD_INPUT, "the text is empty; write"),
-        ("reply 99 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 99: its log ends with 12"),
+        ("reply 99 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 99; use 1 to 12"),
         ("reply 0 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 0"),
         ("reply 11 hello --channel 'a b'", ExitCode.BAD_INPUT, "channel 'a b' may only hold letters"),
-        ("tail --grep '['", ExitCode.BAD_INPUT, "is no regular expression: "),
+        ("tail --grep '['", ExitCode.BAD_INPUT, "is not a regular expression: "),
         (
             "tail --since tomorrow",
             ExitCode.BAD_INPUT,
             "'tomorrow' is not a time; write 30s, 5m, 2h, 1d, or 2026-01-31T12:00",
         ),
         ("tail --since 99999999w", ExitCode.BAD_INPUT, "'99999999w' is not a time"),
-        ("tail --until 1h --follow", ExitCode.BAD_INPUT, "--until ends and --follow goes on"),
-        ("tail --kind run.* --channel general", ExitCode.BAD_INPUT, "only note.posted has a channel"),
-        ("tail --kind note.posted --run r1", ExitCode.BAD_INPUT, "no note.posted is about one run"),
+        ("tail --until 1h --follow", ExitCode.BAD_INPUT, "--until and --follow exclude each other"),
+        ("tail --kind run.* --channel general", ExitCode.BAD_INPUT, "only facts of kind note.posted have a channel"),
+        ("tail --kind note.posted --run r1", ExitCode.BAD_INPUT, "no note.posted is about a single run"),
         ("tail --author 'a b'", ExitCode.BAD_INPUT, "author 'a b' may only hold letters"),
-        ("tail --proposal zzz", ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'"),
+        ("tail --proposal zzz", ExitCode.BAD_INPUT, "no proposal of arena tiny starts with 'zzz'"),
         ("top", ExitCode.BAD_INPUT, "mesh top needs a terminal"),
         ("post 'a b' hello", ExitCode.BAD_INPUT, "channel 'a b' may only hold letters"),
         ("post general hello --name a.b", ExitCode.BAD_INPUT, "author 'a.b' may only hold letters"),
-        ("lineage zzz", ExitCode.BAD_INPUT, "no proposals of arena tiny begin with 'zzz'"),
+        ("lineage zzz", ExitCode.BAD_INPUT, "no proposal of arena tiny starts with 'zzz'"),
         ("open missing", ExitCode.BAD_INPUT, r"missing/arena.toml does not exist: an arena is a folder"),
         ("up missing", ExitCode.BAD_INPUT, r"missing/arena.toml does not exist: an arena is a folder"),
         ("up missing --minutes 0", ExitCode.BAD_INPUT, "--minutes"),
@@ -352,12 +352,12 @@ def test_a_note_is_read_from_a_pipe_and_its_sequence_is_all_that_is_printed(tmp_
 def test_an_arena_is_opened_once_closed_once_and_opened_again(tmp_path: Path, mesh: Mesh) -> None:
     folder = write_arena(tmp_path / "arena")
     with serving(tmp_path / "home"):
-        refused(mesh("status"), ExitCode.BAD_INPUT, "there is no arena yet: mesh open FOLDER opens one")
+        refused(mesh("status"), ExitCode.BAD_INPUT, "there is no arena yet; mesh open FOLDER opens one")
         first = mesh("open", folder)
         assert re.fullmatch(r"arena tiny is open, version 1, base commit [0-9a-f]{10}\n", first.out)
         assert mesh("open", folder) == first
         assert mesh("leaderboard", "--json").out == "[]\n"
-        refused(mesh("lineage"), ExitCode.BAD_INPUT, "arena tiny has no champion yet: name a proposal")
+        refused(mesh("lineage"), ExitCode.BAD_INPUT, "arena tiny has no champion yet; name a proposal")
         assert mesh("close") == Done(0, "arena tiny is closed\n", "")
         assert json.loads(mesh("status", "--json").out)["state"] == "closed"
         refused(mesh("close"), ExitCode.BAD_INPUT, "arena tiny is not open")
@@ -366,7 +366,7 @@ def test_an_arena_is_opened_once_closed_once_and_opened_again(tmp_path: Path, me
         refused(mesh("open", folder), ExitCode.BAD_INPUT, "arena.toml is not valid TOML: ")
         write_arena(folder, arena=ARENA.replace('"tiny"', '"other"'))
         assert mesh("open", folder).code == 0
-        refused(mesh("status"), ExitCode.BAD_INPUT, "say which --arena: there are other, tiny")
+        refused(mesh("status"), ExitCode.BAD_INPUT, "choose one with --arena: other, tiny")
         assert (
             mesh("sql", "SELECT arena FROM arenas ORDER BY arena", "-F", "jsonl").out
             == '{"arena":"other"}\n{"arena":"tiny"}\n'

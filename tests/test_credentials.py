@@ -109,10 +109,10 @@ def test_a_context_brings_its_credentials_along(tmp_path: Path, mesh: Mesh, monk
     with by_seed(tmp_path) as (url, path):
         mesh("context", "add", "lab", "--nats", url, "--creds", path)
         mesh("context", "use", "lab")
-        refused(mesh("status"), ExitCode.BAD_INPUT, "there is no arena yet: mesh open FOLDER opens one")
+        refused(mesh("status"), ExitCode.BAD_INPUT, "there is no arena yet; mesh open FOLDER opens one")
         refused(mesh("status", "--nats", url), ExitCode.NO_LOG, "refuses this user: check the credentials")
         monkeypatch.setenv("MESH_CREDENTIALS", str(path))
-        refused(mesh("status", "--nats", url), ExitCode.BAD_INPUT, "there is no arena yet: mesh open FOLDER opens one")
+        refused(mesh("status", "--nats", url), ExitCode.BAD_INPUT, "there is no arena yet; mesh open FOLDER opens one")
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,8 @@ def test_facts_are_shown_in_full_even_those_that_nobody_knows(lab: Lab, mesh: Me
     assert "\x1b" not in unknown.out
     assert json.loads(mesh("show", "12", "--json").out)["post"] == HOSTILE
     refused(mesh("show", "13"), ExitCode.BAD_INPUT, "'13' is not the name of anything in arena tiny")
-    refused(mesh("show", "zzz"), ExitCode.BAD_INPUT, "nothing on the board")
-    refused(mesh("show", "\x1b[31m"), ExitCode.BAD_INPUT, "nothing on the board")
+    refused(mesh("show", "zzz"), ExitCode.BAD_INPUT, "is not the name of anything")
+    refused(mesh("show", "\x1b[31m"), ExitCode.BAD_INPUT, "is not the name of anything")
     refused(mesh("lineage", "--up", "--down"), ExitCode.BAD_INPUT, "--up and --down exclude each other")
     refused(mesh("lineage", "--dot", "--json"), ExitCode.BAD_INPUT, "--dot and --json exclude each other")
     refused(mesh("lineage", "--depth", "-1"), ExitCode.BAD_INPUT, "--depth")

@@ -347,8 +347,8 @@ def test_a_report_goes_to_standard_output_and_back_in_time(lab: Lab, mesh: Mesh)
 def test_what_cannot_be_written_is_one_sentence(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "taken.md").mkdir()
     for words, sentence in (
-        (["-o", "r.pdf"], r"r\.pdf cannot be a report: end its name in \.html, \.png or \.md"),
-        (["-o", tmp_path / "no" / "r.md"], r"r\.md cannot be written: .*no is no folder"),
+        (["-o", "r.pdf"], r"report r\.pdf has an unknown format; use a name that ends in \.html, \.png or \.md"),
+        (["-o", tmp_path / "no" / "r.md"], r"r\.md cannot be written: there is no folder .*no"),
         (["-o", tmp_path / "taken.md"], r"taken\.md is a folder; name a file"),
         (["--to-seq", 10_000], r"--to-seq 10000 is beyond the end of the log, \d+"),
         (["--to-seq", 0], r"--to-seq. Must be >= 1"),

@@ -112,7 +112,7 @@ def test_importing_again_changes_nothing_and_a_longer_file_adds_what_is_new(home
     assert ask(mesh, "SELECT state FROM arenas") == [["closed"]]
     assert mesh("import", write(home, longer)).out.endswith("nothing was changed\n")
     refused(mesh("import", write(home, TSV.replace("0.04", "0.05"))), ExitCode.BAD_INPUT, "use another --name")
-    refused(mesh("import", write(home, longer), "--maximize"), ExitCode.BAD_INPUT, "there is another arena")
+    refused(mesh("import", write(home, longer), "--maximize"), ExitCode.BAD_INPUT, "another arena is called")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_file_is_written_whole_or_not_at_all(lab: Lab, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ([QUERY, "-F", "parquet"], ExitCode.BAD_INPUT, "--format parquet needs a file: add -o FILE"),
+        ([QUERY, "-F", "parquet"], ExitCode.BAD_INPUT, "--format parquet needs a file; add -o FILE"),
         ([QUERY, "-F", "jsonl", "--csv"], ExitCode.BAD_INPUT, "--format jsonl and --csv exclude each other"),
         ([QUERY, "-o", "/proc/x"], ExitCode.BAD_INPUT, "/proc/x cannot be written"),
         ([QUERY, "-o", "/tmp"], ExitCode.BAD_INPUT, "/tmp is a folder; name a file"),

@@ -79,7 +79,7 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedS
             request("r10", "t3", 10),
             RunStarted(run="r9", attempt=1, worker="b9"),
         )
-        await screen.until(lambda text: "1/4" in text and "waits" in text)
+        await screen.until(lambda text: "1/4" in text and "waiting" in text)
         for _ in range(100):
             await screen.bus.tell("curve.r9", msgspec.json.encode(CurvePoint(5, 2.5, 0.5, 0.5)))
             await screen.pilot.pause(0.05)
@@ -175,7 +175,7 @@ def test_without_textual_it_names_the_extra(tmp_path: Path) -> None:
         code, drawn = terminal.end()
     assert (code, drawn) == (
         ExitCode.BAD_INPUT,
-        "mesh: mesh top needs textual: pip install 'mesh-swarm[top]'\r\n",
+        "mesh: mesh top needs textual, which is not installed: pip install 'mesh-swarm[top]'\r\n",
     )
 
 
@@ -185,4 +185,4 @@ def test_into_a_pipe_it_says_what_prints(words: list[str]) -> None:
         [sys.executable, "-m", "mesh_cli", *words], capture_output=True, timeout=60, check=False, env={**os.environ}
     )
     assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, b"")
-    assert done.stderr == b"mesh: mesh top needs a terminal: mesh status, leaderboard and tail print to a pipe\n"
+    assert done.stderr == b"mesh: mesh top needs a terminal; mesh status, leaderboard and tail print to a pipe\n"

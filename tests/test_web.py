@@ -379,7 +379,7 @@ async def test_the_command_prints_the_address_alone_serves_the_home_itself_and_e
     ("words", "code", "sentence"),
     [
         (["--token", "short"], 2, "a token of 5 characters can be guessed: take 16 or more"),
-        (["--token", "-"], 2, "the token is empty: leave --token out to serve a page that only reads"),
+        (["--token", "-"], 2, "the token is empty; leave --token out to serve a read-only page"),
         (["--host", "192.0.2.1"], 2, "nothing can listen on 192.0.2.1:0: "),
         (["--port", "70000"], 2, "Must be <= 65535"),
         ([], 3, "no mesh runs in "),

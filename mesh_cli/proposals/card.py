@@ -1,4 +1,4 @@
-"""Draws the data of `mesh_cli.proposals.describe` as lines that are safe to print, for `mesh show` and `mesh top`. Pure."""
+"""Draws the data of `mesh_cli.proposals.describe` as lines safe to print, for `mesh show` and `mesh top`. Pure."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
