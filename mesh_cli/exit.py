@@ -40,7 +40,7 @@ def run(work: Callable[[], Awaitable[None]], *, endless: bool = False) -> int:
     return ExitCode.OK if ended or endless else ExitCode.INTERRUPTED
 
 
-def code_of(cause: BaseException) -> int | None:
+def exit_code_of(cause: BaseException) -> int | None:
     """Print the reason in one sentence on stderr and return the exit code; None for an unexpected error."""
     if isinstance(cause, MeshError):
         print(f"mesh: {cause}", file=sys.stderr)

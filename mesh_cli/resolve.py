@@ -73,7 +73,7 @@ def find_proposal(board: Board, word: str) -> str:
     raise UnknownName(f"{len(found)} proposals of arena {board.arena} start with {word!r}: {named}; write more of it")
 
 
-def say(named: Named) -> str:
+def named_words(named: Named) -> str:
     """Return the kind and the short name of a thing."""
     if named.kind == "proposal":
         return f"proposal {short(named.id)}"

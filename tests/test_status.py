@@ -40,7 +40,7 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
     assert (row["queue"], row["runs_running"], row["runs_waiting"]) == (IDLE | {"explore": 2}, 1, 2)
     assert (row["slots"], row["slots_busy"], row["slots_free"]) == (5, 1, 4)
     assert 0 <= row["last_event_age_s"] <= row["oldest_waiting_s"] < 60
-    assert "queue           explore 2, the oldest for" in "\n".join(lines_of(row, None))
+    assert "queue           explore 2, the oldest for" in "\n".join(status_lines(row, None))
 
 
 async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Path) -> None:
@@ -48,7 +48,7 @@ async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Pa
         await tell(bus)
         alone = await figures(bus)
         assert (alone["projector_as_of"], alone["projector_lag"]) == (None, None)
-        assert "projector       no projector is running" in lines_of(alone, None)
+        assert "projector       no projector is running" in status_lines(alone, None)
 
         async def answer(question: bytes) -> bytes:
             return encode(Answer([], [], [], {"a": 20}, truncated=False, elapsed_s=0.0))

@@ -39,7 +39,7 @@ _SIGNS = {
 _MEANINGS = {"proposal.promoted": "star", "run.killed": "warn", "model.asked": "warn"}
 
 
-def words_of(entry: Entry) -> str:
+def entry_words(entry: Entry) -> str:
     """Return the words of an entry, not yet safe for a terminal."""
     return say(entry.post.event) if entry.post else f"{entry.subject.kind} (not understood)"
 

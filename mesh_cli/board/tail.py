@@ -100,7 +100,7 @@ async def tell(
         tasks.cancel_scope.cancel()
 
 
-def row_of(entry: Entry) -> dict[str, Any]:
+def tail_row(entry: Entry) -> dict[str, Any]:
     """Return an entry for JSON, with the whole post, or its raw text if it is not understood."""
     post = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
     where = entry.subject

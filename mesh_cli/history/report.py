@@ -69,7 +69,7 @@ def _rendered(form: str, facts: Facts, page: Document) -> bytes:
 
 
 @asynccontextmanager
-async def asking(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
+async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
     """Yield a query function: it asks the running projector, else (with `to_seq` always) a database made here.
 
     Raises:
@@ -125,7 +125,7 @@ async def _opened(path: Path, stack: AsyncExitStack) -> Projection:
 
 async def _diffs(bus: JetStreamBus, facts: Facts) -> dict[str, Diff]:
     """Return the changed lines of the proposals that changed more than knobs, or a remark if their code is missing."""
-    code, base = code_of(bus), facts.goal.base_commit
+    code, base = code_store_of(bus), facts.goal.base_commit
     found: dict[str, Diff] = {}
     for proposal, commit, before in facts.code_wanted():
         try:

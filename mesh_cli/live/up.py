@@ -140,7 +140,7 @@ async def up(
 
 def _check_installed() -> None:
     """Refuse to start without the packages that the children need."""
-    own_packages.check()
+    own_packages.check_own()
     if importlib.util.find_spec("duckdb") is None:
         raise BadInput("mesh up needs duckdb, which is not installed: pip install 'mesh-swarm[up]'")
 

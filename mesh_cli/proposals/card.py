@@ -24,7 +24,7 @@ def card(board: Board, about: About) -> list[str]:
     return list(makers[about["what"]](board, about))
 
 
-def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
     """Return values as bars, lowest to highest; more than `width` values are averaged in groups."""
     if len(values) > width:
         edges = [at * len(values) // width for at in range(width + 1)]

@@ -107,7 +107,9 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     if gain is None:
         classes = f"{rows[0].worker_class} and {rows[1].worker_class}"
         return Metric(name, *means, text=f"scores of {classes} workers: scores of two worker classes are not compared")
-    return Metric(name, *means, gain=gain, text="only candidate scores, which prove nothing: their seeds were used to choose")
+    return Metric(
+        name, *means, gain=gain, text="only candidate scores, which prove nothing: their seeds were used to choose"
+    )
 
 
 def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:

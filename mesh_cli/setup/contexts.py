@@ -9,7 +9,7 @@ from mesh.errors import BadInput, UnknownName
 from mesh.wire import check_token
 
 
-def keep(name: str, *, nats: str, arena: str, credentials: str) -> None:
+def keep_context(name: str, *, nats: str, arena: str, credentials: str) -> None:
     """Save a context; replaces the one of that name.
 
     Raises:

@@ -153,7 +153,7 @@ def _size(folder: Path) -> int:
 
 async def _sandbox(home: Path) -> Finding:
     """Attack the sandbox tiers from inside, the strongest first, until one stops every attack."""
-    from gpu_worker.sandbox_choice import choose
+    from gpu_worker.sandbox_choice import choose_tier
 
     cure = "run `python -m gpu_worker doctor` to see why; use `mesh up --sandbox weak` if you trust all proposals"
     with anyio.move_on_after(SANDBOX_WITHIN_S):
