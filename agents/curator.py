@@ -1,8 +1,8 @@
-"""The curator: admits proposals to the queue, kills losers early, gives verdicts, and closes the arena when it is done.
+"""The curator: admits proposals to the queue, stops bad runs early, gives verdicts, and closes the arena.
 
-Its decisions are pure functions of the log (`agents.curation`). The key of a fact makes its posts idempotent, so any
-number of curators may run and none leads. Only learning curves that still grow come from elsewhere: a kill that rests
-on one carries it as evidence.
+Its decisions are pure functions of the log (`agents.curation`). The log accepts each fact only once, so any number of
+curators may run, and none is a leader. Only live learning curves come from outside the log: a kill that depends on one
+carries the curve as evidence.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ from mesh.wire import Post
 
 
 class Curator:
-    """Decides whenever something happens, and once a second for what waits for time to pass."""
+    """Decides after every fact it listens to, and once a second for decisions that depend on time."""
 
     listens: ClassVar[tuple[str, ...]] = (
         "arena.opened",
@@ -42,19 +42,19 @@ class Curator:
         self._curves: dict[str, list[CurvePoint]] = {}
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
-        """Return what is due."""
+        """Return the decisions that are due."""
         return decide(board, board.time)
 
     async def joined(self, board: Board) -> Sequence[AnyEvent]:
-        """Return what is due."""
+        """Return the decisions that are due."""
         return decide(board, board.time)
 
     async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
-        """Return what has become due."""
+        """Return the decisions that are due now."""
         return decide(board, now)
 
     def heard(self, topic: str, data: bytes, board: Board) -> Sequence[AnyEvent]:
-        """Take in a point of a learning curve, and judge_curve its run at every rung."""
+        """Add a point to a learning curve, and judge its run at every rung it reaches."""
         if board.opened is None or not board.opened.spec.selection.halving:
             return []
         point: CurvePoint | None = None
@@ -67,8 +67,8 @@ class Curator:
             self._curves = {run: curve for run, curve in self._curves.items() if run in board.unfinished}
         curve = self._curves.setdefault(name, [])
         if curve and point.fraction < curve[-1].fraction:
-            curve.clear()  # another attempt began
+            curve.clear()  # the run started again
         before = curve[-1].fraction if curve else 0.0
         curve.append(point)
         rungs = rungs_between(board.opened.spec.selection, before, point.fraction)
-        return [word for rung in rungs if (word := judge_curve(board, name, curve, rung))][:1]
+        return [verdict for rung in rungs if (verdict := judge_curve(board, name, curve, rung))][:1]

@@ -64,7 +64,7 @@ def noisy() -> Log:
 
 
 @pytest.mark.parametrize("value", [1.0, 99.0])
-def test_a_claim_of_workers_that_are_gone_is_made_anew_where_the_champion_was_run(noisy: Log, value: float) -> None:
+def test_a_claim_of_workers_that_are_gone_is_measured_again_where_the_champion_was_run(noisy: Log, value: float) -> None:
     scored(noisy, "idea", value, GPU)
     leave(noisy, "g")
     # however good or bad it looks beside scores of another class
@@ -80,7 +80,7 @@ def test_a_claim_of_workers_that_are_gone_is_made_anew_where_the_champion_was_ru
     ]
 
 
-def test_a_claim_made_anew_that_does_not_reach_the_champion_is_retired(noisy: Log) -> None:
+def test_a_claim_measured_again_that_does_not_reach_the_champion_is_retired(noisy: Log) -> None:
     scored(noisy, "idea", 1.0, GPU)
     leave(noisy, "g")
     take(noisy, 12.0, worker_class="cpu")
@@ -117,7 +117,7 @@ def test_where_nobody_is_there_such_a_claim_waits(noisy: Log) -> None:
     assert due(noisy) == []
 
 
-def test_a_race_whose_workers_are_gone_begins_anew_on_those_that_are_there(noisy: Log) -> None:
+def test_a_race_whose_workers_are_gone_is_redone_on_the_remaining_workers(noisy: Log) -> None:
     # given a race on CPUs, half of it run, and a champion that GPUs know
     scored(noisy, "other", 5.0, GPU)
     take(noisy, 20.0, 20.2, worker_class=GPU)
@@ -204,7 +204,7 @@ def test_an_exact_score_meets_the_champion_in_its_own_class(exact: Log, theirs: 
     assert (verdict.proposal, verdict.mean) == ("fast", 5.0)
 
 
-def test_an_exact_score_of_workers_that_are_gone_is_taken_anew(exact: Log) -> None:
+def test_an_exact_score_of_workers_that_are_gone_is_measured_again(exact: Log) -> None:
     scored(exact, "fast", 5.0, GPU)
     leave(exact, "g")
     assert verdicts(exact) == []
@@ -325,7 +325,7 @@ def test_a_champion_that_fails_on_the_workers_that_are_left_holds_nobody_back(no
     assert verdict.proposal == "other"
 
 
-def test_a_claim_of_workers_on_which_the_champion_fails_is_made_anew_where_proof_is_sought(noisy: Log) -> None:
+def test_a_claim_of_workers_on_which_the_champion_fails_is_measured_again_in_the_confirming_class(noisy: Log) -> None:
     scored(noisy, "idea", 1.0, GPU)
     scored(noisy, "other", 2.0, GPU)
     meeting = take(noisy, "out_of_memory", worker_class=GPU)

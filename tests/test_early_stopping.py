@@ -47,7 +47,7 @@ def word(log: Log, *values: float) -> RunKilled | CritiquePosted | None:
 
 def test_who_is_behind_at_a_rung_is_killed_with_the_evidence() -> None:
     killed = word(given(), 9, 9, 2.5)
-    text = "at 25% of its budget its curve stood at 2.5, behind 2 of 6: 2 may go on"
+    text = "at 25% of its budget its curve was at 2.5, worse than 2 of 6 other runs; only the best 2 continue"
     assert killed == RunKilled(run="new-explore-1", by="rule", text=text, curve=curve(9, 9, 2.5))
 
 

@@ -125,7 +125,7 @@ def test_a_run_names_its_race_and_in_old_logs_its_seed_does(log: Log) -> None:
         log.finish(event.run, 5.0 if event.proposal == "good" else 10.0)
     assert current_race(log.board) == 1
     [verdict] = verdicts(log)
-    assert (verdict.proposal, verdict.text[-13:]) == ("good", "race 1 (LOND)")
+    assert (verdict.proposal, verdict.text.partition(":")[0]) == ("good", "better than the champion in race 1")
 
 
 def test_another_worker_than_the_finder_is_to_confirm(log: Log) -> None:

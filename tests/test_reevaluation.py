@@ -23,7 +23,7 @@ def anew(tree: str, lane: Lane = "audit", *, evaluator: str = "f", version: int 
 
 
 def promoted(tree: str, mean: float, *, round_: int, met: str) -> ProposalPromoted:
-    text = "the best score so far, of a metric without noise"
+    text = "best score so far (the metric has no noise)"
     return ProposalPromoted(proposal=tree, round=round_, met=met, mean=mean, seeds=(1,), text=text)
 
 

@@ -66,7 +66,7 @@ def promoted(tree: str, mean: float, *, round_: int, met: str, seeds: tuple[int,
         met=met,
         mean=mean,
         seeds=seeds,
-        text="the best score so far, of a metric without noise",
+        text="best score so far (the metric has no noise)",
     )
 
 
@@ -280,7 +280,7 @@ def test_a_proposal_without_a_score_is_retired_and_not_tried_again(ranked: Log, 
     assert due(ranked) == []
 
 
-def test_a_verdict_on_a_champion_that_was_replaced_meanwhile_is_given_anew(ranked: Log) -> None:
+def test_a_verdict_on_a_champion_that_was_replaced_meanwhile_is_given_again(ranked: Log) -> None:
     ranked.propose("one")
     ranked.propose("two")
     ranked.score("one", 5.0)

@@ -131,7 +131,7 @@ def test_an_opinion_of_a_critic_that_is_worse_than_a_coin_holds_nobody_back(
     if held:
         assert (said, runs) == ([], [])
     else:
-        text = "run though blocked: bob has a Brier score of 0.57, worse than a coin's 0.25"
+        text = "runs despite a block: the Brier score of bob is 0.57, worse than a coin flip (0.25)"
         assert said == [CritiquePosted(target="idea", verdict="endorse", rule="overruled", text=text)]
         assert runs == ["idea"]
 
@@ -149,7 +149,7 @@ def test_a_critic_that_blocks_nearly_everything_by_opinion_cannot_stop_the_searc
     assert held == [True] * MOST + [False] * (2 * LATEST_WORDS - MOST)
     assert brier(log.board, "cid") is None
     [said, *_] = [e for e in decide(log.board, log.board.time) if isinstance(e, CritiquePosted)]
-    text = f"run though blocked: cid blocks {MOST + 1} of its last {LATEST_WORDS}, more than {MOST}"
+    text = f"runs despite a block: cid blocked {MOST + 1} of its last {LATEST_WORDS} proposals by opinion, more than {MOST}"
     assert said == CritiquePosted(target=f"idea-{MOST}", verdict="endorse", rule="overruled", text=text)
 
 

@@ -31,9 +31,9 @@ def due(log: Log, hours: float = 0.0) -> list[AnyEvent]:
 @pytest.mark.parametrize(
     ("rule", "closed"),
     [
-        ({"plateau": 3}, ArenaClosed(version=1, reason="plateau", text="3 runs of search brought no champion")),
+        ({"plateau": 3}, ArenaClosed(version=1, reason="plateau", text="no new champion in the last 3 explore runs")),
         ({"plateau": 4}, None),
-        ({"trials": 4}, ArenaClosed(version=1, reason="trials", text="4 runs are finished")),
+        ({"trials": 4}, ArenaClosed(version=1, reason="trials", text="4 runs have finished")),
         ({"trials": 5}, None),
         ({"usd": 0.5}, None),
         ({}, None),
@@ -56,4 +56,4 @@ def test_an_arena_closes_when_its_money_is_spent() -> None:
     thought = ProposalPosted(tree="t", commit="c", title="t", origin=Origin(how="model"), cost=Cost(usd=0.6))
     log.add("ann", thought)
     [closed] = due(log)
-    assert closed == ArenaClosed(version=1, reason="budget", text="spent 0.60 of 0.5 dollars")
+    assert closed == ArenaClosed(version=1, reason="budget", text="spent $0.60 of $0.5")

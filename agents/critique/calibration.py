@@ -66,10 +66,10 @@ def overruled(board: Board, proposal: Proposal, word: Critique) -> str:
         return ""
     record = brier(board, word.author)
     if record is not None and record > COIN:
-        return f"{word.author} has a Brier score of {record:.2f}, worse than a coin's {COIN}"
+        return f"the Brier score of {word.author} is {record:.2f}, worse than a coin flip ({COIN})"
     blocks = sum(map(_is_mere_opinion, _latest(board, word.author, proposal.seq)))
     if _is_mere_opinion(word) and blocks > MOST:
-        return f"{word.author} blocks {blocks} of its last {LATEST_WORDS}, more than {MOST}"
+        return f"{word.author} blocked {blocks} of its last {LATEST_WORDS} proposals by opinion, more than {MOST}"
     return ""
 
 

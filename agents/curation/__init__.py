@@ -1,1 +1,1 @@
-"""What a curator decides by: admission, early stopping, races, error control, demotion. Pure functions of the board."""
+"""Rules of the curator: admission, early stopping, races, error control, demotion. Pure functions of the board."""

@@ -1,8 +1,9 @@
-"""What the curator decides, as one pure function of the board and the time.
+"""The curator's decisions, as one pure function of the board and the time.
 
-Admission goes in the order of the log, under a queue depth and a cap per author. `race` turns claims into promotions,
-`demotion` re-tests champions, `stopping` ends the arena, `reevaluation` follows a change of the evaluator. Where the
-arena's metric is exact (`noise = "none"`) one score proves, and the best is promoted at once.
+Proposals are admitted in the order of the log, up to a queue depth and a limit per author. `race` turns claims into
+promotions, `demotion` re-tests champions, and `stopping` ends the arena. `reevaluation` requests new scores after a
+change of the evaluator. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best proposal
+is promoted at once.
 """
 
 import datetime as dt
@@ -22,7 +23,7 @@ from mesh.evidence import mean_of
 from mesh.fleet import home_class, is_awaited, queue_depth, slots
 
 PER_AUTHOR = 4
-"""Runs of one author's proposals that may wait or run at a time, or half of the queue where that is more."""
+"""Limit of unfinished runs per author; half of the queue depth if that is more."""
 
 _Why = Literal["blocked", "failed", "not_better", "killed"]
 
@@ -39,27 +40,27 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
 
 
 def is_exact(board: Board) -> bool:
-    """Tell whether one score is the truth in this arena."""
+    """Tell whether the metric has no noise, so that one score is enough."""
     return board.spec.objective.noise == "none"
 
 
 def is_blocked(board: Board, proposal: Proposal) -> bool:
-    """Tell whether a critic holds the proposal back, and is not overruled."""
+    """Tell whether a critic blocks the proposal and is not overruled."""
     return holds_back(board, proposal)
 
 
 def _room(board: Board) -> int:
-    """Return how many more runs may be asked for."""
+    """Return how many more runs may be requested."""
     return queue_depth(board) - len(_out(board))
 
 
 def _out(board: Board) -> list[str]:
-    """Return the runs that wait or run, but for those of workers that are gone."""
+    """Return the unfinished runs that some worker can still finish."""
     return [run for run in board.unfinished if is_awaited(board, board.runs[run])]
 
 
 def _reevaluations(board: Board) -> list[AnyEvent]:
-    """Ask for what an older evaluator measured and still matters, as far as there is room."""
+    """Request new scores of important proposals that only an older evaluator measured, as far as there is room."""
     wanted = due(board)[: max(0, _room(board))]
     return [request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
 
@@ -83,11 +84,11 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
 
 
 def _overrule(board: Board, proposal: Proposal) -> list[AnyEvent]:
-    """Say why a proposal is run though a critic blocks it."""
-    blocks = [word for word in proposal.critiques if word.verdict == "block"]
+    """Return the critique that explains why a blocked proposal runs."""
+    blocks = [critique for critique in proposal.critiques if critique.verdict == "block"]
     if not blocks:
         return []
-    text = f"run though blocked: {'; '.join(overruled(board, proposal, word) for word in blocks)}"
+    text = f"runs despite a block: {'; '.join(overruled(board, proposal, block) for block in blocks)}"
     return [CritiquePosted(target=proposal.event.tree, verdict="endorse", rule="overruled", text=text)]
 
 
@@ -97,7 +98,7 @@ def _author_of(board: Board, run: str) -> str:
 
 
 def _hopeless(board: Board) -> list[AnyEvent]:
-    """Retire what is blocked, and what was run without getting a score."""
+    """Retire proposals that are blocked, and proposals that ran without a score."""
     verdicts: list[AnyEvent] = []
     for tree in board.undecided:
         proposal, runs = board.proposals[tree], board.current_runs(tree)
@@ -114,30 +115,31 @@ def _hopeless(board: Board) -> list[AnyEvent]:
 def _best(board: Board) -> list[AnyEvent]:
     """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones.
 
-    Scores are compared inside a class of workers. Where the champion has none of it, or its workers are gone, what is
-    missing is asked for; a champion that has failed holds nobody back.
+    Scores are compared inside one worker class. If the champion has no score in a class, or the workers of that class
+    are gone, the missing score is requested. A champion that failed blocks no other proposal.
     """
     if is_champion_awaited(board):
         return []
     by_class: dict[str, dict[str, float]] = {home_class(board): {}}
     for tree in [*board.undecided, *reevaluated(board)]:
-        if (its := mean_of(board, tree)) and not _is_out(board, board.current_runs(tree)):
-            by_class.setdefault(its[1], {})[tree] = its[0]
+        if (found := mean_of(board, tree)) and not _is_out(board, board.current_runs(tree)):
+            mean, worker_class = found
+            by_class.setdefault(worker_class, {})[tree] = mean
     verdicts: list[AnyEvent] = []
     for worker_class, means in by_class.items():
         champion = mean_of(board, board.champion, worker_class) if board.champion else None
         if not champion and not _is_unopposed(board, worker_class):
             verdicts += _missing(board, means, worker_class)
             continue
-        found = _best_of(board, means, champion[0] if champion else None)
-        verdicts += found
-        if any(isinstance(event, ProposalPromoted) for event in found):
-            break  # the others meet the new champion
+        decided = _best_of(board, means, champion[0] if champion else None)
+        verdicts += decided
+        if any(isinstance(event, ProposalPromoted) for event in decided):
+            break  # the other classes are compared with the new champion
     return verdicts
 
 
 def _is_unopposed(board: Board, worker_class: str) -> bool:
-    """Tell whether nobody can be met in a class: there is no champion, or it has failed where proof is sought."""
+    """Tell whether a class has no champion to beat: there is none, or it failed in the confirming class."""
     if not board.champion or not board.scores(board.champion):
         return True
     ended = [run for run in board.current_runs(board.champion) if run.finished]
@@ -146,7 +148,7 @@ def _is_unopposed(board: Board, worker_class: str) -> bool:
 
 
 def _missing(board: Board, means: Mapping[str, float], worker_class: str) -> list[AnyEvent]:
-    """Ask for the champion's score in a class; where that cannot be had, for the others' where proof is sought."""
+    """Request the champion's score in a class; if that is impossible, the others' scores in the confirming class."""
     if means and worker_class in slots(board):
         if wanted := requests(board, board.champion, "control", [FIRST_SEED], worker_class):
             return list(wanted)
@@ -156,7 +158,7 @@ def _missing(board: Board, means: Mapping[str, float], worker_class: str) -> lis
 
 
 def _best_of(board: Board, means: Mapping[str, float], best: float | None) -> list[AnyEvent]:
-    """Return the verdicts on scores of one class, `best` being the champion's."""
+    """Return the verdicts on scores of one class; `best` is the champion's score."""
     winner = ""
     for tree, mean in means.items():
         if best is None or board.spec.objective.better(mean, best):
@@ -171,7 +173,7 @@ def _best_of(board: Board, means: Mapping[str, float], best: float | None) -> li
         met=board.champion,
         mean=means[winner],
         seeds=tuple(run.requested.seed for run in board.current_runs(winner)),
-        text="the best score so far, of a metric without noise",
+        text="best score so far (the metric has no noise)",
     )
     return [promoted, *verdicts]
 

@@ -1,4 +1,4 @@
-"""Champions are run again now and then, and demoted if new scores do not confirm them. Pure."""
+"""Champions are re-run at intervals, and demoted if new scores do not confirm them. Pure."""
 
 from agents.curation.race import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
@@ -8,20 +8,20 @@ from mesh.evidence import estimate, fresh, noise, p_better
 from mesh.fleet import home_class
 
 EVERY = 25
-"""Finished runs of search after which the champion is run again, if no race has done it."""
+"""Number of finished explore runs after which the champion is re-run, unless a race has re-run it."""
 
 _ENOUGH = 4
-"""Controls without which nobody is demoted."""
+"""Fewest control runs for a demotion."""
 
 SURELY = 0.975
-"""Probability that the champion before was better, from which on a champion is demoted."""
+"""A champion is demoted if the previous champion is better with at least this probability."""
 
 
 def recheck(board: Board) -> list[AnyEvent]:
     """Return the control run that is due, or the demotion of the champion."""
     if not board.champion:
         return []
-    return _fall(board) or _control(board)
+    return _demotion(board) or _control(board)
 
 
 def _control(board: Board) -> list[AnyEvent]:
@@ -40,8 +40,8 @@ def _control(board: Board) -> list[AnyEvent]:
     return [request(board, board.champion, "control", first + used, worker_class=home_class(board), race=race)]
 
 
-def _fall(board: Board) -> list[AnyEvent]:
-    """Give the arena back to the champion before, where later scores of this one are surely worse than its."""
+def _demotion(board: Board) -> list[AnyEvent]:
+    """Promote the previous champion again if the control runs of the present one are surely worse."""
     before = _before(board)
     worker_class = home_class(board)
     controls = [
@@ -52,12 +52,12 @@ def _fall(board: Board) -> list[AnyEvent]:
     ]
     if not before or len(controls) < _ENOUGH:
         return []
-    found, theirs = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
-    p = p_better(board, list(theirs.values()), controls, found)
+    found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
+    p = p_better(board, list(earlier.values()), controls, found)
     if p < SURELY:
         return []
-    value, fallen = estimate(list(theirs.values()), found), sum(controls) / len(controls)
-    text = f"champion again: {len(controls)} control runs of the last champion have a mean of {fallen:.6g}"
+    value, mean = estimate(list(earlier.values()), found), sum(controls) / len(controls)
+    text = f"champion again: the mean of {len(controls)} control runs of its successor is worse ({mean:.6g})"
     again = ProposalPromoted(
         proposal=before,
         round=board.round + 1,
@@ -65,7 +65,7 @@ def _fall(board: Board) -> list[AnyEvent]:
         mean=value.mean,
         low=value.low,
         high=value.high,
-        seeds=tuple(theirs),
+        seeds=tuple(earlier),
         p_better=p,
         text=text,
     )
@@ -74,15 +74,15 @@ def _fall(board: Board) -> list[AnyEvent]:
         round=board.round + 1,
         why="demoted",
         met=before,
-        mean=fallen,
+        mean=mean,
         p_better=1 - p,
-        text=f"demoted: its {len(controls)} control runs are worse than the scores of the champion before it",
+        text=f"demoted: its {len(controls)} control runs are worse than the scores of the previous champion",
     )
     return [again, demoted]
 
 
 def _before(board: Board) -> str:
-    """Return the last champion before this one that was not demoted."""
+    """Return the last champion before the present one that was not demoted; "" if there is none."""
     place = board.champions.index(board.champion) if board.champion in board.champions else 0
     others = (tree for tree in reversed(board.champions[:place]) if tree != board.champion)
     return next((tree for tree in others if board.proposals[tree].verdict == "past_champion"), "")

@@ -1,10 +1,11 @@
-"""Early ends: asynchronous successive halving on live curves, in fractions of the budget. Pure.
+"""Early stopping: asynchronous successive halving on live curves, in fractions of the budget. Pure.
 
-When a run of search reaches a rung, its curve is compared with all that reached it before, of the same worker class and
-evaluator: of `reduction` one goes on, the others are killed. A share of the runs, chosen by their names, is never
-killed: for those the rule only says so, as a critique of the run, from which the rate of wrong kills is counted (the
-view `halving`). Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), in the form
-that stops runs and never resumes them.
+When an explore run reaches a rung, its curve is compared with earlier runs of the same worker class and evaluator. One
+run of `reduction` continues; the others are killed. A share of the runs, chosen by a hash of their names, is never
+killed. For those a critique records what the rule would have done, and the view `halving` counts the wrong kills.
+
+Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), in the form that stops runs and
+never resumes them.
 """
 
 import hashlib
@@ -15,11 +16,18 @@ from mesh.events import CritiquePosted, CurvePoint, RunKilled, WorkerJoined
 from mesh.spec import Direction, SelectionSpec, gain
 
 FEWEST_AT_RUNG = 6
-"""Runs that must have reached a rung before anybody is killed there."""
+"""Number of runs that must have reached a rung before a run is killed there."""
 
 
 def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: float) -> RunKilled | CritiquePosted | None:
-    """Return the word on a run that has just reached a rung; None where it may go on."""
+    """Return the kill or the warning for a run that has just reached a rung; None if it may continue.
+
+    Args:
+        board: The board to compare on.
+        name: The name of the run.
+        curve: Its learning curve so far, in units of the curve, not of the objective.
+        rung: A fraction of the budget, 0 to 1.
+    """
     run = board.runs.get(name)
     if run is None or run.finished or run.killed or run.requested.lane != "explore" or board.opened is None:
         return None
@@ -33,25 +41,28 @@ def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: floa
     if better < kept:
         return None
     text = (
-        f"at {rung:.0%} of its budget its curve stood at {mine:.6g}, behind {better} of {len(others)}: {kept} may go on"
+        f"at {rung:.0%} of its budget its curve was at {mine:.6g}, worse than {better} of {len(others)} other runs; "
+        f"only the best {kept} continue"
     )
     if is_spared(name, rule):
-        return CritiquePosted(target=name, verdict="warn", rule="halving", text=f"{text}; never killed, to learn from")
+        return CritiquePosted(
+            target=name, verdict="warn", rule="halving", text=f"{text}; not killed, so that the rule can be checked"
+        )
     return RunKilled(run=name, by="rule", text=text, curve=tuple(curve)[-64:])
 
 
 def rungs_between(rule: SelectionSpec, before: float, now: float) -> list[float]:
-    """Return the rungs that lie between two fractions of a budget, the second included."""
+    """Return the rungs above the fraction `before` of the budget, up to and including the fraction `now`."""
     return [rung for rung in sorted(rule.rungs) if before < rung <= now]
 
 
 def at_rung(curve: Sequence[CurvePoint], rung: float) -> float | None:
-    """Return the value with which a curve reached a rung, None where it did not."""
+    """Return the value at which a curve reached a rung; None if it has not reached it."""
     return next((point.value for point in curve if point.fraction >= rung), None)
 
 
 def rivals(board: Board, run: Run, rung: float) -> list[float]:
-    """Return with what values the finished runs of search reached a rung, of the run's worker class and evaluator."""
+    """Return the values at which finished explore runs of the same worker class and evaluator reached a rung."""
     worker_class = _class_of(board, run)
     found = []
     for other in board.runs.values():
@@ -65,7 +76,7 @@ def rivals(board: Board, run: Run, rung: float) -> list[float]:
 
 
 def is_spared(name: str, rule: SelectionSpec) -> bool:
-    """Tell whether a run is one of those that are never killed: the same for everybody who asks."""
+    """Tell whether a run is never killed. It depends on the name alone, so all curators agree."""
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
     return drawn < rule.never_killed
 
@@ -76,6 +87,6 @@ def _class_of(board: Board, run: Run) -> str:
 
 
 def _direction(board: Board) -> Direction:
-    """Return whether the curves are to fall or to rise."""
+    """Return whether a lower or a higher curve is better."""
     curve = board.spec.selection.curve
     return board.spec.objective.direction if curve == "objective" else curve

@@ -3,18 +3,26 @@
 import math
 
 FIRST_SHARE = 0.9
-"""Of the level of a whole run, what the challengers of its first race get."""
+"""Share of the arena's error level that the first race gets."""
 
 
 def level(family: int, promotions: int, fdr: float) -> float:
-    """Return the level that the challengers of one champion in one race share: LOND.
+    """Return the error level that the challengers of one champion in one race share, by LOND.
 
-    `family` counts races and promotions, from 1. `fdr * beta_family * (D + 1)`, `D` the promotions before it, `beta`
-    summing to 1: `FIRST_SHARE` for the first, where the most is to be gained and the least known of the noise, and
-    `6 / (pi * n) ** 2` of the rest for the `n`-th after it. The expected share of false promotions over the whole run
-    stays below `fdr`, however many challengers come, where p-values are independent or positively dependent. Source:
-    Javanmard and Montanari, "On online control of false discovery rate" (2015); Zrnic, Ramdas and Jordan,
+    The level is `fdr * beta_family * (promotions + 1)`, and all `beta` sum to 1. The first family gets `FIRST_SHARE`,
+    because the first gains are the largest and the noise is least known. The `n`-th family after it gets
+    `6 / (pi * n) ** 2` of the rest.
+
+    The expected share of false promotions over the whole arena stays below `fdr`, however many challengers come. This
+    holds if p-values are independent or positively dependent.
+
+    Sources: Javanmard and Montanari, "On online control of false discovery rate" (2015); Zrnic, Ramdas and Jordan,
     "Asynchronous online testing of multiple hypotheses" (2021).
+
+    Args:
+        family: The number of this race, counting races and promotions from 1.
+        promotions: How many promotions came before it, without the first champion.
+        fdr: The allowed share of false promotions, 0 to 1.
     """
     beta = FIRST_SHARE if family == 1 else (1 - FIRST_SHARE) * 6 / (math.pi * (family - 1)) ** 2
     return min(1.0, fdr * beta * (promotions + 1))

@@ -1,10 +1,10 @@
-"""How sure a challenger must be at each look, where it is looked at several times: group-sequential bounds. Pure.
+"""Group-sequential bounds: the level of a test that is repeated while scores come in. Pure.
 
-A test that is repeated as scores come in errs more often than once. So its level is spent: after a share `t` of all
-seeds at most `level * t ** SPENT_AS` may have been spent. The bounds follow from the joint distribution of the looks,
-by the recursive integral over a normal walk of independent steps, and are told as nominal levels, so that Student's t
-can be held against them. That the champion has more scores than those of the race makes the looks more alike than is
-assumed here, which errs to the safe side.
+A repeated test errs more often than a single one, so the level is spent over the looks. After a share `t` of all seeds,
+at most `level * t ** SPENT_AS` is spent. The bounds follow from the joint distribution of the looks, by the recursive
+integral over a normal walk with independent steps. They are given as nominal levels, to compare with the p-values of
+Student's t. The champion has scores from before the race; they make the looks more alike than assumed here, so the
+bounds are on the safe side.
 
 Sources: Lan and DeMets, "Discrete sequential boundaries for clinical trials" (1983); Kim and DeMets, "Design and
 analysis of group sequential tests based on the type I error spending rate function" (1987); Armitage, McPherson and
@@ -24,14 +24,18 @@ SPENT_AS = 0.9
 """Exponent of the share of seeds: 1 spends evenly, less spends more at the first looks."""
 
 _POINTS, REACH = 400, 8.0
-"""Points of the integral, and how far it reaches in standard deviations."""
+"""Number of points of the integral, and its half-width in standard deviations."""
 
 
 @lru_cache(maxsize=1024)
 def bounds(looks: tuple[int, ...], level: float) -> tuple[float, ...]:
-    """Return the nominal one-sided level of each look; `looks` are how many seeds there are by then, rising.
+    """Return the nominal one-sided level of each look.
 
-    Whoever is not better passes any of them with probability `level` at most.
+    A challenger that is not better passes any of the looks with a probability of at most `level`.
+
+    Args:
+        looks: Seeds per challenger at each look, rising.
+        level: Probability of an error over all looks, 0 to 1.
     """
     times = [count / looks[-1] for count in looks]
     found: list[float] = []
@@ -46,14 +50,14 @@ def bounds(looks: tuple[int, ...], level: float) -> tuple[float, ...]:
     return tuple(found)
 
 
-def nominal(stages: Sequence[int], asked: int, level: float) -> float:
-    """Return the nominal level after so many seeds, that of the last stage that is complete; 0 before the first."""
-    done = sum(stage <= asked for stage in stages)
+def nominal(stages: Sequence[int], seeds: int, level: float) -> float:
+    """Return the nominal level of the last complete stage after this many seeds; 0 before the first stage."""
+    done = sum(stage <= seeds for stage in stages)
     return bounds(tuple(stages), level)[done - 1] if done else 0.0
 
 
 def _bound(grid: Any, mass: Any, step: float, due: float, *, reach: float) -> float:
-    """Return where the walk must stand so that it is beyond with probability `due`, having passed no bound before."""
+    """Return the bound that the walk passes with probability `due`, if it passed no earlier bound."""
 
     def excess(bound: float) -> float:
         beyond = ndtr(-bound / step) if grid is None else mass @ ndtr((grid - bound) / step)
@@ -63,7 +67,7 @@ def _bound(grid: Any, mass: Any, step: float, due: float, *, reach: float) -> fl
 
 
 def _below(grid: Any, mass: Any, step: float, bound: float, *, reach: float) -> tuple[Any, Any]:
-    """Return points below the bound, and the probabilities with which the walk stands at them."""
+    """Return points below the bound, and the probability of the walk at each."""
     import numpy as np
 
     points = np.linspace(-reach, bound, _POINTS)

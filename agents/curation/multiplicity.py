@@ -1,11 +1,13 @@
-"""What many challengers of one champion cost: the level of each, so that all of a race together keep theirs. Pure.
+"""The error level of each challenger in a race, so that all challengers together keep the level of the race. Pure.
 
-Dividing the level by their number would be right and waste a third of it: they share the champion's scores, only the
-first of them is tested, and half falls out at each stage. So the race itself is played where nobody is better than the
-champion, which is where most errs, and the level of each raised until the race errs as often as it may. It is played
-with one challenger tilted towards winning and weighted back (importance sampling), so that rare errors are counted as
-well as frequent ones; the draws are always the same. That others fall out for being behind the first is left out, and
-claims rank nobody: both make errors more frequent than they are.
+Dividing the level by the number of challengers is correct, but wastes a third of it. Challengers share the champion's
+scores, only the best one is tested, and half of them drop out at each stage. So this module simulates races in which
+no challenger is better than the champion, the case with most errors. It raises the level of each challenger until the
+race errs as often as allowed.
+
+The simulation tilts one challenger towards winning and corrects by weights (importance sampling), to count rare errors
+well. It always uses the same draws. It ignores two rules of real races: claims do not rank challengers, and none drops
+out for being behind the best one. Both simplifications overestimate the errors.
 
 Sources: Thall, Simon and Ellenberg, "Two-stage selection and testing designs for comparative clinical trials" (1988);
 Stallard and Todd, "Sequential designs for phase III clinical trials incorporating treatment selection" (2003);
@@ -22,17 +24,23 @@ from scipy.special import ndtri
 from agents.curation.group_sequential import bounds
 
 DRAWS = 20_000
+"""Number of simulated races."""
 
 RARE = 0.002
-"""Level below which it is divided after all: there is little to be gained, and too much chance in what is counted."""
+"""Below this level it is simply divided: the gain is small, and the simulated count too noisy."""
 
 
 @lru_cache(maxsize=256)
 def each(looks: tuple[int, ...], level: float, size: int, before: int, hopeless: float, unlikely: float) -> float:
-    """Return the level of each of `size` challengers whose race is to err with probability `level`.
+    """Return the level of each challenger in a race that may err with probability `level`.
 
-    Of the champion `before` scores are known when it begins; it is run along. A challenger falls out whose chance is
-    below `hopeless`, from half of the seeds on below `unlikely`.
+    Args:
+        looks: Seeds per challenger at each look, rising.
+        level: Probability that the race promotes a challenger that is not better, 0 to 1.
+        size: Number of challengers.
+        before: Scores of the champion that are known before the race; it gets more during the race.
+        hopeless: A challenger drops out if its probability to be better is below this.
+        unlikely: The same from half of the seeds on.
     """
     if size < 2 or level < RARE:
         return level / size
@@ -49,7 +57,7 @@ def each(looks: tuple[int, ...], level: float, size: int, before: int, hopeless:
 
 @lru_cache(maxsize=16)
 def _steps(looks: tuple[int, ...], size: int) -> Any:
-    """Return what is added to the sum of each between looks, of variance 1 per seed; by draw, look and member."""
+    """Return the increments of the score sums between looks, of variance 1 per seed; shape (draw, look, member)."""
     import numpy as np
 
     between = np.diff(np.array([0, *looks], dtype=float))
@@ -58,7 +66,7 @@ def _steps(looks: tuple[int, ...], size: int) -> Any:
 
 
 def _errors(steps: Any, looks: tuple[int, ...], level: float, before: int, least: list[float]) -> float:
-    """Return how often a race of equals promotes somebody, each tested at a level; the last of them is the champion."""
+    """Return how often a race of equals promotes a challenger at a level; the last member is the champion."""
     import numpy as np
 
     bars = [-float(ndtri(bound)) for bound in bounds(looks, level)]

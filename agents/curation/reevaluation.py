@@ -1,18 +1,18 @@
-"""After a change of the evaluator: whose score is asked for again, and who may win by it. Pure.
+"""Re-evaluation: which proposals are scored again after a change of the evaluator, and which may win by it. Pure.
 
-Scores of another evaluator do not count any more (`Board.scores`). What matters is measured anew: the champion, those
-who were, and the best few of the rest. What was never decided is simply admitted again, by `agents.curation.admission`.
+Scores of an older evaluator no longer count (`Board.scores`). The champion, the past champions and the best few other
+proposals are scored again. Undecided proposals are simply admitted again, by `agents.curation.admission`.
 """
 
 from mesh.board import Board
 from mesh.fleet import is_awaited
 
 TOP = 5
-"""How many of those that never were champion are scored again, the best by their last scores."""
+"""Number of retired proposals that are scored again: the best by their last scores."""
 
 
 def due(board: Board) -> list[str]:
-    """Return the decided proposals that need a score under the evaluator in force, the champion first."""
+    """Return the decided proposals that need a score by the present evaluator, the champion first."""
     wanted = [board.champion] if board.champion else []
     if board.opened and board.opened.version > 1:
         last = _last_scores(board)
@@ -23,7 +23,7 @@ def due(board: Board) -> list[str]:
 
 
 def is_champion_awaited(board: Board) -> bool:
-    """Tell whether the champion has no score under the evaluator in force, but may still get one."""
+    """Tell whether the champion has no score by the present evaluator yet, but may still get one."""
     if not board.champion or board.scores(board.champion):
         return False
     runs = board.current_runs(board.champion)
@@ -31,7 +31,7 @@ def is_champion_awaited(board: Board) -> bool:
 
 
 def reevaluated(board: Board) -> list[str]:
-    """Return the decided proposals, but for the champion, with scores under the evaluator in force and another one."""
+    """Return the decided proposals, except the champion, with scores by the present and an older evaluator."""
     if board.opened is None or board.opened.version == 1:
         return []
     return [
@@ -44,7 +44,7 @@ def reevaluated(board: Board) -> list[str]:
 
 
 def _last_scores(board: Board) -> dict[str, float]:
-    """Return the means of proposals under the evaluator that measured last, of all but the one in force."""
+    """Return the mean of each proposal by the evaluator before the present one."""
     assert board.opened is not None
     last, found = "", dict[str, list[float]]()
     for run in reversed(board.runs.values()):

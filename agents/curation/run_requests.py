@@ -1,4 +1,4 @@
-"""How the curator asks for runs: their names, their words, and the class of workers that proves. Pure."""
+"""Run requests of the curator: their names, seeds and worker classes. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,18 +7,19 @@ from mesh.events import Lane, RunRequested
 from mesh.fleet import home_class, is_gone
 
 FIRST_SEED = 1
+"""Seed of explore runs."""
 
 SEEDS = 1000
-"""Seeds of one race: those of race `n` begin at `n * SEEDS`; those below are of the baseline and of search."""
+"""Seeds per race: those of race `n` begin at `n * SEEDS`. Smaller seeds belong to the baseline and to search."""
 
 
-def race_of(asked: RunRequested) -> int:
-    """Return the number of the race that a run belongs to, 0 for none; old logs say it by the seed alone."""
-    return asked.race or asked.seed // SEEDS
+def race_of(request: RunRequested) -> int:
+    """Return the number of the race that a run belongs to, 0 for none. Old logs show it by the seed alone."""
+    return request.race or request.seed // SEEDS
 
 
 def run_id(proposal: str, lane: Lane, seed: int, version: int) -> str:
-    """Return the name of a run; the same question has the same name, whoever asks."""
+    """Return the name of a run. Equal requests have equal names, so that several curators request a run only once."""
     return f"{proposal[:16]}-{lane}-{seed}" + (f"-v{version}" if version > 1 else "")
 
 
@@ -33,16 +34,16 @@ def request(
     apart: bool = False,
     race: int = 0,
 ) -> RunRequested:
-    """Ask for a run of a proposal.
+    """Return the request for a run of a proposal.
 
     Args:
-        board: The board to ask on.
-        tree: The proposal.
+        board: The board of the arena.
+        tree: The proposal, by its tree hash.
         lane: What the run is for.
         seed: The seed of the trial.
-        worker_class: The class of workers that may take it; "" is the one that the arena names.
-        avoid: The boot of a worker that must not take it, "" for none.
-        apart: Whether the run's name says the worker class too.
+        worker_class: The worker class that may take it; "" means the one that the arena names.
+        avoid: The boot of a worker that must not take it; "" for none.
+        apart: Whether the name of the run includes the worker class.
         race: The number of its race, 0 for none.
     """
     assert board.opened is not None
@@ -67,7 +68,7 @@ def request(
 def requests(
     board: Board, tree: str, lane: Lane, seeds: Iterable[int], worker_class: str, *, avoid: str = "", race: int = 0
 ) -> list[RunRequested]:
-    """Ask for runs in a class of workers, each once: a run of another class answers another question."""
+    """Return requests for the runs that a worker class has not had yet; runs of other classes do not count."""
     return [
         request(
             board,
@@ -80,12 +81,12 @@ def requests(
             apart=run_id(tree, lane, seed, board.opened.version if board.opened else 1) in board.runs,
         )
         for seed in seeds
-        if seed not in asked_in(board, tree, worker_class)
+        if seed not in requested_seeds(board, tree, worker_class)
     ]
 
 
-def asked_in(board: Board, tree: str, worker_class: str) -> set[int]:
-    """Return the seeds with which a proposal was run, or is to be run, in a class of workers ("" is any)."""
+def requested_seeds(board: Board, tree: str, worker_class: str) -> set[int]:
+    """Return the seeds on which a proposal has run or will run in a worker class ("" means any)."""
     return {
         run.requested.seed
         for run in board.current_runs(tree)
@@ -94,6 +95,6 @@ def asked_in(board: Board, tree: str, worker_class: str) -> set[int]:
 
 
 def again(board: Board, tree: str) -> list[RunRequested]:
-    """Ask for a score where proof is sought, of a proposal whose scores are of workers that are gone; once."""
+    """Request, once, a score in the confirming class for a proposal whose scores come from workers that left."""
     home = home_class(board)
     return [] if is_gone(board, home) else requests(board, tree, "explore", [FIRST_SEED], home)

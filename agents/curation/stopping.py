@@ -1,6 +1,6 @@
-"""When an arena is done: plateau, trials, hours and dollars, as `[stop]` of its arena.toml says. Pure.
+"""Stopping rules: plateau, trials, hours and dollars, set in `[stop]` of arena.toml. Pure.
 
-Runs that are out when it closes still get their scores, and no verdict.
+Runs that are unfinished when the arena closes still get a score, but no verdict.
 """
 
 import datetime as dt
@@ -11,7 +11,7 @@ from mesh.events import ArenaClosed
 
 
 def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
-    """Return the end of the arena, where it is due."""
+    """Return the end of the arena if a rule says so, else nothing."""
     if board.opened is None or board.opened_at is None:
         return []
     rule, version = board.opened.spec.stop, board.opened.version
@@ -19,16 +19,18 @@ def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
     if rule.hours and hours >= rule.hours:
         return [ArenaClosed(version=version, reason="time", text=f"open for {hours:.2f} of {rule.hours:g} hours")]
     if rule.usd and board.usd >= rule.usd:
-        return [ArenaClosed(version=version, reason="budget", text=f"spent {board.usd:.2f} of {rule.usd:g} dollars")]
+        return [ArenaClosed(version=version, reason="budget", text=f"spent ${board.usd:.2f} of ${rule.usd:g}")]
     if rule.trials and board.finished >= rule.trials:
-        return [ArenaClosed(version=version, reason="trials", text=f"{board.finished:,} runs are finished")]
+        return [ArenaClosed(version=version, reason="trials", text=f"{board.finished:,} runs have finished")]
     if rule.plateau and (since := searched_since(board)) >= rule.plateau and not is_on(board):
-        return [ArenaClosed(version=version, reason="plateau", text=f"{since:,} runs of search brought no champion")]
+        return [
+            ArenaClosed(version=version, reason="plateau", text=f"no new champion in the last {since:,} explore runs")
+        ]
     return []
 
 
 def searched_since(board: Board) -> int:
-    """Return how many runs of search were asked for after the last promotion and have a score."""
+    """Return how many explore runs requested after the last promotion have a score."""
     count = 0
     for run in reversed(board.runs.values()):
         if run.seq < board.promoted_seq:

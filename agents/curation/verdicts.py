@@ -1,4 +1,4 @@
-"""How the verdicts of races are worded: of which round they are, whom they met, what they rest on. Pure."""
+"""Verdicts of races as facts: the round, the champion they met, and the scores they rest on. Pure."""
 
 import math
 
@@ -12,7 +12,16 @@ from mesh.evidence import Estimate
 def promoted(
     board: Board, tree: str, value: Estimate, seeds: tuple[int, ...], p: float | None, text: str
 ) -> ProposalPromoted:
-    """Return that a proposal is champion from now on, of this value on these seeds."""
+    """Return the promotion of a proposal.
+
+    Args:
+        board: The board of the arena.
+        tree: The proposal, by its tree hash.
+        value: Mean and interval of its fresh scores.
+        seeds: The seeds of these scores.
+        p: The probability that it is better than the champion it met; None if it met none.
+        text: The reason, one sentence.
+    """
     return ProposalPromoted(
         proposal=tree,
         round=board.round + 1,
@@ -36,6 +45,16 @@ def retired(
     p: float | None = None,
     seeds: tuple[int, ...] = (),
 ) -> ProposalRetired:
-    """Return that a proposal is given up, and why."""
+    """Return the retirement of a proposal.
+
+    Args:
+        board: The board of the arena.
+        tree: The proposal, by its tree hash.
+        why: One of the reasons of `ProposalRetired`.
+        text: The reason, one sentence.
+        mean: The mean of its scores, None if it has none.
+        p: The probability that it is better than the champion.
+        seeds: The seeds of its fresh scores.
+    """
     fields = {"proposal": tree, "round": board.round, "why": why, "met": board.champion, "mean": mean, "text": text}
     return msgspec.convert({**fields, "p_better": p, "seeds": seeds}, ProposalRetired)
