@@ -16,7 +16,7 @@ from mesh.events import (
 )
 from mesh.evidence import claim
 from mesh.fleet import queue_depth
-from tests.support.given import SPEC, Log, opened, requested
+from mesh.testing import SPEC, Log, opened, requested
 from tests.test_race import NOISY, due, play, verdicts
 
 GPU = "cuda-h200"

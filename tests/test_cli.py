@@ -24,11 +24,11 @@ from mesh.events import AgentJoined, AnyEvent, NotePosted, Origin, ProposalPoste
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
+from mesh.testing import BEGAN
 from mesh.wire import Post
 from mesh_cli.__main__ import ORDER, app, main
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import ARENA, TRAIN, write_arena
-from tests.support.given import BEGAN
 from tests.support.history import finish, promote, request
 
 HEAVY = (

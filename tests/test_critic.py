@@ -12,8 +12,8 @@ from mesh.agent.runtime import Seat, run_agents
 from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, ProposalPosted, ProposalRetired
 from mesh.memory import MemoryBus
 from mesh.spec import ArtifactSpec
+from mesh.testing import FILES, SPEC, TRAIN, Arena, opened
 from mesh.wire import Post
-from tests.support.given import FILES, SPEC, TRAIN, Arena, opened
 from tests.test_runtime import said
 
 SOUND = CritiquePosted(target="t", verdict="endorse", rule="sound", text="parses, keeps to its files, and is new")

@@ -25,8 +25,8 @@ from mesh.events import (
     ProposalPromoted,
     ProposalRetired,
 )
+from mesh.testing import FILES, TRAIN, Arena
 from mesh.wire import Post
-from tests.support.given import FILES, TRAIN, Arena
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
 from tests.test_researcher import KEY, NAME, arena, key, timeless

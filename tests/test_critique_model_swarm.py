@@ -15,9 +15,9 @@ from mesh.events import AnyEvent, CritiquePosted, Origin, ProposalPosted
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
+from mesh.testing import BEGAN
 from mesh.wire import Post
 from tests.support.arenas import TRAIN, write_arena
-from tests.support.given import BEGAN
 from tests.support.model_server import model_server
 from tests.test_critique_model import COST, verdict, without_seconds
 from tests.test_researcher import NAME

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from mesh import settings
+from mesh.testing import BEGAN
 from mesh_cli.exit import ExitCode
 from mesh_cli.setup import checks, doctor
 from mesh_cli.setup.checks import Finding, Package
 from mesh_cli.setup.doctor import installed_packages
 from tests.support.arenas import write_arena
-from tests.support.given import BEGAN
 from tests.test_cli import Mesh, mesh, serving
 
 __all__ = ["mesh"]

@@ -13,7 +13,7 @@ from mesh.code import CodeStore
 from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored
 from mesh.memory import MemoryBus
 from mesh.spec import SelectionSpec
-from tests.support.given import SPEC, Log
+from mesh.testing import SPEC, Log
 
 RULE = SelectionSpec(halving=True, never_killed=0.0)
 HALVED = msgspec.structs.replace(SPEC, selection=RULE)

@@ -27,8 +27,8 @@ from mesh.events import (
     WorkerJoined,
 )
 from mesh.memory import MemoryBus
+from mesh.testing import FILES, TRAIN, Arena
 from mesh.wire import Post
-from tests.support.given import FILES, TRAIN, Arena
 
 SAMPLERS = list(portfolio.SAMPLERS)
 

@@ -18,7 +18,7 @@ from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import start_supervisor
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import Failed, Scored
-from tests.support.given import SPEC, opened, requested
+from mesh.testing import SPEC, opened, requested
 from tests.test_hashes import smi
 
 MB = 1024**2

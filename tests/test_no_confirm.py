@@ -14,9 +14,9 @@ from mesh.memory import MemoryHub
 from mesh.open_arena import exactly, open_arena
 from mesh.server import EmbeddedServer
 from mesh.spec import ObjectiveSpec
+from mesh.testing import SPEC, Log, opened
 from mesh_cli.connect import board_of
 from tests.support.arenas import write_arena
-from tests.support.given import SPEC, Log, opened
 from tests.test_up import MESH, log_of, mesh_up
 
 SENTENCE = (

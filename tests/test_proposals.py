@@ -23,9 +23,9 @@ from mesh.events import (
     WorkerJoined,
 )
 from mesh.leaderboard import Ranking
+from mesh.testing import SPEC, Log, requested
 from mesh_cli.proposals import card, describe, diff, lineage
 from mesh_cli.resolve import Named, find, find_proposal
-from tests.support.given import SPEC, Log, requested
 from tests.test_cli import HOSTILE, lab, mesh
 
 __all__ = ["lab", "mesh"]

@@ -17,10 +17,10 @@ from mesh.events import (
 )
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
+from mesh.testing import BEGAN
 from mesh.wire import Post
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import TRAIN, write_arena
-from tests.support.given import BEGAN
 from tests.test_cli import CONTROL, HOSTILE, Lab, Mesh, lab, mesh, refused, serving
 
 __all__ = ["lab", "mesh"]

@@ -17,7 +17,7 @@ from agents.curation.run_requests import SEEDS, race_of
 from mesh.events import AnyEvent, FailureReason, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.evidence import Noise, estimate, fresh, noise, pooled
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
-from tests.support.given import SPEC, Log, requested
+from mesh.testing import SPEC, Log, requested
 
 NOISY = msgspec.structs.replace(
     SPEC,

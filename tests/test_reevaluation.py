@@ -9,7 +9,7 @@ from agents.curation.admission import decide
 from agents.curation.reevaluation import TOP
 from mesh.events import AnyEvent, FailureReason, Lane, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.spec import Direction, ObjectiveSpec
-from tests.support.given import SPEC, Log, opened, requested
+from mesh.testing import SPEC, Log, opened, requested
 
 
 def due(log: Log) -> list[AnyEvent]:

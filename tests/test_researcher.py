@@ -26,7 +26,7 @@ from mesh.events import (
     ProposalPosted,
     ProposalRetired,
 )
-from tests.support.given import FILES, TRAIN, Arena
+from mesh.testing import FILES, TRAIN, Arena
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
 

@@ -18,10 +18,10 @@ from mesh.jetstream import connect
 from mesh.memory import MemoryBus
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
+from mesh.testing import BEGAN, FILES, TRAIN, Arena, opened
 from mesh.wire import Post
 from mesh_cli.live.up import thinker_of
 from tests.support.arenas import write_arena
-from tests.support.given import BEGAN, FILES, TRAIN, Arena, opened
 from tests.support.model_server import ModelServer, fail, model_server
 from tests.test_researcher import KEY, NAME, edit, researcher
 

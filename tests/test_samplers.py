@@ -39,8 +39,8 @@ from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
 from mesh.board import Board
 from mesh.events import KnobChange, Origin, ProposalPosted
+from mesh.testing import FILES, TRAIN, Arena
 from tests.support.folding import folded, rows
-from tests.support.given import FILES, TRAIN, Arena
 from tests.support.history import finish, opened, request
 
 LR = Knob(file="t.py", name="LR", value=0.01, low=1e-4, high=1.0, log=True)

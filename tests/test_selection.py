@@ -32,8 +32,8 @@ from mesh.events import (
 from mesh.fleet import queue_depth
 from mesh.memory import MemoryBus
 from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
+from mesh.testing import SPEC, Log, opened, requested
 from mesh.wire import Post
-from tests.support.given import SPEC, Log, opened, requested
 from tests.test_runtime import said
 
 

@@ -17,12 +17,12 @@ from mesh.events import AnyEvent, Scored
 from mesh.jetstream import connect
 from mesh.leaderboard import MARKED, Ranking, leaderboard, row_score
 from mesh.memory import MemoryHub
+from mesh.testing import Log
 from mesh.wire import Post
 from mesh_cli.__main__ import main
 from mesh_cli.live.up_view import LiveView
 from mesh_cli.render.words import say
 from tests.support.folding import rows
-from tests.support.given import Log
 from tests.support.history import finish, opened, proposal, request
 from tests.test_cli import serving
 

@@ -15,7 +15,7 @@ from mesh.code import CodeStore
 from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunFinished, RunRequested
 from mesh.memory import MemoryBus
 from mesh.spec import ObjectiveSpec
-from tests.support.given import SPEC, Log
+from mesh.testing import SPEC, Log
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.events import RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
+from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
 from mesh_cli.live.status import figures, runs_per_minute, status_lines
 from tests.conftest import OpenBus
-from tests.support.given import BEGAN
 from tests.support.history import HISTORY, finish, opened, request
 
 IDLE = {"confirm": 0, "control": 0, "audit": 0, "explore": 0}

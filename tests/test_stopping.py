@@ -8,7 +8,7 @@ import pytest
 from agents.curation.admission import decide
 from mesh.events import AnyEvent, ArenaClosed, Cost, Origin, ProposalPosted, ProposalPromoted
 from mesh.spec import StopSpec
-from tests.support.given import SPEC, Log
+from mesh.testing import SPEC, Log
 
 
 def given(**rule: float) -> Log:

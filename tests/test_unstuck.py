@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from agents.curation import race
 from mesh.events import ProposalRetired, RunRequested, WorkerJoined, WorkerLeft
-from tests.support.given import Log, opened
+from mesh.testing import Log, opened
 from tests.test_race import NOISY, due
 
 OFFSET = {"cpu": 0.0, "gpu": 5.0}

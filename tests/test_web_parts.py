@@ -11,7 +11,7 @@ from analytics.web.dag import dag
 from analytics.web.proposal import diff_lines
 from analytics.web.views import State, Table
 from mesh.events import Origin, ProposalPosted, ProposalPromoted
-from tests.support.given import Log
+from mesh.testing import Log
 
 STATIC = Path(feed.__file__).parent / "static"
 

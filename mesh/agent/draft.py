@@ -87,7 +87,7 @@ async def to_facts(
         if not isinstance(answer, Draft):
             facts.append(answer)
             continue
-        fact = await _to_fact(answer, author, board, store, at, as_of)
+        fact = await to_fact(answer, author, board, store, at, as_of)
         known = board.proposals.get(fact.tree)
         if known is None and fact.tree not in made:
             facts.append(fact)
@@ -99,9 +99,10 @@ async def to_facts(
     return facts
 
 
-async def _to_fact(
+async def to_fact(
     draft: Draft, author: Author, board: Board, store: CodeStore, at: dt.datetime, as_of: int
 ) -> ProposalPosted:
+    """Return one draft as a fact, also where its files are on the board already; arguments and errors as `to_facts`."""
     _check(draft)
     base_commit = commit_of(board)
     assert board.opened is not None

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh import wire
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
-from tests.support.given import BEGAN
 
 Fact = tuple[str, e.AnyEvent]
 """An author and what it posts."""
