@@ -1,10 +1,11 @@
-"""The critic: judges proposals before any compute is spent on them, and scores after.
+"""The critic: judges proposals before any compute is spent on them, and scores after the run.
 
-It blocks what does not parse, touches protected files, changes nothing but a seed, comments or docstrings, says what
-another proposal said before, or is not the code that it claims to be; what lies where several have failed and nobody
-had a score (a dead end), as an opinion; it warns of a near duplicate. `judge` is pure. Where a model is named, it is
-asked about what the rules let through, and both make one word (`agents.critique.model`). When a run of search has got
-a score, the critic says how much of that is luck (`agents.critique.shrinkage`).
+It blocks a proposal that does not parse, changes protected files, or is not the code that it claims to be. It also
+blocks a proposal that changes only a seed, comments or docstrings, or repeats an earlier one. It blocks, as an opinion,
+a dead end: several similar proposals failed and none had a score. It warns of near duplicates. `judge` is pure.
+
+If a model is configured, the critic asks it about the proposals that passed the rules, and posts one critique for both
+(`agents.critique.model`). After a score, it says how much of the score is luck (`agents.critique.shrinkage`).
 """
 
 import ast
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from agents.critique.model import ModelCritic
 
 AROUND, DEAD_END = 0.1, 3
-"""So many failures, and no score, among proposals whose knobs all differ by less than this share: a dead end."""
+"""Dead end: `DEAD_END` failures and no score among proposals whose knobs all differ by less than `AROUND` (a share)."""
 
 
 MISSED = 20
-"""Scores that came while a critic was away and of which it says, when it is back, how much is luck: the latest."""
+"""After a restart, the critic judges at most this many of the latest scores that it missed."""
 
 
 class Critic:
-    """Judges every proposal and every score of search once.
+    """Judges every proposal, and every score of an explore run, once.
 
     Options: `model` (provider/name), and those of `agents.critique.model.ModelCritic`.
     """
@@ -59,7 +60,7 @@ class Critic:
             return self._judge_scores(board, [post.event.run])
         if not isinstance(post.event, ProposalPosted):
             return []
-        # together with all that waits where there is a model, so that it is asked about several at once
+        # with a model, all waiting proposals are judged together, so that several calls run at once
         return await self._judge_all([*board.undecided] if self._opinions else [post.event.tree], board)
 
     async def joined(self, board: Board) -> Sequence[AnyEvent]:
@@ -70,40 +71,43 @@ class Critic:
 
     async def _judge_all(self, trees: Sequence[str], board: Board) -> Sequence[AnyEvent]:
         proposals = [board.proposals[tree] for tree in trees if tree in board.proposals]
-        words = [await self._judge(p, board) for p in proposals if not self._has_judged(p)]
-        return await self._with_opinions(words, board) if self._opinions else words
+        critiques = [await self._judge(p, board) for p in proposals if not self._has_judged(p)]
+        return await self._with_opinions(critiques, board) if self._opinions else critiques
 
     def _missed(self, board: Board) -> list[CritiquePosted]:
-        """Judge scores that nobody has decided on and that came while this critic was away."""
+        """Judge scores of undecided proposals that came while this critic was away."""
         names = [name for tree in board.undecided for name in board.proposals[tree].runs]
         latest = sorted(names, key=lambda name: board.runs[name].seq, reverse=True)
         return self._judge_scores(board, latest)[::-1]
 
     def _judge_scores(self, board: Board, runs: Iterable[str]) -> list[CritiquePosted]:
-        """Return the words on the first `MISSED` of these runs that have a score and no word of this critic."""
+        """Return critiques of the first `MISSED` of these runs that have a score and no critique of this critic."""
         new = (name for name in runs if name in board.runs and not self._has_judged(board.runs[name]))
-        return list(islice((word for name in new if (word := judge_score(board, name))), MISSED))
+        return list(islice((critique for name in new if (critique := judge_score(board, name))), MISSED))
 
-    def _has_judged(self, it: Proposal | Run) -> bool:
-        return any(word.author == self._name for word in it.critiques)
+    def _has_judged(self, target: Proposal | Run) -> bool:
+        return any(critique.author == self._name for critique in target.critiques)
 
-    async def _with_opinions(self, words: Sequence[CritiquePosted], board: Board) -> Sequence[AnyEvent]:
-        """Ask the model about what the rules let through, as far as it may be asked."""
+    async def _with_opinions(self, critiques: Sequence[CritiquePosted], board: Board) -> Sequence[AnyEvent]:
+        """Ask the model about proposals that passed the rules, within its budget."""
         assert self._opinions
         assert board.opened
-        asked = self._opinions.worth_asking(board, words)
-        if not asked:
-            return words
-        shown = [*(word.target for word in asked), *worth_showing(board)]
-        base = {board.opened.base_tree: self._base[1]}  # nobody may have proposed it yet
+        open_ones = self._opinions.worth_asking(board, critiques)
+        if not open_ones:
+            return critiques
+        shown = [*(critique.target for critique in open_ones), *worth_showing(board)]
+        base = {board.opened.base_tree: self._base[1]}  # the baseline may not be proposed yet
         code = {**await self._code.at_hand(board, shown), **base}
-        return [*(word for word in words if word not in asked), *await self._opinions.of(board, asked, code)]
+        judged = await self._opinions.of(board, open_ones, code)
+        return [*(critique for critique in critiques if critique not in open_ones), *judged]
 
     async def _judge(self, proposal: Proposal, board: Board) -> CritiquePosted:
         assert board.opened is not None
         opened, tree = board.opened, proposal.event.tree
         if tree == opened.base_tree:
-            return CritiquePosted(target=tree, verdict="endorse", rule="baseline", text="everything is measured by it")
+            return CritiquePosted(
+                target=tree, verdict="endorse", rule="baseline", text="the baseline: every proposal is compared with it"
+            )
         if self._base[0] != opened.base_commit:
             self._base, self._known = (opened.base_commit, await self._code.files(board)), {}
         try:
@@ -111,7 +115,7 @@ class Critic:
         except ObjectMissing as error:
             return _block(tree, "no_code", str(error))
         if real != tree:
-            return _block(tree, "other_code", f"claims tree {short(tree)}, but its commit holds {short(real)}")
+            return _block(tree, "other_code", f"claims tree {short(tree)}, but its commit has tree {short(real)}")
         earlier = {
             other: known
             for other, p in list(board.proposals.items())  # it grows while code is fetched
@@ -120,7 +124,7 @@ class Critic:
         return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))
 
     async def _fingerprint(self, proposal: Proposal, board: Board) -> Fingerprint | None:
-        """What an earlier proposal says, None where its code cannot be had."""
+        """Return the fingerprint of an earlier proposal; None if its code is not available."""
         tree = proposal.event.tree
         if tree not in self._known:
             try:
@@ -132,11 +136,13 @@ class Critic:
 
 
 def _opinions(context: Context) -> "ModelCritic":
-    """Return what asks the model; imported here, since a critic without one needs nothing of what models need."""
+    """Return the critic's client of a model, imported here because only critics with a model need the packages."""
     try:
         from agents.critique.model import ModelCritic
     except ModuleNotFoundError as error:
-        raise BadInput(f"models need {error.name}: pip install 'mesh-swarm[models]'") from None
+        raise BadInput(
+            f"models need the package {error.name}, which is not installed; run pip install 'mesh-swarm[models]'"
+        ) from None
     return ModelCritic(context.name, context.options)
 
 
@@ -149,35 +155,43 @@ def judge(
     *,
     ends: Mapping[str, bool] | None = None,
 ) -> CritiquePosted:
-    """Return the word on one proposal, given its files, the base's, and what earlier proposals say, by tree hash.
+    """Return the critique of one proposal.
 
-    `ends` says of the earlier ones whose runs have ended whether they got a score.
+    Args:
+        spec: The spec of the arena.
+        tree: The proposal, by its tree hash.
+        files: All files of the proposal, by path.
+        base: The files of the arena's base commit.
+        earlier: Fingerprints of earlier proposals, by tree hash.
+        ends: Whether an earlier proposal has a score, for those whose runs have all finished.
     """
     editable = spec.artifact.editable
     if broken := _broken(files, base, editable):
         return _block(tree, *broken)
-    mine, first = fingerprint(files, editable), fingerprint(base, editable)
-    for other, theirs in {"": first, **earlier}.items():
+    own, first = fingerprint(files, editable), fingerprint(base, editable)
+    for other, known in {"": first, **earlier}.items():
         label = f"proposal {short(other)}" if other else "the baseline"
-        if theirs.meaning == mine.meaning:
-            return _block(tree, "duplicate", f"says the same as {label} but for comments and layout")
-        if theirs.seedless == mine.seedless:
-            return _block(tree, "seed_only", f"differs from {label} in nothing but a seed")
-    for other, theirs in earlier.items():
-        if mine.is_near(theirs):
-            text = f"every knob is within {NEAR:.0%} of its range of proposal {short(other)}"
+        if known.meaning == own.meaning:
+            return _block(tree, "duplicate", f"same code as {label} except for comments and layout")
+        if known.seedless == own.seedless:
+            return _block(tree, "seed_only", f"differs from {label} only in a seed")
+    for other, known in earlier.items():
+        if own.is_near(known):
+            text = f"near duplicate of proposal {short(other)}: every knob differs by less than {NEAR:.0%} of its range"
             return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
-    around = [got for other, got in (ends or {}).items() if other in earlier and mine.is_near(earlier[other], AROUND)]
+    around = [won for other, won in (ends or {}).items() if other in earlier and own.is_near(earlier[other], AROUND)]
     if len(around) >= DEAD_END and not any(around):
-        text = f"all {len(around)} proposals whose knobs are within {AROUND:.0%} of their ranges have failed"
+        text = f"all {len(around)} earlier proposals with every knob within {AROUND:.0%} of its range have failed"
         return CritiquePosted(target=tree, verdict="block", rule="dead_end", text=text, confidence=0.9)
-    return CritiquePosted(target=tree, verdict="endorse", rule="sound", text="parses, keeps to its files, and is new")
+    return CritiquePosted(
+        target=tree, verdict="endorse", rule="sound", text="parses, changes only editable files, and is new"
+    )
 
 
 def _ends(board: Board) -> dict[str, bool]:
-    """Return of the proposals that were run, and have failed or not, whether they got a score."""
+    """Return whether each proposal has a score, for proposals whose runs have all finished."""
     runs = {tree: board.current_runs(tree) for tree in board.proposals}
-    return {tree: bool(board.scores(tree)) for tree, its in runs.items() if its and all(run.finished for run in its)}
+    return {tree: bool(board.scores(tree)) for tree, done in runs.items() if done and all(run.finished for run in done)}
 
 
 def _block(tree: str, rule: str, text: str) -> CritiquePosted:
@@ -185,13 +199,13 @@ def _block(tree: str, rule: str, text: str) -> CritiquePosted:
 
 
 def _broken(files: Mapping[str, bytes], base: Mapping[str, bytes], editable: Sequence[str]) -> tuple[str, str] | None:
-    """Why the files cannot run, as a rule and a text; None where nothing can be said against them."""
+    """Return why the files cannot run, as the name of a rule and a text; None if they can."""
     for name in sorted(files.keys() | base.keys()):
         if name not in editable and files.get(name) != base.get(name):
             return "protected", f"changes {name!r}, but only {', '.join(editable)} may be changed"
     for name in editable:
         if name not in files:
-            return "missing", f"leaves out {name!r}, which the trial needs"
+            return "missing", f"lacks {name!r}, which the trial needs"
         if name.endswith(".py"):
             try:
                 ast.parse(files[name])

@@ -1,8 +1,8 @@
-"""What scores prove: the noise of an arena, means with intervals, and whether one proposal beats another. Pure.
+"""Evidence from scores: the noise of an arena, means with intervals, and whether one proposal beats another. Pure.
 
 Only fresh scores prove anything: those of the lanes `confirm` and `control`, on seeds that played no part in choosing
-the proposal, and those of the artifact as it was, which nobody chose. The score that made a proposal interesting is a
-claim. Scores are compared inside one worker class.
+the proposal. All scores of the baseline are fresh, because no score chose it. The score that made a proposal
+interesting is a claim. Scores are compared inside one worker class.
 """
 
 import math
@@ -16,20 +16,21 @@ from mesh.events import PROOF
 from mesh.standing import Rule
 
 INTERVAL = 0.95
+"""Coverage of the intervals."""
 
 _ENOUGH = 10
-"""Degrees of freedom with which the noise since the last promotion is known well enough."""
+"""With this many degrees of freedom, the noise since the last promotion is known well enough."""
 
 
 class Noise(msgspec.Struct, frozen=True):
-    """Standard deviation between seeds, in units of the metric, and the degrees of freedom it was estimated with."""
+    """Standard deviation between seeds, in units of the metric, and the degrees of freedom of this estimate."""
 
     sd: float
     dof: int
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A mean with its 95 % interval, and how many scores it is the mean of."""
+    """A mean with its 95 % interval, in units of the metric, and the number of scores."""
 
     mean: float
     low: float
@@ -38,12 +39,18 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def fresh(board: Board, tree: str, worker_class: str = "") -> dict[int, float]:
-    """Return the scores that prove, by seed, in the order of the requests; of every class, or of one."""
+    """Return the fresh scores of a proposal by seed, in the order of the requests.
+
+    Args:
+        board: The board of the arena.
+        tree: The proposal, by its tree hash.
+        worker_class: Count only this worker class; "" counts all.
+    """
     return {run.requested.seed: run.value for run in proofs(board, tree, worker_class) if run.value is not None}
 
 
 def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
-    """Return the finished runs whose scores, if they have one, prove something about a proposal."""
+    """Return the finished runs of a proposal that count as evidence; their scores, if any, are fresh."""
     unchosen = board.opened is not None and tree == board.opened.base_tree
     return [
         run
@@ -55,32 +62,37 @@ def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
 
 
 def claim(board: Board, tree: str) -> tuple[float, str] | None:
-    """Return the mean score by which a proposal was found, and its worker class; None where it has none.
+    """Return the mean score by which search found a proposal, and its worker class; None without such a score.
 
-    Of scores of several classes those of the class that was asked last count.
+    If several worker classes have scores, the class of the latest request counts.
     """
     return _mean([run for run in board.current_runs(tree) if run.requested.lane not in PROOF], "")
 
 
 def mean_of(board: Board, tree: str, worker_class: str = "") -> tuple[float, str] | None:
-    """Return the mean of all scores of a proposal in a class of workers, the one asked last where none is named."""
+    """Return the mean of all scores of a proposal in a worker class; without a name, in that of the latest request."""
     return _mean(board.current_runs(tree), worker_class)
 
 
 def _mean(runs: Iterable[Run], worker_class: str) -> tuple[float, str] | None:
     scored = [(run.value, run.finished.worker_class) for run in runs if run.value is not None and run.finished]
     worker_class = worker_class or (scored[-1][1] if scored else "")
-    values = [value for value, its_class in scored if its_class == worker_class]
+    values = [value for value, measured_on in scored if measured_on == worker_class]
     return (sum(values) / len(values), worker_class) if values else None
 
 
 def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
-    """Return the noise between seeds, pooled over proposals that were run on several.
+    """Return the noise between seeds, pooled over the proposals that ran on several seeds.
 
-    Equal variances are assumed of those that compete: bad proposals are often noisier than good ones. So of a class
-    that has `_ENOUGH` of them, only replicates since the last promotion count, else all; without any of the class those
-    of all classes; without any at all the noise is infinite, and nothing is proven. A proposal in doubt is left out by
-    `without`. The view `noise_in_force` says the same in SQL.
+    The pooling assumes that competing proposals have equal variances. Bad proposals are often noisier than good ones,
+    so only scores since the last promotion count, if they give `_ENOUGH` degrees of freedom; else all scores count.
+    A worker class without repeated runs uses those of all classes. Without any repeated run the noise is infinite, and
+    nothing is proven. The view `noise_in_force` has the same rule in SQL.
+
+    Args:
+        board: The board of the arena.
+        worker_class: The worker class whose scores are pooled.
+        without: A proposal to leave out; "" for none.
     """
     recent = _noise(board, worker_class, without, since=board.promoted_seq)
     return recent if recent.dof >= _ENOUGH else _noise(board, worker_class, without, since=0)
@@ -92,12 +104,12 @@ def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
         tree = run.requested.proposal
         if tree != without and (run.seq >= since or tree == board.champion) and run.finished and run.value is not None:
             groups[tree, run.finished.worker_class].append(run.value)
-    own = pooled(values for (_, its_class), values in groups.items() if its_class == worker_class)
-    return own if own.dof else pooled(groups.values())
+    of_class = pooled(values for (_, measured_on), values in groups.items() if measured_on == worker_class)
+    return of_class if of_class.dof else pooled(groups.values())
 
 
 def ranking_rule(board: Board) -> Rule:
-    """Return which scores rank in the arena, and how; an arena that was never opened ranks nothing."""
+    """Return which scores count in the ranking, and how. In an arena that was never opened, none does."""
     if (opened := board.opened) is None:
         return Rule("", "", -1, exact=False)
     goal = opened.spec.objective
@@ -105,7 +117,7 @@ def ranking_rule(board: Board) -> Rule:
 
 
 def _fresh_runs(board: Board) -> Iterator[Run]:
-    """Yield the runs whose scores, if they have one, are fresh and of the evaluator in force."""
+    """Yield the runs that count as fresh evidence under the present evaluator."""
     rule = ranking_rule(board)
     names: Iterable[str] = board.proofs
     if rule.exact:
@@ -120,9 +132,10 @@ def _fresh_runs(board: Board) -> Iterator[Run]:
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Noise:
-    """Return the pooled standard deviation of groups with means of their own; groups of equal values have none at all.
+    """Return the pooled standard deviation of groups of scores, each around its own mean.
 
-    The squares are summed up as Welford does: the usual way finds a spread of 1e-17 in 0.1, 0.1, 0.1.
+    Welford's method sums the squares, because the textbook formula finds a spread of 1e-17 in 0.1, 0.1, 0.1. Groups of
+    equal values have a spread of exactly 0. Source: B. P. Welford, Technometrics 4(3), 1962.
     """
     squares, dof = 0.0, 0
     for values in groups:
@@ -136,14 +149,14 @@ def pooled(groups: Iterable[Sequence[float]]) -> Noise:
 
 
 def student_t(dof: int) -> float:
-    """Return the quantile of Student's t that bounds a two-sided 95 % interval."""
-    from scipy.special import stdtrit  # half a second to import: not for those who never ask
+    """Return the quantile of Student's t for a two-sided 95 % interval with `dof` degrees of freedom."""
+    from scipy.special import stdtrit  # takes half a second to import
 
     return float(stdtrit(dof, (1 + INTERVAL) / 2))
 
 
 def estimate(values: Sequence[float], found: Noise) -> Estimate:
-    """Return the mean of fresh scores with its interval by Student's t; infinite bounds where the noise is unknown."""
+    """Return the mean of fresh scores with its interval by Student's t; infinite bounds if the noise is unknown."""
     mean = sum(values) / len(values)
     if not found.dof:
         return Estimate(mean, -math.inf, math.inf, len(values))
@@ -152,10 +165,17 @@ def estimate(values: Sequence[float], found: Noise) -> Estimate:
 
 
 def p_better(board: Board, challenger: Sequence[float], champion: Sequence[float], found: Noise) -> float:
-    """Return how surely the challenger is better: one less the one-sided p-value of Student's two-sample t-test.
+    """Return 1 minus the one-sided p-value of Student's two-sample t-test that the challenger is better.
 
-    The variance is the pooled one of `found`. As the many challengers of one champion share its scores, their tests
-    are positively dependent (Dunnett, 1955).
+    Without scores or without a known noise the result is 0.5. Challengers of one champion share its scores, so their
+    tests are positively dependent (Dunnett, "A multiple comparison procedure for comparing several treatments with a
+    control", 1955).
+
+    Args:
+        board: The board of the arena, which says which direction is better.
+        challenger: Fresh scores of the challenger.
+        champion: Fresh scores of the champion.
+        found: The pooled noise of the arena.
     """
     from scipy.special import stdtr
 

@@ -1,8 +1,8 @@
 """The leaderboard: one row per proposal that has a score, with its mean, interval, rank and state. Pure.
 
-This is the one ranking rule. The terminal, JSON and the export use it; the views `standings` and `leaderboard` say the
-same in SQL, for the page and the report; `tests/test_leaderboard_contract.py` compares them. `docs/selection.md` has it
-in words.
+This is the only ranking rule. The terminal, JSON and the export use it. The views `standings` and `leaderboard` apply
+the same rule in SQL, for the page and the report; `tests/test_leaderboard_contract.py` compares the two.
+`docs/selection.md` explains it.
 """
 
 import math
@@ -17,17 +17,17 @@ from mesh.board import Board, Proposal, Run
 from mesh.evidence import noise, ranking_rule, student_t
 from mesh.standing import Standing
 
-MARKED = "* self-reported: the candidate's own code ran in the process that said this number"
+MARKED = "* self-reported: the candidate's own code ran in the process that reported this score"
 
 ProposalState = Literal["open", "claimed", "confirming", "champion", "past_champion", "demoted", "retired"]
 
 
 class LeaderboardRow(msgspec.Struct, frozen=True):
-    """A proposal on the leaderboard; every number is of runs in `worker_class`, in units of the metric.
+    """A proposal on the leaderboard. All scores are of runs in `worker_class`, in units of the metric.
 
-    `mean` is of the `fresh` scores alone where there are some, else of all its scores, the claims; `low` and `high`
-    bound a 95 % interval, None where nothing is proven or the noise is not known. `rank` is 0 in a row that was asked
-    for by itself.
+    `mean` is the mean of the `fresh` scores, or of the claims if there are no fresh scores. `low` and `high` bound a
+    95 % interval; they are None without fresh scores or if the noise is unknown. `rank` begins at 1; it is 0 in a row
+    that was requested alone.
     """
 
     rank: int
@@ -46,7 +46,7 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
 
 
 class Ranking:
-    """The rule applied to a board as it stands. Make a new one when the board has moved."""
+    """The ranking of one state of the board. Make a new one when the board has changed."""
 
     def __init__(self, board: Board) -> None:
         self.board = board
@@ -55,14 +55,14 @@ class Ranking:
         self._rows: dict[str, LeaderboardRow | None] = {}
 
     def gain(self, value: float, over: float = 0.0) -> float:
-        """Return by how much `value` is better than `over`; positive is better."""
+        """Return by how much `value` is better than `over`, in units of the metric; positive is better."""
         return self._rule.sign * (value - over)
 
     @cached_property
     def worker_class(self) -> str:
-        """The class whose rows come first: that of the champion, while it has no score that with most scores."""
-        if self.board.champion and (own := self.standings(self.board.champion)):
-            return _class_of(own)
+        """The worker class whose rows come first: the champion's, or the one with most scores if it has none."""
+        if self.board.champion and (standings := self.standings(self.board.champion)):
+            return _class_of(standings)
         scores = Counter(
             run.finished.worker_class for tree in self.board.proposals for run in self._scored(tree) if run.finished
         )
@@ -71,8 +71,9 @@ class Ranking:
     def rows(self) -> list[LeaderboardRow]:
         """Return the rows, best first.
 
-        The champion comes first, then the rows of the champion's class, in a class those with fresh scores, by the
-        worse bound of the interval; equals in the order of the log. Where no row has an interval, only means count.
+        The champion comes first, then the rows of its worker class, then the others. In each group, rows with fresh
+        scores come before claims. Rows are ordered by the worse bound of the interval, equal rows by the log. If no row
+        has an interval, rows are ordered by their mean alone.
         """
         rows = [row for tree in self.board.proposals if (row := self.of(tree))]
         known = any(row.low is not None for row in rows)
@@ -90,18 +91,18 @@ class Ranking:
         return [msgspec.structs.replace(row, rank=rank) for rank, row in enumerate(rows, 1)]
 
     def of(self, tree: str) -> LeaderboardRow | None:
-        """Return the row of a proposal; None where it has no score."""
+        """Return the row of a proposal; None if it has no score."""
         if tree not in self._rows:
             self._rows[tree] = self._row(tree)
         return self._rows[tree]
 
     def state(self, tree: str) -> ProposalState:
-        """Return where a proposal stands."""
+        """Return the state of a proposal."""
         row = self.of(tree)
         return row.state if row else state_of(self.board.proposals[tree], fresh=None)
 
     def standings(self, tree: str) -> dict[str, Standing]:
-        """Return what the scores of a proposal say in each worker class where it has some."""
+        """Return the scores of a proposal, summed up per worker class."""
         found: dict[str, Standing] = {}
         for run in sorted(self._scored(tree), key=lambda run: run.finished_seq):
             if (finished := run.finished) and isinstance(outcome := finished.outcome, e.Scored):
@@ -114,7 +115,7 @@ class Ranking:
         return found
 
     def interval(self, standing: Standing, worker_class: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the mean of fresh scores, by Student's t and the noise of the curator's tests."""
+        """Return the 95 % interval of the mean of fresh scores, by Student's t and the noise that the curator uses."""
         if (mean := standing.proven_mean) is None:
             return None
         if worker_class not in self._spread:
@@ -158,11 +159,11 @@ def leaderboard(board: Board) -> list[LeaderboardRow]:
 
 
 def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
-    """Return where a proposal stands, in the words of every listing.
+    """Return the state of a proposal, in the word that every listing uses.
 
     Args:
-        proposal: of the board.
-        fresh: how many fresh scores its row has; None where it has no score at all.
+        proposal: A proposal of the board.
+        fresh: The number of its fresh scores; None if it has no score at all.
     """
     if proposal.verdict == "open":
         return "open" if fresh is None else "confirming" if fresh else "claimed"
@@ -170,17 +171,17 @@ def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
 
 
 def row_score(row: LeaderboardRow | None) -> str:
-    """Return the mean of a row, with an asterisk where it is self-reported; '-' where there is no score."""
+    """Return the mean of a row, with an asterisk if it is self-reported; '-' without a score."""
     return f"{row.mean:.4f}{'*' if row.self_reported else ''}" if row else "-"
 
 
 def row_interval(row: LeaderboardRow) -> str:
-    """Return the 95 % interval of a row in units of the metric; '-' where the noise is not known."""
+    """Return the 95 % interval of a row in units of the metric; '-' if the noise is unknown."""
     if row.low is not None and row.high is not None:
         return f"{row.low:.4f} … {row.high:.4f}"
     return "-" if row.fresh else "a claim"
 
 
 def _class_of(standings: dict[str, Standing]) -> str:
-    """Return the class in which a proposal has most fresh scores, of equals most scores, then the smallest name."""
+    """Return the class with most fresh scores; of equals the one with most scores, then the first by name."""
     return min(standings, key=lambda name: (-standings[name].proven_count, -standings[name].scores, name))

@@ -64,7 +64,9 @@ def noisy() -> Log:
 
 
 @pytest.mark.parametrize("value", [1.0, 99.0])
-def test_a_claim_of_workers_that_are_gone_is_measured_again_where_the_champion_was_run(noisy: Log, value: float) -> None:
+def test_a_claim_of_workers_that_are_gone_is_measured_again_where_the_champion_was_run(
+    noisy: Log, value: float
+) -> None:
     scored(noisy, "idea", value, GPU)
     leave(noisy, "g")
     # however good or bad it looks beside scores of another class

@@ -16,7 +16,9 @@ from mesh.testing import FILES, SPEC, TRAIN, Arena, opened
 from mesh.wire import Post
 from tests.test_runtime import said
 
-SOUND = CritiquePosted(target="t", verdict="endorse", rule="sound", text="parses, keeps to its files, and is new")
+SOUND = CritiquePosted(
+    target="t", verdict="endorse", rule="sound", text="parses, changes only editable files, and is new"
+)
 EDITABLE = SPEC.artifact.editable
 
 
@@ -69,7 +71,7 @@ def test_what_touches_protected_files_is_blocked(files: dict[str, bytes], name: 
 
 
 def test_what_leaves_out_an_editable_file_is_blocked() -> None:
-    assert word({"score.py": FILES["score.py"]}) == block("missing", "leaves out 'train.py', which the trial needs")
+    assert word({"score.py": FILES["score.py"]}) == block("missing", "lacks 'train.py', which the trial needs")
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,13 @@ def test_what_leaves_out_an_editable_file_is_blocked() -> None:
     ],
 )
 def test_what_says_the_same_as_the_baseline_is_blocked(old: str, new: str) -> None:
-    text = "says the same as the baseline but for comments and layout"
+    text = "same code as the baseline except for comments and layout"
     assert word(changed(old, new)) == block("duplicate", text)
 
 
 def test_what_says_the_same_as_an_earlier_proposal_is_blocked() -> None:
     relu = changed('ACT = "tanh"', 'ACT = "relu"')
-    text = "says the same as proposal 0123456789 but for comments and layout"
+    text = "same code as proposal 0123456789 except for comments and layout"
     assert judge(
         SPEC, "t", changed("# mesh", "# mesh", relu), FILES, {"0123456789abcdef": fingerprint(relu, EDITABLE)}
     ) == (block("duplicate", text))
@@ -114,19 +116,19 @@ def test_what_says_the_same_as_an_earlier_proposal_is_blocked() -> None:
 def test_what_changes_nothing_but_a_seed_is_blocked(before: str, after: str) -> None:
     base = changed("SEED = 1\n", before + "\n")
     critique = judge(SPEC, "t", changed(before, after, base), base, {})
-    assert critique == block("seed_only", "differs from the baseline in nothing but a seed")
+    assert critique == block("seed_only", "differs from the baseline only in a seed")
 
 
 def test_what_changes_a_seed_of_an_earlier_proposal_is_blocked() -> None:
     relu = changed('ACT = "tanh"', 'ACT = "relu"')
     critique = word(changed("SEED = 1", "SEED = 2", relu), other=relu)
-    assert critique == block("seed_only", "differs from proposal other in nothing but a seed")
+    assert critique == block("seed_only", "differs from proposal other only in a seed")
 
 
 @pytest.mark.parametrize("rate", ["0.00105", "0.00096", "1.01e-3"])  # of four decades, 1 % is a factor of 1.096
 def test_what_differs_by_next_to_nothing_from_an_earlier_proposal_is_warned_of(rate: str) -> None:
     relu = changed('ACT = "tanh"', 'ACT = "relu"')
-    text = "every knob is within 1% of its range of proposal other"
+    text = "near duplicate of proposal other: every knob differs by less than 1% of its range"
     near = CritiquePosted(target="t", verdict="warn", rule="near_duplicate", text=text)
     assert word(changed("1e-3", rate, relu), other=relu) == near
 
@@ -195,7 +197,12 @@ async def test_on_joining_the_critic_makes_up_for_what_it_missed(arena: Arena) -
     words = await critic(arena).joined(arena.board)
     endorse = CritiquePosted(target=good, verdict="endorse", rule="sound", text=SOUND.text)
     assert words == [
-        CritiquePosted(target=arena.base, verdict="endorse", rule="baseline", text="everything is measured by it"),
+        CritiquePosted(
+            target=arena.base,
+            verdict="endorse",
+            rule="baseline",
+            text="the baseline: every proposal is compared with it",
+        ),
         endorse,
         block("syntax", "train.py does not parse: '(' was never closed (line 4)", bad),
     ]
@@ -207,7 +214,7 @@ async def test_on_joining_the_critic_makes_up_for_what_it_missed(arena: Arena) -
 async def test_a_proposal_is_judged_against_what_came_before_it_alone(arena: Arena) -> None:
     first = arena.propose_files(changed("WIDTH = 8", "WIDTH = 9"))
     second = arena.propose_files(changed("WIDTH = 8", "WIDTH = 9  # more"))
-    text = f"says the same as proposal {tree_of(first)[:10]} but for comments and layout"
+    text = f"same code as proposal {tree_of(first)[:10]} except for comments and layout"
     judging = critic(arena)
     assert await judging.handle(second, arena.board) == [block("duplicate", text, tree_of(second))]
     assert await judging.handle(first, arena.board) == [
@@ -238,7 +245,7 @@ async def test_code_that_nobody_has_blocks_its_own_proposal_alone(arena: Arena) 
 async def test_a_proposal_under_the_name_of_another_tree_is_blocked(arena: Arena) -> None:
     claim = ProposalPosted(tree="1" * 40, commit=arena.base_commit, title="mine", origin=Origin(how="human"))
     words = await critic(arena).handle(arena.add("eve", claim), arena.board)
-    text = f"claims tree {'1' * 10}, but its commit holds {arena.base[:10]}"
+    text = f"claims tree {'1' * 10}, but its commit has tree {arena.base[:10]}"
     assert words == [block("other_code", text, "1" * 40)]
 
 
@@ -275,7 +282,7 @@ async def test_what_lies_where_all_have_failed_is_blocked_as_an_opinion(arena: A
     far = arena.propose_files(changed("WIDTH = 8", "WIDTH = 50"))
     judging = critic(arena)
     [ended] = await judging.handle(near, arena.board)
-    text = "all 3 proposals whose knobs are within 10% of their ranges have failed"
+    text = "all 3 earlier proposals with every knob within 10% of its range have failed"
     assert ended == CritiquePosted(target=tree_of(near), verdict="block", rule="dead_end", text=text, confidence=0.9)
     [open_] = await judging.handle(far, arena.board)
     assert isinstance(open_, CritiquePosted)

@@ -34,7 +34,7 @@ from tests.test_researcher import KEY, NAME, arena, key, timeless
 __all__ = ["arena", "key"]
 
 COST = Cost(tokens_in=1000, tokens_out=100)
-SOUND = "parses, keeps to its files, and is new"
+SOUND = "parses, changes only editable files, and is new"
 
 
 def critic(arena: Arena, server: ModelServer, **options: str) -> Critic:
@@ -160,7 +160,8 @@ async def test_a_warning_of_a_rule_stays_one_and_the_chance_is_the_models(arena:
         target=tree_of(close),
         verdict="warn",
         rule="near_duplicate",
-        text=f"every knob is within 1% of its range of proposal {tree_of(post)[:10]}; {NAME}: It helps.",
+        text=f"near duplicate of proposal {tree_of(post)[:10]}: every knob differs by less than 1% of its range; "
+        f"{NAME}: It helps.",
         predicted=9.5,
         confidence=0.3,
         cost=COST,
@@ -170,11 +171,11 @@ async def test_a_warning_of_a_rule_stays_one_and_the_chance_is_the_models(arena:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ("I like it.", "the answer has no verdict of endorse, warn, block"),
-        ("VERDICT: maybe\nCONFIDENCE: 0.5", "the answer has no verdict of endorse, warn, block"),
-        ("VERDICT: endorse\nTEXT: yes", "the answer has no confidence from 0 to 1"),
-        ("VERDICT: endorse\nCONFIDENCE: 7", "the answer has no confidence from 0 to 1"),
-        ("VERDICT: endorse\nCONFIDENCE: nan", "the answer has no confidence from 0 to 1"),
+        ("I like it.", "the answer has no valid verdict; allowed are endorse, warn, block"),
+        ("VERDICT: maybe\nCONFIDENCE: 0.5", "the answer has no valid verdict; allowed are endorse, warn, block"),
+        ("VERDICT: endorse\nTEXT: yes", "the answer has no valid confidence; allowed are numbers from 0 to 1"),
+        ("VERDICT: endorse\nCONFIDENCE: 7", "the answer has no valid confidence; allowed are numbers from 0 to 1"),
+        ("VERDICT: endorse\nCONFIDENCE: nan", "the answer has no valid confidence; allowed are numbers from 0 to 1"),
     ],
 )
 def test_an_answer_without_its_form_is_a_flaw(answer: str, why: str) -> None:
@@ -204,7 +205,7 @@ async def test_an_answer_that_cannot_be_read_is_counted_and_the_rules_speak_alon
             purpose="critique",
             ok=True,
             cost=COST,
-            text="the answer has no verdict of endorse, warn, block",
+            text="the answer has no valid verdict; allowed are endorse, warn, block",
         ),
         CritiquePosted(target=tree_of(post), verdict="endorse", rule="sound", text=SOUND),
     ]
@@ -239,7 +240,9 @@ async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena
     assert sorted(event.cost.tokens_in or 0 for event in vain) == sorted(asked)
     rules = [(event.target, event.rule) for event in said if isinstance(event, CritiquePosted)]
     assert rules == [(tree_of(post), "sound") for post in posts]
-    with pytest.raises(BadInput, match=rf"^option timeout_s=99 is above {ANSWER_S:g} s: no proposal waits longer$"):
+    with pytest.raises(
+        BadInput, match=rf"^option timeout_s is 99 s, above the limit of {ANSWER_S:g} s; use a smaller number$"
+    ):
         critic(arena, server, timeout_s="99")
 
 
@@ -384,7 +387,7 @@ async def test_what_cannot_work_is_refused_at_the_start(arena: Arena) -> None:
             {"budget_usd": "5"},
             f"the price of {NAME} is unknown, so --budget-usd 5 cannot be kept: give --budget-tokens",
         ),
-        ({"prompt_tokens": "9"}, "option prompt_tokens=9 is too few for a question: give "),
+        ({"prompt_tokens": "9"}, "option prompt_tokens is 9, too few for a question; use "),
     ):
         with pytest.raises(BadInput) as refused:
             Critic(arena.context("cid", {"model": NAME, **options}))

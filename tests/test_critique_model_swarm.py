@@ -77,4 +77,7 @@ def test_a_critic_without_a_model_needs_nothing_of_what_models_need() -> None:
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "BadInput models need stamina: pip install 'mesh-swarm[models]'\n"
+    assert (
+        done.stdout
+        == "BadInput models need the package stamina, which is not installed; run pip install 'mesh-swarm[models]'\n"
+    )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agents.critic import MISSED, Critic
-from agents.critique.calibration import LATEST_WORDS, MOST, brier
+from agents.critique.calibration import LOOK_BACK, MOST, brier
 from agents.critique.shrinkage import judge_score
 from agents.curation.admission import decide, is_blocked
 from mesh.agent.code_reader import CodeReader
@@ -138,7 +138,7 @@ def test_an_opinion_of_a_critic_that_is_worse_than_a_coin_holds_nobody_back(
 
 def test_a_critic_that_blocks_nearly_everything_by_opinion_cannot_stop_the_search(log: Log) -> None:
     held = []
-    for number in range(2 * LATEST_WORDS):
+    for number in range(2 * LOOK_BACK):
         tree = f"idea-{number}"
         log.propose(tree)
         text = "this will never do"
@@ -146,16 +146,18 @@ def test_a_critic_that_blocks_nearly_everything_by_opinion_cannot_stop_the_searc
         held.append(is_blocked(log.board, log.board.proposals[tree]))
         if held[-1]:
             log.add("curator", ProposalRetired(proposal=tree, round=1, why="blocked"))
-    assert held == [True] * MOST + [False] * (2 * LATEST_WORDS - MOST)
+    assert held == [True] * MOST + [False] * (2 * LOOK_BACK - MOST)
     assert brier(log.board, "cid") is None
     [said, *_] = [e for e in decide(log.board, log.board.time) if isinstance(e, CritiquePosted)]
-    text = f"runs despite a block: cid blocked {MOST + 1} of its last {LATEST_WORDS} proposals by opinion, more than {MOST}"
+    text = (
+        f"runs despite a block: cid blocked {MOST + 1} of its last {LOOK_BACK} proposals by opinion, more than {MOST}"
+    )
     assert said == CritiquePosted(target=f"idea-{MOST}", verdict="endorse", rule="overruled", text=text)
 
 
 @pytest.mark.parametrize(("rule", "confidence"), [("dead_end", 0.9), ("syntax", 1.0)])
 def test_rules_block_as_often_as_they_must(log: Log, rule: str, confidence: float) -> None:
-    for number in range(2 * LATEST_WORDS):
+    for number in range(2 * LOOK_BACK):
         tree = f"idea-{number}"
         log.propose(tree)
         log.add("cid", CritiquePosted(target=tree, verdict="block", rule=rule, confidence=confidence))
@@ -164,7 +166,7 @@ def test_rules_block_as_often_as_they_must(log: Log, rule: str, confidence: floa
 
 
 def test_a_critic_that_blocks_now_and_then_is_heeded(log: Log) -> None:
-    for number in range(3 * LATEST_WORDS):
+    for number in range(3 * LOOK_BACK):
         tree = f"idea-{number}"
         log.propose(tree)
         verdict = "block" if number % 3 == 0 else "warn"

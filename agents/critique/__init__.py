@@ -1,1 +1,1 @@
-"""What a critic judges by: fingerprints of code, luck, a model's word, and how critics were right before."""
+"""Rules of the critic: fingerprints of code, luck in scores, a model's opinion, and how reliable each critic is."""

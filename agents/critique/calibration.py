@@ -1,7 +1,8 @@
-"""How much a critic's word weighs: by what came true of its forecasts. Pure.
+"""The reliability of critics: how often their forecasts came true, and when a block is overruled. Pure.
 
-A word with a confidence is a forecast that the proposal will, or will not, become champion: `endorse` says yes, `warn`
-and `block` say no. Its Brier score is the mean squared difference from what came of it (0 is perfect, 0.25 is a coin).
+A critique with a confidence is a forecast that the proposal will become champion (`endorse`) or not (`warn`, `block`).
+A critic's Brier score is the mean squared error of its forecasts: 0 is perfect, 0.25 is a coin flip. Source: Brier,
+"Verification of forecasts expressed in terms of probability" (1950).
 """
 
 from itertools import islice
@@ -10,79 +11,82 @@ from mesh.board import Board, Critique, Proposal
 from mesh.fleet import agents_here
 
 FEWEST_FORECASTS = 8
-"""Forecasts without which a critic's record says nothing."""
+"""Fewest forecasts for a Brier score."""
 
 COIN = 0.25
+"""Brier score of a coin flip."""
 
-LATEST_WORDS, MOST = 12, 4
-"""Of its last words on proposals, how many a critic may block by opinion and be heeded."""
+LOOK_BACK, MOST = 12, 4
+"""A critic that blocks more than `MOST` of its `LOOK_BACK` proposals by opinion is overruled."""
 
 CRITIQUE_WITHIN_S = 5.0
-"""How long a proposal waits for a critic's word before it is admitted without one."""
+"""Longest wait of a proposal for its critique; after that it is admitted without one."""
 
 ANSWER_S = 8.0
-"""How long a critic waits for its model: for the one question that it may be busy with, and then for this one."""
+"""Longest wait of a critic for an answer of its model. A proposal waits for two: the model may be busy."""
 
 
 def patience_s(board: Board) -> float:
-    """Return how long a proposal waits for a critic's word: longer where a critic asks a model, 0 without critics."""
+    """Return the longest wait for a critique, in seconds: longer if a critic asks a model, 0 without critics."""
     critics = agents_here(board, "critic")
     if not critics:
         return 0.0
     return CRITIQUE_WITHIN_S + (2 * ANSWER_S if any(joined.model for joined in critics.values()) else 0.0)
 
 
-def forecast(word: Critique) -> float | None:
-    """Return the probability, by a critic's word, that the proposal becomes champion; None where it gives none."""
-    if word.confidence is None:
+def forecast(critique: Critique) -> float | None:
+    """Return the probability that the proposal becomes champion by this critique; None if it gives none."""
+    if critique.confidence is None:
         return None
-    return word.confidence if word.verdict == "endorse" else 1 - word.confidence
+    return critique.confidence if critique.verdict == "endorse" else 1 - critique.confidence
 
 
 def brier(board: Board, critic: str) -> float | None:
-    """Return the Brier score of a critic's forecasts that were decided, None where there are too few."""
+    """Return the Brier score of a critic's decided forecasts; None if they are too few."""
     errors = [
         (p - won) ** 2
         for proposal in board.proposals.values()
         if (won := _won(proposal)) is not None
-        for word in [*proposal.critiques, *(w for run in proposal.runs for w in board.runs[run].critiques)]
-        if word.author == critic and (p := forecast(word)) is not None
+        for critique in [*proposal.critiques, *(c for run in proposal.runs for c in board.runs[run].critiques)]
+        if critique.author == critic and (p := forecast(critique)) is not None
     ]
     return sum(errors) / len(errors) if len(errors) >= FEWEST_FORECASTS else None
 
 
 def holds_back(board: Board, proposal: Proposal) -> bool:
-    """Tell whether a critic holds a proposal back: by a rule that is certain, or an opinion that is worth something."""
-    return any(word.verdict == "block" and not overruled(board, proposal, word) for word in proposal.critiques)
+    """Tell whether a critique blocks a proposal and is not overruled."""
+    return any(c.verdict == "block" and not overruled(board, proposal, c) for c in proposal.critiques)
 
 
-def overruled(board: Board, proposal: Proposal, word: Critique) -> str:
-    """Return why a block does not hold its proposal back, "" where it does.
+def overruled(board: Board, proposal: Proposal, block: Critique) -> str:
+    """Return why a block is overruled; "" if it stands.
 
-    It is an opinion of a critic whose forecasts were worse than a coin, or of one that blocks more than `MOST` of
-    `LATEST_WORDS`: what it blocks is not run, so that no record could ever tell that it is wrong.
+    Only opinions are overruled, never certain rules. A critic is overruled if its forecasts were worse than a coin
+    flip, or if it blocks more than `MOST` of its `LOOK_BACK` proposals. Blocked proposals do not run, so no score would
+    ever show that such a critic is wrong.
     """
-    if word.confidence is None or word.confidence >= 1:
+    if block.confidence is None or block.confidence >= 1:
         return ""
-    record = brier(board, word.author)
+    record = brier(board, block.author)
     if record is not None and record > COIN:
-        return f"the Brier score of {word.author} is {record:.2f}, worse than a coin flip ({COIN})"
-    blocks = sum(map(_is_mere_opinion, _latest(board, word.author, proposal.seq)))
-    if _is_mere_opinion(word) and blocks > MOST:
-        return f"{word.author} blocked {blocks} of its last {LATEST_WORDS} proposals by opinion, more than {MOST}"
+        return f"the Brier score of {block.author} is {record:.2f}, worse than a coin flip ({COIN})"
+    blocks = sum(map(_is_mere_opinion, _latest(board, block.author, proposal.seq)))
+    if _is_mere_opinion(block) and blocks > MOST:
+        return f"{block.author} blocked {blocks} of its last {LOOK_BACK} proposals by opinion, more than {MOST}"
     return ""
 
 
 def _latest(board: Board, critic: str, until: int) -> list[Critique]:
-    """Return the last words of a critic on proposals up to a place in the log."""
+    """Return the latest critiques of proposals by a critic, for proposals up to an entry of the log."""
     earlier = (proposal for proposal in reversed(board.proposals.values()) if proposal.seq <= until)
-    words = (word for proposal in earlier for word in proposal.critiques if word.author == critic)
-    return list(islice(words, LATEST_WORDS))
+    critiques = (c for proposal in earlier for c in proposal.critiques if c.author == critic)
+    return list(islice(critiques, LOOK_BACK))
 
 
-def _is_mere_opinion(word: Critique) -> bool:
-    """Tell whether a word blocks for no other reason than an opinion; a dead end has its failures to show."""
-    return word.verdict == "block" and word.confidence is not None and word.confidence < 1 and word.rule != "dead_end"
+def _is_mere_opinion(critique: Critique) -> bool:
+    """Tell whether a critique blocks by opinion alone; a dead end is backed by failed runs."""
+    confidence = critique.confidence
+    return critique.verdict == "block" and confidence is not None and confidence < 1 and critique.rule != "dead_end"
 
 
 def _won(proposal: Proposal) -> bool | None:

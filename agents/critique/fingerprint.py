@@ -1,7 +1,7 @@
-"""What the code of a proposal says, whatever its layout: the hashes by which a critic knows two as the same.
+"""Fingerprints: hashes by which a critic recognises that two proposals have the same code.
 
-Comments, layout and docstrings say nothing. A seed is an assignment, an argument or a default whose name holds `seed`
-(or is `random_state`), and the arguments of calls such as `manual_seed(1)` and `default_rng(1)`.
+Comments, layout and docstrings do not count. A seed is an assignment, argument or default whose name contains `seed` or
+is `random_state`. The arguments of calls such as `manual_seed(1)` and `default_rng(1)` are seeds too.
 """
 
 import ast
@@ -16,7 +16,7 @@ _SEEDERS = ("default_rng", "randomstate", "prngkey", "seedsequence")
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """Hashes of what the editable files mean (whole, without seeds, without knobs), and their knobs."""
+    """Hashes of the editable files (complete, without seeds, without knob values), and their knobs."""
 
     meaning: str
     seedless: str
@@ -24,15 +24,13 @@ class Fingerprint(msgspec.Struct, frozen=True):
     knobs: tuple[Knob, ...]
 
     def is_near(self, other: "Fingerprint", share: float = NEAR) -> bool:
-        """Tell whether two differ in numeric knobs alone, each by less than `share` (0 to 1) of its range."""
-        mine, theirs = ({(k.file, k.name): k.value for k in side.knobs} for side in (self, other))
-        return (
-            self.knobless == other.knobless and len(theirs) == len(mine) and are_near(self.knobs, mine, theirs, share)
-        )
+        """Tell whether two differ only in numeric knobs, each by less than `share` (0 to 1) of its range."""
+        own, others = ({(k.file, k.name): k.value for k in side.knobs} for side in (self, other))
+        return self.knobless == other.knobless and len(others) == len(own) and are_near(self.knobs, own, others, share)
 
 
 def fingerprint(files: Mapping[str, bytes], editable: Sequence[str]) -> Fingerprint:
-    """Return what the editable files say."""
+    """Return the fingerprint of the editable files."""
     knobs = knobs_of(files, editable)
     names = {name: {k.name for k in knobs if k.file == name} for name in editable}
     return Fingerprint(
@@ -52,7 +50,7 @@ def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
 
 
 def _normal(name: str, files: Mapping[str, bytes], forget: Callable[[ast.Module], None]) -> bytes:
-    """The syntax of a Python file without docstrings and what `forget` takes out; any other file as it is."""
+    """Return the syntax of a Python file without docstrings, changed by `forget`; any other file unchanged."""
     data = files.get(name, b"")
     if not name.endswith(".py"):
         return data
@@ -118,7 +116,7 @@ def _forget_defaults(of: ast.arguments) -> None:
 
 
 def _without(value: ast.expr) -> ast.expr:
-    """The constant 0 for a whole number, anything else as it is."""
+    """Return the constant 0 in place of a whole number; any other expression unchanged."""
     return ast.Constant(0) if isinstance(value, ast.Constant) and type(value.value) is int else value
 
 

@@ -1,8 +1,8 @@
-"""A model's opinion of proposals, before compute: what it says becomes part of the critic's one word on each.
+"""A model's opinion of a proposal, before compute is spent. It becomes part of the critic's one critique.
 
-The model is asked about several at once, and never for longer than `ANSWER_S`; within budgets that are kept from the
-log (`agents.llm.budget`). Whatever goes wrong, an answer that cannot be read among it, is a fact with its cost, and the
-word by rules is said alone. A model is never certain: its blocks are opinions, which a bad record overrules.
+The model is asked about several proposals at once, for at most `ANSWER_S`. Its budgets are read from the log
+(`agents.llm.budget`). A failed call or an unreadable answer is posted as a fact with its cost; the critique by rules
+then stands alone. A model is never certain: its blocks are opinions, and a bad record overrules them.
 """
 
 import math
@@ -25,16 +25,16 @@ from mesh.errors import BadInput
 from mesh.events import AnyEvent, Cost, CritiquePosted, NotePosted
 
 AT_ONCE = 4
-"""Proposals that a model is asked about at a time; of more that wait, the others are judged by rules alone."""
+"""Number of proposals that a model is asked about at a time; rules alone judge the others."""
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 4_000, 1_000
-"""Tokens of a question, counted from above, and of its answer at most."""
+"""Most tokens of a question (an upper estimate) and of its answer."""
 
 SUREST = 0.99
-"""Confidence that a model's word has at most: only rules are certain."""
+"""Highest confidence of a model's opinion: only rules are certain."""
 
 TEXT = 600
-"""Characters of a model's text."""
+"""Most characters of a model's text."""
 
 _FIELD = re.compile(r"[#*\s>-]*(verdict|predicted|confidence|text)\**\s*[:=]\**\s*(.*)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
@@ -42,7 +42,7 @@ _SEVERITY = ("endorse", "warn", "block")
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What a model says of a proposal; `predicted` is None where it expects no score."""
+    """A model's opinion of a proposal; `predicted` is the score it expects, None if it expects none."""
 
     verdict: Literal["endorse", "warn", "block"]
     predicted: float | None
@@ -51,9 +51,9 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class ModelCritic:
-    """Asks a model about proposals that rules let through.
+    """Asks a model about proposals that passed the rules.
 
-    Options are those of `Budget`, `prompt_tokens`, and `timeout_s`, at most `ANSWER_S`.
+    Options: those of `Budget`, `prompt_tokens`, and `timeout_s` (at most `ANSWER_S`).
     """
 
     def __init__(self, name: str, options: Mapping[str, str]) -> None:
@@ -62,39 +62,43 @@ class ModelCritic:
         self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
         self._timeout_s = number_option(options, "timeout_s", ANSWER_S) or 0.0
         if self._timeout_s > ANSWER_S:
-            raise BadInput(f"option timeout_s={self._timeout_s:g} is above {ANSWER_S:g} s: no proposal waits longer")
+            raise BadInput(
+                f"option timeout_s is {self._timeout_s:g} s, above the limit of {ANSWER_S:g} s; use a smaller number"
+            )
         least = tokens_of(prompt("critic")) * 2
         if self._prompt_tokens < least:
             raise BadInput(
-                f"option prompt_tokens={self._prompt_tokens} is too few for a question: give {least} or more"
+                f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
             )
         self._silent = False
 
-    def worth_asking(self, board: Board, words: Sequence[CritiquePosted]) -> list[CritiquePosted]:
-        """Return the words on proposals that wait for compute and that the model may be asked about now."""
+    def worth_asking(self, board: Board, critiques: Sequence[CritiquePosted]) -> list[CritiquePosted]:
+        """Return the critiques of waiting proposals that the model may be asked about now."""
         if self._silent or pauses(board, self._name, board.time):
             return []
-        passed = [word for word in words if word.verdict != "block" and word.rule != "baseline"]
-        return [word for word in passed if not board.proposals[word.target].runs][:AT_ONCE]
+        passed = [c for c in critiques if c.verdict != "block" and c.rule != "baseline"]
+        return [c for c in passed if not board.proposals[c.target].runs][:AT_ONCE]
 
-    async def of(self, board: Board, words: Sequence[CritiquePosted], code: Mapping[str, Files]) -> list[AnyEvent]:
-        """Return each word, with what the model says where it answers in time, and what it cost where it does not."""
-        told: list[AnyEvent] = []
+    async def of(self, board: Board, critiques: Sequence[CritiquePosted], code: Mapping[str, Files]) -> list[AnyEvent]:
+        """Return each critique, with the model's opinion if it answers in time, else with a fact about the cost."""
+        events: list[AnyEvent] = []
         reserved: list[Cost] = []
         found: dict[str, list[AnyEvent]] = {}
         async with anyio.create_task_group() as tasks:
-            for word in words:
-                messages = self._question(board, word.target, code)
+            for critique in critiques:
+                messages = self._question(board, critique.target, code)
                 if stop := self._budget.exceeds(board, messages, reserved):
-                    told += self._silence(stop)
+                    events += self._silence(stop)
                     break
                 reserved.append(self._budget.most(messages))
-                tasks.start_soon(self._ask, word, messages, found)
-        for word in words:
-            told += found.get(word.target, [word])
-        return told
+                tasks.start_soon(self._ask, critique, messages, found)
+        for critique in critiques:
+            events += found.get(critique.target, [critique])
+        return events
 
-    async def _ask(self, word: CritiquePosted, messages: Sequence[Message], found: dict[str, list[AnyEvent]]) -> None:
+    async def _ask(
+        self, critique: CritiquePosted, messages: Sequence[Message], found: dict[str, list[AnyEvent]]
+    ) -> None:
         try:
             answer = await client.ask_model(
                 self._budget.model,
@@ -104,17 +108,17 @@ class ModelCritic:
                 within_s=self._timeout_s,
             )
         except BadInput as error:
-            found[word.target] = [*self._silence(f"{self._name} judges by rules alone: {error}"), word]
+            found[critique.target] = [*self._silence(f"{self._name} judges by rules alone: {error}"), critique]
             return
         opinion = Flaw(answer.trouble) if answer.trouble else read_judgement(answer.text)
         if isinstance(opinion, Flaw):
-            vain = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text)
-            found[word.target] = [vain, word]
+            failed = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text)
+            found[critique.target] = [failed, critique]
         else:
-            found[word.target] = [joined(word, opinion, self._budget.model.name, answer.cost)]
+            found[critique.target] = [joined(critique, opinion, self._budget.model.name, answer.cost)]
 
     def _silence(self, why: str) -> list[AnyEvent]:
-        """Ask no more in this life, and say why once."""
+        """Stop asking until the next restart, and post the reason once."""
         if self._silent:
             return []
         self._silent = True
@@ -130,7 +134,7 @@ class ModelCritic:
 
 
 def read_judgement(answer: str) -> Judgement | Flaw:
-    """Return what an answer says, or why it cannot be read."""
+    """Return the judgement in an answer, or why it cannot be read."""
     fields: dict[str, str] = {}
     current = ""
     for line in answer.replace("\r\n", "\n").split("\n"):
@@ -142,28 +146,28 @@ def read_judgement(answer: str) -> Judgement | Flaw:
     verdict = next((v for v in _SEVERITY if re.match(rf"\W*{v}", fields.get("verdict", ""), re.IGNORECASE)), "")
     confidence = _number(fields.get("confidence", ""), percent=True)
     if not verdict:
-        return Flaw(f"the answer has no verdict of {', '.join(_SEVERITY)}")
+        return Flaw(f"the answer has no valid verdict; allowed are {', '.join(_SEVERITY)}")
     if confidence is None or not 0 <= confidence <= 1:
-        return Flaw("the answer has no confidence from 0 to 1")
+        return Flaw("the answer has no valid confidence; allowed are numbers from 0 to 1")
     text = client.clean(tame(fields.get("text", "")), TEXT)
     found = {"verdict": verdict, "predicted": _number(fields.get("predicted", "")), "confidence": confidence}
     return msgspec.convert({**found, "text": text}, Judgement)
 
 
-def joined(word: CritiquePosted, opinion: Judgement, model: str, cost: Cost) -> CritiquePosted:
-    """Return the one word that rules and model make together: the graver verdict, the model's forecast.
+def joined(critique: CritiquePosted, opinion: Judgement, model: str, cost: Cost) -> CritiquePosted:
+    """Return the critique by rules and model together: the more severe verdict, and the model's forecast.
 
-    The chance that the proposal becomes champion stays the model's, whichever verdict it goes with.
+    The model's chance that the proposal becomes champion is kept, even if the rules' verdict is more severe.
     """
-    verdict = max(word.verdict, opinion.verdict, key=_SEVERITY.index)
+    verdict = max(critique.verdict, opinion.verdict, key=_SEVERITY.index)
     chance = opinion.confidence if opinion.verdict == "endorse" else 1 - opinion.confidence
     confidence = chance if verdict == "endorse" else 1 - chance
-    said = f"{model}: {opinion.text or opinion.verdict}"
+    text = f"{model}: {opinion.text or opinion.verdict}"
     return replace(
-        word,
+        critique,
         verdict=verdict,
-        rule="model" if word.verdict == "endorse" else word.rule,
-        text=said if word.verdict == "endorse" else f"{word.text}; {said}",
+        rule="model" if critique.verdict == "endorse" else critique.rule,
+        text=text if critique.verdict == "endorse" else f"{critique.text}; {text}",
         predicted=opinion.predicted,
         confidence=round(min(SUREST, max(1 - SUREST, confidence)), 4),
         cost=cost,
