@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from analytics.asking import fold_and_answer
+from analytics.sql_server import fold_and_answer
 from mesh import settings
 from mesh.daemon import run_daemon
 from mesh.jetstream import connect

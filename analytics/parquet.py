@@ -1,4 +1,4 @@
-"""Parquet files: of an answer whose pages come as JSON, and of every view of a database. DuckDB writes them."""
+"""Write Parquet files with DuckDB: one from the pages of an answer, or one for every view of a database."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ import duckdb
 import msgspec
 
 from analytics.projection import view_sources
-from analytics.protocol import Answer
+from analytics.sql_protocol import Answer
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, QueryError
 
@@ -21,11 +21,11 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _ENCODE = msgspec.json.Encoder()
 _ROW_GROUP = 50_000
 _AS_SENT = {"INTERVAL": "DOUBLE", "BLOB": "VARCHAR", "HUGEINT": "DECIMAL(38, 0)", "UHUGEINT": "DECIMAL(38, 0)"}
-"""Types that `analytics.values.plain` sends as another, or that parquet lacks."""
+"""Types that `analytics.json_values.plain` changes, or that Parquet lacks."""
 
 
 class ParquetFile:
-    """Writes one answer to `path`; pages wait on disk until the last has come."""
+    """Writes one answer to `path`; pages are kept on disk until the last one arrives."""
 
     def __init__(self, path: Path, names: list[str]) -> None:
         self._path, self._names = path, names
@@ -64,7 +64,7 @@ class ParquetFile:
 
 
 def write_views(database: Path, folder: Path) -> list[Path]:
-    """Write every view of a database that nobody has open to `<view>.parquet` in `folder`; return the files.
+    """Write every view of a database to `<view>.parquet` in `folder` and return the files; no process may have it open.
 
     Raises:
         BadInput: the folder cannot be written.

@@ -1,7 +1,7 @@
 """The DuckDB file: every entry of every arena as a row of `posts`, how far each log is folded, and the views over them.
 
-The file is a cache: what is in it derives from the log alone, so a file that is damaged or of another layout is folded
-anew. Methods block; call them in a thread. Nothing here reads a clock.
+The file is a cache that derives from the log alone. If it is damaged or has another layout, the log is folded again.
+Methods block; call them in a thread. Nothing here reads a clock.
 """
 
 import datetime as dt
@@ -16,22 +16,22 @@ import duckdb
 import msgspec
 
 from analytics import tables
+from analytics.bloom_filter import BloomFilter
 from analytics.scores import keep_scores, rule_of
-from analytics.seen import Seen
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import RunRequested
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
 LAYOUT = 4
-"""Version of the tables; a file of another version is folded anew."""
+"""Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
 """Degrees of freedom up to which the quantile of Student's t stands in a table; beyond, an expansion is as exact."""
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "320MB",  # the process stays below 500 MB (`python -m benchmarks replay`)
-    "max_vacuum_tasks": "0",  # merging what earlier checkpoints wrote slows folding down more and more as the log grows
+    "max_vacuum_tasks": "0",  # merging earlier checkpoints slows folding down as the log grows
     "threads": "2",
     "max_temp_directory_size": "2GB",
     "autoinstall_known_extensions": "false",
@@ -55,16 +55,16 @@ _FACTS = ("opened", "proposed", "criticised", "requested", "started", "finished"
 """The tables beside `posts` that derive from it."""
 
 _Name = tuple[str, str, str]
-"""Kind, key and author of a fact, which make it the same as another; no author where it counts once for all of them."""
+"""Kind, key and author of a fact: its identity. The author is "" if the fact counts once for all authors."""
 _Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
 
 class Busy(HostTrouble):
-    """DuckDB has no memory left for a write, because of a query; the write may be tried again."""
+    """DuckDB has no memory left for a write, because of a query; try the write again."""
 
 
 class Projection:
-    """One DuckDB file, open for writing; a second process cannot open it."""
+    """One DuckDB file, open for writing; no other process can open it meanwhile."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it.
@@ -75,7 +75,7 @@ class Projection:
         """
         self.path = path
         self._lock = threading.Lock()
-        self._seen = Seen()
+        self._seen = BloomFilter()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = duckdb.connect(str(path), config=_CONFIG)
@@ -108,7 +108,7 @@ class Projection:
             wal = path.with_name(path.name + ".wal")
             if wal.exists():
                 wal.rename(aside.with_name(aside.name + ".wal"))
-            sys.stderr.write(f"{path} is damaged ({_first_line(error)}): moved to {aside.name}, folding anew\n")
+            sys.stderr.write(f"{path} is damaged ({_first_line(error)}): moved to {aside.name}, folding again\n")
             return cls(path)
 
     def _prepare(self) -> None:
@@ -143,10 +143,10 @@ class Projection:
         return self._db.cursor()
 
     def checkpoint(self, arena: str, identity: str, head: int) -> int:
-        """Return how far `arena` is folded; forget its rows first where they are of another log, or beyond `head`.
+        """Return how far `arena` is folded; first drop its rows if they are of another log or beyond `head`.
 
         Raises:
-            Busy: there was no memory for it just now.
+            Busy: there is no memory for it at the moment.
             HostTrouble: the file cannot be written.
         """
         with self._transaction() as db:
@@ -162,7 +162,7 @@ class Projection:
         """Add a batch of entries and move the checkpoint of `checkpoint`, both or neither.
 
         Raises:
-            Busy: there was no memory for it just now.
+            Busy: there is no memory for it at the moment.
             HostTrouble: the file cannot be written.
         """
         with self._transaction() as db:
@@ -205,9 +205,9 @@ class Projection:
         return rows
 
     def _known(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> set[_Name]:
-        """Return the names of these entries that are in the file, looked for all at once.
+        """Return the names of these entries that are in the file, with one query.
 
-        After a write that failed, and for a log that took another's place, the filter knows every name already.
+        After a failed write, and for a log that replaced another, the filter knows every name already.
         """
         names = {_name(entry, entry.post) for entry in entries if entry.post}
         names |= {("run", e.post.event.run, "") for e in entries if e.post and isinstance(e.post.event, RunRequested)}
@@ -231,26 +231,26 @@ class Projection:
 
 
 def _name(entry: Entry, post: Post) -> _Name:
-    where = entry.subject  # says what the post says, or the entry would have no post
+    where = entry.subject  # agrees with the post, or the entry would have no post
     return where.kind, where.key, where.author if post.event.one_per_author else ""
 
 
 def view_sources() -> list[tuple[str, str]]:
-    """Return name and SQL of every view, in the order in which they build on each other."""
+    """Return name and SQL of every view; a view comes after those that it reads."""
     files = sorted((Path(__file__).parent / "sql").glob("*.sql"))
     return [(f.name.removesuffix(".sql").partition("_")[2], f.read_text(encoding="utf-8")) for f in files]
 
 
 def row_of(arena: str, entry: Entry) -> _Row:
-    """Return the row of an entry; never fails, whatever its bytes are."""
+    """Return the row of an entry; never fails, for any bytes."""
     post, where = entry.post, entry.subject
     time = _utc(entry.time)
     if post is not None:
         try:
             body = _ENCODE.encode(post.event).decode()
             posted = _utc(post.at)
-            said = (where.author, where.kind, where.key, post.cause, body)
-            return arena, entry.seq, time, posted, post.id, *said, True
+            header = (where.author, where.kind, where.key, post.cause, body)
+            return arena, entry.seq, time, posted, post.id, *header, True
         except (msgspec.MsgspecError, OverflowError, ValueError):
             pass
     body = entry.raw.decode("utf-8", "replace")

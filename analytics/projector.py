@@ -1,4 +1,4 @@
-"""Folding the logs of all arenas into one projection, now or for as long as they grow."""
+"""Fold the logs of all arenas into one projection, once or continuously."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
@@ -16,13 +16,13 @@ from mesh.wire import Entry
 __all__ = ["Projection", "project", "replay"]
 
 _LOOK_S = 1.0
-"""Seconds between two looks at which arenas there are."""
+"""Seconds between two checks for new arenas."""
 _AHEAD = 8
 """Batches that are read while others are written."""
 _MOST = 4000
-"""Entries that are written at once; from here on, more of them make a write no cheaper for each."""
+"""Entries that are written at once; more do not make a write cheaper per entry."""
 _PATIENCE_S = 120.0
-"""Seconds for which a write waits for memory that a query has."""
+"""Seconds that a write waits for memory that a query uses."""
 
 Beside = Callable[[Projection, ArenaBus], Coroutine[Any, Any, None]]
 
@@ -32,11 +32,14 @@ async def project(
 ) -> None:
     """Fold every arena of `hub` into the file at `path` until cancelled.
 
-    `on_ready` is called once, when all that stood in the logs at the beginning is folded; `beside` runs for every arena
-    as long as this does.
+    Args:
+        hub: the arenas, those included that are opened later.
+        path: the DuckDB file.
+        on_ready: called once, when the logs are folded up to their ends at the start.
+        beside: runs for every arena as long as this does.
 
     Raises:
-        BadInput: another projector has the file.
+        BadInput: another projector has the file open.
     """
     projection = await run_sync(Projection.open, path)
     try:
@@ -68,10 +71,10 @@ async def _fold(
     entries: AsyncGenerator[list[Entry]],
     reached: Callable[[int], None],
 ) -> None:
-    """Fold what is read and tell how far; reading goes on meanwhile, so that a write takes more at once.
+    """Fold entries and report how far; reading continues meanwhile, so that a write takes more at once.
 
     Raises:
-        MeshError: what reading or writing met, as it was; what was read but not yet written stays unwritten.
+        MeshError: reading or writing failed; entries read but not yet written are dropped.
     """
     send, receive = anyio.create_memory_object_stream[list[Entry]](_AHEAD)
 
@@ -106,7 +109,7 @@ async def _append(projection: Projection, arena: str, identity: str, batch: Sequ
 
 
 class _Follower:
-    """The folding of one log of one arena."""
+    """Folds one log of one arena."""
 
     def __init__(self, projection: Projection, bus: ArenaBus, identity: str) -> None:
         self.identity = identity

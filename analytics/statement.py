@@ -1,8 +1,7 @@
-"""One read-only statement of a stranger while it runs: its rows in pages, and its end when its time is over.
+"""One read-only statement while it runs: it yields its rows in pages and is interrupted at its timeout.
 
-It is one statement of an allowed kind, in a read-only transaction of its own connection, without files, network,
-extensions or settings (`Projection` locks those). DuckDB hands out rows as it finds them, so that what is held of an
-answer is one page of it.
+A statement is of an allowed kind and runs in a read-only transaction on its own connection, without files, network,
+extensions or settings (`Projection` locks those). DuckDB yields rows as it finds them, so only one page is in memory.
 """
 
 import threading
@@ -15,8 +14,8 @@ import duckdb
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 
+from analytics.json_values import plain
 from analytics.projection import Projection
-from analytics.values import plain
 from mesh.errors import QueryError, leaf
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -26,14 +25,14 @@ _PIECE = 100
 
 
 class Running:
-    """A statement, from its begin to its last row; `close` it, whatever happens.
+    """A statement from its start to its last row; always `close` it.
 
     Attributes:
         columns: names of the columns, as soon as the first page is there.
         types: DuckDB's types of them.
         as_of: for every arena the sequence up to which the log was folded when the statement began.
-        elapsed_s: seconds that it worked so far, without those between its pages.
-        ended: whether the last row has been taken.
+        elapsed_s: seconds of work so far, without the time between pages.
+        ended: whether the last row was returned.
     """
 
     def __init__(self, projection: Projection, sql: str, timeout_s: float) -> None:
@@ -48,7 +47,7 @@ class Running:
         self._waiting: deque[list[Any]] = deque()
         self._lock = threading.Lock()
         self._working = self._closed = False
-        self._told = anyio.Event()
+        self._stopped = anyio.Event()
         self._late = ""
 
     async def page(self, max_rows: int, max_characters: int) -> list[list[Any]]:
@@ -69,15 +68,15 @@ class Running:
                     self._working = False
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            await checkpoint()  # whoever gave up on this query wants no error of it
+            await checkpoint()  # a caller that was cancelled gets the cancellation, not an error of the query
             raise leaf(group) from None
         return rows
 
     async def _stop_after(self, timeout_s: float) -> None:
-        """Interrupt the work after `timeout_s`, when told, or when this is cancelled, until it gives in."""
+        """Interrupt the work after `timeout_s`, at `stop`, or at cancellation, until it ends."""
         try:
             with anyio.move_on_after(timeout_s):
-                await self._told.wait()
+                await self._stopped.wait()
         finally:
             if self._working:
                 self.stop(
@@ -88,9 +87,9 @@ class Running:
                     await anyio.sleep(0.05)
 
     def stop(self, why: str) -> None:
-        """Let the work of now, or the next page, end with the error `why`."""
+        """End the current page, or the next one, with the error `why`."""
         self._late = self._late or why
-        self._told.set()
+        self._stopped.set()
 
     def _interrupt(self) -> bool:
         with self._lock:
@@ -99,7 +98,7 @@ class Running:
             return self._working
 
     def close(self) -> None:
-        """Give up the connection; no page may be in the making."""
+        """Close the connection; no page may be in progress."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -147,14 +146,14 @@ class Running:
     def _statement(self) -> duckdb.Statement:
         statements = self._db.extract_statements(self._sql)
         if len(statements) != 1:
-            raise QueryError(f"a query is exactly one statement, not {len(statements)}")
+            raise QueryError(f"a query must be exactly one statement, not {len(statements)}")
         try:
             kind = statements[0].type
         except ValueError:  # one that DuckDB's Python client has no name for, such as UPDATE EXTENSIONS
-            raise QueryError(f"a query only reads ({_READS}), this statement is refused") from None
+            raise QueryError(f"this statement is refused: a query only reads ({_READS})") from None
         if kind not in _ALLOWED:
             name = kind.name
-            raise QueryError(f"a query only reads ({_READS}), {name} is refused")
+            raise QueryError(f"{name} is refused: a query only reads ({_READS})")
         return statements[0]
 
 

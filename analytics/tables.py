@@ -1,6 +1,6 @@
-"""The rows in which the frequent facts stand, one table for each; `tables.sql` says what the columns are.
+"""Rows of the tables for the frequent facts, one table for each kind; `tables.sql` defines the columns.
 
-A number that a column cannot hold becomes null, as it would by taking the body apart in SQL.
+A number that does not fit its column becomes null, as a cast in SQL would make it.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ _HUGE = 2**127
 def table_row(
     arena: str, seq: int, time: dt.datetime | None, author: str, event: e.AnyEvent
 ) -> tuple[str, _Row] | None:
-    """Return table and row of a fact that counts; None where it has no table of its own."""
+    """Return table and row of a fact that counts; None if its kind has no table."""
     match event:
         case e.RunFinished(outcome=outcome):
             end = (
@@ -30,8 +30,8 @@ def table_row(
             usd = event.cost.usd if event.cost else None
             return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd)
         case e.RunRequested():
-            asked = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
-            return "requested", (arena, seq, time, *asked, event.evaluator)
+            columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
+            return "requested", (arena, seq, time, *columns, event.evaluator)
         case e.RunStarted():
             return "started", (arena, seq, time, event.run, _fits(event.attempt, _BIG), event.worker)
         case e.CritiquePosted():

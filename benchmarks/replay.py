@@ -19,9 +19,9 @@ from pathlib import Path
 
 import anyio
 
-from analytics.asking import ask
 from analytics.projection import view_sources
-from analytics.protocol import Query
+from analytics.sql_client import ask
+from analytics.sql_protocol import Query
 from benchmarks.parts.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
 from benchmarks.parts.mix import opening, posts
 from benchmarks.parts.projecting import keep_writing, projecting

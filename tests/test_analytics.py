@@ -12,8 +12,8 @@ import pytest
 
 from analytics.projection import Projection, view_sources
 from analytics.projector import replay
-from analytics.protocol import SERVICE, Answer, Query, decode_reply, encode
-from analytics.queries import Queries
+from analytics.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
+from analytics.sql_server import SqlServer
 from mesh import events as e
 from mesh import wire
 from mesh.errors import BadInput
@@ -26,7 +26,7 @@ from tests.support.history import HISTORY, opened, promote, proposal, request
 
 
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncIterator[Queries]:
+async def queries(tmp_path: Path) -> AsyncIterator[SqlServer]:
     async with folded(tmp_path / "a.duckdb") as queries:
         yield queries
 
@@ -41,14 +41,14 @@ def dump(path: Path) -> list[Any]:
         projection.close()
 
 
-async def test_the_leaderboard_ranks_means_in_the_direction_of_the_arena(queries: Queries) -> None:
+async def test_the_leaderboard_ranks_means_in_the_direction_of_the_arena(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT rank, proposal, mean, seeds, best, worst, state, origin FROM leaderboard") == [
         [1, "t2", 1.5, 2, 1.0, 2.0, "champion", "sampler"],
         [2, "t1", 3.0, 1, 3.0, 3.0, "past_champion", "baseline"],
     ]
 
 
-async def test_the_first_finish_of_a_run_counts(queries: Queries) -> None:
+async def test_the_first_finish_of_a_run_counts(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT run, state, reason, value, attempts, worker FROM runs ORDER BY run") == [
         ["r1", "scored", None, 3.0, 1, "w"],
         ["r2", "scored", None, 1.0, 0, "w"],
@@ -59,7 +59,7 @@ async def test_the_first_finish_of_a_run_counts(queries: Queries) -> None:
     assert await rows(queries, "SELECT count(*) FROM events WHERE kind = 'run.finished' AND key = 'r2'") == [[2]]
 
 
-async def test_a_promotion_that_met_a_past_champion_does_not_count(queries: Queries) -> None:
+async def test_a_promotion_that_met_a_past_champion_does_not_count(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT proposal, met, reigns FROM champions ORDER BY reign") == [
         ["t1", "", False],
         ["t2", "t1", True],
@@ -85,7 +85,7 @@ async def test_a_champion_can_come_back_and_a_skipped_promotion_leads_nowhere(tm
     assert [row.split(", ")[1:3] for row in found] == [["1", "'t1'"], ["2", "'t2'"], ["3", "'t1'"]]
 
 
-async def test_the_other_views_tell_the_history(queries: Queries) -> None:
+async def test_the_other_views_tell_the_history(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT proposal, parent, gain FROM lineage ORDER BY ALL") == [
         ["t2", "t1", 1.5],
         ["t3", "t1", None],

@@ -14,10 +14,10 @@ import duckdb
 import psutil
 import pytest
 
-from analytics.asking import ask
 from analytics.projection import view_sources
 from analytics.projector import replay
-from analytics.protocol import Query
+from analytics.sql_client import ask
+from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus

@@ -34,8 +34,8 @@ def test_predictions_are_compared_with_the_labels(tmp_path: Path) -> None:
     ("leave", "sentence"),
     [
         (lambda mine, labels: mine.symlink_to(labels), "Too many levels of symbolic links"),
-        (lambda mine, labels: mine.hardlink_to(labels), "it is not a file of its own"),
-        (lambda mine, _: os.mkfifo(mine), "it is not a file of its own"),
+        (lambda mine, labels: mine.hardlink_to(labels), "it is not a regular file with one name"),
+        (lambda mine, _: os.mkfifo(mine), "it is not a regular file with one name"),
         (lambda mine, _: mine.mkdir(), "Is a directory"),
         (lambda mine, _: None, "No such file"),
         (lambda mine, _: mine.write_bytes(b"x" * 100), "cannot be read"),

@@ -1,4 +1,4 @@
-"""Queries of strangers: what is answered, what is refused, and what is interrupted."""
+"""SqlServer of strangers: what is answered, what is refused, and what is interrupted."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,8 +7,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from analytics.protocol import STOP, Answer, More, Query, Refusal, decode_query, decode_reply, encode
-from analytics.queries import MAX_OPEN, Queries
+from analytics.sql_protocol import STOP, Answer, More, Query, Refusal, decode_query, decode_reply, encode
+from analytics.sql_server import MAX_OPEN, SqlServer
 from mesh import events as e
 from mesh.errors import BadInput, QueryError
 from mesh.memory import MemoryHub
@@ -18,7 +18,7 @@ from tests.support.history import HISTORY
 
 
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncIterator[Queries]:
+async def queries(tmp_path: Path) -> AsyncIterator[SqlServer]:
     async with folded(tmp_path / "a.duckdb") as queries:
         yield queries
 
@@ -89,7 +89,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("way", REFUSED)
-async def test_what_does_not_only_read_the_projection_is_refused(way: str, queries: Queries, tmp_path: Path) -> None:
+async def test_what_does_not_only_read_the_projection_is_refused(way: str, queries: SqlServer, tmp_path: Path) -> None:
     before = sorted(p.name for p in tmp_path.iterdir())
     with pytest.raises(QueryError):
         await queries.answer(Query(REFUSED[way].replace("{tmp}", str(tmp_path))))
@@ -108,20 +108,20 @@ async def test_what_does_not_only_read_the_projection_is_refused(way: str, queri
         "FROM runs;",
     ],
 )
-async def test_what_only_reads_is_answered(sql: str, queries: Queries) -> None:
+async def test_what_only_reads_is_answered(sql: str, queries: SqlServer) -> None:
     answer = await queries.answer(Query(sql))
     assert answer.rows
     assert answer.as_of == {"a": len(HISTORY) + 1}
     assert len(answer.columns) == len(answer.types) == len(answer.rows[0])
 
 
-async def test_a_query_sees_no_more_rows_than_asked_for(queries: Queries) -> None:
+async def test_a_query_sees_no_more_rows_than_asked_for(queries: SqlServer) -> None:
     answer = await queries.answer(Query("FROM range(100)", max_rows=7))
     assert ([row[0] for row in answer.rows], answer.truncated) == (list(range(7)), True)
     assert not (await queries.answer(Query("FROM range(7)", max_rows=7))).truncated
 
 
-async def test_values_that_json_lacks_are_sent_as_what_it_has(queries: Queries) -> None:
+async def test_values_that_json_lacks_are_sent_as_what_it_has(queries: SqlServer) -> None:
     sql = """SELECT
              'nan'::DOUBLE, DATE '2026-01-02', TIMESTAMP '2026-01-02 03:04:05', 1.5::DECIMAL(3, 1), INTERVAL 1 DAY,
              'x'::BLOB, 2::HUGEINT ** 2, 170141183460469231731687303715884105727, [1, NULL], {'a': 1e999::DOUBLE}"""
@@ -132,7 +132,7 @@ async def test_values_that_json_lacks_are_sent_as_what_it_has(queries: Queries) 
     ]
 
 
-async def test_a_question_that_is_none_is_refused(queries: Queries) -> None:
+async def test_a_question_that_is_none_is_refused(queries: SqlServer) -> None:
     for data in (b"", b"\xff", b"[]", b'{"sql": 1}'):
         assert isinstance(decode_reply(await queries.handle(data)), Refusal)
         with pytest.raises(BadInput):
@@ -165,14 +165,14 @@ async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path:
 
 
 @pytest.mark.parametrize("way", ["insert", "copy", "read_csv", "two statements", "set", "attach"])
-async def test_what_is_refused_at_once_is_refused_in_pages(way: str, queries: Queries, tmp_path: Path) -> None:
+async def test_what_is_refused_at_once_is_refused_in_pages(way: str, queries: SqlServer, tmp_path: Path) -> None:
     with pytest.raises(QueryError):
         await queries.first(Query(REFUSED[way].replace("{tmp}", str(tmp_path)), id="i"))
-    with pytest.raises(QueryError, match="the rest of the answer is gone"):
+    with pytest.raises(QueryError, match="the rest of the answer has expired"):
         await queries.more(More("i"))
 
 
-async def test_an_answer_comes_in_pages_without_a_gap(queries: Queries) -> None:
+async def test_an_answer_comes_in_pages_without_a_gap(queries: SqlServer) -> None:
     for limit, count, truncated in ((0, 12_345, False), (10_000, 10_000, True), (12_345, 12_345, False)):
         page = await queries.first(Query("SELECT range FROM range(12345)", max_rows=limit, id="i"))
         found = [row[0] for row in page.rows]
@@ -183,7 +183,7 @@ async def test_an_answer_comes_in_pages_without_a_gap(queries: Queries) -> None:
         assert (found, page.truncated) == (list(range(count)), truncated)
 
 
-async def test_a_page_of_large_values_is_small(queries: Queries) -> None:
+async def test_a_page_of_large_values_is_small(queries: SqlServer) -> None:
     page = await queries.first(Query("SELECT repeat('x', 100000) FROM range(1000)", max_rows=0, id="i"))
     assert (len(page.rows), page.more) == (11, queries.service)
     queries.close()
@@ -205,7 +205,7 @@ async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_pa
         assert "is gone" in refusal.error
 
 
-async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: Queries) -> None:
+async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: SqlServer) -> None:
     refusals: list[str] = []
 
     async def run() -> None:
@@ -219,13 +219,13 @@ async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: Querie
             await anyio.lowlevel.checkpoint()
             queries.stop("another")
             queries.stop("i")
-    assert refusals == ["the query was stopped by whoever asked it"]
+    assert refusals == ["the query was stopped by its client"]
 
 
 async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.queries.IDLE_S", 0.1)
+    monkeypatch.setattr("analytics.sql_server.IDLE_S", 0.1)
     hub = MemoryHub()
     bus = await bus_with(hub)
     async with projecting(hub, tmp_path / "a.duckdb"):
@@ -233,13 +233,13 @@ async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
             assert isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id=f"i{number}"), Answer)
         refusal = await ask(bus, "FROM range(50000)", max_rows=0, id="one-more")
         assert isinstance(refusal, Refusal)
-        assert "8 large answers are being read" in refusal.error
+        assert "sending 8 large answers" in refusal.error
         with anyio.fail_after(20):
             while isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id="one-more"), Refusal):
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_a_query_ends_with_whoever_waits_for_it(queries: Queries) -> None:
+async def test_a_query_ends_with_whoever_waits_for_it(queries: SqlServer) -> None:
     with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
         await queries.answer(Query(RUNAWAY, timeout_s=60))
     assert scope.cancelled_caught

@@ -14,17 +14,17 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.projection import Projection
-from analytics.protocol import Query
-from analytics.queries import Queries
-from analytics.report.changes import MAX_LINES, Diff, diff_of, knob_words
+from analytics.report.code_diff import MAX_LINES, Diff, diff_of, knob_words
+from analytics.report.data import ReportData
 from analytics.report.document import document
-from analytics.report.facts import Facts
-from analytics.report.gather import gather
+from analytics.report.headline import headline
 from analytics.report.markdown import markdown
 from analytics.report.page import html
 from analytics.report.progress import png, svg
+from analytics.report.queries import report_data
 from analytics.report.scale import LABELS, labelled, score_range, spread
-from analytics.report.verdict import verdict
+from analytics.sql_protocol import Query
+from analytics.sql_server import SqlServer
 from mesh import events as e
 from mesh.errors import BadInput
 from mesh_cli.exit import ExitCode
@@ -38,33 +38,33 @@ __all__ = ["mesh"]
 EVIL = "<script>alert(1)</script> \x1b[31m $x_ | `b` [a](javascript:b) \u202e 漢字 & \x00"
 
 
-async def facts_in(path: Path) -> Facts:
+async def facts_in(path: Path) -> ReportData:
     projection = Projection.open(path)
     try:
-        return await gathered(Queries(projection))
+        return await gathered(SqlServer(projection))
     finally:
         projection.close()
 
 
-async def gathered(queries: Queries) -> Facts:
+async def gathered(queries: SqlServer) -> ReportData:
     async def ask(sql: str) -> list[list[object]]:
         return (await queries.answer(Query(sql, max_rows=100_000, timeout_s=60))).rows
 
-    return await gather(ask, "a")
+    return await report_data(ask, "a")
 
 
-async def facts_of(events: list[tuple[str, e.AnyEvent]], path: Path) -> Facts:
+async def facts_of(events: list[tuple[str, e.AnyEvent]], path: Path) -> ReportData:
     async with folded(path, events) as queries:
         return await gathered(queries)
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def many(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """A log of 2,500 runs."""
     return anyio.run(facts_in, Research(2500).fold(tmp_path_factory.mktemp("many") / "a.duckdb"))
 
 
-def page_of(facts: Facts, diffs: dict[str, Diff] | None = None) -> str:
+def page_of(facts: ReportData, diffs: dict[str, Diff] | None = None) -> str:
     return html(document(facts, diffs or {}, "0"), svg(facts) if facts.runs else "")
 
 
@@ -89,9 +89,9 @@ class Tags(HTMLParser):
         self.loads |= {name for name, _ in attrs if name.startswith("on")}
 
 
-async def test_the_verdict_says_from_where_to_where_at_what_price(tmp_path: Path) -> None:
+async def test_the_headline_says_from_where_to_where_at_what_price(tmp_path: Path) -> None:
     facts = await facts_in(Research(80).fold(tmp_path / "a.duckdb"))
-    said = verdict(facts)
+    said = headline(facts)
     found = re.fullmatch(
         r"From (\d\.\d+) to (\d\.\d+) ± (0\.\d+) \(−(\d+) %\) in (\d+) runs, ([\d.]+) worker-minutes, "
         r"(\d+) fresh seeds; noise sd (0\.\d+); \$(\d+\.\d\d)\.",
@@ -114,18 +114,18 @@ async def test_the_verdict_says_from_where_to_where_at_what_price(tmp_path: Path
 
 async def test_greater_is_better_where_the_arena_says_so(tmp_path: Path) -> None:
     facts = await facts_in(Research(80, maximize=True, begin=0.5).fold(tmp_path / "a.duckdb"))
-    assert re.match(r"From 0\.\d+ to [01]\.\d+ ± 0\.\d+ \(\+\d+ %\) in", verdict(facts))
+    assert re.match(r"From 0\.\d+ to [01]\.\d+ ± 0\.\d+ \(\+\d+ %\) in", headline(facts))
     gains = [promotion.gain for promotion in facts.promotions[1:]]
     assert gains
     assert all(gain is not None and gain > 0 for gain in gains)
-    assert "greater is better" in svg(facts)
+    assert "higher is better" in svg(facts)
 
 
 async def test_an_exact_metric_needs_no_interval_and_no_seeds(tmp_path: Path) -> None:
     facts = await facts_in(Research(60, exact=True).fold(tmp_path / "a.duckdb"))
-    assert "the metric is exact" in verdict(facts)
-    assert "fresh seed" not in verdict(facts)
-    assert "±" not in verdict(facts)
+    assert "the metric is exact" in headline(facts)
+    assert "fresh seed" not in headline(facts)
+    assert "±" not in headline(facts)
     assert "a score needs no confirmation" in text_of(page_of(facts))
 
 
@@ -135,34 +135,34 @@ async def test_an_arena_without_any_run_says_so_in_every_section(tmp_path: Path)
     assert "<svg" not in page
     for words in (
         "No run has finished yet; 0 proposals so far.",
-        "There is nothing to draw before the first run has finished.",
-        "No promotion yet: no run of search has finished.",
-        "there is no champion to trace",
+        "There is no picture yet: no run has finished.",
+        "No promotion yet: no search run has finished.",
+        "there is no champion.",
         "Noise is not measured yet",
-        "No claim of search was tried on fresh seeds yet.",
-        "Nothing was spent yet.",
-        "Nobody has proposed anything yet.",
-        "Nobody has judged a proposal yet.",
-        "None is known yet",
+        "No claimed score was tested on fresh seeds yet.",
+        "Nothing has been spent yet.",
+        "There is no proposal yet.",
+        "No critic has judged a proposal yet.",
+        "No dead end is known yet",
     ):
         assert words in text_of(page), words
-    assert png(facts, "title", "verdict").startswith(b"\x89PNG\r\n\x1a\n")
+    assert png(facts, "title", "headline").startswith(b"\x89PNG\r\n\x1a\n")
 
 
 async def test_without_a_champion_the_best_score_is_called_unproven(tmp_path: Path) -> None:
     events = [*HISTORY[:4], ("ann", proposal("t2", "t1")), ("cur", request("r1", "t2")), ("w", finish("r1", "t2", 0.5))]
     facts = await facts_of(events, tmp_path / "a.duckdb")
-    assert verdict(facts).startswith(
-        "No promotion yet: the best single score is 0.5000, unproven, after 1 run, 2.0 worker-seconds; "
+    assert headline(facts).startswith(
+        "No promotion yet: the best single score is 0.5000, not confirmed, after 1 run, 2.0 worker-seconds; "
     )
-    assert "none of 1 run of search led to a proven improvement" in text_of(page_of(facts))
+    assert "none of 1 search run led to a confirmed improvement" in text_of(page_of(facts))
 
 
 async def test_a_champion_without_a_fresh_seed_is_a_claim(tmp_path: Path) -> None:
     facts = await facts_of(HISTORY, tmp_path / "a.duckdb")
-    assert verdict(facts).startswith("The champion stands at 1.5")
-    assert "a claim that no fresh seed has proven, after 4 runs" in verdict(facts)
-    assert "price of the workers not given" in verdict(facts)
+    assert headline(facts).startswith("The champion scores 1.5")
+    assert "claimed but not confirmed on fresh seeds, after 4 runs" in headline(facts)
+    assert "price of the workers not known" in headline(facts)
 
 
 async def test_an_arena_that_was_never_opened_has_no_report(tmp_path: Path) -> None:
@@ -206,10 +206,10 @@ async def test_the_same_facts_give_the_same_bytes(tmp_path: Path) -> None:
     facts = await facts_in(Research(60).fold(tmp_path / "a.duckdb"))
     again = await facts_in(Research(60).fold(tmp_path / "b.duckdb"))
     assert page_of(facts) == page_of(again)
-    assert png(facts, "title", "verdict") == png(again, "title", "verdict")
+    assert png(facts, "title", "headline") == png(again, "title", "headline")
 
 
-def test_the_page_needs_nothing_else_and_stays_small_with_many_runs(many: Facts) -> None:
+def test_the_page_needs_nothing_else_and_stays_small_with_many_runs(many: ReportData) -> None:
     page = page_of(many)
     tags = Tags(page)
     assert "script" not in tags.names
@@ -223,45 +223,45 @@ def test_the_page_needs_nothing_else_and_stays_small_with_many_runs(many: Facts)
     assert not re.search(r"#(111213|606162|d7d8d9|fefefd)", page)
 
 
-def test_the_picture_tells_lanes_and_failures_apart(many: Facts) -> None:
+def test_the_picture_tells_lanes_and_failures_apart(many: ReportData) -> None:
     drawn = svg(many)
     count = {reason: sum(run.reason == reason for run in many.runs) for reason in ("crash", "timeout", "killed")}
     assert count["crash"] > 5
     for words in (
         f"crash ({count['crash']})",
         f"timeout ({count['timeout']})",
-        f"killed early ({count['killed']})",
-        f"controls ({sum(run.lane == 'control' for run in many.runs)})",
+        f"early-stopped ({count['killed']})",
+        f"control ({sum(run.lane == 'control' for run in many.runs)})",
         "champion, 95 % interval",
         "best single score",
     ):
         assert words in drawn, words
 
 
-def test_a_png_can_be_opened_and_is_wide(many: Facts) -> None:
+def test_a_png_can_be_opened_and_is_wide(many: ReportData) -> None:
     image = pytest.importorskip("matplotlib.image")
-    pixels = image.imread(io.BytesIO(png(many, "title", "verdict")), format="png")
+    pixels = image.imread(io.BytesIO(png(many, "title", "headline")), format="png")
     height, width, _ = pixels.shape
     assert (width, 700 < height < 1400) == (1650, True)
     assert len({tuple(pixel) for pixel in pixels[height // 2, ::3].tolist()}) > 5
 
 
-def test_tables_say_what_they_leave_out(many: Facts) -> None:
+def test_tables_say_what_they_leave_out(many: ReportData) -> None:
     crowd = [replace(many.promotions[0], number=n) for n in range(1, 213)]
     page = page_of(replace(many, promotions=crowd, steps=[replace(many.steps[0], proposal=str(n)) for n in range(80)]))
     assert "152 promotions between the first and the last 30 are left out." in page
-    assert "… and 50 steps before." in page
+    assert "… and 50 earlier steps." in page
     words = [["crash", f"message {n}", 1] for n in range(40)]
     assert "… and 28 more" in page_of(replace(many, failures=words))
 
 
-def test_outcomes_count_every_run_once(many: Facts) -> None:
+def test_outcomes_count_every_run_once(many: ReportData) -> None:
     page = text_of(page_of(many))
     assert re.search(rf"all .*\s{len(many.runs):,}\s", page)
-    assert f"of them {sum(run.seconds for run in many.runs):,.0f} GPU-seconds" in page
+    assert f"{sum(run.seconds for run in many.runs):,.0f} of them on a GPU" in page
 
 
-def test_neither_an_outlier_nor_the_beginning_squashes_the_picture(many: Facts) -> None:
+def test_neither_an_outlier_nor_the_beginning_squashes_the_picture(many: ReportData) -> None:
     low, high = score_range(many)
     champion = many.promotions[-1].value
     assert champion.low is not None
@@ -273,7 +273,7 @@ def test_neither_an_outlier_nor_the_beginning_squashes_the_picture(many: Facts) 
     assert "↓ 2 below" in svg(odd)
 
 
-def test_labels_keep_their_order_and_distance(many: Facts) -> None:
+def test_labels_keep_their_order_and_distance(many: ReportData) -> None:
     assert spread([0.0, 0.0, 1.0, 50.0, 99.0, 100.0], 5.0, 0.0, 100.0) == [0.0, 5.0, 10.0, 50.0, 95.0, 100.0]
     assert spread([9.0] * 5, 5.0, 0.0, 10.0) == [2.0, 4.0, 6.0, 8.0, 10.0]
     assert spread([], 5.0, 0.0, 10.0) == []
@@ -284,10 +284,10 @@ def test_labels_keep_their_order_and_distance(many: Facts) -> None:
     assert {n for n in range(2, 59) if n % 7 == 6} < set(shown)
 
 
-def test_scores_that_the_candidate_said_itself_are_marked(many: Facts) -> None:
+def test_scores_that_the_candidate_said_itself_are_marked(many: ReportData) -> None:
     own = replace(many, runs=[replace(run, self_reported=True) for run in many.runs])
     own = replace(own, promotions=[replace(p, value=replace(p.value, self_reported=True)) for p in many.promotions])
-    assert "scores are self-reported" in verdict(own)
+    assert "scores are self-reported" in headline(own)
     assert "* self-reported: the candidate" in page_of(own)
     assert f"{own.promotions[-1].value.mean:.4f}* ±" in page_of(own)
     assert "self-reported" not in page_of(many)
@@ -301,9 +301,9 @@ def test_changes_are_the_lines_that_differ(tmp_path: Path) -> None:
         ("-", "-- y"),
         ("+", "++ y"),
         ("@", "big (new)"),
-        ("@", "0 → 300,000 bytes, too many to compare"),
+        ("@", "0 → 300,000 bytes, too large to compare"),
         ("@", "data (new)"),
-        ("@", "0 → 2 bytes that are no text"),
+        ("@", "0 → 2 bytes of binary data"),
         ("@", "gone (deleted)"),
         ("-", "1"),
     )
@@ -320,12 +320,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield Lab(home, url, *anyio.run(fill, home, url, write_arena(home.parent / "arena")))
 
 
-def test_the_command_writes_each_format_and_says_the_verdict(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+def test_the_command_writes_each_format_and_says_the_headline(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
     for name, begins in (("r.html", b"<!doctype html>"), ("r.PNG", b"\x89PNG"), ("r.md", b"# tiny")):
         done = mesh("report", "-o", tmp_path / name)
         assert (done.code, done.out) == (0, f"{tmp_path / name}\n")
         assert done.err.startswith(
-            "From 0.7500 to 0.2500 (−67 %), a claim that no fresh seed has proven, in 2 runs, 4.0 worker-seconds; "
+            "From 0.7500 to 0.2500 (−67 %), claimed but not confirmed on fresh seeds, in 2 runs, 4.0 worker-seconds; "
         )
         assert (tmp_path / name).read_bytes().startswith(begins)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.PNG", "r.html", "r.md"]
@@ -339,7 +339,7 @@ def test_a_report_goes_to_standard_output_and_back_in_time(lab: Lab, mesh: Mesh)
     done = mesh("report", "-o", "-")
     assert done.out.startswith("<!doctype html>")
     early = mesh("report", "-o", "-", "--to-seq", "9")
-    assert "as of sequence 9 of its log" in early.out
+    assert "as of entry 9 of its log" in early.out
     assert early.err.startswith("No promotion yet")
     assert not done.err.startswith("No promotion yet")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from analytics.bloom_filter import BloomFilter
 from analytics.projection import Projection, view_sources
 from analytics.projector import replay
-from analytics.seen import Seen
 from mesh import events as e
 from mesh.errors import BusUnavailable, HostTrouble
 from mesh.memory import MemoryBus
@@ -113,7 +113,7 @@ def test_a_standing_is_what_its_scores_say(tmp_path: Path) -> None:
 
 
 def test_a_key_that_was_added_is_never_called_new() -> None:
-    seen = Seen()
+    seen = BloomFilter()
     keys = [("arena", "note.posted", str(n), "") for n in range(5000)]
     assert not any(seen.add(*key) for key in keys)
     assert all(seen.add(*key) for key in keys)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from analytics.projection import Projection
 from analytics.projector import replay
-from analytics.queries import Queries
+from analytics.sql_server import SqlServer
 from mesh.board import Board
 from mesh.events import AnyEvent, Scored
 from mesh.jetstream import connect
@@ -87,7 +87,7 @@ async def test_the_views_have_a_column_for_it(tmp_path: Path) -> None:
     await replay(bus, tmp_path / "mesh.duckdb")
     projection = Projection.open(tmp_path / "mesh.duckdb")
     try:
-        queries = Queries(projection)
+        queries = SqlServer(projection)
         for view, key in (("runs", "run"), ("leaderboard", "proposal")):
             found = await rows(queries, f"SELECT {key}, self_reported FROM {view} ORDER BY {key}")
             assert [marked for _, marked in found] == [True, False]

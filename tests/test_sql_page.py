@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analytics.protocol import Query
-from analytics.queries import Queries
+from analytics.sql_protocol import Query
+from analytics.sql_server import SqlServer
 from tests.support.folding import folded, rows
 from tests.support.history import RICH_HISTORY
 
@@ -22,13 +22,13 @@ QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTA
 
 
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncIterator[Queries]:
+async def queries(tmp_path: Path) -> AsyncIterator[SqlServer]:
     async with folded(tmp_path / "a.duckdb", RICH_HISTORY) as queries:
         yield queries
 
 
 @pytest.mark.parametrize("view", PROMISED)
-async def test_the_page_explains_every_column_of_every_promised_view(view: str, queries: Queries) -> None:
+async def test_the_page_explains_every_column_of_every_promised_view(view: str, queries: SqlServer) -> None:
     [section] = re.findall(rf"\n## `{view}`\n(.*?)(?=\n##|\Z)", VIEWS, re.DOTALL)
     explained = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (?:[^|]*\w[^|]*) \|$", section, re.MULTILINE)
     real = [(row[0], row[1]) for row in await rows(queries, f"DESCRIBE {view}")]
@@ -43,7 +43,7 @@ def test_the_pages_promise_no_other_view_and_ask_a_dozen_questions() -> None:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-async def test_every_question_has_an_answer(question: str, queries: Queries) -> None:
+async def test_every_question_has_an_answer(question: str, queries: SqlServer) -> None:
     answer = await queries.answer(Query(QUESTIONS[question]))
     assert answer.rows
     assert any(value is not None for value in answer.rows[0])
@@ -66,11 +66,11 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("question", ANSWERS)
-async def test_answers_are_right(question: str, queries: Queries) -> None:
+async def test_answers_are_right(question: str, queries: SqlServer) -> None:
     assert await rows(queries, QUESTIONS[question]) == ANSWERS[question]
 
 
-async def test_who_earned_most_per_gpu_hour_is_counted_on_gpus_alone(queries: Queries) -> None:
+async def test_who_earned_most_per_gpu_hour_is_counted_on_gpus_alone(queries: SqlServer) -> None:
     found = await rows(queries, QUESTIONS["Which agent earned most per GPU-hour?"])
     # ann: 3.0 → 2.5 in four runs of a minute on the GPU; bob: 2.5 → 2.0 in five, of which one crashed.
     assert [(row[1], round(row[3] * 60), round(row[4], 2)) for row in found] == [("ann", 4, 7.5), ("bob", 5, 6.0)]

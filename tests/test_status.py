@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from analytics.protocol import SERVICE, Answer, encode
+from analytics.sql_protocol import SERVICE, Answer, encode
 from mesh import wire
 from mesh.board import Board
 from mesh.bus import ArenaBus

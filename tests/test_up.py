@@ -16,8 +16,8 @@ import psutil
 import pytest
 from anyio.streams.text import TextReceiveStream
 
-from analytics.asking import ask
-from analytics.protocol import Query
+from analytics.sql_client import ask
+from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.errors import BusUnavailable

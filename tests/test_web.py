@@ -14,12 +14,12 @@ import anyio
 import httpx
 import pytest
 
-from analytics.asking import fold_and_answer
-from analytics.protocol import SERVICE
-from analytics.web import feed, views
-from analytics.web.feed import EventStream, Feed
+from analytics.sql_protocol import SERVICE
+from analytics.sql_server import fold_and_answer
+from analytics.web import event_stream, view_cache
+from analytics.web.event_stream import EventStream, Feed
 from analytics.web.serve import listen, serve
-from analytics.web.views import Views
+from analytics.web.view_cache import ViewCache
 from mesh import settings
 from mesh.events import NotePosted, Origin, ProposalPosted
 from mesh.follow import Follower
@@ -278,7 +278,7 @@ async def test_the_feed_resumes_after_the_last_event_without_gap_or_repetition(o
 async def test_who_was_away_too_long_is_told_to_load_anew(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_lab() as lab:
         head = await lab.bus.head()
-        monkeypatch.setattr(feed, "MISSED", 2)
+        monkeypatch.setattr(event_stream, "MISSED", 2)
         [(seq, fact)] = await events(lab, 1, 1)
         assert (seq, fact["is"]) == (head, "reset")
         [(seq, fact)] = await events(lab, 10**9, 1)
@@ -295,15 +295,15 @@ async def test_a_place_in_the_log_that_is_no_number_is_refused_or_passed_over(op
 async def test_a_projector_that_ends_amid_an_answer_is_told_of_and_its_successor_asked(
     home: Path, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(views, "ANSWER_S", 1.0)
+    monkeypatch.setattr(view_cache, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(view_cache, "ANSWER_S", 1.0)
     await fill(home, server.url, write_arena(home.parent / "arena"))
     async with connect(server.url) as hub, anyio.create_task_group() as tasks:
         bus = await hub.arena("tiny")
         follower = Follower(bus)
         await follower.catch_up()
         told = Feed(bus, follower)
-        shown = Views(bus, follower, told)
+        shown = ViewCache(bus, follower, told)
 
         async def never(question: bytes) -> bytes:
             await anyio.sleep_forever()
@@ -333,7 +333,7 @@ async def test_a_projector_that_ends_amid_an_answer_is_told_of_and_its_successor
 
 async def test_a_client_that_takes_nothing_is_dropped(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_lab() as lab:
-        monkeypatch.setattr(feed, "STALLED_S", 0.05)
+        monkeypatch.setattr(event_stream, "STALLED_S", 0.05)
         follower = Follower(lab.bus)
         await follower.catch_up()
         told = Feed(lab.bus, follower)

@@ -70,8 +70,8 @@ async def test_what_is_posted_shows_within_a_second(
         tab = visit.tab
         await on.say(NotePosted(channel="general", text="warm"))  # what is done for the first time is no measure
         await tab.get_by_text("warm", exact=True).wait_for()
-        said = tab.locator("#progress-said")
-        assert "14 scores" in await said.inner_text()
+        status = tab.locator("#progress-status")
+        assert "14 scores" in await status.inner_text()
         await on.say(NotePosted(channel="general", text="a note just now"))
         shown_s = await seconds_until(tab, "document.body.innerText.includes('a note just now')", time.monotonic())
         tree = "e" * 40
@@ -147,9 +147,9 @@ async def test_without_a_token_the_page_only_reads(home: Path, server: EmbeddedS
 async def test_an_arena_in_which_nothing_happened_yet_says_so(home: Path, server: EmbeddedServer) -> None:
     async with stage(home, server, 0) as on, Visit(on.browser, on.address) as visit:
         await visit.open()
-        await visit.tab.locator("#chart").get_by_text("No run is finished yet.").wait_for()
-        await visit.tab.locator("#standing").get_by_text("No run is finished yet.").wait_for()
-        await visit.tab.locator("#board").get_by_text("Nobody has said anything yet.").wait_for()
+        await visit.tab.locator("#chart").get_by_text("No run has finished yet.").wait_for()
+        await visit.tab.locator("#standing").get_by_text("No run has finished yet.").wait_for()
+        await visit.tab.locator("#board").get_by_text("No notes yet.").wait_for()
         tree = "e" * 40
         await on.say(ProposalPosted(tree=tree, commit="c", title="the first", origin=Origin(how="human")))
         await seconds_until(visit.tab, f"{node(tree)}.length === 1", time.monotonic())

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from analytics.web import feed, guard
-from analytics.web.dag import dag
+from analytics.web import access, event_stream
+from analytics.web.lineage import lineage
 from analytics.web.proposal import diff_lines
-from analytics.web.views import State, Table
+from analytics.web.view_cache import State, Table
 from mesh.events import Origin, ProposalPosted, ProposalPromoted
 from mesh.testing import Log
 
-STATIC = Path(feed.__file__).parent / "static"
+STATIC = Path(event_stream.__file__).parent / "static"
 
 
 def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
@@ -27,7 +27,7 @@ def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
     log.add("curator", ProposalPromoted(proposal="p5", round=1, mean=1.0))
     best = [["p40", 1.0, 0], ["p41", 2.0, 0]]
     state = State(standing=Table(["proposal", "mean", "fresh"], best))
-    found = dag(log.board, state, 20)
+    found = lineage(log.board, state, 20)
     ids = [node["id"] for node in found["nodes"]]
     assert len(ids) == 20
     assert found["total"] == 60
@@ -36,7 +36,7 @@ def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
     assert {node["id"]: node["state"] for node in found["nodes"]} | {"p5": "champion", "p40": "claimed"} == {
         node["id"]: node["state"] for node in found["nodes"]
     }
-    assert len(dag(log.board, state, 1000)["nodes"]) == 60
+    assert len(lineage(log.board, state, 1000)["nodes"]) == 60
 
 
 def test_a_diff_names_what_is_not_compared() -> None:
@@ -44,7 +44,7 @@ def test_a_diff_names_what_is_not_compared() -> None:
     new = {"a.py": b"x = 2\n", "new": b"2\n", "blob": b"\0\0", "same": b""}
     lines = diff_lines(old, new)
     assert [line for line in lines if "x =" in line] == ["-x = 1", "+x = 2"]
-    assert lines[lines.index("--- a/blob") + 2] == "  (not compared: large, or no text)"
+    assert lines[lines.index("--- a/blob") + 2] == "  (not compared: a large or binary file)"
     assert "+++ /dev/null" in lines
     assert "--- /dev/null" in lines
 
@@ -78,4 +78,4 @@ def test_what_is_vendored_is_what_the_table_says() -> None:
     ("host", "alone"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box.lan", False)]
 )
 def test_loopback_is_told_from_what_others_reach(host: str, alone: bool) -> None:
-    assert guard.is_loopback(host) is alone
+    assert access.is_loopback(host) is alone

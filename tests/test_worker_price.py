@@ -10,7 +10,7 @@ import pytest
 
 from analytics.projection import Projection
 from analytics.projector import replay
-from analytics.queries import Queries
+from analytics.sql_server import SqlServer
 from gpu_worker.member import check_price
 from mesh.errors import BadInput
 from mesh.events import Cost, RunFinished, WorkerJoined
@@ -33,7 +33,7 @@ async def test_dollars_of_a_worker_are_in_its_runs_and_in_the_views(tmp_path: Pa
     assert [finish.cost for finish in finishes] == [Cost(usd=s, seconds=s) for s in seconds]
     await replay(arena.bus, tmp_path / "a.duckdb")
     with contextlib.closing(Projection.open(tmp_path / "a.duckdb")) as projection:
-        queries = Queries(projection)
+        queries = SqlServer(projection)
         assert await rows(queries, "SELECT worker, price_per_hour_usd FROM workers") == [["w", 7200]]
         [[who, count, usd, unknown]] = await rows(
             queries, "SELECT who, count, usd, usd_unknown FROM cost WHERE what = 'run'"

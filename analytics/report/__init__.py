@@ -1,1 +1,1 @@
-"""The report of an arena: facts asked of the projection, a picture, and a page of them in HTML or Markdown."""
+"""The report of an arena: data from the projection, a picture, and a page in HTML or Markdown."""

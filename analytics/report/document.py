@@ -1,71 +1,77 @@
-"""The report as a document: a verdict and sections of sentences, tables and steps, for a page in whatever format. Pure.
+"""The report as a document: a headline and sections of sentences, tables and steps, for every format. Pure.
 
-Other people's text in it is on one line and visible, but not escaped: that is each format's own.
+Other people's text in it is one line without invisible characters; each format escapes it.
 """
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from analytics.report.accounts import cost, critics, earned, outcomes
-from analytics.report.blocks import Section
-from analytics.report.changes import Diff
-from analytics.report.facts import Facts
-from analytics.report.story import dead_ends, lineage_section, noise_section, promotions
-from analytics.report.verdict import verdict
-from analytics.report.wording import harmless
+from analytics.report.code_diff import Diff
+from analytics.report.data import ReportData
+from analytics.report.elements import Section
+from analytics.report.formatting import harmless
+from analytics.report.headline import headline
+from analytics.report.sections.authors import authors
+from analytics.report.sections.cost import cost
+from analytics.report.sections.critics import critics
+from analytics.report.sections.dead_ends import dead_ends
+from analytics.report.sections.lineage import lineage_section
+from analytics.report.sections.noise import noise_section
+from analytics.report.sections.outcomes import outcomes
+from analytics.report.sections.promotions import promotions
 from mesh.text import short
 from mesh.times import duration
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A report in words; `picture` says what the picture shows."""
+    """A report in words; `picture` is the caption of the picture."""
 
     title: str
     summary: str
-    verdict: str
+    headline: str
     picture: str
     sections: list[Section]
     footer: str
 
 
-def document(facts: Facts, diffs: Mapping[str, Diff], version: str) -> Document:
-    """Return the report of these facts, with the changed lines of code that are known, by proposal."""
-    goal = facts.goal
+def document(data: ReportData, diffs: Mapping[str, Diff], version: str) -> Document:
+    """Return the report of these data, with the changed lines of code that are known, by proposal."""
+    goal = data.goal
     state = f"closed ({goal.closed_because})" if goal.state == "closed" else "open"
     footer = (
-        f"Arena {facts.arena}, version {goal.version}, {state}; as of sequence {goal.head:,} of its log "
+        f"Arena {data.arena}, version {goal.version}, {state}; as of entry {goal.head:,} of its log "
         f"({goal.last_at[:19]} UTC, {duration(goal.elapsed_s)} after its opening); evaluator {short(goal.evaluator)}; "
         f"made by mesh {version}."
     )
     sections: Sequence[Section] = (
-        promotions(facts),
-        lineage_section(facts, diffs),
-        noise_section(facts),
-        outcomes(facts),
-        cost(facts),
-        earned(facts),
-        critics(facts),
-        dead_ends(facts),
+        promotions(data),
+        lineage_section(data, diffs),
+        noise_section(data),
+        outcomes(data),
+        cost(data),
+        authors(data),
+        critics(data),
+        dead_ends(data),
     )
     return Document(
-        title=f"{facts.arena}: {harmless(goal.metric, 60)}",
+        title=f"{data.arena}: {harmless(goal.metric, 60)}",
         summary=harmless(goal.summary, 400),
-        verdict=verdict(facts),
-        picture=_picture(facts),
+        headline=headline(data),
+        picture=_picture(data),
         sections=list(sections),
         footer=footer,
     )
 
 
-def _picture(facts: Facts) -> str:
-    if not facts.runs:
-        return "There is nothing to draw before the first run has finished."
-    told = (
-        "Every finished run in order. Grey: search that was discarded; green: search that led to a champion; blue: "
-        "fresh seeds of races; orange: controls. The green staircase is the champion's mean over all its fresh seeds, "
-        "with its 95 % interval; the dashed line is the best single score, which luck has a share in. Ticks below are "
-        "runs without a score. Numbers refer to the promotions below."
+def _picture(data: ReportData) -> str:
+    if not data.runs:
+        return "There is no picture yet: no run has finished."
+    caption = (
+        "Each dot is a finished run, in order. Grey: search runs that led nowhere. Green: search runs of proposals "
+        "that became champion. Blue: confirmation runs. Orange: control runs. The green staircase is the champion's "
+        "mean over its fresh seeds, with its 95 % interval. The dashed line is the best single score, which "
+        "includes luck. Ticks below the plot are runs without a score. The numbers are those of the promotions below."
     )
-    own = " Scores are self-reported: the candidate's own code ran in the process that said them."
-    return told + (own if facts.self_reported else "")
+    self_reported = " Scores are self-reported: the candidate's own code ran in the process that computed them."
+    return caption + (self_reported if data.self_reported else "")

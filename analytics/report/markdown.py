@@ -5,8 +5,8 @@ Every text is escaped here: none of it can become HTML, a link or a table of its
 
 import re
 
-from analytics.report.blocks import Block, ChangeBlock, TableBlock
 from analytics.report.document import Document
+from analytics.report.elements import Block, ChangeBlock, TableBlock
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!@])")
 
@@ -16,7 +16,7 @@ def markdown(document: Document) -> str:
     parts = [
         f"# {plain_markdown(document.title)}",
         plain_markdown(document.summary),
-        f"**{plain_markdown(document.verdict)}**",
+        f"**{plain_markdown(document.headline)}**",
     ]
     for section in document.sections:
         parts.append(f"## {plain_markdown(section.title)}")

@@ -1,19 +1,19 @@
-"""The report as one HTML file that needs nothing else: style and picture are inside, there is no script.
+"""The report as one HTML file: style and picture are inside, there is no script.
 
-Every text is escaped here; `picture` alone is taken as it is. It follows the reader's light or dark scheme and prints.
+Every text is escaped here, except for `picture`. The page follows the light or dark scheme of the reader.
 """
 
 from html import escape
 from pathlib import Path
 
-from analytics.report.blocks import Block, ChangeBlock, Section, TableBlock
 from analytics.report.document import Document
+from analytics.report.elements import Block, ChangeBlock, Section, TableBlock
 
 
 def html(document: Document, picture: str) -> str:
     """Return the page; `picture` is an SVG element, or "" for none."""
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    drawn = f'<div role="img" aria-label="{escape(document.verdict)}">{picture}</div>' if picture else ""
+    drawn = f'<div role="img" aria-label="{escape(document.headline)}">{picture}</div>' if picture else ""
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -21,7 +21,7 @@ def html(document: Document, picture: str) -> str:
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">",
         f"<title>{escape(document.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>",
         f'<header><h1>{escape(document.title)}</h1><p class="summary">{escape(document.summary)}</p>',
-        f'<p class="verdict">{escape(document.verdict)}</p></header>',
+        f'<p class="headline">{escape(document.headline)}</p></header>',
         f"<figure>{drawn}<figcaption>{escape(document.picture)}</figcaption></figure>",
         *map(_section, document.sections),
         f"<footer>{escape(document.footer)}</footer>\n</body>\n</html>\n",

@@ -5,9 +5,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from analytics.report.facts import Facts, FinishedRun, Promotion
+from analytics.report.data import FinishedRun, Promotion, ReportData
+from analytics.report.formatting import decimals, ending, half, harmless, score_text
 from analytics.report.scale import labelled, score_range, spread
-from analytics.report.wording import decimals, half, harmless, score_text
 from mesh.events import PROOF
 
 if TYPE_CHECKING:
@@ -31,22 +31,22 @@ SLANT, STEM, APART = 28, 20.0, 21.0
 
 
 class Picture:
-    """One picture on its way."""
+    """Draws one picture on a matplotlib figure."""
 
-    def __init__(self, facts: Facts, figure: "Figure") -> None:
-        self._facts, self._figure = facts, figure
-        self._places = decimals(facts)
-        self._low, self._high = score_range(facts)
-        self._is_many = len(facts.runs) > _MANY
-        self._right = max(1, len(facts.runs)) * 1.005 + 0.5
-        self._shown = labelled(facts.promotions) if facts.runs else []
+    def __init__(self, data: ReportData, figure: "Figure") -> None:
+        self._data, self._figure = data, figure
+        self._places = decimals(data)
+        self._low, self._high = score_range(data)
+        self._is_many = len(data.runs) > _MANY
+        self._right = max(1, len(data.runs)) * 1.005 + 0.5
+        self._shown = labelled(data.promotions) if data.runs else []
 
-    def draw(self, title: str, verdict: str) -> None:
+    def draw(self, title: str, headline: str) -> None:
         """Draw everything; the figure gets the height that it takes."""
-        runs = list(enumerate(self._facts.runs, 1))
+        runs = list(enumerate(self._data.runs, 1))
         reasons = [r for r in REASONS if any(run.reason == r for _, run in runs)]
-        said = textwrap.wrap(verdict, LETTERS)
-        heading = _TITLE + ROW * len(said) if title else 0.0
+        text = textwrap.wrap(headline, LETTERS)
+        heading = _TITLE + ROW * len(text) if title else 0.0
         strip, above = ROW * len(reasons), heading + self._room_for_labels() + 0.1
         height = BELOW + strip + PLOT + above
         self._figure.set_size_inches(WIDTH, height)
@@ -55,7 +55,7 @@ class Picture:
         if title:
             self._figure.text(left, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
             self._figure.text(
-                left, 1 - (_TITLE + 0.05) / height, "\n".join(said), fontsize=9, va="top", linespacing=1.25
+                left, 1 - (_TITLE + 0.05) / height, "\n".join(text), fontsize=9, va="top", linespacing=1.25
             )
         self._scores(axes, runs)
         self._staircase(axes)
@@ -64,7 +64,7 @@ class Picture:
             ticks = self._figure.add_axes((left, BELOW / height, across, strip / height), sharex=axes)
             self._failures(ticks, runs, reasons)
             axes.tick_params(labelbottom=False, bottom=False)
-        (ticks if reasons else axes).set_xlabel("runs, in the order in which they finished")
+        (ticks if reasons else axes).set_xlabel("finished runs, in order")
         self._legend(axes, left)
 
     def _room_for_labels(self) -> float:
@@ -89,12 +89,12 @@ class Picture:
     def _scores(self, axes: "Axes", runs: Sequence[tuple[int, FinishedRun]]) -> None:
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-        goal = self._facts.goal
+        goal = self._data.goal
         axes.set_xlim(0, self._right)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_ylim(self._low, self._high)
-        axes.set_ylabel(harmless(goal.metric, 40) + (" (greater is better)" if goal.sign > 0 else " (less is better)"))
+        axes.set_ylabel(harmless(goal.metric, 40) + (" (higher is better)" if goal.sign > 0 else " (lower is better)"))
         axes.grid(axis="y", color=LINE, linewidth=0.6)
         axes.set_axisbelow(True)
         scored = [(number, run) for number, run in runs if run.value is not None]
@@ -106,11 +106,11 @@ class Picture:
         size = max(3.0, min(26.0, 26.0 * (150 / max(150, len(scored))) ** 0.45))
         faint = max(0.25, min(0.75, (400 / max(1, len(scored))) ** 0.3))
         search = [(n, r) for n, r in scored if r.lane not in PROOF]
-        self._dots(axes, [s for s in search if not s[1].kept], "discarded", size, GREY, faint, "o", filled=True)
+        self._dots(axes, [s for s in search if not s[1].kept], "search", size, GREY, faint, "o", filled=True)
         confirm, control = ([(n, r) for n, r in scored if r.lane == lane] for lane in ("confirm", "control"))
-        self._dots(axes, confirm, "fresh seeds of races", size, BLUE, max(0.35, faint), "o", filled=False)
-        self._dots(axes, control, "controls", size * 1.2, ORANGE, 0.9, "D", filled=False)
-        self._dots(axes, [s for s in search if s[1].kept], "kept", 30, GREEN, 1.0, "o", filled=True)
+        self._dots(axes, confirm, "confirmation", size, BLUE, max(0.35, faint), "o", filled=False)
+        self._dots(axes, control, "control", size * 1.2, ORANGE, 0.9, "D", filled=False)
+        self._dots(axes, [s for s in search if s[1].kept], "led to a champion", 30, GREEN, 1.0, "o", filled=True)
         self._beyond(axes, scored)
         self._frontier(axes, scored)
 
@@ -136,16 +136,16 @@ class Picture:
         )
 
     def _beyond(self, axes: "Axes", scored: Sequence[tuple[int, FinishedRun]]) -> None:
-        """Say beside the plot how many scores lie beyond it, and whether the artifact as it was does."""
-        values, began = [run.value for _, run in scored if run.value is not None], self._facts.baseline.mean
+        """Write beside the plot how many scores are outside of it, and the baseline if it is."""
+        values, baseline = [run.value for _, run in scored if run.value is not None], self._data.baseline.mean
         above, below = sum(v > self._high for v in values), sum(v < self._low for v in values)
         for words, number, outside, at in (
-            (f"↑ {above:,} above", above, began is not None and began > self._high, (1.0, "top")),
-            (f"↓ {below:,} below", below, began is not None and began < self._low, (0.0, "bottom")),
+            (f"↑ {above:,} above", above, baseline is not None and baseline > self._high, (1.0, "top")),
+            (f"↓ {below:,} below", below, baseline is not None and baseline < self._low, (0.0, "bottom")),
         ):
             if number:
-                said = f"{words}\nbegan at {score_text(began, self._places)}" if outside else words
-                self._beside(axes, said, at[0], axes.transAxes, at[1])
+                text = f"{words}\nbaseline at {score_text(baseline, self._places)}" if outside else words
+                self._beside(axes, text, at[0], axes.transAxes, at[1])
 
     def _beside(self, axes: "Axes", words: str, at: float, how: Any, place: str = "center", **style: Any) -> None:
         """Write words into the right margin."""
@@ -153,7 +153,7 @@ class Picture:
         axes.annotate(words, (1.0, at), xycoords=how, xytext=(6, 0), textcoords="offset points", va=place, **look)
 
     def _frontier(self, axes: "Axes", scored: Sequence[tuple[int, FinishedRun]]) -> None:
-        sign, best = self._facts.goal.sign, None
+        sign, best = self._data.goal.sign, None
         xs: list[float] = []
         ys: list[float] = []
         for number, run in scored:
@@ -184,7 +184,7 @@ class Picture:
             color=GREEN,
             linewidth=2.0,
             zorder=4,
-            label="champion" if self._facts.goal.exact else "champion, 95 % interval",
+            label="champion" if self._data.goal.exact else "champion, 95 % interval",
             solid_joinstyle="miter",
         )
         last = reigns[-1][2].value
@@ -200,7 +200,7 @@ class Picture:
         return min(max(value, self._low - height), self._high + height)
 
     def _reigns(self) -> list[tuple[float, float, Promotion]]:
-        promotions = self._facts.promotions
+        promotions = self._data.promotions
         ends = [*(float(p.after_runs) for p in promotions[1:]), self._right]
         return [(float(p.after_runs), max(end, p.after_runs), p) for p, end in zip(promotions, ends, strict=False)]
 
@@ -230,7 +230,7 @@ class Picture:
             colour = PURPLE if reason == "killed" else RED
             thin = 1.0 if len(at) < 200 else 0.5
             axes.vlines(at, row - 0.38, row + 0.38, color=colour, linewidth=thin, rasterized=self._is_many)
-            words = f"{'killed early' if reason == 'killed' else reason.replace('_', ' ')} ({len(at):,})"
+            words = f"{ending(reason)} ({len(at):,})"
             self._beside(axes, words, row, axes.get_yaxis_transform())
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

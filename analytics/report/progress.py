@@ -1,6 +1,6 @@
 """The progress picture: every run, kept or not, and the champion so far with its interval; as SVG or PNG.
 
-Drawn by matplotlib without a display. The same facts give the same bytes. Where there are many runs their dots are one
+Drawn by matplotlib without a display. The same data give the same bytes. Where there are many runs their dots are one
 image inside the SVG, which stays small. In the SVG, ink and lines are colours of the page (CSS variables), so that it
 reads on light and on dark.
 """
@@ -10,7 +10,7 @@ import logging
 import warnings
 from typing import Any
 
-from analytics.report.facts import Facts
+from analytics.report.data import ReportData
 from analytics.report.picture import INK, LINE, MUTED, PAPER, PLOT, WIDTH, Picture
 from mesh.errors import BadInput
 
@@ -33,28 +33,28 @@ STYLE: Any = {
 }
 
 
-def svg(facts: Facts) -> str:
+def svg(data: ReportData) -> str:
     """Return the picture as an SVG element for a page that defines its CSS variables.
 
     Raises: as `png`.
     """
-    text = _drawn(facts, "svg").decode()
+    text = _drawn(data, "svg").decode()
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     return text[text.index("<svg") :].replace("'DejaVu Sans'", "system-ui, sans-serif")
 
 
-def png(facts: Facts, title: str, verdict: str) -> bytes:
-    """Return the picture as PNG, below a title and a verdict.
+def png(data: ReportData, title: str, headline: str) -> bytes:
+    """Return the picture as PNG, below a title and a headline.
 
     Raises:
         BadInput: matplotlib is not installed.
     """
-    return _drawn(facts, "png", title, verdict)
+    return _drawn(data, "png", title, headline)
 
 
-def _drawn(facts: Facts, form: str, title: str = "", verdict: str = "") -> bytes:
-    # What a font lacks is shown as a box, and a cache may be made anew; nobody needs to be told on stderr.
+def _drawn(data: ReportData, form: str, title: str = "", headline: str = "") -> bytes:
+    # A missing character is drawn as a box and a font cache may be rebuilt: neither needs a warning on stderr.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         import matplotlib
@@ -68,7 +68,7 @@ def _drawn(facts: Facts, form: str, title: str = "", verdict: str = "") -> bytes
         warnings.simplefilter("ignore")
         figure = Figure(figsize=(WIDTH, PLOT), facecolor=PAPER if form == "png" else "none")
         FigureCanvasAgg(figure)
-        Picture(facts, figure).draw(title, verdict)
+        Picture(data, figure).draw(title, headline)
         out = io.BytesIO()
         metadata = (
             {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -1,32 +1,32 @@
-"""Where things go in the picture: the range of the scores, which promotions have a label, where it stands. Pure."""
+"""The layout of the picture: the range of the scores, which promotions have a label, and where. Pure."""
 
 from collections.abc import Sequence
 
-from analytics.report.facts import Facts, FinishedRun, Promotion
+from analytics.report.data import FinishedRun, Promotion, ReportData
 
 LABELS = 12
-"""Promotions with a label; the others are in the list below the picture."""
+"""Promotions with a label; the others are only in the table."""
 MARGIN = 0.06
 BEYOND = 1e100
-"""Scores of such a size have no place in a picture."""
+"""Scores of this size or more are not drawn."""
 STRETCH = 2.0
-"""How many times the height of the better scores the picture may have, to show where it all began."""
+"""The height of the picture, at most, in heights of the better scores: room to show the baseline."""
 
 
-def score_range(facts: Facts) -> tuple[float, float]:
+def score_range(data: ReportData) -> tuple[float, float]:
     """Return the lowest and the highest score to show.
 
-    The better half of the scores of search and the last champions always fit. Earlier champions fit where that
-    does not squash the others; a lone score far better than every champion does not.
+    The better half of the search scores and the last champions always fit. Earlier champions fit if that does not
+    flatten the others; a single score far better than every champion does not.
     """
-    sign = facts.goal.sign
-    scores = _scores(facts, facts.runs)
+    sign = data.goal.sign
+    scores = _scores(data, data.runs)
     if not scores:
         return 0.0, 1.0
-    bounds = [[sign * v for v in _bounds(p) if v is not None and abs(v) < BEYOND] for p in facts.promotions]
+    bounds = [[sign * v for v in _bounds(p) if v is not None and abs(v) < BEYOND] for p in data.promotions]
     proven = [value for values in bounds for value in values]
     recent = [value for values in bounds[-2:] for value in values]
-    found = _scores(facts, [run for run in facts.runs if run.lane == "explore"]) or scores
+    found = _scores(data, [run for run in data.runs if run.lane == "explore"]) or scores
     worst = min([_quantile(found, 0.5), *recent])
     top = max([_quantile(scores, 0.999 if len(scores) > 2000 else 1.0), *recent])
     if recent:
@@ -37,9 +37,9 @@ def score_range(facts: Facts) -> tuple[float, float]:
     return low, high
 
 
-def _scores(facts: Facts, runs: Sequence[FinishedRun]) -> list[float]:
-    """Return the scores, worst first, greater is better; those beyond all measure are left out."""
-    return sorted(facts.goal.sign * run.value for run in runs if run.value is not None and abs(run.value) < BEYOND)
+def _scores(data: ReportData, runs: Sequence[FinishedRun]) -> list[float]:
+    """Return the scores, worst first, greater is better; absurdly large ones are left out."""
+    return sorted(data.goal.sign * run.value for run in runs if run.value is not None and abs(run.value) < BEYOND)
 
 
 def _bounds(promotion: Promotion) -> tuple[float | None, float | None, float | None]:
@@ -65,7 +65,7 @@ def labelled(promotions: Sequence[Promotion], limit: int = LABELS) -> list[Promo
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
     """Return places in the order of `wanted` and near them, at least `apart` from each other, within `low`..`high`.
 
-    Where they do not all fit, they are set closer.
+    If they do not all fit, they are set closer.
     """
     if not wanted:
         return []

@@ -1,7 +1,7 @@
 """The page's server as a Starlette app: the page, a small JSON interface, and the feed.
 
-`GET /api/state`, `dots`, `dag`, `proposal/<tree>`, `board` and `events` read; `POST /api/sql` asks the projector, which
-only reads; `POST /api/note` is the one thing that writes, and wants the token. Refusals are `{"error": sentence}`.
+`GET /api/state`, `dots`, `dag`, `proposal/<tree>`, `board` and `events` read. `POST /api/sql` runs read-only SQL.
+`POST /api/note` is the only route that writes; it needs the token. An error is `{"error": sentence}`.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
-from analytics.web.dag import dag
-from analytics.web.feed import CLIENTS, EventStream, Feed
-from analytics.web.guard import Guard, holds_token
+from analytics.web.access import Guard, holds_token
+from analytics.web.event_stream import CLIENTS, EventStream, Feed
+from analytics.web.lineage import lineage
 from analytics.web.proposal import proposal_page
-from analytics.web.views import SHOWN, Views
+from analytics.web.view_cache import SHOWN, ViewCache
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, MeshError, ObjectMissing, UnknownName
@@ -38,12 +38,12 @@ T = TypeVar("T")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What the page is about and who may post: nobody where there is no `token`, else its holder, as `name`."""
+    """What the page shows, and who may post: the holder of `token`, as `name`; nobody if there is no token."""
 
     bus: ArenaBus
     follower: Follower
     feed: Feed
-    views: Views
+    views: ViewCache
     code: CodeStore
     name: str = "operator"
     token: str = ""
@@ -60,7 +60,7 @@ class _Question(msgspec.Struct, frozen=True):
 
 
 def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
-    """Return the app, which answers to the names `hosts` alone."""
+    """Return the app; it answers only to the host names `hosts`."""
     routes: list[BaseRoute] = [
         Route("/", _index),
         Route("/api/state", _state),
@@ -76,14 +76,14 @@ def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
     app = Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)],
-        exception_handlers={MeshError: _said, HTTPException: _said},
+        exception_handlers={MeshError: _error, HTTPException: _error},
     )
     app.state.page = page
     return Guard(app, hosts)
 
 
 class _Static(StaticFiles):
-    """The page's own files; a browser asks each time whether they changed."""
+    """The files of the page; a browser checks each time whether they changed."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -151,7 +151,7 @@ async def _dots(request: Request) -> Response:
 async def _dag(request: Request) -> Response:
     page = _page(request)
     limit = min(_number(request, "limit", DAG), MAX_DAG)
-    return _json(dag(page.follower.board, page.views.state, limit))
+    return _json(lineage(page.follower.board, page.views.state, limit))
 
 
 async def _proposal(request: Request) -> Response:
@@ -168,7 +168,7 @@ async def _board(request: Request) -> Response:
 async def _events(request: Request) -> Response:
     page = _page(request)
     if page.feed.clients >= CLIENTS:
-        raise HTTPException(503, f"{CLIENTS} pages are open already, which is as many as this one serves")
+        raise HTTPException(503, f"{CLIENTS} pages are open, which is the limit: close one")
     last = request.headers.get("last-event-id", "")
     after = _whole(last)
     if after is None:
@@ -190,15 +190,16 @@ class _Streamed(Response):
 async def _note(request: Request) -> Response:
     page = _page(request)
     if not page.token:
-        raise HTTPException(403, "this page only reads: start `mesh web` with --token to post")
+        raise HTTPException(403, "this page is read-only: start `mesh web` with --token to post")
     if not holds_token(request.headers, page.token):
-        raise HTTPException(401, "this is not the token with which the page was started")
+        raise HTTPException(401, "the token is wrong: use the one with which `mesh web` was started")
     note = await _body(request, _Note)
     check_token("channel", note.channel)
     if not note.text.strip():
-        raise BadInput("a note says something: its text is empty")
+        raise BadInput("the note is empty: write some text")
     if note.reply_to is not None and not 0 < note.reply_to <= page.follower.board.seq:
-        raise BadInput(f"reply_to {str(note.reply_to)[:40]} is no entry of this log")
+        given, last = str(note.reply_to)[:40], page.follower.board.seq
+        raise BadInput(f"reply_to {given} is not an entry of this log; its entries are 1 to {last}")
     event = NotePosted(channel=note.channel, text=note.text, reply_to=note.reply_to)
     return _json({"seq": await page.bus.post(Post.new(page.name, event))})
 
@@ -212,15 +213,15 @@ async def _body(request: Request, kind: type[T]) -> T:
     """Return the JSON body of a request.
 
     Raises:
-        BadInput: it is none, or too large.
+        BadInput: it is not JSON of this kind, or too large.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise BadInput("the body of a request is application/json")
+        raise BadInput("the body of the request must be application/json")
     data = bytearray()
     async for piece in request.stream():
         data += piece
         if len(data) > MAX_BODY_BYTES:
-            raise BadInput(f"the body of a request is at most {MAX_BODY_BYTES:,} bytes")
+            raise BadInput(f"the body of the request is too large: at most {MAX_BODY_BYTES:,} bytes are allowed")
     try:
         return msgspec.json.decode(bytes(data), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -232,12 +233,12 @@ def _number(request: Request, name: str, otherwise: int) -> int:
     if not text:
         return otherwise
     if (found := _whole(text)) is None:
-        raise BadInput(f"{name} {text[:40]!r} is not a number from 0 on")
+        raise BadInput(f"{name} is {text[:40]!r}; use a number from 0 on")
     return found
 
 
 def _whole(text: str) -> int | None:
-    """Return the number from 0 on that a text writes, None where it writes none that fits 64 bits."""
+    """Return the number from 0 on in a text; None if it has none that fits 64 bits."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
@@ -245,8 +246,8 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-async def _said(request: Request, error: Exception) -> Response:
-    """Answer an expected trouble with its sentence."""
+async def _error(request: Request, error: Exception) -> Response:
+    """Answer an expected error with its sentence."""
     if isinstance(error, HTTPException):
         return _json({"error": error.detail}, error.status_code)
     found = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)

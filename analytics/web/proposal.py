@@ -1,4 +1,4 @@
-"""One proposal with all that is known of it: why, what it changes, its runs and curves, what critics say."""
+"""One proposal in full: rationale, changed code, runs, curves and critiques."""
 
 import difflib
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from anyio.to_thread import run_sync
 
-from analytics.web.dag import node_state
-from analytics.web.views import State
+from analytics.web.lineage import node_state
+from analytics.web.view_cache import State
 from mesh.board import Board, Critique, Run
 from mesh.code import CodeStore
 from mesh.errors import MeshError, UnknownName
@@ -27,7 +27,7 @@ async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) 
     """Return what the page shows of a proposal.
 
     Raises:
-        UnknownName: there is no such proposal.
+        UnknownName: the arena has no such proposal.
     """
     proposal = board.proposals.get(tree)
     if proposal is None or board.opened is None:
@@ -74,12 +74,12 @@ def _thinned(curve: tuple[CurvePoint, ...]) -> list[tuple[float, float]]:
 
 
 async def _diff(board: Board, code: CodeStore, parent: str, tree: str) -> dict[str, Any]:
-    """Return the lines that lead from a parent to a proposal, or in one sentence why there are none."""
+    """Return the diff from a parent to a proposal, or one sentence why there is none."""
     base = board.opened.base_commit if board.opened else ""
     found: dict[str, Any] = {"parent": parent, "lines": [], "trouble": ""}
     try:
         if parent not in board.proposals:
-            raise UnknownName("this parent is not a proposal of the arena")
+            raise UnknownName("the parent is not a proposal of this arena")
         old = await code.files(board.proposals[parent].event.commit, base=base)
         new = await code.files(board.proposals[tree].event.commit, base=base)
     except MeshError as error:
@@ -89,7 +89,7 @@ async def _diff(board: Board, code: CodeStore, parent: str, tree: str) -> dict[s
 
 
 def diff_lines(old: dict[str, bytes], new: dict[str, bytes]) -> list[str]:
-    """Return a unified diff of two sets of files; what is large or no text is named and not compared."""
+    """Return a unified diff of two sets of files; large and binary files are named and not compared."""
     lines: list[str] = []
     for path in sorted(old.keys() | new.keys()):
         before, after = old.get(path, b""), new.get(path, b"")
@@ -97,7 +97,7 @@ def diff_lines(old: dict[str, bytes], new: dict[str, bytes]) -> list[str]:
             continue
         names = (f"a/{path}" if path in old else "/dev/null", f"b/{path}" if path in new else "/dev/null")
         if max(len(before), len(after)) > _MAX_FILE_BYTES or b"\0" in before + after:
-            lines += [f"--- {names[0]}", f"+++ {names[1]}", "  (not compared: large, or no text)"]
+            lines += [f"--- {names[0]}", f"+++ {names[1]}", "  (not compared: a large or binary file)"]
             continue
         old_lines, new_lines = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
         lines += difflib.unified_diff(old_lines, new_lines, *names, lineterm="")

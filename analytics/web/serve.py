@@ -1,4 +1,4 @@
-"""Serving the page of one arena on a socket, with a projector of its own where none runs."""
+"""Serve the page of one arena on a socket, with a projector in this process if none runs."""
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +9,13 @@ from pathlib import Path
 import anyio
 import uvicorn
 
-from analytics.asking import ask, fold_and_answer
-from analytics.protocol import Query
+from analytics.sql_client import ask
+from analytics.sql_protocol import Query
+from analytics.sql_server import fold_and_answer
+from analytics.web.access import LOOPBACK, checked_token
 from analytics.web.app import Page, make_app
-from analytics.web.feed import Feed
-from analytics.web.guard import LOOPBACK, checked_token
-from analytics.web.views import Views
+from analytics.web.event_stream import Feed
+from analytics.web.view_cache import ViewCache
 from mesh import settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
@@ -36,17 +37,27 @@ async def serve(
     name: str = "operator",
     on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serve the page of an arena on a socket until cancelled; `on_ready` is called when it answers.
+    """Serve the page of an arena until cancelled.
+
+    Args:
+        hub: the server with all arenas, for a projector in this process.
+        bus: the arena to show.
+        listening: a socket from `listen`.
+        home: the folder with the database and the cached code.
+        hosts: host names that requests may name.
+        token: the secret for posting notes; "" makes the page read-only.
+        name: the author of the notes.
+        on_ready: called when the page answers.
 
     Raises:
-        BadInput: the token is too short, or a projector that does not answer has the home's file.
+        BadInput: the token is too short, or a projector that does not answer has the file of this home open.
         BusUnavailable: the log cannot be reached.
     """
     checked_token(token)
     follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
     await follower.catch_up()
     feed = Feed(bus, follower)
-    views = Views(bus, follower, feed)
+    views = ViewCache(bus, follower, feed)
     code = CodeStore(settings.code_dir(home, bus.arena), bus)
     page = Page(bus, follower, feed, views, code, check_token("name", name), token)
     config = uvicorn.Config(
@@ -74,10 +85,10 @@ async def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 is any free one.
+    """Return a listening socket; port 0 means any free port.
 
     Raises:
-        BadInput: the host is no name of this machine, or the port is taken.
+        BadInput: the host is not a name of this machine, or the port is in use.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -89,7 +100,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def _with_projector(hub: Hub, bus: ArenaBus, home: Path, tasks: anyio.abc.TaskGroup) -> None:
-    """Return when a projector answers: the one that runs, else one of this process."""
+    """Return when a projector answers: one that runs, or else one in this process."""
     try:
         await ask(bus, Query("SELECT 1", timeout_s=PROJECTOR_WITHIN_S))
     except BusUnavailable:
@@ -99,7 +110,7 @@ async def _with_projector(hub: Hub, bus: ArenaBus, home: Path, tasks: anyio.abc.
 
 
 async def _serve(server: "_Server", listening: socket.socket) -> None:
-    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, with what it began
+    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, after the open requests
         await server.serve(sockets=[listening])
 
 

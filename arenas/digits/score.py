@@ -1,4 +1,4 @@
-"""Compare a trial's predictions with the labels that it never saw; prints one JSON object."""
+"""Compare the predictions of a trial with the hidden labels; prints one JSON object."""
 
 import io
 import json
@@ -11,11 +11,11 @@ import numpy as np
 
 labels = np.load(Path(os.environ.get("MESH_PRIVATE", "data/private")) / "test_y.npy", allow_pickle=False)
 path = Path(os.environ.get("MESH_OUT", "out")) / "predictions.npy"
-try:  # a trial may have put anything there, such as a link to the labels
+try:  # a trial may leave anything there, such as a link to the labels
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-            raise ValueError("it is not a file of its own")
+            raise ValueError("it is not a regular file with one name")
         found = np.load(io.BytesIO(file.read(labels.nbytes + 4096)), allow_pickle=False)
 except (OSError, ValueError) as error:
     sys.exit(f"predictions.npy cannot be read: {error}")

@@ -1,7 +1,7 @@
-"""Answer batches of bytes with the artifact's scores; runs the candidate's code, so it knows nothing worth stealing.
+"""Predict the next byte with the candidate's code; this process has no secrets, because it runs that code.
 
-Standard input: batches of BATCH x LENGTH bytes. Standard output, which the candidate's own prints cannot reach: for
-each batch the float32 scores, (BATCH, 256), of the byte that comes next in every row and was not sent.
+Standard input: batches of BATCH x LENGTH bytes. Standard output: for each batch the float32 scores, (BATCH, 256), of
+the next byte of every row, which is not sent. The candidate's own prints do not reach standard output.
 """
 
 import os
@@ -11,7 +11,7 @@ BATCH, LENGTH = 64, 256
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Answer batches until the input ends."""
     channel = os.dup(1)
     os.dup2(2, 1)
     import torch

@@ -1,7 +1,7 @@
 """Freeze the text: documentation and library sources of the running Python, split by topic and file.
 
-Every machine has them. `public/train.bin` is for trials; `private/val.bin` and
-`private/heldout.bin` only the scorer gets. Raw bytes, one newline between files.
+Every machine has these texts. Trials read `public/train.bin`; only the scorer reads `private/val.bin` and
+`private/heldout.bin`. The files are raw bytes with one newline between texts.
 """
 
 import hashlib

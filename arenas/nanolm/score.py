@@ -1,9 +1,9 @@
 """Measure bits per byte on text that no trial has seen; prints one JSON object.
 
-The candidate's code runs in another process (`predict.py`) that is given batches of bytes and answers scores: a worker
-holds it in a sandbox of its own, connected to descriptors 3 (to write) and 4 (to read); by hand it is a child. It is
-sent what comes before the bytes to be predicted and never these, so that there is nothing to look ahead at; its scores
-are checked and turned into probabilities here, so that what it prints or claims does not matter.
+The candidate's code runs in another process (`predict.py`), which receives batches of bytes and returns scores. A
+worker runs it in another sandbox, connected to descriptors 3 (write) and 4 (read); by hand it is a child process. It
+receives only the bytes before those to be predicted, so it cannot look ahead. Its scores are checked and turned into
+probabilities here, so nothing that it prints or claims matters.
 """
 
 import json
@@ -20,13 +20,13 @@ from typing import BinaryIO
 import numpy as np
 from predict import BATCH, LENGTH
 
-VAL, HELDOUT = 4096, 1024  # bytes that are predicted, or as many as the text has room for
+VAL, HELDOUT = 4096, 1024  # bytes to predict, at most; a short text has room for fewer
 WITHIN_S = 50.0
 KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HOME", "MESH_OUT", "MESH_DEVICE", "MESH_THREADS")
 
 
 def main() -> None:
-    """Score, or say in one sentence why not."""
+    """Print the scores, or exit with one sentence why there are none."""
     private = Path(os.environ.get("MESH_PRIVATE", "data/private"))
     with predictor() as model:
         metrics = {
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 Model = tuple[BinaryIO, BinaryIO]
-"""Where batches are written to, and scores are read from."""
+"""The stream that takes batches, and the stream that returns scores."""
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def predictor() -> Iterator[Model]:
 
 
 def measured(model: Model, path: Path, most: int) -> float:
-    """Return the mean bits that the bytes after evenly spaced windows of a text cost."""
+    """Return the mean bits per predicted byte, over evenly spaced windows of a text."""
     inputs, targets = windows(np.fromfile(path, dtype=np.uint8), most)
     total = 0.0
     for start in range(0, len(targets), BATCH):
@@ -76,7 +76,7 @@ def measured(model: Model, path: Path, most: int) -> float:
 def windows(data: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Return `(n, LENGTH)` bytes and the `(n,)` bytes after them, n whole batches.
 
-    No window reaches into the next one's: what is to be predicted is in none of them.
+    No window overlaps the next, so no byte to predict is in any window.
     """
     count = min(most, len(data) // (LENGTH + 1)) // BATCH * BATCH
     if count == 0:

@@ -1,11 +1,10 @@
 """A byte-level GPT: model, optimiser and schedule in one file, made to be changed.
 
-By hand: `python prepare.py && python train.py && python score.py`. The budget is counted in CPU time of this process on
-a CPU, where a busy core would otherwise make fewer steps, and in wall time on CUDA. Imports do not count, nor does what
-torch imports at its first step.
+By hand: `python prepare.py && python train.py && python score.py`. The budget is CPU time of this process on a CPU, so
+that a busy core does not cost steps, and wall time on CUDA. Imports do not count, nor do those of torch's first step.
 
-What must stay: `load(folder) -> model` and `logits(model, tokens (B, T) int64) -> (B, 256)`, scores of the byte that
-comes after T others.
+The scorer needs `load(folder) -> model` and `logits(model, tokens (B, T) int64) -> (B, 256)`: scores of the byte after
+T bytes.
 """
 
 import json
@@ -96,7 +95,7 @@ def act(x: Tensor) -> Tensor:
 
 
 def logits(model: GPT, tokens: Tensor) -> Tensor:
-    """Scores of the byte after `tokens` (B, T), from as many of the last as the model takes in: (B, 256)."""
+    """Scores (B, 256) of the byte after `tokens` (B, T); the model reads only the last `context` of them."""
     return model(tokens[:, -model.context :])[:, -1]
 
 
@@ -159,7 +158,7 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """One throw-away step: torch imports parts of itself at the first, which would cost a third of the budget."""
+    """Make one throw-away step: the first one imports parts of torch, which would cost a third of the budget."""
     model = nn.Linear(8, 8).to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.zeros(1, 8, device=DEVICE)).sum().backward()
@@ -167,7 +166,7 @@ def warm_up() -> None:
 
 
 def report(step: int, value: float, spent: float) -> None:
-    """One point of the live curve: smoothed bits per byte of training batches, and the share of the budget spent."""
+    """Write one point of the live curve: smoothed training bits per byte, and the share of the budget spent."""
     if "MESH_REPORT" in os.environ:
         with open(os.environ["MESH_REPORT"], "a") as file:
             file.write(json.dumps({"step": step, "value": value, "fraction": min(1.0, spent)}) + "\n")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import anyio
 
-from analytics.asking import ask
-from analytics.protocol import Query
+from analytics.sql_client import ask
+from analytics.sql_protocol import Query
 from benchmarks.parts.harness import Figures, Goal, say
 from benchmarks.parts.projecting import keep_writing, projecting
 from mesh.jetstream import JetStreamBus

@@ -44,7 +44,7 @@ def web(
         from mesh_cli.connect import pick, reach_hub
 
         try:
-            from analytics.web.guard import LOOPBACK, checked_token, is_loopback
+            from analytics.web.access import LOOPBACK, checked_token, is_loopback
             from analytics.web.serve import listen, serve
         except ModuleNotFoundError as missing:
             raise BadInput(

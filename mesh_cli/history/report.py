@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from anyio.to_thread import run_sync
 
 import mesh
-from analytics.asking import ask as ask_projector
 from analytics.projector import Projection, replay
-from analytics.protocol import Query
-from analytics.queries import MAX_ROWS, MAX_TIMEOUT_S, Queries
-from analytics.report.changes import Diff, diff_of
+from analytics.report.code_diff import Diff, diff_of
+from analytics.report.data import ReportData
 from analytics.report.document import Document, document
-from analytics.report.facts import Facts
-from analytics.report.gather import Ask, gather
+from analytics.report.queries import Ask, report_data
+from analytics.sql_client import ask as ask_projector
+from analytics.sql_protocol import Query
+from analytics.sql_server import MAX_ROWS, MAX_TIMEOUT_S, SqlServer
 from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
@@ -42,20 +42,20 @@ def report_form(target: Path) -> str:
 
 
 async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[bytes, str]:
-    """Return a report of an arena in the format of its name, and its verdict.
+    """Return a report of an arena in the format of its name, and its headline.
 
     Raises:
         BadInput: the arena was never opened, its log is shorter than `to_seq`, or a picture needs matplotlib.
         QueryError: the projector refused or failed.
     """
     async with projection_to_ask(bus, to_seq) as ask:
-        facts = await gather(ask, bus.arena)
-    diffs = {} if form == "png" else await _diffs(bus, facts)
-    page = document(facts, diffs, mesh.__version__)
-    return await run_sync(_rendered, form, facts, page), page.verdict
+        data = await report_data(ask, bus.arena)
+    diffs = {} if form == "png" else await _diffs(bus, data)
+    page = document(data, diffs, mesh.__version__)
+    return await run_sync(_rendered, form, data, page), page.headline
 
 
-def _rendered(form: str, facts: Facts, page: Document) -> bytes:
+def _rendered(form: str, data: ReportData, page: Document) -> bytes:
     if form == "markdown":
         from analytics.report.markdown import markdown
 
@@ -64,8 +64,8 @@ def _rendered(form: str, facts: Facts, page: Document) -> bytes:
     from analytics.report.page import html
 
     if form == "png":
-        return progress.png(facts, page.title, page.verdict)
-    return html(page, progress.svg(facts) if facts.runs else "").encode("utf-8", "replace")
+        return progress.png(data, page.title, page.headline)
+    return html(page, progress.svg(data) if data.runs else "").encode("utf-8", "replace")
 
 
 @asynccontextmanager
@@ -91,10 +91,10 @@ async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncItera
         raise BadInput(f"--to-seq is {to_seq}, but the log ends with {head}")
     async with AsyncExitStack() as stack:
         projection = await _folded(bus, to_seq, stack)
-        queries = Queries(projection)
+        server = SqlServer(projection)
 
         async def of_file(sql: str) -> list[list[object]]:
-            return (await queries.answer(_query(sql))).rows
+            return (await server.answer(_query(sql))).rows
 
         yield of_file
 
@@ -123,11 +123,11 @@ async def _opened(path: Path, stack: AsyncExitStack) -> Projection:
     return projection
 
 
-async def _diffs(bus: JetStreamBus, facts: Facts) -> dict[str, Diff]:
+async def _diffs(bus: JetStreamBus, data: ReportData) -> dict[str, Diff]:
     """Return the changed lines of the proposals that changed more than knobs, or a remark if their code is missing."""
-    code, base = code_store_of(bus), facts.goal.base_commit
+    code, base = code_store_of(bus), data.goal.base_commit
     found: dict[str, Diff] = {}
-    for proposal, commit, before in facts.code_wanted():
+    for proposal, commit, before in data.code_wanted():
         try:
             old, new = [await code.files(name, base=base) for name in (before, commit)]
         except ObjectMissing:

@@ -110,7 +110,7 @@ async def runs_per_minute(bus: Bus, board: Board) -> float:
 
 async def projected(bus: ArenaBus) -> int | None:
     """Return up to where the projector has folded the log of this arena, None where no projector answers."""
-    from analytics.protocol import SERVICE, Answer, Query, decode_reply, encode
+    from analytics.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
 
     try:
         question = encode(Query(sql="SELECT 1", timeout_s=_ANSWER_WITHIN_S))

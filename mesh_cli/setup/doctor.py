@@ -20,7 +20,7 @@ import anyio.to_thread
 from packaging.requirements import Requirement
 
 import mesh
-from analytics.protocol import Query
+from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, MeshError
 from mesh.jetstream import JetStreamHub
@@ -220,7 +220,7 @@ async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:
     if not _has("duckdb"):
         cure = "pip install 'mesh-swarm[analytics]', or ask on a machine that has it"
         return Finding("projector", "warn", "cannot be asked: duckdb is not installed here", cure)
-    from analytics.asking import ask
+    from analytics.sql_client import ask
 
     bus = await hub.arena(next(iter(heads)))
     try:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from analytics.asking import asking
+from analytics.sql_client import sql_client
 from mesh.errors import BadInput
 from mesh_cli.connect import pick_any, reach_hub
 from mesh_cli.sql.query import Options, answer
@@ -27,13 +27,13 @@ async def sql_command(options: Options, *, arena: str | None, nats: str | None) 
         raise BadInput(f"-o needs exactly one statement, not {'a prompt' if prompted else len(texts)}")
     async with reach_hub(nats) as hub:
         bus = await pick_any(hub, arena)
-        async with asking(hub, bus) as asker:
+        async with sql_client(hub, bus) as client:
             if prompted:
                 from mesh_cli.sql.prompt import Prompt
 
-                await Prompt(asker, options).run()
+                await Prompt(client, options).run()
             for text in texts:
-                await answer(asker, options, text)
+                await answer(client, options, text)
 
 
 def _texts(options: Options) -> list[str]:

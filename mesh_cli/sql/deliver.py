@@ -11,7 +11,7 @@ import msgspec
 from anyio.to_thread import run_sync
 
 from analytics.parquet import ParquetFile
-from analytics.protocol import Answer
+from analytics.sql_protocol import Answer
 from mesh.errors import leaf
 from mesh_cli.render.output import Screen, Target, atomically
 from mesh_cli.sql.formats import Format, Writer, distinct, writer

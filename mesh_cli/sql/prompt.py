@@ -20,7 +20,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from analytics.asking import Asker
+from analytics.sql_client import SqlClient
 from mesh import settings
 from mesh.errors import BadInput, MeshError
 from mesh_cli.sql.formats import Format
@@ -62,8 +62,8 @@ _COLUMNS = "SELECT table_name AS view, column_name AS column, data_type AS type 
 class Prompt:
     """Reads from the terminal until the person leaves."""
 
-    def __init__(self, asker: Asker, options: Options) -> None:
-        self._asker, self._options = asker, options
+    def __init__(self, client: SqlClient, options: Options) -> None:
+        self._client, self._options = client, options
         self._timed = False
         self._running: anyio.CancelScope | None = None
         self._interrupted = False
@@ -74,7 +74,7 @@ class Prompt:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._interrupt_on_signal)
             try:
-                self._words = sorted({str(row[0]) for row in await self._asker.rows(_NAMES)})
+                self._words = sorted({str(row[0]) for row in await self._client.rows(_NAMES)})
                 print("End a statement with ; or type .help for help.", file=sys.stderr)
                 await self._read()
             finally:
@@ -112,7 +112,7 @@ class Prompt:
                     await self._command(*text.split())
                 else:
                     for statement in split(text)[0]:
-                        await answer(self._asker, self._options, statement)
+                        await answer(self._client, self._options, statement)
             except MeshError as error:
                 print(f"mesh: {error}", file=sys.stderr)
             except BrokenPipeError:
@@ -130,10 +130,10 @@ class Prompt:
         if name == ".help":
             print(_HELP)
         elif name == ".tables":
-            await answer(self._asker, self._plainly(), _TABLES)
+            await answer(self._client, self._plainly(), _TABLES)
         elif name == ".schema":
             where = f" WHERE table_name = '{word.replace(chr(39), chr(39) * 2)}'" if word else ""
-            await answer(self._asker, self._plainly(), f"{_COLUMNS}{where} ORDER BY table_name, ordinal_position")
+            await answer(self._client, self._plainly(), f"{_COLUMNS}{where} ORDER BY table_name, ordinal_position")
         elif name == ".format":
             self._format(word)
         else:

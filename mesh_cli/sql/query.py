@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from analytics.asking import Asker
-from analytics.protocol import Query
+from analytics.sql_client import SqlClient
+from analytics.sql_protocol import Query
 from mesh.errors import BadInput
 from mesh_cli.sql.deliver import deliver
 from mesh_cli.sql.formats import Format
@@ -48,9 +48,9 @@ def output_form(form: Format | None, *, json: bool, csv: bool) -> Format:
     return "json" if json else "csv" if csv else form or "table"
 
 
-async def answer(asker: Asker, options: Options, sql: str) -> None:
+async def answer(client: SqlClient, options: Options, sql: str) -> None:
     """Print the rows of one statement to stdout, or into a file, and what belongs to them to stderr."""
-    pages = asker.pages(options.query(sql))
+    pages = client.pages(options.query(sql))
     summary = await deliver(pages, options.form, options.output, paged=options.paged and options.output is None)
     if options.form != "json":
         print(summary, file=sys.stderr)

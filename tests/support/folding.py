@@ -10,8 +10,8 @@ import anyio.lowlevel
 
 from analytics.projection import Projection
 from analytics.projector import project, replay
-from analytics.protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
-from analytics.queries import Queries
+from analytics.sql_protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
+from analytics.sql_server import SqlServer
 from mesh import wire
 from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable
@@ -36,17 +36,17 @@ async def bus_with(hub: MemoryHub, history: Sequence[Fact] | None = None) -> Mem
 
 
 @asynccontextmanager
-async def folded(path: Path, history: Sequence[Fact] | None = None) -> AsyncIterator[Queries]:
+async def folded(path: Path, history: Sequence[Fact] | None = None) -> AsyncIterator[SqlServer]:
     """Yield queries about a history that is folded into the file at `path`."""
     await replay(await bus_with(MemoryHub(), history), path)
     projection = Projection.open(path)
     try:
-        yield Queries(projection)
+        yield SqlServer(projection)
     finally:
         projection.close()
 
 
-async def rows(queries: Queries, sql: str) -> list[list[Any]]:
+async def rows(queries: SqlServer, sql: str) -> list[list[Any]]:
     return (await queries.answer(Query(sql))).rows
 
 
@@ -55,7 +55,7 @@ async def projecting(hub: MemoryHub, path: Path) -> AsyncIterator[None]:
     ready = anyio.Event()
 
     async def answer(projection: Projection, bus: ArenaBus) -> None:
-        await Queries(projection).serve(bus)
+        await SqlServer(projection).serve(bus)
 
     async with anyio.create_task_group() as tasks:
 

@@ -1,4 +1,4 @@
--- How many runs stand where, and how fast they ended lately (by the log's own clock).
+-- Runs by state, and the runs finished per minute in the last five minutes.
 SELECT
     count(*) AS runs,
     count(*) FILTER (state = 'scored') AS scored,

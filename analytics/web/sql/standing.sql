@@ -1,4 +1,4 @@
--- All that has a score, best first.
+-- Every proposal with a score, the best first.
 SELECT proposal, rank, title, author, mean, low, high, seeds, fresh, state, origin, self_reported
 FROM leaderboard
 WHERE arena = '$arena'

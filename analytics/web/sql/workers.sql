@@ -1,4 +1,4 @@
--- Who is here first, then who was here last.
+-- Workers that are here first, then the latest that left.
 SELECT worker, worker_class, device, slots, tier, host, state, runs, scored, failed, running, trial_s, epoch(last_at) AS last_at
 FROM workers
 WHERE arena = '$arena'

@@ -1,14 +1,15 @@
-// Activity: the latest facts of the log, each in a few words.
+// Activity: the latest facts of the log, one sentence each.
 
-import { byId, calm, clock, el, fill, score, short, words } from "./dom.js";
+import { byId, calm, clock, count, el, fill, score, short, words } from "./dom.js";
 
 const KEPT = 200;
+const VERDICTS = { endorse: "endorsed", warn: "warned about", block: "blocked" };
 
 export function makeActivity(open, knows) {
   const facts = [];
   const draw = calm(() => {
     const body = byId("activity");
-    if (!facts.length) return fill(body, el("p.empty", {}, "Nothing has happened yet."));
+    if (!facts.length) return fill(body, el("p.empty", {}, "No activity yet."));
     fill(body, el("ol.activity", {}, facts.slice().reverse().map((fact) => line(fact, open, knows))));
   }, 250);
   draw();
@@ -22,27 +23,27 @@ export function makeActivity(open, knows) {
 
 function line(fact, open, knows) {
   const tree = fact.event?.proposal || fact.event?.tree || fact.event?.target;
-  const said = say(fact);
-  const text = tree && knows(tree) ? el("button.link", { type: "button", click: () => open(tree) }, said) : el("span", {}, said);
+  const sentence = describe(fact);
+  const text = tree && knows(tree) ? el("button.link", { type: "button", click: () => open(tree) }, sentence) : el("span", {}, sentence);
   return el("li", {}, el("time", {}, clock(fact.time)), el("b", {}, fact.author), text);
 }
 
-function say({ kind, event }) {
+function describe({ kind, event }) {
   if (!event) return `${kind} (not understood)`;
   switch (kind) {
-    case "proposal.posted": return `proposes ${event.title}`;
-    case "critique.posted": return `${event.verdict}s ${short(event.target)}: ${event.text}`;
-    case "run.requested": return `asks for a run of ${short(event.proposal)} (${event.lane})`;
-    case "run.started": return `starts ${event.run}`;
-    case "run.killed": return `kills ${event.run} (${event.by}) ${event.text}`;
-    case "run.finished": return event.outcome.how === "scored" ? `scores ${short(event.proposal)} with ${score(event.outcome.value)}` : `${short(event.proposal)} failed (${words(event.outcome.reason)}): ${event.outcome.message}`;
-    case "proposal.promoted": return `promotes ${short(event.proposal)} with ${score(event.mean)}`;
-    case "proposal.retired": return `retires ${short(event.proposal)} (${words(event.why)})`;
+    case "proposal.posted": return `proposed ${event.title}`;
+    case "critique.posted": return `${VERDICTS[event.verdict] || words(event.verdict)} ${short(event.target)}: ${event.text}`;
+    case "run.requested": return `requested a run of ${short(event.proposal)} (${event.lane})`;
+    case "run.started": return `started ${event.run}`;
+    case "run.killed": return `killed ${event.run} (${event.by}) ${event.text}`;
+    case "run.finished": return event.outcome.how === "scored" ? `scored ${short(event.proposal)}: ${score(event.outcome.value)}` : `ran ${short(event.proposal)}, which failed (${words(event.outcome.reason)}): ${event.outcome.message}`;
+    case "proposal.promoted": return `promoted ${short(event.proposal)} to champion: ${score(event.mean)}`;
+    case "proposal.retired": return `retired ${short(event.proposal)} (${words(event.why)})`;
     case "note.posted": return `#${event.channel}: ${event.text.slice(0, 300)}`;
-    case "worker.joined": return `joins with ${event.slots} slots on ${event.worker_class} (${event.device})`;
-    case "agent.joined": return `joins as ${event.role}`;
-    case "arena.opened": return `opens version ${event.version}`;
-    case "arena.closed": return `closes the arena (${event.reason})`;
+    case "worker.joined": return `joined with ${count(event.slots)} ${event.slots === 1 ? "slot" : "slots"} on ${event.worker_class} (${event.device})`;
+    case "agent.joined": return `joined as ${event.role}`;
+    case "arena.opened": return `opened version ${event.version} of the arena`;
+    case "arena.closed": return `closed the arena (${event.reason})`;
     default: return words(kind);
   }
 }

@@ -1,8 +1,8 @@
-// The server: JSON and the feed. A refusal is an Error with the server's sentence.
+// The server: JSON and the event stream. A refusal is an Error with the sentence of the server.
 
 const KEY = "mesh.token";
 
-/** The token comes in the address' fragment, which no server sees, or is typed; it stays in this tab. */
+/** The token is typed or comes in the fragment of the address, which no server sees; it stays in this tab. */
 export function takeToken() {
   const found = new URLSearchParams(location.hash.slice(1)).get("token");
   if (found === null) return;
@@ -32,7 +32,7 @@ export function post(path, body, withToken = false) {
   return answer(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-/** Follow the log from a sequence on; the browser itself comes back after a break and says where it was. */
+/** Follow the log from a sequence on; after a break the browser reconnects and sends its position. */
 export function follow(after, { onFact, onState, onReset, onOpen, onBreak }) {
   let last = after;
   const open = () => {

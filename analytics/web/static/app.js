@@ -1,9 +1,9 @@
-// The page: loads what there is, then follows the log.
+// The page: loads the current state, then follows the log.
 
 import { makeActivity } from "./activity.js";
 import { follow, get, takeToken } from "./api.js";
 import { makeBoard } from "./board.js";
-import { makeDag } from "./dag.js";
+import { makeDag } from "./lineage.js";
 import { calm } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
 import { showConnection, showHeader, showTrouble } from "./header.js";
@@ -32,7 +32,7 @@ let seq = 0;
 let live = false;
 let whole = false;
 
-const say = calm(() => showConnection(live, seq), 200);
+const showLive = calm(() => showConnection(live, seq), 200);
 
 async function loadState() {
   const state = await get("/api/state");
@@ -45,7 +45,7 @@ async function loadState() {
   return state;
 }
 
-/** Load what the feed only adds to; where the projector is away, again with the next state. */
+/** Load what the stream then only adds to; if the projector is away, try again with the next state. */
 async function loadRest() {
   const rest = [get("/api/dots").then(progress.load), dag.load(), get("/api/board").then((found) => board.load(found.notes))];
   const failed = (await Promise.allSettled(rest)).filter((ended) => ended.status === "rejected");
@@ -77,7 +77,7 @@ function take(fact) {
     if (fact.kind === "run.finished") progress.take(fact);
     if (fact.kind.startsWith("proposal.")) dag.take(fact);
   }
-  say();
+  showLive();
 }
 
 async function start() {
@@ -92,8 +92,8 @@ async function start() {
     onFact: take,
     onState: loaded,
     onReset: () => loadAll().catch(() => {}),
-    onOpen: () => { live = true; say(); },
-    onBreak: () => { live = false; say(); },
+    onOpen: () => { live = true; showLive(); },
+    onBreak: () => { live = false; showLive(); },
   });
   document.body.dataset.ready = "yes";
 }

@@ -1,4 +1,4 @@
-// The message board: threads, the latest first, and a box for whoever has the token.
+// The message board: threads, the latest first, and a form for the holder of the token.
 
 import { get, post, setToken, token } from "./api.js";
 import { ago, byId, calm, el, fill } from "./dom.js";
@@ -14,7 +14,7 @@ export function makeBoard() {
   let me = "";
 
   const draw = calm(() => {
-    if (!notes.size) return fill(list, el("p.empty", {}, "Nobody has said anything yet."));
+    if (!notes.size) return fill(list, el("p.empty", {}, "No notes yet."));
     const threads = new Map();
     for (const note of [...notes.values()].sort((a, b) => a.seq - b.seq)) {
       const root = rootOf(note);
@@ -51,10 +51,10 @@ export function makeBoard() {
   }
 
   function compose() {
-    if (!mayPost) return fill(foot, el("p.muted", {}, "Read-only: start mesh web with --token to post."));
-    if (!token()) return fill(foot, form("Token", el("input", { type: "password", id: "token", autocomplete: "off", "aria-label": "Token", placeholder: "Token, to post", required: true }), "Use it", async (value) => { setToken(value.trim()); compose(); draw(); }));
+    if (!mayPost) return fill(foot, el("p.muted", {}, "Read-only. Start mesh web with --token to post notes."));
+    if (!token()) return fill(foot, form("Token", el("input", { type: "password", id: "token", autocomplete: "off", "aria-label": "Token", placeholder: "Token for posting", required: true }), "Use token", async (value) => { setToken(value.trim()); compose(); draw(); }));
     const channel = el("input.channel", { id: "channel", "aria-label": "Channel", value: replying?.channel || "general", pattern: "[A-Za-z0-9_\\-]{1,128}", required: true });
-    const text = el("textarea", { id: "note", rows: "2", "aria-label": "Note", placeholder: replying ? `Reply to ${replying.author}` : `Say something as ${me}`, required: true });
+    const text = el("textarea", { id: "note", rows: "2", "aria-label": "Note", placeholder: replying ? `Reply to ${replying.author}` : `Write a note as ${me}`, required: true });
     text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) text.form.requestSubmit();
       if (event.key === "Escape" && replying) { replying = null; compose(); }
@@ -73,11 +73,11 @@ export function makeBoard() {
   }
 
   function form(name, field, button, send, before = null) {
-    const said = el("p.error", { role: "alert" });
+    const problem = el("p.error", { role: "alert" });
     const made = el("form", { "aria-label": name }, before, field, el("button.primary", { type: "submit" }, button));
     made.addEventListener("submit", async (event) => {
       event.preventDefault();
-      try { await send(field.value); } catch (error) { foot.append(said); said.textContent = error.message; }
+      try { await send(field.value); } catch (error) { foot.append(problem); problem.textContent = error.message; }
     });
     return made;
   }

@@ -1,4 +1,4 @@
-// Elements and words. Other people's text becomes text nodes alone, without control characters; nothing here parses HTML.
+// Elements and formats. Other people's text becomes text nodes without control characters; nothing here parses HTML.
 
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g;
 
@@ -40,7 +40,8 @@ export function score(value) {
 
 export const count = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US"));
 export const short = (tree) => String(tree).slice(0, 10);
-export const words = (state) => String(state).replaceAll("_", " ");
+/** A reason in words: `out_of_memory` is "out of memory". States stay as they are in SQL. */
+export const words = (reason) => String(reason).replaceAll("_", " ");
 
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
@@ -59,7 +60,7 @@ export function ago(time) {
 export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state);
 export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Call `work` soon, once for many calls, and again at the earliest `rest` ms after it. */
+/** Call `work` soon, once for many calls, and at most every `rest` ms. */
 export function calm(work, rest) {
   let timer = 0;
   let last = -Infinity;

@@ -1,4 +1,4 @@
-// One proposal in a drawer: why, what it changes, runs, curves, critiques. Escape closes it.
+// One proposal in a drawer: rationale, changes, runs, curves, critiques. Escape closes it.
 
 import { get } from "./api.js";
 import { ago, byId, chip, color, el, fill, score, seconds, short, words } from "./dom.js";
@@ -6,24 +6,24 @@ import { ago, byId, chip, color, el, fill, score, seconds, short, words } from "
 export function makeDrawer(onOpen) {
   const drawer = byId("drawer");
   let plot = null;
-  let asked = "";
-  const forget = () => { plot?.destroy(); plot = null; asked = ""; };
+  let shown = "";
+  const forget = () => { plot?.destroy(); plot = null; shown = ""; };
   drawer.addEventListener("close", forget);
   drawer.addEventListener("click", (event) => { if (event.target === drawer) drawer.close(); });
 
   async function open(tree) {
     forget();
-    asked = tree;
+    shown = tree;
     fill(drawer, top({ title: "…", state: "", proposal: tree }, drawer));
     if (!drawer.open) drawer.showModal();
     onOpen(tree);
     try {
       const found = await get(`/api/proposal/${encodeURIComponent(tree)}`);
-      if (asked !== tree) return;
+      if (shown !== tree) return;
       fill(drawer, top(found, drawer), el("div.inner", {}, parts(found, open)));
       plot = curves(found, drawer.querySelector(".curve"));
     } catch (error) {
-      if (asked === tree) fill(drawer, top({ title: "This proposal cannot be shown", state: "", proposal: tree }, drawer), el("p.error", { role: "alert" }, error.message));
+      if (shown === tree) fill(drawer, top({ title: "This proposal cannot be shown", state: "", proposal: tree }, drawer), el("p.error", { role: "alert" }, error.message));
     }
   }
   return open;
@@ -42,14 +42,14 @@ function parts(found, open) {
   const row = found.standing;
   return [
     row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
-    found.why ? el("p.muted", {}, `Given up: ${words(found.why)}.`) : null,
-    found.rationale ? part("Why", el("p.text", { dir: "auto" }, found.rationale)) : null,
+    found.why ? el("p.muted", {}, `${found.state === "demoted" ? "Demoted" : "Retired"}: ${words(found.why)}.`) : null,
+    found.rationale ? part("Rationale", el("p.text", { dir: "auto" }, found.rationale)) : null,
     found.knobs.length ? part("Knobs", el("table.knobs", {}, el("tbody", {}, found.knobs.map((knob) => el("tr", {}, el("td", {}, el("code", {}, knob.name), el("span.by", {}, knob.file)), el("td.number.muted", {}, value(knob.old)), el("td.number", {}, `→ ${value(knob.new)}`)))))) : null,
     found.curves.length ? part("Curves", el("div.curve")) : null,
-    part("Runs", found.runs.length ? runs(found.runs) : el("p.muted", {}, "None was asked for yet.")),
-    part("Critiques", found.critiques.length ? el("ul.critiques", {}, found.critiques.map(critique)) : el("p.muted", {}, "Nobody has judged it.")),
-    ...found.diffs.map((diff) => part(`Changes against ${short(diff.parent)}`, change(diff))),
-    found.diffs.length ? null : part("Changes", el("p.muted", {}, "It has no parent: this is the artifact as it was, or new from the ground.")),
+    part("Runs", found.runs.length ? runs(found.runs) : el("p.muted", {}, "No run was requested yet.")),
+    part("Critiques", found.critiques.length ? el("ul.critiques", {}, found.critiques.map(critique)) : el("p.muted", {}, "No critique yet.")),
+    ...found.diffs.map((diff) => part(`Changes from parent ${short(diff.parent)}`, change(diff))),
+    found.diffs.length ? null : part("Changes", el("p.muted", {}, "It has no parent: it is the baseline, or was written from scratch.")),
     found.parents.length ? part("Parents", relatives(found.parents, open)) : null,
     found.children.length ? part("Children", relatives(found.children, open)) : null,
   ];
@@ -59,10 +59,10 @@ const number = (name, text) => el("div", {}, el("dt", {}, name), el("dd", {}, te
 const value = (given) => (given === null || given === undefined ? "–" : typeof given === "number" && !Number.isInteger(given) ? String(Number(given.toPrecision(5))) : String(given));
 
 function runs(found) {
-  return el("div.scroll", { tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, ["lane", "seed", "state"].map((name) => el("th", { scope: "col" }, name)), ["score", "took", "memory"].map((name) => el("th.number", { scope: "col" }, name)))),
+  return el("div.scroll", { tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, ["lane", "seed", "state"].map((name) => el("th", { scope: "col" }, name)), ["score", "time", "memory"].map((name) => el("th.number", { scope: "col" }, name)))),
     el("tbody", {}, found.flatMap((run) => [
       el("tr", {}, el("td", {}, run.lane), el("td.muted", {}, run.seed), el("td", {}, chip(run.state)), el("td.number", {}, score(run.value), run.self_reported ? "*" : ""), el("td.number", {}, seconds(run.trial_s)), el("td.number", {}, run.peak_memory_mb ? `${Math.round(run.peak_memory_mb)} MB` : "–")),
-      run.message || run.log || run.critiques.length ? el("tr.more", {}, el("td", { colspan: "6" }, run.message ? el("p.error", {}, `${words(run.reason)}: ${run.message}`) : null, run.log ? el("details", {}, el("summary", {}, "End of its output"), el("pre", {}, run.log)) : null, run.critiques.length ? el("ul.critiques", {}, run.critiques.map(critique)) : null)) : null,
+      run.message || run.log || run.critiques.length ? el("tr.more", {}, el("td", { colspan: "6" }, run.message ? el("p.error", {}, `${words(run.reason)}: ${run.message}`) : null, run.log ? el("details", {}, el("summary", {}, "End of the output"), el("pre", {}, run.log)) : null, run.critiques.length ? el("ul.critiques", {}, run.critiques.map(critique)) : null)) : null,
     ]))));
 }
 
@@ -73,13 +73,13 @@ function relatives(found, open) {
 }
 
 function change(diff) {
-  if (diff.trouble) return el("p.muted", {}, `No code to compare: ${diff.trouble}`);
+  if (diff.trouble) return el("p.muted", {}, `The code cannot be compared: ${diff.trouble}`);
   if (!diff.lines.length) return el("p.muted", {}, "No file differs.");
   const kind = (line) => (/^(---|\+\+\+)/.test(line) ? "file" : line.startsWith("@@") ? "hunk" : line.startsWith("+") ? "plus" : line.startsWith("-") ? "minus" : "same");
-  return el("pre.diff", { tabindex: "0" }, diff.lines.map((line) => el(`span.${kind(line)}`, {}, line || " ")), diff.cut ? el("span.hunk", {}, "… cut here") : null);
+  return el("pre.diff", { tabindex: "0" }, diff.lines.map((line) => el(`span.${kind(line)}`, {}, line || " ")), diff.cut ? el("span.hunk", {}, "… the rest is left out") : null);
 }
 
-/** Draw the curves of runs over their steps, the latest run the strongest. */
+/** Draw the curves of runs over their steps, the latest run in the strongest colour. */
 function curves(found, host) {
   if (!host) return null;
   const steps = [...new Set(found.curves.flatMap((curve) => curve.points.map(([step]) => step)))].sort((a, b) => a - b);

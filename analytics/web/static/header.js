@@ -1,4 +1,4 @@
-// The top line: which arena, who holds it, how much is done, and whether this page is live.
+// The top line: the arena, its champion, the progress, and whether this page is live.
 
 import { byId, count, el, fill, score, seconds } from "./dom.js";
 
@@ -17,13 +17,14 @@ export function showHeader(state) {
     facts.push(fact(`${arena.metric} ${arena.direction === "minimize" ? "↓" : "↑"}`, score(champion.mean), spread, ".champion"));
     if (state.baseline && state.baseline.mean && state.baseline.proposal !== champion.proposal) {
       const gain = ((champion.mean - state.baseline.mean) / Math.abs(state.baseline.mean)) * 100;
-      facts.push(fact("against the start", `${gain > 0 ? "+" : "−"}${Math.abs(gain).toFixed(Math.abs(gain) < 10 ? 2 : 0)} %`));
+      const better = gain > 0 === (arena.direction === "maximize") ? "better" : "worse";
+      facts.push(fact("vs baseline", gain === 0 ? "equal" : `${Math.abs(gain).toFixed(Math.abs(gain) < 10 ? 2 : 0)} % ${better}`));
     }
   } else facts.push(fact(arena.metric, "–", "no champion yet", ".champion"));
   facts.push(fact("proposals", count(counts.proposals)));
   facts.push(fact("runs", count((counts.scored || 0) + (counts.failed || 0)), counts.failed ? `${count(counts.failed)} failed` : null));
   facts.push(fact("running", count(counts.running || 0), counts.waiting ? `${count(counts.waiting)} waiting` : null));
-  facts.push(fact("per minute", (counts.per_minute || 0).toFixed(1), counts.trial_s ? `${seconds(counts.trial_s)} in all` : null));
+  facts.push(fact("runs per minute", (counts.per_minute || 0).toFixed(1), counts.trial_s ? `${seconds(counts.trial_s)} of trials` : null));
   fill(byId("facts"), facts);
 }
 

@@ -4,7 +4,7 @@ const STEP_X = 34;
 const STEP_Y = 26;
 const GAP = 16;
 
-/** Return {id: {x, y}}; `nodes` stand in the order of the log, so parents come before their children. */
+/** Return {id: {x, y}}; `nodes` are in the order of the log, so parents come before their children. */
 export function layered(nodes, aspect) {
   const layers = layersOf(nodes);
   const rows = rowsFor(layers, aspect);

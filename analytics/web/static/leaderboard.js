@@ -26,8 +26,9 @@ export function makeLeaderboard(open) {
     const news = JSON.stringify(rows);
     if (news === shown) return;
     shown = news;
-    byId("leaderboard-said").textContent = rows.length ? `${count(state.scored_proposals)} with a score${rows.length < state.scored_proposals ? `, the best ${rows.length}` : ""}` : "";
-    if (!rows.length) return fill(body, el("p.empty", {}, "No run is finished yet. The first score will stand here."));
+    const all = `${count(state.scored_proposals)} ${state.scored_proposals === 1 ? "proposal" : "proposals"} with a score`;
+    byId("leaderboard-status").textContent = !rows.length ? "" : rows.length < state.scored_proposals ? `the best ${rows.length} of ${all}` : all;
+    if (!rows.length) return fill(body, el("p.empty", {}, "No run has finished yet. Scores will appear here."));
     const focused = document.activeElement?.closest?.("tr[data-id]")?.dataset.id;
     const scale = scaleOf(rows);
     const table = el("table.standing", {},
@@ -44,13 +45,13 @@ function line(row, scale, tabbable) {
   const open = el("button.row", { type: "button", tabindex: tabbable ? "0" : "-1", title }, title);
   return el(`tr.is-${/^[a-z_]+$/.test(row.state) ? row.state : "open"}`, { "data-id": row.proposal },
     el("td.number.muted", {}, row.rank),
-    el("td.number.score", { title: row.self_reported ? "self-reported: the candidate's own code said this number" : null }, score(row.mean), row.self_reported ? "*" : ""),
+    el("td.number.score", { title: row.self_reported ? "self-reported: the candidate's own code computed this score" : null }, score(row.mean), row.self_reported ? "*" : ""),
     el("td.wide", {}, interval(row, scale)),
-    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.fresh ? seeds : "a claim"}`)),
+    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.fresh ? seeds : "claimed, not confirmed"}`)),
     el("td", {}, chip(row.state)));
 }
 
-/** Return where a value stands on a scale that most of the first rows share; what is beyond stands at its ends. */
+/** Return the position of a value on a scale that fits most of the first rows; values beyond it are at its ends. */
 function scaleOf(rows) {
   const ends = rows.slice(0, 12).flatMap((row) => [row.low ?? row.mean, row.high ?? row.mean]).sort((a, b) => a - b);
   const cut = Math.floor(ends.length * 0.2);
@@ -60,8 +61,8 @@ function scaleOf(rows) {
 }
 
 function interval(row, at) {
-  const said = row.low === null ? (row.fresh ? "no interval: the noise is not known" : "no interval: a claim") : `${score(row.low)} to ${score(row.high)}`;
-  const picture = svg("svg", { class: "interval", viewBox: `0 0 ${WIDTH} 14`, width: WIDTH, height: 14, role: "img", "aria-label": said });
+  const label = row.low === null ? (row.fresh ? "no interval: the noise is not known" : "no interval: the score is claimed, not confirmed") : `${score(row.low)} to ${score(row.high)}`;
+  const picture = svg("svg", { class: "interval", viewBox: `0 0 ${WIDTH} 14`, width: WIDTH, height: 14, role: "img", "aria-label": label });
   if (row.low !== null) picture.append(svg("line", { x1: at(row.low), x2: at(row.high), y1: 7, y2: 7 }));
   picture.append(svg("circle", { cx: at(row.mean), cy: 7, r: 2.5, class: row.fresh ? "proven" : "claim" }));
   return picture;

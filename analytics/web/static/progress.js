@@ -1,11 +1,11 @@
-// Progress: every scored run as a dot, the best so far as a staircase, promotions as marks.
+// Progress: a dot per scored run, a line for the best so far, a ring per promotion.
 
 import { byId, calm, clock, color, count, el, fill, score, short } from "./dom.js";
 import { onTheme } from "./theme.js";
 
 export function makeProgress(open) {
   const host = byId("chart");
-  const said = byId("progress-said");
+  const status = byId("progress-status");
   const runs = new Set();
   let dots = [];
   let reigns = [];
@@ -19,7 +19,7 @@ export function makeProgress(open) {
     if (!dots.length) {
       plot?.destroy();
       plot = null;
-      return fill(host, el("p.empty", {}, "No run is finished yet."));
+      return fill(host, el("p.empty", {}, "No run has finished yet."));
     }
     shown = series(dots, reigns, arena.direction === "minimize", axis);
     if (plot) plot.setData(shown.data);
@@ -30,7 +30,7 @@ export function makeProgress(open) {
 
   function rest() {
     const best = shown.best.at(-1);
-    said.textContent = `best ${score(best)} of ${count(dots.length)} scores${shown.beyond ? `, ${count(shown.beyond)} beyond the picture` : ""}`;
+    status.textContent = `best single score ${score(best)} of ${count(dots.length)} scores${shown.beyond ? `, ${count(shown.beyond)} outside of the chart` : ""}`;
   }
 
   function build() {
@@ -64,18 +64,18 @@ export function makeProgress(open) {
       if (away < nearest) [nearest, at] = [away, dots[place]];
     }
     self.over.classList.toggle("over-dot", Boolean(at));
-    if (at) said.textContent = `${score(at.value)} · ${short(at.proposal)} · ${at.lane} · ${clock(at.time)}`;
+    if (at) status.textContent = `${score(at.value)} · ${short(at.proposal)} · ${at.lane} · ${clock(at.time)}`;
     else rest();
   }
 
   new ResizeObserver(() => plot?.setSize({ width: host.clientWidth, height: host.clientHeight })).observe(host);
-  const anew = () => { plot?.destroy(); plot = null; draw(); };
-  onTheme(anew);
+  const redraw = () => { plot?.destroy(); plot = null; draw(); };
+  onTheme(redraw);
   for (const button of document.querySelectorAll("[data-axis]")) {
     button.addEventListener("click", () => {
       axis = button.dataset.axis;
       document.querySelectorAll("[data-axis]").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
-      anew();
+      redraw();
     });
   }
 
@@ -103,7 +103,7 @@ export function makeProgress(open) {
   };
 }
 
-/** Return what is drawn; scores far on the worse side stand at the edge, so that they do not flatten the rest. */
+/** Return the series to draw; scores far on the worse side are drawn at the edge, so that they do not flatten the rest. */
 function series(dots, reigns, lower, axis) {
   const xs = dots.map((dot, place) => (axis === "time" ? dot.time : place + 1));
   for (let place = 1; place < xs.length; place++) if (xs[place] < xs[place - 1]) xs[place] = xs[place - 1];

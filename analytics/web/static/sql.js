@@ -1,4 +1,4 @@
-// Any question in SQL; the projector only reads, and ends what takes long.
+// Read-only SQL; the projector interrupts a query that takes too long.
 
 import { post } from "./api.js";
 import { byId, count, el, fill, plain } from "./dom.js";
@@ -7,8 +7,8 @@ import { choose } from "./tabs.js";
 const EXAMPLES = [
   ["Leaderboard", "FROM leaderboard LIMIT 20"],
   ["Runs by state", "SELECT state, reason, count(*) AS runs\nFROM runs GROUP BY ALL ORDER BY runs DESC"],
-  ["Who earned what", "SELECT agent, role, proposals, promoted, improvement\nFROM agents ORDER BY improvement DESC"],
-  ["What it cost", "FROM cost"],
+  ["Improvement by agent", "SELECT agent, role, proposals, promoted, improvement\nFROM agents ORDER BY improvement DESC"],
+  ["Cost", "FROM cost"],
   ["Calibration of critics", "FROM critics"],
   ["Views", "SELECT view_name FROM duckdb_views() WHERE NOT internal"],
 ];
@@ -17,7 +17,7 @@ export function startSql() {
   const text = el("textarea", { id: "statement", rows: "3", spellcheck: "false", "aria-label": "SQL", placeholder: "SELECT …" });
   text.value = EXAMPLES[0][1];
   const examples = el("select", { "aria-label": "Examples", change: () => { text.value = EXAMPLES[examples.selectedIndex][1]; run(); } }, EXAMPLES.map(([name]) => el("option", {}, name)));
-  const result = el("div.scroll.result", { tabindex: "0", role: "region", "aria-label": "Result" }, el("p.empty", {}, "Read-only, at most 1,000 rows and 10 seconds. Ctrl+Enter runs it."));
+  const result = el("div.scroll.result", { tabindex: "0", role: "region", "aria-label": "Result" }, el("p.empty", {}, "SQL is read-only: at most 1,000 rows and 10 seconds. Press Ctrl+Enter to run it."));
   const button = el("button.primary", { type: "submit" }, "Run");
   const form = el("form.sql", { "aria-label": "SQL" }, text, el("div.line", {}, examples, button));
   fill(byId("sql"), form, result);
@@ -46,9 +46,9 @@ function table(answer) {
   const numbers = answer.types.map((type) => /INT|DOUBLE|FLOAT|DECIMAL/.test(type));
   const cell = (value, place) => el(`td${numbers[place] ? ".number" : ""}`, {}, value === null ? el("span.muted", {}, "null") : shown(value));
   const as_of = Object.entries(answer.as_of).map(([arena, seq]) => `${arena} ${count(seq)}`).join(", ");
-  const said = `${count(answer.rows.length)} rows${answer.truncated ? ", cut at the limit" : ""} in ${Math.round(answer.elapsed_s * 1000)} ms, as of ${as_of}`;
+  const summary = `${count(answer.rows.length)} ${answer.rows.length === 1 ? "row" : "rows"}${answer.truncated ? " (limit reached)" : ""} in ${Math.round(answer.elapsed_s * 1000)} ms, as of ${as_of}`;
   return [
-    el("p.said", { role: "status" }, said),
+    el("p.status", { role: "status" }, summary),
     el("table.rows", {}, el("thead", {}, el("tr", {}, answer.columns.map((name, place) => el(`th${numbers[place] ? ".number" : ""}`, { scope: "col" }, name)))),
       el("tbody", {}, answer.rows.map((row) => el("tr", {}, row.map(cell))))),
   ];

@@ -1,4 +1,4 @@
-// The tabs: one of them in the tab order, arrow keys between them, and anchors of the phone that lead to one.
+// The tabs: one is in the tab order, arrow keys move between them; on a phone, links at the bottom choose one.
 
 import { byId } from "./dom.js";
 

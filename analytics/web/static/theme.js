@@ -1,4 +1,4 @@
-// Dark or light: as the system is, until the button says otherwise.
+// Dark or light: the setting of the system, until the button is used.
 
 import { byId } from "./dom.js";
 

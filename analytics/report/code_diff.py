@@ -1,6 +1,6 @@
-"""What a proposal changed in the code of its parent: changed lines alone, harmless to show and bounded. Pure.
+"""The lines that a proposal changed in the code of its parent, safe to show and bounded. Pure.
 
-Files that are no text, or large, are named only: comparing them would take long and say little.
+Binary and large files are only named.
 """
 
 import difflib
@@ -43,13 +43,13 @@ def _named(name: str, before: bytes | None, after: bytes | None) -> str:
 
 def _changed(before: bytes, after: bytes) -> list[tuple[str, str]]:
     if max(len(before), len(after)) > _MAX_BYTES:
-        return [("@", f"{len(before):,} → {len(after):,} bytes, too many to compare")]
+        return [("@", f"{len(before):,} → {len(after):,} bytes, too large to compare")]
     try:
         old, new = before.decode().splitlines(), after.decode().splitlines()
     except UnicodeDecodeError:
-        return [("@", f"{len(before):,} → {len(after):,} bytes that are no text")]
-    told = list(difflib.unified_diff(old, new, n=0, lineterm=""))[2:]  # without the names of the files
-    return [(line[0], _shown(line[1:])) for line in told if line[0] in "+-"]
+        return [("@", f"{len(before):,} → {len(after):,} bytes of binary data")]
+    lines = list(difflib.unified_diff(old, new, n=0, lineterm=""))[2:]  # without the names of the files
+    return [(line[0], _shown(line[1:])) for line in lines if line[0] in "+-"]
 
 
 def _shown(line: str) -> str:

@@ -1,15 +1,15 @@
-"""What a report is made of: sections of sentences, tables and steps, for a page in whatever format."""
+"""The elements of a report: sections, tables and steps of a lineage, for every format."""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from analytics.report.changes import Diff
+from analytics.report.code_diff import Diff
 
 ROWS = 60
 """Rows of a table."""
 FEW = 12
-"""Rows of a table that nobody reads to its end."""
+"""Rows of a table of which the first rows matter most."""
 
 
 class TableBlock(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class TableBlock(msgspec.Struct, frozen=True):
 
 
 class ChangeBlock(msgspec.Struct, frozen=True):
-    """One step of a lineage: its heading, what is known of it, its knobs and its changed lines."""
+    """One step of a lineage: its heading, a line about it, its knobs and its changed lines."""
 
     heading: str
     about: str
@@ -34,7 +34,7 @@ Block = str | TableBlock | ChangeBlock
 
 
 class Section(msgspec.Struct, frozen=True):
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: list[Block]

@@ -1,19 +1,24 @@
-"""The DAG of proposals as nodes and edges: all of it, or what matters most where it is large. Pure."""
+"""The lineage of proposals as nodes and edges: all of it, or the most important part of a large one. Pure."""
 
 from collections import deque
 from typing import Any
 
-from analytics.web.views import State
+from analytics.web.view_cache import State
 from mesh.board import Board
 from mesh.leaderboard import state_of
 
 _TITLE = 160
 
 
-def dag(board: Board, state: State, limit: int) -> dict[str, Any]:
+def lineage(board: Board, state: State, limit: int) -> dict[str, Any]:
     """Return at most `limit` proposals and the edges between them, in the order of the log.
 
-    Chosen are the champion and its ancestors, then, half and half, the best of the leaderboard and the latest.
+    The champion and its ancestors come first, then the best of the leaderboard and the latest proposals in turn.
+
+    Args:
+        board: the folded log.
+        state: the views of the page, for the means and states.
+        limit: the most proposals to return.
     """
     ranked = {row["proposal"]: row for row in state.standing.records()}
     shown = _chosen(board, list(ranked), limit)
@@ -64,7 +69,7 @@ def _node(board: Board, tree: str, row: dict[str, Any] | None) -> dict[str, Any]
 
 
 def node_state(board: Board, tree: str, row: dict[str, Any] | None) -> str:
-    """Return where a proposal stands, as on the leaderboard; of an open one whether it `failed` or is `waiting`."""
+    """Return the state of a proposal as on the leaderboard; `failed` or `waiting` if it is open."""
     proposal = board.proposals[tree]
     state = state_of(proposal, fresh=row["fresh"] if row else None)
     if state != "open":

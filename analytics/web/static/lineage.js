@@ -1,4 +1,4 @@
-// The lineage: champion's ancestry, the best and the latest by default, everything on request.
+// The lineage: by default the champion's ancestors, the best and the latest proposals; all on request.
 
 import { get } from "./api.js";
 import { byId, calm, color, count, plain, score } from "./dom.js";
@@ -15,7 +15,7 @@ const BY_DAGRE = 250;
 
 export function makeDag(open) {
   const host = byId("graph");
-  const said = byId("dag-said");
+  const status = byId("dag-status");
   const nodes = new Map();
   let [all, total, champion, touched, loading] = [false, 0, "", false, false];
   let cy = null;
@@ -61,7 +61,7 @@ export function makeDag(open) {
     resize();
   }
 
-  /** Show everything; where that would make dots of proposals, show the champion's neighbourhood. */
+  /** Show everything; if proposals would become dots, show the neighbourhood of the champion. */
   function frame(whole = false) {
     cy.resize();
     cy.fit(undefined, 24);
@@ -72,7 +72,7 @@ export function makeDag(open) {
     }
   }
 
-  /** Return the proposal that a click beside it was meant for: from afar dots are smaller than fingers. */
+  /** Return the proposal nearest to a click: zoomed out, dots are smaller than fingers. */
   function nearest(point) {
     let [found, least] = [null, 14 ** 2];
     cy.nodes().forEach((node) => {
@@ -92,7 +92,7 @@ export function makeDag(open) {
     return found;
   }
 
-  /** Keep proposals visible from afar, a dot never less than about three pixels, and scores where they can be read. */
+  /** Keep dots at three pixels or more when zoomed out, and show scores only where they can be read. */
   function resize() {
     if (!cy || cy.destroyed()) return;
     const wanted = 1.5 ** Math.max(0, Math.round(Math.log(0.27 / cy.zoom()) / Math.log(1.5)));
@@ -104,8 +104,8 @@ export function makeDag(open) {
 
   function tell(id) {
     const node = nodes.get(id);
-    if (node) said.textContent = `${node.mean === null ? node.state : score(node.mean)} · ${plain(node.title)}`;
-    else said.textContent = !total ? "" : nodes.size < total ? `${count(nodes.size)} of ${count(total)} proposals: ancestry, best, latest` : `${count(total)} proposals`;
+    if (node) status.textContent = `${node.mean === null ? node.state : score(node.mean)} · ${plain(node.title)}`;
+    else status.textContent = !total ? "" : nodes.size < total ? `${count(nodes.size)} of ${count(total)} proposals: the ancestors of the champion, the best, the latest` : `${count(total)} proposals`;
   }
 
   async function load() {
@@ -178,9 +178,9 @@ export function makeDag(open) {
     all = !all;
     touched = false;
     byId("dag-all").setAttribute("aria-pressed", String(all));
-    byId("dag-all").textContent = all ? "Show less" : "Show all";
-    said.textContent = "loading …";
-    load().catch((error) => (said.textContent = error.message));
+    byId("dag-all").textContent = all ? "Show fewer" : "Show all";
+    status.textContent = "loading …";
+    load().catch((error) => (status.textContent = error.message));
   });
   new ResizeObserver(() => { if (cy) { cy.resize(); if (!touched) frame(); } }).observe(host);
   onTheme(() => cy?.style(style(scale, labelled)));

@@ -1,8 +1,8 @@
-"""Numbers and other people's text in words: decimals that a score deserves, dollars, harmless text. Pure."""
+"""Scores, durations, prices and other people's text, formatted for a reader. Pure."""
 
 import math
 
-from analytics.report.facts import Facts, Measured
+from analytics.report.data import Measured, ReportData
 from mesh.text import visible
 
 
@@ -12,11 +12,11 @@ def harmless(text: str, limit: int = 160) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1].rstrip()}…"
 
 
-def decimals(facts: Facts) -> int:
+def decimals(data: ReportData) -> int:
     """Return with how many decimals scores are shown: two digits of the champion's interval, else of the noise."""
-    champion = facts.champion.value if facts.champion else facts.baseline
-    spread = half(champion) or min((row[4] for row in facts.noise if row[4]), default=0.0)
-    values = [abs(run.value) for run in facts.runs if run.value]
+    champion = data.champion.value if data.champion else data.baseline
+    spread = half(champion) or min((row[4] for row in data.noise if row[4]), default=0.0)
+    values = [abs(run.value) for run in data.runs if run.value]
     if not spread:
         spread = (sorted(values)[len(values) // 2] if values else 1.0) / 100
     return max(0, min(9, 1 - math.floor(math.log10(spread))))
@@ -42,11 +42,21 @@ def signed(value: float | None, places: int) -> str:
 
 
 def measured(value: Measured, places: int) -> str:
-    """Return a mean with half its interval; an asterisk where it is the candidate's own word."""
+    """Return a mean ± half of its interval; an asterisk marks a self-reported score."""
     width = half(value)
     plus = f" ± {score_text(width, places)}" if width is not None else ""
-    claim = " (a claim)" if value.mean is not None and not value.fresh else ""
+    claim = " (claimed)" if value.mean is not None and not value.fresh else ""
     return f"{score_text(value.mean, places)}{'*' if value.self_reported else ''}{plus}{claim}"
+
+
+def made_by(kind: str, author: str) -> str:
+    """Return who made a proposal: the agent, and the sampler or model that it used."""
+    return f"{harmless(author, 30)} ({harmless(kind, 40)})"
+
+
+def ending(reason: str) -> str:
+    """Return how a run without a score ended, in words; `killed` is what early stopping does."""
+    return "early-stopped" if reason == "killed" else spaced(reason)
 
 
 def percent(part: float, whole: float) -> str:
@@ -58,7 +68,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """Return a price; "not known" where nobody said it."""
+    """Return a price in dollars, or "not known"."""
     return "not known" if value is None else f"${value:,.2f}" if value >= 0.01 or not value else f"${value:.4f}"
 
 
@@ -68,5 +78,5 @@ def count(number: int, noun: str, many: str = "") -> str:
 
 
 def spaced(name: str) -> str:
-    """Return a name of the log in words: `not_better` as "not better"."""
+    """Return a name in words: `not_better` as "not better"."""
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""An entry of the log as the page is told of it: small, and with a score only where it counts."""
+"""An entry of the log as JSON for the page: small, and with a score only if it counts."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from mesh.wire import Entry
 
 LEFT_OUT = ("curve", "log_tail", "rationale", "spec", "kind", "environment")
 _TEXT = 400
-"""Characters of a text, but for a note: that comes whole."""
+"""Characters of a text; only notes are sent whole."""
 
 
-def fact_of(entry: Entry, board: Board) -> dict[str, Any]:
-    """Return an entry for the page; `board` has folded it. `event` is None where nobody could decode it."""
+def entry_json(entry: Entry, board: Board) -> dict[str, Any]:
+    """Return an entry for the page; `board` has folded it. `event` is None if it could not be decoded."""
     row: dict[str, Any] = {
         "seq": entry.seq,
         "time": entry.time.timestamp(),

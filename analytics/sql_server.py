@@ -1,20 +1,23 @@
-"""Queries of strangers about one projection: all at once, or page by page while their asker reads.
+"""The server side of SQL: answer queries about one projection, all rows at once or page by page.
 
-What may be asked, and how it is held in bounds, is in `analytics.statement`. An answer in pages keeps its statement
-open between them: few at a time, each for a bounded time, because a statement holds memory that folding may need.
+`analytics.statement` says which statements are allowed and bounds each. An answer in pages keeps its statement open
+between them: few at a time, each for a bounded time, because a statement takes memory that folding may need.
 """
 
 import uuid
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import duckdb
 import msgspec
 
 from analytics.projection import Projection
-from analytics.protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_more, decode_query, encode
+from analytics.projector import project
+from analytics.sql_protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_more, decode_query, encode
 from analytics.statement import Running
-from mesh.bus import ArenaBus
+from mesh.bus import ArenaBus, Hub
 from mesh.errors import BadInput, QueryError
 
 MAX_SQL = 50_000
@@ -24,14 +27,14 @@ PAGE_ROWS = 5_000
 PAGE_CHARS = 1_000_000
 MAX_TIMEOUT_S = 60.0
 _AT_ONCE = 2
-"""Queries that work at the same time; they share memory with the folding."""
+"""Queries that run at the same time; they share memory with the folding."""
 
 MAX_OPEN = 8
 """Answers in pages that are read at the same time."""
 IDLE_S = 20.0
-"""Seconds for which the next page of an answer waits to be asked for."""
+"""Seconds between two pages after which an answer expires."""
 LIFE_S = 100.0
-"""Seconds after which an answer must have been read; fewer than `projector.PATIENCE_S`, in which a write may wait."""
+"""Seconds after which an answer expires in any case; fewer than `projector.PATIENCE_S`, in which a write may wait."""
 
 
 class _Open:
@@ -43,7 +46,7 @@ class _Open:
         self.lock = anyio.Lock()
 
 
-class Queries:
+class SqlServer:
     """Answers queries about one projection; `service` is where this very one has its next pages."""
 
     def __init__(self, projection: Projection) -> None:
@@ -54,7 +57,7 @@ class Queries:
         self._stopped: deque[str] = deque(maxlen=100)
 
     async def serve(self, bus: ArenaBus) -> None:
-        """Answer whoever asks over `bus`, until cancelled."""
+        """Answer queries over `bus` until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bus.answer, SERVICE, self.handle)
             tasks.start_soon(bus.answer, self.service, self.handle_more)
@@ -99,28 +102,30 @@ class Queries:
             QueryError: as `answer`, or too many such answers are being read.
         """
         if len(self._open) >= MAX_OPEN:
-            raise QueryError(f"{MAX_OPEN} large answers are being read: ask again in a moment")
+            raise QueryError(
+                f"the projector is sending {MAX_OPEN} large answers, which is the limit: ask again in a moment"
+            )
         if query.id in self._open:
-            raise QueryError(f"a query of the id {query.id[:40]} is being read")
+            raise QueryError(f"query id {query.id[:40]!r} is in use: take another id")
         if query.id in self._stopped:
             raise QueryError(_STOPPED)
         running = self._run(query)
         self._open[query.id] = held = _Open(running, query.max_rows if query.max_rows > 0 else None)
         return await self._page(query.id, held)
 
-    async def more(self, asked: More) -> Answer:
+    async def more(self, request: More) -> Answer:
         """Return the next page of an answer.
 
         Raises:
-            QueryError: as `answer`, or nobody asked for it for too long.
+            QueryError: as `answer`, or it has expired.
         """
-        held = self._open.get(asked.id)
+        held = self._open.get(request.id)
         if held is None:
             raise QueryError(
-                f"the rest of the answer is gone: it is kept for {IDLE_S:g} s between pages, {LIFE_S:g} s in all; "
+                f"the rest of the answer has expired: it is kept for {IDLE_S:g} s between pages, {LIFE_S:g} s in all; "
                 "`mesh snapshot FILE` makes a database of your own"
             )
-        return await self._page(asked.id, held)
+        return await self._page(request.id, held)
 
     def stop(self, name: str) -> None:
         """End the query of that id, if it runs or is being read."""
@@ -137,7 +142,9 @@ class Queries:
 
     def _run(self, query: Query) -> Running:
         if len(query.sql) > MAX_SQL:
-            raise QueryError(f"a query of {len(query.sql):,} characters is too long: at most {MAX_SQL:,} are read")
+            raise QueryError(
+                f"the query has {len(query.sql):,} characters; at most {MAX_SQL:,} are allowed: shorten it"
+            )
         return Running(self._projection, query.sql, min(max(query.timeout_s, 0.01), MAX_TIMEOUT_S))
 
     async def _page(self, name: str, held: _Open) -> Answer:
@@ -172,7 +179,28 @@ class Queries:
                     self.stop(name)
 
 
-_STOPPED = "the query was stopped by whoever asked it"
+async def fold_and_answer(hub: Hub, path: Path, *, on_ready: Callable[[], None]) -> None:
+    """Be the projector: fold every arena into the file at `path` and answer queries, until cancelled.
+
+    Args:
+        hub: the arenas.
+        path: the DuckDB file.
+        on_ready: called once, when the logs are folded as far as they go.
+
+    Raises:
+        BadInput: another projector has the file open.
+    """
+    queries: list[SqlServer] = []
+
+    async def answer(projection: Projection, bus: ArenaBus) -> None:
+        if not queries:
+            queries.append(SqlServer(projection))
+        await queries[0].serve(bus)
+
+    await project(hub, path, on_ready=on_ready, beside=answer)
+
+
+_STOPPED = "the query was stopped by its client"
 _EXPECTED = (
     *(QueryError, BadInput, duckdb.Error, msgspec.MsgspecError, OSError),
     *(ValueError, OverflowError, MemoryError, RecursionError, TypeError),
@@ -182,4 +210,4 @@ _EXPECTED = (
 def _refusal(error: BaseException) -> Refusal:
     if isinstance(error, QueryError | BadInput | duckdb.Error | msgspec.MsgspecError | OSError):
         return Refusal(str(error))
-    return Refusal(f"the rows cannot be sent: {error!r}")
+    return Refusal(f"the rows cannot be sent as JSON: {error!r}")

@@ -1,6 +1,6 @@
-"""Taking the facts of a report from the projection's views, by the statements in `sql/`.
+"""Read the data of a report from the views of the projection, with the statements in `sql/`.
 
-`gather` is told how to ask; it neither opens a database nor knows a bus.
+`report_data` gets a function that runs SQL; it neither opens a database nor knows a bus.
 """
 
 from bisect import bisect_right
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from analytics.report.facts import NOTHING, Facts, FinishedRun, Goal, Kind, Measured, Promotion, Step
+from analytics.report.data import NOTHING, FinishedRun, Goal, Kind, Measured, Promotion, ReportData, Step
 from mesh.errors import BadInput
 from mesh.events import KnobChange
 
@@ -20,8 +20,12 @@ PAGE = 40_000
 """Runs per statement; an answer holds at most 100,000 rows."""
 
 
-async def gather(ask: Ask, arena: str) -> Facts:
-    """Return the facts of an arena.
+async def report_data(ask: Ask, arena: str) -> ReportData:
+    """Return the data of the report of an arena.
+
+    Args:
+        ask: runs one statement and returns its rows.
+        arena: the name of the arena.
 
     Raises:
         BadInput: the arena was never opened.
@@ -38,7 +42,7 @@ async def gather(ask: Ask, arena: str) -> Facts:
     trees = {goal.base_tree, *(row[0] for row in ancestry), *(row[1] for row in reigns)}
     known = await rows("measured", trees=", ".join(map(quoted, sorted(trees))))
     measured = {tree: Measured(*values) for tree, *values in known}
-    return Facts(
+    return ReportData(
         arena=arena,
         goal=goal,
         runs=runs,
@@ -52,7 +56,7 @@ async def gather(ask: Ask, arena: str) -> Facts:
         cost=await rows("cost"),
         knobs=await rows("knobs"),
         failures=await rows("failures"),
-        blocks=await rows("blocks"),
+        blocked=await rows("blocked"),
     )
 
 
@@ -64,7 +68,7 @@ def _statement(name: str, **values: object) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as SQL has it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

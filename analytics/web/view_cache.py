@@ -1,7 +1,7 @@
-"""What the page shows of the projection: asked rarely, kept for everybody, and always bounded.
+"""The SQL views that the page shows, cached for all visitors and bounded.
 
-The views of a large arena cost a second or so, hence the state is made anew only when the log has moved and at most for
-half of the time; whoever asks gets the latest one that there is.
+The views of a large arena take a second or so. They are refreshed only when the log has grown, and at most half of the
+time goes into that; every visitor gets the latest state.
 """
 
 import time
@@ -11,29 +11,29 @@ from typing import Any
 import anyio
 import msgspec
 
-from analytics.asking import ask
-from analytics.protocol import Answer, Query
-from analytics.web.feed import Feed
+from analytics.sql_client import ask
+from analytics.sql_protocol import Answer, Query
+from analytics.web.event_stream import Feed
 from mesh.bus import ArenaBus
 from mesh.errors import MeshError, leaf
 from mesh.follow import Follower
 
 STANDING = 20_000
 SHOWN = 100
-"""Rows of the leaderboard, of workers and of notes that one answer has."""
+"""Rows of the leaderboard, of workers and of notes in one answer."""
 _REST = 1.0
-"""Times as long as it took to make the state it is left alone."""
+"""After a refresh the cache rests this many times as long as the refresh took."""
 REST_S, REST_MOST_S = 0.1, 5.0
 _ANSWER_S = 15.0
-"""Seconds that a view may take; a projector that ended in the middle of an answer never gives it."""
+"""Seconds that a view may take; a projector that died during an answer never sends it."""
 _PATIENCE_S = 3.0
-"""Seconds without an answer after which visitors are told that what they see is not the latest."""
+"""Seconds without an answer after which visitors see that their data is old."""
 SQL_ROWS = 1000
 SQL_TIMEOUT_S = 10.0
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Rows of a view, and up to where the log was folded when they were read."""
+    """Rows of a view, and the last entry of the log that was folded when they were read."""
 
     columns: list[str]
     rows: list[list[Any]]
@@ -45,7 +45,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """The views of one moment; `standing` holds all that has a score."""
+    """The views at one moment; `standing` has every proposal with a score."""
 
     standing: Table = Table([], [])
     workers: Table = Table([], [])
@@ -55,8 +55,8 @@ class State(msgspec.Struct, frozen=True):
     trouble: str = ""
 
 
-class Views:
-    """Asks the projector about one arena."""
+class ViewCache:
+    """Keeps the views of one arena and refreshes them from the projector."""
 
     def __init__(self, bus: ArenaBus, follower: Follower, feed: Feed) -> None:
         self.state = State(trouble="the projector is still reading the log")
@@ -70,7 +70,7 @@ class Views:
             began = time.monotonic()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tell_when_late)
-                self.state = await self._asked()
+                self.state = await self._read()
                 tasks.cancel_scope.cancel()
             self._feed.tell_state()
             await anyio.sleep(min(REST_MOST_S, max(REST_S, _REST * (time.monotonic() - began))))
@@ -83,7 +83,7 @@ class Views:
         self.state = msgspec.structs.replace(self.state, trouble=late)
         self._feed.tell_state()
 
-    async def _asked(self) -> State:
+    async def _read(self) -> State:
         found: dict[str, Table] = {}
 
         async def ask_for(name: str, rows: int) -> None:
@@ -106,11 +106,11 @@ class Views:
         return await self._table("dots", STANDING)
 
     async def notes(self, before: int) -> Table:
-        """Return the notes before a place in the log, the latest first."""
+        """Return the notes before an entry of the log, the latest first."""
         return await self._table("notes", SHOWN, before=before)
 
     async def sql(self, statement: str) -> Answer:
-        """Answer what a visitor asks, one at a time, so that the page itself is not kept waiting."""
+        """Answer a query of a visitor; one runs at a time, so that the page itself does not wait."""
         async with self._one:
             return await ask(self._bus, Query(statement, max_rows=SQL_ROWS, timeout_s=SQL_TIMEOUT_S))
 

@@ -1,4 +1,4 @@
-"""Asking in SQL: the projector that runs, over the bus, else one of the asker's own; and being that projector."""
+"""The client side of SQL: ask the projector over the bus; if none answers, fold the logs here and ask that."""
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -11,8 +11,8 @@ from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
 from analytics.projector import Projection, project
-from analytics.protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_reply, encode
-from analytics.queries import Queries
+from analytics.sql_protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_reply, encode
+from analytics.sql_server import SqlServer
 from mesh import settings
 from mesh.bus import ArenaBus, Hub, Live
 from mesh.errors import BadInput, BusError, BusUnavailable, QueryError, leaf
@@ -25,35 +25,35 @@ async def ask(bus: Live, query: Query) -> Answer:
         BusUnavailable: no projector answers.
         QueryError: the statement was refused or failed.
     """
-    return _told(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
+    return _answer(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
 
 
 @asynccontextmanager
-async def asking(hub: Hub, bus: ArenaBus) -> AsyncIterator["Asker"]:
-    """Yield what answers queries while the block runs.
+async def sql_client(hub: Hub, bus: ArenaBus) -> AsyncIterator["SqlClient"]:
+    """Yield a client that answers queries while the block runs.
 
-    Raises: what `Asker.pages` raises where it is used within the block.
+    Raises: as `SqlClient.pages`, which is used in the block.
     """
     try:
         async with anyio.create_task_group() as tasks:
-            yield Asker(hub, bus, tasks)
+            yield SqlClient(hub, bus, tasks)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
 
 
-class Asker:
-    """Asks the projector; where none answers, folds the logs into this home's file and answers from that."""
+class SqlClient:
+    """Asks the projector; if none answers, folds the logs into the file of this home and answers from that."""
 
     def __init__(self, hub: Hub, bus: ArenaBus, tasks: TaskGroup) -> None:
         self._hub, self._bus, self._tasks = hub, bus, tasks
-        self._own: Queries | None = None
+        self._own: SqlServer | None = None
 
     async def pages(self, query: Query) -> AsyncGenerator[Answer]:
         """Yield the answer page by page, at least one; close the generator to stop the query.
 
         Raises:
-            BusUnavailable: no projector answers, and one that does not has the file of this home.
+            BusUnavailable: no projector answers, and the file of this home is in use by one that does not.
             QueryError: the statement was refused or failed.
         """
         query = replace(query, id=uuid.uuid4().hex)
@@ -80,21 +80,21 @@ class Asker:
 
     async def _first(self, query: Query) -> Answer:
         if self._own is not None:
-            return _told(await self._own.handle(encode(query)))
+            return _answer(await self._own.handle(encode(query)))
         try:
             return await ask(self._bus, query)
-        except BusUnavailable as nobody:
+        except BusUnavailable as no_answer:
             try:
                 self._own = await self._fold(settings.database(settings.home()))
             except BadInput:
-                raise nobody from None
-            return _told(await self._own.handle(encode(query)))
+                raise no_answer from None
+            return _answer(await self._own.handle(encode(query)))
 
     async def _next(self, service: str, query: Query) -> Answer:
         more = More(query.id)
         if self._own is not None:
-            return _told(await self._own.handle_more(encode(more)))
-        return _told(await self._bus.ask(service, encode(more), timeout_s=query.timeout_s + 5))
+            return _answer(await self._own.handle_more(encode(more)))
+        return _answer(await self._bus.ask(service, encode(more), timeout_s=query.timeout_s + 5))
 
     async def _stop(self, name: str) -> None:
         if self._own is not None:
@@ -102,11 +102,11 @@ class Asker:
         else:
             await self._bus.tell(STOP, name.encode())
 
-    async def _fold(self, path: Path) -> Queries:
-        """Fold all logs into the file at `path`, and go on with it in the background.
+    async def _fold(self, path: Path) -> SqlServer:
+        """Fold all logs into the file at `path`, and keep folding in the background.
 
         Raises:
-            BadInput: a projector has the file.
+            BadInput: a projector has the file open.
         """
         opened: list[Projection] = []
         trouble: list[BaseException] = []
@@ -128,26 +128,10 @@ class Asker:
         await ready.wait()
         if trouble:
             raise trouble[0]
-        return Queries(opened[0])
+        return SqlServer(opened[0])
 
 
-async def fold_and_answer(hub: Hub, path: Path, *, on_ready: Callable[[], None]) -> None:
-    """Be the projector: fold every arena into the file at `path` and answer what is asked, until cancelled.
-
-    Raises:
-        BadInput: another projector has the file.
-    """
-    queries: list[Queries] = []
-
-    async def answer(projection: Projection, bus: ArenaBus) -> None:
-        if not queries:
-            queries.append(Queries(projection))
-        await queries[0].serve(bus)
-
-    await project(hub, path, on_ready=on_ready, beside=answer)
-
-
-def _told(data: bytes) -> Answer:
+def _answer(data: bytes) -> Answer:
     reply = decode_reply(data)
     if isinstance(reply, Refusal):
         raise QueryError(reply.error)

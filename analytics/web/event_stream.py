@@ -1,8 +1,8 @@
 """The log as server-sent events: every entry once, in order, with its sequence as the event's id.
 
-Nothing is kept for a client but its place. It reads from a ring of the latest entries that all clients share; one that
-was away longer is given what it missed from the log, or, where that is a lot, told to load everything anew (`reset`).
-A client that takes nothing for a while is dropped; its browser comes back by itself and says where it was.
+The server keeps only the position of each client. Clients read from one shared ring of the latest entries. A client
+that was away longer gets the missed entries from the log; if there are too many, it is told to reload (`reset`).
+A client that reads nothing for a while is dropped; its browser reconnects and sends its position.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from analytics.web.facts import fact_of
+from analytics.web.log_entry import entry_json
 from mesh.bus import Bus
 from mesh.follow import Follower
 from mesh.wire import Entry
@@ -21,10 +21,10 @@ from mesh.wire import Entry
 RING = 2000
 """Entries that are kept for all clients."""
 _MISSED = 5000
-"""Entries that a client may have missed and still be given one by one."""
+"""Missed entries up to which a client gets them one by one."""
 BEAT_S = 10.0
 STALLED_S = 20.0
-"""Seconds for which a client may take nothing."""
+"""Seconds after which a client that reads nothing is dropped."""
 CLIENTS = 100
 _PIECE = 200
 
@@ -41,11 +41,11 @@ class Feed:
         self._closed = False
 
     async def follow(self) -> None:
-        """Take in the log until cancelled."""
+        """Follow the log until cancelled."""
         await self._follower.follow(self._take)
 
     def close(self) -> None:
-        """End what every client reads."""
+        """End the stream of every client."""
         self._closed = True
         self._wake()
 
@@ -63,14 +63,14 @@ class Feed:
         self._news = anyio.Event()
 
     def _event(self, entry: Entry) -> bytes:
-        data = msgspec.json.encode(fact_of(entry, self._follower.board))
+        data = msgspec.json.encode(entry_json(entry, self._follower.board))
         return b"id: %d\nevent: fact\ndata: %s\n\n" % (entry.seq, data)
 
     async def events(self, after: int) -> AsyncGenerator[bytes]:
-        """Yield what comes after sequence `after`, then whatever is new, and a comment now and then."""
+        """Yield the entries after sequence `after`, then new ones as they come, and a comment as a heartbeat."""
         states = self._states
         yield b"retry: 1000\n\n"
-        if after > self._follower.board.seq:  # the log is another one than when that was said
+        if after > self._follower.board.seq:  # the log was replaced since the client left
             after = self._follower.board.seq
             yield _reset(after)
         while not self._closed:
@@ -88,7 +88,7 @@ class Feed:
                 yield b": beat\n\n"
 
     async def _since(self, after: int) -> AsyncGenerator[tuple[int, bytes]]:
-        """Yield (last sequence, events) of what came after `after` until now."""
+        """Yield (last sequence, events) of the entries after `after` up to now."""
         head = self._follower.board.seq
         begins = self._ring[0][0] if self._ring else head + 1
         if after + 1 < begins and after < head:
@@ -110,7 +110,7 @@ def _reset(seq: int) -> bytes:
 
 
 class EventStream:
-    """The answer that streams a feed to one client until either has enough."""
+    """The answer that streams a feed to one client until either side ends it."""
 
     def __init__(self, feed: Feed, after: int) -> None:
         self._feed, self._after = feed, after

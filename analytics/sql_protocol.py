@@ -1,4 +1,4 @@
-"""What is asked of the projector over the bus, and what it answers; knows nothing of DuckDB."""
+"""The messages between SQL clients and the projector, and their encoding; knows nothing of DuckDB."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ SERVICE = "sql"
 """The service of an arena's bus that answers queries."""
 
 STOP = "sql-stop"
-"""The topic on which askers that have enough tell the id of their query; where it is lost, idle answers end anyway."""
+"""The topic on which a client sends the id of a query to stop; if that message is lost, idle answers end anyway."""
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One read-only statement, and how much may come back after how long.
+    """One read-only statement, with a bound on rows and time.
 
-    With an `id`, which its asker makes up, it may be stopped, and its rows come in pages: as many as there are where
-    `max_rows` is 0. Without one all come at once, or what is left of them after a bound.
+    With an `id`, chosen by the client, the rows come in pages and the query can be stopped; `max_rows` 0 means all.
+    Without one, all rows up to the bound come at once.
     """
 
     sql: str
@@ -27,7 +27,7 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class More(msgspec.Struct, frozen=True):
-    """Asks for the next page of a query, of the service that the page before named."""
+    """The request for the next page of a query, sent to the service that the last page named."""
 
     id: str
 
@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="how", tag="answer"):
     """The rows, and for every arena the sequence up to which the log was folded when they were read.
 
     `more` is the service that has the next page, "" where this is the last; `truncated`, on the last, says that there
-    were more rows than were asked for.
+    were more rows than requested.
     """
 
     columns: list[str]
@@ -63,7 +63,7 @@ _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 def encode(message: Query | More | Reply) -> bytes:
-    """Return the bytes of a question or a reply."""
+    """Return the bytes of a message."""
     return _ENCODE.encode(message)
 
 
@@ -71,7 +71,7 @@ def decode_query(data: bytes) -> Query:
     """Return the query in `data`.
 
     Raises:
-        BadInput: it is none.
+        BadInput: it is not a valid one.
     """
     try:
         return _QUERY.decode(data)
@@ -80,22 +80,22 @@ def decode_query(data: bytes) -> Query:
 
 
 def decode_more(data: bytes) -> More:
-    """Return what `data` asks for.
+    """Return the request for a page in `data`.
 
     Raises:
-        BadInput: it is no question for a page.
+        BadInput: it is not a valid one.
     """
     try:
         return _MORE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"this is no question for a page: {error}") from error
+        raise BadInput(f"this is not a request for a page: {error}") from error
 
 
 def decode_reply(data: bytes) -> Reply:
     """Return the reply in `data`.
 
     Raises:
-        BadInput: it is none.
+        BadInput: it is not a valid one.
     """
     try:
         return _REPLY.decode(data)

@@ -1,4 +1,4 @@
-"""What a report shows, as plain data. Text in it is as others wrote it: whoever shows it must make it harmless."""
+"""What a report shows, as plain data. Text in it is as others wrote it: the formats make it harmless."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ class Promotion(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A proposal on the way to the champion; `how` it came about, and by whose hand (`kind`)."""
+    """An ancestor of the champion; `how` is its origin, `kind` the sampler or model that made it."""
 
     proposal: str
     how: str
@@ -105,7 +105,7 @@ class Kind(msgspec.Struct, frozen=True):
     usd: float | None
 
 
-class Facts(msgspec.Struct, frozen=True):
+class ReportData(msgspec.Struct, frozen=True):
     """Everything that a report shows; `steps` go from the champion back to its beginning, rows are as in `sql/`."""
 
     arena: str
@@ -121,21 +121,21 @@ class Facts(msgspec.Struct, frozen=True):
     cost: list[list[Any]]
     knobs: list[list[Any]]
     failures: list[list[Any]]
-    blocks: list[list[Any]]
+    blocked: list[list[Any]]
 
     @property
     def baseline(self) -> Measured:
-        """The artifact as it was."""
+        """The score of the baseline."""
         return self.measured.get(self.goal.base_tree, NOTHING)
 
     @property
     def champion(self) -> Promotion | None:
-        """The promotion of the champion that reigns."""
+        """The promotion of the current champion."""
         return self.promotions[-1] if self.promotions else None
 
     @property
     def self_reported(self) -> bool:
-        """Whether any score is the candidate's own word."""
+        """Whether any score is self-reported."""
         return any(run.self_reported for run in self.runs)
 
     def code_wanted(self) -> list[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
-"""Who may ask: names of this host alone, pages of this origin alone, and for posting whoever holds the token.
+"""Access control: requests must name this host and come from this origin; posting needs the token.
 
-A browser that a stranger's page has led here (DNS rebinding, a form, a script) gives itself away by `Host`, `Origin` or
-`Sec-Fetch-Site`. Every answer also forbids the page to load, run or be framed by anything from elsewhere.
+A request that another site causes (DNS rebinding, a form, a script) is recognised by `Host`, `Origin` or
+`Sec-Fetch-Site`. The headers of every answer forbid the page to load, run or be framed by anything from elsewhere.
 """
 
 import hmac
@@ -16,7 +16,7 @@ from mesh.errors import BadInput
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 TOKEN_CHARACTERS = 16
-"""A token has at least so many: it is the only thing between a stranger and the board."""
+"""The least length of a token: it alone protects the message board from strangers."""
 
 POLICY = "; ".join(
     (
@@ -43,7 +43,7 @@ HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach what listens on `host`."""
+    """Return whether only this machine can reach a server that listens on `host`."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -51,18 +51,18 @@ def is_loopback(host: str) -> bool:
 
 
 def checked_token(token: str) -> str:
-    """Return a token that is long enough, or "" for none.
+    """Return the token; "" means that nobody may post.
 
     Raises:
-        BadInput: it could be guessed.
+        BadInput: it is too short.
     """
     if token and len(token) < TOKEN_CHARACTERS:
-        raise BadInput(f"a token of {len(token)} characters can be guessed: take {TOKEN_CHARACTERS} or more")
+        raise BadInput(f"the token has {len(token)} characters, which can be guessed: use {TOKEN_CHARACTERS} or more")
     return token
 
 
 def holds_token(headers: Headers, token: str) -> bool:
-    """Tell whether a request brings the token; takes the same time whatever it brings."""
+    """Return whether a request has the token; takes the same time for every input."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     return hmac.compare_digest(given.strip().encode(), token.encode()) and scheme.lower() == "bearer"
 
@@ -91,15 +91,15 @@ class Guard:
         return await self._app(scope, receive, send_guarded)
 
     def _refusal(self, headers: Headers, method: str) -> str:
-        """Return why a request is refused, "" where it is not."""
+        """Return why a request is refused; "" if it is not."""
         host = headers.get("host", "").lower()
         if _name(host) not in self._hosts:
-            return f"host {host[:100]!r} is not a name of this page (start it with --allow-host to add one)"
+            return f"host {host[:100]!r} is not a name of this page: start `mesh web` with --allow-host to add it"
         if method in ("GET", "HEAD"):
             return ""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         if (origin is not None and origin.lower().partition("://")[2] != host) or site not in ("same-origin", "none"):
-            return f"a page of {str(origin)[:100]!r} may not post here"
+            return f"a page of origin {str(origin)[:100]!r} may not post here: use this page"
         return ""
 
 

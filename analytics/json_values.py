@@ -1,4 +1,4 @@
-"""Values of rows as JSON has them."""
+"""The values of DuckDB's rows as JSON can hold them."""
 
 import datetime as dt
 import decimal
@@ -25,5 +25,5 @@ _PLAIN: dict[type, Callable[[Any], Any]] = {
 
 
 def plain(value: object) -> Any:
-    """Return a value of a row as JSON has it; a number that is none becomes null, what JSON lacks becomes text."""
+    """Return a value as JSON: NaN and infinity become null, other types without a JSON form become text."""
     return _PLAIN.get(type(value), str)(value)

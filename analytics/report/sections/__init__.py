@@ -1,0 +1,1 @@
+"""The sections of a report, one module each: pure functions from the data to sentences and tables."""

@@ -1,0 +1,32 @@
+"""What was spent: worker time by class, dollars and tokens."""
+
+from collections import defaultdict
+
+from analytics.report.data import ReportData
+from analytics.report.elements import Block, Section, table_block
+from analytics.report.formatting import dollars, harmless
+from mesh.times import duration
+
+
+def cost(data: ReportData) -> Section:
+    """Return what was spent: worker time by class, dollars and tokens."""
+    if not data.runs and not data.cost:
+        return Section("Cost", ["Nothing has been spent yet."])
+    blocks: list[Block] = []
+    used: dict[str, list[float]] = defaultdict(list)
+    for run in data.runs:
+        used[run.worker_class].append(run.seconds)
+    gpu_s = sum(sum(times) for name, times in used.items() if name.startswith("cuda"))
+    if used:
+        gpu = f", {gpu_s:,.0f} of them on a GPU" if gpu_s else "; no GPU was used"
+        blocks.append(f"Workers were busy for {sum(map(sum, used.values())):,.0f} seconds{gpu}.")
+        rows = [(harmless(name, 40) or "–", f"{len(t):,}", duration(sum(t))) for name, t in sorted(used.items())]
+        blocks.append(table_block("worker class | runs | time", rows))
+    spent = []
+    for what, number, usd, unknown, tokens_in, tokens_out, _ in data.cost:
+        tokens = "–" if tokens_in is None and tokens_out is None else f"{(tokens_in or 0) + (tokens_out or 0):,}"
+        spent.append((what, f"{number:,}", dollars(usd), f"{unknown:,}" if unknown else "–", tokens))
+    if spent:
+        blocks.append(table_block("spent on | count | dollars | price not known | tokens", spent))
+        blocks.append("Samplers cost nothing here: they run on the machine of their agent.")
+    return Section("Cost", blocks)

@@ -1,0 +1,40 @@
+"""How runs ended, by lane, and the states of the proposals."""
+
+from collections import Counter
+
+from analytics.report.data import ReportData
+from analytics.report.elements import Block, Section, table_block
+from analytics.report.formatting import ending, percent, spaced
+
+
+def outcomes(data: ReportData) -> Section:
+    """Return how runs ended, by lane, and how many proposals have each state."""
+    blocks: list[Block] = []
+    if data.runs:
+        ended = Counter((run.lane, _outcome(run.reason, run.value)) for run in data.runs)
+        endings = sorted(
+            {e for _, e in ended}, key=lambda e: (e != "scored", -sum(n for (_, x), n in ended.items() if x == e), e)
+        )
+        lanes = [lane for lane in ("explore", "confirm", "control", "audit") if any(x == lane for x, _ in ended)]
+        rows = [
+            (lane, *(f"{ended[lane, e]:,}" for e in endings), f"{sum(ended[lane, e] for e in endings):,}")
+            for lane in lanes
+        ]
+        total = [sum(ended[lane, e] for lane in lanes) for e in endings]
+        rows.append(("all", *(f"{n:,} ({percent(n, len(data.runs))})" for n in total), f"{len(data.runs):,}"))
+        blocks.append(table_block(" | ".join(["lane", *endings, "runs"]), rows))
+    else:
+        blocks.append("No run has finished yet.")
+    if data.states:
+        rows = [
+            (f"{state}: {spaced(why)}" if why not in ("", state) else state, f"{number:,}")
+            for state, why, number in data.states
+        ]
+        blocks.append(table_block("proposals | count", rows))
+    else:
+        blocks.append("There is no proposal yet.")
+    return Section("Outcomes", blocks)
+
+
+def _outcome(reason: str, value: float | None) -> str:
+    return ending(reason) if reason else "scored" if value is not None else "scored by an earlier evaluator"

@@ -1,0 +1,48 @@
+"""Who was champion, in order, and how sure the promotion was."""
+
+from analytics.report.data import Promotion, ReportData
+from analytics.report.elements import ROWS, Block, Section, table_block
+from analytics.report.formatting import count, decimals, harmless, made_by, measured, signed
+
+
+def promotions(data: ReportData) -> Section:
+    """Return the champions in order."""
+    if not data.promotions:
+        searched = sum(run.lane == "explore" for run in data.runs)
+        none = f"none of {count(searched, 'search run')} led to a confirmed improvement"
+        return Section("Promotions", [f"No promotion yet: {none if searched else 'no search run has finished'}."])
+    places, shown = decimals(data), data.promotions
+    if len(shown) > ROWS:
+        shown = [*shown[: ROWS // 2], *shown[-ROWS // 2 :]]
+    rows = [_row(promotion, places) for promotion in shown]
+    listed = table_block(
+        "# | after run | proposal | made by | mean ± 95 % | fresh seeds | gain | chance to be better | state",
+        rows,
+        {2, 3, 8},
+    )
+    missing = len(data.promotions) - len(shown)
+    blocks: list[Block] = [listed]
+    if missing:
+        blocks.append(f"{missing} promotions between the first and the last {ROWS // 2} are left out.")
+    blocks.append(
+        "Gain is the improvement over the champion before, in units of the metric; positive is better. The chance to "
+        "be better than that champion is what the curator computed when it promoted the proposal."
+    )
+    if data.self_reported:
+        blocks.append("* self-reported: the candidate's own code ran in the process that computed this score.")
+    return Section("Promotions", blocks)
+
+
+def _row(p: Promotion, places: int) -> tuple[str, ...]:
+    chance = "–" if p.p_better is None else f"{100 * p.p_better:.1f} %" if p.p_better < 0.9995 else ">99.9 %"
+    return (
+        str(p.number),
+        f"{p.after_runs:,}",
+        f"{harmless(p.title, 110)} ({p.proposal[:8]})",
+        made_by(p.kind, p.author),
+        measured(p.value, places),
+        str(p.value.fresh),
+        signed(p.gain, places),
+        chance,
+        p.state,
+    )
