@@ -350,7 +350,7 @@ def test_what_cannot_be_written_is_one_sentence(lab: Lab, mesh: Mesh, tmp_path: 
         (["-o", "r.pdf"], r"report r\.pdf has an unknown format; use a name that ends in \.html, \.png or \.md"),
         (["-o", tmp_path / "no" / "r.md"], r"r\.md cannot be written: there is no folder .*no"),
         (["-o", tmp_path / "taken.md"], r"taken\.md is a folder; name a file"),
-        (["--to-seq", 10_000], r"--to-seq 10000 is beyond the end of the log, \d+"),
+        (["--to-seq", 10_000], r"--to-seq is 10000, but the log ends with \d+"),
         (["--to-seq", 0], r"--to-seq. Must be >= 1"),
     ):
         refused(mesh("report", *words), ExitCode.BAD_INPUT, sentence)

@@ -278,7 +278,7 @@ async def test_the_feed_resumes_after_the_last_event_without_gap_or_repetition(o
 async def test_who_was_away_too_long_is_told_to_load_anew(open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_lab() as lab:
         head = await lab.bus.head()
-        monkeypatch.setattr(event_stream, "MISSED", 2)
+        monkeypatch.setattr(event_stream, "_MISSED", 2)
         [(seq, fact)] = await events(lab, 1, 1)
         assert (seq, fact["is"]) == (head, "reset")
         [(seq, fact)] = await events(lab, 10**9, 1)
@@ -295,8 +295,8 @@ async def test_a_place_in_the_log_that_is_no_number_is_refused_or_passed_over(op
 async def test_a_projector_that_ends_amid_an_answer_is_told_of_and_its_successor_asked(
     home: Path, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view_cache, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(view_cache, "ANSWER_S", 1.0)
+    monkeypatch.setattr(view_cache, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(view_cache, "_ANSWER_S", 1.0)
     await fill(home, server.url, write_arena(home.parent / "arena"))
     async with connect(server.url) as hub, anyio.create_task_group() as tasks:
         bus = await hub.arena("tiny")
@@ -368,7 +368,7 @@ async def test_the_command_prints_the_address_alone_serves_the_home_itself_and_e
             state = (await http.get(f"{address.strip()}api/state")).json()
             assert (state["arena"]["name"], state["may_post"]) == ("tiny", False)
             note = await http.post(f"{address.strip()}api/note", json={"text": "hi"})
-            assert (note.status_code, "only reads" in note.json()["error"]) == (403, True)
+            assert (note.status_code, "read-only" in note.json()["error"]) == (403, True)
             async with http.stream("GET", f"{address.strip()}api/events"):  # an open page does not hold it up
                 process.send_signal(signal.SIGINT)
                 assert await process.wait() == 0
@@ -378,7 +378,7 @@ async def test_the_command_prints_the_address_alone_serves_the_home_itself_and_e
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["--token", "short"], 2, "a token of 5 characters can be guessed: take 16 or more"),
+        (["--token", "short"], 2, "the token has 5 characters, which can be guessed: use 16 or more"),
         (["--token", "-"], 2, "the token is empty; leave --token out to serve a read-only page"),
         (["--host", "192.0.2.1"], 2, "nothing can listen on 192.0.2.1:0: "),
         (["--port", "70000"], 2, "Must be <= 65535"),
