@@ -1,10 +1,11 @@
-"""The explorer: proposes real edits of knobs, with no model and no key.
+"""The explorer: proposes real edits of knobs, without a language model or a key.
 
-First the artifact as it is; then a few points that leave no gaps (Sobol); then a portfolio of samplers that all learn
-from the whole log, whoever made its proposals (`agents.search.samplers`). Shares of the proposals move to the kinds
-that earn more improvement per second of a worker. It keeps a bounded number of its proposals waiting. What it proposes
-depends on the board, its name and nothing else: explorers of other names have other ideas, and a restart goes on as
-before.
+First it proposes the baseline, then a few Sobol points that cover the knob space evenly. Then a portfolio of samplers
+takes over (`agents.search.samplers`). All samplers learn from the whole log, whoever made the proposals. Samplers that
+earn more improvement per worker-second get a larger share of the proposals.
+
+An explorer keeps a bounded number of its proposals waiting. Its proposals depend only on the board and on its name. So
+explorers with different names propose different values, and a restart continues as before.
 """
 
 import math
@@ -28,20 +29,20 @@ from mesh.fleet import agents_here, queue_depth
 from mesh.wire import Post
 
 UNDECIDED = 2
-"""Proposals of one explorer that may wait for a result, or its share of what keeps the workers busy if that is more."""
+"""Limit of waiting proposals per explorer, unless its share of the work for busy workers is more."""
 
 AHEAD_S = 5.0
-"""Seconds of work that lie ready for a worker beside the run it has; more would be made knowing less."""
+"""Seconds of work prepared per worker beyond its present run. More would be proposed with less knowledge."""
 
 _TRIES = 30
-"""Draws before an explorer gives up on finding files that nobody has proposed; the later half learns nothing."""
+"""Draws before an explorer stops looking for new files; the second half uses mutation and random draws."""
 
 
 class Explorer:
-    """Turns knobs.
+    """Proposes new knob values.
 
-    Option `sampler` names the one sampler to ask (one of ours, or `module:Class` of the user's own); else ours take
-    turns by what they earn. Where nothing new is found, steps and even draws are tried too.
+    Option `sampler` names the only sampler to use: a built-in name, or `module:Class` for your own. Without it, the
+    built-in samplers share the proposals. If a sampler finds nothing new, mutation and random draws are tried too.
     """
 
     listens: ClassVar[tuple[str, ...]] = ("run.finished", "proposal.promoted", "proposal.retired", "arena.opened")
@@ -59,12 +60,13 @@ class Explorer:
             self._samplers[self._forced], self._reasons[self._forced] = own, reason_of(own)
         if self._forced and self._forced not in self._samplers:
             known = ", ".join(self._samplers)
-            why = f"needs {', '.join(self._missing)}" if self._forced in portfolio.SAMPLERS else "is unknown"
-            raise BadInput(f"option sampler={self._forced} {why}: use {known}, or module:Class of your own")
+            packages = ", ".join(self._missing)
+            why = f"needs the packages {packages}" if self._forced in portfolio.SAMPLERS else "is not a known sampler"
+            raise BadInput(f"option sampler={self._forced} {why}; use {known}, or module:Class for your own")
         self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
         self._kinds += ["random"] if self._missing else []
         self._history = History(context.code.files)
-        self._said: set[str] = set()
+        self._posted: set[str] = set()
 
     async def handle(self, post: Post, board: Board) -> Answers:
         """Propose until enough of its proposals wait for a result."""
@@ -89,9 +91,9 @@ class Explorer:
             made.append(draft)
         if self._missing and not self._forced:
             made += self._say(
-                f"{' and '.join(self._missing)} not installed, so explorers draw by {', '.join(self._kinds)} alone: "
-                "pip install 'mesh-swarm[search]'",
-                as_one_of_many=True,
+                f"packages not installed: {', '.join(self._missing)}. Explorers use only the samplers "
+                f"{', '.join(self._kinds)}. To use all, run pip install 'mesh-swarm[search]'",
+                once_for_all=True,
             )
         return made or ([] if waiting else await self._nothing_new(board))
 
@@ -105,7 +107,7 @@ class Explorer:
         if not space:
             return None
         before = known.every
-        trials = [trial for trial in known.trials if trial.values]  # code without knobs teaches nothing about them
+        trials = [trial for trial in known.trials if trial.values]  # samplers cannot learn from code without knobs
         seen = {trial.tree for trial in before}
         for attempt in range(_TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
@@ -115,9 +117,9 @@ class Explorer:
             parents = idea.parents or (best,)
             try:
                 files = await self._code.files(board, parents[0])
-                for tree in parents[1:]:
-                    await self._code.files(board, tree)
-            except ObjectMissing:  # a stranger may post what it never shares
+                for parent in parents[1:]:
+                    await self._code.files(board, parent)
+            except ObjectMissing:  # another author may post a proposal and never share its code
                 continue
             knobs = space if parents[0] == best else steady(knobs_of(files, editable), first)
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
@@ -125,7 +127,7 @@ class Explorer:
                 continue
             start = {**base, **{name: files[name] for name in editable if name in files}}
             changed = apply(start, base, knobs, values)
-            if (its_tree := self._code.tree_of(changed)) in seen:
+            if (tree := self._code.tree_of(changed)) in seen:
                 continue
             changes = [
                 KnobChange(file=k.file, name=k.name, old=k.value, new=values[where(k)])
@@ -143,13 +145,13 @@ class Explorer:
                 origin=Origin(how="sampler", name=kind, share=drawn),
                 as_of=known.seq,
             )
-            return draft, Trial(tree=its_tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
+            return draft, Trial(tree=tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
         return None
 
     def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> tuple[str, float | None]:
-        """Return the sampler to ask, and its share where lots are drawn.
+        """Return the sampler to ask, and its share if it was drawn by shares.
 
-        Sobol comes first, then they share, and in the end it is whatever finds something new.
+        Sobol comes first, then the samplers share. The last attempts use mutation and random draws.
         """
         if attempt >= _TRIES // 2:
             return ("mutate", "random")[attempt % 2], None
@@ -162,47 +164,47 @@ class Explorer:
         return kind, round(share_, 4)
 
     async def _nothing_new(self, board: Board) -> list[NotePosted]:
-        """Say, once in a life, why nothing is proposed; the first explorer speaks for all where there are no knobs."""
+        """Post once per process why nothing is proposed; without knobs only the first explorer posts."""
         assert board.opened is not None
         editable = board.opened.spec.artifact.editable
         knobs = knobs_of(await self._code.files(board), editable)
         if knobs:
             return self._say(
-                f"{self._name} found nothing new in {_TRIES} draws of {len(knobs)} knobs: give them wider ranges"
+                f"{self._name} found no new values in {_TRIES} draws; give the knobs wider ranges (knobs: {len(knobs)})"
             )
         text = (
-            f"arena {board.arena} has no knobs, so explorers propose nothing: give {' or '.join(editable)} "
-            "constants such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+            f"arena {board.arena} has no knobs, so explorers propose nothing; "
+            f"add constants to {' or '.join(editable)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
         )
-        return self._say(text, as_one_of_many=True)
+        return self._say(text, once_for_all=True)
 
-    def _say(self, text: str, *, as_one_of_many: bool = False) -> list[NotePosted]:
-        if text in self._said or (as_one_of_many and not self._speaks):
+    def _say(self, text: str, *, once_for_all: bool = False) -> list[NotePosted]:
+        if text in self._posted or (once_for_all and not self._speaks):
             return []
-        self._said.add(text)
+        self._posted.add(text)
         return [NotePosted(channel="ops", text=text)]
 
 
 def share(board: Board) -> int:
-    """Return how many proposals of one explorer may wait, so that all explorers together keep the workers busy."""
+    """Return how many proposals one explorer may keep waiting, so that all explorers together keep workers busy."""
     ahead = min(1.0, AHEAD_S / board.spec.trial.budget_s)
     wanted = queue_depth(board) / 2 * (1 + ahead)
     return max(UNDECIDED, math.ceil(wanted / max(1, len(agents_here(board, "explorer")))))
 
 
 def best_code(board: Board, known: Known) -> str:
-    """Return the proposal whose code is edited: the champion, else the best so far, else the artifact as it is.
+    """Return the proposal whose code is edited: the champion, else the best so far, else the baseline.
 
-    Code without knobs is passed over.
+    Proposals without knobs are skipped.
     """
     assert board.opened is not None
     ranked = [trial.tree for trial in best_first(known.trials) if trial.values]
-    turned = {trial.tree for trial in known.every if trial.values}
-    return board.champion if board.champion in turned else (ranked or [board.opened.base_tree])[0]
+    with_knobs = {trial.tree for trial in known.every if trial.values}
+    return board.champion if board.champion in with_knobs else (ranked or [board.opened.base_tree])[0]
 
 
 def fitting(knob: Knob, value: Scalar | None) -> Scalar:
-    """Return a value that the knob may have: the nearest in its range, or the one it has where there is none."""
+    """Return the nearest value in the range of the knob, or its present value if there is none."""
     if value is None or value == knob.value or place(knob, value) is None:
         return knob.value
     if knob.choices or isinstance(value, str):
@@ -216,7 +218,12 @@ def apply(
 ) -> dict[str, bytes]:
     """Return the files with the values written into them.
 
-    A value that `base` holds too is spelled as there, so that the same values make the same tree whatever the way.
+    Args:
+        files: The files to edit, by path.
+        base: The files of the baseline. A value that is equal there keeps its spelling, so that equal values give
+            equal trees.
+        knobs: The knobs of `files`.
+        values: The new value of every knob.
     """
     changed = dict(files)
     for name in dict.fromkeys(k.file for k in knobs):

@@ -1,10 +1,11 @@
 """The researcher: a language model that reads a digest of the log and proposes real edits.
 
-Its moves are to improve the champion (most often), to recombine two good proposals (a commit with two parents) and to
-simplify; which is next depends on its name and on how many proposals it has made. An answer that cannot be used is
-shown to the model once, with what is wrong; a call that led to nothing is a fact with its cost. Budgets are kept from
-the log, so that a restart changes none, and before a call: one that might exceed them is not made. Where explorers are
-there too, it keeps quiet while models have made more than their share of the proposals.
+It has three moves: improve the champion (most often), recombine two good proposals (a commit with two parents), and
+simplify. The next move depends on the agent's name and the number of its proposals. An unusable answer goes back to
+the model once, with a sentence about what is wrong. A call without a proposal is posted as a fact with its cost.
+
+Budgets are read from the log, so a restart does not reset them. A call that might exceed a budget is not made. Beside
+explorers, a researcher pauses while models have made more than their share of the proposals.
 """
 
 import datetime as dt
@@ -29,26 +30,26 @@ from mesh.text import short
 from mesh.wire import Post
 
 UNDECIDED = 2
-"""Proposals of one researcher that may wait for a verdict."""
+"""Limit of undecided proposals per researcher."""
 
 _SHARE = 0.3
-"""Share of the proposals that models make where samplers are there too."""
+"""Share of the proposals that models may make beside explorers."""
 
 MOVES = ("improve",) * 6 + ("recombine",) * 3 + ("simplify",)
-"""Moves in proportion to how often they are made."""
+"""The moves, each as often as its frequency out of 10."""
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 24_000, 8_000
-"""Tokens of a question, counted from above, and of its answer at most."""
+"""Most tokens of a question (an upper estimate) and of its answer."""
 
 RETRY_SHARE = 0.25
-"""Share of a question that is kept free for a first answer and what is wrong with it."""
+"""Share of a question's tokens that is kept free for a retry: the first answer and what is wrong with it."""
 
 
 class Researcher:
-    """Asks a model.
+    """Asks a model for changes.
 
-    Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens` (of this name, over all its lives),
-    `prompt_tokens`, `answer_tokens`, `timeout_s`. It leaves where its provider will never answer.
+    Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens` (both per agent name, over restarts),
+    `prompt_tokens`, `answer_tokens`, `timeout_s`. The agent leaves if its provider refuses the key or the model.
     """
 
     listens: ClassVar[tuple[str, ...]] = (
@@ -66,14 +67,14 @@ class Researcher:
         self._name, self._code = context.name, context.code
         options = context.options
         if not options.get("model"):
-            raise BadInput("a researcher needs a model: give --model provider/name, such as openai/gpt-4o")
+            raise BadInput("a researcher needs a model; give --model provider/name, such as openai/gpt-4o")
         self._budget = Budget(self._name, options, answer_tokens=_ANSWER_TOKENS)
         self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
         self._timeout_s = number_option(options, "timeout_s", 300.0) or 0.0
         least = tokens_of(prompt("researcher")) * 2
         if self._prompt_tokens < least:
             raise BadInput(
-                f"option prompt_tokens={self._prompt_tokens} is too few for a question: give {least} or more"
+                f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
             )
         self._history = History(context.code.files)
         self._claimed: dict[str, Cost] = {}
@@ -81,15 +82,15 @@ class Researcher:
         self._spent = False
 
     async def handle(self, post: Post, board: Board) -> Answers:
-        """Propose, where it is this researcher's turn."""
+        """Propose a change if this researcher may ask now."""
         return await self._think(board, post.at)
 
     async def joined(self, board: Board) -> Answers:
-        """Propose, where it is this researcher's turn."""
+        """Propose a change if this researcher may ask now."""
         return await self._think(board, board.time)
 
     async def tick(self, now: dt.datetime, board: Board) -> Answers:
-        """Propose, where something that was in the way has passed with time."""
+        """Propose a change if a pause has ended."""
         return await self._think(board, now)
 
     async def _think(self, board: Board, now: dt.datetime) -> Answers:
@@ -108,23 +109,26 @@ class Researcher:
         return await self._ask(board, move, parents)
 
     def _lost(self, board: Board) -> list[ModelAsked]:
-        """Tell what was spent on a proposal whose tree another had posted when it came: the log refused it."""
+        """Return the cost of proposals that the log refused, because another agent had posted the same tree first."""
         lost = [
             tree for tree in self._claimed if tree in board.proposals and board.proposals[tree].author != self._name
         ]
         costs = [self._claimed[tree] for tree in lost]
         self._claimed.clear()
-        return [self._budget.failed_call("propose", cost, True, "another had posted the same files") for cost in costs]
+        return [
+            self._budget.failed_call("propose", cost, True, "another agent had already posted the same files")
+            for cost in costs
+        ]
 
     async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> Answers:
-        """Ask, once more where the answer cannot be used, and return what came of it."""
+        """Ask the model, once more if the answer cannot be used; return the proposal or facts about the calls."""
         messages = await self._question(board, move, parents)
-        told: list[ModelAsked] = []
+        failed: list[ModelAsked] = []
         for _ in range(2):
-            costs = (event.cost for event in told)
+            costs = (event.cost for event in failed)
             if stop := self._budget.exceeds(board, messages, costs):
                 self._spent = True
-                return [*told, NotePosted(channel="ops", text=stop)]
+                return [*failed, NotePosted(channel="ops", text=stop)]
             try:
                 answer = await client.ask_model(
                     self._budget.model,
@@ -134,17 +138,17 @@ class Researcher:
                 )
             except BadInput as error:
                 self._leaving = Leaving(str(error))
-                if told:
-                    return told  # what was paid for is said before it leaves
+                if failed:
+                    return failed  # post the cost of the failed calls before leaving
                 raise self._leaving from None
             if answer.trouble:
-                return [*told, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
+                return [*failed, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
             made = await self._made(board, answer, move, parents)
             if isinstance(made, Draft):
-                return [*told, made]
-            told.append(self._budget.failed_call(move, answer.cost, True, made.text))
+                return [*failed, made]
+            failed.append(self._budget.failed_call(move, answer.cost, True, made.text))
             messages = [*messages[:2], *self._retry(answer, made)]
-        return told
+        return failed
 
     async def _made(self, board: Board, answer: ModelAnswer, move: str, parents: tuple[str, ...]) -> Draft | Flaw:
         assert board.opened is not None
@@ -155,10 +159,13 @@ class Researcher:
         patch = parse_answer(answer.text, start, editable)
         if isinstance(patch, Flaw):
             most = self._budget.answer_tokens
-            return Flaw(patch.text + (f" (the answer was cut off at {most} tokens: change less)" if answer.cut else ""))
+            return Flaw(
+                patch.text
+                + (f" (the answer was cut off at {most} tokens; make a smaller change)" if answer.cut else "")
+            )
         tree = self._code.tree_of({**start, **patch.files})
         if tree in board.proposals:
-            return Flaw(f"these very files were proposed before, as {short(tree)}: propose something else")
+            return Flaw(f"proposal {short(tree)} has exactly these files; propose another change")
         self._claimed[tree] = answer.cost
         return Draft(
             patch.files,
@@ -173,7 +180,7 @@ class Researcher:
         )
 
     async def _question(self, board: Board, move: str, parents: tuple[str, ...]) -> list[Message]:
-        """Return the messages, within the tokens of a question, with room for a retry."""
+        """Return the messages, within the token limit of a question and with room for a retry."""
         rules, task = prompt("researcher"), prompt(move)
         room = int(self._prompt_tokens * (1 - RETRY_SHARE)) - tokens_of(rules) - tokens_of(task) - 16
         known = await self._history.read(board)
@@ -186,13 +193,16 @@ class Researcher:
     def _retry(self, answer: ModelAnswer, flaw: Flaw) -> list[Message]:
         whole = int(self._prompt_tokens * RETRY_SHARE) * 3
         why = shorten(flaw.text, whole // 3)
-        retry = f"Your answer cannot be used: {why}. Write the whole answer again, in the form asked for."
+        retry = f"Your answer cannot be used: {why}. Write the whole answer again, in the requested form."
         room = max(0, whole - len(retry.encode()) - 48)
         return [{"role": "assistant", "content": shorten(answer.text, room)}, {"role": "user", "content": retry}]
 
 
 def is_due(board: Board, name: str, now: dt.datetime) -> bool:
-    """Tell whether a researcher may ask: it waits for verdicts, after calls in vain, and for samplers to catch up."""
+    """Tell whether a researcher may ask a model now.
+
+    It waits while too many of its proposals are undecided, after failed calls, and while models are ahead of samplers.
+    """
     if sum(board.proposals[tree].author == name for tree in board.undecided) >= UNDECIDED:
         return False
     if pauses(board, name, now):
@@ -205,20 +215,26 @@ def is_due(board: Board, name: str, now: dt.datetime) -> bool:
 
 
 def choose(board: Board, name: str, made: int) -> tuple[str, tuple[str, ...]]:
-    """Return the next move and the proposals that it begins with, the first of which is to be changed."""
+    """Return the next move and its parent proposals; the move changes the first one.
+
+    Args:
+        board: The board of the arena.
+        name: The name of the researcher.
+        made: The number of proposals it has made.
+    """
     assert board.opened is not None
-    dice = int.from_bytes(hashlib.sha256(f"{name} {made}".encode()).digest()[:8])
-    move = MOVES[dice % len(MOVES)]
+    draw = int.from_bytes(hashlib.sha256(f"{name} {made}".encode()).digest()[:8])
+    move = MOVES[draw % len(MOVES)]
     ranked = ranked_proposals(board)
     first = ranked[0] if ranked else board.opened.base_tree
     others = [tree for tree in ranked[1:5] if tree != board.opened.base_tree]
     if move == "recombine" and others:
-        return move, (first, others[dice // len(MOVES) % len(others)])
+        return move, (first, others[draw // len(MOVES) % len(others)])
     return ("improve" if move == "recombine" else move), (first,)
 
 
 def _knobs(before: Mapping[str, bytes], patch: Patch, editable: Sequence[str]) -> tuple[KnobChange, ...]:
-    """Return the knobs that both have, with other values."""
+    """Return the knobs whose values the patch changes."""
     old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable)}
     new = {(knob.file, knob.name): knob.value for knob in knobs_of(patch.files, editable)}
     return tuple(

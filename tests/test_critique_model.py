@@ -110,7 +110,7 @@ async def test_what_the_model_says_is_the_critics_one_word_with_its_forecast_and
         for shown in (
             "wider",
             "more is more",
-            "promises a gain of 0.25 with a confidence of 0.5",
+            "predicted gain 0.25, confidence 0.5",
             "+WIDTH = 9",
             "-WIDTH = 8",
         ):
@@ -271,7 +271,7 @@ async def test_a_refused_key_is_told_once_and_rules_go_on(arena: Arena) -> None:
         assert len(server.asked) == 2
     [note] = [event for event in said if isinstance(event, NotePosted)]
     assert note.channel == "ops"
-    assert note.text.startswith(f"cid judges by rules alone: {NAME} refuses the key: ")
+    assert note.text.startswith(f"cid judges by rules alone: {NAME} refuses the key; ")
     assert KEY not in note.text
     assert [event.rule for event in said if isinstance(event, CritiquePosted)] == ["sound"] * 3
 
@@ -302,7 +302,7 @@ async def test_a_budget_in_tokens_holds_over_restarts_and_for_what_is_asked_at_o
     assert arena.board.tokens == {"cid": 1100 * asked}
     assert 6000 - most - 1100 < 1100 * asked <= 6000
     assert notes[0].text.startswith("cid has used ")
-    assert notes[0].text.endswith(": it asks no more")
+    assert notes[0].text.endswith("; it stops asking")
 
 
 async def test_a_budget_in_dollars_counts_critiques_and_what_was_in_vain(arena: Arena) -> None:
@@ -382,10 +382,10 @@ async def test_its_forecasts_are_scored_as_those_of_rules_are_and_a_bad_record_o
 
 async def test_what_cannot_work_is_refused_at_the_start(arena: Arena) -> None:
     for options, sentence in (
-        ({"model": "nonsense"}, "model 'nonsense' has no provider: write provider/name, such as openai/gpt-4o"),
+        ({"model": "nonsense"}, "model 'nonsense' has no known provider; write provider/name, such as openai/gpt-4o"),
         (
             {"budget_usd": "5"},
-            f"the price of {NAME} is unknown, so --budget-usd 5 cannot be kept: give --budget-tokens",
+            f"the price of {NAME} is unknown, so --budget-usd 5 cannot be kept; use --budget-tokens",
         ),
         ({"prompt_tokens": "9"}, "option prompt_tokens is 9, too few for a question; use "),
     ):

@@ -199,7 +199,7 @@ async def test_of_two_with_the_same_idea_the_second_learns_whose_it_is(tmp_path:
     arena.add("ann", anns)
     [said] = await arena.when(explorer(arena, "bob"), post)
     assert said == NotePosted(
-        channel="ops", text="bob found nothing new in 30 draws of 1 knobs: give them wider ranges"
+        channel="ops", text="bob found no new values in 30 draws; give the knobs wider ranges (knobs: 1)"
     )
 
 
@@ -257,7 +257,7 @@ async def test_an_arena_without_knobs_is_said_once_by_one_explorer(tmp_path: Pat
     arena.score(arena.base, 1.0)
     post = arena.add("curator", ProposalPromoted(proposal=arena.base, round=1, mean=1.0))
     text = (
-        "arena a has no knobs, so explorers propose nothing: give train.py constants such as "
+        "arena a has no knobs, so explorers propose nothing; add constants to train.py, such as "
         "`LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
     )
     assert await arena.when(ann, post) == [NotePosted(channel="ops", text=text)]
@@ -309,13 +309,13 @@ async def test_packages_that_are_missing_are_said_once_and_done_without(
     ann, bob = explorer(begun, "ann", 0), explorer(begun, "bob", 1)
     *made, note = await begun.when(ann, begun.opening)
     text = (
-        "cmaes and optuna not installed, so explorers draw by quadratic, mutate, crossover, random alone: "
-        "pip install 'mesh-swarm[search]'"
+        "packages not installed: cmaes, optuna. Explorers use only the samplers quadratic, mutate, crossover, random. "
+        "To use all, run pip install 'mesh-swarm[search]'"
     )
     assert (len(made), note) == (UNDECIDED, NotePosted(channel="ops", text=text))
     assert len(await begun.when(ann, begun.opening)) == UNDECIDED
     assert len(await begun.when(bob, begun.opening)) == UNDECIDED
-    with pytest.raises(BadInput, match="option sampler=tpe needs cmaes, optuna"):
+    with pytest.raises(BadInput, match="option sampler=tpe needs the packages cmaes, optuna"):
         explorer(begun, sampler="tpe")
 
 
@@ -343,5 +343,5 @@ def test_code_that_differs_beyond_its_knobs_is_kept() -> None:
 
 
 def test_an_unknown_sampler_is_refused(arena: Arena) -> None:
-    with pytest.raises(BadInput, match="sampler=magic is unknown"):
+    with pytest.raises(BadInput, match="sampler=magic is not a known sampler"):
         explorer(arena, sampler="magic")

@@ -94,9 +94,12 @@ async def test_an_answer_that_does_not_come_in_time_is_given_up_and_counted() ->
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (fail(401, f"Incorrect API key provided: {KEY}."), "openai/test-model refuses the key: set the right one"),
-        (fail(403, "not for you"), "openai/test-model refuses the key: it may not use this model (not for you)"),
-        (fail(404, "no such model"), "openai/test-model is unknown to its provider: look at --model and --api-base"),
+        (fail(401, f"Incorrect API key provided: {KEY}."), "openai/test-model refuses the key; set a valid key"),
+        (
+            fail(403, "not for you"),
+            "openai/test-model refuses the key, which has no access to this model; use another key",
+        ),
+        (fail(404, "no such model"), "openai/test-model is unknown to its provider; check --model and --api-base"),
         (fail(400, "bad field"), "openai/test-model refuses the question (bad field)"),
         (fail(402, "no money"), "openai/test-model cannot be asked (no money)"),
     ],
@@ -116,13 +119,13 @@ async def test_a_refusal_an_empty_answer_and_a_cut_one_are_told_apart() -> None:
     with model_server(refusal, say("", finish="length"), say("Fi", finish="length")) as server:
         first, second, third = [await ask(server) for _ in range(3)]
     assert (first.text, first.trouble) == ("", "openai/test-model refuses: I will not.")
-    assert second.trouble == "openai/test-model gave an empty answer, all its tokens went into thought"
+    assert second.trouble == "openai/test-model gave an empty answer; it used all its tokens for reasoning"
     assert (third.text, third.trouble, third.cut) == ("Fi", "", True)
 
 
 def test_a_model_without_a_provider_is_refused() -> None:
     client.check_model(Model("openai/anything"))
-    with pytest.raises(BadInput, match="model 'nonsense' has no provider: write provider/name"):
+    with pytest.raises(BadInput, match="model 'nonsense' has no known provider; write provider/name"):
         client.check_model(Model("nonsense"))
 
 

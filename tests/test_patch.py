@@ -102,7 +102,7 @@ def test_numbers_are_read_where_they_mean_something(
     )
     assert isinstance(found, Patch)
     assert (found.predicted_gain, found.confidence) == read
-    assert found.title == "a change of net.py"
+    assert found.title == "a change to net.py"
 
 
 def test_words_are_kept_short_and_printable() -> None:
@@ -117,19 +117,22 @@ def test_words_are_kept_short_and_printable() -> None:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ("I cannot help with that.", "the answer holds no change: give FILE: and SEARCH/REPLACE blocks"),
-        ("", "the answer holds no change"),
-        (block("LR = 0.1", "LR = 0.1"), "the answer leaves train.py as it is: change something"),
-        (block("LR = 9", "LR = 1"), "what begins with 'LR = 9' does not stand in train.py: copy whole lines exactly"),
-        (block("return LR", "return 1"), "what begins with 'return LR' stands 2 times in train.py: search for more"),
-        (block("", "x"), "a SEARCH block for train.py is empty: copy the lines"),
-        (block("A", "B", "score.py"), "score.py may not be changed: only train.py, net.py may"),
-        (block("A", "B", "../../etc/passwd"), "../../etc/passwd may not be changed: only train.py, net.py may"),
+        ("I cannot help with that.", "the answer has no change; write FILE: and SEARCH/REPLACE blocks"),
+        ("", "the answer has no change"),
+        (block("LR = 0.1", "LR = 0.1"), "the answer does not change train.py; change something"),
+        (block("LR = 9", "LR = 1"), "the SEARCH text that begins with 'LR = 9' is not in train.py; copy whole lines"),
+        (
+            block("return LR", "return 1"),
+            "the SEARCH text that begins with 'return LR' occurs 2 times in train.py; add",
+        ),
+        (block("", "x"), "a SEARCH block for train.py is empty; copy the lines"),
+        (block("A", "B", "score.py"), "score.py may not be changed; change only train.py, net.py"),
+        (block("A", "B", "../../etc/passwd"), "../../etc/passwd may not be changed; change only train.py, net.py"),
         ("FILE: score.py\n```\nx\n```\n", "score.py may not be changed"),
-        (block("A = 1", "A = 2")[15:], "a change names no file: write FILE: and one of train.py, net.py before it"),
+        (block("A = 1", "A = 2")[15:], "a change has no file name; write FILE: and one of train.py, net.py before it"),
         ("FILE: net.py\n<<<<<<< SEARCH\nA = 1\n", "a SEARCH block has no ======= line"),
         ("FILE: net.py\n<<<<<<< SEARCH\nA = 1\n=======\nA", "a SEARCH block does not end with >>>>>>> REPLACE"),
-        ("FILE: net.py\n```python\nA = 2\n", "the fenced block of net.py is not closed: end it with ```"),
+        ("FILE: net.py\n```python\nA = 2\n", "the fenced block of net.py is not closed; end it with ```"),
         (block("A = 1", "A = (", "net.py"), "net.py does not parse after the change: '(' was never closed ('A = ("),
         (block("A = 1", "A = '\x00'", "net.py"), "net.py does not parse after the change: "),
     ],

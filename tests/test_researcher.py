@@ -122,7 +122,7 @@ async def test_the_artifact_as_it_is_comes_first(tmp_path: Path) -> None:
 
 
 async def test_what_is_wrong_with_an_answer_is_shown_to_the_model_once(arena: Arena) -> None:
-    wrong = "what begins with 'LR = 7' does not stand in train.py: copy whole lines exactly as they are there"
+    wrong = "the SEARCH text that begins with 'LR = 7' is not in train.py; copy whole lines of the file exactly"
     ann = name_of("improve")
     with model_server(edit("LR = 0.5", old="LR = 7", rest=""), edit("LR = 0.5")) as server:
         first, second = await handle(arena, researcher(arena, server, ann))
@@ -140,7 +140,7 @@ async def test_a_second_bad_answer_and_a_refusal_are_counted_with_their_cost_and
     arena: Arena,
 ) -> None:
     ann = name_of("improve")
-    none = "the answer holds no change: give FILE: and SEARCH/REPLACE blocks, or a whole file in a fenced block"
+    none = "the answer has no change; write FILE: and SEARCH/REPLACE blocks, or a whole file in a fenced block"
     refusal = Reply(text="", refusal="I will not.")
     with model_server(say("Well."), say("Hm."), refusal, edit("LR = 0.5")) as server:
         who = researcher(arena, server, ann)
@@ -166,7 +166,7 @@ async def test_files_that_are_known_are_a_duplicate_and_told_once(arena: Arena) 
     ann = name_of("improve")
     with model_server(edit("LR = 0.5"), edit("LR = 0.6")) as server:
         first, second = await handle(arena, researcher(arena, server, ann))
-    assert first == vain(f"these very files were proposed before, as {known.tree[:10]}: propose something else")
+    assert first == vain(f"proposal {known.tree[:10]} has exactly these files; propose another change")
     assert isinstance(second, ProposalPosted)
 
 
@@ -176,7 +176,7 @@ async def test_an_answer_in_vain_because_another_was_faster_is_paid_for_too(aren
         who = researcher(arena, server, ann)
         [proposal] = await handle(arena, who)
         arena.add("bob", proposal)
-        assert await handle(arena, who) == [vain("another had posted the same files", "propose")]
+        assert await handle(arena, who) == [vain("another agent had already posted the same files", "propose")]
 
 
 async def test_rates_failures_and_silence_are_borne(arena: Arena) -> None:
@@ -348,14 +348,14 @@ async def test_a_budget_in_dollars_counts_what_was_in_vain(arena: Arena) -> None
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"model": ""}, "a researcher needs a model: give --model provider/name"),
-        ({"model": "nonsense"}, "model 'nonsense' has no provider: write provider/name, such as openai/gpt-4o"),
+        ({"model": ""}, "a researcher needs a model; give --model provider/name"),
+        ({"model": "nonsense"}, "model 'nonsense' has no known provider; write provider/name, such as openai/gpt-4o"),
         (
             {"budget_usd": "5"},
-            f"the price of {NAME} is unknown, so --budget-usd 5 cannot be kept: give --budget-tokens instead",
+            f"the price of {NAME} is unknown, so --budget-usd 5 cannot be kept; use --budget-tokens instead",
         ),
         ({"budget_tokens": "many"}, "option budget_tokens=many is not a valid number; use one above 0"),
-        ({"prompt_tokens": "9"}, "option prompt_tokens=9 is too few for a question: give "),
+        ({"prompt_tokens": "9"}, "option prompt_tokens is 9, too few for a question; use "),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_start(arena: Arena, options: dict[str, str], sentence: str) -> None:

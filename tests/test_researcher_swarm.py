@@ -113,7 +113,7 @@ async def test_a_wrong_key_is_one_question_and_a_sentence_and_the_agent_leaves(l
         assert len(server.asked) == 1
     assert isinstance(note.event, NotePosted)
     assert isinstance(left.event, AgentLeft)
-    sentence = f"{NAME} refuses the key: set the right one in the environment (Incorrect API key provided: "
+    sentence = f"{NAME} refuses the key; set a valid key in the environment (Incorrect API key provided: "
     assert left.event.reason.startswith(sentence)
     assert note.event.text == f"ann leaves: {left.event.reason}"
     async with aclosing(lab.bus.read()) as batches:
@@ -139,7 +139,7 @@ async def test_a_process_whose_key_is_wrong_says_so_in_one_sentence_and_ends_wit
     said = done.stderr.decode()
     *_, last = said.splitlines()
     assert done.returncode == 2
-    assert last.startswith(f"ann: {NAME} refuses the key: set the right one in the environment (Incorrect API key")
+    assert last.startswith(f"ann: {NAME} refuses the key; set a valid key in the environment (Incorrect API key")
     assert (said.count("refuses the key"), KEY in said) == (1, False)
     assert sum(b"refuses the key" in e.raw for e in entries if e.subject.kind == "note.posted") == 1
     [left] = [entry.post.event for entry in entries if entry.post and entry.subject.kind == "agent.left"]

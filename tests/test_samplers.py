@@ -213,7 +213,7 @@ def test_sobol_points_fill_the_space_more_evenly_than_chance() -> None:
     assert [first_points(n) for n in (1, 4, 10, 30)] == [4, 4, 7, 11]
 
 
-def test_cma_es_begins_anew_where_its_numbers_get_out_of_hand() -> None:
+def test_cma_es_restarts_when_its_numbers_diverge() -> None:
     one, rng = sampler("cmaes"), Random(1)
     trials = history(10)
     for seq in range(1000, 1300):  # the same few points again and again leave no direction to measure

@@ -1,1 +1,1 @@
-"""How roles ask a model: the digest they show it, the client, the budget, and the patch that comes back."""
+"""How roles ask a model: the digest it reads, the client, the budget, and the patch it returns."""

@@ -1,7 +1,7 @@
-"""What a role that asks a model is given: which model, how long an answer may be, and what may be spent in all.
+"""Budgets of an agent that asks a model: which model, how long an answer may be, and how much it may spend.
 
-Budgets hold per name and over restarts, since what was spent is read from the log. They are kept before a call: one
-that might exceed them is not made. After calls without a usable answer there is a pause, which the log tells too.
+Budgets count per agent name and over restarts, because the spent amounts are read from the log. A call that might
+exceed a budget is not made. After failed calls there is a pause, which is computed from the log too.
 """
 
 import datetime as dt
@@ -14,10 +14,10 @@ from mesh.errors import BadInput
 from mesh.events import Cost, ModelAsked
 
 FIRST_PAUSE_S, _MAX_PAUSE_S = 15.0, 900.0
-"""Pause after a call that led to nothing; twice as long for each further one in a row."""
+"""Pause after a failed call; it doubles with each further failure in a row, up to the maximum."""
 
 _TEXT = 400
-"""Characters of a fact about a call that led to nothing."""
+"""Most characters of the text of a failed call."""
 
 
 class Budget:
@@ -26,7 +26,7 @@ class Budget:
     Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens`, `answer_tokens`.
 
     Raises:
-        BadInput: an option makes no sense, or a budget cannot be kept.
+        BadInput: An option is not valid, or a budget cannot be kept.
     """
 
     def __init__(self, name: str, options: Mapping[str, str], *, answer_tokens: int) -> None:
@@ -39,49 +39,62 @@ class Budget:
         self._price = client.price_of(self.model)
         if self._usd is not None and self._price is None:
             raise BadInput(
-                f"the price of {self.model.name} is unknown, so --budget-usd {self._usd:g} cannot be kept: "
-                "give --budget-tokens instead"
+                f"the price of {self.model.name} is unknown, so --budget-usd {self._usd:g} cannot be kept; "
+                "use --budget-tokens instead"
             )
 
     def exceeds(self, board: Board, messages: Sequence[Message], costs: Iterable[Cost] = ()) -> str:
-        """Return why one more call might exceed a budget, "" where it will not; `costs` are not in the log yet."""
+        """Return why one more call might exceed a budget; "" if it cannot.
+
+        Args:
+            board: The board of the arena, with the costs in the log.
+            messages: The messages of the call.
+            costs: Costs that are not in the log yet.
+        """
         costs, most = list(costs), self.most(messages)
         if self._usd is not None and self._price:
             spent = board.spent.get(self._name, 0.0) + sum(cost.usd or 0.0 for cost in costs)
             price = most.usd or 0.0
             if spent + price > self._usd:
                 of = f"${spent:.4f} of --budget-usd {self._usd:g}"
-                return f"{self._name} has spent {of}, and one more call may cost ${price:.4f}: it asks no more"
+                return f"{self._name} has spent {of}, and one more call may cost ${price:.4f}; it stops asking"
         if self._tokens is not None:
             used = board.tokens.get(self._name, 0) + sum(map(_count, costs))
             if used + _count(most) > self._tokens:
                 of = f"{used:,} of --budget-tokens {self._tokens:,.0f}"
-                return f"{self._name} has used {of}, and one more call may take {_count(most):,}: it asks no more"
+                return f"{self._name} has used {of}, and one more call may take {_count(most):,}; it stops asking"
         return ""
 
     def most(self, messages: Sequence[Message]) -> Cost:
-        """Return what a call may cost."""
+        """Return the most that a call may cost."""
         size = client.size_of(messages)
         usd = self._price.of(size, self.answer_tokens) if self._price else None
         return Cost(usd=usd, tokens_in=size, tokens_out=self.answer_tokens)
 
     def failed_call(self, purpose: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
-        """Return the fact about a call that led to nothing."""
+        """Return the fact about a failed call.
+
+        Args:
+            purpose: What the call was for, such as a move of the researcher.
+            cost: What it cost.
+            ok: Whether the provider answered.
+            text: Why the call is of no use, one sentence.
+        """
         return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=client.clean(text, _TEXT))
 
 
 def pauses(board: Board, name: str, now: dt.datetime) -> bool:
-    """Tell whether an agent should wait, because its last calls led to nothing."""
+    """Tell whether an agent must wait because its last calls failed."""
     failed = board.failed_calls.get(name, [])
     pause_s = min(_MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(16, len(failed) - 1))
     return bool(failed) and (now - failed[-1]).total_seconds() < pause_s
 
 
 def number_option(options: Mapping[str, str], name: str, default: float | None) -> float | None:
-    """Return an option that is a number above 0.
+    """Return the value of an option, a number above 0; `default` if the option is not given.
 
     Raises:
-        BadInput: it is something else.
+        BadInput: The value is not a number above 0.
     """
     text = options.get(name)
     if not text:

@@ -1,8 +1,8 @@
-"""A client of language models: one question, its answer and what it cost. The only module that knows litellm.
+"""A client of language models: one question, its answer and its cost. The only module that imports litellm.
 
-litellm takes seconds to import, so it is imported at the first use. Prices are those that come with it: a model that is
-not among them has no known price, which is never zero. Keys stay in the environment, where litellm looks for them, and
-are taken out of every text that a provider sends back. Budgets and retries of a bad answer are the caller's.
+litellm takes seconds to import, so it is imported at the first use. Prices come from litellm; a model without a price
+there has an unknown price, not a price of zero. Keys stay in the environment, where litellm reads them, and are removed
+from every text of a provider. Budgets and retries after a bad answer are the caller's task.
 """
 
 import math
@@ -24,13 +24,13 @@ from mesh.errors import BadInput
 from mesh.events import Cost
 
 Message = dict[str, str]
-"""`role` and `content`."""
+"""One message of a chat, with the keys `role` and `content`."""
 
 ATTEMPTS = 5
-"""Requests of one call, as far as a limit of the rate, a server that fails or a lost connection ask for more."""
+"""Most requests per call. A rate limit, a failing server or a lost connection lead to another request."""
 
 MAX_WAIT_S = 60.0
-"""Longest pause between two of them."""
+"""Longest pause between two requests."""
 
 _PROMPTS = Path(__file__).parent / "prompts"
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)", re.IGNORECASE)
@@ -38,7 +38,7 @@ _LOOKS_SECRET = re.compile(r"\b(sk|pk|key|AIza|gsk|xai|hf)[-_][\w*-]{6,}|\bAIza[
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model as `provider/name`, and the address of its server where it is not the provider's own."""
+    """A model as `provider/name`, and the address of its server if it is not the provider's default."""
 
     name: str
     api_base: str = ""
@@ -51,12 +51,12 @@ class Price(msgspec.Struct, frozen=True):
     token_out: float
 
     def of(self, tokens_in: int, tokens_out: int) -> float:
-        """Return what so many tokens cost, in dollars."""
+        """Return the price of these tokens, in dollars."""
         return self.token_in * tokens_in + self.token_out * tokens_out
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
-    """What came back: a text, or `trouble`, one sentence about why there is none; `cut` where it ran out of tokens."""
+    """The text of an answer, or in `trouble` one sentence why there is none; `cut` if it ran out of tokens."""
 
     text: str
     cost: Cost
@@ -65,7 +65,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
 
 
 class _NotNow(Exception):
-    """The provider may answer later; says when, where it is known, in seconds."""
+    """The provider may answer later; `after_s` says in how many seconds, None if unknown."""
 
     def __init__(self, text: str, after_s: float | None) -> None:
         super().__init__(text)
@@ -73,30 +73,32 @@ class _NotNow(Exception):
 
 
 def prompt(name: str) -> str:
-    """Return one of our own texts for models, `prompts/<name>.md`."""
+    """Return a prompt of this package, `prompts/<name>.md`."""
     return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
 def size_of(messages: Sequence[Message]) -> int:
-    """Return how many tokens messages have at most, with four for each one's frame."""
+    """Return an upper estimate of the tokens of messages, including four per message for its frame."""
     return sum(tokens_of(message["content"]) + 4 for message in messages)
 
 
 def check_model(model: Model) -> None:
-    """Refuse a model of which litellm does not know who serves it.
+    """Check that litellm knows the provider of a model.
 
     Raises:
-        BadInput: so it is, or litellm is not installed.
+        BadInput: The provider is unknown, or litellm is not installed.
     """
     litellm = _litellm()
     try:
         litellm.get_llm_provider(model.name)
     except Exception:
-        raise BadInput(f"model {model.name!r} has no provider: write provider/name, such as openai/gpt-4o") from None
+        raise BadInput(
+            f"model {model.name!r} has no known provider; write provider/name, such as openai/gpt-4o"
+        ) from None
 
 
 def price_of(model: Model) -> Price | None:
-    """Return what a model's tokens cost, None where it is not known."""
+    """Return the price of a model's tokens; None if it is unknown."""
     litellm = _litellm()
     try:
         info: Mapping[str, Any] = litellm.get_model_info(model.name)
@@ -117,12 +119,18 @@ async def ask_model(
     within_s: float = math.inf,
     first_wait_s: float = 1.0,
 ) -> ModelAnswer:
-    """Ask once, at most `max_tokens` long; a request is given `timeout_s`, and repeated only where that may help.
+    """Ask a model one question. A request is repeated only if another try may help.
 
-    All requests and the pauses between them take at most `within_s`.
+    Args:
+        model: The model to ask.
+        messages: The question.
+        max_tokens: Longest answer, in tokens.
+        timeout_s: Longest duration of one request.
+        within_s: Longest duration of all requests and the pauses between them.
+        first_wait_s: The first pause; later ones grow, or last as long as the provider asks.
 
     Raises:
-        BadInput: the provider refuses the key, the model or the question: asking again is of no use.
+        BadInput: The provider refuses the key, the model or the question, so another try cannot help.
     """
     await anyio.to_thread.run_sync(_litellm)
     began = time.monotonic()
@@ -151,7 +159,7 @@ async def ask_model(
             ):
                 with attempt, anyio.fail_after(timeout_s):
                     reply = await _request(model, messages, max_tokens, timeout_s)
-    except TimeoutError:  # whoever was asked has read the question, and most charge for that
+    except TimeoutError:  # the provider has read the question, and most providers charge for that
         trouble = f"{model.name} did not answer within {min(timeout_s, within_s):g} s"
         return ModelAnswer("", cost(size_of(messages), 0), trouble)
     except _NotNow as error:
@@ -162,11 +170,11 @@ async def ask_model(
 
 
 async def _request(model: Model, messages: Sequence[Message], max_tokens: int, timeout_s: float) -> Any:
-    """Return litellm's reply, or one sentence where the question was refused for what it holds."""
+    """Return litellm's reply, or one sentence if the provider refused the content of the question."""
     litellm = _litellm()
     options: dict[str, Any] = {"api_base": model.api_base} if model.api_base else {}
     if model.api_base and model.name.startswith("openai/") and not os.environ.get("OPENAI_API_KEY"):
-        options["api_key"] = "none"  # a server of one's own asks for no key, but its client wants one
+        options["api_key"] = "none"  # a private server needs no key, but its client requires one
     try:
         return await litellm.acompletion(
             model=model.name,
@@ -183,27 +191,28 @@ async def _request(model: Model, messages: Sequence[Message], max_tokens: int, t
     except litellm.ContentPolicyViolationError as error:
         return f"{model.name} refuses the question: {_plain(error)}"
     except litellm.ContextWindowExceededError as error:
-        said = _plain(error)
-        raise BadInput(f"{model.name} takes no question so long: lower option prompt_tokens ({said})") from None
+        raise BadInput(
+            f"the question is too long for {model.name}; use a lower option prompt_tokens ({_plain(error)})"
+        ) from None
     except (litellm.RateLimitError, litellm.APIConnectionError) as error:
         raise _NotNow(_plain(error), _retry_after(error)) from None
     except Exception as error:
         status = getattr(error, "status_code", None)
         if isinstance(status, int) and (status >= 500 or status in (408, 409, 425, 429)):
             raise _NotNow(_plain(error), _retry_after(error)) from None
-        whose = {
+        fault = {
             400: "refuses the question",
-            401: "refuses the key: set the right one in the environment",
-            403: "refuses the key: it may not use this model",
-            404: "is unknown to its provider: look at --model and --api-base",
+            401: "refuses the key; set a valid key in the environment",
+            403: "refuses the key, which has no access to this model; use another key or model",
+            404: "is unknown to its provider; check --model and --api-base",
         }.get(status or 0, "cannot be asked")
-        raise BadInput(f"{model.name} {whose} ({_plain(error)})") from None
+        raise BadInput(f"{model.name} {fault} ({_plain(error)})") from None
 
 
 def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> ModelAnswer:
     choice: Any = reply.choices[0] if reply.choices else None
-    said = (choice.message.content if choice else None) or ""
-    text = said.encode(errors="replace").decode()
+    content = (choice.message.content if choice else None) or ""
+    text = content.encode(errors="replace").decode()
     used = getattr(reply, "usage", None)
     tokens_in = getattr(used, "prompt_tokens", 0) or size_of(messages)  # some servers do not count
     tokens_out = getattr(used, "completion_tokens", 0) or tokens_of(text)
@@ -213,15 +222,13 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> M
     extra = getattr(choice.message, "provider_specific_fields", None) if choice else None
     refusal = (extra or {}).get("refusal") or ""
     if refusal or (choice and choice.finish_reason == "content_filter"):
-        return ModelAnswer(
-            "", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter kept the answer back')}"
-        )
-    why = ", all its tokens went into thought" if choice and choice.finish_reason == "length" else ""
+        return ModelAnswer("", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter blocked the answer')}")
+    why = "; it used all its tokens for reasoning" if choice and choice.finish_reason == "length" else ""
     return ModelAnswer("", paid, f"{model.name} gave an empty answer{why}")
 
 
 def clean(text: str, limit: int = 300) -> str:
-    """Return a text of a provider on one line, without anything that is or looks like a key."""
+    """Return a provider's text on one line, at most `limit` characters long, without keys or anything like a key."""
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= 6:
             text = text.replace(value, "[secret]")
@@ -231,12 +238,12 @@ def clean(text: str, limit: int = 300) -> str:
 
 
 def _plain(error: Exception) -> str:
-    """What an error says, without litellm's names of its classes."""
+    """Return the message of an error without litellm's class names."""
     return clean(re.sub(r"\b(litellm\.)?\w+(Error|Exception)(: | - )", "", str(error)) or type(error).__name__)
 
 
 def _retry_after(error: Exception) -> float | None:
-    """The seconds that a provider asks to wait for, None where it does not say."""
+    """Return the pause that a provider asks for, in seconds; None if it does not say."""
     for source in (getattr(error, "response", None), error):
         headers = getattr(source, "headers", None) or getattr(source, "litellm_response_headers", None) or {}
         try:
@@ -247,15 +254,15 @@ def _retry_after(error: Exception) -> float | None:
 
 
 def _litellm() -> Any:
-    """Import litellm, quietly: it reads no prices off the network, sends no telemetry and prints nothing."""
+    """Import litellm so that it reads no prices from the network, sends no telemetry and prints nothing."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\.")  # its quarrel with litellm's types
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\.")  # caused by litellm's types
     try:
         import litellm
     except ImportError as error:
-        raise BadInput(f"models need litellm ({error}): pip install 'mesh-swarm[models]'") from None
+        raise BadInput(f"models need the package litellm ({error}); run pip install 'mesh-swarm[models]'") from None
     litellm.suppress_debug_info = True
     litellm.telemetry = False
-    litellm.disable_aiohttp_transport = True  # httpx closes what it opened with the loop; sessions of aiohttp linger
+    litellm.disable_aiohttp_transport = True  # httpx closes its connections with the loop; aiohttp leaves sessions open
     stamina.instrumentation.set_on_retry_hooks([])
     return litellm

@@ -1,14 +1,15 @@
-"""Reads a model's answer: a header of a few lines, then edits of files, as text that any model writes without slips.
+"""Reads a model's answer: a header of a few lines, then edits of files, in a format that models write reliably.
 
     TITLE: one line                          FILE: train.py
-    RATIONALE: why, over any lines           <<<<<<< SEARCH
+    RATIONALE: why, on one or more lines     <<<<<<< SEARCH
     PREDICTED_GAIN: 0.01                     lines as they are
     CONFIDENCE: 0.6                          =======
-                                             lines as they shall be
+                                             lines as they should be
                                              >>>>>>> REPLACE
 
-Instead of search and replace blocks a file may be given whole, in a fenced block under its `FILE:` line. What is
-searched must stand in the file once, exactly, or else but for white space. Pure; nothing is said of a change's worth.
+Instead of search and replace blocks, the answer may give a whole file in a fenced block under its `FILE:` line. A
+search text must occur in the file exactly once, or once if white space is ignored. Pure. This module does not judge
+whether a change is good.
 """
 
 import ast
@@ -21,7 +22,7 @@ import msgspec
 from mesh.text import visible
 
 MAX_TITLE, MAX_RATIONALE = 120, 2000
-"""Characters that are kept."""
+"""Most characters; longer texts are cut."""
 
 _HEADER = re.compile(r"[#*\s>-]*(title|rationale|predicted[_ ]gain|confidence)\**\s*[:=]\**\s*(.*)", re.IGNORECASE)
 _FILE = re.compile(r"[#*\s]*file(?:name)?\**\s*[:=]\**\s*(.+)", re.IGNORECASE)
@@ -35,7 +36,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says, and the whole contents of the files that it changes."""
+    """The fields of an answer, and the complete contents of the files that it changes."""
 
     title: str
     rationale: str
@@ -45,17 +46,23 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flaw(msgspec.Struct, frozen=True):
-    """Why an answer cannot be used, in one sentence that tells its author what to do instead."""
+    """Why an answer cannot be used: one sentence that also says what to do instead."""
 
     text: str
 
 
 class _Wrong(Exception):
-    """Carries the sentence of a flaw out of the helpers."""
+    """Carries the text of a flaw to `parse_answer`."""
 
 
 def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str]) -> Patch | Flaw:
-    """Return the change that an answer makes of `files`, of which only `editable` ones may change."""
+    """Return the change in an answer, or why the answer cannot be used.
+
+    Args:
+        answer: The text of the model.
+        files: The files before the change, by path.
+        editable: The paths that may change.
+    """
     lines = answer.replace("\r\n", "\n").split("\n")
     try:
         header, start = _header(lines)
@@ -66,12 +73,12 @@ def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str
         return Flaw(str(wrong))
     if not changed:
         return Flaw(
-            "the answer holds no change: give FILE: and SEARCH/REPLACE blocks, or a whole file in a fenced block"
+            "the answer has no change; write FILE: and SEARCH/REPLACE blocks, or a whole file in a fenced block"
         )
     if all(files.get(name) == data for name, data in changed.items()):
-        return Flaw(f"the answer leaves {' and '.join(changed)} as it is: change something")
+        return Flaw(f"the answer does not change {' and '.join(changed)}; change something")
     return Patch(
-        title=_line(header.get("title", ""))[:MAX_TITLE] or f"a change of {', '.join(changed)}"[:MAX_TITLE],
+        title=_line(header.get("title", ""))[:MAX_TITLE] or f"a change to {', '.join(changed)}"[:MAX_TITLE],
         rationale=visible(header.get("rationale", ""), keep="\n\t", instead=" ").strip()[:MAX_RATIONALE],
         predicted_gain=_number(header.get("predicted_gain", "")),
         confidence=_share(header.get("confidence", "")),
@@ -80,7 +87,7 @@ def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str
 
 
 def _header(lines: Sequence[str]) -> tuple[dict[str, str], int]:
-    """Return the fields of the header, and the line after the last of them that stands before any change."""
+    """Return the fields of the header, and the number of the line after the last field."""
     found: dict[str, str] = {}
     current, end = "", 0
     for number, line in enumerate(lines):
@@ -113,12 +120,12 @@ def _changes(lines: Sequence[str], at: int, files: Mapping[str, bytes], editable
             around = ""
         elif match:
             if any(map(_SEARCH.fullmatch, _inside(lines, at, match[1]))):
-                around = match[1]  # it holds search and replace blocks
+                around = match[1]  # the fenced block contains search and replace blocks
                 continue
             closed = at + len(_inside(lines, at, match[1]))
             if name:
                 if closed >= len(lines):
-                    raise _Wrong(f"the fenced block of {name} is not closed: end it with {match[1]}")
+                    raise _Wrong(f"the fenced block of {name} is not closed; end it with {match[1]}")
                 changed[_named(name, editable)] = ("\n".join(lines[at:closed]) + "\n").encode()
                 name = ""
             at = closed + 1
@@ -126,7 +133,7 @@ def _changes(lines: Sequence[str], at: int, files: Mapping[str, bytes], editable
 
 
 def _inside(lines: Sequence[str], at: int, fence: str) -> Sequence[str]:
-    """Return the lines before the one that closes a fence, all where none does."""
+    """Return the lines up to the one that closes a fence; all lines if none does."""
     closes = re.compile(rf"{re.escape(fence[0])}{{{len(fence)},}}\s*")
     end = next((n for n in range(at, len(lines)) if closes.fullmatch(lines[n])), len(lines))
     return lines[at:end]
@@ -145,45 +152,47 @@ def _named(name: str, editable: Sequence[str]) -> str:
     if not name and len(editable) == 1:
         return editable[0]
     if not name:
-        raise _Wrong(f"a change names no file: write FILE: and one of {', '.join(editable)} before it")
+        raise _Wrong(f"a change has no file name; write FILE: and one of {', '.join(editable)} before it")
     if name not in editable:
-        raise _Wrong(f"{_line(name)[:80]} may not be changed: only {', '.join(editable)} may")
+        raise _Wrong(f"{_line(name)[:80]} may not be changed; change only {', '.join(editable)}")
     return name
 
 
 def _replaced(name: str, data: bytes | None, old: Sequence[str], new: Sequence[str]) -> bytes:
-    """Return a file's contents with the one place that holds the old lines holding the new ones."""
+    """Return the contents of a file with the old lines replaced by the new ones."""
     if data is None:
         if any(line.strip() for line in old):
-            raise _Wrong(f"{name} does not exist, so nothing can be found in it: leave SEARCH empty")
+            raise _Wrong(f"{name} does not exist, so SEARCH cannot match; leave SEARCH empty")
         return ("\n".join(new) + "\n").encode()
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise _Wrong(f"{name} is no text: leave it as it is") from None
+        raise _Wrong(f"{name} is not a text file; do not change it") from None
     ends = "\r\n" if "\r\n" in text else "\n"
     lines = text.replace("\r\n", "\n").split("\n")
     if not any(line.strip() for line in old):
-        raise _Wrong(f"a SEARCH block for {name} is empty: copy the lines that are to be replaced into it")
+        raise _Wrong(f"a SEARCH block for {name} is empty; copy the lines to replace into it")
     for alike in (str, str.rstrip, str.strip):
         wanted = [alike(line) for line in old]
         have = [alike(line) for line in lines]
         places = [at for at in range(len(have) - len(wanted) + 1) if have[at : at + len(wanted)] == wanted]
         if len(places) > 1:
             first = _line(next(line for line in old if line.strip()))[:80]
-            raise _Wrong(f"what begins with {first!r} stands {len(places)} times in {name}: search for more lines")
+            raise _Wrong(
+                f"the SEARCH text that begins with {first!r} occurs {len(places)} times in {name}; add more lines to it"
+            )
         if places:
             there = lines[places[0] : places[0] + len(old)]
             put = new if alike is not str.strip else _indented(there, old, new)
             return ends.join([*lines[: places[0]], *put, *lines[places[0] + len(old) :]]).encode()
     first = _line(next(line for line in old if line.strip()))[:80]
-    raise _Wrong(f"what begins with {first!r} does not stand in {name}: copy whole lines exactly as they are there")
+    raise _Wrong(f"the SEARCH text that begins with {first!r} is not in {name}; copy whole lines of the file exactly")
 
 
 def _indented(there: Sequence[str], old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Return the new lines, moved by as much as the old lines were found to be moved."""
-    real, said = next((_indent(a), _indent(b)) for a, b in zip(there, old, strict=True) if b.strip())
-    return [real + line.removeprefix(said) if line.strip() else line for line in new]
+    """Return the new lines, indented by the difference between the file and the SEARCH text."""
+    real, written = next((_indent(a), _indent(b)) for a, b in zip(there, old, strict=True) if b.strip())
+    return [real + line.removeprefix(written) if line.strip() else line for line in new]
 
 
 def _indent(line: str) -> str:
@@ -207,7 +216,7 @@ def _line(text: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    """The number in a field, None where there is none or it is a percentage, of which nobody knows what of."""
+    """Return the number in a field; None if there is none, or if it is a percentage of an unknown whole."""
     match = _NUMBER.search(text)
     value = float(match[0]) if match and "%" not in text else math.inf
     return value if math.isfinite(value) else None

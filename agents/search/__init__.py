@@ -1,1 +1,1 @@
-"""How an explorer searches: the knobs of the code, and the samplers that turn them."""
+"""How an explorer searches: the knobs of the code, and the samplers that choose their values."""

@@ -1,11 +1,12 @@
-"""Knobs: the constants of an editable Python file that a sampler may turn.
+"""Knobs: the constants of an editable Python file that a sampler may change.
 
 A knob is a module-level `ALL_CAPS = literal` of int, float, bool or str, on one line and assigned once. Each element of
-a short tuple of them is a knob of its own, `BETAS[0]`; a comment holds for all of them. A trailing comment gives the
-range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`. Without one, positive
-numbers range over a factor around their value, booleans over both, and the rest is left alone. A range with a decimal
-point makes a whole number a float. Seeds are never knobs. An edit replaces the literal alone; every other byte of the
-file stays.
+a short tuple is a separate knob, such as `BETAS[0]`; one comment applies to all of them. A trailing comment gives the
+range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`.
+
+Without a comment, a positive number ranges over a factor around its value, and a boolean over both values; other
+constants are not knobs. A range with a decimal point turns a whole number into a float. Seeds are never knobs. An edit
+replaces only the literal; every other byte of the file stays.
 """
 
 import ast
@@ -21,13 +22,13 @@ import msgspec
 from mesh.events import Scalar
 
 MAX_WHOLE = 2**53
-"""Whole numbers beyond it are no knobs: floats, in which ranges are kept, do not hold them exactly."""
+"""Larger whole numbers are not knobs: ranges are floats, which cannot represent them exactly."""
 
 MAX_ELEMENTS = 8
-"""Elements of a tuple; a longer one is data."""
+"""Most elements of a tuple of knobs; a longer tuple counts as data."""
 
 NEAR = 0.01
-"""Share of a knob's range by which near duplicates differ less."""
+"""Near duplicates differ by less than this share of each knob's range."""
 
 _RANGE = re.compile(r"#\s*mesh:\s*(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
 _CHOICES = re.compile(r"#\s*mesh:\s*choices\s+(.+?)\s*$")
@@ -37,7 +38,7 @@ _NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 class Knob(msgspec.Struct, frozen=True, kw_only=True):
-    """One constant: either `choices`, or a range `low`..`high` (both inclusive), on a log scale where `log`."""
+    """One constant: either `choices`, or a range `low`..`high` (both inclusive), on a log scale if `log`."""
 
     file: str
     name: str
@@ -49,16 +50,16 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_int(self) -> bool:
-        """Whether values are whole numbers."""
+        """Whether the values are whole numbers."""
         return isinstance(self.value, int) and not isinstance(self.value, bool)
 
     def place(self, value: float) -> float:
-        """Return where in the range a number lies, 0 to 1, in logarithms where `log`."""
+        """Return the position of a number in the range, 0 to 1, on a log scale if `log`."""
         low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
         return min(1.0, max(0.0, (at - low) / (high - low)))
 
     def at(self, place: float) -> Scalar:
-        """Return the number at a place of the range: whole, or with four significant digits."""
+        """Return the number at a position (0 to 1) of the range: whole, or with four significant digits."""
         low, high = self._scaled(self.low), self._scaled(self.high)
         number = low + (high - low) * min(1.0, max(0.0, place))
         number = math.exp(number) if self.log else number
@@ -67,7 +68,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         return int(number) if self.is_int else number
 
     def sample(self, rng: random.Random) -> Scalar:
-        """Return a value drawn evenly from the range (its logarithm where `log`), or from the choices."""
+        """Return a value drawn uniformly from the range (on a log scale if `log`) or from the choices."""
         if self.choices:
             return rng.choice(self.choices)
         if self.is_int and not self.log:
@@ -75,7 +76,13 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         return self.at(rng.random())
 
     def mutate(self, value: Scalar, rng: random.Random, spread: float = 0.2) -> Scalar:
-        """Return another value near `value`: normal, `spread` of the range wide; or another choice."""
+        """Return another value near `value`, or another choice.
+
+        Args:
+            value: The present value.
+            rng: The source of randomness.
+            spread: Standard deviation of the step, as a share (0 to 1) of the range.
+        """
         if self.choices or isinstance(value, str):
             others = [c for c in self.choices if c != value]
             return rng.choice(others) if others else value
@@ -95,7 +102,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
-    """Return the knobs of the editable Python files; files that are not UTF-8 have none, so that none is damaged."""
+    """Return the knobs of the editable Python files. Files that are not UTF-8 have none, so no edit damages them."""
     found: list[Knob] = []
     for name in editable:
         if name.endswith(".py") and name in files:
@@ -105,7 +112,7 @@ def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
 
 
 def find_knobs(file: str, source: str) -> list[Knob]:
-    """Return the knobs of a Python source in the order of their lines; none where it does not parse."""
+    """Return the knobs of a Python source in the order of their lines; none if it does not parse."""
     constants = _constants(source)
     times = Counter(name.removesuffix("[0]") for name, _, _ in constants)
     found = (
@@ -117,10 +124,14 @@ def find_knobs(file: str, source: str) -> list[Knob]:
 
 
 def steady(knobs: Sequence[Knob], first: Sequence[Knob]) -> list[Knob]:
-    """Return the knobs with the ranges that were guessed for them at `first`.
+    """Return the knobs with the guessed ranges that they had in `first`.
 
-    A guess goes by the value that it is made from; if it followed every value, no two proposals would share a space. It
-    follows one that has come near the end of it.
+    A guessed range depends on the value. If it followed every value, no two proposals would share a search space. So
+    it changes only for a value near the end of the old range.
+
+    Args:
+        knobs: The knobs of the present code.
+        first: The knobs of the baseline.
     """
     before = {(knob.file, knob.name): knob for knob in first}
     return [_as_before(knob, before.get((knob.file, knob.name))) for knob in knobs]
@@ -146,13 +157,13 @@ def are_near(
     other: Mapping[tuple[str, str], Scalar],
     share: float = NEAR,
 ) -> bool:
-    """Tell whether two sets of values differ in numbers alone, each by less than a share of its knob's range.
+    """Tell whether two sets of values differ only in numbers, each by less than a share of its knob's range.
 
     Args:
         knobs: The knobs to compare, with their ranges.
         one: Values by file and name of the knob.
         other: The values to compare with.
-        share: 0 to 1.
+        share: A share of the range, 0 to 1.
     """
     return all(
         _is_near(knob, one.get((knob.file, knob.name)), other.get((knob.file, knob.name)), share) for knob in knobs
@@ -166,7 +177,7 @@ def _is_near(knob: Knob, a: Scalar | None, b: Scalar | None, share: float) -> bo
 
 
 def constant_of(name: str) -> str:
-    """Return the name of the constant that a knob is, or is an element of."""
+    """Return the name of a knob's constant: of `BETAS[0]` it is `BETAS`."""
     return name.partition("[")[0]
 
 
@@ -174,7 +185,7 @@ def edit(source: str, values: Mapping[str, Scalar]) -> str:
     """Return `source` with the literals of the named constants replaced.
 
     Raises:
-        KeyError: there is no such constant.
+        KeyError: A constant does not exist.
     """
     missing = set(values)
     lines = source.encode().splitlines(keepends=True)
@@ -194,7 +205,7 @@ def edit(source: str, values: Mapping[str, Scalar]) -> str:
 
 
 def _spelled(value: Scalar, old: bytes) -> bytes:
-    """Spell a value as Python, a string in the quotes of the one it replaces."""
+    """Return the Python spelling of a value; a string keeps the quotes of the old one."""
     quote = old[:1].decode()
     if not isinstance(value, str) or quote not in ("'", '"'):
         return repr(value).encode()
@@ -208,7 +219,7 @@ def _end(node: ast.expr) -> int:
 
 
 def _constants(source: str) -> list[tuple[str, ast.expr, str]]:
-    """The module-level ALL_CAPS constants on one line: name, node of the literal, and what follows all of it there."""
+    """Return the module-level ALL_CAPS constants on one line: name, node of the literal, and the rest of the line."""
     try:
         body = ast.parse(source).body
     except _NO_PYTHON:

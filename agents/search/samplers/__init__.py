@@ -1,4 +1,4 @@
-"""The explorer's samplers: one file each behind `protocol`, dealt out by `portfolio`, fed from the log by `history`.
+"""The explorer's samplers: one file each. `portfolio` chooses among them, and `history` gives them the log.
 
-Those that need a package import it when they are asked; `portfolio.installed` tells which there are.
+Samplers that need an extra package import it at the first use; `portfolio.installed_samplers` lists the usable ones.
 """

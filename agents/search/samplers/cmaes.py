@@ -1,9 +1,9 @@
-"""CMA-ES: a normal distribution that moves towards what ranks well, with whole numbers and categories beside it.
+"""CMA-ES: a normal distribution that moves towards high-ranked results, extended to whole numbers and categories.
 
-`cmaes.CatCMAwM` (Hamano et al., "CatCMA with Margin", 2025), told in generations as results arrive, in the order of the
-log; who asked for them does not matter (Hansen, "Injecting external solutions into CMA-ES", 2011). What is pending is
-not told yet. It is told ranks, on which alone it depends; what failed ranks last. A knob that older code lacked counts
-as standing in the middle. Where the distribution has come to rest it begins anew.
+The optimizer is `cmaes.CatCMAwM` (Hamano et al., "CatCMA with Margin", 2025). It learns in generations from finished
+trials, in the order of the log, whoever proposed them (Hansen, "Injecting external solutions into CMA-ES", 2011).
+Pending trials are left out. It gets only ranks, and failed trials rank last. A knob that older code lacked counts as in
+the middle of its range. When the distribution has converged, it restarts.
 """
 
 import copy
@@ -16,23 +16,24 @@ from agents.search.samplers.protocol import Idea, Trial, Values, place, shape, w
 from mesh.events import Scalar
 
 MOST_STEPS = 64
-"""Whole numbers with more values than this count as continuous and are rounded."""
+"""Whole-number knobs with more values than this are treated as continuous and rounded."""
 
 Signature = list[tuple[int, float | None]]
+"""Sequence number and loss of each trial of a generation."""
 
 
 class CMA:
-    """CatCMAwM, told the whole log; keeps a copy of it after each generation, for the log may change near its end."""
+    """CatCMAwM on the whole log. It keeps a copy per generation, because the latest trials may still change."""
 
     def __init__(self, population: int | None = None) -> None:
         self._population = population
         self._shape: object = None
-        self._told: list[Signature] = []
+        self._seen: list[Signature] = []
         self._states: list[_Coded] = []
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         if self._shape != shape(space):
-            self._shape, self._told, self._states = shape(space), [], [_Coded(space, self._population)]
+            self._shape, self._seen, self._states = shape(space), [], [_Coded(space, self._population)]
         return Idea(copy.deepcopy(self._caught_up(trials)).ask(rng.getrandbits(32)))
 
     def _caught_up(self, trials: Sequence[Trial]) -> "_Coded":
@@ -40,19 +41,19 @@ class CMA:
         generations = [trials[start : start + size] for start in range(0, len(trials) - size + 1, size)]
         signatures = [[(trial.seq, trial.loss) for trial in generation] for generation in generations]
         same = 0
-        while same < min(len(signatures), len(self._told)) and signatures[same] == self._told[same]:
+        while same < min(len(signatures), len(self._seen)) and signatures[same] == self._seen[same]:
             same += 1
-        del self._told[same:], self._states[same + 1 :]
+        del self._seen[same:], self._states[same + 1 :]
         for signature, generation in zip(signatures[same:], generations[same:], strict=True):
             state = copy.deepcopy(self._states[-1])
             sound = state.tell(generation)
-            self._told.append(signature)
+            self._seen.append(signature)
             self._states.append(state if sound else copy.deepcopy(self._states[0]))
         return self._states[-1]
 
 
 class _Coded:
-    """The optimizer, with knobs as numbers from 0 to 1: continuous ones, those of few steps, and categories."""
+    """The optimizer on coded knobs: continuous ones and those with few steps as 0 to 1, and categories."""
 
     def __init__(self, space: Sequence[Knob], population: int | None) -> None:
         from cmaes import CatCMAwM
@@ -73,29 +74,29 @@ class _Coded:
     def ask(self, seed: int) -> Values:
         import numpy as np
 
-        self._optimizer._rng = np.random.RandomState(seed)  # the draw depends on nothing but the log and the asker
+        self._optimizer._rng = np.random.RandomState(seed)  # the draw depends only on the log and the explorer
         drawn = self._optimizer.ask()
         values: Values = {where(k): k.at(float(at)) for k, at in _pairs(self._continuous, drawn.x)}
         values |= {where(k): k.at(float(at)) for k, at in _pairs(self._steps, drawn.z)}
         return values | {where(k): _options(k)[int(row.argmax())] for k, row in _pairs(self._categories, drawn.c)}
 
     def tell(self, trials: Sequence[Trial]) -> bool:
-        """Tell a generation and return whether it may go on from there; equal results share their mean rank."""
+        """Learn from a generation, and return whether the state is still usable; equal results share a mean rank."""
         import numpy as np
 
         worst = float("inf")
         losses = sorted(worst if t.loss is None else t.loss for t in trials)
         ranks = {loss: losses.index(loss) + losses.count(loss) / 2 for loss in losses}
-        told = [(self._solution(t.values), ranks[worst if t.loss is None else t.loss]) for t in trials]
+        ranked = [(self._solution(t.values), ranks[worst if t.loss is None else t.loss]) for t in trials]
         try:
-            with np.errstate(all="ignore"):  # the step size for categories can leave what a square root takes
-                self._optimizer.tell(told)
+            with np.errstate(all="ignore"):  # the step size for categories can make a square root invalid
+                self._optimizer.tell(ranked)
                 return self._is_sound()
-        except (np.linalg.LinAlgError, AssertionError):  # what it raises where its numbers have got out of hand
+        except (np.linalg.LinAlgError, AssertionError):  # raised when its numbers diverge
             return False
 
     def _is_sound(self) -> bool:
-        """Tell whether all numbers are finite, and it has not come to rest on a point."""
+        """Tell whether all numbers are finite and the distribution has not converged."""
         import numpy as np
 
         parts = vars(self._optimizer)

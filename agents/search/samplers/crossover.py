@@ -1,6 +1,6 @@
-"""Crossover: each knob from one of two of the best, with a step on top where nothing new is between them.
+"""Crossover: each knob comes from one of two good proposals, plus a mutation if the result is not new.
 
-Uniform crossover (Syswerda, "Uniform crossover in genetic algorithms", 1989). The proposal has both as parents.
+Uniform crossover (Syswerda, "Uniform crossover in genetic algorithms", 1989). The new proposal has both as parents.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from agents.search.samplers.mutate import Mutate, stepped
 from agents.search.samplers.protocol import Idea, Trial, best_first, where
 
 _ELITE = 10
-"""How many of the best serve as parents."""
+"""Number of best proposals that may be parents."""
 
 _TRIES = 8
 
 
 class Crossover:
-    """Recombines two of the best; a mutation where there are no two."""
+    """Recombines two of the best proposals; mutates if there are fewer than two."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         elite = best_first(trials)[:_ELITE]

@@ -1,7 +1,7 @@
-"""What the log tells the samplers: every proposal, whoever made it, with the values of its knobs and its result.
+"""The history that samplers learn from: every proposal of any author, with its knob values and its result.
 
-The knobs of what people and models proposed are read from their code, those of sampled proposals from their parents and
-the changes that they name, so that a restart need not fetch all code. What is remembered only saves work.
+For proposals of people and models, knob values are read from their code. For those of samplers, they follow from the
+parent and the listed changes, so that a restart need not fetch all code. The caches only save work.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 
 
 class Known(msgspec.Struct, frozen=True):
-    """All proposals as of entry `seq`, each list in the order of the log; `barred` never ran and never will."""
+    """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run."""
 
     seq: int
     trials: list[Trial]
@@ -27,12 +27,12 @@ class Known(msgspec.Struct, frozen=True):
 
     @property
     def every(self) -> list[Trial]:
-        """All of them."""
+        """All trials: finished, pending and barred."""
         return [*self.trials, *self.pending, *self.barred]
 
 
 class History:
-    """Reads a board again and again."""
+    """Reads the history from a board, with a cache between reads."""
 
     def __init__(self, files: _Files) -> None:
         self._files = files
@@ -40,17 +40,17 @@ class History:
         self._done: dict[str, tuple[str, int, Trial]] = {}
 
     async def read(self, board: Board) -> Known:
-        """Return what is known.
+        """Return all proposals with their values and results.
 
         Raises:
-            BusError: the log is out of reach.
+            BusError: The log cannot be reached.
         """
         for tree, proposal in list(board.proposals.items()):
             if tree not in self._values:
                 self._values[tree] = await self._values_of(board, proposal)
         known = Known(board.seq, [], [], [])
         for tree, proposal in board.proposals.items():
-            if tree not in self._values:  # came while code was fetched
+            if tree not in self._values:  # posted while code was fetched
                 continue
             trial, finished = self._trial(board, tree, proposal)
             if finished:
@@ -60,7 +60,7 @@ class History:
         return known
 
     def _trial(self, board: Board, tree: str, proposal: Proposal) -> tuple[Trial, bool]:
-        """Return a proposal with its result, and whether it has one."""
+        """Return a proposal as a trial, and whether it has a result."""
         evaluator = board.opened.evaluator if board.opened else ""
         kept = self._done.get(tree)
         if kept and kept[:2] == (evaluator, len(proposal.runs)):

@@ -1,7 +1,7 @@
-"""Mutation: a few knobs of one of the best are moved.
+"""Mutation: changes a few knobs of one of the best proposals.
 
-Parents are drawn from the best few by their rank. Steps are scale-free: their width is drawn log-uniformly, so that
-coarse and fine search go on side by side without a step size to adapt (Doerr et al., "Fast genetic algorithms", 2017).
+The parent is drawn from the best few by rank. The width of a step is drawn log-uniformly, so coarse and fine search run
+side by side without a step size to adapt (Doerr et al., "Fast genetic algorithms", 2017).
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, Values, best_first, where
 
 ELITE = 5
-"""How many of the best serve as parents."""
+"""Number of best proposals that may be parents."""
 
 WIDEST, FINEST = 0.3, 0.01
-"""Widths of a step, in shares of a knob's range."""
+"""Largest and smallest width of a step, as shares of a knob's range."""
 
 
 class Mutate:
-    """Steps from the best."""
+    """Steps from one of the best proposals."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         elite = best_first(trials)[:ELITE]
@@ -29,7 +29,7 @@ class Mutate:
 
 
 def stepped(space: Sequence[Knob], values: Values, rng: Random) -> Values:
-    """Return the values with one knob or a few moved; a knob without a value stands where the code has it."""
+    """Return the values with one knob or a few changed; a knob without a value starts from its value in the code."""
     new = {where(knob): values.get(where(knob), knob.value) for knob in space}
     count = 1
     while count < len(space) and rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""A sampler of the user's own, `module:Class`, which the explorer asks in place of ours."""
+"""A user's sampler, `module:Class`, which the explorer uses instead of the built-in ones."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from mesh.errors import BadInput
 
 
 def own_sampler(name: str, path: Path) -> Sampler:
-    """Return a sampler made by `Class()`.
+    """Return a new sampler, made by `Class()`.
 
     Args:
-        name: `module:Class`.
-        path: the folder in which a module that is not installed is found.
+        name: The sampler as `module:Class`.
+        path: The folder to search for a module that is not installed.
 
     Raises:
-        UnknownName: there is no such module or class.
-        BadInput: the module cannot be imported, or the class is not a valid sampler.
+        UnknownName: The module or class does not exist.
+        BadInput: The module cannot be imported, or the class is not a valid sampler.
     """
     found = find_class("sampler", name, path=path)
     wanted = "def ask(self, space, trials, pending, rng)"
@@ -29,5 +29,5 @@ def own_sampler(name: str, path: Path) -> Sampler:
 
 
 def reason_of(sampler: Sampler) -> str:
-    """Return the first line of a sampler's docstring: the rationale of what it proposes."""
+    """Return the first line of a sampler's docstring, which becomes the rationale of its proposals."""
     return next(iter((type(sampler).__doc__ or "").strip().splitlines()), "")

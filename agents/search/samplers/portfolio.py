@@ -1,10 +1,10 @@
-"""Which sampler is asked next: shares move to the kinds that earn more improvement per second of a worker.
+"""The portfolio of samplers: samplers that earn more improvement per worker-second get a larger share of the proposals.
 
-Probability matching (Thierens, "An adaptive pursuit strategy for allocating operator probabilities", 2005) on what the
-log says. A result earns if it enters the best ten so far, one over its place there: ranks keep their meaning under any
-scale and noise, and the single best improves too rarely to tell kinds apart (Fialho et al., "Toward comparison-based
-adaptive operator selection", 2010). What was earned and what it cost fade with a half-life, in results. No kind gets
-less than `FLOOR`. Explorers that know the same log have the same shares.
+The method is probability matching (Thierens, "An adaptive pursuit strategy for allocating operator probabilities",
+2005). A result among the best ten so far earns 1 / rank. Ranks mean the same under any scale and noise, and the single
+best improves too rarely to compare samplers (Fialho et al., "Toward comparison-based adaptive operator selection",
+2010). Earnings and costs fade with a half-life, counted in results. No sampler gets less than `FLOOR`. Explorers with
+the same log compute the same shares.
 """
 
 import math
@@ -31,10 +31,10 @@ SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
     "cmaes": (lambda: Screened(CMA()), ("cmaes",)),
     "tpe": (TPE, ("optuna",)),
 }
-"""What makes a sampler, and the packages that it cannot do without."""
+"""The constructor of each built-in sampler, and the packages it needs."""
 
 LEARNING = ("quadratic", "cmaes", "tpe", "mutate", "crossover")
-"""The kinds that share what comes after the first points; `random` is dealt out too where packages are missing."""
+"""Samplers that share the proposals after the first points; `random` joins them if packages are missing."""
 
 RATIONALE = {
     "quadratic": "Quadratic model: the minimum of one model drawn from the posterior, given all results so far.",
@@ -47,35 +47,39 @@ RATIONALE = {
 }
 
 PRIOR = {"quadratic": 2.0, "cmaes": 3.0, "tpe": 0.5, "mutate": 3.0, "crossover": 0.5}
-"""What a kind is worth beside the others before it has shown anything: tuned on `benchmarks.search`, instances 3, 4."""
+"""Relative worth of a sampler before it has results, tuned on instances 3 and 4 of `benchmarks.search`."""
 
-DOUBT = 0.3
-"""Weight of that against what the log says, in shares of all that was earned of late."""
+PRIOR_WEIGHT = 0.3
+"""Weight of the prior against the results of the log, as a share of all recent earnings."""
 
 FLOOR = 0.05
-"""Least share of a kind."""
+"""Smallest share of a sampler."""
 
 HALF_LIFE = 100.0
-"""Results after which what was earned counts half."""
+"""Number of results after which an earning counts half."""
 
 _ELITE = 10
-"""A result among so many best earns."""
+"""A result earns if it is among this many best ones."""
 
 
 def installed_samplers() -> tuple[dict[str, Sampler], list[str]]:
-    """Return the samplers that can be asked here, by name, and the packages that others lack."""
+    """Return the usable samplers by name, and the missing packages that the others need."""
     needed = {name for _, needs in SAMPLERS.values() for name in needs}
     missing = sorted(name for name in needed if find_spec(name) is None)
     return {kind: make() for kind, (make, needs) in SAMPLERS.items() if not {*needs} & {*missing}}, missing
 
 
 def first_points(knobs: int) -> int:
-    """Return how many Sobol points come before anything is learned from."""
+    """Return the number of Sobol points before the learning samplers take over.
+
+    Args:
+        knobs: The number of knobs.
+    """
     return max(4, math.ceil(2 * math.sqrt(knobs)))
 
 
 def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
-    """Return the share of each kind, 1 in total."""
+    """Return the share of each sampler in the next proposals; all shares sum to 1."""
     earned, cost = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0.0)
     fade = 0.5 ** (1 / HALF_LIFE)
     for trial, gain in gains(trials):
@@ -90,15 +94,15 @@ def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
     worth = dict(prior)
     if total and spent:
         for kind in kinds:
-            doubt = DOUBT * prior[kind] / sum(prior.values())
-            worth[kind] *= (earned[kind] / total + doubt) / (cost[kind] / spent + doubt)
+            weight = PRIOR_WEIGHT * prior[kind] / sum(prior.values())
+            worth[kind] *= (earned[kind] / total + weight) / (cost[kind] / spent + weight)
     rest = 1 - FLOOR * len(kinds)
     return {kind: FLOOR + rest * worth[kind] / sum(worth.values()) for kind in kinds}
 
 
 def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
-    """Return each trial with what it earned: one over its place among the best so far, nothing below tenth place."""
-    told: list[tuple[Trial, float]] = []
+    """Return each trial with its earning: 1 / rank among the best ten so far, else 0."""
+    earnings: list[tuple[Trial, float]] = []
     best: list[float] = []
     for trial in trials:
         gain = 0.0
@@ -107,12 +111,12 @@ def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
             gain = 1 / (place + 1) if best and place < _ELITE else 0.0
             best.insert(place, trial.loss)
             del best[_ELITE:]
-        told.append((trial, gain))
-    return told
+        earnings.append((trial, gain))
+    return earnings
 
 
 def choose_kind(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> tuple[str, float]:
-    """Return the kind to ask, and its share."""
-    its = shares(kinds, trials)
-    kind = rng.choices(list(its), list(its.values()))[0]
-    return kind, its[kind]
+    """Return the name of the sampler to ask, and its share."""
+    share_of = shares(kinds, trials)
+    kind = rng.choices(list(share_of), list(share_of.values()))[0]
+    return kind, share_of[kind]

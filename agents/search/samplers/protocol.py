@@ -1,7 +1,7 @@
-"""What a sampler is: asked for the values of one proposal, it learns from the results of everybody, kept nowhere else.
+"""The protocol of a sampler: it returns values for one proposal, and learns from the results of all authors.
 
-All state comes from the arguments. What a sampler remembers between two asks only saves work: a new one, asked the
-same, answers the same.
+All state comes from the arguments. A sampler may cache data between calls to save work, but a new sampler with the same
+arguments must return the same values.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,22 @@ from agents.search.knobs import Knob
 from mesh.events import Scalar
 
 Where = tuple[str, str]
-"""File and name of a knob."""
+"""The file and the name of a knob."""
 
 Values = dict[Where, Scalar]
+"""Values by knob."""
 
 
 LATEST, BEST = 300, 100
-"""Finished trials in a window: so many of the latest, and so many of the best before them."""
+"""Finished trials in a window: the latest ones, and the best of the older ones."""
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A proposal with its result, of whatever author: `loss` is the mean score, lower is better, None where it failed.
+    """A proposal of any author with its result.
 
-    `values` lacks the knobs that its code did not have. `seq` is the proposal's place in the log, `by` the name of its
-    sampler ("" for people and models), `seconds` what its runs took a worker.
+    `loss` is the mean score, turned so that lower is better; None if it failed or is pending. `values` lacks knobs that
+    the code of the proposal does not have. `seq` is its entry in the log. `by` is the name of its sampler, "" for
+    people and models. `seconds` is the worker time of its explore runs.
     """
 
     tree: str
@@ -39,19 +41,23 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Idea(msgspec.Struct, frozen=True):
-    """Values to try, and the proposals (trees) that they come from; none where any good code will do."""
+    """Values to try, and the proposals (by tree hash) they come from; without parents, the best code is edited."""
 
     values: Values
     parents: tuple[str, ...] = ()
 
 
 class Sampler(Protocol):
-    """A way to draw the next values."""
+    """Chooses the next values to try."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
-        """Return values for knobs of `space`.
+        """Return values for the knobs of `space`.
 
-        `trials` are finished and `pending` are asked for and not finished, both in the order of the log.
+        Args:
+            space: The knobs to choose values for.
+            trials: The finished trials, in the order of the log.
+            pending: The unfinished trials, in the order of the log.
+            rng: The only source of randomness.
         """
 
 
@@ -61,30 +67,30 @@ def where(knob: Knob) -> Where:
 
 
 def shape(space: Sequence[Knob]) -> list[tuple[Where, bool, float, float, bool, tuple[Scalar, ...]]]:
-    """Return what a space is but for where the code stands in it: what is kept for one holds for all of its shape."""
+    """Return the search space without the present values; samplers keep their caches while it is the same."""
     return [(where(knob), knob.is_int, knob.low, knob.high, knob.log, knob.choices) for knob in space]
 
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that have a score, best first, the older of equals before the younger."""
+    """Return the trials with a score, best first; of equals the older one comes first."""
     scored = [(trial.loss, trial.seq, trial) for trial in trials if trial.loss is not None]
     return [trial for _, _, trial in sorted(scored, key=lambda each: each[:2])]
 
 
 def place(knob: Knob, value: Scalar | None) -> float | None:
-    """Return where a value lies among what the knob may be, 0 to 1; None where it is not known or none of them."""
+    """Return the position of a value in the range or the choices, 0 to 1; None if it is unknown or not allowed."""
     if knob.choices:
         return knob.choices.index(value) / (len(knob.choices) - 1) if value in knob.choices else None
     return knob.place(value) if isinstance(value, int | float) else None
 
 
 def at_place(knob: Knob, at: float) -> Scalar:
-    """Return the value at a place: the way back from `place`."""
+    """Return the value at a position (0 to 1): the inverse of `place`."""
     return knob.choices[round(at * (len(knob.choices) - 1))] if knob.choices else knob.at(at)
 
 
 def window(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the latest trials and, before them, the best of the older."""
+    """Return the `BEST` best of the older trials, then the `LATEST` latest ones."""
     older, latest = trials[:-LATEST], trials[-LATEST:]
     best = {trial.seq for trial in best_first(older)[:BEST]}
     return [*(trial for trial in older if trial.seq in best), *latest]

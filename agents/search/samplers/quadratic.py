@@ -1,10 +1,10 @@
-"""A quadratic model of what is known, of which one draw is minimised: good where many ask at once.
+"""A quadratic model of the results: it proposes the minimum of one model drawn from the posterior.
 
-Bayesian linear regression on knobs, their squares and products (a response surface; Box and Wilson, 1951; Hansen, "A
-global surrogate assisted CMA-ES", 2019), fitted to normal scores of the ranks, in which better trials weigh more. Each
-ask draws one model from the posterior and takes its minimum (Thompson sampling; Kandasamy et al., "Parallelised
-Bayesian optimisation via Thompson sampling", 2018), so that askers who know the same ask for different values. It looks
-at the latest and the best trials; what failed ranks last.
+The model is a Bayesian linear regression on knobs, their squares and products (a response surface; Box and Wilson,
+1951; Hansen, "A global surrogate assisted CMA-ES", 2019). It fits normal scores of the ranks, and better trials weigh
+more. Each call draws one model from the posterior and minimises it (Thompson sampling; Kandasamy et al., "Parallelised
+Bayesian optimisation via Thompson sampling", 2018). So explorers with the same data propose different values, which
+suits many parallel explorers. The model uses the latest and the best trials; failed trials rank last.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,19 +18,23 @@ from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_
 from agents.search.samplers.random_sobol import RandomSearch
 
 _Model = Callable[[Any], Any]
-"""What is expected of points, lower is better."""
+"""Maps points to expected normal scores; lower is better."""
 
 CANDIDATES, ROUNDS = 200, 4
-"""Values that the model judges per round, and rounds, each around the best of the one before."""
+"""Points per round, and the number of rounds; each round searches around the best points of the last one."""
 
 _KEPT = 5
+"""Best points that a round keeps."""
+
 RIDGE = 1.0
+"""Ridge penalty: the prior precision of each coefficient."""
+
 TRIALS_PER_COEFFICIENT = 2
-"""With fewer trials the model has squares alone: drawn products that no trial speaks for would drown what is known."""
+"""With fewer trials the model has no products: products without data would add more noise than information."""
 
 
 class Quadratic:
-    """The minimum of a model drawn from the posterior; an even draw while there is less to know than knobs to turn."""
+    """Proposes the minimum of a model drawn from the posterior; a random point while there are too few trials."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         import numpy as np
@@ -50,7 +54,13 @@ class Quadratic:
 
 
 def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> _Model | None:
-    """Return a model drawn from the posterior; None while less is known than there are knobs."""
+    """Return a model drawn from the posterior; None while there are too few scored trials for the knobs.
+
+    Args:
+        space: The knobs.
+        trials: The finished trials, in the order of the log.
+        dice: A numpy random generator.
+    """
     import numpy as np
 
     known = window(trials)
@@ -68,7 +78,7 @@ def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> _M
 
 
 def _draw(features: Any, scored: int, dice: Any) -> Any:
-    """Return coefficients drawn from the posterior of a ridge regression of ranks; the rows are the best first."""
+    """Return coefficients drawn from the posterior of a ridge regression on ranks; the best rows come first."""
     import numpy as np
 
     count, width = features.shape
@@ -83,7 +93,7 @@ def _draw(features: Any, scored: int, dice: Any) -> Any:
 
 
 def _around(space: Sequence[Knob], found: Any, dice: Any) -> Any:
-    """Return steps from the found points, as in `mutate`: one knob or a few, of every width."""
+    """Return steps from the found points, as in `mutate`: of one knob or a few, and of any width."""
     import numpy as np
 
     shape = (CANDIDATES, len(space))
@@ -97,7 +107,7 @@ def _around(space: Sequence[Knob], found: Any, dice: Any) -> Any:
 
 
 def _snapped(space: Sequence[Knob], points: Any) -> Any:
-    """Return the points with whole numbers and choices where they can be."""
+    """Return the points, moved to valid whole numbers and choices."""
     import numpy as np
 
     inside = np.clip(points, 0.0, 1.0)
@@ -106,20 +116,29 @@ def _snapped(space: Sequence[Knob], points: Any) -> Any:
 
 
 def _step(knob: Knob) -> float:
-    """Return the distance of neighbours, 0 where there are none; whole numbers on a log scale are rounded later."""
+    """Return the distance between neighbouring values, 0 if continuous; log-scale integers are rounded later."""
     if knob.choices:
         return 1 / (len(knob.choices) - 1)
     return 1 / (knob.high - knob.low) if knob.is_int and not knob.log else 0.0
 
 
 def places(space: Sequence[Knob], values: Values) -> list[float]:
-    """Return where the values lie, 0 to 1; a knob without one stands where the code has it."""
+    """Return the positions of the values, 0 to 1; a knob without a value has its position in the code."""
     known = ((knob, place(knob, values.get(where(knob)))) for knob in space)
     return [(place(knob, knob.value) or 0.0) if at is None else at for knob, at in known]
 
 
 def features(space: Sequence[Knob], points: Any, *, products: bool = True) -> Any:
-    """Return columns for 1, the places as -1..1 (one per choice where there are several), squares, and `products`."""
+    """Return the design matrix, one row per point.
+
+    The columns are 1, the positions scaled to -1..1 (one column per choice if there are more than two), their squares,
+    and their products.
+
+    Args:
+        space: The knobs.
+        points: Positions, 0 to 1, of shape (points, knobs).
+        products: Whether to include the products of different knobs.
+    """
     import numpy as np
 
     columns = []

@@ -1,4 +1,4 @@
-"""Draws that learn nothing: evenly at random, and the points of a scrambled Sobol sequence, which leave no gaps.
+"""Samplers that do not learn: uniform random points, and a scrambled Sobol sequence that covers the space evenly.
 
 Sobol, "On the distribution of points in a cube" (1967), scrambled after Owen, from scipy.
 """
@@ -13,18 +13,18 @@ from agents.search.samplers.protocol import Idea, Trial, where
 from mesh.events import Scalar
 
 _AHEAD = 3
-"""Points of the sequence that may be left out."""
+"""A Sobol point is drawn from this many next points."""
 
 
 class RandomSearch:
-    """Every knob drawn from its whole range."""
+    """Draws every knob uniformly from its range."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         return Idea({where(knob): knob.sample(rng) for knob in space})
 
 
 class Sobol:
-    """A point of one sequence that all explorers share: one of the next few, so that not all take the same."""
+    """Draws one of the next few points of a sequence that all explorers share, so that few draw the same point."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         from scipy.stats import qmc
@@ -32,7 +32,7 @@ class Sobol:
         names = " ".join(f"{knob.file} {knob.name}" for knob in space)
         seed = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4])
         number = sum(trial.by == "sobol" for trial in (*trials, *pending)) + rng.randrange(_AHEAD)
-        with warnings.catch_warnings(action="ignore"):  # that a number of points is no power of two
+        with warnings.catch_warnings(action="ignore"):  # the warning that the number of points is not a power of two
             point = qmc.Sobol(len(space), rng=seed).random(number + 1)[-1]
         return Idea({where(knob): _at(knob, float(place)) for knob, place in zip(space, point, strict=True)})
 

@@ -1,8 +1,8 @@
-"""Screening: a sampler has several ideas, and a model takes the most promising of them.
+"""Screening: a sampler proposes several ideas, and a model chooses the most promising one.
 
-The model is one draw of `quadratic`, a new one each time, so that it does not always prefer the same. What is cheap to
-sample gains most: evolution strategies with a surrogate need a fraction of the evaluations (Loshchilov, Schoenauer and
-Sebag, 2012; Hansen, "A global surrogate assisted CMA-ES", 2019).
+The model is drawn from `quadratic`, a new draw for each call, so that it does not always prefer the same region.
+Evolution strategies with such a surrogate need a fraction of the evaluations (Loshchilov, Schoenauer and Sebag, 2012;
+Hansen, "A global surrogate assisted CMA-ES", 2019).
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from agents.search.samplers.protocol import Idea, Sampler, Trial
 from agents.search.samplers.quadratic import drawn_model, places
 
 IDEAS = 8
-"""Ideas of which one is taken."""
+"""Number of ideas from which one is chosen."""
 
 
 class Screened:
-    """Another sampler, asked several times; as it is while there is no model."""
+    """Screens the ideas of another sampler; without a model yet, returns its first idea."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler

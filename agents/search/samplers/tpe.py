@@ -1,8 +1,8 @@
-"""TPE: draws where good results are denser than the others.
+"""TPE: draws points where good results are denser than bad ones.
 
-Optuna's multivariate tree-structured Parzen estimator (Bergstra et al., 2011; Watanabe, 2023), in which what is pending
-counts as not good (constant liar). It looks at a window, the latest and the best, so that an ask costs the same however
-long the log is. Trials whose code lacks a knob, or whose value is none of its choices, are left out.
+Optuna's multivariate tree-structured Parzen estimator (Bergstra et al., 2011; Watanabe, 2023). Pending trials count
+as bad results (constant liar). It uses a window of the latest and the best trials, so the cost of a call does not grow
+with the log. Trials that lack a knob, or whose value is not one of its choices, are left out.
 """
 
 import math
@@ -15,7 +15,7 @@ from agents.search.samplers.protocol import Idea, Trial, place, shape, where, wi
 
 
 class TPE:
-    """Optuna's sampler on a study that holds a window of the log; what was made of a trial is kept for the next ask."""
+    """Optuna's sampler on a study with a window of the log; converted trials are cached for the next call."""
 
     def __init__(self) -> None:
         self._shape: object = None
@@ -37,8 +37,8 @@ class TPE:
         self._made = made
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=rng.getrandbits(32))
-        asked = optuna.create_study(storage=_storage(list(made.values())), sampler=sampler).ask(distributions)
-        return Idea({where(knob): _short(knob, asked.params[_name(knob)]) for knob in space})
+        drawn = optuna.create_study(storage=_storage(list(made.values())), sampler=sampler).ask(distributions)
+        return Idea({where(knob): _short(knob, drawn.params[_name(knob)]) for knob in space})
 
 
 def _name(knob: Knob) -> str:
@@ -56,7 +56,7 @@ def _distribution(knob: Knob) -> Any:
 
 
 def _frozen(trial: Trial, loss: float, space: Sequence[Knob], distributions: dict[str, Any]) -> Any:
-    """Return Optuna's word for a trial: pending where the loss is no number; numbered as in the log, from 1 on."""
+    """Return a trial as Optuna represents it: pending if the loss is NaN; its number is its log entry plus 1."""
     from optuna.trial import FrozenTrial, TrialState
 
     pending = math.isnan(loss)
@@ -77,7 +77,7 @@ def _frozen(trial: Trial, loss: float, space: Sequence[Knob], distributions: dic
 
 
 def _short(knob: Knob, value: Any) -> Any:
-    """Return a number with the digits that a knob has."""
+    """Return a value with the number of digits that a knob has."""
     return value if knob.choices or knob.is_int else knob.at(knob.place(value))
 
 
@@ -85,12 +85,12 @@ def _inside(knob: Knob, value: Any) -> Any:
     return value if knob.choices else type(knob.value)(min(knob.high, max(knob.low, value)))
 
 
-def _storage(held: list[Any]) -> Any:
-    """Return Optuna's storage in memory, whose trials are `held` whatever is added to it."""
+def _storage(trials: list[Any]) -> Any:
+    """Return an in-memory storage of Optuna that always lists exactly `trials`."""
     from optuna.storages import InMemoryStorage
 
     class Window(InMemoryStorage):  # type: ignore[misc]
         def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
-            return [trial for trial in held if states is None or trial.state in states]
+            return [trial for trial in trials if states is None or trial.state in states]
 
     return Window()
