@@ -185,7 +185,7 @@ def test_links_and_what_is_too_large_are_no_part_of_an_artifact(
     with pytest.raises(BadArena, match=r"^.*lib/secret is a link that leaves the arena: copy the file instead$"):
         arena.read_files(folder)
     (folder / "lib" / "secret").unlink()
-    monkeypatch.setattr(arena, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(arena, "_MAX_FILE_BYTES", 100)
     with pytest.raises(BadArena, match=r"^.* has \d+ bytes, at most 100: make data in artifact.prepare$"):
         arena.read_files(folder)
 

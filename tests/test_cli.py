@@ -275,7 +275,7 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
     assert re.fullmatch(r"2 rows in \d+ ms, as of tiny 12\n", done.err)
     done = mesh("sql", query, "--max-rows", "1")
     assert "as it is" in done.out
-    assert re.fullmatch(r"1 rows, cut at the row limit in \d+ ms, as of tiny 12\n", done.err)
+    assert re.fullmatch(r"1 row, cut at the row limit in \d+ ms, as of tiny 12\n", done.err)
 
 
 @pytest.mark.parametrize(

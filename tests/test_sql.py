@@ -130,7 +130,7 @@ def test_statements_come_from_a_file_or_a_pipe_one_after_the_other_until_one_fai
     path.write_text(text)
     for done in (sql("-F", "csv", "-f", path), sql("-F", "csv", stdin=text), sql("-F", "csv", "-f", "-", stdin=text)):
         assert (done.code, done.out) == (ExitCode.QUERY, "a\n;\nb\n2\n")
-        assert re.fullmatch(r"(1 rows [^\n]*\n){2}mesh: [^\n]*syntax error[^\n]*\n", done.err)
+        assert re.fullmatch(r"(1 row [^\n]*\n){2}mesh: [^\n]*syntax error[^\n]*\n", done.err)
     refused(sql("-o", tmp_path / "b", stdin=text), ExitCode.BAD_INPUT, "one statement, not 4")
     assert sql(stdin="-- nothing\n") == Done(0, "", "")
 

@@ -84,7 +84,7 @@ class World:
 
 @pytest.mark.parametrize("worker_class", ["any", "gpu"])
 def test_whatever_happens_everybody_is_decided_in_the_end(worker_class: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race, "SHARE", 100)  # races wait for no more search, as there is none
+    monkeypatch.setattr(race, "_SHARE", 100)  # races wait for no more search, as there is none
     for seed in range(40):
         world = World(seed, worker_class)
         world.rough_times()

@@ -27,8 +27,8 @@ async def test_critiques_of_a_model_cost_and_those_of_rules_do_not(tmp_path: Pat
     ]
     sql = "SELECT what, who, count, usd, usd_unknown, tokens_in FROM cost WHERE who <> 'ann'"
     assert await asked(tmp_path, history, sql) == [
-        ["call in vain", "cid", 1, None, 1, 5],
         ["critique", "cid", 1, 0.25, 0, 10],
+        ["failed call", "cid", 1, None, 1, 5],
     ]
 
 

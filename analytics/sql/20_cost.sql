@@ -8,7 +8,7 @@ WITH spent AS (
     SELECT arena, seq, 'critique', author, usd, tokens_in, tokens_out, seconds FROM criticised WHERE costs
     UNION ALL
     SELECT
-        arena, seq, 'call in vain', author, try_cast(body->>'$.cost.usd' AS DOUBLE),
+        arena, seq, 'failed call', author, try_cast(body->>'$.cost.usd' AS DOUBLE),
         try_cast(body->>'$.cost.tokens_in' AS BIGINT), try_cast(body->>'$.cost.tokens_out' AS BIGINT),
         try_cast(body->>'$.cost.seconds' AS DOUBLE)
     FROM facts

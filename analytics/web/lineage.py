@@ -63,16 +63,13 @@ def _node(board: Board, tree: str, row: dict[str, Any] | None) -> dict[str, Any]
         "author": proposal.author,
         "origin": proposal.event.origin.how,
         "parents": proposal.event.parents,
-        "state": node_state(board, tree, row),
+        "state": state_of(proposal, fresh=row["fresh"] if row else None),
+        "failed": _all_failed(board, tree),
         "mean": row["mean"] if row else None,
     }
 
 
-def node_state(board: Board, tree: str, row: dict[str, Any] | None) -> str:
-    """Return the state of a proposal as on the leaderboard; `failed` or `waiting` if it is open."""
-    proposal = board.proposals[tree]
-    state = state_of(proposal, fresh=row["fresh"] if row else None)
-    if state != "open":
-        return state
-    ended = [run for name in proposal.runs if (run := board.runs[name]).finished]
-    return "failed" if ended and all(run.value is None for run in ended) else "waiting"
+def _all_failed(board: Board, tree: str) -> bool:
+    """Tell whether runs of a proposal ended, none of them with a score."""
+    ended = [run for name in board.proposals[tree].runs if (run := board.runs[name]).finished]
+    return bool(ended) and all(run.value is None for run in ended)

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 from anyio.to_thread import run_sync
 
-from analytics.web.lineage import node_state
 from analytics.web.view_cache import State
 from mesh.board import Board, Critique, Run
 from mesh.code import CodeStore
@@ -40,7 +39,6 @@ async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) 
         **msgspec.to_builtins(card),
         "time": card.time.timestamp(),
         "rationale": card.rationale[:_TEXT],
-        "state": node_state(board, tree, row),
         "standing": row,
         "knobs": msgspec.to_builtins(card.knobs[:_MANY]),
         "children": msgspec.to_builtins(card.children[:_MANY]),

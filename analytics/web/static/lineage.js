@@ -24,7 +24,7 @@ export function makeDag(open) {
   let settling = 0;
   let picked = "";
 
-  const element = (node) => ({ group: "nodes", data: { id: node.id, state: node.state, label: node.mean === null ? "" : score(node.mean) } });
+  const element = (node) => ({ group: "nodes", data: { id: node.id, state: node.failed && node.state === "open" ? "failed" : node.state, label: node.mean === null ? "" : score(node.mean) } });
   const edges = (node) => node.parents.filter((parent) => nodes.has(parent)).map((parent) => ({ group: "edges", data: { id: `${parent}>${node.id}`, source: parent, target: node.id } }));
 
   function build() {
@@ -104,7 +104,7 @@ export function makeDag(open) {
 
   function tell(id) {
     const node = nodes.get(id);
-    if (node) status.textContent = `${node.mean === null ? node.state : score(node.mean)} · ${plain(node.title)}`;
+    if (node) status.textContent = `${node.mean === null ? (node.failed ? "no run gave a score" : node.state) : score(node.mean)} · ${plain(node.title)}`;
     else status.textContent = !total ? "" : nodes.size < total ? `${count(nodes.size)} of ${count(total)} proposals: the ancestors of the champion, the best, the latest` : `${count(total)} proposals`;
   }
 
@@ -191,7 +191,7 @@ export function makeDag(open) {
     pick,
     take({ kind, seq, author, event }) {
       if (kind === "proposal.posted" && !nodes.has(event.tree)) {
-        const node = { id: event.tree, seq, author, title: event.title, parents: event.parents, state: "waiting", mean: null };
+        const node = { id: event.tree, seq, author, title: event.title, parents: event.parents, state: "open", failed: false, mean: null };
         total += 1;
         nodes.set(node.id, node);
         if (!cy) return build(), tell("");
@@ -217,7 +217,7 @@ function style(scale, labelled) {
     state("retired", { "background-color": named.faint, ...size(9) }),
     state("demoted", { "background-color": named.faint, "border-width": 2 * scale, "border-color": named.gold, ...size(10) }),
     state("failed", { "background-color": named.bad, shape: "diamond" }),
-    state("waiting", { "background-color": named.panel, "border-width": 1.5 * scale, "border-color": named.muted }),
+    state("open", { "background-color": named.panel, "border-width": 1.5 * scale, "border-color": named.muted }),
     state("claimed", { "background-color": named.panel, "border-width": 2.5 * scale, "border-color": named.dot }),
     state("past_champion", { "background-color": named.panel, "border-width": 3 * scale, "border-color": named.gold, ...size(14) }),
     state("champion", { "background-color": named.gold, shape: "star", ...size(26), color: named.ink, label: "data(label)", "font-size": 15, "font-weight": "bold", "z-index": 9 }),
