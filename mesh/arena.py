@@ -1,6 +1,6 @@
-"""An arena on disk: reads and checks `arena.toml`, and hashes what must not change.
+"""An arena on disk: reads and checks `arena.toml`, and hashes the files and rules that must not change.
 
-Covers what can be seen without running anything; whether the command works is for the first trial to say.
+It checks what it can without running anything. Only the first trial shows whether the command works.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def load_arena(folder: Path) -> ArenaSpec:
     if not path.is_file():
         raise BadArena(
             f"{path} does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
-            f"tasks are also taken of {KNOWN}"
+            f"the mesh also reads tasks of {KNOWN}"
         )
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -58,9 +58,12 @@ def load_arena(folder: Path) -> ArenaSpec:
         if not file.is_file():
             raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
         if file.resolve() != folder.resolve() / name:
-            raise BadArena(f"{path}: artifact.editable: {name!r} is reached by a link: copy the file instead")
+            raise BadArena(f"{path}: artifact.editable: the path {name!r} contains a link: copy the file instead")
         if hidden := _NOT_ARTIFACT.intersection(Path(name).parts):
-            raise BadArena(f"{path}: artifact.editable: {name!r} is never kept: move it out of {min(hidden)!r}")
+            raise BadArena(
+                f"{path}: artifact.editable: {name!r} is in {min(hidden)!r}, which is never part of an artifact: "
+                "move the file"
+            )
     for what, command in (
         ("trial.command", spec.trial.command),
         ("score.command", spec.score.command),
@@ -74,19 +77,23 @@ def load_arena(folder: Path) -> ArenaSpec:
 def parse_arena(raw: Mapping[str, Any], where: str) -> ArenaSpec:
     """Return the specification in a decoded `arena.toml`.
 
+    Args:
+        raw: the decoded TOML.
+        where: the file, for the errors.
+
     Raises:
-        BadArena: a key is unknown or missing, a value is of the wrong type or makes no sense.
+        BadArena: a key is unknown or missing, or a value has the wrong type or is out of its bounds.
     """
     for name, table in raw.items():
         if name not in _TABLES:
-            raise BadArena(f"{where}: unknown table or key {name!r}; there are {', '.join(f'[{t}]' for t in _TABLES)}")
+            raise BadArena(f"{where}: unknown table or key {name!r}; use {', '.join(f'[{t}]' for t in _TABLES)}")
         if not isinstance(table, dict):
             raise BadArena(f"{where}: {name!r} must be a table: write its keys under [{name}]")
         if unknown := sorted(table.keys() - _TABLES[name]):
-            raise BadArena(f"{where}: unknown key {unknown[0]!r} in [{name}]; it takes {', '.join(_TABLES[name])}")
+            raise BadArena(f"{where}: unknown key {unknown[0]!r} in [{name}]; use {', '.join(_TABLES[name])}")
     for name in _TABLES:
         if name not in raw and name not in _OPTIONAL:
-            raise BadArena(f"{where}: table [{name}] is missing; it takes {', '.join(_TABLES[name])}")
+            raise BadArena(f"{where}: table [{name}] is missing; its keys are {', '.join(_TABLES[name])}")
     tables = dict(raw)
     head = tables.pop("arena")
     try:
@@ -100,7 +107,7 @@ def parse_arena(raw: Mapping[str, Any], where: str) -> ArenaSpec:
 def _in_toml_words(message: str) -> str:
     """Turn msgspec's `… - at `$.trial.budget_s`` into `trial.budget_s: …`."""
     match = re.fullmatch(r"(.*?) - at `(?:key in )?\$\.?(.*)`", message)
-    if match is None:  # what stands outside tables in an `ArenaSpec` stands in [arena]
+    if match is None:  # fields of an `ArenaSpec` outside of its tables come from [arena]
         return f"arena: {message}"
     return f"{'arena.' if match[2] in _TABLES['arena'] else ''}{match[2]}: {match[1]}"
 
@@ -114,7 +121,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
     except BadInput as error:
         refuse(str(error))
     if not spec.artifact.editable:
-        refuse("artifact.editable is empty: name at least one file that proposals may change")
+        refuse("artifact.editable is empty: list at least one file that proposals may change")
     for name in spec.artifact.editable:
         parts = Path(name).parts
         if Path(name).is_absolute() or ".." in parts or not parts or name == "arena.toml":
@@ -127,7 +134,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
     if spec.score.how == "command" and not spec.score.command:
         refuse('score.command is missing: score.how = "command" needs the program that scores a finished trial')
     if spec.score.predict and spec.score.how != "command":
-        refuse('score.predict goes with score.how = "command": what answers that program')
+        refuse(f'score.predict needs score.how = "command", but score.how is "{spec.score.how}": leave predict out')
     if own := set(spec.artifact.editable).intersection(spec.score.command[:2]):
         refuse(f"score.command runs {min(own)!r}, which proposals may change: score with a file that is not editable")
     for what, number in (
@@ -138,32 +145,32 @@ def _check(spec: ArenaSpec, where: str) -> None:
         ("worker.gpu_memory_gb", spec.worker.gpu_memory_gb),
     ):
         if not math.isfinite(number):
-            refuse(f"{what} is {number}: give a finite number")
+            refuse(f"{what} is {number}: use a finite number")
     if spec.score.how == "stdout":
         try:
             groups = re.compile(spec.score.pattern).groups
         except re.error as error:
-            refuse(f"score.pattern is not a regular expression: {error}")
+            refuse(f"score.pattern is not a valid regular expression: {error}")
         else:
             if groups != 1:
                 refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
     if not all(map(math.isfinite, spec.score.cascade)):
-        refuse(f"score.cascade {list(spec.score.cascade)} must be finite numbers")
+        refuse(f"score.cascade is {list(spec.score.cascade)}: use finite numbers")
     bounds = spec.objective.bounds
     if bounds and not (bounds[0] < bounds[1] and all(map(math.isfinite, bounds))):
-        refuse(f"objective.bounds {list(bounds)} must be two finite numbers, the lower one first")
+        refuse(f"objective.bounds is {list(bounds)}: use two finite numbers, the lower one first")
 
 
 def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
     how = spec.score.how
     if how in ("command", "stdout"):
         if not spec.trial.command:
-            refuse("trial.command is empty: say how a trial is started")
+            refuse('trial.command is empty: write the command that starts a trial, such as ["python", "train.py"]')
         return
     if spec.trial.command:
         refuse(f'trial.command must be left out: with score.how = "{how}" the evaluator runs the program itself')
     if len(spec.artifact.editable) != 1:
-        refuse(f'artifact.editable must name one file: with score.how = "{how}" the evaluator is given one program')
+        refuse(f'artifact.editable must list one file: with score.how = "{how}" the evaluator gets one program')
     if how == "openevolve" and len(spec.score.command) != 2:
         refuse('score.command must be an interpreter and the evaluator: ["python", "evaluator.py"]')
     if not spec.score.command:
@@ -175,7 +182,7 @@ def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]
         return
     program = command[0]
     if "/" in program and not Path(program).is_absolute():
-        raise BadArena(f"{path}: {what}: an arena's own {program!r} is not executable: name its interpreter before it")
+        raise BadArena(f"{path}: {what}: {program!r} cannot be executed directly: write its interpreter before it")
     if program != "python" and not shutil.which(program):
         raise BadArena(f"{path}: {what}: command {program!r} was not found on this machine")
     if program == "python" and len(command) > 1 and command[1].endswith(".py") and not (folder / command[1]).is_file():
@@ -183,7 +190,7 @@ def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the artifact's files by relative POSIX path, without caches, data and hidden git folders.
+    """Return the artifact's files by relative POSIX path, without caches, data and git's own folder.
 
     Raises:
         BadArena: there are too many files, one is too large, or one is a link to a folder or out of the arena.
@@ -201,15 +208,17 @@ def read_files(folder: Path) -> dict[str, bytes]:
                 raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
             size = path.stat().st_size
             if size > _MAX_FILE_BYTES:
-                raise BadArena(f"{path} has {size:,} bytes, at most {_MAX_FILE_BYTES:,}: make data in artifact.prepare")
+                raise BadArena(
+                    f"{path} has {size:,} bytes, but a file may have {_MAX_FILE_BYTES:,}: make data in artifact.prepare"
+                )
             files[path.relative_to(folder).as_posix()] = path.read_bytes()
             if len(files) > _MAX_FILES:
-                raise BadArena(f"{folder} has more than {_MAX_FILES:,} files: an artifact is meant to be small")
+                raise BadArena(f"{folder} has more than {_MAX_FILES:,} files: move what is not code out of the folder")
     return files
 
 
 def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
-    """Return the sha256 of named contents, in the order of their names."""
+    """Return the sha256 of files, given as pairs of name and contents; their order does not matter."""
     total = hashlib.sha256()
     for name, data in sorted(files):
         total.update(f"{len(name.encode())} {name} {len(data)} ".encode())
@@ -218,12 +227,13 @@ def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
 
 
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
-    """Return the hash of all that decides a score: the protected files and the specification but for its words.
+    """Return the hash of all that decides a score: the protected files and the rules of `arena.toml`.
 
-    What is made of scores (`selection`, `stop`, `objective.noise`) changes none, so that they stay comparable.
+    The arena's name and summary do not count. Neither do `selection`, `stop` and `objective.noise`: they use scores
+    but do not change them, so old and new scores stay comparable.
     """
     protected = [(n, d) for n, d in files.items() if n not in spec.artifact.editable and n != "arena.toml"]
-    plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as it comes out of a log: 1 is 1.0
+    plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     measured = msgspec.structs.replace(plain.objective, noise="measured")
     bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
@@ -231,7 +241,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
 
 
 def _stated(spec: msgspec.Struct) -> dict[str, Any]:
-    """Return the fields that differ from their defaults, so that a field added by a later version changes no hash."""
+    """Return the fields that differ from their defaults: a field that a later version adds does not change the hash."""
     values = ((field, getattr(spec, field.name)) for field in msgspec.structs.fields(spec))
     return {
         field.encode_name: _stated(value) if isinstance(value, msgspec.Struct) else value
@@ -241,7 +251,13 @@ def _stated(spec: msgspec.Struct) -> dict[str, Any]:
 
 
 def overlay(spec: ArenaSpec, base: Mapping[str, bytes], proposal: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return what really runs: editable files as proposed, everything else as it was when the arena opened."""
+    """Return the files that run: the editable ones from the proposal, all others from the base commit.
+
+    Args:
+        spec: the arena, which names the editable files.
+        base: files of the base commit by path.
+        proposal: files of the proposal by path.
+    """
     editable = set(spec.artifact.editable)
     kept = {name: data for name, data in base.items() if name not in editable}
     return kept | {name: data for name, data in proposal.items() if name in editable}

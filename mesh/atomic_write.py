@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all: written beside its place, then renamed into it."""
+"""Replaces a file in one step: writes a new file beside it, then renames the new file. No reader sees a part of it."""
 
 import os
 import secrets
@@ -9,15 +9,15 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path, *, private: bool = False, durable: bool = False) -> Iterator[Path]:
-    """Yield a new, empty file in the folder of `path`; it takes the place of `path` when the block ends well.
+    """Yield a new, empty file in the folder of `path`, which replaces `path` if the block ends without an error.
 
     Args:
         path: the file to replace; its folder must exist.
         private: only the user may read and write the new file.
-        durable: the contents are on disk before the file takes its place, so that a power cut leaves one of the two.
+        durable: flush the contents to disk before the rename, so that a power cut leaves the old or the new file.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; `path` is as it was.
+        OSError: the folder cannot be written, or the disk is full; `path` is unchanged.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666))

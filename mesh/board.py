@@ -1,8 +1,8 @@
-"""The board: what the swarm knows, folded from the log entry by entry. Agents decide from it.
+"""The board: the state of the swarm, folded from the log entry by entry. Agents decide from it.
 
-Pure state: no clock, no network, no randomness; folding the same entries always gives the same board. Of several facts
-with one key only the first counts. A board can be written to bytes and read back, so that a process need not fold from
-zero.
+Folding is pure: the same entries always give the same board, without clock, network or randomness. Of several facts
+with one key only the first counts. A board can be written to bytes and read back, so a process can start from a
+snapshot instead of the first entry.
 """
 
 import datetime as dt
@@ -17,15 +17,16 @@ from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
 _NOTES = 20
-"""Notes whose text a board keeps: the latest, without the channel `ops`, in which processes talk of themselves."""
+"""Notes whose text a board keeps: the latest, without the channel `ops`, where processes report on themselves."""
 
 NOTE_CHARACTERS = 2000
+"""Characters that a board keeps of a note."""
 
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
 class Critique(msgspec.Struct, frozen=True):
-    """One critic's word on a proposal or run."""
+    """One critic's judgement of a proposal or run."""
 
     author: str
     verdict: Literal["endorse", "warn", "block"]
@@ -35,7 +36,10 @@ class Critique(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct):
-    """A proposal and what became of it; `runs` are ids in the order they were asked for, `rulings` what was decided."""
+    """A proposal with its critiques, runs and verdicts.
+
+    `runs` are run ids in the order of their requests; `rulings` are its promotions and retirements.
+    """
 
     seq: int
     time: dt.datetime
@@ -49,9 +53,10 @@ class Proposal(msgspec.Struct):
 
 
 class Run(msgspec.Struct):
-    """A requested run and how it stands; `begun` is who began its attempts.
+    """A requested run and its progress.
 
-    `finished` is the first finish in the log, `finished_seq` its entry.
+    `begun` are the boot ids of the workers that began its attempts. `finished` is its first finish in the log, and
+    `finished_seq` the sequence of that entry.
     """
 
     seq: int
@@ -66,7 +71,7 @@ class Run(msgspec.Struct):
 
     @property
     def evaluator(self) -> str:
-        """The evaluator that the worker really used, before the finish the one that was asked for."""
+        """The hash of the evaluator: the requested one until the run finishes, then the one that the worker used."""
         return (self.finished.evaluator if self.finished else "") or self.requested.evaluator
 
     @property
@@ -95,12 +100,13 @@ class Member(msgspec.Struct):
 
 
 class Board(msgspec.Struct):
-    """The state of one arena as of entry `seq`; mutate it by `fold` alone.
+    """The state of one arena as of entry `seq`; only `fold` changes it.
 
-    `undecided` are the proposals whose verdict is open, `proofs` the runs of the lanes confirm and control, both in the
-    order of the log; `champions` those so far, the last since entry `promoted_seq`; `usd` what thinking and runs are
-    known to have cost; `spent` (dollars, where known) and `tokens` what each author's thinking took; `failed_calls` the
-    times of its calls of a model without a usable answer, since the last usable one; `latest` the last notes.
+    `undecided` are the proposals whose verdict is open. `proofs` are the runs of the lanes confirm and control. Both
+    are in the order of the log. `champions` are all champions so far; the last one was promoted by entry
+    `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent` (dollars, where known) and
+    `tokens` are the model costs of each author. `failed_calls` are the times of each author's model calls without a
+    usable answer, since its last usable one. `latest` are the last notes.
     """
 
     arena: str
@@ -131,13 +137,13 @@ class Board(msgspec.Struct):
     latest: list[Note] = []
 
     def fold(self, entry: Entry) -> bool:
-        """Take in the next entry; return whether its fact counts (it is known and first of its key).
+        """Fold the next entry; return whether its fact counts: it can be decoded and is the first with its key.
 
         Raises:
             ValueError: the entry does not come after the last one folded.
         """
         if entry.seq <= self.seq:
-            raise ValueError(f"entry {entry.seq} was folded before (board stands at {self.seq})")
+            raise ValueError(f"entry {entry.seq} does not come after entry {self.seq}, the last one folded")
         self.seq, self.time = entry.seq, entry.time
         if entry.post is None:
             self.unknown += 1
@@ -259,7 +265,7 @@ class Board(msgspec.Struct):
         self.usd += (cost.usd if cost else None) or 0.0
 
     def _think(self, author: str, cost: e.Cost | None) -> None:
-        """Account for what a proposal, a critique, or a call of a model in vain cost its author."""
+        """Add what a proposal, a critique or a failed model call cost its author."""
         self._pay(cost)
         if cost is not None and cost.usd is not None:
             self.spent[author] = self.spent.get(author, 0.0) + cost.usd
@@ -278,26 +284,26 @@ class Board(msgspec.Struct):
         return self.opened.spec
 
     def scores(self, proposal: str) -> list[float]:
-        """Return the counted scores of a proposal, by the evaluator in force, in the order of the requests."""
+        """Return the scores that the evaluator in force gave a proposal, in the order of the requests."""
         return [run.value for run in self.current_runs(proposal) if run.value is not None]
 
     def current_runs(self, proposal: str) -> list[Run]:
-        """Return the runs of a proposal that the evaluator in force measured, or is asked to."""
+        """Return the runs of a proposal that the evaluator in force scored, or will score."""
         evaluator = self.opened.evaluator if self.opened else ""
         runs = (self.runs[run] for run in self.proposals[proposal].runs)
         return [run for run in runs if run.evaluator in ("", evaluator)]
 
     def has_answered(self, author: str, post_id: str) -> bool:
-        """Tell whether `author` has posted anything because of the post `post_id`."""
+        """Tell whether `author` has posted a fact whose cause is the post `post_id`."""
         return post_id in self.answered.get(author, ())
 
     def to_bytes(self) -> bytes:
-        """Return the board as bytes, with the version of its shape."""
+        """Return the board as bytes, with a hash of the code that defines it."""
         return msgspec.msgpack.encode((_SHAPE, self))
 
 
 def from_bytes(data: bytes) -> Board | None:
-    """Return the board in `data`, None where it was written by another version or is damaged."""
+    """Return the board in `data`, None if another version wrote it or it is damaged."""
     try:
         shape, raw = msgspec.msgpack.decode(data, type=tuple[str, msgspec.Raw])
         return msgspec.msgpack.decode(raw, type=Board) if shape == _SHAPE else None
@@ -313,6 +319,6 @@ def _leave(members: dict[str, Member], boot: str) -> bool:
     return True
 
 
-# The sources of the state and of the facts in it: any edit of either makes old snapshots unreadable, never misread.
+# A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
 _SOURCES = (inspect.getmodule(Board) or e, e, inspect.getmodule(ArenaSpec) or e)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

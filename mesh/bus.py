@@ -1,7 +1,7 @@
-"""The ports through which everything speaks: the log of an arena, what is live, and the objects beside it.
+"""The ports of an arena: its log, its live topics, and the objects beside the log.
 
-Three verbs make the bus: `post` a fact, `read` the log in order, `work` on a shared queue at least once. Two adapters
-keep the same contract (`tests/test_bus.py`): `mesh.jetstream` and `mesh.memory`.
+A bus has three verbs: `post` a fact, `read` the log in order, `work` on a shared queue at least once. Two adapters
+fulfil the same contract (`tests/test_bus.py`): `mesh.jetstream` and `mesh.memory`.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from mesh.wire import Entry, Pattern, Post
 
 
 class Delivery(Protocol):
-    """One delivery of an entry to one worker; the lease ends unless it is extended."""
+    """One delivery of an entry to one worker. When the lease ends, the entry goes to another worker."""
 
     entry: Entry
     attempt: int
@@ -29,7 +29,7 @@ class Delivery(Protocol):
         """Restart the lease: it ends `lease_s` seconds from now."""
 
     async def hand_back(self, delay_s: float = 0.0) -> None:
-        """Give the entry to the next worker, after `delay_s` seconds."""
+        """Give the entry back; another worker may get it after `delay_s` seconds."""
 
 
 class Bus(Protocol):
@@ -38,17 +38,19 @@ class Bus(Protocol):
     arena: str
 
     async def post(self, post: Post) -> int:
-        """Append a fact and return its sequence; retried until it is stored or patience ends.
+        """Append a fact and return its sequence; retry until the server has stored it.
 
         Raises:
-            AlreadyPosted: another post holds the key of this fact.
+            AlreadyPosted: the log already has another post with the key of this fact.
             BadInput: the post is too large.
             BusUnavailable: no server confirmed it in time.
-            BusRefused: the server says no.
+            BusRefused: the server refused it.
         """
 
     async def post_all(self, posts: Iterable[Post]) -> list[int | AlreadyPosted]:
-        """Append many facts, a bounded number of them in flight; return each one's sequence or its refusal, in order.
+        """Append many facts and return, in order, the sequence of each or its refusal.
+
+        At most a bounded number of posts wait for the server at a time.
 
         Raises: as `post`, but for `AlreadyPosted`.
         """
@@ -56,54 +58,65 @@ class Bus(Protocol):
     def read(
         self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
     ) -> AsyncGenerator[list[Entry]]:
-        """Yield what stands after sequence `after`, in order, in non-empty batches without gaps.
+        """Yield the entries after sequence `after`, in order, in non-empty batches without gaps.
 
-        Without `follow` it ends at `until`, or at what was the last entry when it began; with it, it waits for more and
-        outlives a lost connection. With `only`, what no pattern wants is left out, and never leaves the server; no two
-        of the patterns may want the same entry.
+        Args:
+            after: sequence of the last entry that the caller has; 0 reads from the first entry.
+            follow: wait for new entries, also across a lost connection; otherwise end at `until`.
+            until: sequence of the last entry to read; by default the last one in the log when reading begins.
+            only: patterns of the wanted entries; the server filters, so other entries are not sent. No entry may match
+                two of the patterns.
         """
 
     async def since(self, time: dt.datetime) -> int:
-        """Return the sequence of the first entry at or after `time`, one more than the last where there is none."""
+        """Return the sequence of the first entry at or after `time`; if there is none, one more than the last."""
 
     def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Delivery]:
-        """Yield entries of `kinds` (earlier kinds first), each to one member of `queue`, again if the lease ends.
+        """Yield entries of `kinds`, each to one member of `queue`, and to another one if its lease ends.
 
-        A kind may carry leading key tokens: `run.requested.confirm`.
+        Args:
+            queue: name of the queue; its members share the entries.
+            kinds: kinds of facts, the most urgent first; a kind may have leading key tokens: `run.requested.confirm`.
+            lease_s: seconds after which an entry goes to another member, unless it is extended.
         """
 
     async def head(self) -> int:
         """Return the sequence of the last entry, 0 for an empty log."""
 
     async def identity(self) -> str:
-        """Return what tells this log from another of the same name."""
+        """Return an id of this log, which another log with the same name does not share."""
 
 
 class Live(Protocol):
-    """What is not a fact: at most once, kept by nobody."""
+    """Live messages, which are not facts: delivered at most once, and not stored."""
 
     async def tell(self, topic: str, data: bytes) -> None:
-        """Send `data` to whoever hears `topic` now; silently nothing where the server is away."""
+        """Send `data` to all who listen to `topic` now; do nothing while no server is reachable."""
 
     def hear(self, topic: str) -> AsyncGenerator[tuple[str, bytes]]:
-        """Yield (topic, data) of what is told; `topic` may end in `.>`."""
+        """Yield each message as (topic, data); a `topic` that ends in `.>` includes all topics below it."""
 
     async def ask(self, service: str, data: bytes, *, timeout_s: float = 10.0) -> bytes:
-        """Return the answer of whoever serves `service`, however large.
+        """Return the answer of a server of `service`; it may be of any size.
+
+        Args:
+            service: name of the service.
+            data: the question.
+            timeout_s: seconds to wait for the whole answer.
 
         Raises:
-            BusUnavailable: nobody answers in time.
+            BusUnavailable: no answer came in time.
         """
 
     async def answer(self, service: str, handler: Callable[[bytes], Awaitable[bytes]]) -> None:
-        """Serve `service` until cancelled; several servers share the questions."""
+        """Answer the questions to `service` with `handler` until cancelled; several servers share the questions."""
 
 
 class Objects(Protocol):
-    """Content-addressed bytes beside the log; a name is given once and for ever."""
+    """Content-addressed bytes beside the log; the bytes of a name never change."""
 
     async def put(self, name: str, data: bytes) -> None:
-        """Keep `data` under `name`; nothing happens where it is there already."""
+        """Store `data` under `name`; do nothing if the name exists."""
 
     async def get(self, name: str) -> bytes:
         """Return the bytes of `name`.
@@ -114,17 +127,21 @@ class Objects(Protocol):
 
 
 class ArenaBus(Bus, Live, Objects, Protocol):
-    """Everything an arena offers over one connection."""
+    """The log, the live topics and the objects of an arena, over one connection."""
 
 
 class Hub(Protocol):
-    """A connection, from which the buses of arenas are had."""
+    """A connection to a server, which returns the buses of its arenas."""
 
     async def arenas(self) -> list[str]:
         """Return the names of the arenas that have a log, sorted."""
 
     async def arena(self, name: str, *, create: bool = False) -> ArenaBus:
         """Return the bus of an arena.
+
+        Args:
+            name: name of the arena.
+            create: make its log if there is none.
 
         Raises:
             UnknownName: it has no log and `create` is false.

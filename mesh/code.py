@@ -1,8 +1,8 @@
 """The code of proposals: a git DAG without a main branch, packs beside the log, a bare repository as cache.
 
-A pack holds what a commit adds to the arena's base commit, so that any commit can be laid out after two fetches however
-deep its ancestry. Names are git's own hashes, and writing an object into the cache computes them anew: a pack that was
-tampered with does not yield its commit. pygit2 does the work; nothing here runs git.
+A pack has what a commit adds to the arena's base commit, so two fetches give all files of any commit, however long its
+ancestry is. Objects are named by git's own hashes. The cache computes each hash again, so a pack that someone changed
+does not give its commit. pygit2 does the work; nothing here runs git.
 """
 
 import datetime as dt
@@ -21,6 +21,7 @@ from mesh.bus import Objects
 from mesh.errors import BadInput, ObjectMissing
 
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
+"""Bytes of a pack after decompression, at most."""
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class _Pack(msgspec.Struct, frozen=True, array_like=True):
-    """What a commit adds to `base` ("": nothing is left out), as git's object types and bodies, the commit last."""
+    """The objects that a commit adds to `base` ("": all objects), as git's type and body, the commit last."""
 
     base: str
     objects: list[tuple[int, bytes]]
@@ -55,10 +56,17 @@ class CodeStore:
         author: str,
         at: dt.datetime,
     ) -> Commit:
-        """Write a commit of `files` (path: contents) into the cache and return its hashes; `push` shares it.
+        """Write a commit into the cache and return its hashes; `push` shares it.
+
+        Args:
+            files: contents of all files by relative path.
+            parents: hashes of the parent commits.
+            message: the commit message.
+            author: name of the author.
+            at: the time of the commit; with the same time, the same files give the same commit.
 
         Raises:
-            BadInput: git takes no file of such a path (`..`, `.git`, a file that is also a folder).
+            BadInput: git does not allow a path (`..`, `.git`, a file that is also a folder).
             ObjectMissing: a parent is not in the cache.
         """
         with self._lock:
@@ -89,39 +97,48 @@ class CodeStore:
         return builder.write()
 
     def adopt(self, repository: Path, name: str) -> tuple[Commit, dt.datetime]:
-        """Take a commit of another repository into the cache as it is, and return it and its author's time.
+        """Copy a commit of another repository into the cache unchanged; return it and its author's time.
 
-        Its parents stay where they are. `name` is a hash, perhaps shortened, or what else git takes for a commit.
+        Its parents are not copied.
+
+        Args:
+            repository: folder of the other repository.
+            name: a full or short hash, or any other name that git accepts for a commit.
 
         Raises:
-            BadInput: there is no repository.
-            ObjectMissing: it has no such commit, or not all files of it.
+            BadInput: the folder is not a git repository.
+            ObjectMissing: the repository has no such commit, or lacks some of its files.
         """
         try:
             other = pygit2.Repository(str(repository))
         except pygit2.GitError as error:
-            raise BadInput(f"{repository} is no git repository: {error}") from None
+            raise BadInput(f"{repository} is not a git repository: {error}") from None
         try:
             found = other.revparse_single(name).peel(pygit2.Commit)
             with self._lock:
                 for oid in (*_objects_of(found), found.id):
                     self._repo.odb.write(*other.odb.read(oid))
         except (KeyError, ValueError, pygit2.GitError):
-            raise ObjectMissing(f"{repository} has no whole commit {name}") from None
+            raise ObjectMissing(f"{repository} has no commit {name}, or lacks some of its files") from None
         zone = dt.timezone(dt.timedelta(minutes=found.author.offset))
         at = dt.datetime.fromtimestamp(found.author.time, zone).astimezone(dt.UTC)
         return Commit(str(found.id), str(found.tree.id)), at
 
     async def push(self, commit: str, *, base: str = "") -> None:
-        """Share a commit of the cache: its pack holds what `base` (the arena's base commit, or nothing) lacks."""
+        """Share a commit of the cache.
+
+        Args:
+            commit: hash of the commit.
+            base: hash of the arena's base commit, whose objects the pack leaves out; "" leaves out none.
+        """
         data = await anyio.to_thread.run_sync(self._pack, commit, base)
         await self._objects.put(commit, data)
 
     async def pull(self, commit: str, *, base: str = "") -> None:
-        """Bring a commit (and `base`) into the cache, so that `files` works.
+        """Fetch a commit, and its `base`, into the cache.
 
         Raises:
-            ObjectMissing: there is no such commit, or its pack does not hold it.
+            ObjectMissing: nobody has shared the commit, or its pack does not contain it.
         """
         for name in filter(None, (base, commit)):
             if self.has(name):
@@ -149,7 +166,11 @@ class CodeStore:
                 return False
 
     async def files(self, commit: str, *, base: str = "") -> dict[str, bytes]:
-        """Return the files of a commit by relative path, fetching what the cache lacks.
+        """Return the files of a commit by relative path; fetch what the cache lacks.
+
+        Args:
+            commit: hash of the commit.
+            base: hash of the arena's base commit, to which packs refer; "" if there is none.
 
         Raises:
             ObjectMissing: there is no such commit, or a part of it is missing.
@@ -164,7 +185,7 @@ class CodeStore:
                 for path, blob in _walk(self._commit(commit).tree):
                     found[path] = blob.data
             except (KeyError, pygit2.GitError) as error:
-                raise ObjectMissing(f"commit {commit} is not whole here: {error.args[0]}") from None
+                raise ObjectMissing(f"commit {commit} is incomplete here: {error.args[0]}") from None
             return found
 
     def tree(self, commit: str) -> str:
@@ -195,12 +216,16 @@ class CodeStore:
                 for kind, body in pack.objects:
                     self._repo.odb.write(ObjectType(kind), body)
         except ValueError:
-            raise ObjectMissing(f"the pack of commit {commit} is damaged: an object is of no known kind") from None
+            raise ObjectMissing(f"the pack of commit {commit} is damaged: an object has an unknown type") from None
         if not self.has(commit):
-            raise ObjectMissing(f"the pack of commit {commit} does not hold it")
+            raise ObjectMissing(f"the pack of commit {commit} does not contain the commit")
 
     def export(self, folder: Path, refs: Mapping[str, str]) -> None:
-        """Write an ordinary git repository: every cached object, `refs` (full name: commit), and a checkout of `HEAD`.
+        """Write an ordinary git repository with every cached object, and check out `HEAD` if `refs` has it.
+
+        Args:
+            folder: where to write; it must be empty or not exist.
+            refs: hashes of commits by full name, such as `refs/heads/champion`.
 
         Raises:
             FileExistsError: `folder` exists and is not empty.
@@ -222,12 +247,12 @@ class CodeStore:
             repo.reset(pygit2.Oid(hex=refs["HEAD"]), ResetMode.HARD)
 
     def forget(self) -> None:
-        """Delete the cache; packs stay where they are."""
+        """Delete the cache; shared packs stay."""
         shutil.rmtree(self._repo.path)
 
 
 def _mark_shallow(repo: pygit2.Repository) -> None:
-    """Tell git which commits have parents that are not here, as those of a shallow clone: adopted ones."""
+    """List the commits whose parents were not copied, so that git treats them like the ends of a shallow clone."""
     cut: list[str] = []
     for oid in repo.odb:
         commit = repo.get(oid)
@@ -240,7 +265,7 @@ def _mark_shallow(repo: pygit2.Repository) -> None:
 def _insert(builder: pygit2.TreeBuilder, name: str, oid: pygit2.Oid, mode: FileMode) -> None:
     try:
         if builder.get(name) is not None:
-            raise BadInput(f"{name!r} cannot be both a file and a folder of a commit")
+            raise BadInput(f"{name!r} cannot be both a file and a folder in a commit")
         builder.insert(name, oid, mode)
     except (pygit2.GitError, ValueError):
         raise BadInput(f"{name!r} cannot be the name of a file in a commit") from None

@@ -1,7 +1,7 @@
-"""Settings: which there are, and which of several sources gives each its value. Pure.
+"""Settings: what settings exist, and which source gives each its value. Pure.
 
-A layer is what one source says: the environment, a file, a context. Earlier layers win. Whatever a file holds that is
-no setting is an error: a misspelled key that is passed over is worse than none.
+A layer is the values of one source: the environment, a file or a context. Earlier layers win. An unknown key in a file
+is an error, so that a misspelled key is noticed.
 """
 
 import re
@@ -16,7 +16,7 @@ from mesh.errors import BadInput
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A setting: what it is, its default ("": none), the words it may be, and whether it is a path."""
+    """A setting: its meaning, its default ("": none), its allowed values (empty: any), and whether it is a path."""
 
     about: str
     default: str = ""
@@ -25,12 +25,12 @@ class Key(msgspec.Struct, frozen=True):
 
 
 KEYS: dict[str, Key] = {
-    "nats": Key("NATS server, several with commas between them"),
-    "arena": Key("name of the arena, where a server has several"),
-    "credentials": Key("file that proves who you are to the server (.creds)", path=True),
-    "home": Key("folder of the store, of caches and of the projection", path=True),
-    "output": Key("what listings print", "text", ("text", "json")),
-    "color": Key("whether text is coloured; auto: on a terminal", "auto", ("auto", "always", "never")),
+    "nats": Key("URL of the NATS server; separate several with commas"),
+    "arena": Key("name of the arena, if the server has several"),
+    "credentials": Key("file with your credentials for the server (.creds)", path=True),
+    "home": Key("folder of the store, the caches and the projection", path=True),
+    "output": Key("format of listings", "text", ("text", "json")),
+    "color": Key("when to colour text; auto: on a terminal", "auto", ("auto", "always", "never")),
 }
 
 CONTEXT_KEYS = ("nats", "arena", "credentials")
@@ -38,7 +38,7 @@ DEFAULT = "default"
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """What one source says; `is_environment` where each setting is a variable of its own."""
+    """The values of one source; `is_environment` if each setting is an environment variable."""
 
     source: str
     values: Mapping[str, str]
@@ -53,17 +53,20 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Contexts(msgspec.Struct, frozen=True):
-    """Named places to work with, and which of them is in use ("": none)."""
+    """Settings by the name of their context, and the name of the context in use ("": none)."""
 
     use: str = ""
     named: Mapping[str, Mapping[str, str]] = {}
 
 
 def resolve(layers: Sequence[Layer]) -> dict[str, Value]:
-    """Return every setting out of layers, the strongest first.
+    """Return the value and the source of every setting.
 
-    Credentials are for the server that was named beside them: where a stronger layer names another server, a weaker
-    layer's credentials are not shown to it. Those of the environment go with any.
+    Credentials belong to the server of their layer: if a stronger layer names another server, that server does not get
+    them. Credentials from the environment go to any server.
+
+    Args:
+        layers: the sources, the strongest first.
     """
     place = {name: _place(name, layers) for name in KEYS}
     found = {
@@ -74,7 +77,9 @@ def resolve(layers: Sequence[Layer]) -> dict[str, Value]:
     }
     has, names = place["credentials"], place["nats"]
     if has is not None and names is not None and names < has and not layers[has].is_environment:
-        found["credentials"] = Value("", f"not those of {layers[has].source}: {found['nats'].source} names the server")
+        found["credentials"] = Value(
+            "", f"those in {layers[has].source} are not used: {found['nats'].source} names the server"
+        )
     return found
 
 
@@ -92,10 +97,10 @@ def variable(name: str) -> str:
 
 
 def from_environment(environment: Mapping[str, str]) -> Layer:
-    """Return what `MESH_NATS` and its like say; an empty variable says nothing.
+    """Return the settings in `MESH_NATS` and similar variables; an empty variable counts as not set.
 
     Raises:
-        BadInput: one is none of the words it may be.
+        BadInput: a value is not one of the allowed ones.
     """
     named = {name: environment.get(variable(name), "") for name in KEYS}
     values = {name: _checked(name, value, variable(name)) for name, value in named.items() if value}
@@ -103,29 +108,33 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
 
 
 def read(text: str, source: str) -> Layer:
-    """Return what the TOML of the file `source` says; relative paths are those of its folder.
+    """Return the settings in a file of TOML.
+
+    Args:
+        text: the contents of the file.
+        source: its path, for the errors; paths in the file are relative to its folder.
 
     Raises:
-        BadInput: it is no TOML, or holds what is no setting or has another type.
+        BadInput: the text is not valid TOML, a key is not a setting, or a value is not valid.
     """
     return Layer(source, _table(_toml(text, source), source, "", tuple(KEYS)))
 
 
 def read_contexts(text: str, source: str) -> Contexts:
-    """Return the contexts that the TOML of the file `source` holds; raises as `read`."""
+    """Return the contexts in a file of TOML; arguments and errors as in `read`."""
     body = _toml(text, source)
     _known(body, ("use", "context"), source, "")
     named, use = body.get("context", {}), body.get("use", "")
     if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
-        raise BadInput(f"{source}: a context is a table such as [context.lab]")
+        raise BadInput(f"{source}: context must contain tables: write each context as a table such as [context.lab]")
     tables = {name: _table(t, source, f"context.{name}.", CONTEXT_KEYS) for name, t in named.items()}
     if not isinstance(use, str) or (use and use not in tables):
-        raise BadInput(f"{source}: use is {use!r}, which is no context of it ({', '.join(tables) or 'it has none'})")
+        raise BadInput(f"{source}: use is {use!r}, which is not a context in it; it has {', '.join(tables) or 'none'}")
     return Contexts(use, tables)
 
 
 def write_contexts(contexts: Contexts) -> str:
-    """Return contexts as the TOML that `read_contexts` takes."""
+    """Return contexts as TOML that `read_contexts` can read."""
     lines = ["# Written by `mesh context`.", *([f"use = {_quoted(contexts.use)}"] if contexts.use else [])]
     for name, table in contexts.named.items():
         lines += ["", f"[context.{_quoted(name)}]", *(f"{key} = {_quoted(value)}" for key, value in table.items())]
@@ -133,7 +142,7 @@ def write_contexts(contexts: Contexts) -> str:
 
 
 def hide(value: str) -> str:
-    """Return an address without the user, password or token in it: `nats://***@host`."""
+    """Return an address with `***` instead of the user, password or token in it: `nats://***@host`."""
     servers = re.split(r",(?=\s*\w+://)", value)
     return ",".join(re.sub(r"^(\s*\w+://)?.*@", lambda m: f"{m[1] or ''}***@", server) for server in servers)
 
@@ -148,7 +157,7 @@ def _toml(text: str, source: str) -> dict[str, Any]:
 def _known(table: Mapping[str, Any], keys: Sequence[str], source: str, prefix: str) -> None:
     for name in table:
         if name not in keys:
-            raise BadInput(f"{source}: there is no setting {prefix + name!r}; there are {', '.join(keys)}")
+            raise BadInput(f"{source}: there is no setting {prefix + name!r}; use {', '.join(keys)}")
 
 
 def _table(table: Mapping[str, Any], source: str, prefix: str, keys: Sequence[str]) -> dict[str, str]:
@@ -156,7 +165,7 @@ def _table(table: Mapping[str, Any], source: str, prefix: str, keys: Sequence[st
     values = {}
     for name, value in table.items():
         if not isinstance(value, str):
-            raise BadInput(f"{source}: {prefix}{name} is {hide(repr(value))}, which is no text: write it in quotes")
+            raise BadInput(f"{source}: {prefix}{name} is {hide(repr(value))}, which is not text: write it in quotes")
         checked = _checked(name, value, f"{source}: {prefix}{name}")
         is_path = KEYS[name].path and value and not value.startswith("~")
         values[name] = str(Path(source).parent / checked) if is_path else checked
@@ -166,9 +175,9 @@ def _table(table: Mapping[str, Any], source: str, prefix: str, keys: Sequence[st
 def _checked(name: str, value: str, where: str) -> str:
     choices = KEYS[name].choices
     if choices and value not in choices:
-        raise BadInput(f"{where} is {value!r}, but may only be {', '.join(choices)}")
+        raise BadInput(f"{where} is {value!r}; use {', '.join(choices)}")
     if not value.isprintable():
-        raise BadInput(f"{where} is {value!r}, which holds control characters")
+        raise BadInput(f"{where} is {value!r}, which contains control characters: remove them")
     return value
 
 

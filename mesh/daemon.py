@@ -1,7 +1,7 @@
-"""How a long-lived process of the mesh begins and ends.
+"""Starts and ends a long-lived process of the mesh.
 
-It ends in good order on SIGINT or SIGTERM (one that drains: on the second of them), and when whoever started it is
-gone: a parent that sets `MESH_PARENT=stdin` holds the other end of standard input, which closes however it dies.
+The process ends in good order on SIGINT or SIGTERM; one that drains ends on the second signal. It also ends when its
+parent dies: a parent that sets `MESH_PARENT=stdin` keeps the other end of standard input, which closes at its death.
 """
 
 import os
@@ -16,10 +16,15 @@ from mesh.errors import MeshError, leaf
 
 
 def run_daemon(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event | None = None) -> int:
-    """Run `main` until it ends or the process is told to; return the exit code.
+    """Run `main` until it returns or a signal ends it; return the exit code.
 
-    An expected error becomes one sentence on standard error. Being told to end is success. With `draining` the first
-    signal only sets it, so that `main` can finish what it has begun, and the second one ends it.
+    A `MeshError` becomes one sentence on standard error. An end by a signal is a success.
+
+    Args:
+        main: the work of the process.
+        name: name of the process, which begins each line on standard error.
+        draining: an event that the first signal sets, so that `main` can finish what it has begun. The second signal
+            then ends the process.
     """
     try:
         anyio.run(_until_stopped, main, name, draining)
@@ -37,7 +42,7 @@ def run_daemon(main: Callable[[], Awaitable[None]], *, name: str, draining: anyi
 async def until_signal(
     main: Callable[[], Awaitable[None]], *, name: str = "", draining: anyio.Event | None = None
 ) -> bool:
-    """Run `main` until it ends or a signal ends it; tell whether it ended by itself. Arguments as in `run_daemon`."""
+    """Run `main` until it returns or a signal ends it; tell whether it returned. Arguments as in `run_daemon`."""
     ended = False
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_heed_signals, tasks.cancel_scope, name, draining)
@@ -64,7 +69,7 @@ async def _heed_signals(scope: anyio.CancelScope, name: str, draining: anyio.Eve
             if draining is None or draining.is_set():
                 scope.cancel()
             else:
-                print(f"{name}: finishing what has begun; a second signal ends it at once", file=sys.stderr)
+                print(f"{name}: finishing its work; send a second signal to end it at once", file=sys.stderr)
                 draining.set()
 
 

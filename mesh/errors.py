@@ -1,21 +1,21 @@
 """Every error of the mesh, as one tree; callers catch `MeshError`.
 
     MeshError                    something went wrong that a person can act on
-    ├── BadInput                 what the user gave cannot be used
+    ├── BadInput                 an input of the user is not valid
     │   ├── BadArena             an arena folder or its arena.toml
-    │   ├── Leaving              an agent leaves for good: what it was given will never do
+    │   ├── Leaving              an agent leaves for good: with its options it can never work
     │   └── UnknownName          a role, arena, proposal or run that does not exist
-    ├── BusError                 the log cannot be used as asked
+    ├── BusError                 the log did not do what was asked
     │   ├── AlreadyPosted        the fact is in the log already: callers treat it as done
     │   ├── BusUnavailable       no server answers
-    │   ├── ServerTooOld         the server lacks what the log needs
-    │   └── BusRefused           the server answers and says no (permission, limit, full disk)
-    ├── ObjectMissing            the object store has no object of that name
+    │   ├── ServerTooOld         the server lacks a feature that the log needs
+    │   └── BusRefused           the server refuses (permission, limit, full disk)
+    ├── ObjectMissing            the object store has no object with that name
     ├── QueryError               a SQL statement was refused or failed
-    └── HostTrouble              this machine is broken (disk full, no memory), not the work it was given
+    └── HostTrouble              this machine is broken (disk full, no memory), not the work that it got
 
-A message is one sentence: subject, value, bound, cure. An expected failure of a trial is data (`events.Failed`), never
-an exception.
+A message is one sentence: subject, value, allowed values, cure. An expected failure of a trial is data
+(`events.Failed`), never an exception.
 """
 
 
@@ -26,7 +26,7 @@ class MeshError(Exception):
 
 
 class BadInput(MeshError):
-    """What the user gave cannot be used."""
+    """An input of the user is not valid."""
 
     exit_code = 2
 
@@ -36,7 +36,7 @@ class BadArena(BadInput):
 
 
 class Leaving(BadInput):
-    """An agent leaves now and for good, for this reason: it would be of no use to start it again as it was."""
+    """An agent leaves for good, for this reason: starting it again with the same options would not help."""
 
 
 class UnknownName(BadInput):
@@ -44,7 +44,7 @@ class UnknownName(BadInput):
 
 
 class BusError(MeshError):
-    """The log cannot be used as asked."""
+    """The log did not do what was asked."""
 
     exit_code = 3
 
@@ -53,13 +53,13 @@ class AlreadyPosted(BusError):
     """The fact is in the log already.
 
     Attributes:
-        seq: sequence of the fact that holds the key, 0 where it could not be read.
-        author: who posted it.
-        post_id: id of that post.
+        seq: sequence of the earlier fact with this key, 0 if it could not be read.
+        author: author of the earlier fact, "" if it could not be read.
+        post_id: id of the earlier post, "" if it could not be read.
     """
 
     def __init__(self, subject: str, seq: int, author: str, post_id: str) -> None:
-        super().__init__(f"{subject} was already posted by {author or 'somebody'} (sequence {seq})")
+        super().__init__(f"{subject} was already posted by {author or 'an unknown author'} (sequence {seq})")
         self.seq, self.author, self.post_id = seq, author, post_id
 
 
@@ -68,15 +68,15 @@ class BusUnavailable(BusError):
 
 
 class ServerTooOld(BusError):
-    """The server lacks what the log needs."""
+    """The server lacks a feature that the log needs."""
 
 
 class BusRefused(BusError):
-    """The server answers and says no: a permission, a limit, a full disk."""
+    """The server answers and refuses: a permission, a limit, a full disk."""
 
 
 class ObjectMissing(MeshError):
-    """The object store has no object of that name."""
+    """The object store has no object with that name."""
 
 
 class QueryError(MeshError):
@@ -86,13 +86,13 @@ class QueryError(MeshError):
 
 
 class HostTrouble(MeshError):
-    """This machine is broken (disk full, no memory), not the work it was given."""
+    """This machine is broken (disk full, no memory), not the work that it got."""
 
     exit_code = 5
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return the error to show out of nested exception groups: the first `MeshError` in them, else the first of all."""
+    """Return the error to show from nested exception groups: the first `MeshError`, else the first error."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [leaf(inner) for inner in error.exceptions]

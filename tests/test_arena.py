@@ -82,8 +82,9 @@ def test_the_arenas_that_come_with_the_mesh_are_good(name: str) -> None:
 
 def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
     sentence = (
-        " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); tasks are also taken of "
-        "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* and evaluate.py), "
+        " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
+        "the mesh also reads tasks of OpenEvolve (initial_program.* and evaluator.py), "
+        "ShinkaEvolve (initial.* and evaluate.py), "
         "karpathy/autoresearch (program.md, prepare.py and train.py)"
     )
     assert refused(tmp_path / "nowhere") == sentence
@@ -102,36 +103,37 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("[trial]", "[trail]", "unknown table or key 'trail'; there are [arena], [objective], [artifact], [trial], "
+        ("[trial]", "[trail]", "unknown table or key 'trail'; use [arena], [objective], [artifact], [trial], "
                                "[score], [worker], [selection], [stop]"),
-        ("\n[arena]", "seed = 1\n[arena]", "unknown table or key 'seed'; there are [arena], [objective], [artifact], "
+        ("\n[arena]", "seed = 1\n[arena]", "unknown table or key 'seed'; use [arena], [objective], [artifact], "
                                            "[trial], [score], [worker], [selection], [stop]"),
-        ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; it takes command, budget_s, deadline_s, preload, "
+        ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; use command, budget_s, deadline_s, preload, "
                                  "memory_gb, disk_gb, network"),
-        ("summary", "sumary", "unknown key 'sumary' in [arena]; it takes name, summary"),
+        ("summary", "sumary", "unknown key 'sumary' in [arena]; use name, summary"),
         ('how = "command"\ncommand = ["python", "score.py"]\n', "[worker]\nclass_ = 'any'\n",
-         "unknown key 'class_' in [worker]; it takes class, tier, gpu_memory_gb"),
+         "unknown key 'class_' in [worker]; use class, tier, gpu_memory_gb"),
         ('[arena]\nname = "tiny"\nsummary = "A tiny arena"', "arena = 'tiny'",
          "'arena' must be a table: write its keys under [arena]"),
         ('[objective]\nmetric = "loss"\ndirection = "minimize"\nbounds = [0.0, 10.0]', "",
-         "table [objective] is missing; it takes metric, direction, bounds, noise"),
+         "table [objective] is missing; its keys are metric, direction, bounds, noise"),
         ('name = "tiny"', "", "arena: Object missing required field `name`"),
         ("budget_s = 1.0", "", "trial: Object missing required field `budget_s`"),
         ('"tiny"', "3", "arena.name: Expected `str`, got `int`"),
         ('"tiny"', '"a b"', "arena.name 'a b' may only hold letters, digits, '_' and '-' (1 to 128 of them)"),
         ('["python", "train.py"]', '"python train.py"', "trial.command: Expected `array`, got `str`"),
-        ('["python", "train.py"]', "[]", "trial.command is empty: say how a trial is started"),
+        ('["python", "train.py"]', "[]",
+         'trial.command is empty: write the command that starts a trial, such as ["python", "train.py"]'),
         ("budget_s = 1.0", "budget_s = 'soon'", "trial.budget_s: Expected `float`, got `str`"),
         ("budget_s = 1.0", "budget_s = true", "trial.budget_s: Expected `float`, got `bool`"),
         ("budget_s = 1.0", "budget_s = -1", "trial.budget_s: Expected `float` > 0.0"),
         ("budget_s = 1.0", "budget_s = nan", "trial.budget_s: Expected `float` > 0.0"),
-        ("deadline_s = 2.0", "deadline_s = inf", "trial.deadline_s is inf: give a finite number"),
+        ("deadline_s = 2.0", "deadline_s = inf", "trial.deadline_s is inf: use a finite number"),
         ("deadline_s = 2.0", "deadline_s = 0.5", "trial.deadline_s (0.5) is below trial.budget_s (1)"),
         ('"minimize"', '"down"', "objective.direction: Invalid enum value 'down'"),
-        ("[0.0, 10.0]", "[10.0, 0.0]", "objective.bounds [10.0, 0.0] must be two finite numbers, the lower one first"),
-        ("[0.0, 10.0]", "[0.0, inf]", "objective.bounds [0.0, inf] must be two finite numbers, the lower one first"),
+        ("[0.0, 10.0]", "[10.0, 0.0]", "objective.bounds is [10.0, 0.0]: use two finite numbers, the lower one first"),
+        ("[0.0, 10.0]", "[0.0, inf]", "objective.bounds is [0.0, inf]: use two finite numbers, the lower one first"),
         ("[0.0, 10.0]", "[0.0]", "objective.bounds: Expected `array` of length 2, got 1"),
-        ('["train.py"]', "[]", "artifact.editable is empty: name at least one file that proposals may change"),
+        ('["train.py"]', "[]", "artifact.editable is empty: list at least one file that proposals may change"),
         ('["train.py"]', '["gone.py"]', "artifact.editable: 'gone.py' does not exist in FOLDER"),
         *(
             ('["train.py"]', f'["{name}"]',
@@ -147,9 +149,9 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
         ('["python", "train.py"]', '["no-such-program"]',
          "trial.command: command 'no-such-program' was not found on this machine"),
         ('["python", "train.py"]', '["./run.sh"]',
-         "trial.command: an arena's own './run.sh' is not executable: name its interpreter before it"),
+         "trial.command: './run.sh' cannot be executed directly: write its interpreter before it"),
         ('how = "command"', "how = 'stdout'\npattern = '('",
-         "score.pattern is not a regular expression: missing ), unterminated subpattern at position 0"),
+         "score.pattern is not a valid regular expression: missing ), unterminated subpattern at position 0"),
         ('how = "command"', "how = 'stdout'", "score.pattern has 0 groups: it needs exactly one, around the number"),
         ('how = "command"', "how = 'oracle'", "score.how: Invalid enum value 'oracle'"),
     ],
@@ -167,9 +169,10 @@ def test_an_editable_file_must_be_the_arenas_own(folder: Path, tmp_path: Path) -
     write(folder, {"out/train.py": ""})
     for name in ("link.py", "lib/train.py"):
         write(folder, {"arena.toml": TOML.replace('["train.py"]', f'["{name}"]')})
-        assert refused(folder) == f"artifact.editable: '{name}' is reached by a link: copy the file instead"
+        assert refused(folder) == f"artifact.editable: the path '{name}' contains a link: copy the file instead"
     write(folder, {"arena.toml": TOML.replace('["train.py"]', '["out/train.py"]')})
-    assert refused(folder) == "artifact.editable: 'out/train.py' is never kept: move it out of 'out'"
+    sentence = "artifact.editable: 'out/train.py' is in 'out', which is never part of an artifact: move the file"
+    assert refused(folder) == sentence
 
 
 def test_links_and_what_is_too_large_are_no_part_of_an_artifact(
@@ -186,7 +189,7 @@ def test_links_and_what_is_too_large_are_no_part_of_an_artifact(
         arena.read_files(folder)
     (folder / "lib" / "secret").unlink()
     monkeypatch.setattr(arena, "_MAX_FILE_BYTES", 100)
-    with pytest.raises(BadArena, match=r"^.* has \d+ bytes, at most 100: make data in artifact.prepare$"):
+    with pytest.raises(BadArena, match=r"^.* has \d+ bytes, but a file may have 100: make data in artifact.prepare$"):
         arena.read_files(folder)
 
 

@@ -127,12 +127,12 @@ TREELESS = hashlib.sha1(b"commit %d\x00%s" % (len(TREE), TREE)).hexdigest()
     [
         ("e" * 40, b"junk", "the pack of commit e+ is damaged: .*"),
         ("e" * 40, zlib.compress(b"junk"), "the pack of commit e+ is damaged: .*"),
-        ("e" * 40, packed((99, b"x")), "the pack of commit e+ is damaged: an object is of no known kind"),
-        ("e" * 40, packed((-1, b"x")), "the pack of commit e+ is damaged: an object is of no known kind"),
-        ("e" * 40, packed((3, b"x")), "the pack of commit e+ does not hold it"),
-        ("e" * 40, packed((1, TREE)), "the pack of commit e+ does not hold it"),
+        ("e" * 40, packed((99, b"x")), "the pack of commit e+ is damaged: an object has an unknown type"),
+        ("e" * 40, packed((-1, b"x")), "the pack of commit e+ is damaged: an object has an unknown type"),
+        ("e" * 40, packed((3, b"x")), "the pack of commit e+ does not contain the commit"),
+        ("e" * 40, packed((1, TREE)), "the pack of commit e+ does not contain the commit"),
         ("e" * 40, packed((1, TREE), base="d" * 40), "arena a has no object d+"),
-        (TREELESS, packed((1, TREE)), f"commit {TREELESS} is not whole here: .*"),
+        (TREELESS, packed((1, TREE)), f"commit {TREELESS} is incomplete here: .*"),
     ],
     ids=["no zlib", "no msgpack", "kind 99", "kind -1", "a blob", "another commit", "no base", "no tree"],
 )
@@ -151,7 +151,7 @@ def test_a_path_that_git_would_not_take_is_refused_in_one_sentence(place: Place,
 
 
 def test_a_file_cannot_be_a_folder_too(place: Place) -> None:
-    with pytest.raises(BadInput, match=r"^'a' cannot be both a file and a folder of a commit$"):
+    with pytest.raises(BadInput, match=r"^'a' cannot be both a file and a folder in a commit$"):
         place.store("mine").tree_of({"a": b"", "a/b": b""})
 
 

@@ -93,11 +93,11 @@ def test_paths_of_a_file_are_those_of_its_folder_and_an_empty_variable_says_noth
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("nast = 'x'", r"config.toml: there is no setting 'nast'; there are nats, arena, credentials, home"),
-        ("[nats]\nurl = 'x'", r"config.toml: nats is {'url': 'x'}, which is no text"),
-        ("nats = 4222", r"config.toml: nats is 4222, which is no text: write it in quotes"),
-        ("output = 'yaml'", r"config.toml: output is 'yaml', but may only be text, json"),
-        ('arena = "a\\u001b"', r"config.toml: arena is 'a\\x1b', which holds control characters"),
+        ("nast = 'x'", r"config.toml: there is no setting 'nast'; use nats, arena, credentials, home"),
+        ("[nats]\nurl = 'x'", r"config.toml: nats is {'url': 'x'}, which is not text"),
+        ("nats = 4222", r"config.toml: nats is 4222, which is not text: write it in quotes"),
+        ("output = 'yaml'", r"config.toml: output is 'yaml'; use text, json"),
+        ('arena = "a\\u001b"', r"config.toml: arena is 'a\\x1b', which contains control characters: remove them"),
         ("nats = ", r"config.toml is not valid TOML: "),
     ],
 )
@@ -110,11 +110,11 @@ def test_what_is_no_setting_is_an_error_that_names_file_and_key(nowhere: Path, t
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[context.a]\nhome = 'x'", r"there is no setting 'context.a.home'; there are nats, arena, credentials"),
-        ("[context.a]\nnats = 1", r"context.a.nats is 1, which is no text"),
-        ("context = 1", r"a context is a table such as \[context.lab\]"),
-        ("use = 'b'\n[context.a]", r"use is 'b', which is no context of it \(a\)"),
-        ("uses = 'b'", r"there is no setting 'uses'; there are use, context"),
+        ("[context.a]\nhome = 'x'", r"there is no setting 'context.a.home'; use nats, arena, credentials"),
+        ("[context.a]\nnats = 1", r"context.a.nats is 1, which is not text"),
+        ("context = 1", r"context must contain tables: write each context as a table such as \[context.lab\]"),
+        ("use = 'b'\n[context.a]", r"use is 'b', which is not a context in it; it has a"),
+        ("uses = 'b'", r"there is no setting 'uses'; use use, context"),
     ],
 )
 def test_a_file_of_contexts_is_checked_as_strictly(text: str, sentence: str) -> None:
@@ -129,7 +129,7 @@ def test_what_is_written_of_contexts_is_read_back() -> None:
 
 def test_a_variable_that_is_none_of_its_words_is_refused(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESH_OUTPUT", "xml")
-    with pytest.raises(BadInput, match=r"^MESH_OUTPUT is 'xml', but may only be text, json$"):
+    with pytest.raises(BadInput, match=r"^MESH_OUTPUT is 'xml'; use text, json$"):
         settings.values()
 
 
@@ -138,7 +138,8 @@ def test_credentials_are_shown_to_no_server_but_the_one_named_beside_them() -> N
     project = Layer("mesh.toml", {"nats": "theirs"})
     environment = Layer("environment", {"credentials": "/env.creds"}, is_environment=True)
     assert config.resolve([user])["credentials"] == Value("/me.creds", "user")
-    assert config.resolve([project, user])["credentials"] == Value("", "not those of user: mesh.toml names the server")
+    unused = Value("", "those in user are not used: mesh.toml names the server")
+    assert config.resolve([project, user])["credentials"] == unused
     assert config.resolve([Layer("--nats", {"nats": "n"}), environment, user])["credentials"] == Value(
         "/env.creds", "MESH_CREDENTIALS"
     )
@@ -267,4 +268,4 @@ def test_the_arena_and_the_server_of_the_settings_are_used(
     refused(mesh("status"), ExitCode.BAD_INPUT, r"there is no arena 'nothing' on nats://.* \(there are: tiny\)")
     assert json.loads(mesh("status", "--arena", "tiny", "--json").out)["champion"] == lab.better
     (tmp_path / "mesh.toml").write_text("nats = 1\n")
-    refused(mesh("status"), ExitCode.BAD_INPUT, "mesh.toml: nats is 1, which is no text")
+    refused(mesh("status"), ExitCode.BAD_INPUT, "mesh.toml: nats is 1, which is not text")

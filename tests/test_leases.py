@@ -178,7 +178,7 @@ async def test_a_worker_that_is_told_to_end_finishes_its_run_and_takes_no_other(
         await gate.ask("later")
         await gate.begun(1)
         gate.on.swarm.running["worker"].terminate()
-        await gate.says("finishing what has begun")
+        await gate.says("finishing its work")
         gate.open()
         assert await gate.left("worker") == 0
         assert isinstance((await gate.finished("r")).outcome, Scored)
@@ -199,7 +199,7 @@ async def test_a_worker_that_is_told_to_end_at_once_hands_its_run_back(home: Pat
         process = gate.on.swarm.running["worker"]
         process.terminate()
         if how != "--now":
-            await gate.says("finishing what has begun")
+            await gate.says("finishing its work")
             process.terminate()
         with anyio.fail_after(8):
             assert await gate.left("worker") == 0

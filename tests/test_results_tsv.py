@@ -193,7 +193,7 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     assert (out / "train.py").read_text() == "LR = 0.04\n"
     mesh("export", home / "back.tsv")
     assert (home / "back.tsv").read_text() == text
-    refused(mesh("import", write(home, text), "--repo", home), ExitCode.BAD_INPUT, "is no git repository")
+    refused(mesh("import", write(home, text), "--repo", home), ExitCode.BAD_INPUT, "is not a git repository")
 
 
 def test_a_history_can_be_asked_where_no_mesh_ever_ran(
