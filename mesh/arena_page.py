@@ -1,4 +1,4 @@
-"""The reference of `arena.toml` as a page: `python -m mesh.arena_page > docs/reference/arena.md` (or `make events`).
+"""Writes the reference of `arena.toml`: `python -m mesh.arena_page > docs/reference/arena.md` (or `make events`).
 
 Names, types, bounds and defaults come from the structs of `mesh.spec`, meanings from `mesh.meanings`.
 """
@@ -15,9 +15,9 @@ from mesh.spec import ArenaSpec
 _HEAD = """# arena.toml
 
 `make events` writes this page from `mesh/spec.py` and `mesh/meanings.py`; do not edit it. An arena is a folder with an
-`arena.toml`, the artifact, and a program that scores it. A key that is not listed here is an error. Numbers are
-seconds, GB or units of the metric, as the meaning says. What `[selection]` decides is explained in
-[selection](../selection.md); which variables a trial sees is in [environment of a trial](environment.md).
+`arena.toml`, the artifact, and a program that scores it. A key that is not listed here is an error. The meaning of a
+number gives its unit. [Selection](../selection.md) explains what `[selection]` decides, and
+[environment of a trial](environment.md) lists the variables that a trial sees.
 
 ## `[arena]`
 

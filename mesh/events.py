@@ -1,7 +1,8 @@
-"""The facts: everything that may stand in the log, as one closed union of frozen structs.
+"""The facts: all that the log may contain, as one closed union of frozen structs.
 
 The tag of a fact (`run.finished`) is its only name: wire type, subject, SQL value and command-line word. Facts only
-ever gain fields with defaults. `docs/events.md` is made from this module; envelope and bytes are in `mesh.wire`.
+ever gain fields with defaults. `make events` writes `docs/events.md` from this module. `mesh.wire` has the envelope
+and the bytes.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -21,13 +22,17 @@ Scalar = bool | int | float | str
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """A fact; subclasses give their tag and the fields that make their key."""
+    """A fact; each subclass defines its tag and the fields that form its key."""
 
     one_per_author: ClassVar[bool] = False
     key_tokens: ClassVar[int] = 1
 
     def key(self, post_id: str) -> str:
-        """Return the subject tokens that make this fact unique in its arena; `post_id` where nothing else does."""
+        """Return the subject tokens that make this fact unique in its arena.
+
+        Args:
+            post_id: id of the post, which is the key of facts that may repeat.
+        """
         raise TypeError(f"{type(self).__name__} has no key")
 
 
@@ -47,7 +52,7 @@ class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
 
 
 class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
-    """The typed stop signal: every process of the arena ends its work."""
+    """An arena is closed: every process of it ends its work."""
 
     version: Annotated[int, Meta(ge=1)]
     reason: Literal["operator", "budget", "plateau", "time", "trials"]
@@ -58,7 +63,7 @@ class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
 
 
 class _Life(Event, frozen=True, kw_only=True):
-    """A fact about one life of a process, which `boot` names."""
+    """A fact about one life of a process; `boot` is the id of that life."""
 
     boot: str
 
@@ -67,7 +72,7 @@ class _Life(Event, frozen=True, kw_only=True):
 
 
 class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
-    """An agent is ready; `boot` names this life of it."""
+    """An agent is ready. It gets a new `boot` id each time it starts."""
 
     role: str
     model: str = ""
@@ -82,7 +87,7 @@ class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
 
 
 class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
-    """A worker takes runs. `tier` is the sandbox that really took effect; memory in MB; price in dollars."""
+    """A worker is ready to take runs. `tier` is the sandbox tier that passed its self-check."""
 
     worker_class: str
     device: str
@@ -95,15 +100,15 @@ class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
 
 
 class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
-    """A worker takes no more runs."""
+    """A worker has stopped taking runs."""
 
     reason: str = ""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an idea came from: the untouched baseline, a sampler, a model or a person.
+    """Where an idea came from: the unchanged baseline, a sampler, a model or a person.
 
-    `share` is the probability with which the sampler was drawn among its like, None where no lot was drawn.
+    `share` is the probability with which this sampler was drawn, null if none was drawn.
     """
 
     how: Literal["baseline", "sampler", "model", "human"]
@@ -112,7 +117,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What something cost; None is unknown, never zero."""
+    """What something cost; null is unknown, not zero."""
 
     usd: float | None = None
     tokens_in: int | None = None
@@ -121,7 +126,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One constant of an editable file: the parent's value and the proposal's; None where it did not exist."""
+    """The change of one constant in an editable file: its value in the parent and in the proposal."""
 
     file: str
     name: str
@@ -132,8 +137,8 @@ class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
 class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     """A commit of the artifact with a reason. `tree` is the proposal's id: equal files are one proposal.
 
-    `predicted_gain` is in units of the metric, positive is better; `confidence` in 0..1. `as_of` is the sequence of the
-    last entry that its author knew: what happened until its result tells how stale the idea was.
+    `as_of` is the sequence of the last entry that its author knew. The number of entries from there to the first
+    result is the staleness of the idea.
     """
 
     tree: str
@@ -153,10 +158,10 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
 
 
 class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
-    """An agent's judgement of a proposal (before compute) or of a run (after it); one per critic and target.
+    """A critic's judgement of a proposal before it runs, or of a run after it; one per critic and target.
 
-    `confidence` makes it a forecast: so surely an `endorse` becomes champion, a `warn` or `block` does not. `predicted`
-    is the score that the critic expects; `cost` is that of a model that was asked.
+    `confidence` makes it a forecast: the probability that an `endorse` becomes champion, or that a `warn` or `block`
+    does not.
     """
 
     one_per_author: ClassVar[bool] = True
@@ -173,9 +178,10 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
 
 
 class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
-    """Compute is asked for: one execution of one proposal with one seed, by another worker than `avoid` (a boot).
+    """A run is requested: one execution of one proposal with one seed.
 
-    `race` is the number of the race that it belongs to, 0 outside of races and in old logs, where the seed says it.
+    `avoid` is the boot id of a worker that should not take it. `race` is the number of its race, 0 outside of races;
+    logs from before this field also have 0, and there the seed divided by 1000 is the race.
     """
 
     key_tokens: ClassVar[int] = 2
@@ -197,7 +203,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
-    """A worker begins a run. Never a lock: a second attempt may begin while the first still runs."""
+    """A worker begins an attempt of a run. It locks nothing: a second attempt may begin while the first one runs."""
 
     run: str
     attempt: int
@@ -209,7 +215,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
-    """One point of a learning curve: `at_s` wall seconds since the trial began, `fraction` of its budget (0..1)."""
+    """One point of a learning curve."""
 
     step: int
     value: float
@@ -218,7 +224,7 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
-    """The swarm stops a run early; `curve` is the evidence."""
+    """The swarm has stopped a run early; `curve` is the evidence."""
 
     run: str
     by: Literal["rule", "operator", "budget"]
@@ -230,7 +236,7 @@ class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
-    """The run ended with a score; `value` is the arena's metric, `self_reported` where the candidate could forge it."""
+    """The run ended with a score. `self_reported` is true if the candidate's own code could forge it."""
 
     value: float
     metrics: dict[str, float] = {}
@@ -245,11 +251,10 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="fa
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
-    """How a run ended; the first one in the log counts.
+    """A run has ended; the first such fact of a run counts.
 
-    Seconds are wall time measured by the supervisor, `cpu_s` CPU time of the trial's process tree, memory in MB.
-    `code`, `data`, `evaluator` and `environment` are hashes that the worker took of what really ran. GPU memory (MB)
-    and mean utilisation (%) of the trial are the driver's word, None without a GPU.
+    The supervisor measures times and memory. The worker computes `code`, `data`, `evaluator` and `environment` from
+    what it executed. The GPU driver reports GPU memory and utilisation.
     """
 
     run: str
@@ -278,7 +283,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
 
 
 class _Verdict(Event, frozen=True, kw_only=True):
-    """A word on a proposal in one round."""
+    """A verdict on a proposal in one round."""
 
     proposal: str
     round: int
@@ -288,7 +293,7 @@ class _Verdict(Event, frozen=True, kw_only=True):
 
 
 class ProposalPromoted(_Verdict, frozen=True, kw_only=True, tag="proposal.promoted"):
-    """A proposal becomes champion. It counts only if `met` was the champion at that point of the log."""
+    """A proposal becomes champion. The fact counts only if `met` was the champion at that point of the log."""
 
     met: str = ""
     mean: float
@@ -300,7 +305,7 @@ class ProposalPromoted(_Verdict, frozen=True, kw_only=True, tag="proposal.promot
 
 
 class ProposalRetired(_Verdict, frozen=True, kw_only=True, tag="proposal.retired"):
-    """A proposal is given up: blocked, failed, killed early, not better than the champion it met, or demoted."""
+    """A proposal is retired: blocked, failed, early-stopped, not better than the champion, or demoted."""
 
     why: Literal["blocked", "failed", "not_better", "demoted", "killed"]
     met: str = ""
@@ -322,9 +327,9 @@ class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
 
 
 class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
-    """A call of a model that led to no proposal or critique: what it cost counts all the same.
+    """A model call that led to no proposal or critique; its cost counts like any other.
 
-    `purpose` is what it was asked for, `ok` whether there was an answer to read, `text` why nothing came of it.
+    `ok` is whether the model gave an answer that could be read. `text` is why that answer was not used.
     """
 
     model: str
@@ -338,7 +343,7 @@ class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
 
 
 class BudgetGranted(Event, frozen=True, kw_only=True, tag="budget.granted"):
-    """The arena may spend this much more; None is no limit set by this grant."""
+    """The arena may spend this much more; null sets no limit."""
 
     n: int
     gpu_seconds: float | None = None

@@ -1,7 +1,7 @@
-"""The reference of facts as a page: `python -m mesh.events_page > docs/events.md` (or `make events`).
+"""Writes the reference of facts: `python -m mesh.events_page > docs/events.md` (or `make events`).
 
 Names, types and defaults come from the structs of `mesh.events` and `mesh.wire`, meanings from `mesh.meanings`. A test
-fails where the page differs from the code; nobody edits the page by hand.
+fails if the page differs from the code, so do not edit the page by hand.
 """
 
 import datetime as dt
@@ -17,22 +17,22 @@ from mesh.meanings import meaning
 
 _HEAD = """# Facts
 
-`make events` writes this page from `mesh/events.py` and `mesh/meanings.py`; do not edit it. The log of an arena holds
+`make events` writes this page from `mesh/events.py` and `mesh/meanings.py`; do not edit it. The log of an arena has
 these facts and no others. A fact travels as JSON inside a post. Its tag is the wire type (`event.kind`), a part of the
 subject, the SQL value and the command-line word. Of several facts with one key, the first in the log counts. A reader
-ignores fields that it does not know, and keeps what it cannot decode as raw bytes.
+ignores fields that it does not know, and keeps entries that it cannot decode as raw bytes.
 """
 
 _HOW_TO_ADD = """## How to add a fact
 
-1. Write a frozen struct in `mesh/events.py`: tag in the past tense (`noun.verb`), one sentence saying what happened,
-   `key()` from the fields that make it unique, and add it to `AnyEvent`.
-2. Give each field its meaning in `mesh/meanings.py`.
-3. Say what it does to the state in `Board._take` (`mesh/board.py`): mypy names every `match` that lacks the new case.
-4. Run `make events`, and add a line of it to the golden log of the next release (`tests/golden/`).
+1. Write a frozen struct in `mesh/events.py`: a tag in the past tense (`noun.verb`), one sentence about what happened,
+   and `key()` from the fields that make it unique. Add it to `AnyEvent`.
+2. Write the meaning of each field in `mesh/meanings.py`.
+3. Write how it changes the state in `Board._take` (`mesh/board.py`). mypy names every `match` that lacks the new case.
+4. Run `make events`, and add a line with the fact to the golden log of the next release (`tests/golden/`).
 
-A fact that exists only ever gains fields, each with a default: no rename, no removal, no other type, no narrower bound.
-If you need one of these, add a new fact. A file under `tests/golden/` is never changed.
+An existing fact only ever gains fields, each with a default: no rename, no removal, no other type, no narrower bound.
+If you need one of these, add a new fact. Never change a file under `tests/golden/`.
 """
 
 
@@ -70,7 +70,7 @@ def _fact(tag: str, info: inspect.StructType) -> str:
 
 
 def _about(info: inspect.StructType) -> str:
-    """The docstring of a struct, one line per paragraph."""
+    """Return the docstring of a struct, one line per paragraph."""
     paragraphs = (info.cls.__doc__ or "").strip().split("\n\n")
     if info.array_like:
         paragraphs.append("It travels as a list of its fields in this order.")
@@ -96,7 +96,7 @@ def _default(field: inspect.Field) -> str:
 
 
 def _type(info: inspect.Type) -> str:
-    """The type of a field in the words of JSON."""
+    """Return the type of a field in JSON's terms."""
     match info:
         case inspect.UnionType(types=types):
             if all(isinstance(t, inspect.StructType) and t.cls in events.KINDS.values() for t in types):
@@ -124,11 +124,11 @@ def _type(info: inspect.Type) -> str:
             return "null"
         case inspect.DateTimeType():
             return "string, RFC 3339 with an offset"
-    raise TypeError(f"there are no words for the type {info}: add a case to mesh.events_page")
+    raise TypeError(f"mesh.events_page cannot describe the type {info}: add a case for it")
 
 
 def _values(facts: Iterable[inspect.StructType]) -> list[inspect.StructType]:
-    """The structs inside `facts`, each once, in the order in which a reader meets them."""
+    """Return the structs inside `facts`, each once, in the order in which they first appear."""
     found: dict[type, inspect.StructType] = {}
 
     def visit(info: object) -> None:

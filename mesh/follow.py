@@ -1,4 +1,4 @@
-"""A board that is kept current from a bus, starting from a snapshot where there is one."""
+"""Keeps a board current from a bus, and starts it from a snapshot if there is one."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from mesh.bus import Bus
 from mesh.wire import Entry
 
 SNAPSHOT_EVERY = 2000
-"""Entries between two snapshots; folding so many takes a few hundredths of a second."""
+"""Entries between two snapshots; to fold this many takes a few hundredths of a second."""
 
 
 class Follower:
-    """Folds one arena's log into `board`; `catch_up` first, then `follow` for as long as needed."""
+    """Folds one arena's log into `board`: call `catch_up` first, then run `follow`."""
 
     def __init__(self, bus: Bus, *, snapshot: Path | None = None) -> None:
         self.board = Board(arena=bus.arena)
@@ -28,7 +28,7 @@ class Follower:
         self._changed = anyio.Event()
 
     async def catch_up(self) -> None:
-        """Fold everything that is in the log by now.
+        """Fold all entries that are in the log now.
 
         Raises:
             BusUnavailable: the log cannot be reached.
@@ -43,7 +43,11 @@ class Follower:
         self.save()
 
     async def follow(self, on_entry: Callable[[Entry, bool], None] | None = None) -> None:
-        """Fold what comes, for ever; `on_entry` is called after each with whether it counts."""
+        """Fold new entries until cancelled.
+
+        Args:
+            on_entry: called after each entry, with the entry and whether its fact counts.
+        """
         async with aclosing(self._bus.read(self.board.seq, follow=True)) as batches:
             async for batch in batches:
                 for entry in batch:
@@ -56,16 +60,16 @@ class Follower:
                     self.save()
 
     async def reached(self, seq: int) -> None:
-        """Wait until the board has folded entry `seq`; somebody must be in `follow`."""
+        """Wait until the board has folded entry `seq`; another task must run `follow`."""
         await self.until(lambda board: board.seq >= seq)
 
     async def until(self, holds: Callable[[Board], bool]) -> None:
-        """Wait until `holds` is true of the board; somebody must be in `follow`."""
+        """Wait until `holds` returns true for the board; another task must run `follow`."""
         while not holds(self.board):
             await self._changed.wait()
 
     def save(self) -> None:
-        """Write the snapshot if enough has happened since the last one; a disk that takes none costs time, later."""
+        """Write the snapshot if it is due. If the disk cannot be written, the next start only takes longer."""
         if self._snapshot is None or self.board.seq - self._saved < SNAPSHOT_EVERY:
             return
         self._saved = self.board.seq
@@ -76,7 +80,7 @@ class Follower:
                 beside.write_bytes(hashlib.sha256(body).digest() + body)
 
     def _load(self, head: int) -> None:
-        """Start from the snapshot if it is whole, of this log, of this version, and not from its future."""
+        """Start from the snapshot if it is undamaged, belongs to this log and version, and is not ahead of the log."""
         try:
             data = self._snapshot.read_bytes() if self._snapshot else b""
         except OSError:

@@ -1,7 +1,7 @@
-"""Tasks of other systems: recognised by their files, and put into the words of an `arena.toml`. Pure text.
+"""Tasks of other systems: recognises them by their files and writes an `arena.toml` for them. Pure text.
 
-`mesh open` and `mesh up` write what is returned here beside the task, where a person can read and change it; nothing of
-the task itself is changed. What a task needs beside its files (packages, a GPU) is not looked at.
+`mesh open` and `mesh up` put this `arena.toml` beside the task, where a person can read and change it. They change no
+file of the task, and do not check what else it needs (packages, a GPU).
 """
 
 import math
@@ -18,24 +18,26 @@ KNOWN = (
 CONFIG = "config.yaml"
 TIMEOUT_S = 300.0
 THRESHOLDS = (0.5, 0.75, 0.9)
-"""What OpenEvolve takes where its `config.yaml` says nothing (`EvaluatorConfig`)."""
+"""OpenEvolve's default thresholds of a cascade (`EvaluatorConfig`)."""
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """What a folder was recognised as, and the text of its `arena.toml`."""
+    """The system that a folder belongs to, and the text of an `arena.toml` for it."""
 
     system: str
     toml: str
 
 
 def recognise(name: str, files: Collection[str], config: str = "") -> Layout | None:
-    """Return the layout of a folder called `name` with these files, None where it is none of `KNOWN`.
+    """Return the layout of a folder, None if it is none of `KNOWN`.
 
-    `config` is the text of OpenEvolve's `config.yaml`, of which evaluator.timeout, cascade_evaluation and
-    cascade_thresholds count.
+    Args:
+        name: name of the folder, which becomes the name of the arena.
+        files: names of the files in it.
+        config: text of OpenEvolve's `config.yaml`; evaluator.timeout, cascade_evaluation and cascade_thresholds count.
 
     Raises:
-        ValueError: the text is no YAML.
+        ValueError: `config` is not valid YAML.
     """
     token = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "task"
     if "evaluator.py" in files and (program := _program("initial_program", files)):
@@ -49,13 +51,13 @@ def recognise(name: str, files: Collection[str], config: str = "") -> Layout | N
 
 
 def _program(stem: str, files: Collection[str]) -> str:
-    """Return the one program called `stem`, the Python one of several, '' where there is none."""
+    """Return the file called `stem`, whatever its suffix; of several the Python file; '' if there is none."""
     found = sorted(name for name in files if re.fullmatch(rf"{stem}\.\w+", name))
     return f"{stem}.py" if f"{stem}.py" in found else found[0] if len(found) == 1 else ""
 
 
 def _evaluator_of(config: str) -> tuple[float, tuple[float, ...]]:
-    """Return the timeout in seconds and the thresholds, none where there is no cascade."""
+    """Return the timeout in seconds, and the thresholds of the cascade (empty: no cascade)."""
     import yaml
 
     try:
@@ -63,12 +65,12 @@ def _evaluator_of(config: str) -> tuple[float, tuple[float, ...]]:
     except yaml.YAMLError as error:
         raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())}") from None
     found = whole.get("evaluator") if isinstance(whole, Mapping) else None
-    said: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-    timeout: Any = said.get("timeout")
-    listed = said.get("cascade_thresholds", THRESHOLDS)
+    options: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    timeout: Any = options.get("timeout")
+    listed = options.get("cascade_thresholds", THRESHOLDS)
     thresholds = tuple(float(t) for t in listed if _is_number(t)) if isinstance(listed, list | tuple) else THRESHOLDS
     seconds = float(timeout) if _is_number(timeout) and timeout > 0 else TIMEOUT_S
-    return seconds, thresholds if said.get("cascade_evaluation", True) else ()
+    return seconds, thresholds if options.get("cascade_evaluation", True) else ()
 
 
 def _is_number(value: Any) -> bool:
@@ -76,13 +78,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _openevolve(name: str, program: str, timeout_s: float, cascade: tuple[float, ...]) -> str:
-    return f"""# An OpenEvolve task, put into these words by the mesh; change what you like.
+    return f"""# The mesh wrote this file for an OpenEvolve task; change what you like.
 [arena]
 name = "{name}"
 summary = "The OpenEvolve task {name}"
 
 [objective]
-metric = "combined_score"           # where the evaluator gives none: the mean of the numbers it gives
+metric = "combined_score"           # if the evaluator returns none: the mean of the numbers that it returns
 direction = "maximize"
 
 [artifact]
@@ -97,13 +99,13 @@ network = false
 [score]
 how = "openevolve"
 command = ["python", "evaluator.py"]
-cascade = {list(cascade)}           # thresholds after evaluate_stage1, 2, ...; [] calls evaluate() alone
+cascade = {list(cascade)}           # thresholds after evaluate_stage1, 2, ...; [] calls only evaluate()
 deadline_s = {timeout_s:.1f}        # for the whole evaluation; every process of it is killed then
 """
 
 
 def _shinka(name: str, program: str) -> str:
-    return f"""# A ShinkaEvolve task, put into these words by the mesh; change what you like.
+    return f"""# The mesh wrote this file for a ShinkaEvolve task; change what you like.
 [arena]
 name = "{name}"
 summary = "The ShinkaEvolve task {name}"
@@ -123,7 +125,7 @@ network = false
 
 [score]
 how = "shinka"
-command = ["python", "evaluate.py"] # is given --program_path and --results_dir
+command = ["python", "evaluate.py"] # the worker adds --program_path and --results_dir
 deadline_s = {TIMEOUT_S:.1f}        # for the whole evaluation; every process of it is killed then
 """
 
@@ -133,7 +135,7 @@ def _autoresearch(name: str) -> str:
     prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", file="prepare.py")
     cache = "os.environ.setdefault('HF_HOME', os.environ['TMPDIR']); "
     train = start.format(home="os.environ['MESH_DATA']", more=cache, file="train.py")
-    return f"""# A checkout of karpathy/autoresearch, put into these words by the mesh; change what you like.
+    return f"""# The mesh wrote this file for a checkout of karpathy/autoresearch; change what you like.
 [arena]
 name = "{name}"
 summary = "Lower val_bpb after five minutes of training"
@@ -144,18 +146,18 @@ direction = "minimize"
 
 [artifact]
 editable = ["train.py"]             # everything else is protected
-# prepare.py keeps its data in ~/.cache/autoresearch: here it is frozen once, so that every worker has the same.
-# At most 2 GiB are kept; "--num-shards", "4" after 'prepare.py' makes less.
+# prepare.py keeps its data in ~/.cache/autoresearch. The mesh freezes the data once, so that every worker has the same.
+# The limit is 2 GiB; add "--num-shards", "4" after 'prepare.py' to make less.
 prepare = ["python", "-c", "{prepare}"]
 
 [trial]
 command = ["python", "-c", "{train}"]
-budget_s = 300.0                    # what prepare.py's TIME_BUDGET says
+budget_s = 300.0                    # as TIME_BUDGET in prepare.py
 deadline_s = 600.0                  # the worker kills the whole process tree then
 memory_gb = 32.0
-network = false                     # true lets train.py fetch kernels from a hub while it runs
+network = false                     # true lets train.py download kernels from a hub while it runs
 
 [score]
-how = "stdout"                      # such scores are the trial's own word, and marked as self-reported
+how = "stdout"                      # the trial prints its score, so scores are marked as self-reported
 pattern = '^val_bpb:\\s*([0-9.eE+-]+)'
 """

@@ -1,7 +1,7 @@
 """An arena's prepared data: frozen once at opening, content-addressed, the same on every worker.
 
-`freeze` keeps the files of a folder as objects and returns the hash of their manifest; `thaw` lays them out read-only
-from that hash. What is under `public/` trials may read; what is under `private/` only the scorer gets.
+`freeze` stores the files of a folder as objects and returns the hash of their manifest; `thaw` writes them, read-only,
+from that hash. Trials may read the files under `public/`. Only the score program gets those under `private/`.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ class _File(msgspec.Struct, frozen=True, array_like=True):
 
 
 async def freeze(folder: Path, objects: Objects) -> str:
-    """Keep every file under `folder`/public and `folder`/private and return the manifest's sha256; '' if none.
+    """Store every file under `folder`/public and `folder`/private; return the manifest's sha256, '' if there is none.
 
     Raises:
-        BadArena: a file lies elsewhere or is no regular file, or there is more than 2 GiB.
+        BadArena: a file is elsewhere or is not a regular file, or all files together have more than 2 GiB.
     """
     files: list[_File] = []
     total = 0
@@ -40,11 +40,13 @@ async def freeze(folder: Path, objects: Objects) -> str:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not path.is_file() or name.split("/")[0] not in PARTS:
             raise BadArena(
-                f"artifact.prepare wrote {name!r}: it may only write regular files into public/ and private/"
+                f"artifact.prepare wrote {name!r}: write only regular files, and only into public/ and private/"
             )
         total += path.stat().st_size
         if total > MAX_DATA_BYTES:
-            raise BadArena(f"artifact.prepare wrote more than {MAX_DATA_BYTES:,} bytes, which is the most that is kept")
+            raise BadArena(
+                f"artifact.prepare wrote more than {MAX_DATA_BYTES:,} bytes, the largest size: make less data"
+            )
         data = await anyio.to_thread.run_sync(path.read_bytes)
         digest = hashlib.sha256(data).hexdigest()
         await objects.put(digest, data)
@@ -58,10 +60,15 @@ async def freeze(folder: Path, objects: Objects) -> str:
 
 
 async def thaw(name: str, objects: Objects, cache: Path) -> Path:
-    """Lay out frozen data under `cache` (once; later calls reuse it) and return the folder with public/ and private/.
+    """Write frozen data under `cache` and return the folder with public/ and private/; later calls reuse it.
+
+    Args:
+        name: sha256 of the manifest; '' is an arena without data.
+        objects: where the files are stored.
+        cache: folder in which each manifest gets a folder.
 
     Raises:
-        ObjectMissing: an object is missing, does not have the contents of its name, or is no manifest.
+        ObjectMissing: an object is missing, does not match its name, or is not a valid manifest.
     """
     target = cache / (name or "empty")
     if target.is_dir():
@@ -74,7 +81,7 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
         for file in _manifest(name, await _checked(name, objects)) if name else []:
             path = staging / file.path
             if not path.resolve().is_relative_to(staging.resolve()):
-                raise ObjectMissing(f"data {name} names the file {file.path!r}, which leaves its folder")
+                raise ObjectMissing(f"data {name} contains the file {file.path!r}, whose path leaves the folder")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(await _checked(file.sha256, objects))
             path.chmod(0o444)
@@ -92,11 +99,11 @@ def _manifest(name: str, data: bytes) -> list[_File]:
     try:
         return msgspec.json.decode(data, type=list[_File])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ObjectMissing(f"object {name} is no manifest of data: {error}") from None
+        raise ObjectMissing(f"object {name} is not a valid manifest of data: {error}") from None
 
 
 async def _checked(name: str, objects: Objects) -> bytes:
     data = await objects.get(name)
     if hashlib.sha256(data).hexdigest() != name:
-        raise ObjectMissing(f"object {name} does not have the contents of its name")
+        raise ObjectMissing(f"object {name} is damaged: its contents do not match its name")
     return data

@@ -1,46 +1,47 @@
-"""What each field of a fact and each key of `arena.toml` means: one sentence each, the source of the reference pages.
+"""The meaning of each field of a fact and each key of `arena.toml`, in a sentence: the source of the reference pages.
 
-`FIELDS` goes by struct and field, `SHARED` by field alone, for what means the same in every fact. `mesh.events_page`
-and `mesh.arena_page` write these sentences into docs; a test fails where a field has none, or a sentence no field.
+`FIELDS` is by struct and field. `SHARED` is by field alone, for fields that mean the same in every fact.
+`mesh.events_page` and `mesh.arena_page` write these sentences into the docs. A test fails if a field has no sentence,
+or a sentence no field.
 """
 
 SHARED = {
     "base_commit": "Git commit of the artifact as it was when the arena opened.",
     "base_tree": "Git tree of that commit: the id of the baseline proposal.",
     "boot": "Random id of one life of the process; a restart has another.",
-    "commit": "Git commit that holds the proposal's files.",
-    "cost": "What it cost; null is unknown.",
+    "commit": "Git commit with the proposal's files.",
+    "cost": "Its cost; null is unknown.",
     "device": "Device, such as `cpu` or `cuda:0`.",
     "evaluator": "Hash of all that decides a score: the protected files and the rules of `arena.toml`.",
-    "environment": "Hash of the Python packages and of the hardware that the run had.",
+    "environment": "Hash of the Python packages and the hardware of the run.",
     "high": "Upper bound of the 95 % interval of the mean.",
     "host": "Name of the machine.",
     "low": "Lower bound of the 95 % interval of the mean.",
-    "mean": "Mean of the scores that the verdict rests on.",
-    "met": "Tree of the champion that the proposal was compared with; empty where there was none.",
-    "model": "Name of the language model, `provider/name`; empty where none is used.",
-    "p_better": "Probability (0 to 1) that the proposal is better than the champion it met.",
+    "mean": "Mean of the scores behind the verdict.",
+    "met": "Tree of the champion that the proposal was compared with; empty if there was none.",
+    "model": "Name of the language model, `provider/name`; empty if none is used.",
+    "p_better": "Probability (0 to 1) that the proposal is better than the champion in `met`.",
     "proposal": "Tree hash of the proposal.",
     "round": "Number of the promotion round of the arena, so that several curators post one verdict.",
     "run": "Name of the run.",
-    "seeds": "Seeds of the scores that the verdict rests on.",
-    "tier": "Sandbox tier that held the run: A is the strongest, E the weakest, `none` is no sandbox.",
+    "seeds": "Seeds of the scores behind the verdict.",
+    "tier": "Sandbox tier of the run: A is the strongest, E the weakest, `none` is no sandbox.",
     "worker": "Boot id of the worker.",
     "worker_class": "Worker class, such as `cpu-x86_64` or `cuda-h200`; scores are compared inside of one class.",
 }
 
 FIELDS: dict[str, dict[str, str]] = {
     "Post": {
-        "id": "Id of the post (uuid7); it is also the message id, so that a retry is recognised.",
+        "id": "Id of the post (uuid7); it is also the message id, by which the server recognises a retry.",
         "at": "Time on the author's clock, UTC.",
         "author": "Name of the agent, worker or person that posts; the last token of the subject.",
-        "cause": "Id of the post that led to this one; empty where there is none.",
+        "cause": "Id of the post that led to this one; empty if there is none.",
         "event": "The fact.",
     },
     "ArenaOpened": {
         "version": "Version of the arena: 1 at first, one more each time its files change or it is opened again.",
         "spec": "All of `arena.toml`.",
-        "data": "Hash of what `artifact.prepare` made; empty where there is no data.",
+        "data": "Hash of the data that `artifact.prepare` made; empty if there is none.",
         "reason": "Why this version was opened.",
     },
     "ArenaClosed": {
@@ -59,43 +60,43 @@ FIELDS: dict[str, dict[str, str]] = {
         "price_per_hour_usd": "Price of the machine in dollars per hour; null is unknown.",
         "environment": "Hash of its Python packages and of its hardware.",
     },
-    "WorkerLeft": {"reason": "Why it ended; `drained` where it first finished its runs."},
+    "WorkerLeft": {"reason": "Why it ended; `drained` if it finished its runs first."},
     "ProposalPosted": {
         "tree": "Git tree of the files: the id of the proposal. Equal files are one proposal.",
-        "parents": "Trees of the proposals that it was built on: none, one, or several for a recombination.",
-        "title": "What it changes, in a line.",
-        "rationale": "Why that should be better.",
+        "parents": "Trees of the proposals that it changes: none, one, or several for a recombination.",
+        "title": "The change in one line.",
+        "rationale": "Why the change should help.",
         "origin": "Where the idea came from.",
         "predicted_gain": "Gain that the author expects, in units of the metric; positive is better.",
-        "confidence": "How sure the author is of a gain, 0 to 1.",
+        "confidence": "Probability of a gain, as the author estimates it, 0 to 1.",
         "knobs": "Constants that it changes.",
         "as_of": "Sequence of the last entry that the author knew; 0 is unknown.",
     },
     "CritiquePosted": {
         "target": "Tree of a proposal, or name of a run.",
         "verdict": "`endorse`, `warn`, or `block`, which keeps the proposal out of the queue.",
-        "rule": "Rule that decided; empty where none did.",
+        "rule": "Rule that decided; empty if none did.",
         "text": "The judgement in words.",
         "predicted": "Score that the critic expects.",
         "confidence": "Probability of the forecast: an `endorse` becomes champion, a `warn` or `block` does not.",
-        "cost": "What the model that was asked cost; null where none was asked.",
+        "cost": "Cost of the model call; null if no model was asked.",
     },
     "RunRequested": {
-        "lane": "Why the run is asked for: `explore` (search), `confirm` (proof), `control` (champion again), `audit`.",
+        "lane": "Why the run is requested: `explore` (search), `confirm` (proof), `control` (champion again), `audit`.",
         "seed": "Seed for the trial (`MESH_SEED`).",
-        "budget_s": "Seconds of work that the trial is given (`MESH_BUDGET_S`).",
+        "budget_s": "Seconds of work that the trial may use (`MESH_BUDGET_S`).",
         "deadline_s": "Wall seconds after which the worker kills the trial.",
         "worker_class": "Worker class that may take it, or `any`.",
-        "evaluator": "Hash of the evaluator that shall score it.",
+        "evaluator": "Hash of the evaluator that will score it.",
         "version": "Version of the arena that it belongs to.",
-        "avoid": "Boot id of a worker that should leave it to others; empty is none.",
+        "avoid": "Boot id of a worker that should not take it; empty is none.",
         "race": "Number of its race, 0 for none; in logs before this field, the seed divided by 1000.",
     },
     "RunStarted": {"attempt": "Number of the attempt, from 1."},
     "RunKilled": {
         "by": "What stopped it: a rule (early stopping), a person, or the budget.",
         "text": "The reason in a sentence.",
-        "curve": "The learning curve that the decision rests on.",
+        "curve": "The learning curve behind the decision.",
     },
     "RunFinished": {
         "outcome": "A score, or a failure with its reason.",
@@ -105,26 +106,27 @@ FIELDS: dict[str, dict[str, str]] = {
         "score_s": "Wall seconds of scoring.",
         "cpu_s": "CPU seconds of all processes of the trial.",
         "peak_memory_mb": "Peak memory of all processes of the trial, in MB.",
-        "peak_gpu_memory_mb": "Peak GPU memory in MB, as the driver says; null without a GPU.",
-        "gpu_utilisation": "Mean utilisation of the GPU in percent, as the driver says; null without a GPU.",
+        "peak_gpu_memory_mb": "Peak GPU memory in MB, as the driver reports it; null without a GPU.",
+        "gpu_utilisation": "Mean utilisation of the GPU in percent, as the driver reports it; null without a GPU.",
         "code": "Hash of the files that ran.",
         "data": "Hash of the data that the run used.",
-        "log_tail": "The end of what the trial printed.",
+        "log_tail": "The last part of the trial's output.",
     },
     "ProposalPromoted": {"text": "The verdict in a sentence."},
     "ProposalRetired": {
-        "why": "`blocked` by a critic, `failed`, `killed` early, `not_better` than the champion, or `demoted`.",
+        "why": "`blocked` by a critic, `failed`, `killed` (stopped early), `not_better` than the champion, or "
+        "`demoted`.",
         "text": "The verdict in a sentence.",
     },
     "NotePosted": {
         "channel": "Channel of the message board.",
         "text": "The note.",
-        "reply_to": "Sequence of the entry that it answers; null where it answers none.",
+        "reply_to": "Sequence of the entry that it answers; null if it answers none.",
     },
     "ModelAsked": {
-        "purpose": "What the model was asked for.",
-        "ok": "Whether there was an answer that could be read.",
-        "text": "Why nothing came of it.",
+        "purpose": "What the model was asked to do.",
+        "ok": "Whether the model gave an answer that could be read.",
+        "text": "Why the answer was not used.",
     },
     "BudgetGranted": {
         "n": "Number of the grant, from 1.",
@@ -133,9 +135,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "usd": "More dollars; null sets no limit.",
     },
     "Origin": {
-        "how": "`baseline` (the untouched artifact), `sampler`, `model` or `human`.",
+        "how": "`baseline` (the unchanged artifact), `sampler`, `model` or `human`.",
         "name": "Name of the sampler, model or person.",
-        "share": "Probability with which the sampler was drawn among the others; null where none was drawn.",
+        "share": "Probability with which this sampler was drawn; null if none was drawn.",
     },
     "Cost": {
         "usd": "Dollars; null is unknown.",
@@ -146,19 +148,19 @@ FIELDS: dict[str, dict[str, str]] = {
     "KnobChange": {
         "file": "File of the constant.",
         "name": "Name of the constant; `BETAS[0]` is an element of a tuple.",
-        "old": "Value in the parent; null where it did not exist.",
-        "new": "Value in the proposal; null where it does not exist any more.",
+        "old": "Value in the parent; null if the constant did not exist.",
+        "new": "Value in the proposal; null if the constant is gone.",
     },
     "CurvePoint": {
-        "step": "Step of the trial, as it counts them.",
+        "step": "Step number, as the trial counts its steps.",
         "value": "Value that the trial reported.",
         "at_s": "Wall seconds since the trial began.",
-        "fraction": "Part of the budget that was used, 0 to 1.",
+        "fraction": "Used fraction of the budget, 0 to 1.",
     },
     "Scored": {
         "value": "The score: the arena's metric.",
         "metrics": "All numbers that the score program printed, the metric among them.",
-        "self_reported": "Whether the candidate could forge it: its code ran in the process that said the number.",
+        "self_reported": "Whether the candidate could forge it: its code ran in the process that reported the score.",
     },
     "Failed": {
         "reason": "Kind of the failure; `docs/lifecycle.md` explains each.",
@@ -168,7 +170,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "name": "Name of the arena: letters, digits, `_` and `-`. It names the log.",
         "summary": "The goal in one sentence; models are shown it.",
         "objective": "What is measured.",
-        "artifact": "Which files may change, and which data is made.",
+        "artifact": "Which files may change, and which command makes the data.",
         "trial": "How one run is started, and its limits.",
         "score": "How a finished trial is scored.",
         "worker": "Which workers may run it.",
@@ -177,22 +179,22 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "ObjectiveSpec": {
         "metric": "Name of the number to improve, as the score program prints it.",
-        "direction": "Whether less or more is better.",
+        "direction": "Whether a lower or a higher value is better.",
         "bounds": "Lowest and highest possible value; a score outside of them is a `bad_score`.",
         "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves.',
     },
     "ArtifactSpec": {
         "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected.",
-        "prepare": "Command that makes the data once, when the arena opens: trials may read what it writes to "
-        "`$MESH_OUT/public`, only the score program `$MESH_OUT/private`.",
+        "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
+        "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
     },
     "TrialSpec": {
         "command": 'Command that runs the artifact. Leave it out with `score.how = "openevolve"` or `"shinka"`.',
-        "budget_s": "Seconds of work, which the trial is told in `MESH_BUDGET_S`.",
+        "budget_s": "Seconds of work; the trial reads them from `MESH_BUDGET_S`.",
         "deadline_s": "Wall seconds after which the worker kills every process of the trial; at least `budget_s`.",
         "preload": "Python modules that the worker imports once, so that each trial starts warm, such as `torch`.",
         "memory_gb": "Memory limit of all processes of the trial, in GB.",
-        "disk_gb": "Limit of what the trial writes to disk, in GB.",
+        "disk_gb": "Limit of the files that the trial writes, in GB.",
         "network": 'Network that the trial may use: none, its own `"loopback"`, or all (`true`).',
     },
     "ScoreSpec": {
@@ -200,11 +202,11 @@ FIELDS: dict[str, dict[str, str]] = {
         '`"openevolve"` and `"shinka"` call the evaluators of these systems. All but the first are self-reported.',
         "command": "Score program: it runs after the trial has ended, and its last line is a JSON object of numbers. "
         'With `"openevolve"` or `"shinka"` it is the evaluator.',
-        "predict": "Command that runs the proposal's code while the score program asks it (`MESH_PREDICTOR`), in a "
-        'sandbox of its own and without private data. Only with `"command"`.',
+        "predict": "Command that runs the proposal's code and answers the score program (`MESH_PREDICTOR`). It runs in "
+        'a second sandbox without private data. Only with `"command"`.',
         "pattern": 'Regular expression with one group around the number; the last match counts. Only with `"stdout"`.',
-        "cascade": "Thresholds after each stage of an evaluator in stages; empty calls `evaluate()`. Only with "
-        '`"openevolve"`.',
+        "cascade": "Score that a proposal must reach after each stage of the evaluator; empty calls `evaluate()` only. "
+        'Only with `"openevolve"`.',
         "deadline_s": "Wall seconds after which scoring is killed.",
     },
     "WorkerSpec": {
@@ -213,24 +215,24 @@ FIELDS: dict[str, dict[str, str]] = {
         "gpu_memory_gb": "GPU memory that a slot must have, in GB; it is also the limit of a trial.",
     },
     "SelectionSpec": {
-        "baseline_seeds": "How many seeds the baseline is run on when the arena opens.",
-        "confirm_seeds": "How many fresh seeds a race goes up to.",
+        "baseline_seeds": "Number of seeds on which the baseline runs when the arena opens.",
+        "confirm_seeds": "Largest number of fresh seeds in a race.",
         "fdr": "Bound of the expected share of false promotions over the whole life of the arena.",
-        "halving": "Whether explore runs are ended early when their learning curve is behind.",
-        "curve": "Direction of the learning curve, where it is not the objective's.",
-        "reduction": "Of so many runs that reach a rung, one goes on.",
+        "halving": "Whether to stop explore runs early when their learning curve is behind.",
+        "curve": "Direction of the learning curve, if it differs from the objective's.",
+        "reduction": "Of this many runs that reach a rung, one continues.",
         "rungs": "Fractions of the budget at which runs are compared.",
         "never_killed": "Share of the runs that early stopping spares, to measure how often it is wrong.",
     },
     "StopSpec": {
-        "plateau": "Close after so many scored explore runs without a promotion; 0 is never.",
-        "trials": "Close after so many finished runs; 0 is never.",
-        "hours": "Close after so many hours; 0 is never.",
-        "usd": "Close when so many dollars are spent; 0 is never.",
+        "plateau": "Close after this many scored explore runs without a promotion; 0 is never.",
+        "trials": "Close after this many finished runs; 0 is never.",
+        "hours": "Close after this many hours; 0 is never.",
+        "usd": "Close after this many dollars are spent; 0 is never.",
     },
 }
 
 
 def meaning(struct: type, field: str) -> str:
-    """Return what a field of a struct means, "" where nobody has said it."""
+    """Return the meaning of a field of a struct, "" if it has no sentence."""
     return FIELDS.get(struct.__name__, {}).get(field) or SHARED.get(field, "")

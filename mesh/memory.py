@@ -1,6 +1,6 @@
 """The bus in memory: the same contract as JetStream, for tests and simulations inside one process.
 
-It covers no durability and no network trouble. Time is anyio's clock, so leases end without a server.
+It stores nothing on disk and does not simulate network failures. Leases use anyio's clock.
 """
 
 import bisect
@@ -30,7 +30,7 @@ class MemoryHub:
 
     async def arena(self, name: str, *, create: bool = False) -> "MemoryBus":
         if name not in self._arenas and not create:
-            raise UnknownName(f"there is no arena {name!r}; `mesh open` makes one")
+            raise UnknownName(f"there is no arena {name!r}; open one with `mesh open FOLDER`")
         return self._arenas.setdefault(name, MemoryBus(wire.check_token("arena", name)))
 
 
@@ -71,7 +71,7 @@ class MemoryBus:
         return results
 
     def append_raw(self, subject: str, data: bytes) -> Entry:
-        """Append bytes as they are, as a publisher without manners would; for tests."""
+        """Append bytes without any check, as a faulty publisher would; for tests."""
         entry = wire.entry(len(self._entries) + 1, dt.datetime.now(dt.UTC), subject, data)
         self._entries.append(entry)
         self._changed.set()
@@ -180,7 +180,7 @@ class MemoryBus:
 
 
 class _Queue:
-    """The state of one consumer: what comes next, and who holds what until when."""
+    """The state of one consumer: the next entry, and until when each delivered entry is leased."""
 
     def __init__(self) -> None:
         self.next = 0
@@ -194,7 +194,7 @@ class _Queue:
 
 
 class MemoryDelivery:
-    """One delivery; late calls on a lease that another took over are harmless."""
+    """One delivery; calls after its lease has ended do no harm."""
 
     def __init__(self, queue: _Queue, entry: Entry, attempt: int, lease_s: float) -> None:
         self.entry, self.attempt = entry, attempt

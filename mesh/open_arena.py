@@ -1,6 +1,6 @@
-"""Opening an arena: its code becomes the base commit, its data is prepared and frozen, and the log says so.
+"""Opens an arena: commits its code as the base commit, prepares and freezes its data, and posts `arena.opened`.
 
-Opening what is open and unchanged does nothing; a changed or closed arena gets its next version.
+An arena that is open and unchanged stays as it is. A changed or closed arena gets its next version.
 """
 
 import datetime as dt
@@ -28,7 +28,7 @@ PREPARE_WITHIN_S = 600
 
 
 def describe(folder: Path) -> str:
-    """Write the `arena.toml` of a task of another system; return what was done, '' where there was nothing to do.
+    """Write an `arena.toml` for a task of another system; return what was done, '' if nothing was.
 
     Raises:
         BadArena: the task's own configuration cannot be read, or the file cannot be written.
@@ -45,27 +45,32 @@ def describe(folder: Path) -> str:
             return ""
         path.write_text(layout.toml, encoding="utf-8")
     except ValueError as error:
-        raise BadArena(f"{folder} cannot be taken as it is: {error}") from None
+        raise BadArena(f"{folder}: {error}") from None
     except OSError as error:
         raise BadArena(f"{path} cannot be written: {error.strerror}") from None
-    return f"{folder} is a task of {layout.system}: wrote {path}, where its budget and the rest can be changed"
+    return f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
 
 
 def exactly(spec: ArenaSpec) -> str:
-    """Return in one sentence what it means that an arena is opened as one of an exact metric."""
+    """Return in one sentence what opening an arena with an exact metric means."""
     metric = spec.objective.metric
     return (
-        f"--no-confirm takes {metric} as exact: the first better score is promoted, with no run on another seed to "
-        "confirm it"
+        f"--no-confirm treats {metric} as exact: the first better score is promoted, without a confirmation run on "
+        "another seed"
     )
 
 
 async def open_arena(
     hub: Hub, folder: Path, *, home: Path, author: str = "operator", exact: bool = False
 ) -> tuple[ArenaBus, ArenaOpened]:
-    """Open the arena in `folder` and return its bus and the `arena.opened` that is in force.
+    """Open the arena in `folder`; return its bus and the `arena.opened` in force.
 
-    With `exact` its metric has no noise, whatever its `arena.toml` says.
+    Args:
+        hub: the server.
+        folder: the arena, with its `arena.toml`.
+        home: folder of caches.
+        author: name of the person who opens it.
+        exact: treat the metric as free of noise, whatever `arena.toml` says.
 
     Raises:
         BadArena: the folder cannot be used, or its `prepare` fails.
@@ -139,13 +144,13 @@ async def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> Non
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
     log = folder.parent / "log"
     try:
-        with log.open("wb") as said:
+        with log.open("wb") as output:
             child = await anyio.open_process(
                 [program, *command[1:]],
                 cwd=folder,
                 env=env,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )

@@ -1,7 +1,7 @@
-"""Finds packages of others that bear a name of ours: `agents`, for one, is also what openai-agents installs.
+"""Finds packages of others that have the name of one of ours, such as the `agents` of openai-agents.
 
-Python imports whichever comes first on its search path, so a role would fail with a module that is missing. This module
-looks without importing anything.
+Python imports the first one on its search path, so a role can fail with a missing module. This module searches without
+importing anything.
 """
 
 import importlib.metadata
@@ -17,15 +17,15 @@ import msgspec
 from mesh.errors import BadInput
 
 NAMES = ("mesh", "agents", "gpu_worker", "analytics", "mesh_cli")
-CURE = "give mesh-swarm a virtual environment of its own (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')"
+CURE = "install mesh-swarm into a separate environment (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')"
 _ROOT = Path(__file__).resolve().parents[1]
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """A package of others: its name, where it lies, who installed it ("": unknown), and what that does to ours.
+    """A package of others with one of our names: its folder, the distribution it is from ("": unknown), its effect.
 
-    `shadows`: Python imports it in place of ours. `hidden`: Python imports ours in its place. `mixed`: both were
-    installed into one folder, and each has overwritten files of the other.
+    `shadows`: Python imports it instead of ours. `hidden`: Python imports ours instead of it. `mixed`: both are
+    installed in the same folder, and have overwritten each other's files.
     """
 
     name: str
@@ -39,19 +39,22 @@ class Foreign(msgspec.Struct, frozen=True):
 
 
 def check_own(*names: str) -> None:
-    """Check that what Python would import by these names, by default by all of them, is ours.
+    """Check that Python imports our packages under these names.
+
+    Args:
+        names: names to check; by default all of `NAMES`.
 
     Raises:
-        BadInput: it is not.
+        BadInput: Python imports another package.
     """
     for name in names or NAMES:
         if where := _taken_from(name):
             foreign = Foreign(name, str(where), _owner(name, where), "shadows")
-            raise BadInput(f"Python imports {foreign} in place of ours: {CURE}")
+            raise BadInput(f"Python imports {foreign} instead of ours: {CURE}")
 
 
 def foreign_packages() -> list[Foreign]:
-    """Return every package of others, on the search path of Python, that bears a name of ours."""
+    """Return every package of others on Python's search path that has one of our names."""
     found = []
     for name in NAMES:
         shadowing = _taken_from(name)
@@ -67,20 +70,20 @@ def foreign_packages() -> list[Foreign]:
 
 
 def _taken_from(name: str) -> Path | None:
-    """Return where Python would import `name` from, None if that is ours or nothing."""
+    """Return from where Python would import `name`; None if that is our package or nothing."""
     where = _place(importlib.util.find_spec(name))
     return None if where in (None, _ROOT / name) else where
 
 
 def _places(name: str) -> Iterator[Path]:
-    """Give each place on the search path that has a package or module of that name, once; the user's folder aside."""
+    """Yield each place on the search path, except the user's folder, with a package or module of that name."""
     seen = {Path.cwd() / name, Path.cwd() / f"{name}.py"} - {_ROOT / name}
     if taken := _taken_from(name):
         yield taken
         seen.add(taken)
     for entry in sys.path:
         spec = PathFinder.find_spec(name, [entry or "."])
-        where = _place(spec) if spec and spec.origin else None  # a folder without __init__.py stands behind all others
+        where = _place(spec) if spec and spec.origin else None  # Python prefers any other to one without __init__.py
         if where and where not in seen:
             yield where
             seen.add(where)
@@ -95,7 +98,7 @@ def _place(spec: ModuleSpec | None) -> Path | None:
 
 
 def _owner(name: str, where: Path) -> str:
-    """Return the distribution of others that has installed `name` there, with its version, '' if none says so."""
+    """Return the name and version of the other distribution that installed `name` there, '' if none did."""
     for distribution in importlib.metadata.distributions():
         title = distribution.metadata["Name"] or ""
         if title.lower().replace("_", "-") == "mesh-swarm":

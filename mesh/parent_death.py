@@ -1,7 +1,7 @@
-"""Ends a child process when its parent dies, through the kernel (Linux; elsewhere nothing happens).
+"""Ends a child process when its parent dies, by the kernel's parent-death signal (Linux; elsewhere it does nothing).
 
-For children that cannot watch their parent themselves: the embedded server, and the processes of a trial. Processes of
-our own with an event loop watch their standard input instead (`mesh.daemon`). The standard library alone.
+It is for children that cannot watch their parent: the embedded server, and the processes of a trial. Our own processes
+with an event loop watch their standard input instead (`mesh.daemon`). It imports only the standard library.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ def die_with_parent(number: signal.Signals = signal.SIGKILL, *, parent: int | No
 
     Args:
         number: the signal.
-        parent: process id of the parent, where it was noted before the fork; if it is dead already, exit with 127.
+        parent: process id of the parent, noted before the fork; if that process is dead already, exit with 127.
     """
     _set(number)
     if _libc is not None and parent is not None and os.getppid() != parent:

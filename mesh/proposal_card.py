@@ -1,6 +1,6 @@
-"""A proposal in full, as data: what `mesh show` and `mesh top` draw in a terminal, and the page in a browser. Pure.
+"""All data of one proposal, which `mesh show` and `mesh top` draw in a terminal, and the page in a browser. Pure.
 
-The code is not part of it: `mesh diff` and the page fetch that from the object store.
+The code is not part of it: `mesh diff` and the page fetch the code from the object store.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ RunState = Literal["waiting", "running", "scored", "failed", "killed"]
 
 
 class Relative(msgspec.Struct, frozen=True):
-    """A parent or child; `gain` is by how much the child is better, None where that is not known."""
+    """A parent or child; `gain` is by how much the child is better, None if unknown; `known`: it is on the board."""
 
     proposal: str
     title: str
@@ -43,7 +43,7 @@ class RunRow(msgspec.Struct, frozen=True):
 
 
 class ProposalCard(msgspec.Struct, frozen=True):
-    """All that the board knows of a proposal; `rank` is its place on the leaderboard, None where it has no score."""
+    """All that the board knows about a proposal; `rank` is its place on the leaderboard, None if it has no score."""
 
     proposal: str
     commit: str
@@ -76,12 +76,12 @@ class ProposalCard(msgspec.Struct, frozen=True):
 
 
 def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
-    """Return a proposal: where it came from, how it stands and on what that rests, what it cost.
+    """Return a proposal with its origin, state, scores, runs and cost.
 
     Args:
-        board: a board on which the arena is open and the proposal known.
+        board: a board of an open arena that has the proposal.
         tree: the tree hash of the proposal.
-        rank: its place on the leaderboard, which the caller has at hand or computes.
+        rank: its place on the leaderboard, which the caller knows; None if it has no score.
     """
     proposal, ranking = board.proposals[tree], Ranking(board)
     event, row = proposal.event, ranking.of(tree)
@@ -121,7 +121,13 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
 
 
 def relative(board: Board, tree: str, gain: float | None) -> Relative:
-    """Return a proposal as the parent or child of another one."""
+    """Return a proposal as the parent or child of another one.
+
+    Args:
+        board: the board.
+        tree: the tree hash of the proposal, which need not be on the board.
+        gain: by how much the child is better than the parent, None if unknown.
+    """
     known = board.proposals.get(tree)
     return Relative(tree, known.event.title if known else "", gain, known is not None)
 
@@ -147,7 +153,7 @@ def run_row(board: Board, run: Run) -> RunRow:
 
 
 def run_state(run: Run) -> RunState:
-    """Return how far a run is, or how it ended."""
+    """Return the state of a run."""
     if run.finished is None:
         return "killed" if run.killed else "running" if run.attempts else "waiting"
     if isinstance(run.finished.outcome, Failed):
@@ -156,5 +162,5 @@ def run_state(run: Run) -> RunState:
 
 
 def worker_name(board: Board, boot: str) -> str:
-    """Return the name of the worker that has this boot id, the id itself where no such worker joined."""
+    """Return the name of the worker with this boot id; the id itself if no such worker joined."""
     return board.workers[boot].name if boot in board.workers else boot

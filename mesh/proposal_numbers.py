@@ -8,16 +8,21 @@ from mesh.leaderboard import Ranking
 def gain_of(ranking: Ranking, tree: str, over: str) -> float | None:
     """Return by how much a proposal is better than another, in units of the metric.
 
-    None where one has no score, and where their scores are of different worker classes.
+    It is None if one of them has no score, or if their scores are from different worker classes.
+
+    Args:
+        ranking: the ranking of a board.
+        tree: the proposal.
+        over: the other proposal.
     """
-    mine, other = ranking.of(tree), ranking.of(over)
-    if mine is None or other is None or mine.worker_class != other.worker_class:
+    row, other = ranking.of(tree), ranking.of(over)
+    if row is None or other is None or row.worker_class != other.worker_class:
         return None
-    return ranking.gain(mine.mean, other.mean)
+    return ranking.gain(row.mean, other.mean)
 
 
 def children_of(board: Board) -> dict[str, list[str]]:
-    """Return for every proposal that was built on who did, in the order of the log."""
+    """Return the children of every proposal that has some, in the order of the log."""
     found: dict[str, list[str]] = {}
     for tree, proposal in board.proposals.items():
         for parent in dict.fromkeys(proposal.event.parents):
@@ -26,17 +31,17 @@ def children_of(board: Board) -> dict[str, list[str]]:
 
 
 def cost_of(board: Board, tree: str) -> dict[str, object]:
-    """Return what a proposal took: seconds of workers, tokens, dollars (None: unknown) of its thinking and its runs."""
+    """Return the cost of a proposal: worker seconds, tokens and dollars of its model calls and runs (None: unknown)."""
     proposal = board.proposals[tree]
     ended = [finished for name in proposal.runs if (finished := board.runs[name].finished)]
-    thought = proposal.event.cost
-    costs = [cost for cost in (thought, *(finished.cost for finished in ended)) if cost]
+    author_cost = proposal.event.cost
+    costs = [cost for cost in (author_cost, *(finished.cost for finished in ended)) if cost]
     known = [cost.usd for cost in costs if cost.usd is not None]
     seconds = [finished.trial_s + finished.score_s for finished in ended]
     return {
         "runs": len(proposal.runs),
         "worker_s": sum(seconds),
-        "tokens": _tokens(thought),
+        "tokens": _tokens(author_cost),
         "usd": sum(known) if known else None,
     }
 

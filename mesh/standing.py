@@ -1,7 +1,7 @@
-"""What the scores of one proposal in one worker class say together, folded one score after the other. Pure.
+"""Running statistics of the scores of one proposal in one worker class. Pure.
 
-A sum of floating-point numbers depends on the order of its terms. Folded in the order in which the runs finished, the
-board and SQL get the same numbers to the last bit, however the log was cut into batches.
+A sum of floating-point numbers depends on the order of its terms. The board and SQL both add scores in the order in
+which the runs finished. So they get the same numbers to the last bit, whatever batches the log was read in.
 """
 
 from typing import Self
@@ -12,7 +12,14 @@ from mesh.events import PROOF
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What decides which scores rank in an arena, and how; `sign` makes greater better."""
+    """Which scores of an arena rank, and in which direction.
+
+    Attributes:
+        evaluator: hash of the evaluator whose scores count.
+        base_tree: tree of the baseline, whose scores are all fresh.
+        sign: 1 if greater is better, -1 if less is.
+        exact: whether the metric has no noise, so that all scores are fresh.
+    """
 
     evaluator: str
     base_tree: str
@@ -20,15 +27,16 @@ class Rule(msgspec.Struct, frozen=True):
     exact: bool
 
     def is_fresh(self, proposal: str, lane: str) -> bool:
-        """Tell whether a score proves something: the proposal was not chosen by it."""
+        """Tell whether a score is fresh: it played no part in choosing the proposal."""
         return self.exact or lane in PROOF or proposal == self.base_tree
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """The scores of one proposal in one worker class; in units of the metric, seconds of its trials.
+    """The scores of one proposal in one worker class, in units of the metric; `seconds` is the time of its trials.
 
-    `proven` are the fresh scores, `claimed` the others. `squares_added` is what the last score added to the sum of
-    squared deviations from the mean of the fresh ones (B. P. Welford, Technometrics 4(3), 1962); of equal scores 0.
+    Fields that begin with `proven` are of fresh scores, those that begin with `claimed` of the others. `squares_added`
+    is the last score's part in the sum of squared deviations from the mean of the fresh scores (B. P. Welford,
+    Technometrics 4(3), 1962). It is 0 for equal scores.
     """
 
     scores: int = 0
@@ -43,7 +51,14 @@ class Standing(msgspec.Struct, frozen=True):
     claimed_sum: float = 0.0
 
     def add(self, value: float, *, fresh: bool, seconds: float = 0.0, self_reported: bool = False) -> Self:
-        """Return the standing after one more score."""
+        """Return the standing with one more score.
+
+        Args:
+            value: the score.
+            fresh: whether it is fresh (`Rule.is_fresh`).
+            seconds: wall seconds of its trial.
+            self_reported: whether the candidate's own code could forge it.
+        """
         count, mean, added = self.proven_count, self.proven_mean, 0.0
         if fresh:
             count += 1
@@ -65,7 +80,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def claimed(self) -> float | None:
-        """The mean of the claims; None where there is none."""
+        """The mean of the claims; None if there is none."""
         return self.claimed_sum / self.claimed_count if self.claimed_count else None
 
     @property
@@ -75,5 +90,5 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def seeds(self) -> int:
-        """How many scores `mean` is the mean of."""
+        """The number of scores in `mean`."""
         return self.proven_count or self.scores

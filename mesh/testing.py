@@ -1,4 +1,4 @@
-r"""For tests of a role: an arena in memory whose facts you write by hand, and what a role answers to them.
+r"""Helps to test a role: an arena in memory, whose facts you write by hand and to which the role answers.
 
     async def test_my_role(tmp_path):
         arena = Arena(tmp_path, {"train.py": b"LR = 0.1\n"})  # given an open arena,
@@ -7,7 +7,7 @@ r"""For tests of a role: an arena in memory whose facts you write by hand, and w
         [proposal] = await arena.when(MyRole(arena.context("ann")), post)  # when my role hears of it,
         assert proposal.title == "LR 0.1 → 0.05"  # then it proposes half the rate
 
-`Log` and `given` are for what needs no code: `given(("ann", fact), ...)` returns the board. Nothing here starts a
+Use `Log` and `given` if proposals need no code: `given(("ann", fact), ...)` returns the board. Nothing here starts a
 process, opens a connection, reads a clock or runs a trial. `mesh.memory` has a whole bus in memory.
 """
 
@@ -41,7 +41,7 @@ from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSp
 from mesh.wire import Post
 
 BEGAN = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
-"""When the first fact of a log is posted."""
+"""The time of the first fact of a log."""
 
 SPEC = ArenaSpec(
     name="a",
@@ -69,11 +69,11 @@ FILES = {"train.py": TRAIN, "score.py": b"print(1)\n"}
 
 
 def given(*facts: tuple[str, AnyEvent], spec: ArenaSpec = SPEC) -> Board:
-    """Return the board of an open arena in which these facts were posted, one second after the other.
+    """Return the board of an open arena after these facts, which are posted one second apart.
 
     Args:
-        facts: who posts what, in order.
-        spec: what the arena is opened with.
+        facts: pairs of author and fact, in order.
+        spec: the specification of the arena.
     """
     log = Log(spec)
     log.open()
@@ -83,7 +83,7 @@ def given(*facts: tuple[str, AnyEvent], spec: ArenaSpec = SPEC) -> Board:
 
 
 class Log:
-    """Facts in order, and the `board` that they fold to; nothing in it has code."""
+    """Facts in order, and the `board` that they give; its proposals have no code."""
 
     def __init__(self, spec: ArenaSpec = SPEC) -> None:
         self.board = Board(arena="a")
@@ -113,36 +113,36 @@ class Log:
         return self.add(author, ProposalPosted(tree=tree, commit=f"c-{tree}", title=tree, origin=origin))
 
     def request(self, tree: str, *, seed: int = 1, lane: Lane = "explore") -> str:
-        """Ask for a run and return its id."""
+        """Request a run and return its id."""
         event = requested(tree, seed=seed, lane=lane, spec=self.spec)
         self.add("curator", event)
         return event.run
 
     def finish(self, run: str, result: float | FailureReason, *, worker_class: str = "cpu") -> Post:
-        """Finish a run with a score, or with the reason why there is none."""
+        """Finish a run with a score, or with the reason of its failure."""
         outcome = Failed(reason=result, message="") if isinstance(result, str) else Scored(value=result)
-        asked = self.board.runs[run].requested
-        event = RunFinished(run=run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=worker_class)
+        tree = self.board.runs[run].requested.proposal
+        event = RunFinished(run=run, proposal=tree, outcome=outcome, worker="w", worker_class=worker_class)
         return self.add("w", event)
 
     def score(self, tree: str, *results: float | FailureReason) -> Post:
-        """Run a proposal once per result, with seeds from 1 on, and return the last post."""
+        """Run a proposal once for each result, with seeds from 1 on, and return the last post."""
         runs = [self.request(tree, seed=seed) for seed in range(1, len(results) + 1)]
         return [self.finish(run, result) for run, result in zip(runs, results, strict=True)][-1]
 
     def retire(self, tree: str, *, why: Literal["blocked", "failed", "not_better", "killed"] = "not_better") -> Post:
-        """Give a proposal up, as the curator would."""
+        """Retire a proposal, as the curator would."""
         event = ProposalRetired(proposal=tree, round=self.board.round, why=why, met=self.board.champion)
         return self.add("curator", event)
 
 
 def opened(spec: ArenaSpec = SPEC, commit: str = "c-base", tree: str = "base") -> ArenaOpened:
-    """The opening of an arena."""
+    """Return the fact that opens an arena."""
     return ArenaOpened(version=1, spec=spec, base_commit=commit, base_tree=tree, evaluator="e")
 
 
 def requested(tree: str, *, seed: int = 1, lane: Lane = "explore", spec: ArenaSpec = SPEC) -> RunRequested:
-    """The request of a run of a proposal, as the curator words it."""
+    """Return the request of a run of a proposal, as the curator would post it."""
     return RunRequested(
         run=f"{tree[:16]}-{lane}-{seed}",
         lane=lane,
@@ -162,13 +162,19 @@ class Arena(Log):
 
     Attributes:
         bus: an empty log in memory, for a test that runs agents in a loop (`mesh.agent.runtime.run_agents`).
-        code: the code store, where a test reads commits; what it shares goes to `bus`.
+        code: the code store, from which a test reads commits; it shares commits on `bus`.
         base: the tree of the baseline.
         opening: the post that opened the arena.
     """
 
     def __init__(self, folder: Path, files: Mapping[str, bytes] | None = None, spec: ArenaSpec = SPEC) -> None:
-        """Open an arena of these files (default: `FILES`); its code store is in `folder`."""
+        """Open an arena.
+
+        Args:
+            folder: an empty folder for the code store.
+            files: contents of the arena's files by path; by default `FILES`.
+            spec: the specification of the arena.
+        """
         super().__init__(spec)
         self.bus = MemoryBus("a")
         self.code = CodeStore(folder / "code.git", self.bus)
@@ -176,25 +182,25 @@ class Arena(Log):
         self.base, self.opening = base.tree, self.open(base.commit, base.tree)
 
     def context(self, name: str, options: Mapping[str, str] | None = None, *, index: int = 0) -> Context:
-        """Return what a role is made with.
+        """Return the argument of a role's constructor.
 
         Args:
-            name: its name on the board.
-            options: what the command line would give it.
-            index: its place among the agents of its process.
+            name: the role's name on the board.
+            options: the options that the command line would set.
+            index: its place among the agents of its process, from 0.
         """
         return Context(name, index, CodeReader(self.code), dict(options or {}))
 
     async def when(self, agent: Agent, what: Post | dt.datetime | None = None, *, name: str = "ann") -> list[AnyEvent]:
-        """Return the facts that a role leads to, its drafts turned into proposals; post them with `add`.
+        """Call a role and return its facts, with drafts turned into proposals; `add` posts a fact.
 
         Args:
             agent: the role.
-            what: the post that it hears (`handle`), the time that it is (`tick`), or None where it begins (`joined`).
-            name: its name on the board.
+            what: a post calls `handle`, a time calls `tick`, None calls `joined`.
+            name: the role's name on the board.
 
         Raises:
-            BadInput: it answers what cannot be posted; the sentence is the one that its user would see.
+            BadInput: the role answers something that cannot be posted; its users would see the same sentence.
         """
         answers: Answers | None = None
         if isinstance(what, Post):
@@ -208,26 +214,26 @@ class Arena(Log):
     async def facts(
         self, answers: Answers | None, agent: Agent, *, name: str = "ann", at: dt.datetime | None = None
     ) -> list[AnyEvent]:
-        """Return the facts that the runtime would post of what a method of a role returned.
+        """Return the facts that the runtime would post for the answers of a role.
 
         Args:
-            answers: what it returned.
+            answers: the return value of a method of the role.
             agent: the role.
-            name: its name on the board.
-            at: the time of the commits; by default that of the board.
+            name: the role's name on the board.
+            at: the time of the commits; by default the time of the last entry.
         """
         author, as_of = Author(name, role_of(agent)), self.board.seq
         return await to_facts(checked(answers, "handle"), author, self.board, self.code, at or self.board.time, as_of)
 
     def propose_baseline(self, author: str = "eve") -> Post:
-        """Post the artifact as it is as a proposal."""
+        """Post the unchanged artifact as a proposal."""
         origin = Origin(how="baseline")
         return self.add(
             author, ProposalPosted(tree=self.base, commit=self.base_commit, title="as it is", origin=origin)
         )
 
     def propose_files(self, files: Mapping[str, bytes], author: str = "ann") -> Post:
-        """Post a proposal of these files, which are all of them."""
+        """Post a proposal that has exactly these files."""
         made = self.code.commit(files, parents=[self.base_commit], message="m", author=author, at=BEGAN)
         event = ProposalPosted(tree=made.tree, commit=made.commit, title="by hand", origin=Origin(how="human"))
         return self.add(author, event)

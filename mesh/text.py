@@ -1,23 +1,23 @@
-"""Text of other people, made safe to show: no characters that cannot be seen, one line, bounded; short hashes. Pure."""
+"""Makes text of others safe to show: without invisible characters, on one line, of bounded length. Pure."""
 
 import unicodedata
 
 UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-"""Unicode's control, format, private, surrogate and separator characters: they hide or reorder what is read."""
+"""Unicode's control, format, private, surrogate and separator characters, which can hide or reorder text."""
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LINE = 400
 
 
 def printable(text: str, limit: int = _LINE) -> str:
-    """Return `text` on one line, without control characters, cut at `limit` characters where that makes it shorter."""
+    """Return `text` on one line, without control characters, cut at `limit` characters if that makes it shorter."""
     flat = visible(text.replace("\n", " ⏎ ").replace("\t", " "))
     cut = f"{flat[:limit]}… ({len(text):,} characters)"
     return flat if len(flat) <= max(limit, len(cut)) else cut
 
 
 def visible(text: str, *, keep: str = "", instead: str = REPLACEMENT) -> str:
-    """Return `text` with `instead` for every character of `UNSEEN` that is not in `keep`."""
+    """Return `text` with every character of `UNSEEN` replaced by `instead`, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(instead if unicodedata.category(c) in UNSEEN and c not in keep else c for c in text)

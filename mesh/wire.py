@@ -1,8 +1,9 @@
-"""Posts, entries, subjects and bytes: how a fact looks on the log.
+"""Posts, entries, subjects and bytes: the form of a fact in the log.
 
-The only module in which a subject is spelled. `mesh.<arena>.<noun>.<verb>.<key>.<author>`: the author stands last so
-that a broker permission can pin who speaks; the key before it makes compare-and-set cheap. `live.<arena>.<topic>` is
-plain NATS for what is not a fact. Reading never fails: what cannot be decoded keeps its raw bytes and has no post.
+This is the only module that builds subjects: `mesh.<arena>.<noun>.<verb>.<key>.<author>`. The author comes last, so
+that a server's permissions can restrict who posts. The key before it makes compare-and-set cheap.
+`live.<arena>.<topic>` is plain NATS for live messages, which are not facts. Reading never fails: an entry that cannot
+be decoded keeps its raw bytes and has no post.
 """
 
 import datetime as dt
@@ -25,10 +26,7 @@ _PREFIX, _LIVE, _OBJECTS = "mesh", "live", "meshobj"
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope: who says what, when, and because of which post.
-
-    `id` is a uuid7; `at` is the author's clock in UTC; `cause` is the id of the post that led to this one, or "".
-    """
+    """The envelope of a fact: its author, its time, and the post that led to it."""
 
     id: str
     at: Annotated[dt.datetime, Meta(tz=True)]
@@ -38,7 +36,13 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def new(cls, author: str, event: AnyEvent, *, cause: str = "") -> Self:
-        """Make a post of `event` now, with a fresh id (uuid7: sortable by time)."""
+        """Return a post of `event` with the present time and a new id (uuid7: sortable by time).
+
+        Args:
+            author: name of the agent, worker or person that posts.
+            event: the fact.
+            cause: id of the post that led to this one, "" if there is none.
+        """
         check_token("author", author)
         now = dt.datetime.now(dt.UTC)
         return cls(id=str(uuid_utils.uuid7()), at=now, author=author, cause=cause, event=event)
@@ -64,7 +68,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """Which entries a reader wants: of a kind, a key and an author, where "" is any; a token of the key may be `*`."""
+    """The entries that a reader wants, by kind, key and author; "" is any, and a token of the key may be `*`."""
 
     kind: str = ""
     key: str = ""
@@ -72,7 +76,7 @@ class Pattern(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry of the log: its place, the server's time, and the post where it can be decoded."""
+    """One entry of the log: its sequence, the server's time, and its post (None: it cannot be decoded)."""
 
     seq: int
     time: dt.datetime
@@ -88,21 +92,25 @@ _DECODE = msgspec.json.Decoder(Post)
 def check_token(what: str, value: str) -> str:
     """Return `value` if it can be one token of a subject.
 
+    Args:
+        what: what the value is, for the error.
+        value: the value.
+
     Raises:
-        BadInput: it holds other characters than letters, digits, `_` and `-`, or is empty or too long.
+        BadInput: it has characters other than letters, digits, `_` and `-`, or is empty or too long.
     """
     if not _TOKEN.fullmatch(value):
-        raise BadInput(f"{what} {value[:60]!r} may only hold letters, digits, '_' and '-' (1 to 128 of them)")
+        raise BadInput(f"{what} is {value[:60]!r}; use 1 to 128 letters, digits, '_' and '-'")
     return value
 
 
 def subject_of(arena: str, post: Post) -> str:
-    """Return the subject under which `post` stands in the log of `arena`."""
+    """Return the subject of `post` in the log of `arena`."""
     return f"{_PREFIX}.{arena}.{post.kind}.{post.key}.{post.author}"
 
 
 def key_filter(arena: str, post: Post) -> str:
-    """Return the subject filter under which only one fact may stand: that of the key, whoever its author."""
+    """Return the subject filter that may match only one fact: all subjects with the key of `post`."""
     last = post.author if post.event.one_per_author else "*"
     return f"{_PREFIX}.{arena}.{post.kind}.{post.key}.{last}"
 
@@ -110,12 +118,12 @@ def key_filter(arena: str, post: Post) -> str:
 def kind_filter(arena: str, kind: str) -> str:
     """Return the subject filter for a kind, or a kind with leading key tokens such as `run.requested.explore`."""
     if ".".join(kind.split(".")[:2]) not in KINDS:
-        raise BadInput(f"there is no fact of kind {kind!r}; kinds are {', '.join(KINDS)}")
+        raise BadInput(f"there is no fact of kind {kind!r}; use {', '.join(KINDS)}")
     return f"{_PREFIX}.{arena}.{kind}.>"
 
 
 def pattern_filters(arena: str, pattern: Pattern) -> list[str]:
-    """Return the subject filters for what `pattern` wants.
+    """Return the subject filters of the entries that `pattern` matches.
 
     Raises:
         BadInput: its kind is unknown, or a part of it cannot be in a subject.
@@ -134,7 +142,7 @@ def pattern_filters(arena: str, pattern: Pattern) -> list[str]:
 
 
 def is_wanted(where: Subject, patterns: Iterable[Pattern]) -> bool:
-    """Tell whether any of the patterns wants what stands under a subject."""
+    """Tell whether any of the patterns matches a subject."""
     return any(
         pattern.kind in ("", where.kind)
         and pattern.author in ("", where.author)
@@ -154,7 +162,7 @@ def arena_filter(arena: str) -> str:
 
 
 def live_subject(arena: str, topic: str) -> str:
-    """Return the plain-NATS subject of what is not a fact: curves while they grow, questions to services."""
+    """Return the plain-NATS subject of live messages: growing learning curves, questions to services."""
     return f"{_LIVE}.{arena}.{topic}"
 
 
@@ -169,7 +177,7 @@ def objects_filter(arena: str) -> str:
 
 
 def parse_subject(subject: str) -> Subject | None:
-    """Return the parts of a subject, None where it has too few of them."""
+    """Return the parts of a subject, None if it is not the subject of a fact."""
     parts = subject.split(".")
     if len(parts) < 6 or parts[0] != _PREFIX:
         return None
@@ -180,8 +188,8 @@ def encode(post: Post) -> bytes:
     """Return the JSON bytes of a post.
 
     Raises:
-        BadInput: the post is larger than `MAX_POST_BYTES`, its key or author cannot be in a subject, or a field holds
-            what no reader would take (NaN, a value out of its bounds): what is in the log cannot be taken back.
+        BadInput: the post is larger than `MAX_POST_BYTES`, its key or author cannot be in a subject, or no reader could
+            decode a field (NaN, a value out of its bounds). Entries in the log cannot be removed.
     """
     check_token("author", post.author)
     for token in _key_tokens(post):
@@ -192,8 +200,8 @@ def encode(post: Post) -> bytes:
             _DECODE.decode(data)
             return data
     except (msgspec.MsgspecError, UnicodeEncodeError) as error:
-        raise BadInput(f"a {post.kind} could not be read back: {error} (text is Unicode, numbers finite)") from None
-    raise BadInput(f"a {post.kind} of {len(data):,} bytes is too large: at most {MAX_POST_BYTES:,} bytes are kept")
+        raise BadInput(f"a reader cannot decode this {post.kind}: {error}; use Unicode text, finite numbers") from None
+    raise BadInput(f"a {post.kind} has {len(data):,} bytes; use at most {MAX_POST_BYTES:,}")
 
 
 def _key_tokens(post: Post) -> list[str]:
@@ -201,10 +209,10 @@ def _key_tokens(post: Post) -> list[str]:
 
 
 def decode(subject: str, data: bytes) -> Post | None:
-    """Return the post in `data`, None where it is unknown, malformed, or does not match its subject.
+    """Return the post in `data`, None if it is unknown, malformed, or does not match its subject.
 
-    The subject is what the server checks, so a post that names another author, kind or key than its subject is not
-    believed, nor one whose author or key `encode` would have refused.
+    The server checks only the subject. So a post is refused if its author, kind or key differ from its subject, or if
+    `encode` would refuse its author or key.
     """
     try:
         post = _DECODE.decode(data)
@@ -217,6 +225,13 @@ def decode(subject: str, data: bytes) -> Post | None:
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
-    """Make an entry of what the log holds under `seq`; never fails."""
+    """Return an entry of the log; it never fails.
+
+    Args:
+        seq: its sequence.
+        time: the server's time.
+        subject: its subject.
+        data: its bytes.
+    """
     where = parse_subject(subject) or Subject(arena="", kind=subject, key="", author="")
     return Entry(seq, time, where, decode(subject, data), data)

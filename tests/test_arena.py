@@ -279,7 +279,7 @@ async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
         ("import os; os._exit(3)", "artifact.prepare ended with exit code 3: no output"),
         (
             "import os; open(os.environ['MESH_OUT'] + '/x', 'w')",
-            "artifact.prepare wrote 'x': it may only write regular files into public/ and private/",
+            "artifact.prepare wrote 'x': write only regular files, and only into public/ and private/",
         ),
     ],
 )

@@ -202,7 +202,7 @@ async def test_data_that_was_tampered_with_is_not_laid_out(place: Place) -> None
     name = await frozen_data.freeze(write(place.folder / "out", PREPARED), place.bus)
     for target in (name, hashlib.sha256(PREPARED["private/test.bin"]).hexdigest()):
         forged = await tampered(place.bus, target, lambda body: body.replace(b"2", b"3"))
-        with pytest.raises(ObjectMissing, match=rf"^object {target} does not have the contents of its name$"):
+        with pytest.raises(ObjectMissing, match=rf"^object {target} is damaged: its contents do not match its name$"):
             await frozen_data.thaw(name, forged, place.folder / "cache")
         assert list((place.folder / "cache").iterdir()) == []
 
@@ -210,10 +210,10 @@ async def test_data_that_was_tampered_with_is_not_laid_out(place: Place) -> None
 @pytest.mark.parametrize(
     ("manifest", "sentence"),
     [
-        (b'[["../../x","{sha}",1]]', "data {name} names the file '../../x', which leaves its folder"),
-        (b'[["/tmp/x","{sha}",1]]', "data {name} names the file '/tmp/x', which leaves its folder"),
+        (b'[["../../x","{sha}",1]]', "data {name} contains the file '../../x', whose path leaves the folder"),
+        (b'[["/tmp/x","{sha}",1]]', "data {name} contains the file '/tmp/x', whose path leaves the folder"),
         (b'[["public/x","%s",1]]' % (b"0" * 64), "arena a has no object 0{{64}}"),
-        (b'{"a":1}', "object {name} is no manifest of data: .*"),
+        (b'{"a":1}', "object {name} is not a valid manifest of data: .*"),
     ],
     ids=["climbs out", "absolute", "a missing file", "no manifest"],
 )
@@ -226,7 +226,7 @@ async def test_a_manifest_that_lies_lays_out_nothing(place: Place, manifest: byt
 
 
 async def test_prepare_may_only_write_regular_files_into_its_two_folders(place: Place) -> None:
-    rule = r": it may only write regular files into public/ and private/$"
+    rule = r": write only regular files, and only into public/ and private/$"
     with pytest.raises(BadArena, match=rf"^artifact.prepare wrote 'x.bin'{rule}"):
         await frozen_data.freeze(write(place.folder / "1", {"x.bin": b""}), place.bus)
     linked = write(place.folder / "2", PREPARED)
@@ -240,6 +240,6 @@ async def test_more_data_than_is_kept_is_refused_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(frozen_data, "MAX_DATA_BYTES", 1999)
     with pytest.raises(
-        BadArena, match=r"^artifact.prepare wrote more than 1,999 bytes, which is the most that is kept$"
+        BadArena, match=r"^artifact.prepare wrote more than 1,999 bytes, the largest size: make less data$"
     ):
         await frozen_data.freeze(write(place.folder / "out", PREPARED), place.bus)

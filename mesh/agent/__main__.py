@@ -62,16 +62,16 @@ def main() -> int:
             single = args.count == 1 and args.first == 1
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
-                its_name = name if single else f"{name}-{index + 1}"
-                context = Context(its_name, index, CodeReader(code), options, args.path)
+                agent_name = name if single else f"{name}-{index + 1}"
+                context = Context(agent_name, index, CodeReader(code), options, args.path)
                 agent: Agent = make("role", args.role, role, context=context)
-                seats.append(Seat(its_name, agent, options.get("model", "")))
+                seats.append(Seat(agent_name, agent, options.get("model", "")))
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
             print(f"{name}: {why}", file=sys.stderr)
             if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
                 raise leaving
             if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:
-                raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last: {failed[0].last_failure}")
+                raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last was: {failed[0].last_failure}")
 
     return run_daemon(agents, name=shown)
 
@@ -83,41 +83,41 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("role", help=f"{', '.join(SHORT_NAMES)}, or module:Class of your own")
+    parser.add_argument("role", help=f"{', '.join(SHORT_NAMES)}, or your own role as module:Class")
     parser.add_argument("--arena", help="name of the arena")
-    parser.add_argument("--count", type=_positive, default=1, help="agents in this process (default 1)")
-    parser.add_argument("--first", type=_positive, default=1, help="number of the first of them (default 1)")
+    parser.add_argument("--count", type=_positive, default=1, help="run this many agents (default 1)")
+    parser.add_argument("--first", type=_positive, default=1, help="number the first agent so (default 1)")
     parser.add_argument(
-        "--name", help="name on the board; numbered where there are several (default: the role and four letters)"
+        "--name", help="name on the board, with a number if there are several (default: the role and four letters)"
     )
     parser.add_argument(
-        "--path", type=Path, default=Path(), help="folder of a module:Class of your own (default: this one)"
+        "--path", type=Path, default=Path(), help="folder of your own module:Class (default: the current folder)"
     )
-    parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else the one of `mesh up`)")
+    parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else that of `mesh up`)")
     parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
     models = parser.add_argument_group(
-        "roles that ask a model (researcher, critic)", "keys come from the environment: OPENAI_API_KEY and such"
+        "roles that ask a model (researcher, critic)", "the environment has the keys, such as OPENAI_API_KEY"
     )
     models.add_argument("--model", metavar="PROVIDER/NAME", help="the model, such as openai/gpt-4o")
-    models.add_argument("--api-base", metavar="URL", help="a server of its own that speaks as the provider does")
-    models.add_argument("--budget-usd", metavar="X", help="dollars that each may spend, over all its lives")
-    models.add_argument("--budget-tokens", metavar="N", help="tokens that each may use, over all its lives")
+    models.add_argument("--api-base", metavar="URL", help="use this server, which has the provider's API")
+    models.add_argument("--budget-usd", metavar="X", help="limit of each agent in dollars, over all its restarts")
+    models.add_argument("--budget-tokens", metavar="N", help="limit of each agent in tokens, over all its restarts")
     parser.add_argument("--check", action="store_true", help="check the role and its options; start nothing")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="what the role understands")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="set an option of the role")
     return parser
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is too small; use 1 or more")
     return number
 
 
 def _option(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise BadInput(f"--option {text!r} is not KEY=VALUE")
+        raise BadInput(f"--option is {text!r}; use KEY=VALUE")
     return key, value
 
 

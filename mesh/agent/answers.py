@@ -1,4 +1,4 @@
-"""What a role may answer: a list of facts and drafts; any other answer is refused in one sentence. Pure."""
+"""Checks the answers of a role: a list of facts and drafts. It refuses anything else in one sentence. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from mesh.events import KINDS, AnyEvent, Event, kind_of
 
 
 def checked(answers: object, method: str) -> Sequence[AnyEvent | Draft]:
-    """Return what a method of a role returned as a list of facts and drafts; None is an empty one.
+    """Return the answers of a role if they are a list of facts and drafts; None is an empty list.
 
     Args:
-        answers: what was returned.
-        method: the method, such as `handle`.
+        answers: the return value of a method of the role.
+        method: name of the method, such as `handle`.
 
     Raises:
-        BadInput: it is something else, or holds what cannot be posted.
+        BadInput: the value is not such a list, or contains a fact that a role may not post.
     """
     if answers is None:
         return []
@@ -30,5 +30,5 @@ def checked(answers: object, method: str) -> Sequence[AnyEvent | Draft]:
             check_fact(answer)  # type: ignore[arg-type]
         elif not isinstance(answer, Draft):
             allowed = "each item must be a fact of mesh.events, or a Draft"
-            raise BadInput(f"{method} returned a list that holds {shown(answer)}; {allowed}")
+            raise BadInput(f"{method} returned a list that contains {shown(answer)}; {allowed}")
     return answers

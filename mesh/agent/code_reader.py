@@ -1,4 +1,4 @@
-"""The code of proposals, as a role reads it: by the proposal's tree, without git."""
+"""Reads the code of proposals for a role, by the proposal's tree and without git."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,11 +7,11 @@ from mesh.code import CodeStore
 from mesh.errors import BadInput, ObjectMissing
 
 _KEPT = 64
-"""Proposals whose files are kept in memory."""
+"""Number of proposals whose files are kept in memory."""
 
 
 class CodeReader:
-    """Reads files of proposals, and keeps those that were read last."""
+    """Reads the files of proposals, and keeps those of the last ones in memory."""
 
     def __init__(self, store: CodeStore) -> None:
         self._store = store
@@ -22,11 +22,11 @@ class CodeReader:
 
         Args:
             board: the board on which the proposal stands.
-            tree: the proposal's tree, its id on the board; "" is the baseline, the artifact as the arena was opened.
+            tree: the proposal's tree, its id on the board; "" is the baseline.
 
         Raises:
             ObjectMissing: no such proposal is on the board, or nobody has shared its files.
-            BusError: the log is out of reach.
+            BusError: the log cannot be reached.
         """
         commit, base = commit_of(board, tree), commit_of(board)
         key = tree or commit
@@ -38,18 +38,21 @@ class CodeReader:
         return dict(self._kept[key])
 
     async def at_hand(self, board: Board, trees: Iterable[str]) -> dict[str, dict[str, bytes]]:
-        """Return the files of these proposals and of their first parents, without those that nobody has shared."""
+        """Return the files of these proposals and their first parents; leave out proposals that nobody has shared."""
         first = [tree for tree in dict.fromkeys(trees) if tree in board.proposals]
         found: dict[str, dict[str, bytes]] = {}
         for tree in dict.fromkeys([*first, *(p for each in first for p in board.proposals[each].event.parents[:1])]):
             try:
                 found[tree] = await self.files(board, tree)
-            except ObjectMissing:  # a stranger may post what it never shares
+            except ObjectMissing:  # an author may post a proposal and never share its code
                 continue
         return found
 
     def tree_of(self, files: Mapping[str, bytes]) -> str:
-        """Return the tree of these files: the id that a proposal of them has.
+        """Return the tree hash of these files, which is the id of a proposal with them.
+
+        Args:
+            files: contents of all files by relative path.
 
         Raises:
             BadInput: a path cannot be the name of a file in a commit.
@@ -57,7 +60,7 @@ class CodeReader:
         return self._store.tree_of(files)
 
     async def real_tree(self, board: Board, tree: str) -> str:
-        """Return the tree that the commit of a proposal really holds, which is `tree` unless its author lies.
+        """Return the tree of a proposal's commit; it differs from `tree` if the author posted a false one.
 
         Raises: as `files`.
         """
@@ -66,7 +69,7 @@ class CodeReader:
 
 
 def commit_of(board: Board, tree: str = "") -> str:
-    """Return the commit of a proposal on the board, of the baseline where none is named.
+    """Return the commit of a proposal on the board; "" is the baseline.
 
     Raises:
         BadInput: the arena was never opened.

@@ -1,7 +1,7 @@
-"""A draft: the files and words of a role, of which the runtime makes a commit and a `proposal.posted`.
+"""A draft: files and a reason from a role, which the runtime turns into a commit and a `proposal.posted`.
 
-The commit holds the baseline's files, the editable files of the first parent, and the draft's own on top. Its time is
-that of the post that led to it, so that the same draft makes the same commit.
+The commit has the baseline's files, replaced by the editable files of the first parent, and then by the draft's files.
+Its time is the time of the post that led to it, so the same draft always gives the same commit.
 """
 
 import datetime as dt
@@ -20,19 +20,19 @@ from mesh.text import short
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A proposal before it is posted; no files and no parents make the baseline, the artifact as it is.
+    """A proposal before it is posted; without files and parents it is the baseline.
 
     Attributes:
-        files: contents by relative path, of editable files alone; a file that is not named stays as in the parent.
-        title: what changes, in one line.
-        rationale: why it should help.
+        files: contents of changed files by relative path; only editable files may change.
+        title: the change in one line.
+        rationale: why the change should help.
         parents: trees of the proposals that it comes from, the one that it changes first; none is the baseline.
-        predicted_gain: expected gain over the first parent, in units of the metric, positive is better.
-        confidence: probability that it gains, 0 to 1.
-        knobs: the constants that it changes, where the role knows them.
+        predicted_gain: expected gain over the first parent, in units of the metric; positive is better.
+        confidence: probability of a gain, 0 to 1.
+        knobs: the constants that it changes, if the role knows them.
         origin: where the idea comes from; by default the role's model, else a sampler named after the role.
-        cost: what the thinking cost.
-        as_of: sequence of the last entry that the role knew; by default the one that the board stood at.
+        cost: cost of the model calls that led to it.
+        as_of: sequence of the last entry that the role knew; by default the last one that the board has folded.
     """
 
     files: Mapping[str, bytes | str]
@@ -48,7 +48,14 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Author(msgspec.Struct, frozen=True):
-    """Who answers: its name on the board, its role, its model ("": none), and of which known trees it was told."""
+    """The author of answers.
+
+    Attributes:
+        name: its name on the board.
+        role: its role.
+        model: its model, "" if it has none.
+        told: trees of others' proposals that it drafted again and has been told about.
+    """
 
     name: str
     role: str
@@ -57,24 +64,24 @@ class Author(msgspec.Struct, frozen=True):
 
 
 BASELINE = Draft({}, "as it is")
-"""What is measured before anything else."""
+"""The draft of the baseline, which is measured first."""
 
 
 async def to_facts(
     answers: Sequence[AnyEvent | Draft], author: Author, board: Board, store: CodeStore, at: dt.datetime, as_of: int
 ) -> list[AnyEvent]:
-    """Return the answers with every draft turned into a fact, its commit in the store's cache.
+    """Return the answers with every draft turned into a fact; its commit is in the store's cache.
 
-    The baseline comes first where nobody has proposed it. A draft whose files are on the board already becomes a note
-    that says whose they are (once per author), or nothing where they are the author's own.
+    If nobody has proposed the baseline, it comes first. A draft with the files of another author's proposal becomes a
+    note that names that author, once per author and proposal. One with the files of an own proposal is left out.
 
     Args:
         answers: facts and drafts, in order.
-        author: who answers.
-        board: what it knows.
-        store: where the commits go.
+        author: the author of the answers.
+        board: the present board.
+        store: the code store that gets the commits.
         at: the time of the commits.
-        as_of: sequence at which the board stood when the author was asked.
+        as_of: sequence of the last entry that the board had folded when the role was called.
 
     Raises:
         BadInput: a draft cannot be a proposal.
@@ -140,7 +147,7 @@ def _origin(author: Author) -> Origin:
 def _merged(
     draft: Draft, base: Mapping[str, bytes], first: Mapping[str, bytes], editable: Sequence[str]
 ) -> dict[str, bytes]:
-    """Return the files of a commit: the baseline's, the editable ones of the first parent, the draft's own on top."""
+    """Return the files of a commit: the baseline's, then the first parent's editable ones, then the draft's."""
     merged = {**base, **{name: first[name] for name in editable if name in first}}
     for name, content in draft.files.items():
         try:
@@ -157,10 +164,10 @@ def _merged(
 
 
 def _check(draft: Draft) -> None:
-    """Refuse what is not a draft's.
+    """Check the fields of a draft.
 
     Raises:
-        BadInput: in one sentence, what is wrong with it.
+        BadInput: a field has the wrong type, or the title is empty.
     """
     words: dict[str, Any] = {"title": draft.title, "rationale": draft.rationale}
     for field, word in words.items():
@@ -168,7 +175,7 @@ def _check(draft: Draft) -> None:
             raise BadInput(f"{field} of a draft is {word!r:.60}; use text")
     what = f"draft {draft.title!r:.80}"
     if not draft.title.strip():
-        raise BadInput("title of a draft is empty; say in one line what changes")
+        raise BadInput("title of a draft is empty; describe the change in one line")
     if not isinstance(draft.files, Mapping):
         raise BadInput(f"files of {what} is of type {type(draft.files).__name__}; use a dict of contents by path")
     for name, content in draft.files.items():

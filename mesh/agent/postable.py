@@ -1,4 +1,4 @@
-"""Which facts a role may post, and what is wrong with one that it may not, in one sentence. Pure."""
+"""Checks whether a role may post a fact, and explains in one sentence why not. Pure."""
 
 import math
 import re
@@ -18,14 +18,14 @@ RESERVED = {
     "run.started": "a worker posts it",
     "run.finished": "a worker posts it",
 }
-"""Kinds of facts that no role posts, and who does."""
+"""Kinds of facts that a role may not post, and who posts them."""
 
 
 def check_fact(fact: AnyEvent) -> None:
-    """Refuse a fact that no role may post, or whose fields no reader would take.
+    """Check that a role may post a fact, and that readers can decode its fields.
 
     Raises:
-        BadInput: one sentence with the field, its value and what is allowed.
+        BadInput: one sentence with the field, its value and the allowed values.
     """
     kind = kind_of(fact)
     if kind in RESERVED:
@@ -44,7 +44,7 @@ def check_fact(fact: AnyEvent) -> None:
 
 
 def _not_finite(value: Any, path: str) -> tuple[str, float] | None:
-    """Return where a number is not finite, and that number: in JSON it would become null."""
+    """Return the path and value of the first number that is not finite, as JSON would turn it into null."""
     match value:
         case float():
             return None if math.isfinite(value) else (path, value)
@@ -57,9 +57,9 @@ def _not_finite(value: Any, path: str) -> tuple[str, float] | None:
     return next((found for at, each in inner if (found := _not_finite(each, at))), None)
 
 
-def _field_trouble(kind: str, said: str, tree: Any) -> str:
-    """Return one sentence of what msgspec says: `Expected `str`, got `int` - at `$.text``."""
-    what, _, path = said.partition(" - at `$")
+def _field_trouble(kind: str, message: str, tree: Any) -> str:
+    """Return a sentence for an error of msgspec such as `Expected `str`, got `int` - at `$.text``."""
+    what, _, path = message.partition(" - at `$")
     steps = re.findall(r"\.(\w+)|\[(\d+)\]", path)
     value = tree
     try:
@@ -72,6 +72,6 @@ def _field_trouble(kind: str, said: str, tree: Any) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value and its type, cut to a length that fits a sentence."""
+    """Return a value and its type as text, short enough for a sentence."""
     text = repr(value)
     return f"{text[:60]}{'…' if text[60:] else ''} ({type(value).__name__})"

@@ -1,12 +1,12 @@
-"""What a role is: a plain class that hears facts and answers with facts and drafts.
+"""The protocol of a role: a plain class that receives facts and answers with facts and drafts.
 
-A role never publishes, acknowledges, commits or opens a connection. It decides from the board, so that a restart needs
-no memory but the log. `handle` is called for the facts that `listens` names; three more methods are optional: `joined`
-(once, when the role begins: the moment to catch up), `tick` (as time passes) and `heard` (what is live and no fact).
+A role never publishes, acknowledges, commits or opens a connection. It decides from the board, so after a restart it
+needs only the log. The runtime calls `handle` for the facts that `listens` names. Three methods are optional: `joined`
+(once, when the role begins, to catch up), `tick` (at intervals) and `heard` (for live messages, which are not facts).
 
-Two optional attributes say more of a role: `role` is what it is (`explorer`, `researcher`, `critic`, `curator`, or a
-word of its own; default: the class name in lower case), and `only_latest = True` drops a fact that waits for a later
-one, because the board alone decides.
+Two attributes are optional. `role` is the kind of role: `explorer`, `researcher`, `critic`, `curator`, or a new word;
+by default the class name in lower case. With `only_latest = True` a new fact replaces one that still waits, for roles
+that decide from the board alone.
 """
 
 import datetime as dt
@@ -23,18 +23,18 @@ from mesh.events import AnyEvent
 from mesh.wire import Post
 
 Answers = Sequence[AnyEvent | Draft]
-"""What a role returns; the runtime turns each draft into a commit and a `proposal.posted`, and posts all in order."""
+"""The return type of a role. The runtime turns drafts into commits and `proposal.posted`, and posts all in order."""
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a role is made with.
+    """The argument of a role's constructor.
 
     Attributes:
-        name: its name on the board, the author of all that it says.
+        name: the role's name on the board, the author of all its posts.
         index: its place among the agents of its process, from 0.
         code: reads the files of proposals.
-        options: what `--option KEY=VALUE` and the like gave it.
-        path: folder in which a class of the user's own is found, where an option names one.
+        options: the values of `--option KEY=VALUE` and of the options for models.
+        path: folder of classes that the user wrote, if an option names one.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Agent(Protocol):
-    """A role; made by `Role(context)`.
+    """A role; the runtime makes it as `Role(context)`.
 
     Attributes:
         listens: the kinds of facts that `handle` is called for, such as `("run.finished",)`.
@@ -54,10 +54,14 @@ class Agent(Protocol):
     listens: ClassVar[tuple[str, ...]]
 
     async def handle(self, post: Post, board: Board) -> Answers | None:
-        """Return what `post` leads to, judged on a board that has folded at least `post`; None is nothing.
+        """Return the answers to a fact; None is none.
+
+        Args:
+            post: the fact with its author and time.
+            board: the board, which has folded `post` and perhaps later entries.
 
         Raises:
-            Leaving: the agent leaves now; its reason is told once.
+            Leaving: the agent leaves for good; the runtime posts the reason as a note.
         """
 
 
@@ -66,7 +70,7 @@ class Joining(Protocol):
     """A role that acts when it begins, once the board is current."""
 
     async def joined(self, board: Board) -> Answers | None:
-        """Return what is due, such as answers to what happened while it was away.
+        """Return the first answers, such as those to facts that were posted while the role was not running.
 
         Raises: as `Agent.handle`.
         """
@@ -79,7 +83,11 @@ class Ticking(Protocol):
     every_s: ClassVar[float]
 
     async def tick(self, now: dt.datetime, board: Board) -> Answers | None:
-        """Return what the passing of time leads to.
+        """Return the answers that are due now.
+
+        Args:
+            now: the present time, UTC.
+            board: the present board.
 
         Raises: as `Agent.handle`.
         """
@@ -87,15 +95,21 @@ class Ticking(Protocol):
 
 @runtime_checkable
 class Hearing(Protocol):
-    """A role that also hears what is live and no fact, such as learning curves while they grow (`curve.>`)."""
+    """A role that also receives live messages, such as growing learning curves (`curve.>`)."""
 
     hears: ClassVar[str]
 
     def heard(self, topic: str, data: bytes, board: Board) -> Answers | None:
-        """Return what was told under a topic leads to; called often, so it must be quick."""
+        """Return the answers to a live message. It is called often, so it must be fast.
+
+        Args:
+            topic: the topic of the message.
+            data: the message.
+            board: the present board.
+        """
 
 
 def role_of(agent: Agent | type[Agent]) -> str:
-    """Return what a role is, in one word: its attribute `role`, else the name of its class in lower case."""
+    """Return the kind of a role in one word: its attribute `role`, else its class name in lower case."""
     role = agent if isinstance(agent, type) else type(agent)
     return str(getattr(role, "role", role.__name__.lower()))

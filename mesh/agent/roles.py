@@ -1,6 +1,6 @@
-"""From a name to a role: `explorer` is `agents.explorer:Explorer`, a role of the user's own is spelled `module:Class`.
+"""Finds a role by name: `explorer` is `agents.explorer:Explorer`; a role that the user wrote is `module:Class`.
 
-What is wrong with a role is said in one sentence before it starts.
+It checks a role before it starts, and explains in one sentence what is wrong with it.
 """
 
 import importlib
@@ -21,21 +21,21 @@ SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
 
 
 def find_role(name: str, path: Path | None = None) -> type[Agent]:
-    """Return the class of a role, checked as far as it can be without making one; `make` makes one.
+    """Return the class of a role after all checks that need no instance; `make` makes an instance.
 
     Args:
         name: one of `SHORT_NAMES`, or `module:Class`.
-        path: the folder in which a module that is not installed is found.
+        path: the folder of a module that is not installed.
 
     Raises:
         UnknownName: there is no such role, module or class.
-        BadInput: the module cannot be imported, a package of others stands in its place, or it has no valid role.
+        BadInput: the module cannot be imported, a package of others shadows it, or the class is not a valid role.
     """
     if name in SHORT_NAMES:
         own_packages.check_own("agents")
         return find_class("role", f"agents.{name}:{name.capitalize()}", path=None)
     if ":" not in name:
-        raise UnknownName(f"there is no role {name!r}: use {', '.join(SHORT_NAMES)}, or module:Class of your own")
+        raise UnknownName(f"there is no role {name!r}: use {', '.join(SHORT_NAMES)}, or your own as module:Class")
     role: type[Agent] = find_class("role", name, path=path)
     if trouble := _trouble(role) or _misfit_of_class(role, "context"):
         raise BadInput(f"role {name!r} is not a valid role: {trouble}")
@@ -46,13 +46,13 @@ def find_class(what: str, name: str, *, path: Path | None) -> type[Any]:
     """Return the class that `module:Class` names.
 
     Args:
-        what: what the class is meant to be, for the error: `role`, `sampler`.
+        what: the kind of class, for the error: `role`, `sampler`.
         name: `module:Class`.
-        path: a folder that becomes the last of `sys.path`, so that nothing in it takes the place of a package.
+        path: a folder that is appended to `sys.path`, so that no file in it shadows a package.
 
     Raises:
         UnknownName: the name is misspelled, or there is no such module or class.
-        BadInput: the module cannot be imported, or the name is not that of a class.
+        BadInput: the module cannot be imported, or the name does not belong to a class.
     """
     module_name, _, class_name = name.partition(":")
     if module_name.endswith(".py"):
@@ -82,17 +82,17 @@ def find_class(what: str, name: str, *, path: Path | None) -> type[Any]:
 
 
 def make(what: str, name: str, found: type[Any], **given: Any) -> Any:
-    """Return an instance of a class that `find_class` found, made with these positional arguments.
+    """Return a new instance of a class.
 
     Args:
-        what: what the class is meant to be, for the error.
-        name: how the user spelled it.
-        found: the class.
-        given: the arguments in order; their names stand in the error.
+        what: the kind of class, for the error: `role`, `sampler`.
+        name: the name of the class, as the user wrote it.
+        found: the class, from `find_class`.
+        given: the positional arguments in order; their names appear in errors.
 
     Raises:
-        MeshError: what the constructor itself refuses, in its own words.
-        BadInput: the constructor takes other arguments, or raises.
+        MeshError: the constructor itself raised it.
+        BadInput: the constructor takes other arguments, or raised another error.
     """
     if trouble := _misfit_of_class(found, *given):
         raise BadInput(f"{what} {name!r} cannot be made: {trouble}")
@@ -106,7 +106,7 @@ def make(what: str, name: str, found: type[Any], **given: Any) -> Any:
 
 
 def in_words(error: BaseException) -> str:
-    """Return an error as a few words, with the place that raised it."""
+    """Return the type, text and place of an error on one line."""
     text = " ".join(str(error).split())
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
@@ -116,10 +116,10 @@ def in_words(error: BaseException) -> str:
 
 
 def _trouble(role: type[Any]) -> str:
-    """Return what is wrong with a class as a role, in one clause; "" where nothing is."""
+    """Return what is wrong with a class as a role, in one clause; "" if nothing is."""
     name = role.__name__
     if not hasattr(role, "listens"):
-        return f"{name} has no 'listens'; name the kinds of facts that it hears, such as listens = ('run.finished',)"
+        return f"{name} has no 'listens'; list the kinds of facts for it, such as listens = ('run.finished',)"
     if not hasattr(role, "handle"):
         return f"{name} has no 'handle'; write `async def handle(self, post, board)`"
     if isinstance(role.listens, str) or not isinstance(role.listens, tuple | list | set | frozenset):
@@ -139,9 +139,9 @@ def _trouble(role: type[Any]) -> str:
 def _attribute_trouble(role: type[Any]) -> str:
     name = role.__name__
     if hasattr(role, "tick") and not hasattr(role, "every_s"):
-        return f"{name} has 'tick' and no 'every_s'; give it the seconds between two ticks, such as every_s = 1.0"
+        return f"{name} has 'tick' but no 'every_s'; set the seconds between two ticks, such as every_s = 1.0"
     if hasattr(role, "heard") and not hasattr(role, "hears"):
-        return f"{name} has 'heard' and no 'hears'; give it a topic, such as hears = 'curve.>'"
+        return f"{name} has 'heard' but no 'hears'; set a topic, such as hears = 'curve.>'"
     if hasattr(role, "every_s") and not (isinstance(role.every_s, int | float) and role.every_s > 0):
         return f"{name}.every_s is {role.every_s!r}; use seconds above 0"
     try:
@@ -152,7 +152,14 @@ def _attribute_trouble(role: type[Any]) -> str:
 
 
 def method_trouble(role: type[Any], method: str, args: str, *, is_async: bool) -> str:
-    """Return what is wrong with a method that the runtime calls with these arguments, in one clause."""
+    """Return what is wrong with a method of a role, in one clause; "" if nothing is.
+
+    Args:
+        role: the class.
+        method: name of the method.
+        args: the arguments that the runtime passes, such as "post, board".
+        is_async: whether the runtime awaits the method.
+    """
     function = getattr(role, method)
     wanted = f"`{'async ' if is_async else ''}def {method}(self, {args})`"
     if not callable(function) or inspect.iscoroutinefunction(function) != is_async:
@@ -163,7 +170,7 @@ def method_trouble(role: type[Any], method: str, args: str, *, is_async: bool) -
 
 
 def _misfit_of_class(found: type[Any], *args: str) -> str:
-    """Return why a class cannot be made with these arguments, in one clause; "" where it can, or nobody can tell."""
+    """Return why a class does not take these arguments, in one clause; "" if it does, or has no signature."""
     trouble = _misfit(found, *args)
     wanted = f"`def __init__({', '.join(('self', *args))})`"
     return f"{found.__name__}({', '.join(args)}): {trouble}; write {wanted}" if trouble else ""

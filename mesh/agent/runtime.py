@@ -1,9 +1,11 @@
-"""The one loop that runs agents: many in a process share a connection and a board.
+"""The loop that runs agents: all agents of a process share a connection and a board.
 
-For each fact that an agent listens to: skip it if the board shows an answer already, ask the agent, make commits of its
-drafts and share them, post, and wait until the board has folded all of that before the agent is asked again. Where an
-agent raises, or answers what cannot be posted, a note says so and it goes on; one that keeps failing leaves, one that
-raises `Leaving` at once. The agents beside it go on; only a log that is out of reach ends them all.
+The loop skips a fact if the board has the agent's answer to it. Otherwise it calls the agent, turns drafts into commits
+and shares them, posts the facts, and waits until the board has folded them.
+
+If an agent raises, or its answer cannot be posted, the loop posts a note and goes on. An agent that fails too often in
+a row leaves; one that raises `Leaving` leaves at once. The other agents continue: only a log that cannot be reached
+ends them all.
 """
 
 import datetime as dt
@@ -35,17 +37,17 @@ MAX_FAILURES = 5
 """Failures in a row after which an agent leaves."""
 
 _MAX_PAUSE_S = 30.0
-"""Longest pause of an agent after a failure."""
+"""Longest pause of an agent after a failure, in seconds."""
 
 MAX_NOTE = 2000
-"""Characters of a note about a failure."""
+"""Most characters of a note about a failure."""
 
 
 class Seat:
     """An agent with its name, and the posts that wait for it.
 
-    `boot` is this life of it, `leaving` why it has ended it of its own accord, `failures` how often it failed in a row
-    and `last_failure` the last time.
+    `boot` is the id of this life of the agent. `leaving` is the reason if it raised `Leaving`. `failures` counts its
+    failures in a row, and `last_failure` is the sentence of the last one.
     """
 
     def __init__(self, name: str, agent: Agent, model: str = "") -> None:
@@ -60,7 +62,7 @@ class Seat:
         self.arrived = anyio.Event()
 
     def hear(self, post: Post) -> None:
-        """Put a post into the mailbox if the agent listens to its kind."""
+        """Queue a post for the agent if it listens to the kind of the fact."""
         if post.kind in self.agent.listens:
             self.waiting.append(post)
             self.arrived.set()
@@ -75,12 +77,18 @@ async def run_agents(
     on_ready: Callable[[], None] | None = None,
     pause_s: float = 2.0,
 ) -> str:
-    """Run agents until the arena is closed or all have left; return why in a few words.
+    """Run agents until the arena is closed or all have left; return the reason in a few words.
 
-    An agent that fails pauses for `pause_s` seconds, twice as long each time in a row.
+    Args:
+        bus: the arena.
+        seats: the agents.
+        code: the arena's code store.
+        snapshot: file of the board's snapshot; None keeps none.
+        on_ready: called once, when all agents run.
+        pause_s: seconds that an agent pauses after a failure; the pause doubles with each failure in a row.
 
     Raises:
-        BusError: the log is out of reach or refuses us.
+        BusError: the log cannot be reached, or the server refuses this user.
     """
     follower = Follower(bus, snapshot=snapshot)
     await follower.catch_up()
@@ -125,7 +133,7 @@ async def _leave(bus: ArenaBus, seats: Sequence[Seat], reason: str) -> None:
 
 
 async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, pause_s: float) -> None:
-    """Join, and answer what is heard until told to stop, or until the agent has failed too often."""
+    """Join, then answer facts until cancelled, or until the agent leaves or has failed too often."""
     await follower.reached(await bus.post(seat.joined))
     agent = seat.agent
     if isinstance(agent, Joining):
@@ -149,9 +157,9 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
 
 
 async def _hear(bus: ArenaBus, seat: Seat, agent: Hearing, follower: Follower, code: CodeStore) -> None:
-    """Let an agent hear what is live until cancelled; what it fails on is dropped, as all that is live may be."""
-    async with aclosing(bus.hear(agent.hears)) as told:
-        async for topic, data in told:
+    """Pass live messages to an agent until cancelled; a message on which it fails is dropped."""
+    async with aclosing(bus.hear(agent.hears)) as messages:
+        async for topic, data in messages:
             try:
                 answers = checked(agent.heard(topic, data, follower.board), "heard")
                 await _say(bus, seat, follower, code, answers, None, follower.board.seq)
@@ -171,8 +179,8 @@ async def _answer(
     ask: Callable[[Board], Awaitable[Answers | None]],
     pause_s: float,
 ) -> None:
-    """Ask the agent and post its answers; a failure of its own is noted and followed by a pause, its leaving noted."""
-    as_of = follower.board.seq  # the board goes on while the agent thinks
+    """Call the agent and post its answers; post a note if it fails, and pause, or if it leaves."""
+    as_of = follower.board.seq  # the board moves on while the agent works
     try:
         answers = checked(await ask(follower.board), method)
         await _say(bus, seat, follower, code, answers, post, as_of)
@@ -192,7 +200,7 @@ async def _answer(
 
 
 def _tell_failure(seat: Seat, what: str, error: Exception) -> str:
-    """Write to stderr why an agent failed, with a traceback of what nobody expected; return the sentence."""
+    """Write the failure of an agent to stderr, with a traceback if it was unexpected; return the sentence."""
     is_expected = isinstance(error, MeshError)
     text = f"{seat.name} failed on {what}: {error if is_expected else f'{type(error).__name__}: {error}'}"
     if not is_expected:
@@ -210,7 +218,7 @@ async def _say(
     post: Post | None,
     as_of: int,
 ) -> None:
-    """Share the code of proposals, post the facts, and wait until the board has them; what stands already is done."""
+    """Share the code of proposals, post the facts, and wait for the board; a fact that is posted already is fine."""
     if not answers:
         return
     board = follower.board

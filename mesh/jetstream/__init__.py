@@ -1,7 +1,7 @@
-"""The bus over NATS JetStream: `async with connect(url) as hub`. The only package that knows nats.
+"""The bus over NATS JetStream: `async with connect(url) as hub`. It is the only package that uses nats-py.
 
-`link` keeps one connection alive, `log` appends to and reads a stream, `queue` shares work, `live` carries what is
-not a fact, `hub` puts them together; `lean` comes first, for it imports nats.
+`link` keeps one connection alive, `log` appends to and reads a stream, `queue` shares work, and `live` carries live
+messages. `hub` puts them together. `lean` must be imported first, because it imports nats-py.
 """
 
 from mesh.jetstream import lean

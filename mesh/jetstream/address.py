@@ -1,4 +1,4 @@
-"""The address of a server, or of several, as a user writes it."""
+"""Reads the address of one or several servers, as a user writes it."""
 
 import urllib.parse
 from contextlib import suppress
@@ -8,10 +8,13 @@ from mesh.errors import BadInput
 
 
 def parse_address(url: str) -> tuple[list[str], str]:
-    """Return the servers in `url` (several with commas between them), and what of it may be shown: no credentials.
+    """Return the servers in an address, and the address without user, password and token, to show it.
+
+    Args:
+        url: URLs of servers, separated by commas; `nats://` may be left out.
 
     Raises:
-        BadInput: a part of it is no address.
+        BadInput: a part is not a valid address.
     """
     servers, shown = [], []
     for part in url.split(","):
@@ -22,7 +25,7 @@ def parse_address(url: str) -> tuple[list[str], str]:
             if parts.hostname and parts.scheme in ("nats", "tls", "ws", "wss") and parts.port != 0:
                 host = parts.netloc.rpartition("@")[2]
         if not host:
-            raise BadInput(f"{hide(part)!r} is no address of a NATS server: write nats://HOST:PORT")
+            raise BadInput(f"{hide(part)!r} is not a valid address of a NATS server: use nats://HOST:PORT")
         servers.append(server)
         shown.append(f"{parts.scheme}://{host}")
     return servers, ",".join(shown)

@@ -1,4 +1,4 @@
-"""What proves to a server who we are: a `.creds` file (a JWT and its key, from nsc), or a file with an nkey's seed."""
+"""Reads credentials for a server: a `.creds` file (a JWT and its key, from nsc), or a file with an nkey's seed."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,10 @@ from mesh.errors import BadInput
 
 
 def proof(path: Path | None) -> dict[str, Any]:
-    """Return the credentials in a file as options of nats-py's `connect`, none without a file.
+    """Return the credentials in a file as options of nats-py's `connect`; without a file there are none.
 
     Raises:
-        BadInput: it cannot be read or holds no credentials.
+        BadInput: the file cannot be read, or has no valid credentials.
     """
     if path is None:
         return {}
@@ -24,11 +24,13 @@ def proof(path: Path | None) -> dict[str, Any]:
         return {"user_credentials": str(path)}
     seed = next((line.strip() for line in text.splitlines() if line.startswith("SU")), "")
     if not seed:
-        raise BadInput(f"credentials {path} hold neither a user's JWT with its key (.creds) nor an nkey's seed (SU…)")
+        raise BadInput(
+            f"credentials {path} contain no valid key: use a user's JWT with its key (.creds), or an nkey's seed (SU…)"
+        )
     try:
         import nkeys
 
         nkeys.from_seed(bytearray(seed.encode()))
-    except Exception:  # its errors are many, and must not show the seed
-        raise BadInput(f"credentials {path} hold a damaged nkey seed") from None
+    except Exception:  # nkeys raises many types, and their texts may contain the seed
+        raise BadInput(f"credentials {path} contain a damaged nkey seed: use another copy of the file") from None
     return {"nkeys_seed_str": seed}

@@ -1,4 +1,4 @@
-"""Arenas over one connection, and the objects beside their logs."""
+"""The arenas of a server over one connection, and the objects beside their logs."""
 
 import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -31,15 +31,19 @@ async def connect(
 ) -> AsyncIterator["JetStreamHub"]:
     """Connect to a NATS server and keep the connection alive while the block runs.
 
-    `patience_s` is how long the connection and then each operation is tried before it is given up; `outage_s`, where
-    given, is the longer time for operations once connected. Streams are made with `replicas` copies. `credentials` is a
-    file that proves who we are.
+    Args:
+        url: address of the server, or of several, separated by commas.
+        name: name of this client, which the server shows in its log.
+        patience_s: seconds to try to connect, and to try each operation.
+        outage_s: seconds to try each operation, if not `patience_s`.
+        replicas: number of copies of a new stream.
+        credentials: file with credentials for the server.
 
     Raises:
-        BadInput: the address or the credentials cannot be used.
+        BadInput: the address or the credentials are not valid.
         BusUnavailable: no server answers.
-        BusRefused: it does not let us in, or has no JetStream.
-        ServerTooOld: it is too old.
+        BusRefused: the server refuses this user, or has no JetStream.
+        ServerTooOld: the server is too old.
     """
     link = Link(url, name=name, patience_s=patience_s, replicas=replicas, credentials=credentials)
     await link.open()
@@ -56,7 +60,7 @@ async def connect(
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """How an arena's log stands: its last sequence, its bytes, and the server's clock when it said so."""
+    """The size of an arena's log: its last sequence and its bytes, at a time of the server's clock."""
 
     seq: int
     bytes: int
@@ -71,7 +75,7 @@ class JetStreamHub:
 
     @property
     def link(self) -> Link:
-        """The connection, for those that measure or break it."""
+        """The connection, for tests and benchmarks."""
         return self._link
 
     async def arenas(self) -> list[str]:
@@ -98,10 +102,10 @@ class JetStreamHub:
         return JetStreamBus(self._link, name)
 
     async def state(self, name: str) -> LogState:
-        """Return how the log of an arena stands.
+        """Return the last sequence and the size of an arena's log.
 
         Raises:
-            UnknownName: it has none.
+            UnknownName: the arena has no log.
         """
         answer = await self._link.call(f"$JS.API.STREAM.INFO.{stream_of(name)}", {})
         if "error" in answer:
@@ -126,11 +130,11 @@ class JetStreamHub:
             return
         answer = await self._link.call(f"$JS.API.STREAM.CREATE.{stream}", config)
         if "error" in answer:
-            raise BusRefused(f"stream {stream} cannot be made: {answer['error'].get('description')}")
+            raise BusRefused(f"the server did not create stream {stream}: {answer['error'].get('description')}")
 
 
 class JetStreamBus(StreamLog, LiveTopics):
-    """Everything an arena offers; see `mesh.bus.ArenaBus`."""
+    """The log, live topics and objects of an arena; see `mesh.bus.ArenaBus`."""
 
     def __init__(self, link: Link, arena: str) -> None:
         StreamLog.__init__(self, link, arena)
@@ -143,7 +147,7 @@ class JetStreamBus(StreamLog, LiveTopics):
     async def put(self, name: str, data: bytes) -> None:
         wire.check_token("object name", name)
         chunks = [data[start : start + CHUNK] for start in range(0, max(len(data), 1), CHUNK)]
-        # The first chunk comes last: where it stands, the others do.
+        # The first chunk is stored last: if it exists, all others do.
         for number in reversed(range(len(chunks))):
             headers = {"Nats-Expected-Last-Subject-Sequence": "0", "Mesh-Chunks": str(len(chunks))}
             subject = wire.object_subject(self.arena, name, number)
@@ -164,7 +168,7 @@ class JetStreamBus(StreamLog, LiveTopics):
                 msg = await self._link.request(f"$JS.API.DIRECT.GET.{self._objects_stream}.{subject}")
             except TRANSIENT as error:
                 if anyio.current_time() > give_up:
-                    raise ObjectMissing(f"object {name} of arena {self.arena} cannot be had: {error}") from None
+                    raise ObjectMissing(f"object {name} of arena {self.arena} cannot be read: {error}") from None
                 await anyio.sleep(0.2)
                 continue
             headers = msg.headers or {}
@@ -173,5 +177,5 @@ class JetStreamBus(StreamLog, LiveTopics):
             if "Nats-Sequence" in headers:
                 return msg.data, int(headers.get("Mesh-Chunks", "1"))
             if anyio.current_time() > give_up:
-                raise ObjectMissing(f"object {name} of arena {self.arena} cannot be had: {headers}")
+                raise ObjectMissing(f"object {name} of arena {self.arena} cannot be read: {headers}")
             await anyio.sleep(0.2)

@@ -1,7 +1,7 @@
-"""nats-py without aiohttp: it imports that wherever it is installed, for `ws://` addresses alone.
+"""Imports nats-py without aiohttp, which nats-py imports if it is installed but uses only for `ws://` addresses.
 
-Beside a model library, which brings aiohttp, this is two thirds of the import and most of the start of a command. So it
-is hidden while nats-py is imported, and given to it by `allow_websockets` where an address asks for it.
+Model libraries install aiohttp, and its import then takes most of the start of a command. So this module hides aiohttp
+while it imports nats-py. `allow_websockets` adds it if an address needs it.
 """
 
 import importlib
@@ -29,7 +29,7 @@ _transport = _import_lean()
 
 
 def allow_websockets(servers: Iterable[str]) -> None:
-    """Let nats-py have aiohttp if an address is `ws://` or `wss://`; where it is not installed, nats-py says so."""
+    """Give nats-py aiohttp if an address begins with `ws://` or `wss://`; nats-py reports if it is not installed."""
     if any(server.startswith(("ws://", "wss://")) for server in servers):
         with suppress(ImportError):
             for name in _OPTIONAL:

@@ -1,8 +1,8 @@
-"""One connection to a NATS server that heals itself.
+"""A connection to a NATS server that repairs itself.
 
-nats-py reconnects when the socket breaks, but a read loop that died silently leaves a client that looks connected and
-hears nothing, and one that was closed for good (by `Slow Consumer`, say) stays closed. So a watch asks for an answer
-every second, starts the connection anew when none comes, and puts a new client in the place of a closed one.
+nats-py reconnects when the socket breaks. But if its read loop dies, the client looks connected and receives nothing,
+and a client that was closed (by `Slow Consumer`, for example) stays closed. So `Link.watch` asks for an answer every
+second. If none comes, it reconnects; if the client is closed, it makes a new one.
 """
 
 import asyncio
@@ -32,21 +32,21 @@ OLDEST_SERVER = (2, 12)
 _WATCH_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 3.0
 RENEW_AFTER_S = 5.0
-"""A client that was not connected for so long is replaced by a new one."""
+"""Seconds without a connection after which a new client replaces the old one."""
 
 TRY_S = 5.0
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NO_ROOM = 10023
 
 TRANSIENT = (nats.errors.Error, asyncio.TimeoutError, TimeoutError, OSError)
-"""What a connection in trouble raises; all of it may be tried again."""
+"""Errors of a broken connection, after which an operation may be retried."""
 
 
 OnMessage = Callable[[Msg], Awaitable[None]]
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """The server's word on a publish."""
+    """The server's answer to a publish."""
 
     seq: int = 0
     duplicate: bool = False
@@ -54,7 +54,7 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class ApiError(msgspec.Struct, frozen=True):
-    """A refusal by JetStream."""
+    """An error from JetStream."""
 
     code: int = 0
     err_code: int = 0
@@ -66,7 +66,7 @@ _LOST = Ack(error=ApiError(code=503, description="the connection was lost"))
 
 
 class Link:
-    """A healed connection; `nc` is the client in use now."""
+    """A connection that repairs itself; `nc` is the present client."""
 
     def __init__(
         self, url: str, *, name: str, patience_s: float, replicas: int, credentials: Path | None = None
@@ -85,12 +85,12 @@ class Link:
         self._tokens = itertools.count()
 
     async def open(self) -> None:
-        """Connect and check that the server can hold a log.
+        """Connect, and check that the server can store a log.
 
         Raises:
-            BusUnavailable: nobody answers within `patience_s`.
-            BusRefused: the server does not let us in, or has no JetStream.
-            ServerTooOld: it is older than `OLDEST_SERVER`.
+            BusUnavailable: no server answers within `patience_s`.
+            BusRefused: the server refuses this user, or has no JetStream.
+            ServerTooOld: the server is older than `OLDEST_SERVER`.
         """
         why = ""
         try:
@@ -99,7 +99,7 @@ class Link:
                     await self._connect()
                     await self.nc.flush(5)
                     self._check_version()
-                    # A socket that the server closes at once still looks connected: only an answer proves it.
+                    # A socket that the server closes at once looks connected at first, so wait for an answer.
                     answer = msgspec.json.decode((await self.request("$JS.API.INFO")).data)
                     if "error" not in answer:
                         return
@@ -118,7 +118,7 @@ class Link:
         version = self.nc.connected_server_version
         if (version.major, version.minor) < OLDEST_SERVER:
             wanted, has = ".".join(map(str, OLDEST_SERVER)), f"{version.major}.{version.minor}.{version.patch}"
-            raise ServerTooOld(f"the NATS server at {self.url} is version {has}; the log needs {wanted} or later")
+            raise ServerTooOld(f"the NATS server at {self.url} has version {has}; use {wanted} or later")
 
     def _unopened(self, why: str) -> BusError:
         if "authorization" in self._last_error:
@@ -161,7 +161,7 @@ class Link:
         if "authorization" in self._last_error and self._opening is not None:
             self._opening.cancel()
         if "permissions violation" in self._last_error:
-            # The server says so here, and never answers the publish.
+            # The server reports this here, and does not answer the publish.
             self._denied = self._last_error
             for subject, future in self._acks.values():
                 if self._is_denied(subject) and not future.done():
@@ -171,13 +171,13 @@ class Link:
         return f'"{subject.lower()}"' in self._denied
 
     async def _on_disconnect(self) -> None:
-        """Give up on answers that cannot come any more; a publish that is repeated is recognised by the server."""
+        """End the wait for answers that can no longer come; the server recognises a publish that is sent again."""
         for _, future in self._acks.values():
             if not future.done():
                 future.set_result(_LOST)
 
     async def watch(self) -> None:
-        """Ask for an answer every second; where none comes, start the connection anew. Runs until cancelled."""
+        """Ask for an answer every second, and reconnect if none comes, until cancelled."""
         alive = time.monotonic()
         while True:
             await anyio.sleep(_WATCH_EVERY_S)
@@ -197,7 +197,7 @@ class Link:
                 continue
 
     async def _echo(self) -> None:
-        """Send something to ourselves; `flush` would succeed on a client whose read loop has ended."""
+        """Send a message to ourselves and wait for it; `flush` succeeds even if the read loop has ended."""
         token = str(next(self._tokens))
         subject = f"{self._inbox}.{token}"
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
@@ -212,13 +212,13 @@ class Link:
         raise _SilenceError
 
     async def close(self) -> None:
-        """End the connection; what is in flight is given up."""
+        """Close the connection and cancel all unanswered publishes."""
         for _, future in self._acks.values():
             future.cancel()
         await _close(self.nc)
 
     async def client(self) -> Client:
-        """Return the client in use, the next one where it was closed for good.
+        """Return the present client; if it is closed, wait for the next one.
 
         Raises:
             BusUnavailable: there is none within `patience_s`.
@@ -232,7 +232,13 @@ class Link:
 
     @asynccontextmanager
     async def hearing(self, subject: str, on_message: OnMessage, *, queue: str = "") -> AsyncIterator[None]:
-        """Have `on_message` called while the block runs, whatever becomes of the client."""
+        """Call `on_message` for each message while the block runs, also after the client was replaced.
+
+        Args:
+            subject: subject of the messages.
+            on_message: called with each message.
+            queue: name of a queue whose members share the messages; "" receives all.
+        """
         standing = _Standing(subject, queue, on_message)
         self._standing.add(standing)
         try:
@@ -244,11 +250,11 @@ class Link:
             await standing.end()
 
     async def request(self, subject: str, data: bytes = b"", *, timeout_s: float = TRY_S) -> Msg:
-        """Ask once and return the first answer; raises what `TRANSIENT` lists."""
+        """Send a request once and return the first answer; raises the errors in `TRANSIENT`."""
         return await self.nc.request(subject, data, timeout=timeout_s)
 
     async def send(self, subject: str, data: bytes, headers: dict[str, str]) -> "asyncio.Future[Ack]":
-        """Publish and return the future of the server's word; await it with `settle`."""
+        """Publish, and return a future of the server's answer, which `append` takes as `first`."""
         token = str(next(self._tokens))
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._acks[token] = subject, future
@@ -276,13 +282,17 @@ class Link:
         headers: dict[str, str],
         first: "asyncio.Future[Ack] | None" = None,
     ) -> tuple[Ack, int]:
-        """Publish until the server gives its word; return it with the number of tries before it.
+        """Publish until the server answers; return its answer and the number of earlier tries.
 
-        Headers must make a repetition harmless. `first` is a try that was already sent.
+        Args:
+            subject: subject of the message.
+            data: the message.
+            headers: headers by which the server recognises a repeated message.
+            first: the future of a try that `send` has already sent.
 
         Raises:
-            BusUnavailable: no word within `patience_s`.
-            BusRefused: a permission stands against it, or the log is out of room.
+            BusUnavailable: no answer within `patience_s`.
+            BusRefused: the server refuses it by a permission, or its store is full.
         """
         give_up = time.monotonic() + self.patience_s
         pause_s = 0.0
@@ -290,17 +300,19 @@ class Link:
             future = first if tries == 0 else None
             try:
                 future = future or await self.send(subject, data, headers)
-                # A timer costs a turn of the event loop: too much for each of many answers that are here already.
+                # A timer costs a turn of the event loop, which is too much if the answer is here already.
                 ack = future.result() if future.done() else await asyncio.wait_for(future, _left(give_up))
                 if ack.error is None or ack.error.err_code in WRONG_LAST_SEQUENCE:
                     return ack, tries
                 why = ack.error.description
                 if ack.error.err_code == NO_ROOM:
-                    raise self._refusal(subject, f"{why}: its store is full, give it more room")
+                    raise self._refusal(subject, f"{why}: its store is full, so give it more disk space")
                 if ack.error.code != 503 or why.startswith("maximum "):
                     raise self._refusal(subject, why)
             except nats.errors.MaxPayloadError:
-                raise BusRefused(f"{subject}: {len(data):,} bytes exceed the server's largest payload") from None
+                raise BusRefused(
+                    f"{subject} has {len(data):,} bytes, more than the server accepts: raise its max_payload"
+                ) from None
             except TRANSIENT as error:
                 why = str(error)
             finally:
@@ -317,16 +329,20 @@ class Link:
 
     def _unavailable(self, subject: str, why: str) -> BusError:
         if not why and self.nc.is_connected:
-            why = "it is there but does not answer this: its disk may be full, see its log"
+            why = "it is connected but does not answer: its disk may be full, see its log"
         last = f" ({why})" if why else ""
-        return BusUnavailable(f"no NATS server at {self.url} took {subject} within {self.patience_s:g} s{last}")
+        return BusUnavailable(f"no NATS server at {self.url} accepted {subject} within {self.patience_s:g} s{last}")
 
     async def call(self, subject: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Call the JetStream API, again while the connection is in trouble, and return its answer with any `error`.
+        """Call the JetStream API, with retries while the connection is broken; return its answer with any `error`.
+
+        Args:
+            subject: subject of the API call.
+            request: its body; empty sends none.
 
         Raises:
             BusUnavailable: no answer within `patience_s`.
-            BusRefused: a permission stands against it.
+            BusRefused: the server refuses it by a permission.
         """
         if self._is_denied(subject):
             self._denied = ""
@@ -351,11 +367,11 @@ class Link:
 
 
 class _SilenceError(Exception):
-    """The client hears nothing."""
+    """The client receives no messages."""
 
 
 class _Standing:
-    """A subscription that outlives its client."""
+    """A subscription that is made again for each new client."""
 
     def __init__(self, subject: str, queue: str, on_message: OnMessage) -> None:
         self._subject, self._queue, self._on_message = subject, queue, on_message
@@ -371,7 +387,7 @@ class _Standing:
 
 
 def _left(give_up: float) -> float:
-    """Return how long to wait for one answer."""
+    """Return how many seconds to wait for one answer."""
     return min(TRY_S, max(0.1, give_up - time.monotonic()))
 
 

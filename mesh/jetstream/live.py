@@ -1,4 +1,4 @@
-"""What is not a fact, over plain NATS: topics, and questions to services with answers of any size."""
+"""Live messages over plain NATS: topics, and questions to services with answers of any size. They are not facts."""
 
 import asyncio
 import uuid
@@ -15,10 +15,10 @@ from mesh.jetstream.link import TRANSIENT, Link
 
 CHUNK = 512 * 1024
 _KEPT = 10_000
-"""Messages that a slow hearer may be behind before it loses the oldest."""
+"""Messages that wait for a slow listener; after that it loses the oldest."""
 
 MAX_ANSWERS = 4
-"""Questions that one server works on at a time."""
+"""Questions that one server answers at a time."""
 
 
 class LiveTopics:
@@ -74,7 +74,7 @@ class LiveTopics:
             with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
                 await subscription.unsubscribe()
         if nobody:
-            raise BusUnavailable(f"nobody answers {service!r} of arena {self._arena}: is `mesh up` running?")
+            raise BusUnavailable(f"nobody answers {service!r} of arena {self._arena}: check that `mesh up` is running")
         return b"".join(parts)
 
     async def answer(self, service: str, handler: Callable[[bytes], Awaitable[bytes]]) -> None:

@@ -1,7 +1,7 @@
-"""Appending to and reading the stream of one arena.
+"""Appends to and reads the stream of one arena.
 
-Reads use a pull consumer of their own that nobody acknowledges, and check that sequences have no gap; whatever goes
-wrong, a new consumer continues behind the last entry that was yielded. (Push consumers can stop without a word.)
+Each reader has a pull consumer without acknowledgements, and checks that the sequences have no gap. After any fault, a
+new consumer continues after the last entry that was yielded. (Push consumers can stop without an error.)
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from mesh.jetstream.link import TRANSIENT, Ack, Link
 from mesh.wire import Entry, Pattern, Post
 
 WINDOW = 512
-"""Posts in flight at the most in `post_all`."""
+"""Most unanswered posts at a time in `post_all`."""
 
 PULL = 1000
-"""Entries asked for at a time while reading."""
+"""Entries that a reader requests at a time."""
 
 PULL_EXPIRES_S = 10.0
 HEARTBEAT_S = 1.0
 SILENCE_S = 4.0
-"""Without an entry or heartbeat for this long a reader starts anew."""
+"""Seconds without an entry or heartbeat after which a reader starts again."""
 
 
 def stream_of(arena: str) -> str:
@@ -94,13 +94,13 @@ class StreamLog:
             holder = await self._last(wire.key_filter(self.arena, post))
             if holder and holder.post and holder.post.id == post.id:
                 return holder.seq
-            held = holder.post if holder else None
-            author = held.author if held else (holder.subject.author if holder else "")
-            raise AlreadyPosted(subject, holder.seq if holder else 0, author, held.id if held else "")
+            earlier = holder.post if holder else None
+            author = earlier.author if earlier else (holder.subject.author if holder else "")
+            raise AlreadyPosted(subject, holder.seq if holder else 0, author, earlier.id if earlier else "")
         if ack.duplicate and tries == 0:
-            held_by = await self._last(subject)
-            if held_by is None or held_by.raw != data:
-                raise BusRefused(f"{subject}: the message id {post.id} was used before for another post")
+            stored = await self._last(subject)
+            if stored is None or stored.raw != data:
+                raise BusRefused(f"{subject}: another post has used the message id {post.id}: give this one a new id")
         return ack.seq
 
     async def _last(self, subject_filter: str) -> Entry | None:
@@ -161,13 +161,13 @@ class _Stored(msgspec.Struct):
 
 
 class _Interrupted(BusError):
-    """A reader must start anew."""
+    """A reader must start again with a new consumer."""
 
 
 class _Pull:
-    """A consumer from `after` on, and the entries that it delivered but nobody took yet.
+    """A consumer that begins after entry `after`, and the entries that it has delivered and nobody has read.
 
-    With `filters` it delivers only what is under them, and is dry once the server has nothing more of it.
+    With `filters` it delivers only matching entries. It is dry once the server has no more of them.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class _Pull:
 
     @property
     def is_dry(self) -> bool:
-        """Whether a filtered reader has had everything that was there."""
+        """Whether a filtered reader has received all matching entries."""
         return bool(self._filters) and self._pending == 0
 
     async def open(self) -> None:
@@ -230,7 +230,7 @@ class _Pull:
                 with anyio.fail_after(SILENCE_S):
                     await self._arrived.wait()
             except TimeoutError:
-                raise _Interrupted("a reader heard nothing") from None
+                raise _Interrupted("a reader received nothing") from None
             self._arrived.clear()
             taken, self._waiting = self._waiting, []
             for msg in taken:
@@ -250,7 +250,7 @@ class _Pull:
         if status is not None:
             unfilled = int((msg.headers or {}).get("Nats-Pending-Messages", "0"))
             if status != "408" or not unfilled:
-                raise _Interrupted(f"a reader was told {status}")
+                raise _Interrupted(f"a reader received status {status}")
             self._asked -= unfilled
             return
         sent = message_info(msg.reply)
@@ -260,16 +260,16 @@ class _Pull:
             return
         whole = sent.place == self._place + 1 if self._filters else seq == self._after + 1
         if not whole and not self._fresh:
-            raise _Interrupted(f"a reader missed what stands before {seq}")
+            raise _Interrupted(f"a reader missed entries before {seq}")
         self._place, self._pending = sent.place, sent.pending
         self._fresh, self._after = False, seq
         entries.append(wire.entry(seq, sent.time, msg.subject, msg.data))
 
 
 class MessageInfo(NamedTuple):
-    """What the server says of a message that it sends: its place in the stream and among what this consumer got.
+    """The server's data on a message: `seq` is its sequence in the stream, `place` its number for this consumer.
 
-    `attempt` counts its deliveries, `pending` is how many more there are for this consumer.
+    `attempt` counts its deliveries. `pending` is the number of messages that still wait for this consumer.
     """
 
     seq: int
@@ -280,10 +280,10 @@ class MessageInfo(NamedTuple):
 
 
 def message_info(reply: str) -> MessageInfo:
-    """Return what stands in a message's reply subject.
+    """Return the data in a message's reply subject.
 
-    `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`; servers of an account or
-    domain put two tokens before the stream (ADR-15 of nats-architecture-and-design).
+    It is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`. Servers with accounts
+    or domains put two tokens before the stream (ADR-15 of nats-architecture-and-design).
     """
     parts = reply.split(".")
     skip = 0 if len(parts) == 9 else 2

@@ -1,6 +1,6 @@
 """Shared work: one durable consumer per queue and kind, earlier kinds first, a lease per delivery.
 
-The lease is JetStream's ack deadline. A member that dies says nothing, and the entry comes to another one.
+The lease is JetStream's ack deadline. If a member dies, its lease ends and another member gets the entry.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from mesh.jetstream.link import TRANSIENT, Link
 from mesh.jetstream.log import message_info, stream_of
 
 IDLE_POLL_S = 1.0
-"""A lease that ended is noticed this late by an idle member, at the most."""
+"""Seconds after which an idle member asks again, and so notices a lease that has ended."""
 
 
 class JetStreamDelivery:
@@ -37,7 +37,7 @@ class JetStreamDelivery:
             with suppress(*TRANSIENT):
                 await self._link.request(self._reply, b"+ACK", timeout_s=3)
                 return
-        raise BusUnavailable(f"entry {self.entry.seq} was finished, but no server confirmed it: it may come again")
+        raise BusUnavailable(f"no server confirmed that entry {self.entry.seq} is done: it may be delivered again")
 
     async def extend(self) -> None:
         with suppress(*TRANSIENT):
@@ -46,14 +46,14 @@ class JetStreamDelivery:
     async def hand_back(self, delay_s: float = 0.0) -> None:
         body = f'-NAK {{"delay": {int(delay_s * 1e9)}}}'.encode() if delay_s else b"-NAK"
         with suppress(*TRANSIENT):
-            # Answered once it has taken effect: whoever asks next may be given the entry.
+            # The server answers after it has queued the entry again, so the next request may get it.
             await self._link.request(self._reply, body, timeout_s=2)
 
 
 async def work(
     link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s: float
 ) -> AsyncGenerator[JetStreamDelivery]:
-    """Yield deliveries for ever; see `mesh.bus.Bus.work`."""
+    """Yield deliveries until cancelled; see `mesh.bus.Bus.work`."""
     wire.check_token("queue", queue)
     filters = {f"{queue}_{kind.replace('.', '-')}": wire.kind_filter(arena, kind) for kind in kinds}
     member = _Member(link, arena, filters, lease_s)
@@ -73,7 +73,7 @@ async def work(
                     with anyio.move_on_after(IDLE_POLL_S):
                         await member.woken.wait()
                 elif pause := next(pauses, None):
-                    # Who was woken by a publish may ask before the server has stored it.
+                    # The publish that woke this member may not be stored yet.
                     await anyio.sleep(pause)
                 else:
                     break
@@ -85,7 +85,7 @@ async def work(
 
 
 class _Member:
-    """One member of a queue: its inbox, and the consumers that it asks in order."""
+    """One member of a queue: its inbox, and the consumers from which it requests messages, in order."""
 
     def __init__(self, link: Link, arena: str, filters: dict[str, str], lease_s: float) -> None:
         self.woken = asyncio.Event()
@@ -96,11 +96,11 @@ class _Member:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it has no inbox yet, must not trust it any more, or the link has another client by now."""
+        """Whether it has no inbox, a request failed, or the link has a new client."""
         return self._nc is not self._link.nc
 
     async def open(self) -> None:
-        """Begin with a new inbox, so that late answers to older questions are nobody's."""
+        """Subscribe to a new inbox, so that late answers to older requests are ignored."""
 
         async def wake(_: Msg) -> None:
             self.woken.set()
@@ -112,7 +112,7 @@ class _Member:
         self._subscriptions.append(self._answers)
         for name, subject in self._filters.items():
             await _create(self._link, self._arena, name, subject, self._lease_s)
-            # The publish itself wakes an idle member: it costs nothing until it happens, and it is only a hint.
+            # A publish on the subject wakes an idle member. It is only a hint: the member then asks the consumer.
             self._subscriptions.append(await nc.subscribe(subject, cb=wake))
         self._nc = nc
 
@@ -124,7 +124,7 @@ class _Member:
                     await subscription.unsubscribe()
 
     async def take(self) -> Msg | None:
-        """Ask each consumer once and return the first message."""
+        """Ask each consumer once; return the first message, None if there is none."""
         for name, subject in self._filters.items():
             try:
                 assert self._nc is not None, "take comes after open"
