@@ -12,8 +12,8 @@ except ModuleNotFoundError as error:
         raise
     where = next(iter(sys.modules["mesh"].__path__))
     print(
-        f"mesh: Python imports another package called mesh, at {where}, in place of ours: give mesh-swarm a virtual "
-        "environment of its own (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')",
+        f"mesh: Python imports another package called mesh, at {where}, instead of ours: install mesh-swarm into a "
+        "separate environment (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')",
         file=sys.stderr,
     )
     sys.exit(2)

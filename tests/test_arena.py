@@ -119,7 +119,7 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
         ('name = "tiny"', "", "arena: Object missing required field `name`"),
         ("budget_s = 1.0", "", "trial: Object missing required field `budget_s`"),
         ('"tiny"', "3", "arena.name: Expected `str`, got `int`"),
-        ('"tiny"', '"a b"', "arena.name 'a b' may only hold letters, digits, '_' and '-' (1 to 128 of them)"),
+        ('"tiny"', '"a b"', "arena.name is 'a b'; use 1 to 128 letters, digits, '_' and '-'"),
         ('["python", "train.py"]', '"python train.py"', "trial.command: Expected `array`, got `str`"),
         ('["python", "train.py"]', "[]",
          'trial.command is empty: write the command that starts a trial, such as ["python", "train.py"]'),

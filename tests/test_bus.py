@@ -224,7 +224,7 @@ async def test_an_idle_member_is_given_new_work(open_bus: OpenBus) -> None:
 
 async def test_a_post_that_is_too_large_is_refused_in_one_sentence(open_bus: OpenBus) -> None:
     async with open_bus() as bus:
-        with pytest.raises(BadInput, match=r"a note.posted of 5,\d+,\d+ bytes is too large: at most 262,144"):
+        with pytest.raises(BadInput, match=r"a note.posted has 5,\d+,\d+ bytes; use at most 262,144"):
             await bus.post(note("x" * 5_000_000))
         with pytest.raises(BadInput, match="author"):
             await bus.post(Post(id="1", at=note("").at, author="a.b", event=NotePosted(channel="c", text="t")))

@@ -190,7 +190,7 @@ def test_contexts_are_kept_used_shown_and_forgotten_in_a_file_of_the_user_alone(
     monkeypatch.setenv("MESH_CONTEXT", "home")
     assert settings.value("nats") == "127.0.0.1"
     monkeypatch.setenv("MESH_CONTEXT", "nowhere")
-    refused(mesh("config", "show"), ExitCode.BAD_INPUT, "MESH_CONTEXT is 'nowhere', but there is no such context")
+    refused(mesh("config", "show"), ExitCode.BAD_INPUT, "MESH_CONTEXT is 'nowhere', which is not a context")
     monkeypatch.delenv("MESH_CONTEXT")
     assert mesh("context", "use", "--none").code == 0
     assert settings.value("nats") == ""
@@ -207,10 +207,10 @@ def test_contexts_are_kept_used_shown_and_forgotten_in_a_file_of_the_user_alone(
         (["use", "lab", "--none"], "name a context to use, or use --none"),
         (["remove", "lab"], "'lab' is not a context"),
         (["show", "lab"], "'lab' is not a context"),
-        (["add", "a b", "--nats", "x"], "context 'a b' may only hold letters"),
-        (["add", "lab", "--nats", "ftp://u:p@x"], r"'ftp://\*\*\*@x' is no address of a NATS server"),
-        (["add", "lab", "--nats", "ftp://x"], "'ftp://x' is no address of a NATS server"),
-        (["add", "lab", "--nats", "x", "--arena", "a.b"], "arena 'a.b' may only hold letters"),
+        (["add", "a b", "--nats", "x"], "context is 'a b'; use 1 to 128 letters"),
+        (["add", "lab", "--nats", "ftp://u:p@x"], r"'ftp://\*\*\*@x' is not a valid address of a NATS server"),
+        (["add", "lab", "--nats", "ftp://x"], "'ftp://x' is not a valid address of a NATS server"),
+        (["add", "lab", "--nats", "x", "--arena", "a.b"], "arena is 'a.b'; use 1 to 128 letters"),
         (["add", "lab", "--nats", "x", "--creds", "/none.creds"], "credentials /none.creds cannot be read"),
         (["add", "lab"], "--nats"),
     ],

@@ -93,7 +93,7 @@ async def test_a_recombination_has_a_commit_with_two_parents_and_the_files_of_th
             "draft 'more' changes 'new.py', which is protected; change only train.py",
         ),
         (Draft({}, "lost", parents=("f" * 40,)), "proposal 'ffffffffff' is not on the board of arena a"),
-        (Draft({}, " "), "title of a draft is empty; say in one line what changes"),
+        (Draft({}, " "), "title of a draft is empty; describe the change in one line"),
         (Draft({}, 7), "title of a draft is 7; use text"),  # type: ignore[arg-type]
         (Draft("x", "t"), "files of draft 't' is of type str; use a dict of contents by path"),  # type: ignore[arg-type]
         (

@@ -122,7 +122,7 @@ def test_of_the_configuration_of_openevolve_what_decides_a_score_is_kept(
 
 def test_a_configuration_that_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
     folder = task("openevolve", tmp_path, ("config.yaml", "evaluator:", "evaluator: ["))
-    with pytest.raises(BadArena, match=r"^\S+ cannot be taken as it is: config.yaml is not valid YAML: [^\n]+$"):
+    with pytest.raises(BadArena, match=r"^\S+: config.yaml is not valid YAML: [^\n]+$"):
         describe(folder)
 
 
@@ -130,7 +130,7 @@ def test_a_configuration_that_cannot_be_read_is_refused_in_one_sentence(tmp_path
 def test_a_task_is_described_once_and_the_description_is_a_good_arena(name: str, tmp_path: Path) -> None:
     folder = task(name, tmp_path)
     said = describe(folder)
-    assert said.endswith(f"wrote {folder / 'arena.toml'}, where its budget and the rest can be changed")
+    assert said.endswith(f"wrote {folder / 'arena.toml'}, in which you can change its budget and other limits")
     spec = arena.load_arena(folder)
     assert spec.name == name
     assert find_knobs(spec.artifact.editable[0], (folder / spec.artifact.editable[0]).read_text())

@@ -194,7 +194,7 @@ def alter(
     [
         ("max_file_store: 1MB", "", "^the NATS server at .* refuses mesh.a.note.posted.* its store is full"),
         # What a full disk is to the server: a write that fails in the middle of a file.
-        ("", "ulimit -f 2000", "^no NATS server at .* took mesh.a.note.posted.* its disk may be full, see its log"),
+        ("", "ulimit -f 2000", "^no NATS server at .* accepted mesh.a.note.posted.* its disk may be full, see its log"),
     ],
 )
 async def test_a_full_disk_fails_the_post_in_one_sentence_and_loses_nothing_acknowledged(
@@ -281,7 +281,7 @@ async def test_a_server_that_is_too_old_is_refused() -> None:
     async with listening(old) as url:
         with anyio.fail_after(10), pytest.raises(ServerTooOld) as refused:
             await opened(url)
-    assert str(refused.value) == f"the NATS server at {url} is version 2.10.25; the log needs 2.12 or later"
+    assert str(refused.value) == f"the NATS server at {url} has version 2.10.25; use 2.12 or later"
 
 
 async def silent(stream: anyio.abc.SocketStream) -> None:
@@ -323,7 +323,7 @@ async def test_where_nothing_listens_no_server_is_available() -> None:
     "url", ["", "nats://", "http://127.0.0.1:80", "127.0.0.1:port", "nats://h:99999", "nats://a,b:x"]
 )
 async def test_what_is_no_address_is_bad_input(url: str) -> None:
-    with pytest.raises(BadInput, match=r"is no address of a NATS server: write nats://HOST:PORT$"):
+    with pytest.raises(BadInput, match=r"is not a valid address of a NATS server: use nats://HOST:PORT$"):
         await opened(url)
 
 

@@ -20,8 +20,8 @@ from tests.support.arenas import write_arena
 from tests.test_up import MESH, log_of, mesh_up
 
 SENTENCE = (
-    "mesh: --no-confirm takes loss as exact: the first better score is promoted, with no run on another seed to "
-    "confirm it"
+    "mesh: --no-confirm treats loss as exact: the first better score is promoted, without a confirmation run on "
+    "another seed"
 )
 
 

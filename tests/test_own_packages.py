@@ -47,7 +47,7 @@ def test_a_package_in_front_of_ours_shadows_it(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(BadInput) as refused:
         own_packages.check_own("agents")
     assert str(refused.value) == (
-        f"Python imports the package agents of openai-agents 0.9.1 at {where} in place of ours: {CURE}"
+        f"Python imports the package agents of openai-agents 0.9.1 at {where} instead of ours: {CURE}"
     )
 
 
@@ -112,7 +112,7 @@ def test_a_role_in_whose_place_another_package_stands_is_one_sentence(
     assert (ended.returncode, ended.stdout) == (2, "")
     last = ended.stderr.splitlines()[-1]
     assert "Python imports the package agents of openai-agents 0.9.1" in last
-    assert last.endswith(f"in place of ours: {CURE}")
+    assert last.endswith(f"instead of ours: {CURE}")
     assert "Traceback" not in ended.stderr
     assert not (home / "server").exists()
 
@@ -122,5 +122,5 @@ def test_another_package_called_mesh_is_one_sentence_of_every_command(tmp_path: 
     ended = program("mesh_cli", "status", first=site, cwd=tmp_path, home=home)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        f"mesh: Python imports another package called mesh, at {site / 'mesh'}, in place of ours: {CURE}\n"
+        f"mesh: Python imports another package called mesh, at {site / 'mesh'}, instead of ours: {CURE}\n"
     )

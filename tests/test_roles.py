@@ -97,7 +97,7 @@ def function(context: Context) -> Sound:
     return Sound()
 
 
-ROLES = f"use {', '.join(SHORT_NAMES)}, or module:Class of your own"
+ROLES = f"use {', '.join(SHORT_NAMES)}, or your own as module:Class"
 HERE = "tests.test_roles"
 
 
@@ -115,7 +115,7 @@ HERE = "tests.test_roles"
             "agents.explorer:Nobody",
             "role 'agents.explorer:Nobody': module agents.explorer has no class 'Nobody'",
         ),
-        ("pathlib:Path", "role 'pathlib:Path' is not a valid role: Path has no 'listens'; name the kinds of facts"),
+        ("pathlib:Path", "role 'pathlib:Path' is not a valid role: Path has no 'listens'; list the kinds of facts"),
         (f"{HERE}:Mute", "Mute has no 'handle'; write `async def handle(self, post, board)`"),
         (f"{HERE}:function", f"role '{HERE}:function' is of type function; name a class"),
         (f"{HERE}:Deaf", "Deaf.listens names 'run.ended', which is not a kind of fact; use some of arena.opened, "),
@@ -126,7 +126,7 @@ HERE = "tests.test_roles"
             "Narrow.handle cannot be called with post, board: too many positional arguments; "
             "write `async def handle(self, post, board)`",
         ),
-        (f"{HERE}:Timeless", "Timeless has 'tick' and no 'every_s'; give it the seconds between two ticks"),
+        (f"{HERE}:Timeless", "Timeless has 'tick' but no 'every_s'; set the seconds between two ticks"),
         (f"{HERE}:Hasty", "Hasty.every_s is 0; use seconds above 0"),
         (
             f"{HERE}:Lone",
@@ -136,7 +136,7 @@ HERE = "tests.test_roles"
             f"{HERE}:Greedy",
             "Greedy(context): missing a required argument: 'rate'; write `def __init__(self, context)`",
         ),
-        (f"{HERE}:Odd", "Odd.role 'two words' may only hold letters, digits, '_' and '-' (1 to 128 of them)"),
+        (f"{HERE}:Odd", "Odd.role is 'two words'; use 1 to 128 letters, digits, '_' and '-'"),
     ],
 )
 def test_a_role_that_cannot_be_had_is_refused_in_one_sentence(name: str, sentence: str) -> None:
@@ -221,8 +221,8 @@ def agent_command(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     ("words", "sentence"),
     [
         (["nonsense", "--arena", "x"], f"nonsense: there is no role 'nonsense': {ROLES}\n"),
-        (["critic", "--arena", "x", "--option", "loud"], "critic: --option 'loud' is not KEY=VALUE\n"),
-        (["critic", "--arena", "x", "--name", "a.b"], "a.b: name 'a.b' may only hold letters, digits, '_' and '-'"),
+        (["critic", "--arena", "x", "--option", "loud"], "critic: --option is 'loud'; use KEY=VALUE\n"),
+        (["critic", "--arena", "x", "--name", "a.b"], "a.b: name is 'a.b'; use 1 to 128 letters, digits, '_' and '-'"),
     ],
 )
 def test_a_command_that_cannot_run_ends_with_one_sentence(tmp_path: Path, words: list[str], sentence: str) -> None:

@@ -275,8 +275,8 @@ UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origi
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        ([say("x" * 1_000_000)], "a note.posted of 1,000,"),
-        ([say("fine"), "not an event"], "handle returned a list that holds 'not an event' (str); each item must be"),
+        ([say("x" * 1_000_000)], "a note.posted has 1,000,"),
+        ([say("fine"), "not an event"], "handle returned a list that contains 'not an event' (str); each item must be"),
         (say("alone"), "handle returned one NotePosted; return a list of facts and drafts, such as [NotePosted(...)]"),
         ("words", "handle returned 'words' (str); return a list of facts and drafts"),
         ([AgentLeft(boot="b")], "a role may not post agent.left: the runtime posts it; raise Leaving(reason) to leave"),
@@ -286,7 +286,10 @@ UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origi
             [CritiquePosted(target="t", verdict="warn", predicted=math.nan)],
             "critique.posted.predicted is nan; use a finite number",
         ),
-        ([CritiquePosted(target="a b", verdict="warn")], "key of critique.posted 'a b' may only hold letters, digits"),
+        (
+            [CritiquePosted(target="a b", verdict="warn")],
+            "key of critique.posted is 'a b'; use 1 to 128 letters, digits",
+        ),
         ([UNKNOWN], f"there is no commit {'2' * 40}"),
         ([Draft({}, "idea")], "arena a was never opened; open it with `mesh open FOLDER`"),
     ],

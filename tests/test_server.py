@@ -112,13 +112,13 @@ def test_a_name_of_no_program_is_refused_in_one_sentence(
     if kind == "plain file":
         named.write_text("no program")
     monkeypatch.setenv("MESH_NATS_SERVER", str(named))
-    with pytest.raises(BadInput, match=f"^MESH_NATS_SERVER is {re.escape(repr(str(named)))}, which is no program"):
+    with pytest.raises(BadInput, match=f"^MESH_NATS_SERVER is {re.escape(repr(str(named)))}, which cannot be executed"):
         find_binary()
 
 
 @pytest.mark.parametrize(
     ("body", "why"),
-    [("no program", "Exec format error"), ("#!/bin/sh\n", "it said nothing"), ("#!/bin/sh\necho ouch >&2\n", "ouch")],
+    [("no program", "Exec format error"), ("#!/bin/sh\n", "its log is empty"), ("#!/bin/sh\necho ouch >&2\n", "ouch")],
 )
 async def test_a_program_that_is_no_server_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, why: str
@@ -262,7 +262,7 @@ async def test_a_store_that_is_taken_away_ends_the_block_in_one_sentence(tmp_pat
             (tmp_path / "server").rename(tmp_path / "moved")
             await anyio.sleep_forever()
 
-    with anyio.fail_after(30), pytest.raises(BadInput, match="cannot hold the store of a server: No such file"):
+    with anyio.fail_after(30), pytest.raises(BadInput, match="cannot be used for the store of a server: No such file"):
         await serve()
     address = address_of(tmp_path / "moved")
     assert address is not None
@@ -272,14 +272,14 @@ async def test_a_store_that_is_taken_away_ends_the_block_in_one_sentence(tmp_pat
 @pytest.mark.parametrize("path", ["file", "file/below", "/proc/mesh-store"])
 async def test_a_folder_that_cannot_hold_a_store_is_one_sentence(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(BadInput, match=r"^the folder /.* cannot hold the store of a server: [A-Z][a-z ]+$"):
+    with pytest.raises(BadInput, match=r"^the folder /.* cannot be used for the store of a server: [A-Z][a-z ]+$"):
         await EmbeddedServer(tmp_path / path, "always").ensure()
 
 
 @pytest.mark.parametrize("name", ["nats.conf", "server.log", "store.lock"])
 async def test_a_folder_in_the_place_of_a_file_is_one_sentence(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(BadInput, match=r"cannot hold the store of a server: Is a directory$"):
+    with pytest.raises(BadInput, match=r"cannot be used for the store of a server: Is a directory$"):
         await EmbeddedServer(tmp_path, "always").ensure()
 
 

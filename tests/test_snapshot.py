@@ -111,7 +111,7 @@ def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: P
         refused(mesh(command, tmp_path), ExitCode.BAD_INPUT, "is a folder; name a file")
     refused(mesh("replay", tmp_path / "a", "--to-seq", 1, "--to-time", "2026-01-01"), ExitCode.BAD_INPUT, "exclude")
     refused(mesh("replay", tmp_path / "a", "--to-time", "noon"), ExitCode.BAD_INPUT, "'noon' is not a time; write")
-    refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is not a span of time")
+    refused(mesh("snapshot", tmp_path / "a", "--every", "often"), ExitCode.BAD_INPUT, "'often' is not a duration")
     refused(
         mesh("snapshot", tmp_path / "a", "--every", "0s"), ExitCode.BAD_INPUT, "--every 0s is too often for the disk"
     )

@@ -94,9 +94,9 @@ async def test_what_cannot_be_proposed_is_one_sentence(tmp_path: Path, home: Pat
     wrong: list[tuple[list[str], str]] = [
         ([str(tmp_path / "empty"), "--title", "x"], nothing),
         ([str(tmp_path / "nowhere"), "--title", "x"], nothing),
-        ([str(arena), "--title", " "], "title of a draft is empty; say in one line what changes"),
+        ([str(arena), "--title", " "], "title of a draft is empty; describe the change in one line"),
         ([str(arena), "--title", "x", "--parent", "beef"], "no proposal of arena tiny starts with 'beef'"),
-        ([str(arena), "--title", "x", "--name", "a.b"], "name 'a.b'"),
+        ([str(arena), "--title", "x", "--name", "a.b"], "name is 'a.b'"),
     ]
     for words, sentence in wrong:
         done = await anyio.to_thread.run_sync(lambda: mesh("propose", *words, home=home, url=server.url))  # noqa: B023

@@ -27,7 +27,7 @@ def test_a_span_is_read_as_people_write_it(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "5x", "-5s", "5 m", "1e3", "٣s", "nan", "5m30"])
 def test_what_is_no_span_is_refused_with_how_to_write_one(text: str) -> None:
-    with pytest.raises(BadInput, match="is not a span of time; write 30s"):
+    with pytest.raises(BadInput, match="is not a duration; write 30s"):
         seconds(text)
 
 

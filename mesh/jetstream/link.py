@@ -310,9 +310,7 @@ class Link:
                 if ack.error.code != 503 or why.startswith("maximum "):
                     raise self._refusal(subject, why)
             except nats.errors.MaxPayloadError:
-                raise BusRefused(
-                    f"{subject} has {len(data):,} bytes, more than the server accepts: raise its max_payload"
-                ) from None
+                raise BusRefused(f"{subject} has {len(data):,} bytes: raise the server's max_payload") from None
             except TRANSIENT as error:
                 why = str(error)
             finally:
@@ -335,10 +333,6 @@ class Link:
 
     async def call(self, subject: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call the JetStream API, with retries while the connection is broken; return its answer with any `error`.
-
-        Args:
-            subject: subject of the API call.
-            request: its body; empty sends none.
 
         Raises:
             BusUnavailable: no answer within `patience_s`.
