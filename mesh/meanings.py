@@ -205,8 +205,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "predict": "Command that runs the proposal's code and answers the score program (`MESH_PREDICTOR`). It runs in "
         'a second sandbox without private data. Only with `"command"`.',
         "pattern": 'Regular expression with one group around the number; the last match counts. Only with `"stdout"`.',
-        "cascade": "Score that a proposal must reach after each stage of the evaluator; empty calls `evaluate()` only. "
-        'Only with `"openevolve"`.',
+        "cascade": "Score that a proposal must reach to pass each stage of the evaluator. Empty: only `evaluate()` "
+        'runs. Only with `"openevolve"`.',
         "deadline_s": "Wall seconds after which scoring is killed.",
     },
     "WorkerSpec": {

@@ -77,7 +77,7 @@ def find_class(what: str, name: str, *, path: Path | None) -> type[Any]:
         raise UnknownName(f"{what} {name!r}: module {module_name} has no class {class_name!r}{there}")
     found = getattr(module, class_name)
     if not isinstance(found, type):
-        raise BadInput(f"{what} {name!r} is of type {type(found).__name__}; name a class")
+        raise BadInput(f"{what} {name!r} is of type {type(found).__name__}; use a class")
     return found
 
 
@@ -119,7 +119,7 @@ def _trouble(role: type[Any]) -> str:
     """Return what is wrong with a class as a role, in one clause; "" if nothing is."""
     name = role.__name__
     if not hasattr(role, "listens"):
-        return f"{name} has no 'listens'; list the kinds of facts for it, such as listens = ('run.finished',)"
+        return f"{name} has no 'listens'; set it to the kinds of facts to hear, such as listens = ('run.finished',)"
     if not hasattr(role, "handle"):
         return f"{name} has no 'handle'; write `async def handle(self, post, board)`"
     if isinstance(role.listens, str) or not isinstance(role.listens, tuple | list | set | frozenset):
