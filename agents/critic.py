@@ -96,7 +96,7 @@ class Critic:
         if not open_ones:
             return critiques
         shown = [*(critique.target for critique in open_ones), *worth_showing(board)]
-        base = {board.opened.base_tree: self._base[1]}  # the baseline may not be proposed yet
+        base = {board.opened.base_tree: self._base[1]}  # no agent may have proposed the baseline yet
         code = {**await self._code.at_hand(board, shown), **base}
         judged = await self._opinions.of(board, open_ones, code)
         return [*(critique for critique in critiques if critique not in open_ones), *judged]
@@ -118,7 +118,9 @@ class Critic:
             return _block(tree, "other_code", f"claims tree {short(tree)}, but its commit has tree {short(real)}")
         earlier = {
             other: known
-            for other, p in list(board.proposals.items())  # it grows while code is fetched
+            for other, p in list(
+                board.proposals.items()
+            )  # a copy, because new proposals may come while code is fetched
             if p.seq < proposal.seq and p.why != "blocked" and (known := await self._fingerprint(p, board))
         }
         return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))

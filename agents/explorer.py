@@ -79,11 +79,11 @@ class Explorer:
         if board.opened.base_tree not in board.proposals:
             return [BASELINE]
         known = await self._history.read(board)
-        mine = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
-        waiting = sum(trial.tree in mine for trial in known.pending)
+        own = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
+        waiting = sum(trial.tree in own for trial in known.pending)
         made: list[Draft | NotePosted] = []
         for number in range(share(board) - waiting):
-            found = await self._propose(board, known, len(mine) + number)
+            found = await self._propose(board, known, len(own) + number)
             if found is None:
                 break
             draft, trial = found
@@ -149,9 +149,9 @@ class Explorer:
         return None
 
     def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> tuple[str, float | None]:
-        """Return the sampler to ask, and its share if it was drawn by shares.
+        """Return the sampler to ask, and its share of the proposals; None if shares played no part.
 
-        Sobol comes first, then the samplers share. The last attempts use mutation and random draws.
+        Sobol comes first, then a draw by shares. The last attempts use mutation and random points.
         """
         if attempt >= _TRIES // 2:
             return ("mutate", "random")[attempt % 2], None

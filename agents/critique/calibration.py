@@ -23,7 +23,7 @@ CRITIQUE_WITHIN_S = 5.0
 """Longest wait of a proposal for its critique; after that it is admitted without one."""
 
 ANSWER_S = 8.0
-"""Longest wait of a critic for an answer of its model. A proposal waits for two: the model may be busy."""
+"""Longest wait of a critic for an answer of its model. A proposal waits for two answers: the model may be busy."""
 
 
 def patience_s(board: Board) -> float:
@@ -59,7 +59,7 @@ def holds_back(board: Board, proposal: Proposal) -> bool:
 
 
 def overruled(board: Board, proposal: Proposal, block: Critique) -> str:
-    """Return why a block is overruled; "" if it stands.
+    """Return why a block is overruled; "" if it remains in force.
 
     Only opinions are overruled, never certain rules. A critic is overruled if its forecasts were worse than a coin
     flip, or if it blocks more than `MOST` of its `LOOK_BACK` proposals. Blocked proposals do not run, so no score would

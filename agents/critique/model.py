@@ -158,6 +158,12 @@ def joined(critique: CritiquePosted, opinion: Judgement, model: str, cost: Cost)
     """Return the critique by rules and model together: the more severe verdict, and the model's forecast.
 
     The model's chance that the proposal becomes champion is kept, even if the rules' verdict is more severe.
+
+    Args:
+        critique: The critique by rules.
+        opinion: The model's judgement.
+        model: The name of the model.
+        cost: The cost of the call.
     """
     verdict = max(critique.verdict, opinion.verdict, key=_SEVERITY.index)
     chance = opinion.confidence if opinion.verdict == "endorse" else 1 - opinion.confidence

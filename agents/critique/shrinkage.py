@@ -17,7 +17,12 @@ _FEWEST = 5
 
 
 def judge_score(board: Board, run: str) -> CritiquePosted | None:
-    """Return the critique of an explore run with a score; None without a champion or with too little data."""
+    """Return the critique of an explore run with a score; None without a champion or with too little data.
+
+    Args:
+        board: The board of the arena.
+        run: The name of the run.
+    """
     scored = board.runs.get(run)
     if scored is None or scored.value is None or scored.requested.lane != "explore":
         return None

@@ -113,7 +113,9 @@ def _hopeless(board: Board) -> list[AnyEvent]:
 
 
 def _best(board: Board) -> list[AnyEvent]:
-    """Promote the best of the undecided and the re-scored if it beats the champion; retire the other undecided ones.
+    """Promote the best proposal if it beats the champion, and retire the other undecided proposals.
+
+    Candidates are the undecided proposals, and decided ones that were scored again under a new evaluator.
 
     Scores are compared inside one worker class. If the champion has no score in a class, or the workers of that class
     are gone, the missing score is requested. A champion that failed blocks no other proposal.

@@ -31,17 +31,17 @@ def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: floa
     run = board.runs.get(name)
     if run is None or run.finished or run.killed or run.requested.lane != "explore" or board.opened is None:
         return None
-    mine, rule = at_rung(curve, rung), board.opened.spec.selection
+    value, rule = at_rung(curve, rung), board.opened.spec.selection
     others = rivals(board, run, rung)
-    if mine is None or len(others) < FEWEST_AT_RUNG:
+    if value is None or len(others) < FEWEST_AT_RUNG:
         return None
     direction = _direction(board)
-    better = sum(gain(direction, other, mine) > 0 for other in others)
+    better = sum(gain(direction, other, value) > 0 for other in others)
     kept = max(1, int((len(others) + 1) / rule.reduction))
     if better < kept:
         return None
     text = (
-        f"at {rung:.0%} of its budget its curve was at {mine:.6g}, worse than {better} of {len(others)} other runs; "
+        f"at {rung:.0%} of its budget its curve was at {value:.6g}, worse than {better} of {len(others)} other runs; "
         f"only the best {kept} continue"
     )
     if is_spared(name, rule):

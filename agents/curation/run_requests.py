@@ -68,7 +68,17 @@ def request(
 def requests(
     board: Board, tree: str, lane: Lane, seeds: Iterable[int], worker_class: str, *, avoid: str = "", race: int = 0
 ) -> list[RunRequested]:
-    """Return requests for the runs that a worker class has not had yet; runs of other classes do not count."""
+    """Return requests for the runs that a worker class has not had yet; runs of other classes do not count.
+
+    Args:
+        board: The board of the arena.
+        tree: The proposal, by its tree hash.
+        lane: What the runs are for.
+        seeds: The seeds of the trials.
+        worker_class: The worker class that may take the runs.
+        avoid: The boot of a worker that must not take them; "" for none.
+        race: The number of their race; 0 for none.
+    """
     return [
         request(
             board,

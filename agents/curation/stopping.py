@@ -11,7 +11,7 @@ from mesh.events import ArenaClosed
 
 
 def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
-    """Return the end of the arena if a rule says so, else nothing."""
+    """Return the fact that closes the arena if a stopping rule applies, else nothing."""
     if board.opened is None or board.opened_at is None:
         return []
     rule, version = board.opened.spec.stop, board.opened.version

@@ -1,7 +1,7 @@
 """CMA-ES: a normal distribution that moves towards high-ranked results, extended to whole numbers and categories.
 
 The optimizer is `cmaes.CatCMAwM` (Hamano et al., "CatCMA with Margin", 2025). It learns in generations from finished
-trials, in the order of the log, whoever proposed them (Hansen, "Injecting external solutions into CMA-ES", 2011).
+trials, in the order of the log, of any author (Hansen, "Injecting external solutions into CMA-ES", 2011).
 Pending trials are left out. It gets only ranks, and failed trials rank last. A knob that older code lacked counts as in
 the middle of its range. When the distribution has converged, it restarts.
 """

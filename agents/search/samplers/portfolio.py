@@ -1,10 +1,10 @@
 """The portfolio of samplers: samplers that earn more improvement per worker-second get a larger share of the proposals.
 
 The method is probability matching (Thierens, "An adaptive pursuit strategy for allocating operator probabilities",
-2005). A result among the best ten so far earns 1 / rank. Ranks mean the same under any scale and noise, and the single
-best improves too rarely to compare samplers (Fialho et al., "Toward comparison-based adaptive operator selection",
-2010). Earnings and costs fade with a half-life, counted in results. No sampler gets less than `FLOOR`. Explorers with
-the same log compute the same shares.
+2005). A result among the best ten so far counts 1 / rank as its improvement. Ranks mean the same under any scale and
+noise, and the single best improves too rarely to compare samplers (Fialho et al., "Toward comparison-based adaptive
+operator selection", 2010). Improvements and costs fade with a half-life, counted in results. No sampler gets less than
+`FLOOR`. Explorers with the same log compute the same shares.
 """
 
 import math
@@ -50,16 +50,16 @@ PRIOR = {"quadratic": 2.0, "cmaes": 3.0, "tpe": 0.5, "mutate": 3.0, "crossover":
 """Relative worth of a sampler before it has results, tuned on instances 3 and 4 of `benchmarks.search`."""
 
 PRIOR_WEIGHT = 0.3
-"""Weight of the prior against the results of the log, as a share of all recent earnings."""
+"""Weight of the prior against the results of the log, as a share of all recent improvements."""
 
 FLOOR = 0.05
 """Smallest share of a sampler."""
 
 HALF_LIFE = 100.0
-"""Number of results after which an earning counts half."""
+"""Number of results after which an improvement counts half."""
 
 _ELITE = 10
-"""A result earns if it is among this many best ones."""
+"""Only a result among this many best ones counts as an improvement."""
 
 
 def installed_samplers() -> tuple[dict[str, Sampler], list[str]]:
@@ -79,7 +79,12 @@ def first_points(knobs: int) -> int:
 
 
 def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
-    """Return the share of each sampler in the next proposals; all shares sum to 1."""
+    """Return the share of each sampler in the next proposals; all shares sum to 1.
+
+    Args:
+        kinds: The names of the samplers.
+        trials: The finished trials, in the order of the log.
+    """
     earned, cost = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0.0)
     fade = 0.5 ** (1 / HALF_LIFE)
     for trial, gain in gains(trials):
@@ -101,8 +106,8 @@ def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
 
 
 def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
-    """Return each trial with its earning: 1 / rank among the best ten so far, else 0."""
-    earnings: list[tuple[Trial, float]] = []
+    """Return each trial with its improvement: 1 / rank among the best ten so far, else 0."""
+    found: list[tuple[Trial, float]] = []
     best: list[float] = []
     for trial in trials:
         gain = 0.0
@@ -111,8 +116,8 @@ def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
             gain = 1 / (place + 1) if best and place < _ELITE else 0.0
             best.insert(place, trial.loss)
             del best[_ELITE:]
-        earnings.append((trial, gain))
-    return earnings
+        found.append((trial, gain))
+    return found
 
 
 def choose_kind(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> tuple[str, float]:
