@@ -209,7 +209,7 @@ def test_who_declares_a_role_of_ours_counts_like_ours() -> None:
 
 async def test_an_option_that_a_role_does_not_know_is_refused(tmp_path: Path) -> None:
     code = CodeStore(tmp_path / "code.git", MemoryBus("a"))
-    with pytest.raises(MeshError, match=r"sampler=magic is unknown: use mutate, random, crossover"):
+    with pytest.raises(MeshError, match=r"sampler=magic is not a known sampler; use mutate, random, crossover"):
         Explorer(Context("ann", 0, CodeReader(code), {"sampler": "magic"}))
 
 
