@@ -152,7 +152,7 @@ def test_mesh_up_hands_on_what_is_said_of_a_model() -> None:
     thinker = thinker_of("openai/m", None, 0.5, 10)
     assert thinker is not None
     assert thinker.flags() == ["--model", "openai/m", "--budget-usd", "0.5", "--budget-tokens", "10"]
-    with pytest.raises(BadInput, match="--budget-usd is about a model: name it with --model provider/name"):
+    with pytest.raises(BadInput, match="--budget-usd needs a model; add --model provider/name"):
         thinker_of(None, None, 5.0, None)
 
 

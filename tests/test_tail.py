@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_sentence(served: str, line: str) -> None:
         )
     said = done.stderr.splitlines()[-1:]
     assert (said, done.returncode) == (
-        [b"mesh: the output could not be written: No space left on device"],
+        [b"mesh: the output cannot be written: No space left on device"],
         ExitCode.HOST,
     )
     assert b"Traceback" not in done.stderr

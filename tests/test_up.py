@@ -106,7 +106,7 @@ async def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on_where_it_ended(
         assert any(part in command for command in words)
     assert belonging_to(home) == []
     # then it said what came of it
-    summary = "\n".join(up.lines[-9:])
+    summary = "\n".join(up.lines[-10:])
     assert "baseline loss 0.2600" in summary
     assert "champion loss" in summary
     assert "scored" in summary
@@ -215,7 +215,7 @@ async def test_a_gpu_that_is_asked_for_and_not_there_is_one_sentence(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))  # without nvidia-smi
     command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--device", "cuda"]
     done = await anyio.run_process(command, check=False)
-    said = b"mesh: --device cuda, but nvidia-smi shows no GPU on this machine\n"
+    said = b"mesh: --device is cuda, but nvidia-smi shows no GPU on this machine; use cpu or auto\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, b"", said)
     assert not (home / "server").exists()
 
@@ -240,12 +240,13 @@ async def test_a_child_that_refuses_among_others_is_named_after_the_summary(tmp_
     command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--model", "nobody"]
     async with await anyio.open_process(command, stdout=None, stdin=subprocess.DEVNULL) as process:
         assert process.stderr is not None
-        text = ""
+        text, interrupted = "", False
         with anyio.fail_after(PATIENCE_S):
             async for part in TextReceiveStream(process.stderr):
                 text += part
-                if "researcher cannot run" in text and process.returncode is None:
+                if "researcher cannot run" in text and not interrupted:
                     process.send_signal(signal.SIGINT)
+                    interrupted = True
             assert await process.wait() == ExitCode.OK
     assert text.splitlines()[-1].startswith("mesh: researcher could not run: model 'nobody' has no")
 

@@ -33,7 +33,7 @@ def with_key(up: Up) -> list[str]:
     for process in psutil.Process(up.process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if KEY in process.environ().values():
-                found.append(" ".join(process.cmdline()[1:4]))
+                found.append(" ".join(process.cmdline()[2:5]))
     return found
 
 

@@ -135,7 +135,8 @@ async def up(
             summary(follower.board, first, folder)
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
-        children.check([*needed, *([child] for child in own)])
+        wanted = [*own, *(["researcher"] if thinker else [])]
+        children.check([*needed, *([child] for child in wanted)])
 
 
 def _check_installed() -> None:
