@@ -55,7 +55,9 @@ function line(row, scale, tabbable) {
 function scaleOf(rows) {
   const ends = rows.slice(0, 12).flatMap((row) => [row.low ?? row.mean, row.high ?? row.mean]).sort((a, b) => a - b);
   const cut = Math.floor(ends.length * 0.2);
-  const [low, high] = [ends[cut], ends[ends.length - 1 - cut]];
+  const [first] = rows; // the best row is always inside; outliers among the others are drawn at the edge
+  const low = Math.min(ends[cut], first.low ?? first.mean);
+  const high = Math.max(ends[ends.length - 1 - cut], first.high ?? first.mean);
   const at = (value) => 3 + (high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0.5) * (WIDTH - 6);
   return at;
 }
