@@ -3,10 +3,14 @@
 Importing a module of `mesh_cli.commands` joins its commands to the app; `ORDER` is the order of `mesh --help`.
 """
 
+import os
 import sys
 
 try:
-    import mesh.safe_path  # noqa: F401  before all others
+    import mesh.safe_path  # before all others
+
+    if not os.path.samefile(mesh.__path__[0], os.path.join(os.path.dirname(__file__), os.pardir, "mesh")):
+        raise ModuleNotFoundError(name="mesh.safe_path")  # an editable install finds our modules in any package
 except ModuleNotFoundError as error:
     if error.name != "mesh.safe_path":
         raise

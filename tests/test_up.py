@@ -225,7 +225,7 @@ async def test_a_swarm_that_cannot_propose_ends_and_its_last_line_says_why(tmp_p
     with anyio.fail_after(PATIENCE_S):
         done = await anyio.run_process(command, check=False)
     assert done.returncode == ExitCode.BAD_INPUT
-    why = "model 'nobody' has no provider"
+    why = "model 'nobody' has no known provider"
     lines = [line for line in done.stderr.decode().splitlines() if why in line]
     assert [line.partition(": model")[0] for line in lines] == [
         "mesh: researcher cannot run",

@@ -137,7 +137,10 @@ class Children:
 async def _end(process: anyio.abc.Process) -> None:
     """Ask a child to end, then kill its tree."""
     if process.returncode is None:
-        tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        tree: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):  # it may have ended already, and not been waited for yet
+            child = psutil.Process(process.pid)
+            tree = [child, *child.children(recursive=True)]
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         with anyio.move_on_after(_STOP_WITHIN_S):
