@@ -227,10 +227,13 @@ async def test_after_a_call_in_vain_there_is_a_pause_that_outlasts_a_restart(are
 
 @pytest.mark.serial
 async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena) -> None:
+    with model_server(verdict()) as server:  # the first question of a process imports litellm, which takes seconds
+        await words(arena, critic(arena, server), propose(arena, 39))
     posts = [propose(arena, width) for width in (9, 19, 29)]
     with model_server(SILENCE, SILENCE, SILENCE) as server:
+        judge = critic(arena, server, timeout_s="0.5")
         began = time.monotonic()
-        said = await words(arena, critic(arena, server, timeout_s="0.5"), posts[0])
+        said = await words(arena, judge, posts[0])
         took_s = time.monotonic() - began
         asked = [size_of(body["messages"]) for body in server.asked]
     # then all were asked about at once
@@ -254,8 +257,9 @@ async def test_rates_and_failures_are_borne_within_that_time(arena: Arena) -> No
         [word] = await words(arena, who, propose(arena, 9))
         assert isinstance(word, CritiquePosted)
         assert (word.rule, len(server.asked)) == ("model", 3)
+        judge = critic(arena, server, timeout_s="0.5")
         began = time.monotonic()
-        vain, word = await words(arena, critic(arena, server, timeout_s="0.5"), propose(arena, 19))
+        vain, word = await words(arena, judge, propose(arena, 19))
         assert time.monotonic() - began < 2
         assert isinstance(vain, ModelAsked)
         assert isinstance(word, CritiquePosted)
