@@ -94,7 +94,7 @@ def test_doctor_names_it_with_its_cure(tmp_path: Path, home: Path) -> None:
     site = a_distribution(tmp_path / "site", "agents")
     ended = program("mesh_cli", "doctor", "--json", first=site, cwd=tmp_path, home=home)
     rows = [row for row in json.loads(ended.stdout) if row["name"] == "packages"]
-    what = f"the package agents of openai-agents 0.9.1 at {site / 'agents'} is imported in place of ours"
+    what = f"the package agents of openai-agents 0.9.1 at {site / 'agents'} is imported instead of ours"
     assert (ended.returncode, [row["state"] for row in rows]) == (1, ["fail"])
     assert rows[0]["what"].startswith(what)
     assert rows[0]["cure"] == CURE

@@ -39,7 +39,7 @@ class Marks:
         return self._marks.read.get(channel, 0)
 
     def move(self, channel: str, seq: int) -> None:
-        """Note that a channel was read up to `seq`; marks only move forward."""
+        """Record that a channel was read up to `seq`; marks only move forward."""
         if seq > self.of(channel):
             self._marks.read[channel] = seq
             self._changed = True

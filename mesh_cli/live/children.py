@@ -24,7 +24,7 @@ from mesh_cli.exit import ExitCode
 
 _STOP_WITHIN_S = 8.0
 STEADY_S = 60.0
-"""A child that lived so long has started well: the next pause is short again."""
+"""A child that ran this long has started well; the next pause is short again."""
 FAILING = 3
 """Early ends in a row after which a child counts as failing."""
 

@@ -66,7 +66,7 @@ def judge_packages(packages: Iterable[Package]) -> list[Finding]:
 def judge_names(foreign: Sequence[Foreign]) -> list[Finding]:
     """Judge foreign packages that have the name of one of ours."""
     effects: dict[str, tuple[_State, str]] = {
-        "shadows": ("fail", "is imported in place of ours: what needs ours cannot start"),
+        "shadows": ("fail", "is imported instead of ours: the programs of the mesh that use it cannot start"),
         "hidden": ("warn", "is hidden by ours: programs that need it fail in this environment"),
         "mixed": ("fail", "lies in the same folder as ours: each has overwritten files of the other"),
     }
