@@ -23,6 +23,8 @@ from mesh.errors import BadInput, QueryError
 MAX_SQL = 50_000
 MAX_ROWS = 100_000
 MAX_ANSWER_CHARS = 32_000_000
+MAX_ANSWER_BYTES = 100_000_000
+"""Bytes of an encoded answer; a client loses messages when more of them wait for it."""
 PAGE_ROWS = 5_000
 PAGE_CHARS = 1_000_000
 MAX_TIMEOUT_S = 60.0
@@ -69,14 +71,14 @@ class SqlServer:
         """Return the encoded reply to an encoded query; never fails."""
         try:
             query = decode_query(data)
-            return encode(await (self.first(query) if query.id else self.answer(query)))
+            return _bounded(encode(await (self.first(query) if query.id else self.answer(query))))
         except _EXPECTED as error:
             return encode(_refusal(error))
 
     async def handle_more(self, data: bytes) -> bytes:
         """Return the encoded next page; never fails."""
         try:
-            return encode(await self.more(decode_more(data)))
+            return _bounded(encode(await self.more(decode_more(data))))
         except _EXPECTED as error:
             return encode(_refusal(error))
 
@@ -205,6 +207,13 @@ _EXPECTED = (
     *(QueryError, BadInput, duckdb.Error, msgspec.MsgspecError, OSError),
     *(ValueError, OverflowError, MemoryError, RecursionError, TypeError),
 )
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) <= MAX_ANSWER_BYTES:
+        return data
+    text = f"the answer has {len(data):,} bytes; at most {MAX_ANSWER_BYTES:,} can be sent at once: ask for less"
+    return encode(Refusal(text))
 
 
 def _refusal(error: BaseException) -> Refusal:

@@ -21,7 +21,10 @@ from mesh.errors import QueryError, leaf
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _READS = "SELECT, FROM, WITH, SHOW, DESCRIBE, EXPLAIN"
 _PIECE = 100
-"""Rows taken from DuckDB at a time: bodies are up to 256 KiB."""
+"""Rows taken from DuckDB at a time, fewer while they are long."""
+_PIECE_CHARACTERS = 1_000_000
+MAX_ROW_CHARACTERS = 16_000_000
+"""Characters of one row; a row is sent whole or not at all."""
 
 
 class Running:
@@ -44,7 +47,8 @@ class Running:
         self._sql, self._timeout_s = sql, timeout_s
         self._db = projection.cursor()
         self._begun = False
-        self._waiting: deque[list[Any]] = deque()
+        self._waiting: deque[tuple[list[Any], int]] = deque()
+        self._piece = 1
         self._lock = threading.Lock()
         self._working = self._closed = False
         self._stopped = anyio.Event()
@@ -135,13 +139,27 @@ class Running:
             if self._late:
                 raise QueryError(self._late)
             if not self._waiting:
-                self._waiting.extend([plain(value) for value in values] for values in self._db.fetchmany(_PIECE))
+                self._fetch()
             if not self._waiting:
                 self.ended = True
                 break
-            rows.append(row := self._waiting.popleft())
-            size += sum(len(str(value)) for value in row)
+            row, characters = self._waiting.popleft()
+            if characters > MAX_ROW_CHARACTERS:
+                raise QueryError(
+                    f"a row of the answer has {characters:,} characters; at most {MAX_ROW_CHARACTERS:,} can be sent: "
+                    "ask for fewer columns or for shorter values"
+                )
+            rows.append(row)
+            size += characters
         return rows
+
+    def _fetch(self) -> None:
+        """Take the next rows from DuckDB."""
+        for values in self._db.fetchmany(self._piece):
+            row = [plain(value) for value in values]
+            self._waiting.append((row, sum(len(value if isinstance(value, str) else str(value)) for value in row)))
+        characters = sum(size for _, size in self._waiting)
+        self._piece = min(_PIECE, 2 * self._piece) if characters < _PIECE_CHARACTERS else max(1, self._piece // 2)
 
     def _statement(self) -> duckdb.Statement:
         statements = self._db.extract_statements(self._sql)

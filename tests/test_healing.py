@@ -11,7 +11,9 @@ from typing import cast
 import anyio
 import anyio.abc
 import pytest
+from nats.aio.msg import Msg
 
+from mesh import wire
 from mesh.errors import BadInput, BusRefused, BusUnavailable, ServerTooOld
 from mesh.events import NotePosted, RunRequested
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
@@ -355,3 +357,20 @@ async def listening(handler: Handler) -> AsyncIterator[str]:
         tasks.start_soon(listener.serve, serve)
         yield f"nats://127.0.0.1:{port}"
         tasks.cancel_scope.cancel()
+
+
+async def test_an_answer_that_lost_a_part_is_no_answer(server: EmbeddedServer) -> None:
+    async with connect(server.url) as hub:
+        bus = await hub.arena("a", create=True)
+        heard = anyio.Event()
+
+        async def lose(question: Msg) -> None:
+            """Send all parts of an answer but the second, as a client that falls behind sees it."""
+            await hub.link.nc.publish(question.reply, b"xxx")
+            await hub.link.nc.publish(question.reply, b"xxx", headers={"Mesh-Last": "1", "Mesh-Length": "9"})
+            heard.set()
+
+        await hub.link.nc.subscribe(wire.live_subject("a", "sql"), cb=lose)
+        with pytest.raises(BusUnavailable, match="6 of the 9 bytes"):
+            await bus.ask("sql", b"")
+        assert heard.is_set()

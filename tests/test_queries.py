@@ -189,6 +189,29 @@ async def test_a_page_of_large_values_is_small(queries: SqlServer) -> None:
     queries.close()
 
 
+@pytest.mark.parametrize(
+    "values", ["repeat('x', 40000000)", "list(range)::VARCHAR FROM range(4000000)", "repeat('x', 17000000)"]
+)
+async def test_a_row_that_is_too_long_is_refused_and_never_cut(values: str, queries: SqlServer) -> None:
+    for name in ("", "pages"):
+        reply = decode_reply(await queries.handle(encode(Query(f"SELECT {values}", id=name))))
+        assert isinstance(reply, Refusal)
+        assert "characters; at most 16,000,000 can be sent" in reply.error
+    for name in ("", "more"):  # each row fits, all of them do not: what comes says that it is not all
+        reply = decode_reply(
+            await queries.handle(encode(Query("SELECT repeat('x', 15000000) FROM range(20)", id=name)))
+        )
+        assert isinstance(reply, Answer)
+        assert (len(reply.rows) < 20, reply.truncated or bool(reply.more)) == (True, True)
+
+
+async def test_an_answer_is_bounded_as_it_is_encoded(queries: SqlServer) -> None:
+    escaped = Query("SELECT repeat(chr(1), 15000000) FROM range(3)")
+    reply = decode_reply(await queries.handle(encode(escaped)))
+    assert isinstance(reply, Refusal)
+    assert "bytes; at most 100,000,000 can be sent at once" in reply.error
+
+
 async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_path: Path) -> None:
     hub = MemoryHub()
     bus = await bus_with(hub)

@@ -103,6 +103,11 @@ def test_a_file_is_written_whole_or_not_at_all(lab: Lab, tmp_path: Path) -> None
         done = sql(fails, "-F", form, "-o", path, "--max-rows", "0")
         assert (done.code, done.out) == (ExitCode.QUERY, "")
         assert re.fullmatch(r"mesh: [^\n]*boom[^\n]*\n", done.err)
+    long = "SELECT repeat('x', 17000000)"
+    for form in ("csv", "parquet"):
+        done = sql(long, "-F", form, "-o", path)
+        assert (done.code, done.out) == (ExitCode.QUERY, "")
+        assert re.fullmatch(r"mesh: a row of the answer has 17,000,000 characters; at most [^\n]*\n", done.err)
     assert os.listdir(tmp_path) == ["a.csv"]
     assert path.read_text().startswith("run,value")
 

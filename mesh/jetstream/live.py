@@ -53,13 +53,14 @@ class LiveTopics:
         inbox = f"{nc.new_inbox()}.{uuid.uuid4().hex}"
         parts: list[bytes] = []
         ended = asyncio.Event()
-        nobody = False
+        nobody, length = False, ""
 
         async def on_part(msg: Msg) -> None:
-            nonlocal nobody
+            nonlocal nobody, length
             headers = msg.headers or {}
             nobody = nobody or headers.get("Status") == "503"
             parts.append(msg.data)
+            length = headers.get("Mesh-Length", "")
             if nobody or headers.get("Mesh-Last"):
                 ended.set()
 
@@ -75,7 +76,11 @@ class LiveTopics:
                 await subscription.unsubscribe()
         if nobody:
             raise BusUnavailable(f"nobody answers {service!r} of arena {self._arena}: check that `mesh up` is running")
-        return b"".join(parts)
+        answer = b"".join(parts)
+        if length and int(length) != len(answer):  # a client that falls behind loses messages
+            came = f"{len(answer):,} of the {length} bytes"
+            raise BusUnavailable(f"only {came} of {service!r} of arena {self._arena} arrived: ask again")
+        return answer
 
     async def answer(self, service: str, handler: Callable[[bytes], Awaitable[bytes]]) -> None:
         limit = anyio.Semaphore(MAX_ANSWERS)
@@ -90,7 +95,7 @@ class LiveTopics:
             try:
                 data = await handler(msg.data)
                 for start in range(0, max(len(data), 1), CHUNK):
-                    last = {"Mesh-Last": "1"} if start + CHUNK >= len(data) else None
+                    last = {"Mesh-Last": "1", "Mesh-Length": str(len(data))} if start + CHUNK >= len(data) else None
                     await self._link.nc.publish(msg.reply, data[start : start + CHUNK], headers=last)
             except TRANSIENT:
                 pass
