@@ -17,7 +17,10 @@ LANES: tuple[Lane, ...] = ("confirm", "control", "audit", "explore")
 PROOF: tuple[Lane, ...] = ("confirm", "control")
 """The lanes whose scores prove something: their seeds played no part in choosing the proposal."""
 
-FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed"]
+FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed", "over_budget"]
+Counting = Literal["cpu", "wall", "gpu"]
+"""Which seconds count against a budget: CPU time of all processes, wall time, or time with a GPU open."""
+
 Scalar = bool | int | float | str
 
 
@@ -277,6 +280,9 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     tier: str = "none"
     log_tail: str = ""
     cost: Cost | None = None
+    budget_used_s: float = 0.0
+    budget_counts: Counting | Literal[""] = ""
+    predict_s: float = 0.0
 
     def key(self, post_id: str) -> str:
         return self.run

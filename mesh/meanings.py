@@ -84,7 +84,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "RunRequested": {
         "lane": "Why the run is requested: `explore` (search), `confirm` (proof), `control` (champion again), `audit`.",
         "seed": "Seed for the trial (`MESH_SEED`).",
-        "budget_s": "Seconds of work that the trial may use (`MESH_BUDGET_S`).",
+        "budget_s": "Budget of the trial in seconds (`MESH_BUDGET_S`), without tolerance and start-up.",
         "deadline_s": "Wall seconds after which the worker kills the trial.",
         "worker_class": "Worker class that may take it, or `any`.",
         "evaluator": "Hash of the evaluator that will score it.",
@@ -111,6 +111,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "code": "Hash of the files that ran.",
         "data": "Hash of the data that the run used.",
         "log_tail": "The last part of the trial's output.",
+        "budget_used_s": "Seconds of the budget that the trial used, as the worker measured them.",
+        "budget_counts": "Which seconds these are: `cpu`, `wall` or `gpu`; empty in logs before this field.",
+        "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
     "ProposalPromoted": {"text": "The verdict in a sentence."},
     "ProposalRetired": {
@@ -155,7 +158,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "step": "Step number, as the trial counts its steps.",
         "value": "Value that the trial reported.",
         "at_s": "Wall seconds since the trial began.",
-        "fraction": "Used fraction of the budget, 0 to 1.",
+        "fraction": "Used fraction of the budget, 0 to 1, as the worker measured it.",
     },
     "Scored": {
         "value": "The score: the arena's metric.",
@@ -190,12 +193,18 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "TrialSpec": {
         "command": 'Command that runs the artifact. Leave it out with `score.how = "openevolve"` or `"shinka"`.',
-        "budget_s": "Seconds of work; the trial reads them from `MESH_BUDGET_S`.",
+        "budget_s": "Budget of a trial in seconds; it reads them from `MESH_BUDGET_S`. The worker ends a trial that "
+        "uses more than `budget_s` x `budget_tolerance` + `startup_s`: the run is `over_budget`.",
         "deadline_s": "Wall seconds after which the worker kills every process of the trial; at least `budget_s`.",
         "preload": "Python modules that the worker imports once, so that each trial starts warm, such as `torch`.",
         "memory_gb": "Memory limit of all processes of the trial, in GB.",
         "disk_gb": "Limit of the files that the trial writes, in GB.",
         "network": 'Network that the trial may use: none, its own `"loopback"`, or all (`true`).',
+        "budget_counts": 'Which seconds count: `"cpu"` (all processes and threads together), `"wall"`, or `"gpu"` '
+        '(wall seconds while a process of the trial has the GPU open). `"auto"` is CPU time on a CPU, wall time on a '
+        "GPU.",
+        "budget_tolerance": "How often `budget_s` a trial may use before it is ended, for its last step.",
+        "startup_s": "Seconds that a trial may use besides: to start, to import, to save its output.",
     },
     "ScoreSpec": {
         "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints. '
@@ -207,7 +216,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "pattern": 'Regular expression with one group around the number; the last match counts. Only with `"stdout"`.',
         "cascade": "Score that a proposal must reach to pass each stage of the evaluator. Empty: only `evaluate()` "
         'runs. Only with `"openevolve"`.',
-        "deadline_s": "Wall seconds after which scoring is killed.",
+        "deadline_s": "Seconds after which scoring is killed: CPU seconds of the score program on a CPU, so that a "
+        "busy machine fails nobody; wall seconds on a GPU, and for an evaluator, which runs in the trial's place.",
+        "predict_budget_s": "Seconds, of the trial's kind, that the process of `predict` may use; then the run is "
+        "`over_budget`. 0 is `deadline_s`.",
     },
     "WorkerSpec": {
         "class_": 'Worker class that may run the arena, such as `cpu-x86_64` or `cuda-h200`, or `"any"`.',

@@ -42,9 +42,10 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a trial runs: the trial itself keeps to `budget_s`; the worker kills it after `deadline_s` wall seconds.
+    """How a trial runs. The worker ends it at `deadline_s` wall seconds, and when it has used more than its budget.
 
-    `command` is empty if the evaluator runs the program (`openevolve`, `shinka`).
+    The budget is `budget_s` x `budget_tolerance` + `startup_s`, in seconds of what `budget_counts` names. `command` is
+    empty if the evaluator runs the program (`openevolve`, `shinka`); its programs know of no budget, so none is set.
     """
 
     command: tuple[str, ...] = ()
@@ -54,10 +55,13 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     memory_gb: Annotated[float, Meta(gt=0)] = 4.0
     disk_gb: Annotated[float, Meta(gt=0)] = 4.0
     network: bool | Literal["loopback"] = False
+    budget_counts: Literal["auto", "cpu", "wall", "gpu"] = "auto"
+    budget_tolerance: Annotated[float, Meta(ge=1, le=100)] = 1.25
+    startup_s: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
 
 
 class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a finished trial is scored, in at most `deadline_s` wall seconds.
+    """How a finished trial is scored. Its seconds are CPU seconds on a CPU and wall seconds on a GPU.
 
     `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
     without private data. `stdout` (`pattern`, one group), `openevolve` and `shinka` (evaluators) are self-reported.
@@ -69,6 +73,7 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pattern: str = ""
     cascade: tuple[float, ...] = ()
     deadline_s: Annotated[float, Meta(gt=0)] = 60.0
+    predict_budget_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
