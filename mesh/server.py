@@ -3,13 +3,16 @@
 Each store has one server, however many processes need it. The server inherits a lock on the store and keeps it until it
 ends. The process that gets the lock starts a server; the others use the running one. The server listens on loopback
 only. By default every acknowledged post is on disk (`sync_interval: always`).
+
+The process that started the server restarts it when it dies, and when it stores nothing although the disk has space. If
+the folder of the store is deleted or replaced, every user of the server ends with a sentence.
 """
 
-import fcntl
 import functools
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,19 +23,29 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
 import anyio
+import anyio.to_thread
 import msgspec
 import psutil
 
-from mesh import settings
+from mesh import settings, store_lock
 from mesh.atomic_write import atomic_write
-from mesh.errors import BadInput, BusUnavailable, leaf
+from mesh.disk import full_disk, is_out_of_space
+from mesh.errors import BadInput, BusUnavailable, HostTrouble, leaf
 from mesh.parent_death import die_with_parent
+from mesh.server_config import server_config
+from mesh.server_health import Health
+from mesh.store_lock import Place, StoreLock, place_of
 
 START_WITHIN_S = 30.0
 _WATCH_EVERY_S = 0.5
 _STOP_WITHIN_S = 10.0
+_REAP_WITHIN_S = 5.0
+_MOST_PAUSE_S = 60.0
+
+_Pid = Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -40,9 +53,9 @@ class Address(msgspec.Struct, frozen=True):
 
     url: str
     name: str
-    pid: int
+    pid: _Pid
     started: float
-    owner: int
+    owner: _Pid
     owner_started: float
     sync: str = "always"
 
@@ -113,8 +126,9 @@ async def embedded(folder: Path, *, sync: str = "always") -> AsyncIterator["Embe
         sync: `sync_interval` of nats-server: `always`, or how often it flushes to disk, such as `2m`.
 
     Raises:
-        BadInput: nats-server was not found, or the folder cannot be used for a store.
+        BadInput: nats-server was not found, or the folder cannot be used for a store, or it was replaced meanwhile.
         BusUnavailable: the server does not start; the message has the last line of its log.
+        HostTrouble: the disk is full.
     """
     server = EmbeddedServer(folder, sync)
     await server.ensure()
@@ -138,6 +152,7 @@ class EmbeddedServer:
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._address: Address | None = None
+        self._place: Place | None = None
 
     @property
     def address(self) -> Address:
@@ -157,24 +172,32 @@ class EmbeddedServer:
         Raises:
             BadInput: nats-server was not found, or the folder cannot be used for a store.
             BusUnavailable: neither worked within `START_WITHIN_S`.
+            HostTrouble: the disk is full.
         """
         try:
             await self._ensure()
         except OSError as error:
             raise _no_store(self.folder, error) from None
+        except BusUnavailable:
+            if full := full_disk(self.folder):
+                raise HostTrouble(full) from None
+            raise
 
     async def _ensure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._place = place_of(self.folder)
         with anyio.move_on_after(START_WITHIN_S):
             while True:
-                if lock := _lock(self.folder / "store.lock"):
+                if lock := store_lock.acquire(self.folder):
                     try:
+                        if full := full_disk(self.folder):
+                            raise HostTrouble(full)
                         self._address = await self._start(lock)
                     finally:
-                        os.close(lock)
+                        lock.close()
                     return
                 address = address_of(self.folder)
-                if address and psutil.pid_exists(address.pid) and answers(address):
+                if address and _is_alive(address.pid, address.started) and await _answers(address):
                     self._address = address
                     return
                 await anyio.sleep(0.1)
@@ -184,21 +207,56 @@ class EmbeddedServer:
         )
 
     async def watch(self) -> None:
-        """Restart the server whenever its store is not locked, until cancelled.
+        """Restart the server when it dies or stores nothing any more, until cancelled.
 
         Raises:
-            BadInput: the folder of the store no longer exists.
+            BadInput: the folder of the store no longer exists, or another one is in its place.
         """
+        health, pause_s, told = Health(self.folder, self.url), 0.0, ""
         while True:
             await anyio.sleep(_WATCH_EVERY_S)
-            if lock := _lock(self.folder / "store.lock"):
-                os.close(lock)
-                with suppress(BusUnavailable):
+            self._check_place()
+            before = self.starts
+            with suppress(BusUnavailable, HostTrouble):
+                if self._process is None or self._process.poll() is not None:
+                    if self._is_free():
+                        await self.ensure()
+                elif await health.check():
+                    _tell(f"{health.trouble}: the server is restarted")
+                    await anyio.sleep(pause_s)
+                    pause_s = min(_MOST_PAUSE_S, pause_s * 2 or 1.0)
+                    await self._end(self._process)
                     await self.ensure()
+            if self.starts != before:
+                health, told = Health(self.folder, self.url), ""
+            elif health.trouble != told:
+                told = health.trouble
+                _tell(told)
 
-    async def _start(self, lock: int) -> Address:
+    def _check_place(self) -> None:
+        try:
+            if self._place in (None, place_of(self.folder)):
+                return
+        except OSError as error:
+            raise _no_store(self.folder, error) from None
+        raise BadInput(
+            f"the folder {self.folder} cannot be used for the store of a server: it was replaced while the server ran; "
+            "start again"
+        )
+
+    def _is_free(self) -> bool:
+        """Whether no server has the store."""
+        try:
+            lock = store_lock.acquire(self.folder)
+        except OSError as error:
+            raise _no_store(self.folder, error) from None
+        if lock:
+            lock.close()
+        return lock is not None
+
+    async def _start(self, lock: StoreLock) -> Address:
         last = address_of(self.folder)
-        port = int(last.url.rpartition(":")[2]) if last else -1
+        port = int(last.url.rpartition(":")[2]) if last and re.fullmatch(r"nats://[\w.]+:\d{1,5}", last.url) else -1
         try:
             return await self._spawn(lock, port)
         except BusUnavailable as error:
@@ -206,36 +264,43 @@ class EmbeddedServer:
                 raise
             return await self._spawn(lock, -1)
 
-    async def _spawn(self, lock: int, port: int) -> Address:
+    async def _spawn(self, lock: StoreLock, port: int) -> Address:
         binary = find_binary()
         name = f"mesh-{uuid.uuid4().hex[:12]}"
         log = self.folder / "server.log"
         for old in self.folder.glob("*.ports"):
             old.unlink(missing_ok=True)
         config = self.folder / "nats.conf"
-        config.write_text(_config(self.folder, name, port, self.sync), encoding="utf-8")
+        config.write_bytes(server_config(self.folder, name, port, self.sync))
         log.write_bytes(b"")
         process = _popen([binary, "-c", str(config)], lock, log)
         try:
             address = await self._answering(process, name)
+            if address is not None:
+                with atomic_write(self.folder / "server.json") as beside:
+                    beside.write_bytes(msgspec.json.encode(address))
         except BaseException:
-            process.kill()
-            process.wait()
+            await self._end(process, at_once=True)
             raise
         if address is None:
-            process.kill()
-            process.wait()
+            await self._end(process, at_once=True)
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             bad = [line for line in lines if "[FTL]" in line or "[ERR]" in line]
             why = (bad or lines or ["its log is empty"])[-1]
             raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
-        with atomic_write(self.folder / "server.json") as beside:
-            beside.write_bytes(msgspec.json.encode(address))
-        if self._process is not None:
-            self._process.wait()
         self._process = process
         self.starts += 1
         return address
+
+    async def _end(self, process: "subprocess.Popen[bytes]", *, at_once: bool = False) -> None:
+        """End a server of ours and wait for it, but not for ever: the kernel may hold a process on a broken disk."""
+        with anyio.CancelScope(shield=True):
+            if not at_once:
+                process.terminate()
+                await _poll(process, _STOP_WITHIN_S)
+            if process.poll() is None:
+                process.kill()
+                await _poll(process, _REAP_WITHIN_S)
 
     async def _answering(self, process: "subprocess.Popen[bytes]", name: str) -> Address | None:
         """Return the address of the new server; None if it ended or took too long."""
@@ -247,7 +312,7 @@ class EmbeddedServer:
                 started = psutil.Process(process.pid).create_time()
                 owner = psutil.Process()
                 address = Address(url, name, process.pid, started, owner.pid, owner.create_time(), self.sync)
-                if answers(address):
+                if await _answers(address):
                     return address
             await anyio.sleep(0.02)
         return None
@@ -257,23 +322,35 @@ class EmbeddedServer:
         address = self._address
         if address is None or (self._process is None and _is_alive(address.owner, address.owner_started)):
             return
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(address.pid)
-            if process.create_time() == address.started:
-                process.terminate()
-                give_up = anyio.current_time() + _STOP_WITHIN_S
-                while _is_alive(address.pid, address.started):
-                    if self._process is not None and self._process.poll() is not None:
-                        break
-                    if anyio.current_time() > give_up:
-                        process.kill()
-                    await anyio.sleep(0.02)
         if self._process is not None:
-            self._process.wait()
+            await self._end(self._process)
+        elif _is_alive(address.pid, address.started):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(address.pid)
+                process.terminate()
+                await _until_gone(address, _STOP_WITHIN_S)
+                process.kill()
+                await _until_gone(address, _REAP_WITHIN_S)
         self._process = self._address = None
 
 
-def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]":
+async def _answers(address: Address) -> bool:
+    return await anyio.to_thread.run_sync(answers, address, abandon_on_cancel=True)
+
+
+async def _poll(process: "subprocess.Popen[bytes]", within_s: float) -> None:
+    with anyio.move_on_after(within_s):
+        while process.poll() is None:
+            await anyio.sleep(0.02)
+
+
+async def _until_gone(address: Address, within_s: float) -> None:
+    with anyio.move_on_after(within_s):
+        while _is_alive(address.pid, address.started):
+            await anyio.sleep(0.02)
+
+
+def _popen(command: list[str], lock: StoreLock, log: Path) -> "subprocess.Popen[bytes]":
     """Start the server with the lock, in a new session so that Ctrl-C in a terminal does not reach it."""
     try:
         with log.open("ab") as output:
@@ -284,45 +361,20 @@ def _popen(command: list[str], lock: int, log: Path) -> "subprocess.Popen[bytes]
                 stderr=output,
                 env=settings.without_secrets(os.environ),
                 start_new_session=True,
-                pass_fds=(lock,),
+                pass_fds=lock.descriptors,
                 preexec_fn=functools.partial(die_with_parent, signal.SIGTERM) if sys.platform == "linux" else None,
             )
     except OSError as error:
         raise BusUnavailable(f"nats-server ({command[0]}) did not start: {error.strerror}") from None
 
 
-def _config(folder: Path, name: str, port: int, sync: str) -> str:
-    quoted = {key: json.dumps(str(folder / key)) for key in ("store", "server.log")}
-    return f"""# Written by the mesh at every start.
-server_name: {name}
-host: "127.0.0.1"
-port: {port}
-ports_file_dir: {json.dumps(str(folder))}
-log_file: {quoted["server.log"]}
-max_payload: 1048576
-write_deadline: "10s"
-jetstream {{
-  store_dir: {quoted["store"]}
-  sync_interval: {sync}
-}}
-"""
+def _tell(sentence: str) -> None:
+    sys.stderr.write(f"mesh: {sentence}\n")
 
 
-def _lock(path: Path) -> int | None:
-    """Lock the file and return its descriptor; None if another process has the lock."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _no_store(path.parent, error) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _no_store(folder: Path, error: OSError) -> BadInput:
+def _no_store(folder: Path, error: OSError) -> BadInput | HostTrouble:
+    if is_out_of_space(error):
+        return HostTrouble(full_disk(folder, sys.maxsize))
     why = error.strerror or type(error).__name__
     return BadInput(f"the folder {folder} cannot be used for the store of a server: {why}")
 
@@ -331,5 +383,5 @@ def _is_alive(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)
         return bool(process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False

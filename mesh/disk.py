@@ -1,0 +1,59 @@
+"""Tells whether the disk of a folder is full, and in which words."""
+
+import errno
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+FULL_BELOW_BYTES = 1024 * 1024
+"""A disk with less free space than this counts as full."""
+
+_PIECE = bytes(65536)
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return how many bytes a user without privileges can still write to the disk of `folder`, None if unknown.
+
+    Args:
+        folder: a folder; if it does not exist, its nearest parent that does.
+    """
+    for place in (folder, *folder.parents):
+        with suppress(OSError):
+            found = os.statvfs(place)
+            return found.f_bavail * found.f_frsize
+    return None
+
+
+def full_disk(folder: Path, below_bytes: int = FULL_BELOW_BYTES) -> str:
+    """Return the sentence that the disk of `folder` is full, "" if it has room.
+
+    Args:
+        folder: a folder on the disk.
+        below_bytes: the disk counts as full if less is free.
+    """
+    free = free_bytes(folder)
+    if free is None or free >= below_bytes:
+        return ""
+    return f"the disk of {folder} is full: {free:,} bytes free; free some space"
+
+
+def is_out_of_space(error: OSError) -> bool:
+    """Tell whether an error means a full disk or a used-up quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def can_write(folder: Path) -> bool:
+    """Write a small file into `folder`, flush it to the disk, and delete it; tell whether that worked. It blocks."""
+    path = folder / f".try-{secrets.token_hex(4)}"
+    try:
+        with path.open("xb") as file:
+            file.write(_PIECE)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    return True

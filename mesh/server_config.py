@@ -1,0 +1,34 @@
+"""The configuration file of the embedded server."""
+
+import re
+from pathlib import Path
+
+
+def server_config(folder: Path, name: str, port: int, sync: str) -> bytes:
+    """Return the configuration of the server of one store.
+
+    Args:
+        folder: folder of the store.
+        name: name of the server, which nobody else has.
+        port: port on loopback; -1 lets the system choose.
+        sync: `always`, or how often the server flushes to disk, such as `2m`.
+    """
+    text = f"""# Written by the mesh at every start.
+server_name: {name}
+host: "127.0.0.1"
+port: {port}
+ports_file_dir: {_quoted(folder)}
+log_file: {_quoted(folder / "server.log")}
+max_payload: 1048576
+write_deadline: "10s"
+jetstream {{
+  store_dir: {_quoted(folder / "store")}
+  sync_interval: {sync}
+}}
+"""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _quoted(path: Path) -> str:
+    r"""Return a path as a string of the server's configuration, which knows `\"`, `\\` and `\xHH`, but not `\uHHHH`."""
+    return '"' + re.sub(r'[\x00-\x1f"\\]', lambda found: f"\\x{ord(found[0]):02x}", str(path)) + '"'
