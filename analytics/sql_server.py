@@ -23,7 +23,7 @@ from mesh.errors import BadInput, QueryError
 MAX_SQL = 50_000
 MAX_ROWS = 100_000
 MAX_ANSWER_CHARS = 32_000_000
-MAX_ANSWER_BYTES = 100_000_000
+MAX_REPLY_BYTES = 100_000_000
 """Bytes of an encoded answer; a client loses messages when more of them wait for it."""
 PAGE_ROWS = 5_000
 PAGE_CHARS = 1_000_000
@@ -210,9 +210,9 @@ _EXPECTED = (
 
 
 def _bounded(data: bytes) -> bytes:
-    if len(data) <= MAX_ANSWER_BYTES:
+    if len(data) <= MAX_REPLY_BYTES:
         return data
-    text = f"the answer has {len(data):,} bytes; at most {MAX_ANSWER_BYTES:,} can be sent at once: ask for less"
+    text = f"the answer has {len(data):,} bytes; at most {MAX_REPLY_BYTES:,} can be sent at once: ask for less"
     return encode(Refusal(text))
 
 

@@ -27,6 +27,7 @@ from mesh import settings
 from mesh.bus import ArenaBus
 from mesh.errors import BusError, HostTrouble
 from mesh.events import WorkerLeft
+from mesh.roll_call import answer_roll_call
 
 
 async def run_worker(
@@ -104,6 +105,7 @@ class Worker:
         try:
             async with anyio.create_task_group() as following:
                 following.start_soon(member.follower.follow)
+                following.start_soon(answer_roll_call, member.bus, self.boot)
                 async with anyio.create_task_group() as tasks:
                     for slot in member.machine.slots:
                         tasks.start_soon(SlotLoop(member, self._prefetch, tally, slot, self.nvml).serve)

@@ -1,8 +1,13 @@
-"""The fleet: which workers and agents are present, how many slots they have, and how many runs may wait. Pure."""
+"""The fleet: which workers and agents are present, what they execute, and how many runs may wait. Pure.
+
+Where a roll call was made (`mesh.roll_call`), whoever answers is present. Without one, the log says it: a worker is
+present from its joining until it leaves or another life of its name joins.
+"""
 
 from collections import Counter
+from collections.abc import Collection
 
-from mesh.board import Board, Run
+from mesh.board import Board, Member, Run
 from mesh.events import AgentJoined, WorkerJoined
 
 
@@ -22,12 +27,39 @@ def is_awaited(board: Board, run: Run) -> bool:
     return run.finished is None and not is_gone(board, run.requested.worker_class)
 
 
-def slots(board: Board) -> Counter[str]:
+def present(members: dict[str, Member], answering: Collection[str] | None = None) -> dict[str, Member]:
+    """Return those of `members` that are there, by boot id.
+
+    Args:
+        members: the workers or the agents of a board.
+        answering: boot ids of those that answer a roll call; None where none was made.
+    """
+    latest = {member.name: boot for boot, member in members.items()}
+    there = set(latest.values()) if answering is None else answering
+    return {boot: member for boot, member in members.items() if not member.left and boot in there}
+
+
+def under_way(board: Board, answering: Collection[str] | None = None) -> list[str]:
+    """Return the unfinished runs that a present worker began last, in the order of the log."""
+    there = set(present(board.workers)) if answering is None else answering
+
+    def has_worker(run: Run) -> bool:  # one that never joined is gone where it does not answer
+        return run.worker in there or (answering is None and run.worker not in board.workers)
+
+    return [name for name in board.unfinished if (run := board.runs[name]).attempts and has_worker(run)]
+
+
+def waiting(board: Board, answering: Collection[str] | None = None) -> list[str]:
+    """Return the unfinished runs that nobody executes: not begun, or begun by a worker that is gone."""
+    busy = set(under_way(board, answering))
+    return [run for run in board.unfinished if run not in busy]
+
+
+def slots(board: Board, answering: Collection[str] | None = None) -> Counter[str]:
     """Return the slots of the present workers, by worker class."""
-    latest = {member.name: member for member in board.workers.values()}
     found: Counter[str] = Counter()
-    for member in latest.values():
-        if not member.left and isinstance(member.joined, WorkerJoined):
+    for member in present(board.workers, answering).values():
+        if isinstance(member.joined, WorkerJoined):
             found[member.joined.worker_class] += member.joined.slots
     return found
 

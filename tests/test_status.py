@@ -12,6 +12,7 @@ from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.events import RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
+from mesh.roll_call import answer_roll_call
 from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
 from mesh_cli.live.status import figures, runs_per_minute, status_lines
@@ -30,15 +31,26 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
     async with open_bus() as bus:
         await bus.post(Post.new("op", opened()))
         assert (await figures(bus))["queue"] == IDLE
-        for boot, slots in (("b1", 2), ("b2", 3)):
+        for boot, slots in (("b1", 2), ("b2", 3), ("b3", 8)):
             joined = WorkerJoined(boot=boot, worker_class="cpu", device="cpu", slots=slots)
-            await bus.post(Post.new("w", joined))
-        for run in ("r1", "r2", "r3"):
+            await bus.post(Post.new("dead" if boot == "b3" else "w", joined))
+        for run, worker in (("r1", "b1"), ("r2", "b3"), ("r3", "")):
             await bus.post(Post.new("cur", request(run, "t1")))
-        await bus.post(Post.new("w", RunStarted(run="r1", attempt=1, worker="b1")))
-        row = await figures(bus)
+            if worker:
+                await bus.post(Post.new("w", RunStarted(run=run, attempt=1, worker=worker)))
+        none = await figures(bus)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer_roll_call, bus, "b1")
+            tasks.start_soon(answer_roll_call, bus, "b2")
+            with anyio.fail_after(20):
+                while (row := await figures(bus))["slots"] < 5:
+                    await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    assert (none["queue"], none["runs_running"], none["runs_waiting"]) == (IDLE | {"explore": 3}, 0, 3)
+    assert (none["slots"], none["workers"], none["silent_workers"]) == (0, 0, 2)
     assert (row["queue"], row["runs_running"], row["runs_waiting"]) == (IDLE | {"explore": 2}, 1, 2)
     assert (row["slots"], row["slots_busy"], row["slots_free"]) == (5, 1, 4)
+    assert "workers         1, and 1 that does not answer" in status_lines(row, None)
     assert 0 <= row["last_event_age_s"] <= row["oldest_waiting_s"] < 60
     assert "queue           explore 2, the oldest for" in "\n".join(status_lines(row, None))
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import msgspec
 import pytest
 from textual.pilot import Pilot
@@ -16,6 +17,7 @@ from textual.pilot import Pilot
 from mesh import settings
 from mesh.events import CurvePoint, NotePosted, RunStarted, WorkerJoined
 from mesh.jetstream import JetStreamBus, connect
+from mesh.roll_call import answer_roll_call
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
 from mesh_cli.exit import ExitCode
@@ -31,8 +33,8 @@ SIZE = (80, 24)
 class Screen:
     """A `mesh top` without a terminal, on the log of arena `a`."""
 
-    def __init__(self, bus: JetStreamBus, app: Top, pilot: Pilot[None]) -> None:
-        self.bus, self.app, self.pilot = bus, app, pilot
+    def __init__(self, bus: JetStreamBus, app: Top, pilot: Pilot[None], tasks: anyio.abc.TaskGroup) -> None:
+        self.bus, self.app, self.pilot, self.tasks = bus, app, pilot, tasks
 
     def drawn(self) -> str:
         """What stands on the screen."""
@@ -62,7 +64,7 @@ async def a_screen(server: EmbeddedServer) -> AsyncIterator[Screen]:
             tasks.start_soon(watch.run)
             app = Top(watch)
             async with app.run_test(size=SIZE) as pilot:
-                screen = Screen(bus, app, pilot)
+                screen = Screen(bus, app, pilot, tasks)
                 await screen.until(lambda text: "champion t2" in text and "title t2" in text)
                 yield screen
             tasks.cancel_scope.cancel()
@@ -79,6 +81,7 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedS
             request("r10", "t3", 10),
             RunStarted(run="r9", attempt=1, worker="b9"),
         )
+        screen.tasks.start_soon(answer_roll_call, screen.bus, "b9")
         await screen.until(lambda text: "1/4" in text and "waiting" in text)
         for _ in range(100):
             await screen.bus.tell("curve.r9", msgspec.json.encode(CurvePoint(5, 2.5, 0.5, 0.5)))

@@ -1,4 +1,5 @@
--- One row per run that was asked for; of several finishes the first in the log counts.
+-- One row per run that was asked for; of several finishes the first in the log counts. A run is requested again when
+-- the worker that began it has left or has another life; that a worker was killed the log does not know.
 CREATE OR REPLACE VIEW runs AS
 WITH starts AS (
     SELECT
@@ -10,8 +11,13 @@ WITH starts AS (
 kills AS (
     SELECT arena, key AS run, seq, body->>'$.by' AS killed_by FROM facts WHERE kind = 'run.killed'
 ),
-names AS (
-    SELECT arena, key AS boot, author AS worker FROM facts WHERE kind = 'worker.joined'
+lives AS (
+    SELECT
+        j.arena, j.key AS boot, j.author AS worker,
+        l.seq IS NOT NULL OR j.seq < max(j.seq) OVER (PARTITION BY j.arena, j.author) AS gone
+    FROM facts j
+    LEFT JOIN facts l ON l.kind = 'worker.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
+    WHERE j.kind = 'worker.joined'
 )
 SELECT
     r.arena, r.run, r.proposal, p.author, r.lane, r.seed,
@@ -20,7 +26,7 @@ SELECT
         WHEN f.reason = 'killed' THEN 'killed'
         WHEN f.seq IS NOT NULL THEN 'failed'
         WHEN k.seq IS NOT NULL THEN 'killed'
-        WHEN s.run IS NOT NULL THEN 'running'
+        WHEN s.run IS NOT NULL AND NOT coalesce(n.gone, false) THEN 'running'
         ELSE 'requested'
     END AS state,
     coalesce(f.reason, CASE WHEN f.seq IS NULL THEN k.killed_by END) AS reason,
@@ -40,4 +46,4 @@ LEFT JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run
 LEFT JOIN kills k ON k.arena = r.arena AND k.run = r.run AND k.seq > r.seq
 LEFT JOIN finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
-LEFT JOIN names n ON n.arena = r.arena AND n.boot = coalesce(f.worker, s.worker);
+LEFT JOIN lives n ON n.arena = r.arena AND n.boot = coalesce(f.worker, s.worker);

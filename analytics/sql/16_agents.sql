@@ -6,7 +6,7 @@
 CREATE OR REPLACE VIEW agents AS
 WITH lives AS (
     SELECT
-        j.arena, j.author AS agent, count(*) AS lives, count(l.seq) AS ended,
+        j.arena, j.author AS agent, count(*) AS lives, arg_max(l.seq IS NULL, j.seq) AS here,
         arg_max(j.body->>'$.role', j.seq) AS role, arg_max(j.body->>'$.model', j.seq) AS model,
         arg_max(j.body->>'$.host', j.seq) AS host, min(j.time) AS joined_at, max(l.time) AS left_at
     FROM facts j
@@ -75,7 +75,7 @@ moved AS (
     GROUP BY ALL
 )
 SELECT
-    l.arena, l.agent, l.role, l.model, l.host, l.lives, CASE WHEN l.ended < l.lives THEN 'here' ELSE 'left' END AS state,
+    l.arena, l.agent, l.role, l.model, l.host, l.lives, CASE WHEN l.here THEN 'here' ELSE 'left' END AS state,
     l.joined_at, l.left_at, d.last_at, d.posts, d.proposals, coalesce(w.promoted, 0) AS promoted, d.critiques,
     d.runs_requested, d.notes, coalesce(e.improvement, 0) AS improvement, coalesce(u.worker_s, 0) AS worker_s,
     coalesce(e.improvement, 0) / nullif(u.worker_s, 0) AS earned_per_s, m.shares, t.median_staleness

@@ -1,8 +1,9 @@
--- One row per worker that joined: what it is and how its runs ended.
+-- One row per worker that joined: what it is and how its runs ended. It is here until its last life leaves; that it was
+-- killed the log does not know.
 CREATE OR REPLACE VIEW workers AS
 WITH lives AS (
     SELECT
-        j.arena, j.author AS worker, count(*) AS lives, count(l.seq) AS ended,
+        j.arena, j.author AS worker, count(*) AS lives, arg_max(l.seq IS NULL, j.seq) AS here,
         arg_max(j.body->>'$.worker_class', j.seq) AS worker_class, arg_max(j.body->>'$.device', j.seq) AS device,
         arg_max(try_cast(j.body->>'$.slots' AS BIGINT), j.seq) AS slots, arg_max(j.body->>'$.tier', j.seq) AS tier,
         arg_max(j.body->>'$.host', j.seq) AS host,
@@ -23,7 +24,7 @@ did AS (
 )
 SELECT
     l.arena, l.worker, l.worker_class, l.device, l.slots, l.tier, l.host, l.price_per_hour_usd, l.lives,
-    CASE WHEN l.ended < l.lives THEN 'here' ELSE 'left' END AS state, l.joined_at, l.left_at, d.last_at,
+    CASE WHEN l.here THEN 'here' ELSE 'left' END AS state, l.joined_at, l.left_at, d.last_at,
     coalesce(d.runs, 0) AS runs, coalesce(d.scored, 0) AS scored, coalesce(d.failed, 0) AS failed,
     coalesce(d.running, 0) AS running, coalesce(d.trial_s, 0) AS trial_s
 FROM lives l

@@ -30,6 +30,7 @@ from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BusError, Leaving, MeshError
 from mesh.events import AgentJoined, AgentLeft, NotePosted, ProposalPosted
 from mesh.follow import Follower
+from mesh.roll_call import answer_roll_call
 from mesh.settings import host
 from mesh.wire import Entry, Post
 
@@ -106,6 +107,7 @@ async def run_agents(
             async with anyio.create_task_group() as watched:
                 watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)
                 for seat in seats:
+                    watched.start_soon(answer_roll_call, bus, seat.boot)
                     if isinstance(seat.agent, Hearing):
                         watched.start_soon(_hear, bus, seat, seat.agent, follower, code)
                 async with anyio.create_task_group() as living:

@@ -17,11 +17,12 @@ from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable
 from mesh.events import CurvePoint, RunStarted, WorkerJoined
+from mesh.fleet import present, under_way, waiting
 from mesh.follow import Follower
 from mesh.leaderboard import LeaderboardRow, leaderboard
+from mesh.roll_call import Watchman
 from mesh.wire import Entry, Pattern
 from mesh_cli.board.lines import Lines
-from mesh_cli.live.status import running_of, waiting_of
 from mesh_cli.render.colour import Ink
 
 RECENT = 300
@@ -47,6 +48,7 @@ class Watch:
     def __init__(self, bus: ArenaBus, is_connected: Callable[[], bool]) -> None:
         self._bus, self.is_connected = bus, is_connected
         self._follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
+        self.watchman = Watchman(bus, lambda: self.board)
         self._lines = Lines(Ink(on=False), screen=True)
         self._began: dict[str, dt.datetime] = {}
         self._points: dict[str, CurvePoint] = {}
@@ -60,17 +62,18 @@ class Watch:
 
     async def run(self) -> None:
         """Follow the log and the live curves."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._hear)
-            tasks.start_soon(self._tail)
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._hear)
+            self._tasks.start_soon(self._tail)
             await self._patiently(self._follow)
 
     async def _follow(self) -> None:
         if not self.is_ready:
             await self._follower.catch_up()
-            for run in running_of(self.board):
+            for run in under_way(self.board):
                 await self._look_up(run)
             self.is_ready = True
+            self._tasks.start_soon(self.watchman.keep)
         await self._follower.follow(self._on_entry)
 
     def _on_entry(self, entry: Entry, counts: bool) -> None:
@@ -133,24 +136,31 @@ class Watch:
         budget_s = self.board.runs[run].requested.budget_s
         return min(1.0, max(0.0, (now - began).total_seconds() / budget_s)) if budget_s > 0 else None
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether a worker is there, as far as is known."""
+        return bool(present(self.board.workers, self.watchman.answering))
+
     def queue(self, now: dt.datetime) -> list["Queued"]:
-        """Return the running runs, then the first of those that wait."""
-        rows = []
-        for run in [*running_of(self.board), *waiting_of(self.board)[:_WAITING]]:
-            known = self.board.runs[run]
-            worker = self.board.workers.get(known.worker)
-            progress = self.progress(run, now) if known.attempts else None
-            point = self._points.get(run)
-            name = worker.name if worker else known.worker
-            value = point.value if point else None
-            rows.append(Queued(run, known.requested.lane, known.requested.proposal, name, progress, value))
+        """Return the running runs, then the first of those that wait; those have no worker."""
+        answering, rows = self.watchman.answering, []
+        for name in under_way(self.board, answering):
+            run, point = self.board.runs[name], self._points.get(name)
+            worker = self.board.workers.get(run.worker)
+            author, value = worker.name if worker else run.worker, point.value if point else None
+            asked = run.requested
+            rows.append(Queued(name, asked.lane, asked.proposal, author, self.progress(name, now), value))
+        for name in waiting(self.board, answering)[:_WAITING]:
+            asked = self.board.runs[name].requested
+            rows.append(Queued(name, asked.lane, asked.proposal, "", None, None))
         return rows
 
     def workers(self) -> list[tuple[str, int, int, str]]:
         """Return the workers that are there: name, trials under way, slots, class."""
-        busy = [self.board.runs[run].worker for run in running_of(self.board)]
+        answering = self.watchman.answering
+        busy = [self.board.runs[run].worker for run in under_way(self.board, answering)]
         return [
             (member.name, busy.count(boot), member.joined.slots, member.joined.worker_class)
-            for boot, member in self.board.workers.items()
-            if not member.left and isinstance(member.joined, WorkerJoined)
+            for boot, member in present(self.board.workers, answering).items()
+            if isinstance(member.joined, WorkerJoined)
         ]

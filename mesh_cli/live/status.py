@@ -2,16 +2,19 @@
 
 import datetime as dt
 import time
+from collections.abc import Collection
 from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
 
 from mesh import settings
-from mesh.board import Board
+from mesh.board import Board, Member
 from mesh.bus import ArenaBus, Bus
 from mesh.errors import BusUnavailable, MeshError
-from mesh.events import LANES, WorkerJoined
+from mesh.events import LANES
+from mesh.fleet import present, slots, under_way, waiting
+from mesh.roll_call import expected, roll_call
 from mesh.times import duration
 from mesh.wire import Pattern
 from mesh_cli.connect import board_of
@@ -35,10 +38,11 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         tasks.start_soon(ask)
         board = await board_of(bus)
     now = dt.datetime.now(dt.UTC)
+    answering = await roll_call(bus, expected(board))
     return {
-        **standing_of(board),
-        **await queue_of(bus, board, now),
-        **slots_of(board),
+        **standing_of(board, answering),
+        **await queue_of(bus, board, answering, now),
+        **slots_of(board, answering),
         "runs_per_min": await runs_per_minute(bus, board),
         "projector_as_of": as_of[0],
         "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
@@ -47,9 +51,10 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     }
 
 
-def standing_of(board: Board) -> dict[str, Any]:
-    """Return the state of the arena and its counts."""
-    running = running_of(board)
+def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
+    """Return the state of the arena and its counts; who is there `answering` says, the boot ids of a roll call."""
+    running = under_way(board, answering)
+    agents, workers = _names(present(board.agents, answering)), _names(present(board.workers, answering))
     return {
         "arena": board.arena,
         "version": board.opened.version if board.opened else 0,
@@ -60,38 +65,33 @@ def standing_of(board: Board) -> dict[str, Any]:
         "runs_running": len(running),
         "runs_waiting": len(board.unfinished) - len(running),
         "champion": board.champion,
-        "agents": len({m.name for m in board.agents.values() if not m.left}),
-        "workers": len({m.name for m in board.workers.values() if not m.left}),
+        "agents": len(agents),
+        "workers": len(workers),
+        "silent_agents": len(_names(present(board.agents)) - agents),
+        "silent_workers": len(_names(present(board.workers)) - workers),
         "not_understood": board.unknown,
     }
 
 
-def running_of(board: Board) -> list[str]:
-    """Return the runs that have started and not finished; those whose worker died count until their retry."""
-    return [run for run in board.unfinished if board.runs[run].attempts]
+def _names(members: dict[str, Member]) -> set[str]:
+    return {member.name for member in members.values()}
 
 
-def waiting_of(board: Board) -> list[str]:
-    """Return the runs that have not started, in the order of the log."""
-    return [run for run in board.unfinished if not board.runs[run].attempts]
-
-
-async def queue_of(bus: Bus, board: Board, now: dt.datetime) -> dict[str, Any]:
+async def queue_of(bus: Bus, board: Board, answering: Collection[str], now: dt.datetime) -> dict[str, Any]:
     """Return how many runs wait in each lane, and for how long the oldest has (s)."""
-    waiting = waiting_of(board)
-    lanes = [board.runs[run].requested.lane for run in waiting]
+    runs = waiting(board, answering)
+    lanes = [board.runs[run].requested.lane for run in runs]
     oldest_s = None
-    if waiting and (requested_at := await _time_of(bus, min(board.runs[run].seq for run in waiting))):
+    if runs and (requested_at := await _time_of(bus, min(board.runs[run].seq for run in runs))):
         oldest_s = max(0.0, (now - requested_at).total_seconds())
     return {"queue": {lane: lanes.count(lane) for lane in LANES}, "oldest_waiting_s": oldest_s}
 
 
-def slots_of(board: Board) -> dict[str, Any]:
+def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     """Return how many slots the present workers have, and how many are busy or free."""
-    here = [m.joined for m in board.workers.values() if not m.left]
-    slots = sum(joined.slots for joined in here if isinstance(joined, WorkerJoined))
-    busy = min(slots, len(running_of(board)))
-    return {"slots": slots, "slots_busy": busy, "slots_free": slots - busy}
+    total = slots(board, answering).total()
+    busy = min(total, len(under_way(board, answering)))
+    return {"slots": total, "slots_busy": busy, "slots_free": total - busy}
 
 
 async def runs_per_minute(bus: Bus, board: Board) -> float:
@@ -124,11 +124,13 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     """Return the figures as lines for people."""
     from mesh_cli.render.columns import cut_cell
 
-    waiting = ", ".join(f"{lane} {count}" for lane, count in row["queue"].items() if count) or "empty"
+    lanes = ", ".join(f"{lane} {count}" for lane, count in row["queue"].items() if count) or "empty"
     oldest = "" if row["oldest_waiting_s"] is None else f", the oldest for {duration(row['oldest_waiting_s'])}"
     lag = "no projector is running" if row["projector_lag"] is None else f"{row['projector_lag']} entries behind"
     shown = {
-        "queue": waiting + oldest,
+        "agents": _present(row["agents"], row["silent_agents"]),
+        "workers": _present(row["workers"], row["silent_workers"]),
+        "queue": lanes + oldest,
         "slots": f"{row['slots_busy']} busy, {row['slots_free']} free",
         "runs per min": f"{row['runs_per_min']:g} (over the last {RATE_OVER_S / 60:g} min of the log)",
         "projector": lag,
@@ -137,11 +139,15 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     }
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
-        "snapshot_age_s", "last_event_age_s",
+        "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers",
     }  # fmt: skip
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
     return lines if width is None else [cut_cell(line, width) for line in lines]
+
+
+def _present(here: int, silent: int) -> str:
+    return f"{here}, and {silent} that {'does' if silent == 1 else 'do'} not answer" if silent else str(here)
 
 
 async def _time_of(bus: Bus, seq: int) -> dt.datetime | None:

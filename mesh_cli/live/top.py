@@ -140,7 +140,7 @@ class Top(App[None]):
         connected = watch.is_connected()
         self._draw_head(connected)
         self._draw_queue()
-        state = (board.seq, watch.is_ready, self._filter)
+        state = (board.seq, watch.is_ready, self._filter, watch.watchman.answering)
         now = time.monotonic()
         if watch.is_ready and state != self._shown and now >= self._next_ranking:
             self._shown = state
@@ -158,6 +158,8 @@ class Top(App[None]):
             parts.append(f"champion {short(board.champion)} {row_score(Ranking(board).of(board.champion))}")
         if not watch.is_ready:
             parts.append("reading the log …")
+        elif not watch.has_workers and not board.closed:
+            parts.append("no worker is here")
         if self._filter:
             parts.append(f"filter: {printable(self._filter, 20)}")
         line = Text(" · ".join(parts))

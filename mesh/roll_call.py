@@ -1,0 +1,112 @@
+"""The roll call: which workers and agents answer now. The log alone cannot know that one was killed.
+
+Every worker and every agent answers to the boot id of its life for as long as it runs. A server without a listener for
+that id says so at once; whoever is frozen, or cut off, does not answer in time.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+import anyio
+
+from mesh.board import Board
+from mesh.bus import ArenaBus, Live
+from mesh.errors import BusError
+
+_WITHIN_S = 2.0
+"""Seconds in which whoever is there answers."""
+_EVERY_S = 2.0
+GONE_S = 8.0
+"""Seconds without an answer after which a life counts as gone for those who watch; a connection may break and heal."""
+_AGAIN_S = 30.0
+"""Seconds after which one that is gone is asked again."""
+_AT_ONCE = 64
+
+
+async def answer_roll_call(bus: Live, boot: str) -> None:
+    """Answer for one life of a worker or an agent until cancelled."""
+
+    async def here(question: bytes) -> bytes:
+        return b"here"
+
+    await bus.answer(_service(boot), here)
+
+
+async def roll_call(bus: Live, boots: Collection[str], within_s: float = _WITHIN_S) -> frozenset[str]:
+    """Return those of the boot ids that answer within `within_s` seconds."""
+    found = set[str]()
+    turn = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def ask(boot: str) -> None:
+        async with turn:
+            with suppress(BusError):
+                await bus.ask(_service(boot), b"", timeout_s=within_s)
+                found.add(boot)
+
+    async with anyio.create_task_group() as tasks:
+        for boot in boots:
+            tasks.start_soon(ask, boot)
+    return frozenset(found)
+
+
+def expected(board: Board) -> set[str]:
+    """Return the boot ids that a roll call names: of all that have not left, and of those that began a run."""
+    lives = [*board.workers.items(), *board.agents.items()]
+    began = {board.runs[run].worker for run in board.unfinished if board.runs[run].attempts}
+    left = {boot for boot, member in lives if member.left}
+    return ({boot for boot, _ in lives} | began) - left - {""}
+
+
+class Watchman:
+    """Calls the roll again and again for those who watch an arena.
+
+    `answering` are the boot ids that count as present, None before the first round. `silent_since` is when the server
+    last answered, None while it does.
+    """
+
+    def __init__(self, bus: ArenaBus, board: Callable[[], Board]) -> None:
+        self.answering: frozenset[str] | None = None
+        self.silent_since: dt.datetime | None = None
+        self._bus, self._board = bus, board
+        self._heard = dict[str, float]()
+        self._asked = dict[str, float]()
+        self._answered_at = dt.datetime.now(dt.UTC)
+
+    async def keep(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """Call until cancelled; `on_change` is called when somebody came or went, or the server fell silent."""
+        while True:
+            before = self.answering, self.silent_since
+            await self._round()
+            if before != (self.answering, self.silent_since):
+                on_change()
+            await anyio.sleep(_EVERY_S)
+
+    async def _round(self) -> None:
+        if not await self._server_answers():
+            self.silent_since = self._answered_at
+            return
+        now, boots = anyio.current_time(), expected(self._board())
+        newcomers = boots - self._asked.keys() if self.answering is not None else set()
+        self._heard |= dict.fromkeys(newcomers, now)  # they have just joined
+        due = {boot for boot in boots if self._is_here(boot, now) or now - self._asked.get(boot, -_AGAIN_S) >= _AGAIN_S}
+        answering = await roll_call(self._bus, due)
+        if not answering >= due and not await self._server_answers():
+            return  # it fell silent meanwhile, which says nothing about those who were asked
+        self._asked = {boot: at for boot, at in self._asked.items() if boot in boots} | dict.fromkeys(due, now)
+        self._heard = {boot: at for boot, at in self._heard.items() if boot in boots} | dict.fromkeys(answering, now)
+        self.answering = frozenset(boot for boot in boots if self._is_here(boot, now))
+
+    def _is_here(self, boot: str, now: float) -> bool:
+        return boot in self._heard and now - self._heard[boot] < GONE_S
+
+    async def _server_answers(self) -> bool:
+        with anyio.move_on_after(_WITHIN_S), suppress(BusError):
+            await self._bus.head()
+            self._answered_at, self.silent_since = dt.datetime.now(dt.UTC), None
+            return True
+        return False
+
+
+def _service(boot: str) -> str:
+    return f"here-{boot}"
