@@ -219,10 +219,10 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     steps = seccomp.program(machine, (1,), (100, -200))
     allow, refuse = 0x7FFF0000, 0x00050000
 
-    def verdict(number: int, first: int = 0, architecture: int | None = None) -> int:
+    def verdict(number: int, first: int = 0, architecture: int | None = None, second: int = 0) -> int:
         """Run the filter as the kernel would."""
         native = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
-        seen = {0: number, 4: native if architecture is None else architecture, 16: first & 0xFFFFFFFF}
+        seen = {0: number, 4: native if architecture is None else architecture, 16: first & 0xFFFFFFFF, 24: second}
         place = value = 0
         while True:
             operation, yes, no, k = steps[place]
@@ -245,6 +245,9 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     assert [verdict(kill, pid) for pid in (99, 100, -200, -1, 0)] == [allow, refuse | 1, refuse | 1, refuse | 1, allow]
     assert [verdict(socket, family) for family in (1, 2, 17)] == [allow, refuse | 13, refuse | 13]
     assert [verdict(clone, flags) for flags in (0x01200011, 0x10000000)] == [allow, refuse | 1]
+    fcntl, ioctl = {"x86_64": (72, 16), "aarch64": (25, 29)}[machine]
+    assert [verdict(fcntl, 0, second=command) for command in (1, 3, 8, 10, 1024)] == [allow] * 2 + [refuse | 1] * 3
+    assert [verdict(ioctl, 9, second=command) for command in (0x5401, 0x40086602)] == [allow, refuse | 1]
     assert verdict(435) == refuse | 38
     assert verdict(1, architecture=0x40000003) == 0x80000000
 

@@ -26,6 +26,9 @@ _EVERYWHERE = {
     "io_uring_enter": 426,
     "io_uring_register": 427,
     "quotactl_fd": 443,
+    "memfd_secret": 447,
+    "open_tree_attr": 467,
+    "pidfd_send_signal": 424,  # it also takes an open folder of /proc as its target
 }
 _OLD = {  # name: (x86_64, aarch64)
     "ptrace": (101, 117),
@@ -48,6 +51,7 @@ _OLD = {  # name: (x86_64, aarch64)
     "finit_module": (313, 273),
     "delete_module": (176, 106),
     "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
     "reboot": (169, 142),
     "swapon": (167, 224),
     "swapoff": (168, 225),
@@ -61,19 +65,44 @@ _OLD = {  # name: (x86_64, aarch64)
     "clock_settime": (227, 112),
     "fanotify_init": (300, 262),
     "personality": (135, 92),
+    "inotify_add_watch": (254, 27),
 }
+_X86_64_ALONE = {"modify_ldt": 154, "iopl": 172, "ioperm": 173}
 _SIGNALS = {"x86_64": (62, 200, 234, 129, 297, 434), "aarch64": (129, 130, 131, 138, 240, 434)}
 """kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and pidfd_open: their first argument is the target."""
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+_FCNTL = {"x86_64": 72, "aarch64": 25}
+_IOCTL = {"x86_64": 16, "aarch64": 29}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _PRLIMIT = {"x86_64": 302, "aarch64": 261}
 _CLONE3, _X32 = 435, 0x40000000
 _NEW_NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME."""
+_OF_DESCRIPTORS = {
+    "F_SETOWN": 8,  # the kernel then sends signals for the caller, SIGKILL among them
+    "F_SETSIG": 10,
+    "F_SETOWN_EX": 15,
+    "F_SETLEASE": 1024,  # whoever opens the file then waits 45 s
+    "F_NOTIFY": 1026,
+}
+_OF_INODES = {
+    "FS_IOC_SETFLAGS": 0x40086602,  # the owner of a file may set these by a descriptor that only reads
+    "FS_IOC32_SETFLAGS": 0x40046602,
+    "FS_IOC_SETVERSION": 0x40087602,
+    "FS_IOC32_SETVERSION": 0x40047602,
+    "EXT4_IOC_SETVERSION": 0x40086604,
+    "EXT4_IOC32_SETVERSION": 0x40046604,
+    "FS_IOC_FSSETXATTR": 0x401C5820,
+    "FIOSETOWN": 0x8901,
+    "SIOCSPGRP": 0x8902,
+    "TIOCSTI": 0x5412,
+    "TIOCLINUX": 0x541C,
+}
+"""Commands of fcntl and ioctl, their second argument, that are refused."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 _ALLOW, _KILL_PROCESS, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _UNIX, _INET, _INET6 = 1, 2, 10
 _MODE_FILTER = 2
@@ -107,25 +136,28 @@ def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -
     if machine == "x86_64":
         steps += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _KILL_PROCESS)]
     column = 0 if machine == "x86_64" else 1
-    for number in (*(numbers[column] for numbers in _OLD.values()), *_EVERYWHERE.values()):
+    denied = [*(numbers[column] for numbers in _OLD.values()), *_EVERYWHERE.values()]
+    for number in denied + (list(_X86_64_ALONE.values()) if machine == "x86_64" else []):
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
     # The flags of clone3 are in memory, where a filter cannot look: glibc falls back to clone.
     steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     steps += _when(_CLONE[machine], [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), (_RETURN, 0, 0, _ERROR | errno.EPERM)])
     allowed = [(_EQUAL, len(families) - place, 0, family) for place, family in enumerate(families)]
     steps += _when(_SOCKET[machine], [*allowed, (_RETURN, 0, 0, _ERROR | errno.EACCES)])
-    others = [step for pid in (-1, *protect) for step in _whom(pid & 0xFFFFFFFF)]
+    others = [step for pid in (-1, *protect) for step in _refuse(pid & 0xFFFFFFFF)]
     for number in _SIGNALS[machine]:
         steps += _when(number, others)
+    for number, commands in ((_FCNTL[machine], _OF_DESCRIPTORS), (_IOCTL[machine], _OF_INODES)):
+        steps += _when(number, [step for command in commands.values() for step in _refuse(command)], _SECOND_ARGUMENT)
     own = [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
     steps += _when(_PRLIMIT[machine], own)
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _when(number: int, body: list[_Step]) -> list[_Step]:
-    """Look at the first argument of one call, and allow what the body lets through."""
-    return [(_EQUAL, 0, len(body) + 2, number), (_LOAD, 0, 0, _FIRST_ARGUMENT), *body, (_RETURN, 0, 0, _ALLOW)]
+def _when(number: int, body: list[_Step], argument: int = _FIRST_ARGUMENT) -> list[_Step]:
+    """Look at an argument of one call, and allow what the body lets through."""
+    return [(_EQUAL, 0, len(body) + 2, number), (_LOAD, 0, 0, argument), *body, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _whom(pid: int) -> list[_Step]:
-    return [(_EQUAL, 0, 1, pid), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
+def _refuse(value: int) -> list[_Step]:
+    return [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
