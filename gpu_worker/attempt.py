@@ -11,7 +11,6 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from gpu_worker.folders import delete
 from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
@@ -23,6 +22,7 @@ from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, tria
 from mesh.bus import Delivery
 from mesh.errors import BusError, ObjectMissing
 from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
+from mesh.file_trees import delete
 from mesh.wire import Post
 
 EXTEND_EVERY_S = 1.5

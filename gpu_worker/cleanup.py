@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from gpu_worker.folders import delete
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import kill_marked
 from mesh.errors import HostTrouble
+from mesh.file_trees import delete
 
 
 def claim_folder(folder: Path, token: str) -> None:

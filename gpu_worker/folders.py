@@ -5,16 +5,22 @@ score/  score-tmp/                    the scorer's, laid out when no process of 
 """
 
 import os
-import shutil
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from gpu_worker.limits import MAX_FILES
 from gpu_worker.sandbox.tiers import Sandbox
+from mesh.file_trees import MAX_DEPTH, TooDeep, delete, open_folder, set_mode, walk
 
 TRIAL_WRITES = ("trial", "out", "tmp", "report.jsonl")
 """What a trial may write, by its names in the run's folder."""
+
+
+class BadOutput(Exception):
+    """What a trial left cannot be scored; the message is a sentence about the trial."""
 
 
 def lay_out_trial(run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox) -> None:
@@ -23,6 +29,7 @@ def lay_out_trial(run: Path, files: Mapping[str, bytes], editable: Sequence[str]
     Raises:
         OSError: this machine cannot (disk full, no permission).
     """
+    _reopen(run.parent)
     delete(run)
     write_files(run / "trial", files, editable)
     for name in ("out", "tmp"):
@@ -36,8 +43,10 @@ def lay_out_score(run: Path, files: Mapping[str, bytes], editable: Sequence[str]
     """Make the scorer's folders in `run`, and the trial's output read-only; call it when no process of the trial lives.
 
     Raises:
+        BadOutput: what the trial left cannot be scored.
         OSError: this machine cannot.
     """
+    _reopen(run)
     for name in ("score", "score-tmp"):
         delete(run / name)  # a trial without a sandbox could have put something there
     write_files(run / "score", files, editable)
@@ -60,34 +69,44 @@ def write_files(folder: Path, files: Mapping[str, bytes], editable: Sequence[str
         path.chmod(0o644 if name in editable else 0o444)
 
 
-def delete(path: Path) -> None:
-    """Delete a folder, file or link as far as possible, whatever its permissions; links are never followed."""
-    if path.is_symlink() or path.is_file():
-        with suppress(OSError):
-            path.unlink()
-        return
-    if path.is_dir():
-        with suppress(OSError):
-            path.chmod(0o700)
-        for root, folders, _ in os.walk(path):
-            for inner in (Path(root) / name for name in folders):
-                with suppress(OSError):
-                    if not inner.is_symlink():
-                        inner.chmod(0o700)
-        shutil.rmtree(path, ignore_errors=True)
+def _reopen(folder: Path) -> None:
+    """Make a folder, and those above it, usable again: a trial with the worker's user id could have closed them."""
+    for path in (*reversed(folder.parents), folder):
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if found.st_uid == os.geteuid() and found.st_mode & 0o700 != 0o700:
+                path.chmod(stat.S_IMODE(found.st_mode) | 0o700)
 
 
 def _freeze(folder: Path) -> None:
-    """Make a folder read-only and keep only files and folders in it: links and pipes could mislead a scorer."""
+    """Make a folder read-only and keep only files and folders in it: links and pipes could mislead a scorer.
+
+    Raises:
+        BadOutput: a scorer could not read all of it, or would read a file that is elsewhere.
+        OSError: this machine cannot.
+    """
     if folder.is_symlink() or not folder.is_dir():
         delete(folder)
         folder.mkdir(parents=True)
-    for root, folders, names in os.walk(folder, topdown=False):
-        os.chmod(root, 0o700)
-        for path in (Path(root) / name for name in (*names, *folders)):
-            kind = path.lstat().st_mode
-            if stat.S_ISREG(kind):
-                path.chmod(0o444)
-            elif not stat.S_ISDIR(kind):
-                path.unlink()
-        os.chmod(root, 0o555)
+    count, linked = 0, Counter[tuple[int, int, int]]()
+    top = open_folder(folder)
+    try:
+        for _, here, entries in walk(top):
+            if (count := count + len(entries)) > MAX_FILES:
+                raise BadOutput(f"the trial left more than {MAX_FILES:,} files in MESH_OUT: write fewer")
+            for entry in entries:
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode):
+                    set_mode(entry.name, 0o444, here)
+                    linked[found.st_dev, found.st_ino, found.st_nlink] += 1
+                elif not stat.S_ISDIR(found.st_mode):
+                    os.unlink(entry.name, dir_fd=here)
+            os.fchmod(here, 0o555)
+    except TooDeep:
+        raise BadOutput(f"the trial left folders in MESH_OUT nested deeper than {MAX_DEPTH}: nest them less") from None
+    except PermissionError as error:
+        raise BadOutput(f"the trial left a file in MESH_OUT that cannot be made read-only: {error.strerror}") from None
+    finally:
+        os.close(top)
+    if any(names < links for (_, _, links), names in linked.items()):
+        raise BadOutput("the trial left a hard link in MESH_OUT to a file elsewhere: copy the file instead")

@@ -10,6 +10,7 @@ from gpu_worker.gpu_gauge import Reading
 from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB
 from gpu_worker.supervisor.protocol import Ending, Limits
 from mesh.events import Failed, Scored
+from mesh.file_trees import MAX_DEPTH
 from mesh.spec import ArenaSpec, ObjectiveSpec
 
 MAX_METRICS, MAX_NAME = 64, 100
@@ -100,7 +101,8 @@ def _exceeded(what: str, end: Ending, limits: Limits) -> str:
         case "output":
             return f"{what} printed more than {MAX_OUTPUT_MB} MB and was killed"
         case "disk":
-            return f"{what} wrote more than its {limits.disk_mb / 1024:g} GB or {MAX_FILES:,} files and was killed"
+            bounds = f"{limits.disk_mb / 1024:g} GB or {MAX_FILES:,} files, or nested folders deeper than {MAX_DEPTH}"
+            return f"{what} wrote more than its {bounds}, and was killed"
         case "processes":
             return f"{what} had more than {limits.processes:,} processes at a time and was killed"
         case "start" | "sandbox":

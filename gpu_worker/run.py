@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 
 from gpu_worker.curve import Curve
-from gpu_worker.folders import lay_out_score, lay_out_trial
+from gpu_worker.folders import BadOutput, lay_out_score, lay_out_trial
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
@@ -94,7 +94,11 @@ async def execute(
 
     outcome, score_s = trial_outcome(spec, trial, to_run.limits, gpu, slot.gpu_memory_mb, killed=killed()), 0.0
     if outcome is None:
-        await _in_thread(lay_out_score, folder, files, spec.artifact.editable, sandbox)
+        try:
+            await _in_thread(lay_out_score, folder, files, spec.artifact.editable, sandbox)
+        except BadOutput as error:
+            outcome = Failed(reason="no_score", message=str(error))
+    if outcome is None:
         async with _watched(gauge, slot, supervisor) as watch:
             scored = await supervisor.run(score_request(site))
         outcome, score_s = score_outcome(spec, scored, watch.reading(), slot.gpu_memory_mb), scored.seconds

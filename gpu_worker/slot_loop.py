@@ -10,7 +10,6 @@ import anyio.to_thread
 
 from gpu_worker.attempt import Attempts, Tally
 from gpu_worker.cleanup import claim_folder
-from gpu_worker.folders import delete
 from gpu_worker.gpu_gauge import Gauge, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import Slot, capped
@@ -23,6 +22,7 @@ from mesh import settings
 from mesh.bus import Delivery
 from mesh.errors import BusError, HostTrouble, leaf
 from mesh.events import LANES, NotePosted, RunRequested
+from mesh.file_trees import delete
 
 LEASE_S = 5.0
 RETRY_AFTER_S = 3.0

@@ -16,7 +16,6 @@ import anyio.to_thread
 
 from gpu_worker.attempt import Tally
 from gpu_worker.cleanup import clear_leftovers
-from gpu_worker.folders import delete
 from gpu_worker.machine import Machine, survey
 from gpu_worker.member import Membership, check_price
 from gpu_worker.prefetch import Prefetch
@@ -27,6 +26,7 @@ from mesh import settings
 from mesh.bus import ArenaBus
 from mesh.errors import BusError, HostTrouble
 from mesh.events import WorkerLeft
+from mesh.file_trees import delete
 from mesh.roll_call import answer_roll_call
 
 

@@ -24,6 +24,7 @@ import msgspec
 from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.sandbox.contain import Policy
 from mesh.errors import HostTrouble
+from mesh.file_trees import give
 
 Tier = Literal["A", "B", "C", "D", "E"]
 Network = Literal["none", "loopback", "all"]
@@ -91,10 +92,7 @@ class Sandbox(msgspec.Struct, frozen=True):
         if uid is None:
             return
         for path in paths:
-            os.chown(path, uid, uid, follow_symlinks=False)
-            for folder, folders, files in os.walk(path):
-                for name in (*folders, *files):
-                    os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
+            give(path, uid)
 
 
 def sandbox_of(tier: Tier) -> Sandbox:

@@ -9,6 +9,7 @@ from typing import Literal
 from gpu_worker.limits import MAX_FILES
 from gpu_worker.supervisor.process_tree import descendants
 from gpu_worker.supervisor.protocol import Limits
+from mesh.file_trees import TooDeep, open_folder, walk
 
 MEASURE_EVERY_S = 0.1
 MEASURE_DISK_EVERY_S = 0.5
@@ -48,17 +49,26 @@ class Meter:
 
 
 def folder_mb(folder: str) -> float:
-    """Return the size of all files below a folder in MB (blocks); infinite where there are more than `MAX_FILES`."""
+    """Return the size of all files below a folder in MB (blocks).
+
+    It is infinite where there are more than `MAX_FILES`, or folders are nested deeper than `MAX_DEPTH`.
+    """
     blocks = count = 0
-    todo = [folder]
-    while todo:
-        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+    try:
+        top = open_folder(folder, needs=0o500)
+    except OSError:
+        return 0.0
+    try:
+        for _, _, entries in walk(top, live=True, needs=0o500):
+            if (count := count + len(entries)) > MAX_FILES:
+                return float("inf")
             for entry in entries:
-                count += 1
-                if count > MAX_FILES:
-                    return float("inf")
                 with contextlib.suppress(OSError):
                     blocks += entry.stat(follow_symlinks=False).st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
+    except TooDeep:
+        return float("inf")
+    except OSError:  # the trial changed something at this very moment: the next look counts all
+        pass
+    finally:
+        os.close(top)
     return blocks / 2048
