@@ -1,12 +1,14 @@
 """Removes what dead workers of a home folder left behind: processes, folders, control groups."""
 
+import os
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from gpu_worker.sandbox.tiers import FIRST_UID, UIDS, free_uids
 from gpu_worker.supervisor import cgroup
-from gpu_worker.supervisor.client import kill_marked
+from gpu_worker.supervisor.mark import kill_marked, kill_users, pids, user_of
 from mesh.errors import HostTrouble
 from mesh.file_trees import delete
 
@@ -29,8 +31,10 @@ def claim_folder(folder: Path, token: str) -> None:
 
 
 def clear_leftovers(runs: Path) -> None:
-    """Kill processes and delete folders of dead workers of this home folder, and remove empty control groups."""
+    """Kill processes of dead workers, delete their folders in this home folder, and remove their control groups."""
     cgroup.sweep()
+    if os.geteuid() == 0:
+        _kill_nobodies()
     for folder in runs.iterdir() if runs.is_dir() else ():
         try:
             pid, created = msgspec.json.decode((folder / "owner").read_bytes(), type=tuple[int, float])
@@ -43,3 +47,11 @@ def clear_leftovers(runs: Path) -> None:
         for token in folder.glob("*.token"):
             kill_marked(token.stem)
         delete(folder)
+
+
+def _kill_nobodies() -> None:
+    """Kill the processes of user ids for trials that no living worker of this machine has locked."""
+    found = {user_of(pid) for pid in pids()} & set(range(FIRST_UID, FIRST_UID + UIDS))
+    with free_uids(found) as free:
+        if free:
+            kill_users(free)

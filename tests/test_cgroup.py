@@ -1,6 +1,7 @@
 """Where this user may make control groups, the kernel limits the memory of a trial's process tree."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -84,3 +85,13 @@ def test_empty_groups_are_swept_and_those_in_use_are_not(child: tuple[int, int])
     assert own <= groups()
     cgroup.sweep(owner=os.getpid())
     assert own.isdisjoint(groups())
+
+
+@pytest.mark.usefixtures("group")
+def test_what_lives_in_a_group_whose_owner_is_dead_is_killed(child: tuple[int, int]) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    assert cgroup.group(child[0], owner=dead.pid)
+    cgroup.sweep()
+    assert os.WTERMSIG(os.waitpid(child[0], 0)[1]) == 9
+    assert not [name for name in groups() if name.startswith(f"mesh-{dead.pid}-")]

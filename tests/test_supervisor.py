@@ -14,7 +14,8 @@ import pytest
 from gpu_worker.cleanup import clear_leftovers
 from gpu_worker.machine import short_name
 from gpu_worker.sandbox.contain import Policy
-from gpu_worker.supervisor.client import Supervisor, SupervisorDied, kill_marked, start_supervisor
+from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
+from gpu_worker.supervisor.mark import kill_marked
 from gpu_worker.supervisor.protocol import Ending, Kill, Launch, Limits, Request, encode, parse
 from tests.support.daemons import ESCAPING, alive
 

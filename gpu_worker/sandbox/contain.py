@@ -5,7 +5,6 @@ layers that need no privilege. A layer of the policy that cannot be applied is a
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import resource
@@ -127,8 +126,7 @@ def _drop_capabilities(policy: Policy) -> None:
     if policy.seccomp or policy.landlock:
         with contextlib.suppress(OSError):  # kernels before 4.3
             kernel.prctl(kernel.PR_CAP_AMBIENT, 4)
-        head = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
-        kernel.call(kernel.CAPSET[os.uname().machine], head, ctypes.create_string_buffer(24))
+        kernel.drop_capabilities()
 
 
 def _no_new_privileges(policy: Policy) -> None:

@@ -2,14 +2,16 @@
 
 import ctypes
 import os
+import struct
 import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 4, 22, 24
 PR_SET_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
-NEWNS, NEWIPC, NEWUSER, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x2, 0x4, 0x1000, 0x4000, 0x40000
+NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
+MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 0x1000, 0x4000, 0x40000, 0x80000
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_SETATTR, LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 442, 444, 445, 446
 MADV_COLLAPSE = 25
@@ -38,6 +40,16 @@ def prctl(option: int, *arguments: int | ctypes.c_void_p) -> int:
     """
     wide = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
     return _checked(_libc.prctl(option, *wide, *[ctypes.c_ulong(0)] * (4 - len(wide))), f"prctl {option}")
+
+
+def drop_capabilities() -> None:
+    """Empty all sets of capabilities of this process.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    head = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
+    call(CAPSET[os.uname().machine], head, ctypes.create_string_buffer(24))
 
 
 def unshare(flags: int) -> None:

@@ -76,6 +76,8 @@ _FCNTL = {"x86_64": 72, "aarch64": 25}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _PRLIMIT = {"x86_64": 302, "aarch64": 261}
+_SETRLIMIT = {"x86_64": 160, "aarch64": 164}
+_RLIMIT_LOCKS = 10
 _CLONE3, _X32 = 435, 0x40000000
 _NEW_NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME."""
@@ -149,8 +151,11 @@ def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -
         steps += _when(number, others)
     for number, commands in ((_FCNTL[machine], _OF_DESCRIPTORS), (_IOCTL[machine], _OF_INODES)):
         steps += _when(number, [step for command in commands.values() for step in _refuse(command)], _SECOND_ARGUMENT)
+    # Limits of this process alone, and never that of file locks, by whose value it is known.
     own = [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
-    steps += _when(_PRLIMIT[machine], own)
+    mark = _refuse(_RLIMIT_LOCKS)
+    steps += _when(_PRLIMIT[machine], [*own, (_LOAD, 0, 0, _SECOND_ARGUMENT), *mark])
+    steps += _when(_SETRLIMIT[machine], mark)
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
 

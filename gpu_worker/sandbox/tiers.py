@@ -11,11 +11,12 @@
 Which tier a machine offers is found by attacks from inside (`gpu_worker.sandbox_choice`), never by version numbers.
 """
 
+import contextlib
 import fcntl
 import glob
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -130,6 +131,26 @@ def take_uid() -> int:
     except OSError as error:
         raise HostTrouble(f"no user id for trials can be locked: {error.filename}: {error.strerror}") from None
     raise HostTrouble(f"all {UIDS} user ids for trials are taken on this machine: stop other workers")
+
+
+@contextlib.contextmanager
+def free_uids(uids: Iterable[int]) -> Iterator[set[int]]:
+    """Lock those of the user ids that no worker of this machine has, for the length of a block."""
+    locked: dict[int, int] = {}
+    try:
+        for uid in uids:
+            with contextlib.suppress(OSError):
+                LOCKS.mkdir(mode=0o700, exist_ok=True)
+                lock = os.open(LOCKS / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locked[uid] = lock
+                except OSError:
+                    os.close(lock)
+        yield set(locked)
+    finally:
+        for lock in locked.values():
+            os.close(lock)
 
 
 def system_paths() -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """`python -m gpu_worker.supervisor [MODULE …]`: runs one command at a time and leaves no process of it behind.
 
-There is one such process per slot of a worker; it has no credentials. It imports the named modules once. A fork of it
-serves each request: it starts the command, watches it, and kills until nothing below it lives. While one fork serves,
-the next one waits, and below that one the process that becomes its command: a fork of a process that has imported torch
-takes milliseconds. Requests and answers are lines on standard input and output (`gpu_worker.supervisor.protocol`). At
-the end of input the worker is gone, and everything is killed.
+There is one such process per slot of a worker, below its keeper (`gpu_worker.supervisor.keeper`); it has no
+credentials. It imports the named modules once. A fork of it serves each request: it starts the command, watches it, and
+kills until nothing below it lives. While one fork serves, the next one waits, and below that one the process that
+becomes its command: a fork of a process that has imported torch takes milliseconds. Requests and answers are lines on
+standard input and output (`gpu_worker.supervisor.protocol`). At the end of input the worker is gone, and everything is
+killed.
 """
 
 import contextlib
@@ -19,11 +20,15 @@ from collections.abc import Sequence
 
 from gpu_worker.sandbox import kernel
 from gpu_worker.supervisor.cgroup import sweep
-from gpu_worker.supervisor.command import Command
+from gpu_worker.supervisor.command import Command, Setting
 from gpu_worker.supervisor.fork import own_modules
+from gpu_worker.supervisor.keeper import fork_kept, reap_orphans
 from gpu_worker.supervisor.process_tree import kill_tree
 from gpu_worker.supervisor.protocol import Kill, Request, encode, parse
 from mesh.parent_death import die_with_parent, outlive_parent
+
+WITHOUT_NAMESPACES, WITHOUT_GROUPS = "--without-namespaces", "--without-groups"
+"""Options by which a supervisor behaves as on a machine that has no PID namespaces, or no control groups."""
 
 HUGE = 2 << 20
 """Bytes of a huge page."""
@@ -31,19 +36,22 @@ HUGE = 2 << 20
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    _reap_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _import(sys.argv[1:])
-    served, serving = list[Server](), Server()
+    words, keeper = sys.argv[1:], os.getpid()
+    isolated = fork_kept(isolate=WITHOUT_NAMESPACES not in words)
+    reap_orphans()
+    setting = Setting(keeper, isolated=isolated, groups=WITHOUT_GROUPS not in words)
+    _import([word for word in words if not word.startswith("--")])
+    served, serving = list[Server](), Server(setting)
     while True:
         serving.begin()
-        following = Server()
+        following = Server(setting)
         while served:
             served.pop().reap()
         if (state := serving.wait()) != SERVED:
             kill_tree()
-            sweep(os.getpid())
+            sweep(keeper)
             os._exit(0 if state == ENDED else 1)
         served.append(serving)
         serving = following
@@ -77,18 +85,14 @@ def _use_huge_pages() -> None:
                     kernel.collapse(page, HUGE)
 
 
-def _reap_orphans() -> None:
-    if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_SUBREAPER, 1)
-
-
 SERVED, ENDED = b".", b"e"
 
 
 class Server:
     """A fork that serves one request when its turn comes: each command has a reaper of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
         turn, self._turn = os.pipe()
         self._state, state_write = os.pipe()
         parent = os.getpid()
@@ -116,9 +120,9 @@ class Server:
 
     def _serve(self, turn: int, state_write: int, parent: int) -> None:
         try:
-            _reap_orphans()
+            reap_orphans()
             die_with_parent(parent=parent)
-            command = Command()
+            command = Command(self._setting)
             if not os.read(turn, 1):
                 os._exit(0)
             requests = Requests()

@@ -9,6 +9,7 @@ its group: the group's files belong to the worker, and are read-only in a sandbo
 
 import contextlib
 import os
+import signal
 import time
 import uuid
 
@@ -135,13 +136,34 @@ def prepare() -> None:
 
 
 def sweep(owner: int | None = None) -> None:
-    """Remove empty groups, of one owner or of all."""
+    """Kill what lives in groups of one owner, or of all dead owners, and remove these groups.
+
+    Args:
+        owner: the process id in their names; None for all groups whose owner is dead, and all empty ones.
+    """
     prefix = "mesh-" if owner is None else f"mesh-{owner}-"
     for parent in filter(None, _parents()):
         for name in os.listdir(parent):
-            if name.startswith(prefix):
-                with contextlib.suppress(OSError):  # a process lives in it
-                    os.rmdir(os.path.join(parent, name))
+            if not name.startswith(prefix):
+                continue
+            path = os.path.join(parent, name)
+            word = name.split("-")[1]
+            if owner is not None or (word.isdigit() and not os.path.exists(f"/proc/{word}")):
+                _kill_all(path)
+            with contextlib.suppress(OSError):  # a process lives in it
+                os.rmdir(path)
+
+
+def _kill_all(path: str) -> None:
+    """Kill all processes of a group: at once where the kernel can, else until there are none."""
+    with contextlib.suppress(OSError):
+        if os.path.isfile(os.path.join(path, "cgroup.kill")):
+            _write(os.path.join(path, "cgroup.kill"), "1")
+    give_up = time.monotonic() + GO_WITHIN_S
+    while (pids := _words(path, "cgroup.procs")) and time.monotonic() < give_up:
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def _parents() -> tuple[str, str]:

@@ -1,9 +1,6 @@
 """The worker's end of a supervisor: starts it, sends it requests, and cleans up after it."""
 
-import os
-import signal
 import subprocess
-import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -12,18 +9,20 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import msgspec
-import psutil
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from gpu_worker.environment import inherited
 from gpu_worker.supervisor import cgroup
+from gpu_worker.supervisor.mark import TOKEN, kill_marked, kill_users
 from gpu_worker.supervisor.protocol import Ending, Kill, Request
 from mesh.errors import HostTrouble
 from mesh.safe_path import PYTHON, inheritable
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 END_WITHIN_S = 3.0
-LOOKS, MAX_LOOKS = 10, 1000
+IMPORT_WITHIN_S, ANSWER_WITHIN_S = 600.0, 30.0
+"""Seconds that a supervisor may take to import modules, and to answer after a deadline."""
+
 _DIED = "the supervisor died"
 
 
@@ -37,19 +36,28 @@ class Supervisor:
     def __init__(self, process: anyio.abc.Process, token: str) -> None:
         assert process.stdout is not None
         self.process, self.token = process, token
+        self.users = set[int]()
+        self._patience_s = IMPORT_WITHIN_S
         self._answers = BufferedByteReceiveStream(process.stdout)
 
     async def run(self, request: Request) -> Ending:
         """Run a command and return how it ended; no process of it is left then.
 
         Raises:
-            SupervisorDied: the supervisor died meanwhile.
+            SupervisorDied: the supervisor died meanwhile, or does not answer: it may be stopped.
             HostTrouble: this machine cannot sandbox the command as its policy says.
         """
+        policies = [launch.policy for launch in (request.launch, request.beside) if launch]
+        self.users |= {policy.uid for policy in policies if policy and policy.uid is not None}
         await self._send(request)
         try:
-            line = await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES)
+            within_s = request.limits.deadline_s + ANSWER_WITHIN_S + self._patience_s
+            with anyio.fail_after(within_s):
+                line = await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES)
+            self._patience_s = 0.0
             ending = msgspec.json.decode(line, type=Ending)
+        except TimeoutError:
+            raise SupervisorDied(f"the supervisor has not answered for {within_s:g} s") from None
         except (anyio.IncompleteRead, anyio.EndOfStream, anyio.DelimiterNotFound, OSError, msgspec.MsgspecError):
             raise SupervisorDied(_DIED) from None
         if ending.why == "sandbox":
@@ -83,34 +91,44 @@ class Supervisor:
 
 @asynccontextmanager
 async def start_supervisor(
-    preload: Sequence[str] = (), env: Mapping[str, str] | None = None
+    preload: Sequence[str] = (), env: Mapping[str, str] | None = None, *, options: Sequence[str] = ()
 ) -> AsyncIterator[Supervisor]:
     """Start a supervisor; when the block ends, it and all that it started are gone.
 
     Args:
         preload: modules that it imports once, for warm launches.
         env: variables that these modules read when they are imported (how many threads to use).
+        options: of `gpu_worker.supervisor`, for tests.
 
     Raises:
         HostTrouble: it cannot be started.
     """
     token = uuid.uuid4().hex
-    command = [*PYTHON, "gpu_worker.supervisor", *preload]
-    whole_env = inherited() | dict(env or {}) | {"MESH_RUN_TOKEN": token, "PYTHONPATH": inheritable()}
+    command = [*PYTHON, "gpu_worker.supervisor", *options, *preload]
+    whole_env = inherited() | dict(env or {}) | {TOKEN: token, "PYTHONPATH": inheritable()}
     try:
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stderr=None, env=whole_env, start_new_session=True
         )
     except OSError as error:
         raise HostTrouble(f"no process can be started on this machine: {error.strerror}") from None
+    supervisor = Supervisor(process, token)
     try:
-        yield Supervisor(process, token)
+        yield supervisor
     finally:
         with anyio.CancelScope(shield=True):
             await _end(process)
             if process.returncode != 0:
-                await anyio.to_thread.run_sync(kill_marked, token)
-                cgroup.sweep(process.pid)
+                await anyio.to_thread.run_sync(_kill_left, supervisor)
+
+
+def _kill_left(supervisor: Supervisor) -> None:
+    """Kill what a supervisor that died may have left, in each way that this machine has."""
+    cgroup.sweep(supervisor.process.pid)
+    kill_marked(supervisor.token)
+    if supervisor.users:
+        kill_users(supervisor.users)
+    cgroup.sweep(supervisor.process.pid)
 
 
 async def _end(process: anyio.abc.Process) -> None:
@@ -125,36 +143,3 @@ async def _end(process: anyio.abc.Process) -> None:
         process.kill()
         await process.wait()
     await process.stdout.aclose()
-
-
-def kill_marked(token: str) -> int:
-    """Kill every process whose environment has the token until none is left; return how many were killed.
-
-    One look can miss a process that is born meanwhile, so it ends only after `LOOKS` looks that find nothing.
-    """
-    killed: set[int] = set()
-    nothing = 0
-    for _ in range(MAX_LOOKS):
-        marked = []
-        for pid in reversed(psutil.pids()):
-            if _has_token(pid, token):
-                marked.append(pid)
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGSTOP)
-        for pid in marked:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        killed.update(marked)
-        nothing = 0 if marked else nothing + 1
-        if nothing == LOOKS:
-            break
-        time.sleep(0.001)
-    return len(killed)
-
-
-def _has_token(pid: int, token: str) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as environ:
-            return f"MESH_RUN_TOKEN={token}".encode() in environ.read().split(b"\0")
-    except OSError:
-        return False

@@ -7,22 +7,47 @@ import selectors
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from gpu_worker.limits import MAX_OUTPUT_MB
 from gpu_worker.supervisor.cgroup import group
 from gpu_worker.supervisor.fork import ForkAhead, NotStarted
 from gpu_worker.supervisor.meter import Meter
 from gpu_worker.supervisor.process_tree import POLL_S, kill_tree
-from gpu_worker.supervisor.protocol import Ending, Request, Why
+from gpu_worker.supervisor.protocol import Ending, Launch, Request, Why
 
 KEEP = 32 * 1024
 """Bytes of each stream kept from its beginning and from its end."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What the commands of a supervisor have in common.
+
+    Args:
+        keeper: process id of the keeper as the worker sees it; control groups are named after it.
+        isolated: whether the supervisor is the first process of a PID namespace.
+        groups: whether control groups may be made.
+    """
+
+    keeper: int
+    isolated: bool = False
+    groups: bool = True
+
+    def guarded(self, launch: Launch) -> Launch:
+        """Return the launch with a policy that protects the processes above it, by their numbers in its namespace."""
+        if launch.policy is None:
+            return launch
+        above = (os.getpid(), os.getppid())
+        protect = above if self.isolated else (*launch.policy.protect, *above, self.keeper)
+        return replace(launch, policy=replace(launch.policy, protect=protect))
+
+
 class Command:
     """The next command to run. Its process is forked before its request is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
         self._out, self._err = Capture(), Capture()
         pipes = {os.pipe(): capture for capture in (self._out, self._err)}
         self._reading = {read: capture for (read, _), capture in pipes.items()}
@@ -31,7 +56,7 @@ class Command:
         self._beside = [to_read, back_write, writing[1]]
         self._files = [os.open(os.devnull, os.O_RDONLY), *writing, to_write, back_read]
         self._fork = ForkAhead(self._files[:3], self._files[3:])
-        self._group = group(self._fork.pid, owner=os.getppid())
+        self._group = group(self._fork.pid, owner=setting.keeper) if setting.groups else None
 
     def run(self, request: Request, *, stopped: Callable[[], bool], orphaned: Callable[[], bool]) -> Ending:
         """Run the command until it ends or exceeds a limit; no process of it lives when this returns.
@@ -119,8 +144,12 @@ class Command:
                 other = ForkAhead(self._beside)
                 if self._group:
                     self._group.add(other.pid)
-                other.become(request.beside)
-            return self._fork.become(request.launch, use_extra=request.beside is not None)
+                other.become(self._setting.guarded(request.beside), file_mb=request.limits.disk_mb)
+            return self._fork.become(
+                self._setting.guarded(request.launch),
+                use_extra=request.beside is not None,
+                file_mb=request.limits.disk_mb,
+            )
         finally:
             for number in {*self._files, *self._beside}:
                 os.close(number)

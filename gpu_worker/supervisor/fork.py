@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -20,7 +21,9 @@ import types
 from collections.abc import Sequence
 from typing import Literal
 
+from gpu_worker.sandbox import kernel
 from gpu_worker.sandbox.contain import LayerFailed, Policy, contain
+from gpu_worker.supervisor.mark import TOKEN, carry
 from gpu_worker.supervisor.protocol import Launch
 from mesh.parent_death import die_with_parent
 
@@ -58,14 +61,19 @@ class ForkAhead:
         os.close(launch_read)
         os.close(error_write)
 
-    def become(self, launch: Launch, *, use_extra: bool = False) -> int:
+    def become(self, launch: Launch, *, use_extra: bool = False, file_mb: float = 0) -> int:
         """Become the command; return the process id once its program begins.
+
+        Args:
+            launch: the command.
+            use_extra: whether it gets the extra descriptors.
+            file_mb: how large any file may become that it writes; 0 for no limit.
 
         Raises:
             NotStarted: it cannot be sandboxed, or its program cannot be run.
         """
         with open(self._launch_write, "w") as file:
-            json.dump([dataclasses.asdict(launch), use_extra], file)
+            json.dump([dataclasses.asdict(launch), use_extra, int(file_mb * 1024**2)], file)
         with open(self._error_read, "rb") as file:
             error = file.read(4096).decode(errors="replace")
         if error:
@@ -81,17 +89,21 @@ def _await_launch(launch_read: int, error_write: int, used: int, parent: int) ->
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     die_with_parent(parent=parent)
+    if token := os.environ.get(TOKEN):
+        carry(token)
     _be_first_to_go()
     _look_fresh()
     with open(launch_read, "rb") as file:
         line = file.read()
     if not line:
         return
-    fields, use_extra = json.loads(line)
+    fields, use_extra, file_bytes = json.loads(line)
     if not use_extra:
         os.closerange(3, used)
     try:
-        _become(Launch.of(fields), error_write)
+        if file_bytes:
+            _bound_files(file_bytes)
+        _become(Launch.of(fields), error_write, parent)
     except LayerFailed as error:
         os.write(error_write, f"sandbox:{error}".encode())
     except OSError as error:
@@ -118,9 +130,19 @@ def _look_fresh() -> None:
         numpy.random.seed()
 
 
-def _become(launch: Launch, error_write: int) -> None:
+def _bound_files(size: int) -> None:
+    """Let no file grow beyond so many bytes, by writing or by `fallocate`; a smaller limit stays."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def _become(launch: Launch, error_write: int, parent: int) -> None:
     os.chdir(launch.cwd)
     contain(launch.policy or Policy())
+    if launch.policy is None and os.geteuid() != 0:
+        kernel.drop_capabilities()  # those of the supervisor's user namespace
+    die_with_parent(parent=parent)  # again: a new user id clears it
     os.chdir(launch.cwd)  # the folder as it now is: mounts may have changed
     if launch.warm and is_script(launch.command):
         os.environ.clear()
