@@ -112,7 +112,7 @@ class Attempts:
                 await begun.wait()
                 await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
             else:
-                folder = member.runs_folder / f"{request.run}-{uuid.uuid4().hex[:8]}"
+                folder = member.runs_folder / uuid.uuid4().hex[:16]  # a name that tells the trial nothing
                 self._folders.add(folder)
                 tasks.start_soon(self._kill_when_stopped, request.run)
                 if not member.draining.is_set():

@@ -23,6 +23,7 @@ class Site(msgspec.Struct, frozen=True):
         folder: the run's folder (`gpu_worker.folders`).
         data: folder of the arena's frozen data, with `public` and `private` in it.
         token: marks every process of the slot's supervisor.
+        seed: the seed that the run's processes are told (`gpu_worker.seeds`).
     """
 
     spec: ArenaSpec
@@ -32,6 +33,7 @@ class Site(msgspec.Struct, frozen=True):
     sandbox: Sandbox
     data: Path
     token: str
+    seed: int
 
 
 def trial_request(site: Site) -> Request:
@@ -99,7 +101,7 @@ def _environment(site: Site) -> dict[str, str]:
     env = inherited() | slot_environment(slot)
     env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
-    env |= {"MESH_SEED": str(site.request.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
+    env |= {"MESH_SEED": str(site.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
     return env | {"MESH_OUT": str(run / "out")}
 
 

@@ -18,6 +18,7 @@ from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
 from gpu_worker.outcome import score_outcome, trial_outcome
 from gpu_worker.sandbox.tiers import Sandbox
+from gpu_worker.seeds import told_seed
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.supervisor.protocol import Ending
 from mesh import arena
@@ -81,7 +82,7 @@ async def execute(
         HostTrouble: this machine cannot do it; says nothing about the proposal.
     """
     spec, request = inputs.opened.spec, inputs.request
-    site = Site(spec, request, folder, slot, sandbox, inputs.data, supervisor.token)
+    site = Site(spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told_seed(inputs.opened, request))
     files = arena.overlay(spec, inputs.base, inputs.proposal)
 
     await _in_thread(lay_out_trial, folder, files | runner(spec), spec.artifact.editable, sandbox)

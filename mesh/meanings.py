@@ -83,7 +83,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "RunRequested": {
         "lane": "Why the run is requested: `explore` (search), `confirm` (proof), `control` (champion again), `audit`.",
-        "seed": "Seed for the trial (`MESH_SEED`).",
+        "seed": "Seed of the trial in the log. `MESH_SEED` is a number derived from it.",
         "budget_s": "Budget of the trial in seconds (`MESH_BUDGET_S`), without tolerance and start-up.",
         "deadline_s": "Wall seconds after which the worker kills the trial.",
         "worker_class": "Worker class that may take it, or `any`.",

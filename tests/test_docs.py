@@ -92,7 +92,7 @@ def test_the_table_of_settings_is_what_the_code_says() -> None:
 def test_the_environment_of_a_trial_is_what_the_worker_gives(tmp_path: Path) -> None:
     spec = arena.load_arena(ROOT / "arenas" / "nanolm")
     request = RunRequested(run="r", lane="explore", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
-    site = Site(spec, request, tmp_path, Slot(0, "cpu", 1), Sandbox("E"), tmp_path, "t")
+    site = Site(spec, request, tmp_path, Slot(0, "cpu", 1), Sandbox("E"), tmp_path, "t", 5)
     scorer = score_request(site)
     assert scorer.beside is not None
     launches = [trial_request(site).launch, scorer.launch, scorer.beside]
