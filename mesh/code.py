@@ -1,27 +1,33 @@
 """The code of proposals: a git DAG without a main branch, packs beside the log, a bare repository as cache.
 
 A pack has what a commit adds to the arena's base commit, so two fetches give all files of any commit, however long its
-ancestry is. Objects are named by git's own hashes. The cache computes each hash again, so a pack that someone changed
-does not give its commit. pygit2 does the work; nothing here runs git.
+ancestry is. Objects are named by git's own hashes, which are computed again from what was read or fetched: a changed
+pack does not give its commit, and a damaged cache is fetched again. The library of git only writes exports: it may wait
+for ever on a damaged file.
 """
 
 import datetime as dt
-import shutil
-import threading
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio.to_thread
 import msgspec
-import pygit2
-from pygit2.enums import FileMode, ObjectType, ResetMode
 
+from mesh import git_objects as git
 from mesh.bus import Objects
 from mesh.errors import BadInput, ObjectMissing
+from mesh.foreign_commits import read_commits
+from mesh.git_cache import ObjectCache
+from mesh.git_objects import COMMIT, Object, is_hash
+from mesh.git_tree import Incomplete, add_object, add_tree, files_below, items_below
 
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 """Bytes of a pack after decompression, at most."""
+
+_KEPT = 16
+"""Commits made here and not pushed yet whose objects are also kept in memory."""
+_KNOWN = 10_000
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -43,9 +49,9 @@ class CodeStore:
 
     def __init__(self, path: Path, objects: Objects) -> None:
         self._objects = objects
-        self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._repo = pygit2.init_repository(str(path), bare=True)
+        self._cache = ObjectCache(path)
+        self._made: dict[str, dict[str, Object]] = {}
+        self._trees: dict[str, str] = {}
 
     def commit(
         self,
@@ -69,60 +75,62 @@ class CodeStore:
             BadInput: git does not allow a path (`..`, `.git`, a file that is also a folder).
             ObjectMissing: a parent is not in the cache.
         """
-        with self._lock:
-            tree = self._write_tree(files)
-            who = pygit2.Signature(author, f"{author}@mesh.invalid", int(at.timestamp()), 0)
-            oid = self._repo.create_commit(None, who, who, message, tree, [self._commit(p).id for p in parents])
-            return Commit(str(oid), str(tree))
+        objects: dict[str, Object] = {}
+        tree = add_tree(files, objects)
+        known = list(parents)
+        for parent in known:
+            self.tree(parent)
+        name = add_object(COMMIT, git.commit_body(tree, known, author=author, at=at, message=message), objects)
+        self._keep(name, tree, objects)
+        return Commit(name, tree)
+
+    def _keep(self, commit: str, tree: str, objects: dict[str, Object]) -> None:
+        for kind, body in objects.values():
+            self._cache.write(kind, body)
+        self._made[commit] = objects
+        while len(self._made) > _KEPT:
+            del self._made[next(iter(self._made))]
+        self._note(commit, tree)
+
+    def _note(self, commit: str, tree: str) -> None:
+        if len(self._trees) >= _KNOWN:
+            self._trees.clear()
+        self._trees[commit] = tree
 
     def tree_of(self, files: Mapping[str, bytes]) -> str:
         """Return the tree hash of `files`: the id that a proposal of them would have.
 
         Raises: as `commit`.
         """
-        with self._lock:
-            return str(self._write_tree(files))
+        return add_tree(files, {})
 
-    def _write_tree(self, files: Mapping[str, bytes]) -> pygit2.Oid:
-        folders: dict[str, dict[str, bytes]] = {}
-        builder = self._repo.TreeBuilder()
-        for name, data in files.items():
-            head, slash, rest = name.partition("/")
-            if slash:
-                folders.setdefault(head, {})[rest] = data
-            else:
-                _insert(builder, name, self._repo.create_blob(data), FileMode.BLOB)
-        for head, inner in folders.items():
-            _insert(builder, head, self._write_tree(inner), FileMode.TREE)
-        return builder.write()
+    async def adopt(self, repository: Path, names: Sequence[str]) -> dict[str, tuple[Commit, dt.datetime]]:
+        """Copy commits of another repository into the cache unchanged; return them and their authors' times.
 
-    def adopt(self, repository: Path, name: str) -> tuple[Commit, dt.datetime]:
-        """Copy a commit of another repository into the cache unchanged; return it and its author's time.
-
-        Its parents are not copied.
+        Their parents are not copied. Commits that the repository lacks, or that are damaged there, are left out.
 
         Args:
             repository: folder of the other repository.
-            name: a full or short hash, or any other name that git accepts for a commit.
+            names: full or short hashes, or any other names that git accepts for a commit.
 
         Raises:
             BadInput: the folder is not a git repository.
-            ObjectMissing: the repository has no such commit, or lacks some of its files.
         """
-        try:
-            other = pygit2.Repository(str(repository))
-        except pygit2.GitError as error:
-            raise BadInput(f"{repository} is not a git repository: {error}") from None
-        try:
-            found = other.revparse_single(name).peel(pygit2.Commit)
-            with self._lock:
-                for oid in (*_objects_of(found), found.id):
-                    self._repo.odb.write(*other.odb.read(oid))
-        except (KeyError, ValueError, pygit2.GitError):
-            raise ObjectMissing(f"{repository} has no commit {name}, or lacks some of its files") from None
-        zone = dt.timezone(dt.timedelta(minutes=found.author.offset))
-        at = dt.datetime.fromtimestamp(found.author.time, zone).astimezone(dt.UTC)
-        return Commit(str(found.id), str(found.tree.id)), at
+        adopted: dict[str, tuple[Commit, dt.datetime]] = {}
+        for name, found in (await read_commits(repository, names)).items():
+            try:
+                objects: dict[str, Object] = {}
+                for kind, body in found.objects:
+                    add_object(kind, body, objects)
+                _, body = objects[found.commit]
+                tree, at = git.commit_tree(body), git.commit_time(body)
+                for _ in files_below(tree, objects.get):
+                    pass
+            except (KeyError, ValueError, Incomplete):
+                continue
+            await anyio.to_thread.run_sync(self._keep, found.commit, tree, objects)
+            adopted[name] = Commit(found.commit, tree), at
+        return adopted
 
     async def push(self, commit: str, *, base: str = "") -> None:
         """Share a commit of the cache.
@@ -130,9 +138,41 @@ class CodeStore:
         Args:
             commit: hash of the commit.
             base: hash of the arena's base commit, whose objects the pack leaves out; "" leaves out none.
+
+        Raises:
+            ObjectMissing: the commit is not in the cache.
         """
+        if base and base != commit:
+            await self.pull(base)
         data = await anyio.to_thread.run_sync(self._pack, commit, base)
         await self._objects.put(commit, data)
+        self._made.pop(commit, None)
+
+    def _pack(self, commit: str, base: str) -> bytes:
+        try:
+            have = set(self._names(base)) if base and base != commit else set()
+        except Incomplete:
+            have = set()  # the cache cannot be written: the pack has everything
+        try:
+            names = [*sorted(name for name in self._names(commit) if name not in have and name != commit), commit]
+            packed = [self._read(name, commit) for name in names]
+        except Incomplete as error:
+            raise self._missing(commit, error) from None
+        return zlib.compress(msgspec.msgpack.encode(_Pack(base if have else "", packed)), 6)
+
+    def _names(self, commit: str) -> Iterator[str]:
+        """Return the hashes of a commit and of its trees and blobs."""
+        yield commit
+        tree = self._tree_in(commit)
+        yield tree
+        for _, item in items_below(tree, lambda name: self._read(name, commit)):
+            yield item.hash
+
+    def _read(self, name: str, commit: str = "") -> Object:
+        found = self._made.get(commit, {}).get(name) or self._cache.read(name)
+        if found is None:
+            raise Incomplete(f"object {name} is missing")
+        return found
 
     async def pull(self, commit: str, *, base: str = "") -> None:
         """Fetch a commit, and its `base`, into the cache.
@@ -141,15 +181,12 @@ class CodeStore:
             ObjectMissing: nobody has shared the commit, or its pack does not contain it.
         """
         for name in filter(None, (base, commit)):
-            if self.has(name):
-                continue
-            pack = await self._fetch(name)
-            if pack.base and not self.has(pack.base):
-                whole = await self._fetch(pack.base)
-                await anyio.to_thread.run_sync(self._unpack, pack.base, whole)
-            await anyio.to_thread.run_sync(self._unpack, name, pack)
+            if not (name in self._trees and self.has(name)):
+                await self.files(name)
 
     async def _fetch(self, commit: str) -> _Pack:
+        if not is_hash(commit):
+            raise ObjectMissing(f"there is no commit {commit[:100]!r}: a commit has 40 hex digits")
         data = await self._objects.get(commit)
         try:
             plain = zlib.decompressobj().decompress(data, MAX_UNPACKED_BYTES)
@@ -159,136 +196,147 @@ class CodeStore:
 
     def has(self, commit: str) -> bool:
         """Tell whether the commit is in the cache."""
-        with self._lock:
-            try:
-                return isinstance(self._repo.get(commit), pygit2.Commit)
-            except ValueError:
-                return False
+        try:
+            return self._read(commit, commit)[0] == COMMIT
+        except Incomplete:
+            return False
 
     async def files(self, commit: str, *, base: str = "") -> dict[str, bytes]:
-        """Return the files of a commit by relative path; fetch what the cache lacks.
+        """Return the files of a commit by relative path; fetch what the cache lacks, also where it is damaged.
 
         Args:
             commit: hash of the commit.
             base: hash of the arena's base commit, to which packs refer; "" if there is none.
 
         Raises:
-            ObjectMissing: there is no such commit, or a part of it is missing.
+            ObjectMissing: there is no such commit, or a part of it is missing, or it is too large.
         """
-        await self.pull(commit, base=base)
-        return await anyio.to_thread.run_sync(self._files, commit)
-
-    def _files(self, commit: str) -> dict[str, bytes]:
-        with self._lock:
-            found: dict[str, bytes] = {}
-            try:
-                for path, blob in _walk(self._commit(commit).tree):
-                    found[path] = blob.data
-            except (KeyError, pygit2.GitError) as error:
-                raise ObjectMissing(f"commit {commit} is incomplete here: {error.args[0]}") from None
-            return found
-
-    def tree(self, commit: str) -> str:
-        """Return the tree hash of a commit in the cache."""
-        with self._lock:
-            return str(self._commit(commit).tree.id)
-
-    def _commit(self, commit: str) -> pygit2.Commit:
         try:
-            found = self._repo.get(commit)
-        except ValueError:
-            found = None
-        if not isinstance(found, pygit2.Commit):
-            raise ObjectMissing(f"there is no commit {commit}")
-        return found
-
-    def _pack(self, commit: str, base: str) -> bytes:
-        with self._lock:
-            head = self._commit(commit)
-            have = _objects_of(self._commit(base)) if base and base != commit else set()
-            names = [*sorted(str(oid) for oid in _objects_of(head) - have), str(head.id)]
-            packed = [(int(kind), data) for kind, data in (self._repo.odb.read(pygit2.Oid(hex=n)) for n in names)]
-        return zlib.compress(msgspec.msgpack.encode(_Pack(base if have else "", packed)), 6)
-
-    def _unpack(self, commit: str, pack: _Pack) -> None:
+            return await anyio.to_thread.run_sync(self._files, commit, {})
+        except Incomplete:
+            pass
+        fetched: dict[str, Object] = {}
+        pack = await self._fetch(commit)
+        if pack.base and not self.has(pack.base):
+            await self._unpack(pack.base, await self._fetch(pack.base), fetched)
+        await self._unpack(commit, pack, fetched)
         try:
-            with self._lock:
-                for kind, body in pack.objects:
-                    self._repo.odb.write(ObjectType(kind), body)
+            return await anyio.to_thread.run_sync(self._files, commit, fetched)
+        except Incomplete as error:
+            wider = pack.base or base
+            if not wider or wider == commit:
+                raise self._missing(commit, error) from None
+        await self._unpack(wider, await self._fetch(wider), fetched)
+        try:
+            return await anyio.to_thread.run_sync(self._files, commit, fetched)
+        except Incomplete as error:
+            raise self._missing(commit, error) from None
+
+    async def _unpack(self, commit: str, pack: _Pack, fetched: dict[str, Object]) -> None:
+        """Add the objects of a pack to those fetched, and to the cache."""
+
+        def unpack() -> None:
+            for kind, body in pack.objects:
+                add_object(kind, body, fetched)
+                self._cache.write(kind, body)
+
+        try:
+            await anyio.to_thread.run_sync(unpack)
         except ValueError:
             raise ObjectMissing(f"the pack of commit {commit} is damaged: an object has an unknown type") from None
-        if not self.has(commit):
+        if fetched.get(commit, (0, b""))[0] != COMMIT:
             raise ObjectMissing(f"the pack of commit {commit} does not contain the commit")
+
+    def _files(self, commit: str, fetched: Mapping[str, Object]) -> dict[str, bytes]:
+        """Return the files of a commit from what was fetched and from the cache.
+
+        Raises:
+            Incomplete: an object is in neither.
+            ObjectMissing: the commit is too large, or a name in it is not allowed.
+        """
+
+        def read(name: str) -> Object:
+            return fetched.get(name) or self._read(name, commit)
+
+        kind, body = read(commit)
+        if kind != COMMIT:
+            raise Incomplete(f"object {commit} is not a commit")
+        try:
+            tree = git.commit_tree(body)
+        except ValueError as error:
+            raise ObjectMissing(f"commit {commit} is damaged: {error}") from None
+        try:
+            found = dict(files_below(tree, read))
+        except ValueError as error:
+            raise ObjectMissing(f"the files of commit {commit} cannot be used: {error}") from None
+        self._note(commit, tree)
+        return found
+
+    def tree(self, commit: str) -> str:
+        """Return the tree hash of a commit in the cache.
+
+        Raises:
+            ObjectMissing: it is not there.
+        """
+        if commit in self._trees:
+            return self._trees[commit]
+        try:
+            return self._tree_in(commit)
+        except Incomplete:
+            raise ObjectMissing(f"there is no commit {commit}") from None
+
+    def _tree_in(self, commit: str) -> str:
+        kind, body = self._read(commit, commit)
+        if kind != COMMIT:
+            raise Incomplete(f"object {commit} is not a commit")
+        try:
+            return git.commit_tree(body)
+        except ValueError as error:
+            raise Incomplete(str(error)) from None
+
+    def _missing(self, commit: str, error: Incomplete) -> ObjectMissing:
+        if not self.has(commit):
+            return ObjectMissing(f"there is no commit {commit}")
+        return ObjectMissing(f"commit {commit} is incomplete here: {error}")
 
     def export(self, folder: Path, refs: Mapping[str, str]) -> None:
         """Write an ordinary git repository with every cached object, and check out `HEAD` if `refs` has it.
 
+        It blocks while it writes.
+
         Args:
             folder: where to write; it must be empty or not exist.
-            refs: hashes of commits by full name, such as `refs/heads/champion`.
+            refs: hashes of commits by full name, such as `refs/heads/champion`; `pull` them first.
 
         Raises:
             FileExistsError: `folder` exists and is not empty.
+            OSError: the folder cannot be written.
+            BadInput: git refuses a name, or a commit is not in the cache.
         """
+        import pygit2
+        from pygit2.enums import ResetMode
+
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"{folder} exists and is not empty")
-        repo = pygit2.init_repository(str(folder))
-        with self._lock:
-            for oid in self._repo.odb:
-                kind, data = self._repo.odb.read(oid)
-                repo.odb.write(kind, data)
-        _mark_shallow(repo)
-        for name, commit in refs.items():
-            if name == "HEAD":
-                repo.set_head(pygit2.Oid(hex=commit))
-            else:
-                repo.references.create(name, pygit2.Oid(hex=commit), force=True)
-        if "HEAD" in refs:
-            repo.reset(pygit2.Oid(hex=refs["HEAD"]), ResetMode.HARD)
-
-    def forget(self) -> None:
-        """Delete the cache; shared packs stay."""
-        shutil.rmtree(self._repo.path)
-
-
-def _mark_shallow(repo: pygit2.Repository) -> None:
-    """List the commits whose parents were not copied, so that git treats them like the ends of a shallow clone."""
-    cut: list[str] = []
-    for oid in repo.odb:
-        commit = repo.get(oid)
-        if isinstance(commit, pygit2.Commit) and any(parent not in repo.odb for parent in commit.parent_ids):
-            cut.append(str(oid))
-    if cut:
-        Path(repo.path, "shallow").write_text("".join(f"{name}\n" for name in sorted(cut)), encoding="ascii")
-
-
-def _insert(builder: pygit2.TreeBuilder, name: str, oid: pygit2.Oid, mode: FileMode) -> None:
-    try:
-        if builder.get(name) is not None:
-            raise BadInput(f"{name!r} cannot be both a file and a folder in a commit")
-        builder.insert(name, oid, mode)
-    except (pygit2.GitError, ValueError):
-        raise BadInput(f"{name!r} cannot be the name of a file in a commit") from None
-
-
-def _walk(tree: pygit2.Tree, prefix: str = "") -> Iterable[tuple[str, pygit2.Blob]]:
-    for item in tree:
-        if isinstance(item, pygit2.Tree):
-            yield from _walk(item, f"{prefix}{item.name}/")
-        elif isinstance(item, pygit2.Blob):
-            yield f"{prefix}{item.name}", item
-
-
-def _objects_of(commit: pygit2.Commit) -> set[pygit2.Oid]:
-    """The trees and blobs of a commit, without the commit itself."""
-    seen: set[pygit2.Oid] = set()
-    todo = [commit.tree]
-    while todo:
-        tree = todo.pop()
-        seen.add(tree.id)
-        for item in tree:
-            if isinstance(item, pygit2.Tree):
-                todo.append(item)
-            else:
-                seen.add(item.id)
-    return seen
+        try:
+            repo = pygit2.init_repository(str(folder))
+            out = ObjectCache(Path(repo.path), is_made=True)
+            commits: dict[str, list[str]] = {}
+            for name in self._cache.names():
+                if (found := self._cache.read(name)) is not None:
+                    out.store(*found)
+                    if found[0] == COMMIT:
+                        commits[name] = git.commit_parents(found[1])
+            # Commits whose parents were not copied are listed, as at the ends of a shallow clone.
+            cut = sorted(name for name, parents in commits.items() if any(p not in commits for p in parents))
+            if cut:
+                Path(repo.path, "shallow").write_text("".join(f"{name}\n" for name in cut), encoding="ascii")
+            for name, commit in refs.items():
+                if name == "HEAD":
+                    repo.set_head(pygit2.Oid(hex=commit))
+                else:
+                    repo.references.create(name, pygit2.Oid(hex=commit), force=True)
+            if "HEAD" in refs:
+                repo.reset(pygit2.Oid(hex=refs["HEAD"]), ResetMode.HARD)
+        except (pygit2.GitError, KeyError, ValueError) as error:
+            raise BadInput(f"the repository {folder} cannot be written: {error}") from None

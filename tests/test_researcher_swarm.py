@@ -100,7 +100,7 @@ async def test_in_a_swarm_it_joins_with_its_model_and_proposes_until_enough_of_i
     assert isinstance(second, ProposalPosted)
     assert isinstance(third, ProposalPosted)
     assert len({first.tree, second.tree, third.tree}) == 3
-    elsewhere = CodeStore(Path(lab.arena.code._repo.path).parent / "other.git", lab.bus)
+    elsewhere = CodeStore(Path(lab.arena.code._cache.path).parent / "other.git", lab.bus)
     files = await elsewhere.files(third.commit)
     assert files["train.py"] == TRAIN.replace(b"LR = 1e-3", b"LR = 0.7")
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import anyio.to_thread
+
 from mesh.errors import BadInput
 from mesh.jetstream import JetStreamBus
 from mesh_cli.connect import board_of, code_store_of
@@ -27,7 +29,7 @@ async def export(bus: JetStreamBus, folder: Path) -> int:
     refs["refs/heads/champion"] = refs["HEAD"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        code.export(folder, refs)
+        await anyio.to_thread.run_sync(code.export, folder, refs)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror}" if error.errno else str(error)) from None
     return len(board.proposals)

@@ -20,7 +20,7 @@ from mesh import settings
 from mesh.board import Board
 from mesh.bus import Hub
 from mesh.code import CodeStore, Commit
-from mesh.errors import BadInput, ObjectMissing
+from mesh.errors import BadInput
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post, check_token
 from mesh_cli.connect import board_of
@@ -80,7 +80,7 @@ async def import_results(hub: Hub, source: Source) -> Imported:
     bus = await hub.arena(spec.name, create=True)
     board = await board_of(bus)
     code = CodeStore(settings.code_dir(settings.home(), spec.name), bus)
-    commits, lacking = _commits(code, rows, source.repository)
+    commits, lacking = await _commits(code, rows, source.repository)
     base = commits[rows[0].commit]
     if board.opened and board.opened.base_tree != base.code.tree:
         raise BadInput(f"arena {spec.name} was imported with other code; use the same --repo or another --name")
@@ -120,27 +120,20 @@ class _Made(msgspec.Struct, frozen=True):
     at: dt.datetime | None
 
 
-def _commits(code: CodeStore, rows: list[Row], repository: Path | None) -> tuple[dict[str, _Made], int]:
+async def _commits(code: CodeStore, rows: list[Row], repository: Path | None) -> tuple[dict[str, _Made], int]:
     """Return the commit of every row by its name, and how many of them have no code."""
+    adopted = await code.adopt(repository, [row.commit for row in rows]) if repository else {}
     found: dict[str, _Made] = {}
     lacking = 0
     parent = ""
     for row in rows:
         if row.commit not in found:
-            made = _adopted(code, repository, row) if repository else None
+            made = _Made(*adopted[row.commit]) if row.commit in adopted else None
             lacking += made is None
             found[row.commit] = made or _placeholder(code, row, parent)
         if row.status == "keep":
             parent = found[row.commit].code.commit
     return found, lacking if repository else 0
-
-
-def _adopted(code: CodeStore, repository: Path, row: Row) -> _Made | None:
-    try:
-        commit, at = code.adopt(repository, row.commit)
-    except ObjectMissing:
-        return None
-    return _Made(commit, at)
 
 
 def _placeholder(code: CodeStore, row: Row, parent: str) -> _Made:
