@@ -36,7 +36,7 @@ import json, os, pathlib, time
 gate = pathlib.Path({gate!r})
 {detached}
 (gate / "new").write_text(os.environ["MESH_RUN_TOKEN"])
-(gate / "new").rename(gate / str(os.getpid()))
+(gate / "new").rename(gate / str(time.time_ns()))
 while not (gate / "open").exists():
     time.sleep(0.01)
 (pathlib.Path(os.environ["MESH_OUT"]) / "loss.json").write_text(json.dumps({{"loss": 1.0}}))
