@@ -22,6 +22,7 @@ from mesh import wire
 from mesh.board import Board
 from mesh.evidence import fresh
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.testing import content_hash, git_hash
 from mesh.wire import Post
 
 SIZES, NOISES, EXTRA = (100, 1000), (0.5, 1.5), (20, 60)
@@ -56,7 +57,11 @@ class World:
         self.board = Board(arena="select")
         self._rng, self._sd = rng, sd
         self.quality = {"base": 0.0} | {f"p{number}": quality for number, quality in enumerate(qualities)}
-        self._add(e.ArenaOpened(version=1, spec=SPEC, base_commit="c", base_tree="base", evaluator="e"))
+        self._add(
+            e.ArenaOpened(
+                version=1, spec=SPEC, base_commit=git_hash("c"), base_tree="base", evaluator=content_hash("e")
+            )
+        )
         self._add(e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=8))
         for tree in self.quality:
             self._add(e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=e.Origin(how="sampler")))

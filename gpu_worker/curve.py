@@ -10,6 +10,7 @@ from typing import Annotated
 import anyio
 import msgspec
 
+from mesh.bounds import Number
 from mesh.events import CurvePoint
 
 MAX_POINTS = 64
@@ -25,7 +26,7 @@ MAX_LIVE = 16
 
 class _Line(msgspec.Struct):
     step: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
-    value: float
+    value: Number
     fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
 
 

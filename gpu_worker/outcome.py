@@ -1,6 +1,5 @@
 """From how the processes of a run ended to its outcome. Pure; every failure is one sentence."""
 
-import math
 import re
 import signal
 
@@ -9,6 +8,7 @@ import msgspec
 from gpu_worker.gpu_gauge import Reading
 from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB
 from gpu_worker.supervisor.protocol import Ending, Limits
+from mesh.bounds import MAX_NUMBER
 from mesh.events import Failed, Scored
 from mesh.file_trees import MAX_DEPTH
 from mesh.spec import ArenaSpec, ObjectiveSpec
@@ -137,9 +137,9 @@ def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
 
 def _scored(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored | Failed:
     metric = spec.objective.metric
-    metrics = {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    metrics = {name: value for name, value in found.items() if value is not None and abs(value) <= MAX_NUMBER}
     if metric in found and metric not in metrics:
-        return Failed(reason="bad_score", message=f"{metric} is not a finite number")
+        return Failed(reason="bad_score", message=f"{metric} is not a finite number of at most {MAX_NUMBER:g}")
     if metric not in metrics:
         printed = ", ".join(sorted(metrics)) or "no number"
         program = "the evaluator" if self_reported else "the score program"
@@ -151,8 +151,11 @@ def _scored(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored 
 def _within_bounds(
     objective: ObjectiveSpec, value: float, metrics: dict[str, float], *, self_reported: bool
 ) -> Scored | Failed:
-    if not math.isfinite(value):
-        return Failed(reason="bad_score", message=f"{objective.metric} is {value}, not a finite number")
+    if not abs(value) <= MAX_NUMBER:
+        return Failed(
+            reason="bad_score",
+            message=f"{objective.metric} is {value:g}, not a finite number of at most {MAX_NUMBER:g}",
+        )
     if objective.bounds and not objective.bounds[0] <= value <= objective.bounds[1]:
         low, high = objective.bounds
         return Failed(reason="bad_score", message=f"{objective.metric} is {value:g}, outside [{low:g}, {high:g}]")

@@ -12,7 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from mesh import bounds
 from mesh import events as e
+from mesh.bounds import MAX_INTEGER
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
@@ -270,7 +272,8 @@ class Board(msgspec.Struct):
         if cost is not None and cost.usd is not None:
             self.spent[author] = self.spent.get(author, 0.0) + cost.usd
         if cost is not None and (cost.tokens_in is not None or cost.tokens_out is not None):
-            self.tokens[author] = self.tokens.get(author, 0) + (cost.tokens_in or 0) + (cost.tokens_out or 0)
+            total = self.tokens.get(author, 0) + (cost.tokens_in or 0) + (cost.tokens_out or 0)
+            self.tokens[author] = min(total, MAX_INTEGER)  # a snapshot takes 64 bits
 
     @property
     def spec(self) -> ArenaSpec:
@@ -320,5 +323,5 @@ def _leave(members: dict[str, Member], boot: str) -> bool:
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
-_SOURCES = (inspect.getmodule(Board) or e, e, inspect.getmodule(ArenaSpec) or e)
+_SOURCES = (inspect.getmodule(Board) or e, bounds, e, inspect.getmodule(ArenaSpec) or e)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from mesh import bounds as b
+from mesh.bounds import Scalar as Scalar
 from mesh.spec import ArenaSpec
 
 Lane = Literal["confirm", "control", "audit", "explore"]
@@ -20,8 +22,6 @@ PROOF: tuple[Lane, ...] = ("confirm", "control")
 FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed", "over_budget"]
 Counting = Literal["cpu", "wall", "gpu"]
 """Which seconds count against a budget: CPU time of all processes, wall time, or time with a GPU open."""
-
-Scalar = bool | int | float | str
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -42,13 +42,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
     """An arena, or a new version of it, is open. `code`, `evaluator` and `data` are content hashes."""
 
-    version: Annotated[int, Meta(ge=1)]
+    version: b.Version
     spec: ArenaSpec
-    base_commit: str
-    base_tree: str
-    evaluator: str
-    data: str = ""
-    reason: str = ""
+    base_commit: b.GitHash
+    base_tree: b.Tree
+    evaluator: b.OptionalSha256
+    data: b.OptionalSha256 = ""
+    reason: b.Text = ""
 
     def key(self, post_id: str) -> str:
         return str(self.version)
@@ -57,9 +57,9 @@ class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
 class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
     """An arena is closed: every process of it ends its work."""
 
-    version: Annotated[int, Meta(ge=1)]
+    version: b.Version
     reason: Literal["operator", "budget", "plateau", "time", "trials"]
-    text: str = ""
+    text: b.Text = ""
 
     def key(self, post_id: str) -> str:
         return str(self.version)
@@ -68,7 +68,7 @@ class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
 class _Life(Event, frozen=True, kw_only=True):
     """A fact about one life of a process; `boot` is the id of that life."""
 
-    boot: str
+    boot: b.Token
 
     def key(self, post_id: str) -> str:
         return self.boot
@@ -77,35 +77,35 @@ class _Life(Event, frozen=True, kw_only=True):
 class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
     """An agent is ready. It gets a new `boot` id each time it starts."""
 
-    role: str
-    model: str = ""
-    host: str = ""
-    version: str = ""
+    role: b.Word
+    model: b.Word = ""
+    host: b.Word = ""
+    version: b.Word = ""
 
 
 class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
     """An agent ended in good order."""
 
-    reason: str = ""
+    reason: b.Text = ""
 
 
 class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
     """A worker is ready to take runs. `tier` is the sandbox tier that passed its self-check."""
 
-    worker_class: str
-    device: str
-    slots: Annotated[int, Meta(ge=1)]
-    memory_mb: int = 0
-    price_per_hour_usd: float | None = None
-    tier: str = "none"
-    host: str = ""
-    environment: str = ""
+    worker_class: b.Word
+    device: b.Word
+    slots: b.Slots
+    memory_mb: b.Quantity = 0
+    price_per_hour_usd: b.Amount | None = None
+    tier: b.Word = "none"
+    host: b.Word = ""
+    environment: b.Word = ""
 
 
 class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
     """A worker has stopped taking runs."""
 
-    reason: str = ""
+    reason: b.Text = ""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,24 +115,24 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     how: Literal["baseline", "sampler", "model", "human"]
-    name: str = ""
-    share: Annotated[float, Meta(ge=0, le=1)] | None = None
+    name: b.Word = ""
+    share: b.Probability | None = None
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What something cost; null is unknown, not zero."""
 
-    usd: float | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    seconds: float | None = None
+    usd: b.Amount | None = None
+    tokens_in: b.Quantity | None = None
+    tokens_out: b.Quantity | None = None
+    seconds: b.Amount | None = None
 
 
 class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
     """The change of one constant in an editable file: its value in the parent and in the proposal."""
 
-    file: str
-    name: str
+    file: b.Path
+    name: b.Word
     old: Scalar | None = None
     new: Scalar | None = None
 
@@ -144,17 +144,17 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     result is the staleness of the idea.
     """
 
-    tree: str
-    commit: str
-    parents: tuple[str, ...] = ()
-    title: str
-    rationale: str = ""
+    tree: b.Tree
+    commit: b.GitHash
+    parents: b.Trees = ()
+    title: b.Text
+    rationale: b.Text = ""
     origin: Origin
-    predicted_gain: float | None = None
-    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
-    knobs: tuple[KnobChange, ...] = ()
+    predicted_gain: b.Number | None = None
+    confidence: b.Probability | None = None
+    knobs: Annotated[tuple[KnobChange, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     cost: Cost | None = None
-    as_of: int = 0
+    as_of: b.Count = 0
 
     def key(self, post_id: str) -> str:
         return self.tree
@@ -168,12 +168,12 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
     """
 
     one_per_author: ClassVar[bool] = True
-    target: str
+    target: b.Token
     verdict: Literal["endorse", "warn", "block"]
-    rule: str = ""
-    text: str = ""
-    predicted: float | None = None
-    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    rule: b.Word = ""
+    text: b.Text = ""
+    predicted: b.Number | None = None
+    confidence: b.Probability | None = None
     cost: Cost | None = None
 
     def key(self, post_id: str) -> str:
@@ -188,18 +188,18 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     """
 
     key_tokens: ClassVar[int] = 2
-    run: str
+    run: b.Token
     lane: Lane
-    proposal: str
-    commit: str
-    seed: int
-    budget_s: float
-    deadline_s: float
-    worker_class: str = "any"
-    evaluator: str = ""
-    version: int = 1
-    avoid: str = ""
-    race: Annotated[int, Meta(ge=0)] = 0
+    proposal: b.Tree
+    commit: b.GitHash
+    seed: b.Integer
+    budget_s: b.TimeLimit
+    deadline_s: b.TimeLimit
+    worker_class: b.Word = "any"
+    evaluator: b.OptionalSha256 = ""
+    version: b.Version = 1
+    avoid: b.OptionalToken = ""
+    race: b.Race = 0
 
     def key(self, post_id: str) -> str:
         return f"{self.lane}.{self.run}"
@@ -208,10 +208,10 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     """A worker begins an attempt of a run. It locks nothing: a second attempt may begin while the first one runs."""
 
-    run: str
-    attempt: int
-    worker: str
-    device: str = ""
+    run: b.Token
+    attempt: b.Attempt
+    worker: b.Token
+    device: b.Word = ""
 
     def key(self, post_id: str) -> str:
         return f"{self.run}-{self.attempt}"
@@ -220,19 +220,22 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     """One point of a learning curve."""
 
-    step: int
-    value: float
-    at_s: float
-    fraction: float = 0.0
+    step: b.Integer
+    value: b.Number
+    at_s: b.Amount
+    fraction: b.Number = 0.0
+
+
+_Curve = Annotated[tuple[CurvePoint, ...], Meta(max_length=b.MAX_ITEMS)]
 
 
 class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
     """The swarm has stopped a run early; `curve` is the evidence."""
 
-    run: str
+    run: b.Token
     by: Literal["rule", "operator", "budget"]
-    text: str = ""
-    curve: tuple[CurvePoint, ...] = ()
+    text: b.Text = ""
+    curve: _Curve = ()
 
     def key(self, post_id: str) -> str:
         return self.run
@@ -241,8 +244,8 @@ class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
 class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
     """The run ended with a score. `self_reported` is true if the candidate's own code could forge it."""
 
-    value: float
-    metrics: dict[str, float] = {}
+    value: b.Number
+    metrics: Annotated[dict[b.Word, b.Number], Meta(max_length=b.MAX_ITEMS)] = {}
     self_reported: bool = False
 
 
@@ -250,7 +253,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="fa
     """The run ended without a score."""
 
     reason: FailureReason
-    message: str
+    message: b.Text
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
@@ -260,29 +263,29 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     what it executed. The GPU driver reports GPU memory and utilisation.
     """
 
-    run: str
-    proposal: str
+    run: b.Token
+    proposal: b.Tree
     outcome: Scored | Failed
-    worker: str
-    worker_class: str
-    attempt: int = 1
-    curve: tuple[CurvePoint, ...] = ()
-    trial_s: float = 0.0
-    score_s: float = 0.0
-    cpu_s: float = 0.0
-    peak_memory_mb: float = 0.0
-    peak_gpu_memory_mb: float | None = None
-    gpu_utilisation: float | None = None
-    evaluator: str = ""
-    code: str = ""
-    data: str = ""
-    environment: str = ""
-    tier: str = "none"
-    log_tail: str = ""
+    worker: b.Token
+    worker_class: b.Word
+    attempt: b.Attempt = 1
+    curve: _Curve = ()
+    trial_s: b.Amount = 0.0
+    score_s: b.Amount = 0.0
+    cpu_s: b.Amount = 0.0
+    peak_memory_mb: b.Amount = 0.0
+    peak_gpu_memory_mb: b.Amount | None = None
+    gpu_utilisation: b.Amount | None = None
+    evaluator: b.OptionalSha256 = ""
+    code: b.ContentHash = ""
+    data: b.OptionalSha256 = ""
+    environment: b.Word = ""
+    tier: b.Word = "none"
+    log_tail: b.Text = ""
     cost: Cost | None = None
-    budget_used_s: float = 0.0
+    budget_used_s: b.Amount = 0.0
     budget_counts: Counting | Literal[""] = ""
-    predict_s: float = 0.0
+    predict_s: b.Amount = 0.0
 
     def key(self, post_id: str) -> str:
         return self.run
@@ -291,8 +294,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
 class _Verdict(Event, frozen=True, kw_only=True):
     """A verdict on a proposal in one round."""
 
-    proposal: str
-    round: int
+    proposal: b.Tree
+    round: b.Count
 
     def key(self, post_id: str) -> str:
         return f"{self.proposal}-{self.round}"
@@ -301,32 +304,32 @@ class _Verdict(Event, frozen=True, kw_only=True):
 class ProposalPromoted(_Verdict, frozen=True, kw_only=True, tag="proposal.promoted"):
     """A proposal becomes champion. The fact counts only if `met` was the champion at that point of the log."""
 
-    met: str = ""
-    mean: float
-    low: float | None = None
-    high: float | None = None
-    seeds: tuple[int, ...] = ()
-    p_better: float | None = None
-    text: str = ""
+    met: b.OptionalTree = ""
+    mean: b.Number
+    low: b.Number | None = None
+    high: b.Number | None = None
+    seeds: b.Seeds = ()
+    p_better: b.Probability | None = None
+    text: b.Text = ""
 
 
 class ProposalRetired(_Verdict, frozen=True, kw_only=True, tag="proposal.retired"):
     """A proposal is retired: blocked, failed, early-stopped, not better than the champion, or demoted."""
 
     why: Literal["blocked", "failed", "not_better", "demoted", "killed"]
-    met: str = ""
-    mean: float | None = None
-    seeds: tuple[int, ...] = ()
-    p_better: float | None = None
-    text: str = ""
+    met: b.OptionalTree = ""
+    mean: b.Number | None = None
+    seeds: b.Seeds = ()
+    p_better: b.Probability | None = None
+    text: b.Text = ""
 
 
 class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
     """Free text on the message board; `reply_to` is the sequence of the post it answers."""
 
-    channel: str
-    text: str
-    reply_to: int | None = None
+    channel: b.Word
+    text: b.Text
+    reply_to: b.Count | None = None
 
     def key(self, post_id: str) -> str:
         return post_id
@@ -338,11 +341,11 @@ class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
     `ok` is whether the model gave an answer that could be read. `text` is why that answer was not used.
     """
 
-    model: str
-    purpose: str
+    model: b.Word
+    purpose: b.Word
     ok: bool
     cost: Cost
-    text: str = ""
+    text: b.Text = ""
 
     def key(self, post_id: str) -> str:
         return post_id
@@ -351,10 +354,10 @@ class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
 class BudgetGranted(Event, frozen=True, kw_only=True, tag="budget.granted"):
     """The arena may spend this much more; null sets no limit."""
 
-    n: int
-    gpu_seconds: float | None = None
-    tokens: int | None = None
-    usd: float | None = None
+    n: b.Count
+    gpu_seconds: b.Amount | None = None
+    tokens: b.Quantity | None = None
+    usd: b.Amount | None = None
 
     def key(self, post_id: str) -> str:
         return str(self.n)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from mesh import events, wire
+from mesh import bounds, events, wire
 from mesh.meanings import meaning
 
 _HEAD = """# Facts
@@ -21,7 +21,13 @@ _HEAD = """# Facts
 these facts and no others. A fact travels as JSON inside a post. Its tag is the wire type (`event.kind`), a part of the
 subject, the SQL value and the command-line word. Of several facts with one key, the first in the log counts. A reader
 ignores fields that it does not know, and keeps entries that it cannot decode as raw bytes.
+
+Every field has a bound. If nothing else is written, an integer has 64 bits with a sign, a number is from -1e100 to
+1e100, and a text or list is limited by the size of the post, 262,144 bytes. A fact out of its bounds cannot be decoded.
 """
+
+_UNSAID = (None, bounds.MAX_NUMBER, -bounds.MAX_NUMBER, bounds.MAX_INTEGER, -(2**63), bounds.MAX_TEXT, bounds.MAX_ITEMS)
+"""Bounds that the head of the page states once."""
 
 _HOW_TO_ADD = """## How to add a fact
 
@@ -104,20 +110,22 @@ def _type(info: inspect.Type) -> str:
             return " or ".join(_type(t) for t in types)
         case inspect.LiteralType(values=values):
             return " or ".join(f'`"{value}"`' for value in values)
-        case inspect.VarTupleType(item_type=item):
-            return f"list of {_type(item)}"
+        case inspect.VarTupleType(item_type=item, max_length=most):
+            return f"list of {_most(most)}{_type(item)}"
         case inspect.TupleType(item_types=items):
             return f"[{', '.join(_type(item) for item in items)}]"
-        case inspect.DictType(key_type=key, value_type=value):
-            return f"object, {_type(key)} to {_type(value)}"
+        case inspect.DictType(key_type=key, value_type=value, max_length=most):
+            return f"object, {_most(most)}{_type(key)} to {_type(value)}"
         case inspect.StructType(cls=cls):
             return f"[{cls.__name__}](#{cls.__name__.lower()})"
         case inspect.IntType() | inspect.FloatType():
-            bounds = ((">", info.gt), ("≥", info.ge), ("<", info.lt), ("≤", info.le))
+            limits = ((">", info.gt), ("≥", info.ge), ("<", info.lt), ("≤", info.le))
             name = "integer" if isinstance(info, inspect.IntType) else "number"
-            return " ".join([name, *(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)])
-        case inspect.StrType():
-            return "string"
+            return " ".join([name, *(f"{sign} {_plain(bound)}" for sign, bound in limits if bound not in _UNSAID)])
+        case inspect.StrType(pattern=str(pattern)):
+            return f"string {bounds.PATTERNS[pattern]}"
+        case inspect.StrType(max_length=most):
+            return f"string of {_most(most)}characters" if _most(most) else "string"
         case inspect.BoolType():
             return "boolean"
         case inspect.NoneType():
@@ -125,6 +133,14 @@ def _type(info: inspect.Type) -> str:
         case inspect.DateTimeType():
             return "string, RFC 3339 with an offset"
     raise TypeError(f"mesh.events_page cannot describe the type {info}: add a case for it")
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:g}" if bound < 1e6 else f"{bound:,.0f}"
+
+
+def _most(length: int | None) -> str:
+    return "" if length in _UNSAID else f"at most {length:,} "
 
 
 def _values(facts: Iterable[inspect.StructType]) -> list[inspect.StructType]:

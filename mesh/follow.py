@@ -1,6 +1,7 @@
 """Keeps a board current from a bus, and starts it from a snapshot if there is one."""
 
 import hashlib
+import sys
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ class Follower:
         self.board = Board(arena=bus.arena)
         self._bus, self._snapshot = bus, snapshot
         self._saved = 0
+        self._told = False
         self._identity = ""
         self._changed = anyio.Event()
 
@@ -69,25 +71,31 @@ class Follower:
             await self._changed.wait()
 
     def save(self) -> None:
-        """Write the snapshot if it is due. If the disk cannot be written, the next start only takes longer."""
+        """Write the snapshot if it is due. Trouble ends nobody: it is told once, and the next start takes longer."""
         if self._snapshot is None or self.board.seq - self._saved < SNAPSHOT_EVERY:
             return
         self._saved = self.board.seq
-        body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
-        with suppress(OSError):
+        try:
+            body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._snapshot) as beside:
                 beside.write_bytes(hashlib.sha256(body).digest() + body)
+        except Exception as error:  # it only saves time
+            if not self._told:
+                self._told = True
+                why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                with suppress(OSError):  # the log may be on the same full disk
+                    sys.stderr.write(f"{self._snapshot} cannot be written: {why}; the next start folds the log again\n")
 
     def _load(self, head: int) -> None:
         """Start from the snapshot if it is undamaged, belongs to this log and version, and is not ahead of the log."""
         try:
             data = self._snapshot.read_bytes() if self._snapshot else b""
-        except OSError:
+            if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
+                return
+            identity, body = msgspec.msgpack.decode(data[32:], type=tuple[str, bytes])
+        except (OSError, msgspec.MsgspecError, MemoryError):
             return
-        if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
-            return
-        identity, body = msgspec.msgpack.decode(data[32:], type=tuple[str, bytes])
         board = from_bytes(body)
         if identity == self._identity and board and board.arena == self.board.arena and board.seq <= head:
             self.board, self._saved = board, board.seq

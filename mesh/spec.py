@@ -8,16 +8,20 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from mesh import bounds as b
+
 Direction = Literal["minimize", "maximize"]
-NonNegative = Annotated[float, Meta(ge=0)]
+_Gigabytes = Annotated[float, Meta(gt=0, le=1e9)]
+_Command = Annotated[tuple[b.Text, ...], Meta(max_length=b.MAX_ITEMS)]
+_Few = Meta(max_length=100)
 
 
 class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is measured. A value outside of `bounds` is a `bad_score`. With `noise = "none"` the metric is exact."""
 
-    metric: str
+    metric: b.Word
     direction: Direction
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[b.Number, b.Number] | None = None
     noise: Literal["measured", "none"] = "measured"
 
     def gain(self, value: float, over: float = 0.0) -> float:
@@ -37,8 +41,8 @@ def gain(direction: Direction, value: float, over: float = 0.0) -> float:
 class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The files that proposals change, and the command that makes the arena's data once, at opening."""
 
-    editable: tuple[str, ...]
-    prepare: tuple[str, ...] = ()
+    editable: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)]
+    prepare: _Command = ()
 
 
 class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,12 +52,12 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     empty if the evaluator runs the program (`openevolve`, `shinka`); its programs know of no budget, so none is set.
     """
 
-    command: tuple[str, ...] = ()
-    budget_s: Annotated[float, Meta(gt=0)]
-    deadline_s: Annotated[float, Meta(gt=0)]
-    preload: tuple[str, ...] = ()
-    memory_gb: Annotated[float, Meta(gt=0)] = 4.0
-    disk_gb: Annotated[float, Meta(gt=0)] = 4.0
+    command: _Command = ()
+    budget_s: b.TimeLimit
+    deadline_s: b.TimeLimit
+    preload: Annotated[tuple[b.Word, ...], Meta(max_length=b.MAX_ITEMS)] = ()
+    memory_gb: _Gigabytes = 4.0
+    disk_gb: _Gigabytes = 4.0
     network: bool | Literal["loopback"] = False
     budget_counts: Literal["auto", "cpu", "wall", "gpu"] = "auto"
     budget_tolerance: Annotated[float, Meta(ge=1, le=100)] = 1.25
@@ -68,20 +72,20 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     how: Literal["command", "stdout", "openevolve", "shinka"]
-    command: tuple[str, ...] = ()
-    predict: tuple[str, ...] = ()
-    pattern: str = ""
-    cascade: tuple[float, ...] = ()
-    deadline_s: Annotated[float, Meta(gt=0)] = 60.0
+    command: _Command = ()
+    predict: _Command = ()
+    pattern: b.Text = ""
+    cascade: Annotated[tuple[b.Number, ...], _Few] = ()
+    deadline_s: b.TimeLimit = 60.0
     predict_budget_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which workers may run the arena: a class (`cpu-x86_64`, `cuda-h200`) or `any`, and the weakest sandbox tier."""
 
-    class_: str = msgspec.field(default="any", name="class")
+    class_: b.Word = msgspec.field(default="any", name="class")
     tier: Literal["A", "B", "C", "D", "E"] = "E"
-    gpu_memory_gb: NonNegative = 0.0
+    gpu_memory_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,24 +102,24 @@ class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     halving: bool = False
     curve: Literal["objective", "minimize", "maximize"] = "objective"
     reduction: Annotated[float, Meta(gt=1, le=10)] = 3.0
-    rungs: tuple[Annotated[float, Meta(gt=0, lt=1)], ...] = (0.25, 0.5)
+    rungs: Annotated[tuple[Annotated[float, Meta(gt=0, lt=1)], ...], _Few] = (0.25, 0.5)
     never_killed: Annotated[float, Meta(ge=0, le=1)] = 0.08
 
 
 class StopSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the arena closes by itself; 0 is never. `plateau` counts scored explore runs since the last promotion."""
 
-    plateau: Annotated[int, Meta(ge=0)] = 0
-    trials: Annotated[int, Meta(ge=0)] = 0
-    hours: NonNegative = 0.0
-    usd: NonNegative = 0.0
+    plateau: b.Count = 0
+    trials: b.Count = 0
+    hours: b.Amount = 0.0
+    usd: b.Amount = 0.0
 
 
 class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of `arena.toml`."""
 
-    name: str
-    summary: str = ""
+    name: b.Word
+    summary: b.Text = ""
     objective: ObjectiveSpec
     artifact: ArtifactSpec
     trial: TrialSpec

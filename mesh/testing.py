@@ -12,6 +12,7 @@ process, opens a connection, reads a clock or runs a trial. `mesh.memory` has a 
 """
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,16 @@ FILES = {"train.py": TRAIN, "score.py": b"print(1)\n"}
 """The files of an arena: one may be edited, one is protected."""
 
 
+def git_hash(name: str) -> str:
+    """Return 40 hex digits that stand for a commit of this name."""
+    return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+
+
+def content_hash(name: str) -> str:
+    """Return 64 hex digits that stand for an evaluator or data of this name."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
 def given(*facts: tuple[str, AnyEvent], spec: ArenaSpec = SPEC) -> Board:
     """Return the board of an open arena after these facts, which are posted one second apart.
 
@@ -103,14 +114,14 @@ class Log:
         self.board.fold(wire.entry(seq, now, wire.subject_of("a", post), wire.encode(post)))
         return post
 
-    def open(self, commit: str = "c-base", tree: str = "base") -> Post:
+    def open(self, commit: str = "", tree: str = "base") -> Post:
         """Open the arena."""
         return self.add("operator", opened(self.spec, commit, tree))
 
     def propose(self, tree: str, author: str = "ann", *, how: str = "sampler") -> Post:
         """Post a proposal whose commit is named after its tree."""
         origin = Origin(how="baseline" if how == "baseline" else "sampler")
-        return self.add(author, ProposalPosted(tree=tree, commit=f"c-{tree}", title=tree, origin=origin))
+        return self.add(author, ProposalPosted(tree=tree, commit=git_hash(f"c-{tree}"), title=tree, origin=origin))
 
     def request(self, tree: str, *, seed: int = 1, lane: Lane = "explore") -> str:
         """Request a run and return its id."""
@@ -136,9 +147,11 @@ class Log:
         return self.add("curator", event)
 
 
-def opened(spec: ArenaSpec = SPEC, commit: str = "c-base", tree: str = "base") -> ArenaOpened:
+def opened(spec: ArenaSpec = SPEC, commit: str = "", tree: str = "base") -> ArenaOpened:
     """Return the fact that opens an arena."""
-    return ArenaOpened(version=1, spec=spec, base_commit=commit, base_tree=tree, evaluator="e")
+    return ArenaOpened(
+        version=1, spec=spec, base_commit=commit or git_hash("c-base"), base_tree=tree, evaluator=content_hash("e")
+    )
 
 
 def requested(tree: str, *, seed: int = 1, lane: Lane = "explore", spec: ArenaSpec = SPEC) -> RunRequested:
@@ -147,12 +160,12 @@ def requested(tree: str, *, seed: int = 1, lane: Lane = "explore", spec: ArenaSp
         run=f"{tree[:16]}-{lane}-{seed}",
         lane=lane,
         proposal=tree,
-        commit=f"c-{tree}",
+        commit=git_hash(f"c-{tree}"),
         seed=seed,
         budget_s=spec.trial.budget_s,
         deadline_s=spec.trial.deadline_s,
         worker_class=spec.worker.class_,
-        evaluator="e",
+        evaluator=content_hash("e"),
         version=1,
     )
 

@@ -15,11 +15,15 @@ import msgspec
 import uuid_utils
 from msgspec import Meta
 
+from mesh.bounds import Word, not_finite, pattern_in_words
 from mesh.errors import BadInput
-from mesh.events import KINDS, AnyEvent, kind_of
+from mesh.events import KINDS, AnyEvent, ArenaClosed, ArenaOpened, kind_of
 
 MAX_POST_BYTES = 256 * 1024
 """Bytes of an encoded post; far below the server's default payload limit of 1 MiB."""
+
+YEARS = (1900, 2999)
+"""Years of the time of a post: every reader's calendar has them in every time zone."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREFIX, _LIVE, _OBJECTS = "mesh", "live", "meshobj"
@@ -28,10 +32,10 @@ _PREFIX, _LIVE, _OBJECTS = "mesh", "live", "meshobj"
 class Post(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope of a fact: its author, its time, and the post that led to it."""
 
-    id: str
+    id: Word
     at: Annotated[dt.datetime, Meta(tz=True)]
-    author: str
-    cause: str = ""
+    author: Word
+    cause: Word = ""
     event: AnyEvent
 
     @classmethod
@@ -196,12 +200,23 @@ def encode(post: Post) -> bytes:
         check_token(f"key of {post.kind}", token)
     try:
         data = _ENCODE.encode(post)
-        if len(data) <= MAX_POST_BYTES:
-            _DECODE.decode(data)
-            return data
-    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
-        raise BadInput(f"a reader cannot decode this {post.kind}: {error}; use Unicode text, finite numbers") from None
-    raise BadInput(f"a {post.kind} has {len(data):,} bytes; use at most {MAX_POST_BYTES:,}")
+        if len(data) > MAX_POST_BYTES:
+            raise BadInput(f"a {post.kind} has {len(data):,} bytes; use at most {MAX_POST_BYTES:,}")
+        read = _DECODE.decode(data)
+        trouble = "" if read == post else not_finite(msgspec.to_builtins(post.event), "$.event")
+        trouble = trouble or _not_in_calendar(post)
+    except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
+        trouble = pattern_in_words(str(error))
+    if trouble:
+        cure = "use Unicode text and numbers in the bounds of docs/events.md"
+        raise BadInput(f"a reader cannot decode this {post.kind}: {trouble}; {cure}")
+    return data
+
+
+def _not_in_calendar(post: Post) -> str:
+    """Return a sentence if readers cannot hold the time of a post, else ""."""
+    first, last = YEARS
+    return "" if first <= post.at.year <= last else f"its year is {post.at.year}, outside of {first} to {last}"
 
 
 def _key_tokens(post: Post) -> list[str]:
@@ -212,20 +227,25 @@ def decode(subject: str, data: bytes) -> Post | None:
     """Return the post in `data`, None if it is unknown, malformed, or does not match its subject.
 
     The server checks only the subject. So a post is refused if its author, kind or key differ from its subject, or if
-    `encode` would refuse its author or key.
+    `encode` would refuse it.
     """
+    if len(data) > MAX_POST_BYTES:
+        return None
     try:
         post = _DECODE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     where = parse_subject(subject)
-    if where is None or where != Subject(where.arena, post.kind, post.key, post.author):
+    if where is None or _not_in_calendar(post) or where != Subject(where.arena, post.kind, post.key, post.author):
         return None
     return post if all(map(_TOKEN.fullmatch, (post.author, *_key_tokens(post)))) else None
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
     """Return an entry of the log; it never fails.
+
+    Each version of an arena is an entry of its log. So a version above `seq` is not believed: otherwise one fact with
+    the greatest version could keep all later versions from ever being opened.
 
     Args:
         seq: its sequence.
@@ -234,4 +254,7 @@ def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
         data: its bytes.
     """
     where = parse_subject(subject) or Subject(arena="", kind=subject, key="", author="")
-    return Entry(seq, time, where, decode(subject, data), data)
+    post = decode(subject, data)
+    if post is not None and isinstance(post.event, ArenaOpened | ArenaClosed) and post.event.version > seq:
+        post = None
+    return Entry(seq, time, where, post, data)

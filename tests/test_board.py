@@ -32,6 +32,7 @@ from mesh.events import (
 from mesh.follow import SNAPSHOT_EVERY, Follower
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, Direction, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.testing import content_hash, git_hash
 from mesh.wire import Entry, Post
 
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
@@ -56,16 +57,25 @@ def opened(version: int = 1, direction: Direction = "minimize", evaluator: str =
         trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=2),
         score=ScoreSpec(how="stdout", pattern="(.*)"),
     )
-    return ArenaOpened(version=version, spec=spec, base_commit="c", base_tree="t", evaluator=evaluator)
+    return ArenaOpened(
+        version=version, spec=spec, base_commit=git_hash("c"), base_tree="t", evaluator=content_hash(evaluator)
+    )
 
 
 def proposed(tree: str, title: str = "") -> ProposalPosted:
-    return ProposalPosted(tree=tree, commit=f"{tree}-commit", title=title, origin=Origin(how="human"))
+    return ProposalPosted(tree=tree, commit=git_hash(f"{tree}-commit"), title=title, origin=Origin(how="human"))
 
 
 def requested(run: str, tree: str, evaluator: str = "e1") -> RunRequested:
     return RunRequested(
-        run=run, lane="explore", proposal=tree, commit="c", seed=1, budget_s=1, deadline_s=2, evaluator=evaluator
+        run=run,
+        lane="explore",
+        proposal=tree,
+        commit=git_hash("c"),
+        seed=1,
+        budget_s=1,
+        deadline_s=2,
+        evaluator=content_hash(evaluator),
     )
 
 

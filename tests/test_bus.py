@@ -9,6 +9,7 @@ import pytest
 
 from mesh.errors import AlreadyPosted, BadInput, BusUnavailable, ObjectMissing
 from mesh.events import ArenaClosed, CritiquePosted, Lane, NotePosted, RunRequested
+from mesh.testing import git_hash
 from mesh.wire import Entry, Pattern, Post
 from tests.conftest import OpenBus
 
@@ -18,7 +19,7 @@ def note(text: str, author: str = "ann") -> Post:
 
 
 def request(run: str, lane: Lane = "explore") -> Post:
-    event = RunRequested(run=run, lane=lane, proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+    event = RunRequested(run=run, lane=lane, proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
     return Post.new("curator", event)
 
 

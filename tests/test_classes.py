@@ -16,7 +16,7 @@ from mesh.events import (
 )
 from mesh.evidence import claim
 from mesh.fleet import queue_depth
-from mesh.testing import SPEC, Log, opened, requested
+from mesh.testing import SPEC, Log, content_hash, opened, requested
 from tests.test_race import NOISY, due, play, verdicts
 
 GPU = "cuda-h200"
@@ -300,7 +300,7 @@ def test_a_champion_that_nobody_can_finish_in_a_class_is_not_asked_for_ever(nois
 
 
 def test_a_champion_awaited_of_workers_that_are_gone_is_measured_by_those_that_are_there(noisy: Log) -> None:
-    noisy.add("operator", replace(opened(noisy.spec), evaluator="f", version=2))
+    noisy.add("operator", replace(opened(noisy.spec), evaluator=content_hash("f"), version=2))
     [rescored] = take(noisy, "crash", worker_class="cpu")
     assert (rescored.proposal, rescored.worker_class) == ("base", "any")
     for event in due(noisy):

@@ -16,6 +16,7 @@ from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Sandbox
 from mesh import arena, config
 from mesh.events import RunRequested
+from mesh.testing import git_hash
 from mesh_cli.__main__ import app
 from tests.support.page import chromium
 
@@ -91,7 +92,9 @@ def test_the_table_of_settings_is_what_the_code_says() -> None:
 
 def test_the_environment_of_a_trial_is_what_the_worker_gives(tmp_path: Path) -> None:
     spec = arena.load_arena(ROOT / "arenas" / "nanolm")
-    request = RunRequested(run="r", lane="explore", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+    request = RunRequested(
+        run="r", lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+    )
     site = Site(spec, request, tmp_path, Slot(0, "cpu", 1), Sandbox("E"), tmp_path, "t", 5)
     scorer = score_request(site)
     assert scorer.beside is not None

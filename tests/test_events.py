@@ -33,6 +33,7 @@ from mesh.events import (
     kind_of,
 )
 from mesh.meanings import FIELDS, SHARED, meaning
+from mesh.testing import git_hash
 from mesh.wire import MAX_POST_BYTES, Entry, Post, Subject
 from tests.test_golden import POSTS
 
@@ -41,11 +42,11 @@ CLOSED = ArenaClosed(version=3, reason="plateau")
 
 
 def proposal(tree: str) -> ProposalPosted:
-    return ProposalPosted(tree=tree, commit="c", title="t", origin=Origin(how="human"))
+    return ProposalPosted(tree=tree, commit=git_hash("c"), title="t", origin=Origin(how="human"))
 
 
 def request(run: str) -> RunRequested:
-    return RunRequested(run=run, lane="audit", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+    return RunRequested(run=run, lane="audit", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
 
 
 def finish(value: float, curve: tuple[CurvePoint, ...] = ()) -> RunFinished:

@@ -11,6 +11,7 @@ from mesh import frozen_data
 from mesh.arena import evaluator_hash, hash_of
 from mesh.events import ArenaOpened, RunRequested
 from mesh.memory import MemoryHub
+from mesh.testing import content_hash
 from tests.test_worker import GOOD, SPEC, Arena
 
 
@@ -20,7 +21,7 @@ async def test_a_finish_carries_the_hashes_of_what_really_ran(tmp_path: Path) ->
     (tmp_path / "data" / "public").mkdir(parents=True)
     (tmp_path / "data" / "public" / "x").write_text("1")
     frozen = await frozen_data.freeze(tmp_path / "data", arena.bus)
-    await arena.open(frozen=frozen, evaluator="claimed")
+    await arena.open(frozen=frozen, evaluator=content_hash("claimed"))
     # when a worker runs it
     done = await arena.run(GOOD)
     # then it says what it laid out: the proposal's program, the base's scorer

@@ -18,6 +18,7 @@ from mesh.errors import BadInput, BusRefused, BusUnavailable, ServerTooOld
 from mesh.events import NotePosted, RunRequested
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.server import EmbeddedServer, embedded, find_binary
+from mesh.testing import git_hash
 from mesh.wire import Post
 
 OLD = b'INFO {"server_id":"X","version":"2.10.25","headers":true,"max_payload":1048576,"jetstream":true}\r\n'
@@ -30,7 +31,7 @@ def note(text: str) -> Post:
 
 
 def request(run: str) -> Post:
-    event = RunRequested(run=run, lane="explore", proposal="p", commit="c", seed=1, budget_s=1, deadline_s=2)
+    event = RunRequested(run=run, lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
     return Post.new("curator", event)
 
 

@@ -18,6 +18,7 @@ from mesh.board import Board
 from mesh.evidence import noise, student_t
 from mesh.leaderboard import LeaderboardRow, Ranking, leaderboard
 from mesh.memory import MemoryHub
+from mesh.testing import content_hash, git_hash
 from mesh.wire import Entry, Post
 from mesh_cli.history.import_tsv import Source, import_results
 from tests.support.history import SPEC, opened, proposal, request
@@ -65,9 +66,13 @@ class History:
         )
         self.goal = goal
         spec = msgspec.structs.replace(SPEC, objective=goal)
-        evaluator = "ev" if rng.random() < 0.7 else f"ev{version}"
+        evaluator = content_hash("ev" if rng.random() < 0.7 else f"ev{version}")
         return e.ArenaOpened(
-            version=version, spec=spec, base_commit="c", base_tree=rng.choice(self.trees[:3]), evaluator=evaluator
+            version=version,
+            spec=spec,
+            base_commit=git_hash("c"),
+            base_tree=rng.choice(self.trees[:3]),
+            evaluator=evaluator,
         )
 
     def event(self) -> e.AnyEvent:
@@ -107,7 +112,7 @@ class History:
             outcome = e.Scored(value=value, self_reported=rng.random() < 0.1)
         return e.RunFinished(
             run=asked.run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=rng.choice(self.classes),
-            trial_s=rng.random(), evaluator=rng.choice(("", "", "", "", "", "", "ev", "old")),
+            trial_s=rng.random(), evaluator=rng.choice(("", "", "", "", "", "", *map(content_hash, ("ev", "old")))),
         )  # fmt: skip
 
 

@@ -77,8 +77,15 @@ def test_a_trial_that_ends_well_is_scored_unless_it_was_stopped_or_took_too_much
             ending(rc=0, out='{"x": 1}'),
             Failed(reason="no_score", message="the score program did not give the metric 'loss'; it gave x"),
         ),
+        (
+            ending(rc=0, out='{"loss": 1e200}'),
+            Failed(reason="bad_score", message="loss is not a finite number of at most 1e+100"),
+        ),
         (ending(rc=0, out='{"loss": 101}'), Failed(reason="bad_score", message="loss is 101, outside [0, 100]")),
-        (ending(rc=0, out='{"loss": null}'), Failed(reason="bad_score", message="loss is not a finite number")),
+        (
+            ending(rc=0, out='{"loss": null}'),
+            Failed(reason="bad_score", message="loss is not a finite number of at most 1e+100"),
+        ),
     ],
 )
 def test_the_last_line_of_the_score_program_decides(end: Ending, expected: Scored | Failed) -> None:

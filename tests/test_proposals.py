@@ -23,7 +23,7 @@ from mesh.events import (
     WorkerJoined,
 )
 from mesh.leaderboard import Ranking
-from mesh.testing import SPEC, Log, requested
+from mesh.testing import SPEC, Log, git_hash, requested
 from mesh_cli.proposals import card, describe, diff, lineage
 from mesh_cli.resolve import Named, find, find_proposal
 from tests.test_cli import HOSTILE, lab, mesh
@@ -35,7 +35,11 @@ NOISY = replace(SPEC, objective=replace(SPEC.objective, noise="measured"))
 
 def propose(log: Log, tree: str, *parents: str, title: str = "", author: str = "ann") -> None:
     event = ProposalPosted(
-        tree=tree, commit=f"c-{tree}", parents=parents, title=title or f"title {tree}", origin=Origin(how="sampler")
+        tree=tree,
+        commit=git_hash(f"c-{tree}"),
+        parents=parents,
+        title=title or f"title {tree}",
+        origin=Origin(how="sampler"),
     )
     log.add(author, event)
 
@@ -168,7 +172,7 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
     board = members()
     assert named(board, "dead") == ("proposal", "dead")
     assert named(board, "de") == ("proposal", "dead")
-    assert named(board, "c-de") == ("proposal", "dead")
+    assert named(board, git_hash("c-dead")[:8]) == ("proposal", "dead")
     assert named(board, "abc1") == ("proposal", "abc1")
     assert named(board, "abc1-explore-1") == named(board, "abc1-e") == ("run", "abc1-explore-1")
     assert named(board, "ann") == ("agent", "ann")
@@ -185,7 +189,7 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
         ("zzz", "'zzz' is not the name of anything in arena a, nor the start of one"),
         ("", "'' is not the name of anything in arena a, nor the start of one"),
         ("9999999999", "is not the name of anything"),
-        ("0", "is not the name of anything"),
+        ("0000", "is not the name of anything"),
         ("#", "is not the name of anything"),
         ("run:dead", "is not the name of anything"),
         ("champion", "arena a has no champion yet; name a proposal"),
@@ -214,10 +218,10 @@ def test_what_a_commit_made_ambiguous_is_listed_with_the_commit() -> None:
     board = told()
     for tree in ("base", "new"):
         event = board.proposals[tree].event
-        board.proposals[tree].event = replace(event, commit=f"beef{tree}")
-    with pytest.raises(
-        UnknownName, match=r"proposal base \(commit beefbase\), proposal new \(commit beefnew\); write more of it$"
-    ):
+        board.proposals[tree].event = replace(event, commit=f"beef{git_hash(tree)}")
+    first, second = (f"beef{git_hash(tree)}"[:10] for tree in ("base", "new"))
+    sentence = rf"proposal base \(commit {first}\), proposal new \(commit {second}\); write more of it$"
+    with pytest.raises(UnknownName, match=sentence):
         find_proposal(board, "beef")
 
 
@@ -236,7 +240,7 @@ def told() -> Board:
         "ann",
         ProposalPosted(
             tree="new",
-            commit="c-new",
+            commit=git_hash("c-new"),
             parents=("base",),
             title=f"half {HOSTILE}",
             rationale="because",

@@ -9,7 +9,7 @@ from agents.curation.admission import decide
 from agents.curation.reevaluation import TOP
 from mesh.events import AnyEvent, FailureReason, Lane, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.spec import Direction, ObjectiveSpec
-from mesh.testing import SPEC, Log, opened, requested
+from mesh.testing import SPEC, Log, content_hash, opened, requested
 
 
 def due(log: Log) -> list[AnyEvent]:
@@ -19,7 +19,9 @@ def due(log: Log) -> list[AnyEvent]:
 def anew(tree: str, lane: Lane = "audit", *, evaluator: str = "f", version: int = 2) -> RunRequested:
     """The request of a run under a newer evaluator."""
     asked = requested(tree, lane=lane)
-    return msgspec.structs.replace(asked, run=f"{asked.run}-v{version}", evaluator=evaluator, version=version)
+    return msgspec.structs.replace(
+        asked, run=f"{asked.run}-v{version}", evaluator=content_hash(evaluator), version=version
+    )
 
 
 def promoted(tree: str, mean: float, *, round_: int, met: str) -> ProposalPromoted:
@@ -32,7 +34,7 @@ def not_better(tree: str, mean: float, *, round_: int, met: str) -> ProposalReti
 
 
 def reopen(log: Log, evaluator: str = "f", version: int = 2) -> None:
-    log.add("operator", msgspec.structs.replace(opened(log.spec), evaluator=evaluator, version=version))
+    log.add("operator", msgspec.structs.replace(opened(log.spec), evaluator=content_hash(evaluator), version=version))
 
 
 def measure(log: Log, asked: RunRequested, result: float | FailureReason) -> None:

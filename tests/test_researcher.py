@@ -26,7 +26,7 @@ from mesh.events import (
     ProposalPosted,
     ProposalRetired,
 )
-from mesh.testing import FILES, TRAIN, Arena
+from mesh.testing import FILES, TRAIN, Arena, git_hash
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
 
@@ -238,7 +238,7 @@ def test_few_proposals_wait_and_where_samplers_are_models_keep_to_their_share(ar
     def propose(how: str, author: str) -> None:
         number = len(arena.board.proposals)
         origin = Origin(how="model" if how == "model" else "sampler")
-        arena.add(author, ProposalPosted(tree=f"t{number}", commit="c", title="t", origin=origin))
+        arena.add(author, ProposalPosted(tree=f"t{number}", commit=git_hash("c"), title="t", origin=origin))
         arena.add("curator", ProposalRetired(proposal=f"t{number}", round=0, why="not_better"))
 
     board, now = arena.board, arena.board.time

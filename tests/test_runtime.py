@@ -28,11 +28,12 @@ from mesh.events import (
     ProposalRetired,
 )
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.testing import content_hash
 from mesh.wire import Entry, Pattern, Post
 from tests.test_worker import SPEC
 
 Answer = Callable[[Post, Board], Awaitable[Sequence[AnyEvent]]]
-OPENED = ArenaOpened(version=1, spec=SPEC, base_commit="", base_tree="0" * 40, evaluator="e")
+OPENED = ArenaOpened(version=1, spec=SPEC, base_commit="0" * 40, base_tree="0" * 40, evaluator=content_hash("e"))
 
 
 class Listener:
@@ -275,7 +276,7 @@ UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origi
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        ([say("x" * 1_000_000)], "a note.posted has 1,000,"),
+        ([say("x" * 1_000_000)], f"note.posted.text is '{'x' * 59}… (str): expected `str` of length <= 262144; docs/"),
         ([say("fine"), "not an event"], "handle returned a list that contains 'not an event' (str); each item must be"),
         (say("alone"), "handle returned one NotePosted; return a list of facts and drafts, such as [NotePosted(...)]"),
         ("words", "handle returned 'words' (str); return a list of facts and drafts"),
@@ -288,7 +289,7 @@ UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origi
         ),
         (
             [CritiquePosted(target="a b", verdict="warn")],
-            "key of critique.posted is 'a b'; use 1 to 128 letters, digits",
+            "critique.posted.target is 'a b' (str): expected `str` of 1 to 128 letters, digits, '_' and '-'; docs/",
         ),
         ([UNKNOWN], f"there is no commit {'2' * 40}"),
         ([Draft({}, "idea")], "arena a was never opened; open it with `mesh open FOLDER`"),

@@ -39,7 +39,7 @@ from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
 from mesh.board import Board
 from mesh.events import KnobChange, Origin, ProposalPosted
-from mesh.testing import FILES, TRAIN, Arena
+from mesh.testing import FILES, TRAIN, Arena, git_hash
 from tests.support.folding import folded, rows
 from tests.support.history import finish, opened, request
 
@@ -249,7 +249,7 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
     def proposal(tree: str, *knobs: KnobChange, parent: str = "") -> ProposalPosted:
         origin = Origin(how="sampler", name="tpe")
         return ProposalPosted(
-            tree=tree, commit="", title="t", origin=origin, knobs=knobs, parents=(parent or arena.base,)
+            tree=tree, commit=git_hash(tree), title="t", origin=origin, knobs=knobs, parents=(parent or arena.base,)
         )
 
     baseline = Origin(how="baseline")
@@ -302,7 +302,7 @@ def test_a_result_earns_by_its_place_among_the_best_so_far() -> None:
 async def test_the_log_tells_what_each_sampler_and_each_agent_earned(tmp_path: Path) -> None:
     def said(tree: str, name: str) -> list[e.AnyEvent]:
         how = e.Origin(how="sampler", name=name) if name else e.Origin(how="baseline")
-        return [e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=how), request(f"r-{tree}", tree)]
+        return [e.ProposalPosted(tree=tree, commit=git_hash(tree), title=tree, origin=how), request(f"r-{tree}", tree)]
 
     outcomes: list[tuple[str, str, float | e.Failed]] = [
         ("t1", "", 9.0),

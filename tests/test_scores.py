@@ -148,7 +148,7 @@ def test_a_log_that_took_the_place_of_another_counts_like_the_first(tmp_path: Pa
 
 def test_the_version_of_the_arena_that_ranks_scores_is_the_one_that_is_shown(tmp_path: Path) -> None:
     spec = msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.objective, direction="maximize"))
-    huge = msgspec.structs.replace(opened(2**63), spec=spec)  # more than a column of SQL holds
+    huge = msgspec.structs.replace(opened(2**53), spec=spec)  # more versions than entries
     log = entries(
         [("ann", event) for event in (opened(), huge, proposal("t1"), request("r1", "t1"), finish("r1", "t1", 2.0))]
     )

@@ -32,7 +32,7 @@ from mesh.events import (
 from mesh.fleet import queue_depth
 from mesh.memory import MemoryBus
 from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
-from mesh.testing import SPEC, Log, opened, requested
+from mesh.testing import SPEC, Log, content_hash, git_hash, opened, requested
 from mesh.wire import Post
 from tests.test_runtime import said
 
@@ -107,12 +107,12 @@ def test_a_run_is_asked_for_in_the_words_of_the_arena() -> None:
         run="0123456789abcdef-explore-1",
         lane="explore",
         proposal="0123456789abcdef0123",
-        commit="c-0123456789abcdef0123",
+        commit=git_hash("c-0123456789abcdef0123"),
         seed=1,
         budget_s=1,
         deadline_s=2,
         worker_class="cuda-h200",
-        evaluator="e",
+        evaluator=content_hash("e"),
         version=1,
     )
     assert due(log) == [asked]

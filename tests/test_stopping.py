@@ -8,7 +8,7 @@ import pytest
 from agents.curation.admission import decide
 from mesh.events import AnyEvent, ArenaClosed, Cost, Origin, ProposalPosted, ProposalPromoted
 from mesh.spec import StopSpec
-from mesh.testing import SPEC, Log
+from mesh.testing import SPEC, Log, git_hash
 
 
 def given(**rule: float) -> Log:
@@ -53,7 +53,7 @@ def test_an_arena_closes_after_its_hours() -> None:
 
 def test_an_arena_closes_when_its_money_is_spent() -> None:
     log = given(usd=0.5)
-    thought = ProposalPosted(tree="t", commit="c", title="t", origin=Origin(how="model"), cost=Cost(usd=0.6))
+    thought = ProposalPosted(tree="t", commit=git_hash("c"), title="t", origin=Origin(how="model"), cost=Cost(usd=0.6))
     log.add("ann", thought)
     [closed] = due(log)
     assert closed == ArenaClosed(version=1, reason="budget", text="spent $0.60 of $0.5")

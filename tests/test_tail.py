@@ -19,6 +19,7 @@ from mesh.errors import BadInput
 from mesh.events import NotePosted, RunFinished, RunRequested, RunStarted, Scored
 from mesh.jetstream import connect
 from mesh.jetstream.log import stream_of
+from mesh.testing import git_hash
 from mesh.text import printable
 from mesh.times import moment
 from mesh.wire import Entry, Post
@@ -100,7 +101,9 @@ async def test_a_proposal_is_followed_into_runs_that_are_asked_for_later(open_bu
             await bus.post(Post.new(author, event))
         board, _ = await fold(bus)
         heard: list[int] = []
-        asked = RunRequested(run="r9", lane="confirm", proposal="t2", commit="c", seed=9, budget_s=1, deadline_s=2)
+        asked = RunRequested(
+            run="r9", lane="confirm", proposal="t2", commit=git_hash("c"), seed=9, budget_s=1, deadline_s=2
+        )
         done = RunFinished(run="r9", proposal="t2", outcome=Scored(value=1), worker="w", worker_class="cpu")
         other_run = RunStarted(run="rX", attempt=1, worker="w")
         wanted = Wanted(proposal=(board, "t2"))

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from agents.curation import race
 from mesh.events import ProposalRetired, RunRequested, WorkerJoined, WorkerLeft
-from mesh.testing import Log, opened
+from mesh.testing import Log, content_hash, opened
 from tests.test_race import NOISY, due
 
 OFFSET = {"cpu": 0.0, "gpu": 5.0}
@@ -79,7 +79,9 @@ class World:
             if self.rng.random() < 0.015:
                 self.version += 1
                 again = opened(self.log.spec)
-                self.log.add("operator", replace(again, evaluator=f"e{self.version}", version=self.version))
+                self.log.add(
+                    "operator", replace(again, evaluator=content_hash(f"e{self.version}"), version=self.version)
+                )
 
 
 @pytest.mark.parametrize("worker_class", ["any", "gpu"])

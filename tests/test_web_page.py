@@ -16,6 +16,7 @@ from benchmarks.parts.family import posts
 from mesh.events import AnyEvent, NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer
+from mesh.testing import git_hash
 from mesh.wire import Post
 from tests.support.history import finish, request
 from tests.support.page import TOKEN, Visit, browsing, web
@@ -75,7 +76,9 @@ async def test_what_is_posted_shows_within_a_second(
         await on.say(NotePosted(channel="general", text="a note just now"))
         shown_s = await seconds_until(tab, "document.body.innerText.includes('a note just now')", time.monotonic())
         tree = "e" * 40
-        await on.say(ProposalPosted(tree=tree, commit="c", parents=("t",), title="new", origin=Origin(how="human")))
+        await on.say(
+            ProposalPosted(tree=tree, commit=git_hash("c"), parents=("t",), title="new", origin=Origin(how="human"))
+        )
         node_s = await seconds_until(tab, f"{node(tree)}.length === 1", time.monotonic())
         await on.say(replace(request("r-new", tree), evaluator=""))
         await on.say(replace(finish("r-new", tree, 0.5), evaluator=""), author="worker-0")
@@ -92,7 +95,12 @@ async def test_other_peoples_text_is_shown_and_does_nothing(home: Path, server: 
     async with stage(home, server) as on, Visit(on.browser, on.address) as visit:
         tree = "d" * 40
         evil = ProposalPosted(
-            tree=tree, commit="c", parents=("t",), title=NASTY_TITLE, rationale=NASTY, origin=Origin(how="human")
+            tree=tree,
+            commit=git_hash("c"),
+            parents=("t",),
+            title=NASTY_TITLE,
+            rationale=NASTY,
+            origin=Origin(how="human"),
         )
         events = (evil, NotePosted(channel="general", text=NASTY), replace(request("r-evil", tree), evaluator=""))
         await on.say(*events)
@@ -151,7 +159,7 @@ async def test_an_arena_in_which_nothing_happened_yet_says_so(home: Path, server
         await visit.tab.locator("#standing").get_by_text("No run has finished yet.").wait_for()
         await visit.tab.locator("#board").get_by_text("No notes yet.").wait_for()
         tree = "e" * 40
-        await on.say(ProposalPosted(tree=tree, commit="c", title="the first", origin=Origin(how="human")))
+        await on.say(ProposalPosted(tree=tree, commit=git_hash("c"), title="the first", origin=Origin(how="human")))
         await seconds_until(visit.tab, f"{node(tree)}.length === 1", time.monotonic())
         assert visit.complaints == []
 

@@ -11,7 +11,7 @@ from analytics.web.lineage import lineage
 from analytics.web.proposal import diff_lines
 from analytics.web.view_cache import State, Table
 from mesh.events import Origin, ProposalPosted, ProposalPromoted
-from mesh.testing import Log
+from mesh.testing import Log, git_hash
 
 STATIC = Path(event_stream.__file__).parent / "static"
 
@@ -22,7 +22,9 @@ def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
     log.propose("p0")
     for number in range(1, 60):
         parent = f"p{number - 1}" if number < 10 else "p0"
-        event = ProposalPosted(tree=f"p{number}", commit="c", parents=(parent,), title="t", origin=Origin(how="human"))
+        event = ProposalPosted(
+            tree=f"p{number}", commit=git_hash("c"), parents=(parent,), title="t", origin=Origin(how="human")
+        )
         log.add("ann", event)
     log.add("curator", ProposalPromoted(proposal="p5", round=1, mean=1.0))
     best = [["p40", 1.0, 0], ["p41", 2.0, 0]]

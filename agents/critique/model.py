@@ -5,7 +5,6 @@ The model is asked about several proposals at once, for at most `ANSWER_S`. Its 
 then stands alone. A model is never certain: its blocks are opinions, and a bad record overrules them.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -21,6 +20,7 @@ from agents.llm.client import Message, prompt
 from agents.llm.digest import Files, brief, tame, tokens_of
 from agents.llm.patch import Flaw
 from mesh.board import Board
+from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, Cost, CritiquePosted, NotePosted
 
@@ -187,4 +187,4 @@ def _number(text: str, *, percent: bool = False) -> float | None:
     value = float(match[0])
     if percent and text[match.end() :].lstrip().startswith("%"):
         value /= 100
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= MAX_NUMBER else None

@@ -214,8 +214,8 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> M
     content = (choice.message.content if choice else None) or ""
     text = content.encode(errors="replace").decode()
     used = getattr(reply, "usage", None)
-    tokens_in = getattr(used, "prompt_tokens", 0) or size_of(messages)  # some servers do not count
-    tokens_out = getattr(used, "completion_tokens", 0) or tokens_of(text)
+    tokens_in = _count(getattr(used, "prompt_tokens", 0)) or size_of(messages)  # some servers do not count
+    tokens_out = _count(getattr(used, "completion_tokens", 0)) or tokens_of(text)
     paid = cost(tokens_in, tokens_out)
     if text.strip():
         return ModelAnswer(text, paid, cut=choice.finish_reason == "length")
@@ -225,6 +225,11 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> M
         return ModelAnswer("", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter blocked the answer')}")
     why = "; it used all its tokens for reasoning" if choice and choice.finish_reason == "length" else ""
     return ModelAnswer("", paid, f"{model.name} gave an empty answer{why}")
+
+
+def _count(tokens: object) -> int:
+    """Return a number of tokens, 0 if a server gave something else."""
+    return tokens if isinstance(tokens, int) and 0 < tokens < 10**9 else 0
 
 
 def clean(text: str, limit: int = 300) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from mesh.bounds import MAX_NUMBER
 from mesh.text import visible
 
 MAX_TITLE, MAX_RATIONALE = 120, 2000
@@ -219,7 +220,7 @@ def _number(text: str) -> float | None:
     """Return the number in a field; None if there is none, or if it is a percentage of an unknown whole."""
     match = _NUMBER.search(text)
     value = float(match[0]) if match and "%" not in text else math.inf
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= MAX_NUMBER else None
 
 
 def _share(text: str) -> float | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from mesh import events as e
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.testing import git_hash
 from mesh.wire import Post
 
 _LOG_TAIL = "".join(f"step {n} loss {5 - n / 20:.4f} tokens/s {90_000 + n}\n" for n in range(12))
@@ -20,7 +21,9 @@ def opening(name: str) -> Post:
         trial=TrialSpec(command=("python", "train.py"), budget_s=60, deadline_s=90),
         score=ScoreSpec(how="command", command=("python", "score.py")),
     )
-    return Post.new("ann", e.ArenaOpened(version=1, spec=spec, base_commit="c", base_tree="t", evaluator="", data=""))
+    return Post.new(
+        "ann", e.ArenaOpened(version=1, spec=spec, base_commit=git_hash("c"), base_tree="t", evaluator="", data="")
+    )
 
 
 def posts(name: str, count: int) -> Iterator[Post]:
@@ -42,7 +45,7 @@ def _proposal_and_its_runs(tree: str, rng: random.Random) -> Iterator[tuple[str,
         explorer,
         e.ProposalPosted(
             tree=tree,
-            commit=f"c{tree}",
+            commit=git_hash(f"c{tree}"),
             parents=(f"t{rng.randrange(100)}",),
             title="mutate: LEARNING_RATE 0.003 → 0.0021, WIDTH 64 → 80",
             rationale=_RATIONALE * 2,
@@ -65,7 +68,7 @@ def _run(tree: str, seed: int, rng: random.Random) -> Iterator[tuple[str, e.AnyE
     yield (
         "curator",
         e.RunRequested(
-            run=run, lane="explore", proposal=tree, commit=f"c{tree}", seed=seed, budget_s=60, deadline_s=90
+            run=run, lane="explore", proposal=tree, commit=git_hash(f"c{tree}"), seed=seed, budget_s=60, deadline_s=90
         ),
     )
     yield worker, e.RunStarted(run=run, attempt=1, worker=worker, device="cpu")

@@ -1,11 +1,11 @@
 """Checks whether a role may post a fact, and explains in one sentence why not. Pure."""
 
-import math
 import re
 from typing import Any
 
 import msgspec
 
+from mesh.bounds import not_finite, pattern_in_words
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, kind_of
 
@@ -35,26 +35,12 @@ def check_fact(fact: AnyEvent) -> None:
         tree = msgspec.to_builtins(plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"{kind} cannot be written as JSON: {error}; use the types of docs/events.md") from None
-    if found := _not_finite(tree, ""):
-        raise BadInput(f"{kind}{found[0]} is {found[1]}; use a finite number")
+    if found := not_finite(tree, kind):
+        raise BadInput(f"{found}; use a finite number")
     try:
         msgspec.convert(tree, type(fact))
     except msgspec.ValidationError as error:
-        raise BadInput(_field_trouble(kind, str(error), tree)) from None
-
-
-def _not_finite(value: Any, path: str) -> tuple[str, float] | None:
-    """Return the path and value of the first number that is not finite, as JSON would turn it into null."""
-    match value:
-        case float():
-            return None if math.isfinite(value) else (path, value)
-        case dict():
-            inner = [(f"{path}.{key}", each) for key, each in value.items()]
-        case list() | tuple():
-            inner = [(f"{path}[{number}]", each) for number, each in enumerate(value)]
-        case _:
-            return None
-    return next((found for at, each in inner if (found := _not_finite(each, at))), None)
+        raise BadInput(_field_trouble(kind, pattern_in_words(str(error)), tree)) from None
 
 
 def _field_trouble(kind: str, message: str, tree: Any) -> str:

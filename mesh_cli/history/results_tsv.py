@@ -10,6 +10,7 @@ import msgspec
 
 from mesh import events as e
 from mesh.board import Board, Proposal
+from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadInput
 from mesh.leaderboard import Ranking
 
@@ -81,8 +82,8 @@ def _number(text: str, where: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise BadInput(f"{where}: {text[:40]!r} is not a finite number")
+    if not abs(number) <= MAX_NUMBER:
+        raise BadInput(f"{where}: {text[:40]!r} is not a finite number of at most {MAX_NUMBER:g}")
     return number
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh import wire
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from mesh.testing import BEGAN
+from mesh.testing import BEGAN, content_hash, git_hash
 from mesh.wire import Entry, Post
 
 Fact = tuple[str, e.AnyEvent]
@@ -26,17 +26,28 @@ SPEC = ArenaSpec(
 
 
 def opened(version: int = 1, evaluator: str = "ev") -> e.ArenaOpened:
-    return e.ArenaOpened(version=version, spec=SPEC, base_commit="c0", base_tree="t0", evaluator=evaluator)
+    return e.ArenaOpened(
+        version=version, spec=SPEC, base_commit=git_hash("c0"), base_tree="t0", evaluator=content_hash(evaluator)
+    )
 
 
 def proposal(tree: str, *parents: str, how: Any = "sampler") -> e.ProposalPosted:
     origin = e.Origin(how=how)
-    return e.ProposalPosted(tree=tree, commit=f"c-{tree}", parents=parents, title=f"title {tree}", origin=origin)
+    return e.ProposalPosted(
+        tree=tree, commit=git_hash(f"c-{tree}"), parents=parents, title=f"title {tree}", origin=origin
+    )
 
 
 def request(run: str, tree: str, seed: int = 1) -> e.RunRequested:
     return e.RunRequested(
-        run=run, lane="explore", proposal=tree, commit="c", seed=seed, budget_s=1, deadline_s=2, evaluator="ev"
+        run=run,
+        lane="explore",
+        proposal=tree,
+        commit=git_hash("c"),
+        seed=seed,
+        budget_s=1,
+        deadline_s=2,
+        evaluator=content_hash("ev"),
     )
 
 
@@ -102,7 +113,7 @@ def _runs(tree: str, values: list[float | e.Failed], lane: e.Lane = "explore", w
             finish(run, tree, value),
             worker=f"b-{worker}",
             worker_class=where,
-            evaluator="ev",
+            evaluator=content_hash("ev"),
             trial_s=60.0,
             cost=e.Cost(usd=0.05, seconds=60.0),
         )

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from analytics.projection import Projection
 from mesh import events as e
 from mesh.events import FailureReason, Lane
+from mesh.testing import content_hash, git_hash
 from mesh.wire import Entry
 from tests.support.history import SPEC, Fact, entries
 
@@ -37,7 +38,13 @@ class Research:
         """Yield who says what."""
         yield (
             "operator",
-            e.ArenaOpened(version=1, spec=self.spec, base_commit="c-base", base_tree="base", evaluator="ev"),
+            e.ArenaOpened(
+                version=1,
+                spec=self.spec,
+                base_commit=git_hash("c-base"),
+                base_tree="base",
+                evaluator=content_hash("ev"),
+            ),
         )
         for number in (1, 2):
             yield f"explorer-{number}", e.AgentJoined(boot=f"boot-{number}", role="explorer")
@@ -145,11 +152,11 @@ class Research:
                 run=run,
                 lane=lane,
                 proposal=tree,
-                commit=f"c-{tree}",
+                commit=git_hash(f"c-{tree}"),
                 seed=self._seed,
                 budget_s=60,
                 deadline_s=90,
-                evaluator="ev",
+                evaluator=content_hash("ev"),
             ),
         )
         yield "worker-1", e.RunStarted(run=run, attempt=1, worker="w1")
@@ -163,7 +170,7 @@ class Research:
                 worker_class="cuda-h200",
                 trial_s=20.0 if failed else 60.5,
                 score_s=1.5,
-                evaluator="ev",
+                evaluator=content_hash("ev"),
                 cost=e.Cost(usd=0.01),
             ),
         )
@@ -178,5 +185,5 @@ def _proposal(
     cost: e.Cost | None = None,
 ) -> e.ProposalPosted:
     return e.ProposalPosted(
-        tree=tree, commit=f"c-{tree}", parents=parents, title=title, origin=origin, knobs=knobs, cost=cost
+        tree=tree, commit=git_hash(f"c-{tree}"), parents=parents, title=title, origin=origin, knobs=knobs, cost=cost
     )

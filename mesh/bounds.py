@@ -1,0 +1,94 @@
+"""Bounds of the fields of facts: every number, text, list and hash has one, so that every reader can hold every fact.
+
+A reader does not understand a fact that is out of its bounds: it keeps the raw bytes and goes on. A writer is refused.
+Readers may rely on these bounds: an integer fits 64 bits, and sums and squares of numbers stay finite.
+"""
+
+import math
+import re
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+MAX_INTEGER = 2**63 - 1
+MAX_NUMBER = 1e100
+"""Greatest absolute value of a number: its square is still finite, and so is the sum of many squares."""
+MAX_SECONDS = 1e9
+"""Longest time limit in seconds, some 30 years."""
+MAX_ATTEMPT = 1_000_000
+MAX_VERSION = 2**53
+MAX_TEXT = 256 * 1024
+MAX_ITEMS = 10_000
+
+Integer = Annotated[int, Meta(ge=-(2**63), le=MAX_INTEGER)]
+Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Quantity = Annotated[int, Meta(ge=0, le=10**12)]
+"""A number of tokens or megabytes; the sum over millions of facts fits 64 bits."""
+Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Amount = Annotated[float, Meta(ge=0, le=MAX_NUMBER)]
+"""A number of things, seconds, megabytes or dollars."""
+Probability = Annotated[float, Meta(ge=0, le=1)]
+TimeLimit = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
+"""Seconds that something may take."""
+
+PATTERNS = {
+    r"\A[A-Za-z0-9_-]{1,128}\Z": "of 1 to 128 letters, digits, '_' and '-'",
+    r"\A[A-Za-z0-9_-]{0,128}\Z": "of at most 128 letters, digits, '_' and '-'",
+    r"\A[0-9a-f]{40}\Z": "of 40 hex digits",
+    r"\A(?:[0-9a-f]{40})?\Z": "of 0 or 40 hex digits",
+    r"\A(?:[0-9a-f]{64})?\Z": "of 0 or 64 hex digits",
+    r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z": "of 0, 40 or 64 hex digits",
+}
+"""The patterns of texts, and how a sentence says them."""
+
+_TOKEN, _OPTIONAL_TOKEN, _GIT, _OPTIONAL_GIT, _SHA256, _CONTENT = PATTERNS
+Token = Annotated[str, Meta(pattern=_TOKEN)]
+"""A name that can be one token of a subject."""
+OptionalToken = Annotated[str, Meta(pattern=_OPTIONAL_TOKEN)]
+Word = Annotated[str, Meta(max_length=256)]
+"""A name: of a role, a model, a machine, a channel."""
+Path = Annotated[str, Meta(max_length=4096)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+
+GitHash = Annotated[str, Meta(pattern=_GIT)]
+Tree = Annotated[str, Meta(pattern=_TOKEN)]
+OptionalTree = Annotated[str, Meta(pattern=_OPTIONAL_TOKEN)]
+"""Name of a commit or tree, as git computes it."""
+OptionalGitHash = Annotated[str, Meta(pattern=_OPTIONAL_GIT)]
+OptionalSha256 = Annotated[str, Meta(pattern=_SHA256)]
+ContentHash = Annotated[str, Meta(pattern=_CONTENT)]
+"""Hash of files: a sha256, or in old logs a tree; "" if it is not known."""
+
+Trees = Annotated[tuple[Tree, ...], Meta(max_length=MAX_ITEMS)]
+Seeds = Annotated[tuple[Integer, ...], Meta(max_length=MAX_ITEMS)]
+Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)]
+Race = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+Attempt = Annotated[int, Meta(ge=0, le=MAX_ATTEMPT)]
+Slots = Annotated[int, Meta(ge=1, le=10_000)]
+
+Scalar = bool | Integer | Number | Text
+
+
+def pattern_in_words(message: str) -> str:
+    """Return an error of msgspec with a pattern said in words: ``Expected `str` of 40 hex digits - at `$.commit` ``."""
+    found = re.search(r"matching regex '(.*)'(?= - at |$)", message)
+    if found and (words := PATTERNS.get(found[1].replace("\\\\", "\\"))):
+        return message.replace(found[0], words)
+    return message
+
+
+def not_finite(value: Any, path: str) -> str:
+    """Return path and value of the first number in JSON's types that is not finite, "" if all are.
+
+    JSON would turn such a number into null.
+    """
+    match value:
+        case float():
+            return "" if math.isfinite(value) else f"{path} is {value}"
+        case dict():
+            inner = [(f"{path}.{key}", each) for key, each in value.items()]
+        case list() | tuple():
+            inner = [(f"{path}[{number}]", each) for number, each in enumerate(value)]
+        case _:
+            return ""
+    return next((found for at, each in inner if (found := not_finite(each, at))), "")
