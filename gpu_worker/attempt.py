@@ -195,6 +195,9 @@ def finished(
         data=result.data,
         evaluator=result.evaluator,
         log_tail=result.log_tail,
+        budget_used_s=round(result.used_s, 3),
+        budget_counts=result.budget.counts,
+        predict_s=round(result.predict_s, 3),
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
 

@@ -27,21 +27,23 @@ MAX_LIVE = 16
 class _Line(msgspec.Struct):
     step: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
     value: Number
-    fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
 
 
 class Curve:
     """The points that a trial has reported so far. Lines that are not valid are skipped.
 
     Args:
-        path: the report file, which the trial writes: `{"step": int, "value": float, "fraction": 0..1}` per line.
-            `fraction` is the part of the budget that is used; by default wall-clock time over `budget_s`.
+        path: the report file, which the trial writes: `{"step": int, "value": float}` per line. All else in a line is
+            ignored: how far a trial is, this worker measures.
         send: called with each new point, encoded as JSON.
         budget_s: the run's budget in seconds.
+        used_s: returns the seconds that the trial has used of it by now.
     """
 
-    def __init__(self, path: Path, send: Callable[[bytes], Awaitable[None]], budget_s: float) -> None:
-        self._path, self._send, self._budget_s = path, send, budget_s
+    def __init__(
+        self, path: Path, send: Callable[[bytes], Awaitable[None]], budget_s: float, used_s: Callable[[], float]
+    ) -> None:
+        self._path, self._send, self._budget_s, self._used_s = path, send, budget_s, used_s
         self._began = anyio.current_time()
         self._offset, self._points = 0, list[CurvePoint]()
 
@@ -81,8 +83,7 @@ class Curve:
 
     def _point(self, line: _Line) -> CurvePoint:
         at_s = anyio.current_time() - self._began
-        used = min(1.0, at_s / self._budget_s) if line.fraction is None else line.fraction
-        return CurvePoint(line.step, line.value, round(at_s, 2), round(used, 3))
+        return CurvePoint(line.step, line.value, round(at_s, 2), round(min(1.0, self._used_s() / self._budget_s), 3))
 
     def _new_bytes(self) -> bytes:
         """Return what was appended since the last reading; never wait where the trial put a pipe, nor follow a link."""

@@ -10,6 +10,7 @@ Utilisation is always that of the whole device.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,8 @@ import psutil
 from mesh.errors import HostTrouble
 
 EVERY_S = 0.2
+CLOSED_MB = 32.0
+"""GPU memory up to which a run does not have the GPU open: an open one takes hundreds of MB."""
 UNANSWERED = (3, 4, 7, 10, 13, 17, 20, 21, 25, 26, 27)
 """NVML codes for a question that this device or driver does not answer (not supported, no permission, no such function,
 no data, a list that grew meanwhile, …). All other codes mean that the device must not be used."""
@@ -135,21 +138,31 @@ class MemoryWatch:
     Args:
         root: process id; its descendants are the run.
         cap_mb: memory that the run may take; 0 for no cap.
+
+    `limit_s` is how long the run may have the GPU open, 0 for no limit; `open_s` is how long it had. A time between two
+    readings counts if one of them found the GPU open, or did not tell.
     """
 
     def __init__(self, gauge: Gauge | None, root: int, cap_mb: float) -> None:
         self._gauge, self._root, self._cap_mb = gauge, root, cap_mb
         self._peaks, self._rates, self._exceeded = list[float](), list[float](), False
+        self.limit_s, self.open_s = 0.0, 0.0
+        self._is_open, self._read_at = False, time.monotonic()
+
+    @property
+    def sees(self) -> bool:
+        """Whether there is a driver to ask."""
+        return self._gauge is not None
 
     async def until_exceeded(self) -> None:
-        """Read until the run takes more than the cap; for ever if it does not.
+        """Read until the run takes more than the cap, or has the GPU open too long; for ever if it does not.
 
         Raises:
             HostTrouble: the GPU is gone.
         """
         if self._gauge is None:
             await anyio.sleep_forever()
-        while not self._exceeded:
+        while not self._exceeded and not 0 < self.limit_s < self.open_s:
             await anyio.to_thread.run_sync(self.read, abandon_on_cancel=True)  # a driver in trouble can take its time
             await anyio.sleep(EVERY_S)
 
@@ -157,6 +170,11 @@ class MemoryWatch:
         """Read once."""
         assert self._gauge is not None
         memory_mb, rate = self._gauge.memory_mb(_tree(self._root)), self._gauge.utilisation()
+        was_open, self._is_open = self._is_open, memory_mb is None or memory_mb > CLOSED_MB
+        now = time.monotonic()
+        if was_open or self._is_open:
+            self.open_s += now - self._read_at
+        self._read_at = now
         if memory_mb is not None:
             self._peaks = [max(memory_mb, *self._peaks)] if self._peaks else [memory_mb]
             self._exceeded = bool(self._cap_mb) and memory_mb > self._cap_mb

@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+from gpu_worker.budget import ScoreBudget, TrialBudget
 from gpu_worker.environment import inherited
 from gpu_worker.folders import TRIAL_WRITES
 from gpu_worker.limits import MAX_PROCESSES
@@ -36,10 +38,10 @@ class Site(msgspec.Struct, frozen=True):
     seed: int
 
 
-def trial_request(site: Site) -> Request:
+def trial_request(site: Site, budget: TrialBudget) -> Request:
     """Return how the trial runs, or in its place the evaluator of another system, which runs the program itself.
 
-    It reads its files and the public data, and writes only its own folders.
+    It reads its files and the public data, and writes only its own folders. The supervisor does not count GPU time.
     """
     spec, request, run = site.spec, site.request, site.folder
     env = _environment(site)
@@ -53,10 +55,14 @@ def trial_request(site: Site) -> Request:
         network=_network(spec),
     )
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
-    return Request(launch, _limits(spec, deadline_s), watch=(str(run),))
+    if budget.counts == "gpu":
+        limits = _limits(spec, deadline_s)
+    else:
+        limits = _limits(spec, deadline_s, budget.limit_s, counts=budget.counts)
+    return Request(launch, limits, watch=(str(run),))
 
 
-def score_request(site: Site) -> Request:
+def score_request(site: Site, budget: ScoreBudget) -> Request:
     """Return how the arena's score program runs: it reads the trial's output, and the private data that no trial sees.
 
     Where the arena has a predictor, the proposal's code runs beside it and answers it, with no more than a trial has.
@@ -72,7 +78,8 @@ def score_request(site: Site) -> Request:
         write=[run / "score-tmp"],
         scorer=True,
     )
-    limits = _limits(spec, spec.score.deadline_s)
+    deadline_s = budget.deadline_s if budget.counts == "cpu" else 0.0
+    limits = _limits(spec, budget.wall_s, deadline_s, budget.predict_s, counts=budget.counts)
     return Request(launch, limits, watch=(str(run),), beside=_predictor(site) if spec.score.predict else None)
 
 
@@ -143,8 +150,16 @@ def _sandboxed(
     return Launch(launch.command, launch.env, launch.cwd, policy, warm=bool(site.spec.trial.preload))
 
 
-def _limits(spec: ArenaSpec, deadline_s: float) -> Limits:
-    return Limits(deadline_s, spec.trial.memory_gb * 1024, spec.trial.disk_gb * 1024, MAX_PROCESSES)
+def _limits(
+    spec: ArenaSpec,
+    deadline_s: float,
+    budget_s: float = 0.0,
+    beside_s: float = 0.0,
+    *,
+    counts: Literal["cpu", "wall"] = "cpu",
+) -> Limits:
+    memory_mb, disk_mb = spec.trial.memory_gb * 1024, spec.trial.disk_gb * 1024
+    return Limits(deadline_s, memory_mb, disk_mb, MAX_PROCESSES, budget_s, beside_s, counts)
 
 
 def _network(spec: ArenaSpec) -> Network:

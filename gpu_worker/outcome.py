@@ -5,6 +5,7 @@ import signal
 
 import msgspec
 
+from gpu_worker.budget import TIMES, TrialBudget
 from gpu_worker.gpu_gauge import Reading
 from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB
 from gpu_worker.supervisor.protocol import Ending, Limits
@@ -28,7 +29,15 @@ class _RunnerLine(msgspec.Struct, frozen=True):
 
 
 def trial_outcome(
-    spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gpu_memory_mb: float, *, killed: bool
+    spec: ArenaSpec,
+    end: Ending,
+    limits: Limits,
+    gpu: Reading,
+    gpu_memory_mb: float,
+    *,
+    killed: bool,
+    budget: TrialBudget,
+    used_s: float,
 ) -> Scored | Failed | None:
     """Return what the trial's end decides; None where it ended well and the score program has to run.
 
@@ -39,10 +48,16 @@ def trial_outcome(
         gpu: what the trial took of its GPU.
         gpu_memory_mb: what its slot may take.
         killed: whether the swarm has stopped the run.
+        budget: its budget.
+        used_s: what it used of it.
     """
     what = "the trial" if spec.trial.command else "the evaluation"
     if gpu.exceeded:
         return Failed(reason="out_of_memory", message=_used_too_much_gpu(what, gpu, gpu_memory_mb))
+    if killed and end.why == "killed":
+        return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
+    if end.why in ("", "killed", "budget", "deadline") and budget.exceeded_by(used_s):
+        return Failed(reason="over_budget", message=budget.sentence(what, used_s))
     if failure := _trial_failure(what, end, limits):
         return failure
     if killed:
@@ -54,13 +69,20 @@ def trial_outcome(
     return None
 
 
-def score_outcome(spec: ArenaSpec, end: Ending, gpu: Reading, gpu_memory_mb: float) -> Scored | Failed:
+def score_outcome(spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gpu_memory_mb: float) -> Scored | Failed:
     """Return the outcome from what the arena's score program printed; its arguments are as in `trial_outcome`."""
-    limits = Limits(spec.score.deadline_s, spec.trial.memory_gb * 1024, spec.trial.disk_gb * 1024)
     if gpu.exceeded:
         return Failed(reason="no_score", message=_used_too_much_gpu("scoring", gpu, gpu_memory_mb))
     if end.why == "killed":
         return Failed(reason="killed", message="the run was stopped while it was scored")
+    if end.why == "beside":
+        used = f"used {end.beside_s:.1f} s of {TIMES[limits.counts]}"
+        allowed = f"its budget allows {limits.beside_budget_s:g} s"
+        return Failed(reason="over_budget", message=f"the code that answers the score program {used}; {allowed}")
+    if end.why == "deadline" and limits.budget_s:
+        waited = f"scoring waited too long: {end.seconds:.1f} s of wall time, {end.used_s:.1f} s of CPU time"
+        allowed = f"its deadline of {limits.budget_s:g} s of CPU time allows {limits.deadline_s:g} s of wall time"
+        return Failed(reason="no_score", message=f"{waited}; {allowed}")
     if sentence := _exceeded("scoring", end, limits):
         return Failed(reason="no_score", message=sentence)
     if end.rc != 0:
@@ -95,6 +117,9 @@ def _exceeded(what: str, end: Ending, limits: Limits) -> str:
     match end.why:
         case "deadline":
             return f"{what} exceeded its {limits.deadline_s:g} s deadline (killed at {end.seconds:.1f} s)"
+        case "budget":
+            used = f"used more than its {limits.budget_s:g} s of {TIMES[limits.counts]}"
+            return f"{what} {used} (killed at {end.used_s:.1f} s)"
         case "memory":
             limit_gb = limits.memory_mb / 1024
             return f"{what} used more than its {limit_gb:g} GB of memory (killed at {end.peak_memory_mb:,.0f} MB)"

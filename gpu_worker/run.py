@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from gpu_worker.budget import TrialBudget, score_budget, trial_budget
 from gpu_worker.curve import Curve
 from gpu_worker.folders import BadOutput, lay_out_score, lay_out_trial
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
@@ -48,6 +49,9 @@ class Result(msgspec.Struct, frozen=True):
     evaluator: str
     trial: Ending
     score_s: float
+    budget: TrialBudget
+    used_s: float
+    predict_s: float
     curve: tuple[CurvePoint, ...]
     log_tail: str
     gpu: Reading = Reading()
@@ -86,34 +90,57 @@ async def execute(
     files = arena.overlay(spec, inputs.base, inputs.proposal)
 
     await _in_thread(lay_out_trial, folder, files | runner(spec), spec.artifact.editable, sandbox)
-    curve = Curve(folder / "report.jsonl", tell, request.budget_s)
-    to_run = trial_request(site)
     await begun.wait()
-    async with _watched(gauge, slot, supervisor) as watch, curve.followed():
-        trial = await supervisor.run(to_run)
-    gpu = watch.reading()
+    async with _watched(gauge, slot, supervisor) as watch:
+        budget = trial_budget(spec, request.budget_s, slot, sees_gpu=watch.sees)
+        to_run = trial_request(site, budget)
+        watch.limit_s = budget.limit_s if budget.counts == "gpu" else 0.0
 
-    outcome, score_s = trial_outcome(spec, trial, to_run.limits, gpu, slot.gpu_memory_mb, killed=killed()), 0.0
+        def used_s() -> float:
+            return watch.open_s if budget.counts == "gpu" else supervisor.used_s
+
+        curve = Curve(folder / "report.jsonl", tell, request.budget_s, used_s)
+        async with curve.followed():
+            trial = await supervisor.run(to_run)
+    used = used_s()
+    limits, gpu, room_mb = to_run.limits, watch.reading(), slot.gpu_memory_mb
+    outcome = trial_outcome(spec, trial, limits, gpu, room_mb, killed=killed(), budget=budget, used_s=used)
+    score_s = predict_s = 0.0
     if outcome is None:
         try:
             await _in_thread(lay_out_score, folder, files, spec.artifact.editable, sandbox)
         except BadOutput as error:
             outcome = Failed(reason="no_score", message=str(error))
     if outcome is None:
+        to_score = score_request(site, score_budget(spec, slot))
         async with _watched(gauge, slot, supervisor) as watch:
-            scored = await supervisor.run(score_request(site))
-        outcome, score_s = score_outcome(spec, scored, watch.reading(), slot.gpu_memory_mb), scored.seconds
+            scored = await supervisor.run(to_score)
+        outcome = score_outcome(spec, scored, to_score.limits, watch.reading(), room_mb)
+        score_s, predict_s = scored.seconds, scored.beside_s
 
     log = f"{trial.out[-LOG_TAIL // 2 :]}\n{trial.err[-LOG_TAIL // 2 :]}".strip()
     code, evaluator = arena.hash_of(files.items()), arena.evaluator_hash(spec, inputs.base)
-    return Result(outcome, code, inputs.opened.data, evaluator, trial, score_s, curve.points(), log, gpu)
+    return Result(
+        outcome=outcome,
+        code=code,
+        data=inputs.opened.data,
+        evaluator=evaluator,
+        trial=trial,
+        score_s=score_s,
+        budget=budget,
+        used_s=used,
+        predict_s=predict_s,
+        curve=curve.points(),
+        log_tail=log,
+        gpu=gpu,
+    )
 
 
 @asynccontextmanager
 async def _watched(
     gauge: Callable[[str], Gauge | None], slot: Slot, supervisor: Supervisor
 ) -> AsyncIterator[MemoryWatch]:
-    """Read the GPU while the block runs, and kill the command when it takes more than the slot has.
+    """Read the GPU while the block runs, and kill the command when it takes more than the slot or its budget has.
 
     A slot that has a whole device has no cap.
 

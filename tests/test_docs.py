@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 from agents.search.knobs import find_knobs
+from gpu_worker.budget import score_budget, trial_budget
 from gpu_worker.launch import Site, score_request, trial_request
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Sandbox
@@ -95,10 +96,11 @@ def test_the_environment_of_a_trial_is_what_the_worker_gives(tmp_path: Path) -> 
     request = RunRequested(
         run="r", lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
     )
-    site = Site(spec, request, tmp_path, Slot(0, "cpu", 1), Sandbox("E"), tmp_path, "t", 5)
-    scorer = score_request(site)
+    slot = Slot(0, "cpu", 1)
+    site = Site(spec, request, tmp_path, slot, Sandbox("E"), tmp_path, "t", 5)
+    scorer = score_request(site, score_budget(spec, slot))
     assert scorer.beside is not None
-    launches = [trial_request(site).launch, scorer.launch, scorer.beside]
+    launches = [trial_request(site, trial_budget(spec, 1.0, slot, sees_gpu=False)).launch, scorer.launch, scorer.beside]
     given = [{name for name in launch.env if name.startswith("MESH_")} for launch in launches]
     rows = cells("docs/reference/environment.md", "# Environment of a trial")
     listed = [{row[0].strip("`") for row in rows if row[column] != "no"} for column in (1, 2, 3)]

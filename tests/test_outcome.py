@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from gpu_worker.budget import TrialBudget
 from gpu_worker.gpu_gauge import Reading
 from gpu_worker.outcome import MAX_METRICS, score_outcome, trial_outcome
 from gpu_worker.supervisor.protocol import Ending, Limits, Why
@@ -10,6 +11,8 @@ from mesh.events import Failed, FailureReason, Scored
 from tests.test_worker import SPEC
 
 LIMITS = Limits(30, memory_mb=2048, disk_mb=4096, processes=512)
+SCORING = Limits(20, memory_mb=2048, budget_s=4, beside_budget_s=3)
+BUDGET = TrialBudget("cpu", 4.0, 5.5)
 NO_GPU = Reading()
 SENTENCES: list[tuple[Why, FailureReason, str]] = [
     ("deadline", "timeout", "exceeded its 30 s deadline (killed at 30.1 s)"),
@@ -22,13 +25,22 @@ SENTENCES: list[tuple[Why, FailureReason, str]] = [
 
 
 def ending(why: Why = "", rc: int | None = None, out: str = "", err: str = "") -> Ending:
-    return Ending(rc, why, seconds=30.1, peak_memory_mb=2100, out=out, err=err)
+    return Ending(rc, why, seconds=30.1, peak_memory_mb=2100, out=out, err=err, used_s=2.0, beside_s=3.5)
 
 
 @pytest.mark.parametrize(("why", "reason", "sentence"), SENTENCES)
 def test_a_trial_that_exceeds_a_limit_fails_with_the_limit(why: Why, reason: FailureReason, sentence: str) -> None:
-    found = trial_outcome(SPEC, ending(why, err="No such file"), LIMITS, NO_GPU, 0, killed=False)
+    found = trial_outcome(
+        SPEC, ending(why, err="No such file"), LIMITS, NO_GPU, 0, killed=False, budget=BUDGET, used_s=1.0
+    )
     assert found == Failed(reason=reason, message=f"the trial {sentence}")
+
+
+@pytest.mark.parametrize("end", [ending("budget"), ending(rc=0), ending(rc=1, err="late"), ending("killed")])
+def test_a_trial_that_used_too_much_is_over_budget_however_it_ended(end: Ending) -> None:
+    found = trial_outcome(SPEC, end, LIMITS, NO_GPU, 0, killed=False, budget=BUDGET, used_s=5.6)
+    text = "the trial used 5.6 s of CPU time; its budget of 4 s allows 5.5 s with tolerance and start-up"
+    assert found == Failed(reason="over_budget", message=text)
 
 
 @pytest.mark.parametrize(
@@ -41,16 +53,17 @@ def test_a_trial_that_exceeds_a_limit_fails_with_the_limit(why: Why, reason: Fai
     ],
 )
 def test_a_trial_that_ends_badly_fails_with_its_last_words(end: Ending, reason: FailureReason, sentence: str) -> None:
-    found = trial_outcome(SPEC, end, LIMITS, NO_GPU, 0, killed=False)
+    found = trial_outcome(SPEC, end, LIMITS, NO_GPU, 0, killed=False, budget=BUDGET, used_s=1.0)
     assert found == Failed(reason=reason, message=sentence)
 
 
 def test_a_trial_that_ends_well_is_scored_unless_it_was_stopped_or_took_too_much_of_its_gpu() -> None:
     well = ending(rc=0)
-    assert trial_outcome(SPEC, well, LIMITS, NO_GPU, 0, killed=False) is None
-    stopped = trial_outcome(SPEC, well, LIMITS, NO_GPU, 0, killed=True)
+    assert trial_outcome(SPEC, well, LIMITS, NO_GPU, 0, killed=False, budget=BUDGET, used_s=1.0) is None
+    stopped = trial_outcome(SPEC, well, LIMITS, NO_GPU, 0, killed=True, budget=BUDGET, used_s=1.0)
     assert stopped == Failed(reason="killed", message="the run was stopped after 30.1 s")
-    greedy = trial_outcome(SPEC, well, LIMITS, Reading(5000, 50, exceeded=True), 4000, killed=True)
+    much = Reading(5000, 50, exceeded=True)
+    greedy = trial_outcome(SPEC, well, LIMITS, much, 4000, killed=True, budget=BUDGET, used_s=1.0)
     text = "the trial used 5,000 MB of GPU memory, more than its slot's 4,000 MB"
     assert greedy == Failed(reason="out_of_memory", message=text)
 
@@ -63,7 +76,22 @@ def test_a_trial_that_ends_well_is_scored_unless_it_was_stopped_or_took_too_much
         (ending("output"), Failed(reason="no_score", message="scoring printed more than 64 MB and was killed")),
         (
             ending("deadline"),
-            Failed(reason="no_score", message="scoring exceeded its 20 s deadline (killed at 30.1 s)"),
+            Failed(
+                reason="no_score",
+                message="scoring waited too long: 30.1 s of wall time, 2.0 s of CPU time; "
+                "its deadline of 4 s of CPU time allows 20 s of wall time",
+            ),
+        ),
+        (
+            ending("budget"),
+            Failed(reason="no_score", message="scoring used more than its 4 s of CPU time (killed at 2.0 s)"),
+        ),
+        (
+            ending("beside"),
+            Failed(
+                reason="over_budget",
+                message="the code that answers the score program used 3.5 s of CPU time; its budget allows 3 s",
+            ),
         ),
         (ending(rc=2, err="oops"), Failed(reason="no_score", message="scoring ended with exit code 2: oops")),
         (
@@ -89,11 +117,11 @@ def test_a_trial_that_ends_well_is_scored_unless_it_was_stopped_or_took_too_much
     ],
 )
 def test_the_last_line_of_the_score_program_decides(end: Ending, expected: Scored | Failed) -> None:
-    assert score_outcome(SPEC, end, NO_GPU, 0) == expected
+    assert score_outcome(SPEC, end, SCORING, NO_GPU, 0) == expected
 
 
 def test_metrics_beside_the_objective_are_bounded() -> None:
     many = msgspec.json.encode({"loss": 1} | {f"m{n}": n for n in range(1000)}).decode()
-    found = score_outcome(SPEC, ending(rc=0, out=many), NO_GPU, 0)
+    found = score_outcome(SPEC, ending(rc=0, out=many), SCORING, NO_GPU, 0)
     assert isinstance(found, Scored)
     assert len(found.metrics) == MAX_METRICS

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib
 import os
+import select
 import selectors
 import signal
 import sys
@@ -24,7 +25,7 @@ from gpu_worker.supervisor.command import Command, Setting
 from gpu_worker.supervisor.fork import own_modules
 from gpu_worker.supervisor.keeper import fork_kept, reap_orphans
 from gpu_worker.supervisor.process_tree import kill_tree
-from gpu_worker.supervisor.protocol import Kill, Request, encode, parse
+from gpu_worker.supervisor.protocol import Kill, Progress, Request, encode, parse
 from mesh.parent_death import die_with_parent, outlive_parent
 
 WITHOUT_NAMESPACES, WITHOUT_GROUPS = "--without-namespaces", "--without-groups"
@@ -131,7 +132,9 @@ class Server:
                 os.write(state_write, ENDED)
                 os._exit(0)
             outlive_parent()
-            answer = command.run(request, stopped=requests.stopped, orphaned=lambda: os.getppid() != parent)
+            answer = command.run(
+                request, stopped=requests.stopped, orphaned=lambda: os.getppid() != parent, tell=tell_progress
+            )
             sys.stdout.write(encode(answer))
             sys.stdout.flush()
             os.write(state_write, SERVED)
@@ -141,6 +144,13 @@ class Server:
                 sys.stderr.write(f"supervisor: {error!r}\n")
         finally:
             os._exit(1)
+
+
+def tell_progress(used_s: float) -> None:
+    """Send what the command has used of its budget, unless nobody reads: a worker that is stopped stops no limit."""
+    if select.select((), (1,), (), 0)[1]:
+        sys.stdout.write(encode(Progress(round(used_s, 3))))
+        sys.stdout.flush()
 
 
 class Requests:

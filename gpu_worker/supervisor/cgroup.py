@@ -21,6 +21,9 @@ GO_WITHIN_S = 1.0
 LEAF = "mesh-worker"
 """The leaf in which a worker sits beside its bounded groups; a systemd unit can name it as its `DelegateSubgroup`."""
 
+COUNTING = ("cpuacct", "cpu,cpuacct")
+"""The controllers of version 1 that count CPU time, alone or with another one on the same hierarchy."""
+
 MAX_TASKS = 4 * MAX_PROCESSES
 """Threads and processes of a tree, where the kernel counts them: four for each process that the meter allows."""
 BESIDE = (("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", str(MAX_TASKS)))
@@ -28,10 +31,14 @@ BESIDE = (("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", str(
 
 
 class Group:
-    """A control group for one process tree; `bounds` are the files that take its limit in bytes."""
+    """A control group for one process tree; `bounds` are the files that take its limit in bytes.
 
-    def __init__(self, path: str, bounds: tuple[str, ...], events: str) -> None:
+    `counting` is the folder that counts its CPU time: its own in version 2, a second one in version 1, "" for none.
+    """
+
+    def __init__(self, path: str, bounds: tuple[str, ...], events: str, counting: str = "") -> None:
         self._path, self._bounds, self._events = path, bounds, os.path.join(path, events)
+        self._counting, self._beside = counting, os.path.join(counting, "beside") if counting else ""
 
     def bound(self, memory_mb: float) -> None:
         """Limit the memory of all processes of the group together.
@@ -54,6 +61,30 @@ class Group:
             OSError: the kernel refuses.
         """
         _write(os.path.join(self._path, "cgroup.procs"), str(pid))
+        if self._counting and self._counting != self._path:
+            try:
+                _write(os.path.join(self._counting, "cgroup.procs"), str(pid))
+            except OSError:
+                self._counting = self._beside = ""
+
+    def add_beside(self, pid: int) -> None:
+        """Add a process whose CPU time, and that of its later children, is also counted apart.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        self.add(pid)
+        if self._counting:
+            os.mkdir(self._beside)
+            _write(os.path.join(self._beside, "cgroup.procs"), str(pid))
+
+    def cpu_s(self) -> float | None:
+        """Return the CPU seconds of all processes that have been in the group, None where nothing counts them."""
+        return _cpu_s(self._counting) if self._counting else None
+
+    def beside_cpu_s(self) -> float:
+        """Return the CPU seconds of what is counted apart."""
+        return _cpu_s(self._beside) or 0.0
 
     def has_killed(self) -> bool:
         """Tell whether the kernel has killed a process of the group because of its memory limit."""
@@ -71,14 +102,14 @@ class Group:
     def remove(self) -> None:
         """Remove the group, in which no process lives any more."""
         give_up = time.monotonic() + GO_WITHIN_S
-        while True:
-            try:
-                os.rmdir(self._path)
-                return
-            except OSError:
-                if time.monotonic() > give_up or not os.path.isdir(self._path):
-                    return
-                time.sleep(0.002)
+        for path in filter(None, dict.fromkeys((self._beside, self._counting, self._path))):
+            while os.path.isdir(path):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    if time.monotonic() > give_up:
+                        break
+                    time.sleep(0.002)
 
 
 def group(pid: int, owner: int) -> Group | None:
@@ -97,7 +128,7 @@ def group(pid: int, owner: int) -> Group | None:
         path = os.path.join(parent, name)
         with contextlib.suppress(OSError):
             os.mkdir(path)
-            made = Group(path, bounds, events)
+            made = Group(path, bounds, events, _counting(name) if parent == old else path)
             if all(os.path.isfile(os.path.join(path, file)) for file in bounds):
                 made.add(pid)
                 return made
@@ -142,7 +173,7 @@ def sweep(owner: int | None = None) -> None:
         owner: the process id in their names; None for all groups whose owner is dead, and all empty ones.
     """
     prefix = "mesh-" if owner is None else f"mesh-{owner}-"
-    for parent in filter(None, _parents()):
+    for parent in filter(None, dict.fromkeys((*_parents(), *map(_counting_parent, COUNTING)))):
         for name in os.listdir(parent):
             if not name.startswith(prefix):
                 continue
@@ -150,8 +181,9 @@ def sweep(owner: int | None = None) -> None:
             word = name.split("-")[1]
             if owner is not None or (word.isdigit() and not os.path.exists(f"/proc/{word}")):
                 _kill_all(path)
-            with contextlib.suppress(OSError):  # a process lives in it
-                os.rmdir(path)
+            for folder in (os.path.join(path, "beside"), path):
+                with contextlib.suppress(OSError):  # a process lives in it
+                    os.rmdir(folder)
 
 
 def _kill_all(path: str) -> None:
@@ -160,7 +192,8 @@ def _kill_all(path: str) -> None:
         if os.path.isfile(os.path.join(path, "cgroup.kill")):
             _write(os.path.join(path, "cgroup.kill"), "1")
     give_up = time.monotonic() + GO_WITHIN_S
-    while (pids := _words(path, "cgroup.procs")) and time.monotonic() < give_up:
+    beside = os.path.join(path, "beside")
+    while (pids := _words(path, "cgroup.procs") | _words(beside, "cgroup.procs")) and time.monotonic() < give_up:
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(int(pid), signal.SIGKILL)
@@ -169,6 +202,30 @@ def _kill_all(path: str) -> None:
 def _parents() -> tuple[str, str]:
     """Return the folders in which groups are made, for version 1's memory controller and for version 2."""
     return _own("memory", os.path.join(ROOT, "memory")), _base(_own("", ROOT))
+
+
+def _counting(name: str) -> str:
+    """Make the group that counts CPU time in version 1, and return its folder; "" where it cannot be made."""
+    for parent in filter(None, map(_counting_parent, COUNTING)):
+        with contextlib.suppress(OSError):
+            os.mkdir(os.path.join(parent, name))
+            return os.path.join(parent, name)
+    return ""
+
+
+def _counting_parent(controllers: str) -> str:
+    return _own(controllers, os.path.join(ROOT, controllers))
+
+
+def _cpu_s(folder: str) -> float | None:
+    """Return the CPU seconds that a group has used, in version 2 or 1."""
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, "cpu.stat")) as file:
+        for line in file:
+            if line.startswith("usage_usec "):
+                return int(line.split()[1]) / 1e6
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, "cpuacct.usage")) as file:
+        return int(file.read()) / 1e9
+    return None
 
 
 def _base(own: str) -> str:
@@ -181,9 +238,7 @@ def _own(controller: str, root: str) -> str:
     with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
         for line in file:
             _, names, path = line.rstrip("\n").split(":", 2)
-            if names.split(",") == [controller] and os.path.isfile(
-                os.path.join(root, path.lstrip("/"), "cgroup.procs")
-            ):
+            if names == controller and os.path.isfile(os.path.join(root, path.lstrip("/"), "cgroup.procs")):
                 return os.path.normpath(os.path.join(root, path.lstrip("/")))
     return ""
 

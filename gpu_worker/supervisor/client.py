@@ -14,7 +14,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from gpu_worker.environment import inherited
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.mark import TOKEN, kill_marked, kill_users
-from gpu_worker.supervisor.protocol import Ending, Kill, Request
+from gpu_worker.supervisor.protocol import PROGRESS, Ending, Kill, Progress, Request
 from mesh.errors import HostTrouble
 from mesh.safe_path import PYTHON, inheritable
 
@@ -38,6 +38,8 @@ class Supervisor:
         self.process, self.token = process, token
         self.users = set[int]()
         self._patience_s = IMPORT_WITHIN_S
+        self.used_s = 0.0
+        """Seconds that the command has used of its budget: of the one that runs now, else of the last one."""
         self._answers = BufferedByteReceiveStream(process.stdout)
 
     async def run(self, request: Request) -> Ending:
@@ -49,11 +51,13 @@ class Supervisor:
         """
         policies = [launch.policy for launch in (request.launch, request.beside) if launch]
         self.users |= {policy.uid for policy in policies if policy and policy.uid is not None}
+        self.used_s = 0.0
         await self._send(request)
         try:
             within_s = request.limits.deadline_s + ANSWER_WITHIN_S + self._patience_s
             with anyio.fail_after(within_s):
-                line = await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES)
+                while (line := await self._answers.receive_until(b"\n", MAX_ANSWER_BYTES)).startswith(PROGRESS):
+                    self.used_s = msgspec.json.decode(line, type=Progress).progress_s
             self._patience_s = 0.0
             ending = msgspec.json.decode(line, type=Ending)
         except TimeoutError:
@@ -62,6 +66,7 @@ class Supervisor:
             raise SupervisorDied(_DIED) from None
         if ending.why == "sandbox":
             raise HostTrouble(ending.err)
+        self.used_s = ending.used_s
         return ending
 
     async def kill(self) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import selectors
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from gpu_worker.limits import MAX_OUTPUT_MB
 from gpu_worker.supervisor.cgroup import group
+from gpu_worker.supervisor.cpu_clock import CpuClock
 from gpu_worker.supervisor.fork import ForkAhead, NotStarted
 from gpu_worker.supervisor.meter import Meter
 from gpu_worker.supervisor.process_tree import POLL_S, kill_tree
@@ -58,32 +58,44 @@ class Command:
         self._fork = ForkAhead(self._files[:3], self._files[3:])
         self._group = group(self._fork.pid, owner=setting.keeper) if setting.groups else None
 
-    def run(self, request: Request, *, stopped: Callable[[], bool], orphaned: Callable[[], bool]) -> Ending:
+    def run(
+        self,
+        request: Request,
+        *,
+        stopped: Callable[[], bool],
+        orphaned: Callable[[], bool],
+        tell: Callable[[float], object],
+    ) -> Ending:
         """Run the command until it ends or exceeds a limit; no process of it lives when this returns.
 
         Args:
             request: the command and its limits.
             stopped: whether the worker wants the command killed.
             orphaned: whether our parent is dead; this process then kills the tree and ends.
+            tell: called with the seconds of its budget that the command has used, where that is more than before.
         """
         began = time.monotonic()
-        meter = Meter(request.limits, request.watch, began)
         try:
-            pid = self._start(request)
+            pid, beside = self._start(request)
         except NotStarted as error:
             kill_tree()
             if self._group:
                 self._group.remove()
             return Ending(None, error.why, err=error.text)
+        clock = CpuClock(pid, beside, self._group, began)
+        meter = Meter(request.limits, request.watch, clock, began)
         with selectors.DefaultSelector() as selector, _ended(pid) as ended:
             if ended is not None:
                 selector.register(ended, selectors.EVENT_READ)
             for read, capture in self._reading.items():
                 os.set_blocking(read, False)
                 selector.register(read, selectors.EVENT_READ, capture)
-            why = self._watch(pid, selector, began + request.limits.deadline_s, meter, stopped, orphaned)
+            why = self._watch(pid, selector, began + request.limits.deadline_s, meter, stopped, orphaned, tell)
             seconds = time.monotonic() - began
             status, usage = kill_tree()[pid]
+        cpu = clock.at_end(usage)
+        used = meter.of_budget(cpu, seconds)
+        why = why or meter.over(used)
         for read, capture in self._reading.items():
             while _read(read, capture):
                 pass
@@ -92,16 +104,17 @@ class Command:
                 why = "memory" if why in ("", "deadline") else why
                 meter.peak_mb = max(meter.peak_mb, self._group.peak_mb())
             self._group.remove()
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Ending(
             rc=None if why else os.waitstatus_to_exitcode(status),
             why=why,
             seconds=seconds,
-            cpu_s=children.ru_utime + children.ru_stime,
+            cpu_s=sum(cpu),
             peak_memory_mb=max(meter.peak_mb, usage.ru_maxrss / 1024),
             out=self._out.text(),
             err=self._err.text(),
             bounded=self._group is not None,
+            used_s=used.command_s,
+            beside_s=used.beside_s if beside is not None else 0.0,
         )
 
     def _watch(
@@ -112,8 +125,10 @@ class Command:
         meter: Meter,
         stopped: Callable[[], bool],
         orphaned: Callable[[], bool],
+        tell: Callable[[float], object],
     ) -> Why:
         """Read what is printed until the command ends (return "") or must be killed (return why)."""
+        told_s = 0.0
         while True:
             for key, _ in selector.select(POLL_S) if selector.get_map() else _pause():
                 if key.data is not None and _read(key.fd, key.data) == b"":
@@ -132,24 +147,29 @@ class Command:
                 return "output"
             if why := meter.exceeded(now):
                 return why
+            if meter.used_s > told_s:
+                told_s = meter.used_s
+                tell(told_s)
             if self._group and self._group.has_killed():
                 return "memory"
 
-    def _start(self, request: Request) -> int:
-        """Start the command, and before it the process beside it, both within the memory limit."""
+    def _start(self, request: Request) -> tuple[int, int | None]:
+        """Start the command, and before it the process beside it, both within the memory limit; return their ids."""
+        beside = None
         try:
             if self._group and request.limits.memory_mb:
                 self._group.bound(request.limits.memory_mb)
             if request.beside:
                 other = ForkAhead(self._beside)
                 if self._group:
-                    self._group.add(other.pid)
-                other.become(self._setting.guarded(request.beside), file_mb=request.limits.disk_mb)
-            return self._fork.become(
+                    self._group.add_beside(other.pid)
+                beside = other.become(self._setting.guarded(request.beside), file_mb=request.limits.disk_mb)
+            pid = self._fork.become(
                 self._setting.guarded(request.launch),
                 use_extra=request.beside is not None,
                 file_mb=request.limits.disk_mb,
             )
+            return pid, beside
         finally:
             for number in {*self._files, *self._beside}:
                 os.close(number)

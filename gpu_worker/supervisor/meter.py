@@ -1,43 +1,87 @@
-"""Measures what a process tree takes, and compares it with its limits. The standard library alone."""
+"""Measures what a process tree takes, and compares it with its limits. The standard library alone.
+
+A budget is compared whenever the meter is asked, and once more at the end: a command that ends by itself may have used
+too much as well. A walk over living processes can count one twice, with the parent that has just waited for it; so it
+takes two readings to end a command.
+"""
 
 import contextlib
 import os
+import random
 import time
 from collections.abc import Sequence
 from typing import Literal
 
 from gpu_worker.limits import MAX_FILES
-from gpu_worker.supervisor.process_tree import descendants
+from gpu_worker.supervisor.cpu_clock import CpuClock, Used
+from gpu_worker.supervisor.process_tree import tree
 from gpu_worker.supervisor.protocol import Limits
 from mesh.file_trees import TooDeep, open_folder, walk
 
 MEASURE_EVERY_S = 0.1
 MEASURE_DISK_EVERY_S = 0.5
+COMPARE_EVERY_S = 0.05
 _REST = 20
 """A measurement is followed by a rest at least so many times as long, so that measuring costs 5 % at most."""
 
-Exceeded = Literal["", "memory", "disk", "processes"]
+Exceeded = Literal["", "memory", "disk", "processes", "budget", "beside"]
 
 
 class Meter:
-    """Memory, disk and number of processes of everything below this process."""
+    """Memory, disk, number of processes and used time of everything below this process.
 
-    def __init__(self, limits: Limits, folders: Sequence[str], now: float) -> None:
-        self._limits, self._folders = limits, folders
+    Args:
+        limits: the limits of the command.
+        folders: those whose size counts.
+        clock: counts CPU time.
+        began: monotonic time at which the command was started.
+    """
+
+    def __init__(self, limits: Limits, folders: Sequence[str], clock: CpuClock, began: float) -> None:
+        self._limits, self._folders, self._clock, self._began = limits, folders, clock, began
         self.peak_mb, self._disk_mb = 0.0, 0.0
-        self._next = self._next_disk = now + MEASURE_EVERY_S
+        self.used_s = 0.0
+        self._next = self._next_disk = self._next_budget = began + MEASURE_EVERY_S
 
     def exceeded(self, now: float) -> Exceeded:
         """Return the name of a limit that is exceeded, "" where none is."""
+        if now >= self._next_budget:
+            self._next_budget = now + COMPARE_EVERY_S
+            if self._over_budget(now) and (why := self._over_budget(time.monotonic(), walk=True)):
+                return why
+        return self._over_others(now)
+
+    def over(self, used: Used) -> Literal["", "budget", "beside"]:
+        """Return which budget is exceeded, "" where none is."""
+        limits = self._limits
+        if limits.budget_s and used.command_s > limits.budget_s:
+            return "budget"
+        return "beside" if limits.beside_budget_s and used.beside_s > limits.beside_budget_s else ""
+
+    def of_budget(self, cpu: Used, seconds: float) -> Used:
+        """Return what counts against the budgets: CPU time, or the wall time of both."""
+        return cpu if self._limits.counts == "cpu" else Used(seconds, seconds)
+
+    def _over_budget(self, now: float, *, walk: bool = False) -> Literal["", "budget", "beside"]:
+        if walk:
+            self._clock.walked(tree(), now)
+        used = self.of_budget(self._clock.used(), now - self._began)
+        self.used_s = max(self.used_s, used.command_s)
+        return self.over(used)
+
+    def _over_others(self, now: float) -> Exceeded:
         if now < self._next:
             return ""
-        alive = descendants()
-        self.peak_mb = max(self.peak_mb, sum(memory for _, _, memory in alive.values()))
+        everyone = tree()
+        self._clock.walked(everyone, now)
+        alive = [process for process in everyone.values() if process.state != "Z"]
+        self.peak_mb = max(self.peak_mb, sum(process.memory_mb for process in alive))
         if self._folders and now >= self._next_disk:
             began = time.monotonic()
             self._disk_mb = sum(map(folder_mb, self._folders))
             self._next_disk = now + max(MEASURE_DISK_EVERY_S, _REST * (time.monotonic() - began))
-        self._next = now + max(MEASURE_EVERY_S, _REST * (time.monotonic() - now))
+        rest_s = max(MEASURE_EVERY_S, _REST * (time.monotonic() - now))
+        self._next = now + rest_s * random.uniform(0.7, 1.3)  # so that no trial knows when the next one comes
         limits = self._limits
         if limits.memory_mb and self.peak_mb > limits.memory_mb:
             return "memory"

@@ -9,43 +9,64 @@ import os
 import resource
 import signal
 import time
+from typing import NamedTuple
 
 POLL_S = 0.05
 GIVE_UP_S = 20.0
 """Seconds after which this process gives up and ends where its tree does not die (a hanging disk, another user)."""
 
 _PAGE_MB = os.sysconf("SC_PAGESIZE") / 1024**2
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 Ended = dict[int, tuple[int, resource.struct_rusage]]
 
 
-def processes() -> dict[int, tuple[int, str, float]]:
-    """Return parent, state and resident memory (MB) of every process."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as stat:
-                    fields = stat.read().rpartition(")")[2].split()
-                found[int(name)] = (int(fields[1]), fields[0], int(fields[21]) * _PAGE_MB)
-            except (OSError, IndexError, ValueError):
-                continue
-    return found
+class Process(NamedTuple):
+    """What the kernel shows of a process: memory in MB, its CPU seconds and those of the children it has waited for."""
+
+    parent: int
+    state: str
+    memory_mb: float
+    own_s: float
+    waited_s: float
+    born: int
 
 
-def descendants() -> dict[int, tuple[int, str, float]]:
-    """Return every living process below this one."""
+def look_at(pid: int) -> Process | None:
+    """Return what the kernel shows of a process, None if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            f = stat.read().rpartition(")")[2].split()
+        own_s, waited_s = (int(f[11]) + int(f[12])) * _TICK_S, (int(f[13]) + int(f[14])) * _TICK_S
+        return Process(int(f[1]), f[0], int(f[21]) * _PAGE_MB, own_s, waited_s, int(f[19]))
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def processes() -> dict[int, Process]:
+    """Return every process of the machine."""
+    seen = ((int(name), look_at(int(name))) for name in os.listdir("/proc") if name.isdigit())
+    return {pid: process for pid, process in seen if process}
+
+
+def tree() -> dict[int, Process]:
+    """Return every process below this one, with the dead that nobody has waited for."""
     everyone = processes()
     children: dict[int, list[int]] = {}
-    for pid, (parent, _, _) in everyone.items():
-        children.setdefault(parent, []).append(pid)
-    below: dict[int, tuple[int, str, float]] = {}
+    for pid, process in everyone.items():
+        children.setdefault(process.parent, []).append(pid)
+    below: dict[int, Process] = {}
     todo = [os.getpid()]
     while todo:
         for pid in children.get(todo.pop(), ()):
             below[pid] = everyone[pid]
             todo.append(pid)
-    return {pid: facts for pid, facts in below.items() if facts[1] != "Z"}
+    return below
+
+
+def descendants() -> dict[int, Process]:
+    """Return every living process below this one."""
+    return {pid: process for pid, process in tree().items() if process.state != "Z"}
 
 
 def kill_tree(ended: Ended | None = None) -> Ended:

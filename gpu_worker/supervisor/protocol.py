@@ -1,6 +1,7 @@
 """The protocol between a worker and its supervisor: JSON lines, a `Request` down, an `Ending` back.
 
-While a request runs, the worker may send `Kill`. End of input means that the worker is gone.
+While a request runs, the supervisor sends `Progress`, and the worker may send `Kill`. End of input means that the
+worker is gone.
 
 These are dataclasses, because a supervisor imports the standard library alone: its forks become trials, and a package
 that it had imported would be there in each of them. The worker encodes and decodes with msgspec, which knows
@@ -15,9 +16,10 @@ from typing import Any, Literal
 
 from gpu_worker.sandbox.contain import Policy
 
-Why = Literal["", "deadline", "memory", "disk", "processes", "output", "killed", "start", "sandbox"]
-"""Why a command was ended or not started. `start`: its program cannot be run. `sandbox`: this machine cannot apply the
-policy. Empty where it ended by itself."""
+Why = Literal["", "deadline", "budget", "beside", "memory", "disk", "processes", "output", "killed", "start", "sandbox"]
+"""Why a command was ended or not started, empty where it ended by itself within its limits. `beside`: the process
+beside it used more than its budget. `start`: its program cannot be run. `sandbox`: this machine cannot apply the
+policy."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,18 @@ class Limits:
         memory_mb: resident memory of the whole process tree.
         disk_mb: size of the folders in `Request.watch`.
         processes: how many may live at a time.
+        budget_s: seconds that the command may use with all that it starts, even if it then ends by itself.
+        beside_budget_s: seconds that the process beside it may use, and its orphans.
+        counts: whether both are CPU seconds or wall-clock seconds.
     """
 
     deadline_s: float
     memory_mb: float = 0
     disk_mb: float = 0
     processes: int = 0
+    budget_s: float = 0
+    beside_budget_s: float = 0
+    counts: Literal["cpu", "wall"] = "cpu"
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ class Ending:
         out: head and tail of what it printed.
         err: head and tail of its errors; where it was not started, the reason.
         bounded: whether the kernel enforced the memory limit, by a control group.
+        used_s: what it used of its budget.
+        beside_s: what the process beside it used of its own.
     """
 
     rc: int | None
@@ -105,6 +115,19 @@ class Ending:
     out: str = ""
     err: str = ""
     bounded: bool = False
+    used_s: float = 0.0
+    beside_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the running command has used of its budget, in seconds; sent now and then before the `Ending`."""
+
+    progress_s: float
+
+
+PROGRESS = b'{"progress_s"'
+"""How the line of a `Progress` begins."""
 
 
 def parse(line: bytes) -> Request | Kill:
@@ -117,6 +140,6 @@ def parse(line: bytes) -> Request | Kill:
     return Request(launch, limits, fields.get("watch", ()), Launch.of(beside) if beside else None)
 
 
-def encode(answer: Ending) -> str:
+def encode(answer: Ending | Progress) -> str:
     """Encode an answer as one line, with the standard library."""
     return json.dumps(dataclasses.asdict(answer)) + "\n"
