@@ -2,17 +2,22 @@
 
 `freeze` stores the files of a folder as objects and returns the hash of their manifest; `thaw` writes them, read-only,
 from that hash. Trials may read the files under `public/`. Only the score program gets those under `private/`.
+
+A file that was thawed is checked before every use: a process hashes it once, and again if its size, time or mode
+changes. What is damaged or missing is fetched again, and what does not belong there is deleted.
 """
 
 import hashlib
 import os
-import shutil
+import stat
+import sys
 import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import anyio.to_thread
 import msgspec
 
+from mesh import file_trees
 from mesh.bus import Objects
 from mesh.errors import BadArena, ObjectMissing
 
@@ -20,10 +25,21 @@ PARTS = ("public", "private")
 MAX_DATA_BYTES = 2 * 1024**3
 
 
+_FILE_MODE, _FOLDER_MODE = 0o444, 0o755
+_Stamp = tuple[int, int, int, int]
+"""Inode, size, and times of the last changes of a file's contents and of the file, in nanoseconds."""
+_checked_files: dict[Path, _Stamp] = {}
+"""Every file whose hash this process found right, as it was then."""
+
+
 class _File(msgspec.Struct, frozen=True, array_like=True):
     path: str
     sha256: str
     size: int
+
+
+_manifests: dict[Path, list[_File]] = {}
+"""The manifests that this process has read, by the folders of their data."""
 
 
 async def freeze(folder: Path, objects: Objects) -> str:
@@ -34,14 +50,7 @@ async def freeze(folder: Path, objects: Objects) -> str:
     """
     files: list[_File] = []
     total = 0
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not path.is_file() or name.split("/")[0] not in PARTS:
-            raise BadArena(
-                f"artifact.prepare wrote {name!r}: write only regular files, and only into public/ and private/"
-            )
+    for name, path in await anyio.to_thread.run_sync(_regular_files, folder):
         total += path.stat().st_size
         if total > MAX_DATA_BYTES:
             raise BadArena(
@@ -59,6 +68,27 @@ async def freeze(folder: Path, objects: Objects) -> str:
     return name
 
 
+def _regular_files(folder: Path) -> list[tuple[str, Path]]:
+    found: list[str] = []
+    top = file_trees.open_folder(folder)
+    try:
+        for path, _, entries in file_trees.walk(top):
+            for entry in entries:
+                name = path + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    continue
+                if not entry.is_file(follow_symlinks=False) or not name.startswith(("public/", "private/")):
+                    raise BadArena(
+                        f"artifact.prepare wrote {name!r}: write only regular files, and only into public/ and private/"
+                    )
+                found.append(name)
+    except OSError as error:
+        raise BadArena(f"what artifact.prepare wrote cannot be read: {error.strerror or error}") from None
+    finally:
+        os.close(top)
+    return [(name, folder / name) for name in sorted(found)]
+
+
 async def thaw(name: str, objects: Objects, cache: Path) -> Path:
     """Write frozen data under `cache` and return the folder with public/ and private/; later calls reuse it.
 
@@ -69,37 +99,108 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
 
     Raises:
         ObjectMissing: an object is missing, does not match its name, or is not a valid manifest.
+        OSError: the folder cannot be written.
     """
-    target = cache / (name or "empty")
-    if target.is_dir():
-        return target
     cache.mkdir(parents=True, exist_ok=True)
-    staging = cache / f"{target.name}.{uuid.uuid4().hex}"
+    target = cache / (name or "empty")
+    if target not in _manifests:
+        _manifests[target] = _manifest(name, await _checked(name, objects)) if name else []
+    files = _manifests[target]
+    if not target.is_dir() or target.is_symlink():
+        await _lay_out(files, objects, target)
+    damaged = await anyio.to_thread.run_sync(_repair_folders, target, files)
+    if damaged:
+        sys.stderr.write(f"the prepared data in {target} is damaged: {', '.join(damaged[:3])} is fetched again\n")
+    for file in files:
+        if file.path in damaged:
+            await _write(target / file.path, await _checked(file.sha256, objects), beside=cache)
+    return target
+
+
+async def _lay_out(files: list[_File], objects: Objects, target: Path) -> None:
+    """Write the folder for the first time, all at once."""
+    staging = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
     try:
-        for part in PARTS:
-            (staging / part).mkdir(parents=True)
-        for file in _manifest(name, await _checked(name, objects)) if name else []:
-            path = staging / file.path
-            if not path.resolve().is_relative_to(staging.resolve()):
-                raise ObjectMissing(f"data {name} contains the file {file.path!r}, whose path leaves the folder")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(await _checked(file.sha256, objects))
-            path.chmod(0o444)
+        for folder in _folders(files):
+            (staging / folder).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            await _write(staging / file.path, await _checked(file.sha256, objects), beside=target.parent)
+        if not target.is_dir() or target.is_symlink():
+            file_trees.delete(target)
         try:
             os.rename(staging, target)
         except OSError:
             if not target.is_dir():
                 raise
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return target
+        await anyio.to_thread.run_sync(file_trees.delete, staging)
+
+
+async def _write(path: Path, data: bytes, *, beside: Path) -> None:
+    """Write a read-only file by rename; `beside` is a folder on the same disk."""
+    part = beside / f".{uuid.uuid4().hex}.part"
+    try:
+        await anyio.to_thread.run_sync(part.write_bytes, data)
+        part.chmod(_FILE_MODE)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _folders(files: list[_File]) -> list[str]:
+    """Return the folders that the data has, the outer ones first."""
+    found = dict.fromkeys(PARTS)
+    for file in files:
+        found |= dict.fromkeys(str(folder) for folder in reversed(PurePosixPath(file.path).parents) if folder.name)
+    return list(found)
+
+
+def _repair_folders(target: Path, files: list[_File]) -> list[str]:
+    """Make every folder what it should be, and delete what does not belong there; return the files to fetch."""
+    folders, wanted = _folders(files), {file.path: file for file in files}
+    for name in ["", *folders]:
+        folder = target / name
+        if folder.is_symlink() or not folder.is_dir():
+            file_trees.delete(folder)
+            folder.mkdir()
+        if stat.S_IMODE(folder.stat().st_mode) != _FOLDER_MODE:
+            folder.chmod(_FOLDER_MODE)
+        for entry in os.listdir(folder):
+            path = f"{name}/{entry}" if name else entry
+            if path not in wanted and path not in folders:
+                file_trees.delete(target / path)
+    return [file.path for file in files if not _is_whole(target / file.path, file)]
+
+
+def _is_whole(path: Path, file: _File) -> bool:
+    try:
+        found = path.lstat()
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        if not stat.S_ISREG(found.st_mode):
+            file_trees.delete(path)
+            return False
+        if found.st_size != file.size or stat.S_IMODE(found.st_mode) != _FILE_MODE:
+            return False
+        if _checked_files.get(path) != stamp:
+            with path.open("rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+                    return False
+            _checked_files[path] = stamp
+    except OSError:
+        return False
+    return True
 
 
 def _manifest(name: str, data: bytes) -> list[_File]:
     try:
-        return msgspec.json.decode(data, type=list[_File])
+        files = msgspec.json.decode(data, type=list[_File])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ObjectMissing(f"object {name} is not a valid manifest of data: {error}") from None
+    for file in files:
+        parts = file.path.split("/")
+        if parts[0] not in PARTS or len(parts) < 2 or any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise ObjectMissing(f"data {name} contains the file {file.path!r}, whose path leaves the folder")
+    return files
 
 
 async def _checked(name: str, objects: Objects) -> bytes:
