@@ -1,6 +1,7 @@
 """The DuckDB file: every entry of every arena as a row of `posts`, how far each log is folded, and the views over them.
 
-The file is a cache that derives from the log alone. If it is damaged or has another layout, the log is folded again.
+The file is a cache that derives from the log alone. If it is damaged or has another layout, the log is folded again:
+every block is read when the file is opened, and damage that is found later ends this use of the file with `Damaged`.
 Methods block; call them in a thread. Nothing here reads a clock.
 """
 
@@ -8,7 +9,7 @@ import datetime as dt
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ import msgspec
 from analytics import tables
 from analytics.bloom_filter import BloomFilter
 from analytics.scores import keep_scores, rule_of
+from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import RunRequested
 from mesh.evidence import student_t
@@ -59,6 +61,15 @@ _Name = tuple[str, str, str]
 _Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
 
+_DAMAGE = ("Corrupt database", "checksum", "Could not read enough bytes", "not a valid DuckDB", "deserialize")
+_DAMAGE_KINDS = (duckdb.Error, duckdb.IOException, duckdb.SerializationException, duckdb.InternalException)
+"""Kinds of errors that a statement cannot raise by itself, as it can with `error('...')`."""
+
+
+class Damaged(HostTrouble):
+    """The file is damaged: discard it and fold the log again."""
+
+
 class Busy(HostTrouble):
     """DuckDB has no memory left for a write, because of a query; try the write again."""
 
@@ -76,6 +87,7 @@ class Projection:
         self.path = path
         self._lock = threading.Lock()
         self._seen = BloomFilter()
+        self.damage = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = duckdb.connect(str(path), config=_CONFIG)
@@ -97,19 +109,43 @@ class Projection:
 
         Raises:
             BadInput: another process has it, or it cannot be opened.
+            HostTrouble: the disk is full.
         """
         try:
             return cls(path)
+        except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:
+            cls.discard(path, error)
+        try:
+            return cls(path)
         except duckdb.Error as error:
-            if not path.is_file() or "No space left" in str(error) or "Permission denied" in str(error):
-                raise BadInput(f"{path} cannot be a database: {_first_line(error)}") from error
-            aside = next(p for n in range(1, 10_000) if not (p := path.with_name(f"{path.name}.damaged-{n}")).exists())
+            raise BadInput(f"{path} cannot be a database: {_first_line(error)}") from error
+
+    @staticmethod
+    def discard(path: Path, error: BaseException) -> None:
+        """Move a damaged file aside, with a sentence on standard error.
+
+        Raises:
+            BadInput: it cannot be moved, or is not damaged but belongs to somebody else.
+            HostTrouble: it is not damaged, but the disk is full.
+        """
+        if full := full_disk(path.parent):
+            raise HostTrouble(full) from error
+        if not path.is_file() or "Permission denied" in str(error):
+            raise BadInput(f"{path} cannot be a database: {_first_line(error)}") from error
+        aside = next(p for n in range(1, 10_000) if not (p := path.with_name(f"{path.name}.damaged-{n}")).exists())
+        try:
             path.rename(aside)
             wal = path.with_name(path.name + ".wal")
             if wal.exists():
                 wal.rename(aside.with_name(aside.name + ".wal"))
-            sys.stderr.write(f"{path} is damaged ({_first_line(error)}): moved to {aside.name}, folding again\n")
-            return cls(path)
+        except OSError as failed:
+            raise BadInput(f"{path} is damaged and cannot be moved aside: {failed.strerror}") from error
+        sys.stderr.write(f"{path} is damaged ({_first_line(error)}): moved to {aside.name}, folding again\n")
+
+    def suspect(self, error: duckdb.Error) -> None:
+        """Note in `damage` that the file is damaged, if that is what an error of a query says."""
+        if type(error) in _DAMAGE_KINDS and any(words in str(error) for words in _DAMAGE):
+            self.damage = _first_line(error)
 
     def _prepare(self) -> None:
         with self._db.cursor() as db:
@@ -128,6 +164,8 @@ class Projection:
             for _, sql in view_sources():
                 db.execute(sql)
             db.commit()
+            for table in ("posts", *_FACTS, "checkpoints", "student_t"):
+                db.execute(f"SELECT bit_xor(hash({table})) FROM {table}").fetchall()  # noqa: S608 reads every block
             db.execute(_KEYS)
             while keys := db.fetchmany(10_000):
                 for key in keys:
@@ -135,7 +173,7 @@ class Projection:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._lock, suppress(duckdb.Error):  # it writes its log into the file, which may be damaged
             self._db.close()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -227,7 +265,12 @@ class Projection:
             except duckdb.OutOfMemoryException as error:
                 raise Busy(f"{self.path} cannot be written: {_first_line(error)}") from error
             except duckdb.Error as error:
-                raise HostTrouble(f"{self.path} cannot be written: {_first_line(error)}") from error
+                self.suspect(error)
+                if self.damage:
+                    raise Damaged(self.damage) from error
+                raise HostTrouble(
+                    full_disk(self.path.parent) or f"{self.path} cannot be written: {_first_line(error)}"
+                ) from error
 
 
 def _name(entry: Entry, post: Post) -> _Name:
@@ -268,5 +311,5 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

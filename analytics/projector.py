@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from anyio.to_thread import run_sync
 
-from analytics.projection import Busy, Projection
+from analytics.projection import Busy, Damaged, Projection
 from mesh.bus import ArenaBus, Bus, Hub
 from mesh.errors import UnknownName, leaf
 from mesh.wire import Entry
@@ -40,13 +40,20 @@ async def project(
 
     Raises:
         BadInput: another projector has the file open.
+        HostTrouble: the file cannot be written.
     """
-    projection = await run_sync(Projection.open, path)
-    try:
-        await _Projector(hub, projection, beside).follow(on_ready)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await run_sync(projection.close)
+    while True:
+        projection = await run_sync(Projection.open, path)
+        try:
+            await _Projector(hub, projection, beside).follow(on_ready)
+        except BaseExceptionGroup as group:
+            damage = leaf(group)
+            if not isinstance(damage, Damaged):
+                raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(projection.close)
+        await run_sync(Projection.discard, path, damage)
 
 
 async def replay(bus: Bus, path: Path, until: int | None = None) -> int:
@@ -143,6 +150,8 @@ class _Projector:
                 tasks.start_soon(self._announce, list(self._followers.values()), on_ready)
             while True:
                 await anyio.sleep(_LOOK_S)
+                if self._projection.damage:
+                    raise Damaged(self._projection.damage)
                 await self._look(tasks)
 
     async def _announce(self, followers: list[_Follower], on_ready: Callable[[], None]) -> None:

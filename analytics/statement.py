@@ -45,6 +45,7 @@ class Running:
         self.elapsed_s = 0.0
         self.ended = False
         self._sql, self._timeout_s = sql, timeout_s
+        self._projection = projection
         self._db = projection.cursor()
         self._begun = False
         self._waiting: deque[tuple[list[Any], int]] = deque()
@@ -119,6 +120,7 @@ class Running:
         except duckdb.InterruptException as error:
             raise QueryError(self._late or "the query was interrupted") from error
         except duckdb.Error as error:
+            self._projection.suspect(error)
             raise QueryError(_sentence(error)) from error
         finally:
             self.elapsed_s += time.monotonic() - began

@@ -1,8 +1,9 @@
-"""Tells whether the disk of a folder is full, and in which words."""
+"""What a disk can do: whether it is full, and in which words; and files that may be damaged."""
 
 import errno
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +42,26 @@ def full_disk(folder: Path, below_bytes: int = FULL_BELOW_BYTES) -> str:
 def is_out_of_space(error: OSError) -> bool:
     """Tell whether an error means a full disk or a used-up quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes | None:
+    """Return the contents of a file; None if it is missing, not readable, too large, or not a regular file.
+
+    It never waits, as opening a pipe would.
+
+    Args:
+        path: the file.
+        most_bytes: the largest size to read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+                return None
+            return file.read(most_bytes)
+    except OSError:
+        return None
 
 
 def can_write(folder: Path) -> bool:

@@ -12,10 +12,12 @@ import msgspec
 from mesh.atomic_write import atomic_write
 from mesh.board import Board, from_bytes
 from mesh.bus import Bus
+from mesh.disk import read_regular
 from mesh.wire import Entry
 
 SNAPSHOT_EVERY = 2000
 """Entries between two snapshots; to fold this many takes a few hundredths of a second."""
+_MAX_SNAPSHOT_BYTES = 4 * 1024**3
 
 
 class Follower:
@@ -89,13 +91,13 @@ class Follower:
 
     def _load(self, head: int) -> None:
         """Start from the snapshot if it is undamaged, belongs to this log and version, and is not ahead of the log."""
-        try:
-            data = self._snapshot.read_bytes() if self._snapshot else b""
-            if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
-                return
-            identity, body = msgspec.msgpack.decode(data[32:], type=tuple[str, bytes])
-        except (OSError, msgspec.MsgspecError, MemoryError):
+        data = read_regular(self._snapshot, _MAX_SNAPSHOT_BYTES) if self._snapshot else None
+        if data is None or len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
             return
-        board = from_bytes(body)
+        try:
+            identity, body = msgspec.msgpack.decode(data[32:], type=tuple[str, bytes])
+            board = from_bytes(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError):
+            return
         if identity == self._identity and board and board.arena == self.board.arena and board.seq <= head:
             self.board, self._saved = board, board.seq

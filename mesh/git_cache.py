@@ -8,12 +8,12 @@ are written by rename. If the disk cannot be written, the cache only keeps less.
 import os
 import secrets
 import shutil
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from mesh.disk import read_regular
 from mesh.git_objects import OBJECT_KINDS, Object, is_hash, object_name
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
@@ -36,7 +36,7 @@ class ObjectCache:
         """Return an object, None if it is missing or damaged."""
         if not is_hash(name):
             return None
-        data = _bytes_of(self._file(name))
+        data = read_regular(self._file(name), MAX_OBJECT_BYTES)
         if data is None:
             return None
         try:
@@ -87,7 +87,7 @@ class ObjectCache:
                 folder.unlink()
             folder.mkdir(parents=True, exist_ok=True)
         for file, text in (("HEAD", _HEAD), ("config", _CONFIG)):
-            if _bytes_of(self.path / file) != text:
+            if read_regular(self.path / file, MAX_OBJECT_BYTES) != text:
                 self._replace(self.path / file, text)
         self._prepared = True
 
@@ -104,16 +104,3 @@ class ObjectCache:
         finally:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
-
-
-def _bytes_of(path: Path) -> bytes | None:
-    """Return the contents of a regular file; None if it is anything else, or cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_OBJECT_BYTES:
-                return None
-            return file.read()
-    except OSError:
-        return None

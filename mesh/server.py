@@ -32,7 +32,7 @@ import psutil
 
 from mesh import settings, store_lock
 from mesh.atomic_write import atomic_write
-from mesh.disk import full_disk, is_out_of_space
+from mesh.disk import full_disk, is_out_of_space, read_regular
 from mesh.errors import BadInput, BusUnavailable, HostTrouble, leaf
 from mesh.parent_death import die_with_parent
 from mesh.server_config import server_config
@@ -83,8 +83,8 @@ def find_binary() -> str:
 
 def address_of(folder: Path) -> Address | None:
     """Return the last address of the server of the store in `folder`, None if it never ran."""
-    with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode((folder / "server.json").read_bytes(), type=Address)
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+        return msgspec.json.decode(read_regular(folder / "server.json", 65536) or b"", type=Address)
     return None
 
 
@@ -271,8 +271,9 @@ class EmbeddedServer:
         for old in self.folder.glob("*.ports"):
             old.unlink(missing_ok=True)
         config = self.folder / "nats.conf"
-        config.write_bytes(server_config(self.folder, name, port, self.sync))
-        log.write_bytes(b"")
+        with atomic_write(config) as beside:
+            beside.write_bytes(server_config(self.folder, name, port, self.sync))
+        log.unlink(missing_ok=True)
         process = _popen([binary, "-c", str(config)], lock, log)
         try:
             address = await self._answering(process, name)

@@ -2,15 +2,27 @@
 
 import hashlib
 import os
+import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import anyio
+import duckdb
+import msgspec
 import pytest
 
+from analytics.projection import Projection
+from analytics.projector import project, replay
 from mesh import file_trees, frozen_data
+from mesh.bus import ArenaBus
 from mesh.errors import BadArena, ObjectMissing
+from mesh.events import NotePosted
+from mesh.follow import Follower
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.wire import Post
+from mesh_cli.board.read_marks import Marks
 from tests.test_code import PREPARED, write
 from tests.test_code_damage import DAMAGE
 
@@ -130,3 +142,96 @@ async def test_missing_data_is_told_and_leaves_the_rest(tmp_path: Path, bus: Mem
         await frozen_data.thaw(name, await MemoryHub().arena("b", create=True), tmp_path / "cache")
     assert await frozen_data.thaw(name, bus, tmp_path / "cache") == thawed
     assert (thawed / "public" / "train.bin").read_bytes() == PREPARED["public/train.bin"]
+
+
+async def folded(path: Path) -> bytes:
+    """Fold a log into a projection of some blocks, and return the bytes of its file."""
+    log = await MemoryHub().arena("a", create=True)
+    texts = [random.Random(n).randbytes(300).hex() for n in range(1000)]
+    await log.post_all([Post.new("ann", NotePosted(channel="g", text=text)) for text in texts])
+    await replay(log, path)
+    return path.read_bytes()
+
+
+def zeroed(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes(4096) + data[at + 4096 :]
+
+
+async def test_a_projection_that_is_damaged_anywhere_is_folded_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.duckdb"
+    whole = await folded(path)
+    identity, seq = read(path)
+    found = []
+    for data in (whole[:-1], *(zeroed(whole, len(whole) * part // 10) for part in (7, 9))):
+        path.write_bytes(data)
+        projection = Projection.open(path)
+        found.append(projection.checkpoint("a", identity, seq))
+        projection.close()
+        said = capsys.readouterr().err
+        assert (found[-1], said.count("folding again\n")) in [(0, 1), (seq, 0)]
+    assert found[0] == 0
+    assert 0 in found[1:]
+
+
+def read(path: Path) -> tuple[str, int]:
+    with duckdb.connect(str(path), read_only=True) as db:
+        [found] = db.sql("SELECT identity, seq FROM checkpoints").fetchall()
+        return str(found[0]), int(found[1])
+
+
+async def test_a_log_of_changes_that_is_damaged_is_moved_aside_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    await folded(path)
+    path.with_name("a.duckdb.wal").write_bytes(random.Random(1).randbytes(5000))
+    projection = Projection.open(path)
+    projection.close()
+    assert not path.with_name("a.duckdb.wal").exists()
+
+
+async def test_damage_that_a_query_finds_makes_the_projector_fold_the_log_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = MemoryHub()
+    await (await hub.arena("a", create=True)).post(Post.new("ann", NotePosted(channel="g", text="kept")))
+    path, used = tmp_path / "a.duckdb", []
+
+    async def beside(projection: Projection, _: ArenaBus) -> None:
+        used.append(projection)
+        if len(used) == 1:
+            projection.suspect(duckdb.InvalidInputException("Corrupt database file, says error()"))
+            assert projection.damage == ""
+            projection.suspect(duckdb.IOException("Corrupt database file: computed checksum 1 does not match"))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(project, hub, path, beside=beside))
+            while len(used) < 2 or used[1].cursor().sql("SELECT count(*) FROM posts").fetchall() != [(1,)]:
+                await anyio.sleep(0.05)
+            tasks.cancel_scope.cancel()
+    assert "moved to a.duckdb.damaged-1, folding again\n" in capsys.readouterr().err
+
+
+OTHER_TYPES = msgspec.msgpack.encode(("x", 1))
+NO_BOARD = msgspec.msgpack.encode(("x", b"\xc1"))
+
+
+@pytest.mark.parametrize("body", [b"", b"junk", OTHER_TYPES, NO_BOARD, b"\xa1\xff", b"\x91" * 9999], ids=range(6))
+async def test_a_board_of_nonsense_under_its_own_hash_is_not_used(tmp_path: Path, bus: MemoryBus, body: bytes) -> None:
+    await bus.post(Post.new("ann", NotePosted(channel="g", text="kept")))
+    path = tmp_path / "a.msgpack"
+    path.write_bytes(hashlib.sha256(body).digest() + body)
+    follower = Follower(bus, snapshot=path)
+    await follower.catch_up()
+    assert follower.board.seq == 1
+
+
+async def test_a_pipe_in_the_place_of_a_board_or_of_marks_makes_nobody_wait(tmp_path: Path, bus: MemoryBus) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with anyio.fail_after(5):
+        await Follower(bus, snapshot=tmp_path / "pipe").catch_up()
+    assert Marks(tmp_path / "pipe", "log").of("general") == 0
+    for text in (b"\xff" * 99, b"[" * 99_999, b'{"log":"log","read":{"general":"x"}}'):
+        (tmp_path / "marks").write_bytes(text)
+        assert Marks(tmp_path / "marks", "log").of("general") == 0

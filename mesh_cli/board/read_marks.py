@@ -15,6 +15,7 @@ import msgspec
 from mesh import settings
 from mesh.atomic_write import atomic_write
 from mesh.bus import Bus
+from mesh.disk import read_regular
 
 
 class _Marks(msgspec.Struct):
@@ -28,8 +29,8 @@ class Marks:
     def __init__(self, path: Path, log: str) -> None:
         self._path = path
         self._marks = _Marks(log)
-        with suppress(OSError, msgspec.MsgspecError):
-            kept = msgspec.json.decode(path.read_bytes(), type=_Marks)
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            kept = msgspec.json.decode(read_regular(path, 1024**2) or b"", type=_Marks)
             if kept.log == log:
                 self._marks = kept
         self._changed = False
