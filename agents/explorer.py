@@ -10,6 +10,7 @@ explorers with different names propose different values, and a restart continues
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import ClassVar
 
@@ -33,6 +34,9 @@ UNDECIDED = 2
 
 AHEAD_S = 5.0
 """Seconds of work prepared per worker beyond its present run. More would be proposed with less knowledge."""
+
+_AT_ONCE = 64
+"""Limit of proposals made in one go, however many slots the workers claim to have."""
 
 _TRIES = 30
 """Draws before an explorer stops looking for new files; the second half uses mutation and random draws."""
@@ -82,7 +86,7 @@ class Explorer:
         own = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
         waiting = sum(trial.tree in own for trial in known.pending)
         made: list[Draft | NotePosted] = []
-        for number in range(share(board) - waiting):
+        for number in range(min(_AT_ONCE, share(board) - waiting)):
             found = await self._propose(board, known, len(own) + number)
             if found is None:
                 break
@@ -101,9 +105,9 @@ class Explorer:
         assert board.opened is not None
         opened, editable = board.opened, board.opened.spec.artifact.editable
         base = await self._code.files(board)
-        best = best_code(board, known)
         first = knobs_of(base, editable)
-        space = steady(knobs_of(await self._code.files(board, best), editable), first)
+        best, code = await self._best_code(board, known)
+        space = steady(knobs_of(code, editable), first)
         if not space:
             return None
         before = known.every
@@ -147,6 +151,13 @@ class Explorer:
             )
             return draft, Trial(tree=tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
         return None
+
+    async def _best_code(self, board: Board, known: Known) -> tuple[str, Mapping[str, bytes]]:
+        """Return the first of `best_code` whose code can be read, and its files."""
+        for tree in best_code(board, known)[:_TRIES]:
+            with suppress(ObjectMissing):  # another author may post a proposal and never share its code
+                return tree, await self._code.files(board, tree)
+        return board.opened.base_tree if board.opened else "", await self._code.files(board)
 
     def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> tuple[str, float | None]:
         """Return the sampler to ask, and its share of the proposals; None if shares played no part.
@@ -192,15 +203,16 @@ def share(board: Board) -> int:
     return max(UNDECIDED, math.ceil(wanted / max(1, len(agents_here(board, "explorer")))))
 
 
-def best_code(board: Board, known: Known) -> str:
-    """Return the proposal whose code is edited: the champion, else the best so far, else the baseline.
+def best_code(board: Board, known: Known) -> list[str]:
+    """Return the proposals whose code may be edited, best first: the champion, else the best so far, else the baseline.
 
     Proposals without knobs are skipped.
     """
     assert board.opened is not None
     ranked = [trial.tree for trial in best_first(known.trials) if trial.values]
     with_knobs = {trial.tree for trial in known.every if trial.values}
-    return board.champion if board.champion in with_knobs else (ranked or [board.opened.base_tree])[0]
+    champion = [board.champion] if board.champion in with_knobs else []
+    return [*champion, *ranked, board.opened.base_tree]
 
 
 def fitting(knob: Knob, value: Scalar | None) -> Scalar:

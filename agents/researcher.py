@@ -10,7 +10,7 @@ explorers, a researcher pauses while models have made more than their share of t
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 from agents.llm import client
@@ -105,8 +105,19 @@ class Researcher:
         if self._spent or not is_due(board, self._name, now):
             return []
         made = [p for p in board.proposals.values() if p.author == self._name]
-        move, parents = choose(board, self._name, len(made))
+        move, parents = await self._choose(board, len(made))
         return await self._ask(board, move, parents)
+
+    async def _choose(self, board: Board, made: int) -> tuple[str, tuple[str, ...]]:
+        """Return the next move and its parents, all of which have code: an author may never share it."""
+        assert board.opened is not None
+        without: set[str] = set()
+        while True:
+            move, parents = choose(board, self._name, made, without)
+            lost = {*parents} - (await self._code.at_hand(board, parents)).keys() - {board.opened.base_tree}
+            if not lost:
+                return move, parents
+            without |= lost
 
     def _lost(self, board: Board) -> list[ModelAsked]:
         """Return the cost of proposals that the log refused, because another agent had posted the same tree first."""
@@ -214,18 +225,19 @@ def is_due(board: Board, name: str, now: dt.datetime) -> bool:
     return models <= _SHARE * (models + samplers)
 
 
-def choose(board: Board, name: str, made: int) -> tuple[str, tuple[str, ...]]:
+def choose(board: Board, name: str, made: int, without: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
     """Return the next move and its parent proposals; the move changes the first one.
 
     Args:
         board: The board of the arena.
         name: The name of the researcher.
         made: The number of proposals it has made.
+        without: Proposals that cannot be a parent.
     """
     assert board.opened is not None
     draw = int.from_bytes(hashlib.sha256(f"{name} {made}".encode()).digest()[:8])
     move = MOVES[draw % len(MOVES)]
-    ranked = ranked_proposals(board)
+    ranked = [tree for tree in ranked_proposals(board) if tree not in without]
     first = ranked[0] if ranked else board.opened.base_tree
     others = [tree for tree in ranked[1:5] if tree != board.opened.base_tree]
     if move == "recombine" and others:

@@ -18,6 +18,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import HostTrouble, MeshError, ObjectMissing
 from mesh.events import LANES, ArenaOpened, RunRequested
+from mesh.text import short
 
 LOOK_AT = 1000
 """The oldest waiting runs, among which the next ones are guessed."""
@@ -35,7 +36,7 @@ class Prefetch:
         """Return the files and data of a run.
 
         Raises:
-            ObjectMissing: nobody has the proposal's commit.
+            ObjectMissing: nobody has the proposal's commit, or it has other files than the proposal.
             HostTrouble: the arena's own files or data are missing, or cannot be written here.
         """
         opened = self._board().opened
@@ -53,6 +54,9 @@ class Prefetch:
         except ObjectMissing:
             await self._bus.head()  # waits for the server: that it is away is not the proposal's fault
             proposal = await self._code.files(request.commit, base=opened.base_commit)
+        if (tree := self._code.tree(request.commit)) != request.proposal:
+            claimed = short(request.proposal)
+            raise ObjectMissing(f"proposal {claimed} is not what its commit has: the tree {short(tree)}")
         return RunInputs(request, opened, base, proposal, frozen)
 
     async def _files_of_base(self, opened: ArenaOpened) -> dict[str, bytes]:

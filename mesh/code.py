@@ -10,6 +10,7 @@ import datetime as dt
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import anyio.to_thread
 import msgspec
@@ -20,7 +21,7 @@ from mesh.errors import BadInput, ObjectMissing
 from mesh.foreign_commits import read_commits
 from mesh.git_cache import ObjectCache
 from mesh.git_objects import COMMIT, Object, is_hash
-from mesh.git_tree import Incomplete, add_object, add_tree, files_below, items_below
+from mesh.git_tree import MAX_COMMIT_FILES, Incomplete, add_object, add_tree, files_below, items_below
 
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 """Bytes of a pack after decompression, at most."""
@@ -28,6 +29,7 @@ MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 _KEPT = 16
 """Commits made here and not pushed yet whose objects are also kept in memory."""
 _KNOWN = 10_000
+_MAX_OBJECTS = 2 * MAX_COMMIT_FILES
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ class _Pack(msgspec.Struct, frozen=True, array_like=True):
     """The objects that a commit adds to `base` ("": all objects), as git's type and body, the commit last."""
 
     base: str
-    objects: list[tuple[int, bytes]]
+    objects: Annotated[list[tuple[int, bytes]], msgspec.Meta(max_length=_MAX_OBJECTS)]
 
 
 class CodeStore:
@@ -191,7 +193,7 @@ class CodeStore:
         try:
             plain = zlib.decompressobj().decompress(data, MAX_UNPACKED_BYTES)
             return msgspec.msgpack.decode(plain, type=_Pack)
-        except (zlib.error, msgspec.MsgspecError) as error:
+        except (zlib.error, msgspec.MsgspecError, RecursionError, MemoryError) as error:
             raise ObjectMissing(f"the pack of commit {commit} is damaged: {error}") from None
 
     def has(self, commit: str) -> bool:

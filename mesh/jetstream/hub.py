@@ -1,6 +1,7 @@
 """The arenas of a server over one connection, and the objects beside their logs."""
 
 import datetime as dt
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from mesh.jetstream.log import StreamLog, stream_of
 from mesh.jetstream.queue import JetStreamDelivery, work
 
 _OBJECTS = "MESHOBJ_"
+_COUNT = re.compile(r"[0-9]{1,9}")
 
 
 @asynccontextmanager
@@ -175,7 +177,10 @@ class JetStreamBus(StreamLog, LiveTopics):
             if headers.get("Status") == "404":
                 raise ObjectMissing(f"arena {self.arena} has no object {name}")
             if "Nats-Sequence" in headers:
-                return msg.data, int(headers.get("Mesh-Chunks", "1"))
+                count = headers.get("Mesh-Chunks", "1")
+                if not _COUNT.fullmatch(count):
+                    raise ObjectMissing(f"object {name} of arena {self.arena} is damaged: it has {count[:40]!r} chunks")
+                return msg.data, int(count)
             if anyio.current_time() > give_up:
                 raise ObjectMissing(f"object {name} of arena {self.arena} cannot be read: {headers}")
             await anyio.sleep(0.2)
