@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
@@ -22,7 +23,6 @@ from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, tria
 from mesh.bus import Delivery
 from mesh.errors import BusError, ObjectMissing
 from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
-from mesh.file_trees import delete
 from mesh.wire import Post
 
 EXTEND_EVERY_S = 1.5
@@ -130,7 +130,7 @@ class Attempts:
                     gauge=self._gauge,
                 )
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
-                await anyio.to_thread.run_sync(delete, folder)
+                await anyio.to_thread.run_sync(clear, folder, self._sandbox)
                 self._folders.discard(folder)
             tasks.cancel_scope.cancel()
 

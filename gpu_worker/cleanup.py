@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from gpu_worker.folders import sweep_outside
+from gpu_worker.sandbox import shared_memory
 from gpu_worker.sandbox.tiers import FIRST_UID, UIDS, free_uids
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.mark import kill_marked, kill_users, pids, user_of
@@ -46,12 +48,15 @@ def clear_leftovers(runs: Path) -> None:
             continue
         for token in folder.glob("*.token"):
             kill_marked(token.stem)
+        for run in filter(Path.is_dir, folder.iterdir()):
+            sweep_outside(run)
         delete(folder)
 
 
 def _kill_nobodies() -> None:
-    """Kill the processes of user ids for trials that no living worker of this machine has locked."""
-    found = {user_of(pid) for pid in pids()} & set(range(FIRST_UID, FIRST_UID + UIDS))
+    """End the processes, and delete the shared memory, of user ids for trials that no living worker has locked."""
+    found = {*(user_of(pid) for pid in pids()), *shared_memory.owners()} & set(range(FIRST_UID, FIRST_UID + UIDS))
     with free_uids(found) as free:
         if free:
             kill_users(free)
+            shared_memory.sweep_users(free)

@@ -1,9 +1,10 @@
 """The folders of one run: what its trial may write, what its scorer gets, and how all of it goes away.
 
 trial/  out/  tmp/  report.jsonl      the trial's; after it, out/ is read-only
-score/  score-tmp/                    the scorer's, laid out when no process of the trial lives
+score/  score-tmp/  predict-tmp/      the scorer's and the predictor's, laid out when no process of the trial lives
 """
 
+import json
 import os
 import stat
 from collections import Counter
@@ -12,8 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpu_worker.limits import MAX_FILES
+from gpu_worker.public_data import restore
+from gpu_worker.sandbox import shared_memory
 from gpu_worker.sandbox.tiers import Sandbox
 from mesh.file_trees import MAX_DEPTH, TooDeep, delete, open_folder, set_mode, walk
+
+_SHARED = "shared-memory.json"
+"""What this user had in `/dev/shm` when the run began, where the trial uses the same."""
 
 TRIAL_WRITES = ("trial", "out", "tmp", "report.jsonl")
 """What a trial may write, by its names in the run's folder."""
@@ -23,19 +29,28 @@ class BadOutput(Exception):
     """What a trial left cannot be scored; the message is a sentence about the trial."""
 
 
-def lay_out_trial(run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox) -> None:
+def lay_out_trial(
+    run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox, *, data: Path | None = None
+) -> None:
     """Make the trial's folders in `run`; they belong to the user that it runs as.
+
+    Modes and times of the frozen `data` are set back, except where its mount was read-only to earlier trials.
 
     Raises:
         OSError: this machine cannot (disk full, no permission).
     """
     _reopen(run.parent)
     delete(run)
+    sweep_outside(run, sandbox)
+    if data and sandbox.tier != "A":
+        restore(data)
     write_files(run / "trial", files, editable)
     for name in ("out", "tmp"):
         (run / name).mkdir()
     (run / "report.jsonl").touch()
     run.chmod(0o711)
+    if sandbox.shares_user:
+        (run / _SHARED).write_text(json.dumps(shared_memory.listing()))
     sandbox.give([run / name for name in TRIAL_WRITES])
 
 
@@ -47,12 +62,30 @@ def lay_out_score(run: Path, files: Mapping[str, bytes], editable: Sequence[str]
         OSError: this machine cannot.
     """
     _reopen(run)
-    for name in ("score", "score-tmp"):
+    sweep_outside(run, sandbox)
+    for name in ("score", "score-tmp", "predict-tmp"):
         delete(run / name)  # a trial without a sandbox could have put something there
     write_files(run / "score", files, editable)
-    (run / "score-tmp").mkdir()
-    sandbox.give([run / "score-tmp"], scorer=True)
+    for name in ("score-tmp", "predict-tmp"):
+        (run / name).mkdir()
+        sandbox.give([run / name], scorer=name == "score-tmp")
     _freeze(run / "out")
+
+
+def clear(run: Path, sandbox: Sandbox) -> None:
+    """Delete all that a run left, in its folder and outside, as far as possible, when no process of it lives."""
+    with suppress(OSError):
+        _reopen(run)
+    sweep_outside(run, sandbox)
+    delete(run)
+
+
+def sweep_outside(run: Path, sandbox: Sandbox | None = None) -> None:
+    """Delete what the processes of a run left outside of its folder; without a sandbox, what its folder alone tells."""
+    if sandbox and sandbox.uids:
+        shared_memory.sweep_users(sandbox.uids)
+    with suppress(OSError, ValueError):
+        shared_memory.sweep_since(json.loads((run / _SHARED).read_bytes()))
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], editable: Sequence[str]) -> None:

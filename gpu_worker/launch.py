@@ -126,8 +126,10 @@ def _evaluation(site: Site) -> tuple[str, ...]:
 def _predictor(site: Site) -> Launch:
     """Return how the proposal's code runs that answers the scorer: it reads the trial's output, and writes scratch."""
     run = site.folder
-    launch = Launch(_program(site.spec.score.predict), _environment(site), str(run / "score"))
-    return _sandboxed(site, launch, read=[run / "score", run / "out", site.data / "public"], write=[run / "tmp"])
+    home = str(run / "predict-tmp")
+    env = _environment(site) | {"HOME": home, "TMPDIR": home}
+    launch = Launch(_program(site.spec.score.predict), env, str(run / "score"))
+    return _sandboxed(site, launch, read=[run / "score", run / "out", site.data / "public"], write=[Path(home)])
 
 
 def _sandboxed(
@@ -146,6 +148,7 @@ def _sandboxed(
         cuda=site.slot.device != "cpu",
         memory_mb=site.spec.trial.memory_gb * 1024,
         scorer=scorer,
+        tmp=Path(launch.env["TMPDIR"]),
     )
     return Launch(launch.command, launch.env, launch.cwd, policy, warm=bool(site.spec.trial.preload))
 

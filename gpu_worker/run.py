@@ -5,6 +5,7 @@ RunRequested ─ launch ─▶ Request ─ supervisor ─▶ Ending ─ outcome 
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -89,7 +90,8 @@ async def execute(
     site = Site(spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told_seed(inputs.opened, request))
     files = arena.overlay(spec, inputs.base, inputs.proposal)
 
-    await _in_thread(lay_out_trial, folder, files | runner(spec), spec.artifact.editable, sandbox)
+    lay_out = partial(lay_out_trial, data=inputs.data)
+    await _in_thread(lay_out, folder, files | runner(spec), spec.artifact.editable, sandbox)
     await begun.wait()
     async with _watched(gauge, slot, supervisor) as watch:
         budget = trial_budget(spec, request.budget_s, slot, sees_gpu=watch.sees)

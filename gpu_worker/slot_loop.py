@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from gpu_worker.attempt import Attempts, Tally
 from gpu_worker.cleanup import claim_folder
+from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import Slot, capped
@@ -22,7 +23,6 @@ from mesh import settings
 from mesh.bus import Delivery
 from mesh.errors import BusError, HostTrouble, leaf
 from mesh.events import LANES, NotePosted, RunRequested
-from mesh.file_trees import delete
 
 LEASE_S = 5.0
 RETRY_AFTER_S = 3.0
@@ -64,8 +64,9 @@ class SlotLoop:
                 if not isinstance(trouble, SupervisorDied):
                     await self._until_healthy(slot)
             finally:
-                for folder in self._folders:
-                    await anyio.to_thread.run_sync(delete, folder)
+                with anyio.CancelScope(shield=True):
+                    for folder in self._folders:
+                        await anyio.to_thread.run_sync(clear, folder, sandbox)
                 self._folders.clear()
 
     def _terms(self) -> Terms:

@@ -219,10 +219,11 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     steps = seccomp.program(machine, (1,), (100, -200))
     allow, refuse = 0x7FFF0000, 0x00050000
 
-    def verdict(number: int, first: int = 0, architecture: int | None = None, second: int = 0) -> int:
+    def verdict(number: int, first: int = 0, architecture: int | None = None, second: int = 0, third: int = 0) -> int:
         """Run the filter as the kernel would."""
         native = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
-        seen = {0: number, 4: native if architecture is None else architecture, 16: first & 0xFFFFFFFF, 24: second}
+        seen = {0: number, 4: native if architecture is None else architecture}
+        seen |= {16: first & 0xFFFFFFFF, 24: second, 32: third}
         place = value = 0
         while True:
             operation, yes, no, k = steps[place]
@@ -248,6 +249,24 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     fcntl, ioctl = {"x86_64": (72, 16), "aarch64": (25, 29)}[machine]
     assert [verdict(fcntl, 0, second=command) for command in (1, 3, 8, 10, 1024)] == [allow] * 2 + [refuse | 1] * 3
     assert [verdict(ioctl, 9, second=command) for command in (0x5401, 0x40086602)] == [allow, refuse | 1]
+    setxattr, shmget, affinity, priority = {"x86_64": (188, 29, 203, 141), "aarch64": (5, 194, 122, 140)}[machine]
+    assert [verdict(setxattr), verdict(shmget), verdict(affinity, 5), verdict(priority, 2)] == [refuse | 95] + [
+        allow
+    ] * 3
+    steps = seccomp.program(machine, (1,), (100, -200), own=1000, shares_ipc=True, signals_scoped=False)
+    assert verdict(shmget) == refuse | 38
+    assert [verdict(affinity, pid) for pid in (0, 1000, 999, 1001)] == [allow, allow, refuse | 1, refuse | 1]
+    kinds = [(0, 0), (0, 1000), (0, 999), (1, 0), (2, 0), (2, 1000)]
+    verdicts = [verdict(priority, kind, second=who) for kind, who in kinds]
+    assert verdicts == [allow, allow, *[refuse | 1] * 4]
+    targets = (0, 1000, 5000, -1000, -5000, 1, 999, -1, -999)
+    assert [verdict(kill, pid) for pid in targets] == [allow] * 5 + [refuse | 1] * 4
+    openat, truncate = {"x86_64": (257, 76), "aarch64": (56, 45)}[machine]
+    assert [verdict(truncate), verdict(openat, third=os.O_TRUNC)] == [allow, allow]
+    steps = seccomp.program(machine, (1,), (100, -200), own=1000, truncation_scoped=False)
+    flags = (0, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC, os.O_TRUNC, os.O_TRUNC | os.O_CREAT)
+    assert [verdict(openat, third=flag) for flag in flags] == [allow] * 3 + [refuse | 1] * 2
+    assert [verdict(truncate), verdict(437)] == [refuse | 1, refuse | 38]
     assert verdict(435) == refuse | 38
     assert verdict(1, architecture=0x40000003) == 0x80000000
 
@@ -278,7 +297,7 @@ async def test_a_scorer_and_its_predictor_talk_over_pipes(tmp_path: Path) -> Non
     ("result", "reason", "words"),
     [
         ("'{\"loss\": 1e999}'", "no_score", "must be a JSON object of numbers"),
-        ("'{\"loss\": 1e308}'", "bad_score", "outside [0, 100]"),
+        ("'{\"loss\": 1e308}'", "bad_score", "not a finite number of at most 1e+100"),
         ("'{\"loss\": -Infinity}'", "bad_score", "not finite"),
         ("'{\"loss\": ' + '1' * 100_000_000 + '}'", "no_score", "scoring printed more than 64 MB"),
         ("'[' * 1_000_000", "no_score", "must be a JSON object of numbers"),

@@ -27,6 +27,7 @@ class Policy:
         network: `none`, `loopback` or `all`.
         read: absolute paths that it may read, and execute from.
         write: absolute paths that it may also write.
+        tmp: the folder that appears as `/tmp`, where it has mounts of its own; "" for none.
         devices: device files that it may open.
         limits: limits of `setrlimit`, by name without `RLIMIT_`.
         protect: process ids that it may not signal; negative for a process group.
@@ -39,6 +40,7 @@ class Policy:
     network: str = "none"
     read: Sequence[str] = ()
     write: Sequence[str] = ()
+    tmp: str = ""
     devices: Sequence[str] = ()
     limits: dict[str, int] = field(default_factory=dict)
     protect: Sequence[int] = ()
@@ -92,7 +94,7 @@ def _unshare(policy: Policy) -> None:
                 file.write(text)
     if policy.network == "loopback":
         _raise_loopback()
-    mounts.arrange(policy.read, policy.write, uid=policy.uid)
+    mounts.arrange(policy.read, policy.write, uid=policy.uid, tmp=policy.tmp)
 
 
 def _raise_loopback() -> None:
@@ -142,4 +144,11 @@ def _landlock(policy: Policy) -> None:
 def _seccomp(policy: Policy) -> None:
     if policy.seccomp:
         families = (AF_UNIX,) if policy.network == "none" else (AF_UNIX, AF_INET, AF_INET6)
-        seccomp.restrict(families=families, protect=policy.protect)
+        seccomp.restrict(
+            families=families,
+            protect=policy.protect,
+            shares_user=policy.uid is None,
+            shares_ipc=not policy.namespaces,
+            signals_scoped=policy.landlock and landlock.abi() >= landlock.SCOPES,
+            truncation_scoped=policy.landlock and landlock.abi() >= landlock.TRUNCATES,
+        )

@@ -17,6 +17,8 @@ MAKE_CHAR, MAKE_BLOCK = 1 << 6, 1 << 11
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 TCP_BIND_AND_CONNECT = 3
 ABSTRACT_SOCKETS_AND_SIGNALS = 3
+TRUNCATES, SCOPES = 3, 6
+"""The first versions that block truncation, and abstract sockets and signals to processes outside."""
 
 _READ = EXECUTE | READ_FILE | READ_DIR
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
@@ -42,9 +44,11 @@ def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str], 
     if version < 1:
         raise OSError(95, "the kernel has no Landlock")
     files = (1 << 13) - 1
-    files |= (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0) | (IOCTL_DEV if version >= 5 else 0)
+    files |= (
+        (REFER if version >= 2 else 0) | (TRUNCATE if version >= TRUNCATES else 0) | (IOCTL_DEV if version >= 5 else 0)
+    )
     net = TCP_BIND_AND_CONNECT if version >= 4 and not tcp else 0
-    scoped = ABSTRACT_SOCKETS_AND_SIGNALS if version >= 6 else 0
+    scoped = ABSTRACT_SOCKETS_AND_SIGNALS if version >= SCOPES else 0
     attributes = struct.pack("=QQQ", files, net, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = kernel.call(kernel.LANDLOCK_CREATE, ctypes.create_string_buffer(attributes), len(attributes), 0)
     everything = files & ~(MAKE_CHAR | MAKE_BLOCK | IOCTL_DEV)

@@ -1,4 +1,4 @@
-"""The file system that one trial sees: everything read-only except its own folders, and a private /dev/shm.
+"""The file system that one trial sees: everything read-only except its own folders, and its own /tmp and /dev/shm.
 
 Needs a mount namespace. Folders with other people's files, and folders that the trial's user id cannot enter (a home
 folder of root with the interpreter in it), are covered by empty ones in which only the needed paths appear.
@@ -17,10 +17,18 @@ _KEPT = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", 
 """Folders of `/` that every program needs; all others are covered, with the sockets in them."""
 
 SHM_MB = 1024
+TEMPORARY = ("/tmp", "/var/tmp")
+"""Where programs write without asking for `TMPDIR`."""
 
 
-def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> None:
+def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: str = "") -> None:
     """Rearrange the mounts of this process's own namespace.
+
+    Args:
+        read: paths that stay visible.
+        write: paths that stay visible and writable.
+        uid: the user that the process will be; None for who it is.
+        tmp: an empty folder that appears as `/tmp` and `/var/tmp`; without one these are empty and read-only.
 
     Raises:
         OSError: the kernel does not allow it (`mount_setattr` is there since Linux 5.12).
@@ -35,8 +43,13 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> No
         cover = top if top in covers else _obstacle(path) if uid is not None else ""
         if cover:
             covers.setdefault(cover, []).append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
-    for cover, needed in covers.items():
+    own_tmp = os.open(tmp, os.O_PATH | os.O_CLOEXEC) if tmp else None
+    for cover in covers:
         kernel.mount("tmpfs", cover, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=1m")
+    temporary = [path for path in TEMPORARY if own_tmp is not None and _is_below(path, covers)]
+    for path in temporary:
+        _bind(own_tmp, path)  # type: ignore[arg-type]
+    for needed in covers.values():
         for path, place in needed:
             _bind(place, path)
             os.close(place)
@@ -46,9 +59,16 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None) -> No
     _set("/", _RDONLY, 0, recursive=True)
     for path in write:
         _set(path, 0, _RDONLY, recursive=False)
+    for path in temporary:
+        _set(path, kernel.MS_NOSUID | kernel.MS_NODEV, _RDONLY, recursive=False)
     if os.path.isdir("/dev/shm"):
         options = f"mode=1777,size={SHM_MB}m"
         kernel.mount("tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+
+
+def _is_below(path: str, covers: Iterable[str]) -> bool:
+    """Tell whether a path lies in a cover and does not lead elsewhere by a link."""
+    return any(path == cover or path.startswith(f"{cover}/") for cover in covers) and not os.path.islink(path)
 
 
 def obstacles(paths: Iterable[str]) -> list[str]:

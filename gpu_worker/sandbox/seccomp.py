@@ -67,6 +67,44 @@ _OLD = {  # name: (x86_64, aarch64)
     "personality": (135, 92),
     "inotify_add_watch": (254, 27),
 }
+_ATTRIBUTES = {  # what a trial writes beside a file's contents would be there for later trials
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
+_SHARED_IPC = {  # System V and POSIX queues, which outlive a process and have no folder
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+}
+_OF_ONE_PROCESS = {  # their first argument is a process or thread, 0 for the caller
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+}
+_TRUNCATE, _OPENAT = {"x86_64": 76, "aarch64": 45}, {"x86_64": 257, "aarch64": 56}
+_OPEN, _OPENAT2 = 2, 437
+_SET_PRIORITY, _SET_IO_PRIORITY = {"x86_64": 141, "aarch64": 140}, {"x86_64": 251, "aarch64": 30}
+_OF_PROCESS, _IO_OF_PROCESS = 0, 1
 _X86_64_ALONE = {"modify_ldt": 154, "iopl": 172, "ioperm": 173}
 _SIGNALS = {"x86_64": (62, 200, 234, 129, 297, 434), "aarch64": (129, 130, 131, 138, 240, 434)}
 """kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and pidfd_open: their first argument is the target."""
@@ -104,16 +142,34 @@ _OF_INODES = {
 """Commands of fcntl and ioctl, their second argument, that are refused."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 24, 32
 _ALLOW, _KILL_PROCESS, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _UNIX, _INET, _INET6 = 1, 2, 10
 _MODE_FILTER = 2
+_REFUSED = (_RETURN, 0, 0, _ERROR | errno.EPERM)
 
 _Step = tuple[int, int, int, int]
 
 
-def restrict(*, families: Iterable[int], protect: Iterable[int]) -> None:
+def restrict(
+    *,
+    families: Iterable[int],
+    protect: Iterable[int],
+    shares_user: bool,
+    shares_ipc: bool,
+    signals_scoped: bool,
+    truncation_scoped: bool,
+) -> None:
     """Refuse the calls in the tables, sockets of other families, and signals to protected processes.
+
+    Args:
+        families: address families of sockets that are allowed.
+        protect: process ids that may not be signalled; negative for a process group.
+        shares_user: whether others run with this process's user id: it may then change the scheduling of itself alone.
+        shares_ipc: whether others share its IPC namespace: it then gets no System V objects and no POSIX queues.
+        signals_scoped: whether another layer blocks signals to processes outside; else it may signal only processes
+            that are younger than itself.
+        truncation_scoped: whether another layer blocks the truncation of files that may only be read.
 
     Raises:
         OSError: the kernel accepts no filter, or its architecture is not in the tables.
@@ -121,14 +177,34 @@ def restrict(*, families: Iterable[int], protect: Iterable[int]) -> None:
     machine = os.uname().machine
     if machine not in _AUDIT:
         raise OSError(errno.EOPNOTSUPP, f"no table of system calls for {machine}")
-    steps = program(machine, tuple(families), tuple(protect))
+    steps = program(
+        machine,
+        tuple(families),
+        tuple(protect),
+        own=os.getpid() if shares_user else 0,
+        shares_ipc=shares_ipc,
+        signals_scoped=signals_scoped or not shares_user,
+        truncation_scoped=truncation_scoped or not shares_user,
+    )
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", op, yes, no, k) for op, yes, no, k in steps))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
     kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, ctypes.c_void_p(ctypes.addressof(head)))
 
 
-def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -> list[_Step]:
-    """Return the filter as (operation, jump if true, jump if false, value); jumps count steps that are skipped."""
+def program(
+    machine: str,
+    families: tuple[int, ...],
+    protect: tuple[int, ...],
+    *,
+    own: int = 0,
+    shares_ipc: bool = False,
+    signals_scoped: bool = True,
+    truncation_scoped: bool = True,
+) -> list[_Step]:
+    """Return the filter as (operation, jump if true, jump if false, value); jumps count steps that are skipped.
+
+    `own` is the id of the process, 0 where it has a user id of its own; the other arguments are those of `restrict`.
+    """
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, _AUDIT[machine]),
@@ -140,21 +216,36 @@ def program(machine: str, families: tuple[int, ...], protect: tuple[int, ...]) -
     column = 0 if machine == "x86_64" else 1
     denied = [*(numbers[column] for numbers in _OLD.values()), *_EVERYWHERE.values()]
     for number in denied + (list(_X86_64_ALONE.values()) if machine == "x86_64" else []):
-        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
+        steps += [(_EQUAL, 0, 1, number), _REFUSED]
+    for number in (numbers[column] for numbers in _ATTRIBUTES.values()):
+        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.EOPNOTSUPP)]
+    for number in (numbers[column] for numbers in _SHARED_IPC.values() if shares_ipc):
+        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
+    if own:
+        for number in (numbers[column] for numbers in _OF_ONE_PROCESS.values()):
+            steps += _when(number, _only(0, own))
+        for number, kind in ((_SET_PRIORITY[machine], _OF_PROCESS), (_SET_IO_PRIORITY[machine], _IO_OF_PROCESS)):
+            steps += _when(number, [*_only(kind), (_LOAD, 0, 0, _SECOND_ARGUMENT), *_only(0, own)])
+    if not truncation_scoped:
+        steps += [(_EQUAL, 0, 1, _TRUNCATE[machine]), _REFUSED]
+        steps += [(_EQUAL, 0, 1, _OPENAT2), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]  # its flags are in memory
+        reads_alone = [(_ANY_BIT, 0, 2, os.O_TRUNC), (_ANY_BIT, 1, 0, os.O_ACCMODE), _REFUSED]
+        steps += _when(_OPENAT[machine], reads_alone, _THIRD_ARGUMENT)
+        steps += _when(_OPEN, reads_alone, _SECOND_ARGUMENT) if machine == "x86_64" else []
     # The flags of clone3 are in memory, where a filter cannot look: glibc falls back to clone.
     steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
-    steps += _when(_CLONE[machine], [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), (_RETURN, 0, 0, _ERROR | errno.EPERM)])
+    steps += _when(_CLONE[machine], [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), _REFUSED])
     allowed = [(_EQUAL, len(families) - place, 0, family) for place, family in enumerate(families)]
     steps += _when(_SOCKET[machine], [*allowed, (_RETURN, 0, 0, _ERROR | errno.EACCES)])
     others = [step for pid in (-1, *protect) for step in _refuse(pid & 0xFFFFFFFF)]
+    others += [] if signals_scoped else _younger_than(own)
     for number in _SIGNALS[machine]:
         steps += _when(number, others)
     for number, commands in ((_FCNTL[machine], _OF_DESCRIPTORS), (_IOCTL[machine], _OF_INODES)):
         steps += _when(number, [step for command in commands.values() for step in _refuse(command)], _SECOND_ARGUMENT)
     # Limits of this process alone, and never that of file locks, by whose value it is known.
-    own = [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
     mark = _refuse(_RLIMIT_LOCKS)
-    steps += _when(_PRLIMIT[machine], [*own, (_LOAD, 0, 0, _SECOND_ARGUMENT), *mark])
+    steps += _when(_PRLIMIT[machine], [*_only(0), (_LOAD, 0, 0, _SECOND_ARGUMENT), *mark])
     steps += _when(_SETRLIMIT[machine], mark)
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
@@ -165,4 +256,15 @@ def _when(number: int, body: list[_Step], argument: int = _FIRST_ARGUMENT) -> li
 
 
 def _refuse(value: int) -> list[_Step]:
-    return [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
+    return [(_EQUAL, 0, 1, value), _REFUSED]
+
+
+def _only(*values: int) -> list[_Step]:
+    """Refuse all other values."""
+    equal = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
+    return [*equal, _REFUSED]
+
+
+def _younger_than(own: int) -> list[_Step]:
+    """Refuse processes, and groups, with ids below `own`: who was there before. 0 is the caller's group."""
+    return [(_EQUAL, 4, 0, 0), (_AT_LEAST, 1, 0, own), _REFUSED, (_AT_LEAST, 0, 1, (1 << 32) - own + 1), _REFUSED]

@@ -51,6 +51,16 @@ class Sandbox(msgspec.Struct, frozen=True):
     scorer_uid: int | None = None
     protect: tuple[int, ...] = ()
 
+    @property
+    def uids(self) -> set[int]:
+        """The user ids that nobody else on this machine has; none where everything runs as the worker's user."""
+        return {uid for uid in (self.trial_uid, self.scorer_uid) if uid is not None}
+
+    @property
+    def shares_user(self) -> bool:
+        """Whether trials reach what the worker's user has: its `/dev/shm`, and modes and times of its files."""
+        return self.tier in "CD"
+
     def policy(
         self,
         read: Sequence[Path],
@@ -60,8 +70,12 @@ class Sandbox(msgspec.Struct, frozen=True):
         cuda: bool = False,
         memory_mb: float = 0,
         scorer: bool = False,
+        tmp: Path | None = None,
     ) -> Policy | None:
-        """Return the sandbox of a process that may use these paths beside the system's own; None in tier E."""
+        """Return the sandbox of a process that may use these paths beside the system's own; None in tier E.
+
+        `tmp`, one of the written folders, appears as `/tmp` where the tier has mounts.
+        """
         if self.tier == "E":
             return None
         limits = {"CORE": 0, "NOFILE": 4096, "MEMLOCK": 64 << 20}
@@ -78,6 +92,7 @@ class Sandbox(msgspec.Struct, frozen=True):
             network=network,
             read=(*system_paths(), *map(str, read)),
             write=(SHM, *map(str, write)),
+            tmp=str(tmp or ""),
             devices=(*DEVICES, *(cuda_devices() if cuda else ())),
             limits=limits,
             protect=self.protect,
