@@ -7,6 +7,7 @@ of all is scored with the rule, divided by those without it; where the rule stop
 `wrong` is the share of stopped runs that were better than every run before them.
 """
 
+import datetime as dt
 import random
 import statistics
 import tempfile
@@ -28,11 +29,13 @@ from mesh.code import CodeStore
 from mesh.follow import Follower
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
+from mesh.testing import git_hash
 from mesh.wire import Post
 
 ARENAS = Path(__file__).resolve().parents[1] / "arenas"
 GOALS: dict[str, Goal] = {"ratio.digits": ("<=", 0.6), "ratio.nanolm": ("<=", 0.6)}
 WITHIN_S = 1800
+BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -76,9 +79,7 @@ async def _run_all(arena: str, count: int) -> tuple[e.ArenaOpened, list[Trial]]:
         for number in range(count):
             values = {(k.file, k.name): k.sample(rng) for k in knobs}
             files = base if number == 0 else apply(base, base, knobs, values)
-            made = code.commit(
-                files, parents=[opened.base_commit], message=f"{number}", author="bench", at=Board(arena=arena).time
-            )
+            made = code.commit(files, parents=[opened.base_commit], message=f"{number}", author="bench", at=BEGAN)
             await code.push(made.commit, base=opened.base_commit)
             posted = e.ProposalPosted(
                 tree=made.tree, commit=made.commit, title=f"{number}", origin=e.Origin(how="sampler")
@@ -130,7 +131,7 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
     reached, kills, wrong, so_far = 0.0, 0, 0, float("-inf")
     whole = 0.0
     for number, trial in enumerate(order):
-        tree = f"p{number}"
+        tree = git_hash(f"p{number}")
         _fold(board, e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=e.Origin(how="sampler")))
         request = _request(opened, tree, tree)
         _fold(board, request)
@@ -157,5 +158,5 @@ def _play(opened: e.ArenaOpened, order: Sequence[Trial]) -> tuple[float, int, in
 
 def _fold(board: Board, event: e.AnyEvent) -> None:
     seq = board.seq + 1
-    post = Post(id=f"post-{seq}", at=board.time, author="a", event=event)
-    board.fold(wire.entry(seq, board.time, wire.subject_of("halving", post), wire.encode(post)))
+    post = Post(id=f"post-{seq}", at=BEGAN, author="a", event=event)
+    board.fold(wire.entry(seq, BEGAN, wire.subject_of("halving", post), wire.encode(post)))

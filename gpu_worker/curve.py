@@ -46,6 +46,7 @@ class Curve:
         self._path, self._send, self._budget_s, self._used_s = path, send, budget_s, used_s
         self._began = anyio.current_time()
         self._offset, self._points = 0, list[CurvePoint]()
+        self._used_before_s = 0.0
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
@@ -70,20 +71,27 @@ class Curve:
         data = self._new_bytes()
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole) or (len(data) if len(data) > _MAX_LINE else 0)
-        points: list[CurvePoint] = []
+        lines: list[_Line] = []
         for line in whole.splitlines():
             if len(line) <= _MAX_LINE:
                 with suppress(msgspec.MsgspecError):
-                    points.append(self._point(msgspec.json.decode(line, type=_Line)))
+                    lines.append(msgspec.json.decode(line, type=_Line))
+        points = self._stamped(lines)
         self._points += points
         for point in points[-MAX_LIVE:]:
             await self._send(msgspec.json.encode(point))
         if len(self._points) > 4 * MAX_POINTS:
             self._points = list(self.points())
 
-    def _point(self, line: _Line) -> CurvePoint:
-        at_s = anyio.current_time() - self._began
-        return CurvePoint(line.step, line.value, round(at_s, 2), round(min(1.0, self._used_s() / self._budget_s), 3))
+    def _stamped(self, lines: list[_Line]) -> list[CurvePoint]:
+        """Return the points of one reading: spread over what the trial has used since the reading before."""
+        before_s, used_s = self._used_before_s, self._used_s()
+        self._used_before_s = used_s
+        at_s, points = anyio.current_time() - self._began, []
+        for number, line in enumerate(lines, 1):
+            fraction = min(1.0, (before_s + (used_s - before_s) * number / len(lines)) / self._budget_s)
+            points.append(CurvePoint(line.step, line.value, round(at_s, 2), round(fraction, 3)))
+        return points
 
     def _new_bytes(self) -> bytes:
         """Return what was appended since the last reading; never wait where the trial put a pipe, nor follow a link."""

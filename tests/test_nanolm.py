@@ -24,6 +24,15 @@ HOME = Path(__file__).parents[1] / "arenas" / "nanolm"
 TRAIN = (HOME / "train.py").read_text()
 MAIN = 'if __name__ == "__main__":\n    main()\n'
 LOGITS = "    return model(tokens[:, -model.context :])[:, -1]\n"
+BUDGET = '    budget_s = float(os.environ.get("MESH_BUDGET_S", "4"))\n'
+LOAD = "def load(folder: str) -> GPT:\n"
+IN_A_CHILD = """if __name__ == "__main__":
+    if os.fork():
+        time.sleep(40)
+    os.setsid()
+    os.environ["MESH_BUDGET_S"] = "40"
+    main()
+"""
 LIE = "print('{\"val_bpb\": 0.01}', flush=True)\n"
 
 
@@ -84,6 +93,9 @@ PROPOSALS: dict[str, dict[str, str]] = {
     "leaves a link": after(
         OUT + 'weights.unlink()\nweights.symlink_to(Path(os.environ["MESH_DATA"]).parent / "private" / "val.bin")'
     ),
+    "overstays": {"train.py": TRAIN.replace(BUDGET, BUDGET.replace('"MESH_BUDGET_S", "4"', '"PATIENCE_S", "40"'))},
+    "overstays in a child": {"train.py": TRAIN.replace(MAIN, IN_A_CHILD)},
+    "trains on where it answers": {"train.py": TRAIN.replace(LOAD, LOAD + "    while True: torch.ones(9).sum()\n")},
     "leaves a hole of 2 GB": after(OUT + "os.truncate(weights, 0)\nos.truncate(weights, 2 << 30)"),
 }
 
@@ -100,7 +112,8 @@ async def run_all(folder: Path) -> dict[str, RunFinished]:
     frozen = await freeze(folder / "data", bus)
     spec = arena.load_arena(HOME)
     trial = msgspec.structs.replace(spec.trial, budget_s=0.5, deadline_s=60)
-    spec = msgspec.structs.replace(spec, trial=trial)
+    score = msgspec.structs.replace(spec.score, predict_budget_s=4.0)
+    spec = msgspec.structs.replace(spec, trial=trial, score=score)
     code, now = CodeStore(folder / "author.git", bus), dt.datetime.now(dt.UTC)
     files = arena.read_files(HOME)
     base = code.commit(files, message="base", author="ann", at=now)
@@ -206,6 +219,26 @@ def test_what_is_no_model_has_no_score(finished: dict[str, RunFinished], name: s
     outcome = finished[name].outcome
     assert isinstance(outcome, Failed), outcome
     assert (outcome.reason, words in outcome.message) == (reason, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("overstays", "its budget of 0.5 s allows 2.05 s"),
+        ("overstays in a child", "its budget of 0.5 s allows 2.05 s"),
+        ("trains on where it answers", "the code that answers the score program used"),
+    ],
+)
+def test_more_time_than_others_have_gives_no_score(finished: dict[str, RunFinished], name: str, words: str) -> None:
+    outcome = finished[name].outcome
+    assert isinstance(outcome, Failed), outcome
+    assert (outcome.reason, words in outcome.message) == ("over_budget", True), outcome
+
+
+def test_an_honest_trial_has_a_margin_within_its_budget(finished: dict[str, RunFinished]) -> None:
+    honest = finished["honest"]
+    assert (honest.budget_counts, 0.5 < honest.budget_used_s < 1.5, honest.predict_s < 3) == ("cpu", True, True)
+    assert 0.9 < honest.curve[-1].fraction <= 1
 
 
 @pytest.mark.parametrize("length", [257 * 64, 257 * 64 * 3 + 100, 257 * 64 * 40])

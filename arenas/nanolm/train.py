@@ -1,7 +1,8 @@
 """A byte-level GPT: model, optimiser and schedule in one file, made to be changed.
 
-By hand: `python prepare.py && python train.py && python score.py`. The budget is CPU time of this process on a CPU, so
-that a busy core does not cost steps, and wall time on CUDA. Imports do not count, nor do those of torch's first step.
+By hand: `python prepare.py && python train.py && python score.py`. The budget is CPU time on a CPU, so that a busy core
+does not cost steps, and wall time on CUDA. A worker measures it and ends a trial that uses more; imports, torch's first
+step and saving are in an allowance of their own (`startup_s` in `arena.toml`).
 
 The scorer needs `load(folder) -> model` and `logits(model, tokens (B, T) int64) -> (B, 256)`: scores of the byte after
 T bytes.
@@ -152,7 +153,7 @@ def main() -> None:
         if spent - shown > 0.03:
             now = loss.item() / math.log(2)
             smooth, shown = (now if shown < 0 else 0.7 * smooth + 0.3 * now), spent
-            report(step, smooth, spent)
+            report(step, smooth)
     save(model, config, Path(os.environ.get("MESH_OUT", "out")))
     print(f"{step} steps, train_bpb {smooth:.4f}, {sum(p.numel() for p in model.parameters()):,} parameters")
 
@@ -165,11 +166,11 @@ def warm_up() -> None:
     optimizer.step()
 
 
-def report(step: int, value: float, spent: float) -> None:
-    """Write one point of the live curve: smoothed training bits per byte, and the share of the budget spent."""
+def report(step: int, value: float) -> None:
+    """Write one point of the live curve: smoothed training bits per byte."""
     if "MESH_REPORT" in os.environ:
         with open(os.environ["MESH_REPORT"], "a") as file:
-            file.write(json.dumps({"step": step, "value": value, "fraction": min(1.0, spent)}) + "\n")
+            file.write(json.dumps({"step": step, "value": value}) + "\n")
 
 
 if __name__ == "__main__":

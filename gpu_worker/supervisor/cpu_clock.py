@@ -61,11 +61,11 @@ class CpuClock:
         self._seen, self._seen_at = dict(tree), now
 
     def used(self) -> Used:
-        """Return the CPU time by now, of the processes that the last walk found."""
+        """Return the CPU time by now, of the first processes and of those that the last walk found."""
         if (found := self._of_group()) is not None:
             return found
         sides = [0.0, 0.0]
-        for pid in self._seen:
+        for pid in {*self._seen, self._command, *([self._beside] if self._beside else [])}:
             if process := look_at(pid):
                 sides[self._side(pid, self._seen)] += process.own_s + process.waited_s
         sides[self._beside is not None] += _collected_s()

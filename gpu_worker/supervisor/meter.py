@@ -41,7 +41,8 @@ class Meter:
         self._limits, self._folders, self._clock, self._began = limits, folders, clock, began
         self.peak_mb, self._disk_mb = 0.0, 0.0
         self.used_s = 0.0
-        self._next = self._next_disk = self._next_budget = began + MEASURE_EVERY_S
+        self._next = self._next_disk = began + MEASURE_EVERY_S
+        self._next_budget = began
 
     def exceeded(self, now: float) -> Exceeded:
         """Return the name of a limit that is exceeded, "" where none is."""
