@@ -8,19 +8,20 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from msgspec.structs import replace
 
 from mesh import arena, foreign_tasks, frozen_data, settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
-from mesh.errors import AlreadyPosted, BadArena
+from mesh.errors import AlreadyPosted, BadArena, HostTrouble
 from mesh.events import ArenaOpened
 from mesh.follow import Follower
+from mesh.private_folder import private_folder, sweep_private
 from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
@@ -75,7 +76,10 @@ async def open_arena(
     Raises:
         BadArena: the folder cannot be used, or its `prepare` fails.
         BusError: the log cannot be reached.
+        HostTrouble: this machine cannot store the data.
     """
+    private = settings.private_dir(home)
+    await anyio.to_thread.run_sync(sweep_private, private)
     spec = arena.load_arena(folder)
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
@@ -91,7 +95,7 @@ async def open_arena(
     if last and last.evaluator == evaluator:
         frozen = last.data
     else:
-        frozen = await _prepare(spec, files, bus)
+        frozen = await _prepare(spec, files, bus, private)
     if last and last.base_tree == tree:
         commit = last.base_commit
     else:
@@ -124,18 +128,21 @@ async def open_arena(
     return bus, opened
 
 
-async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus) -> str:
+async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus, private: Path) -> str:
     if not spec.artifact.prepare:
         return ""
-    with tempfile.TemporaryDirectory(prefix="mesh-prepare-") as name:
-        folder, out = Path(name) / "arena", Path(name) / "out"
-        out.mkdir()
-        for path, body in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(body)
-        await _run_prepare(spec.artifact.prepare, folder, out)
-        return await frozen_data.freeze(out, bus)
+    try:
+        with private_folder(private) as made:
+            folder, out = made / "arena", made / "out"
+            out.mkdir()
+            for path, body in files.items():
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(body)
+            await _run_prepare(spec.artifact.prepare, folder, out)
+            return await frozen_data.freeze(out, bus)
+    except OSError as error:
+        raise HostTrouble(f"the data of the arena cannot be prepared in {private}: {error.strerror}") from None
 
 
 async def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> None:

@@ -180,6 +180,11 @@ def marks_file(home: Path, arena: str, user: str) -> Path:
     return home / "read" / f"{arena}-{user}.json"
 
 
+def private_dir(home: Path) -> Path:
+    """Return the folder in which data is prepared that only a score program may see."""
+    return home / "preparing"
+
+
 def runs_dir(home: Path) -> Path:
     """Return the folder in which workers prepare and run trials."""
     return home / "runs"
