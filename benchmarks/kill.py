@@ -71,6 +71,7 @@ async def measure(quick: bool) -> Figures:
     times, born, survivors = list[float](), list[float](), 0
     with tempfile.TemporaryDirectory(prefix="mesh-bench-") as name:
         async with start_supervisor() as supervisor:
+            await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(60)))  # until it is there
             for number in range(20 if quick else 200):
                 path = Path(name) / f"tree-{number}-{uuid.uuid4().hex}"
                 ended_ms, births = await _kill(supervisor, path)

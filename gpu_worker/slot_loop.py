@@ -26,6 +26,7 @@ from mesh.events import LANES, NotePosted, RunRequested
 
 LEASE_S = 5.0
 RETRY_AFTER_S = 3.0
+FIRST_REST_S = 0.1
 HAND_BACK_S = 2.0
 
 Terms = tuple[tuple[str, ...], Slot]
@@ -39,16 +40,17 @@ class SlotLoop:
         self._member, self._prefetch, self._tally = member, prefetch, tally
         self._slot, self._nvml = slot, nvml
         self._folders = set[Path]()
+        self._told = ""
 
     async def serve(self) -> None:
         """Take runs until the arena is closed or the worker drains.
 
         The driver of a GPU stays open meanwhile, so that it does not start again for every run.
         """
-        last_trouble = ""
-        sandbox = sandbox_of(self._member.tier)
-        while not self._member.is_over:
+        deaths, sandbox = 0, await self._own_sandbox()
+        while sandbox and not self._member.is_over:
             preload, slot = terms = self._terms()
+            began = anyio.current_time()
             try:
                 gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
                 with closing(gauge) if gauge else nullcontext():
@@ -57,17 +59,35 @@ class SlotLoop:
                         await self._take_runs(supervisor, sandbox, terms)
             except* HostTrouble as group:
                 trouble = leaf(group)
-                if str(trouble) != last_trouble:
-                    last_trouble = str(trouble)
-                    text = f"worker {self._member.name} slot {slot.number} handed its run back: {last_trouble}"
-                    await self._member.post(NotePosted(channel="ops", text=text))
-                if not isinstance(trouble, SupervisorDied):
+                await self._tell(f"handed its run back: {trouble}")
+                if isinstance(trouble, SupervisorDied):
+                    # One death is a trial's deed and costs no time; a supervisor that dies again and again is ill.
+                    deaths = deaths + 1 if anyio.current_time() - began < RETRY_AFTER_S else 0
+                    await self._pause(min(RETRY_AFTER_S, FIRST_REST_S * 2**deaths) if deaths > 1 else 0)
+                else:
                     await self._until_healthy(slot)
             finally:
                 with anyio.CancelScope(shield=True):
                     for folder in self._folders:
                         await anyio.to_thread.run_sync(clear, folder, sandbox)
                 self._folders.clear()
+
+    async def _own_sandbox(self) -> Sandbox | None:
+        """Return the sandbox of this slot once this machine can give one; None where no more runs are taken."""
+        while not self._member.is_over:
+            try:
+                return sandbox_of(self._member.tier)
+            except HostTrouble as trouble:
+                await self._tell(f"takes no runs: {trouble}")
+            await self._pause(RETRY_AFTER_S)
+        return None
+
+    async def _tell(self, what: str) -> None:
+        """Tell people what troubles this slot, once."""
+        if what != self._told:
+            self._told = what
+            text = f"worker {self._member.name} slot {self._slot.number} {what}"
+            await self._member.post(NotePosted(channel="ops", text=text))
 
     def _terms(self) -> Terms:
         opened = self._member.board.opened
@@ -137,13 +157,17 @@ class SlotLoop:
         """Wait until the GPU answers and the sandbox holds."""
         member = self._member
         while not member.is_over:
-            with anyio.move_on_after(RETRY_AFTER_S):
-                await member.draining.wait()
+            await self._pause(RETRY_AFTER_S)
             with suppress(HostTrouble):
                 if gauge := await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index):
                     gauge.close()
                 if member.tier in "DE" or (await try_tier(member.tier, settings.runs_dir(member.home))).holds:
                     return
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the worker drains."""
+        with anyio.move_on_after(seconds):
+            await self._member.draining.wait()
 
     def _open_gauge(self, device: str) -> Gauge | None:
         alone = sum(slot.cuda_index == device for slot in self._member.machine.slots) == 1

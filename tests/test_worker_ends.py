@@ -1,5 +1,6 @@
 """A worker hands back runs that it cannot execute, kills stopped ones, and leaves in good order."""
 
+import sys
 import textwrap
 from pathlib import Path
 
@@ -7,8 +8,12 @@ import anyio
 import psutil
 import pytest
 
+from gpu_worker import slot_loop
+from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
+from gpu_worker.supervisor import client
 from gpu_worker.worker import run_worker
 from mesh import settings
+from mesh.errors import HostTrouble
 from mesh.events import (
     ArenaClosed,
     Failed,
@@ -76,6 +81,45 @@ async def test_a_run_whose_workers_all_die_is_lost(arena: Arena) -> None:
         done = await arena.finished()
     assert done.outcome == Failed(reason="lost", message="the run was started 3 times and no worker finished it")
     assert [s.attempt for s in await arena.all(RunStarted)] == [1, 2, 3]
+
+
+async def test_a_slot_whose_supervisor_dies_again_and_again_rests_and_the_worker_lives(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths = tmp_path / "deaths"
+    dying = f"import os; os.write(os.open({str(deaths)!r}, os.O_WRONLY | os.O_APPEND), b'.'); os.kill(os.getpid(), 9)"
+    deaths.touch()
+    monkeypatch.setattr(client, "PYTHON", (sys.executable, "-c", dying))
+    await arena.open()
+    async with arena.worker(sandbox="none"):
+        while not await arena.all(NotePosted):
+            await anyio.sleep(0.05)
+        await anyio.sleep(2.5)
+        assert 2 <= deaths.stat().st_size <= 6
+        [note] = await arena.all(NotePosted)
+        assert note.text.endswith("handed its run back: the supervisor died")
+        assert not await arena.all(WorkerLeft)
+
+
+async def test_a_slot_without_a_sandbox_says_so_waits_and_does_not_end_the_others(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await arena.open()
+    taken = iter([True, False])
+
+    def refuse_first(tier: Tier) -> Sandbox:
+        if next(taken, False):
+            raise HostTrouble("all 1024 user ids for trials are taken on this machine: stop other workers")
+        return sandbox_of(tier)
+
+    monkeypatch.setattr(slot_loop, "sandbox_of", refuse_first)
+    for n in range(2):
+        await arena.request(GOOD, f"r{n}")
+    async with arena.worker(slots=2):
+        for n in range(2):
+            assert isinstance((await arena.finished(f"r{n}")).outcome, Scored)
+    [note] = await arena.all(NotePosted)
+    assert "takes no runs: all 1024 user ids for trials are taken" in note.text
 
 
 async def test_a_finished_run_is_not_run_again(arena: Arena) -> None:

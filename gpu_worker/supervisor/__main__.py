@@ -63,7 +63,7 @@ def _import(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             sys.stderr.write(f"supervisor: {name} cannot be imported ahead of trials: {error}\n")
     if "numpy" in sys.modules:
         importlib.import_module("numpy.random")  # else every fork would import it, to seed it
