@@ -28,6 +28,11 @@ async def ask(bus: Live, query: Query) -> Answer:
     return _answer(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
 
 
+async def ask_here(server: SqlServer, query: Query) -> Answer:
+    """Return the answer of a server in this process; raises `QueryError` as `ask`."""
+    return _answer(await server.handle(encode(query)))
+
+
 @asynccontextmanager
 async def sql_client(hub: Hub, bus: ArenaBus) -> AsyncIterator["SqlClient"]:
     """Yield a client that answers queries while the block runs.

@@ -181,13 +181,16 @@ class SqlServer:
                     self.stop(name)
 
 
-async def fold_and_answer(hub: Hub, path: Path, *, on_ready: Callable[[], None]) -> None:
+async def fold_and_answer(
+    hub: Hub, path: Path, *, on_ready: Callable[[], None], on_open: Callable[[SqlServer], None] = lambda server: None
+) -> None:
     """Be the projector: fold every arena into the file at `path` and answer queries, until cancelled.
 
     Args:
         hub: the arenas.
         path: the DuckDB file.
         on_ready: called once, when the logs are folded as far as they go.
+        on_open: called once with the server, for whoever asks in this process.
 
     Raises:
         BadInput: another projector has the file open.
@@ -197,6 +200,7 @@ async def fold_and_answer(hub: Hub, path: Path, *, on_ready: Callable[[], None])
     async def answer(projection: Projection, bus: ArenaBus) -> None:
         if not queries:
             queries.append(SqlServer(projection))
+            on_open(queries[0])
         await queries[0].serve(bus)
 
     await project(hub, path, on_ready=on_ready, beside=answer)

@@ -101,7 +101,7 @@ async def _first_picture_ms(browser: Browser, address: str) -> float:
 async def _use(browser: Browser, address: str, bus: JetStreamBus, notes: int) -> Figures:
     tab = await browser.new_page(viewport={"width": 1440, "height": 900})
     await tab.goto(address)
-    await tab.wait_for_selector('.connection[data-state="live"]')
+    await tab.wait_for_selector('.connection[data-state="live"], .connection[data-state="idle"]')
     live_ms: list[float] = []
     for number in range(notes):
         text = f"probe {number} of the benchmark"

@@ -24,6 +24,7 @@ from mesh import settings
 from mesh.events import NotePosted, Origin, ProposalPosted
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, connect
+from mesh.roll_call import Watchman
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Post
 from tests.support.arenas import write_arena
@@ -303,7 +304,7 @@ async def test_a_projector_that_ends_amid_an_answer_is_told_of_and_its_successor
         follower = Follower(bus)
         await follower.catch_up()
         told = Feed(bus, follower)
-        shown = ViewCache(bus, follower, told)
+        shown = ViewCache(bus, follower, told, Watchman(bus, lambda: follower.board))
 
         async def never(question: bytes) -> bytes:
             await anyio.sleep_forever()

@@ -4,15 +4,18 @@
 `POST /api/note` is the only route that writes; it needs the token. An error is `{"error": sentence}`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -22,18 +25,21 @@ from analytics.web.access import Guard, holds_token
 from analytics.web.event_stream import CLIENTS, EventStream, Feed
 from analytics.web.lineage import lineage
 from analytics.web.proposal import proposal_page
-from analytics.web.view_cache import SHOWN, ViewCache
+from analytics.web.view_cache import NEWEST, SHOWN, ViewCache
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, MeshError, ObjectMissing, UnknownName
 from mesh.events import NotePosted
+from mesh.fleet import present, under_way
 from mesh.follow import Follower
+from mesh.roll_call import Watchman
 from mesh.wire import MAX_POST_BYTES, Post, check_token
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY_BYTES = 2 * MAX_POST_BYTES
 DAG, MAX_DAG = 200, 20_000
-_FAR = 2**62
+_SERVER_WITHIN_S = 10.0
+"""Seconds that one request waits for the server of the log."""
 T = TypeVar("T")
 
 
@@ -45,6 +51,7 @@ class Page(msgspec.Struct, frozen=True):
     feed: Feed
     views: ViewCache
     code: CodeStore
+    watchman: Watchman
     name: str = "operator"
     token: str = ""
 
@@ -76,7 +83,7 @@ def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
     app = Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)],
-        exception_handlers={MeshError: _error, HTTPException: _error},
+        exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left},
     )
     app.state.page = page
     return Guard(app, hosts)
@@ -102,7 +109,9 @@ async def _index(request: Request) -> Response:
 
 async def _state(request: Request) -> Response:
     page = _page(request)
-    board, state = page.follower.board, page.views.state
+    board, state, answering = page.follower.board, page.views.state, page.watchman.answering
+    counts = next(iter(state.counts.records()), {}) | {"proposals": len(board.proposals)}
+    running, silent = under_way(board, answering), page.watchman.silent_since
     spec = board.opened.spec if board.opened else None
     champion = board.proposals.get(board.champion)
     base = board.opened.base_tree if board.opened else ""
@@ -111,6 +120,9 @@ async def _state(request: Request) -> Response:
             "seq": board.seq,
             "as_of": state.as_of,
             "trouble": state.trouble,
+            "silent_since": silent.timestamp() if silent else None,
+            "last": board.time.timestamp() if board.seq else None,
+            "has_workers": bool(present(board.workers, answering)),
             "arena": {
                 "name": board.arena,
                 "summary": spec.summary if spec else "",
@@ -122,26 +134,48 @@ async def _state(request: Request) -> Response:
             },
             "may_post": bool(page.token),
             "name": page.name,
-            "counts": next(iter(state.counts.records()), {}) | {"proposals": len(board.proposals)},
+            "counts": counts | {"running": len(running), "waiting": len(board.unfinished) - len(running)},
             "champion": {"id": board.champion, "title": champion.event.title} if champion else None,
             "baseline": next((row for row in state.standing.records() if row["proposal"] == base), None),
             "standing": state.standing.records(SHOWN),
             "scored_proposals": len(state.standing.rows),
             "reigns": state.reigns.records(),
-            "workers": state.workers.records(),
+            "workers": _workers(page, running),
             "agents": _agents(page),
         }
     )
 
 
+def _workers(page: Page, running: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of the view `workers`, with what the roll call says of who is there."""
+    board = page.follower.board
+    here = {member.name for member in present(board.workers, page.watchman.answering).values()}
+    boots = [board.workers[run.worker] for run in map(board.runs.__getitem__, running) if run.worker in board.workers]
+    busy = [member.name for member in boots]
+    return [
+        row | {"state": _presence(row["worker"] in here, row["state"]), "running": busy.count(row["worker"])}
+        for row in page.views.state.workers.records()
+    ]
+
+
 def _agents(page: Page) -> list[dict[str, Any]]:
     board = page.follower.board
+    here = {member.name for member in present(board.agents, page.watchman.answering).values()}
     latest = {member.name: member for member in board.agents.values()}
     rows = [
-        {"agent": name, "role": getattr(m.joined, "role", ""), "state": "left" if m.left else "here"}
+        {
+            "agent": name,
+            "role": getattr(m.joined, "role", ""),
+            "state": _presence(name in here, "left" if m.left else "here"),
+        }
         for name, m in latest.items()
     ]
     return sorted(rows, key=lambda row: (row["state"], row["agent"]))[:SHOWN]
+
+
+def _presence(answers: bool, state: str) -> str:
+    """Return the state of a member: `here`, `left`, or `lost` if it never said that it leaves and does not answer."""
+    return "here" if answers else "left" if state == "left" else "lost"
 
 
 async def _dots(request: Request) -> Response:
@@ -157,11 +191,26 @@ async def _dag(request: Request) -> Response:
 async def _proposal(request: Request) -> Response:
     page = _page(request)
     tree = request.path_params["tree"]
-    return _json(await proposal_page(page.follower.board, page.code, page.views.state, tree))
+    with _bounded():
+        return _json(await proposal_page(page.follower.board, page.code, page.views.state, tree))
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Give up after `_SERVER_WITHIN_S`: the connection waits for a lost server for any length of time.
+
+    Raises:
+        BusUnavailable: the server does not answer.
+    """
+    try:
+        with anyio.fail_after(_SERVER_WITHIN_S):
+            yield
+    except TimeoutError:
+        raise BusUnavailable(f"the server did not answer within {_SERVER_WITHIN_S:g} s: try again later") from None
 
 
 async def _board(request: Request) -> Response:
-    notes = await _page(request).views.notes(_number(request, "before", _FAR))
+    notes = await _page(request).views.notes(_number(request, "before", NEWEST))
     return _json({"as_of": notes.as_of, "notes": notes.records()})
 
 
@@ -201,7 +250,8 @@ async def _note(request: Request) -> Response:
         given, last = str(note.reply_to)[:40], page.follower.board.seq
         raise BadInput(f"reply_to {given} is not an entry of this log; its entries are 1 to {last}")
     event = NotePosted(channel=note.channel, text=note.text, reply_to=note.reply_to)
-    return _json({"seq": await page.bus.post(Post.new(page.name, event))})
+    with _bounded():
+        return _json({"seq": await page.bus.post(Post.new(page.name, event))})
 
 
 async def _sql(request: Request) -> Response:
@@ -252,6 +302,11 @@ async def _error(request: Request, error: Exception) -> Response:
         return _json({"error": error.detail}, error.status_code)
     found = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
     return _json({"error": str(error)}, found)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """Answer nobody: the client went away before its request was complete."""
+    return Response(status_code=400)
 
 
 _STATUS: dict[type[Exception], int] = {

@@ -7,7 +7,7 @@ A client that reads nothing for a while is dropped; its browser reconnects and s
 
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import anyio
 import msgspec
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from analytics.web.log_entry import entry_json
 from mesh.bus import Bus
+from mesh.errors import BusUnavailable
 from mesh.follow import Follower
 from mesh.wire import Entry
 
@@ -22,6 +23,8 @@ RING = 2000
 """Entries that are kept for all clients."""
 _MISSED = 5000
 """Missed entries up to which a client gets them one by one."""
+_READ_S = 5.0
+"""Seconds that the log has for the next of them."""
 BEAT_S = 10.0
 STALLED_S = 20.0
 """Seconds after which a client that reads nothing is dropped."""
@@ -38,7 +41,7 @@ class Feed:
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._news = anyio.Event()
         self._states = 0
-        self._closed = False
+        self.closed = anyio.Event()
 
     async def follow(self) -> None:
         """Follow the log until cancelled."""
@@ -46,8 +49,7 @@ class Feed:
 
     def close(self) -> None:
         """End the stream of every client."""
-        self._closed = True
-        self._wake()
+        self.closed.set()
 
     def tell_state(self) -> None:
         """Tell every client that the state is newer than what it has."""
@@ -73,7 +75,7 @@ class Feed:
         if after > self._follower.board.seq:  # the log was replaced since the client left
             after = self._follower.board.seq
             yield _reset(after)
-        while not self._closed:
+        while True:
             news = self._news
             async with aclosing(self._since(after)) as pieces:
                 async for seq, data in pieces:
@@ -96,13 +98,22 @@ class Feed:
                 yield head, _reset(head)
                 return
             async with aclosing(self._bus.read(after, until=begins - 1)) as batches:
-                async for batch in batches:
+                while batch := await _next_batch(batches):
                     after = batch[-1].seq
                     yield after, b"".join(map(self._event, batch))
+            if after < begins - 1:
+                return  # the server is silent: the rest comes when it is back
         waiting = [(seq, data) for seq, data in self._ring if seq > after]
         for start in range(0, len(waiting), _PIECE):
             piece = waiting[start : start + _PIECE]
             yield piece[-1][0], b"".join(data for _, data in piece)
+
+
+async def _next_batch(batches: AsyncGenerator[list[Entry]]) -> list[Entry]:
+    """Return the next entries, none at the end of the log or while its server does not answer."""
+    with anyio.move_on_after(_READ_S), suppress(BusUnavailable):
+        return await anext(batches, [])
+    return []
 
 
 def _reset(seq: int) -> bytes:
@@ -122,10 +133,17 @@ class EventStream:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+                tasks.start_soon(self._until_closed, tasks.cancel_scope)
                 await self._stream(send)
                 tasks.cancel_scope.cancel()
+            with anyio.move_on_after(1):
+                await send({"type": "http.response.body", "body": b""})
         finally:
             self._feed.clients -= 1
+
+    async def _until_closed(self, scope: anyio.CancelScope) -> None:
+        await self._feed.closed.wait()
+        scope.cancel()
 
     async def _stream(self, send: Send) -> None:
         async with aclosing(self._feed.events(self._after)) as pieces:
@@ -134,7 +152,6 @@ class EventStream:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
                 if patience.cancelled_caught:
                     return
-        await send({"type": "http.response.body", "body": b""})
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

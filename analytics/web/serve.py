@@ -1,9 +1,8 @@
 """Serve the page of one arena on a socket, with a projector in this process if none runs."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -14,16 +13,20 @@ from analytics.sql_protocol import Query
 from analytics.sql_server import fold_and_answer
 from analytics.web.access import LOOPBACK, checked_token
 from analytics.web.app import Page, make_app
+from analytics.web.connection import Connection
 from analytics.web.event_stream import Feed
 from analytics.web.view_cache import ViewCache
 from mesh import settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
-from mesh.errors import BadInput, BusUnavailable, leaf
+from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
 from mesh.follow import Follower
+from mesh.roll_call import Watchman
 from mesh.wire import check_token
 
 PROJECTOR_WITHIN_S = 2.0
+_MISSED = 4
+"""Questions in a row that no projector answers, after which this process becomes one."""
 
 
 async def serve(
@@ -57,9 +60,10 @@ async def serve(
     follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
     await follower.catch_up()
     feed = Feed(bus, follower)
-    views = ViewCache(bus, follower, feed)
+    watchman = Watchman(bus, lambda: follower.board)
+    views = ViewCache(bus, follower, feed, watchman)
     code = CodeStore(settings.code_dir(home, bus.arena), bus)
-    page = Page(bus, follower, feed, views, code, check_token("name", name), token)
+    page = Page(bus, follower, feed, views, code, watchman, check_token("name", name), token)
     config = uvicorn.Config(
         make_app(page, tuple(hosts)),
         log_config=None,
@@ -67,11 +71,13 @@ async def serve(
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=2,
+        http=Connection,
     )
     try:
         async with anyio.create_task_group() as tasks:
-            await _with_projector(hub, bus, home, tasks)
-            tasks.start_soon(feed.follow)
+            await _with_projector(hub, bus, home, tasks, watchman, views)
+            tasks.start_soon(_patiently, feed.follow)
+            tasks.start_soon(watchman.keep, views.tell)
             tasks.start_soon(views.keep)
             server = _Server(config, on_ready)
             tasks.start_soon(_serve, server, listening)
@@ -99,14 +105,54 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
-async def _with_projector(hub: Hub, bus: ArenaBus, home: Path, tasks: anyio.abc.TaskGroup) -> None:
-    """Return when a projector answers: one that runs, or else one in this process."""
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """Do a work that goes on from where it was, again whenever the server was lost."""
+    while True:
+        with suppress(BusUnavailable):
+            await work()
+        await anyio.sleep(0.5)
+
+
+async def _with_projector(
+    hub: Hub, bus: ArenaBus, home: Path, tasks: anyio.abc.TaskGroup, watchman: Watchman, views: ViewCache
+) -> None:
+    """Return when a projector answers: one that runs, or else one in this process; one that ends is replaced."""
+    ready = anyio.Event()
+    if await _is_projected(bus):
+        ready.set()
+
+    async def be_projector() -> None:
+        try:
+            await fold_and_answer(hub, settings.database(home), on_ready=ready.set, on_open=views.use)
+        finally:
+            views.use(None)
+
+    async def project() -> None:
+        if not ready.is_set():
+            try:
+                await be_projector()
+            except MeshError:
+                if not ready.is_set():
+                    raise
+        missed = 0
+        while True:  # `mesh up` restarts its own before it misses so many questions
+            await anyio.sleep(PROJECTOR_WITHIN_S)
+            silent = watchman.silent_since is not None or await _is_projected(bus) or watchman.silent_since is not None
+            missed = 0 if silent else missed + 1
+            if missed >= _MISSED:
+                with suppress(MeshError):  # such as: the file is in use by one that does not answer at the moment
+                    await be_projector()
+
+    tasks.start_soon(project)
+    await ready.wait()
+
+
+async def _is_projected(bus: ArenaBus) -> bool:
     try:
         await ask(bus, Query("SELECT 1", timeout_s=PROJECTOR_WITHIN_S))
     except BusUnavailable:
-        ready = anyio.Event()
-        tasks.start_soon(partial(fold_and_answer, hub, settings.database(home), on_ready=ready.set))
-        await ready.wait()
+        return False
+    return True
 
 
 async def _serve(server: "_Server", listening: socket.socket) -> None:

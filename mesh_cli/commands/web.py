@@ -60,7 +60,7 @@ def web(
             url = f"http://{shown}:{listening.getsockname()[1]}/"
             if not is_loopback(host):
                 print(f"mesh: everybody who can reach {url} can read the whole arena (docs/web.md)", file=sys.stderr)
-            async with reach_hub(nats) as hub:
+            async with reach_hub(nats, endless=True) as hub:
                 await serve(
                     hub,
                     await pick(hub, arena),

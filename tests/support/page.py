@@ -30,8 +30,10 @@ def chromium() -> str:
 
 @asynccontextmanager
 async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN) -> AsyncIterator[str]:
-    """Run `mesh web` and yield the page's address."""
-    command = [sys.executable, "-m", "mesh_cli", "web", "--nats", nats, "--arena", arena, *words]
+    """Run `mesh web` and yield the page's address; without `nats` it finds the server of the home."""
+    command = [sys.executable, "-m", "mesh_cli", "web", "--arena", arena, *words]
+    if nats:
+        command += ["--nats", nats]
     if token:
         command += ["--token", "-"]
     env = {**os.environ, "MESH_HOME": str(home)}
@@ -41,7 +43,8 @@ async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN
             assert process.stdout
             await process.stdin.send(f"{token}\n".encode())
             with anyio.fail_after(90):
-                yield (await process.stdout.receive()).decode().strip()
+                address = (await process.stdout.receive()).decode().strip()
+            yield address
         finally:
             with anyio.CancelScope(shield=True):
                 process.send_signal(signal.SIGINT)
@@ -93,7 +96,8 @@ class Visit:
         """Open the page and wait until it has loaded what there is."""
         await self.tab.goto(self.address + fragment)
         await self.tab.wait_for_selector("body[data-ready]", timeout=60_000)
-        await self.tab.wait_for_selector('.connection[data-state="live"]', timeout=60_000)
+        connected = '.connection[data-state="live"], .connection[data-state="idle"]'
+        await self.tab.wait_for_selector(connected, timeout=60_000)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

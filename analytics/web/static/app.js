@@ -6,7 +6,7 @@ import { makeBoard } from "./board.js";
 import { makeDag } from "./lineage.js";
 import { calm } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
-import { showConnection, showHeader, showTrouble } from "./header.js";
+import { showConnection, showHeader, showTrouble, troubleOf } from "./header.js";
 import { makeLeaderboard } from "./leaderboard.js";
 import { makeProgress } from "./progress.js";
 import { startSql } from "./sql.js";
@@ -32,16 +32,20 @@ let seq = 0;
 let live = false;
 let whole = false;
 
-const showLive = calm(() => showConnection(live, seq), 200);
+let last = null;
+
+const showLive = calm(() => last && showConnection(live, seq, last), 200);
 
 async function loadState() {
   const state = await get("/api/state");
-  showTrouble(state.trouble);
+  last = state;
+  showTrouble(troubleOf(state));
   showHeader(state);
   showLeaderboard(state);
   showWorkers(state);
   progress.state(state);
   board.state(state);
+  showLive();
   return state;
 }
 

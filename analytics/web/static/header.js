@@ -1,6 +1,6 @@
 // The top line: the arena, its champion, the progress, and whether this page is live.
 
-import { byId, count, el, fill, score, seconds } from "./dom.js";
+import { byId, clock, count, el, fill, score, seconds } from "./dom.js";
 
 const fact = (name, value, more = null, kind = "") => el(`div${kind}`, {}, el("dt", {}, name), el("dd", {}, value, more ? el("small", {}, more) : null));
 
@@ -28,9 +28,22 @@ export function showHeader(state) {
   fill(byId("facts"), facts);
 }
 
-export function showConnection(live, seq) {
-  byId("connection").dataset.state = live ? "live" : "away";
-  byId("connection-text").textContent = live ? `live · ${count(seq)}` : "reconnecting";
+/** Whether the page hears of the log, and whether anybody works: `state` is the last answer of the page's server. */
+export function showConnection(connected, seq, state) {
+  const [kind, text] = !connected ? ["away", "reconnecting"]
+    : state.silent_since ? ["away", `not connected · ${count(seq)}`]
+    : state.arena.state === "closed" ? ["idle", `closed · ${count(seq)}`]
+    : !state.has_workers ? ["idle", `no worker is here · ${count(seq)}`]
+    : ["live", `live · ${count(seq)}`];
+  byId("connection").dataset.state = kind;
+  byId("connection-text").textContent = text;
+}
+
+/** What is wrong, in one sentence: the server's silence comes before all else. */
+export function troubleOf(state) {
+  if (!state.silent_since) return state.trouble;
+  const last = state.last === null ? "the log is empty" : `the last entry is ${count(state.seq)} of ${clock(state.last)}`;
+  return `The server does not answer since ${clock(state.silent_since)}; ${last}. This page goes on when it is back.`;
 }
 
 export function showTrouble(text) {
