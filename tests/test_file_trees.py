@@ -78,7 +78,7 @@ def as_each_user(tmp_path: Path) -> list[tuple[int, Path]]:
 
 def wild(folder: Path) -> None:
     """All that a trial may leave."""
-    nest(folder, 3_000)
+    nest(folder, 1_500)
     nest(folder, 300, "n" * 255)
     for mode in (0o000, 0o111, 0o222, 0o333, 0o444, 0o555):
         inner = folder / f"mode-{mode:o}"

@@ -58,6 +58,7 @@ async def run_sandboxed(
     preload: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
     limits: Limits = LIMITS,
+    cuda: bool = False,
 ) -> Ending:
     """Run a script in a folder that it may write, sandboxed by a tier."""
     work = folder / "work"
@@ -65,7 +66,7 @@ async def run_sandboxed(
     script = folder / "script.py"
     script.write_text(textwrap.dedent(code))
     sandbox.give([work])
-    policy = sandbox.policy([script], [work])
+    policy = sandbox.policy([script], [work], cuda=cuda)
     with anyio.fail_after(60):
         async with start_supervisor(preload) as supervisor:
             seen = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work), **(env or {})}
@@ -212,6 +213,22 @@ async def test_a_trial_that_reads_its_worker_learns_no_key(tmp_path: Path, monke
     ended = await run_sandboxed(await strongest(tmp_path), tmp_path / "run", code)
     assert ended.rc == 0
     assert "sk-secret" not in ended.out
+
+
+async def test_a_trial_with_a_gpu_writes_below_proc_for_itself_alone(tmp_path: Path) -> None:
+    code = """
+    import os, threading
+    def may_write(path):
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+        except OSError:
+            return False
+        return True
+    own = f"/proc/self/task/{threading.get_native_id()}/comm"
+    print(*(may_write(path) for path in (own, f"/proc/{os.getppid()}/oom_score_adj", f"/proc/{os.getppid()}/comm")))
+    """
+    ended = await run_sandboxed(sandbox_of("C"), tmp_path / "run", code, cuda=True)
+    assert (ended.rc, ended.out, ended.err) == (0, "True False False\n", "")
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -175,5 +175,5 @@ def system_paths() -> tuple[str, ...]:
 
 
 def cuda_devices() -> tuple[str, ...]:
-    """Return the paths that CUDA opens to write; it names its threads below /proc."""
-    return (*sorted(glob.glob("/dev/nvidia*")), "/proc")
+    """Return the paths that CUDA opens to write; it names the threads of its process below /proc."""
+    return (*sorted(glob.glob("/dev/nvidia*")), "/proc/self")
