@@ -8,3 +8,6 @@ MAX_FILES = 100_000
 
 MAX_PROCESSES = 512
 """Processes of a command that may live at a time, threads not counted."""
+
+THREADS_PER_PROCESS = 4
+"""Threads and processes that may live at a time, for each process that is allowed."""

@@ -7,7 +7,7 @@ import msgspec
 
 from gpu_worker.budget import TIMES, TrialBudget
 from gpu_worker.gpu_gauge import Reading
-from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB
+from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB, THREADS_PER_PROCESS
 from gpu_worker.supervisor.protocol import Ending, Limits
 from mesh.bounds import MAX_NUMBER
 from mesh.events import Failed, Scored
@@ -129,7 +129,10 @@ def _exceeded(what: str, end: Ending, limits: Limits) -> str:
             bounds = f"{limits.disk_mb / 1024:g} GB or {MAX_FILES:,} files, or nested folders deeper than {MAX_DEPTH}"
             return f"{what} wrote more than its {bounds}, and was killed"
         case "processes":
-            return f"{what} had more than {limits.processes:,} processes at a time and was killed"
+            threads = THREADS_PER_PROCESS * limits.processes
+            return (
+                f"{what} had more than {limits.processes:,} processes or {threads:,} threads at a time and was killed"
+            )
         case "start" | "sandbox":
             return f"{what} could not be started: {end.err}"
         case _:

@@ -19,7 +19,7 @@ SENTENCES: list[tuple[Why, FailureReason, str]] = [
     ("memory", "out_of_memory", "used more than its 2 GB of memory (killed at 2,100 MB)"),
     ("output", "crash", "printed more than 64 MB and was killed"),
     ("disk", "crash", "wrote more than its 4 GB or 100,000 files, or nested folders deeper than 128, and was killed"),
-    ("processes", "crash", "had more than 512 processes at a time and was killed"),
+    ("processes", "crash", "had more than 512 processes or 2,048 threads at a time and was killed"),
     ("start", "crash", "could not be started: No such file"),
 ]
 

@@ -1,13 +1,12 @@
-"""`python -m benchmarks.parts.peers optuna|ray|fork N`: run N empty trials with a peer; print the figures as JSON.
+"""`python -m benchmarks.parts.peers optuna|ray N`: run N empty trials with a peer; print the figures as JSON.
 
 Every peer runs one trial at a time in a new process that imports torch. Its start and a first trial, which warms up,
-are not counted. It keeps its study in memory, without a log or a database.
+are not counted. It keeps its study in memory, without a log or a database. `fork` in place of a peer is the raw limit.
 """
 
 import gc
 import logging
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -67,23 +66,24 @@ def ray(count: int) -> Figures:
     return {"per_s": count / (ends[-1] - ends[0])}
 
 
-def fork(count: int) -> Figures:
-    """Return the median time (ms) of a fork of this process, which has torch, and the wait for its end."""
+def fork() -> None:
+    """Fork this process, which has torch, for each line of input; print the milliseconds until the fork has ended."""
     import torch  # noqa: F401
 
     gc.collect()
     gc.freeze()
-    times = []
-    for _ in range(count):
+    for _ in sys.stdin:
         began = time.perf_counter()
         pid = os.fork()
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
-        times.append((time.perf_counter() - began) * 1000)
-    return {"limit.fork_ms": statistics.median(times)}
+        print((time.perf_counter() - began) * 1000, flush=True)
 
 
 if __name__ == "__main__":
-    found = {"optuna": optuna, "ray": ray, "fork": fork}[sys.argv[1]](int(sys.argv[2]))
-    print(msgspec.json.encode(found).decode())
+    if sys.argv[1] == "fork":
+        fork()
+    else:
+        found = {"optuna": optuna, "ray": ray}[sys.argv[1]](int(sys.argv[2]))
+        print(msgspec.json.encode(found).decode())

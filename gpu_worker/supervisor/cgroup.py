@@ -13,7 +13,7 @@ import signal
 import time
 import uuid
 
-from gpu_worker.limits import MAX_PROCESSES
+from gpu_worker.limits import MAX_PROCESSES, THREADS_PER_PROCESS
 from gpu_worker.supervisor.process_tree import descendants
 
 ROOT = "/sys/fs/cgroup"
@@ -24,8 +24,8 @@ LEAF = "mesh-worker"
 COUNTING = ("cpuacct", "cpu,cpuacct")
 """The controllers of version 1 that count CPU time, alone or with another one on the same hierarchy."""
 
-MAX_TASKS = 4 * MAX_PROCESSES
-"""Threads and processes of a tree, where the kernel counts them: four for each process that the meter allows."""
+MAX_TASKS = THREADS_PER_PROCESS * MAX_PROCESSES
+"""Threads and processes of a tree, where the kernel counts them."""
 BESIDE = (("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", str(MAX_TASKS)))
 """Other limits, where the kernel supports them; a group without them still limits memory."""
 

@@ -83,7 +83,9 @@ class Command:
                 self._group.remove()
             return Ending(None, error.why, err=error.text)
         clock = CpuClock(pid, beside, self._group, began)
-        meter = Meter(request.limits, request.watch, clock, began)
+        policies = [launch.policy for launch in (request.launch, request.beside) if launch]
+        users = {os.geteuid() if policy.uid is None else policy.uid for policy in policies if policy}
+        meter = Meter(request.limits, request.watch, clock, began, users)
         with selectors.DefaultSelector() as selector, _ended(pid) as ended:
             if ended is not None:
                 selector.register(ended, selectors.EVENT_READ)
@@ -95,7 +97,7 @@ class Command:
             status, usage = kill_tree()[pid]
         cpu = clock.at_end(usage)
         used = meter.of_budget(cpu, seconds)
-        why = why or meter.over(used)
+        why = why or meter.over(used) or meter.over_disk()
         for read, capture in self._reading.items():
             while _read(read, capture):
                 pass

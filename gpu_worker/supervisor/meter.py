@@ -9,11 +9,12 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
-from gpu_worker.limits import MAX_FILES
+from gpu_worker.limits import MAX_FILES, THREADS_PER_PROCESS
 from gpu_worker.supervisor.cpu_clock import CpuClock, Used
+from gpu_worker.supervisor.hidden import hidden_mb
 from gpu_worker.supervisor.process_tree import tree
 from gpu_worker.supervisor.protocol import Limits
 from mesh.file_trees import TooDeep, open_folder, walk
@@ -35,11 +36,16 @@ class Meter:
         folders: those whose size counts.
         clock: counts CPU time.
         began: monotonic time at which the command was started.
+        users: user ids of its files in `/dev/shm`.
     """
 
-    def __init__(self, limits: Limits, folders: Sequence[str], clock: CpuClock, began: float) -> None:
+    def __init__(
+        self, limits: Limits, folders: Sequence[str], clock: CpuClock, began: float, users: Collection[int] = ()
+    ) -> None:
         self._limits, self._folders, self._clock, self._began = limits, folders, clock, began
-        self.peak_mb, self._disk_mb = 0.0, 0.0
+        self._users, self._since = users, time.time() - 0.02  # the clock of files lags behind
+        self.peak_mb, self._disk_mb, self._hidden_mb = 0.0, 0.0, 0.0
+        self._free_mb = _free_mb(folders)
         self.used_s = 0.0
         self._next = self._next_disk = began + MEASURE_EVERY_S
         self._next_budget = began
@@ -71,16 +77,15 @@ class Meter:
         return self.over(used)
 
     def _over_others(self, now: float) -> Exceeded:
-        if now < self._next:
+        is_filling = self._is_filling()
+        if now < self._next and not is_filling:
             return ""
         everyone = tree()
         self._clock.walked(everyone, now)
         alive = [process for process in everyone.values() if process.state != "Z"]
-        self.peak_mb = max(self.peak_mb, sum(process.memory_mb for process in alive))
-        if self._folders and now >= self._next_disk:
-            began = time.monotonic()
-            self._disk_mb = sum(map(folder_mb, self._folders))
-            self._next_disk = now + max(MEASURE_DISK_EVERY_S, _REST * (time.monotonic() - began))
+        if now >= self._next_disk or is_filling:
+            self._look_at_files([pid for pid, process in everyone.items() if process.state != "Z"], now)
+        self.peak_mb = max(self.peak_mb, sum(process.memory_mb for process in alive) + self._hidden_mb)
         rest_s = max(MEASURE_EVERY_S, _REST * (time.monotonic() - now))
         self._next = now + rest_s * random.uniform(0.7, 1.3)  # so that no trial knows when the next one comes
         limits = self._limits
@@ -88,9 +93,35 @@ class Meter:
             return "memory"
         if limits.disk_mb and self._disk_mb > limits.disk_mb:
             return "disk"
-        if limits.processes and len(alive) > limits.processes:
+        threads = sum(process.threads for process in alive)
+        if limits.processes and (len(alive) > limits.processes or threads > THREADS_PER_PROCESS * limits.processes):
             return "processes"
         return ""
+
+    def over_disk(self) -> Literal["", "disk"]:
+        """Return whether a command that ended has left more than its limit, in less time than a look takes to come."""
+        if self._is_filling():
+            self._look_at_files((), time.monotonic())
+        return "disk" if self._limits.disk_mb and self._disk_mb > self._limits.disk_mb else ""
+
+    def _is_filling(self) -> bool:
+        """Tell whether so much space has gone since the last look that the limit may be exceeded, whoever took it."""
+        used_mb = self._disk_mb + self._free_mb - _free_mb(self._folders) if self._limits.disk_mb else 0.0
+        return used_mb > self._limits.disk_mb
+
+    def _look_at_files(self, alive: Collection[int], now: float) -> None:
+        began, self._free_mb = time.monotonic(), _free_mb(self._folders)
+        self._hidden_mb, deleted_mb = hidden_mb(alive, since=self._since, users=self._users)
+        self._disk_mb = sum(map(folder_mb, self._folders)) + deleted_mb
+        self._next_disk = now + max(MEASURE_DISK_EVERY_S, _REST * (time.monotonic() - began))
+
+
+def _free_mb(folders: Sequence[str]) -> float:
+    """Return the free space of the file system of the first folder; 0 where there is none."""
+    with contextlib.suppress(OSError, IndexError):
+        system = os.statvfs(folders[0])
+        return system.f_bfree * system.f_frsize / 1024**2
+    return 0.0
 
 
 def folder_mb(folder: str) -> float:

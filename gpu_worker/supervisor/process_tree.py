@@ -30,6 +30,7 @@ class Process(NamedTuple):
     own_s: float
     waited_s: float
     born: int
+    threads: int
 
 
 def look_at(pid: int) -> Process | None:
@@ -38,7 +39,7 @@ def look_at(pid: int) -> Process | None:
         with open(f"/proc/{pid}/stat") as stat:
             f = stat.read().rpartition(")")[2].split()
         own_s, waited_s = (int(f[11]) + int(f[12])) * _TICK_S, (int(f[13]) + int(f[14])) * _TICK_S
-        return Process(int(f[1]), f[0], int(f[21]) * _PAGE_MB, own_s, waited_s, int(f[19]))
+        return Process(int(f[1]), f[0], int(f[21]) * _PAGE_MB, own_s, waited_s, int(f[19]), int(f[17]))
     except (OSError, IndexError, ValueError):
         return None
 
