@@ -16,6 +16,7 @@ from agents.curation.admission import decide
 from agents.curation.early_stopping import judge_curve, rungs_between
 from mesh.agent.protocol import Context
 from mesh.board import Board
+from mesh.decoding import decode_json
 from mesh.events import AnyEvent, CurvePoint
 from mesh.wire import Post
 
@@ -59,7 +60,7 @@ class Curator:
             return []
         point: CurvePoint | None = None
         with suppress(msgspec.MsgspecError):
-            point = msgspec.json.decode(data, type=CurvePoint)
+            point = decode_json(data, CurvePoint)
         name = topic.removeprefix("curve.")
         if point is None or name not in board.unfinished:
             return []

@@ -20,6 +20,7 @@ from gpu_worker.run import Result, execute
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
+from mesh.bounds import MAX_ATTEMPT
 from mesh.bus import Delivery
 from mesh.errors import BusError, ObjectMissing
 from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
@@ -101,7 +102,7 @@ class Attempts:
     async def _execute(self, post: Post, request: RunRequested, delivery: Delivery) -> None:
         member = self._member
         # Attempts are those in the log: a run that was handed back for want of the right device has none.
-        attempt = member.board.runs[request.run].attempts + 1
+        attempt = min(member.board.runs[request.run].attempts + 1, MAX_ATTEMPT)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_keep_lease, delivery)
             begun = anyio.Event()

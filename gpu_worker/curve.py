@@ -11,6 +11,7 @@ import anyio
 import msgspec
 
 from mesh.bounds import Number
+from mesh.decoding import decode_json
 from mesh.events import CurvePoint
 
 MAX_POINTS = 64
@@ -75,7 +76,7 @@ class Curve:
         for line in whole.splitlines():
             if len(line) <= _MAX_LINE:
                 with suppress(msgspec.MsgspecError):
-                    lines.append(msgspec.json.decode(line, type=_Line))
+                    lines.append(decode_json(line, _Line))
         points = self._stamped(lines)
         self._points += points
         for point in points[-MAX_LIVE:]:

@@ -10,6 +10,7 @@ from gpu_worker.gpu_gauge import Reading
 from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB, THREADS_PER_PROCESS
 from gpu_worker.supervisor.protocol import Ending, Limits
 from mesh.bounds import MAX_NUMBER
+from mesh.decoding import decode_json
 from mesh.events import Failed, Scored
 from mesh.file_trees import MAX_DEPTH
 from mesh.spec import ArenaSpec, ObjectiveSpec
@@ -89,7 +90,7 @@ def score_outcome(spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gp
         return Failed(reason="no_score", message=f"scoring {_how(end.rc)}: {_last(end.err)}")
     lines = end.out.strip().splitlines()
     try:
-        found = msgspec.json.decode(lines[-1] if lines else "", type=_Numbers)
+        found = decode_json(lines[-1] if lines else "", _Numbers)
     except msgspec.MsgspecError:
         last = lines[-1][:200] if lines else "nothing"
         if re.search(r"\b(NaN|-?Infinity)\b", last):
@@ -155,7 +156,7 @@ def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     """Return the outcome from what our runner of another system's evaluator printed."""
     lines = end.out.strip().splitlines()
     try:
-        line = msgspec.json.decode(lines[-1] if lines else "", type=_RunnerLine)
+        line = decode_json(lines[-1] if lines else "", _RunnerLine)
     except msgspec.MsgspecError:
         return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
     if line.error:

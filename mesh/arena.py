@@ -7,13 +7,13 @@ import hashlib
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import KNOWN
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
@@ -48,8 +48,12 @@ def load_arena(folder: Path) -> ArenaSpec:
             f"the mesh also reads tasks of {KNOWN}"
         )
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise BadArena(f"{path} has more than {_MAX_FILE_BYTES:,} bytes: shorten it")
+        raw = decode_toml(path.read_bytes())
+    except OSError as error:
+        raise BadArena(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise BadArena(f"{path} is not valid TOML: {error}") from None
     spec = parse_arena(raw, str(path))
     for name in spec.artifact.editable:
@@ -139,7 +143,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
     if spec.score.how == "stdout":
         try:
             groups = re.compile(spec.score.pattern).groups
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             refuse(f"score.pattern is not a valid regular expression: {error}")
         else:
             if groups != 1:

@@ -108,7 +108,8 @@ class Board(msgspec.Struct):
     are in the order of the log. `champions` are all champions so far; the last one was promoted by entry
     `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent` (dollars, where known) and
     `tokens` are the model costs of each author. `failed_calls` are the times of each author's model calls without a
-    usable answer, since its last usable one. `latest` are the last notes.
+    usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
+    closed before they were opened.
     """
 
     arena: str
@@ -137,6 +138,15 @@ class Board(msgspec.Struct):
     tokens: dict[str, int] = {}
     failed_calls: dict[str, list[dt.datetime]] = {}
     latest: list[Note] = []
+    closed_early: set[int] = set()
+
+    @property
+    def next_version(self) -> int:
+        """The version that the arena gets when it is opened next: one that can be closed, as nobody did before."""
+        version = self.opened.version + 1 if self.opened else 1
+        while version in self.closed_early:
+            version += 1
+        return version
 
     def fold(self, entry: Entry) -> bool:
         """Fold the next entry; return whether its fact counts: it can be decoded and is the first with its key.
@@ -162,6 +172,8 @@ class Board(msgspec.Struct):
                     return False
                 self.opened, self.closed, self.opened_at = event, None, entry.time
             case e.ArenaClosed():
+                if event.version > (self.opened.version if self.opened else 0):
+                    self.closed_early.add(event.version)
                 if not self.opened or self.closed or event.version != self.opened.version:
                     return False
                 self.closed = event

@@ -5,13 +5,13 @@ is an error, so that a misspelled key is noticed.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mesh.decoding import decode_toml
 from mesh.errors import BadInput
 
 
@@ -149,8 +149,8 @@ def hide(value: str) -> str:
 
 def _toml(text: str, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return decode_toml(text.encode())
+    except ValueError as error:
         raise BadInput(f"{source} is not valid TOML: {error}") from None
 
 

@@ -6,7 +6,7 @@ file of the task, and do not check what else it needs (packages, a GPU).
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ KNOWN = (
 )
 CONFIG = "config.yaml"
 TIMEOUT_S = 300.0
+_FALSE = ("false", "no", "off", "0", "null", "~", "")
+_TAG = "tag:yaml.org,2002:"
 THRESHOLDS = (0.5, 0.75, 0.9)
 """OpenEvolve's default thresholds of a cascade (`EvaluatorConfig`)."""
 
@@ -57,24 +59,47 @@ def _program(stem: str, files: Collection[str]) -> str:
 
 
 def _evaluator_of(config: str) -> tuple[float, tuple[float, ...]]:
-    """Return the timeout in seconds, and the thresholds of the cascade (empty: no cascade)."""
+    """Return the timeout in seconds, and the thresholds of the cascade (empty: no cascade).
+
+    The text is only parsed, never turned into objects: aliases of aliases, merged keys and numbers of any length cost
+    nothing.
+    """
     import yaml
 
     try:
-        whole = yaml.safe_load(config)
+        whole = yaml.compose(config, yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())}") from None
-    found = whole.get("evaluator") if isinstance(whole, Mapping) else None
-    options: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-    timeout: Any = options.get("timeout")
-    listed = options.get("cascade_thresholds", THRESHOLDS)
-    thresholds = tuple(float(t) for t in listed if _is_number(t)) if isinstance(listed, list | tuple) else THRESHOLDS
-    seconds = float(timeout) if _is_number(timeout) and timeout > 0 else TIMEOUT_S
-    return seconds, thresholds if options.get("cascade_evaluation", True) else ()
+        raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    except RecursionError:
+        raise ValueError(f"{CONFIG} is not valid YAML: it is nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # an escape of no character, a version of thousands of digits
+        raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    options = _inside(_inside(whole).get("evaluator"))
+    timeout = _number(options.get("timeout"))
+    listed = options.get("cascade_thresholds")
+    thresholds: tuple[float, ...] = THRESHOLDS
+    if isinstance(listed, yaml.SequenceNode):
+        thresholds = tuple(number for node in listed.value if (number := _number(node)) is not None)
+    cascade = options.get("cascade_evaluation")
+    is_off = cascade is not None and str(cascade.value).lower() in _FALSE
+    return timeout if timeout and timeout > 0 else TIMEOUT_S, () if is_off else thresholds
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _inside(node: Any) -> dict[str, Any]:
+    """Return the nodes in a mapping by their keys; {} for any other node."""
+    pairs = node.value if node is not None and node.id == "mapping" else ()
+    return {key.value: value for key, value in pairs if isinstance(key.value, str)}
+
+
+def _number(node: Any) -> float | None:
+    """Return the number in a node, None if it has none that is finite."""
+    if node is None or node.tag not in (f"{_TAG}int", f"{_TAG}float"):
+        return None
+    try:
+        number = float(node.value.replace("_", ""))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _openevolve(name: str, program: str, timeout_s: float, cascade: tuple[float, ...]) -> str:

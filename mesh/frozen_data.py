@@ -19,6 +19,7 @@ import msgspec
 
 from mesh import file_trees
 from mesh.bus import Objects
+from mesh.decoding import decode_json
 from mesh.errors import BadArena, ObjectMissing
 
 PARTS = ("public", "private")
@@ -193,8 +194,8 @@ def _is_whole(path: Path, file: _File) -> bool:
 
 def _manifest(name: str, data: bytes) -> list[_File]:
     try:
-        files = msgspec.json.decode(data, type=list[_File])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        files = decode_json(data, list[_File])
+    except msgspec.MsgspecError as error:
         raise ObjectMissing(f"object {name} is not a valid manifest of data: {error}") from None
     for file in files:
         parts = file.path.split("/")

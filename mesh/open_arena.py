@@ -26,6 +26,8 @@ from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 PREPARE_WITHIN_S = 600
+_MAX_CONFIG_BYTES = 256 * 1024
+"""Bytes of a foreign configuration; parsing YAML takes a second for each half megabyte."""
 
 
 def describe(folder: Path) -> str:
@@ -40,7 +42,7 @@ def describe(folder: Path) -> str:
     try:
         names = [entry.name for entry in folder.iterdir() if entry.is_file()]
         config = folder / foreign_tasks.CONFIG
-        text = config.read_text(encoding="utf-8") if config.is_file() else ""
+        text = _text_of(config) if config.is_file() else ""
         layout = foreign_tasks.recognise(folder.resolve().name, names, text)
         if layout is None:
             return ""
@@ -50,6 +52,18 @@ def describe(folder: Path) -> str:
     except OSError as error:
         raise BadArena(f"{path} cannot be written: {error.strerror}") from None
     return f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a small file; raises ValueError if it is none."""
+    with path.open("rb") as file:
+        data = file.read(_MAX_CONFIG_BYTES + 1)
+    if len(data) > _MAX_CONFIG_BYTES:
+        raise ValueError(f"{path.name} has more than {_MAX_CONFIG_BYTES:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} is not UTF-8 text") from None
 
 
 def exactly(spec: ArenaSpec) -> str:
@@ -110,7 +124,7 @@ async def open_arena(
         commit = made.commit
         await code.push(commit)
     opened = ArenaOpened(
-        version=last.version + 1 if last else 1,
+        version=follower.board.next_version,
         spec=spec,
         base_commit=commit,
         base_tree=tree,

@@ -3,6 +3,7 @@
 `mesh.arena` reads it from a file, and the fact `arena.opened` carries it. It only ever gains fields with defaults.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -127,3 +128,28 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     worker: WorkerSpec = WorkerSpec()
     selection: SelectionSpec = SelectionSpec()
     stop: StopSpec = StopSpec()
+
+
+def unusable(spec: ArenaSpec) -> str:
+    """Return why no worker can use a specification, "" if one can.
+
+    `mesh.arena` checks more, with better sentences. This is what readers of the log rely on: a check that is added here
+    would make older logs unreadable.
+    """
+    score, editable = spec.score, spec.artifact.editable
+    for name in editable:
+        if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            return f"artifact.editable has {name[:40]!r}, which is not a path inside of the arena"
+    if not editable:
+        return "artifact.editable is empty"
+    if score.how in ("command", "stdout") and not spec.trial.command:
+        return "trial.command is empty"
+    if score.how != "stdout" and not score.command:
+        return "score.command is empty"
+    if score.how == "stdout":
+        try:
+            if re.compile(score.pattern).groups != 1:
+                return "score.pattern needs one group"
+        except (re.error, RecursionError, OverflowError) as error:
+            return f"score.pattern is not a valid regular expression: {error}"
+    return ""

@@ -18,6 +18,7 @@ from msgspec import Meta
 from mesh.bounds import Word, not_finite, pattern_in_words
 from mesh.errors import BadInput
 from mesh.events import KINDS, AnyEvent, ArenaClosed, ArenaOpened, kind_of
+from mesh.spec import unusable
 
 MAX_POST_BYTES = 256 * 1024
 """Bytes of an encoded post; far below the server's default payload limit of 1 MiB."""
@@ -245,7 +246,8 @@ def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
     """Return an entry of the log; it never fails.
 
     Each version of an arena is an entry of its log. So a version above `seq` is not believed: otherwise one fact with
-    the greatest version could keep all later versions from ever being opened.
+    the greatest version could keep all later versions from ever being opened. Nor is a specification that no worker can
+    use.
 
     Args:
         seq: its sequence.
@@ -255,6 +257,9 @@ def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
     """
     where = parse_subject(subject) or Subject(arena="", kind=subject, key="", author="")
     post = decode(subject, data)
-    if post is not None and isinstance(post.event, ArenaOpened | ArenaClosed) and post.event.version > seq:
-        post = None
+    match post.event if post else None:
+        case ArenaOpened(version=version, spec=spec) if version > seq or unusable(spec):
+            post = None
+        case ArenaClosed(version=version) if version > seq:
+            post = None
     return Entry(seq, time, where, post, data)

@@ -89,8 +89,13 @@ def stages(seeds: int) -> list[int]:
 
 
 def current_race(board: Board) -> int:
-    """Return the number of the latest race, 0 before the first."""
-    return max((race_of(board.runs[run].requested) for run in board.proofs), default=0)
+    """Return the number of the latest race, 0 before the first.
+
+    Every race requests a run, so a greater number than there are such runs is not one of ours: a stranger's request
+    must not make the next race one whose seeds nobody can hold.
+    """
+    races = (race_of(board.runs[run].requested) for run in board.proofs)
+    return max((race for race in races if race <= len(board.proofs)), default=0)
 
 
 def verdict_of(board: Board, tree: str, found: Noise) -> Estimate:

@@ -147,7 +147,7 @@ def _placeholder(code: CodeStore, row: Row, parent: str) -> _Made:
 
 def _posts(spec: ArenaSpec, rows: list[Row], commits: dict[str, _Made], board: Board, name: str) -> Iterator[Post]:
     base = commits[rows[0].commit].code
-    version = board.opened.version + bool(board.closed) if board.opened else 1
+    version = board.opened.version if board.opened and not board.closed else board.next_version
     boot = "import-" + hashlib.sha256(spec.name.encode()).hexdigest()[:12]
     evaluator = hashlib.sha256(f"{IMPORTED} {spec.objective.metric}".encode()).hexdigest()
     why = f"imported from {name}"

@@ -15,6 +15,7 @@ import msgspec
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
+from mesh.decoding import decode_json
 from mesh.errors import BusUnavailable
 from mesh.events import CurvePoint, RunStarted, WorkerJoined
 from mesh.fleet import present, under_way, waiting
@@ -113,7 +114,7 @@ class Watch:
                 run = topic.removeprefix("curve.")
                 with suppress(msgspec.MsgspecError):
                     if run in self.board.unfinished:
-                        self._points[run] = msgspec.json.decode(data, type=CurvePoint)
+                        self._points[run] = decode_json(data, CurvePoint)
                 if len(self._points) > _CURVES:
                     self._points = {name: p for name, p in self._points.items() if name in self.board.unfinished}
 
