@@ -78,6 +78,9 @@ _ATTRIBUTES = {  # what a trial writes beside a file's contents would be there f
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
 }
+_AT_ONCE = {  # 9 GB in 70 ms, faster than any look at the free space; the C library then writes what was asked for
+    "fallocate": (285, 47),
+}
 _SHARED_IPC = {  # System V and POSIX queues, which outlive a process and have no folder
     "shmget": (29, 194),
     "shmat": (30, 196),
@@ -217,7 +220,7 @@ def program(
     denied = [*(numbers[column] for numbers in _OLD.values()), *_EVERYWHERE.values()]
     for number in denied + (list(_X86_64_ALONE.values()) if machine == "x86_64" else []):
         steps += [(_EQUAL, 0, 1, number), _REFUSED]
-    for number in (numbers[column] for numbers in _ATTRIBUTES.values()):
+    for number in (numbers[column] for numbers in (_ATTRIBUTES | _AT_ONCE).values()):
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.EOPNOTSUPP)]
     for number in (numbers[column] for numbers in _SHARED_IPC.values() if shares_ipc):
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
