@@ -112,6 +112,15 @@ def test_a_sampler_that_learns_is_better_than_chance_and_learns_from_everybody(n
     assert statistics.median(asked) < 0.7 * statistics.median(chance)
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_where_all_has_failed_it_asks_on_without_a_warning(name: str, count: int) -> None:
+    asked = sampler(name).ask(SPACE, history(count, failed=1.0), history(2, seed=2, failed=1.0), Random(3))
+    assert set(asked.values) <= {where(knob) for knob in SPACE}
+    one = sampler(name).ask(SPACE, [*history(count, failed=1.0), trial(99, drawn(Random(4)), 1.0)], [], Random(3))
+    assert set(one.values) <= {where(knob) for knob in SPACE}
+
+
 def test_a_quadratic_model_of_many_knobs_is_better_than_chance_after_few_trials() -> None:
     space = [Knob(file="t.py", name=f"K{number}", value=0.5, low=0.0, high=1.0) for number in range(12)]
 

@@ -236,6 +236,23 @@ async def test_a_swarm_that_cannot_propose_ends_and_its_last_line_says_why(tmp_p
     assert belonging_to(home) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--option", "sampler=nobody"], b"mesh: option sampler=nobody is not a known sampler; use "),
+        (["--option", "sampler"], b"mesh: --option is 'sampler'; use KEY=VALUE\n"),
+        (["--option", "sampler=tpe", "--explorers", "0"], b"mesh: --option sets options of explorers, but --explorers"),
+    ],
+)
+async def test_an_option_that_explorers_do_not_know_is_one_sentence(
+    words: list[str], sentence: bytes, tmp_path: Path, home: Path
+) -> None:
+    done = await anyio.run_process([*MESH, "up", str(write_arena(tmp_path / "arena")), *words], check=False)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (ExitCode.BAD_INPUT, b"", 1)
+    assert done.stderr.startswith(sentence)
+    assert not (home / "server").exists()
+
+
 async def test_a_child_that_refuses_among_others_is_named_after_the_summary(tmp_path: Path, home: Path) -> None:
     command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--model", "nobody"]
     async with await anyio.open_process(command, stdout=None, stdin=subprocess.DEVNULL) as process:

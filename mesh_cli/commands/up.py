@@ -43,6 +43,10 @@ def up(
         list[str] | None,
         Parameter(help="Run a role of your own too: module:Class, found from this folder. May be repeated."),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        Parameter(help="Set an option of the explorers: KEY=VALUE, such as sampler=random. May be repeated."),
+    ] = None,
     no_confirm: NoConfirm = False,
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C and show it live. The next `mesh up` continues from there.
@@ -66,6 +70,7 @@ def up(
             thinker=thinker,
             roles=role or (),
             no_confirm=no_confirm,
+            options=option or (),
         )
 
     return run(work, endless=True)

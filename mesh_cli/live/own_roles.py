@@ -12,22 +12,28 @@ from mesh.safe_path import PYTHON
 from mesh.text import printable
 
 
-async def check(roles: Sequence[str]) -> None:
+async def check(roles: Sequence[str], options: Sequence[str] = ()) -> None:
     """Refuse roles that cannot start; each is imported in a process of its own, as it will be when it runs.
 
     Args:
         roles: `module:Class`, found in the current folder where they are not installed.
+        options: options of each, as KEY=VALUE.
 
     Raises:
         BadInput: a role cannot start, in the words of `python -m mesh.agent ROLE --check`.
     """
     for role in roles:
-        command = [*PYTHON, "mesh.agent", role, "--check", "--path", str(Path.cwd())]
+        command = [*PYTHON, "mesh.agent", role, "--check", "--path", str(Path.cwd()), *flags(options)]
         env = {name: value for name, value in os.environ.items() if name != "MESH_PARENT"}
         done = await anyio.run_process(command, check=False, env=env, stdin=subprocess.DEVNULL)
         if done.returncode:
             lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
             raise BadInput(printable(lines[-1].partition(": ")[2] or lines[-1], 1000))
+
+
+def flags(options: Iterable[str]) -> list[str]:
+    """Return options of a role, as KEY=VALUE, as words of its command."""
+    return [word for option in options for word in ("--option", option)]
 
 
 def commands(roles: Iterable[str], options: Sequence[str], taken: Mapping[str, object]) -> dict[str, list[str]]:

@@ -65,8 +65,12 @@ async def up(
     thinker: Thinker | None = None,
     roles: Sequence[str] = (),
     no_confirm: bool = False,
+    options: Sequence[str] = (),
 ) -> None:
-    """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module."""
+    """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module.
+
+    `options` are those of the explorers, as KEY=VALUE.
+    """
     home = settings.home()
     _check_installed()
     if description := describe(folder):
@@ -75,6 +79,10 @@ async def up(
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
+    if options and not size.explorers:
+        raise BadInput("--option sets options of explorers, but --explorers is 0: leave one of them out")
+    if options:
+        await own_roles.check(["explorer"], options)
     async with AsyncExitStack() as stack:
         credentials = settings.credentials(nats)
         nats = settings.value("nats", nats)
@@ -106,6 +114,7 @@ async def up(
         here = ["--arena", name, *common]
         if size.explorers:
             commands["explorer"] = [*agent, "explorer", "--name", "explorer", "--count", str(size.explorers), *here]
+            commands["explorer"] += own_roles.flags(options)
         if thinker:
             commands["researcher"] = [*agent, "researcher", "--name", "researcher", *thinker.flags(), *here]
         own = own_roles.commands(roles, here, commands)

@@ -88,6 +88,9 @@ class _Coded:
         losses = sorted(worst if t.loss is None else t.loss for t in trials)
         ranks = {loss: losses.index(loss) + losses.count(loss) / 2 for loss in losses}
         ranked = [(self._solution(t.values), ranks[worst if t.loss is None else t.loss]) for t in trials]
+        spreads = vars(self._optimizer).get("_iqhist_values")
+        if spreads == []:  # a generation of equal results, such as failures alone, has none to begin with
+            spreads.append(len(trials) / 2)  # that of ranks which all differ
         try:
             with np.errstate(all="ignore"):  # the step size for categories can make a square root invalid
                 self._optimizer.tell(ranked)
