@@ -22,7 +22,8 @@ from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
 from mesh.bounds import MAX_ATTEMPT
 from mesh.bus import Delivery
-from mesh.errors import BusError, ObjectMissing
+from mesh.disk import DiskWatch
+from mesh.errors import BusError, HostTrouble, ObjectMissing
 from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
 from mesh.wire import Post
 
@@ -116,6 +117,8 @@ class Attempts:
                 folder = member.runs_folder / uuid.uuid4().hex[:16]  # a name that tells the trial nothing
                 self._folders.add(folder)
                 tasks.start_soon(self._kill_when_stopped, request.run)
+                disk = DiskWatch(folder)
+                tasks.start_soon(disk.follow)
                 if not member.draining.is_set():
                     machine = member.machine
                     tasks.start_soon(self._prefetch.fetch_ahead, machine.worker_class, len(machine.slots))
@@ -130,6 +133,8 @@ class Attempts:
                     killed=lambda: member.board.runs[request.run].killed,
                     gauge=self._gauge,
                 )
+                if isinstance(result.outcome, Failed) and (full := disk.full()):
+                    raise HostTrouble(full)  # it says nothing about the proposal
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
                 await anyio.to_thread.run_sync(clear, folder, self._sandbox)
                 self._folders.discard(folder)

@@ -21,6 +21,7 @@ from gpu_worker.sandbox_choice import try_tier
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
 from mesh import settings
 from mesh.bus import Delivery
+from mesh.disk import SCARCE_BELOW_BYTES, full_disk
 from mesh.errors import BusError, HostTrouble, leaf
 from mesh.events import LANES, NotePosted, RunRequested
 
@@ -154,10 +155,12 @@ class SlotLoop:
             await delivery.hand_back(HAND_BACK_S if is_trouble else 0.0)
 
     async def _until_healthy(self, slot: Slot) -> None:
-        """Wait until the GPU answers and the sandbox holds."""
+        """Wait until the disk has room, the GPU answers and the sandbox holds."""
         member = self._member
         while not member.is_over:
             await self._pause(RETRY_AFTER_S)
+            if full_disk(member.home, SCARCE_BELOW_BYTES):
+                continue
             with suppress(HostTrouble):
                 if gauge := await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index):
                     gauge.close()

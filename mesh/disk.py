@@ -7,9 +7,15 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+import anyio
+
 FULL_BELOW_BYTES = 1024 * 1024
 """A disk with less free space than this counts as full."""
 
+SCARCE_BELOW_BYTES = 8 * 1024 * 1024
+"""With less free space than this, a program may have failed because of the disk."""
+
+_LOOK_EVERY_S = 0.2
 _PIECE = bytes(65536)
 
 
@@ -37,6 +43,24 @@ def full_disk(folder: Path, below_bytes: int = FULL_BELOW_BYTES) -> str:
     if free is None or free >= below_bytes:
         return ""
     return f"the disk of {folder} is full: {free:,} bytes free; free some space"
+
+
+class DiskWatch:
+    """Notes whether the disk of a folder was full at any time since the watch began."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._full = folder, ""
+
+    def full(self) -> str:
+        """Return the sentence that the disk was or is full, "" if it had room all the time."""
+        self._full = self._full or full_disk(self._folder, SCARCE_BELOW_BYTES)
+        return self._full
+
+    async def follow(self) -> None:
+        """Look after the disk until cancelled."""
+        while True:
+            self.full()
+            await anyio.sleep(_LOOK_EVERY_S)
 
 
 def is_out_of_space(error: OSError) -> bool:

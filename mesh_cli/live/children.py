@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import IO
 
 import anyio
 import anyio.abc
 import psutil
 
 from mesh import settings
+from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
 from mesh.text import printable
 from mesh_cli.exit import ExitCode
@@ -33,9 +35,16 @@ class Children:
     """Runs the children of a swarm; `refused` and `failing` say of each that cannot run why."""
 
     def __init__(self, home: Path, env: dict[str, str]) -> None:
-        """Take the home, whose `logs` folder gets a file per child, and the environment of all children."""
+        """Take the home, whose `logs` folder gets a file per child, and the environment of all children.
+
+        Raises:
+            HostTrouble: the folder cannot be made.
+        """
         self._logs, self._env = home / "logs", env
-        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HostTrouble(full_disk(home) or f"{self._logs} cannot be written: {error.strerror}") from None
         self.refused: dict[str, str] = {}
         self.failing: dict[str, str] = {}
         self._changed = anyio.Event()
@@ -110,16 +119,23 @@ class Children:
         self._changed = anyio.Event()
 
     async def _run(self, name: str, command: Sequence[str], env: dict[str, str]) -> int:
-        """Run a child once and return its exit code."""
-        with (self._logs / f"{name}.log").open("ab") as log:
-            process = await anyio.open_process(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=env,  # with the server's address, which may hold a password
-                start_new_session=True,
-            )
+        """Run a child once and return its exit code; without a log if the home cannot be written."""
+        with ExitStack() as opened:
+            log: IO[bytes] | int = subprocess.DEVNULL
+            with suppress(OSError):
+                log = opened.enter_context((self._logs / f"{name}.log").open("ab"))
+            try:
+                process = await anyio.open_process(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=env,  # with the server's address, which may hold a password
+                    start_new_session=True,
+                )
+            except OSError as error:  # no memory or no process left
+                print(f"mesh: {name} cannot be started: {error.strerror}", file=sys.stderr)
+                return ExitCode.HOST
         try:
             return await process.wait()
         finally:
@@ -128,7 +144,8 @@ class Children:
 
     def _last_line(self, name: str) -> str:
         """Return the last line of a child's log, without its name before it."""
-        with (self._logs / f"{name}.log").open("rb") as log:
+        lines: list[str] = []
+        with suppress(OSError), (self._logs / f"{name}.log").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 4000))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return printable(lines[-1].removeprefix(f"{name}: ").removeprefix("gpu_worker: ")) if lines else ""
@@ -148,6 +165,7 @@ async def _end(process: anyio.abc.Process) -> None:
         for member in tree:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
-        await process.wait()
+        with anyio.move_on_after(_STOP_WITHIN_S):  # the kernel may hold a process on a broken disk
+            await process.wait()
     if process.stdin is not None:
         await process.stdin.aclose()
