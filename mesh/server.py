@@ -227,6 +227,9 @@ class EmbeddedServer:
                     pause_s = min(_MOST_PAUSE_S, pause_s * 2 or 1.0)
                     await self._end(self._process)
                     await self.ensure()
+                elif self._address and address_of(self.folder) is None:  # it was deleted or damaged
+                    with suppress(OSError):
+                        self._write(self._address)
             if self.starts != before:
                 health, told = Health(self.folder, self.url), ""
             elif health.trouble != told:
@@ -255,7 +258,7 @@ class EmbeddedServer:
         return lock is not None
 
     async def _start(self, lock: StoreLock) -> Address:
-        last = address_of(self.folder)
+        last = self._address or address_of(self.folder)
         port = int(last.url.rpartition(":")[2]) if last and re.fullmatch(r"nats://[\w.]+:\d{1,5}", last.url) else -1
         try:
             return await self._spawn(lock, port)
@@ -278,8 +281,7 @@ class EmbeddedServer:
         try:
             address = await self._answering(process, name)
             if address is not None:
-                with atomic_write(self.folder / "server.json") as beside:
-                    beside.write_bytes(msgspec.json.encode(address))
+                self._write(address)
         except BaseException:
             await self._end(process, at_once=True)
             raise
@@ -292,6 +294,10 @@ class EmbeddedServer:
         self._process = process
         self.starts += 1
         return address
+
+    def _write(self, address: Address) -> None:
+        with atomic_write(self.folder / "server.json") as beside:
+            beside.write_bytes(msgspec.json.encode(address))
 
     async def _end(self, process: "subprocess.Popen[bytes]", *, at_once: bool = False) -> None:
         """End a server of ours and wait for it, but not for ever: the kernel may hold a process on a broken disk."""
