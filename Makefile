@@ -24,7 +24,7 @@ define TORCH
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types imports docs test events bench chromium clean
+.PHONY: help setup demo check lint types imports docs test events bench chaos chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,9 @@ events: $(DEV) ## generate docs/events.md and docs/reference/arena.md from the c
 
 bench: $(DEV) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)
+
+chaos: $(DEV) ## let swarms live through random trouble, e.g. `make chaos MINUTES=30 SEED=7`
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 chromium: ## install the browser in which the page is tested, if there is none (Debian, as root)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \

@@ -1,20 +1,21 @@
 """Whatever is killed, every requested run has one counted finish, and the projection can be had again from the log."""
 
 import datetime as dt
+import json
 import os
+import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
-import duckdb
 import psutil
 import pytest
 
-from analytics.projection import view_sources
 from analytics.projector import replay
 from analytics.sql_client import ask
 from analytics.sql_protocol import Query
@@ -27,7 +28,10 @@ from mesh.jetstream import JetStreamBus, connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Entry
+from tests.chaos.invariants import broken, rows
+from tests.chaos.rounds import run_round
 from tests.support.arenas import TRAIN, write_arena
+from tests.support.small_disk import mounted
 from tests.support.swarm import Swarm, swarm_of
 
 pytestmark = pytest.mark.serial
@@ -170,13 +174,41 @@ if not first.exists():
                 await anyio.sleep(0.01)
 
 
+@pytest.mark.timeout(400)
+async def test_a_swarm_lives_through_random_trouble_and_what_it_acknowledged_is_there_once(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", 200) as disk:
+        report = await run_round(1, tmp_path, random.Random("2026-1"), disk, seconds=10)
+    assert report.wrong == [], report.happened
+    assert report.troubles > 0
+    assert report.runs > 0
+    assert report.notes > 0
+
+
+ASKED = {"id": "a", "author": "ann", "event": {"kind": "run.requested", "run": "r"}}
+ENDED = {"id": "b", "author": "bob", "event": {"kind": "run.finished", "run": "r", "outcome": {"kind": "scored"}}}
+CRASH = {"kind": "failed", "reason": "crash", "message": "No space left on device"}
+
+
+def test_the_look_at_a_log_finds_what_is_wrong_with_it() -> None:
+    def log(*posts: dict[str, Any]) -> list[tuple[int, str, bytes]]:
+        found = [(p["event"]["kind"], p["event"]["run"], p["author"], json.dumps(p).encode()) for p in posts]
+        return [(n, f"mesh.a.{kind}.{key}.{who}", data) for n, (kind, key, who, data) in enumerate(found, 1)]
+
+    assert broken(log(ASKED, ENDED), {"a": 1}) == []
+    assert broken([*log(ASKED, ENDED), (3, "mesh.a.note.posted.x.y", b"\xff")], {"b": 2}) == []
+    assert broken(log(ASKED, ENDED)[1:], {}) == ["the log has a gap"]
+    assert broken(log(ASKED), {"c": 2}) == [
+        "run r was finished 0 times",
+        "post c was acknowledged as 2 and is at None",
+    ]
+    assert broken(log(ASKED, ENDED, ENDED | {"id": "c", "author": "cid"}), {}) == [
+        "mesh.a.run.finished.r was posted 2 times",
+        "run r was finished 2 times",
+    ]
+    failed = ENDED | {"event": ENDED["event"] | {"outcome": CRASH}}  # type: ignore[operator]
+    assert broken(log(ASKED, failed), {}) == ["run r failed: crash: No space left on device (bob)"]
+
+
 async def everything(bus: ArenaBus) -> list[Entry]:
     async with aclosing(bus.read()) as batches:
         return [entry async for batch in batches for entry in batch]
-
-
-def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Return what a projection says, table by table and view by view."""
-    with duckdb.connect(str(path), read_only=True) as db:
-        names = ["posts", *(name for name, _ in view_sources())]
-        return {name: db.sql(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in names}
