@@ -20,6 +20,7 @@ from gpu_worker.run import Result, execute
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
+from mesh import frozen_data
 from mesh.bounds import MAX_ATTEMPT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
@@ -133,8 +134,11 @@ class Attempts:
                     killed=lambda: member.board.runs[request.run].killed,
                     gauge=self._gauge,
                 )
-                if isinstance(result.outcome, Failed) and (full := disk.full()):
-                    raise HostTrouble(full)  # it says nothing about the proposal
+                if isinstance(result.outcome, Failed):
+                    if full := disk.full():
+                        raise HostTrouble(full)  # it says nothing about the proposal
+                    if not await frozen_data.is_intact(inputs.data):
+                        raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
                 await anyio.to_thread.run_sync(clear, folder, self._sandbox)
                 self._folders.discard(folder)

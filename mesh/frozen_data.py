@@ -114,8 +114,25 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
         sys.stderr.write(f"the prepared data in {target} is damaged: {', '.join(damaged[:3])} is fetched again\n")
     for file in files:
         if file.path in damaged:
-            await _write(target / file.path, await _checked(file.sha256, objects), beside=cache)
+            data = await _checked(file.sha256, objects)
+            await anyio.to_thread.run_sync(_clear, target / file.path)
+            await _write(target / file.path, data, beside=cache)
     return target
+
+
+async def is_intact(target: Path) -> bool:
+    """Tell whether data that `thaw` wrote in this process is as it was; nothing is repaired.
+
+    Args:
+        target: the folder that `thaw` returned.
+    """
+
+    def look() -> bool:
+        files = _manifests.get(target, [])
+        folders = [target / name for name in _folders(files)]
+        return all(map(Path.is_dir, folders)) and all(_is_whole(target / file.path, file) for file in files)
+
+    return await anyio.to_thread.run_sync(look)
 
 
 async def _lay_out(files: list[_File], objects: Objects, target: Path) -> None:
@@ -148,6 +165,12 @@ async def _write(path: Path, data: bytes, *, beside: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def _clear(path: Path) -> None:
+    """Delete a folder that stands in the place of a file."""
+    if path.is_dir() and not path.is_symlink():
+        file_trees.delete(path)
+
+
 def _folders(files: list[_File]) -> list[str]:
     """Return the folders that the data has, the outer ones first."""
     found = dict.fromkeys(PARTS)
@@ -177,10 +200,7 @@ def _is_whole(path: Path, file: _File) -> bool:
     try:
         found = path.lstat()
         stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        if not stat.S_ISREG(found.st_mode):
-            file_trees.delete(path)
-            return False
-        if found.st_size != file.size or stat.S_IMODE(found.st_mode) != _FILE_MODE:
+        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size or stat.S_IMODE(found.st_mode) != _FILE_MODE:
             return False
         if _checked_files.get(path) != stamp:
             with path.open("rb") as opened:

@@ -75,12 +75,13 @@ def as_moved(thawed: Path) -> None:
     thawed.symlink_to(f"{thawed}-")
 
 
+LINK = "a link in its place"
 FOLDERS: dict[str, Callable[[Path], object]] = {
     "a folder is deleted": lambda thawed: shutil.rmtree(thawed / "public" / "more"),
     "a part is deleted": lambda thawed: shutil.rmtree(thawed / "private"),
     "all is deleted": shutil.rmtree,
     "a file in its place": as_file,
-    "a link in its place": as_moved,
+    LINK: as_moved,
     "a file too many": lambda thawed: (thawed / "public" / "more" / "extra").write_bytes(b""),
     "a folder too many": lambda thawed: (thawed / "private" / "x" / "y").mkdir(parents=True),
     "no way in": lambda thawed: (thawed / "public").chmod(0o700),
@@ -94,7 +95,9 @@ async def test_a_folder_of_prepared_data_that_was_changed_is_made_again(
     name = await frozen_data.freeze(write(tmp_path / "out", PREPARED), bus)
     thawed = await frozen_data.thaw(name, bus, tmp_path / "cache")
     before = contents(thawed)
+    assert await frozen_data.is_intact(thawed)
     FOLDERS[how](thawed)
+    assert await frozen_data.is_intact(thawed) == (how in ("a file too many", "a folder too many", "no way in", LINK))
     assert await frozen_data.thaw(name, bus, tmp_path / "cache") == thawed
     assert contents(thawed) == before
     assert not thawed.is_symlink()

@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 
 from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
 from mesh.jetstream.address import parse_address
+from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.credentials import proof
 from mesh.jetstream.lean import allow_websockets
 
@@ -37,9 +38,6 @@ RENEW_AFTER_S = 5.0
 TRY_S = 5.0
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NO_ROOM = 10023
-
-TRANSIENT = (nats.errors.Error, asyncio.TimeoutError, TimeoutError, OSError)
-"""Errors of a broken connection, after which an operation may be retried."""
 
 
 OnMessage = Callable[[Msg], Awaitable[None]]
@@ -109,7 +107,7 @@ class Link:
             raise self._unopened(why)
         except BaseException:
             if self._inbox:
-                await _close(self.nc)
+                await close_client(self.nc)
             raise
         finally:
             self._opening = None
@@ -150,7 +148,7 @@ class Link:
             inbox = nc.new_inbox()
             await nc.subscribe(f"{inbox}.*", cb=self._on_ack)
         except BaseException:
-            await _close(nc)
+            await close_client(nc)
             raise
         self.nc, self._inbox = nc, inbox
         for standing in list(self._standing):
@@ -186,7 +184,7 @@ class Link:
                     await self._echo()
                     alive = time.monotonic()
                 elif self.nc.is_closed or time.monotonic() - alive > RENEW_AFTER_S:
-                    await _close(self.nc)
+                    await close_client(self.nc)
                     with anyio.fail_after(RENEW_AFTER_S):
                         await self._connect()
                     self.heals += 1
@@ -215,7 +213,7 @@ class Link:
         """Close the connection and cancel all unanswered publishes."""
         for _, future in self._acks.values():
             future.cancel()
-        await _close(self.nc)
+        await close_client(self.nc)
 
     async def client(self) -> Client:
         """Return the present client; if it is closed, wait for the next one.
@@ -383,13 +381,3 @@ class _Standing:
 def _left(give_up: float) -> float:
     """Return how many seconds to wait for one answer."""
     return min(TRY_S, max(0.1, give_up - time.monotonic()))
-
-
-async def _close(nc: Client) -> None:
-    with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-        await nc.close()
-        # nats-py leaves the socket of an interrupted first connection open.
-        transport: Any = nc._transport
-        if transport is not None:
-            transport.close()
-            await transport.wait_closed()

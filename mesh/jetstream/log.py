@@ -16,6 +16,7 @@ import anyio
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from mesh import wire
 from mesh.errors import AlreadyPosted, BusError, BusRefused
@@ -177,6 +178,7 @@ class _Pull:
         self._end, self._filters = end, filters
         self._name = f"read-{uuid.uuid4().hex}"
         self._inbox = self._nc.new_inbox()
+        self._sub: Subscription | None = None
         self._waiting: list[Msg] = []
         self._arrived = asyncio.Event()
         self._asked = self._place = 0
@@ -212,7 +214,8 @@ class _Pull:
 
     async def close(self) -> None:
         with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-            await self._sub.unsubscribe()
+            if self._sub is not None:
+                await self._sub.unsubscribe()
             await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}")
 
     async def _on_message(self, msg: Msg) -> None:

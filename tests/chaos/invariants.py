@@ -12,7 +12,7 @@ import nats
 from analytics.projection import view_sources
 
 BLAMED = ("crash", "no_score", "bad_score", "out_of_memory", "over_budget")
-"""Reasons that blame a proposal; those of the arena in this folder never deserve one."""
+"""Reasons that blame a proposal; those of the arena in this folder never deserve one, unless its process was killed."""
 
 
 async def read_log(url: str, arena: str) -> list[tuple[int, str, bytes]]:
@@ -61,7 +61,7 @@ def broken(log: list[tuple[int, str, bytes]], acknowledged: dict[str, int]) -> l
         elif kind == "run.finished":
             ended[event["run"]] += 1
             outcome = event["outcome"]
-            if outcome.get("reason") in BLAMED:
+            if outcome.get("reason") in BLAMED and "SIGKILL" not in outcome.get("message", ""):
                 said.append(
                     f"run {event['run']} failed: {outcome['reason']}: {outcome.get('message', '')[:200]} ({author})"
                 )

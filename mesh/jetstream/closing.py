@@ -1,0 +1,33 @@
+"""Closes a client of nats-py so that nothing of it is left: no task, and no socket."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import nats.errors
+from nats.aio.client import Client
+
+TRANSIENT = (nats.errors.Error, asyncio.TimeoutError, TimeoutError, OSError)
+"""Errors of a broken connection, after which an operation may be retried."""
+
+
+async def close_client(nc: Client) -> None:
+    """Close a client, also one that has closed itself, within a few seconds."""
+    with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
+        await nc.close()
+        # nats-py leaves the socket of an interrupted first connection open.
+        transport: Any = nc._transport
+        if transport is not None:
+            transport.close()
+            await transport.wait_closed()
+    # An error while nats-py closes leaves its tasks running, and a later close does nothing.
+    inner: Any = nc
+    tasks = [inner._reading_task, inner._ping_interval_task, inner._flusher_task, inner._reconnection_task]
+    tasks += [subscription._wait_for_msgs_task for subscription in inner._subs.values()]
+    left = [task for task in tasks if task is not None and not task.done() and task is not asyncio.current_task()]
+    for task in left:
+        task.cancel()
+    if left:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait(left, timeout=1)
