@@ -12,7 +12,8 @@ import msgspec
 
 from mesh import wire
 from mesh.errors import BusRefused, ObjectMissing, UnknownName, leaf
-from mesh.jetstream.link import TRANSIENT, WRONG_LAST_SEQUENCE, Link
+from mesh.jetstream.closing import TRANSIENT
+from mesh.jetstream.link import WRONG_LAST_SEQUENCE, Link
 from mesh.jetstream.live import CHUNK, LiveTopics
 from mesh.jetstream.log import StreamLog, stream_of
 from mesh.jetstream.queue import JetStreamDelivery, work

@@ -11,7 +11,8 @@ from nats.aio.msg import Msg
 
 from mesh import wire
 from mesh.errors import BusUnavailable
-from mesh.jetstream.link import TRANSIENT, Link
+from mesh.jetstream.closing import TRANSIENT
+from mesh.jetstream.link import Link
 
 CHUNK = 512 * 1024
 _KEPT = 10_000

@@ -20,7 +20,8 @@ from nats.aio.subscription import Subscription
 
 from mesh import wire
 from mesh.errors import AlreadyPosted, BusError, BusRefused
-from mesh.jetstream.link import TRANSIENT, Ack, Link
+from mesh.jetstream.closing import TRANSIENT
+from mesh.jetstream.link import Ack, Link
 from mesh.wire import Entry, Pattern, Post
 
 WINDOW = 512

@@ -16,7 +16,8 @@ from nats.aio.subscription import Subscription
 
 from mesh import wire
 from mesh.errors import BusRefused, BusUnavailable
-from mesh.jetstream.link import TRANSIENT, Link
+from mesh.jetstream.closing import TRANSIENT
+from mesh.jetstream.link import Link
 from mesh.jetstream.log import message_info, stream_of
 
 IDLE_POLL_S = 1.0
