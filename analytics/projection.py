@@ -25,7 +25,7 @@ from mesh.events import RunRequested
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 4
+LAYOUT = 5
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000

@@ -13,7 +13,8 @@ _PIECE = 20_000
 """Sequences whose scores are in memory at once."""
 _RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM opened WHERE arena = ?"
 _NEW = """
-SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq
+SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq,
+    coalesce(f.budget_used_s, 0)
 FROM finished f
 JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
 JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
@@ -22,7 +23,7 @@ WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL
 ORDER BY f.seq"""
 _LATEST = """
 SELECT proposal, worker_class, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean,
-    squares_added, claimed_count, claimed_sum
+    squares_added, claimed_count, claimed_sum, used_s
 FROM scored
 WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY proposal, worker_class ORDER BY seq DESC) = 1"""
@@ -55,10 +56,10 @@ def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tupl
     standings = {row[:2]: (row[2], Standing(*row[3:])) for row in db.execute(_LATEST, [arena, proposals]).fetchall()}
     [(best,)] = db.execute(_BEST, [arena]).fetchall()
     rows = []
-    for seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported, asked_seq in found:
+    for seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported, asked_seq, used_s in found:
         previous, standing = standings.get((proposal, worker_class), (None, Standing()))
         fresh = rule.is_fresh(proposal, lane)
-        standing = standing.add(value, fresh=fresh, seconds=trial_s, self_reported=self_reported)
+        standing = standing.add(value, fresh=fresh, seconds=trial_s, used_s=used_s, self_reported=self_reported)
         standings[proposal, worker_class] = seq, standing
         before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
         score = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)

@@ -28,7 +28,9 @@ def table_row(
             where = (event.worker, event.worker_class, event.evaluator)
             spent = (event.trial_s, event.score_s, event.cpu_s, event.peak_memory_mb)
             usd = event.cost.usd if event.cost else None
-            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd)
+            measured = (event.budget_used_s, event.budget_counts, event.predict_s)
+            budget = measured if event.budget_counts else (None, None, None)
+            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd, *budget)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
             return "requested", (arena, seq, time, *columns, event.evaluator)

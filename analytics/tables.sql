@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS started (
 CREATE TABLE IF NOT EXISTS finished (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, how VARCHAR, reason VARCHAR, message VARCHAR,
     value DOUBLE, self_reported BOOLEAN, worker VARCHAR, worker_class VARCHAR, evaluator VARCHAR, trial_s DOUBLE,
-    score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE);
+    score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE, budget_used_s DOUBLE, budget_counts VARCHAR,
+    predict_s DOUBLE);
 CREATE TABLE IF NOT EXISTS judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR);
 -- A row per score that ranks, in the order of the log, with the standing of its proposal in its worker class after it
@@ -33,7 +34,7 @@ CREATE TABLE IF NOT EXISTS scored (
     worker_class VARCHAR, trial_s DOUBLE, self_reported BOOLEAN, asked_seq BIGINT, sign TINYINT, fresh BOOLEAN,
     previous BIGINT, scores BIGINT, least DOUBLE, greatest DOUBLE, seconds DOUBLE, any_self_reported BOOLEAN,
     proven_count BIGINT, proven_mean DOUBLE, squares_added DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
-    best_before DOUBLE, best DOUBLE);
+    used_s DOUBLE, best_before DOUBLE, best DOUBLE);
 CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
 CREATE TABLE IF NOT EXISTS layout (version INTEGER);
 -- The quantile of Student's t that bounds a two-sided 95 % interval, for the degrees of freedom up to 1000.

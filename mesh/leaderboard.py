@@ -27,7 +27,7 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
 
     `mean` is the mean of the `fresh` scores, or of the claims if there are no fresh scores. `low` and `high` bound a
     95 % interval; they are None without fresh scores or if the noise is unknown. `rank` begins at 1; it is 0 in a row
-    that was requested alone.
+    that was requested alone. `budget_used_s` is what a trial used of its budget on average, None if it is not known.
     """
 
     rank: int
@@ -43,6 +43,7 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     title: str
     claimed: float | None
     worker_class: str
+    budget_used_s: float | None = None
 
 
 class Ranking:
@@ -110,6 +111,7 @@ class Ranking:
                     outcome.value,
                     fresh=self._rule.is_fresh(tree, run.requested.lane),
                     seconds=finished.trial_s,
+                    used_s=finished.budget_used_s if finished.budget_counts else 0.0,
                     self_reported=outcome.self_reported,
                 )
         return found
@@ -150,6 +152,7 @@ class Ranking:
             title=proposal.event.title,
             claimed=standing.claimed,
             worker_class=worker_class,
+            budget_used_s=standing.used_s / standing.scores if standing.used_s else None,
         )
 
 

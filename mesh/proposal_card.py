@@ -40,6 +40,8 @@ class RunRow(msgspec.Struct, frozen=True):
     worker: str
     worker_class: str
     self_reported: bool
+    budget_used_s: float | None = None
+    budget_counts: str = ""
 
 
 class ProposalCard(msgspec.Struct, frozen=True):
@@ -149,6 +151,8 @@ def run_row(board: Board, run: Run) -> RunRow:
         worker=worker_name(board, finished.worker if finished else run.worker),
         worker_class=finished.worker_class if finished else "",
         self_reported=isinstance(outcome, Scored) and outcome.self_reported,
+        budget_used_s=finished.budget_used_s if finished and finished.budget_counts else None,
+        budget_counts=finished.budget_counts if finished else "",
     )
 
 

@@ -36,7 +36,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     Fields that begin with `proven` are of fresh scores, those that begin with `claimed` of the others. `squares_added`
     is the last score's part in the sum of squared deviations from the mean of the fresh scores (B. P. Welford,
-    Technometrics 4(3), 1962). It is 0 for equal scores.
+    Technometrics 4(3), 1962). It is 0 for equal scores. `used_s` is what the trials used of their budgets.
     """
 
     scores: int = 0
@@ -49,14 +49,18 @@ class Standing(msgspec.Struct, frozen=True):
     squares_added: float = 0.0
     claimed_count: int = 0
     claimed_sum: float = 0.0
+    used_s: float = 0.0
 
-    def add(self, value: float, *, fresh: bool, seconds: float = 0.0, self_reported: bool = False) -> Self:
+    def add(
+        self, value: float, *, fresh: bool, seconds: float = 0.0, used_s: float = 0.0, self_reported: bool = False
+    ) -> Self:
         """Return the standing with one more score.
 
         Args:
             value: the score.
             fresh: whether it is fresh (`Rule.is_fresh`).
             seconds: wall seconds of its trial.
+            used_s: seconds of its budget that its trial used.
             self_reported: whether the candidate's own code could forge it.
         """
         count, mean, added = self.proven_count, self.proven_mean, 0.0
@@ -76,6 +80,7 @@ class Standing(msgspec.Struct, frozen=True):
             added,
             self.claimed_count + (not fresh),
             self.claimed_sum + (0.0 if fresh else value),
+            self.used_s + used_s,
         )
 
     @property

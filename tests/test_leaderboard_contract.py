@@ -113,6 +113,7 @@ class History:
         return e.RunFinished(
             run=asked.run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=rng.choice(self.classes),
             trial_s=rng.random(), evaluator=rng.choice(("", "", "", "", "", "", *map(content_hash, ("ev", "old")))),
+            budget_used_s=rng.random(), budget_counts=rng.choice(("", "cpu", "cpu", "wall")),
         )  # fmt: skip
 
 

@@ -275,6 +275,8 @@ def told() -> Board:
             worker_class="cpu",
             curve=tuple(CurvePoint(n, 9.0 - n, float(n)) for n in range(9)),
             trial_s=1.5,
+            budget_used_s=1.25,
+            budget_counts="cpu",
             peak_memory_mb=2048.0,
             log_tail=f"first\n{HOSTILE}\nlast",
         ),
@@ -297,7 +299,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
     ):
         assert part in text
     assert re.search(r"new-confirm-2 +confirm +2 +3.1000", text)
-    assert re.search(r"new-explore-9 +explore +9 +crash +1.5 +2048 w$", text, re.MULTILINE)
+    assert re.search(r"new-explore-9 +explore +9 +crash +1.5 +1.2 +2048 w$", text, re.MULTILINE)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
     base = text_of(told(), "base")
     assert re.search(r"children:\n  new +\+1.0000  half", base)

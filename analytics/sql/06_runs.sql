@@ -40,7 +40,7 @@ SELECT
     coalesce(f.self_reported, false) AS self_reported,
     coalesce(nullif(f.evaluator, ''), r.evaluator) AS evaluator,
     r.seq, f.seq AS finished_seq,
-    f.message, f.cpu_s, f.usd
+    f.message, f.cpu_s, f.usd, f.budget_used_s, f.budget_counts, f.predict_s
 FROM requested r
 LEFT JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run

@@ -24,6 +24,6 @@ SELECT
     CASE WHEN l.sign > 0 THEN l.least ELSE l.greatest END AS worst,
     l.seconds / l.scores AS trial_s, l.any_self_reported AS self_reported,
     l.proven_count AS fresh, CASE WHEN l.claimed_count > 0 THEN l.claimed_sum / l.claimed_count END AS claimed,
-    l.worker_class, l.ranks
+    l.worker_class, l.ranks, nullif(l.used_s, 0) / l.scores AS budget_used_s
 FROM chosen l
 LEFT JOIN noise_in_force n ON n.arena = l.arena AND n.worker_class = l.worker_class;

@@ -32,7 +32,7 @@ SELECT
         WHEN r.fresh > 0 THEN 'confirming'
         ELSE 'claimed'
     END AS state,
-    p.origin, r.trial_s, r.self_reported, r.low, r.high, r.fresh, r.claimed, r.worker_class
+    p.origin, r.trial_s, r.self_reported, r.low, r.high, r.fresh, r.claimed, r.worker_class, r.budget_used_s
 FROM ranked r
 JOIN proposed p ON p.arena = r.arena AND p.seq = r.seq
 ORDER BY r.arena, r.rank;

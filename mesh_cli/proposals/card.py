@@ -133,12 +133,12 @@ def _relatives(word: str, rows: list[Relative]) -> Iterator[str]:
 def _runs(word: str, rows: list[RunRow]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
-        yield f"  {'run':<32} {'lane':<8} {'seed':>6} {'result':>14} {'seconds':>8} {'MB':>7} worker"
+        yield f"  {'run':<32} {'lane':<8} {'seed':>6} {'result':>14} {'seconds':>8} {'used':>7} {'MB':>7} worker"
     for row in rows[:_MANY]:
         result = number_text(row.value) if row.value is not None else row.reason or row.state
         seconds, memory = number_text(row.trial_s, ".1f"), number_text(row.peak_memory_mb, ".0f")
-        worker = printable(row.worker, 40)
-        yield f"  {row.run:<32} {row.lane:<8} {row.seed:>6} {result:>14} {seconds:>8} {memory:>7} {worker}"
+        used, worker = number_text(row.budget_used_s, ".1f"), printable(row.worker, 40)
+        yield f"  {row.run:<32} {row.lane:<8} {row.seed:>6} {result:>14} {seconds:>8} {used:>7} {memory:>7} {worker}"
         if row.message:
             yield f"    {printable(row.message, 200)}"
     yield from _more(rows)
@@ -183,6 +183,10 @@ def _ending(board: Board, finished: RunFinished) -> Iterator[str]:
         if others := {name: value for name, value in outcome.metrics.items() if name != metric}:
             yield "  " + ", ".join(f"{printable(name, 40)} {value:.6g}" for name, value in others.items())
     words = [f"trial {finished.trial_s:.1f} s", f"scoring {finished.score_s:.1f} s", f"CPU {finished.cpu_s:.1f} s"]
+    if finished.budget_counts:
+        words.append(f"{finished.budget_used_s:.1f} s of its budget ({finished.budget_counts})")
+    if finished.predict_s:
+        words.append(f"predictor {finished.predict_s:.1f} s")
     words.append(f"memory {finished.peak_memory_mb:,.0f} MB")
     if finished.peak_gpu_memory_mb is not None:
         words.append(f"GPU memory {finished.peak_gpu_memory_mb:,.0f} MB")

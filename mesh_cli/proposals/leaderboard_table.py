@@ -12,6 +12,7 @@ def columns(metric: str) -> list[Column]:
         Column(printable(metric, 16), right=True),
         Column("95 % interval", right=True, rank=3),
         Column("seeds", right=True, rank=4),
+        Column("used s", right=True, rank=5),
         Column("state", rank=1),
         Column("proposal"),
         Column("author", rank=2),
@@ -22,6 +23,7 @@ def columns(metric: str) -> list[Column]:
 def cells(row: LeaderboardRow) -> list[str]:
     """Return a row as the cells of `columns`."""
     numbers = [str(row.rank), row_score(row), row_interval(row), str(row.seeds)]
+    numbers.append("-" if row.budget_used_s is None else f"{row.budget_used_s:.2f}")
     return [*numbers, row.state, short(row.proposal), printable(row.author, 20), printable(row.title)]
 
 
