@@ -24,7 +24,7 @@ from gpu_worker.sandbox.contain import Policy
 from gpu_worker.sandbox.tiers import FIRST_UID, UIDS, take_uid
 from gpu_worker.supervisor import client
 from gpu_worker.supervisor.client import SupervisorDied, start_supervisor
-from gpu_worker.supervisor.mark import user_of
+from gpu_worker.supervisor.mark import TOKEN, limit_words, user_of
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
 
 pytestmark = pytest.mark.serial
@@ -104,6 +104,9 @@ class Life:
         request = msgspec.json.encode(Request(launch, Limits(60))).decode()
         env = {**os.environ, "MESH_RUN_TOKEN": self.token}
         self.worker = subprocess.Popen([sys.executable, "-c", WORKER, request, *options], env=env)
+
+    def until_hidden(self) -> None:
+        """Wait until all kinds of `HIDING` are there, and find the processes that are ours."""
         born, give_up = b"", time.monotonic() + 20
         while len(born) < KINDS:
             assert time.monotonic() < give_up
@@ -133,6 +136,27 @@ class Life:
                 time.sleep(0.01)
         return False
 
+    def ours(self) -> list[int]:
+        """Return the worker and what there is of its supervisor: the keeper first, if it is there."""
+        found = [self.worker.pid]
+        with suppress(psutil.Error):
+            below = psutil.Process(self.worker.pid).children(recursive=True)
+            for process in below:
+                with suppress(psutil.Error):
+                    if "gpu_worker.supervisor" in process.cmdline():
+                        found.append(process.pid)
+        return found
+
+    def marked(self) -> list[int]:
+        """Return the living processes that carry its token, as a mark or in their environment."""
+        number = str(int(self.token[:15], 16))
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if number in limit_words(process.pid) or process.environ().get(TOKEN) == self.token:
+                    found.append(process.pid)
+        return found
+
     def _read(self) -> bytes:
         with selectors.DefaultSelector() as selector:
             selector.register(self.pipe, selectors.EVENT_READ)
@@ -142,6 +166,7 @@ class Life:
 def test_in_a_namespace_nobody_outlives_worker_keeper_supervisor_and_forks(tmp_path: Path) -> None:
     for number in range(4):
         life = Life(tmp_path)
+        life.until_hidden()
         isolated = os.readlink(f"/proc/{life.others[1]}/ns/pid") != os.readlink("/proc/self/ns/pid")
         if not isolated:
             life.kill([*life.others, life.keeper])
@@ -154,12 +179,29 @@ def test_in_a_namespace_nobody_outlives_worker_keeper_supervisor_and_forks(tmp_p
 def test_without_namespaces_and_groups_the_keeper_kills_what_the_dead_left(tmp_path: Path) -> None:
     for _ in range(2):
         life = Life(tmp_path, *PLAIN)
+        life.until_hidden()
         life.kill(life.others)
         assert life.has_ended(10)
 
 
+@pytest.mark.parametrize("options", [(), PLAIN], ids=["isolated", "plain"])
+def test_nobody_is_left_at_whatever_moment_who_is_killed(tmp_path: Path, options: tuple[str, ...]) -> None:
+    for _ in range(5):
+        life = Life(tmp_path, *options)
+        time.sleep(random.uniform(0, 0.6))
+        worker, *below = life.ours()
+        below = below[1:] if options else below  # where nothing isolates, the keeper is who kills
+        life.kill([worker, *random.sample(below, random.randint(0, len(below)))])
+        give_up = time.monotonic() + 15
+        while left := life.marked():
+            assert time.monotonic() < give_up, left
+            time.sleep(0.05)
+        os.close(life.pipe)
+
+
 def test_where_the_keeper_dies_too_the_next_worker_kills_all(tmp_path: Path) -> None:
     life = Life(tmp_path, *PLAIN)
+    life.until_hidden()
     life.kill([*life.others, life.keeper])
     folder = tmp_path / "runs" / "boot"
     folder.mkdir(parents=True)

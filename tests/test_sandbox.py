@@ -263,6 +263,8 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     assert [verdict(kill, pid) for pid in (99, 100, -200, -1, 0)] == [allow, refuse | 1, refuse | 1, refuse | 1, allow]
     assert [verdict(socket, family) for family in (1, 2, 17)] == [allow, refuse | 13, refuse | 13]
     assert [verdict(clone, flags) for flags in (0x01200011, 0x10000000)] == [allow, refuse | 1]
+    prctl = {"x86_64": 157, "aarch64": 167}[machine]
+    assert [verdict(prctl, option) for option in (1, 4)] == [allow, refuse | 1]
     fcntl, ioctl = {"x86_64": (72, 16), "aarch64": (25, 29)}[machine]
     assert [verdict(fcntl, 0, second=command) for command in (1, 3, 8, 10, 1024)] == [allow] * 2 + [refuse | 1] * 3
     assert [verdict(ioctl, 9, second=command) for command in (0x5401, 0x40086602)] == [allow, refuse | 1]

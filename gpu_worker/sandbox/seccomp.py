@@ -117,6 +117,7 @@ _FCNTL = {"x86_64": 72, "aarch64": 25}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _PRLIMIT = {"x86_64": 302, "aarch64": 261}
+_PRCTL, _SET_DUMPABLE = {"x86_64": 157, "aarch64": 167}, 4
 _SETRLIMIT = {"x86_64": 160, "aarch64": 164}
 _RLIMIT_LOCKS = 10
 _CLONE3, _X32 = 435, 0x40000000
@@ -246,6 +247,7 @@ def program(
         steps += _when(number, others)
     for number, commands in ((_FCNTL[machine], _OF_DESCRIPTORS), (_IOCTL[machine], _OF_INODES)):
         steps += _when(number, [step for command in commands.values() for step in _refuse(command)], _SECOND_ARGUMENT)
+    steps += _when(_PRCTL[machine], _refuse(_SET_DUMPABLE))  # else nobody but root could see what it has open
     # Limits of this process alone, and never that of file locks, by whose value it is known.
     mark = _refuse(_RLIMIT_LOCKS)
     steps += _when(_PRLIMIT[machine], [*_only(0), (_LOAD, 0, 0, _SECOND_ARGUMENT), *mark])
