@@ -18,6 +18,8 @@ KNOWN = (
 CONFIG = "config.yaml"
 TIMEOUT_S = 300.0
 _FALSE = ("false", "no", "off", "0", "null", "~", "")
+_DEEP = re.compile(r"(?:[\[{]\s*){100}")
+"""Brackets on which the parser would spend seconds before it gives up."""
 _TAG = "tag:yaml.org,2002:"
 THRESHOLDS = (0.5, 0.75, 0.9)
 """OpenEvolve's default thresholds of a cascade (`EvaluatorConfig`)."""
@@ -66,6 +68,8 @@ def _evaluator_of(config: str) -> tuple[float, tuple[float, ...]]:
     """
     import yaml
 
+    if _DEEP.search(config):
+        raise ValueError(f"{CONFIG} is not valid YAML: it is nested too deeply")
     try:
         whole = yaml.compose(config, yaml.SafeLoader)
     except yaml.YAMLError as error:
