@@ -177,7 +177,7 @@ if not first.exists():
 @pytest.mark.timeout(400)
 async def test_a_swarm_lives_through_random_trouble_and_what_it_acknowledged_is_there_once(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", 200) as disk:
-        report = await run_round(1, tmp_path, random.Random("2026-1"), disk, seconds=10)
+        report = await run_round(1, tmp_path, random.Random("2026-1"), disk, seconds=8)
     assert report.wrong == [], report.happened
     assert report.troubles > 0
     assert report.runs > 0

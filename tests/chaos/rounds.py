@@ -113,7 +113,7 @@ class _Round:
     async def _trouble(self) -> None:
         dice = self.scene.dice
         await anyio.sleep(dice.expovariate(1 / 1.5))
-        if not self.scene.processes():
+        if not await self.scene.members():
             return
         [trouble] = dice.choices(list(TROUBLES), list(TROUBLES.values()))
         self.report.happened.append(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {await trouble(self.scene)}")
@@ -126,7 +126,7 @@ class _Round:
         return 0
 
     async def _keep(self, name: str, command: Sequence[str]) -> None:
-        """Run a process, and start it again when it dies; end it with SIGTERM, and see that it ends."""
+        """Run a process, and start it again when it dies; end it with at most two signals, and see that it ends."""
         while True:
             with (self.folder / f"{name}.log").open("ab") as log:
                 process = await anyio.open_process(
@@ -141,11 +141,13 @@ class _Round:
 
     async def _end(self, name: str, process: anyio.abc.Process) -> None:
         if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            with anyio.move_on_after(END_WITHIN_S):
-                await process.wait()
+            for within_s in (END_WITHIN_S / 2, END_WITHIN_S / 2):  # a worker without a server waits for the second
+                if process.returncode is None:
+                    process.send_signal(signal.SIGTERM)
+                with anyio.move_on_after(within_s):
+                    await process.wait()
         if process.returncode is None:
-            self.report.wrong.append(f"{name} did not end within {END_WITHIN_S} s of SIGTERM")
+            self.report.wrong.append(f"{name} did not end within {END_WITHIN_S} s of the first SIGTERM")
             process.kill()
         await process.aclose()
 

@@ -29,6 +29,10 @@ class Scene:
         self.home, self.dice, self.disk = home, dice, disk
         self.happened: list[str] = []
 
+    async def members(self) -> list[psutil.Process]:
+        """Return what `processes` does; to look at all processes of a machine may take long."""
+        return await anyio.to_thread.run_sync(self.processes)
+
     def processes(self) -> list[psutil.Process]:
         """Return every process that works for this home, by its arguments, its environment or its folder."""
         found = []
@@ -70,7 +74,7 @@ def damage(path: Path, dice: random.Random) -> str:
 
 async def kill_one(scene: Scene) -> str:
     """Kill any one process."""
-    found = scene.processes()
+    found = await scene.members()
     victim = scene.dice.choice(found)
     name = _name(victim)
     with suppress(psutil.Error):
@@ -80,7 +84,7 @@ async def kill_one(scene: Scene) -> str:
 
 async def kill_some(scene: Scene) -> str:
     """Kill several processes at a time."""
-    found = scene.processes()
+    found = await scene.members()
     victims = scene.dice.sample(found, min(len(found), scene.dice.randint(2, 5)))
     names = [_name(victim) for victim in victims]
     for victim in victims:
@@ -91,7 +95,7 @@ async def kill_some(scene: Scene) -> str:
 
 async def kill_all(scene: Scene) -> str:
     """Kill every process, as a machine that is switched off does, but for what the disk remembers."""
-    for victim in scene.processes():
+    for victim in await scene.members():
         with suppress(psutil.Error):
             victim.send_signal(signal.SIGKILL)
     return "killed all"
@@ -99,7 +103,7 @@ async def kill_all(scene: Scene) -> str:
 
 async def stop_one(scene: Scene) -> str:
     """Stop a process for a while."""
-    victim = scene.dice.choice(scene.processes())
+    victim = scene.dice.choice(await scene.members())
     name, seconds = _name(victim), scene.dice.uniform(*STOPPED_S)
     with suppress(psutil.Error):
         victim.send_signal(signal.SIGSTOP)
