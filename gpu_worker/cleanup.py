@@ -1,6 +1,7 @@
 """Removes what dead workers of a home folder left behind: processes, folders, control groups."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -44,12 +45,13 @@ def clear_leftovers(runs: Path) -> None:
                 continue
         except psutil.NoSuchProcess:
             pass
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, ValueError):
             continue
-        for token in folder.glob("*.token"):
-            kill_marked(token.stem)
-        for run in filter(Path.is_dir, folder.iterdir()):
-            sweep_outside(run)
+        with suppress(FileNotFoundError):  # another worker that starts now clears the same folder
+            for token in list(folder.glob("*.token")):
+                kill_marked(token.stem)
+            for run in filter(Path.is_dir, list(folder.iterdir())):
+                sweep_outside(run)
         delete(folder)
 
 

@@ -222,7 +222,9 @@ class EmbeddedServer:
                     if self._is_free():
                         await self.ensure()
                 elif await health.check():
-                    _tell(f"{health.trouble}: the server is restarted")
+                    if health.trouble != told:
+                        _tell(health.trouble)
+                    _tell(f"the store {self.folder} can be written again: its server is restarted")
                     await anyio.sleep(pause_s)
                     pause_s = min(_MOST_PAUSE_S, pause_s * 2 or 1.0)
                     await self._end(self._process)
