@@ -76,7 +76,10 @@ for path in (f"{data}/x", f"{data}/inner", f"{data}/inner/y", data):
             deed()
         except OSError:
             pass
-os.chmod(f"{data}/inner", 0) if os.stat(data).st_uid == os.getuid() and not os.statvfs(data).f_flag & 1 else None
+try:
+    os.chmod(f"{data}/inner", 0)
+except OSError:
+    pass
 print("done")
 """
 LOOK_AT_DATA = """

@@ -286,6 +286,10 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     flags = (0, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC, os.O_TRUNC, os.O_TRUNC | os.O_CREAT)
     assert [verdict(openat, third=flag) for flag in flags] == [allow] * 3 + [refuse | 1] * 2
     assert [verdict(truncate), verdict(437)] == [refuse | 1, refuse | 38]
+    fchmodat, utimensat, fchownat = {"x86_64": (268, 280, 260), "aarch64": (53, 88, 54)}[machine]
+    assert [verdict(number) for number in (fchmodat, utimensat, fchownat)] == [allow] * 3
+    steps = seccomp.program(machine, (1,), (100, -200), own=1000, asks=True)
+    assert [verdict(number) for number in (fchmodat, utimensat, fchownat)] == [0x7FC00000] * 2 + [refuse | 1]
     assert verdict(435) == refuse | 38
     assert verdict(1, architecture=0x40000003) == 0x80000000
 

@@ -11,7 +11,7 @@ import resource
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gpu_worker.sandbox import kernel, landlock, mounts, seccomp
@@ -50,13 +50,16 @@ class LayerFailed(OSError):
     """A layer of the sandbox could not be applied; the message names it."""
 
 
-def contain(policy: Policy) -> None:
+def contain(policy: Policy) -> int | None:
     """Apply every layer of the policy to this process.
+
+    Returns:
+        The descriptor of `gpu_worker.sandbox.owner_calls` that the supervisor must get, None where there is none.
 
     Raises:
         LayerFailed: one cannot be applied; the process must end.
     """
-    for name, layer in (
+    layers: tuple[tuple[str, Callable[[Policy], int | None]], ...] = (
         ("limits", _limit),
         ("namespaces", _unshare),
         ("bounding set", _drop_bounding_set),
@@ -65,11 +68,14 @@ def contain(policy: Policy) -> None:
         ("no_new_privs", _no_new_privileges),
         ("landlock", _landlock),
         ("seccomp", _seccomp),
-    ):
+    )
+    listener = None
+    for name, layer in layers:
         try:
-            layer(policy)
+            listener = layer(policy)
         except Exception as error:
             raise LayerFailed(f"the sandbox layer {name} cannot be applied: {error}") from None
+    return listener
 
 
 def _limit(policy: Policy) -> None:
@@ -141,14 +147,16 @@ def _landlock(policy: Policy) -> None:
         landlock.restrict(policy.read, policy.write, policy.devices, tcp=policy.network != "none")
 
 
-def _seccomp(policy: Policy) -> None:
-    if policy.seccomp:
-        families = (AF_UNIX,) if policy.network == "none" else (AF_UNIX, AF_INET, AF_INET6)
-        seccomp.restrict(
-            families=families,
-            protect=policy.protect,
-            shares_user=policy.uid is None,
-            shares_ipc=not policy.namespaces,
-            signals_scoped=policy.landlock and landlock.abi() >= landlock.SCOPES,
-            truncation_scoped=policy.landlock and landlock.abi() >= landlock.TRUNCATES,
-        )
+def _seccomp(policy: Policy) -> int | None:
+    if not policy.seccomp:
+        return None
+    families = (AF_UNIX,) if policy.network == "none" else (AF_UNIX, AF_INET, AF_INET6)
+    return seccomp.restrict(
+        families=families,
+        protect=policy.protect,
+        shares_user=policy.uid is None,
+        shares_ipc=not policy.namespaces,
+        signals_scoped=policy.landlock and landlock.abi() >= landlock.SCOPES,
+        truncation_scoped=policy.landlock and landlock.abi() >= landlock.TRUNCATES,
+        owns_others=policy.uid is None and not policy.namespaces,
+    )

@@ -10,8 +10,10 @@ import errno
 import os
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
-from gpu_worker.sandbox import kernel
+from gpu_worker.sandbox import kernel, owner_calls
 
 _EVERYWHERE = {
     "pidfd_getfd": 438,
@@ -149,7 +151,9 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 24, 32
 _ALLOW, _KILL_PROCESS, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _UNIX, _INET, _INET6 = 1, 2, 10
-_MODE_FILTER = 2
+_ASK = 0x7FC00000
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_SET_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
 _REFUSED = (_RETURN, 0, 0, _ERROR | errno.EPERM)
 
 _Step = tuple[int, int, int, int]
@@ -163,7 +167,8 @@ def restrict(
     shares_ipc: bool,
     signals_scoped: bool,
     truncation_scoped: bool,
-) -> None:
+    owns_others: bool,
+) -> int | None:
     """Refuse the calls in the tables, sockets of other families, and signals to protected processes.
 
     Args:
@@ -174,6 +179,11 @@ def restrict(
         signals_scoped: whether another layer blocks signals to processes outside; else it may signal only processes
             that are younger than itself.
         truncation_scoped: whether another layer blocks the truncation of files that may only be read.
+        owns_others: whether it runs as the owner of files that are not its own, and nothing makes them read-only.
+
+    Returns:
+        Where it owns others' files, the descriptor by which the kernel asks about calls that set modes and times
+        (`gpu_worker.sandbox.owner_calls`); None also where the kernel cannot ask (before Linux 5.0).
 
     Raises:
         OSError: the kernel accepts no filter, or its architecture is not in the tables.
@@ -181,18 +191,25 @@ def restrict(
     machine = os.uname().machine
     if machine not in _AUDIT:
         raise OSError(errno.EOPNOTSUPP, f"no table of system calls for {machine}")
-    steps = program(
-        machine,
-        tuple(families),
-        tuple(protect),
-        own=os.getpid() if shares_user else 0,
-        shares_ipc=shares_ipc,
-        signals_scoped=signals_scoped or not shares_user,
-        truncation_scoped=truncation_scoped or not shares_user,
-    )
+    options: dict[str, Any] = {
+        "own": os.getpid() if shares_user else 0,
+        "shares_ipc": shares_ipc,
+        "signals_scoped": signals_scoped or not shares_user,
+        "truncation_scoped": truncation_scoped or not shares_user,
+    }
+    if owns_others:
+        asking = program(machine, tuple(families), tuple(protect), asks=True, **options)
+        for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):  # the first since Linux 5.19
+            with suppress(OSError):
+                return _install(asking, flags)
+    _install(program(machine, tuple(families), tuple(protect), **options), 0)
+    return None
+
+
+def _install(steps: list[_Step], flags: int) -> int:
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", op, yes, no, k) for op, yes, no, k in steps))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
-    kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, ctypes.c_void_p(ctypes.addressof(head)))
+    return kernel.call(_SECCOMP[os.uname().machine], _SET_FILTER, flags, head)
 
 
 def program(
@@ -204,6 +221,7 @@ def program(
     shares_ipc: bool = False,
     signals_scoped: bool = True,
     truncation_scoped: bool = True,
+    asks: bool = False,
 ) -> list[_Step]:
     """Return the filter as (operation, jump if true, jump if false, value); jumps count steps that are skipped.
 
@@ -230,6 +248,10 @@ def program(
             steps += _when(number, _only(0, own))
         for number, kind in ((_SET_PRIORITY[machine], _OF_PROCESS), (_SET_IO_PRIORITY[machine], _IO_OF_PROCESS)):
             steps += _when(number, [*_only(kind), (_LOAD, 0, 0, _SECOND_ARGUMENT), *_only(0, own)])
+    for number in owner_calls.owner_call_numbers(machine) if asks else ():
+        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ASK)]
+    for number in (numbers[column] for numbers in owner_calls.OWNERS if asks and numbers[column] >= 0):
+        steps += [(_EQUAL, 0, 1, number), _REFUSED]
     if not truncation_scoped:
         steps += [(_EQUAL, 0, 1, _TRUNCATE[machine]), _REFUSED]
         steps += [(_EQUAL, 0, 1, _OPENAT2), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]  # its flags are in memory

@@ -14,6 +14,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -21,7 +22,7 @@ import types
 from collections.abc import Sequence
 from typing import Literal
 
-from gpu_worker.sandbox import kernel
+from gpu_worker.sandbox import kernel, owner_calls
 from gpu_worker.sandbox.contain import LayerFailed, Policy, contain
 from gpu_worker.supervisor.mark import TOKEN, carry
 from gpu_worker.supervisor.protocol import Launch
@@ -49,7 +50,8 @@ class ForkAhead:
 
     def __init__(self, files: Sequence[int], extra: Sequence[int] = ()) -> None:
         launch_read, self._launch_write = os.pipe()
-        self._error_read, error_write = os.pipe()
+        ours, theirs = socket.socketpair()
+        self._answer, error_write = ours.detach(), theirs.detach()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -74,13 +76,34 @@ class ForkAhead:
         """
         with open(self._launch_write, "w") as file:
             json.dump([dataclasses.asdict(launch), use_extra, int(file_mb * 1024**2)], file)
-        with open(self._error_read, "rb") as file:
-            error = file.read(4096).decode(errors="replace")
+        error, listener = _receive(self._answer)
         if error:
             os.waitpid(self.pid, 0)
             why, _, text = error.partition(":")
             raise NotStarted("sandbox" if why == "sandbox" else "start", text)
+        if listener is not None and launch.policy:
+            owner_calls.answer_owner_calls(listener, launch.policy.write)
         return self.pid
+
+
+def _receive(answer: int) -> tuple[str, int | None]:
+    """Wait until a fork has become its program; return its error, "" for none, and a descriptor that it sent."""
+    text, listener = b"", None
+    with socket.socket(fileno=answer) as channel:
+        while True:
+            part, descriptors, _, _ = socket.recv_fds(channel, 4096, 1)
+            for listener in descriptors:
+                os.set_inheritable(listener, False)
+            if not part:
+                return text.replace(b"\0", b"").decode(errors="replace"), listener
+            text += part
+
+
+def _send(descriptor: int, channel: int) -> None:
+    """Send a descriptor to the supervisor, and close it here."""
+    with socket.socket(fileno=os.dup(channel)) as opened:
+        socket.send_fds(opened, [b"\0"], [descriptor])
+    os.close(descriptor)
 
 
 def _await_launch(launch_read: int, error_write: int, used: int, parent: int) -> None:
@@ -139,7 +162,8 @@ def _bound_files(size: int) -> None:
 
 def _become(launch: Launch, error_write: int, parent: int) -> None:
     os.chdir(launch.cwd)
-    contain(launch.policy or Policy())
+    if (listener := contain(launch.policy or Policy())) is not None:
+        _send(listener, error_write)
     if launch.policy is None and os.geteuid() != 0:
         kernel.drop_capabilities()  # those of the supervisor's user namespace
     die_with_parent(parent=parent)  # again: a new user id clears it
