@@ -54,8 +54,12 @@ def lay_out_trial(
     sandbox.give([run / name for name in TRIAL_WRITES])
 
 
-def lay_out_score(run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox) -> None:
+def lay_out_score(
+    run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox, *, predicts: bool = False
+) -> None:
     """Make the scorer's folders in `run`, and the trial's output read-only; call it when no process of the trial lives.
+
+    `predicts` says whether there is a predictor, which gets a folder too.
 
     Raises:
         BadOutput: what the trial left cannot be scored.
@@ -66,7 +70,7 @@ def lay_out_score(run: Path, files: Mapping[str, bytes], editable: Sequence[str]
     for name in ("score", "score-tmp", "predict-tmp"):
         delete(run / name)  # a trial without a sandbox could have put something there
     write_files(run / "score", files, editable)
-    for name in ("score-tmp", "predict-tmp"):
+    for name in ("score-tmp", "predict-tmp") if predicts else ("score-tmp",):
         (run / name).mkdir()
         sandbox.give([run / name], scorer=name == "score-tmp")
     _freeze(run / "out")

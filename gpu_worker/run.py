@@ -110,7 +110,8 @@ async def execute(
     score_s = predict_s = 0.0
     if outcome is None:
         try:
-            await _in_thread(lay_out_score, folder, files, spec.artifact.editable, sandbox)
+            lay_out = partial(lay_out_score, predicts=bool(spec.score.predict))
+            await _in_thread(lay_out, folder, files, spec.artifact.editable, sandbox)
         except BadOutput as error:
             outcome = Failed(reason="no_score", message=str(error))
     if outcome is None:
