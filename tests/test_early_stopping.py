@@ -1,16 +1,38 @@
 """Losers are ended early by their curves, and never all of them."""
 
 import datetime as dt
+import random
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from agents.curation.early_stopping import FEWEST_AT_RUNG, at_rung, is_spared, judge_curve, rungs_between
+from agents.curation.early_stopping import (
+    AUTHORS,
+    FEWEST_AT_RUNG,
+    Rival,
+    at_rung,
+    believed,
+    is_spared,
+    judge_curve,
+    rungs_between,
+)
 from agents.curator import Curator
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context, Hearing
 from mesh.code import CodeStore
-from mesh.events import CritiquePosted, CurvePoint, RunFinished, RunKilled, RunStarted, Scored
+from mesh.events import (
+    CritiquePosted,
+    CurvePoint,
+    Failed,
+    FailureReason,
+    RunFinished,
+    RunKilled,
+    RunStarted,
+    Scored,
+)
 from mesh.memory import MemoryBus
 from mesh.spec import SelectionSpec
 from mesh.testing import SPEC, Log
@@ -29,16 +51,18 @@ def given(spared: float = 0.0, rivals: int = FEWEST_AT_RUNG) -> Log:
     log = Log(msgspec.structs.replace(SPEC, selection=msgspec.structs.replace(RULE, never_killed=spared)))
     log.open()
     for number in range(1, rivals + 1):
-        tree = f"old-{number}"
-        log.propose(tree)
-        run = log.request(tree)
-        finish = RunFinished(
-            run=run, proposal=tree, outcome=Scored(value=1.0), worker="w", worker_class="cpu", curve=curve(9, 9, number)
-        )
-        log.add("w", finish)
+        finished(log, f"old-{number}", number, float(number))
     log.propose("new")
     log.add("w", RunStarted(run=log.request("new"), attempt=1, worker="w"))
     return log
+
+
+def finished(log: Log, tree: str, value: float, score: float | FailureReason, author: str = "ann") -> None:
+    """A proposal whose curve was at `value` at the rung, and how its run ended."""
+    log.propose(tree, author)
+    outcome = Failed(reason=score, message="") if isinstance(score, str) else Scored(value=score)
+    run, seen = log.request(tree), curve(9, 9, value)
+    log.add("w", RunFinished(run=run, proposal=tree, outcome=outcome, worker="w", worker_class="cpu", curve=seen))
 
 
 def word(log: Log, *values: float) -> RunKilled | CritiquePosted | None:
@@ -81,6 +105,9 @@ def test_curves_that_grow_are_compared_the_other_way_round_where_greater_is_bett
     log = given()
     log.spec = msgspec.structs.replace(HALVED, selection=msgspec.structs.replace(RULE, curve="maximize"))
     log.board.opened = msgspec.structs.replace(log.board.opened, spec=log.spec)  # type: ignore[type-var]
+    assert word(log, 9, 9, 1.5) is None  # among scores to minimise, curves that grow have predicted the wrong order
+    for number in range(1, FEWEST_AT_RUNG + 1):
+        finished(log, f"more-{number}", number, float(-number), "bob")
     assert word(log, 9, 9, 5.5) is None
     assert isinstance(word(log, 9, 9, 1.5), RunKilled)
 
@@ -107,3 +134,66 @@ async def test_a_curator_judges_what_it_hears_once_per_rung(tmp_path: Path) -> N
     log.board.opened = msgspec.structs.replace(log.board.opened, spec=SPEC)  # type: ignore[type-var]
     assert curator.heard("curve.new-explore-1", told[0], log.board) == []
     assert await curator.tick(log.board.time + dt.timedelta(seconds=1), log.board) is not None
+
+
+def test_a_new_author_has_no_vote_before_its_curves_have_predicted_its_scores() -> None:
+    log = given(rivals=3)
+    assert word(log, 9, 9, 99) is None
+    for number in range(4, 7):
+        finished(log, f"old-{number}", number, float(number))
+    assert isinstance(word(log, 9, 9, 99), RunKilled)
+
+
+SUPERB: dict[str, Callable[[int, float], float]] = {
+    "always the same": lambda number, score: 0.0,
+    "as chance has it": lambda number, score: (0.3, 0.7, 0.1, 0.9, 0.5, 0.2, 0.8, 0.4)[number % 8],
+    "its own, and 100 less": lambda number, score: score - 100,
+}
+
+
+@pytest.mark.parametrize("forgery", SUPERB)
+@pytest.mark.parametrize("runs", [1, 2, 4, 8, 40])
+def test_who_reports_superb_curves_and_gets_bad_scores_kills_nobody(forgery: str, runs: int) -> None:
+    log = given()
+    finished(log, "base", 3.5, 3.5, "operator")
+    for number in range(runs):
+        score = 50.0 + (7 * number) % 5
+        finished(log, f"forged-{number}", SUPERB[forgery](number, score), score, "mallory")
+    assert word(log, 9, 9, 1.5) is None
+    honest = word(log, 9, 9, 2.5)
+    assert isinstance(honest, RunKilled)
+    assert "worse than 2 of 7 other runs" in honest.text
+
+
+def test_who_is_better_than_the_artifact_but_not_as_good_as_its_curve_says_kills_nobody_either() -> None:
+    log = given(rivals=12)
+    finished(log, "base", 20.0, 20.0, "operator")
+    for number in range(8):
+        finished(log, f"forged-{number}", number - 50.0, 10.0 + number / 10, "mallory")
+    assert word(log, 9, 9, 3.5) is None
+
+
+def test_curves_of_runs_that_failed_do_not_count_and_those_of_killed_ones_do() -> None:
+    for reason, kills in (("crash", False), ("over_budget", False), ("killed", True)):
+        log = given()
+        for number in range(4):
+            finished(log, f"ended-{number}", 0.5, reason)  # type: ignore[arg-type]
+        assert isinstance(word(log, 9, 9, 1.5), RunKilled) is kills, reason
+
+
+def test_honest_authors_keep_their_votes_beside_a_forger_and_with_noise() -> None:
+    rng = random.Random(1)
+    found = [Rival("", 1.0 + rng.gauss(0, 0.1), 1.0) for _ in range(3)]
+    for number in range(60):
+        quality = rng.gauss(1, 0.3)
+        author = ("ann", "bob", "carl")[number % 3]
+        found.append(Rival(author, quality + rng.gauss(0, 0.2), quality + rng.gauss(0, 0.05)))
+        found.append(Rival("mallory", rng.random() / 100, 1.5 + rng.random()))
+    assert believed(found, "minimize", "minimize") == {"", "ann", "bob", "carl"}
+
+
+def test_the_work_for_a_decision_is_bounded() -> None:
+    found = [Rival(f"a{number % 900}", float(number), float(number)) for number in range(9_000)]
+    began = time.process_time()
+    assert len(believed(found, "minimize", "minimize")) <= AUTHORS + 1
+    assert time.process_time() - began < 2

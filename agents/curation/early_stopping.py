@@ -4,19 +4,33 @@ When an explore run reaches a rung, its curve is compared with earlier runs of t
 run of `reduction` continues; the others are killed. A share of the runs, chosen by a hash of their names, is never
 killed. For those a critique records what the rule would have done, and the view `halving` counts the wrong kills.
 
+A curve is written by the code that it judges. So only the curves of authors whose curves have predicted their scores
+are compared with: of pairs of their scored runs, most are ordered alike by curve and by score, and so are pairs with
+runs of the artifact as it was, whose curve nobody forges, and of other authors of whom all this is true. A new author
+has no vote yet, and one who shifts all curves alike has the pairs with others against it. Failed runs do not count.
+
 Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), in the form that stops runs and
 never resumes them.
 """
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mesh.board import Board, Run
-from mesh.events import CritiquePosted, CurvePoint, RunKilled, WorkerJoined
+from mesh.events import CritiquePosted, CurvePoint, Failed, RunKilled, WorkerJoined
 from mesh.spec import Direction, SelectionSpec, gain
 
 FEWEST_AT_RUNG = 6
 """Number of runs that must have reached a rung before a run is killed there."""
+
+FEWEST_PAIRS = 6
+"""Pairs with different scores that must agree with an author's curves before these are compared with."""
+AGREE, AGREE_WITH_OTHERS = 0.6, 0.5
+"""Share of the pairs that must agree, among an author's runs and with those of others; by chance it is a half."""
+LATEST, AUTHORS = 16, 16
+"""Scored runs of an author that are looked at, the latest, and authors with most of them: both bound the work."""
 
 
 def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: float) -> RunKilled | CritiquePosted | None:
@@ -61,8 +75,16 @@ def at_rung(curve: Sequence[CurvePoint], rung: float) -> float | None:
     return next((point.value for point in curve if point.fraction >= rung), None)
 
 
+class Rival(NamedTuple):
+    """A finished run at a rung: its author, "" for the artifact as it was, its curve's value, and its score if any."""
+
+    author: str
+    value: float
+    score: float | None
+
+
 def rivals(board: Board, run: Run, rung: float) -> list[float]:
-    """Return the values at which finished explore runs of the same worker class and evaluator reached a rung."""
+    """Return the values at which runs that count reached a rung: finished ones of the class and evaluator of `run`."""
     worker_class = _class_of(board, run)
     found = []
     for other in board.runs.values():
@@ -70,15 +92,60 @@ def rivals(board: Board, run: Run, rung: float) -> list[float]:
         if done is None or other.requested.lane != "explore" or other.requested.evaluator != run.requested.evaluator:
             continue
         value = at_rung(done.curve, rung)
-        if value is not None and worker_class in ("", done.worker_class):
-            found.append(value)
-    return found
+        is_killed = isinstance(done.outcome, Failed) and done.outcome.reason == "killed"
+        if value is not None and worker_class in ("", done.worker_class) and (is_killed or other.value is not None):
+            found.append(Rival(_author_of(board, other), value, other.value))
+    voters = believed(found, _direction(board), board.spec.objective.direction)
+    return [rival.value for rival in found if rival.author in voters]
+
+
+def believed(found: Sequence[Rival], curve: Direction, objective: Direction) -> set[str]:
+    """Return the authors whose curves predict their scores; the artifact as it was is always among them.
+
+    Args:
+        found: Runs at one rung, in the order of the log.
+        curve: Whether a lower or a higher value of a curve is better.
+        objective: Whether a lower or a higher score is better.
+    """
+    scored: dict[str, list[Rival]] = {}
+    for rival in found:
+        if rival.score is not None:
+            scored.setdefault(rival.author, []).append(rival)
+    baseline = scored.pop("", [])[-LATEST:]
+    most = sorted(scored, key=lambda author: -len(scored[author]))[:AUTHORS]
+    latest = {author: scored[author][-LATEST:] for author in most}
+
+    def share(pairs: Iterable[tuple[Rival, Rival]]) -> tuple[float, int]:
+        """Return which share of the pairs curve and score order alike, and how many pairs have different scores."""
+        agreeing, count = 0.0, 0
+        for one, other in pairs:
+            better, ahead = gain(objective, one.score or 0.0, other.score or 0.0), gain(curve, one.value, other.value)
+            if better:
+                agreeing += 0.5 if not ahead else (better > 0) == (ahead > 0)
+                count += 1
+        return agreeing / count if count else 0.0, count
+
+    def agrees(author: str, others: Iterable[Rival]) -> bool:
+        agreeing, count = share(itertools.product(latest[author], others))
+        return not count or agreeing >= AGREE_WITH_OTHERS
+
+    own = {author: share(itertools.combinations(runs, 2)) for author, runs in latest.items()}
+    steady = [author for author, (agreeing, count) in own.items() if count >= FEWEST_PAIRS and agreeing >= AGREE]
+    anchored = [author for author in steady if agrees(author, baseline)]
+    return {"", *(a for a in anchored if agrees(a, [run for b in anchored if b != a for run in latest[b]]))}
 
 
 def is_spared(name: str, rule: SelectionSpec) -> bool:
     """Tell whether a run is never killed. It depends on the name alone, so all curators agree."""
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
     return drawn < rule.never_killed
+
+
+def _author_of(board: Board, run: Run) -> str:
+    """Return the author of a run's proposal, "" if it is the artifact as it was."""
+    tree = run.requested.proposal
+    is_baseline = board.opened is not None and tree == board.opened.base_tree
+    return "" if is_baseline or tree not in board.proposals else board.proposals[tree].author
 
 
 def _class_of(board: Board, run: Run) -> str:
