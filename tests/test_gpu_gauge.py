@@ -152,6 +152,24 @@ async def test_what_a_trial_took_is_in_its_result(
     assert result.gpu == Reading(600.0, 50.0, exceeded=False)
 
 
+@pytest.mark.parametrize(("used", "reason"), [(700.0, "over_budget"), (110.0, "")])
+async def test_time_with_the_gpu_open_counts_where_the_arena_says_so(
+    used: float, reason: str, driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path
+) -> None:
+    gauge = Gauge(driver, "0")
+    driver.processes, driver.used = {2**22 + 1: 1.0}, used
+    inputs = job("import time; time.sleep(1)")
+    trial = msgspec.structs.replace(SPEC.trial, budget_counts="gpu", budget_tolerance=1.0, startup_s=0.0)
+    spec = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(trial, deadline_s=20))
+    inputs = msgspec.structs.replace(
+        inputs, opened=opened(spec), request=msgspec.structs.replace(inputs.request, budget_s=0.3)
+    )
+    result = await run(inputs, Slot(0, "cuda:0", 1, cuda_index="0", gpu_memory_mb=8000), tmp_path, gauge)
+    assert result.budget.counts == "gpu"
+    assert (result.used_s > 0.3) == bool(reason)
+    assert (result.outcome.reason if isinstance(result.outcome, Failed) else "") == reason
+
+
 async def test_a_gpu_that_is_lost_during_a_trial_hands_the_run_back(
     driver: Driver, job: Callable[[str], RunInputs], tmp_path: Path
 ) -> None:
