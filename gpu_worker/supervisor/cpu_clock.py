@@ -4,7 +4,7 @@ A process that ends leaves its CPU time to the parent that waits for it. A subre
 the living show and those that it has collected sum up to nearly all. The rest are children of a process that ignores
 SIGCHLD: the kernel drops their time. A control group counts them too. Without one, each walk over the processes notes
 who has vanished; a parent that was not given the time of its children drops it. What was seen of them is added then,
-and each process that no earlier walk saw counts as busy since that walk: no trial knows when a walk comes.
+and each running process that no earlier walk saw counts as busy since that walk: no trial knows when a walk comes.
 
 With a process beside the command there are two sides. The process beside runs a proposal's code, so orphans are its.
 The standard library alone.
@@ -55,7 +55,7 @@ class CpuClock:
             self._note_vanished(tree)
             fleeting = [0, 0]
             for pid, process in tree.items():
-                fleeting[self._side(pid, tree)] += pid not in self._seen and process.state != "Z"
+                fleeting[self._side(pid, tree)] += pid not in self._seen and process.state == "R"
             for side, count in enumerate(fleeting):
                 self._fleeting_s[side] += min(count, self._cores) * (now - self._seen_at)
         self._seen, self._seen_at = dict(tree), now
