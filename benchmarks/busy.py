@@ -27,7 +27,7 @@ out.write_text(json.dumps({{"loss": 1.0, "begin": begin, "end": time.monotonic()
 
 async def measure(quick: bool) -> Figures:
     """Return the share of slot time that trials ran, for one and two slots, and the overhead per trial (ms)."""
-    count, seconds = (12, 1.0) if quick else (60, 5.0)
+    count, seconds = 6 if quick else 60, 5.0
     figures: Figures = {}
     for slots in (1, 2):
         async with trials(slots, train=TRAIN.format(seconds=seconds)) as ours:

@@ -6,8 +6,9 @@ function trainable that imports torch and actors that are not reused. No peer sc
 its trial. Our times are from `run.requested` to `run.finished` in the log.
 
 `limit.fork_ms`, a fork of a process with torch and a wait for its end, is the raw limit. It is measured after each of
-our trials, and `p50_to_fork` is the median of the ratios of such neighbours: a machine that is busy slows both. Rates
-are measured in turns for the same reason. `contain_ms` is what the sandbox costs: the difference to trials without.
+our trials, and `p50_to_fork` is the median of the ratios of such neighbours: a machine that is busy slows both. For the
+same reason a trial of each peer alternates with a queue of ours, except Ray Tune's. `contain_ms` is what the sandbox
+costs: the difference to trials without.
 
 Peers that are not installed (`pip install -e '.[bench]'`) have no figure, and a line on standard error says so.
 """
@@ -15,18 +16,15 @@ Peers that are not installed (`pip install -e '.[bench]'`) have no figure, and a
 import importlib.util
 import statistics
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from benchmarks.parts.harness import Figures, Goal, in_a_process, percentile, ratio, say
-from benchmarks.parts.trials import Run, Trials, trials
+from benchmarks.parts.trials import Run, trials
 
-ROUNDS = 3
-PEERS = ("optuna", "ray")
 GOALS: dict[str, Goal] = {"p50_to_fork": ("<=", 4), "ratio_to_best_peer": (">=", 30)}
 
 EMPTY = """
@@ -37,51 +35,55 @@ pathlib.Path(os.environ["MESH_OUT"], "score.json").write_text(json.dumps({"loss"
 
 async def measure(quick: bool) -> Figures:
     """Return milliseconds from request to finish, and trials per second of ours and of the peers."""
-    rounds, single, queued, theirs = (1, 100, 60, 4) if quick else (ROUNDS, 200, 200, 10)
-    waits, bare, forks = list[float](), list[float](), list[float]()
+    single, turns, queued = (100, 6, 15) if quick else (600, 30, 25)
+    waits, bare, forks, ratios = list[float](), list[float](), list[float](), list[float]()
     rates: dict[str, list[float]] = {}
-    async with (
-        trials(1, train=EMPTY) as one,
-        trials(1, train=EMPTY, options=["--no-sandbox"]) as free,
-        _forks() as fork,
-    ):
-        for _ in range(rounds):
-            await one.prepare(single + queued)
-            await free.prepare(single)
-            for _ in range(single):
-                waits += [run.seconds * 1000 for run in await one.ask(1)]
-                forks.append(await fork())
-                bare += [run.seconds * 1000 for run in await free.ask(1)]
-            rates.setdefault("trials_per_s.slots_1", []).append(await _rate(one, queued))
-            for name, peer in _peers().items():
-                rates.setdefault(name, []).append(await peer(theirs))
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(trials(1, train=EMPTY))
+        free = await stack.enter_async_context(trials(1, train=EMPTY, options=["--no-sandbox"]))
+        fork = await stack.enter_async_context(_stepwise("fork"))
+        peers = {name: await stack.enter_async_context(_stepwise(name)) for name in ("process", *_installed("optuna"))}
+        await one.prepare(single + turns * queued)
+        await free.prepare(single)
+        for _ in range(single):
+            waits += [run.seconds * 1000 for run in await one.ask(1)]
+            forks.append(await fork())
+            bare += [run.seconds * 1000 for run in await free.ask(1)]
+        for _ in range(turns):
+            turn = {f"peer.{name}_per_s": 1000 / await peer() for name, peer in peers.items()}
+            turn["trials_per_s.slots_1"] = ours = per_second(await one.ask(queued))
+            ratios.append(ours / max(rate for name, rate in turn.items() if name.startswith("peer.")))
+            for name, rate in turn.items():
+                rates.setdefault(name, []).append(rate)
+        for _ in _installed("ray"):
+            found = await in_a_process("benchmarks.parts.peers", "ray", str(turns))
+            rates["peer.ray_per_s"] = [found["per_s"]]
     async with trials(2, train=EMPTY) as two:
-        for _ in range(rounds):
-            await two.prepare(queued)
-            rates.setdefault("trials_per_s.slots_2", []).append(await _rate(two, queued))
+        await two.prepare(turns * queued)
+        rates["trials_per_s.slots_2"] = [per_second(await two.ask(turns * queued))]
     figures = {"p50_ms": statistics.median(waits), "p99_ms": percentile(waits, 99)}
     figures |= {"p50_to_fork": ratio(waits, forks), "limit.fork_ms": statistics.median(forks)}
     figures["contain_ms"] = statistics.median(ours - without for ours, without in zip(waits, bare, strict=True))
     figures |= {name: statistics.median(values) for name, values in rates.items()}
-    best = max(rate for name, rate in figures.items() if name.startswith("peer."))
-    return figures | {"ratio_to_best_peer": figures["trials_per_s.slots_1"] / best}
+    ray = figures["trials_per_s.slots_1"] / figures.get("peer.ray_per_s", 1e-9)
+    return figures | {"ratio_to_best_peer": min(statistics.median(ratios), ray)}
 
 
 @asynccontextmanager
-async def _forks() -> AsyncIterator[Callable[[], Awaitable[float]]]:
-    """Run a process that has torch; what is yielded has it fork once and returns the milliseconds."""
-    command = [sys.executable, "-m", "benchmarks.parts.peers", "fork"]
+async def _stepwise(name: str) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """Run a process of `benchmarks.parts.peers`; what is yielded has it do its deed once, and returns milliseconds."""
+    command = [sys.executable, "-m", "benchmarks.parts.peers", name]
     async with await anyio.open_process(command, stderr=None) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         to, lines = process.stdin, BufferedByteReceiveStream(process.stdout)
 
-        async def fork() -> float:
+        async def step() -> float:
             await to.send(b"\n")
             return float(await lines.receive_until(b"\n", 100))
 
-        await fork()  # until it has imported torch
-        yield fork
+        await step()  # to warm up
+        yield step
         await to.aclose()
 
 
@@ -91,27 +93,9 @@ def per_second(runs: Sequence[Run]) -> float:
     return len(runs) / (max(ends) - min(run.requested for run in runs)).total_seconds()
 
 
-async def _rate(ours: Trials, count: int) -> float:
-    return per_second(await ours.ask(count))
-
-
-def _peers() -> dict[str, Callable[[int], Awaitable[float]]]:
-    """Return a function per installed peer that measures its rate (1/s)."""
-    found: dict[str, Callable[[int], Awaitable[float]]] = {"peer.process_per_s": _fresh_processes}
-    for name in PEERS:
-        if importlib.util.find_spec(name) is None:
-            say(f"{name} is not installed and is left out; install the extra `bench` to measure it")
-            continue
-
-        async def rate(count: int, name: str = name) -> float:
-            return (await in_a_process("benchmarks.parts.peers", name, str(count)))["per_s"]
-
-        found[f"peer.{name}_per_s"] = rate
-    return found
-
-
-async def _fresh_processes(count: int) -> float:
-    began = time.perf_counter()
-    for _ in range(count):
-        await anyio.run_process([sys.executable, "-c", "import torch"])
-    return count / (time.perf_counter() - began)
+def _installed(name: str) -> list[str]:
+    """Return the name of a peer if it is installed, else say that it is left out."""
+    if importlib.util.find_spec(name) is None:
+        say(f"{name} is not installed and is left out; install the extra `bench` to measure it")
+        return []
+    return [name]

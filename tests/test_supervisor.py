@@ -28,6 +28,7 @@ def launch(supervisor: Supervisor, code: str, tag: str = "", **env: str) -> Laun
 
 
 async def end_of(code: str, *, deadline_s: float = 20, memory_mb: float = 1000, tag: str = "") -> Ending:
+    tag = tag or uuid.uuid4().hex
     with anyio.fail_after(40):
         async with start_supervisor() as supervisor:
             ended = await supervisor.run(

@@ -1,7 +1,9 @@
-"""`python -m benchmarks.parts.peers optuna|ray N`: run N empty trials with a peer; print the figures as JSON.
+"""`python -m benchmarks.parts.peers fork|process|optuna`: one empty trial of a peer for each line of input.
 
-Every peer runs one trial at a time in a new process that imports torch. Its start and a first trial, which warms up,
-are not counted. It keeps its study in memory, without a log or a database. `fork` in place of a peer is the raw limit.
+It prints the milliseconds of each. `ray N` runs N trials and prints the figures as JSON, because a tuner cannot be
+asked for one at a time. Every peer runs one trial at a time in a new process that imports torch. Its start and a first
+trial, which warms up, are not counted. It keeps its study in memory, without a log or a database. `fork` is the raw
+limit.
 """
 
 import gc
@@ -10,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,8 +21,8 @@ from benchmarks.parts.harness import Figures
 IMPORT = (sys.executable, "-c", "import torch")
 
 
-def optuna(count: int) -> Figures:
-    """Return trials per second of a study whose objective runs a process."""
+def optuna() -> Callable[[], object]:
+    """Return a trial of a study whose objective runs a process."""
     import optuna as peer
 
     def objective(trial: peer.Trial) -> float:
@@ -29,10 +32,12 @@ def optuna(count: int) -> Figures:
 
     peer.logging.set_verbosity(peer.logging.ERROR)
     study = peer.create_study()
-    study.optimize(objective, n_trials=1)
-    began = time.perf_counter()
-    study.optimize(objective, n_trials=count)
-    return {"per_s": count / (time.perf_counter() - began)}
+    return lambda: study.optimize(objective, n_trials=1)
+
+
+def process() -> Callable[[], object]:
+    """Return a fresh process that imports torch."""
+    return lambda: subprocess.run(IMPORT, check=True)
 
 
 def ray(count: int) -> Figures:
@@ -66,24 +71,32 @@ def ray(count: int) -> Figures:
     return {"per_s": count / (ends[-1] - ends[0])}
 
 
-def fork() -> None:
-    """Fork this process, which has torch, for each line of input; print the milliseconds until the fork has ended."""
+def fork() -> Callable[[], object]:
+    """Return a fork of this process, which has torch, and the wait for its end."""
     import torch  # noqa: F401
 
     gc.collect()
     gc.freeze()
-    for _ in sys.stdin:
-        began = time.perf_counter()
+
+    def once() -> None:
         pid = os.fork()
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
+
+    return once
+
+
+def step_by_step(deed: Callable[[], object]) -> None:
+    """Do it once for each line of input, and print how many milliseconds that took."""
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        deed()
         print((time.perf_counter() - began) * 1000, flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "fork":
-        fork()
+    if sys.argv[1] == "ray":
+        print(msgspec.json.encode(ray(int(sys.argv[2]))).decode())
     else:
-        found = {"optuna": optuna, "ray": ray}[sys.argv[1]](int(sys.argv[2]))
-        print(msgspec.json.encode(found).decode())
+        step_by_step({"fork": fork, "process": process, "optuna": optuna}[sys.argv[1]]())

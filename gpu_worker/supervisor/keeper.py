@@ -78,7 +78,7 @@ def _fork_isolated() -> int | None:
     A process between the two enters the namespaces, which count for its children, and ends: this process is spared, and
     becomes the parent.
     """
-    (heard, say), (going, go) = os.pipe(), os.pipe()
+    (heard, say), (going, go), keeper = os.pipe(), os.pipe(), os.getpid()
     if (between := os.fork()) == 0:
         for number in (heard, go):
             os.close(number)
@@ -88,7 +88,7 @@ def _fork_isolated() -> int | None:
         except OSError:
             os._exit(1)
         if inner == 0:
-            _arrive(say, going)
+            _arrive(say, going, keeper)
             return 0
         os.write(say, b"%d" % inner)
         os._exit(0)
@@ -120,13 +120,18 @@ def _unshare() -> None:
             file.write(text)
 
 
-def _arrive(say: int, going: int) -> None:
-    """Make /proc show the new namespace, say that it does, and die with the keeper from then on."""
+def _arrive(say: int, going: int, keeper: int) -> None:
+    """Make /proc show the new namespace, say that it does, and die with the keeper from then on.
+
+    Process ids go on from the keeper's: a trial has none that a worker has outside.
+    """
     try:
         kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_SLAVE)
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         if os.readlink("/proc/self") != "1":
             os._exit(1)
+        with contextlib.suppress(OSError), open("/proc/sys/kernel/ns_last_pid", "w") as last:
+            last.write(str(keeper))
     except OSError:
         os._exit(1)
     os.write(say, b"+")
