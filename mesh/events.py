@@ -68,7 +68,7 @@ class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
 class _Life(Event, frozen=True, kw_only=True):
     """A fact about one life of a process; `boot` is the id of that life."""
 
-    boot: b.Token
+    boot: b.KeyText
 
     def key(self, post_id: str) -> str:
         return self.boot
@@ -144,7 +144,7 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     result is the staleness of the idea.
     """
 
-    tree: b.Tree
+    tree: b.KeyText
     commit: b.GitHash
     parents: b.Trees = ()
     title: b.Text
@@ -168,7 +168,7 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
     """
 
     one_per_author: ClassVar[bool] = True
-    target: b.Token
+    target: b.KeyText
     verdict: Literal["endorse", "warn", "block"]
     rule: b.Word = ""
     text: b.Text = ""
@@ -188,7 +188,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     """
 
     key_tokens: ClassVar[int] = 2
-    run: b.Token
+    run: b.KeyText
     lane: Lane
     proposal: b.Tree
     commit: b.GitHash
@@ -198,7 +198,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     worker_class: b.Word = "any"
     evaluator: b.OptionalSha256 = ""
     version: b.Version = 1
-    avoid: b.OptionalToken = ""
+    avoid: b.Word = ""
     race: b.Race = 0
 
     def key(self, post_id: str) -> str:
@@ -208,9 +208,9 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     """A worker begins an attempt of a run. It locks nothing: a second attempt may begin while the first one runs."""
 
-    run: b.Token
+    run: b.KeyText
     attempt: b.Attempt
-    worker: b.Token
+    worker: b.Word
     device: b.Word = ""
 
     def key(self, post_id: str) -> str:
@@ -232,7 +232,7 @@ _Curve = Annotated[tuple[CurvePoint, ...], Meta(max_length=b.MAX_ITEMS)]
 class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
     """The swarm has stopped a run early; `curve` is the evidence."""
 
-    run: b.Token
+    run: b.KeyText
     by: Literal["rule", "operator", "budget"]
     text: b.Text = ""
     curve: _Curve = ()
@@ -263,10 +263,10 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     what it executed. The GPU driver reports GPU memory and utilisation.
     """
 
-    run: b.Token
+    run: b.KeyText
     proposal: b.Tree
     outcome: Scored | Failed
-    worker: b.Token
+    worker: b.Word
     worker_class: b.Word
     attempt: b.Attempt = 1
     curve: _Curve = ()
@@ -294,7 +294,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
 class _Verdict(Event, frozen=True, kw_only=True):
     """A verdict on a proposal in one round."""
 
-    proposal: b.Tree
+    proposal: b.KeyText
     round: b.Count
 
     def key(self, post_id: str) -> str:

@@ -11,16 +11,9 @@ from mesh.agent.code_reader import CodeReader
 from mesh.errors import ObjectMissing
 from mesh.events import CritiquePosted, KnobChange, Origin, ProposalPosted
 from mesh.testing import FILES, TRAIN, Arena
-from tests.support.bad_code import Bad, bad_commits
+from tests.support.bad_code import READABLE, Bad, bad_commits
 
 BAD = list(bad_commits(TRAIN))
-READABLE = {
-    "a link", "the file as a link", "a submodule", "the file as a submodule", "odd modes", "the file as a folder",
-    "without the file", "other protected files", "another tree than it claims", "a file that is no text",
-    "a deep expression", "the file twice", "a file b'-rf'", "a file b'\\n\\x1b[2J'", "a file b'\\xff\\xfe'",
-    "a file b'.git '", "a file b'aaaaaaaaaaaaaaaaaaaa'",
-}  # fmt: skip
-"""What can be read, though it may not be run."""
 
 
 SLOW = ("bomb", "300,000", "5,000")

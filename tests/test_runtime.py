@@ -289,7 +289,7 @@ UNKNOWN = ProposalPosted(tree="1" * 40, commit="2" * 40, title="t", origin=Origi
         ),
         (
             [CritiquePosted(target="a b", verdict="warn")],
-            "critique.posted.target is 'a b' (str): expected `str` of 1 to 128 letters, digits, '_' and '-'; docs/",
+            "key of critique.posted is 'a b'; use 1 to 128 letters, digits",
         ),
         ([UNKNOWN], f"there is no commit {'2' * 40}"),
         ([Draft({}, "idea")], "arena a was never opened; open it with `mesh open FOLDER`"),

@@ -11,6 +11,14 @@ from mesh.git_objects import BLOB, COMMIT, TREE, Object
 from mesh.git_tree import add_object
 from mesh.testing import BEGAN, git_hash
 
+READABLE = {
+    "a link", "the file as a link", "a submodule", "the file as a submodule", "odd modes", "the file as a folder",
+    "without the file", "other protected files", "another tree than it claims", "a file that is no text",
+    "a deep expression", "the file twice", "a file b'-rf'", "a file b'\\n\\x1b[2J'", "a file b'\\xff\\xfe'",
+    "a file b'.git '", "a file b'aaaaaaaaaaaaaaaaaaaa'",
+}  # fmt: skip
+"""What can be read, though it may not be run."""
+
 
 class Bad(NamedTuple):
     """A proposal by a hostile author: what it is, its tree and commit, and the object under the commit's name."""
