@@ -69,6 +69,22 @@ def test_a_kill_by_the_kernel_is_seen(child: tuple[int, int], group: cgroup.Grou
     assert group.has_killed()
 
 
+def test_cpu_time_is_counted_of_all_and_of_a_process_beside_apart(group: cgroup.Group) -> None:
+    code = "import time\nwhile time.process_time() < 0.2: pass"
+    read, write = os.pipe()
+    for add in (group.add, group.add_beside):
+        pid = os.fork()
+        if pid == 0:
+            os.read(read, 1)
+            os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code])
+        add(pid)
+        os.write(write, b"x")
+        assert os.waitpid(pid, 0)[1] == 0
+    assert (group.cpu_s() or 0) > group.beside_cpu_s() + 0.2 > 0.4
+    os.close(read)
+    os.close(write)
+
+
 def test_without_control_groups_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "ROOT", "/nowhere")
     assert cgroup.group(os.getpid(), owner=1) is None

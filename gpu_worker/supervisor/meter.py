@@ -77,7 +77,8 @@ class Meter:
     def _over_budget(self, now: float, *, walk: bool = False) -> Literal["", "budget", "beside"]:
         if walk:
             self._clock.walked(tree(), now)
-        used = self.of_budget(self._clock.used(), now - self._began)
+        cpu = self._clock.used() if self._limits.counts == "cpu" else Used(0.0, 0.0)
+        used = self.of_budget(cpu, now - self._began)
         self.used_s = max(self.used_s, used.command_s)
         return self.over(used)
 
