@@ -71,9 +71,10 @@ test: $(DEV) ## run the tests, first those that can run side by side
 	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --basetemp $$short -m 'not serial' && rm -rf $$short
 	$(BIN)/pytest -m serial
 
-events: $(DEV) ## generate docs/events.md and docs/reference/arena.md from the code
+events: $(DEV) ## generate docs/events.md, docs/reference/arena.md and the table of docs/sandbox.md from the code
 	$(BIN)/python -m mesh.events_page > docs/events.md
 	$(BIN)/python -m mesh.arena_page > docs/reference/arena.md
+	$(BIN)/python -m tests.attacks docs/sandbox.md
 
 bench: $(DEV) ## measure a part against its raw limit, e.g. `make bench NAME=log`
 	$(BIN)/python -m benchmarks $(or $(NAME),log) $(if $(QUICK),--quick)

@@ -66,6 +66,8 @@ class Membership:
         wanted, demands = self.board.spec.worker, f"arena {self.bus.arena} demands"
         if self.tier > wanted.tier:
             return f"{demands} sandbox tier {wanted.tier}, but this worker has tier {self.tier}"
+        if self.board.spec.trial.network == "loopback" and self.tier in "BCD":
+            return f"{demands} a loopback network for trials alone, which only sandbox tier A has, not tier {self.tier}"
         has_gb = min(slot.gpu_memory_mb for slot in self.machine.slots) / 1024
         if wanted.gpu_memory_gb and has_gb < wanted.gpu_memory_gb:
             return f"{demands} {wanted.gpu_memory_gb:g} GB of GPU memory per run, but a slot has {has_gb:.1f} GB"

@@ -199,7 +199,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "preload": "Python modules that the worker imports once, so that each trial starts warm, such as `torch`.",
         "memory_gb": "Memory limit of all processes of the trial, in GB.",
         "disk_gb": "Limit of the files that the trial writes, in GB.",
-        "network": 'Network that the trial may use: none, its own `"loopback"`, or all (`true`).',
+        "network": 'Network of the trial: none, `"loopback"` of its own (only in sandbox tier A), or all (`true`).',
         "budget_counts": 'Which seconds count: `"cpu"` (all processes and threads together), `"wall"`, or `"gpu"` '
         '(wall seconds while a process of the trial has the GPU open). `"auto"` is CPU time on a CPU, wall time on a '
         "GPU.",

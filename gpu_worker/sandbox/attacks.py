@@ -6,6 +6,7 @@ alone.
 """
 
 import ctypes
+import fcntl
 import json
 import multiprocessing
 import os
@@ -81,6 +82,44 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
         finally:
             os.unlink(path)
 
+    def change_mode() -> None:
+        mode = os.stat(evaluator).st_mode & 0o777
+        os.chmod(evaluator, mode ^ 0o002)
+        try:
+            assert os.stat(evaluator).st_mode & 0o777 != mode
+        finally:
+            os.chmod(evaluator, mode)
+
+    def lease() -> None:
+        with open(evaluator) as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def set_flags() -> None:
+        flags = ctypes.c_long()
+        with open(evaluator) as file:
+            _check(_libc.ioctl(file.fileno(), ctypes.c_ulong(0x80086601), ctypes.byref(flags)))
+            _check(_libc.ioctl(file.fileno(), ctypes.c_ulong(0x40086602), ctypes.byref(flags)))
+
+    def signal_by_folder() -> None:
+        folder = os.open(f"/proc/{worker}", os.O_RDONLY)
+        try:
+            _call(424, folder, 0, 0, 0)
+        finally:
+            os.close(folder)
+
+    def signal_by_file() -> None:
+        one, other = socket.socketpair()
+        with one, other:
+            fcntl.fcntl(one, fcntl.F_SETOWN, worker)
+
+    def watch() -> None:
+        watcher = _libc.inotify_init1(0)
+        try:
+            _check(_libc.inotify_add_watch(watcher, os.fsencode(os.path.dirname(evaluator)), 0x100))
+        finally:
+            os.close(watcher)
+
     def leave_group() -> None:
         with open("/proc/self/cgroup") as groups:
             paths = [line.rstrip("\n").split(":", 2)[1:] for line in groups]
@@ -105,11 +144,20 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "signal the worker": lambda: os.kill(worker, 0),
         "signal everybody": lambda: os.kill(-1, signal.SIGCONT),
         "signal a thread of the worker": lambda: _call(131 if IS_ARM else 234, worker, worker, 0),
+        "signal the worker by its folder in /proc": signal_by_folder,
+        "signal the worker by a file": signal_by_file,
+        "renice the worker": lambda: os.setpriority(0, worker, os.getpriority(0, worker)),
+        "pin the worker to a processor": lambda: os.sched_setaffinity(worker, os.sched_getaffinity(worker)),
         "limit the worker": lambda: resource.prlimit(worker, resource.RLIMIT_CORE, (0, 0)),
         "write the evaluator": lambda: open(evaluator, "a").close(),
         "truncate the evaluator": lambda: os.truncate(evaluator, 0),
         "rename the evaluator": rename,
-        "change the mode of others' files": lambda: os.chmod(evaluator, 0o644),
+        "change the mode of others' files": change_mode,
+        "leave an attribute on others' files": lambda: os.setxattr(evaluator, "user.mesh", b"1"),
+        "set inode flags of others' files": set_flags,
+        "make others wait who open a file": lease,
+        "watch others' folders": watch,
+        "find System V memory of others": lambda: _check(_libc.shmget(target["segment"], 1, 0)),
         "hard-link the evaluator": link,
         "read a secret by a symbolic link": follow,
         "write outside its folders": write_elsewhere,

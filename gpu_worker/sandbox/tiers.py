@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 
-from gpu_worker.limits import MAX_PROCESSES
+from gpu_worker.limits import MAX_PROCESSES, THREADS_PER_PROCESS
 from gpu_worker.sandbox.contain import Policy
 from mesh.errors import HostTrouble
 from mesh.file_trees import give
@@ -80,10 +80,12 @@ class Sandbox(msgspec.Struct, frozen=True):
             return None
         limits = {"CORE": 0, "NOFILE": 4096, "MEMLOCK": 64 << 20}
         uid = self.scorer_uid if scorer else self.trial_uid
-        if uid is not None:
-            limits["NPROC"] = MAX_PROCESSES
+        # The kernel counts processes and threads of a user: those of an ordinary user are not the trial's alone.
+        limits["NPROC"] = MAX_PROCESSES if uid is not None else _tasks() + MAX_PROCESSES * THREADS_PER_PROCESS
         if memory_mb and not cuda:  # CUDA reserves far more address space than it uses
             limits["DATA"] = int(2 * memory_mb + 4096) << 20
+        if network == "loopback" and self.tier != "A":
+            network = "none"  # without namespaces it would be the loopback of the machine, with the server on it
         return Policy(
             namespaces=self.tier == "A",
             landlock=self.tier in "ABC",
@@ -121,6 +123,12 @@ def sandbox_of(tier: Tier) -> Sandbox:
     if tier in "AB" and os.geteuid() == 0:
         return Sandbox(tier, take_uid(), take_uid(), protect)
     return Sandbox(tier, protect=protect)
+
+
+def _tasks() -> int:
+    """Return how many processes and threads this machine has."""
+    with open("/proc/loadavg") as file:
+        return int(file.read().split()[3].partition("/")[2])
 
 
 _locks: list[int] = []

@@ -91,7 +91,7 @@ class Meter:
         self._clock.walked(everyone, now)
         alive = [process for process in everyone.values() if process.state != "Z"]
         if now >= self._next_disk or is_filling:
-            self._look_at_files([pid for pid, process in everyone.items() if process.state != "Z"], now)
+            self._look_at_files([process.thread for process in alive], now)
         self.peak_mb = max(self.peak_mb, sum(process.memory_mb for process in alive) + self._hidden_mb)
         rest_s = max(MEASURE_EVERY_S, _REST * (time.thread_time() - began_cpu_s))
         self._next = now + rest_s * random.uniform(0.7, 1.3)  # so that no trial knows when the next one comes

@@ -22,7 +22,11 @@ Ended = dict[int, tuple[int, resource.struct_rusage]]
 
 
 class Process(NamedTuple):
-    """What the kernel shows of a process: memory in MB, its CPU seconds and those of the children it has waited for."""
+    """What the kernel shows of a process: memory in MB, its CPU seconds and those of the children it has waited for.
+
+    `thread` is the number of a living thread. Where the first thread has ended and others live on, the kernel shows the
+    process as dead and without memory; its memory and files stand under the numbers of its other threads.
+    """
 
     parent: int
     state: str
@@ -31,17 +35,29 @@ class Process(NamedTuple):
     waited_s: float
     born: int
     threads: int
+    thread: int
 
 
 def look_at(pid: int) -> Process | None:
     """Return what the kernel shows of a process, None if there is none."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            f = stat.read().rpartition(")")[2].split()
+        f, thread = _fields(f"/proc/{pid}/stat"), pid
+        if f[0] == "Z" and int(f[17]) > 1:
+            for name in os.listdir(f"/proc/{pid}/task"):
+                other = _fields(f"/proc/{pid}/task/{name}/stat")
+                if other[0] not in ("Z", "X"):
+                    f[0], f[21], thread = other[0], other[21], int(name)
+                    break
         own_s, waited_s = (int(f[11]) + int(f[12])) * _TICK_S, (int(f[13]) + int(f[14])) * _TICK_S
-        return Process(int(f[1]), f[0], int(f[21]) * _PAGE_MB, own_s, waited_s, int(f[19]), int(f[17]))
+        return Process(int(f[1]), f[0], int(f[21]) * _PAGE_MB, own_s, waited_s, int(f[19]), int(f[17]), thread)
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _fields(path: str) -> list[str]:
+    """Return the fields of a file `stat` behind the name."""
+    with open(path) as stat:
+        return stat.read().rpartition(")")[2].split()
 
 
 def processes() -> dict[int, Process]:

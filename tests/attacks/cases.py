@@ -21,7 +21,7 @@ def possible() -> str:
     return "AaBCDE" if os.geteuid() == 0 else "aCDE"
 
 
-def try_case(case: str, folder: Path) -> Results:
+def try_case(case: str, folder: Path, only: str = "") -> Results:
     """Try every attack in a case.
 
     Raises:
@@ -33,11 +33,12 @@ def try_case(case: str, folder: Path) -> Results:
             above.chmod(above.stat().st_mode | 0o711)
     work = folder / "work"
     work.mkdir()
-    command = [sys.executable, "-P", "-m", "tests.attacks.driver", case, str(work)]
+    command = [sys.executable, "-P", "-m", "tests.attacks.driver", case, str(work), only]
     if case != "A" and os.geteuid() == 0:
         command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", _script(folder, command)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MESH_SECRET": "a key"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=env, cwd="/")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env, cwd="/")
+    sys.stderr.write(done.stderr if only else "")
     if done.returncode:
         if "the sandbox layer namespaces cannot be applied" in done.stderr or done.stderr.startswith("unshare:"):
             raise CaseNotPossible(done.stderr.strip().splitlines()[-1])

@@ -1,11 +1,20 @@
-"""Attacks one tier on this machine: `python -m tests.attacks.driver CASE FOLDER` prints what every attack achieved."""
+"""Attacks one tier on this machine: `python -m tests.attacks.driver CASE FOLDER [FAMILY]` prints what each achieved.
 
+With a part of a family's name it tries these attacks alone, and says on the way how long each took.
+"""
+
+import ctypes
 import dataclasses
+import glob
 import json
 import os
+import random
+import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,9 +27,15 @@ from gpu_worker.environment import inherited
 from gpu_worker.folders import lay_out_trial
 from gpu_worker.sandbox import kernel
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.client import SupervisorDied, start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
+from mesh.events import Scored
+from tests.attacks import between_trials
 from tests.attacks.corpus import Targets
+from tests.attacks.families import PLANS
+from tests.attacks.plans import Plan, PlanFamily
+from tests.attacks.survival import MARK
+from tests.attacks.whole_run import COLD, SCORERS, SPEC, Bench, bench
 
 HERE = Path(__file__).parent
 VICTIM = """
@@ -29,6 +44,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])  # it stays pending, w
 print(1, flush=True)
 time.sleep(600)
 """
+
 Results = dict[str, tuple[str, str]]
 
 
@@ -127,7 +143,109 @@ async def try_probes(folder: Path, case: str) -> Results:
     return msgspec.json.decode((work / "results").read_bytes(), type=Results)
 
 
-async def main(case: str, folder: Path) -> None:
+async def try_plans(folder: Path, case: str, families: list[PlanFamily]) -> Results:
+    """Try attacks that need a whole run, each in a run of its own, one after the other in one slot."""
+    results: Results = {}
+    plans = [item for family in families if case in family.cases for item in family.plans.items()]
+    todo = [(name, plan) for name, plan in plans if case == "E" or not plan.weakest]
+    while todo:  # an attack that ends the supervisor costs the slot
+        async with bench(folder / str(len(todo)), sandbox_in(case)) as slot:
+            while todo:
+                name, plan = todo.pop(0)
+                began = time.monotonic()
+                try:
+                    results[name] = await try_plan(slot, plan)
+                except SupervisorDied:
+                    results[name] = "open", "it ended its supervisor"
+                    break
+                except Exception as error:
+                    results[name] = "open", f"it harmed the worker: {type(error).__name__}: {error}"
+                    break
+                finally:
+                    if len(families) == 1:
+                        sys.stderr.write(f"{time.monotonic() - began:6.2f} {name} {results.get(name)}\n")
+    return results
+
+
+async def try_pairs(folder: Path, case: str) -> Results:
+    """Try what a trial can leave to a later one, and then what the code that answers a scorer can leave."""
+    step = "import sys; sys.path.insert(0, '.')\nfrom tests.attacks.between_trials import main\n"
+    step += "main({0!r}, {1}, os.environ['{2}'] + '/pairs')\n"
+    found, left = list[dict[str, str]](), dict[str, str]()
+    async with bench(folder, sandbox_in(case)) as slot:
+        for key in (random.randrange(10**6, 10**8), random.randrange(10**8, 10**9)):
+            leave = step.format("leave", key, "MESH_OUT") if not found else "win(1)"
+            answer = "import os\ninput()\n" + step.format("leave", key, "TMPDIR") + "print(1, flush=True)"
+            score, predict = (SCORERS["ask"], answer) if found else (SCORERS["guess"], "")
+            _, first = await slot.run(leave, score=score, predict=predict, with_attacks=True)
+            if not found:
+                left = msgspec.json.decode((first / "out" / "pairs").read_bytes(), type=dict[str, str])
+            slot.clear(first)
+            _, second = await slot.run(step.format("look", key, "MESH_OUT"), with_attacks=True)
+            found.append(msgspec.json.decode((second / "out" / "pairs").read_bytes(), type=dict[str, str]))
+            between_trials.clear(key)
+            slot.clear(second)
+    said = {name: left[name] or found[0][name] for name in found[0]}
+    results = {name: ("blocked" if words else "open", words) for name, words in said.items()}
+    open_ways = [name for name, words in found[1].items() if not words and name not in between_trials.EXCEPT]
+    return results | {between_trials.ANSWERED: ("open" if open_ways else "blocked", ", ".join(open_ways))}
+
+
+async def try_plan(slot: Bench, plan: Plan) -> tuple[str, str]:
+    """Try one; return whether it achieved its goal.
+
+    Raises:
+        Exception: it harmed the worker.
+    """
+    result, folder = await slot.run(
+        plan.train.replace(MARK, _mark()),
+        spec=COLD if plan.cold else SPEC,
+        score=SCORERS[plan.score],
+        predict=plan.predict,
+        deadline_s=plan.deadline_s,
+    )
+    slot.clear(folder)
+    outcome = result.outcome
+    living = [path for path in glob.glob("/proc/[0-9]*/comm") if _is_marked(path)]
+    reached = {
+        "zero": isinstance(outcome, Scored) and outcome.value == 0,
+        "any": isinstance(outcome, Scored),
+        "late": isinstance(outcome, Scored),
+        "harm": False,
+        "survive": bool(living),
+    }
+    for path in living:
+        os.kill(int(path.split("/")[2]), signal.SIGKILL)
+    return "open" if reached[plan.goal] else "blocked", str(outcome)[:200]
+
+
+def _mark() -> str:
+    """Return the name of processes that live on, which is that of this driver alone; at most 15 letters."""
+    return f"lives-{os.getpid()}"
+
+
+def _is_marked(path: str) -> bool:
+    try:
+        with open(path) as name, open(path.replace("comm", "stat")) as stat:
+            return name.read().strip() == _mark() and stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def forbid_namespaces() -> None:
+    """Refuse new namespaces to this process and its children, as most containers do."""
+    numbers = {"x86_64": (272, 56, 435), "aarch64": (97, 220, 435)}[os.uname().machine]
+    refuse, allow = 0x00050001, 0x7FFF0000
+    steps = [(0x20, 0, 0, 0), (0x15, 0, 1, numbers[0]), (0x06, 0, 0, refuse), (0x15, 0, 1, numbers[2])]
+    steps += [(0x06, 0, 0, 0x00050026), (0x15, 0, 3, numbers[1]), (0x20, 0, 0, 16), (0x45, 0, 1, 0x7E020000)]
+    steps += [(0x06, 0, 0, refuse), (0x06, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(head)))
+
+
+async def main(case: str, folder: Path, *only: str) -> None:
     """Try everything as the case's user, and print the results."""
     if os.geteuid() == 0 and case in "aCDE":
         os.chown(folder, 65534, 65534)
@@ -135,10 +253,17 @@ async def main(case: str, folder: Path) -> None:
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-    (folder / "probes").mkdir()
-    results = await try_probes(folder / "probes", case)
+    if case in "BCDE":
+        forbid_namespaces()
+    for name in ("probes", "plans"):
+        (folder / name).mkdir(mode=0o711)
+    plans = [family for family in PLANS if "".join(only) in family.name]
+    results = {} if any(only) else await try_probes(folder / "probes", case)
+    if "".join(only) in between_trials.FAMILY.name:
+        results |= await try_pairs(folder / "pairs", case)
+    results |= await try_plans(folder / "plans", case, plans)
     sys.stdout.write(json.dumps(results) + "\n")
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], Path(sys.argv[2]))
+    anyio.run(main, sys.argv[1], Path(sys.argv[2]), *sys.argv[3:4])

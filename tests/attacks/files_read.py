@@ -33,7 +33,7 @@ FAMILY.add(
     lambda t: read(f"/proc/{t.worker}/fd/{t.secret_fd}"),
     open_in="DE",
 )
-FAMILY.add("count the worker's descriptors", lambda t: os.listdir(f"/proc/{t.worker}/fd"), open_in="aCDE", why=PROC)
+FAMILY.add("count the worker's descriptors", lambda t: os.listdir(f"/proc/{t.worker}/fd"), open_in="CDE", why=PROC)
 FAMILY.add("read the worker's environment", lambda t: read(f"/proc/{t.worker}/environ"), open_in="DE")
 FAMILY.add("read the server's environment", lambda t: read(f"/proc/{t.victim}/environ"), open_in="DE")
 FAMILY.add("read the supervisor's environment", lambda t: read(f"/proc/{t.supervisor}/environ"), open_in="DE")
@@ -48,7 +48,7 @@ FAMILY.add("read the worker's page map", lambda t: read(f"/proc/{t.worker}/pagem
 FAMILY.add("read where the worker's stack lies", lambda t: read(f"/proc/{t.worker}/syscall"), open_in="DE")
 FAMILY.add("read the worker's auxiliary vector", lambda t: read(f"/proc/{t.worker}/auxv"), open_in="DE")
 FAMILY.add("count what the worker reads and writes", lambda t: read(f"/proc/{t.worker}/io"), open_in="DE")
-FAMILY.add("see the worker's command line", lambda t: read(f"/proc/{t.worker}/cmdline"), open_in="AaBCDE", why=PROC)
+FAMILY.add("see the worker's command line", lambda t: read(f"/proc/{t.worker}/cmdline"), open_in="BCDE", why=PROC)
 FAMILY.add("read the shadow passwords", lambda t: read("/etc/shadow"))
 FAMILY.add("read who may use sudo", lambda t: read(must_exist("/etc/sudoers")))
 FAMILY.add("read the mail and crontabs of users", lambda t: os.listdir(must_exist("/var/spool/cron/crontabs")))
@@ -96,7 +96,7 @@ def _(t: Targets) -> None:
     read(os.path.basename(t.secret))
 
 
-@attack("read a secret by openat2", open_in="DE")
+@attack("read a secret by openat2", open_in="E")
 def _(t: Targets) -> None:
     how = ctypes.create_string_buffer(struct.pack("=QQQ", os.O_RDONLY, 0, 0), 24)
     os.close(system_call(437, 437, -100, os.fsencode(t.secret), how, 24))
@@ -141,7 +141,7 @@ def _(t: Targets) -> None:
         raise PermissionError(str(error)) from None
 
 
-@attack("be told when somebody touches private data", open_in="DE")
+@attack("be told when somebody touches private data", open_in="E")
 def _(t: Targets) -> None:
     watcher = checked(libc.inotify_init1(os.O_NONBLOCK))
     checked(libc.inotify_add_watch(watcher, os.fsencode(t.private), 0xFFF))
@@ -176,14 +176,14 @@ def _(t: Targets) -> None:
         fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-@attack("make others wait who open the public data", open_in="DE")
+@attack("make others wait who open the public data", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.public) as place:
         fcntl.fcntl(place, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(place, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
-@attack("be told when somebody opens a folder of public data", open_in="DE")
+@attack("be told when somebody opens a folder of public data", open_in="E")
 def _(t: Targets) -> None:
     with opened(os.path.dirname(t.public)) as place:
         fcntl.fcntl(place, fcntl.F_NOTIFY, fcntl.DN_ACCESS)
@@ -225,7 +225,7 @@ def _(t: Targets) -> None:
     raise PermissionError("none can be read")
 
 
-@attack("wait for another process to end", open_in="AaBCDE", why=PROC)
+@attack("wait for another process to end", open_in="BCE", why=PROC)
 def _(t: Targets) -> None:
     descriptor = os.pidfd_open(t.victim)
     select.select([descriptor], [], [], 0)

@@ -15,7 +15,6 @@ FAMILY = Family("Changing files")
 attack = FAMILY.attack
 
 _APPEND = os.O_WRONLY | os.O_APPEND
-OWNER = "an ordinary user owns these files, and Landlock does not stop this"
 
 FAMILY.add("write the evaluator", lambda t: opens(t.evaluator, _APPEND))
 FAMILY.add("write the public data", lambda t: opens(t.public, _APPEND), open_in="DE")
@@ -72,54 +71,52 @@ FAMILY.add(
     "choose what the worker dumps", lambda t: opens(f"/proc/{t.worker}/coredump_filter", os.O_WRONLY), open_in="DE"
 )
 FAMILY.add("slow the worker's timers", lambda t: opens(f"/proc/{t.worker}/timerslack_ns", os.O_WRONLY), open_in="DE")
-FAMILY.add("change the mode of the evaluator", lambda t: os.chmod(t.evaluator, 0o444), open_in="CDE", why=OWNER)
+FAMILY.add("change the mode of the evaluator", lambda t: _set_mode(t.evaluator), open_in="E")
 FAMILY.add(
-    "change the mode of a folder of others",
-    lambda t: os.chmod(t.home, os.stat(t.home).st_mode & 0o777),
-    open_in="CDE",
-    why=OWNER,
+    "close a folder of others to everybody",
+    lambda t: _set_mode(t.home),
+    open_in="E",
 )
+FAMILY.add("change the owner of the public data", lambda t: os.chown(t.public, os.getuid(), os.getgid()), open_in="E")
+FAMILY.add("change the times of the public data", lambda t: os.utime(t.public, (1, 1)), open_in="E")
+FAMILY.add("change the times of a folder of others", lambda t: os.utime(t.private, (1, 1)), open_in="E")
 FAMILY.add(
-    "change the owner of the public data",
-    lambda t: os.chown(t.public, os.getuid(), os.getgid()),
-    open_in="CDE",
-    why=OWNER,
-)
-FAMILY.add("change the times of the public data", lambda t: os.utime(t.public, (1, 1)), open_in="CDE", why=OWNER)
-FAMILY.add("change the times of a folder of others", lambda t: os.utime(t.private, (1, 1)), open_in="CDE", why=OWNER)
-FAMILY.add(
-    "leave an extended attribute on the public data",
-    lambda t: os.setxattr(t.public, "user.mesh", b"1"),
-    open_in="CDE",
-    why=OWNER,
+    "leave an extended attribute on the public data", lambda t: os.setxattr(t.public, "user.mesh", b"1"), open_in="E"
 )
 
 
-@attack("leave an access list on the public data", open_in="CDE", why=OWNER)
+@attack("leave an access list on the public data", open_in="E")
 def _(t: Targets) -> None:
     entries = b"".join(struct.pack("<HHI", tag, rights, 0xFFFFFFFF) for tag, rights in ((1, 6), (4, 4), (0x20, 4)))
     os.setxattr(t.public, "system.posix_acl_access", struct.pack("<I", 2) + entries)
 
 
-@attack("change the mode by an open descriptor", open_in="CDE", why=OWNER)
+@attack("change the mode by an open descriptor", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.evaluator) as place:
         os.fchmod(place, 0o444)
 
 
-@attack("change the mode by a path descriptor", open_in="CDE", why=OWNER)
+@attack("change the mode by a path descriptor", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.evaluator, os.O_PATH) as place:
-        os.chmod(f"/proc/self/fd/{place}", 0o444)
+        _set_mode(f"/proc/self/fd/{place}")
 
 
-@attack("change times by an open descriptor", open_in="CDE", why=OWNER)
+@attack("change the mode by a folder's descriptor", open_in="E")
+def _(t: Targets) -> None:
+    with opened(os.path.dirname(t.evaluator), os.O_PATH) as folder:
+        os.chmod(os.path.basename(t.evaluator), 0o446, dir_fd=folder)
+        _expect_mode(t.evaluator, 0o446)
+
+
+@attack("change times by an open descriptor", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.public) as place:
         os.utime(place, (2, 2))
 
 
-@attack("leave an extended attribute by an open descriptor", open_in="CDE", why=OWNER)
+@attack("leave an extended attribute by an open descriptor", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.public) as place:
         os.setxattr(place, "user.mesh2", b"1")
@@ -148,9 +145,9 @@ def _(t: Targets) -> None:
 
 @attack("delete the evaluator and make its own", open_in="DE")
 def _(t: Targets) -> None:
-    shutil.copy(t.evaluator, f"{t.work}/copy")
+    shutil.copyfile(t.evaluator, f"{t.work}/copy")
     os.unlink(t.evaluator)
-    shutil.copy(f"{t.work}/copy", t.evaluator)
+    shutil.copyfile(f"{t.work}/copy", t.evaluator)
 
 
 @attack("link the evaluator to its own folder", open_in="DE")
@@ -193,7 +190,7 @@ def _(t: Targets) -> None:
         made[0:1] = made[0:1]
 
 
-@attack("set inode flags of the public data", open_in="DE")
+@attack("set inode flags of the public data", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.public) as place:
         flags = ctypes.c_long()
@@ -201,13 +198,13 @@ def _(t: Targets) -> None:
         checked(libc.ioctl(place, ctypes.c_ulong(0x40086602), ctypes.byref(flags)))
 
 
-@attack("set the inode version of the public data", open_in="DE")
+@attack("set the inode version of the public data", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.public) as place:
         checked(libc.ioctl(place, ctypes.c_ulong(0x40087602), ctypes.byref(ctypes.c_long(7))))
 
 
-@attack("set extended inode attributes of the public data", open_in="DE")
+@attack("set extended inode attributes of the public data", open_in="E")
 def _(t: Targets) -> None:
     with opened(t.public) as place:
         found = ctypes.create_string_buffer(28)
@@ -260,6 +257,21 @@ def _(t: Targets) -> None:
                 except OSError:
                     continue
     raise PermissionError("no limit can be written")
+
+
+def _set_mode(path: str) -> None:
+    """Change a mode, see whether it changed, and set it back."""
+    before = os.stat(path).st_mode & 0o777
+    os.chmod(path, before ^ 0o002)
+    try:
+        _expect_mode(path, before ^ 0o002)
+    finally:
+        os.chmod(path, before)
+
+
+def _expect_mode(path: str, mode: int) -> None:
+    if os.stat(path).st_mode & 0o777 != mode:
+        raise PermissionError("the mode is as it was")
 
 
 def _any_disk(name: str) -> None:

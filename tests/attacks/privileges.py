@@ -52,9 +52,8 @@ FAMILY.add("map users by a program of root", lambda t: _maps_users())
 )
 def _(t: Targets) -> None:
     path = f"{t.work}/setuid"
-    with open(path, "w"):
-        pass
-    os.chmod(path, 0o4755)
+    with open(path, "w") as file:
+        os.fchmod(file.fileno(), 0o4755)
     if not os.stat(path).st_mode & 0o4000:
         raise PermissionError("the bit was dropped")
 

@@ -14,7 +14,6 @@ from tests.attacks.corpus import Family, Targets, checked, libc, opened, opens, 
 FAMILY = Family("Other processes")
 attack = FAMILY.attack
 
-SCHEDULING = "the kernel lets a user schedule his own processes, and Landlock does not stop it"
 PROC = "the kernel tells everybody who may see the process"
 
 
@@ -23,67 +22,46 @@ FAMILY.add("trace the server", lambda t: _trace(t.victim))
 FAMILY.add("read the worker's memory by a call", lambda t: _vm(310, 270, t.victim), open_in="E")
 FAMILY.add("write the worker's memory by a call", lambda t: _vm(311, 271, t.victim), open_in="E")
 FAMILY.add("signal the worker", lambda t: os.kill(t.worker, 0), open_in="E")
-FAMILY.add("signal the server", lambda t: os.kill(t.victim, 0), open_in="DE")
-FAMILY.add("signal the supervisor", lambda t: os.kill(t.supervisor, 0), open_in="DE")
+FAMILY.add("signal the server", lambda t: os.kill(t.victim, 0), open_in="E")
+FAMILY.add("signal the supervisor", lambda t: os.kill(t.supervisor, 0), open_in="E")
 FAMILY.add("signal the worker's group", lambda t: os.killpg(os.getpgid(t.worker), 0), open_in="E")
 FAMILY.add("signal everybody", lambda t: os.kill(-1, signal.SIGCONT), open_in="E")
 FAMILY.add("signal a thread of the worker", lambda t: system_call(200, 130, t.worker, 0), open_in="E")
 FAMILY.add(
     "signal a thread of the worker by its group", lambda t: system_call(234, 131, t.worker, t.worker, 0), open_in="E"
 )
-FAMILY.add("signal a thread of the server", lambda t: system_call(200, 130, t.victim, 0), open_in="DE")
+FAMILY.add("signal a thread of the server", lambda t: system_call(200, 130, t.victim, 0), open_in="E")
 FAMILY.add("queue a signal to the worker", lambda t: _queue(t.worker), open_in="E")
-FAMILY.add("queue a signal to the server", lambda t: _queue(t.victim), open_in="DE")
-FAMILY.add("queue a signal to a thread of the server", lambda t: _queue_thread(t.victim), open_in="DE")
+FAMILY.add("queue a signal to the server", lambda t: _queue(t.victim), open_in="E")
+FAMILY.add("queue a signal to a thread of the server", lambda t: _queue_thread(t.victim), open_in="E")
 FAMILY.add("signal the worker by a descriptor", lambda t: _by_descriptor(t.worker), open_in="E")
-FAMILY.add("signal the server by a descriptor", lambda t: _by_descriptor(t.victim), open_in="DE")
-FAMILY.add("signal the server by its folder in /proc", lambda t: _by_folder(t.victim), open_in="DE")
-FAMILY.add("have the kernel signal the server when a file is ready", lambda t: _by_file(t.victim), open_in="DE")
+FAMILY.add("signal the server by a descriptor", lambda t: _by_descriptor(t.victim), open_in="E")
+FAMILY.add("signal the server by its folder in /proc", lambda t: _by_folder(t.victim), open_in="E")
+FAMILY.add("have the kernel signal the server when a file is ready", lambda t: _by_file(t.victim), open_in="E")
 FAMILY.add("limit the worker", lambda t: resource.prlimit(t.worker, resource.RLIMIT_CORE, (0, 0)), open_in="E")
 FAMILY.add("limit the server", lambda t: resource.prlimit(t.victim, resource.RLIMIT_CORE, (0, 0)), open_in="E")
 FAMILY.add("read the limits of the server", lambda t: resource.prlimit(t.victim, resource.RLIMIT_CORE), open_in="E")
-FAMILY.add("renice the worker", lambda t: os.setpriority(os.PRIO_PROCESS, t.worker, 1), open_in="aCDE", why=SCHEDULING)
-FAMILY.add("renice the server", lambda t: os.setpriority(os.PRIO_PROCESS, t.victim, 1), open_in="aCDE", why=SCHEDULING)
+FAMILY.add("renice the worker", lambda t: os.setpriority(os.PRIO_PROCESS, t.worker, 1), open_in="E")
+FAMILY.add("renice the server", lambda t: os.setpriority(os.PRIO_PROCESS, t.victim, 1), open_in="E")
+FAMILY.add("renice the server's group", lambda t: os.setpriority(os.PRIO_PGRP, os.getpgid(t.victim), 2), open_in="E")
+FAMILY.add("renice everybody of a user", lambda t: os.setpriority(os.PRIO_USER, _user(t), 3), open_in="E")
 FAMILY.add(
-    "renice the server's group",
-    lambda t: os.setpriority(os.PRIO_PGRP, os.getpgid(t.victim), 2),
-    open_in="aCDE",
-    why=SCHEDULING,
+    "pin the worker to a processor", lambda t: os.sched_setaffinity(t.worker, os.sched_getaffinity(0)), open_in="E"
 )
 FAMILY.add(
-    "renice everybody of a user", lambda t: os.setpriority(os.PRIO_USER, _user(t), 3), open_in="aCDE", why=SCHEDULING
+    "pin the server to a processor", lambda t: os.sched_setaffinity(t.victim, os.sched_getaffinity(0)), open_in="E"
 )
-FAMILY.add(
-    "pin the worker to a processor",
-    lambda t: os.sched_setaffinity(t.worker, os.sched_getaffinity(0)),
-    open_in="aCDE",
-    why=SCHEDULING,
-)
-FAMILY.add(
-    "pin the server to a processor",
-    lambda t: os.sched_setaffinity(t.victim, os.sched_getaffinity(0)),
-    open_in="aCDE",
-    why=SCHEDULING,
-)
-FAMILY.add("run the server only when nothing else runs", lambda t: _idle(t.victim), open_in="aCDE", why=SCHEDULING)
+FAMILY.add("run the server only when nothing else runs", lambda t: _idle(t.victim), open_in="E")
 FAMILY.add(
     "change parameters of the server's scheduling",
     lambda t: os.sched_setparam(t.victim, os.sched_param(0)),
-    open_in="aCDE",
-    why=SCHEDULING,
+    open_in="E",
 )
-FAMILY.add(
-    "change attributes of the server's scheduling", lambda t: _attributes(t.victim), open_in="aCDE", why=SCHEDULING
-)
-FAMILY.add(
-    "lower the server's disk priority",
-    lambda t: system_call(251, 30, 1, t.victim, (3 << 13) | 0),
-    open_in="aCDE",
-    why=SCHEDULING,
-)
-FAMILY.add("lower the disk priority of everybody of a user", lambda t: _user_disk(t), open_in="aCDE", why=SCHEDULING)
+FAMILY.add("change attributes of the server's scheduling", lambda t: _attributes(t.victim), open_in="E")
+FAMILY.add("lower the server's disk priority", lambda t: system_call(251, 30, 1, t.victim, (3 << 13) | 0), open_in="E")
+FAMILY.add("lower the disk priority of everybody of a user", lambda t: _user_disk(t), open_in="E")
 FAMILY.add("share a core with the server alone", lambda t: checked(libc.prctl(62, 2, t.victim, 0, 0)))
-FAMILY.add("move the server's memory to another node", lambda t: _move_pages(t.victim), open_in="DE")
+FAMILY.add("move the server's memory to another node", lambda t: _move_pages(t.victim), open_in="E")
 FAMILY.add("swap the server's memory out", lambda t: _madvise(t.victim))
 FAMILY.add("take a descriptor of the worker", lambda t: _take_descriptor(t.worker, t.secret_fd), open_in="E")
 FAMILY.add(
@@ -101,14 +79,14 @@ FAMILY.add("profile the server", lambda t: _profile(t.victim))
 FAMILY.add(
     "see who runs on this machine",
     lambda t: os.stat(f"/proc/{t.victim}"),
-    open_in="AaBCDE",
+    open_in="BCDE",
     why="/proc lists all processes",
 )
 FAMILY.add(
-    "see how busy the server is", lambda t: opens(f"/proc/{t.victim}/stat", os.O_RDONLY), open_in="AaBCDE", why=PROC
+    "see how busy the server is", lambda t: opens(f"/proc/{t.victim}/stat", os.O_RDONLY), open_in="BCDE", why=PROC
 )
-FAMILY.add("see the server's session", lambda t: os.getsid(t.victim), open_in="AaBCDE", why=PROC)
-FAMILY.add("see the server's scheduling", lambda t: os.sched_getscheduler(t.victim), open_in="AaBCDE", why=PROC)
+FAMILY.add("see the server's session", lambda t: os.getsid(t.victim), open_in="BCDE", why=PROC)
+FAMILY.add("see the server's scheduling", lambda t: os.sched_getscheduler(t.victim), open_in="BCDE", why=PROC)
 
 
 @attack("type into the terminal of the worker")
