@@ -17,6 +17,9 @@ from mesh import settings
 from mesh.bus import ArenaBus, Hub, Live
 from mesh.errors import BadInput, BusError, BusUnavailable, QueryError, leaf
 
+_STARTS_WITHIN_S = 5.0
+"""Seconds in which a projector that has the file of this home begins to answer."""
+
 
 async def ask(bus: Live, query: Query) -> Answer:
     """Return the projector's answer, all rows at once.
@@ -86,14 +89,19 @@ class SqlClient:
     async def _first(self, query: Query) -> Answer:
         if self._own is not None:
             return _answer(await self._own.handle(encode(query)))
-        try:
-            return await ask(self._bus, query)
-        except BusUnavailable as no_answer:
+        give_up = anyio.current_time() + _STARTS_WITHIN_S
+        while True:
             try:
-                self._own = await self._fold(settings.database(settings.home()))
-            except BadInput:
-                raise no_answer from None
-            return _answer(await self._own.handle(encode(query)))
+                return await ask(self._bus, query)
+            except BusUnavailable as no_answer:
+                try:
+                    self._own = await self._fold(settings.database(settings.home()))
+                except BadInput:  # a projector has the file: perhaps it has only begun, or connects again
+                    if anyio.current_time() > give_up:
+                        raise no_answer from None
+                    await anyio.sleep(0.3)
+                    continue
+                return _answer(await self._own.handle(encode(query)))
 
     async def _next(self, service: str, query: Query) -> Answer:
         more = More(query.id)

@@ -67,6 +67,8 @@ async def serve(
     config = uvicorn.Config(
         make_app(page, tuple(hosts)),
         log_config=None,
+        log_level="error",  # a stranger's bad request is no news
+        ws="none",
         access_log=False,
         server_header=False,
         lifespan="off",
