@@ -375,3 +375,18 @@ async def test_an_answer_that_lost_a_part_is_no_answer(server: EmbeddedServer) -
         with pytest.raises(BusUnavailable, match="6 of the 9 bytes"):
             await bus.ask("sql", b"")
         assert heard.is_set()
+
+
+async def test_a_reader_ends_where_a_damaged_store_lacks_the_last_entries(server: EmbeddedServer) -> None:
+    async with connect(server.url) as hub:
+        config = {"name": "MESH_a", "subjects": [wire.arena_filter("a")], "allow_direct": True}
+        await hub.link.call("$JS.API.STREAM.CREATE.MESH_a", config)
+        bus = await hub.arena("a", create=True)
+        for text in ("one", "two", "three"):
+            await bus.post(note(text))
+        for seq in (2, 3):
+            answer = await hub.link.call("$JS.API.STREAM.MSG.DELETE.MESH_a", {"seq": seq})
+            assert answer.get("success"), answer
+        assert await bus.head() == 3
+        with anyio.fail_after(30):
+            assert [entry.seq async for batch in bus.read() for entry in batch] == [1]

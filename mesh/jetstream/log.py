@@ -141,7 +141,7 @@ class StreamLog:
                 try:
                     await pull.open()
                     while end is None or after < end:
-                        if end is not None and pull.is_dry:
+                        if end is not None and pull.is_dry and (filters or await self._ends_before(after, end)):
                             return
                         batch = await pull.batch()
                         after = batch[-1].seq
@@ -153,6 +153,14 @@ class StreamLog:
                     await pull.close()
             except (_Interrupted, *TRANSIENT):
                 await anyio.sleep(0.2)
+
+    async def _ends_before(self, after: int, end: int) -> bool:
+        """Tell whether a damaged store has no entry from `after` to `end`, though it counted that far."""
+        request = {"seq": after + 1, "next_by_subj": ">"}
+        answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", request)
+        if "message" in answer:
+            return int(answer["message"]["seq"]) > end
+        return (answer.get("error") or {}).get("code") == 404
 
 
 class _Stored(msgspec.Struct):
@@ -188,8 +196,8 @@ class _Pull:
 
     @property
     def is_dry(self) -> bool:
-        """Whether a filtered reader has received all matching entries."""
-        return bool(self._filters) and self._pending == 0
+        """Whether the reader has received all matching entries that the server had."""
+        return self._pending == 0
 
     async def open(self) -> None:
         self._sub = await self._nc.subscribe(
