@@ -33,7 +33,7 @@ async def test_folders_that_are_too_deep_fail_their_own_run_and_are_deleted(tmp_
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open()
     await arena.request(f"{GOOD}{DIG}dig('.', 60)\ndig(os.environ['TMPDIR'], 60)", "scratch")
-    await arena.request(f"{GOOD}{DIG}dig(out, 200)", "output")
+    await arena.request(f"{GOOD}{DIG}dig(out, 140)", "output")
     await arena.request(f"{GOOD}{DIG}os.mkdir(out / 'x'); dig(out / 'x', 60)", "hidden")
     await arena.request(GOOD, "good")
     async with arena.worker():
@@ -44,9 +44,9 @@ async def test_folders_that_are_too_deep_fail_their_own_run_and_are_deleted(tmp_
         "hidden": Scored,
         "good": Scored,
     }
-    assert done["output"].outcome == Failed(
-        reason="no_score", message="the trial left folders in MESH_OUT nested deeper than 128: nest them less"
-    )
+    too_deep = done["output"].outcome
+    assert isinstance(too_deep, Failed)
+    assert "deeper than 128" in too_deep.message  # seen while it ran, or when its output was made read-only
     assert not list((arena.home / "runs").iterdir())
 
 
