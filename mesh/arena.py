@@ -15,6 +15,7 @@ import msgspec
 
 from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
+from mesh.file_trees import TooDeep, open_folder, walk
 from mesh.foreign_tasks import KNOWN
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
 from mesh.wire import check_token
@@ -185,28 +186,47 @@ def read_files(folder: Path) -> dict[str, bytes]:
     """Return the artifact's files by relative POSIX path, without caches, data and git's own folder.
 
     Raises:
-        BadArena: there are too many files, one is too large, or one is a link to a folder or out of the arena.
+        BadArena: there are too many files, one is too large or cannot be read, one is a link to a folder or out of the
+            arena, or folders are nested too deep.
     """
     files: dict[str, bytes] = {}
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f not in _NOT_ARTIFACT)
-        for link in (Path(root) / f for f in folders if (Path(root) / f).is_symlink()):
-            raise BadArena(f"{link} is a link to a folder: copy the folder instead")
-        for name in sorted(names):
-            path = Path(root) / name
-            if name in _NOT_ARTIFACT or name.endswith(".pyc") or not path.is_file():
-                continue
-            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-                raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
-            size = path.stat().st_size
-            if size > _MAX_FILE_BYTES:
-                raise BadArena(
-                    f"{path} has {size:,} bytes, but a file may have {_MAX_FILE_BYTES:,}: make data in artifact.prepare"
-                )
-            files[path.relative_to(folder).as_posix()] = path.read_bytes()
-            if len(files) > _MAX_FILES:
-                raise BadArena(f"{folder} has more than {_MAX_FILES:,} files: move what is not code out of the folder")
+    here = folder.resolve()
+    try:
+        top = open_folder(here, needs=0)
+        try:
+            for below, _, entries in walk(top, needs=0):
+                entries[:] = sorted((e for e in entries if e.name not in _NOT_ARTIFACT), key=lambda entry: entry.name)
+                for entry in entries:
+                    path = folder / below / entry.name
+                    if entry.is_symlink():
+                        _check_link(path, here)
+                    if entry.name.endswith(".pyc") or not path.is_file():
+                        continue
+                    size = path.stat().st_size
+                    if size > _MAX_FILE_BYTES:
+                        raise BadArena(
+                            f"{path} has {size:,} bytes, but a file may have {_MAX_FILE_BYTES:,}: "
+                            "make data in artifact.prepare"
+                        )
+                    files[f"{below}{entry.name}"] = path.read_bytes()
+                    if len(files) > _MAX_FILES:
+                        raise BadArena(
+                            f"{folder} has more than {_MAX_FILES:,} files: move what is not code out of the folder"
+                        )
+        finally:
+            os.close(top)
+    except TooDeep as error:
+        raise BadArena(f"{folder}: {error}: nest them less, or move them out of the folder") from None
+    except OSError as error:
+        raise BadArena(f"{error.filename or folder} cannot be read: {error.strerror}") from None
     return files
+
+
+def _check_link(path: Path, arena: Path) -> None:
+    if path.is_dir():
+        raise BadArena(f"{path} is a link to a folder: copy the folder instead")
+    if path.is_file() and not path.resolve().is_relative_to(arena):
+        raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
 
 
 def hash_of(files: Iterable[tuple[str, bytes]]) -> str:

@@ -34,7 +34,8 @@ def walk(top: int, *, live: bool = False, needs: int = 0o700) -> Iterator[tuple[
     """Yield every folder from `top` down: its path below `top` ("" or "a/b/"), its descriptor, its entries.
 
     The user's own folders that lack the modes in `needs` get them first. A folder may be made read-only, and its files
-    may be removed, when it is yielded. Its descriptor is closed later by this walk.
+    may be removed, when it is yielded; a folder that is taken off its list of entries is not entered. Its descriptor is
+    closed later by this walk.
 
     Args:
         top: descriptor of a folder; it stays open.
@@ -52,8 +53,8 @@ def walk(top: int, *, live: bool = False, needs: int = 0o700) -> Iterator[tuple[
             levels.append((path, here, []))
             with os.scandir(here) as listing:
                 entries = list(listing)
-            levels[-1][2].extend(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
             yield path, here, entries
+            levels[-1][2].extend(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
             while (following := _next(levels, live=live, needs=needs)) is None:
                 os.close(levels.pop()[1])
                 if not levels:

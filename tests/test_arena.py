@@ -13,11 +13,13 @@ from mesh import arena
 from mesh.code import CodeStore
 from mesh.errors import BadArena, MeshError
 from mesh.events import ArenaClosed, ArenaOpened
+from mesh.file_trees import delete
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 from tests.support.arenas import ARENA
+from tests.test_file_trees import nest
 
 TOML = (
     ARENA.replace("half a second of sleep, then a parabola", "A tiny arena")
@@ -243,6 +245,17 @@ def test_a_proposal_runs_with_the_protected_files_of_the_arena() -> None:
         "lib.py": b"1",
     }
     assert arena.overlay(SPEC, base, {}) == {"score.py": b"1", "lib.py": b"1"}
+
+
+def test_a_folder_that_is_nested_too_deep_is_refused_in_a_sentence(folder: Path) -> None:
+    (folder / "data").mkdir()
+    nest(folder / "data", 140)
+    before = arena.read_files(folder)  # what is no part of the artifact is not entered
+    nest(folder, 140)
+    with pytest.raises(BadArena, match=r"nested deeper than 128: nest them less, or move them out of the folder$"):
+        arena.read_files(folder)
+    delete(folder / "d")
+    assert arena.read_files(folder) == before
 
 
 async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
