@@ -68,6 +68,19 @@ assert ctypes.CDLL(None).sigaction(17, ctypes.byref(Action(flags=2)), None) == 0
 for _ in range(100):
     child(0.09)
     time.sleep(0.1)""",
+    "inherits orphans and ignores their deaths": """
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(150):
+    if os.fork() == 0:
+        child(0.08)
+        os._exit(0)
+    time.sleep(0.1)""",
+    "burns in bursts of children whose deaths it ignores": """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    for _ in range(4): child(0.02)
+    time.sleep(0.15)""",
     "hides behind a parent that ends as well": """
 for _ in range(100):
     if (middle := os.fork()) == 0:
