@@ -21,7 +21,7 @@ from tests.attacks.corpus import Family, checked, libc, opened, system_call
 FAMILY = Family("State between trials")
 
 STAMP = "everybody may set the time of these devices to now, which tells a few bits"
-COUNTER = "counters of the machine, which all its programs change, tell a few bits"
+COUNTER = "counters that all processes change, such as that of process ids, tell a few bits"
 Step = Callable[[int], object]
 
 
@@ -126,7 +126,10 @@ def _null_is_touched(_: int) -> None:
 
 
 def _count_processes(_: int) -> None:
-    """Nothing to leave: every process that starts moves the counter."""
+    for _ in range(25):
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
 
 
 def _processes_were_counted(_: int) -> None:
@@ -186,7 +189,7 @@ _pair(
 _pair("leave a mode on the public data", _set_mode, lambda key: _expect(os.stat(_public()).st_mode & 0o777 == 0o555))
 _pair("leave a flag on the public data", _leave_flags, _find_flags, open_in="E")
 _pair("leave the time on /dev/null", _touch_null, _null_is_touched, open_in="BE", why=STAMP)
-_pair("leave a count of processes", _count_processes, _processes_were_counted, open_in="BCDE", why=COUNTER)
+_pair("leave a count of processes", _count_processes, _processes_were_counted, open_in="AaBCDE", why=COUNTER)
 _pair(
     "leave pages of public data in memory",
     _evict,

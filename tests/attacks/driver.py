@@ -87,6 +87,10 @@ def targets(folder: Path, case: str) -> Iterator[Targets]:
                     made_socket.listen()
                 if address[0] == "/":
                     os.chmod(address, 0o777)
+        private_socket = stack.enter_context(socket.socket(socket.AF_UNIX))
+        private_socket.bind(str(folder / "socket.private"))
+        private_socket.listen()
+        os.chmod(folder / "socket.private", 0o600)
         secret = stack.enter_context(open(home / "secret"))
         victim = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", VICTIM],

@@ -14,6 +14,7 @@ FAMILY = Family("Network and sockets")
 attack = FAMILY.attack
 
 SOCKETS = "who may write to a socket in the file system may connect to it; Landlock does not stop this"
+AGENTS = "sockets of the worker's user are open to a trial of that user: run workers of tier C as a user of their own"
 SEEN = "/proc/net lists sockets, and no contents"
 
 
@@ -111,6 +112,11 @@ def _(t: Targets) -> None:
 @attack("connect to a socket in the file system", open_in="BCDE", why=SOCKETS)
 def _(t: Targets) -> None:
     _connect(1, _STREAM, t.unix)
+
+
+@attack("command what its user alone may command, such as a session bus or an agent of keys", open_in="CDE", why=AGENTS)
+def _(t: Targets) -> None:
+    _connect(1, _STREAM, f"{t.unix}.private")
 
 
 @attack("send a datagram to a socket in the file system", open_in="BCDE", why=SOCKETS)

@@ -74,7 +74,7 @@ _answers(
     open_in="DE",
 )
 _answers("enter the scorer's folder while it answers", "any_of(lambda p: os.listdir(f'/proc/{p}/cwd/'))", open_in="DE")
-_answers("signal the scorer while it answers", "any_of(lambda p: os.kill(p, 0))", open_in="E")
+_answers("signal the scorer while it answers", "any_of(lambda p: os.kill(p, 0))", open_in="DE")
 _answers("slow the scorer while it answers", "any_of(lambda p: os.setpriority(0, p, 19))", open_in="E")
 _answers(
     "list the private data while it answers",
