@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,9 @@ from mesh.git_objects import OBJECT_KINDS, Object, is_hash, object_name
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
 """Bytes of an object, at most."""
+
+_KEPT_BYTES = 64 * 1024 * 1024
+"""Bytes of objects that are kept in memory, at most; they were checked, and their names are their contents."""
 
 _HEAD = b"ref: refs/heads/master\n"
 _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
@@ -31,9 +33,13 @@ class ObjectCache:
         """Take the folder, which is made when something is written, unless it `is_made` already."""
         self.path = path
         self._prepared = is_made
+        self._kept: dict[str, Object] = {}
+        self._kept_bytes = 0
 
     def read(self, name: str) -> Object | None:
         """Return an object, None if it is missing or damaged."""
+        if (known := self._kept.get(name)) is not None:
+            return known
         if not is_hash(name):
             return None
         data = read_regular(self._file(name), MAX_OBJECT_BYTES)
@@ -48,12 +54,24 @@ class ObjectCache:
             return None
         header, _, body = plain.partition(b"\x00")
         kind = _NUMBERS.get(header.partition(b" ")[0])
-        return (kind, body) if kind is not None and object_name(kind, body) == name else None
+        if kind is None or object_name(kind, body) != name:
+            return None
+        self._keep(name, (kind, body))
+        return kind, body
+
+    def _keep(self, name: str, found: Object) -> None:
+        self._kept_bytes += len(found[1])
+        if self._kept_bytes > _KEPT_BYTES:
+            self._kept, self._kept_bytes = {}, len(found[1])
+        if len(found[1]) <= _KEPT_BYTES:
+            self._kept[name] = found
 
     def write(self, kind: int, body: bytes) -> None:
         """Store an object; a disk that cannot be written is not an error."""
-        with suppress(OSError):
+        try:
             self.store(kind, body)
+        except OSError:
+            self._keep(object_name(kind, body), (kind, body))
 
     def store(self, kind: int, body: bytes) -> None:
         """Store an object unless it is there and undamaged.
@@ -62,18 +80,21 @@ class ObjectCache:
             OSError: the disk cannot be written.
         """
         name = object_name(kind, body)
-        if self.read(name) is None:
+        is_there = self._file(name).is_file() if name in self._kept else self.read(name) is not None
+        if not is_there:
             self._prepare()
             self._replace(self._file(name), zlib.compress(b"%s %d\x00" % (OBJECT_KINDS[kind], len(body)) + body, 1))
+            self._keep(name, (kind, body))
 
-    def names(self) -> Iterator[str]:
-        """Return the names of all files that look like objects; each may be damaged."""
+    def names(self) -> list[str]:
+        """Return the names of the objects in memory, and of all files that look like objects; each may be damaged."""
+        found = dict.fromkeys(self._kept)
         with suppress(OSError):
             for folder in sorted((self.path / "objects").iterdir()):
                 with suppress(OSError):
-                    for file in sorted(folder.iterdir()):
-                        if is_hash(folder.name + file.name):
-                            yield folder.name + file.name
+                    names = [folder.name + file.name for file in sorted(folder.iterdir())]
+                    found |= dict.fromkeys(filter(is_hash, names))
+        return list(found)
 
     def _file(self, name: str) -> Path:
         return self.path / "objects" / name[:2] / name[2:]

@@ -54,9 +54,10 @@ def exit_code_of(cause: BaseException) -> int | None:
     if isinstance(cause, BrokenPipeError):
         _let_go_of_output()
         return ExitCode.OK
-    if isinstance(cause, OSError) and cause.errno in _NO_ROOM and cause.filename is None:
-        _let_go_of_output()
-        print(f"mesh: the output cannot be written: {cause.strerror or cause}", file=sys.stderr)
+    if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+        if cause.filename is None:
+            _let_go_of_output()
+        print(f"mesh: {cause.filename or 'the output'} cannot be written: {cause.strerror or cause}", file=sys.stderr)
         return ExitCode.HOST
     return None
 

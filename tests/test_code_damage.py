@@ -132,6 +132,8 @@ async def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, bu
     made = store.commit({"x": b"1"}, parents=[child.commit], message="m", author="ann", at=NOW)
     await store.push(made.commit, base=base.commit)
     assert await CodeStore(tmp_path / "b.git", bus).files(made.commit) == {"x": b"1"}
+    store.export(tmp_path / "out", {"HEAD": child.commit})
+    assert (tmp_path / "out" / "train.py").read_bytes() == b"2"
 
 
 WRITER = """
