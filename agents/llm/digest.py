@@ -19,7 +19,7 @@ from agents.search.samplers.protocol import Trial, best_first, where
 from mesh.board import Board, Proposal
 from mesh.events import Failed
 from mesh.evidence import fresh
-from mesh.spec import ArenaSpec
+from mesh.spec import ArenaSpec, TrialSpec
 from mesh.text import short, visible
 
 Files = Mapping[str, bytes]
@@ -181,11 +181,20 @@ def _head(spec: ArenaSpec, fence: str) -> str:
         + (f", which lies between {objective.bounds[0]:g} and {objective.bounds[1]:g}" if objective.bounds else "")
         + (", measured with noise" if objective.noise == "measured" else ", an exact number"),
         f"A trial runs {' '.join(trial.command) or 'inside its evaluator'} with a budget of {trial.budget_s:g} s "
-        f"(killed after {trial.deadline_s:g} s), at most {trial.memory_gb:g} GB of memory"
+        f"({_limit(trial)}killed after {trial.deadline_s:g} s), at most {trial.memory_gb:g} GB of memory"
         + (f", packages {', '.join(trial.preload)} installed" if trial.preload else ""),
         f"Files that you may change: {', '.join(spec.artifact.editable)}",
     ]
     return "\n".join(lines)
+
+
+def _limit(trial: TrialSpec) -> str:
+    """Return what ends a trial before its deadline; evaluators of other systems know of no budget."""
+    if not trial.command:
+        return ""
+    times = {"auto": "CPU time on a CPU, wall time on a GPU", "cpu": "CPU time", "wall": "wall time", "gpu": "GPU time"}
+    allowed_s = trial.budget_s * trial.budget_tolerance + trial.startup_s
+    return f"{times[trial.budget_counts]}; a trial that uses more than {allowed_s:g} s has no score; "
 
 
 def _best(board: Board, parents: Sequence[str], code: Mapping[str, Files]) -> list[_Item]:
