@@ -64,7 +64,7 @@ class World:
         )
         self._add(e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=8))
         for tree in self.quality:
-            self._add(e.ProposalPosted(tree=tree, commit=tree, title=tree, origin=e.Origin(how="sampler")))
+            self._add(e.ProposalPosted(tree=tree, commit=git_hash(tree), title=tree, origin=e.Origin(how="sampler")))
 
     def _add(self, event: e.AnyEvent) -> None:
         seq = self.board.seq + 1
@@ -93,7 +93,7 @@ class World:
                     run=f"{tree}-explore-1",
                     lane="explore",
                     proposal=tree,
-                    commit=tree,
+                    commit=git_hash(tree),
                     seed=1,
                     budget_s=1,
                     deadline_s=2,
