@@ -1,12 +1,17 @@
 """The lock on a store: two servers never open one store.
 
 It locks the file `store.lock` and the folder of the store itself. So somebody who deletes or replaces the file does not
-free the store. The server inherits both locks and keeps them until it ends.
+free the store. It also locks the path, in a file outside of the store: a server writes by path, so where its folder was
+deleted and made again, it would write into the store of the next server. The server inherits these locks and keeps them
+until it ends.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
+import struct
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,7 +59,7 @@ def acquire(folder: Path) -> StoreLock | None:
         found.append(os.open(folder / "store.lock", os.O_RDWR | os.O_CREAT | flags, 0o600))
         found.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | flags))
         file, itself = found
-        if _lock(file) and _lock(itself, optional=True):
+        if _lock(file) and _lock(itself, optional=True) and _lock_path(folder, found):
             kept, found = tuple(found), []
             return StoreLock(kept)
         return None
@@ -62,6 +67,27 @@ def acquire(folder: Path) -> StoreLock | None:
         for descriptor in found:
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def _lock_path(folder: Path, found: list[int]) -> bool:
+    """Lock the path of a store among those of this user; tell whether nobody else has it.
+
+    A byte of one file stands for each path. Where this system has no such locks or no such file, nobody has any.
+    """
+    command = getattr(fcntl, "F_OFD_SETLK", None)
+    if command is None:
+        return True
+    byte = int.from_bytes(hashlib.sha256(os.fsencode(folder.resolve())).digest()[:7]) >> 2
+    path = os.path.join(tempfile.gettempdir(), f"mesh-stores-{os.geteuid()}")
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        found.append(descriptor)
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            try:
+                fcntl.fcntl(descriptor, command, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+            except OSError as error:
+                return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+    return True
 
 
 def _lock(descriptor: int, *, optional: bool = False) -> bool:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import anyio
@@ -55,6 +56,27 @@ async def test_a_lost_lock_file_does_not_free_the_store(tmp_path: Path, how: str
                 assert (second.address, second.starts, first.starts) == (first.address, 0, 1)
             with anyio.fail_after(5):
                 await first.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks bytes for a process and those that inherit them")
+async def test_a_folder_made_again_at_the_path_of_a_living_store_waits_for_its_server(tmp_path: Path) -> None:
+    folder, other = tmp_path / "home" / "server", tmp_path / "other"
+    folder.mkdir(parents=True)
+    other.mkdir()
+    first = acquire(folder)
+    assert first
+    folder.rename(tmp_path / "gone")
+    folder.mkdir()
+    assert acquire(folder) is None
+    (tmp_path / "link").symlink_to(folder)
+    assert acquire(tmp_path / "link") is None
+    elsewhere = acquire(other)
+    assert elsewhere
+    elsewhere.close()
+    first.close()
+    again = acquire(folder)
+    assert again
+    again.close()
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
