@@ -189,3 +189,9 @@ def test_into_a_pipe_it_says_what_prints(words: list[str]) -> None:
     )
     assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, b"")
     assert done.stderr == b"mesh: mesh top needs a terminal; mesh status, leaderboard and tail print to a pipe\n"
+
+
+async def test_the_clock_may_call_once_more_when_the_panes_are_gone(server: EmbeddedServer, home: Path) -> None:
+    async with a_screen(server) as screen:
+        await screen.pilot.press("q")
+    screen.app.look()

@@ -135,7 +135,9 @@ class Top(App[None]):
         self.set_interval(_LOOK_S, self.look)
 
     def look(self) -> None:
-        """Draw what has changed."""
+        """Draw what has changed; the clock may still call while the panes go away at the end."""
+        if not self.query("#head"):
+            return
         watch, board = self._watch, self._watch.board
         connected = watch.is_connected()
         self._draw_head(connected)
