@@ -75,5 +75,6 @@ def triage(board: Board, request: RunRequested, seq: int, taker: Taker) -> Decis
 def _deaths(board: Board, run: Run, taker: Taker) -> int:
     """Return how many workers died of a run: not those that left in good order, nor the taker's own handing back."""
     workers = board.workers
-    others = sum(boot != taker.boot and not (boot in workers and workers[boot].left) for boot in run.begun)
+    in_order = {boot for boot in run.begun if boot in workers and workers[boot].left and not workers[boot].silent}
+    others = sum(boot != taker.boot and boot not in in_order for boot in run.begun)
     return others + run.begun.count(taker.boot) - taker.handed_back

@@ -2,7 +2,8 @@
 
 A lease is extended while a trial runs. Where a worker is believed dead, a second attempt may run beside the first; the
 first `run.finished` in the log counts, and the other worker learns of it when it posts. A worker that drains takes no
-more runs, finishes those that it has begun, and leaves.
+more runs, finishes those that it has begun, and leaves. One that was cut off, so that others counted it as gone, does
+so too, and then joins again in a new life.
 """
 
 import uuid
@@ -21,6 +22,7 @@ from gpu_worker.member import Membership, check_price
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
 from gpu_worker.sandbox_choice import Wish, choose_tier
+from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
@@ -65,8 +67,13 @@ async def run_worker(
     price = check_price(price_per_hour_usd)
     machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
     tier, _ = await choose_tier(sandbox, settings.runs_dir(home))
-    worker = Worker(bus, name, home, machine, tier, draining or anyio.Event(), price_per_hour_usd=price)
-    return await worker.live(on_ready)
+    draining = draining or anyio.Event()
+    while True:
+        worker = Worker(bus, name, home, machine, tier, draining, price_per_hour_usd=price)
+        why = await worker.live(on_ready)
+        if not worker.counted_as_gone or draining.is_set():
+            return why
+        on_ready = None
 
 
 class Worker:
@@ -86,7 +93,9 @@ class Worker:
         price_per_hour_usd: float | None = None,
     ) -> None:
         self.boot = uuid.uuid4().hex
-        self._member = Membership(bus, self.boot, name, home, machine, tier, draining, price_per_hour_usd)
+        self.counted_as_gone = False
+        self._asked_to_drain, leaving = draining, anyio.Event()
+        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price_per_hour_usd)
         self._prefetch = Prefetch(bus, home, lambda: self._member.board)
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:
@@ -106,6 +115,9 @@ class Worker:
             async with anyio.create_task_group() as following:
                 following.start_soon(member.follower.follow)
                 following.start_soon(answer_roll_call, member.bus, self.boot)
+                following.start_soon(report_silent, member)
+                following.start_soon(self._drain_when_asked)
+                following.start_soon(self._drain_when_counted_as_gone)
                 async with anyio.create_task_group() as tasks:
                     for slot in member.machine.slots:
                         tasks.start_soon(SlotLoop(member, self._prefetch, tally, slot, self.nvml).serve)
@@ -115,6 +127,15 @@ class Worker:
                 await member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
             delete(member.runs_folder)
         return member.why_over()
+
+    async def _drain_when_asked(self) -> None:
+        await self._asked_to_drain.wait()
+        self._member.draining.set()
+
+    async def _drain_when_counted_as_gone(self) -> None:
+        await self._member.follower.until(lambda board: self.boot in board.workers and board.workers[self.boot].left)
+        self.counted_as_gone = True
+        self._member.draining.set()
 
     def _reason(self) -> str:
         if self._member.board.closed:

@@ -93,12 +93,13 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct):
-    """An agent or a worker in one of its lives."""
+    """An agent or a worker in one of its lives; `silent` if others say that it left, since it does not answer."""
 
     name: str
     seq: int
     joined: e.AgentJoined | e.WorkerJoined
     left: bool = False
+    silent: bool = False
 
 
 class Board(msgspec.Struct):
@@ -188,7 +189,7 @@ class Board(msgspec.Struct):
             case e.AgentLeft():
                 return _leave(self.agents, event.boot)
             case e.WorkerLeft():
-                return _leave(self.workers, event.boot)
+                return _leave(self.workers, event.boot, silent=event.silent)
             case e.ProposalPosted():
                 if event.tree in self.proposals:
                     return False
@@ -326,11 +327,11 @@ def from_bytes(data: bytes) -> Board | None:
         return None
 
 
-def _leave(members: dict[str, Member], boot: str) -> bool:
+def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:
     member = members.get(boot)
     if member is None or member.left:
         return False
-    member.left = True
+    member.left, member.silent = True, silent
     return True
 
 

@@ -103,9 +103,10 @@ class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
 
 
 class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
-    """A worker has stopped taking runs."""
+    """A worker has stopped taking runs. `silent`: another worker posted this, because it no longer answered."""
 
     reason: b.Text = ""
+    silent: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

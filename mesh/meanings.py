@@ -60,7 +60,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "price_per_hour_usd": "Price of the machine in dollars per hour; null is unknown.",
         "environment": "Hash of its Python packages and of its hardware.",
     },
-    "WorkerLeft": {"reason": "Why it ended; `drained` if it finished its runs first."},
+    "WorkerLeft": {
+        "reason": "Why it ended; `drained` if it finished its runs first.",
+        "silent": "Whether another worker posted it, because this one no longer answered.",
+    },
     "ProposalPosted": {
         "tree": "Git tree of the files: the id of the proposal. Equal files are one proposal.",
         "parents": "Trees of the proposals that it changes: none, one, or several for a recombination.",
