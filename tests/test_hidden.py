@@ -32,6 +32,14 @@ for n in range(2):
     os.posix_fallocate(made, 0, 300 * MB)
 """
 THREADS = "for _ in range(100): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+DEAD = "for _ in range(40):\n    if os.fork() == 0: os._exit(0)\n"
+ORPHANS = """
+for _ in range(40):
+    if os.fork() == 0:
+        if os.fork() == 0: os._exit(0)
+        os._exit(0)
+    os.wait()
+"""
 UNDER_A_PAGE = "page = mmap.mmap(made, 4096)\nos.close(made)\n"
 IN_A_CHILD = "if os.fork() == 0:\n    os.setsid()\n" + textwrap.indent(MEMFD, "    ")
 
@@ -42,6 +50,7 @@ CASES: Mapping[str, tuple[str, str]] = {
     "a file in /dev/shm without a name": (SHM + "os.unlink(path)\n" + FILLED, "memory"),
     "files without a name, each below the limit": (DELETED, "disk"),
     "threads": (THREADS, "processes"),
+    "the dead that nobody waits for": (DEAD, "processes"),
 }
 
 
@@ -66,6 +75,13 @@ async def test_what_no_resident_size_and_no_folder_shows_counts(supervisor: Supe
             Path(NAME).unlink(missing_ok=True)
         assert (name, ended.rc, ended.why, ended.bounded) == (name, None, why, False), ended
         assert ended.seconds < 10
+
+
+async def test_dead_orphans_do_not_count_for_they_wait_for_the_supervisor(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    ended = await end_of(supervisor, tmp_path, ORPHANS + "time.sleep(1)\n")
+    assert (ended.rc, ended.why) == (0, "")
 
 
 @pytest.mark.skipif(

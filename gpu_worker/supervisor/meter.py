@@ -101,7 +101,9 @@ class Meter:
         if limits.disk_mb and self._disk_mb > limits.disk_mb:
             return "disk"
         threads = sum(process.threads for process in alive)
-        if limits.processes and (len(alive) > limits.processes or threads > THREADS_PER_PROCESS * limits.processes):
+        # A dead process that its parent does not wait for keeps its place in the kernel's table; orphans wait for us.
+        held = sum(process.state != "Z" or process.parent != os.getpid() for process in everyone.values())
+        if limits.processes and (held > limits.processes or threads > THREADS_PER_PROCESS * limits.processes):
             return "processes"
         return ""
 
