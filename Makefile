@@ -68,8 +68,8 @@ docs: $(DEV) ## build the documentation site into site/; a broken link fails
 
 # A short folder for temporary files, because the path of a socket has at most 107 bytes.
 test: $(DEV) ## run the tests, first those that can run side by side
-	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --basetemp $$short -m 'not serial' && rm -rf $$short
-	$(BIN)/pytest -m serial
+	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --basetemp $$short -m 'not serial' && \
+	  $(BIN)/pytest --basetemp $$short -m serial && rm -rf $$short
 
 events: $(DEV) ## generate docs/events.md, docs/reference/arena.md and the table of docs/sandbox.md from the code
 	$(BIN)/python -m mesh.events_page > docs/events.md

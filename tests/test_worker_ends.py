@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -49,6 +50,12 @@ async def test_a_run_that_the_swarm_stops_is_killed_and_the_slot_goes_on(arena: 
         assert isinstance((await arena.finished("r2")).outcome, Scored)
 
 
+def is_trial(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # it may end while it is looked at
+        return "train.py" in " ".join(process.cmdline())
+    return False
+
+
 async def test_a_supervisor_that_is_killed_costs_an_attempt_and_no_run(arena: Arena, tmp_path: Path) -> None:
     await arena.open()
     mark = tmp_path / "first"
@@ -63,7 +70,7 @@ async def test_a_supervisor_that_is_killed_costs_an_attempt_and_no_run(arena: Ar
         while not mark.exists():
             await anyio.sleep(0.02)
         children = psutil.Process().children(recursive=True)
-        [trial] = [child for child in children if "train.py" in " ".join(child.cmdline())]
+        [trial] = [child for child in children if is_trial(child)]
         fork = trial.parent()
         assert fork
         fork.kill()  # the part of the supervisor that serves it
