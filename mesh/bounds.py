@@ -35,13 +35,12 @@ PATTERNS = {
     r"\A[A-Za-z0-9_-]{1,128}\Z": "of 1 to 128 letters, digits, '_' and '-'",
     r"\A[A-Za-z0-9_-]{0,128}\Z": "of at most 128 letters, digits, '_' and '-'",
     r"\A[0-9a-f]{40}\Z": "of 40 hex digits",
-    r"\A(?:[0-9a-f]{40})?\Z": "of 0 or 40 hex digits",
     r"\A(?:[0-9a-f]{64})?\Z": "of 0 or 64 hex digits",
     r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z": "of 0, 40 or 64 hex digits",
 }
 """The patterns of texts, and how a sentence says them."""
 
-_TOKEN, _OPTIONAL_TOKEN, _GIT, _OPTIONAL_GIT, _SHA256, _CONTENT = PATTERNS
+_TOKEN, _OPTIONAL_TOKEN, _GIT, _SHA256, _CONTENT = PATTERNS
 KeyText = Annotated[str, Meta(min_length=1, max_length=128)]
 """A part of the key: `mesh.wire` checks that it can be one token of a subject, which is cheaper than a pattern here."""
 Word = Annotated[str, Meta(max_length=256)]
@@ -50,10 +49,10 @@ Path = Annotated[str, Meta(max_length=4096)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 GitHash = Annotated[str, Meta(pattern=_GIT)]
+"""Name of a commit, as git computes it."""
 Tree = Annotated[str, Meta(pattern=_TOKEN)]
+"""Id of a proposal: the tree hash of its files. It is bounded as a token of a subject, not as 40 hex digits."""
 OptionalTree = Annotated[str, Meta(pattern=_OPTIONAL_TOKEN)]
-"""Name of a commit or tree, as git computes it."""
-OptionalGitHash = Annotated[str, Meta(pattern=_OPTIONAL_GIT)]
 OptionalSha256 = Annotated[str, Meta(pattern=_SHA256)]
 ContentHash = Annotated[str, Meta(pattern=_CONTENT)]
 """Hash of files: a sha256, or in old logs a tree; "" if it is not known."""

@@ -7,12 +7,12 @@ are written by rename. If the disk cannot be written, the cache only keeps less.
 
 import os
 import secrets
-import shutil
 import zlib
 from contextlib import suppress
 from pathlib import Path
 
 from mesh.disk import read_regular
+from mesh.file_trees import delete
 from mesh.git_objects import OBJECT_KINDS, Object, is_hash, object_name
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
@@ -120,7 +120,7 @@ class ObjectCache:
             with open(descriptor, "wb") as file:
                 file.write(data)
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                delete(path)
             os.replace(beside, path)
         finally:
             with suppress(OSError):

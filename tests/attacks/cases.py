@@ -27,23 +27,46 @@ def try_case(case: str, folder: Path, only: str = "") -> Results:
     Raises:
         CaseNotPossible: this machine does not have what the case needs.
     """
+    last = run_in_case(case, folder, "tests.attacks.driver", only, timeout_s=300, show_errors=bool(only))
+    return msgspec.json.decode(last, type=Results)
+
+
+def run_in_case(
+    case: str, folder: Path, module: str, *words: str, stdin: str = "", timeout_s: float, show_errors: bool = False
+) -> str:
+    """Run a module of the tests in a case, in a new folder, and return the last line that it printed.
+
+    Args:
+        case: one of `tests.attacks.corpus.CASES`.
+        folder: the new folder; the module gets the case, its subfolder `work` and `words`.
+        module: the module to run.
+        words: more arguments of it.
+        stdin: its standard input.
+        timeout_s: seconds that it may take.
+        show_errors: whether its standard error is shown.
+
+    Raises:
+        CaseNotPossible: this machine does not have what the case needs.
+    """
     folder.mkdir()
     for above in (folder, *folder.parents):
         if above != Path(above.root) and above.stat().st_uid == os.geteuid():
             above.chmod(above.stat().st_mode | 0o711)
     work = folder / "work"
     work.mkdir()
-    command = [sys.executable, "-P", "-m", "tests.attacks.driver", case, str(work), only]
+    command = [sys.executable, "-P", "-m", module, case, str(work), *words]
     if case != "A" and os.geteuid() == 0:
         command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", _script(folder, command)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MESH_SECRET": "a key"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env, cwd="/")
-    sys.stderr.write(done.stderr if only else "")
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=env, cwd="/"
+    )
+    sys.stderr.write(done.stderr if show_errors else "")
     if done.returncode:
         if "the sandbox layer namespaces cannot be applied" in done.stderr or done.stderr.startswith("unshare:"):
             raise CaseNotPossible(done.stderr.strip().splitlines()[-1])
         raise AssertionError(done.stderr[-4000:])
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Results)
+    return done.stdout.splitlines()[-1]
 
 
 def _script(folder: Path, command: list[str]) -> str:

@@ -4,8 +4,6 @@ Standard input is a JSON list of pairs of scripts. Between two trials of a pair,
 """
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,14 +14,13 @@ from gpu_worker.budget import trial_budget
 from gpu_worker.folders import clear, lay_out_trial
 from gpu_worker.launch import Site, trial_request
 from gpu_worker.machine import Slot
-from gpu_worker.sandbox import kernel
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor, start_supervisor
 from mesh.events import RunRequested
 from mesh.file_trees import delete
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from tests.attacks import cases
-from tests.attacks.driver import sandbox_in
+from tests.attacks.cases import run_in_case
+from tests.attacks.driver import become_the_user_of, sandbox_in
 
 SPEC = ArenaSpec(
     name="a",
@@ -42,25 +39,8 @@ def try_pairs(case: str, folder: Path, pairs: list[tuple[str, str]]) -> Printed:
     Raises:
         CaseNotPossible: this machine does not have what the case needs.
     """
-    folder.mkdir()
-    for above in (folder, *folder.parents):
-        if above != Path(above.root) and above.stat().st_uid == os.geteuid():
-            above.chmod(above.stat().st_mode | 0o711)
-    work = folder / "work"
-    work.mkdir()
-    command = [sys.executable, "-P", "-m", "tests.support.trial_pairs", case, str(work)]
-    if case != "A" and os.geteuid() == 0:
-        script = cases._script(folder, command)
-        command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        command, input=json.dumps(pairs), capture_output=True, text=True, timeout=110, check=False, env=env, cwd="/"
-    )
-    if done.returncode:
-        if "the sandbox layer namespaces cannot be applied" in done.stderr or done.stderr.startswith("unshare:"):
-            raise cases.CaseNotPossible(done.stderr.strip().splitlines()[-1])
-        raise AssertionError(done.stderr[-4000:])
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Printed)
+    last = run_in_case(case, folder, "tests.support.trial_pairs", stdin=json.dumps(pairs), timeout_s=110)
+    return msgspec.json.decode(last, type=Printed)
 
 
 async def _run(code: str, folder: Path, sandbox: Sandbox, supervisor: Supervisor, data: Path) -> str:
@@ -75,12 +55,7 @@ async def _run(code: str, folder: Path, sandbox: Sandbox, supervisor: Supervisor
 async def main(case: str, folder: Path) -> None:
     """Run the pairs as the case's user."""
     pairs: list[tuple[str, str]] = json.load(sys.stdin)
-    if os.geteuid() == 0 and case in "aCDE":
-        os.chown(folder, 65534, 65534)
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    become_the_user_of(case, folder)
     folder.chmod(0o711)
     data = folder / "data"
     (data / "public" / "inner").mkdir(parents=True)
