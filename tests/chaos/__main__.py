@@ -29,7 +29,10 @@ def main() -> int:
     seed = int(time.time()) if args.seed is None else args.seed
     top = Path(tempfile.mkdtemp(prefix="chaos."))
     print(f"seed {seed}, rounds in {top}", flush=True)
-    print(f"{'round':>5} {'seconds':>8} {'troubles':>8} {'entries':>8} {'notes':>6} {'runs':>5}  result", flush=True)
+    print(
+        f"{'round':>5} {'seconds':>8} {'troubles':>8} {'entries':>8} {'notes':>6} {'runs':>5} {'odd times':>9}  result",
+        flush=True,
+    )
     end, number, failed = time.monotonic() + args.minutes * 60, 0, 0
     total = Report(0)
     while time.monotonic() < end:
@@ -42,16 +45,16 @@ def main() -> int:
             if report.wrong and disk is not None:
                 subprocess.run(["cp", "-a", str(disk.folder), str(folder / "kept")], check=False)
         result = "; ".join(report.wrong) or "ok"
-        figures = f"{report.seconds:>8.1f} {report.troubles:>8} {report.entries:>8} {report.notes:>6} {report.runs:>5}"
+        counts = f"{report.troubles:>8} {report.entries:>8} {report.notes:>6} {report.runs:>5} {report.odd_times:>9}"
+        figures = f"{report.seconds:>8.1f} {counts}"
         print(f"{number:>5} {figures}  {result[:1000]}", flush=True)
         failed += bool(report.wrong)
-        for name in ("troubles", "entries", "notes", "runs"):
+        for name in ("troubles", "entries", "notes", "runs", "odd_times"):
             setattr(total, name, getattr(total, name) + getattr(report, name))
         if not report.wrong:
             shutil.rmtree(folder, ignore_errors=True)
-    print(
-        f"{'sum':>5} {'':>8} {total.troubles:>8} {total.entries:>8} {total.notes:>6} {total.runs:>5}  {failed} failed"
-    )
+    figures = f"{total.troubles:>8} {total.entries:>8} {total.notes:>6} {total.runs:>5} {total.odd_times:>9}"
+    print(f"{'sum':>5} {'':>8} {figures}  {failed} failed")
     if not failed:
         shutil.rmtree(top, ignore_errors=True)
     return int(failed > 0)

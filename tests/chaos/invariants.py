@@ -77,6 +77,14 @@ def broken(log: list[tuple[int, str, bytes]], acknowledged: dict[str, int]) -> l
     return said
 
 
+def posts_at_wrong_times(path: Path) -> int:
+    """Return how many posts of a projection have a time that is more than a minute from the server's."""
+    with duckdb.connect(str(path), read_only=True) as db:
+        asked = "SELECT count(*) FROM events WHERE author <> 'poster' AND abs(epoch(posted_at) - epoch(time)) > 60"
+        [[count]] = db.sql(asked).fetchall()
+        return int(count)
+
+
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """Return what a projection says, table by table and view by view."""
     with duckdb.connect(str(path), read_only=True) as db:

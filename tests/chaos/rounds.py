@@ -25,7 +25,7 @@ from mesh.follow import Follower
 from mesh.jetstream import connect
 from mesh.server import embedded, find_url
 from mesh.wire import Post
-from tests.chaos.invariants import broken, read_log, rows
+from tests.chaos.invariants import broken, posts_at_wrong_times, read_log, rows
 from tests.chaos.troubles import TROUBLES, Scene
 from tests.support.arenas import ARENA, SCORE, TRAIN, write_arena
 from tests.support.small_disk import SmallDisk
@@ -47,7 +47,7 @@ assert (pathlib.Path(os.environ["MESH_{name}"]) / "data.bin").read_bytes() == b"
 
 
 class Report(msgspec.Struct):
-    """What a round was and what it showed."""
+    """What a round was and what it showed; `odd_times` are posts of members whose clock was wrong."""
 
     number: int
     seconds: float = 0.0
@@ -55,6 +55,7 @@ class Report(msgspec.Struct):
     entries: int = 0
     notes: int = 0
     runs: int = 0
+    odd_times: int = 0
     wrong: list[str] = []
     happened: list[str] = []
 
@@ -63,7 +64,7 @@ class _Round:
     def __init__(self, number: int, folder: Path, dice: random.Random, disk: SmallDisk | None) -> None:
         self.report = Report(number, wrong=[], happened=[])
         self.folder, self.home = folder, (disk.folder if disk else folder) / "home"
-        self.scene = Scene(self.home, dice, disk)
+        self.scene = Scene(self.home, dice, disk, folder / "clock")
         self.acknowledged: dict[str, int] = {}
         self.environ = {**os.environ, "MESH_HOME": str(self.home), "MESH_PARENT": "stdin"}
         self.environ.pop("MESH_NATS", None)
@@ -80,20 +81,10 @@ class _Round:
         (arena / "prepare.py").write_text(PREPARE, encoding="utf-8")
         here = ["--arena", "tiny", "--home", str(self.home)]
         up = [sys.executable, "-m", "mesh_cli", "up", str(arena), "--slots", "2", "--explorers", "2"]
+        clock = [sys.executable, "-m", "tests.chaos.jumping_clock", str(self.scene.clock)]
         guests = {
-            "second": [
-                sys.executable,
-                "-m",
-                "gpu_worker",
-                "--name",
-                "second",
-                "--slots",
-                "1",
-                "--device",
-                "cpu",
-                *here,
-            ],
-            "guest": [sys.executable, "-m", "mesh.agent", "explorer", "--name", "guest", *here],
+            "second": [*clock, "gpu_worker", "--name", "second", "--slots", "1", "--device", "cpu", *here],
+            "guest": [*clock, "mesh.agent", "explorer", "--name", "guest", *here],
         }
         with anyio.CancelScope() as living:
             async with anyio.create_task_group() as tasks:
@@ -186,7 +177,7 @@ class _Round:
                 await replay(bus, again, until=len(log))
         lived, folded = rows(settings.database(self.home)), rows(again)
         report.wrong += [f"{name} is not the same after a replay" for name in folded if folded[name] != lived[name]]
-        report.runs = len(folded["runs"])
+        report.runs, report.odd_times = len(folded["runs"]), posts_at_wrong_times(again)
 
     async def _folded(self, bus: object) -> int:
         with suppress(MeshError):

@@ -23,10 +23,10 @@ DELETED = ("code", "code/tiny.git", "data", "boards", "read", "logs", "server/st
 
 
 class Scene:
-    """The home of a swarm, the processes that use it, its disk, and the dice."""
+    """The home of a swarm, the processes that use it, its disk, the clock of its guests, and the dice."""
 
-    def __init__(self, home: Path, dice: random.Random, disk: SmallDisk | None) -> None:
-        self.home, self.dice, self.disk = home, dice, disk
+    def __init__(self, home: Path, dice: random.Random, disk: SmallDisk | None, clock: Path) -> None:
+        self.home, self.dice, self.disk, self.clock = home, dice, disk, clock
         self.happened: list[str] = []
 
     async def members(self) -> list[psutil.Process]:
@@ -159,6 +159,13 @@ async def fill_disk(scene: Scene) -> str:
     return f"disk full for {seconds:.1f} s"
 
 
+async def jump_clock(scene: Scene) -> str:
+    """Set the clock of the guests forward or back, or right."""
+    wrong_s = scene.dice.choice([-30 * 86_400, -3600, -2, 0, 2, 3600, 30 * 86_400])
+    scene.clock.write_text(str(wrong_s), encoding="utf-8")
+    return f"set the clock of the guests {wrong_s:+,} s wrong"
+
+
 TROUBLES: dict[Callable[[Scene], Awaitable[str]], int] = {
     kill_one: 5,
     kill_some: 2,
@@ -168,6 +175,7 @@ TROUBLES: dict[Callable[[Scene], Awaitable[str]], int] = {
     delete_some: 2,
     put_nonsense: 1,
     fill_disk: 2,
+    jump_clock: 3,
 }
 """Every trouble, and how often it comes."""
 
