@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from gpu_worker.folders import clear
+from gpu_worker.folders import clear, deleted
 from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
@@ -135,8 +135,8 @@ class Attempts:
                     gauge=self._gauge,
                 )
                 if isinstance(result.outcome, Failed):
-                    if full := disk.full():
-                        raise HostTrouble(full)  # it says nothing about the proposal
+                    if trouble := disk.full() or deleted(folder, self._sandbox):
+                        raise HostTrouble(trouble)  # it says nothing about the proposal
                     if not await frozen_data.is_intact(inputs.data):
                         raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
                 await self._finish(post, request, delivery, attempt, result.outcome, result)

@@ -76,6 +76,16 @@ def lay_out_score(
     _freeze(run / "out")
 
 
+def deleted(run: Path, sandbox: Sandbox) -> str:
+    """Return the sentence that a folder of a run was deleted while it ran, "" if none was.
+
+    Its own processes cannot delete these folders in the tiers that keep them inside; elsewhere nobody knows who did.
+    """
+    if sandbox.tier in "DE" or all(os.path.lexists(run / name) for name in TRIAL_WRITES):
+        return ""
+    return f"the folder {run} was deleted while a run used it"
+
+
 def clear(run: Path, sandbox: Sandbox) -> None:
     """Delete all that a run left, in its folder and outside, as far as possible, when no process of it lives."""
     with suppress(OSError):

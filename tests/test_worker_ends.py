@@ -1,5 +1,6 @@
 """A worker hands back runs that it cannot execute, kills stopped ones, and leaves in good order."""
 
+import shutil
 import sys
 import textwrap
 from contextlib import suppress
@@ -166,6 +167,21 @@ async def test_trouble_of_this_machine_is_not_blamed_on_the_proposal(arena: Aren
         assert not await arena.all(RunStarted)
         runs.unlink()
         assert isinstance((await arena.finished()).outcome, Scored)
+
+
+@pytest.mark.parametrize("gone", [".", "runs", "runs/*/*", "runs/*/*/out", "runs/*/*/trial"])
+async def test_a_run_whose_folders_are_deleted_under_it_is_executed_again(arena: Arena, gone: str) -> None:
+    await arena.open()
+    await arena.request(f"time.sleep(1)\n{GOOD}")
+    async with arena.worker():
+        while not list(arena.home.glob("runs/*/*/report.jsonl")) or not await arena.all(RunStarted):
+            await anyio.sleep(0.02)
+        for folder in list(arena.home.glob(gone)) if gone != "." else [arena.home]:
+            shutil.rmtree(folder, ignore_errors=True)
+        done = await arena.finished()
+    assert isinstance(done.outcome, Scored)
+    assert (done.attempt, [f.run for f in await arena.all(RunFinished)]) == (2, ["r1"])
+    assert any("was deleted while a run used it" in note.text for note in await arena.all(NotePosted))
 
 
 async def test_a_worker_that_is_stopped_hands_its_run_to_another(arena: Arena, tmp_path: Path) -> None:
