@@ -1,7 +1,8 @@
 """The folders of one run: what its trial may write, what its scorer gets, and how all of it goes away.
 
 trial/  out/  tmp/  report.jsonl      the trial's; after it, out/ is read-only
-score/  score-tmp/  predict-tmp/      the scorer's and the predictor's, laid out when no process of the trial lives
+score/  score-tmp/                    the scorer's, with the hidden files; laid out when no process of the trial lives
+predict/  predict-tmp/                the predictor's, laid out with the scorer's
 """
 
 import json
@@ -55,11 +56,17 @@ def lay_out_trial(
 
 
 def lay_out_score(
-    run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox, *, predicts: bool = False
+    run: Path,
+    files: Mapping[str, bytes],
+    editable: Sequence[str],
+    sandbox: Sandbox,
+    *,
+    predicts: bool = False,
+    hidden: Mapping[str, bytes] | None = None,
 ) -> None:
     """Make the scorer's folders in `run`, and the trial's output read-only; call it when no process of the trial lives.
 
-    `predicts` says whether there is a predictor, which gets a folder too.
+    `predicts` says whether there is a predictor, which gets folders of its own, without the `hidden` files.
 
     Raises:
         BadOutput: what the trial left cannot be scored.
@@ -67,9 +74,11 @@ def lay_out_score(
     """
     _reopen(run)
     sweep_outside(run, sandbox)
-    for name in ("score", "score-tmp", "predict-tmp"):
+    for name in ("score", "score-tmp", "predict", "predict-tmp"):
         delete(run / name)  # a trial without a sandbox could have put something there
-    write_files(run / "score", files, editable)
+    write_files(run / "score", {**files, **(hidden or {})}, editable)
+    if predicts:
+        write_files(run / "predict", files, editable)
     for name in ("score-tmp", "predict-tmp") if predicts else ("score-tmp",):
         (run / name).mkdir()
         sandbox.give([run / name], scorer=name == "score-tmp")

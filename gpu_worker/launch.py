@@ -23,7 +23,7 @@ class Site(msgspec.Struct, frozen=True):
 
     Args:
         folder: the run's folder (`gpu_worker.folders`).
-        data: folder of the arena's frozen data, with `public` and `private` in it.
+        data: folder of the arena's frozen data, with `public`, `private` and `hidden` in it.
         token: marks every process of the slot's supervisor.
         seed: the seed that the run's processes are told (`gpu_worker.seeds`).
     """
@@ -128,8 +128,8 @@ def _predictor(site: Site) -> Launch:
     run = site.folder
     home = str(run / "predict-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home}
-    launch = Launch(_program(site.spec.score.predict), env, str(run / "score"))
-    return _sandboxed(site, launch, read=[run / "score", run / "out", site.data / "public"], write=[Path(home)])
+    launch = Launch(_program(site.spec.score.predict), env, str(run / "predict"))
+    return _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
 
 
 def _sandboxed(

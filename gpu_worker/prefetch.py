@@ -11,6 +11,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+import anyio.to_thread
+
 from gpu_worker.run import RunInputs
 from mesh import frozen_data, settings
 from mesh.board import Board
@@ -31,6 +33,7 @@ class Prefetch:
         self._bus, self._home, self._board = bus, home, board
         self._code = CodeStore(settings.code_dir(home, bus.arena), bus)
         self._base: tuple[str, dict[str, bytes]] = ("", {})
+        self._hidden: tuple[str, dict[str, bytes]] = ("", {})
 
     async def inputs(self, request: RunRequested) -> RunInputs:
         """Return the files and data of a run.
@@ -45,6 +48,8 @@ class Prefetch:
         try:
             base = await self._files_of_base(opened)
             frozen = await frozen_data.thaw(opened.data, self._bus, cache)
+            if self._hidden[0] != opened.data:
+                self._hidden = opened.data, await anyio.to_thread.run_sync(frozen_data.hidden_in, frozen)
         except ObjectMissing as error:
             raise HostTrouble(f"files of the arena itself are missing: {error}") from None
         except OSError as error:
@@ -57,7 +62,7 @@ class Prefetch:
         if (tree := self._code.tree(request.commit)) != request.proposal:
             claimed = short(request.proposal)
             raise ObjectMissing(f"proposal {claimed} is not what its commit has: the tree {short(tree)}")
-        return RunInputs(request, opened, base, proposal, frozen)
+        return RunInputs(request, opened, base, proposal, frozen, self._hidden[1])
 
     async def _files_of_base(self, opened: ArenaOpened) -> dict[str, bytes]:
         if self._base[0] != opened.base_commit:

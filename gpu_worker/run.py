@@ -32,13 +32,14 @@ LOG_TAIL = 4000
 
 
 class RunInputs(msgspec.Struct, frozen=True):
-    """What a run needs: the request, the arena, the files of base and proposal, and the folder of the frozen data."""
+    """What a run needs: the request, the arena, its files and the proposal's, its frozen data, its hidden files."""
 
     request: RunRequested
     opened: ArenaOpened
     base: dict[str, bytes]
     proposal: dict[str, bytes]
     data: Path
+    hidden: dict[str, bytes] = {}
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -110,7 +111,7 @@ async def execute(
     score_s = predict_s = 0.0
     if outcome is None:
         try:
-            lay_out = partial(lay_out_score, predicts=bool(spec.score.predict))
+            lay_out = partial(lay_out_score, predicts=bool(spec.score.predict), hidden=inputs.hidden)
             await _in_thread(lay_out, folder, files, spec.artifact.editable, sandbox)
         except BadOutput as error:
             outcome = Failed(reason="no_score", message=str(error))
@@ -122,7 +123,7 @@ async def execute(
         score_s, predict_s = scored.seconds, scored.beside_s
 
     log = f"{trial.out[-LOG_TAIL // 2 :]}\n{trial.err[-LOG_TAIL // 2 :]}".strip()
-    code, evaluator = arena.hash_of(files.items()), arena.evaluator_hash(spec, inputs.base)
+    code, evaluator = arena.hash_of(files.items()), arena.evaluator_hash(spec, inputs.base | inputs.hidden)
     return Result(
         outcome=outcome,
         code=code,

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
 from mesh.file_trees import TooDeep, open_folder, walk
 from mesh.foreign_tasks import KNOWN
+from mesh.hidden_files import is_hidden, leads_to, without_match
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
 from mesh.wire import check_token
 
@@ -33,7 +34,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "stop": StopSpec.__struct_encode_fields__,
 }
 _OPTIONAL = ("worker", "selection", "stop")
-_NOT_ARTIFACT = {".git", ".mesh", "__pycache__", ".venv", "data", "out", ".DS_Store"}
+_NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store"}
+_NOT_ARTIFACT = _NEVER | {"data", "out"}
 
 
 def load_arena(folder: Path) -> ArenaSpec:
@@ -132,6 +134,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
             refuse(f"artifact.editable: {name!r} must be a relative path inside the arena, and not arena.toml")
         if name != Path(name).as_posix():
             refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
+    _check_hidden(spec, refuse)
     _check_evaluator(spec, refuse)
     if spec.trial.deadline_s < spec.trial.budget_s:
         refuse(f"trial.deadline_s ({spec.trial.deadline_s:g}) is below trial.budget_s ({spec.trial.budget_s:g})")
@@ -152,6 +155,30 @@ def _check(spec: ArenaSpec, where: str) -> None:
     bounds = spec.objective.bounds
     if bounds and not bounds[0] < bounds[1]:
         refuse(f"objective.bounds is {list(bounds)}: use two numbers, the lower one first")
+
+
+def _check_hidden(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
+    hidden = spec.artifact.hidden
+    for name in hidden:
+        parts = Path(name).parts
+        if Path(name).is_absolute() or ".." in parts or not parts or "\0" in name:
+            refuse(f"artifact.hidden: {name!r} must be a relative path or pattern inside the arena")
+        if Path(name).as_posix() != name.rstrip("/"):
+            refuse(f"artifact.hidden: write {name!r} as {Path(name).as_posix()!r}")
+        if is_hidden((name,), "arena.toml"):
+            refuse(f"artifact.hidden: {name!r} hides arena.toml, which every worker reads: name the files to hide")
+    for name in spec.artifact.editable:
+        if is_hidden(hidden, name):
+            refuse(
+                f"artifact.hidden hides {name!r}, which artifact.editable lets proposals change: take it off one list"
+            )
+    seen = [("trial.command", spec.trial.command), ("score.predict", spec.score.predict)]
+    if spec.score.how != "command":
+        seen.append(("score.command", spec.score.command))  # it runs in the trial's place
+    for what, command in seen:
+        for word in command[:2]:
+            if is_hidden(hidden, word):
+                refuse(f"{what} runs {word!r}, which artifact.hidden keeps from trials: take it off one of the two")
 
 
 def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
@@ -182,24 +209,35 @@ def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]
         raise BadArena(f"{path}: {what}: {command[1]!r} does not exist in {folder}")
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the artifact's files by relative POSIX path, without caches, data and git's own folder.
+def read_files(folder: Path, hidden: Sequence[str] = ()) -> dict[str, bytes]:
+    """Return an arena's files by relative POSIX path, without caches, data and git's own folder.
+
+    Args:
+        folder: the arena.
+        hidden: patterns of hidden files, which are read from `data` and `out` too.
 
     Raises:
-        BadArena: there are too many files, one is too large or cannot be read, one is a link to a folder or out of the
-            arena, or folders are nested too deep.
+        BadArena: there are too many files, one is too large or cannot be read, one is a link to a folder, out of the
+            arena or to a hidden file, a pattern matches nothing, or folders are nested too deep.
     """
     files: dict[str, bytes] = {}
     here = folder.resolve()
+
+    def is_read(entry: os.DirEntry[str], path: str) -> bool:
+        if is_hidden(hidden, path):
+            return entry.name not in _NEVER
+        apart = _NOT_ARTIFACT.intersection(Path(path).parts)
+        return not apart or (apart.isdisjoint(_NEVER) and entry.is_dir() and leads_to(hidden, path))
+
     try:
         top = open_folder(here, needs=0)
         try:
             for below, _, entries in walk(top, needs=0):
-                entries[:] = sorted((e for e in entries if e.name not in _NOT_ARTIFACT), key=lambda entry: entry.name)
+                entries[:] = sorted((e for e in entries if is_read(e, below + e.name)), key=lambda entry: entry.name)
                 for entry in entries:
                     path = folder / below / entry.name
                     if entry.is_symlink():
-                        _check_link(path, here)
+                        _check_link(path, here, () if is_hidden(hidden, below + entry.name) else hidden)
                     if entry.name.endswith(".pyc") or not path.is_file():
                         continue
                     size = path.stat().st_size
@@ -219,14 +257,18 @@ def read_files(folder: Path) -> dict[str, bytes]:
         raise BadArena(f"{folder}: {error}: nest them less, or move them out of the folder") from None
     except OSError as error:
         raise BadArena(f"{error.filename or folder} cannot be read: {error.strerror}") from None
+    if nothing := without_match(hidden, files):
+        raise BadArena(f"{folder / 'arena.toml'}: artifact.hidden: {nothing[0]!r} matches no file in {folder}")
     return files
 
 
-def _check_link(path: Path, arena: Path) -> None:
+def _check_link(path: Path, arena: Path, hidden: Sequence[str]) -> None:
     if path.is_dir():
         raise BadArena(f"{path} is a link to a folder: copy the folder instead")
     if path.is_file() and not path.resolve().is_relative_to(arena):
         raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
+    if path.is_file() and is_hidden(hidden, target := path.resolve().relative_to(arena).as_posix()):
+        raise BadArena(f"{path} is a link to {target!r}, which artifact.hidden keeps from trials: hide the link too")
 
 
 def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
@@ -239,17 +281,22 @@ def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
 
 
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
-    """Return the hash of all that decides a score: the protected files and the rules of `arena.toml`.
+    """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
     The arena's name and summary do not count. Neither do `selection`, `stop` and `objective.noise`: they use scores
     but do not change them, so old and new scores stay comparable.
     """
-    protected = [(n, d) for n, d in files.items() if n not in spec.artifact.editable and n != "arena.toml"]
+    changeable, hidden = {*spec.artifact.editable, "arena.toml"}, spec.artifact.hidden
+    protected = [
+        (f"file {n}", data)
+        for n, data in files.items()
+        if n not in changeable and (not n.endswith(".md") or is_hidden(hidden, n))
+    ]
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     measured = msgspec.structs.replace(plain.objective, noise="measured")
     bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
-    return hash_of([*((f"file {n}", d) for n, d in protected if not n.endswith(".md")), ("rules", rules)])
+    return hash_of([*protected, ("rules", rules)])
 
 
 def _stated(spec: msgspec.Struct) -> dict[str, Any]:

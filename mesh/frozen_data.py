@@ -1,7 +1,8 @@
 """An arena's prepared data: frozen once at opening, content-addressed, the same on every worker.
 
 `freeze` stores the files of a folder as objects and returns the hash of their manifest; `thaw` writes them, read-only,
-from that hash. Trials may read the files under `public/`. Only the score program gets those under `private/`.
+from that hash. Trials may read the files under `public/`. Only the score program gets those under `private/`, and the
+arena's hidden files (`artifact.hidden`), which are stored under `hidden/`.
 
 A file that was thawed is checked before every use: a process hashes it once, and again if its size, time or mode
 changes. What is damaged or missing is fetched again, and what does not belong there is deleted.
@@ -12,6 +13,7 @@ import os
 import stat
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import anyio.to_thread
@@ -22,7 +24,7 @@ from mesh.bus import Objects
 from mesh.decoding import decode_json
 from mesh.errors import BadArena, ObjectMissing
 
-PARTS = ("public", "private")
+PARTS = ("public", "private", "hidden")
 MAX_DATA_BYTES = 2 * 1024**3
 
 
@@ -43,8 +45,13 @@ _manifests: dict[Path, list[_File]] = {}
 """The manifests that this process has read, by the folders of their data."""
 
 
-async def freeze(folder: Path, objects: Objects) -> str:
+async def freeze(folder: Path, objects: Objects, hidden: Mapping[str, bytes] | None = None) -> str:
     """Store every file under `folder`/public and `folder`/private; return the manifest's sha256, '' if there is none.
+
+    Args:
+        folder: what `artifact.prepare` wrote.
+        objects: where the files are stored.
+        hidden: contents of the arena's hidden files by path, to be stored with them.
 
     Raises:
         BadArena: a file is elsewhere or is not a regular file, or all files together have more than 2 GiB.
@@ -61,6 +68,10 @@ async def freeze(folder: Path, objects: Objects) -> str:
         digest = hashlib.sha256(data).hexdigest()
         await objects.put(digest, data)
         files.append(_File(name, digest, len(data)))
+    for name, data in sorted((hidden or {}).items()):
+        digest = hashlib.sha256(data).hexdigest()
+        await objects.put(digest, data)
+        files.append(_File(f"hidden/{name}", digest, len(data)))
     if not files:
         return ""
     manifest = msgspec.json.encode(files)
@@ -91,7 +102,7 @@ def _regular_files(folder: Path) -> list[tuple[str, Path]]:
 
 
 async def thaw(name: str, objects: Objects, cache: Path) -> Path:
-    """Write frozen data under `cache` and return the folder with public/ and private/; later calls reuse it.
+    """Write frozen data under `cache` and return the folder with the parts in `PARTS`; later calls reuse it.
 
     Args:
         name: sha256 of the manifest; '' is an arena without data.
@@ -118,6 +129,19 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
             await anyio.to_thread.run_sync(_clear, target / file.path)
             await _write(target / file.path, data, beside=cache)
     return target
+
+
+def hidden_in(target: Path) -> dict[str, bytes]:
+    """Return the contents of an arena's hidden files by their paths in the arena.
+
+    Args:
+        target: the folder that `thaw` returned in this process.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    names = [file.path for file in _manifests.get(target, []) if file.path.startswith("hidden/")]
+    return {name.removeprefix("hidden/"): (target / name).read_bytes() for name in names}
 
 
 async def is_intact(target: Path) -> bool:

@@ -191,6 +191,8 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "ArtifactSpec": {
         "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected.",
+        "hidden": "Files or patterns (`*`, `**`, a folder) that no trial, predictor or model sees; only `prepare` and "
+        "the score program find them, at their own paths. They may lie in `data/`. See [the sandbox](../sandbox.md).",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
         "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
     },

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
-from mesh import arena, foreign_tasks, frozen_data, settings
+from mesh import arena, foreign_tasks, frozen_data, hidden_files, settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
@@ -97,25 +97,26 @@ async def open_arena(
     spec = arena.load_arena(folder)
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
-    files = arena.read_files(folder)
+    files = arena.read_files(folder, spec.artifact.hidden)
+    shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)
     bus = await hub.arena(spec.name, create=True)
     code = CodeStore(settings.code_dir(home, spec.name), bus)
     follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
     await follower.catch_up()
     last, closed = follower.board.opened, follower.board.closed
-    tree, evaluator = code.tree_of(files), arena.evaluator_hash(spec, files)
+    tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, files)
     if last and not closed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
         return bus, last
     if last and last.evaluator == evaluator:
         frozen = last.data
     else:
-        frozen = await _prepare(spec, files, bus, private)
+        frozen = await _prepare(spec, files, hidden, bus, private)
     if last and last.base_tree == tree:
         commit = last.base_commit
     else:
         parents = [last.base_commit] if last and code.has(last.base_commit) else []
         made = code.commit(
-            files,
+            shown,
             parents=parents,
             message=f"{spec.name}: the artifact as it is\n\n{spec.summary}\n",
             author=author,
@@ -142,8 +143,10 @@ async def open_arena(
     return bus, opened
 
 
-async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus, private: Path) -> str:
-    if not spec.artifact.prepare:
+async def _prepare(
+    spec: ArenaSpec, files: dict[str, bytes], hidden: dict[str, bytes], bus: ArenaBus, private: Path
+) -> str:
+    if not spec.artifact.prepare and not hidden:
         return ""
     try:
         with private_folder(private) as made:
@@ -153,8 +156,9 @@ async def _prepare(spec: ArenaSpec, files: dict[str, bytes], bus: ArenaBus, priv
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(body)
-            await _run_prepare(spec.artifact.prepare, folder, out)
-            return await frozen_data.freeze(out, bus)
+            if spec.artifact.prepare:
+                await _run_prepare(spec.artifact.prepare, folder, out)
+            return await frozen_data.freeze(out, bus, hidden)
     except OSError as error:
         raise HostTrouble(f"the data of the arena cannot be prepared in {private}: {error.strerror}") from None
 

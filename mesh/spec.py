@@ -40,9 +40,10 @@ def gain(direction: Direction, value: float, over: float = 0.0) -> float:
 
 
 class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The files that proposals change, and the command that makes the arena's data once, at opening."""
+    """The files that proposals change, those that no trial sees, and the command that makes the data at opening."""
 
     editable: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)]
+    hidden: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     prepare: _Command = ()
 
 
