@@ -21,11 +21,11 @@ from analytics.bloom_filter import BloomFilter
 from analytics.scores import keep_scores, rule_of
 from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
-from mesh.events import RunRequested
+from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKilled, RunRequested
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 5
+LAYOUT = 6
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
@@ -87,6 +87,7 @@ class Projection:
         self.path = path
         self._lock = threading.Lock()
         self._seen = BloomFilter()
+        self._open: dict[str, set[str]] = {}
         self.damage = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,6 +192,7 @@ class Projection:
             found = db.execute("SELECT identity, seq FROM checkpoints WHERE arena = ?", [arena]).fetchone()
             if found and found[0] == identity and found[1] <= head:
                 return int(found[1])
+            self._open.pop(arena, None)
             for table in ("posts", *_FACTS):
                 db.execute(f"DELETE FROM {table} WHERE arena = ?", [arena])  # noqa: S608 names of our own
             db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, 0)", [arena, identity])
@@ -222,7 +224,7 @@ class Projection:
     def _rows(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> dict[str, list[Any]]:
         """Return the rows of a batch by their table."""
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
-        known = self._known(db, arena, entries)
+        known, unfinished = self._known(db, arena, entries), self._unfinished(db, arena)
 
         def is_first(name: _Name) -> bool:
             first = name not in known
@@ -232,12 +234,25 @@ class Projection:
         for entry in entries:
             row = row_of(arena, entry)
             post = entry.post if row[-1] else None
-            counts = post is not None and is_first(_name(entry, post))
+            match post.event if post else None:
+                case ProposalPromoted() | ProposalRetired():
+                    counts = True  # the views say which of them do
+                case RunFinished(run=run) | RunKilled(run=run) if run not in unfinished:
+                    counts = False  # nobody has requested it, or it has finished
+                case _:
+                    counts = post is not None and is_first(_name(entry, post))
             rows["posts"].append((*row, counts))
             if post is None or not counts:
                 continue
-            if isinstance(post.event, RunRequested) and not is_first(("run", post.event.run, "")):
-                continue
+            match post.event:
+                case RunRequested(run=run):
+                    if not is_first(("run", run, "")):
+                        continue
+                    unfinished.add(run)
+                case RunFinished(run=run):
+                    unfinished.discard(run)
+                case _:
+                    pass
             if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event):
                 rows[found[0]].append(found[1])
         return rows
@@ -255,13 +270,22 @@ class Projection:
         kinds, keys, authors = map(list, zip(*perhaps, strict=True))
         return set(db.execute(_KNOWN, [kinds, keys, authors, arena]).fetchall())
 
+    def _unfinished(self, db: duckdb.DuckDBPyConnection, arena: str) -> set[str]:
+        """Return the requested runs of an arena that have not finished; kept from batch to batch."""
+        if arena not in self._open:
+            query = "SELECT run FROM requested ANTI JOIN finished USING (arena, run) WHERE arena = ?"
+            self._open[arena] = {run for (run,) in db.execute(query, [arena]).fetchall()}
+        return self._open[arena]
+
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._lock, self._db.cursor() as db:
+            is_done = False
             try:
                 db.begin()
                 yield db
                 db.commit()
+                is_done = True
             except duckdb.OutOfMemoryException as error:
                 raise Busy(f"{self.path} cannot be written: {_first_line(error)}") from error
             except duckdb.Error as error:
@@ -271,6 +295,9 @@ class Projection:
                 raise HostTrouble(
                     full_disk(self.path.parent) or f"{self.path} cannot be written: {_first_line(error)}"
                 ) from error
+            finally:
+                if not is_done:
+                    self._open.clear()
 
 
 def _name(entry: Entry, post: Post) -> _Name:

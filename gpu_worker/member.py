@@ -10,7 +10,7 @@ from gpu_worker.sandbox.tiers import Tier
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.errors import AlreadyPosted, BadInput
+from mesh.errors import BadInput
 from mesh.events import AnyEvent, WorkerJoined
 from mesh.follow import Follower
 from mesh.settings import host
@@ -101,10 +101,7 @@ class Membership:
 
     async def post(self, event: AnyEvent, *, cause: str = "") -> int:
         """Post a fact, or find that it was posted before; return its sequence."""
-        try:
-            return await self.bus.post(Post.new(self.name, event, cause=cause))
-        except AlreadyPosted as already:
-            return already.seq
+        return await self.follower.post_once(Post.new(self.name, event, cause=cause))
 
 
 def check_price(price_per_hour_usd: float | None) -> float | None:

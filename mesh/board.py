@@ -21,6 +21,9 @@ from mesh.wire import Entry
 _NOTES = 20
 """Notes whose text a board keeps: the latest, without the channel `ops`, where processes report on themselves."""
 
+_VOID = 10_000
+"""Entries that do not count, of which a board keeps the sequences: the latest."""
+
 NOTE_CHARACTERS = 2000
 """Characters that a board keeps of a note."""
 
@@ -110,7 +113,8 @@ class Board(msgspec.Struct):
     `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent` (dollars, where known) and
     `tokens` are the model costs of each author. `failed_calls` are the times of each author's model calls without a
     usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
-    closed before they were opened.
+    closed before they were opened. `void` are the sequences of the last entries that do not count, as a dictionary to
+    keep their order.
     """
 
     arena: str
@@ -127,6 +131,7 @@ class Board(msgspec.Struct):
     workers: dict[str, Member] = {}
     notes: int = 0
     unknown: int = 0
+    void: dict[int, None] = {}
     answered: dict[str, set[str]] = {}
     opened_at: dt.datetime | None = None
     undecided: dict[str, None] = {}
@@ -160,11 +165,18 @@ class Board(msgspec.Struct):
         self.seq, self.time = entry.seq, entry.time
         if entry.post is None:
             self.unknown += 1
-            return False
+            return self._avoid(entry.seq)
         counts = self._take(entry, entry.post.event, entry.post.author)
         if counts and entry.post.cause:
             self.answered.setdefault(entry.post.author, set()).add(entry.post.cause)
-        return counts
+        return counts or self._avoid(entry.seq)
+
+    def _avoid(self, seq: int) -> bool:
+        """Note that an entry does not count: its key is still free."""
+        self.void[seq] = None
+        if len(self.void) > _VOID:
+            del self.void[next(iter(self.void))]
+        return False
 
     def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
         match event:
@@ -206,7 +218,7 @@ class Board(msgspec.Struct):
                     run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
                     run.begun.append(event.worker)
             case e.RunKilled():
-                if not (run := self.runs.get(event.run)) or run.killed:
+                if not (run := self.runs.get(event.run)) or run.killed or run.finished:
                     return False
                 run.killed = True
             case e.RunFinished():

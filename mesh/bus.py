@@ -37,11 +37,15 @@ class Bus(Protocol):
 
     arena: str
 
-    async def post(self, post: Post) -> int:
+    async def post(self, post: Post, *, over: int = 0) -> int:
         """Append a fact and return its sequence; retry until the server has stored it.
 
+        Args:
+            post: the fact.
+            over: sequence of the last entry with the key of this fact, if it does not count (`Board.void`).
+
         Raises:
-            AlreadyPosted: the log already has another post with the key of this fact.
+            AlreadyPosted: the log already has another post with the key of this fact, after entry `over`.
             BadInput: the post is too large.
             BusUnavailable: no server confirmed it in time.
             BusRefused: the server refused it.

@@ -13,11 +13,31 @@ from mesh.atomic_write import atomic_write
 from mesh.board import Board, from_bytes
 from mesh.bus import Bus
 from mesh.disk import read_regular
-from mesh.wire import Entry
+from mesh.errors import AlreadyPosted
+from mesh.wire import Entry, Post
 
 SNAPSHOT_EVERY = 2000
 """Entries between two snapshots; to fold this many takes a few hundredths of a second."""
 _MAX_SNAPSHOT_BYTES = 4 * 1024**3
+
+
+async def post_once(bus: Bus, board: Board, post: Post) -> int:
+    """Append a fact, also where entries that do not count have its key, and return its sequence.
+
+    Whoever may post can put an entry with any key into the log. Where it does not count, the key is free.
+
+    Raises:
+        AlreadyPosted: a fact that counts, or one that the board has not folded, has the key.
+        BusError: as `Bus.post`.
+    """
+    over = 0
+    while True:
+        try:
+            return await bus.post(post, over=over)
+        except AlreadyPosted as already:
+            if already.seq not in board.void:
+                raise
+            over = already.seq
 
 
 class Follower:
@@ -71,6 +91,23 @@ class Follower:
         """Wait until `holds` returns true for the board; another task must run `follow`."""
         while not holds(self.board):
             await self._changed.wait()
+
+    async def post_once(self, post: Post) -> int:
+        """Append a fact as `post_once`, or find that it is there; another task must run `follow`.
+
+        Returns:
+            The sequence of the fact that has the key.
+
+        Raises:
+            BusError: as `Bus.post`, but for `AlreadyPosted`.
+        """
+        while True:
+            try:
+                return await post_once(self._bus, self.board, post)
+            except AlreadyPosted as already:
+                if already.seq <= self.board.seq and already.seq not in self.board.void:
+                    return already.seq
+                await self.reached(already.seq)
 
     def save(self) -> None:
         """Write the snapshot if it is due. Trouble ends nobody: it is told once, and the next start takes longer."""

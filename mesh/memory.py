@@ -48,16 +48,16 @@ class MemoryBus:
         self._services: dict[str, list[Callable[[bytes], Awaitable[bytes]]]] = defaultdict(list)
         self._objects: dict[str, bytes] = {}
 
-    async def post(self, post: Post) -> int:
+    async def post(self, post: Post, *, over: int = 0) -> int:
         data = wire.encode(post)
         key = wire.key_filter(self.arena, post)
         held = self._keys.get(key)
-        if held is not None:
+        if held is not None and held.seq != over:
             if held.post is not None and held.post.id == post.id:
                 return held.seq
             author, post_id = (held.post.author, held.post.id) if held.post else (held.subject.author, "")
             raise AlreadyPosted(key, held.seq, author, post_id)
-        entry = self._keys[key] = self.append_raw(wire.subject_of(self.arena, post), data)
+        entry = self.append_raw(wire.subject_of(self.arena, post), data)
         await anyio.lowlevel.checkpoint()
         return entry.seq
 
@@ -74,6 +74,8 @@ class MemoryBus:
         """Append bytes without any check, as a faulty publisher would; for tests."""
         entry = wire.entry(len(self._entries) + 1, dt.datetime.now(dt.UTC), subject, data)
         self._entries.append(entry)
+        for key in (subject, f"{subject.rpartition('.')[0]}.*"):
+            self._keys[key] = entry
         self._changed.set()
         self._changed = anyio.Event()
         return entry

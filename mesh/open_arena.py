@@ -20,7 +20,7 @@ from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
 from mesh.events import ArenaOpened
-from mesh.follow import Follower
+from mesh.follow import Follower, post_once
 from mesh.private_folder import private_folder, sweep_private
 from mesh.spec import ArenaSpec
 from mesh.wire import Post
@@ -134,7 +134,7 @@ async def open_arena(
         reason="reopened" if closed else ("changed" if last else ""),
     )
     try:
-        await bus.post(Post.new(author, opened))
+        await post_once(bus, follower.board, Post.new(author, opened))
     except AlreadyPosted:
         await follower.catch_up()
         if follower.board.opened is not None:

@@ -121,7 +121,7 @@ def test_the_same_log_gives_the_same_board_wherever_a_reader_pauses() -> None:
 def test_what_cannot_be_decoded_is_passed_over_and_counted() -> None:
     board = Board(arena="a")
     assert board.fold(wire.entry(1, NOW, "mesh.a.run.begun.r.ann", b"{}")) is False
-    assert board == Board(arena="a", seq=1, time=NOW, unknown=1)
+    assert board == Board(arena="a", seq=1, time=NOW, unknown=1, void={1: None})
 
 
 def test_of_two_facts_with_one_key_the_first_counts() -> None:
@@ -165,7 +165,10 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
     )
     assert counted == [True, False, False, False, False, False, False]
     then = NOW + dt.timedelta(seconds=7)
-    assert board == Board(arena="a", seq=7, time=then, opened=opened(), opened_at=NOW + dt.timedelta(seconds=1))
+    void = dict.fromkeys(range(2, 8))
+    assert board == Board(
+        arena="a", seq=7, time=then, opened=opened(), opened_at=NOW + dt.timedelta(seconds=1), void=void
+    )
 
 
 def test_a_run_is_unfinished_until_its_first_finish_even_when_killed() -> None:

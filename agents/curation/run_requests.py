@@ -49,11 +49,15 @@ def request(
     assert board.opened is not None
     opened, trial = board.opened, board.opened.spec.trial
     name = run_id(tree, lane, seed, opened.version)
+    if apart:
+        name = f"{name}-{worker_class}"
+    while name in board.runs and board.runs[name].requested.proposal != tree:
+        name = f"{name}-again"  # somebody has taken the name for a run of something else
     return RunRequested(
-        run=f"{name}-{worker_class}" if apart else name,
+        run=name,
         lane=lane,
         proposal=tree,
-        commit=board.proposals[tree].event.commit,
+        commit=opened.base_commit if tree == opened.base_tree else board.proposals[tree].event.commit,
         seed=seed,
         budget_s=trial.budget_s,
         deadline_s=trial.deadline_s,

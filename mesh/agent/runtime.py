@@ -232,5 +232,6 @@ async def _say(
             await code.push(fact.commit, base=base)
     if facts:
         cause = post.id if post else ""
-        results = await bus.post_all([Post.new(seat.name, fact, cause=cause) for fact in facts])
-        await follower.reached(max(r.seq if isinstance(r, AlreadyPosted) else r for r in results))
+        posts = [Post.new(seat.name, fact, cause=cause) for fact in facts]
+        for post, result in zip(posts, await bus.post_all(posts), strict=True):
+            await follower.reached(await follower.post_once(post) if isinstance(result, AlreadyPosted) else result)

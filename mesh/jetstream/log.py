@@ -52,8 +52,8 @@ class StreamLog:
         self.arena = arena
         self._link, self._stream = link, stream_of(arena)
 
-    async def post(self, post: Post) -> int:
-        return await self._settle(post, self._wire(post), None)
+    async def post(self, post: Post, *, over: int = 0) -> int:
+        return await self._settle(post, self._wire(post, over), None)
 
     async def post_all(self, posts: Iterable[Post]) -> list[int | AlreadyPosted]:
         results: list[int | AlreadyPosted] = []
@@ -81,10 +81,10 @@ class StreamLog:
                     future.cancel()
         return results
 
-    def _wire(self, post: Post) -> _Publish:
+    def _wire(self, post: Post, over: int = 0) -> _Publish:
         headers = {
             "Nats-Msg-Id": post.id,
-            "Nats-Expected-Last-Subject-Sequence": "0",
+            "Nats-Expected-Last-Subject-Sequence": str(over),
             "Nats-Expected-Last-Subject-Sequence-Subject": wire.key_filter(self.arena, post),
         }
         return wire.subject_of(self.arena, post), wire.encode(post), headers

@@ -23,6 +23,7 @@ def close(
     async def work() -> None:
         from mesh.errors import BadInput
         from mesh.events import ArenaClosed
+        from mesh.follow import post_once
         from mesh.wire import Post
         from mesh_cli.connect import board_of, reach
 
@@ -31,7 +32,7 @@ def close(
             if board.opened is None or board.closed:
                 raise BadInput(f"arena {bus.arena} is not open; mesh open FOLDER opens it")
             event = ArenaClosed(version=board.opened.version, reason="operator", text=text)
-            await bus.post(Post.new("operator", event))
+            await post_once(bus, board, Post.new("operator", event))
             print(f"arena {bus.arena} is closed")
 
     return run(work)

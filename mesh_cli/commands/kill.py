@@ -24,13 +24,15 @@ def kill(
 
     async def work() -> None:
         from mesh.events import RunKilled
+        from mesh.follow import post_once
         from mesh.wire import Post
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.stop_run import find_unfinished
 
         async with reach(arena, nats) as bus:
-            found = find_unfinished(await opened_board_of(bus), run_name)
-            await bus.post(Post.new(name, RunKilled(run=found, by="operator", text=text)))
+            board = await opened_board_of(bus)
+            found = find_unfinished(board, run_name)
+            await post_once(bus, board, Post.new(name, RunKilled(run=found, by="operator", text=text)))
             print(found)
 
     return run(work)

@@ -9,6 +9,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import BadInput
 from mesh.events import ProposalPosted
+from mesh.follow import post_once
 from mesh.wire import Post
 
 
@@ -50,5 +51,5 @@ async def post_draft(bus: ArenaBus, code: CodeStore, board: Board, draft: Draft,
     for answer in await to_facts([draft], writer, board, code, now, board.seq):
         if isinstance(answer, ProposalPosted) and answer.commit != board.opened.base_commit:
             await code.push(answer.commit, base=board.opened.base_commit)
-        await bus.post(Post.new(author, answer))
+        await post_once(bus, board, Post.new(author, answer))
     return fact.tree, ""
