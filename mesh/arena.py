@@ -18,7 +18,17 @@ from mesh.errors import BadArena, BadInput
 from mesh.file_trees import TooDeep, open_folder, walk
 from mesh.foreign_tasks import KNOWN
 from mesh.hidden_files import is_hidden, leads_to, without_match
-from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, SelectionSpec, StopSpec, TrialSpec, WorkerSpec
+from mesh.spec import (
+    ArenaSpec,
+    ArtifactSpec,
+    DataSpec,
+    ObjectiveSpec,
+    ScoreSpec,
+    SelectionSpec,
+    StopSpec,
+    TrialSpec,
+    WorkerSpec,
+)
 from mesh.wire import check_token
 
 _MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -27,13 +37,14 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "arena": ("name", "summary"),
     "objective": ObjectiveSpec.__struct_encode_fields__,
     "artifact": ArtifactSpec.__struct_encode_fields__,
+    "data": DataSpec.__struct_encode_fields__,
     "trial": TrialSpec.__struct_encode_fields__,
     "score": ScoreSpec.__struct_encode_fields__,
     "worker": WorkerSpec.__struct_encode_fields__,
     "selection": SelectionSpec.__struct_encode_fields__,
     "stop": StopSpec.__struct_encode_fields__,
 }
-_OPTIONAL = ("worker", "selection", "stop")
+_OPTIONAL = ("data", "worker", "selection", "stop")
 _NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store"}
 _NOT_ARTIFACT = _NEVER | {"data", "out"}
 
@@ -135,6 +146,8 @@ def _check(spec: ArenaSpec, where: str) -> None:
         if name != Path(name).as_posix():
             refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
     _check_hidden(spec, refuse)
+    if spec.data.source and not spec.artifact.prepare:
+        refuse("data.source needs artifact.prepare, the command that reads the source: name it, or leave source out")
     _check_evaluator(spec, refuse)
     if spec.trial.deadline_s < spec.trial.budget_s:
         refuse(f"trial.deadline_s ({spec.trial.deadline_s:g}) is below trial.budget_s ({spec.trial.budget_s:g})")
@@ -283,8 +296,9 @@ def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
-    The arena's name and summary do not count. Neither do `selection`, `stop` and `objective.noise`: they use scores
-    but do not change them, so old and new scores stay comparable.
+    The arena's name and summary do not count, nor where the data's source lies: a hidden file has the hash of its
+    contents. Neither do `selection`, `stop` and `objective.noise`: they use scores but do not change them, so old and
+    new scores stay comparable.
     """
     changeable, hidden = {*spec.artifact.editable, "arena.toml"}, spec.artifact.hidden
     protected = [
@@ -295,6 +309,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     measured = msgspec.structs.replace(plain.objective, noise="measured")
     bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
+    bare["data"] = DataSpec()
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
     return hash_of([*protected, ("rules", rules)])
 

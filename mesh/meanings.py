@@ -177,6 +177,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "summary": "The goal in one sentence; models are shown it.",
         "objective": "What is measured.",
         "artifact": "Which files may change, and which command makes the data.",
+        "data": "Your own data, from which the arena's data is made.",
         "trial": "How one run is started, and its limits.",
         "score": "How a finished trial is scored.",
         "worker": "Which workers may run it.",
@@ -195,6 +196,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "the score program find them, at their own paths. They may lie in `data/`. See [the sandbox](../sandbox.md).",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
         "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
+    },
+    "DataSpec": {
+        "source": "File or folder of your own, of any size, that `artifact.prepare` reads as `MESH_SOURCE`; a relative "
+        "path starts at the arena. `--data` comes before it. The data is made again when the contents change. Trials "
+        "must not be able to read it.",
     },
     "TrialSpec": {
         "command": 'Command that runs the artifact. Leave it out with `score.how = "openevolve"` or `"shinka"`.',

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
-from mesh import arena, foreign_tasks, frozen_data, hidden_files, settings
+from mesh import arena, data_source, foreign_tasks, frozen_data, hidden_files, settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
@@ -26,6 +26,8 @@ from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 PREPARE_WITHIN_S = 600
+_READS_PER_S = 10_000_000
+"""Bytes of the source for each of which `prepare` gets a second more."""
 _MAX_CONFIG_BYTES = 256 * 1024
 """Bytes of a foreign configuration; parsing YAML takes a second for each half megabyte."""
 
@@ -76,7 +78,13 @@ def exactly(spec: ArenaSpec) -> str:
 
 
 async def open_arena(
-    hub: Hub, folder: Path, *, home: Path, author: str = "operator", exact: bool = False
+    hub: Hub,
+    folder: Path,
+    *,
+    home: Path,
+    author: str = "operator",
+    exact: bool = False,
+    data: Path | None = None,
 ) -> tuple[ArenaBus, ArenaOpened]:
     """Open the arena in `folder`; return its bus and the `arena.opened` in force.
 
@@ -86,6 +94,7 @@ async def open_arena(
         home: folder of caches.
         author: name of the person who opens it.
         exact: treat the metric as free of noise, whatever `arena.toml` says.
+        data: the source of the data, which wins over `data.source`; None if it was not given.
 
     Raises:
         BadArena: the folder cannot be used, or its `prepare` fails.
@@ -99,18 +108,25 @@ async def open_arena(
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
     files = arena.read_files(folder, spec.artifact.hidden)
     shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)
+    source = await anyio.to_thread.run_sync(data_source.find_source, folder, spec.data.source, data, shown)
+    if source:
+        if not spec.artifact.prepare:
+            raise BadArena(f"--data {data} needs artifact.prepare in {folder / 'arena.toml'}, which reads the source")
+        digest = await anyio.to_thread.run_sync(data_source.digest_of, source, settings.sources_dir(home))
+        hidden[data_source.MARK] = digest.encode()
+        spec = replace(spec, data=replace(spec.data, source=source.path.name))  # where it lies is nobody's business
     bus = await hub.arena(spec.name, create=True)
     code = CodeStore(settings.code_dir(home, spec.name), bus)
     follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
     await follower.catch_up()
     last, closed = follower.board.opened, follower.board.closed
-    tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, files)
+    tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, shown | hidden)
     if last and not closed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
         return bus, last
     if last and last.evaluator == evaluator:
         frozen = last.data
     else:
-        frozen = await _prepare(spec, files, hidden, bus, private)
+        frozen = await _prepare(spec, files, hidden, source, bus, private)
     if last and last.base_tree == tree:
         commit = last.base_commit
     else:
@@ -144,7 +160,12 @@ async def open_arena(
 
 
 async def _prepare(
-    spec: ArenaSpec, files: dict[str, bytes], hidden: dict[str, bytes], bus: ArenaBus, private: Path
+    spec: ArenaSpec,
+    files: dict[str, bytes],
+    hidden: dict[str, bytes],
+    source: data_source.DataSource | None,
+    bus: ArenaBus,
+    private: Path,
 ) -> str:
     if not spec.artifact.prepare and not hidden:
         return ""
@@ -157,16 +178,22 @@ async def _prepare(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(body)
             if spec.artifact.prepare:
-                await _run_prepare(spec.artifact.prepare, folder, out)
+                await _run_prepare(spec.artifact.prepare, folder, out, source)
+            if source:
+                await anyio.to_thread.run_sync(data_source.check_unchanged, source)
             return await frozen_data.freeze(out, bus, hidden)
     except OSError as error:
         raise HostTrouble(f"the data of the arena cannot be prepared in {private}: {error.strerror}") from None
 
 
-async def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> None:
+async def _run_prepare(
+    command: tuple[str, ...], folder: Path, out: Path, source: data_source.DataSource | None
+) -> None:
+    within_s = PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
     program = sys.executable if command[0] == "python" else command[0]
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= {"MESH_SOURCE": str(source.path)} if source else {}
     log = folder.parent / "log"
     try:
         with log.open("wb") as output:
@@ -183,10 +210,10 @@ async def _run_prepare(command: tuple[str, ...], folder: Path, out: Path) -> Non
         raise BadArena(f"artifact.prepare {command[0]!r} cannot be run: {error.strerror}") from None
     async with child:
         try:
-            with anyio.fail_after(PREPARE_WITHIN_S):
+            with anyio.fail_after(within_s):
                 code = await child.wait()
         except TimeoutError:
-            raise BadArena(f"artifact.prepare did not end within {PREPARE_WITHIN_S} s: make less data") from None
+            raise BadArena(f"artifact.prepare did not end within {within_s} s: make less data") from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)

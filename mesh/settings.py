@@ -170,6 +170,11 @@ def objects_dir(home: Path, arena: str) -> Path:
     return home / "data" / arena
 
 
+def sources_dir(home: Path) -> Path:
+    """Return the folder that keeps the hashes of the sources of data."""
+    return home / "sources"
+
+
 def snapshot_file(home: Path, arena: str) -> Path:
     """Return the snapshot file from which a board starts."""
     return home / "boards" / f"{arena}.msgpack"

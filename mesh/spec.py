@@ -47,6 +47,12 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     prepare: _Command = ()
 
 
+class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The owner's data from which `artifact.prepare` makes the arena's data."""
+
+    source: b.Path = ""
+
+
 class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a trial runs. The worker ends it at `deadline_s` wall seconds, and when it has used more than its budget.
 
@@ -124,6 +130,7 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     summary: b.Text = ""
     objective: ObjectiveSpec
     artifact: ArtifactSpec
+    data: DataSpec = DataSpec()
     trial: TrialSpec
     score: ScoreSpec
     worker: WorkerSpec = WorkerSpec()

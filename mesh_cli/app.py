@@ -51,6 +51,10 @@ Folder = Annotated[
     Path,
     Parameter(help="A folder with an arena.toml, or the name of an arena that comes with the mesh, such as digits."),
 ]
+Data = Annotated[
+    Path | None,
+    Parameter(help="Make the arena's data from this file or folder; default: `data.source` in arena.toml, if any."),
+]
 Rows = Annotated[int, Parameter(name="-n", help="Print at most this many rows.", validator=Number(gte=0))]
 Color = Annotated[
     Literal["auto", "always", "never"] | None,

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from gpu_worker.sandbox import mounts
-from gpu_worker.sandbox.tiers import system_paths
+from mesh.readable import system_paths
 
 pytestmark = pytest.mark.serial
 

@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import glob
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,6 +25,7 @@ from gpu_worker.limits import MAX_PROCESSES, THREADS_PER_PROCESS
 from gpu_worker.sandbox.contain import Policy
 from mesh.errors import HostTrouble
 from mesh.file_trees import give
+from mesh.readable import system_paths
 
 Tier = Literal["A", "B", "C", "D", "E"]
 Network = Literal["none", "loopback", "all"]
@@ -34,11 +34,6 @@ FIRST_UID, UIDS = 61_184, 1024
 """User ids of trials: neither systemd nor any distribution uses them."""
 
 LOCKS = Path("/tmp/mesh-uids")  # shared by all workers of the machine
-SYSTEM = (
-    *("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/opt", "/proc", "/sys", "/etc/ld.so.cache"),
-    *("/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/alternatives", "/etc/nsswitch.conf"),
-    *("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl"),
-)
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 SHM = "/dev/shm"  # what multiprocessing needs
 
@@ -174,12 +169,6 @@ def free_uids(uids: Iterable[int]) -> Iterator[set[int]]:
     finally:
         for lock in locked.values():
             os.close(lock)
-
-
-def system_paths() -> tuple[str, ...]:
-    """Return the paths that every process may read: programs and libraries of the system and of this interpreter."""
-    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent)}
-    return (*SYSTEM, *sorted(path for path in own if path != "/usr"))
 
 
 def cuda_devices() -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 import sys
 
-from mesh_cli.app import Folder, Nats, NoConfirm, app
+from mesh_cli.app import Data, Folder, Nats, NoConfirm, app
 from mesh_cli.exit import run
 
 
 @app.command(name="open")
-def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -> int:
+def open_(folder: Folder, *, nats: Nats = None, data: Data = None, no_confirm: NoConfirm = False) -> int:
     """Open an arena on a running server; open its next version if its files changed or it was closed.
 
     Example: mesh open digits
@@ -24,7 +24,7 @@ def open_(folder: Folder, *, nats: Nats = None, no_confirm: NoConfirm = False) -
         if description := describe(found):
             print(f"mesh: {description}", file=sys.stderr)
         async with reach_hub(nats) as hub:
-            _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm)
+            _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm, data=data)
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {short(opened.base_commit)}")

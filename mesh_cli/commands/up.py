@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Folder, Nats, NoConfirm, app
+from mesh_cli.app import Data, Folder, Nats, NoConfirm, app
 from mesh_cli.exit import run
 
 
@@ -47,6 +47,7 @@ def up(
         list[str] | None,
         Parameter(help="Set an option of the explorers: KEY=VALUE, such as sampler=random. May be repeated."),
     ] = None,
+    data: Data = None,
     no_confirm: NoConfirm = False,
 ) -> int:
     """Run a whole swarm on this machine until Ctrl-C and show it live. The next `mesh up` continues from there.
@@ -69,6 +70,7 @@ def up(
             sandbox=sandbox,
             thinker=thinker,
             roles=role or (),
+            data=data,
             no_confirm=no_confirm,
             options=option or (),
         )

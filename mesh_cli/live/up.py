@@ -64,6 +64,7 @@ async def up(
     sandbox: Literal["auto", "weak", "none"] = "auto",
     thinker: Thinker | None = None,
     roles: Sequence[str] = (),
+    data: Path | None = None,
     no_confirm: bool = False,
     options: Sequence[str] = (),
 ) -> None:
@@ -90,7 +91,7 @@ async def up(
         if not nats:
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
         hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600, credentials=credentials))
-        bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm)
+        bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm, data=data)
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()

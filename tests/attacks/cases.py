@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gpu_worker.sandbox import mounts
-from gpu_worker.sandbox.tiers import system_paths
+from mesh.readable import system_paths
 from tests.attacks.driver import Results
 
 
