@@ -1,8 +1,8 @@
 # `make` lists what there is.
 PYTHON ?= python3
 ARENA ?= nanolm
-# Test processes: one more than the two cores of CI, because many tests wait.
-JOBS ?= 3
+# Test processes: two more than the two cores of CI, because many tests wait.
+JOBS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -68,7 +68,7 @@ docs: $(DEV) ## build the documentation site into site/; a broken link fails
 
 # A short folder for temporary files, because the path of a socket has at most 107 bytes.
 test: $(DEV) ## run the tests, first those that can run side by side
-	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --basetemp $$short -m 'not serial' && \
+	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --basetemp $$short -m 'not serial' && \
 	  $(BIN)/pytest --basetemp $$short -m serial && rm -rf $$short
 
 events: $(DEV) ## generate docs/events.md, docs/reference/arena.md and the table of docs/sandbox.md from the code

@@ -317,11 +317,11 @@ open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
 time.sleep(300)
 """
     with (
-        anyio.fail_after(30),
+        anyio.fail_after(60),
         pytest.raises(BadArena, match=r"^artifact.prepare did not end within 2 s: make less data$"),
     ):
         await open_arena(MemoryHub(), write(folder, {"prepare.py": making}), home=home)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while any(map(running, map(int, pids.read_text().split()))):
             await anyio.sleep(0.01)
 

@@ -34,7 +34,6 @@ def test_the_page_shows_what_the_attacks_say() -> None:
     assert page == written(page), "`make events` writes the table anew"
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(320)
 @pytest.mark.parametrize("case", CASES)
 def test_attacks_achieve_in_a_tier_what_its_documentation_says(case: str, tmp_path: Path) -> None:

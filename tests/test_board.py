@@ -369,7 +369,7 @@ async def test_a_follower_folds_what_comes_and_tells_whether_it_counts(
     follower = Follower(bus, snapshot=tmp_path / "a")
     await follower.catch_up()
     assert not (tmp_path / "a").exists()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.follow, lambda e, counts: heard.append((e.seq, counts)))
             await post(bus, [requested("r", "p")])

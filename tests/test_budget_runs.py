@@ -13,8 +13,6 @@ from mesh.memory import MemoryHub
 from mesh.spec import ArenaSpec, ScoreSpec
 from tests.test_worker import GOOD, SPEC, Arena
 
-pytestmark = pytest.mark.serial
-
 TRIAL = msgspec.structs.replace(SPEC.trial, budget_tolerance=1.0, startup_s=0.5)
 BURN = "def burn(seconds):\n    while time.process_time() < seconds: pass\n"
 CPU, GPU = Slot(0, "cpu", 2), Slot(0, "cuda:0", 1, cuda_index="0")

@@ -13,8 +13,6 @@ from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
 from tests.support.daemons import detached
 
-pytestmark = pytest.mark.serial
-
 GREEDY = detached("blocks = []\nwhile True: blocks.append(b'x' * 20_000_000)") + "import time\ntime.sleep(30)\n"
 
 

@@ -34,8 +34,6 @@ from tests.support.arenas import TRAIN, write_arena
 from tests.support.small_disk import mounted
 from tests.support.swarm import Swarm, swarm_of
 
-pytestmark = pytest.mark.serial
-
 PATIENCE_S = 90
 
 
@@ -133,6 +131,7 @@ async def live_through_kills(on: Stage) -> None:
     assert await on.swarm.end("worker") == 0
 
 
+@pytest.mark.serial
 @pytest.mark.timeout(120)
 async def test_a_worker_that_is_killed_is_made_good_within_ten_seconds_and_leaves_no_process(
     tmp_path: Path, home: Path

@@ -260,7 +260,7 @@ async def test_a_critic_in_the_loop_judges_each_proposal_once_over_two_lives(are
     files = [changed("WIDTH = 8", f"WIDTH = {n}") for n in (9, 10, 11)]
     made = [arena.propose_files(each) for each in files]
     await bus.post_all([Post.new("operator", opened(SPEC, arena.base_commit, arena.base)), *made[:2]])
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         for number in (2, 3):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(run_agents, bus, [Seat("critic", critic(arena))], arena.code)

@@ -23,7 +23,7 @@ from tests.test_critique_model import COST, verdict, without_seconds
 from tests.test_researcher import NAME
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 async def test_the_command_starts_a_critic_that_asks(tmp_path: Path, server: EmbeddedServer) -> None:
     home = tmp_path / "home"
     async with connect(server.url) as hub:
@@ -39,7 +39,7 @@ async def test_the_command_starts_a_critic_that_asks(tmp_path: Path, server: Emb
             where = ["--arena", "tiny", "--nats", server.url, "--home", str(home)]
             process = await anyio.open_process([sys.executable, "-m", "mesh.agent", "critic", *words, *where])
             try:
-                with anyio.fail_after(50):
+                with anyio.fail_after(90):
                     word = await critique_of(bus)
             finally:
                 with anyio.CancelScope(shield=True):

@@ -207,7 +207,7 @@ async def test_damage_that_a_query_finds_makes_the_projector_fold_the_log_again(
             assert projection.damage == ""
             projection.suspect(duckdb.IOException("Corrupt database file: computed checksum 1 does not match"))
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(project, hub, path, beside=beside))
             while len(used) < 2 or used[1].cursor().sql("SELECT count(*) FROM posts").fetchall() != [(1,)]:
@@ -232,7 +232,7 @@ async def test_a_board_of_nonsense_under_its_own_hash_is_not_used(tmp_path: Path
 
 async def test_a_pipe_in_the_place_of_a_board_or_of_marks_makes_nobody_wait(tmp_path: Path, bus: MemoryBus) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         await Follower(bus, snapshot=tmp_path / "pipe").catch_up()
     assert Marks(tmp_path / "pipe", "log").of("general") == 0
     for text in (b"\xff" * 99, b"[" * 99_999, b'{"log":"log","read":{"general":"x"}}'):

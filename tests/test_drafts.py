@@ -133,7 +133,7 @@ async def test_in_the_loop_the_code_is_shared_and_an_idea_of_another_is_told_onc
     bus = arena.bus
     await bus.post(Post.new("operator", opened(SPEC, arena.base_commit, arena.base)))
     seats = [Seat("ann", Widener()), Seat("bob", Widener())]
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_agents, bus, seats, arena.code)
             baseline, wider = await said(bus, ProposalPosted, 2)

@@ -115,7 +115,7 @@ async def run(inputs: RunInputs, slot: Slot, folder: Path, gauge: Gauge) -> Any:
     async def tell(_: bytes) -> None:
         pass
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with start_supervisor() as supervisor:
             return await execute(
                 inputs,

@@ -23,8 +23,6 @@ from mesh.memory import MemoryHub
 from mesh.spec import WorkerSpec
 from tests.test_worker import GOOD, SPEC, Arena
 
-pytestmark = pytest.mark.serial
-
 MB = 1024**2
 ELSEWHERE = 2**22 + 1
 """A process number that no process here can have."""

@@ -16,8 +16,6 @@ from gpu_worker.supervisor.client import Supervisor, start_supervisor
 from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 from tests.test_nobody_left import PLAIN
 
-pytestmark = pytest.mark.serial
-
 BEGIN = "import mmap, os, sys, threading, time\nMB = 1 << 20\nchunk = bytes(8 * MB)\n"
 LIMITS = Limits(20, memory_mb=200, disk_mb=400, processes=20)
 MEMFD = "made = os.memfd_create('x')\nfor _ in range(40): os.write(made, chunk)\n"
@@ -63,7 +61,7 @@ async def supervisor(request: pytest.FixtureRequest) -> AsyncIterator[Supervisor
 async def end_of(supervisor: Supervisor, folder: Path, code: str, policy: Policy | None = None) -> Ending:
     env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
     launch = Launch((sys.executable, "-I", "-S", "-c", BEGIN + code), env, str(folder), policy or Policy(seccomp=True))
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         return await supervisor.run(Request(launch, LIMITS, watch=[str(folder)]))
 
 

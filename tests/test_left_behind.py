@@ -12,8 +12,6 @@ import pytest
 from tests.attacks.cases import CaseNotPossible, possible
 from tests.support.trial_pairs import Printed, try_pairs
 
-pytestmark = pytest.mark.serial
-
 HEAD = """
 import ctypes, json, os, stat, sys, time
 libc = ctypes.CDLL(None, use_errno=True)

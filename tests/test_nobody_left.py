@@ -27,8 +27,6 @@ from gpu_worker.supervisor.client import SupervisorDied, start_supervisor
 from gpu_worker.supervisor.mark import TOKEN, limit_words, user_of
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
 
-pytestmark = pytest.mark.serial
-
 WORKER = """
 import os, subprocess, sys, time
 command = [sys.executable, "-m", "gpu_worker.supervisor", *sys.argv[2:]]
@@ -231,7 +229,7 @@ async def test_a_supervisor_that_is_stopped_is_given_up_and_nobody_is_left(
     monkeypatch.setattr(client, "ANSWER_WITHIN_S", 0.5)
     monkeypatch.setattr(client, "IMPORT_WITHIN_S", 20)
     monkeypatch.setattr(client, "END_WITHIN_S", 0.3)
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with start_supervisor(options=options) as supervisor:
             await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(5)))
             below = psutil.Process(supervisor.process.pid).children(recursive=True)

@@ -11,7 +11,6 @@ from gpu_worker.sandbox.tiers import sandbox_of
 from tests.test_sandbox import run_sandboxed
 
 pytestmark = [
-    pytest.mark.serial,
     pytest.mark.skipif(
         sys.platform != "linux" or landlock.abi() < 1, reason="REPORTED: tier C needs a Linux with Landlock"
     ),

@@ -153,7 +153,7 @@ async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path:
         async def runaway() -> None:
             replies.append(await ask(bus, RUNAWAY, timeout_s=2.0))
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runaway)
                 await anyio.lowlevel.checkpoint()
@@ -222,7 +222,7 @@ async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_pa
         assert isinstance(again, Answer)
         assert again.rows[0] == [len(page.rows)]
         await bus.tell(STOP, b"i")
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not isinstance(refusal := decode_reply(await bus.ask(page.more, encode(More("i")))), Refusal):
                 await anyio.lowlevel.checkpoint()
         assert "has expired" in refusal.error
@@ -236,7 +236,7 @@ async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: SqlSer
             await queries.first(Query(RUNAWAY, timeout_s=60, id="i"))
         refusals.append(str(refused.value))
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             await anyio.lowlevel.checkpoint()
@@ -257,12 +257,12 @@ async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
         refusal = await ask(bus, "FROM range(50000)", max_rows=0, id="one-more")
         assert isinstance(refusal, Refusal)
         assert "sending 8 large answers" in refusal.error
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id="one-more"), Refusal):
                 await anyio.lowlevel.checkpoint()
 
 
 async def test_a_query_ends_with_whoever_waits_for_it(queries: SqlServer) -> None:
-    with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
+    with anyio.fail_after(30), anyio.move_on_after(0.2) as scope:
         await queries.answer(Query(RUNAWAY, timeout_s=60))
     assert scope.cancelled_caught

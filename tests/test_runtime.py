@@ -121,7 +121,7 @@ def code(tmp_path: Path, bus: MemoryBus) -> CodeStore:
 async def running(bus: MemoryBus, code: CodeStore, agents: dict[str, Listener]) -> AsyncIterator[None]:
     """Agents by name, for as long as the block lasts."""
     seats = [Seat(name, agent) for name, agent in agents.items()]
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def run() -> None:
@@ -141,7 +141,7 @@ async def running(bus: MemoryBus, code: CodeStore, agents: dict[str, Listener]) 
 async def said(bus: MemoryBus, kind: type[AnyEvent], count: int, author: str = "") -> list[Post]:
     """The first posts of a kind, as soon as there are so many."""
     found: list[Post] = []
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with aclosing(bus.read(follow=True)) as batches:
             async for batch in batches:
                 posts = [entry.post for entry in batch if entry.post]
@@ -356,7 +356,7 @@ async def test_one_good_answer_forgives_earlier_failures(bus: MemoryBus, code: C
 
 async def test_the_loop_ends_when_every_agent_has_left(bus: MemoryBus, code: CodeStore) -> None:
     await people_say(bus, "before")
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         why = [""]
         async with anyio.create_task_group() as tasks:
 

@@ -21,7 +21,7 @@ async def test_agents_leave_when_the_arena_is_closed(bus: MemoryBus, code: CodeS
     await bus.post(Post.new("operator", OPENED))
     seats = [Seat(name, Listener()) for name in ("ann", "bob")]
     why: list[str] = []
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def run() -> None:
@@ -51,6 +51,6 @@ async def test_a_log_out_of_reach_ends_all(bus: MemoryBus, code: CodeStore) -> N
             await said(bus, AgentJoined, 1)
             await people_say(bus, "one")
 
-    with anyio.fail_after(20), pytest.raises(ExceptionGroup) as lost:
+    with anyio.fail_after(60), pytest.raises(ExceptionGroup) as lost:
         await run()
     assert isinstance(leaf(lost.value), BusUnavailable)

@@ -163,7 +163,6 @@ def test_askers_who_know_the_same_ask_for_different_values() -> None:
         assert len({str(values) for values in asked}) >= 6, name
 
 
-@pytest.mark.serial
 def test_an_ask_takes_no_longer_in_a_long_log() -> None:
     rng = Random(1)
     trials = [trial(seq, values := drawn(rng), loss(values)) for seq in range(20_000)]

@@ -25,8 +25,6 @@ from mesh.events import Failed, Scored
 from mesh.memory import MemoryHub
 from tests.test_worker import Arena
 
-pytestmark = pytest.mark.serial
-
 PROBES = {*attacks({"pid": 1, "secret": "", "evaluator": ""}), *deeds("")}
 
 AS_AN_ORDINARY_USER = """
@@ -137,6 +135,7 @@ async def test_a_layer_that_cannot_be_applied_is_trouble_of_the_machine(tmp_path
         assert (await supervisor.run(Request(Launch(("true",), inherited(), "/"), Limits(5, memory_mb=1000)))).rc == 0
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(
     ("code", "why", "limits"),
     [

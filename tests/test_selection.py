@@ -319,7 +319,7 @@ async def test_curators_in_the_loop_ask_for_each_run_once(tmp_path: Path) -> Non
     base = log.propose("base", how="baseline")
     await bus.post_all([Post.new("operator", opened()), base])
     seats = [Seat(name, Curator(Context(name, 0, CodeReader(code)))) for name in ("one", "two")]
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_agents, bus, seats, code)
             await said(bus, RunRequested, 1)

@@ -42,7 +42,7 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer_roll_call, bus, "b1")
             tasks.start_soon(answer_roll_call, bus, "b2")
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while (row := await figures(bus))["slots"] < 5:
                     await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
@@ -67,7 +67,7 @@ async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Pa
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(projector.answer, SERVICE, answer)
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while (row := await figures(bus))["projector_as_of"] is None:
                     await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()

@@ -111,7 +111,7 @@ async def test_a_proposal_is_followed_into_runs_that_are_asked_for_later(open_bu
             for later in (asked, RunStarted(run="r9", attempt=1, worker="w"), other_run, done):
                 await other.post(Post.new("w", later))
             await other.post(note("well done", reply_to=5))
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while len(heard) < 4:
                     heard += [entry.seq for entry in await anext(batches)]
     assert heard == [25, 26, 28, 29]

@@ -15,8 +15,6 @@ import pytest
 from gpu_worker.sandbox import mounts
 from mesh.readable import system_paths
 
-pytestmark = pytest.mark.serial
-
 PROBE = """
 import sys
 from pathlib import Path

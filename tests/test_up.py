@@ -134,7 +134,7 @@ async def test_killing_it_takes_everything_along_and_loses_nothing(tmp_path: Pat
         # when it cannot even say goodbye
         await up.ends(signal.SIGKILL)
     # then its children notice, and end
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while belonging_to(home):
             await anyio.sleep(0.05)
     said = [line.split()[0] for line in up.lines if "finished" in line]
@@ -160,7 +160,7 @@ async def test_it_ends_by_itself_when_the_arena_is_closed_from_another_terminal(
     assert board.closed.text == "good enough"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 async def test_another_server_is_used_and_its_password_shown_to_nobody(
     tmp_path: Path, home: Path, server: EmbeddedServer
 ) -> None:
@@ -180,7 +180,7 @@ async def test_another_server_is_used_and_its_password_shown_to_nobody(
         assert (await board_of(await hub.arena("tiny"))).runs
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize(
     ("train", "reason"),
     [

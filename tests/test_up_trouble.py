@@ -19,8 +19,6 @@ from tests.support.arenas import write_arena
 from tests.support.small_disk import small_disk
 from tests.test_up import MESH, mesh_up
 
-pytestmark = pytest.mark.serial
-
 
 def of_home(home: Path) -> list[str]:
     """Return the processes that work in a home."""
@@ -82,7 +80,7 @@ async def test_a_swarm_outlives_a_full_disk_and_ends_with_a_sentence_when_its_ho
         assert (code, of_home(home)) == (ExitCode.BAD_INPUT, [])
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 async def test_mesh_up_beside_a_silent_server_still_hears_signals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +91,6 @@ async def test_mesh_up_beside_a_silent_server_still_hears_signals(
         async with mesh_up(write_arena(tmp_path / "arena")) as up:
             await anyio.sleep(4)
             assert up.process.returncode is None
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await up.ends(signal.SIGTERM)
         os.kill(server.address.pid, signal.SIGCONT)

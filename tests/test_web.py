@@ -175,7 +175,7 @@ async def settled(lab: Lab) -> dict[str, Any]:
     head = await lab.bus.head()
     async with lab.http.stream("GET", "/api/events") as stream:
         lines = stream.aiter_lines()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while True:
                 state: dict[str, Any] = (await lab.http.get("/api/state")).json()
                 if state["as_of"] >= head and not state["trouble"]:
@@ -245,7 +245,7 @@ async def events(lab: Lab, after: int, count: int, *, by_header: bool = True) ->
     found: list[tuple[int, dict[str, Any]]] = []
     async with lab.http.stream("GET", path, headers=headers) as stream:
         assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             seq, kind = 0, ""
             async for line in stream.aiter_lines():
                 name, _, value = line.partition(": ")
@@ -346,7 +346,7 @@ async def test_a_client_that_takes_nothing_is_dropped(open_lab: OpenLab, monkeyp
         async def receive() -> Any:
             await anyio.sleep_forever()
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await EventStream(told, 0)({}, receive, send)
         assert told.clients == 0
 

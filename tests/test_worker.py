@@ -305,7 +305,7 @@ async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(aren
     await arena.open()
     write = '(out / "score.json").write_text(json.dumps({"loss": 5.0}))'
     async with arena.worker(), arena.worker(slots=3):
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while len(joined := await arena.all(WorkerJoined)) < 2:
                 await anyio.sleep(0.01)
             for number in range(3):
@@ -317,7 +317,7 @@ async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(aren
 async def test_a_worker_that_is_alone_executes_also_runs_that_it_should_avoid(arena: Arena) -> None:
     await arena.open()
     async with arena.worker():
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while not (joined := await arena.all(WorkerJoined)):
                 await anyio.sleep(0.01)
             await arena.request('(out / "score.json").write_text(json.dumps({"loss": 5.0}))', avoid=joined[0].boot)

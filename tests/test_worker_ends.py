@@ -29,8 +29,6 @@ from mesh.events import (
 from mesh.memory import MemoryHub
 from tests.test_worker import GOOD, Arena
 
-pytestmark = pytest.mark.serial
-
 
 @pytest.fixture
 async def arena(tmp_path: Path) -> Arena:
@@ -204,7 +202,7 @@ async def test_a_worker_that_is_stopped_hands_its_run_to_another(arena: Arena, t
 async def test_when_the_arena_closes_the_current_trial_is_finished_and_the_worker_returns(arena: Arena) -> None:
     await arena.open()
     await arena.request(GOOD + "time.sleep(1)")
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def close() -> None:

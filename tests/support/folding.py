@@ -63,7 +63,7 @@ async def projecting(hub: MemoryHub, path: Path) -> AsyncIterator[None]:
             await project(hub, path, on_ready=ready.set, beside=answer)
 
         tasks.start_soon(run)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await ready.wait()
         yield
         tasks.cancel_scope.cancel()
@@ -75,7 +75,7 @@ async def ask(bus: MemoryBus, sql: str, **limits: Any) -> Answer | Refusal:
 
 async def ask_until(bus: MemoryBus, seq: int) -> None:
     """Return once somebody answers and the projection stands at `seq`."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while True:
             try:
                 reply = await ask(bus, "SELECT 1")
