@@ -13,6 +13,7 @@ import msgspec
 
 from mesh.board import Board, Run
 from mesh.events import PROOF
+from mesh.paired import Scores, SeedEffect, difference, own_spread, seed_effect
 from mesh.standing import Rule
 
 INTERVAL = 0.95
@@ -21,12 +22,19 @@ INTERVAL = 0.95
 _ENOUGH = 10
 """With this many degrees of freedom, the noise since the last promotion is known well enough."""
 
+_ROUNDING = 1e-12
+"""Means of equal scores differ by rounding, by less than this share of the scores."""
+
 
 class Noise(msgspec.Struct, frozen=True):
-    """Standard deviation between seeds, in units of the metric, and the degrees of freedom of this estimate."""
+    """Standard deviation between seeds, in units of the metric, and the degrees of freedom of this estimate.
+
+    `seeds` is what the seeds share, None where they are not known to share anything.
+    """
 
     sd: float
     dof: int
+    seeds: SeedEffect | None = None
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -87,7 +95,8 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
     The pooling assumes that competing proposals have equal variances. Bad proposals are often noisier than good ones,
     so only scores since the last promotion count, if they give `_ENOUGH` degrees of freedom; else all scores count.
     A worker class without repeated runs uses those of all classes. Without any repeated run the noise is infinite, and
-    nothing is proven. The view `noise_in_force` has the same rule in SQL.
+    nothing is proven. The view `noise_in_force` has the same rule in SQL. What seeds share is estimated in the class
+    alone, and by the same rule.
 
     Args:
         board: The board of the arena.
@@ -95,17 +104,24 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
         without: A proposal to leave out; "" for none.
     """
     recent = _noise(board, worker_class, without, since=board.promoted_seq)
-    return recent if recent.dof >= _ENOUGH else _noise(board, worker_class, without, since=0)
+    if recent.dof >= _ENOUGH and recent.seeds and recent.seeds.dof >= _ENOUGH:
+        return recent
+    whole = _noise(board, worker_class, without, since=0)
+    return Noise(recent.sd, recent.dof, whole.seeds) if recent.dof >= _ENOUGH else whole
 
 
 def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    columns: dict[str, dict[int, float]] = defaultdict(dict)
     for run in _fresh_runs(board):
         tree = run.requested.proposal
         if tree != without and (run.seq >= since or tree == board.champion) and run.finished and run.value is not None:
             groups[tree, run.finished.worker_class].append(run.value)
+            if run.finished.worker_class == worker_class:
+                columns[tree][run.requested.seed] = run.value
     of_class = pooled(values for (_, measured_on), values in groups.items() if measured_on == worker_class)
-    return of_class if of_class.dof else pooled(groups.values())
+    found = of_class if of_class.dof else pooled(groups.values())
+    return Noise(found.sd, found.dof, seed_effect(columns.values()))
 
 
 def ranking_rule(board: Board) -> Rule:
@@ -164,25 +180,33 @@ def estimate(values: Sequence[float], found: Noise) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(values))
 
 
-def p_better(board: Board, challenger: Sequence[float], champion: Sequence[float], found: Noise) -> float:
-    """Return 1 minus the one-sided p-value of Student's two-sample t-test that the challenger is better.
+def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise) -> float:
+    """Return 1 minus the one-sided p-value of Student's t-test that the challenger is better.
 
-    Without scores or without a known noise the result is 0.5. Challengers of one champion share its scores, so their
-    tests are positively dependent (Dunnett, "A multiple comparison procedure for comparing several treatments with a
-    control", 1955).
+    Where seeds share a difficulty, scores on common seeds are compared in pairs (`mesh.paired`); else this is the
+    two-sample test with the pooled variance. If the challenger's own scores spread more than the pooled ones, their
+    spread counts: an outlier proves nothing. Without scores or without a known noise the result is 0.5. Challengers of
+    one champion share its scores, so their tests are positively dependent (Dunnett, "A multiple comparison procedure
+    for comparing several treatments with a control", 1955).
 
     Args:
         board: The board of the arena, which says which direction is better.
-        challenger: Fresh scores of the challenger.
-        champion: Fresh scores of the champion.
+        challenger: Fresh scores of the challenger by seed.
+        champion: Fresh scores of the champion by seed.
         found: The pooled noise of the arena.
     """
     from scipy.special import stdtr
 
     if not challenger or not champion or not found.dof:
         return 0.5
-    gain = board.spec.objective.gain(sum(challenger) / len(challenger), sum(champion) / len(champion))
-    error = found.sd * math.sqrt(1 / len(challenger) + 1 / len(champion))
-    if error == 0:
-        return 1.0 if gain > 0 else 0.0 if gain < 0 else 0.5
-    return float(stdtr(found.dof, gain / error))
+    sd, dof, correlation = found.sd, found.dof, 0.0
+    if found.seeds and challenger.keys() & champion.keys():
+        correlation, dof = found.seeds.correlation, found.seeds.dof
+        sd = found.seeds.sd / math.sqrt(1 - correlation)
+    sd = max(sd, own_spread(challenger, champion, correlation))
+    over, error = difference(challenger, champion, correlation)
+    gain = board.spec.objective.gain(over)
+    if error * sd == 0:
+        least = _ROUNDING * max(map(abs, (*challenger.values(), *champion.values())))
+        return 1.0 if gain > least else 0.0 if gain < -least else 0.5
+    return float(stdtr(dof, gain / (error * sd)))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agents.curation.admission import decide
-from agents.curation.race import current_race
+from agents.curation.race_log import current_race
 from mesh import wire
 from mesh.board import Board, from_bytes
 from mesh.bounds import MAX_INTEGER

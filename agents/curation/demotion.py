@@ -1,6 +1,6 @@
 """Champions are re-run at intervals, and demoted if new scores do not confirm them. Pure."""
 
-from agents.curation.race import CONTROLS, current_race
+from agents.curation.race_log import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
 from mesh.board import Board
 from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired
@@ -44,19 +44,19 @@ def _demotion(board: Board) -> list[AnyEvent]:
     """Promote the previous champion again if the control runs of the present one are surely worse."""
     before = _before(board)
     worker_class = home_class(board)
-    controls = [
-        run.value
+    controls = {
+        run.requested.seed: run.value
         for run in board.current_runs(board.champion)
         if run.requested.lane == "control" and run.finished and run.value is not None
         if worker_class in ("", run.finished.worker_class)
-    ]
+    }
     if not before or len(controls) < _ENOUGH:
         return []
     found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
-    p = p_better(board, list(earlier.values()), controls, found)
+    p = p_better(board, earlier, controls, found)
     if p < SURELY:
         return []
-    value, mean = estimate(list(earlier.values()), found), sum(controls) / len(controls)
+    value, mean = estimate(list(earlier.values()), found), sum(controls.values()) / len(controls)
     text = f"champion again: the mean of {len(controls)} control runs of its successor is worse ({mean:.6g})"
     again = ProposalPromoted(
         proposal=before,

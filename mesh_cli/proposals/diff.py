@@ -114,14 +114,12 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
 
 def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
     """Compare the fresh scores of two proposals in a class where both have some."""
-    from mesh.evidence import noise, p_better, proofs
+    from mesh.evidence import fresh, noise, p_better
 
     board = ranking.board
     one, two = (ranking.standings(tree)[worker_class] for tree in (old, new))
     intervals = [ranking.interval(standing, worker_class) for standing in (one, two)]
-    before, after = (
-        [run.value for run in proofs(board, tree, worker_class) if run.value is not None] for tree in (old, new)
-    )
+    before, after = (fresh(board, tree, worker_class) for tree in (old, new))
     known = intervals[0] is not None
     sure = p_better(board, after, before, noise(board, worker_class))
     seeds = f"{one.proven_count} and {two.proven_count} fresh seeds on {worker_class}"

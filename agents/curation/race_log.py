@@ -1,0 +1,78 @@
+"""What the log says of races: their seeds and stages, who runs in them, and how far they are. Pure."""
+
+from agents.curation.reevaluation import reevaluated
+from agents.curation.run_requests import SEEDS, race_of
+from mesh.board import Board, Run
+from mesh.events import PROOF, Failed
+from mesh.evidence import proofs
+from mesh.fleet import is_awaited
+
+CONTROLS = 500
+"""Seeds of a race from this offset on are for control runs between races. Challengers never run on them."""
+
+EXCUSED = ("lost", "killed")
+"""Failure reasons that are not the fault of the proposal."""
+
+
+def current_race(board: Board) -> int:
+    """Return the number of the latest race, 0 before the first.
+
+    Every race requests a run, so a greater number than there are such runs is not one of ours: a stranger's request
+    must not make the next race one whose seeds nobody can hold.
+    """
+    races = (race_of(board.runs[run].requested) for run in board.proofs)
+    return max((race for race in races if race <= len(board.proofs)), default=0)
+
+
+def stages(seeds: int) -> list[int]:
+    """Return the number of seeds per challenger after each stage: 2, 4, 8, … up to `seeds`."""
+    found = [2]
+    while found[-1] < seeds:
+        found.append(min(seeds, 2 * found[-1]))
+    return found
+
+
+def members_of(board: Board, race: int) -> list[str]:
+    """Return the challengers of a race: undecided, or re-scored under a new evaluator and still in the race."""
+    counts: dict[str, int] = {}
+    for name in reversed(board.proofs):
+        request = board.runs[name].requested
+        if (
+            race
+            and race_of(request) == race
+            and request.lane == "confirm"
+            and request.proposal != board.champion
+            and board.proposals.get(request.proposal)
+        ):
+            counts[request.proposal] = counts.get(request.proposal, 0) + 1
+    most = max(counts.values(), default=0)
+    again = reevaluated(board)
+    return [
+        tree for tree, count in reversed(counts.items()) if tree in board.undecided or (count == most and tree in again)
+    ]
+
+
+def entrants_of(board: Board, race: int) -> set[str]:
+    """Return all proposals that have run as challengers in a race."""
+    requested = (board.runs[name].requested for name in board.proofs)
+    return {run.proposal for run in requested if run.lane == "confirm" and race_of(run) == race}
+
+
+def is_racing(board: Board, tree: str, race: int) -> bool:
+    """Tell whether a run of this race is unfinished and some worker can still finish it."""
+    proposal = board.proposals.get(tree)
+    out = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
+    runs = [run for run in out if is_awaited(board, run)]
+    return any(race_of(run.requested) == race and run.requested.lane in PROOF for run in runs)
+
+
+def runs_in_race(board: Board, tree: str, race: int, worker_class: str) -> list[Run]:
+    """Return the finished runs of a proposal on the seeds of a race, without control runs between races."""
+    found = proofs(board, tree, worker_class)
+    return [run for run in found if race_of(run.requested) == race and run.requested.seed < SEEDS * race + CONTROLS]
+
+
+def is_excused(run: Run) -> bool:
+    """Tell whether a run failed for a reason that is not the fault of its proposal."""
+    outcome = run.finished.outcome if run.finished else None
+    return isinstance(outcome, Failed) and outcome.reason in EXCUSED

@@ -1,0 +1,142 @@
+"""Paired comparisons: what the common seeds of two proposals say about their difference. Pure.
+
+A seed may be a world, a fold or a batch order, whose difficulty all proposals share. Then the difference of two scores
+on one seed varies less than each of them. `seed_effect` finds by an analysis of variance how much of the variance
+belongs to the seeds. `difference` estimates the difference by generalised least squares: pairs count by their
+difference, and scores on seeds that the other side lacks count by as much as they say. Without an effect of the seeds
+this is the difference of two means; where seeds explain all, it is the mean of the differences.
+
+Sources: Searle, Casella and McCulloch, "Variance components" (1992), for the two-way analysis of unbalanced data;
+Paull, "On a preliminary test for pooling mean squares in the analysis of variance" (1950); Lin and Stivers, "On
+difference of means with incomplete data" (Biometrika 61, 1974), for pairs with scores missing on both sides.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+SHOWN_AT = 0.05
+"""Level of the test for an effect of the seeds. Where it does not pass, seeds are taken to share nothing."""
+
+_SWEEPS, _NEAR = 100, 1e-7
+_MOST = 0.999999
+"""Largest correlation: with 1, scores without a partner would say nothing, and the equations have no solution."""
+
+Scores = Mapping[int, float]
+"""Scores of one proposal by seed, in units of the metric."""
+
+
+class SeedEffect(msgspec.Struct, frozen=True):
+    """What seeds share.
+
+    Attributes:
+        correlation: correlation of the scores of two proposals on one seed, above 0 and below 1.
+        sd: standard deviation of a score around its proposal and its seed, in units of the metric.
+        dof: degrees of freedom of `sd`.
+    """
+
+    correlation: float
+    sd: float
+    dof: int
+
+
+def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
+    """Return what the seeds of several proposals share, None where no effect of the seeds is shown.
+
+    Args:
+        columns: the fresh scores of each proposal by seed; those that belong together have common seeds.
+    """
+    import numpy as np
+    from scipy.special import fdtrc
+
+    cells = [(number, seed, score) for number, scores in enumerate(columns) for seed, score in scores.items()]
+    places = {seed: place for place, seed in enumerate(dict.fromkeys(seed for _, seed, _ in cells))}
+    if len(places) < 2:
+        return None
+    trees = np.array([number for number, _, _ in cells])
+    seeds = np.array([places[seed] for _, seed, _ in cells])
+    values = np.array([score for _, _, score in cells])
+    within = _centred(values, trees)
+    whole = float(within @ within)
+    between = len(places) - _groups(cells)
+    dof = len(cells) - len(np.unique(trees)) - between
+    if between < 1 or dof < 1 or whole == 0:
+        return None
+    rest = within
+    for _ in range(_SWEEPS):
+        before, rest = rest, _centred(_centred(rest, seeds), trees)
+        if np.abs(rest - before).max() <= _NEAR * math.sqrt(whole):
+            break
+    left = min(whole, float(rest @ rest))
+    found, total = left / dof, whole / (dof + between)
+    if found >= total or (left and fdtrc(between, dof, (whole - left) / between / found) > SHOWN_AT):
+        return None
+    return SeedEffect(min(_MOST, 1 - found / total), math.sqrt(found), dof)
+
+
+def difference(one: Scores, other: Scores, correlation: float) -> tuple[float, float]:
+    """Return the estimate of `one` minus `other`, and its standard error in standard deviations of a score.
+
+    Args:
+        one: scores of a proposal by seed; at least one.
+        other: scores of the other proposal by seed; at least one.
+        correlation: correlation of two scores on one seed, -1 < `correlation` < 1.
+    """
+    common = one.keys() & other.keys()
+    pairs = len(common) / (1 - correlation**2)
+    mine, theirs = (_sums(scores, common) for scores in (one, other))
+    info = (pairs + len(one) - len(common), pairs + len(other) - len(common), -correlation * pairs)
+    right = [
+        (paired - correlation * partner) / (1 - correlation**2) + single
+        for (paired, single), partner in ((mine, theirs[0]), (theirs, mine[0]))
+    ]
+    determinant = info[0] * info[1] - info[2] ** 2
+    gap = (right[0] * (info[1] + info[2]) - right[1] * (info[0] + info[2])) / determinant
+    return gap, math.sqrt((info[0] + info[1] + 2 * info[2]) / determinant)
+
+
+def own_spread(one: Scores, other: Scores, correlation: float) -> float:
+    """Return the standard deviation of a score by the scores of `one` alone, 0 if there are fewer than two.
+
+    Args:
+        one: scores of a proposal by seed.
+        other: scores of the other proposal by seed; with a correlation, only common seeds count.
+        correlation: correlation of two scores on one seed. What it predicts from `other` is no spread of `one`.
+    """
+    seeds = [seed for seed in one if seed in other] if correlation else list(one)
+    rest = [one[seed] - correlation * other.get(seed, 0.0) for seed in seeds]
+    return statistics.stdev(rest) / math.sqrt(1 - correlation**2) if len(rest) > 1 else 0.0
+
+
+def _sums(scores: Scores, common: Iterable[int]) -> tuple[float, float]:
+    paired = sum(scores[seed] for seed in sorted(common))
+    return paired, sum(scores[seed] for seed in sorted(scores.keys() - set(common)))
+
+
+def _centred(values: Any, labels: Any) -> Any:
+    """Return values minus the mean of all with the same label."""
+    import numpy as np
+
+    counts = np.bincount(labels)
+    return values - (np.bincount(labels, weights=values) / np.maximum(counts, 1))[labels]
+
+
+def _groups(cells: Iterable[tuple[int, int, float]]) -> int:
+    """Return the number of groups of proposals and seeds that no score connects."""
+    group_of: dict[int, set[int]] = {}
+    group: set[int] = set()
+    latest = -1
+    for tree, seed, _ in cells:
+        if tree != latest:
+            latest, group = tree, set()
+        other = group_of.get(seed, group)
+        if other is not group:
+            small, group = sorted((other, group), key=len)
+            group |= small
+            group_of.update(dict.fromkeys(small, group))
+        group.add(seed)
+        group_of[seed] = group
+    return len({id(found) for found in group_of.values()})
