@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import assert_never
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 import msgspec
 
-from gpu_worker.folders import clear, deleted
+from gpu_worker.folders import close, deleted
 from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
@@ -26,6 +27,7 @@ from mesh.bus import Delivery
 from mesh.disk import DiskWatch
 from mesh.errors import BusError, HostTrouble, ObjectMissing
 from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
+from mesh.file_trees import delete
 from mesh.wire import Post
 
 EXTEND_EVERY_S = 1.5
@@ -40,11 +42,40 @@ class Tally:
         self.handed_back: Counter[str] = Counter()
 
 
+class Clearing:
+    """Deletes the folders of a slot's runs: beside the run that follows where its trial cannot look into them.
+
+    Args:
+        tasks: where it deletes; one folder at a time, so that what is left does not pile up.
+        folders: folders that are not deleted yet.
+    """
+
+    def __init__(self, tasks: anyio.abc.TaskGroup, folders: set[Path], sandbox: Sandbox) -> None:
+        self._tasks, self.folders, self._sandbox = tasks, folders, sandbox
+        self._free = anyio.Semaphore(1)
+
+    async def clear(self, folder: Path) -> None:
+        """Delete what a run left outside of its folder, and have its folder deleted."""
+        await anyio.to_thread.run_sync(close, folder, self._sandbox)
+        await self._free.acquire()
+        if self._sandbox.tier in "DE":
+            await self._delete(folder)
+        else:
+            self._tasks.start_soon(self._delete, folder)
+
+    async def _delete(self, folder: Path) -> None:
+        try:
+            await anyio.to_thread.run_sync(delete, folder)
+            self.folders.discard(folder)
+        finally:
+            self._free.release()
+
+
 class Attempts:
     """Takes what the queue delivers to one slot.
 
     Args:
-        folders: folders of runs that are not deleted yet; the slot deletes them after trouble.
+        clearing: deletes the folders of runs; the slot deletes after trouble what it has not.
         gauge: opens the gauge of a GPU by its CUDA index.
     """
 
@@ -56,12 +87,12 @@ class Attempts:
         slot: Slot,
         supervisor: Supervisor,
         sandbox: Sandbox,
-        folders: set[Path],
+        clearing: Clearing,
         gauge: Callable[[str], Gauge | None],
     ) -> None:
         self._member, self._prefetch, self._tally = member, prefetch, tally
         self._slot, self._supervisor, self._sandbox = slot, supervisor, sandbox
-        self._folders, self._gauge = folders, gauge
+        self._clearing, self._gauge = clearing, gauge
 
     async def take(self, delivery: Delivery) -> None:
         """Decide on a delivery and act: execute the run, hand it back, or end it.
@@ -116,7 +147,7 @@ class Attempts:
                 await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
             else:
                 folder = member.runs_folder / uuid.uuid4().hex[:16]  # a name that tells the trial nothing
-                self._folders.add(folder)
+                self._clearing.folders.add(folder)
                 tasks.start_soon(self._kill_when_stopped, request.run)
                 disk = DiskWatch(folder)
                 tasks.start_soon(disk.follow)
@@ -140,8 +171,7 @@ class Attempts:
                     if not await frozen_data.is_intact(inputs.data):
                         raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
-                await anyio.to_thread.run_sync(clear, folder, self._sandbox)
-                self._folders.discard(folder)
+                await self._clearing.clear(folder)
             tasks.cancel_scope.cancel()
 
     async def _begin(self, post: Post, request: RunRequested, attempt: int, begun: anyio.Event) -> None:

@@ -97,10 +97,17 @@ def deleted(run: Path, sandbox: Sandbox) -> str:
 
 def clear(run: Path, sandbox: Sandbox) -> None:
     """Delete all that a run left, in its folder and outside, as far as possible, when no process of it lives."""
+    close(run, sandbox)
+    delete(run)
+
+
+def close(run: Path, sandbox: Sandbox) -> None:
+    """Delete what a run left outside of its folder, and let no other user enter that: it can be deleted later."""
     with suppress(OSError):
         _reopen(run)
     sweep_outside(run, sandbox)
-    delete(run)
+    with suppress(OSError):
+        run.chmod(0o700)
 
 
 def sweep_outside(run: Path, sandbox: Sandbox | None = None) -> None:

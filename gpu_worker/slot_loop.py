@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from gpu_worker.attempt import Attempts, Tally
+from gpu_worker.attempt import Attempts, Clearing, Tally
 from gpu_worker.cleanup import claim_folder
 from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge, open_gauge
@@ -69,7 +69,7 @@ class SlotLoop:
                     await self._until_healthy(slot)
             finally:
                 with anyio.CancelScope(shield=True):
-                    for folder in self._folders:
+                    for folder in list(self._folders):
                         await anyio.to_thread.run_sync(clear, folder, sandbox)
                 self._folders.clear()
 
@@ -98,27 +98,28 @@ class SlotLoop:
 
     async def _take_runs(self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
         """Take runs until no more are taken, or the arena's next version wants another supervisor."""
-        attempts = Attempts(
-            self._member,
-            self._prefetch,
-            self._tally,
-            terms[1],
-            supervisor,
-            sandbox,
-            self._folders,
-            self._open_gauge,
-        )
-        kinds = [f"run.requested.{lane}" for lane in LANES]
-        async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
-            while (delivery := await self._next(deliveries, supervisor)) is not None:
-                try:
-                    if self._terms() != terms or self._member.draining.is_set():
-                        await delivery.hand_back(0)
-                        return
-                    await attempts.take(delivery)
-                except BaseException as error:
-                    await self._hand_back(delivery, leaf(error))
-                    raise
+        async with anyio.create_task_group() as tasks:
+            attempts = Attempts(
+                self._member,
+                self._prefetch,
+                self._tally,
+                terms[1],
+                supervisor,
+                sandbox,
+                Clearing(tasks, self._folders, sandbox),
+                self._open_gauge,
+            )
+            kinds = [f"run.requested.{lane}" for lane in LANES]
+            async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
+                while (delivery := await self._next(deliveries, supervisor)) is not None:
+                    try:
+                        if self._terms() != terms or self._member.draining.is_set():
+                            await delivery.hand_back(0)
+                            return
+                        await attempts.take(delivery)
+                    except BaseException as error:
+                        await self._hand_back(delivery, leaf(error))
+                        raise
 
     async def _next(self, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor) -> Delivery | None:
         """Wait for a delivery; None when the arena is closed or the worker drains.

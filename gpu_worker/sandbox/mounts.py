@@ -7,7 +7,7 @@ folder of root with the interpreter in it), are covered by empty ones in which o
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from gpu_worker.sandbox import kernel
@@ -17,6 +17,7 @@ _KEPT = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", 
 """Folders of `/` that every program needs; all others are covered, with the sockets in them."""
 
 SHM_MB = 1024
+COVER = "mode=755,size=1m"
 TEMPORARY = ("/tmp", "/var/tmp")
 """Where programs write without asking for `TMPDIR`."""
 
@@ -45,12 +46,13 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: 
             covers.setdefault(cover, []).append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
     own_tmp = os.open(tmp, os.O_PATH | os.O_CLOEXEC) if tmp else None
     for cover in covers:
-        kernel.mount("tmpfs", cover, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=1m")
+        kernel.mount("tmpfs", cover, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, COVER)
     temporary = [path for path in TEMPORARY if own_tmp is not None and _is_below(path, covers)]
     for path in temporary:
         _bind(own_tmp, path)  # type: ignore[arg-type]
     for needed in covers.values():
         for path, place in needed:
+            _cover_stub(path, temporary)
             _bind(place, path)
             os.close(place)
     for path in write:
@@ -64,6 +66,15 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: 
     if os.path.isdir("/dev/shm"):
         options = f"mode=1777,size={SHM_MB}m"
         kernel.mount("tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+
+
+def _cover_stub(path: str, temporary: Sequence[str]) -> None:
+    """Have a path below a temporary folder lead through a mount: only its first folder is then made on the disk."""
+    for folder in temporary:
+        first = os.path.join(folder, path.removeprefix(f"{folder}/").partition("/")[0])
+        if path.startswith(f"{first}/") and not os.path.ismount(first):
+            os.makedirs(first, exist_ok=True)
+            kernel.mount("tmpfs", first, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, COVER)
 
 
 def _is_below(path: str, covers: Iterable[str]) -> bool:

@@ -82,6 +82,7 @@ class Command:
             if self._group:
                 self._group.remove()
             return Ending(None, error.why, err=error.text)
+        _hold_mounts(pid)
         clock = CpuClock(pid, beside, self._group, began)
         policies = [launch.policy for launch in (request.launch, request.beside) if launch]
         users = {os.geteuid() if policy.uid is None else policy.uid for policy in policies if policy}
@@ -218,6 +219,12 @@ def _ended(pid: int) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _hold_mounts(pid: int) -> None:
+    """Keep the mounts of a process until this process ends: else its own end waits until the kernel has undone them."""
+    with contextlib.suppress(OSError):
+        os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _pause() -> list[tuple[selectors.SelectorKey, int]]:
