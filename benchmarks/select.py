@@ -22,7 +22,7 @@ from mesh import wire
 from mesh.board import Board
 from mesh.evidence import fresh
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from mesh.testing import content_hash, git_hash
+from mesh.testing import commit_hash, content_hash, git_hash, run_of
 from mesh.wire import Post
 
 SIZES, NOISES, EXTRA = (100, 1000), (0.5, 1.5), (20, 60)
@@ -56,15 +56,17 @@ class World:
     def __init__(self, qualities: Sequence[float], sd: float, rng: random.Random) -> None:
         self.board = Board(arena="select")
         self._rng, self._sd = rng, sd
-        self.quality = {"base": 0.0} | {f"p{number}": quality for number, quality in enumerate(qualities)}
+        self.quality = {git_hash("base"): 0.0} | {
+            git_hash(f"p{number}"): quality for number, quality in enumerate(qualities)
+        }
         self._add(
             e.ArenaOpened(
-                version=1, spec=SPEC, base_commit=git_hash("c"), base_tree="base", evaluator=content_hash("e")
+                version=1, spec=SPEC, base_commit=git_hash("c"), base_tree=git_hash("base"), evaluator=content_hash("e")
             )
         )
         self._add(e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=8))
         for tree in self.quality:
-            self._add(e.ProposalPosted(tree=tree, commit=git_hash(tree), title=tree, origin=e.Origin(how="sampler")))
+            self._add(e.ProposalPosted(tree=tree, commit=commit_hash(tree), title=tree, origin=e.Origin(how="sampler")))
 
     def _add(self, event: e.AnyEvent) -> None:
         seq = self.board.seq + 1
@@ -90,10 +92,10 @@ class World:
         for tree in self.quality:
             self.answer(
                 e.RunRequested(
-                    run=f"{tree}-explore-1",
+                    run=run_of(tree),
                     lane="explore",
                     proposal=tree,
-                    commit=git_hash(tree),
+                    commit=commit_hash(tree),
                     seed=1,
                     budget_s=1,
                     deadline_s=2,
@@ -125,7 +127,7 @@ class World:
 
     def best_single(self) -> Chosen:
         """Return the candidate with the best search score."""
-        scores = {tree: self.board.runs[f"{tree}-explore-1"].value or 0.0 for tree in self.quality}
+        scores = {tree: self.board.runs[run_of(tree)].value or 0.0 for tree in self.quality}
         best = max(scores, key=lambda tree: scores[tree])
         return self._chosen(best, scores[best])
 

@@ -32,15 +32,14 @@ TimeLimit = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
 """Seconds that something may take."""
 
 PATTERNS = {
-    r"\A[A-Za-z0-9_-]{1,128}\Z": "of 1 to 128 letters, digits, '_' and '-'",
-    r"\A[A-Za-z0-9_-]{0,128}\Z": "of at most 128 letters, digits, '_' and '-'",
-    r"\A[0-9a-f]{40}\Z": "of 40 hex digits",
-    r"\A(?:[0-9a-f]{64})?\Z": "of 0 or 64 hex digits",
-    r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z": "of 0, 40 or 64 hex digits",
+    r"\A[0-9a-f]{40}\Z": "of 40 hex digits in lower case",
+    r"\A(?:[0-9a-f]{40})?\Z": "of 0 or 40 hex digits in lower case",
+    r"\A(?:[0-9a-f]{64})?\Z": "of 0 or 64 hex digits in lower case",
+    r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z": "of 0, 40 or 64 hex digits in lower case",
 }
 """The patterns of texts, and how a sentence says them."""
 
-_TOKEN, _OPTIONAL_TOKEN, _GIT, _SHA256, _CONTENT = PATTERNS
+_GIT, _OPTIONAL_GIT, _SHA256, _CONTENT = PATTERNS
 KeyText = Annotated[str, Meta(min_length=1, max_length=128)]
 """A part of the key: `mesh.wire` checks that it can be one token of a subject, which is cheaper than a pattern here."""
 Word = Annotated[str, Meta(max_length=256)]
@@ -50,9 +49,10 @@ Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 GitHash = Annotated[str, Meta(pattern=_GIT)]
 """Name of a commit, as git computes it."""
-Tree = Annotated[str, Meta(pattern=_TOKEN)]
-"""Id of a proposal: the tree hash of its files. It is bounded as a token of a subject, not as 40 hex digits."""
-OptionalTree = Annotated[str, Meta(pattern=_OPTIONAL_TOKEN)]
+Tree = GitHash
+"""Id of a proposal: the tree hash of its files, as git computes it."""
+OptionalTree = Annotated[str, Meta(pattern=_OPTIONAL_GIT)]
+"""Id of a proposal; "" if there is none."""
 OptionalSha256 = Annotated[str, Meta(pattern=_SHA256)]
 ContentHash = Annotated[str, Meta(pattern=_CONTENT)]
 """Hash of files: a sha256, or in old logs a tree; "" if it is not known."""
@@ -68,7 +68,7 @@ Scalar = bool | Integer | Number | Text
 
 
 def pattern_in_words(message: str) -> str:
-    """Return an error of msgspec with a pattern said in words: ``Expected `str` of 40 hex digits - at `$.commit` ``."""
+    """Return an error of msgspec with its pattern said in words: ``Expected `str` of 40 hex digits in lower case``."""
     found = re.search(r"matching regex '(.*)'(?= - at |$)", message)
     if found and (words := PATTERNS.get(found[1].replace("\\\\", "\\"))):
         return message.replace(found[0], words)

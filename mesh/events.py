@@ -145,7 +145,7 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     result is the staleness of the idea.
     """
 
-    tree: b.KeyText
+    tree: b.Tree
     commit: b.GitHash
     parents: b.Trees = ()
     title: b.Text
@@ -295,7 +295,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
 class _Verdict(Event, frozen=True, kw_only=True):
     """A verdict on a proposal in one round."""
 
-    proposal: b.KeyText
+    proposal: b.Tree
     round: b.Count
 
     def key(self, post_id: str) -> str:

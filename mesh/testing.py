@@ -37,6 +37,7 @@ from mesh.events import (
     RunRequested,
     Scored,
 )
+from mesh.git_objects import is_hash
 from mesh.memory import MemoryBus
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
@@ -70,8 +71,18 @@ FILES = {"train.py": TRAIN, "score.py": b"print(1)\n"}
 
 
 def git_hash(name: str) -> str:
-    """Return 40 hex digits that stand for a commit of this name."""
-    return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+    """Return 40 hex digits that stand for a commit or a proposal of this name; an id stands for itself."""
+    return name if is_hash(name) else hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+
+
+def commit_hash(tree: str) -> str:
+    """Return 40 hex digits that stand for the commit of a proposal."""
+    return git_hash(f"c-{git_hash(tree)}")
+
+
+def run_of(tree: str, lane: Lane = "explore", seed: int = 1) -> str:
+    """Return the id of the run that the curator would request of a proposal."""
+    return f"{git_hash(tree)[:16]}-{lane}-{seed}"
 
 
 def content_hash(name: str) -> str:
@@ -119,9 +130,10 @@ class Log:
         return self.add("operator", opened(self.spec, commit, tree))
 
     def propose(self, tree: str, author: str = "ann", *, how: str = "sampler") -> Post:
-        """Post a proposal whose commit is named after its tree."""
+        """Post a proposal, whose title is this name."""
         origin = Origin(how="baseline" if how == "baseline" else "sampler")
-        return self.add(author, ProposalPosted(tree=tree, commit=git_hash(f"c-{tree}"), title=tree, origin=origin))
+        event = ProposalPosted(tree=git_hash(tree), commit=commit_hash(tree), title=tree, origin=origin)
+        return self.add(author, event)
 
     def request(self, tree: str, *, seed: int = 1, lane: Lane = "explore") -> str:
         """Request a run and return its id."""
@@ -143,24 +155,28 @@ class Log:
 
     def retire(self, tree: str, *, why: Literal["blocked", "failed", "not_better", "killed"] = "not_better") -> Post:
         """Retire a proposal, as the curator would."""
-        event = ProposalRetired(proposal=tree, round=self.board.round, why=why, met=self.board.champion)
+        event = ProposalRetired(proposal=git_hash(tree), round=self.board.round, why=why, met=self.board.champion)
         return self.add("curator", event)
 
 
 def opened(spec: ArenaSpec = SPEC, commit: str = "", tree: str = "base") -> ArenaOpened:
     """Return the fact that opens an arena."""
     return ArenaOpened(
-        version=1, spec=spec, base_commit=commit or git_hash("c-base"), base_tree=tree, evaluator=content_hash("e")
+        version=1,
+        spec=spec,
+        base_commit=commit or commit_hash("base"),
+        base_tree=git_hash(tree),
+        evaluator=content_hash("e"),
     )
 
 
 def requested(tree: str, *, seed: int = 1, lane: Lane = "explore", spec: ArenaSpec = SPEC) -> RunRequested:
     """Return the request of a run of a proposal, as the curator would post it."""
     return RunRequested(
-        run=f"{tree[:16]}-{lane}-{seed}",
+        run=run_of(tree, lane, seed),
         lane=lane,
-        proposal=tree,
-        commit=git_hash(f"c-{tree}"),
+        proposal=git_hash(tree),
+        commit=commit_hash(tree),
         seed=seed,
         budget_s=spec.trial.budget_s,
         deadline_s=spec.trial.deadline_s,

@@ -22,7 +22,7 @@ from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
 from tests.support.folding import ask_until, bus_with, folded, projecting, rows, write
-from tests.support.history import HISTORY, opened, promote, proposal, request
+from tests.support.history import HISTORY, T1, T2, T3, T9, opened, promote, proposal, request
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def dump(path: Path) -> list[Any]:
 
 async def test_the_leaderboard_ranks_means_in_the_direction_of_the_arena(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT rank, proposal, mean, seeds, best, worst, state, origin FROM leaderboard") == [
-        [1, "t2", 1.5, 2, 1.0, 2.0, "champion", "sampler"],
-        [2, "t1", 3.0, 1, 3.0, 3.0, "past_champion", "baseline"],
+        [1, T2, 1.5, 2, 1.0, 2.0, "champion", "sampler"],
+        [2, T1, 3.0, 1, 3.0, 3.0, "past_champion", "baseline"],
     ]
 
 
@@ -61,35 +61,35 @@ async def test_the_first_finish_of_a_run_counts(queries: SqlServer) -> None:
 
 async def test_a_promotion_that_met_a_past_champion_does_not_count(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT proposal, met, reigns FROM champions ORDER BY reign") == [
-        ["t1", "", False],
-        ["t2", "t1", True],
+        [T1, "", False],
+        [T2, T1, True],
     ]
     assert await rows(queries, "SELECT proposal, state, why FROM proposals ORDER BY proposal") == [
-        ["t1", "past_champion", None],
-        ["t2", "champion", None],
-        ["t3", "retired", "failed"],
+        [T1, "past_champion", None],
+        [T2, "champion", None],
+        [T3, "retired", "failed"],
     ]
 
 
 async def test_a_champion_can_come_back_and_a_skipped_promotion_leads_nowhere(tmp_path: Path) -> None:
     bus = await MemoryHub().arena("a", create=True)
-    moves = [("t2", "t1"), ("t1", ""), ("t3", "t2"), ("t2", "t1"), ("t1", "t1"), ("t9", "t2"), ("t1", "t2")]
+    moves = [(T2, T1), (T1, ""), (T3, T2), (T2, T1), (T1, T1), (T9, T2), (T1, T2)]
     events: list[e.AnyEvent] = [
         opened(),
-        *map(proposal, ("t1", "t2", "t3")),
+        *map(proposal, (T1, T2, T3)),
         *(promote(t, met, n) for n, (t, met) in enumerate(moves)),
     ]
     await bus.post_all([Post.new("cur", event) for event in events])
     await replay(bus, tmp_path / "a.duckdb")
     found = dict(dump(tmp_path / "a.duckdb"))["champions"]
-    assert [row.split(", ")[1:3] for row in found] == [["1", "'t1'"], ["2", "'t2'"], ["3", "'t1'"]]
+    assert [row.split(", ")[1:3] for row in found] == [["1", repr(T1)], ["2", repr(T2)], ["3", repr(T1)]]
 
 
 async def test_the_other_views_tell_the_history(queries: SqlServer) -> None:
     assert await rows(queries, "SELECT proposal, parent, gain FROM lineage ORDER BY ALL") == [
-        ["t2", "t1", 1.5],
-        ["t3", "t1", None],
-        ["t3", "t2", None],
+        [T2, T1, 1.5],
+        [T3, T1, None],
+        [T3, T2, None],
     ]
     assert await rows(queries, "SELECT run, best FROM frontier") == [["r1", 3.0], ["r2", 1.0]]
     assert await rows(queries, "SELECT critic, endorsed, blocked, blocked_champions FROM critics") == [
@@ -159,7 +159,7 @@ async def test_bytes_of_any_kind_are_kept_and_stop_nothing(data: bytes, tmp_path
     bus.append_raw("mesh.a.future.fact.key.zoe", data)
     bus.append_raw("nonsense", data)
     bus.append_raw("mesh.a.run.finished.r1.\ud800", data)
-    huge = wire.encode(Post.new("cur", request("r9", "t1"))).replace(b'"seed":1', b'"seed":1' + b"0" * 40)
+    huge = wire.encode(Post.new("cur", request("r9", T1))).replace(b'"seed":1', b'"seed":1' + b"0" * 40)
     bus.append_raw("mesh.a.run.requested.explore.r9.cur", huge)
     lone = wire.encode(Post.new("ann", e.NotePosted(channel="general", text="x"))).replace(b'"x"', b'"\\ud800"')
     bus.append_raw("mesh.a.note.posted.k.ann", lone)
@@ -216,4 +216,4 @@ async def test_the_process_folds_answers_and_ends_when_told(tmp_path: Path, serv
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
     assert isinstance(reply, Answer)
-    assert (reply.rows, reply.as_of) == ([["t2"], ["t1"]], {"a": len(HISTORY)})
+    assert (reply.rows, reply.as_of) == ([[T2], [T1]], {"a": len(HISTORY)})

@@ -65,7 +65,9 @@ def test_the_mix_of_facts_has_no_key_twice_and_can_be_written() -> None:
 async def test_the_audit_counts_what_is_lost_and_what_is_double() -> None:
     bus = await MemoryHub().arena("a", create=True)
     requests = [
-        e.RunRequested(run=run, lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
+        e.RunRequested(
+            run=run, lane="explore", proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+        )
         for run in ("answered", "twice", "never")
     ]
     facts: list[e.AnyEvent] = [e.AgentJoined(boot="b", role="critic"), *requests, *map(swarm.finish, requests[:2])]
@@ -81,7 +83,9 @@ def ended(begin: float, end: float) -> Run:
     """A run that was asked for at 0, whose trial ran from `begin` to `end`, and whose finish came 1 s after that."""
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     finish = swarm.finish(
-        e.RunRequested(run="r", lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
+        e.RunRequested(
+            run="r", lane="explore", proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+        )
     )
     outcome = e.Scored(value=1, metrics={"loss": 1, "begin": begin, "end": end})
     return Run(at, at + dt.timedelta(seconds=end + 1), msgspec.structs.replace(finish, outcome=outcome))

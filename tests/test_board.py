@@ -35,6 +35,8 @@ from mesh.spec import ArenaSpec, ArtifactSpec, Direction, ObjectiveSpec, ScoreSp
 from mesh.testing import content_hash, git_hash
 from mesh.wire import Entry, Post
 
+P, Q, S = map(git_hash, ("p", "q", "s"))
+
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
 
 
@@ -58,7 +60,11 @@ def opened(version: int = 1, direction: Direction = "minimize", evaluator: str =
         score=ScoreSpec(how="stdout", pattern="(.*)"),
     )
     return ArenaOpened(
-        version=version, spec=spec, base_commit=git_hash("c"), base_tree="t", evaluator=content_hash(evaluator)
+        version=version,
+        spec=spec,
+        base_commit=git_hash("c"),
+        base_tree=git_hash("t"),
+        evaluator=content_hash(evaluator),
     )
 
 
@@ -89,7 +95,7 @@ def promoted(tree: str, round_: int, met: str) -> ProposalPromoted:
 
 
 def test_an_entry_is_folded_once_and_in_order() -> None:
-    board, _ = folded(opened(), proposed("p"))
+    board, _ = folded(opened(), proposed(P))
     before = msgspec.json.encode(board)
     for seq in (1, 2):
         with pytest.raises(ValueError, match=rf"^entry {seq} does not come after entry 2, the last one folded$"):
@@ -100,11 +106,11 @@ def test_an_entry_is_folded_once_and_in_order() -> None:
 def test_the_same_log_gives_the_same_board_wherever_a_reader_pauses() -> None:
     events: list[AnyEvent] = [
         opened(),
-        proposed("p"),
-        proposed("q"),
-        requested("r", "p"),
-        finished("r", "p", 1.0),
-        promoted("p", 1, ""),
+        proposed(P),
+        proposed(Q),
+        requested("r", P),
+        finished("r", P, 1.0),
+        promoted(P, 1, ""),
     ]
     board, counted = folded(*events)
     again = Board(arena="a")
@@ -127,10 +133,10 @@ def test_what_cannot_be_decoded_is_passed_over_and_counted() -> None:
 def test_of_two_facts_with_one_key_the_first_counts() -> None:
     board, counted = folded(
         opened(),
-        proposed("p", "first"),
-        proposed("p", "second"),
-        requested("r", "p"),
-        requested("r", "q"),
+        proposed(P, "first"),
+        proposed(P, "second"),
+        requested("r", P),
+        requested("r", Q),
         RunKilled(run="r", by="rule"),
         RunKilled(run="r", by="budget"),
         AgentJoined(boot="b", role="critic"),
@@ -139,28 +145,26 @@ def test_of_two_facts_with_one_key_the_first_counts() -> None:
         AgentLeft(boot="b"),
     )
     assert counted == [True, True, False, True, False, True, False, True, False, True, False]
-    assert board.proposals["p"].event.title == "first"
-    assert (board.runs["r"].requested, board.proposals["p"].runs) == (requested("r", "p"), ["r"])
+    assert board.proposals[P].event.title == "first"
+    assert (board.runs["r"].requested, board.proposals[P].runs) == (requested("r", P), ["r"])
     assert (board.agents["b"].joined, board.agents["b"].left) == (AgentJoined(boot="b", role="critic"), True)
 
 
 def test_a_second_finish_of_a_run_is_not_counted() -> None:
-    board, counted = folded(
-        opened(), proposed("p"), requested("r", "p"), finished("r", "p", 2.0), finished("r", "p", 1.0)
-    )
+    board, counted = folded(opened(), proposed(P), requested("r", P), finished("r", P, 2.0), finished("r", P, 1.0))
     assert counted == [True, True, True, True, False]
-    assert board.runs["r"].finished == finished("r", "p", 2.0)
-    assert board.scores("p") == [2.0]
+    assert board.runs["r"].finished == finished("r", P, 2.0)
+    assert board.scores(P) == [2.0]
 
 
 def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
     board, counted = folded(
         opened(),
-        finished("r", "p", 1.0),
+        finished("r", P, 1.0),
         RunKilled(run="r", by="rule"),
-        CritiquePosted(target="p", verdict="block"),
-        promoted("p", 1, ""),
-        ProposalRetired(proposal="p", round=1, why="failed"),
+        CritiquePosted(target=P, verdict="block"),
+        promoted(P, 1, ""),
+        ProposalRetired(proposal=P, round=1, why="failed"),
         AgentLeft(boot="b"),
     )
     assert counted == [True, False, False, False, False, False, False]
@@ -173,31 +177,31 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
 
 def test_a_run_is_unfinished_until_its_first_finish_even_when_killed() -> None:
     events: list[AnyEvent] = [
-        proposed("p"),
-        requested("r1", "p"),
-        requested("r2", "p"),
+        proposed(P),
+        requested("r1", P),
+        requested("r2", P),
         RunStarted(run="r1", attempt=1, worker="w1"),
     ]
     assert list(folded(*events)[0].unfinished) == ["r1", "r2"]
-    events += [RunKilled(run="r1", by="rule"), RunStarted(run="r1", attempt=2, worker="w2"), finished("r2", "p", None)]
+    events += [RunKilled(run="r1", by="rule"), RunStarted(run="r1", attempt=2, worker="w2"), finished("r2", P, None)]
     board, _ = folded(*events)
     assert list(board.unfinished) == ["r1"]
     assert (board.runs["r1"].attempts, board.runs["r1"].worker, board.runs["r1"].killed) == (2, "w2", True)
-    assert list(folded(*events, finished("r1", "p", 1.0))[0].unfinished) == []
+    assert list(folded(*events, finished("r1", P, 1.0))[0].unfinished) == []
 
 
 def test_scores_are_those_under_the_evaluator_in_force() -> None:
     events: list[AnyEvent] = [
         opened(),
-        proposed("p"),
-        *(requested(f"r{n}", "p") for n in range(3)),
-        finished("r2", "p", 3.0),
-        finished("r0", "p", 1.0),
-        finished("r1", "p", None),
+        proposed(P),
+        *(requested(f"r{n}", P) for n in range(3)),
+        finished("r2", P, 3.0),
+        finished("r0", P, 1.0),
+        finished("r1", P, None),
     ]
-    assert folded(*events)[0].scores("p") == [1.0, 3.0]
-    changed: list[AnyEvent] = [opened(2, evaluator="e2"), requested("r9", "p", "e2"), finished("r9", "p", 9.0)]
-    assert folded(*events, *changed)[0].scores("p") == [9.0]
+    assert folded(*events)[0].scores(P) == [1.0, 3.0]
+    changed: list[AnyEvent] = [opened(2, evaluator="e2"), requested("r9", P, "e2"), finished("r9", P, 9.0)]
+    assert folded(*events, *changed)[0].scores(P) == [9.0]
 
 
 @pytest.mark.parametrize(("direction", "better"), [("minimize", True), ("maximize", False)])
@@ -211,54 +215,54 @@ def test_what_is_better_is_for_the_arena_to_say(direction: Direction, better: bo
 
 def test_a_promotion_counts_only_against_the_champion_it_met() -> None:
     board, counted = folded(
-        proposed("p"),
-        proposed("q"),
-        proposed("s"),
-        promoted("p", 1, ""),
-        promoted("q", 1, ""),
-        promoted("q", 2, "p"),
-        promoted("s", 2, "p"),
-        promoted("q", 3, "q"),
+        proposed(P),
+        proposed(Q),
+        proposed(S),
+        promoted(P, 1, ""),
+        promoted(Q, 1, ""),
+        promoted(Q, 2, P),
+        promoted(S, 2, P),
+        promoted(Q, 3, Q),
     )
     assert counted == [True, True, True, True, False, True, False, False]
-    assert (board.champion, board.round) == ("q", 2)
+    assert (board.champion, board.round) == (Q, 2)
     assert {tree: p.verdict for tree, p in board.proposals.items()} == {
-        "p": "past_champion",
-        "q": "champion",
-        "s": "open",
+        P: "past_champion",
+        Q: "champion",
+        S: "open",
     }
 
 
 def test_an_open_proposal_is_retired_once_and_a_champion_is_not() -> None:
     board, counted = folded(
-        proposed("p"),
-        proposed("q"),
-        promoted("p", 1, ""),
-        ProposalRetired(proposal="p", round=1, why="failed"),
-        ProposalRetired(proposal="q", round=1, why="blocked"),
-        ProposalRetired(proposal="q", round=2, why="failed"),
+        proposed(P),
+        proposed(Q),
+        promoted(P, 1, ""),
+        ProposalRetired(proposal=P, round=1, why="failed"),
+        ProposalRetired(proposal=Q, round=1, why="blocked"),
+        ProposalRetired(proposal=Q, round=2, why="failed"),
     )
     assert counted == [True, True, True, False, True, False]
     assert {tree: (p.verdict, p.why) for tree, p in board.proposals.items()} == {
-        "p": ("champion", ""),
-        "q": ("retired", "blocked"),
+        P: ("champion", ""),
+        Q: ("retired", "blocked"),
     }
 
 
 def test_every_critic_has_one_word_on_a_proposal_and_one_on_a_run() -> None:
     board = Board(arena="a")
     said = [
-        ("cid", CritiquePosted(target="p", verdict="block", rule="noise", text="no")),
-        ("cid", CritiquePosted(target="p", verdict="endorse")),
-        ("dan", CritiquePosted(target="p", verdict="endorse")),
+        ("cid", CritiquePosted(target=P, verdict="block", rule="noise", text="no")),
+        ("cid", CritiquePosted(target=P, verdict="endorse")),
+        ("dan", CritiquePosted(target=P, verdict="endorse")),
         ("cid", CritiquePosted(target="r", verdict="warn")),
         ("cid", CritiquePosted(target="r", verdict="block")),
     ]
-    board.fold(entry(1, proposed("p")))
-    board.fold(entry(2, requested("r", "p")))
+    board.fold(entry(1, proposed(P)))
+    board.fold(entry(2, requested("r", P)))
     counted = [board.fold(entry(seq, event, author)) for seq, (author, event) in enumerate(said, 3)]
     assert counted == [True, False, True, True, False]
-    assert board.proposals["p"].critiques == [
+    assert board.proposals[P].critiques == [
         Critique("cid", "block", "noise", "no"),
         Critique("dan", "endorse", "", ""),
     ]
@@ -283,10 +287,10 @@ def test_an_arena_closes_in_its_version_and_opens_again_in_the_next() -> None:
 
 def test_who_has_answered_a_post_is_known_from_facts_that_count() -> None:
     board = Board(arena="a")
-    board.fold(entry(1, proposed("p")))
-    board.fold(entry(2, proposed("p"), "cid", "post-1"))
+    board.fold(entry(1, proposed(P)))
+    board.fold(entry(2, proposed(P), "cid", "post-1"))
     assert not board.has_answered("cid", "post-1")
-    board.fold(entry(3, proposed("q"), "cid", "post-1"))
+    board.fold(entry(3, proposed(Q), "cid", "post-1"))
     assert board.has_answered("cid", "post-1")
     assert not board.has_answered("ann", "post-1")
     assert not board.has_answered("cid", "post-3")
@@ -303,7 +307,7 @@ def test_bytes_of_another_shape_or_damaged_ones_are_no_board() -> None:
 async def filled(posts: int) -> MemoryBus:
     """A log of a proposal and many notes."""
     bus = await MemoryHub().arena("a", create=True)
-    await post(bus, [opened(), proposed("p"), *(NotePosted(channel="c", text=str(n)) for n in range(posts - 2))])
+    await post(bus, [opened(), proposed(P), *(NotePosted(channel="c", text=str(n)) for n in range(posts - 2))])
     return bus
 
 
@@ -321,17 +325,17 @@ async def test_a_snapshot_and_the_rest_of_the_log_give_the_board_of_the_whole_lo
     bus, snapshot = await filled(SNAPSHOT_EVERY), tmp_path / "boards" / "a"
     assert (await caught_up(bus, snapshot)).seq == SNAPSHOT_EVERY
     assert [file.name for file in snapshot.parent.iterdir()] == ["a"]
-    await post(bus, [requested("r", "p"), finished("r", "p", 1.0)])
+    await post(bus, [requested("r", P), finished("r", P, 1.0)])
     bus._entries[: SNAPSHOT_EVERY - 1] = [entry(n, NotePosted(channel="c", text="")) for n in range(1, SNAPSHOT_EVERY)]
     resumed = await caught_up(bus, snapshot)
-    assert resumed.scores("p") == [1.0]
+    assert resumed.scores(P) == [1.0]
     assert resumed.seq == SNAPSHOT_EVERY + 2
 
 
 async def test_a_board_from_a_snapshot_equals_one_folded_from_zero(tmp_path: Path) -> None:
     bus = await filled(SNAPSHOT_EVERY)
     await caught_up(bus, tmp_path / "a")
-    await post(bus, [requested("r", "p"), finished("r", "p", 1.0), promoted("p", 1, "")])
+    await post(bus, [requested("r", P), finished("r", P, 1.0), promoted(P, 1, "")])
     bus.append_raw("mesh.a.run.begun.r.ann", b"{}")
     assert await caught_up(bus, tmp_path / "a") == await caught_up(bus)
 
@@ -372,10 +376,10 @@ async def test_a_follower_folds_what_comes_and_tells_whether_it_counts(
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.follow, lambda e, counts: heard.append((e.seq, counts)))
-            await post(bus, [requested("r", "p")])
+            await post(bus, [requested("r", P)])
             bus.append_raw("mesh.a.run.begun.r.ann", b"{}")
             await follower.reached(5)
-            tasks.start_soon(post, bus, [finished("r", "p", 1.0)])
+            tasks.start_soon(post, bus, [finished("r", P, 1.0)])
             await follower.until(lambda board: not board.unfinished)
             tasks.cancel_scope.cancel()
     assert heard == [(4, True), (5, False), (6, True)]

@@ -19,7 +19,9 @@ def note(text: str, author: str = "ann") -> Post:
 
 
 def request(run: str, lane: Lane = "explore") -> Post:
-    event = RunRequested(run=run, lane=lane, proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
+    event = RunRequested(
+        run=run, lane=lane, proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+    )
     return Post.new("curator", event)
 
 

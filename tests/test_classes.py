@@ -16,8 +16,12 @@ from mesh.events import (
 )
 from mesh.evidence import claim
 from mesh.fleet import queue_depth
-from mesh.testing import SPEC, Log, content_hash, opened, requested
+from mesh.testing import SPEC, Log, content_hash, git_hash, opened, requested
 from tests.test_race import NOISY, due, play, verdicts
+
+BASE, IDEA, NEW, OTHER, FAST, BEST, ONE, TWO = map(
+    git_hash, ("base", "idea", "new", "other", "fast", "best", "one", "two")
+)
 
 GPU = "cuda-h200"
 
@@ -56,10 +60,10 @@ def noisy() -> Log:
     log = Log(NOISY)
     log.open()
     join(log, "w", "cpu")
-    log.propose("base", how="baseline")
-    play(log, {"base": [10.0, 10.2, 9.8]})
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0, 10.2, 9.8]})
     join(log, "g", GPU)
-    assert log.board.champion == "base"
+    assert log.board.champion == BASE
     return log
 
 
@@ -67,53 +71,51 @@ def noisy() -> Log:
 def test_a_claim_of_workers_that_are_gone_is_measured_again_where_the_champion_was_run(
     noisy: Log, value: float
 ) -> None:
-    scored(noisy, "idea", value, GPU)
+    scored(noisy, IDEA, value, GPU)
     leave(noisy, "g")
     # however good or bad it looks beside scores of another class
     assert verdicts(noisy) == []
     [again] = take(noisy, 9.0, worker_class="cpu")
-    assert (again.proposal, again.lane, again.seed, again.worker_class) == ("idea", "explore", 1, "cpu")
+    assert (again.proposal, again.lane, again.seed, again.worker_class) == (IDEA, "explore", 1, "cpu")
     # then it is judged by what it scored there
-    assert claim(noisy.board, "idea") == (9.0, "cpu")
+    assert claim(noisy.board, IDEA) == (9.0, "cpu")
     assert asked(due(noisy)) == [
-        (tree, lane, SEEDS + seed, "cpu")
-        for seed in (1, 2)
-        for tree, lane in (("idea", "confirm"), ("base", "control"))
+        (tree, lane, SEEDS + seed, "cpu") for seed in (1, 2) for tree, lane in ((IDEA, "confirm"), (BASE, "control"))
     ]
 
 
 def test_a_claim_measured_again_that_does_not_reach_the_champion_is_retired(noisy: Log) -> None:
-    scored(noisy, "idea", 1.0, GPU)
+    scored(noisy, IDEA, 1.0, GPU)
     leave(noisy, "g")
     take(noisy, 12.0, worker_class="cpu")
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalRetired)
-    assert (verdict.proposal, verdict.why, verdict.mean) == ("idea", "not_better", 12.0)
+    assert (verdict.proposal, verdict.why, verdict.mean) == (IDEA, "not_better", 12.0)
 
 
 def test_what_fails_on_the_workers_that_are_there_is_given_up(noisy: Log) -> None:
-    scored(noisy, "idea", 1.0, GPU)
+    scored(noisy, IDEA, 1.0, GPU)
     leave(noisy, "g")
     take(noisy, "out_of_memory", worker_class="cpu")
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalRetired)
-    assert (verdict.proposal, verdict.why) == ("idea", "failed")
+    assert (verdict.proposal, verdict.why) == (IDEA, "failed")
     assert verdict.text == "all its scores come from workers that have left, and the remaining workers gave it none"
 
 
 def test_a_claim_is_compared_with_what_the_champion_scored_among_those_that_are_gone(noisy: Log) -> None:
-    scored(noisy, "idea", 5.0, GPU)
+    scored(noisy, IDEA, 5.0, GPU)
     meeting = take(noisy, 4.0, 4.1, worker_class=GPU)
-    assert {(run.proposal, run.worker_class) for run in meeting} == {("base", GPU)}
+    assert {(run.proposal, run.worker_class) for run in meeting} == {(BASE, GPU)}
     leave(noisy, "g")
     # 5.0 is better than 10 on CPUs, and worse than 4 on GPUs
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalRetired)
-    assert (verdict.proposal, verdict.why) == ("idea", "not_better")
+    assert (verdict.proposal, verdict.why) == (IDEA, "not_better")
 
 
 def test_where_nobody_is_there_such_a_claim_waits(noisy: Log) -> None:
-    scored(noisy, "idea", 1.0, GPU)
+    scored(noisy, IDEA, 1.0, GPU)
     leave(noisy, "g")
     leave(noisy, "w")
     assert due(noisy) == []
@@ -121,20 +123,18 @@ def test_where_nobody_is_there_such_a_claim_waits(noisy: Log) -> None:
 
 def test_a_race_whose_workers_are_gone_is_redone_on_the_remaining_workers(noisy: Log) -> None:
     # given a race on CPUs, half of it run, and a champion that GPUs know
-    scored(noisy, "other", 5.0, GPU)
+    scored(noisy, OTHER, 5.0, GPU)
     take(noisy, 20.0, 20.2, worker_class=GPU)
-    noisy.add("curator", ProposalRetired(proposal="other", round=1, why="not_better"))
-    scored(noisy, "idea", 9.5, "cpu")
+    noisy.add("curator", ProposalRetired(proposal=OTHER, round=1, why="not_better"))
+    scored(noisy, IDEA, 9.5, "cpu")
     for event in due(noisy):
         noisy.add("curator", event)
     out = [noisy.board.runs[name].requested for name in noisy.board.unfinished]
     assert asked([*out]) == [
-        (tree, lane, SEEDS + seed, "cpu")
-        for seed in (1, 2)
-        for tree, lane in (("idea", "confirm"), ("base", "control"))
+        (tree, lane, SEEDS + seed, "cpu") for seed in (1, 2) for tree, lane in ((IDEA, "confirm"), (BASE, "control"))
     ]
     for run in out[:2]:
-        noisy.finish(run.run, 9.0 if run.proposal == "idea" else 10.0)
+        noisy.finish(run.run, 9.0 if run.proposal == IDEA else 10.0)
     assert due(noisy) == []
     # when the CPUs are gone
     leave(noisy, "w")
@@ -142,39 +142,39 @@ def test_a_race_whose_workers_are_gone_is_redone_on_the_remaining_workers(noisy:
     assert verdicts(noisy) == []
     again = take(noisy, 10.0, 20.0, 10.1, 20.1, worker_class=GPU)
     assert asked([*again]) == [
-        (tree, lane, SEEDS + seed, GPU) for seed in (1, 2) for tree, lane in (("idea", "confirm"), ("base", "control"))
+        (tree, lane, SEEDS + seed, GPU) for seed in (1, 2) for tree, lane in ((IDEA, "confirm"), (BASE, "control"))
     ]
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalPromoted)
-    assert (verdict.proposal, verdict.mean, verdict.seeds) == ("idea", 10.05, (SEEDS + 1, SEEDS + 2))
+    assert (verdict.proposal, verdict.mean, verdict.seeds) == (IDEA, 10.05, (SEEDS + 1, SEEDS + 2))
 
 
 def test_a_baseline_whose_workers_are_gone_is_run_on_those_that_are_there() -> None:
     log = Log(NOISY)
     log.open()
     join(log, "g", GPU)
-    log.propose("base", how="baseline")
-    log.finish(log.request("base"), 1.0, worker_class=GPU)
+    log.propose(BASE, how="baseline")
+    log.finish(log.request(BASE), 1.0, worker_class=GPU)
     for event in due(log):
         log.add("curator", event)
     leave(log, "g")
     join(log, "w", "cpu")
     runs = take(log, 10.0, 10.2, 9.8, worker_class="cpu")
-    assert asked([*runs]) == [("base", "control", seed, "cpu") for seed in (1, 2, 3)]
+    assert asked([*runs]) == [(BASE, "control", seed, "cpu") for seed in (1, 2, 3)]
     [verdict] = verdicts(log)
     assert isinstance(verdict, ProposalPromoted)
     assert (verdict.mean, verdict.seeds) == (10.0, (1, 2, 3))
 
 
 def test_runs_that_nobody_can_take_leave_the_queue_to_others(noisy: Log) -> None:
-    noisy.propose("idea")
+    noisy.propose(IDEA)
     depth = queue_depth(noisy.board)
     for seed in range(depth):
-        noisy.add("curator", on(GPU, requested("idea", seed=seed, lane="audit")))
-    noisy.propose("new", "bob")
+        noisy.add("curator", on(GPU, requested(IDEA, seed=seed, lane="audit")))
+    noisy.propose(NEW, "bob")
     assert asked(due(noisy)) == []
     leave(noisy, "g")
-    assert ("new", "explore", 1, "any") in asked(due(noisy))
+    assert (NEW, "explore", 1, "any") in asked(due(noisy))
 
 
 def on(worker_class: str, event: RunRequested) -> RunRequested:
@@ -188,45 +188,45 @@ def exact() -> Log:
     log.open()
     join(log, "w", "cpu")
     join(log, "g", GPU)
-    scored(log, "best", 10.0, "cpu")
+    scored(log, BEST, 10.0, "cpu")
     for event in decide(log.board, log.board.time):
         log.add("curator", event)
-    assert log.board.champion == "best"
+    assert log.board.champion == BEST
     return log
 
 
 @pytest.mark.parametrize(("theirs", "wins"), [(4.0, False), (6.0, True)])
 def test_an_exact_score_meets_the_champion_in_its_own_class(exact: Log, theirs: float, wins: bool) -> None:
-    scored(exact, "fast", 5.0, GPU)
+    scored(exact, FAST, 5.0, GPU)
     assert verdicts(exact) == []
     [meeting] = take(exact, theirs, worker_class=GPU)
-    assert (meeting.proposal, meeting.lane, meeting.worker_class) == ("best", "control", GPU)
+    assert (meeting.proposal, meeting.lane, meeting.worker_class) == (BEST, "control", GPU)
     [verdict] = verdicts(exact)
     assert isinstance(verdict, ProposalPromoted if wins else ProposalRetired)
-    assert (verdict.proposal, verdict.mean) == ("fast", 5.0)
+    assert (verdict.proposal, verdict.mean) == (FAST, 5.0)
 
 
 def test_an_exact_score_of_workers_that_are_gone_is_measured_again(exact: Log) -> None:
-    scored(exact, "fast", 5.0, GPU)
+    scored(exact, FAST, 5.0, GPU)
     leave(exact, "g")
     assert verdicts(exact) == []
     [again] = take(exact, 11.0, worker_class="cpu")
-    assert (again.proposal, again.lane, again.worker_class) == ("fast", "explore", "cpu")
+    assert (again.proposal, again.lane, again.worker_class) == (FAST, "explore", "cpu")
     [verdict] = verdicts(exact)
     assert isinstance(verdict, ProposalRetired)
-    assert (verdict.proposal, verdict.mean) == ("fast", 11.0)
+    assert (verdict.proposal, verdict.mean) == (FAST, 11.0)
 
 
 def test_of_two_classes_the_better_of_each_is_promoted_after_the_other(exact: Log) -> None:
-    scored(exact, "one", 9.0, "cpu")
-    scored(exact, "two", 5.0, GPU)
+    scored(exact, ONE, 9.0, "cpu")
+    scored(exact, TWO, 5.0, GPU)
     take(exact, 6.0, worker_class=GPU)
     board: Board = exact.board
-    assert (board.champion, list(board.undecided)) == ("one", ["two"])
+    assert (board.champion, list(board.undecided)) == (ONE, [TWO])
     take(exact, 4.0, worker_class=GPU)
     [verdict] = verdicts(exact)
     assert isinstance(verdict, ProposalRetired)
-    assert (verdict.proposal, verdict.met) == ("two", "one")
+    assert (verdict.proposal, verdict.met) == (TWO, ONE)
 
 
 def fixed(worker_class: str) -> Log:
@@ -246,8 +246,8 @@ def test_where_an_arena_names_its_class_a_baseline_waits_for_such_workers_to_com
     log = fixed(GPU)
     join(log, "w", "cpu")
     join(log, "g", GPU)
-    log.propose("base", how="baseline")
-    log.finish(log.request("base"), 10.0, worker_class=GPU)
+    log.propose(BASE, how="baseline")
+    log.finish(log.request(BASE), 10.0, worker_class=GPU)
     for event in due(log):
         log.add("curator", event)
     leave(log, "g")
@@ -263,13 +263,13 @@ def test_where_an_arena_names_its_class_a_race_waits_for_such_workers_to_come_ba
     log = fixed(GPU)
     join(log, "w", "cpu")
     join(log, "g", GPU)
-    scored(log, "base", 10.0, GPU)
+    scored(log, BASE, 10.0, GPU)
     take(log, 10.2, 9.8, worker_class=GPU)
     for event in due(log):
         log.add("curator", event)
-    assert log.board.champion == "base"
-    scored(log, "one", 9.0, GPU)
-    scored(log, "two", 9.5, GPU)
+    assert log.board.champion == BASE
+    scored(log, ONE, 9.0, GPU)
+    scored(log, TWO, 9.5, GPU)
     for event in due(log):
         log.add("curator", event)
     scored(log, "later", 9.2, GPU)
@@ -287,9 +287,9 @@ def test_a_champion_whose_first_runs_in_a_class_are_lost_is_run_there_again(nois
     leave(noisy, "w")
     for _ in range(2):
         assert asked([*take(noisy, reason, worker_class=GPU)])
-    assert {(run.proposal, run.worker_class) for run in take(noisy, 20.0, 20.2, worker_class=GPU)} == {("base", GPU)}
-    scored(noisy, "idea", 19.0, GPU)
-    assert {tree for tree, _, _, _ in asked(due(noisy))} == {"idea", "base"}
+    assert {(run.proposal, run.worker_class) for run in take(noisy, 20.0, 20.2, worker_class=GPU)} == {(BASE, GPU)}
+    scored(noisy, IDEA, 19.0, GPU)
+    assert {tree for tree, _, _, _ in asked(due(noisy))} == {IDEA, BASE}
 
 
 def test_a_champion_that_nobody_can_finish_in_a_class_is_not_asked_for_ever(noisy: Log) -> None:
@@ -302,39 +302,39 @@ def test_a_champion_that_nobody_can_finish_in_a_class_is_not_asked_for_ever(nois
 def test_a_champion_awaited_of_workers_that_are_gone_is_measured_by_those_that_are_there(noisy: Log) -> None:
     noisy.add("operator", replace(opened(noisy.spec), evaluator=content_hash("f"), version=2))
     [rescored] = take(noisy, "crash", worker_class="cpu")
-    assert (rescored.proposal, rescored.worker_class) == ("base", "any")
+    assert (rescored.proposal, rescored.worker_class) == (BASE, "any")
     for event in due(noisy):
         noisy.add("curator", event)
     assert {noisy.board.runs[name].requested.worker_class for name in noisy.board.unfinished} == {"cpu"}
     leave(noisy, "w")
-    assert asked(due(noisy)) == [("base", "control", seed, GPU) for seed in (2, 3)]
+    assert asked(due(noisy)) == [(BASE, "control", seed, GPU) for seed in (2, 3)]
 
 
 def test_a_champion_that_fails_on_the_workers_that_are_left_holds_nobody_back(noisy: Log) -> None:
     leave(noisy, "w")
     assert take(noisy, "out_of_memory", worker_class=GPU)
     assert due(noisy) == []
-    scored(noisy, "idea", 30.0, GPU)
-    scored(noisy, "other", 40.0, GPU)
+    scored(noisy, IDEA, 30.0, GPU)
+    scored(noisy, OTHER, 40.0, GPU)
     runs = take(noisy, 31.0, 31.2, 30.8, worker_class=GPU)
-    assert asked([*runs]) == [("idea", "confirm", seed, GPU) for seed in (2, 3, 4)]
+    assert asked([*runs]) == [(IDEA, "confirm", seed, GPU) for seed in (2, 3, 4)]
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalPromoted)
-    assert (verdict.proposal, verdict.met, verdict.seeds) == ("idea", "base", (2, 3, 4))
+    assert (verdict.proposal, verdict.met, verdict.seeds) == (IDEA, BASE, (2, 3, 4))
     noisy.add("curator", verdict)
     [verdict] = verdicts(noisy)
     assert isinstance(verdict, ProposalRetired)
-    assert verdict.proposal == "other"
+    assert verdict.proposal == OTHER
 
 
 def test_a_claim_of_workers_on_which_the_champion_fails_is_measured_again_in_the_confirming_class(noisy: Log) -> None:
-    scored(noisy, "idea", 1.0, GPU)
-    scored(noisy, "other", 2.0, GPU)
+    scored(noisy, IDEA, 1.0, GPU)
+    scored(noisy, OTHER, 2.0, GPU)
     meeting = take(noisy, "out_of_memory", worker_class=GPU)
-    assert {(run.proposal, run.worker_class) for run in meeting} == {("base", GPU)}
+    assert {(run.proposal, run.worker_class) for run in meeting} == {(BASE, GPU)}
     runs = take(noisy, 12.0, "crash", worker_class="cpu")
-    assert asked([*runs]) == [("idea", "explore", 1, "cpu"), ("other", "explore", 1, "cpu")]
+    assert asked([*runs]) == [(IDEA, "explore", 1, "cpu"), (OTHER, "explore", 1, "cpu")]
     assert [(verdict.proposal, verdict.why) for verdict in verdicts(noisy) if isinstance(verdict, ProposalRetired)] == [
-        ("idea", "not_better"),
-        ("other", "failed"),
+        (IDEA, "not_better"),
+        (OTHER, "failed"),
     ]

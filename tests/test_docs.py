@@ -94,7 +94,7 @@ def test_the_table_of_settings_is_what_the_code_says() -> None:
 def test_the_environment_of_a_trial_is_what_the_worker_gives(tmp_path: Path) -> None:
     spec = arena.load_arena(ROOT / "arenas" / "nanolm")
     request = RunRequested(
-        run="r", lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+        run="r", lane="explore", proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
     )
     slot = Slot(0, "cpu", 1)
     site = Site(spec, request, tmp_path, slot, Sandbox("E"), tmp_path, "t", 5)

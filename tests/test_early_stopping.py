@@ -35,7 +35,9 @@ from mesh.events import (
 )
 from mesh.memory import MemoryBus
 from mesh.spec import SelectionSpec
-from mesh.testing import SPEC, Log
+from mesh.testing import SPEC, Log, git_hash, run_of
+
+BASE, NEW = map(git_hash, ("base", "new"))
 
 RULE = SelectionSpec(halving=True, never_killed=0.0)
 HALVED = msgspec.structs.replace(SPEC, selection=RULE)
@@ -52,8 +54,8 @@ def given(spared: float = 0.0, rivals: int = FEWEST_AT_RUNG) -> Log:
     log.open()
     for number in range(1, rivals + 1):
         finished(log, f"old-{number}", number, float(number))
-    log.propose("new")
-    log.add("w", RunStarted(run=log.request("new"), attempt=1, worker="w"))
+    log.propose(NEW)
+    log.add("w", RunStarted(run=log.request(NEW), attempt=1, worker="w"))
     return log
 
 
@@ -62,17 +64,19 @@ def finished(log: Log, tree: str, value: float, score: float | FailureReason, au
     log.propose(tree, author)
     outcome = Failed(reason=score, message="") if isinstance(score, str) else Scored(value=score)
     run, seen = log.request(tree), curve(9, 9, value)
-    log.add("w", RunFinished(run=run, proposal=tree, outcome=outcome, worker="w", worker_class="cpu", curve=seen))
+    log.add(
+        "w", RunFinished(run=run, proposal=git_hash(tree), outcome=outcome, worker="w", worker_class="cpu", curve=seen)
+    )
 
 
 def word(log: Log, *values: float) -> RunKilled | CritiquePosted | None:
-    return judge_curve(log.board, "new-explore-1", curve(*values), 0.25)
+    return judge_curve(log.board, run_of(NEW), curve(*values), 0.25)
 
 
 def test_who_is_behind_at_a_rung_is_killed_with_the_evidence() -> None:
     killed = word(given(), 9, 9, 2.5)
     text = "at 25% of its budget its curve was at 2.5, worse than 2 of 6 other runs; only the best 2 continue"
-    assert killed == RunKilled(run="new-explore-1", by="rule", text=text, curve=curve(9, 9, 2.5))
+    assert killed == RunKilled(run=run_of(NEW), by="rule", text=text, curve=curve(9, 9, 2.5))
 
 
 def test_who_is_among_the_best_third_goes_on() -> None:
@@ -86,14 +90,14 @@ def test_nobody_is_killed_before_enough_have_reached_the_rung_or_it_has_itself()
 
 def test_proof_is_never_killed() -> None:
     log = given()
-    run = log.request("new", lane="confirm", seed=1001)
+    run = log.request(NEW, lane="confirm", seed=1001)
     assert judge_curve(log.board, run, curve(9, 9, 99), 0.25) is None
 
 
 def test_a_spared_run_is_only_told_what_would_have_come_to_it() -> None:
     said = word(given(spared=1.0), 9, 9, 5.5)
     assert isinstance(said, CritiquePosted)
-    assert (said.target, said.rule, said.verdict) == ("new-explore-1", "halving", "warn")
+    assert (said.target, said.rule, said.verdict) == (run_of(NEW), "halving", "warn")
 
 
 def test_about_the_share_that_was_said_is_spared() -> None:
@@ -127,12 +131,12 @@ async def test_a_curator_judges_what_it_hears_once_per_rung(tmp_path: Path) -> N
     curator = Curator(Context("curator", 0, CodeReader(CodeStore(tmp_path / "code.git", MemoryBus("a")))))
     assert isinstance(curator, Hearing)
     told = [msgspec.json.encode(point) for point in curve(9, 9, 9, 9)]
-    words = [curator.heard("curve.new-explore-1", line, log.board) for line in told]
+    words = [curator.heard(f"curve.{run_of(NEW)}", line, log.board) for line in told]
     assert [len(said) for said in words] == [0, 0, 1, 0]
-    assert curator.heard("curve.new-explore-1", b"garbage", log.board) == []
+    assert curator.heard(f"curve.{run_of(NEW)}", b"garbage", log.board) == []
     assert curator.heard("curve.nobody", told[0], log.board) == []
     log.board.opened = msgspec.structs.replace(log.board.opened, spec=SPEC)  # type: ignore[type-var]
-    assert curator.heard("curve.new-explore-1", told[0], log.board) == []
+    assert curator.heard(f"curve.{run_of(NEW)}", told[0], log.board) == []
     assert await curator.tick(log.board.time + dt.timedelta(seconds=1), log.board) is not None
 
 
@@ -155,7 +159,7 @@ SUPERB: dict[str, Callable[[int, float], float]] = {
 @pytest.mark.parametrize("runs", [1, 2, 4, 8, 40])
 def test_who_reports_superb_curves_and_gets_bad_scores_kills_nobody(forgery: str, runs: int) -> None:
     log = given()
-    finished(log, "base", 3.5, 3.5, "operator")
+    finished(log, BASE, 3.5, 3.5, "operator")
     for number in range(runs):
         score = 50.0 + (7 * number) % 5
         finished(log, f"forged-{number}", SUPERB[forgery](number, score), score, "mallory")
@@ -167,7 +171,7 @@ def test_who_reports_superb_curves_and_gets_bad_scores_kills_nobody(forgery: str
 
 def test_who_is_better_than_the_artifact_but_not_as_good_as_its_curve_says_kills_nobody_either() -> None:
     log = given(rivals=12)
-    finished(log, "base", 20.0, 20.0, "operator")
+    finished(log, BASE, 20.0, 20.0, "operator")
     for number in range(8):
         finished(log, f"forged-{number}", number - 50.0, 10.0 + number / 10, "mallory")
     assert word(log, 9, 9, 3.5) is None

@@ -35,8 +35,10 @@ from mesh.events import (
 from mesh.meanings import FIELDS, SHARED, meaning
 from mesh.testing import git_hash
 from mesh.wire import MAX_POST_BYTES, Entry, Post, Subject
+from tests.support.extremes import ODD_IDS
 from tests.test_golden import POSTS
 
+TREE = git_hash("tree")
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
 CLOSED = ArenaClosed(version=3, reason="plateau")
 
@@ -46,12 +48,12 @@ def proposal(tree: str) -> ProposalPosted:
 
 
 def request(run: str) -> RunRequested:
-    return RunRequested(run=run, lane="audit", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
+    return RunRequested(run=run, lane="audit", proposal=TREE, commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
 
 
 def finish(value: float, curve: tuple[CurvePoint, ...] = ()) -> RunFinished:
     scored = Scored(value=value)
-    return RunFinished(run="r", proposal="p", outcome=scored, worker="w", worker_class="cpu", curve=curve)
+    return RunFinished(run="r", proposal=TREE, outcome=scored, worker="w", worker_class="cpu", curve=curve)
 
 
 def say(event: AnyEvent, author: str = "ann") -> Post:
@@ -78,12 +80,12 @@ def test_the_tag_of_a_fact_is_its_only_name() -> None:
     [
         (CLOSED, "3"),
         (AgentJoined(boot="b1", role="critic"), "b1"),
-        (proposal("t1"), "t1"),
-        (CritiquePosted(target="t1", verdict="warn"), "t1"),
+        (proposal(TREE), TREE),
+        (CritiquePosted(target=TREE, verdict="warn"), TREE),
         (request("r1"), "audit.r1"),
         (RunStarted(run="r1", attempt=2, worker="w"), "r1-2"),
         (finish(1), "r"),
-        (ProposalRetired(proposal="t1", round=4, why="failed"), "t1-4"),
+        (ProposalRetired(proposal=TREE, round=4, why="failed"), f"{TREE}-4"),
         (NotePosted(channel="c", text="t"), "0190-1"),
         (BudgetGranted(n=5), "5"),
     ],
@@ -95,8 +97,8 @@ def test_what_makes_a_fact_unique_is_its_key(event: AnyEvent, key: str) -> None:
 
 def test_a_key_is_held_by_one_author_but_every_critic_has_a_word() -> None:
     assert wire.key_filter("a", say(CLOSED)) == "mesh.a.arena.closed.3.*"
-    critique = CritiquePosted(target="t1", verdict="warn")
-    assert wire.key_filter("a", say(critique)) == "mesh.a.critique.posted.t1.ann"
+    critique = CritiquePosted(target=TREE, verdict="warn")
+    assert wire.key_filter("a", say(critique)) == f"mesh.a.critique.posted.{TREE}.ann"
 
 
 def test_work_is_filtered_by_kind_and_lane() -> None:
@@ -204,6 +206,53 @@ def test_what_cannot_be_one_token_of_a_subject_is_refused_in_one_sentence(bad: s
 def test_a_fact_that_no_reader_would_take_is_refused_before_it_holds_its_key(event: AnyEvent, where: str) -> None:
     with pytest.raises(BadInput, match=f"^a reader cannot decode this {kind_of(event)}: .*{re.escape(where)}"):
         wire.encode(say(event))
+
+
+PROPOSAL_IDS = {
+    "proposal.posted": ("tree", "parents"),
+    "run.requested": ("proposal",),
+    "run.finished": ("proposal",),
+    "proposal.promoted": ("proposal", "met"),
+    "proposal.retired": ("proposal", "met"),
+    "arena.opened": ("base_tree",),
+}
+"""The fields that name proposals."""
+
+
+def with_id(kind: str, field: str, name: str) -> Post:
+    """A fact of this kind that names a proposal so."""
+    said = next(post for post in POSTS if post.kind == kind)
+    return msgspec.structs.replace(
+        said, event=msgspec.structs.replace(said.event, **{field: (name,) if field == "parents" else name})
+    )
+
+
+def is_understood(post: Post) -> bool:
+    """Whether a reader takes it that a stranger posts raw."""
+    subject = f"mesh.a.{post.kind}.{post.key}.{post.author}"
+    return wire.entry(9, NOW, subject, msgspec.json.encode(post)).post is not None
+
+
+@pytest.mark.parametrize("bad", ODD_IDS)
+@pytest.mark.parametrize(
+    ("kind", "field"), [(kind, field) for kind, fields in PROPOSAL_IDS.items() for field in fields]
+)
+def test_what_names_a_proposal_has_40_hex_digits_or_is_not_understood(kind: str, field: str, bad: str) -> None:
+    assert is_understood(with_id(kind, field, TREE))
+    post = with_id(kind, field, bad)
+    assert not is_understood(post)
+    with pytest.raises(
+        BadInput, match=f"^(a reader cannot decode this|key of) {kind}.*(40 hex digits|letters, digits)"
+    ):
+        wire.encode(post)
+
+
+def test_only_the_champion_that_was_met_may_be_no_proposal() -> None:
+    fields = [(kind, field) for kind, fields in PROPOSAL_IDS.items() for field in fields]
+    assert [(kind, field) for kind, field in fields if is_understood(with_id(kind, field, ""))] == [
+        ("proposal.promoted", "met"),
+        ("proposal.retired", "met"),
+    ]
 
 
 def test_new_posts_have_ids_in_the_order_of_time() -> None:

@@ -42,7 +42,7 @@ from mesh_cli.history.results_tsv import parse_tsv
 from tests.support.arenas import ARENA, write_arena
 from tests.support.folding import bus_with, folded
 from tests.support.fuzzing import ODD, mutations
-from tests.support.history import RICH_HISTORY
+from tests.support.history import RICH_HISTORY, T1
 from tests.test_cli import serving
 from tests.test_golden import GOLDEN
 
@@ -129,7 +129,7 @@ def test_600_folders_of_other_systems(tmp_path: Path) -> None:
 
 COMMANDS = tuple(name for names in ORDER.values() for name in names)
 _OPTIONS = """--json --arena --nats --help -n --since --until --author --kind --to-seq --csv --format --text --every
---timeout --limit --stat --name --home --depth --dot champion base run:x a tiny general hello x.sql use add list #3 t1
+--timeout --limit --stat --name --home --depth --dot champion base run:x a tiny general hello x.sql use add list #3 1111
 t2 nats://127.0.0.1:1"""
 WORDS = (*ODD, *_OPTIONS.split())
 VALUES = tuple(word for word in WORDS if not word.startswith("-"))
@@ -204,7 +204,7 @@ def _command_lines(lines: Iterator[list[str]], folder: Path, monkeypatch: pytest
             assert "Traceback" not in output.getvalue()
 
 
-PATHS = ("/", "/api/state", "/api/dots", "/api/dag", "/api/proposal/t1", "/api/board", "/api/events", "/api/note",
+PATHS = ("/", "/api/state", "/api/dots", "/api/dag", f"/api/proposal/{T1}", "/api/board", "/api/events", "/api/note",
          "/api/sql", "/static/app.js", "/static/", "/api/proposal/", "/api/nothing")  # fmt: skip
 BODIES = ('{"sql": "SELECT 1"}', '{"text": "x", "channel": "general", "reply_to": 3}', "[]", "null", "{}")
 

@@ -31,7 +31,9 @@ def note(text: str) -> Post:
 
 
 def request(run: str) -> Post:
-    event = RunRequested(run=run, lane="explore", proposal="p", commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2)
+    event = RunRequested(
+        run=run, lane="explore", proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+    )
     return Post.new("curator", event)
 
 

@@ -18,10 +18,10 @@ from mesh.board import Board
 from mesh.evidence import noise, student_t
 from mesh.leaderboard import LeaderboardRow, Ranking, leaderboard
 from mesh.memory import MemoryHub
-from mesh.testing import content_hash, git_hash
+from mesh.testing import content_hash, git_hash, run_of
 from mesh.wire import Entry, Post
 from mesh_cli.history.import_tsv import Source, import_results
-from tests.support.history import SPEC, opened, proposal, request
+from tests.support.history import SPEC, T1, T2, T3, T4, T9, opened, proposal, request
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 CLASSES = ("cuda-h200", "cpu", "cuda-h100", "é")
@@ -39,7 +39,7 @@ class History:
         self.digits = rng.choice((-1, 0, 15))
         """Of a value; with few of them there are many ties."""
         self.exact = rng.random() < 0.25
-        self.trees = [f"t{n}" for n in range(rng.randrange(2, 12))]
+        self.trees = [f"{n:040x}" for n in range(rng.randrange(2, 12))]
         self.board = Board(arena="a")
         self.goal = SPEC.objective
         self.number = 0
@@ -223,16 +223,16 @@ async def test_an_imported_history_is_in_the_order_of_its_values(
 
 def test_the_interval_is_student_s_of_the_noise_since_the_last_promotion(tmp_path: Path) -> None:
     noisy = [1.0, 9.0, 4.0, 6.0]  # of a proposal that was given up before
-    quiet = {"t1": [2.0, 2.2, 2.1, 2.3], "t2": [2.6, 2.5, 2.9, 2.7], "t3": [3.0, 3.1, 3.4, 3.2], "t4": [3.5, 3.7]}
-    told: list[tuple[str, e.AnyEvent]] = [("ann", opened()), *(("ann", proposal(tree)) for tree in ("t9", *quiet))]
-    told += runs("t9", noisy)
-    told += [("ann", e.ProposalPromoted(proposal="t1", round=1, met="", mean=2.0))]
+    quiet = {T1: [2.0, 2.2, 2.1, 2.3], T2: [2.6, 2.5, 2.9, 2.7], T3: [3.0, 3.1, 3.4, 3.2], T4: [3.5, 3.7]}
+    told: list[tuple[str, e.AnyEvent]] = [("ann", opened()), *(("ann", proposal(tree)) for tree in (T9, *quiet))]
+    told += runs(T9, noisy)
+    told += [("ann", e.ProposalPromoted(proposal=T1, round=1, met="", mean=2.0))]
     told += [run for tree, values in quiet.items() for run in runs(tree, values)]
     dof = sum(len(values) - 1 for values in quiet.values())
     sd = (sum(len(v) * scipy.stats.tvar(v) * (len(v) - 1) / len(v) for v in quiet.values()) / dof) ** 0.5
     rows = by_board("a", logged("a", told))
     assert dof == 10
-    assert [row.proposal for row in rows] == ["t1", "t2", "t3", "t4", "t9"]
+    assert [row.proposal for row in rows] == [T1, T2, T3, T4, T9]
     for row, values in zip(rows, [*quiet.values(), noisy], strict=True):
         mean = sum(values) / len(values)
         half = scipy.stats.t.ppf(0.975, dof) * sd / len(values) ** 0.5
@@ -242,17 +242,17 @@ def test_the_interval_is_student_s_of_the_noise_since_the_last_promotion(tmp_pat
 
 def runs(tree: str, values: list[float]) -> Iterator[tuple[str, e.AnyEvent]]:
     for seed, value in enumerate(values):
-        run = f"{tree}-{seed}"
+        run = run_of(tree, seed=seed)
         yield "ann", msgspec.structs.replace(request(run, tree, seed), lane="confirm")
         done = e.Scored(value=value)
         yield "w", e.RunFinished(run=run, proposal=tree, outcome=done, worker="w", worker_class="cpu", trial_s=1.0)
 
 
 def test_a_row_is_of_one_worker_class_and_says_which() -> None:
-    log: list[tuple[str, e.AnyEvent]] = [("ann", opened()), *(("ann", proposal(tree)) for tree in ("t1", "t2"))]
+    log: list[tuple[str, e.AnyEvent]] = [("ann", opened()), *(("ann", proposal(tree)) for tree in (T1, T2))]
     done = e.RunFinished(run="", proposal="", outcome=e.Scored(value=0.0), worker="w", worker_class="", trial_s=1.0)
     for number, (tree, where, value) in enumerate(
-        [("t1", "cpu", 5.0), ("t1", "gpu", 1.0), ("t1", "gpu", 2.0), ("t2", "cpu", 7.0)]
+        [(T1, "cpu", 5.0), (T1, "gpu", 1.0), (T1, "gpu", 2.0), (T2, "cpu", 7.0)]
     ):
         log += [("ann", request(f"r{number}", tree))]
         scored = e.Scored(value=value)
@@ -261,8 +261,8 @@ def test_a_row_is_of_one_worker_class_and_says_which() -> None:
         ]
     rows = by_board("a", logged("a", log))
     assert [(row.proposal, row.worker_class, row.mean, row.seeds) for row in rows] == [
-        ("t1", "cpu", 5.0, 1),  # of equally many scores of each class, the smaller name
-        ("t2", "cpu", 7.0, 1),
+        (T1, "cpu", 5.0, 1),  # of equally many scores of each class, the smaller name
+        (T2, "cpu", 7.0, 1),
     ]
 
 

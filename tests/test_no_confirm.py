@@ -14,10 +14,12 @@ from mesh.memory import MemoryHub
 from mesh.open_arena import exactly, open_arena
 from mesh.server import EmbeddedServer
 from mesh.spec import ObjectiveSpec
-from mesh.testing import SPEC, Log, opened
+from mesh.testing import SPEC, Log, git_hash, opened
 from mesh_cli.connect import board_of
 from tests.support.arenas import write_arena
 from tests.test_up import MESH, log_of, mesh_up
+
+BASE, BETTER = map(git_hash, ("base", "better"))
 
 SENTENCE = (
     "mesh: --no-confirm treats loss as exact: the first better score is promoted, without a confirmation run on "
@@ -45,11 +47,11 @@ async def test_it_holds_whatever_the_file_says_and_until_it_is_opened_without(tm
 def test_the_first_better_score_then_promotes_also_over_a_champion_that_was_proven() -> None:
     log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="loss", direction="minimize")))
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", 10.0, 9.0, 11.0)
-    log.add("curator", ProposalPromoted(proposal="base", round=1, mean=10.0))
-    log.propose("better")
-    log.score("better", 9.9)
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0, 9.0, 11.0)
+    log.add("curator", ProposalPromoted(proposal=BASE, round=1, mean=10.0))
+    log.propose(BETTER)
+    log.score(BETTER, 9.9)
     # given noise, it is but a claim, and more runs are due
     events = decide(log.board, log.board.time)
     assert {event.lane for event in events if isinstance(event, RunRequested)} == {"confirm", "control"}
@@ -58,7 +60,7 @@ def test_the_first_better_score_then_promotes_also_over_a_champion_that_was_prov
     # then the score that is there proves
     [event] = decide(log.board, log.board.time)
     assert isinstance(event, ProposalPromoted)
-    assert (event.proposal, event.met, event.mean, event.seeds) == ("better", "base", 9.9, (1,))
+    assert (event.proposal, event.met, event.mean, event.seeds) == (BETTER, BASE, 9.9, (1,))
 
 
 @pytest.mark.timeout(150)

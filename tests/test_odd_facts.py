@@ -20,6 +20,8 @@ from mesh.spec import ArtifactSpec, ScoreSpec, TrialSpec
 from mesh.testing import SPEC, Log, git_hash, opened, requested
 from mesh.wire import Post
 
+BASE, BETTER = map(git_hash, ("base", "better"))
+
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 MEASURED = msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.objective, noise="measured"))
 
@@ -28,17 +30,17 @@ MEASURED = msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.
 def test_a_confirmation_run_with_a_huge_seed_does_not_make_the_next_race_impossible(seed: int) -> None:
     log = Log(MEASURED)
     log.open()
-    log.propose("base", how="baseline")
+    log.propose(BASE, how="baseline")
     for number in range(1, 5):
         if log.board.champion:
             break
-        log.score("base", *([1.0] * number))
+        log.score(BASE, *([1.0] * number))
         for event in decide(log.board, NOW):
             log.add("curator", event)
-    log.add("eve", msgspec.structs.replace(requested("base", seed=seed, lane="confirm"), run="eve", race=0))
+    log.add("eve", msgspec.structs.replace(requested(BASE, seed=seed, lane="confirm"), run="eve", race=0))
     assert current_race(log.board) in (0, 1)
-    log.propose("better")
-    log.score("better", 0.5)
+    log.propose(BETTER)
+    log.score(BETTER, 0.5)
     for _ in range(20):
         for event in decide(log.board, NOW):
             assert wire.encode(Post.new("curator", event))
@@ -126,7 +128,7 @@ def test_a_time_that_some_reader_could_not_hold_is_refused_and_not_understood(ye
 def test_a_commit_of_any_other_form_is_refused_with_its_form() -> None:
     for commit in ("../../etc/x", "", git_hash("c")[:39], git_hash("c").upper(), git_hash("c") + "\n"):
         event = msgspec.structs.replace(requested("t"), commit=commit)
-        with pytest.raises(BadInput, match=r"Expected `str` of 40 hex digits - at `\$\.event\.commit`"):
+        with pytest.raises(BadInput, match=r"Expected `str` of 40 hex digits in lower case - at `\$\.event\.commit`"):
             wire.encode(Post.new("eve", event))
 
 

@@ -23,25 +23,44 @@ from mesh.events import (
     WorkerJoined,
 )
 from mesh.leaderboard import Ranking
-from mesh.testing import SPEC, Log, git_hash, requested
+from mesh.testing import SPEC, Log, commit_hash, git_hash, requested, run_of
 from mesh_cli.proposals import card, describe, diff, lineage
 from mesh_cli.resolve import Named, find, find_proposal
 from tests.test_cli import HOSTILE, lab, mesh
 
 __all__ = ["lab", "mesh"]
 
+BASE, NEW = git_hash("base"), git_hash("new")
+NAMES = ["base", "left", "right", "both", "lone", "one", "two", "gone", "next", "new", "good", "same", "claim", "none"]
 NOISY = replace(SPEC, objective=replace(SPEC.objective, noise="measured"))
 
 
 def propose(log: Log, tree: str, *parents: str, title: str = "", author: str = "ann") -> None:
     event = ProposalPosted(
-        tree=tree,
-        commit=git_hash(f"c-{tree}"),
-        parents=parents,
+        tree=git_hash(tree),
+        commit=commit_hash(tree),
+        parents=tuple(map(git_hash, parents)),
         title=title or f"title {tree}",
         origin=Origin(how="sampler"),
     )
     log.add(author, event)
+
+
+def with_names(text: str) -> str:
+    """The text with names in the place of ids."""
+    for name in NAMES:
+        tree = git_hash(name)
+        for said in (tree, tree[:16], tree[:10]):
+            text = text.replace(said, name)
+    return text
+
+
+def related(board: Board, root: str, way: lineage.Way, depth: int | None = None) -> lineage.Family:
+    return lineage.family(board, git_hash(root), way, depth)
+
+
+def line(board: Board, tree: str) -> str:
+    return with_names(lineage.line(Ranking(board), git_hash(tree)))
 
 
 def diamond() -> Board:
@@ -56,7 +75,7 @@ def diamond() -> Board:
 
 
 def drawn(board: Board, root: str, way: lineage.Way, depth: int | None = None) -> list[str]:
-    return list(lineage.drawn(lineage.family(board, root, way, depth), lambda tree: tree))
+    return [with_names(line) for line in lineage.drawn(related(board, root, way, depth), lambda tree: tree)]
 
 
 def test_a_proposal_with_two_parents_is_drawn_once_and_so_is_what_is_reached_twice() -> None:
@@ -65,25 +84,25 @@ def test_a_proposal_with_two_parents_is_drawn_once_and_so_is_what_is_reached_twi
     assert drawn(board, "base", "down") == ["base", "├─ left", "│  both", "└─ right", "   ↑ see both"]
     assert drawn(board, "both", "up", 1) == ["both", "├─ left", "└─ right"]
     assert drawn(board, "both", "up", 0) == ["both"]
-    assert lineage.family(board, "both", "up", 1).cut == 2
+    assert related(board, "both", "up", 1).cut == 2
 
 
 def test_rows_of_a_lineage_come_nearest_first_with_the_gain_over_the_best_parent() -> None:
     board = diamond()
-    rows = lineage.rows(board, lineage.family(board, "both", "up"))
-    assert [(row["proposal"], row["depth"], row["gain"]) for row in rows] == [
+    rows = lineage.rows(board, related(board, "both", "up"))
+    assert [(with_names(str(row["proposal"])), row["depth"], row["gain"]) for row in rows] == [
         ("both", 0, 1.0),
         ("left", 1, 1.0),
         ("right", 1, 2.0),
         ("base", 2, None),
     ]
-    assert lineage.line(Ranking(board), "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
+    assert line(board, "both").split() == ["both", "1.0000", "confirming", "+1.0000", "title", "both"]
 
 
 def test_leaves_are_what_nobody_built_on_the_best_first() -> None:
     board = diamond()
-    assert lineage.leaves(Ranking(board)) == ["both", "lone"]
-    assert lineage.line(Ranking(board), "lone").split() == ["lone", "-", "open", "title", "lone"]
+    assert lineage.leaves(Ranking(board)) == [git_hash("both"), git_hash("lone")]
+    assert line(board, "lone").split() == ["lone", "-", "open", "title", "lone"]
 
 
 def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None:
@@ -92,8 +111,8 @@ def test_parents_that_are_not_on_the_board_and_circles_end_the_drawing() -> None
     propose(log, "one", "two", "gone")
     propose(log, "two", "one")
     assert drawn(log.board, "one", "up") == ["one", "├─ two", "│  ↑ see one", "└─ gone"]
-    assert lineage.line(Ranking(log.board), "gone") == "gone (not on the board)"
-    assert "gone" in "\n".join(lineage.dot(log.board, lineage.family(log.board, "one", "up")))
+    assert line(log.board, "gone") == "gone (not on the board)"
+    assert "gone" in with_names("\n".join(lineage.dot(log.board, related(log.board, "one", "up"))))
 
 
 def chain(count: int, *, merges: bool) -> Board:
@@ -108,7 +127,7 @@ def chain(count: int, *, merges: bool) -> Board:
 def test_ten_thousand_generations_are_drawn_flat_in_seconds(*, merges: bool) -> None:
     board = chain(10_000, merges=merges)
     began = time.perf_counter()
-    found = lineage.family(board, "t9999", "up")
+    found = related(board, "t9999", "up")
     ranking = Ranking(board)
     lines = list(lineage.drawn(found, lambda tree: lineage.line(ranking, tree)))
     dot = list(lineage.dot(board, found))
@@ -127,7 +146,7 @@ def test_a_graph_for_graphviz_is_balanced_whatever_titles_hold() -> None:
     evil = 'x"]; } evil [label="\\'
     propose(log, "base", title=evil)
     propose(log, "next", "base", title=f"y\\{HOSTILE}")
-    text = "\n".join(lineage.dot(log.board, lineage.family(log.board, "next", "up")))
+    text = with_names("\n".join(lineage.dot(log.board, related(log.board, "next", "up"))))
     string = r'"(?:[^"\\]|\\.)*"'
     bare = re.sub(string, '""', text)
     assert bare.splitlines() == [
@@ -153,34 +172,39 @@ def named(board: Board, word: str) -> tuple[str, str]:
     return found.kind, found.id
 
 
+def begins(start: str) -> str:
+    """The id of a proposal that begins like this."""
+    return start.ljust(40, "0")
+
+
 def members() -> Board:
     log = Log()
     log.open()
-    for tree in ("abc1", "abc2", "12ef", "dead"):
-        propose(log, tree)
-    log.request("abc1")
+    for start in ("abc1", "abc2", "14ef", "dead"):
+        propose(log, begins(start))
+    log.request(begins("abc1"))
     log.add("ann", AgentJoined(boot="b1", role="explorer"))
     log.add("w", WorkerJoined(boot="b2", worker_class="cpu", device="cpu", slots=1))
     log.add("twin", AgentJoined(boot="b3", role="critic"))
     log.add("twin", WorkerJoined(boot="b4", worker_class="cpu", device="cpu", slots=1))
     for number in range(12):
-        propose(log, f"f{number:03}")
+        propose(log, begins(f"f{number:03}"))
     return log.board
 
 
 def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
-    board = members()
-    assert named(board, "dead") == ("proposal", "dead")
-    assert named(board, "de") == ("proposal", "dead")
-    assert named(board, git_hash("c-dead")[:8]) == ("proposal", "dead")
-    assert named(board, "abc1") == ("proposal", "abc1")
-    assert named(board, "abc1-explore-1") == named(board, "abc1-e") == ("run", "abc1-explore-1")
+    board, run = members(), run_of(begins("abc1"))
+    assert named(board, begins("dead")) == ("proposal", begins("dead"))
+    assert named(board, "de") == ("proposal", begins("dead"))
+    assert named(board, commit_hash(begins("dead"))[:8]) == ("proposal", begins("dead"))
+    assert named(board, "abc1") == ("proposal", begins("abc1"))
+    assert named(board, run) == named(board, run[:18]) == ("run", run)
     assert named(board, "ann") == ("agent", "ann")
     assert named(board, "w") == ("worker", "w")
     assert named(board, "3") == named(board, "#3") == named(board, "fact:3") == ("fact", "3")
     assert named(board, "worker:twin") == ("worker", "twin")
-    assert find(board, "12") == (Named("fact", "12"), [Named("proposal", "12ef")])
-    assert named(board, "proposal:12") == ("proposal", "12ef")
+    assert find(board, "14") == (Named("fact", "14"), [Named("proposal", begins("14ef"))])
+    assert named(board, "proposal:14") == ("proposal", begins("14ef"))
 
 
 @pytest.mark.parametrize(
@@ -194,9 +218,9 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
         ("run:dead", "is not the name of anything"),
         ("champion", "arena a has no champion yet; name a proposal"),
         ("x" * 9999, f"'{'x' * 60}' is not the name"),
-        ("abc", "'abc' matches proposal abc1, proposal abc2; write more of it"),
+        ("abc", "'abc' matches proposal abc1000000, proposal abc2000000; write more of it"),
         ("twin", "'twin' matches agent twin, worker twin; write more of it, or its kind"),
-        ("f", "'f' matches proposal f000, .*, proposal f009 and 2 more; "),
+        ("f", "'f' matches proposal f000000000, .*, proposal f009000000 and 2 more; "),
     ],
 )
 def test_a_word_that_names_nothing_or_several_things_is_one_sentence(word: str, sentence: str) -> None:
@@ -207,26 +231,27 @@ def test_a_word_that_names_nothing_or_several_things_is_one_sentence(word: str, 
 
 def test_an_ambiguous_proposal_lists_at_most_ten() -> None:
     board = members()
-    assert find_proposal(board, "dea") == "dead"
+    assert find_proposal(board, "dea") == begins("dead")
     with pytest.raises(
-        UnknownName, match=r"12 proposals of arena a start with 'f': proposal f000, .* and 2 more; write more of it$"
+        UnknownName,
+        match=r"12 proposals of arena a start with 'f': proposal f000000000, .* and 2 more; write more of it$",
     ):
         find_proposal(board, "f")
 
 
 def test_what_a_commit_made_ambiguous_is_listed_with_the_commit() -> None:
     board = told()
-    for tree in ("base", "new"):
+    for tree in (BASE, NEW):
         event = board.proposals[tree].event
-        board.proposals[tree].event = replace(event, commit=f"beef{git_hash(tree)}")
-    first, second = (f"beef{git_hash(tree)}"[:10] for tree in ("base", "new"))
-    sentence = rf"proposal base \(commit {first}\), proposal new \(commit {second}\); write more of it$"
+        board.proposals[tree].event = replace(event, commit=f"beef{tree[:36]}")
+    first, second = (rf"proposal {tree[:10]} \(commit beef{tree[:6]}\)" for tree in sorted((BASE, NEW)))
+    sentence = rf"{first}, {second}; write more of it$"
     with pytest.raises(UnknownName, match=sentence):
         find_proposal(board, "beef")
 
 
 def text_of(board: Board, word: str) -> str:
-    return "\n".join(card.card(board, describe.about(board, find(board, word)[0])))
+    return with_names("\n".join(card.card(board, describe.about(board, find(board, word)[0]))))
 
 
 def told() -> Board:
@@ -239,9 +264,9 @@ def told() -> Board:
     log.add(
         "ann",
         ProposalPosted(
-            tree="new",
-            commit=git_hash("c-new"),
-            parents=("base",),
+            tree=NEW,
+            commit=commit_hash(NEW),
+            parents=(BASE,),
             title=f"half {HOSTILE}",
             rationale="because",
             origin=Origin(how="model", name="openai/x"),
@@ -252,24 +277,22 @@ def told() -> Board:
         ),
     )
     log.score("base", 4.0, 4.1, 3.9)
-    log.add("op", ProposalPromoted(proposal="base", round=1, mean=4.0, seeds=(1, 2, 3)))
-    log.add("critic", CritiquePosted(target="new", verdict="warn", rule="noise", text="small", confidence=0.5))
+    log.add("op", ProposalPromoted(proposal=BASE, round=1, mean=4.0, seeds=(1, 2, 3)))
+    log.add("critic", CritiquePosted(target=NEW, verdict="warn", rule="noise", text="small", confidence=0.5))
     for seed, value in ((1, 3.0), (2, 3.1), (3, 2.9)):
         log.finish(log.request("new", seed=seed, lane="confirm"), value)
     log.add(
         "op",
-        ProposalPromoted(
-            proposal="new", round=2, met="base", mean=3.0, low=2.9, high=3.1, seeds=(1, 2, 3), p_better=0.999
-        ),
+        ProposalPromoted(proposal=NEW, round=2, met=BASE, mean=3.0, low=2.9, high=3.1, seeds=(1, 2, 3), p_better=0.999),
     )
-    run = requested("new", seed=9, spec=NOISY)
+    run = requested(NEW, seed=9, spec=NOISY)
     log.add("op", run)
     log.add("w", RunStarted(run=run.run, attempt=1, worker="b2"))
     log.add(
         "w",
         RunFinished(
             run=run.run,
-            proposal="new",
+            proposal=NEW,
             outcome=Failed(reason="crash", message=f"boom {HOSTILE}"),
             worker="b2",
             worker_class="cpu",
@@ -301,13 +324,13 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
     assert re.search(r"new-confirm-2 +confirm +2 +3.1000", text)
     assert re.search(r"new-explore-9 +explore +9 +crash +1.5 +1.2 +2048 w$", text, re.MULTILINE)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
-    base = text_of(told(), "base")
+    base = text_of(told(), BASE)
     assert re.search(r"children:\n  new +\+1.0000  half", base)
     assert "state: past_champion, rank 2, loss 4.0000" in base
 
 
 def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:
-    text = text_of(told(), "run:new-explore-9")
+    text = text_of(told(), f"run:{run_of(NEW, seed=9)}")
     assert "attempts: w\n" in text
     assert "failed (crash): boom" in text
     assert "curve █▇▆▅▅▄▃▂▁ 9 → 1, 8.0 s" in text
@@ -346,7 +369,7 @@ def test_a_difference_is_beyond_the_noise_or_not_or_not_proven() -> None:
         for seed, value in enumerate(values):
             log.finish(log.request(tree, seed=seed, lane="confirm"), value)
     log.score("claim", 1.0)
-    found = {tree: diff.metric_of(log.board, "base", tree) for tree in ("good", "same", "claim", "none")}
+    found = {tree: diff.metric_of(log.board, BASE, git_hash(tree)) for tree in ("good", "same", "claim", "none")}
     assert {tree: metric.beyond_noise for tree, metric in found.items()} == {
         "good": True,
         "same": False,
@@ -358,37 +381,10 @@ def test_a_difference_is_beyond_the_noise_or_not_or_not_proven() -> None:
     assert good.new_interval is not None
     assert good.new_interval[0] < 3.0 < good.new_interval[1]
     assert "only candidate scores" in found["claim"].text
-    assert found["none"].text == "none has no score"
+    assert with_names(found["none"].text) == "none has no score"
 
 
 def test_an_exact_metric_needs_no_proof() -> None:
-    found = diff.metric_of(diamond(), "left", "right")
+    found = diff.metric_of(diamond(), git_hash("left"), git_hash("right"))
     assert (found.gain, found.beyond_noise, found.p_better) == (1.0, True, 1.0)
-    assert diff.metric_of(diamond(), "left", "left").beyond_noise is False
-
-
-def test_files_are_compared_by_lines_and_what_is_no_text_is_said() -> None:
-    old = {"a.py": b"x = 1\ny = 2", "gone": b"bye\n", "same": b"s", "bin": b"\xff\x00", "long": b"\n" * 30_000}
-    new = {"a.py": b"x = 1\ny = 3", "new": b"", "same": b"s", "bin": b"\xfe", "long": b"\n" * 30_001}
-    changes = {change.file: change for change in diff.changes(old, new)}
-    assert list(changes) == ["a.py", "bin", "gone", "long", "new"]
-    assert changes["a.py"].lines == (
-        "--- a/a.py",
-        "+++ b/a.py",
-        "@@ -1,2 +1,2 @@",
-        " x = 1",
-        "-y = 2",
-        "\\ No newline at end of file",
-        "+y = 3",
-        "\\ No newline at end of file",
-    )
-    assert (changes["a.py"].added, changes["a.py"].removed) == (1, 1)
-    assert changes["bin"].remark == "binary, 2 → 1 bytes"
-    assert changes["long"].remark == "too long to compare, 30,000 → 30,001 lines"
-    assert changes["gone"].lines[1] == "+++ /dev/null"
-
-
-def test_knobs_that_differ_are_shown_with_both_values() -> None:
-    old, new = {"t.py": b"LR = 3e-4\nN = 2\nGONE = 1\n"}, {"t.py": b"LR = 1e-3\nN = 2\nNEW = True\n"}
-    changes = diff.knob_changes(old, new, ("t.py",))
-    assert [card.knob_text(change) for change in changes] == ["LR 0.0003 → 0.001", "GONE 1 → -", "NEW - → True"]
+    assert diff.metric_of(diamond(), git_hash("left"), git_hash("left")).beyond_noise is False

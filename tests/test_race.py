@@ -19,7 +19,11 @@ from agents.curation.run_requests import SEEDS, race_of
 from mesh.events import AnyEvent, FailureReason, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.evidence import Noise, estimate, fresh, noise, pooled
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
-from mesh.testing import SPEC, Log, requested
+from mesh.testing import SPEC, Log, git_hash, requested
+
+BASE, WORSE, LUCKY, GOOD, BETTER, SHAKY, FAST, ONE, TWO, A, B, C, D = map(
+    git_hash, ("base", "worse", "lucky", "good", "better", "shaky", "fast", "one", "two", "a", "b", "c", "d")
+)
 
 NOISY = msgspec.structs.replace(
     SPEC,
@@ -65,9 +69,9 @@ def log() -> Log:
     log = Log(NOISY)
     log.open()
     log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
-    log.propose("base", how="baseline")
-    play(log, {"base": [10.0, 10.2, 9.8]})
-    assert log.board.champion == "base"
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0, 10.2, 9.8]})
+    assert log.board.champion == BASE
     return log
 
 
@@ -80,16 +84,16 @@ def claimed(log: Log, **claims: float) -> None:
 def test_the_baseline_is_run_on_several_seeds_before_it_is_champion() -> None:
     log = Log(NOISY)
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", 10.0)
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0)
     spec = of("cpu")
-    assert due(log) == [requested("base", seed=seed, lane="control", spec=spec) for seed in (2, 3)]
-    run(log, "base", "control", 2, 10.2)
+    assert due(log) == [requested(BASE, seed=seed, lane="control", spec=spec) for seed in (2, 3)]
+    run(log, BASE, "control", 2, 10.2)
     assert verdicts(log) == []
-    run(log, "base", "control", 3, 9.8)
+    run(log, BASE, "control", 3, 9.8)
     [first] = verdicts(log)
     assert isinstance(first, ProposalPromoted)
-    assert (first.proposal, first.met, first.round, first.seeds) == ("base", "", 1, (1, 2, 3))
+    assert (first.proposal, first.met, first.round, first.seeds) == (BASE, "", 1, (1, 2, 3))
     assert first.mean == pytest.approx(10.0)
     assert first.low == pytest.approx(10.0 - 4.303 * 0.2 / 3**0.5, abs=1e-3)  # Student's t, two degrees of freedom
 
@@ -103,7 +107,7 @@ def test_a_claim_that_does_not_reach_the_champion_is_retired_with_its_chance(log
     claimed(log, worse=10.4)
     [verdict] = verdicts(log)
     assert isinstance(verdict, ProposalRetired)
-    assert (verdict.proposal, verdict.why, verdict.met, verdict.mean) == ("worse", "not_better", "base", 10.4)
+    assert (verdict.proposal, verdict.why, verdict.met, verdict.mean) == (WORSE, "not_better", BASE, 10.4)
     assert verdict.p_better == pytest.approx(0.113, abs=0.001)
 
 
@@ -111,9 +115,7 @@ def test_a_better_score_alone_promotes_nobody(log: Log) -> None:
     claimed(log, lucky=1.0)
     assert verdicts(log) == []
     race = SEEDS + 1, SEEDS + 2
-    assert asked(log) == [
-        (who, lane, seed) for seed in race for who, lane in (("lucky", "confirm"), ("base", "control"))
-    ]
+    assert asked(log) == [(who, lane, seed) for seed in race for who, lane in ((LUCKY, "confirm"), (BASE, "control"))]
 
 
 def test_a_run_names_its_race_and_in_old_logs_its_seed_does(log: Log) -> None:
@@ -124,10 +126,10 @@ def test_a_run_names_its_race_and_in_old_logs_its_seed_does(log: Log) -> None:
     assert {race_of(e) for e in old} == {race_of(e) for e in wanted} == {1}
     for event in old:
         log.add("curator", event)
-        log.finish(event.run, 5.0 if event.proposal == "good" else 10.0)
+        log.finish(event.run, 5.0 if event.proposal == GOOD else 10.0)
     assert current_race(log.board) == 1
     [verdict] = verdicts(log)
-    assert (verdict.proposal, verdict.text.partition(":")[0]) == ("good", "better than the champion in race 1")
+    assert (verdict.proposal, verdict.text.partition(":")[0]) == (GOOD, "better than the champion in race 1")
 
 
 def test_another_worker_than_the_finder_is_to_confirm(log: Log) -> None:
@@ -138,38 +140,39 @@ def test_another_worker_than_the_finder_is_to_confirm(log: Log) -> None:
 
 def test_who_is_far_better_on_two_fresh_seeds_is_promoted_for_these_alone(log: Log) -> None:
     claimed(log, good=4.0)
-    play(log, {"good": [5.0, 5.2], "base": [10.0, 10.1]})
-    assert log.board.champion == "good"
-    assert fresh(log.board, "good") == {SEEDS + 1: 5.0, SEEDS + 2: 5.2}
-    assert log.board.proposals["base"].verdict == "past_champion"
+    play(log, {GOOD: [5.0, 5.2], BASE: [10.0, 10.1]})
+    assert log.board.champion == GOOD
+    assert fresh(log.board, GOOD) == {SEEDS + 1: 5.0, SEEDS + 2: 5.2}
+    assert log.board.proposals[BASE].verdict == "past_champion"
 
 
 def test_a_lucky_seed_is_found_out_and_the_champion_stays(log: Log) -> None:
     claimed(log, lucky=1.0)
-    play(log, {"lucky": [10.1, 9.9] + [10.0] * 20, "base": [10.0, 10.1] + [10.0] * 20})
-    assert log.board.champion == "base"
-    assert log.board.proposals["lucky"].why == "not_better"
+    play(log, {LUCKY: [10.1, 9.9] + [10.0] * 20, BASE: [10.0, 10.1] + [10.0] * 20})
+    assert log.board.champion == BASE
+    assert log.board.proposals[LUCKY].why == "not_better"
 
 
 def after_one_stage(log: Log, **results: float) -> None:
     """Take in what is due, runs with each proposal's result, up and down by 0.14; the seeds share nothing."""
-    places = {tree: place for place, tree in enumerate(results)}
+    values = {git_hash(name): value for name, value in results.items()}
+    places = {tree: place for place, tree in enumerate(values)}
     for event in due(log):
         log.add("curator", event)
         if isinstance(event, RunRequested):
             off = 0.14 * (-1) ** (event.seed + places[event.proposal])
-            log.finish(event.run, results[event.proposal] + off)
+            log.finish(event.run, values[event.proposal] + off)
 
 
 def test_of_several_the_better_half_goes_on(log: Log) -> None:
     claimed(log, a=9.0, b=9.1, c=9.2, d=9.3)
     first = asked(log)
-    assert [who for who, lane, seed in first if lane == "confirm" and seed == SEEDS + 1] == ["a", "b", "c", "d"]
-    assert len([who for who, _, _ in first if who == "base"]) == 2
+    assert [who for who, lane, seed in first if lane == "confirm" and seed == SEEDS + 1] == [A, B, C, D]
+    assert len([who for who, _, _ in first if who == BASE]) == 2
     after_one_stage(log, a=10.2, b=9.8, c=9.85, d=10.3, base=10.0)
-    assert {v.proposal for v in verdicts(log)} == {"a", "d"}
+    assert {v.proposal for v in verdicts(log)} == {A, D}
     assert {(who, seed) for who, lane, seed in asked(log) if lane == "confirm"} == {
-        (who, seed) for who in "bc" for seed in (SEEDS + 3, SEEDS + 4)
+        (who, seed) for who in (B, C) for seed in (SEEDS + 3, SEEDS + 4)
     }
 
 
@@ -177,7 +180,7 @@ def test_among_themselves_the_members_of_a_race_are_ranked_by_their_claims_too(l
     claimed(log, a=9.4, b=9.7, c=9.75, d=9.8)
     after_one_stage(log, a=9.9, b=9.85, c=9.8, d=10.3, base=10.0)
     kept = {who for who, lane, _ in asked(log) if lane == "confirm"}
-    assert kept == {"a", "c"}
+    assert kept == {A, C}
 
 
 def test_a_race_goes_on_against_the_champion_that_it_made_which_runs_ahead(log: Log) -> None:
@@ -186,11 +189,11 @@ def test_a_race_goes_on_against_the_champion_that_it_made_which_runs_ahead(log: 
     [won] = verdicts(log)
     assert isinstance(won, ProposalPromoted)
     log.add("curator", won)
-    assert (log.board.champion, won.seeds) == ("a", (SEEDS + 1, SEEDS + 2))
-    assert asked(log) == [("a", "control", SEEDS + 3), ("a", "control", SEEDS + 4)]
+    assert (log.board.champion, won.seeds) == (A, (SEEDS + 1, SEEDS + 2))
+    assert asked(log) == [(A, "control", SEEDS + 3), (A, "control", SEEDS + 4)]
     after_one_stage(log, a=5.1)
-    assert [v.proposal for v in verdicts(log)] == ["c"]
-    assert asked(log) == [("b", "confirm", SEEDS + 3), ("b", "confirm", SEEDS + 4)]
+    assert [v.proposal for v in verdicts(log)] == [C]
+    assert asked(log) == [(B, "confirm", SEEDS + 3), (B, "confirm", SEEDS + 4)]
 
 
 def test_a_challenger_that_fails_on_a_fresh_seed_is_retired(log: Log) -> None:
@@ -198,7 +201,7 @@ def test_a_challenger_that_fails_on_a_fresh_seed_is_retired(log: Log) -> None:
     for event in due(log):
         log.add("curator", event)
         if isinstance(event, RunRequested):
-            log.finish(event.run, "crash" if event.proposal == "shaky" and event.seed == SEEDS + 2 else 10.0)
+            log.finish(event.run, "crash" if event.proposal == SHAKY and event.seed == SEEDS + 2 else 10.0)
     [verdict] = verdicts(log)
     assert isinstance(verdict, ProposalRetired)
     assert (verdict.why, verdict.text) == ("failed", "failed on a fresh seed: crash")
@@ -206,20 +209,20 @@ def test_a_challenger_that_fails_on_a_fresh_seed_is_retired(log: Log) -> None:
 
 def test_of_many_claims_the_weakest_are_given_up(log: Log) -> None:
     claimed(log, **{f"p{number}": 9.0 + number / 100 for number in range(WAITING + 2)})
-    assert {v.proposal for v in verdicts(log)} == {f"p{WAITING}", f"p{WAITING + 1}"}
+    assert {v.proposal for v in verdicts(log)} == {git_hash(f"p{number}") for number in (WAITING, WAITING + 1)}
 
 
 def test_scores_of_another_class_of_workers_prove_nothing_until_the_champion_has_met_it(log: Log) -> None:
     log.add("g", WorkerJoined(boot="g", worker_class="cuda-h200", device="h200", slots=1))
-    log.propose("fast")
-    request = requested("fast")
+    log.propose(FAST)
+    request = requested(FAST)
     log.add("curator", request)
     post = log.finish(request.run, 1.0)
     assert verdicts(log) == []
     assert post.event is not None
     log.board.runs[request.run].finished = msgspec.structs.replace(post.event, worker_class="cuda-h200")  # type: ignore[assignment]
     wanted = [e for e in due(log) if isinstance(e, RunRequested)]
-    assert [(e.proposal, e.lane, e.worker_class) for e in wanted] == [("base", "control", "cuda-h200")] * 2
+    assert [(e.proposal, e.lane, e.worker_class) for e in wanted] == [(BASE, "control", "cuda-h200")] * 2
 
 
 def test_a_champion_is_run_again_after_enough_search(log: Log) -> None:
@@ -227,63 +230,63 @@ def test_a_champion_is_run_again_after_enough_search(log: Log) -> None:
         claimed(log, **{f"worse-{number}": 11.0})
         for event in verdicts(log):
             log.add("curator", event)
-    assert asked(log) == [("base", "control", SEEDS + 500)]
+    assert asked(log) == [(BASE, "control", SEEDS + 500)]
 
 
 def test_a_champion_that_its_controls_do_not_bear_out_is_demoted(log: Log) -> None:
     claimed(log, good=4.0)
-    play(log, {"good": [5.0, 5.2], "base": [10.0, 10.1]})
+    play(log, {GOOD: [5.0, 5.2], BASE: [10.0, 10.1]})
     for seed, value in enumerate((12.0, 12.1, 11.9, 12.0), SEEDS + 500):
-        run(log, "good", "control", seed, value)
+        run(log, GOOD, "control", seed, value)
     again, demoted = verdicts(log)
     assert isinstance(again, ProposalPromoted)
     assert isinstance(demoted, ProposalRetired)
-    assert (again.proposal, again.met) == ("base", "good")
-    assert (demoted.proposal, demoted.why, demoted.met) == ("good", "demoted", "base")
+    assert (again.proposal, again.met) == (BASE, GOOD)
+    assert (demoted.proposal, demoted.why, demoted.met) == (GOOD, "demoted", BASE)
     for event in (again, demoted):
         log.add("curator", event)
-    assert log.board.champion == "base"
-    assert log.board.proposals["good"].why == "demoted"
+    assert log.board.champion == BASE
+    assert log.board.proposals[GOOD].why == "demoted"
 
 
 def test_where_the_baseline_fails_the_best_claim_is_run_on_fresh_seeds() -> None:
     log = Log(NOISY)
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", "crash")
+    log.propose(BASE, how="baseline")
+    log.score(BASE, "crash")
     claimed(log, one=5.0, two=4.0)
-    play(log, {"two": [4.5, 4.6, 4.7], "one": [5.0] * 20})
-    assert log.board.champion == "two"
-    assert log.board.proposals["base"].why == "failed"
+    play(log, {TWO: [4.5, 4.6, 4.7], ONE: [5.0] * 20})
+    assert log.board.champion == TWO
+    assert log.board.proposals[BASE].why == "failed"
 
 
 def test_who_would_have_been_first_champion_but_for_a_later_claim_meets_the_one_who_is() -> None:
     log = Log(NOISY)
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", "crash")
+    log.propose(BASE, how="baseline")
+    log.score(BASE, "crash")
     claimed(log, one=5.0)
     for _ in ("the baseline is given up", "the best claim is to be run"):
         for event in due(log):
             log.add("curator", event)
     claimed(log, two=4.0)
-    play(log, {"two": [5.5, 5.6, 5.7]})
-    assert (log.board.champion, list(log.board.undecided)) == ("two", ["one"])
+    play(log, {TWO: [5.5, 5.6, 5.7]})
+    assert (log.board.champion, list(log.board.undecided)) == (TWO, [ONE])
     for name in list(log.board.unfinished):
         log.finish(name, 4.4)
-    play(log, {"two": [5.5, 5.6] * 10, "one": [4.4, 4.5] * 10})
-    assert log.board.champion == "one"
+    play(log, {TWO: [5.5, 5.6] * 10, ONE: [4.4, 4.5] * 10})
+    assert log.board.champion == ONE
     assert not log.board.undecided
 
 
 def test_a_metric_that_proves_to_be_without_noise_needs_two_seeds() -> None:
     log = Log(NOISY)
     log.open()
-    log.propose("base", how="baseline")
-    play(log, {"base": [10.0] * 3})
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0] * 3})
     claimed(log, better=9.99)
-    play(log, {"better": [9.99] * 2, "base": [10.0] * 2})
-    assert log.board.champion == "better"
+    play(log, {BETTER: [9.99] * 2, BASE: [10.0] * 2})
+    assert log.board.champion == BETTER
 
 
 def test_noise_is_pooled_over_what_was_run_on_several_seeds(log: Log) -> None:
@@ -334,7 +337,7 @@ def test_where_all_are_equal_luck_hardly_ever_promotes(gain: float) -> None:
         log = Log(NOISY)
         log.open()
         log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
-        log.propose("base", how="baseline")
+        log.propose(BASE, how="baseline")
         for number in range(30):
             log.propose(f"p{number}", f"author-{number}")
         for _ in range(200):
@@ -343,7 +346,7 @@ def test_where_all_are_equal_luck_hardly_ever_promotes(gain: float) -> None:
                 log.add("curator", event)
             for event in events:
                 if isinstance(event, RunRequested):
-                    log.finish(event.run, rng.gauss(10 - gain * (event.proposal != "base"), 1))
+                    log.finish(event.run, rng.gauss(10 - gain * (event.proposal != BASE), 1))
             if not events:
                 break
         assert not log.board.undecided

@@ -9,7 +9,9 @@ from agents.curation.admission import decide
 from agents.curation.reevaluation import TOP
 from mesh.events import AnyEvent, FailureReason, Lane, ProposalPromoted, ProposalRetired, RunRequested, WorkerJoined
 from mesh.spec import Direction, ObjectiveSpec
-from mesh.testing import SPEC, Log, content_hash, opened, requested
+from mesh.testing import SPEC, Log, content_hash, git_hash, opened, requested
+
+BASE, BETTER, NEW, ONE, TWO = map(git_hash, ("base", "better", "new", "one", "two"))
 
 
 def due(log: Log) -> list[AnyEvent]:
@@ -30,7 +32,7 @@ def promoted(tree: str, mean: float, *, round_: int, met: str) -> ProposalPromot
 
 
 def not_better(tree: str, mean: float, *, round_: int, met: str) -> ProposalRetired:
-    return ProposalRetired(proposal=tree, round=round_, why="not_better", met=met, mean=mean)
+    return ProposalRetired(proposal=git_hash(tree), round=round_, why="not_better", met=met, mean=mean)
 
 
 def reopen(log: Log, evaluator: str = "f", version: int = 2) -> None:
@@ -48,16 +50,16 @@ def decided(direction: Direction = "minimize", slots: int = 20) -> Log:
     log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction, noise="none")))
     log.open()
     log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=slots))
-    log.propose("base", how="baseline")
-    log.score("base", 10.0)
-    log.add("curator", promoted("base", 10.0, round_=1, met=""))
-    log.propose("better")
-    log.score("better", 9.0)
-    log.add("curator", promoted("better", 9.0, round_=2, met="base"))
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0)
+    log.add("curator", promoted(BASE, 10.0, round_=1, met=""))
+    log.propose(BETTER)
+    log.score(BETTER, 9.0)
+    log.add("curator", promoted(BETTER, 9.0, round_=2, met=BASE))
     for score in range(11, 19):
         log.propose(f"old-{score}")
         log.score(f"old-{score}", float(score))
-        log.add("curator", not_better(f"old-{score}", float(score), round_=2, met="better"))
+        log.add("curator", not_better(f"old-{score}", float(score), round_=2, met=BETTER))
     assert due(log) == []
     return log
 
@@ -68,7 +70,7 @@ def decided(direction: Direction = "minimize", slots: int = 20) -> Log:
 def test_champion_past_champions_and_the_best_few_are_scored_again(direction: Direction, best: range) -> None:
     log = decided(direction)
     reopen(log)
-    assert due(log) == [anew("better", "control"), anew("base"), *(anew(f"old-{score}") for score in best)]
+    assert due(log) == [anew(BETTER, "control"), anew(BASE), *(anew(f"old-{score}") for score in best)]
 
 
 def test_what_is_asked_for_is_not_asked_for_again_whatever_came_of_it() -> None:
@@ -86,19 +88,19 @@ def test_what_is_asked_for_is_not_asked_for_again_whatever_came_of_it() -> None:
 
 def test_re_scoring_comes_before_new_proposals_and_takes_no_more_than_the_queue_holds() -> None:
     log = decided(slots=1)
-    log.propose("new")
+    log.propose(NEW)
     reopen(log)
-    assert due(log) == [anew("better", "control"), anew("base")]
+    assert due(log) == [anew(BETTER, "control"), anew(BASE)]
 
 
 def test_a_champion_that_somebody_made_without_a_run_is_run() -> None:
     log = Log()
     log.open()
-    log.propose("one")
-    log.propose("two")
-    log.add("ann", promoted("one", 0.0, round_=1, met=""))
-    log.score("two", 5.0)
-    assert due(log) == [requested("one", lane="control")]
+    log.propose(ONE)
+    log.propose(TWO)
+    log.add("ann", promoted(ONE, 0.0, round_=1, met=""))
+    log.score(TWO, 5.0)
+    assert due(log) == [requested(ONE, lane="control")]
 
 
 def test_a_version_with_the_same_evaluator_asks_for_nothing() -> None:
@@ -117,40 +119,40 @@ def test_an_evaluator_that_comes_back_brings_its_scores_back() -> None:
 def test_nobody_is_promoted_while_the_champion_waits_for_its_score() -> None:
     log = decided()
     reopen(log)
-    log.propose("new")
-    measure(log, anew("new", "explore"), 1.0)
-    control = anew("better", "control")
+    log.propose(NEW)
+    measure(log, anew(NEW, "explore"), 1.0)
+    control = anew(BETTER, "control")
     log.add("curator", control)
     assert [event for event in due(log) if not isinstance(event, RunRequested)] == []
     log.finish(control.run, 2.0)
-    assert due(log)[0] == promoted("new", 1.0, round_=3, met="better")
+    assert due(log)[0] == promoted(NEW, 1.0, round_=3, met=BETTER)
 
 
 def test_a_challenger_that_does_not_beat_the_new_score_of_the_champion_is_retired() -> None:
     log = decided()
     reopen(log)
-    log.propose("new")
-    measure(log, anew("new", "explore"), 3.0)
-    measure(log, anew("better", "control"), 2.0)
-    assert due(log)[0] == not_better("new", 3.0, round_=2, met="better")
+    log.propose(NEW)
+    measure(log, anew(NEW, "explore"), 3.0)
+    measure(log, anew(BETTER, "control"), 2.0)
+    assert due(log)[0] == not_better(NEW, 3.0, round_=2, met=BETTER)
 
 
 def test_a_champion_that_fails_under_the_new_evaluator_holds_nobody_back() -> None:
     log = decided()
     reopen(log)
-    log.propose("new")
-    measure(log, anew("new", "explore"), 50.0)
-    measure(log, anew("better", "control"), "crash")
-    assert due(log)[0] == promoted("new", 50.0, round_=3, met="better")
+    log.propose(NEW)
+    measure(log, anew(NEW, "explore"), 50.0)
+    measure(log, anew(BETTER, "control"), "crash")
+    assert due(log)[0] == promoted(NEW, 50.0, round_=3, met=BETTER)
 
 
-@pytest.mark.parametrize("tree", ["base", "old-13"])
+@pytest.mark.parametrize("tree", [BASE, git_hash("old-13")], ids=["base", "old-13"])
 def test_who_is_better_under_the_new_evaluator_becomes_champion(tree: str) -> None:
     log = decided()
     reopen(log)
-    measure(log, anew("better", "control"), 5.0)
+    measure(log, anew(BETTER, "control"), 5.0)
     measure(log, anew(tree), 4.0)
-    first = promoted(tree, 4.0, round_=3, met="better")
+    first = promoted(tree, 4.0, round_=3, met=BETTER)
     assert due(log)[0] == first
     log.add("curator", first)
     assert log.board.champion == tree
@@ -159,21 +161,21 @@ def test_who_is_better_under_the_new_evaluator_becomes_champion(tree: str) -> No
 
 def test_an_undecided_proposal_whose_run_was_of_the_old_evaluator_is_run_again() -> None:
     log = decided()
-    log.propose("new")
-    log.score("new", 1.0)
+    log.propose(NEW)
+    log.score(NEW, 1.0)
     reopen(log)
-    assert [e for e in due(log) if isinstance(e, RunRequested) and e.proposal == "new"] == [anew("new", "explore")]
+    assert [e for e in due(log) if isinstance(e, RunRequested) and e.proposal == NEW] == [anew(NEW, "explore")]
     assert [e for e in due(log) if isinstance(e, ProposalRetired | ProposalPromoted)] == []
 
 
 def test_only_scores_of_the_evaluator_that_measured_last_say_who_is_among_the_best() -> None:
     log = decided()
     reopen(log)
-    measure(log, anew("better", "control"), 5.0)
+    measure(log, anew(BETTER, "control"), 5.0)
     measure(log, anew("old-18"), 6.0)
     reopen(log, evaluator="g", version=3)
     assert due(log) == [
-        anew("better", "control", evaluator="g", version=3),
-        anew("base", evaluator="g", version=3),
+        anew(BETTER, "control", evaluator="g", version=3),
+        anew(BASE, evaluator="g", version=3),
         anew("old-18", evaluator="g", version=3),
     ]

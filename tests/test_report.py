@@ -30,7 +30,7 @@ from mesh.errors import BadInput
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import write_arena
 from tests.support.folding import folded
-from tests.support.history import HISTORY, finish, opened, proposal, request
+from tests.support.history import HISTORY, T1, T2, T3, finish, opened, proposal, request
 from tests.support.research import Research
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
 
@@ -150,7 +150,7 @@ async def test_an_arena_without_any_run_says_so_in_every_section(tmp_path: Path)
 
 
 async def test_without_a_champion_the_best_score_is_called_unproven(tmp_path: Path) -> None:
-    events = [*HISTORY[:4], ("ann", proposal("t2", "t1")), ("cur", request("r1", "t2")), ("w", finish("r1", "t2", 0.5))]
+    events = [*HISTORY[:4], ("ann", proposal(T2, T1)), ("cur", request("r1", T2)), ("w", finish("r1", T2, 0.5))]
     facts = await facts_of(events, tmp_path / "a.duckdb")
     assert headline(facts).startswith(
         "No promotion yet: the best single score is 0.5000, not confirmed, after 1 run, 2.0 worker-seconds; "
@@ -167,27 +167,27 @@ async def test_a_champion_without_a_fresh_seed_is_a_claim(tmp_path: Path) -> Non
 
 async def test_an_arena_that_was_never_opened_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="arena a was never opened: there is nothing to report"):
-        await facts_of([("ann", proposal("t1"))], tmp_path / "a.duckdb")
+        await facts_of([("ann", proposal(T1))], tmp_path / "a.duckdb")
 
 
 async def test_words_of_others_become_neither_markup_nor_commands(tmp_path: Path) -> None:
     spec = replace(opened().spec, summary=EVIL, objective=replace(opened().spec.objective, metric=EVIL))
-    bad = replace(proposal("t2", "t1"), title=EVIL, rationale=EVIL, origin=e.Origin(how="model", name=EVIL))
+    bad = replace(proposal(T2, T1), title=EVIL, rationale=EVIL, origin=e.Origin(how="model", name=EVIL))
     bad = replace(bad, knobs=(e.KnobChange(file=EVIL, name=EVIL, old=EVIL, new=EVIL),))
     crash = e.Failed(reason="crash", message=EVIL)
-    block = e.CritiquePosted(target="t3", verdict="block", rule=EVIL)
+    block = e.CritiquePosted(target=T3, verdict="block", rule=EVIL)
     events: list[tuple[str, e.AnyEvent]] = [
         ("op", replace(opened(), spec=spec)),
         *HISTORY[1:4],
         ("ann", bad),
         *HISTORY[5:18],
-        ("w", replace(finish("r4", "t3", crash), worker_class=EVIL)),
+        ("w", replace(finish("r4", T3, crash), worker_class=EVIL)),
         ("cid", block),
         *HISTORY[19:],
     ]
     facts = await facts_of(events, tmp_path / "a.duckdb")
     diff = diff_of({"a": b"1"}, {"a": EVIL.encode(), EVIL: b"2"})
-    page = page_of(facts, {"t2": diff})
+    page = page_of(facts, {T2: diff})
     assert page.count("alert(1)") > 8
     tags = Tags(page)
     assert "script" not in tags.names
@@ -195,7 +195,7 @@ async def test_words_of_others_become_neither_markup_nor_commands(tmp_path: Path
     assert all(load.startswith("xlink:href=#") for load in tags.loads)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", page.replace("\n", ""))
     assert ET.fromstring(svg(facts)).tag.endswith("svg")
-    told = markdown(document(facts, {"t2": diff}, "0"))
+    told = markdown(document(facts, {T2: diff}, "0"))
     prose = "\n".join(line for line in told.splitlines() if not line.startswith("    "))
     assert "alert(1)" in prose
     assert not re.search(r"(?<!\\)[<`\[]|\x1b|\u202e", prose)

@@ -238,8 +238,8 @@ def test_few_proposals_wait_and_where_samplers_are_models_keep_to_their_share(ar
     def propose(how: str, author: str) -> None:
         number = len(arena.board.proposals)
         origin = Origin(how="model" if how == "model" else "sampler")
-        arena.add(author, ProposalPosted(tree=f"t{number}", commit=git_hash("c"), title="t", origin=origin))
-        arena.add("curator", ProposalRetired(proposal=f"t{number}", round=0, why="not_better"))
+        arena.add(author, ProposalPosted(tree=git_hash(f"t{number}"), commit=git_hash("c"), title="t", origin=origin))
+        arena.add("curator", ProposalRetired(proposal=git_hash(f"t{number}"), round=0, why="not_better"))
 
     board, now = arena.board, arena.board.time
     for number in range(UNDECIDED):

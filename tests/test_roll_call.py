@@ -17,7 +17,7 @@ from mesh.roll_call import Watchman, expected, roll_call
 from mesh.server import EmbeddedServer
 from mesh.testing import Log
 from tests.support.folding import folded, rows
-from tests.support.history import Fact, opened, request
+from tests.support.history import T1, Fact, opened, request
 
 ANSWER = """
 import sys, anyio
@@ -44,7 +44,7 @@ def facts() -> list[Fact]:
         ("cur", AgentLeft(boot="a1")),
     ]
     for run, worker in (("r1", "b1"), ("r2", "old"), ("r3", "b2"), ("r4", "stranger"), ("r5", "")):
-        history.append(("cur", request(run, "t1")))
+        history.append(("cur", request(run, T1)))
         if worker:
             history.append(("w", RunStarted(run=run, attempt=1, worker=worker)))
     return history

@@ -373,9 +373,9 @@ async def test_a_fact_that_stands_already_is_done(bus: MemoryBus, code: CodeStor
     async def retire_again(post: Post, board: Board) -> Sequence[AnyEvent]:
         if post.author != "people":
             return []
-        return [ProposalRetired(proposal="t", round=1, why="failed"), say("it is retired")]
+        return [ProposalRetired(proposal="1" * 40, round=1, why="failed"), say("it is retired")]
 
-    await bus.post(Post.new("eve", ProposalRetired(proposal="t", round=1, why="blocked")))
+    await bus.post(Post.new("eve", ProposalRetired(proposal="1" * 40, round=1, why="blocked")))
     async with running(bus, code, {"ann": Listener(retire_again)}):
         await people_say(bus, "one", "two")
         answers = await said(bus, NotePosted, 2, "ann")

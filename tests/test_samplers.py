@@ -39,9 +39,9 @@ from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
 from mesh.board import Board
 from mesh.events import KnobChange, Origin, ProposalPosted
-from mesh.testing import FILES, TRAIN, Arena, git_hash
+from mesh.testing import FILES, TRAIN, Arena, commit_hash, git_hash, run_of
 from tests.support.folding import folded, rows
-from tests.support.history import finish, opened, request
+from tests.support.history import T1, T2, T3, T4, T5, finish, opened, request
 
 LR = Knob(file="t.py", name="LR", value=0.01, low=1e-4, high=1.0, log=True)
 WIDTH = Knob(file="t.py", name="WIDTH", value=8, low=1, high=64)
@@ -246,6 +246,9 @@ def test_who_improves_more_per_second_gets_more_and_none_gets_nothing() -> None:
     assert all(abs(picked[kind] / 1000 - its[kind]) < 0.06 for kind in LEARNING)
 
 
+ONE, TWO, WAITS = map(git_hash, ("one", "two", "waits"))
+
+
 async def test_the_history_knows_every_proposal_with_its_values_and_its_result(tmp_path: Path) -> None:
     arena = Arena(tmp_path)
     fetched: list[str] = []
@@ -257,19 +260,19 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
     def proposal(tree: str, *knobs: KnobChange, parent: str = "") -> ProposalPosted:
         origin = Origin(how="sampler", name="tpe")
         return ProposalPosted(
-            tree=tree, commit=git_hash(tree), title="t", origin=origin, knobs=knobs, parents=(parent or arena.base,)
+            tree=tree, commit=commit_hash(tree), title="t", origin=origin, knobs=knobs, parents=(parent or arena.base,)
         )
 
     baseline = Origin(how="baseline")
     arena.add("ann", ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=baseline))
-    arena.add("ann", proposal("one", KnobChange(file="train.py", name="WIDTH", old=8, new=9)))
-    arena.add("ann", proposal("two", KnobChange(file="train.py", name="LR", old=0.001, new=0.5), parent="one"))
+    arena.add("ann", proposal(ONE, KnobChange(file="train.py", name="WIDTH", old=8, new=9)))
+    arena.add("ann", proposal(TWO, KnobChange(file="train.py", name="LR", old=0.001, new=0.5), parent=ONE))
     human = arena.propose_files(FILES | {"train.py": TRAIN.replace(b"WIDTH = 8", b"WIDTH = 11")})
     assert isinstance(human.event, ProposalPosted)
-    arena.add("ann", proposal("waits", KnobChange(file="train.py", name="WIDTH", old=8, new=10)))
+    arena.add("ann", proposal(WAITS, KnobChange(file="train.py", name="WIDTH", old=8, new=10)))
     arena.score(arena.base, 10.0)
-    arena.score("one", "out_of_memory")
-    arena.score("two", 3.0, 5.0)
+    arena.score(ONE, "out_of_memory")
+    arena.score(TWO, 3.0, 5.0)
     arena.score(human.event.tree, 4.0)
     base: Values = {
         ("train.py", "LR"): 0.001,
@@ -280,11 +283,11 @@ async def test_the_history_knows_every_proposal_with_its_values_and_its_result(t
     known = await History(files).read(arena.board)
     assert known.trials == [
         Trial(tree=arena.base, seq=2, values=base, loss=10.0),
-        Trial(tree="one", seq=3, values=base | {("train.py", "WIDTH"): 9}, loss=None, by="tpe"),
-        Trial(tree="two", seq=4, values=base | {("train.py", "WIDTH"): 9, ("train.py", "LR"): 0.5}, loss=4.0, by="tpe"),
+        Trial(tree=ONE, seq=3, values=base | {("train.py", "WIDTH"): 9}, loss=None, by="tpe"),
+        Trial(tree=TWO, seq=4, values=base | {("train.py", "WIDTH"): 9, ("train.py", "LR"): 0.5}, loss=4.0, by="tpe"),
         Trial(tree=human.event.tree, seq=5, values=base | {("train.py", "WIDTH"): 11}, loss=4.0),
     ]
-    assert known.pending == [Trial(tree="waits", seq=6, values=base | {("train.py", "WIDTH"): 10}, loss=None, by="tpe")]
+    assert known.pending == [Trial(tree=WAITS, seq=6, values=base | {("train.py", "WIDTH"): 10}, loss=None, by="tpe")]
     assert (known.barred, known.seq) == ([], arena.board.seq)
     assert fetched == [arena.base, human.event.tree]
 
@@ -310,17 +313,20 @@ def test_a_result_earns_by_its_place_among_the_best_so_far() -> None:
 async def test_the_log_tells_what_each_sampler_and_each_agent_earned(tmp_path: Path) -> None:
     def said(tree: str, name: str) -> list[e.AnyEvent]:
         how = e.Origin(how="sampler", name=name) if name else e.Origin(how="baseline")
-        return [e.ProposalPosted(tree=tree, commit=git_hash(tree), title=tree, origin=how), request(f"r-{tree}", tree)]
+        return [
+            e.ProposalPosted(tree=tree, commit=commit_hash(tree), title=tree, origin=how),
+            request(run_of(tree), tree),
+        ]
 
     outcomes: list[tuple[str, str, float | e.Failed]] = [
-        ("t1", "", 9.0),
-        ("t2", "tpe", 5.0),
-        ("t3", "mutate", 7.0),
-        ("t4", "tpe", e.Failed(reason="out_of_memory", message="")),
-        ("t5", "mutate", 4.0),
+        (T1, "", 9.0),
+        (T2, "tpe", 5.0),
+        (T3, "mutate", 7.0),
+        (T4, "tpe", e.Failed(reason="out_of_memory", message="")),
+        (T5, "mutate", 4.0),
     ]
     facts = [fact for tree, name, _ in outcomes for fact in said(tree, name)]
-    facts += [finish(f"r-{tree}", tree, outcome) for tree, _, outcome in outcomes]
+    facts += [finish(run_of(tree), tree, outcome) for tree, _, outcome in outcomes]
     history = [("ann", fact) for fact in (opened(), e.AgentJoined(boot="b", role="explorer"), *facts)]
     async with folded(tmp_path / "a.duckdb", history) as queries:
         assert await rows(queries, "SELECT * EXCLUDE (arena, first_share, last_share, mean_share) FROM samplers") == [

@@ -20,7 +20,23 @@ from mesh.errors import BusUnavailable, HostTrouble
 from mesh.memory import MemoryBus
 from mesh.wire import Entry, Pattern
 from tests.support.folding import write
-from tests.support.history import SPEC, Fact, entries, opened, promote, proposal, request
+from tests.support.history import (
+    SPEC,
+    T0,
+    T1,
+    T2,
+    T3,
+    T4,
+    T5,
+    T6,
+    T7,
+    Fact,
+    entries,
+    opened,
+    promote,
+    proposal,
+    request,
+)
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -39,7 +55,7 @@ def a_log(seed: int, versions: int = 1) -> list[Entry]:
     """Return a random log: lanes, repeated keys, finishes without a request, and new versions of the arena between."""
     rng = random.Random(seed)
     facts: list[Fact] = [("ann", opened())]
-    trees = [f"t{n}" for n in range(8)]
+    trees = [T0, T1, T2, T3, T4, T5, T6, T7]
     facts += [("ann", proposal(tree)) for tree in trees]
     for number in range(200):
         tree, run = rng.choice(trees), f"r{rng.randrange(150)}"
@@ -54,7 +70,7 @@ def a_log(seed: int, versions: int = 1) -> list[Entry]:
         event = rng.choice(choices)
         facts.append((rng.choice(("ann", "bob")), event))
         if number % 70 == 69 and versions > 1:
-            facts.append(("ann", msgspec.structs.replace(opened(2 + number // 70), base_tree="t1")))
+            facts.append(("ann", msgspec.structs.replace(opened(2 + number // 70), base_tree=T1)))
     return entries(facts)
 
 
@@ -98,7 +114,7 @@ def test_a_standing_is_what_its_scores_say(tmp_path: Path) -> None:
             case e.RunFinished(run=run, outcome=e.Scored(value=value), worker_class=where) if run not in finishes:
                 finishes[run] = value
                 if of := requests.get(run):
-                    is_claim = of.lane == "explore" and of.proposal != "t0"  # t0 is the artifact as it was
+                    is_claim = of.lane == "explore" and of.proposal != T0  # t0 is the artifact as it was
                     (claimed if is_claim else proven)[of.proposal, where].append(value)
     with projection.cursor() as db:
         found = db.execute(
@@ -150,7 +166,7 @@ def test_the_version_of_the_arena_that_ranks_scores_is_the_one_that_is_shown(tmp
     spec = msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.objective, direction="maximize"))
     huge = msgspec.structs.replace(opened(2**53), spec=spec)  # more versions than entries
     log = entries(
-        [("ann", event) for event in (opened(), huge, proposal("t1"), request("r1", "t1"), finish("r1", "t1", 2.0))]
+        [("ann", event) for event in (opened(), huge, proposal(T1), request("r1", T1), finish("r1", T1, 2.0))]
     )
     projection = Projection.open(tmp_path / "a.duckdb")
     projection.checkpoint("a", "log", 0)

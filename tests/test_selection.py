@@ -32,9 +32,13 @@ from mesh.events import (
 from mesh.fleet import queue_depth
 from mesh.memory import MemoryBus
 from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
-from mesh.testing import SPEC, Log, content_hash, git_hash, opened, requested
+from mesh.testing import SPEC, Log, commit_hash, content_hash, git_hash, opened, requested
 from mesh.wire import Post
 from tests.test_runtime import said
+
+BASE, ONE, TWO, THREE, TIE, MIDDLE, BEST, WORSE, FIRST, SECOND, NEXT = map(
+    git_hash, ("base", "one", "two", "three", "tie", "middle", "best", "worse", "first", "second", "next")
+)
 
 
 @pytest.fixture
@@ -48,9 +52,9 @@ def log() -> Log:
 @pytest.fixture
 def ranked(log: Log) -> Log:
     """An arena whose baseline is champion with a loss of 10."""
-    log.propose("base", how="baseline")
-    log.score("base", 10.0)
-    log.add("curator", promoted("base", 10.0, round_=1, met=""))
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0)
+    log.add("curator", promoted(BASE, 10.0, round_=1, met=""))
     return log
 
 
@@ -84,30 +88,30 @@ def test_nothing_is_due_where_nothing_was_opened_or_proposed(log: Log) -> None:
 
 
 def test_nothing_is_due_in_a_closed_arena(ranked: Log) -> None:
-    ranked.propose("one")
-    ranked.propose("two")
-    ranked.score("two", 1.0)
+    ranked.propose(ONE)
+    ranked.propose(TWO)
+    ranked.score(TWO, 1.0)
     ranked.add("operator", ArenaClosed(version=1, reason="operator"))
     assert due(ranked) == []
 
 
 def test_proposals_are_admitted_in_the_order_of_the_log_the_baseline_first(log: Log) -> None:
-    log.propose("base", how="baseline")
-    for tree in ("one", "two", "three"):
+    log.propose(BASE, how="baseline")
+    for tree in (ONE, TWO, THREE):
         log.propose(tree)
-    assert due(log) == [requested("base"), requested("one")]
+    assert due(log) == [requested(BASE), requested(ONE)]
 
 
 def test_a_run_is_asked_for_in_the_words_of_the_arena() -> None:
     spec = msgspec.structs.replace(SPEC, worker=WorkerSpec(class_="cuda-h200"))
     log = Log(spec)
     log.open()
-    log.propose("0123456789abcdef0123")
+    log.propose("0123456789abcdef" + "0" * 24)
     asked = RunRequested(
         run="0123456789abcdef-explore-1",
         lane="explore",
-        proposal="0123456789abcdef0123",
-        commit=git_hash("c-0123456789abcdef0123"),
+        proposal="0123456789abcdef" + "0" * 24,
+        commit=commit_hash("0123456789abcdef" + "0" * 24),
         seed=1,
         budget_s=1,
         deadline_s=2,
@@ -119,11 +123,11 @@ def test_a_run_is_asked_for_in_the_words_of_the_arena() -> None:
 
 
 def test_what_is_queued_or_has_run_is_not_asked_for_again(log: Log) -> None:
-    for tree in ("one", "two", "three"):
+    for tree in (ONE, TWO, THREE):
         log.propose(tree)
-    log.request("one")
-    assert due(log) == [requested("two")]
-    log.request("two")
+    log.request(ONE)
+    assert due(log) == [requested(TWO)]
+    log.request(TWO)
     assert due(log) == []
 
 
@@ -158,137 +162,137 @@ def test_one_author_does_not_fill_the_queue(log: Log, slots: int, most: int) -> 
 
 def test_a_proposal_waits_a_moment_for_the_word_of_a_critic(log: Log) -> None:
     log.add("critic", AgentJoined(boot="c", role="critic"))
-    log.propose("one")
+    log.propose(ONE)
     assert due(log, CRITIQUE_WITHIN_S - 0.1) == []
-    assert due(log, CRITIQUE_WITHIN_S) == [requested("one")]
-    log.add("critic", CritiquePosted(target="one", verdict="warn"), after_s=0)
-    assert due(log) == [requested("one")]
+    assert due(log, CRITIQUE_WITHIN_S) == [requested(ONE)]
+    log.add("critic", CritiquePosted(target=ONE, verdict="warn"), after_s=0)
+    assert due(log) == [requested(ONE)]
 
 
 def test_a_proposal_waits_longer_for_a_critic_that_asks_a_model_and_never_longer_than_is_stated(log: Log) -> None:
     log.add("critic", AgentJoined(boot="c", role="critic", model="openai/m"))
-    log.propose("one")
+    log.propose(ONE)
     stated = CRITIQUE_WITHIN_S + 2 * ANSWER_S
     assert due(log, stated - 0.1) == []
-    assert due(log, stated) == [requested("one")]
-    log.add("critic", CritiquePosted(target="one", verdict="endorse"), after_s=0)
-    assert due(log) == [requested("one")]
+    assert due(log, stated) == [requested(ONE)]
+    log.add("critic", CritiquePosted(target=ONE, verdict="endorse"), after_s=0)
+    assert due(log) == [requested(ONE)]
 
 
 def test_nobody_waits_for_a_critic_that_has_left(log: Log) -> None:
     log.add("critic", AgentJoined(boot="c", role="critic"))
     log.add("critic", AgentLeft(boot="c"))
-    log.propose("one")
-    assert due(log) == [requested("one")]
+    log.propose(ONE)
+    assert due(log) == [requested(ONE)]
 
 
 def test_a_blocked_proposal_is_retired_with_the_reason_and_never_run(log: Log) -> None:
-    log.propose("one")
-    log.add("critic", CritiquePosted(target="one", verdict="block", text="does not parse"))
-    log.add("bob", CritiquePosted(target="one", verdict="endorse", text="looks fine"))
-    assert is_blocked(log.board, log.board.proposals["one"])
-    blocked = ProposalRetired(proposal="one", round=0, why="blocked", text="does not parse")
+    log.propose(ONE)
+    log.add("critic", CritiquePosted(target=ONE, verdict="block", text="does not parse"))
+    log.add("bob", CritiquePosted(target=ONE, verdict="endorse", text="looks fine"))
+    assert is_blocked(log.board, log.board.proposals[ONE])
+    blocked = ProposalRetired(proposal=ONE, round=0, why="blocked", text="does not parse")
     assert due(log) == [blocked]
     log.add("curator", blocked)
     assert due(log) == []
 
 
 def test_a_block_that_comes_after_the_run_was_asked_for_is_too_late(log: Log) -> None:
-    log.propose("one")
-    log.request("one")
-    log.add("critic", CritiquePosted(target="one", verdict="block", text="no"))
+    log.propose(ONE)
+    log.request(ONE)
+    log.add("critic", CritiquePosted(target=ONE, verdict="block", text="no"))
     assert due(log) == []
 
 
 def test_the_first_score_makes_a_champion(log: Log) -> None:
-    log.propose("base", how="baseline")
-    log.score("base", 10.0)
-    assert due(log) == [promoted("base", 10.0, round_=1, met="")]
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0)
+    assert due(log) == [promoted(BASE, 10.0, round_=1, met="")]
 
 
 @pytest.mark.parametrize(("direction", "best", "middle"), [("minimize", 1.0, 2.0), ("maximize", 20.0, 15.0)])
 def test_the_best_is_promoted_and_the_rest_retired(direction: Direction, best: float, middle: float) -> None:
     log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="m", direction=direction, noise="none")))
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", 10.0)
-    log.add("curator", promoted("base", 10.0, round_=1, met=""))
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0)
+    log.add("curator", promoted(BASE, 10.0, round_=1, met=""))
     worse = 10.0 - (best - 10.0)
-    for tree, value in (("middle", middle), ("best", best), ("worse", worse)):
+    for tree, value in ((MIDDLE, middle), (BEST, best), (WORSE, worse)):
         log.propose(tree)
         log.score(tree, value)
     verdicts: list[AnyEvent] = [
-        promoted("best", best, round_=2, met="base"),
-        not_better("middle", middle, round_=1, met="best"),
-        not_better("worse", worse, round_=1, met="best"),
+        promoted(BEST, best, round_=2, met=BASE),
+        not_better(MIDDLE, middle, round_=1, met=BEST),
+        not_better(WORSE, worse, round_=1, met=BEST),
     ]
     assert due(log) == verdicts
     for event in verdicts:
         log.add("curator", event)
     assert due(log) == []
     assert {tree: p.verdict for tree, p in log.board.proposals.items()} == {
-        "base": "past_champion",
-        "middle": "retired",
-        "best": "champion",
-        "worse": "retired",
+        BASE: "past_champion",
+        MIDDLE: "retired",
+        BEST: "champion",
+        WORSE: "retired",
     }
 
 
 def test_a_tie_does_not_dethrone_the_champion(ranked: Log) -> None:
-    ranked.propose("tie")
-    ranked.score("tie", 10.0)
-    assert due(ranked) == [not_better("tie", 10.0, round_=1, met="base")]
+    ranked.propose(TIE)
+    ranked.score(TIE, 10.0)
+    assert due(ranked) == [not_better(TIE, 10.0, round_=1, met=BASE)]
 
 
 def test_of_a_tie_the_first_in_the_log_is_promoted(ranked: Log) -> None:
-    for tree in ("first", "second"):
+    for tree in (FIRST, SECOND):
         ranked.propose(tree)
         ranked.score(tree, 9.0)
     assert due(ranked) == [
-        promoted("first", 9.0, round_=2, met="base"),
-        not_better("second", 9.0, round_=1, met="first"),
+        promoted(FIRST, 9.0, round_=2, met=BASE),
+        not_better(SECOND, 9.0, round_=1, met=FIRST),
     ]
 
 
 def test_the_champion_is_not_judged_again_when_it_is_run_again(ranked: Log) -> None:
-    ranked.finish(ranked.request("base", seed=2, lane="control"), 1.0)
+    ranked.finish(ranked.request(BASE, seed=2, lane="control"), 1.0)
     assert due(ranked) == []
 
 
 def test_a_mean_is_taken_over_all_scored_runs_and_a_failed_one_does_not_spoil_it(ranked: Log) -> None:
-    ranked.propose("one")
-    ranked.score("one", 8.0, "crash", 9.0)
-    assert due(ranked) == [promoted("one", 8.5, round_=2, met="base", seeds=(1, 2, 3))]
+    ranked.propose(ONE)
+    ranked.score(ONE, 8.0, "crash", 9.0)
+    assert due(ranked) == [promoted(ONE, 8.5, round_=2, met=BASE, seeds=(1, 2, 3))]
 
 
 def test_no_verdict_is_given_while_a_run_is_out(ranked: Log) -> None:
-    ranked.propose("one")
-    first, second = ranked.request("one", seed=1), ranked.request("one", seed=2)
+    ranked.propose(ONE)
+    first, second = ranked.request(ONE, seed=1), ranked.request(ONE, seed=2)
     ranked.finish(first, 1.0)
     assert due(ranked) == []
     ranked.finish(second, 2.0)
-    assert due(ranked) == [promoted("one", 1.5, round_=2, met="base", seeds=(1, 2))]
+    assert due(ranked) == [promoted(ONE, 1.5, round_=2, met=BASE, seeds=(1, 2))]
 
 
 @pytest.mark.parametrize("reason", ["crash", "timeout", "bad_score", "killed", "lost"])
 def test_a_proposal_without_a_score_is_retired_and_not_tried_again(ranked: Log, reason: FailureReason) -> None:
-    ranked.propose("one")
-    ranked.score("one", reason)
-    failed = ProposalRetired(proposal="one", round=1, why="killed" if reason == "killed" else "failed", met="base")
+    ranked.propose(ONE)
+    ranked.score(ONE, reason)
+    failed = ProposalRetired(proposal=ONE, round=1, why="killed" if reason == "killed" else "failed", met=BASE)
     assert due(ranked) == [failed]
     ranked.add("curator", failed)
     assert due(ranked) == []
 
 
 def test_a_verdict_on_a_champion_that_was_replaced_meanwhile_is_given_again(ranked: Log) -> None:
-    ranked.propose("one")
-    ranked.propose("two")
-    ranked.score("one", 5.0)
-    ranked.score("two", 4.0)
-    ranked.add("slow", promoted("one", 5.0, round_=2, met="base"))
-    ranked.add("quick", promoted("two", 4.0, round_=2, met="base"))
-    assert ranked.board.champion == "one"
-    assert due(ranked) == [promoted("two", 4.0, round_=3, met="one")]
+    ranked.propose(ONE)
+    ranked.propose(TWO)
+    ranked.score(ONE, 5.0)
+    ranked.score(TWO, 4.0)
+    ranked.add("slow", promoted(ONE, 5.0, round_=2, met=BASE))
+    ranked.add("quick", promoted(TWO, 4.0, round_=2, met=BASE))
+    assert ranked.board.champion == ONE
+    assert due(ranked) == [promoted(TWO, 4.0, round_=3, met=ONE)]
 
 
 async def test_two_curators_decide_the_same_and_nothing_twice(ranked: Log, tmp_path: Path) -> None:
@@ -298,12 +302,12 @@ async def test_two_curators_decide_the_same_and_nothing_twice(ranked: Log, tmp_p
     bus = MemoryBus("a")
     code = CodeStore(tmp_path / "code.git", bus)
     one, two = (Curator(Context(name, 0, CodeReader(code))) for name in ("one", "two"))
-    post = ranked.add("people", CritiquePosted(target="tree-4", verdict="block", text="no"))
+    post = ranked.add("people", CritiquePosted(target=git_hash("tree-4"), verdict="block", text="no"))
     decided = await one.handle(post, ranked.board)
     assert decided == await two.tick(ranked.board.time, ranked.board)
     assert decided == [
-        promoted("tree-0", 3.0, round_=2, met="base"),
-        ProposalRetired(proposal="tree-4", round=1, why="blocked", met="base", text="no"),
+        promoted(git_hash("tree-0"), 3.0, round_=2, met=BASE),
+        ProposalRetired(proposal=git_hash("tree-4"), round=1, why="blocked", met=BASE, text="no"),
         requested("tree-1"),
         requested("tree-2"),
     ]
@@ -316,15 +320,15 @@ async def test_curators_in_the_loop_ask_for_each_run_once(tmp_path: Path) -> Non
     bus = MemoryBus("a")
     code = CodeStore(tmp_path / "code.git", bus)
     log = Log()
-    base = log.propose("base", how="baseline")
+    base = log.propose(BASE, how="baseline")
     await bus.post_all([Post.new("operator", opened()), base])
     seats = [Seat(name, Curator(Context(name, 0, CodeReader(code)))) for name in ("one", "two")]
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_agents, bus, seats, code)
             await said(bus, RunRequested, 1)
-            await bus.post(log.propose("next"))
+            await bus.post(log.propose(NEXT))
             asked = await said(bus, RunRequested, 2)
             await said(bus, ProposalPosted, 2)
             tasks.cancel_scope.cancel()
-    assert [post.event for post in asked] == [requested("base"), requested("next")]
+    assert [post.event for post in asked] == [requested(BASE), requested(NEXT)]

@@ -23,18 +23,18 @@ from mesh_cli.__main__ import main
 from mesh_cli.live.up_view import LiveView
 from mesh_cli.render.words import say
 from tests.support.folding import rows
-from tests.support.history import finish, opened, proposal, request
+from tests.support.history import T1, T2, finish, opened, proposal, request
 from tests.test_cli import serving
 
-OWN = msgspec.structs.replace(finish("r1", "t1", 1.0), outcome=Scored(value=1.0, self_reported=True))
+OWN = msgspec.structs.replace(finish("r1", T1, 1.0), outcome=Scored(value=1.0, self_reported=True))
 FACTS: list[AnyEvent] = [
     opened(),
-    proposal("t1"),
-    proposal("t2", "t1"),
-    request("r1", "t1"),
-    request("r2", "t2"),
+    proposal(T1),
+    proposal(T2, T1),
+    request("r1", T1),
+    request("r2", T2),
     OWN,
-    finish("r2", "t2", 2.0),
+    finish("r2", T2, 2.0),
 ]
 
 
@@ -49,8 +49,8 @@ def test_the_mean_is_marked_if_any_of_its_scores_is() -> None:
     told = board()
     rows = leaderboard(told)
     assert [(row.proposal, row.self_reported, row_score(row)) for row in rows] == [
-        ("t1", True, "1.0000*"),
-        ("t2", False, "2.0000"),
+        (T1, True, "1.0000*"),
+        (T2, False, "2.0000"),
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_mark_goes_with_the_evaluator_that_gave_it() -> None:
     log = Log()
     for event in [*FACTS, opened(2, "newer")]:
         log.add("ann", event)
-    assert row_score(Ranking(log.board).of("t1")) == "-"
+    assert row_score(Ranking(log.board).of(T1)) == "-"
     assert leaderboard(log.board) == []
 
 
@@ -114,7 +114,7 @@ def test_the_commands_mark_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert ("1.0000*" in out, "2.0000*" in out, err) == (True, False, f"{MARKED}\n")
         out, err = mesh("leaderboard", "--json")
         assert ([row["self_reported"] for row in json.loads(out)], err) == ([True, False], "")
-        out, _ = mesh("lineage", "t1")
+        out, _ = mesh("lineage", T1)
         assert "1.0000*" in out
         out, _ = mesh("tail", "--no-follow")
         assert out.count("(self-reported)") == 1

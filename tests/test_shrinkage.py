@@ -15,7 +15,9 @@ from mesh.code import CodeStore
 from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunFinished, RunRequested
 from mesh.memory import MemoryBus
 from mesh.spec import ObjectiveSpec
-from mesh.testing import SPEC, Log
+from mesh.testing import SPEC, Log, git_hash, run_of
+
+BASE, IDEA = map(git_hash, ("base", "idea"))
 
 
 @pytest.fixture
@@ -23,10 +25,10 @@ def log() -> Log:
     """An arena with noise of 1 between seeds, a champion at 10, and claims of 8 to 13."""
     log = Log(msgspec.structs.replace(SPEC, objective=ObjectiveSpec(metric="loss", direction="minimize")))
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", 10.0, 9.0, 11.0)
-    log.finish(log.request("base", seed=1001, lane="control"), 10.0)
-    log.add("curator", ProposalPromoted(proposal="base", round=1, mean=10.0))
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0, 9.0, 11.0)
+    log.finish(log.request(BASE, seed=1001, lane="control"), 10.0)
+    log.add("curator", ProposalPromoted(proposal=BASE, round=1, mean=10.0))
     for number in range(6):
         log.propose(f"p{number}")
         log.score(f"p{number}", 8.0 + number)
@@ -34,14 +36,14 @@ def log() -> Log:
 
 
 def test_a_score_that_luck_explains_is_doubted_with_what_is_expected(log: Log) -> None:
-    word = judge_score(log.board, "p0-explore-1")
+    word = judge_score(log.board, run_of("p0"))
     assert word is not None
-    assert (word.target, word.verdict, word.rule) == ("p0-explore-1", "endorse", "beyond_noise")
+    assert (word.target, word.verdict, word.rule) == (run_of("p0"), "endorse", "beyond_noise")
     assert word.predicted is not None
     assert 8.0 < word.predicted < 9.0
     assert word.confidence is not None
     assert 0.8 < word.confidence < 0.97
-    worse = judge_score(log.board, "p5-explore-1")
+    worse = judge_score(log.board, run_of("p5"))
     assert worse is not None
     assert (worse.verdict, worse.rule) == ("warn", "within_noise")
 
@@ -57,18 +59,18 @@ def test_nothing_is_said_of_failures_proof_and_the_unfinished(log: Log) -> None:
 
 async def test_a_critic_that_comes_back_makes_up_for_scores_that_still_matter(log: Log, tmp_path: Path) -> None:
     critic = Critic(Context("cid", 0, CodeReader(CodeStore(tmp_path / "code.git", MemoryBus("a")))))
-    for tree in ("base", *(f"p{number}" for number in range(6))):
+    for tree in (BASE, *(git_hash(f"p{number}") for number in range(6))):
         log.add("cid", CritiquePosted(target=tree, verdict="endorse"))
     # given a score that it has judged, one that is decided, and one that another critic has judged
     [first] = await critic.handle(log.add("w", finish_of(log, "p1")), log.board)
     log.add("cid", first)
-    log.add("curator", ProposalRetired(proposal="p2", round=1, why="not_better"))
-    log.add("dan", CritiquePosted(target="p3-explore-1", verdict="warn"))
+    log.add("curator", ProposalRetired(proposal=git_hash("p2"), round=1, why="not_better"))
+    log.add("dan", CritiquePosted(target=run_of("p3"), verdict="warn"))
     log.request("p4", seed=2)
     # when it joins again
     said = await critic.joined(log.board)
     # then it judges the others, in the order of the log, and nothing twice
-    assert said == [judge_score(log.board, f"p{number}-explore-1") for number in (0, 3, 4, 5)]
+    assert said == [judge_score(log.board, run_of(f"p{number}")) for number in (0, 3, 4, 5)]
     for word in said:
         log.add("cid", word)
     assert await critic.joined(log.board) == []
@@ -84,12 +86,12 @@ async def test_of_many_missed_scores_the_latest_are_judged(log: Log, tmp_path: P
         log.add("cid", CritiquePosted(target=tree, verdict="endorse"))
     said = await critic.joined(log.board)
     targets = [word.target for word in said if isinstance(word, CritiquePosted)]
-    assert targets == [f"new-{number}-explore-1" for number in range(3, MISSED + 3)]
+    assert targets == [run_of(f"new-{number}") for number in range(3, MISSED + 3)]
 
 
 def finish_of(log: Log, tree: str) -> RunFinished:
     """The finish of a run that the log holds already."""
-    finished = log.board.runs[f"{tree}-explore-1"].finished
+    finished = log.board.runs[run_of(tree)].finished
     assert finished
     return finished
 
@@ -97,7 +99,7 @@ def finish_of(log: Log, tree: str) -> RunFinished:
 def judged(log: Log, critic: str, *, right: int, wrong: int) -> None:
     """Let a critic be right, and wrong, so many times about proposals that were given up."""
     for number in range(right + wrong):
-        tree = f"{critic}-{number}"
+        tree = git_hash(f"{critic}-{number}")
         log.propose(tree)
         verdict = "warn" if number < right else "endorse"
         log.add(critic, CritiquePosted(target=tree, verdict=verdict, confidence=0.9))  # type: ignore[arg-type]
@@ -122,9 +124,9 @@ def test_an_opinion_of_a_critic_that_is_worse_than_a_coin_holds_nobody_back(
 ) -> None:
     judged(log, "ann", right=8, wrong=0)
     judged(log, "bob", right=3, wrong=7)
-    log.propose("idea")
-    log.add(critic, CritiquePosted(target="idea", verdict="block", rule="hunch", text="no", confidence=confidence))
-    assert is_blocked(log.board, log.board.proposals["idea"]) is held
+    log.propose(IDEA)
+    log.add(critic, CritiquePosted(target=IDEA, verdict="block", rule="hunch", text="no", confidence=confidence))
+    assert is_blocked(log.board, log.board.proposals[IDEA]) is held
     events = decide(log.board, log.board.time)
     said = [e for e in events if isinstance(e, CritiquePosted)]
     runs = [e.proposal for e in events if isinstance(e, RunRequested) and e.lane == "explore"]
@@ -132,14 +134,14 @@ def test_an_opinion_of_a_critic_that_is_worse_than_a_coin_holds_nobody_back(
         assert (said, runs) == ([], [])
     else:
         text = "runs despite a block: the Brier score of bob is 0.57, worse than a coin flip (0.25)"
-        assert said == [CritiquePosted(target="idea", verdict="endorse", rule="overruled", text=text)]
-        assert runs == ["idea"]
+        assert said == [CritiquePosted(target=IDEA, verdict="endorse", rule="overruled", text=text)]
+        assert runs == [IDEA]
 
 
 def test_a_critic_that_blocks_nearly_everything_by_opinion_cannot_stop_the_search(log: Log) -> None:
     held = []
     for number in range(2 * LOOK_BACK):
-        tree = f"idea-{number}"
+        tree = git_hash(f"idea-{number}")
         log.propose(tree)
         text = "this will never do"
         log.add("cid", CritiquePosted(target=tree, verdict="block", rule="model", text=text, confidence=0.9))
@@ -152,13 +154,13 @@ def test_a_critic_that_blocks_nearly_everything_by_opinion_cannot_stop_the_searc
     text = (
         f"runs despite a block: cid blocked {MOST + 1} of its last {LOOK_BACK} proposals by opinion, more than {MOST}"
     )
-    assert said == CritiquePosted(target=f"idea-{MOST}", verdict="endorse", rule="overruled", text=text)
+    assert said == CritiquePosted(target=git_hash(f"idea-{MOST}"), verdict="endorse", rule="overruled", text=text)
 
 
 @pytest.mark.parametrize(("rule", "confidence"), [("dead_end", 0.9), ("syntax", 1.0)])
 def test_rules_block_as_often_as_they_must(log: Log, rule: str, confidence: float) -> None:
     for number in range(2 * LOOK_BACK):
-        tree = f"idea-{number}"
+        tree = git_hash(f"idea-{number}")
         log.propose(tree)
         log.add("cid", CritiquePosted(target=tree, verdict="block", rule=rule, confidence=confidence))
         assert is_blocked(log.board, log.board.proposals[tree])
@@ -167,7 +169,7 @@ def test_rules_block_as_often_as_they_must(log: Log, rule: str, confidence: floa
 
 def test_a_critic_that_blocks_now_and_then_is_heeded(log: Log) -> None:
     for number in range(3 * LOOK_BACK):
-        tree = f"idea-{number}"
+        tree = git_hash(f"idea-{number}")
         log.propose(tree)
         verdict = "block" if number % 3 == 0 else "warn"
         log.add("cid", CritiquePosted(target=tree, verdict=verdict, rule="model", confidence=0.7))  # type: ignore[arg-type]

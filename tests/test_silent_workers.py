@@ -17,7 +17,7 @@ from mesh.memory import MemoryHub
 from mesh.roll_call import answer_roll_call
 from mesh.testing import Log
 from mesh.wire import Post
-from tests.support.history import opened, request
+from tests.support.history import T1, opened, request
 from tests.test_worker import GOOD, Arena
 
 
@@ -100,7 +100,7 @@ def test_a_worker_that_others_found_gone_may_have_died_of_its_run() -> None:
     for is_silent, decision in ((True, End), (False, Execute)):
         log = Log()
         log.add("op", opened())
-        log.add("cur", request("r1", "t1"))
+        log.add("cur", request("r1", T1))
         seq = log.board.seq
         for number in range(MAX_ATTEMPTS):
             log.add(f"w{number}", joined(f"b{number}"))

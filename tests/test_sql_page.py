@@ -8,8 +8,9 @@ import pytest
 
 from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
+from mesh.testing import run_of
 from tests.support.folding import folded, rows
-from tests.support.history import RICH_HISTORY
+from tests.support.history import RICH_HISTORY, T1, T2, T3, T4
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "sql.md").read_text(encoding="utf-8")
@@ -51,16 +52,16 @@ async def test_every_question_has_an_answer(question: str, queries: SqlServer) -
 
 ANSWERS = {
     "Which run is the best of each worker class?": [
-        ["a", "cpu-x86_64", "t1-confirm-1", 2.6],
-        ["a", "cuda-h200", "t2-explore-1", 2.0],
+        ["a", "cpu-x86_64", run_of(T1, "confirm"), 2.6],
+        ["a", "cuda-h200", run_of(T2), 2.0],
     ],
     "What did the champion's ancestry change?": [
         [0, "mutate: LR 0.2 → 0.4", "train.py", "LR", "0.2", "0.4"],
         [1, "mutate: LR 0.1 → 0.2", "train.py", "LR", "0.1", "0.2"],
-        [2, "title t0", None, None, None, None],
+        [2, "title 0000", None, None, None, None],
     ],
-    "Which ideas were had more than once?": [["a", "mutate: LR 0.2 → 0.4", 2, ["bob", "ann"], ["t2", "t3"]]],
-    "Which ways are dead ends?": [["a", "t4", "mutate: LR 0.1 → 9.0", "failed", 1]],
+    "Which ideas were had more than once?": [["a", "mutate: LR 0.2 → 0.4", 2, ["bob", "ann"], [T2, T3]]],
+    "Which ways are dead ends?": [["a", T4, "mutate: LR 0.1 → 9.0", "failed", 1]],
     "Why do runs fail, and whose?": [["bob", "crash", 1, 60.0, "boom"]],
 }
 

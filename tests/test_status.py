@@ -17,7 +17,7 @@ from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
 from mesh_cli.live.status import figures, runs_per_minute, status_lines
 from tests.conftest import OpenBus
-from tests.support.history import HISTORY, finish, opened, request
+from tests.support.history import HISTORY, T1, finish, opened, request
 
 IDLE = {"confirm": 0, "control": 0, "audit": 0, "explore": 0}
 
@@ -35,7 +35,7 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
             joined = WorkerJoined(boot=boot, worker_class="cpu", device="cpu", slots=slots)
             await bus.post(Post.new("dead" if boot == "b3" else "w", joined))
         for run, worker in (("r1", "b1"), ("r2", "b3"), ("r3", "")):
-            await bus.post(Post.new("cur", request(run, "t1")))
+            await bus.post(Post.new("cur", request(run, T1)))
             if worker:
                 await bus.post(Post.new("w", RunStarted(run=run, attempt=1, worker=worker)))
         none = await figures(bus)
@@ -89,9 +89,9 @@ async def test_the_rate_is_of_the_last_five_minutes_of_the_log() -> None:
     bus, board = PastBus("a"), Board(arena="a")
     board.fold(bus.add(0, Post.new("op", opened())))
     for second in range(60):
-        board.fold(bus.add(second, Post.new("cur", request(f"r{second}", "t1"))))
-        board.fold(bus.add(second, Post.new("w", finish(f"r{second}", "t1", 1.0))))
+        board.fold(bus.add(second, Post.new("cur", request(f"r{second}", T1))))
+        board.fold(bus.add(second, Post.new("w", finish(f"r{second}", T1, 1.0))))
     assert await runs_per_minute(bus, board) == round(60 * 60 / 59, 2)  # no longer ago than it was opened
-    board.fold(bus.add(330, Post.new("cur", request("late", "t1"))))
-    board.fold(bus.add(330, Post.new("w", finish("late", "t1", 1.0))))
+    board.fold(bus.add(330, Post.new("cur", request("late", T1))))
+    board.fold(bus.add(330, Post.new("w", finish("late", T1, 1.0))))
     assert await runs_per_minute(bus, board) == round((30 + 1) / 5, 2)

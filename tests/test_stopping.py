@@ -10,14 +10,16 @@ from mesh.events import AnyEvent, ArenaClosed, Cost, Origin, ProposalPosted, Pro
 from mesh.spec import StopSpec
 from mesh.testing import SPEC, Log, git_hash
 
+BASE = git_hash("base")
+
 
 def given(**rule: float) -> Log:
     """An arena with a champion and three later scores that were worse."""
     log = Log(msgspec.structs.replace(SPEC, stop=msgspec.convert(rule, StopSpec)))
     log.open()
-    log.propose("base", how="baseline")
-    log.score("base", 10.0)
-    log.add("curator", ProposalPromoted(proposal="base", round=1, mean=10.0))
+    log.propose(BASE, how="baseline")
+    log.score(BASE, 10.0)
+    log.add("curator", ProposalPromoted(proposal=BASE, round=1, mean=10.0))
     for number in range(3):
         log.propose(f"p{number}")
         log.score(f"p{number}", 11.0)
@@ -53,7 +55,9 @@ def test_an_arena_closes_after_its_hours() -> None:
 
 def test_an_arena_closes_when_its_money_is_spent() -> None:
     log = given(usd=0.5)
-    thought = ProposalPosted(tree="t", commit=git_hash("c"), title="t", origin=Origin(how="model"), cost=Cost(usd=0.6))
+    thought = ProposalPosted(
+        tree=git_hash("t"), commit=git_hash("c"), title="t", origin=Origin(how="model"), cost=Cost(usd=0.6)
+    )
     log.add("ann", thought)
     [closed] = due(log)
     assert closed == ArenaClosed(version=1, reason="budget", text="spent $0.60 of $0.5")

@@ -29,7 +29,7 @@ from mesh_cli.board.tail import Span, entries, span_of
 from mesh_cli.exit import ExitCode
 from mesh_cli.render.colour import Ink, colour_of
 from tests.conftest import OpenBus
-from tests.support.history import HISTORY, SPEC
+from tests.support.history import HISTORY, SPEC, T2, T3
 from tests.support.terminal import Terminal
 from tests.test_cli import serving
 
@@ -66,9 +66,9 @@ WANTED: list[Callable[[Board], Wanted]] = [
     lambda board: Wanted(channels=["ops", "general"], grep=["5"]),
     lambda board: Wanted(run="r2"),
     lambda board: Wanted(run="r2", kinds=["run.finished"]),
-    lambda board: Wanted(proposal=(board, "t2")),
-    lambda board: Wanted(proposal=(board, "t3"), kinds=["run.finished", "proposal.*"]),
-    lambda board: Wanted(proposal=(board, "t3"), run="r4"),
+    lambda board: Wanted(proposal=(board, T2)),
+    lambda board: Wanted(proposal=(board, T3), kinds=["run.finished", "proposal.*"]),
+    lambda board: Wanted(proposal=(board, T3), run="r4"),
     lambda board: Wanted(grep=["^ann .*chatter 7", "promotes"]),
     lambda board: Wanted(exclude=["chatter", "^w "]),
 ]
@@ -102,11 +102,11 @@ async def test_a_proposal_is_followed_into_runs_that_are_asked_for_later(open_bu
         board, _ = await fold(bus)
         heard: list[int] = []
         asked = RunRequested(
-            run="r9", lane="confirm", proposal="t2", commit=git_hash("c"), seed=9, budget_s=1, deadline_s=2
+            run="r9", lane="confirm", proposal=T2, commit=git_hash("c"), seed=9, budget_s=1, deadline_s=2
         )
-        done = RunFinished(run="r9", proposal="t2", outcome=Scored(value=1), worker="w", worker_class="cpu")
+        done = RunFinished(run="r9", proposal=T2, outcome=Scored(value=1), worker="w", worker_class="cpu")
         other_run = RunStarted(run="rX", attempt=1, worker="w")
-        wanted = Wanted(proposal=(board, "t2"))
+        wanted = Wanted(proposal=(board, T2))
         async with aclosing(entries(bus, wanted, Span(24, 24, None, follow=True))) as batches:
             for later in (asked, RunStarted(run="r9", attempt=1, worker="w"), other_run, done):
                 await other.post(Post.new("w", later))

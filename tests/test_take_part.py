@@ -18,7 +18,7 @@ from mesh.server import EmbeddedServer
 from mesh.testing import given
 from mesh_cli.proposals.stop_run import find_unfinished
 from tests.support.arenas import TRAIN, write_arena
-from tests.support.history import finish, opened, proposal, request
+from tests.support.history import T1, finish, opened, proposal, request
 from tests.support.swarm import swarm_of
 
 
@@ -108,11 +108,11 @@ async def test_what_cannot_be_proposed_is_one_sentence(tmp_path: Path, home: Pat
 def test_a_run_is_found_by_the_start_of_its_name() -> None:
     board = given(
         ("ann", opened()),
-        ("ann", proposal("t1")),
-        ("cat", request("r-1-explore", "t1")),
-        ("cat", request("r-2-explore", "t1")),
-        ("cat", request("r-3-explore", "t1")),
-        ("wes", finish("r-1-explore", "t1", 0.5)),
+        ("ann", proposal(T1)),
+        ("cat", request("r-1-explore", T1)),
+        ("cat", request("r-2-explore", T1)),
+        ("cat", request("r-3-explore", T1)),
+        ("wes", finish("r-1-explore", T1, 0.5)),
         ("ann", RunKilled(run="r-3-explore", by="operator")),
     )
     assert find_unfinished(board, "r-") == "r-2-explore"

@@ -10,7 +10,7 @@ from mesh.agent.protocol import Context
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, CritiquePosted, NotePosted, ProposalPosted, RunFinished
-from mesh.testing import FILES, Arena, given
+from mesh.testing import FILES, Arena, git_hash, given
 from mesh.wire import Post
 
 
@@ -50,7 +50,7 @@ async def test_a_critic_is_tested_on_a_board_written_by_hand(tmp_path: Path) -> 
     boast = arena.propose("the-best")
     [word] = await arena.when(critic, boast)
     arena.add("cid", word)
-    assert [each.rule for each in arena.board.proposals["the-best"].critiques] == ["boast"]
+    assert [each.rule for each in arena.board.proposals[git_hash("the-best")].critiques] == ["boast"]
 
 
 async def test_an_explorer_is_tested_on_real_files(tmp_path: Path) -> None:

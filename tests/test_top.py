@@ -23,7 +23,7 @@ from mesh.wire import Post
 from mesh_cli.exit import ExitCode
 from mesh_cli.live.feed import Watch
 from mesh_cli.live.top import Top, bar
-from tests.support.history import HISTORY, finish, promote, proposal, request
+from tests.support.history import HISTORY, T1, T2, T3, T9, finish, promote, proposal, request
 from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, serving
 
@@ -65,7 +65,7 @@ async def a_screen(server: EmbeddedServer) -> AsyncIterator[Screen]:
             app = Top(watch)
             async with app.run_test(size=SIZE) as pilot:
                 screen = Screen(bus, app, pilot, tasks)
-                await screen.until(lambda text: "champion t2" in text and "title t2" in text)
+                await screen.until(lambda text: f"champion {T2[:10]}" in text and "title 2222" in text)
                 yield screen
             tasks.cancel_scope.cancel()
 
@@ -73,12 +73,12 @@ async def a_screen(server: EmbeddedServer) -> AsyncIterator[Screen]:
 async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedServer, home: Path) -> None:
     async with a_screen(server) as screen:
         first = await screen.until(lambda text: "≡ #general: hello\ufffdthere" in text)
-        assert "a · open · seq 24 · champion t2 1.5000" in first
+        assert f"a · open · seq 24 · champion {T2[:10]} 1.5000" in first
         assert "leaderboard" in first
         await screen.say(
             WorkerJoined(boot="b9", worker_class="cuda-h100", device="cuda", slots=4),
-            request("r9", "t1", 9),
-            request("r10", "t3", 10),
+            request("r9", T1, 9),
+            request("r10", T3, 10),
             RunStarted(run="r9", attempt=1, worker="b9"),
         )
         screen.tasks.start_soon(answer_roll_call, screen.bus, "b9")
@@ -88,9 +88,9 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedS
             await screen.pilot.pause(0.05)
             if "████░░░░  50%  2.5" in screen.drawn():
                 break
-        assert "explore  t1        ████░░░░  50%  2.5" in screen.drawn()
-        await screen.say(finish("r9", "t1", 0.25), promote("t1", "t2", 5))
-        await screen.until(lambda text: "champion t1" in text)
+        assert "explore  1111111111  ████░░░░  50%  2.5" in screen.drawn()
+        await screen.say(finish("r9", T1, 0.25), promote(T1, T2, 5))
+        await screen.until(lambda text: f"champion {T1[:10]}" in text)
         assert len(screen.drawn().splitlines()) == SIZE[1]
 
 
@@ -102,16 +102,16 @@ async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: P
         await pilot.press("escape")
         await screen.until(lambda text: "shift+tab" not in text)
         await pilot.press("down", "enter")
-        text = await screen.until(lambda text: "proposal t1" in text)
+        text = await screen.until(lambda text: f"proposal {T1[:10]}" in text)
         assert "by ann (baseline)" in text
         assert re.search(r"r1 +explore +1 +3\.0000", text)
         await pilot.press("escape")
-        await pilot.press("slash", *"title t2", "enter")
-        text = await screen.until(lambda text: "filter: title t2" in text)
-        assert "title t1" not in text
+        await pilot.press("slash", *"title 2222", "enter")
+        text = await screen.until(lambda text: "filter: title 2222" in text)
+        assert "title 1111" not in text
         assert "joined" not in text
         await pilot.press("escape")
-        await screen.until(lambda text: "title t1" in text and "filter:" not in text)
+        await screen.until(lambda text: "title 1111" in text and "filter:" not in text)
         seen = []
         for _ in range(4):
             seen.append(screen.app.focused.id if screen.app.focused else None)
@@ -123,13 +123,11 @@ async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: P
 
 async def test_text_of_others_is_neither_obeyed_nor_read_as_markup(server: EmbeddedServer, home: Path) -> None:
     async with a_screen(server) as screen:
-        bold = msgspec.structs.replace(proposal("t9"), title=f"[bold]loud[/bold] {HOSTILE}", rationale=HOSTILE)
-        await screen.say(
-            bold, request("r9", "t9"), finish("r9", "t9", 9.0), NotePosted(channel="c", text=f"[b]{HOSTILE}")
-        )
+        bold = msgspec.structs.replace(proposal(T9), title=f"[bold]loud[/bold] {HOSTILE}", rationale=HOSTILE)
+        await screen.say(bold, request("r9", T9), finish("r9", T9, 9.0), NotePosted(channel="c", text=f"[b]{HOSTILE}"))
         text = await screen.until(lambda text: "[b]" in text and "[bold]" in text)
         await screen.pilot.press("end", "enter")
-        text += await screen.until(lambda text: "proposal t9" in text)
+        text += await screen.until(lambda text: f"proposal {T9[:10]}" in text)
         assert not {c for c in text if c != "\n" and (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e")}
 
 
@@ -158,13 +156,13 @@ def test_on_a_real_terminal_it_shows_the_champion_and_leaves_it_as_it_was(tmp_pa
         anyio.run(fill, url)
         for key in ("q", "\x03"):
             with Terminal("top") as terminal:
-                terminal.until("champion t2 1.5000")
+                terminal.until(f"champion {T2[:10]} 1.5000")
                 terminal.press(key)
                 code, drawn = terminal.end()
             assert (code, "Traceback" in drawn) == (ExitCode.OK, False)
             assert drawn.rindex("\x1b[?1049l") > drawn.rindex("\x1b[?1049h")  # the alternate screen is left
         with Terminal("top") as terminal:
-            terminal.until("champion t2 1.5000")
+            terminal.until(f"champion {T2[:10]} 1.5000")
             terminal.process.terminate()
             code, drawn = terminal.end()
         assert (code, "Traceback" in drawn) == (ExitCode.OK, False)

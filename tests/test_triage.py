@@ -17,10 +17,10 @@ from gpu_worker.triage import (
 )
 from mesh import events as e
 from mesh.board import Board
-from tests.support.history import Fact, entries, finish, opened, proposal, request
+from tests.support.history import T1, Fact, entries, finish, opened, proposal, request
 
 ME = Taker(boot="me", worker_class="cpu", is_fit=True, has_others=True, declines=0, handed_back=0)
-ASKED: list[Fact] = [("op", opened()), ("ann", proposal("t")), ("cur", request("r", "t"))]
+ASKED: list[Fact] = [("op", opened()), ("ann", proposal(T1)), ("cur", request("r", T1))]
 
 
 def decision(history: list[Fact], taker: Taker = ME, run: str = "r") -> Decision:
@@ -38,7 +38,7 @@ def decision(history: list[Fact], taker: Taker = ME, run: str = "r") -> Decision
 
 def wanted(*, worker_class: str = "any", avoid: str = "") -> list[Fact]:
     """Return a history whose run wants a certain worker."""
-    return [*ASKED[:2], ("cur", replace(request("r", "t"), worker_class=worker_class, avoid=avoid))]
+    return [*ASKED[:2], ("cur", replace(request("r", T1), worker_class=worker_class, avoid=avoid))]
 
 
 def begun(*boots: str) -> list[Fact]:
@@ -50,7 +50,7 @@ def test_a_run_that_waits_is_executed() -> None:
 
 
 def test_a_run_that_is_finished_or_of_no_arena_is_dropped() -> None:
-    assert decision([*ASKED, ("w", finish("r", "t", 1.0))]) == Drop()
+    assert decision([*ASKED, ("w", finish("r", T1, 1.0))]) == Drop()
     assert decision(ASKED[1:]) == Drop()
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from agents.curation import race
 from mesh.events import ProposalRetired, RunRequested, WorkerJoined, WorkerLeft
-from mesh.testing import Log, content_hash, opened
+from mesh.testing import Log, content_hash, git_hash, opened
 from tests.test_race import NOISY, due
 
 OFFSET = {"cpu": 0.0, "gpu": 5.0}
@@ -27,7 +27,7 @@ class World:
         self.version, self._boots = 1, 0
         for its in {"cpu", worker_class} - {"any"}:
             self.comes_or_goes(its)
-        self.log.propose("base", how="baseline")
+        self.log.propose(git_hash("base"), how="baseline")
 
     def comes_or_goes(self, worker_class: str) -> None:
         if boot := self.here.pop(worker_class, ""):
@@ -71,7 +71,7 @@ class World:
         for number in range(TURNS):
             self.turn(rough=True)
             if number < 2 * TURNS / 3:
-                tree = f"p{'-' * self.rng.randrange(7)}{number}"
+                tree = git_hash(f"p{number}")
                 self.fails_on[tree] = self.rng.choice(["cpu", "gpu", "", "", "", ""])
                 self.log.propose(tree, f"author-{number % 5}")
             if self.rng.random() < 0.15:

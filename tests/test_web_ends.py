@@ -25,7 +25,7 @@ from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Post
 from tests.support.arenas import write_arena
-from tests.support.history import request
+from tests.support.history import T1, request
 from tests.support.page import web
 from tests.test_cli import fill
 from tests.test_roll_call import ANSWER
@@ -83,7 +83,7 @@ async def test_the_page_outlives_server_and_worker_and_says_so(home: Path, monke
             words = [sys.executable, "-c", ANSWER.replace('"a"', '"tiny"'), server.url, "w9"]
             async with await anyio.open_process(words) as worker:
                 joined = WorkerJoined(boot="w9", worker_class="cpu", device="cpu", slots=2)
-                for event in (joined, request("r9", "t1", 9), RunStarted(run="r9", attempt=1, worker="w9")):
+                for event in (joined, request("r9", T1, 9), RunStarted(run="r9", attempt=1, worker="w9")):
                     await bus.post(Post.new("nina", event))
                 try:
                     state = await visitor.state(lambda s: nina(s) == ("here", 1))

@@ -77,7 +77,9 @@ async def test_what_is_posted_shows_within_a_second(
         shown_s = await seconds_until(tab, "document.body.innerText.includes('a note just now')", time.monotonic())
         tree = "e" * 40
         await on.say(
-            ProposalPosted(tree=tree, commit=git_hash("c"), parents=("t",), title="new", origin=Origin(how="human"))
+            ProposalPosted(
+                tree=tree, commit=git_hash("c"), parents=(git_hash("t"),), title="new", origin=Origin(how="human")
+            )
         )
         node_s = await seconds_until(tab, f"{node(tree)}.length === 1", time.monotonic())
         await on.say(replace(request("r-new", tree), evaluator=""))
@@ -97,7 +99,7 @@ async def test_other_peoples_text_is_shown_and_does_nothing(home: Path, server: 
         evil = ProposalPosted(
             tree=tree,
             commit=git_hash("c"),
-            parents=("t",),
+            parents=(git_hash("t"),),
             title=NASTY_TITLE,
             rationale=NASTY,
             origin=Origin(how="human"),

@@ -13,31 +13,33 @@ from analytics.web.view_cache import State, Table
 from mesh.events import Origin, ProposalPosted, ProposalPromoted
 from mesh.testing import Log, git_hash
 
+PROPOSALS = [f"{number:040x}" for number in range(60)]
 STATIC = Path(event_stream.__file__).parent / "static"
 
 
 def test_a_large_dag_is_cut_to_ancestry_best_and_latest() -> None:
     log = Log()
     log.open()
-    log.propose("p0")
+    log.propose(PROPOSALS[0])
     for number in range(1, 60):
-        parent = f"p{number - 1}" if number < 10 else "p0"
+        parent = PROPOSALS[number - 1 if number < 10 else 0]
         event = ProposalPosted(
-            tree=f"p{number}", commit=git_hash("c"), parents=(parent,), title="t", origin=Origin(how="human")
+            tree=PROPOSALS[number], commit=git_hash("c"), parents=(parent,), title="t", origin=Origin(how="human")
         )
         log.add("ann", event)
-    log.add("curator", ProposalPromoted(proposal="p5", round=1, mean=1.0))
-    best = [["p40", 1.0, 0], ["p41", 2.0, 0]]
+    log.add("curator", ProposalPromoted(proposal=PROPOSALS[5], round=1, mean=1.0))
+    best = [[PROPOSALS[40], 1.0, 0], [PROPOSALS[41], 2.0, 0]]
     state = State(standing=Table(["proposal", "mean", "fresh"], best))
     found = lineage(log.board, state, 20)
     ids = [node["id"] for node in found["nodes"]]
     assert len(ids) == 20
     assert found["total"] == 60
-    assert {"p5", "p4", "p3", "p2", "p1", "p0", "p40", "p41", "p59", "p58"} <= set(ids)
-    assert ids == sorted(ids, key=lambda name: int(name[1:]))
-    assert {node["id"]: node["state"] for node in found["nodes"]} | {"p5": "champion", "p40": "claimed"} == {
-        node["id"]: node["state"] for node in found["nodes"]
-    }
+    assert {PROPOSALS[number] for number in (5, 4, 3, 2, 1, 0, 40, 41, 59, 58)} <= set(ids)
+    assert ids == sorted(ids)
+    assert {node["id"]: node["state"] for node in found["nodes"]} | {
+        PROPOSALS[5]: "champion",
+        PROPOSALS[40]: "claimed",
+    } == {node["id"]: node["state"] for node in found["nodes"]}
     assert len(lineage(log.board, state, 1000)["nodes"]) == 60
 
 

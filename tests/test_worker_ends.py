@@ -27,6 +27,7 @@ from mesh.events import (
     WorkerLeft,
 )
 from mesh.memory import MemoryHub
+from mesh.testing import git_hash
 from tests.test_worker import GOOD, Arena
 
 
@@ -132,7 +133,7 @@ async def test_a_finished_run_is_not_run_again(arena: Arena) -> None:
     await arena.open()
     await arena.request(GOOD)
     outcome = Scored(value=3.0)
-    await arena.post(RunFinished(run="r1", proposal="p", outcome=outcome, worker="x", worker_class="cpu"))
+    await arena.post(RunFinished(run="r1", proposal=git_hash("p"), outcome=outcome, worker="x", worker_class="cpu"))
     await arena.request("pass", "r2")
     async with arena.worker():
         await arena.finished("r2")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from benchmarks.parts.mix import opening
 from mesh import events as e
-from mesh.testing import git_hash
+from mesh.testing import commit_hash, git_hash
 from mesh.wire import Post
 
 _IDEAS = (
@@ -16,7 +16,7 @@ _IDEAS = (
     "tpe: DROPOUT 0.1 → 0.05, BATCH 32 → 48",
 )
 _ENDORSED = "parses, is new, and turns one knob at a time"
-_BASE = "t"
+_BASE = git_hash("t")
 """The tree of the baseline that `opening` opens the arena with."""
 
 
@@ -66,7 +66,7 @@ def _parents(rng: random.Random, trees: list[str], champion: str) -> tuple[str, 
 def _proposal(rng: random.Random, tree: str, parents: tuple[str, ...]) -> e.ProposalPosted:
     return e.ProposalPosted(
         tree=tree,
-        commit=git_hash(f"c{tree}"),
+        commit=commit_hash(tree),
         parents=parents,
         title=rng.choice(_IDEAS) if parents else "baseline",
         rationale="A smaller step lets the last third settle; the best two so far agree on the width.",
@@ -80,7 +80,7 @@ def _run(rng: random.Random, tree: str, lane: e.Lane, mean: float, *, fails: boo
     seed, number = rng.getrandbits(31), rng.randrange(4)
     run = f"{tree[:16]}-{lane}-{seed}"
     request = e.RunRequested(
-        run=run, lane=lane, proposal=tree, commit=git_hash(f"c{tree}"), seed=seed, budget_s=60, deadline_s=90
+        run=run, lane=lane, proposal=tree, commit=commit_hash(tree), seed=seed, budget_s=60, deadline_s=90
     )
     yield "curator", request
     yield f"worker-{number}", e.RunStarted(run=run, attempt=1, worker=f"w{number}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mesh import events as e
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from mesh.testing import git_hash
+from mesh.testing import commit_hash, git_hash, run_of
 from mesh.wire import Post
 
 _LOG_TAIL = "".join(f"step {n} loss {5 - n / 20:.4f} tokens/s {90_000 + n}\n" for n in range(12))
@@ -22,7 +22,8 @@ def opening(name: str) -> Post:
         score=ScoreSpec(how="command", command=("python", "score.py")),
     )
     return Post.new(
-        "ann", e.ArenaOpened(version=1, spec=spec, base_commit=git_hash("c"), base_tree="t", evaluator="", data="")
+        "ann",
+        e.ArenaOpened(version=1, spec=spec, base_commit=git_hash("c"), base_tree=git_hash("t"), evaluator="", data=""),
     )
 
 
@@ -30,7 +31,7 @@ def posts(name: str, count: int) -> Iterator[Post]:
     """Yield `count` posts, the same for the same `name` except for ids and times; no two names share a key."""
     made = 0
     for number in range(count):
-        for author, event in _proposal_and_its_runs(f"{name}{number:x}", random.Random(f"{name} {number}")):
+        for author, event in _proposal_and_its_runs(git_hash(f"{name}{number:x}"), random.Random(f"{name} {number}")):
             if made == count:
                 return
             made += 1
@@ -45,8 +46,8 @@ def _proposal_and_its_runs(tree: str, rng: random.Random) -> Iterator[tuple[str,
         explorer,
         e.ProposalPosted(
             tree=tree,
-            commit=git_hash(f"c{tree}"),
-            parents=(f"t{rng.randrange(100)}",),
+            commit=commit_hash(tree),
+            parents=(git_hash(f"t{rng.randrange(100)}"),),
             title="mutate: LEARNING_RATE 0.003 → 0.0021, WIDTH 64 → 80",
             rationale=_RATIONALE * 2,
             origin=e.Origin(how="sampler", name="mutate"),
@@ -63,12 +64,12 @@ def _proposal_and_its_runs(tree: str, rng: random.Random) -> Iterator[tuple[str,
 
 
 def _run(tree: str, seed: int, rng: random.Random) -> Iterator[tuple[str, e.AnyEvent]]:
-    run, worker = f"{tree}-{seed}", f"worker-{rng.randrange(4)}"
+    run, worker = run_of(tree, seed=seed), f"worker-{rng.randrange(4)}"
     curve = tuple(e.CurvePoint(step * 10, 5 - step / 20 + rng.random() / 10, step * 0.31) for step in range(40))
     yield (
         "curator",
         e.RunRequested(
-            run=run, lane="explore", proposal=tree, commit=git_hash(f"c{tree}"), seed=seed, budget_s=60, deadline_s=90
+            run=run, lane="explore", proposal=tree, commit=commit_hash(tree), seed=seed, budget_s=60, deadline_s=90
         ),
     )
     yield worker, e.RunStarted(run=run, attempt=1, worker=worker, device="cpu")

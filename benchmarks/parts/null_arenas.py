@@ -14,7 +14,10 @@ import msgspec
 from agents.curation.admission import decide
 from mesh import events as e
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
-from mesh.testing import SPEC, Log
+from mesh.testing import SPEC, Log, git_hash
+
+BASE = git_hash("base")
+"""The baseline."""
 
 Draw = Callable[[random.Random], float]
 """Noise of variance 1."""
@@ -49,18 +52,19 @@ class CorrelatedArena:
         spec: ArenaSpec | None = None,
     ) -> None:
         self.rng, self.draw, self.name = random.Random(seed), draw, seed
-        self.qualities, self.correlation = {"base": 0.0, **qualities}, correlation
+        self.qualities = {git_hash(name): quality for name, quality in {"base": 0.0, **qualities}.items()}
+        self.correlation = correlation
         self.log = Log(spec or noisy())
         self.log.open()
         self.log.add("w", e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
-        self.log.propose("base", how="baseline")
+        self.log.propose(BASE, how="baseline")
         for number, tree in enumerate(qualities):
             self.log.propose(tree, f"author-{number}")
 
     def score(self, tree: str, seed: int) -> float:
         """Return the score of a proposal on a seed."""
         shared = self.draw(random.Random(f"{self.name} {seed}"))
-        sign = -1 if self.correlation < 0 and tree == "base" else 1
+        sign = -1 if self.correlation < 0 and tree == BASE else 1
         noise = sign * math.sqrt(abs(self.correlation)) * shared
         return self.qualities[tree] + noise + math.sqrt(1 - abs(self.correlation)) * self.draw(self.rng)
 

@@ -95,13 +95,13 @@ class Bench:
         request = RunRequested(
             run=f"r{uuid.uuid4().hex[:6]}",
             lane="explore",
-            proposal="p",
+            proposal="1" * 40,
             commit="c",
             seed=1,
             budget_s=spec.trial.budget_s,
             deadline_s=deadline_s,
         )
-        opened = ArenaOpened(version=1, spec=spec, base_commit="b", base_tree="t", evaluator="e")
+        opened = ArenaOpened(version=1, spec=spec, base_commit="b", base_tree="2" * 40, evaluator="e")
         begun, folder = anyio.Event(), self.folder / "runs" / request.run
         begun.set()
 

@@ -35,6 +35,12 @@ ODD_RAW = (
 )
 """JSON for a value of a field, some of it none."""
 
+ODD_IDS = (
+    *("A" * 40, "a" * 39, "a" * 41, "a" * 64, "g" * 40, f"../{'a' * 37}", f"{'a' * 39}\n", f"{'a' * 40}\n"),
+    *("\u0663" * 40, "\uff11" * 40, "x"),
+)
+"""Texts that are no hash: upper case, other lengths, a path, line ends, digits beyond ASCII, a name."""
+
 Raw = dict[str, str]
 """The fields of a struct, each as JSON."""
 
@@ -103,6 +109,8 @@ def odd_values(info: inspect.Type) -> Iterator[str]:
             yield from (json.dumps(bound + off * step) for bound in bounds for off in (-1, 0, 1))
         case inspect.StrType(max_length=int(most)):
             yield from (json.dumps("z" * (most + more)) for more in (0, 1))
+        case inspect.StrType(pattern=str()):
+            yield from map(json.dumps, ODD_IDS)
         case inspect.StructType(fields=fields):
             whole = fields_of(info)
             if info.array_like:

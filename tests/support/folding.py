@@ -17,14 +17,14 @@ from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.wire import Post
-from tests.support.history import HISTORY, Fact, finish
+from tests.support.history import HISTORY, T2, Fact, finish
 
 
 async def write(bus: MemoryBus, history: Sequence[Fact] | None = None) -> None:
     """Write a history into the log; by default `HISTORY` and then a second finish of a run, which does not count."""
     await bus.post_all([Post.new(author, event) for author, event in (HISTORY if history is None else history)])
     if history is None:
-        post = Post.new("liar", finish("r2", "t2", -100.0))
+        post = Post.new("liar", finish("r2", T2, -100.0))
         bus.append_raw(wire.subject_of("a", post), wire.encode(post))
 
 

@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh import wire
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from mesh.testing import BEGAN, content_hash, git_hash
+from mesh.testing import BEGAN, commit_hash, content_hash, git_hash, run_of
 from mesh.wire import Entry, Post
 
 Fact = tuple[str, e.AnyEvent]
 """An author and what it posts."""
+
+T0, T1, T2, T3, T4, T5, T6, T7, T8, T9 = (digit * 40 for digit in "0123456789")
+"""Ids of proposals."""
 
 GPU, CPU = "cuda-h200", "cpu-x86_64"
 SPEC = ArenaSpec(
@@ -27,14 +30,14 @@ SPEC = ArenaSpec(
 
 def opened(version: int = 1, evaluator: str = "ev") -> e.ArenaOpened:
     return e.ArenaOpened(
-        version=version, spec=SPEC, base_commit=git_hash("c0"), base_tree="t0", evaluator=content_hash(evaluator)
+        version=version, spec=SPEC, base_commit=git_hash("c0"), base_tree=T0, evaluator=content_hash(evaluator)
     )
 
 
 def proposal(tree: str, *parents: str, how: Any = "sampler") -> e.ProposalPosted:
     origin = e.Origin(how=how)
     return e.ProposalPosted(
-        tree=tree, commit=git_hash(f"c-{tree}"), parents=parents, title=f"title {tree}", origin=origin
+        tree=tree, commit=commit_hash(tree), parents=parents, title=f"title {tree[:4]}", origin=origin
     )
 
 
@@ -74,26 +77,26 @@ HISTORY: list[Fact] = [
     ("op", opened()),
     ("ann", e.AgentJoined(boot="b1", role="explorer")),
     ("w", e.WorkerJoined(boot="b2", worker_class="cpu", device="cpu", slots=1)),
-    ("ann", proposal("t1", how="baseline")),
-    ("ann", proposal("t2", "t1")),
-    ("bob", proposal("t3", "t1", "t2")),
-    ("cid", e.CritiquePosted(target="t2", verdict="endorse")),
-    ("dan", e.CritiquePosted(target="t2", verdict="block")),
-    ("cur", request("r1", "t1")),
+    ("ann", proposal(T1, how="baseline")),
+    ("ann", proposal(T2, T1)),
+    ("bob", proposal(T3, T1, T2)),
+    ("cid", e.CritiquePosted(target=T2, verdict="endorse")),
+    ("dan", e.CritiquePosted(target=T2, verdict="block")),
+    ("cur", request("r1", T1)),
     ("w", e.RunStarted(run="r1", attempt=1, worker="w")),
-    ("w", finish("r1", "t1", 3.0)),
-    ("cur", promote("t1", "", 1)),
-    ("cur", request("r2", "t2", 1)),
-    ("cur", request("r3", "t2", 2)),
-    ("cur", request("r4", "t3")),
-    ("cur", request("r5", "t3", 2)),
-    ("w", finish("r2", "t2", 1.0)),
-    ("w", finish("r3", "t2", 2.0)),
-    ("w", finish("r4", "t3", e.Failed(reason="crash", message="boom"))),
+    ("w", finish("r1", T1, 3.0)),
+    ("cur", promote(T1, "", 1)),
+    ("cur", request("r2", T2, 1)),
+    ("cur", request("r3", T2, 2)),
+    ("cur", request("r4", T3)),
+    ("cur", request("r5", T3, 2)),
+    ("w", finish("r2", T2, 1.0)),
+    ("w", finish("r3", T2, 2.0)),
+    ("w", finish("r4", T3, e.Failed(reason="crash", message="boom"))),
     ("cur", e.RunKilled(run="r5", by="rule")),
-    ("cur", promote("t2", "t1", 2)),
-    ("cur", promote("t3", "t1", 3)),  # stale: t1 is champion no more
-    ("cur", e.ProposalRetired(proposal="t3", round=4, why="failed")),
+    ("cur", promote(T2, T1, 2)),
+    ("cur", promote(T3, T1, 3)),  # stale: t1 is champion no more
+    ("cur", e.ProposalRetired(proposal=T3, round=4, why="failed")),
     ("ann", e.NotePosted(channel="general", text="hello\x00there")),
 ]
 
@@ -107,7 +110,7 @@ def _knob(tree: str, parent: str, author: str, old: float, new: float, **more: A
 def _runs(tree: str, values: list[float | e.Failed], lane: e.Lane = "explore", where: str = GPU) -> list[Any]:
     found: list[Fact] = []
     for seed, value in enumerate(values, 1):
-        run = f"{tree}-{lane}-{seed}"
+        run = run_of(tree, lane, seed)
         worker = "gpu" if where == GPU else "cpu"
         done = replace(
             finish(run, tree, value),
@@ -138,25 +141,25 @@ RICH_HISTORY: list[Fact] = [
     ("cid", e.AgentJoined(boot="b-cid", role="critic")),
     ("gpu", e.WorkerJoined(boot="b-gpu", worker_class=GPU, device="H200", slots=1, price_per_hour_usd=3.0)),
     ("cpu", e.WorkerJoined(boot="b-cpu", worker_class=CPU, device="cpu", slots=2)),
-    ("ann", proposal("t0", how="baseline")),
-    *_runs("t0", [3.0, 3.1, 3.2]),
-    ("curator", promote("t0", "", 1)),
-    _knob("t1", "t0", "ann", 0.1, 0.2),
-    _word("cid", "t1", "endorse", 0.9),
-    *_runs("t1", [2.5]),
-    *_runs("t1", [2.6, 2.7], "confirm", CPU),
-    ("curator", promote("t1", "t0", 2)),
-    _knob("t2", "t1", "bob", 0.2, 0.4, cost=THOUGHT),
-    *_runs("t2", [2.0]),
-    *_runs("t2", [2.1, 2.2], "confirm"),
-    ("curator", promote("t2", "t1", 3)),
-    _knob("t3", "t1", "ann", 0.2, 0.4),  # the change that bob made in t2
-    _knob("t4", "t0", "bob", 0.1, 9.0),
-    _word("cid", "t4", "block", 0.8),
-    *_runs("t4", [CRASH]),
-    ("curator", e.ProposalRetired(proposal="t4", round=1, why="failed")),
-    _knob("t5", "t4", "bob", 9.0, 8.0),
-    *_runs("t5", [4.0]),
-    ("curator", e.ProposalRetired(proposal="t5", round=1, why="not_better")),
+    ("ann", proposal(T0, how="baseline")),
+    *_runs(T0, [3.0, 3.1, 3.2]),
+    ("curator", promote(T0, "", 1)),
+    _knob(T1, T0, "ann", 0.1, 0.2),
+    _word("cid", T1, "endorse", 0.9),
+    *_runs(T1, [2.5]),
+    *_runs(T1, [2.6, 2.7], "confirm", CPU),
+    ("curator", promote(T1, T0, 2)),
+    _knob(T2, T1, "bob", 0.2, 0.4, cost=THOUGHT),
+    *_runs(T2, [2.0]),
+    *_runs(T2, [2.1, 2.2], "confirm"),
+    ("curator", promote(T2, T1, 3)),
+    _knob(T3, T1, "ann", 0.2, 0.4),  # the change that bob made in t2
+    _knob(T4, T0, "bob", 0.1, 9.0),
+    _word("cid", T4, "block", 0.8),
+    *_runs(T4, [CRASH]),
+    ("curator", e.ProposalRetired(proposal=T4, round=1, why="failed")),
+    _knob(T5, T4, "bob", 9.0, 8.0),
+    *_runs(T5, [4.0]),
+    ("curator", e.ProposalRetired(proposal=T5, round=1, why="not_better")),
     ("ann", e.NotePosted(channel="general", text="a rate above 1 leads nowhere")),
 ]

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from analytics.projection import Projection
 from mesh import events as e
 from mesh.events import FailureReason, Lane
-from mesh.testing import content_hash, git_hash
+from mesh.testing import commit_hash, content_hash, git_hash
 from mesh.wire import Entry
 from tests.support.history import SPEC, Fact, entries
 
+BASE = git_hash("base")
 NOISE = 0.02
 SAMPLERS = ("sobol", "cmaes", "tpe", "mutate", "crossover")
 FAILURES: tuple[FailureReason, ...] = ("crash", "crash", "timeout", "out_of_memory", "bad_score")
@@ -31,7 +32,7 @@ class Research:
         self.spec = replace(SPEC, objective=goal, summary="Train a small model as well as a minute allows")
         self._runs, self._sign, self._noise = runs, 1 if maximize else -1, 0.0 if exact else NOISE
         self._rng = random.Random(f"{runs} {maximize} {exact}")
-        self._true, self._knobs = {"base": begin}, {"base": dict(KNOBS)}
+        self._true, self._knobs = {BASE: begin}, {BASE: dict(KNOBS)}
         self._champion, self._round, self._finished, self._seed = "", 0, 0, 0
 
     def facts(self) -> Iterator[Fact]:
@@ -41,8 +42,8 @@ class Research:
             e.ArenaOpened(
                 version=1,
                 spec=self.spec,
-                base_commit=git_hash("c-base"),
-                base_tree="base",
+                base_commit=commit_hash(BASE),
+                base_tree=BASE,
                 evaluator=content_hash("ev"),
             ),
         )
@@ -50,12 +51,12 @@ class Research:
             yield f"explorer-{number}", e.AgentJoined(boot=f"boot-{number}", role="explorer")
         yield "researcher-1", e.AgentJoined(boot="boot-3", role="researcher", model="local/thinker")
         yield "worker-1", e.WorkerJoined(boot="w1", worker_class="cuda-h200", device="cuda:0", slots=4)
-        yield "explorer-1", _proposal("base", (), "as it is", e.Origin(how="baseline"))
+        yield "explorer-1", _proposal(BASE, (), "as it is", e.Origin(how="baseline"))
         if not self._runs:
             return
         for _ in range(3):
-            yield from self._run("base", "explore")
-        yield from self._promote("base")
+            yield from self._run(BASE, "explore")
+        yield from self._promote(BASE)
         while self._finished < self._runs:
             yield from self._idea()
             if self._finished % 40 == 20:
@@ -152,7 +153,7 @@ class Research:
                 run=run,
                 lane=lane,
                 proposal=tree,
-                commit=git_hash(f"c-{tree}"),
+                commit=commit_hash(tree),
                 seed=self._seed,
                 budget_s=60,
                 deadline_s=90,
@@ -185,5 +186,5 @@ def _proposal(
     cost: e.Cost | None = None,
 ) -> e.ProposalPosted:
     return e.ProposalPosted(
-        tree=tree, commit=git_hash(f"c-{tree}"), parents=parents, title=title, origin=origin, knobs=knobs, cost=cost
+        tree=tree, commit=commit_hash(tree), parents=parents, title=title, origin=origin, knobs=knobs, cost=cost
     )
