@@ -16,10 +16,13 @@ DEMO := $(or $(wildcard $(DEV)),$(if $(filter digits,$(ARENA)),$(DIGITS),$(DEMO_
 UV := $(shell command -v uv)
 PIP := $(BIN)/python -m pip
 CPU_TORCH := https://download.pytorch.org/whl/cpu
-INSTALL = $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(PIP) install -q) -c constraints.txt
+install = $(if $(UV),$(UV) pip install -q --python $(BIN)/python -c constraints.txt $(1) ||) $(PIP) install -q -c constraints.txt $(1)
+# Trials write no byte code: what they import is compiled here, on all cores, and so is what is slow to import elsewhere.
+COMPILED := joblib litellm numpy openai optuna pydantic scipy sklearn sqlalchemy torch
+COMPILE = @$(BIN)/python -m compileall -qq -j 0 $(COMPILED:%=$(VENV)/lib/python3*/site-packages/%) || true
 define TORCH
 @command -v nvidia-smi >/dev/null || $(PIP) show -qq torch || \
-  { echo "installing the CPU build of torch"; $(PIP) install -qq --no-deps --retries 1 --index-url $(CPU_TORCH) -c constraints.txt torch; } || \
+  { echo "installing the CPU build of torch"; $(PIP) install -qq --no-compile --no-deps --retries 1 --index-url $(CPU_TORCH) -c constraints.txt torch; } || \
   echo "$(CPU_TORCH) does not answer: torch comes from the package index, which may be its CUDA build" >&2
 endef
 
@@ -36,16 +39,19 @@ $(BIN)/python:
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(TORCH)
-	$(INSTALL) -e '.[dev]'
+	$(call install,-e '.[dev]')
+	$(COMPILE)
 	@touch $@
 
 $(DIGITS): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[server,analytics,arenas]'
+	$(call install,-e '.[server,analytics,arenas]')
+	$(COMPILE)
 	@touch $@
 
 $(DEMO_TORCH): pyproject.toml constraints.txt | $(BIN)/python
 	$(TORCH)
-	$(INSTALL) -e '.[server,analytics,arenas,worker]'
+	$(call install,-e '.[server,analytics,arenas,worker]')
+	$(COMPILE)
 	@touch $@
 
 demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=digits installs and learns faster
