@@ -142,6 +142,7 @@ async def test_a_swarm_works_though_a_stranger_has_taken_the_keys(
         before = await bus.head()
         board = await works(bus, home)
         assert board.champion
+        assert board.scores(opened.base_tree)
         assert min(board.runs[run].seq for run in board.proposals[opened.base_tree].runs) > before
         # and SQL tells the same story
         await replay(bus, tmp_path / "a.duckdb", until=board.seq)
