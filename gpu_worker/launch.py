@@ -13,7 +13,7 @@ from gpu_worker.folders import TRIAL_WRITES
 from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Network, Sandbox
-from gpu_worker.supervisor.protocol import Launch, Limits, Request
+from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
 from mesh.events import RunRequested
 from mesh.spec import ArenaSpec
 
@@ -89,6 +89,12 @@ def runner(spec: ArenaSpec) -> dict[str, bytes]:
         return {}
     name = f"{spec.score.how}.py"
     return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes()}
+
+
+def supervisor_options(sandbox: Sandbox, spec: ArenaSpec | None = None) -> tuple[str, ...]:
+    """Return the options of the supervisor of a slot with this sandbox."""
+    uses_machine_network = spec is not None and _network(spec) == "all"
+    return (NAMESPACES_AHEAD,) if sandbox.tier == "A" and not uses_machine_network else ()
 
 
 def slot_environment(slot: Slot) -> dict[str, str]:

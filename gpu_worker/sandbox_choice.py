@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from gpu_worker.environment import inherited
+from gpu_worker.launch import supervisor_options
 from gpu_worker.sandbox import attacks
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.supervisor.client import start_supervisor
@@ -120,7 +121,7 @@ async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> 
     sandbox.give([work])
     policy = sandbox.policy([program], [work])
     aim = msgspec.json.encode({**target, "work": str(work)}).decode()
-    async with start_supervisor() as supervisor:
+    async with start_supervisor(options=supervisor_options(sandbox)) as supervisor:
         env = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work)}
         launch = Launch((sys.executable, "-I", str(program), aim), env, str(work), policy)
         ended = await supervisor.run(Request(launch, Limits(WITHIN_S, memory_mb=4096)))

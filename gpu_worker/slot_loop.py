@@ -12,7 +12,7 @@ from gpu_worker.attempt import Attempts, Clearing, Tally
 from gpu_worker.cleanup import claim_folder
 from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge, open_gauge
-from gpu_worker.launch import slot_environment
+from gpu_worker.launch import slot_environment, supervisor_options
 from gpu_worker.machine import Slot, capped
 from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
@@ -30,8 +30,8 @@ RETRY_AFTER_S = 3.0
 FIRST_REST_S = 0.1
 HAND_BACK_S = 2.0
 
-Terms = tuple[tuple[str, ...], Slot]
-"""What the arena asks of a supervisor: the modules that it imports, and the slot with its cap of GPU memory."""
+Terms = tuple[tuple[str, ...], Slot, tuple[str, ...]]
+"""What the arena asks of a supervisor: the modules that it imports, the slot with its cap of GPU memory, options."""
 
 
 class SlotLoop:
@@ -50,12 +50,12 @@ class SlotLoop:
         """
         deaths, sandbox = 0, await self._own_sandbox()
         while sandbox and not self._member.is_over:
-            preload, slot = terms = self._terms()
+            preload, slot, options = terms = self._terms(sandbox)
             began = anyio.current_time()
             try:
                 gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
                 with closing(gauge) if gauge else nullcontext():
-                    async with start_supervisor(preload, slot_environment(slot)) as supervisor:
+                    async with start_supervisor(preload, slot_environment(slot), options=options) as supervisor:
                         await anyio.to_thread.run_sync(claim_folder, self._member.runs_folder, supervisor.token)
                         await self._take_runs(supervisor, sandbox, terms)
             except* HostTrouble as group:
@@ -90,11 +90,12 @@ class SlotLoop:
             text = f"worker {self._member.name} slot {self._slot.number} {what}"
             await self._member.post(NotePosted(channel="ops", text=text))
 
-    def _terms(self) -> Terms:
+    def _terms(self, sandbox: Sandbox) -> Terms:
         opened = self._member.board.opened
         if opened is None:
-            return (), self._slot
-        return opened.spec.trial.preload, capped(self._slot, opened.spec.worker.gpu_memory_gb)
+            return (), self._slot, supervisor_options(sandbox)
+        slot = capped(self._slot, opened.spec.worker.gpu_memory_gb)
+        return opened.spec.trial.preload, slot, supervisor_options(sandbox, opened.spec)
 
     async def _take_runs(self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
         """Take runs until no more are taken, or the arena's next version wants another supervisor."""
@@ -113,7 +114,7 @@ class SlotLoop:
             async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
                 while (delivery := await self._next(deliveries, supervisor)) is not None:
                     try:
-                        if self._terms() != terms or self._member.draining.is_set():
+                        if self._terms(sandbox) != terms or self._member.draining.is_set():
                             await delivery.hand_back(0)
                             return
                         await attempts.take(delivery)

@@ -50,8 +50,28 @@ class LayerFailed(OSError):
     """A layer of the sandbox could not be applied; the message names it."""
 
 
-def contain(policy: Policy) -> int | None:
+def can_enter_ahead(policy: Policy | None) -> bool:
+    """Tell whether a process that `enter_ahead` has prepared can be contained by the policy."""
+    return policy is not None and policy.namespaces and policy.network != "all"
+
+
+def enter_ahead(policy: Policy) -> None:
+    """Do what depends neither on the paths of a policy nor on its limits, while there is nothing to run yet.
+
+    Raises:
+        OSError: a layer cannot be applied; the process must end.
+    """
+    _enter_namespaces(policy)
+    _drop_bounding_set(policy)
+    seccomp.compiled(_filter(policy))
+
+
+def contain(policy: Policy, *, entered: bool = False) -> int | None:
     """Apply every layer of the policy to this process.
+
+    Args:
+        policy: the sandbox.
+        entered: whether `enter_ahead` has been called.
 
     Returns:
         The descriptor of `gpu_worker.sandbox.owner_calls` that the supervisor must get, None where there is none.
@@ -61,7 +81,8 @@ def contain(policy: Policy) -> int | None:
     """
     layers: tuple[tuple[str, Callable[[Policy], int | None]], ...] = (
         ("limits", _limit),
-        ("namespaces", _unshare),
+        ("namespaces", _enter_namespaces),
+        ("mounts", _arrange),
         ("bounding set", _drop_bounding_set),
         ("user id", _drop_user),
         ("capabilities", _drop_capabilities),
@@ -69,10 +90,13 @@ def contain(policy: Policy) -> int | None:
         ("landlock", _landlock),
         ("seccomp", _seccomp),
     )
+    if entered and not can_enter_ahead(policy):
+        raise LayerFailed("the process is in namespaces that its policy does not want")
+    done = (_enter_namespaces, _drop_bounding_set) if entered else ()
     listener = None
     for name, layer in layers:
         try:
-            listener = layer(policy)
+            listener = None if layer in done else layer(policy)
         except Exception as error:
             raise LayerFailed(f"the sandbox layer {name} cannot be applied: {error}") from None
     return listener
@@ -86,7 +110,7 @@ def _limit(policy: Policy) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def _unshare(policy: Policy) -> None:
+def _enter_namespaces(policy: Policy) -> None:
     if not policy.namespaces:
         return
     flags = kernel.NEWNS | kernel.NEWIPC | (kernel.NEWNET if policy.network != "all" else 0)
@@ -98,6 +122,11 @@ def _unshare(policy: Policy) -> None:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
+
+
+def _arrange(policy: Policy) -> None:
+    if not policy.namespaces:
+        return
     if policy.network == "loopback":
         _raise_loopback()
     mounts.arrange(policy.read, policy.write, uid=policy.uid, tmp=policy.tmp)
@@ -148,13 +177,14 @@ def _landlock(policy: Policy) -> None:
 
 
 def _seccomp(policy: Policy) -> int | None:
-    if not policy.seccomp:
-        return None
-    families = (AF_UNIX,) if policy.network == "none" else (AF_UNIX, AF_INET, AF_INET6)
-    return seccomp.restrict(
-        families=families,
-        protect=policy.protect,
-        shares_user=policy.uid is None,
+    return seccomp.restrict(_filter(policy)) if policy.seccomp else None
+
+
+def _filter(policy: Policy) -> seccomp.Filter:
+    return seccomp.Filter(
+        families=(AF_UNIX,) if policy.network == "none" else (AF_UNIX, AF_INET, AF_INET6),
+        protect=tuple(policy.protect),
+        own=os.getpid() if policy.uid is None else 0,
         shares_ipc=not policy.namespaces,
         signals_scoped=policy.landlock and landlock.abi() >= landlock.SCOPES,
         truncation_scoped=policy.landlock and landlock.abi() >= landlock.TRUNCATES,

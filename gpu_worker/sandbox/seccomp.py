@@ -7,11 +7,11 @@ tables; those above 400 are the same on every architecture.
 
 import ctypes
 import errno
+import functools
 import os
 import struct
-from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 from gpu_worker.sandbox import kernel, owner_calls
 
@@ -157,29 +157,11 @@ _SET_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
 _REFUSED = (_RETURN, 0, 0, _ERROR | errno.EPERM)
 
 _Step = tuple[int, int, int, int]
+_STEP_BYTES = 8
 
 
-def restrict(
-    *,
-    families: Iterable[int],
-    protect: Iterable[int],
-    shares_user: bool,
-    shares_ipc: bool,
-    signals_scoped: bool,
-    truncation_scoped: bool,
-    owns_others: bool,
-) -> int | None:
+def restrict(filtering: "Filter") -> int | None:
     """Refuse the calls in the tables, sockets of other families, and signals to protected processes.
-
-    Args:
-        families: address families of sockets that are allowed.
-        protect: process ids that may not be signalled; negative for a process group.
-        shares_user: whether others run with this process's user id: it may then change the scheduling of itself alone.
-        shares_ipc: whether others share its IPC namespace: it then gets no System V objects and no POSIX queues.
-        signals_scoped: whether another layer blocks signals to processes outside; else it may signal only processes
-            that are younger than itself.
-        truncation_scoped: whether another layer blocks the truncation of files that may only be read.
-        owns_others: whether it runs as the owner of files that are not its own, and nothing makes them read-only.
 
     Returns:
         Where it owns others' files, the descriptor by which the kernel asks about calls that set modes and times
@@ -188,27 +170,65 @@ def restrict(
     Raises:
         OSError: the kernel accepts no filter, or its architecture is not in the tables.
     """
-    machine = os.uname().machine
-    if machine not in _AUDIT:
-        raise OSError(errno.EOPNOTSUPP, f"no table of system calls for {machine}")
-    options: dict[str, Any] = {
-        "own": os.getpid() if shares_user else 0,
-        "shares_ipc": shares_ipc,
-        "signals_scoped": signals_scoped or not shares_user,
-        "truncation_scoped": truncation_scoped or not shares_user,
-    }
-    if owns_others:
-        asking = program(machine, tuple(families), tuple(protect), asks=True, **options)
+    if filtering.owns_others:
         for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):  # the first since Linux 5.19
             with suppress(OSError):
-                return _install(asking, flags)
-    _install(program(machine, tuple(families), tuple(protect), **options), 0)
+                return _install(compiled(filtering, asks=True), flags)
+    _install(compiled(filtering), 0)
     return None
 
 
-def _install(steps: list[_Step], flags: int) -> int:
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", op, yes, no, k) for op, yes, no, k in steps))
-    head = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+@dataclass(frozen=True)
+class Filter:
+    """What a filter refuses, beside the calls in the tables.
+
+    Args:
+        families: address families of sockets that are allowed.
+        protect: process ids that may not be signalled; negative for a process group.
+        own: the id of the process where others run with its user id: it may then change the scheduling of itself alone;
+            else 0.
+        shares_ipc: whether others share its IPC namespace: it then gets no System V objects and no POSIX queues.
+        signals_scoped: whether another layer blocks signals to processes outside; else it may signal only processes
+            that are younger than itself.
+        truncation_scoped: whether another layer blocks the truncation of files that may only be read.
+        owns_others: whether it runs as the owner of files that are not its own, and nothing makes them read-only.
+    """
+
+    families: tuple[int, ...]
+    protect: tuple[int, ...]
+    own: int
+    shares_ipc: bool
+    signals_scoped: bool
+    truncation_scoped: bool
+    owns_others: bool
+
+
+@functools.lru_cache(4)
+def compiled(filtering: Filter, *, asks: bool = False) -> bytes:
+    """Return the filter as the kernel takes it; the same one is compiled once.
+
+    Raises:
+        OSError: the architecture is not in the tables.
+    """
+    machine = os.uname().machine
+    if machine not in _AUDIT:
+        raise OSError(errno.EOPNOTSUPP, f"no table of system calls for {machine}")
+    steps = program(
+        machine,
+        filtering.families,
+        filtering.protect,
+        own=filtering.own,
+        shares_ipc=filtering.shares_ipc,
+        signals_scoped=filtering.signals_scoped or not filtering.own,
+        truncation_scoped=filtering.truncation_scoped or not filtering.own,
+        asks=asks,
+    )
+    return b"".join(struct.pack("=HBBI", op, yes, no, k) for op, yes, no, k in steps)
+
+
+def _install(code: bytes, flags: int) -> int:
+    body = ctypes.create_string_buffer(code, len(code))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(code) // _STEP_BYTES, ctypes.addressof(body)))
     return kernel.call(_SECCOMP[os.uname().machine], _SET_FILTER, flags, head)
 
 
@@ -225,7 +245,7 @@ def program(
 ) -> list[_Step]:
     """Return the filter as (operation, jump if true, jump if false, value); jumps count steps that are skipped.
 
-    `own` is the id of the process, 0 where it has a user id of its own; the other arguments are those of `restrict`.
+    `own` is the id of the process, 0 where it has a user id of its own; the other arguments are those of `Filter`.
     """
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),

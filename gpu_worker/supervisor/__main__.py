@@ -25,7 +25,7 @@ from gpu_worker.supervisor.command import Command, Setting
 from gpu_worker.supervisor.fork import own_modules
 from gpu_worker.supervisor.keeper import fork_kept, reap_orphans
 from gpu_worker.supervisor.process_tree import kill_tree
-from gpu_worker.supervisor.protocol import Kill, Progress, Request, encode, parse
+from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Kill, Progress, Request, encode, parse
 from mesh.parent_death import die_with_parent, outlive_parent
 
 WITHOUT_NAMESPACES, WITHOUT_GROUPS = "--without-namespaces", "--without-groups"
@@ -42,7 +42,7 @@ def main() -> None:
     words, keeper = sys.argv[1:], os.getpid()
     isolated = fork_kept(isolate=WITHOUT_NAMESPACES not in words)
     reap_orphans()
-    setting = Setting(keeper, isolated=isolated, groups=WITHOUT_GROUPS not in words)
+    setting = Setting(keeper, isolated=isolated, groups=WITHOUT_GROUPS not in words, ahead=NAMESPACES_AHEAD in words)
     _import([word for word in words if not word.startswith("--")])
     served, serving = list[Server](), Server(setting)
     while True:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gpu_worker.limits import MAX_OUTPUT_MB
+from gpu_worker.sandbox.contain import Policy, can_enter_ahead
 from gpu_worker.supervisor.cgroup import group
 from gpu_worker.supervisor.cpu_clock import CpuClock, Used
 from gpu_worker.supervisor.fork import ForkAhead, NotStarted
@@ -28,11 +29,20 @@ class Setting:
         keeper: process id of the keeper as the worker sees it; control groups are named after it.
         isolated: whether the supervisor is the first process of a PID namespace.
         groups: whether control groups may be made.
+        ahead: whether commands are expected to want namespaces, without the network of the machine.
     """
 
     keeper: int
     isolated: bool = False
     groups: bool = True
+    ahead: bool = False
+
+    @property
+    def expected(self) -> Policy | None:
+        """The sandbox that the next command enters before its request is there, as far as it can; None for none."""
+        uid = 0 if os.geteuid() == 0 else None  # which one does not matter
+        policy = Policy(namespaces=True, landlock=True, seccomp=True, uid=uid) if self.ahead else None
+        return self.guarded(Launch((), {}, "", policy)).policy
 
     def guarded(self, launch: Launch) -> Launch:
         """Return the launch with a policy that protects the processes above it, by their numbers in its namespace."""
@@ -55,7 +65,7 @@ class Command:
         (to_read, to_write), (back_read, back_write) = os.pipe(), os.pipe()
         self._beside = [to_read, back_write, writing[1]]
         self._files = [os.open(os.devnull, os.O_RDONLY), *writing, to_write, back_read]
-        self._fork = ForkAhead(self._files[:3], self._files[3:])
+        self._fork = ForkAhead(self._files[:3], self._files[3:], setting.expected)
         self._group = group(self._fork.pid, owner=setting.keeper) if setting.groups else None
 
     def run(
@@ -167,6 +177,11 @@ class Command:
                 if self._group:
                     self._group.add_beside(other.pid)
                 beside = other.become(self._setting.guarded(request.beside), file_mb=request.limits.disk_mb)
+            if self._setting.ahead and not can_enter_ahead(request.launch.policy):
+                self._fork.discard()
+                self._fork = ForkAhead(self._files[:3], self._files[3:])
+                if self._group:
+                    self._group.add(self._fork.pid)
             pid = self._fork.become(
                 self._setting.guarded(request.launch),
                 use_extra=request.beside is not None,

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gpu_worker.sandbox import kernel, owner_calls
-from gpu_worker.sandbox.contain import LayerFailed, Policy, contain
+from gpu_worker.sandbox.contain import LayerFailed, Policy, contain, enter_ahead
 from gpu_worker.supervisor.mark import TOKEN, carry
 from gpu_worker.supervisor.protocol import Launch
 from mesh.parent_death import die_with_parent
@@ -46,9 +46,11 @@ class ForkAhead:
     Args:
         files: descriptors that become its 0, 1 and 2.
         extra: descriptors that become its 3 and following, where the launch wants them.
+        policy: the sandbox that it enters as far as it can before the launch, None for none. The policy of its launch
+            must be one of which `can_enter_ahead` is true.
     """
 
-    def __init__(self, files: Sequence[int], extra: Sequence[int] = ()) -> None:
+    def __init__(self, files: Sequence[int], extra: Sequence[int] = (), policy: Policy | None = None) -> None:
         launch_read, self._launch_write = os.pipe()
         ours, theirs = socket.socketpair()
         self._answer, error_write = ours.detach(), theirs.detach()
@@ -57,11 +59,18 @@ class ForkAhead:
         if self.pid == 0:
             try:
                 end = _place([*files, *extra, launch_read, error_write])
-                _await_launch(end - 2, end - 1, 3 + len(extra), parent)
+                _await_launch(end - 2, end - 1, 3 + len(extra), parent, policy)
             finally:
                 os._exit(127)
         os.close(launch_read)
         os.close(error_write)
+
+    def discard(self) -> None:
+        """End it without a launch."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self._launch_write)
+        os.close(self._answer)
 
     def become(self, launch: Launch, *, use_extra: bool = False, file_mb: float = 0) -> int:
         """Become the command; return the process id once its program begins.
@@ -106,7 +115,7 @@ def _send(descriptor: int, channel: int) -> None:
     os.close(descriptor)
 
 
-def _await_launch(launch_read: int, error_write: int, used: int, parent: int) -> None:
+def _await_launch(launch_read: int, error_write: int, used: int, parent: int, policy: Policy | None) -> None:
     """Get ready, wait for the launch and become its command; write what hinders that to `error_write`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -116,6 +125,12 @@ def _await_launch(launch_read: int, error_write: int, used: int, parent: int) ->
         carry(token)
     _be_first_to_go()
     _look_fresh()
+    failed: OSError | None = None
+    try:
+        if policy:
+            enter_ahead(policy)
+    except OSError as error:
+        failed = error
     with open(launch_read, "rb") as file:
         line = file.read()
     if not line:
@@ -126,7 +141,9 @@ def _await_launch(launch_read: int, error_write: int, used: int, parent: int) ->
     try:
         if file_bytes:
             _bound_files(file_bytes)
-        _become(Launch.of(fields), error_write, parent)
+        if failed:
+            raise LayerFailed(f"the sandbox cannot be entered: {failed}")
+        _become(Launch.of(fields), error_write, parent, entered=policy is not None)
     except LayerFailed as error:
         os.write(error_write, f"sandbox:{error}".encode())
     except OSError as error:
@@ -160,9 +177,9 @@ def _bound_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def _become(launch: Launch, error_write: int, parent: int) -> None:
+def _become(launch: Launch, error_write: int, parent: int, *, entered: bool) -> None:
     os.chdir(launch.cwd)
-    if (listener := contain(launch.policy or Policy())) is not None:
+    if (listener := contain(launch.policy or Policy(), entered=entered)) is not None:
         _send(listener, error_write)
     if launch.policy is None and os.geteuid() != 0:
         kernel.drop_capabilities()  # those of the supervisor's user namespace

@@ -22,6 +22,10 @@ beside it used more than its budget. `start`: its program cannot be run. `sandbo
 policy."""
 
 
+NAMESPACES_AHEAD = "--namespaces-ahead"
+"""Option of a supervisor whose commands want namespaces: each enters them while it waits for its request."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """A process to start: a command with its whole environment, in a folder.

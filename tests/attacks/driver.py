@@ -25,6 +25,7 @@ import msgspec
 
 from gpu_worker.environment import inherited
 from gpu_worker.folders import lay_out_trial
+from gpu_worker.launch import supervisor_options
 from gpu_worker.sandbox import kernel
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.supervisor.client import SupervisorDied, start_supervisor
@@ -136,7 +137,7 @@ async def try_probes(folder: Path, case: str) -> Results:
         pack(folder / "given" / "probes.zip")
         sandbox.give([work])
         policy = sandbox.policy([folder / "given", folder / "public"], [work], memory_mb=2000)
-        async with start_supervisor() as supervisor:
+        async with start_supervisor(options=supervisor_options(sandbox)) as supervisor:
             env = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": aim.work}
             aimed = dataclasses.replace(aim, supervisor=supervisor.process.pid)
             words = json.dumps(dataclasses.asdict(aimed)), f"{work}/results"

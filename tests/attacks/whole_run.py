@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from gpu_worker.folders import clear
+from gpu_worker.launch import supervisor_options
 from gpu_worker.machine import Slot
 from gpu_worker.run import Result, RunInputs, execute
 from gpu_worker.sandbox.tiers import Sandbox
@@ -137,5 +138,5 @@ async def bench(folder: Path, sandbox: Sandbox) -> AsyncIterator[Bench]:
     """Set up a slot."""
     folder.mkdir()
     folder.chmod(0o711)
-    async with start_supervisor(("json",)) as supervisor:
+    async with start_supervisor(("json",), options=supervisor_options(sandbox)) as supervisor:
         yield Bench(folder, sandbox, supervisor)
