@@ -201,6 +201,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "source": "File or folder of your own, of any size, that `artifact.prepare` reads as `MESH_SOURCE`; a relative "
         "path starts at the arena. `--data` comes before it. The data is made again when the contents change. Trials "
         "must not be able to read it.",
+        "leak_audit": "What to do if private data, hidden files or the source are found in a file that every trial can "
+        'read, when the data is made: `"refuse"` the arena, `"warn"`, or do not look (`"off"`).',
     },
     "TrialSpec": {
         "command": 'Command that runs the artifact. Leave it out with `score.how = "openevolve"` or `"shinka"`.',

@@ -15,17 +15,19 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
-from mesh import arena, data_source, foreign_tasks, frozen_data, hidden_files, settings
+from mesh import arena, data_source, foreign_tasks, frozen_data, hidden_files, leak_audit, settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
 from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
 from mesh.private_folder import private_folder, sweep_private
+from mesh.readable import audited_paths
 from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 PREPARE_WITHIN_S = 600
+_MAX_SOURCE_FILES = 64
 _READS_PER_S = 10_000_000
 """Bytes of the source for each of which `prepare` gets a second more."""
 _MAX_CONFIG_BYTES = 256 * 1024
@@ -181,9 +183,46 @@ async def _prepare(
                 await _run_prepare(spec.artifact.prepare, folder, out, source)
             if source:
                 await anyio.to_thread.run_sync(data_source.check_unchanged, source)
+            if spec.data.leak_audit != "off":
+                await anyio.to_thread.run_sync(_look_for_leaks, spec, files, hidden, source, out)
             return await frozen_data.freeze(out, bus, hidden)
     except OSError as error:
         raise HostTrouble(f"the data of the arena cannot be prepared in {private}: {error.strerror}") from None
+
+
+def _look_for_leaks(
+    spec: ArenaSpec,
+    files: dict[str, bytes],
+    hidden: dict[str, bytes],
+    source: data_source.DataSource | None,
+    out: Path,
+) -> None:
+    """Refuse or warn of an arena whose private data trials can read elsewhere."""
+    made = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
+    public = {name: path for name, path in made.items() if name.startswith("public/")}
+    private = {name: path for name, path in made.items() if name.startswith("private/")}
+    asked = leak_audit.questions(public, private)
+    derived: dict[str, Path | bytes] = {name: public[name] for name in asked}
+    if source:
+        for name, _ in source.files[:_MAX_SOURCE_FILES]:
+            derived[f"the source {source.path / name}"] = source.path / name
+    secrets = leak_audit.Secrets({**private, **{n: d for n, d in hidden.items() if n != data_source.MARK}}, derived)
+    own = {name: data for name, data in files.items() if name not in hidden}
+    readable = {name: path for name, path in public.items() if name not in asked}
+    found = leak_audit.audit(secrets, {**own, **readable}, settings.leak_index_file(), roots=audited_paths())
+    if found.looked_bytes < found.total_bytes:
+        looked, total = found.looked_bytes / 1e6, found.total_bytes / 1e6
+        sys.stderr.write(
+            f"mesh: the leak audit looked through {looked:,.0f} of {total:,.0f} MB of what it found on this machine\n"
+        )
+    if found.leaks and spec.data.leak_audit == "refuse":
+        first, more = found.leaks[0], len(found.leaks) - 1
+        raise BadArena(
+            f'{first}: make the private data from what is on no worker\'s disk, or set data.leak_audit to "warn"'
+            + (f" ({more} more such)" if more else "")
+        )
+    for leak in found.leaks:
+        sys.stderr.write(f"mesh: {leak}\n")
 
 
 async def _run_prepare(

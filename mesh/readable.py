@@ -19,6 +19,12 @@ def system_paths() -> tuple[str, ...]:
     return (*SYSTEM, *sorted(path for path in own if path != "/usr"))
 
 
+def audited_paths() -> tuple[str, ...]:
+    """Return the folders that trials may read, those with data first: Python with its packages, then the system."""
+    own = [sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path.endswith("-packages"))]
+    return tuple(dict.fromkeys([*own, "/usr/share", *SYSTEM]))
+
+
 def is_system_path(path: Path) -> str:
     """Return the system's path, at or above `path`, that every trial may read; "" if there is none."""
     real = path.resolve()

@@ -170,6 +170,12 @@ def objects_dir(home: Path, arena: str) -> Path:
     return home / "data" / arena
 
 
+def leak_index_file() -> Path:
+    """Return the file that keeps fingerprints of this machine's files, for all homes of the user."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "mesh" / "leak-index"
+
+
 def sources_dir(home: Path) -> Path:
     """Return the folder that keeps the hashes of the sources of data."""
     return home / "sources"

@@ -51,6 +51,7 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The owner's data from which `artifact.prepare` makes the arena's data."""
 
     source: b.Path = ""
+    leak_audit: Literal["refuse", "warn", "off"] = "refuse"
 
 
 class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
