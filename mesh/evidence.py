@@ -124,6 +124,31 @@ def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
     return Noise(found.sd, found.dof, seed_effect(columns.values()))
 
 
+def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
+    """Tell whether the scores of a worker class show that the metric is exact, so that one fresh run proves.
+
+    At least three fresh scores of one proposal are equal, no two fresh scores of one proposal differ, and no fresh
+    score differs from the claim.
+
+    Args:
+        board: The board of the arena.
+        worker_class: The worker class.
+        found: Its noise.
+    """
+    if found.sd or found.dof < 2:
+        return False
+    seen: dict[str, float] = {}
+    for run in _fresh_runs(board):
+        if run.finished and run.finished.worker_class == worker_class and run.value is not None:
+            tree = run.requested.proposal
+            if tree not in seen:
+                own = claim(board, tree)
+                seen[tree] = own[0] if own and own[1] == worker_class else run.value
+            if not math.isclose(seen[tree], run.value, rel_tol=_ROUNDING):
+                return False
+    return True
+
+
 def ranking_rule(board: Board) -> Rule:
     """Return which scores count in the ranking, and how. In an arena that was never opened, none does."""
     if (opened := board.opened) is None:

@@ -279,16 +279,6 @@ def test_who_would_have_been_first_champion_but_for_a_later_claim_meets_the_one_
     assert not log.board.undecided
 
 
-def test_a_metric_that_proves_to_be_without_noise_needs_two_seeds() -> None:
-    log = Log(NOISY)
-    log.open()
-    log.propose(BASE, how="baseline")
-    play(log, {BASE: [10.0] * 3})
-    claimed(log, better=9.99)
-    play(log, {BETTER: [9.99] * 2, BASE: [10.0] * 2})
-    assert log.board.champion == BETTER
-
-
 def test_noise_is_pooled_over_what_was_run_on_several_seeds(log: Log) -> None:
     found = noise(log.board, "cpu")
     assert found.dof == 2

@@ -1,5 +1,7 @@
 """Claims: which proposals may race, by the score that found them. Pure."""
 
+from collections.abc import Sequence
+
 from agents.curation.race_log import current_race, is_excused
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, race_of, request
@@ -71,12 +73,16 @@ def expected_on(seed: int, champion: Scores, found: Noise) -> float:
     This is the champion's mean. Where seeds share a difficulty and the champion has a score on that seed, the
     expectation moves towards it, by the correlation of scores on one seed.
     """
-    mean = sum(champion.values()) / len(champion)
+    mean = _mean(list(champion.values()))
     if found.seeds is None or seed not in champion:
         return mean
-    others = [score for other, score in champion.items() if other != seed] or [mean]
-    middle = sum(others) / len(others)
+    middle = _mean([score for other, score in champion.items() if other != seed] or [mean])
     return middle + found.seeds.correlation * (champion[seed] - middle)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean, without a rounding error where all values are equal."""
+    return values[0] + sum(value - values[0] for value in values) / len(values)
 
 
 def _with_claim(board: Board, champion: Scores, found: Noise, worker_class: str) -> Scores:

@@ -19,7 +19,7 @@ from agents.curation.run_requests import FIRST_SEED, SEEDS, requests
 from agents.curation.verdicts import promoted, retired
 from mesh.board import Board
 from mesh.events import PROOF, AnyEvent, Failed, Lane
-from mesh.evidence import Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs
+from mesh.evidence import Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs, shows_no_noise
 from mesh.fleet import home_class, is_awaited, is_gone
 from mesh.paired import Scores
 
@@ -98,8 +98,11 @@ def _first_champion(board: Board) -> list[AnyEvent]:
     scores = fresh(board, first, worker_class)
     if not scores:
         return [retired(board, first, "failed", f"failed on all {count} fresh seeds")]
-    value = estimate(list(scores.values()), noise(board, worker_class))
+    spread = noise(board, worker_class)
+    value = estimate(list(scores.values()), spread)
     text = f"first champion, measured on {len(scores)} seeds"
+    if shows_no_noise(board, worker_class, spread):
+        text += ": all scores are equal, so the metric is taken as exact, and one fresh run proves"
     return [promoted(board, first, value, tuple(scores), None, text)]
 
 
@@ -107,6 +110,8 @@ def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -
     """Begin a race of the best claims, if confirmation has not taken too large a share of the runs."""
     if not waiting or len(board.proofs) > _SHARE * board.finished + _whole(board.spec.selection.confirm_seeds):
         return []
+    if shows_no_noise(board, worker_class, noise(board, worker_class)):
+        return _ask(board, race, waiting[:1], range(1, 2), worker_class, with_champion=False)
     return _ask(board, race, waiting[:SIZE], range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
 
 
@@ -119,14 +124,17 @@ def _whole(seeds: int) -> int:
     return runs
 
 
-def _ask(board: Board, race: int, trees: Sequence[str], seeds: range, worker_class: str) -> list[AnyEvent]:
+def _ask(
+    board: Board, race: int, trees: Sequence[str], seeds: range, worker_class: str, *, with_champion: bool = True
+) -> list[AnyEvent]:
     """Request runs of challengers and champion on seeds of a race."""
     wanted: list[AnyEvent] = []
     finders = {tree: _finder(board, tree) for tree in trees}
     for seed in (SEEDS * race + seed for seed in seeds):
         for tree in trees:
             wanted += requests(board, tree, "confirm", [seed], worker_class, avoid=finders[tree], race=race)
-        wanted += requests(board, board.champion, "control", [seed], worker_class, race=race)
+        if with_champion:
+            wanted += requests(board, board.champion, "control", [seed], worker_class, race=race)
     return wanted
 
 
@@ -146,7 +154,10 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     done = max(map(len, runs_of.values()))
     if not done:  # its workers have left: the race is redone on the remaining ones
         return _ask(board, race, members, range(1, stages(seeds)[0] + 1), worker_class)
-    last = done >= seeds
+    exact = shows_no_noise(board, worker_class, found)
+    if done < stages(seeds)[0] and not exact:  # a race of an exact metric, which proves to have noise
+        return _ask(board, race, members, range(1, stages(seeds)[0] + 1), worker_class)
+    last = done >= seeds or exact
     upto = seeds if last else next(count for count in stages(seeds) if count > done)
     promoted_here = board.champion in entrants_of(board, race)
     if promoted_here and not last and (ahead := _ask(board, race, (), range(done + 1, upto + 1), worker_class)):
@@ -163,6 +174,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     winner, bar = next(iter(ranked), ""), _bar(board, race, done, worker_class)
     if winner and found.dof and 1 - chance[winner] <= bar:
         text = f"better than the champion in race {race}: p-value {1 - chance[winner]:.2g}, LOND allows {bar:.2g}"
+        if exact:
+            text = f"better than the champion in race {race}: the metric shows no noise, so one fresh run proves"
         value, proof = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
         return [promoted(board, winner, value, proof, chance[winner], text), *verdicts]
     least = HOPELESS if 2 * done < seeds else UNLIKELY
@@ -176,10 +189,12 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree in ranked:
         values = list(fresh(board, tree, worker_class).values())
         if tree not in kept and tree in board.undecided:
-            text = (
-                f"not significantly better than the champion on {len(values)} fresh seeds "
-                f"(standard deviation between seeds: {found.sd:.3g})"
-            )
+            text = "not better than the champion on a fresh seed, and the metric shows no noise"
+            if not exact:
+                text = (
+                    f"not significantly better than the champion on {len(values)} fresh seeds "
+                    f"(standard deviation between seeds: {found.sd:.3g})"
+                )
             mean = sum(values) / len(values) if values else None
             proof = tuple(fresh(board, tree, worker_class))
             verdicts.append(retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))
