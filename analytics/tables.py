@@ -30,7 +30,9 @@ def table_row(
             usd = event.cost.usd if event.cost else None
             measured = (event.budget_used_s, event.budget_counts, event.predict_s)
             budget = measured if event.budget_counts else (None, None, None)
-            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd, *budget)
+            numbers = outcome.metrics if isinstance(outcome, e.Scored) else {}
+            metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
+            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd, *budget, *metrics)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
             return "requested", (arena, seq, time, *columns, event.evaluator)

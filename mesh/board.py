@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from mesh import bounds
+from mesh import bounds, outcomes
 from mesh import events as e
 from mesh.bounds import MAX_INTEGER
 from mesh.spec import ArenaSpec
@@ -41,7 +41,7 @@ class Critique(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct):
-    """A proposal with its critiques, runs and verdicts.
+    """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
     `runs` are run ids in the order of their requests; `rulings` are its promotions and retirements.
     """
@@ -205,7 +205,8 @@ class Board(msgspec.Struct):
             case e.ProposalPosted():
                 if event.tree in self.proposals:
                     return False
-                self.proposals[event.tree] = Proposal(entry.seq, entry.time, author, event)
+                kept = msgspec.structs.replace(event, values={}) if event.values else event  # they stay in the log
+                self.proposals[event.tree] = Proposal(entry.seq, entry.time, author, kept)
                 self.undecided[event.tree] = None
                 self._think(author, event.cost)
                 self.failed_calls.pop(author, None)
@@ -348,5 +349,5 @@ def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bo
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
-_SOURCES = (inspect.getmodule(Board) or e, bounds, e, inspect.getmodule(ArenaSpec) or e)
+_SOURCES = (inspect.getmodule(Board) or e, bounds, outcomes, e, inspect.getmodule(ArenaSpec) or e)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -12,6 +12,9 @@ from msgspec import Meta
 
 from mesh import bounds as b
 from mesh.bounds import Scalar as Scalar
+from mesh.outcomes import Failed as Failed
+from mesh.outcomes import FailureReason as FailureReason
+from mesh.outcomes import Scored as Scored
 from mesh.spec import ArenaSpec
 
 Lane = Literal["confirm", "control", "audit", "explore"]
@@ -19,7 +22,6 @@ LANES: tuple[Lane, ...] = ("confirm", "control", "audit", "explore")
 PROOF: tuple[Lane, ...] = ("confirm", "control")
 """The lanes whose scores prove something: their seeds played no part in choosing the proposal."""
 
-FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed", "over_budget"]
 Counting = Literal["cpu", "wall", "gpu"]
 """Which seconds count against a budget: CPU time of all processes, wall time, or time with a GPU open."""
 
@@ -138,6 +140,12 @@ class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
     new: Scalar | None = None
 
 
+KnobValues = Annotated[
+    dict[b.Path, Annotated[dict[b.Word, Scalar], Meta(max_length=b.MAX_ITEMS)]], Meta(max_length=b.MAX_ITEMS)
+]
+"""Values of knobs, by file and name."""
+
+
 class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     """A commit of the artifact with a reason. `tree` is the proposal's id: equal files are one proposal.
 
@@ -156,6 +164,7 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     knobs: Annotated[tuple[KnobChange, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     cost: Cost | None = None
     as_of: b.Count = 0
+    values: KnobValues = {}
 
     def key(self, post_id: str) -> str:
         return self.tree
@@ -240,21 +249,6 @@ class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
 
     def key(self, post_id: str) -> str:
         return self.run
-
-
-class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
-    """The run ended with a score. `self_reported` is true if the candidate's own code could forge it."""
-
-    value: b.Number
-    metrics: Annotated[dict[b.Word, b.Number], Meta(max_length=b.MAX_ITEMS)] = {}
-    self_reported: bool = False
-
-
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="failed"):
-    """The run ended without a score."""
-
-    reason: FailureReason
-    message: b.Text
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):

@@ -74,6 +74,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "confidence": "Probability of a gain, as the author estimates it, 0 to 1.",
         "knobs": "Constants that it changes.",
         "as_of": "Sequence of the last entry that the author knew; 0 is unknown.",
+        "values": "Values of all knobs of its files, by file and name; empty in logs before this field.",
     },
     "CritiquePosted": {
         "target": "Tree of a proposal, or name of a run.",

@@ -29,6 +29,7 @@ from mesh.events import (
     ArenaOpened,
     Failed,
     FailureReason,
+    KnobValues,
     Lane,
     Origin,
     ProposalPosted,
@@ -64,7 +65,10 @@ SEED = 1
 def loss() -> float:
     return math.log(LR) * WIDTH
 """
-"""A candidate with five knobs."""
+"""A candidate with four knobs."""
+
+VALUES: KnobValues = {"train.py": {"LR": 1e-3, "WIDTH": 8, "BIAS": False, "ACT": "tanh"}}
+"""The values of its knobs, as a proposal of it has them; a seed is not a knob."""
 
 FILES = {"train.py": TRAIN, "score.py": b"print(1)\n"}
 """The files of an arena: one may be edited, one is protected."""

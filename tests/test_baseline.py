@@ -9,7 +9,7 @@ from agents.researcher import Researcher
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Agent
 from mesh.events import ArenaClosed, Origin, ProposalPosted
-from mesh.testing import Arena
+from mesh.testing import VALUES, Arena
 from tests.test_researcher import NAME
 
 
@@ -19,7 +19,7 @@ def roles(arena: Arena) -> list[Agent]:
 
 def first(arena: Arena) -> ProposalPosted:
     origin = Origin(how="baseline")
-    return ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin)
+    return ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin, values=VALUES)
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -14,7 +14,7 @@ from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
 from mesh.errors import MeshError
 from mesh.events import AgentJoined, NotePosted, Origin, ProposalPosted
-from mesh.testing import FILES, SPEC, TRAIN, Arena, opened
+from mesh.testing import FILES, SPEC, TRAIN, VALUES, Arena, opened
 from mesh.wire import Post
 from tests.test_runtime import said
 
@@ -52,6 +52,7 @@ async def test_a_draft_is_a_commit_on_its_parent_by_the_role(arena: Arena, tmp_p
         rationale="more is more",
         origin=Origin(how="sampler", name="widener"),
         as_of=arena.board.seq,
+        values={"train.py": VALUES["train.py"] | {"WIDTH": 9}},
     )
     commit = pygit2.Repository(str(tmp_path / "code.git"))[made.commit]
     assert isinstance(commit, pygit2.Commit)

@@ -27,7 +27,7 @@ from mesh.events import (
     WorkerJoined,
 )
 from mesh.memory import MemoryBus
-from mesh.testing import FILES, TRAIN, Arena
+from mesh.testing import FILES, TRAIN, VALUES, Arena
 from mesh.wire import Post
 
 SAMPLERS = list(portfolio.SAMPLERS)
@@ -59,7 +59,7 @@ def begun(arena: Arena) -> Arena:
 
 def baseline(arena: Arena) -> ProposalPosted:
     origin = Origin(how="baseline")
-    return ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin)
+    return ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin, values=VALUES)
 
 
 async def live(arena: Arena, who: Explorer, rounds: int, name: str = "ann") -> list[ProposalPosted]:
@@ -110,6 +110,7 @@ async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler:
             origin=Origin(how="sampler", name=sampler),
             knobs=changes,
             as_of=begun.board.seq,
+            values={"train.py": {knob.name: knob.value for knob in new}},
         )
         assert changes
         assert begun.code.tree(proposal.commit) == proposal.tree

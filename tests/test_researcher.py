@@ -26,7 +26,7 @@ from mesh.events import (
     ProposalPosted,
     ProposalRetired,
 )
-from mesh.testing import FILES, TRAIN, Arena, git_hash
+from mesh.testing import FILES, TRAIN, VALUES, Arena, git_hash
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
 
@@ -104,6 +104,7 @@ async def test_a_good_answer_is_a_commit_with_its_reason_its_forecast_and_its_co
         knobs=(KnobChange(file="train.py", name="LR", old=0.001, new=0.5),),
         cost=Cost(tokens_in=1000, tokens_out=100),
         as_of=arena.board.seq,
+        values={"train.py": VALUES["train.py"] | {"LR": 0.5}},
     )
     assert await arena.code.files(proposal.commit) == files
     commit = pygit2.Repository(str(tmp_path / "code.git"))[proposal.commit]
@@ -115,7 +116,7 @@ async def test_a_good_answer_is_a_commit_with_its_reason_its_forecast_and_its_co
 async def test_the_artifact_as_it_is_comes_first(tmp_path: Path) -> None:
     arena = Arena(tmp_path)
     origin = Origin(how="baseline")
-    baseline = ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin)
+    baseline = ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin, values=VALUES)
     with model_server() as server:
         assert await handle(arena, researcher(arena, server)) == [baseline]
         assert server.asked == []

@@ -185,6 +185,11 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     assert ask(mesh, "SELECT posted_at FROM events WHERE kind = 'proposal.posted' ORDER BY seq")[0] == [
         "2026-03-02 08:00:00"
     ]
+    assert ask(mesh, "SELECT file, name, number FROM knobs ORDER BY seq") == [
+        ["train.py", "LR", 0.02],
+        ["train.py", "LR", 0.04],
+        ["train.py", "LR", 9.0],
+    ]
     out = home / "out"
     assert mesh("git", "export", out).code == 0
     log = ["git", "-C", str(out), "log", "--format=%an %s", "HEAD"]

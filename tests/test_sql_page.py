@@ -18,6 +18,7 @@ VIEWS = (DOCS / "reference" / "views.md").read_text(encoding="utf-8")
 PROMISED = [
     *("leaderboard", "runs", "proposals", "lineage", "frontier", "agents"),
     *("critics", "workers", "noise", "cost", "board", "events"),
+    *("knobs", "metrics"),
 ]
 QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTALL))
 
@@ -62,6 +63,12 @@ ANSWERS = {
     ],
     "Which ideas were had more than once?": [["a", "mutate: LR 0.2 → 0.4", 2, ["bob", "ann"], [T2, T3]]],
     "Which ways are dead ends?": [["a", T4, "mutate: LR 0.1 → 9.0", "failed", 1]],
+    "Which learning rate did the ten best have?": [
+        ["a", 1, pytest.approx(2.15), 0.4],
+        ["a", 2, pytest.approx(3.1), 0.1],  # nobody changed it there
+        ["a", 3, 2.5, 0.2],
+        ["a", 4, 4.0, 8.0],
+    ],
     "Why do runs fail, and whose?": [["bob", "crash", 1, 60.0, "boom"]],
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from mesh import events as e
+from mesh.testing import git_hash
 from tests.support.folding import folded, rows
 from tests.support.history import T0, T1, T2, T3, T4, T5, T6, finish, opened, proposal, request
 
@@ -105,3 +106,36 @@ async def test_an_idea_that_nothing_has_overtaken_is_as_stale_as_its_own_way(tmp
         ("w", finish("r1", T1, 1.0)),
     ]
     assert await asked(tmp_path, history, "SELECT staleness FROM proposals") == [[2]]
+
+
+async def test_knobs_have_every_value_and_those_of_older_logs_what_was_changed(tmp_path: Path) -> None:
+    knobs = (e.KnobChange(file="train.py", name="LR", old=0.1, new=0.2),)
+    values: e.KnobValues = {"train.py": {"LR": 0.2, "ACT": 'ge"lu', "BIAS": True}, "more.py": {"B[0]": 3}}
+    history: list[tuple[str, e.AnyEvent]] = [
+        ("ann", replace(proposal(git_hash("t1")), knobs=knobs, values=values)),
+        ("ann", replace(proposal(git_hash("t2")), knobs=knobs)),
+    ]
+    assert await asked(tmp_path, history, "SELECT seq, file, name, value, number FROM knobs") == [
+        [2, "more.py", "B[0]", "3", 3.0],
+        [2, "train.py", "LR", "0.2", 0.2],
+        [2, "train.py", "ACT", 'ge"lu', None],
+        [2, "train.py", "BIAS", "true", None],
+        [3, "train.py", "LR", "0.2", 0.2],
+    ]
+
+
+async def test_metrics_have_all_numbers_of_a_score(tmp_path: Path) -> None:
+    done = replace(finish("r1", "t1", 1.0), outcome=e.Scored(value=1.0, metrics={"loss": 1.0, "acc": 0.75}))
+    failed = finish("r2", "t1", e.Failed(reason="crash", message=""))
+    history: list[tuple[str, e.AnyEvent]] = [
+        ("ann", proposal("t1")),
+        ("cur", request("r1", "t1")),
+        ("cur", request("r2", "t1", 2)),
+        ("w", done),
+        ("w", failed),
+    ]
+    sql = "SELECT run, name, value, proposal, lane, seed, seq FROM metrics"
+    assert await asked(tmp_path, history, sql) == [
+        ["r1", "loss", 1.0, "t1", "explore", 1, 5],
+        ["r1", "acc", 0.75, "t1", "explore", 1, 5],
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mesh.agent.code_reader import commit_of
+from mesh.agent.knob_values import knob_values
 from mesh.agent.postable import check_fact
 from mesh.board import Board
 from mesh.code import CodeStore
@@ -118,8 +119,13 @@ async def to_fact(
     first, *_ = [await store.files(commit, base=base_commit) for commit in commits]
     files = _merged(draft, base, first, board.spec.artifact.editable)
     if store.tree_of(files) == board.opened.base_tree:
-        origin = Origin(how="baseline")
-        return ProposalPosted(tree=board.opened.base_tree, commit=base_commit, title=BASELINE.title, origin=origin)
+        return ProposalPosted(
+            tree=board.opened.base_tree,
+            commit=base_commit,
+            title=BASELINE.title,
+            origin=Origin(how="baseline"),
+            values=knob_values(base, board.spec.artifact.editable),
+        )
     words = f"{draft.title}\n\n{draft.rationale}\n" if draft.rationale else f"{draft.title}\n"
     made = store.commit(files, parents=commits, message=words, author=author.name, at=at)
     fact = ProposalPosted(
@@ -134,6 +140,7 @@ async def to_fact(
         knobs=draft.knobs,
         cost=draft.cost,
         as_of=as_of if draft.as_of is None else draft.as_of,
+        values=knob_values(files, board.spec.artifact.editable),
     )
     check_fact(fact)
     return fact

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from mesh import events as e
 from mesh import settings
+from mesh.agent.knob_values import knob_values
 from mesh.board import Board
 from mesh.bus import Hub
 from mesh.code import CodeStore, Commit
@@ -27,6 +28,8 @@ from mesh_cli.connect import board_of
 from mesh_cli.history.results_tsv import IMPORTED, METRIC, Row, imported, parse_tsv
 
 AUTHOR = "autoresearch"
+EDITABLE = ("train.py",)
+"""The file that a proposal changes in karpathy/autoresearch."""
 BUDGET_S, DEADLINE_S = 300.0, 600.0
 """The limits of a run in karpathy/autoresearch: five minutes, killed after ten."""
 _UNKNOWN_TIME = dt.datetime.fromtimestamp(0, dt.UTC)
@@ -99,7 +102,7 @@ def _spec(source: Source, header: str) -> ArenaSpec:
         name=check_token("arena", name),
         summary=f"The history in {source.path.name} of {folder.name}",
         objective=ObjectiveSpec(metric=metric, direction="minimize" if source.minimize else "maximize"),
-        artifact=ArtifactSpec(editable=("train.py",)),
+        artifact=ArtifactSpec(editable=EDITABLE),
         trial=TrialSpec(command=("python", "train.py"), budget_s=BUDGET_S, deadline_s=DEADLINE_S),
         score=ScoreSpec(how="stdout", pattern=rf"^{re.escape(metric or METRIC)}:\s*([0-9.eE+-]+)"),
     )
@@ -114,10 +117,11 @@ def _check(board: Board, spec: ArenaSpec, rows: list[Row]) -> None:
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """The commit of a row, and when and by whom its message says it was made."""
+    """The commit of a row, when its message says it was made, and the values of its knobs."""
 
     code: Commit
     at: dt.datetime | None
+    values: e.KnobValues = {}
 
 
 async def _commits(code: CodeStore, rows: list[Row], repository: Path | None) -> tuple[dict[str, _Made], int]:
@@ -128,7 +132,10 @@ async def _commits(code: CodeStore, rows: list[Row], repository: Path | None) ->
     parent = ""
     for row in rows:
         if row.commit not in found:
-            made = _Made(*adopted[row.commit]) if row.commit in adopted else None
+            made = None
+            if row.commit in adopted:
+                commit, at = adopted[row.commit]
+                made = _Made(commit, at, knob_values(await code.files(commit.commit), EDITABLE))
             lacking += made is None
             found[row.commit] = made or _placeholder(code, row, parent)
         if row.status == "keep":
@@ -170,7 +177,7 @@ def _posts(spec: ArenaSpec, rows: list[Row], commits: dict[str, _Made], board: B
     for number, row in enumerate(rows, 1):
         made = commits[row.commit]
         tree = made.code.tree
-        for event in _facts(number, row, made.code, champion, evaluator, boot, times, version):
+        for event in _facts(number, row, made, champion, evaluator, boot, times, version):
             post = Post.new(AUTHOR, event)
             yield replace(post, at=made.at) if made.at else post
         if row.status == "keep" and tree != champion:
@@ -194,7 +201,7 @@ def _posts(spec: ArenaSpec, rows: list[Row], commits: dict[str, _Made], board: B
 def _facts(
     number: int,
     row: Row,
-    made: Commit,
+    made: _Made,
     champion: str,
     evaluator: str,
     boot: str,
@@ -202,21 +209,22 @@ def _facts(
     version: int,
 ) -> Iterator[e.AnyEvent]:
     """Yield the proposal of a row, where it is its first, and its run; `times` counts the runs of a proposal."""
-    tree, run = made.tree, f"row-{number}"
+    tree, commit, run = made.code.tree, made.code.commit, f"row-{number}"
     seed = times[tree] = times.get(tree, 0) + 1
     if seed == 1:
         yield e.ProposalPosted(
             tree=tree,
-            commit=made.commit,
+            commit=commit,
             parents=(champion,) if champion else (),
             title=row.description,
             origin=e.Origin(how="model" if champion else "baseline", name=AUTHOR),
+            values=made.values,
         )
     yield e.RunRequested(
         run=run,
         lane="explore",
         proposal=tree,
-        commit=made.commit,
+        commit=commit,
         seed=seed,
         budget_s=BUDGET_S,
         deadline_s=DEADLINE_S,

@@ -55,7 +55,7 @@ def request(run: str, tree: str, seed: int = 1) -> e.RunRequested:
 
 
 def finish(run: str, tree: str, outcome: float | e.Failed) -> e.RunFinished:
-    scored = e.Scored(value=outcome) if isinstance(outcome, float) else outcome
+    scored = e.Scored(value=outcome, metrics={"loss": outcome}) if isinstance(outcome, float) else outcome
     return e.RunFinished(run=run, proposal=tree, outcome=scored, worker="w", worker_class="cpu", trial_s=2.0)
 
 
@@ -103,6 +103,7 @@ HISTORY: list[Fact] = [
 
 def _knob(tree: str, parent: str, author: str, old: float, new: float, **more: Any) -> Fact:
     knobs = (e.KnobChange(file="train.py", name="LR", old=old, new=new),)
+    more = {"values": {"train.py": {"LR": new}}} | more
     posted = replace(proposal(tree, parent), title=f"mutate: LR {old} → {new}", knobs=knobs, **more)
     return author, posted
 
@@ -141,7 +142,7 @@ RICH_HISTORY: list[Fact] = [
     ("cid", e.AgentJoined(boot="b-cid", role="critic")),
     ("gpu", e.WorkerJoined(boot="b-gpu", worker_class=GPU, device="H200", slots=1, price_per_hour_usd=3.0)),
     ("cpu", e.WorkerJoined(boot="b-cpu", worker_class=CPU, device="cpu", slots=2)),
-    ("ann", proposal(T0, how="baseline")),
+    ("ann", replace(proposal(T0, how="baseline"), values={"train.py": {"LR": 0.1}})),
     *_runs(T0, [3.0, 3.1, 3.2]),
     ("curator", promote(T0, "", 1)),
     _knob(T1, T0, "ann", 0.1, 0.2),

@@ -1,0 +1,25 @@
+"""The outcomes of a run, as `run.finished` carries them."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mesh import bounds as b
+
+FailureReason = Literal["timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed", "over_budget"]
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
+    """The run ended with a score. `self_reported` is true if the candidate's own code could forge it."""
+
+    value: b.Number
+    metrics: Annotated[dict[b.Word, b.Number], Meta(max_length=b.MAX_ITEMS)] = {}
+    self_reported: bool = False
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="failed"):
+    """The run ended without a score."""
+
+    reason: FailureReason
+    message: b.Text
