@@ -20,19 +20,22 @@ def table_row(
     """Return table and row of a fact that counts; None if its kind has no table."""
     match event:
         case e.RunFinished(outcome=outcome):
-            end = (
-                ("scored", None, None, outcome.value, outcome.self_reported)
-                if isinstance(outcome, e.Scored)
-                else ("failed", outcome.reason, outcome.message, None, None)
-            )
+            match outcome:
+                case e.Scored():
+                    end: _Row = ("scored", None, None, outcome.value, outcome.self_reported)
+                case e.Infeasible():
+                    end = ("infeasible", outcome.reason, outcome.message, None, outcome.self_reported)
+                case _:
+                    end = ("failed", outcome.reason, outcome.message, None, None)
+            beyond = (outcome.violation, outcome.value) if isinstance(outcome, e.Infeasible) else (None, None)
             where = (event.worker, event.worker_class, event.evaluator)
             spent = (event.trial_s, event.score_s, event.cpu_s, event.peak_memory_mb)
             usd = event.cost.usd if event.cost else None
             measured = (event.budget_used_s, event.budget_counts, event.predict_s)
             budget = measured if event.budget_counts else (None, None, None)
-            numbers = outcome.metrics if isinstance(outcome, e.Scored) else {}
+            numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible) else {}
             metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
-            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd, *budget, *metrics)
+            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd, *budget, *metrics, *beyond)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
             return "requested", (arena, seq, time, *columns, event.evaluator)
@@ -51,7 +54,13 @@ def table_row(
         case e.ProposalRetired():
             return "judged", (arena, seq, time, event.proposal, "retired", event.why, event.met)
         case e.ArenaOpened(spec=spec):
-            rule = (event.evaluator, event.base_tree, int(spec.objective.gain(1)), spec.objective.noise == "none")
+            rule = (
+                event.evaluator,
+                event.base_tree,
+                int(spec.objective.gain(1)),
+                spec.objective.noise == "none",
+                list(spec.objective.also),
+            )
             return "opened", (arena, seq, time, _fits(event.version, _BIG), *rule)
         case _:
             return None

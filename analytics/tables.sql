@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS posts (
     key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN, counts BOOLEAN);
 CREATE TABLE IF NOT EXISTS opened (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, version BIGINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT,
-    exact BOOLEAN);
+    exact BOOLEAN, also VARCHAR[]);
 CREATE TABLE IF NOT EXISTS proposed (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, proposal VARCHAR, title VARCHAR, rationale VARCHAR,
     commit VARCHAR, origin VARCHAR, origin_name VARCHAR, parents VARCHAR[], predicted_gain DOUBLE, confidence DOUBLE,
@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS finished (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, how VARCHAR, reason VARCHAR, message VARCHAR,
     value DOUBLE, self_reported BOOLEAN, worker VARCHAR, worker_class VARCHAR, evaluator VARCHAR, trial_s DOUBLE,
     score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE, budget_used_s DOUBLE, budget_counts VARCHAR,
-    predict_s DOUBLE, metrics VARCHAR[], numbers DOUBLE[]);
+    predict_s DOUBLE, metrics VARCHAR[], numbers DOUBLE[],
+    violation DOUBLE, infeasible_value DOUBLE);
 CREATE TABLE IF NOT EXISTS judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR);
 -- A row per score that ranks, in the order of the log, with the standing of its proposal in its worker class after it

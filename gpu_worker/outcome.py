@@ -10,8 +10,9 @@ from gpu_worker.gpu_gauge import Reading
 from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB, THREADS_PER_PROCESS
 from gpu_worker.supervisor.protocol import Ending, Limits
 from mesh.bounds import MAX_NUMBER
+from mesh.constraints import constraints_of
 from mesh.decoding import decode_json
-from mesh.events import Failed, Scored
+from mesh.events import Failed, Infeasible, Scored
 from mesh.file_trees import MAX_DEPTH
 from mesh.spec import ArenaSpec, ObjectiveSpec
 
@@ -173,8 +174,30 @@ def _scored(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored 
         printed = ", ".join(sorted(metrics)) or "no number"
         program = "the evaluator" if self_reported else "the score program"
         return Failed(reason="no_score", message=f"{program} did not give the metric {metric!r}; it gave {printed}")
-    kept = dict([item for item in metrics.items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
-    return _within_bounds(spec.objective, metrics[metric], kept, self_reported=self_reported)
+    goal = spec.objective
+    for name in goal.constraints:
+        if name not in metrics:
+            what = "is not a finite number" if name in found else "is missing"
+            return Failed(reason="no_score", message=f"{name} {what}, but objective.constraints limits it")
+    named = {name: metrics[name] for name in (metric, *goal.constraints, *goal.also) if name in metrics}
+    kept = dict([item for item in (named | metrics).items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
+    outcome = _within_bounds(goal, metrics[metric], kept, self_reported=self_reported)
+    return _feasible(goal, outcome) if isinstance(outcome, Scored) else outcome
+
+
+def _feasible(goal: ObjectiveSpec, scored: Scored) -> Scored | Infeasible:
+    """Return a score as it is, or as infeasible where its numbers violate a constraint."""
+    broken = [(c, scored.metrics[c.metric]) for c in constraints_of(goal.constraints)]
+    broken = [(constraint, value) for constraint, value in broken if not constraint.holds(value)]
+    if not broken:
+        return scored
+    return Infeasible(
+        message="; ".join(constraint.sentence(value) for constraint, value in broken),
+        value=scored.value,
+        violation=min(MAX_NUMBER, sum(constraint.violation(value) for constraint, value in broken)),
+        metrics=scored.metrics,
+        self_reported=scored.self_reported,
+    )
 
 
 def _within_bounds(

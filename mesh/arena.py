@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
 from mesh.file_trees import TooDeep, open_folder, walk
@@ -165,6 +166,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
         else:
             if groups != 1:
                 refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
+    _check_numbers(spec, refuse)
     bounds = spec.objective.bounds
     if bounds and not bounds[0] < bounds[1]:
         refuse(f"objective.bounds is {list(bounds)}: use two numbers, the lower one first")
@@ -192,6 +194,19 @@ def _check_hidden(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
         for word in command[:2]:
             if is_hidden(hidden, word):
                 refuse(f"{what} runs {word!r}, which artifact.hidden keeps from trials: take it off one of the two")
+
+
+def _check_numbers(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
+    goal = spec.objective
+    try:
+        constraints_of(goal.constraints)
+    except ValueError as error:
+        refuse(f"objective.constraints: {error}")
+    if spec.score.how == "stdout" and (others := [*goal.constraints, *goal.also]):
+        refuse(
+            f'objective names the number {others[0]!r}, but score.how = "stdout" gives only the metric: '
+            'score with how = "command"'
+        )
 
 
 def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
@@ -297,8 +312,8 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
     The arena's name and summary do not count, nor where the data's source lies: a hidden file has the hash of its
-    contents. Neither do `selection`, `stop` and `objective.noise`: they use scores but do not change them, so old and
-    new scores stay comparable.
+    contents. Neither do `selection`, `stop`, and `noise` and `also` of `objective`: they use scores but do not change
+    them, so old and new scores stay comparable.
     """
     changeable, hidden = {*spec.artifact.editable, "arena.toml"}, spec.artifact.hidden
     protected = [
@@ -307,7 +322,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         if n not in changeable and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
-    measured = msgspec.structs.replace(plain.objective, noise="measured")
+    measured = msgspec.structs.replace(plain.objective, noise="measured", also=())
     bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
     bare["data"] = DataSpec()
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))

@@ -85,6 +85,12 @@ class Run(msgspec.Struct):
         outcome = self.finished.outcome if self.finished else None
         return outcome.value if isinstance(outcome, e.Scored) else None
 
+    @property
+    def infeasible(self) -> e.Infeasible | None:
+        """The outcome, if it violates a constraint; else None."""
+        outcome = self.finished.outcome if self.finished else None
+        return outcome if isinstance(outcome, e.Infeasible) else None
+
 
 class Note(msgspec.Struct, frozen=True):
     """One of the latest notes, cut to `NOTE_CHARACTERS`."""
@@ -315,6 +321,14 @@ class Board(msgspec.Struct):
     def scores(self, proposal: str) -> list[float]:
         """Return the scores that the evaluator in force gave a proposal, in the order of the requests."""
         return [run.value for run in self.current_runs(proposal) if run.value is not None]
+
+    def violation(self, proposal: str) -> e.Infeasible | None:
+        """Return the outcome by which a proposal is infeasible: that which violates most; None if it is feasible."""
+        return max(
+            (run.infeasible for run in self.current_runs(proposal) if run.infeasible),
+            key=lambda outcome: outcome.violation,
+            default=None,
+        )
 
     def current_runs(self, proposal: str) -> list[Run]:
         """Return the runs of a proposal that the evaluator in force scored, or will score."""

@@ -14,6 +14,7 @@ from mesh import bounds as b
 from mesh.bounds import Scalar as Scalar
 from mesh.outcomes import Failed as Failed
 from mesh.outcomes import FailureReason as FailureReason
+from mesh.outcomes import Infeasible as Infeasible
 from mesh.outcomes import Scored as Scored
 from mesh.spec import ArenaSpec
 
@@ -260,7 +261,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
 
     run: b.KeyText
     proposal: b.Tree
-    outcome: Scored | Failed
+    outcome: Scored | Failed | Infeasible
     worker: b.Word
     worker_class: b.Word
     attempt: b.Attempt = 1

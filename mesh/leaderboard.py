@@ -19,7 +19,9 @@ from mesh.standing import Standing
 
 MARKED = "* self-reported: the candidate's own code ran in the process that reported this score"
 
-ProposalState = Literal["open", "claimed", "confirming", "champion", "past_champion", "demoted", "retired"]
+ProposalState = Literal[
+    "open", "claimed", "confirming", "champion", "past_champion", "demoted", "retired", "infeasible"
+]
 
 
 class LeaderboardRow(msgspec.Struct, frozen=True):
@@ -28,6 +30,8 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     `mean` is the mean of the `fresh` scores, or of the claims if there are no fresh scores. `low` and `high` bound a
     95 % interval; they are None without fresh scores or if the noise is unknown. `rank` begins at 1; it is 0 in a row
     that was requested alone. `budget_used_s` is what a trial used of its budget on average, None if it is not known.
+    `also` are the means of the numbers in `objective.also`, over the scores of `mean`. `violation` is above 0 if a run
+    violated a constraint. Such a row has the numbers of the run that violates most, and no score.
     """
 
     rank: int
@@ -44,6 +48,8 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     claimed: float | None
     worker_class: str
     budget_used_s: float | None = None
+    also: dict[str, float] = {}
+    violation: float | None = None
 
 
 class Ranking:
@@ -52,6 +58,7 @@ class Ranking:
     def __init__(self, board: Board) -> None:
         self.board = board
         self._rule = ranking_rule(board)
+        self._also = board.opened.spec.objective.also if board.opened else ()
         self._spread: dict[str, float | None] = {}
         self._rows: dict[str, LeaderboardRow | None] = {}
 
@@ -74,14 +81,17 @@ class Ranking:
 
         The champion comes first, then the rows of its worker class, then the others. In each group, rows with fresh
         scores come before claims. Rows are ordered by the worse bound of the interval, equal rows by the log. If no row
-        has an interval, rows are ordered by their mean alone.
+        has an interval, rows are ordered by their mean alone. Infeasible rows come last, least violation first.
         """
         rows = [row for tree in self.board.proposals if (row := self.of(tree))]
         known = any(row.low is not None for row in rows)
 
-        def place(row: LeaderboardRow) -> tuple[bool, bool, bool, float]:
+        def place(row: LeaderboardRow) -> tuple[bool, bool, bool, bool, float]:
+            if row.violation is not None and row.state != "champion":
+                return (True, False, False, False, row.violation)
             worst = min(self.gain(bound) for bound in (row.low, row.high, row.mean) if bound is not None)
             return (
+                False,
                 known and row.state != "champion",
                 known and row.worker_class != self.worker_class,
                 known and not row.fresh,
@@ -132,7 +142,52 @@ class Ranking:
         runs = self.board.current_runs(tree) if tree in self.board.proposals else []
         return [run for run in runs if run.value is not None]
 
+    def _means(self, tree: str, worker_class: str, *, fresh: bool) -> dict[str, float]:
+        """Return the means of the other numbers over the scores that make the mean, each where it was printed."""
+        if not self._also:
+            return {}
+        runs = sorted(self._scored(tree), key=lambda run: run.finished_seq)
+        printed = [
+            run.finished.outcome.metrics
+            for run in runs
+            if run.finished
+            and isinstance(run.finished.outcome, e.Scored)
+            and run.finished.worker_class == worker_class
+            and (self._rule.is_fresh(tree, run.requested.lane) or not fresh)
+        ]
+        found = {name: [numbers[name] for numbers in printed if name in numbers] for name in self._also}
+        return {name: sum(values) / len(values) for name, values in found.items() if values}
+
+    def _infeasible_row(self, tree: str, run: Run, worst: e.Infeasible) -> LeaderboardRow:
+        proposal = self.board.proposals[tree]
+        assert run.finished is not None
+        state = state_of(proposal, fresh=0)
+        return LeaderboardRow(
+            rank=0,
+            proposal=tree,
+            mean=worst.value,
+            low=None,
+            high=None,
+            seeds=1,
+            fresh=0,
+            self_reported=worst.self_reported,
+            state=state if state in ("past_champion", "demoted") else "infeasible",
+            author=proposal.author,
+            title=proposal.event.title,
+            claimed=None,
+            worker_class=run.finished.worker_class,
+            budget_used_s=run.finished.budget_used_s if run.finished.budget_counts else None,
+            also={name: worst.metrics[name] for name in self._also if name in worst.metrics},
+            violation=worst.violation,
+        )
+
     def _row(self, tree: str) -> LeaderboardRow | None:
+        broken = (
+            [run for run in self.board.current_runs(tree) if run.infeasible] if tree in self.board.proposals else []
+        )
+        broken.sort(key=lambda run: (-run.infeasible.violation if run.infeasible else 0.0, run.finished_seq))
+        if broken and broken[0].infeasible and tree != self.board.champion:
+            return self._infeasible_row(tree, broken[0], broken[0].infeasible)
         if not (standings := self.standings(tree)):
             return None
         worker_class = self.worker_class if self.worker_class in standings else _class_of(standings)
@@ -153,6 +208,8 @@ class Ranking:
             claimed=standing.claimed,
             worker_class=worker_class,
             budget_used_s=standing.used_s / standing.scores if standing.used_s else None,
+            also=self._means(tree, worker_class, fresh=standing.proven_count > 0),
+            violation=broken[0].infeasible.violation if broken and broken[0].infeasible else None,
         )
 
 
@@ -182,7 +239,7 @@ def row_interval(row: LeaderboardRow) -> str:
     """Return the 95 % interval of a row in units of the metric; '-' if the noise is unknown."""
     if row.low is not None and row.high is not None:
         return f"{row.low:.4f} … {row.high:.4f}"
-    return "-" if row.fresh else "a claim"
+    return "-" if row.fresh or row.violation is not None else "a claim"
 
 
 def _class_of(standings: dict[str, Standing]) -> str:

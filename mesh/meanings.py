@@ -173,6 +173,14 @@ FIELDS: dict[str, dict[str, str]] = {
         "reason": "Kind of the failure; `docs/lifecycle.md` explains each.",
         "message": "What happened, in one sentence.",
     },
+    "Infeasible": {
+        "reason": "Always `infeasible`.",
+        "message": "Which numbers violate which constraints, in one sentence.",
+        "value": "The arena's metric. It is not a score.",
+        "violation": "How much the constraints are violated: 0.2 is 20 % beyond a bound, summed over the constraints.",
+        "metrics": "All numbers that the score program printed.",
+        "self_reported": "Whether the candidate could forge the numbers.",
+    },
     "ArenaSpec": {
         "name": "Name of the arena: letters, digits, `_` and `-`. It names the log.",
         "summary": "The goal in one sentence; models are shown it.",
@@ -190,6 +198,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "direction": "Whether a lower or a higher value is better.",
         "bounds": "Lowest and highest possible value; a score outside of them is a `bad_score`.",
         "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves.',
+        "also": "Other numbers of a score that the leaderboard, the report and the page show beside the metric.",
+        "constraints": 'What numbers of a score must be: `p95_ms = "<= 50"`, with `<=`, `<`, `>=`, `>` or `==`. A '
+        "candidate that violates one is infeasible: it is never promoted, and ranks by how much it violates.",
     },
     "ArtifactSpec": {
         "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected.",

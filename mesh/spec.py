@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from mesh import bounds as b
+from mesh.constraints import constraints_of
 
 Direction = Literal["minimize", "maximize"]
 _Gigabytes = Annotated[float, Meta(gt=0, le=1e9)]
@@ -18,12 +19,17 @@ _Few = Meta(max_length=100)
 
 
 class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is measured. A value outside of `bounds` is a `bad_score`. With `noise = "none"` the metric is exact."""
+    """What is measured. A value outside of `bounds` is a `bad_score`. With `noise = "none"` the metric is exact.
+
+    `also` are other numbers of a score that listings show. `constraints` say what numbers must be, such as `"<= 50"`.
+    """
 
     metric: b.Word
     direction: Direction
     bounds: tuple[b.Number, b.Number] | None = None
     noise: Literal["measured", "none"] = "measured"
+    also: Annotated[tuple[b.Word, ...], Meta(max_length=20)] = ()
+    constraints: Annotated[dict[b.Word, b.Word], _Few] = {}
 
     def gain(self, value: float, over: float = 0.0) -> float:
         """Return by how much `value` is better than `over`, in units of the metric; positive is better."""
@@ -146,6 +152,10 @@ def unusable(spec: ArenaSpec) -> str:
     would make older logs unreadable.
     """
     score, editable = spec.score, spec.artifact.editable
+    try:
+        constraints_of(spec.objective.constraints)
+    except ValueError as error:
+        return f"objective.constraints: {error}"
     for name in editable:
         if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
             return f"artifact.editable has {name[:40]!r}, which is not a path inside of the arena"

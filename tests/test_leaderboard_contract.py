@@ -39,6 +39,9 @@ class History:
         self.digits = rng.choice((-1, 0, 15))
         """Of a value; with few of them there are many ties."""
         self.exact = rng.random() < 0.25
+        self.more = random.Random(-seed)
+        """For what was added later, so that the histories stay what they were."""
+        self.constrained = self.more.random() < 0.25
         self.trees = [f"{n:040x}" for n in range(rng.randrange(2, 12))]
         self.board = Board(arena="a")
         self.goal = SPEC.objective
@@ -63,6 +66,7 @@ class History:
             if version == 1 or rng.random() < 0.2
             else self.goal.direction,
             noise="none" if self.exact or rng.random() < 0.05 else "measured",
+            also=self.more.choice(((), ("acc",), ("p95", "acc", "gone"))),
         )
         self.goal = goal
         spec = msgspec.structs.replace(SPEC, objective=goal)
@@ -108,8 +112,12 @@ class History:
             self.asked.append(asked)  # it will be finished twice
         outcome: e.Scored | e.Failed = e.Failed(reason="crash", message="boom")
         if rng.random() < 0.9:
+            more = self.more
+            numbers = {"acc": more.random(), "p95": more.random()} if more.random() < 0.8 else {}
             value = 0.1 * round(10 * rng.gauss(2, 0.3), self.digits)
-            outcome = e.Scored(value=value, self_reported=rng.random() < 0.1)
+            outcome = e.Scored(value=value, self_reported=rng.random() < 0.1, metrics=numbers)
+            if self.constrained and more.random() < 0.2:
+                outcome = e.Infeasible(message="p95", value=value, violation=more.choice((0.5, 1.5)), metrics=numbers)
         return e.RunFinished(
             run=asked.run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=rng.choice(self.classes),
             trial_s=rng.random(), evaluator=rng.choice(("", "", "", "", "", "", *map(content_hash, ("ev", "old")))),
@@ -180,7 +188,7 @@ def test_the_random_histories_have_what_makes_rules_differ() -> None:
     assert [name for name in wanted if met[name] < HISTORIES // 12] == []
 
 
-STATES = ("claimed", "confirming", "champion", "past_champion", "demoted", "retired")
+STATES = ("claimed", "confirming", "champion", "past_champion", "demoted", "retired", "infeasible")
 
 
 def features(board: Board) -> Iterator[str]:

@@ -125,17 +125,17 @@ async def test_knobs_have_every_value_and_those_of_older_logs_what_was_changed(t
 
 
 async def test_metrics_have_all_numbers_of_a_score(tmp_path: Path) -> None:
-    done = replace(finish("r1", "t1", 1.0), outcome=e.Scored(value=1.0, metrics={"loss": 1.0, "acc": 0.75}))
-    failed = finish("r2", "t1", e.Failed(reason="crash", message=""))
+    done = replace(finish("r1", git_hash("t1"), 1.0), outcome=e.Scored(value=1.0, metrics={"loss": 1.0, "acc": 0.75}))
+    failed = finish("r2", git_hash("t1"), e.Failed(reason="crash", message=""))
     history: list[tuple[str, e.AnyEvent]] = [
-        ("ann", proposal("t1")),
-        ("cur", request("r1", "t1")),
-        ("cur", request("r2", "t1", 2)),
+        ("ann", proposal(git_hash("t1"))),
+        ("cur", request("r1", git_hash("t1"))),
+        ("cur", request("r2", git_hash("t1"), 2)),
         ("w", done),
         ("w", failed),
     ]
     sql = "SELECT run, name, value, proposal, lane, seed, seq FROM metrics"
     assert await asked(tmp_path, history, sql) == [
-        ["r1", "loss", 1.0, "t1", "explore", 1, 5],
-        ["r1", "acc", 0.75, "t1", "explore", 1, 5],
+        ["r1", "loss", 1.0, git_hash("t1"), "explore", 1, 5],
+        ["r1", "acc", 0.75, git_hash("t1"), "explore", 1, 5],
     ]

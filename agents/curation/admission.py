@@ -34,7 +34,10 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
         return []
     if ends := stop(board, now):
         return list(ends)
-    verdicts = [*(_best(board) if is_exact(board) else [*prove(board), *recheck(board)]), *_hopeless(board)]
+    proven = _best(board) if is_exact(board) else [*prove(board), *recheck(board)]
+    verdicts = [event for event in proven if not _is_infeasible_winner(board, event)]
+    decided = {event.proposal for event in verdicts if isinstance(event, ProposalRetired)}
+    verdicts += [event for event in _hopeless(board) if event.proposal not in decided]
     again = _reevaluations(board)
     return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 
@@ -42,6 +45,11 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
 def is_exact(board: Board) -> bool:
     """Tell whether the metric has no noise, so that one score is enough."""
     return board.spec.objective.noise == "none"
+
+
+def _is_infeasible_winner(board: Board, event: AnyEvent) -> bool:
+    """Tell whether a fact would promote a proposal that violates a constraint on some seed."""
+    return isinstance(event, ProposalPromoted) and board.violation(event.proposal) is not None
 
 
 def is_blocked(board: Board, proposal: Proposal) -> bool:
@@ -97,14 +105,16 @@ def _author_of(board: Board, run: str) -> str:
     return proposal.author if proposal else ""
 
 
-def _hopeless(board: Board) -> list[AnyEvent]:
-    """Retire proposals that are blocked, and proposals that ran without a score."""
-    verdicts: list[AnyEvent] = []
+def _hopeless(board: Board) -> list[ProposalRetired]:
+    """Retire proposals that are blocked, that ran without a score, or that violate a constraint."""
+    verdicts: list[ProposalRetired] = []
     for tree in board.undecided:
         proposal, runs = board.proposals[tree], board.current_runs(tree)
         if is_blocked(board, proposal) and not proposal.runs:
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
+        elif (worst := board.violation(tree)) and not _is_out(board, runs):
+            verdicts.append(_retire(board, tree, "failed", f"infeasible: {worst.message}"))
         elif any(run.finished for run in runs) and not board.scores(tree) and not _is_out(board, runs):
             ends = [run.finished.outcome for run in runs if run.finished]
             killed = all(isinstance(end, Failed) and end.reason == "killed" for end in ends)
@@ -124,7 +134,11 @@ def _best(board: Board) -> list[AnyEvent]:
         return []
     by_class: dict[str, dict[str, float]] = {home_class(board): {}}
     for tree in [*board.undecided, *reevaluated(board)]:
-        if (found := mean_of(board, tree)) and not _is_out(board, board.current_runs(tree)):
+        if (
+            board.violation(tree) is None
+            and (found := mean_of(board, tree))
+            and not _is_out(board, board.current_runs(tree))
+        ):
             mean, worker_class = found
             by_class.setdefault(worker_class, {})[tree] = mean
     verdicts: list[AnyEvent] = []

@@ -45,7 +45,7 @@ class FinishedRun(msgspec.Struct, frozen=True):
 class Measured(msgspec.Struct, frozen=True):
     """A proposal's mean over `fresh` scores with its 95 % interval, and the mean that search had `claimed`.
 
-    Without a fresh score, `mean` is the claim.
+    Without a fresh score, `mean` is the claim. `also` has the means of other numbers of the scores, by name.
     """
 
     mean: float | None = None
@@ -55,6 +55,7 @@ class Measured(msgspec.Struct, frozen=True):
     claimed: float | None = None
     self_reported: bool = False
     state: str = ""
+    also: dict[str, float] = {}
 
 
 NOTHING = Measured()

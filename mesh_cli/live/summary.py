@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from mesh.board import Board
-from mesh.events import Failed
+from mesh.events import Failed, Infeasible, Scored
 from mesh.leaderboard import Ranking, row_score
 from mesh.text import printable, short
 
@@ -19,7 +19,7 @@ def summary(board: Board, first: int, folder: Path) -> None:
     for run in board.runs.values():
         if run.finished:
             outcome = run.finished.outcome
-            outcomes[f"failed ({outcome.reason})" if isinstance(outcome, Failed) else "scored"] += 1
+            outcomes[_ending(outcome)] += 1
     metric = board.spec.objective.metric
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
     print(f"\narena {board.arena}: {counts}")
@@ -38,6 +38,12 @@ def summary(board: Board, first: int, folder: Path) -> None:
         f"  {mesh} git export /tmp/{board.arena} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\""
     )
     print(f"to continue:\n  {mesh} up {folder}")
+
+
+def _ending(outcome: Scored | Failed) -> str:
+    if isinstance(outcome, Infeasible):
+        return "infeasible"
+    return f"failed ({outcome.reason})" if isinstance(outcome, Failed) else "scored"
 
 
 def baseline_of(ranking: Ranking) -> float | None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import msgspec
 
 from mesh.board import Board, Critique
-from mesh.events import CurvePoint, Failed, KnobChange, RunFinished, RunRequested
+from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested
 from mesh.proposal_card import Relative, RunRow
 from mesh.text import printable, short
 from mesh_cli.proposals.describe import About, critique_words
@@ -176,7 +176,9 @@ def _run(board: Board, about: About) -> Iterator[str]:
 
 def _ending(board: Board, finished: RunFinished) -> Iterator[str]:
     outcome, metric = finished.outcome, board.spec.objective.metric
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, Infeasible):
+        yield f"infeasible: {printable(outcome.message)} ({metric} {outcome.value:.6g} does not count)"
+    elif isinstance(outcome, Failed):
         yield f"failed ({outcome.reason}): {printable(outcome.message)}"
     else:
         yield f"{metric} {outcome.value:.6g}{' (self-reported)' if outcome.self_reported else ''}"

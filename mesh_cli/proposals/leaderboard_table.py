@@ -1,15 +1,20 @@
 """The leaderboard as a table for people, of the rows of `mesh.leaderboard`."""
 
+from collections.abc import Sequence
+
 from mesh.leaderboard import LeaderboardRow, row_interval, row_score
+from mesh.spec import ObjectiveSpec
 from mesh.text import printable, short
 from mesh_cli.render.columns import Column, aligned
 
 
-def columns(metric: str) -> list[Column]:
+def columns(goal: ObjectiveSpec) -> list[Column]:
     """Return the columns; the ranks say which are left out first in a narrow terminal."""
     return [
         Column("rank", right=True),
-        Column(printable(metric, 16), right=True),
+        Column(printable(goal.metric, 16), right=True),
+        *(Column(printable(name, 16), right=True, rank=2) for name in goal.also),
+        *([Column("violates", right=True)] if goal.constraints else []),
         Column("95 % interval", right=True, rank=3),
         Column("seeds", right=True, rank=4),
         Column("used s", right=True, rank=5),
@@ -20,13 +25,16 @@ def columns(metric: str) -> list[Column]:
     ]
 
 
-def cells(row: LeaderboardRow) -> list[str]:
+def cells(row: LeaderboardRow, goal: ObjectiveSpec) -> list[str]:
     """Return a row as the cells of `columns`."""
-    numbers = [str(row.rank), row_score(row), row_interval(row), str(row.seeds)]
+    others = [f"{row.also[name]:.4g}" if name in row.also else "-" for name in goal.also]
+    if goal.constraints:
+        others.append("-" if row.violation is None else f"{row.violation:.0%}")
+    numbers = [str(row.rank), row_score(row), *others, row_interval(row), str(row.seeds)]
     numbers.append("-" if row.budget_used_s is None else f"{row.budget_used_s:.2f}")
     return [*numbers, row.state, short(row.proposal), printable(row.author, 20), printable(row.title)]
 
 
-def ranking(metric: str, rows: list[LeaderboardRow], width: int | None) -> list[str]:
+def ranking(goal: ObjectiveSpec, rows: Sequence[LeaderboardRow], width: int | None) -> list[str]:
     """Return the leaderboard as lines of at most `width` cells."""
-    return aligned(columns(metric), [cells(row) for row in rows], width)
+    return aligned(columns(goal), [cells(row, goal) for row in rows], width)

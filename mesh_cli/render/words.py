@@ -49,4 +49,6 @@ def say(event: e.AnyEvent) -> str:
 def _outcome(outcome: e.Scored | e.Failed) -> str:
     if isinstance(outcome, e.Scored):
         return f"{outcome.value:.4f}{' (self-reported)' if outcome.self_reported else ''}"
+    if isinstance(outcome, e.Infeasible):
+        return f"infeasible ({outcome.value:.4f}): {outcome.message}"
     return f"failed ({outcome.reason}): {outcome.message}"

@@ -7,6 +7,7 @@ parent and the listed changes, so that a restart need not fetch all code. The ca
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from agents.search.knobs import knobs_of
 from agents.search.samplers.protocol import Trial, Values, where
@@ -57,6 +58,7 @@ class History:
                 known.trials.append(trial)
             else:
                 (known.pending if proposal.verdict == "open" else known.barred).append(trial)
+        known.trials[:] = feasible_first(known.trials)
         return known
 
     def _trial(self, board: Board, tree: str, proposal: Proposal) -> tuple[Trial, bool]:
@@ -75,6 +77,7 @@ class History:
             values=self._values[tree],
             loss=-board.spec.objective.gain(sum(scores) / len(scores)) if scores else None,
             by=origin.name if origin.how == "sampler" else "",
+            violation=worst.violation if (worst := board.violation(tree)) else 0.0,
             seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
         )
         has_result = bool(scores) or (bool(runs) and len(ended) == len(runs))
@@ -93,3 +96,20 @@ class History:
         except ObjectMissing:
             return {}
         return {where(knob): knob.value for knob in knobs_of(files, board.spec.artifact.editable)}
+
+
+def feasible_first(trials: list[Trial]) -> list[Trial]:
+    """Return the trials with a loss for those that violate a constraint: all are worse than every feasible trial.
+
+    Among each other they are ordered by their violation (K. Deb, 2000). Their losses lie one spread of the feasible
+    losses beyond the worst, and at most two. So a sampler that only minimises walks to where the constraints hold.
+    """
+    most = max((trial.violation for trial in trials), default=0.0)
+    if not most:
+        return trials
+    losses = [trial.loss for trial in trials if trial.loss is not None and not trial.violation]
+    worst, spread = max(losses, default=0.0), (max(losses) - min(losses) if losses else 0.0) or 1.0
+    return [
+        replace(trial, loss=worst + spread * (1 + trial.violation / most)) if trial.violation else trial
+        for trial in trials
+    ]

@@ -1,7 +1,7 @@
 """Who was champion, in order, and how sure the promotion was."""
 
 from analytics.report.data import Promotion, ReportData
-from analytics.report.elements import ROWS, Block, Section, table_block
+from analytics.report.elements import ROWS, Block, Section, TableBlock, table_block
 from analytics.report.formatting import count, decimals, harmless, made_by, measured, signed
 
 
@@ -28,6 +28,13 @@ def promotions(data: ReportData) -> Section:
         "Gain is the improvement over the champion before, in units of the metric; positive is better. The chance to "
         "be better than that champion is what the curator computed when it promoted the proposal."
     )
+    if names := list(dict.fromkeys(name for p in shown for name in p.value.also)):
+        head = ("#", *(harmless(name, 40) for name in names))
+        numbers = [
+            (str(p.number), *(f"{p.value.also[name]:.4g}" if name in p.value.also else "–" for name in names))
+            for p in shown
+        ]
+        blocks += ["Other numbers of their scores:", TableBlock(head, numbers)]
     if data.self_reported:
         blocks.append("* self-reported: the candidate's own code ran in the process that computed this score.")
     return Section("Promotions", blocks)

@@ -47,8 +47,13 @@ function line(row, scale, tabbable) {
     el("td.number.muted", {}, row.rank),
     el("td.number.score", { title: row.self_reported ? "self-reported: the candidate's own code computed this score" : null }, score(row.mean), row.self_reported ? "*" : ""),
     el("td.wide", {}, interval(row, scale)),
-    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.fresh ? seeds : "claimed, not confirmed"}`)),
+    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.violation != null ? `violates a constraint by ${Math.round(row.violation * 100)} %` : row.fresh ? seeds : "claimed, not confirmed"}${others(row)}`)),
     el("td", {}, chip(row.state)));
+}
+
+/** Return the numbers of `objective.also`, as words behind the author. */
+function others(row) {
+  return Object.entries(row.also || {}).map(([name, value]) => ` · ${plain(name)} ${score(value)}`).join("");
 }
 
 /** Return the position of a value on a scale that fits most of the first rows; values beyond it are at its ends. */
