@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from mesh.shingles import Prints
 
 AUDIT_WITHIN_S = 15.0
-"""CPU seconds that looking through the machine may take; it may wait twice as long besides."""
+"""CPU seconds that looking through the machine may take; it may wait twice as long besides. Half as much again may go
+into reading the files in which something was found."""
 LEAST, SHARE = 16, 0.01
 """Different shingles of a private file, and the share of all of its shingles, that must be found for a leak."""
 
 _MAX_PRINTS = 32_768
 _COMMON_GROUPS, _COMMON_NAMES = 12, 8
 """What is in so many groups of files, or in files of so many names, is common knowledge."""
-_MAX_READ_AGAIN = 80
+_MAX_READ_AGAIN, _READ_AGAIN_BYTES = 80, 16 * 1024 * 1024
 _WHOLE, _LEAST_ROWS, _LEAST_LINE = 0.95, 20, 4
 _OWN_MODULUS = 8
 _BOILERPLATE = re.compile(r"licen[cs]e|copying|copyright|notice|authors|metadata|pkg-info", re.IGNORECASE)
@@ -194,13 +195,19 @@ def _in_system(
             if len(hits := prints[every[at] == prints]):
                 matched.append((group, hits))
     index.save(seen)
-    return _attribute(wanted, matched), looked, total
+    return _attribute(wanted, matched, within_s / 2), looked, total
 
 
-def _attribute(wanted: Mapping[str, "Prints"], matched: list[tuple[FileGroup, "Prints"]]) -> list[Leak]:
-    """Return the leaks: files are read again one by one, and what many files have does not count."""
+def _attribute(
+    wanted: Mapping[str, "Prints"], matched: list[tuple[FileGroup, "Prints"]], within_s: float
+) -> list[Leak]:
+    """Return the leaks: files are read again one by one, and what many files have does not count.
+
+    It begins where the most was found, and ends without having read all when its time is up.
+    """
     import numpy as np
 
+    cpu, wall = thread_time(), monotonic()
     every = sorted_once([*wanted.values(), *(hits for _, hits in matched)])
     in_groups = Counter(int(each) for _, hits in matched for each in hits)
     common = {each for each, count in in_groups.items() if count >= _COMMON_GROUPS}
@@ -208,8 +215,10 @@ def _attribute(wanted: Mapping[str, "Prints"], matched: list[tuple[FileGroup, "P
     by_file: dict[str, Prints] = {}
     names: dict[int, set[str]] = {}
     for group, _ in sorted((pair for pair in rare if pair[1]), key=lambda pair: -pair[1])[:_MAX_READ_AGAIN]:
+        if by_file and (thread_time() - cpu > within_s or monotonic() - wall > 3 * within_s):
+            break
         for file in group.files:
-            here = np.intersect1d(prints_of_group(FileGroup((file,)), MAX_STREAM_BYTES), every, assume_unique=True)
+            here = np.intersect1d(prints_of_group(FileGroup((file,)), _READ_AGAIN_BYTES), every, assume_unique=True)
             if len(here):
                 by_file[file.path] = here
             if _BOILERPLATE.search(name := Path(file.path).name):
