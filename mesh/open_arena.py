@@ -258,4 +258,6 @@ async def _run_prepare(
                 os.killpg(child.pid, signal.SIGKILL)
     if code != 0:
         last = log.read_bytes()[-2000:].decode(errors="replace").strip().splitlines()
+        if source is None and last and last[-1] == "KeyError: 'MESH_SOURCE'":
+            raise BadArena("artifact.prepare reads MESH_SOURCE, but no source is named: give --data or set data.source")
         raise BadArena(f"artifact.prepare ended with exit code {code}: {last[-1] if last else 'no output'}")

@@ -160,6 +160,13 @@ async def test_a_source_that_cannot_be_used_is_refused_in_one_sentence(
     assert "\n" not in str(found.value)
 
 
+async def test_an_arena_that_needs_a_source_says_so(folder: Path, home: Path) -> None:
+    write(folder, {"arena.toml": FILES["arena.toml"]})
+    sentence = "artifact.prepare reads MESH_SOURCE, but no source is named: give --data or set data.source"
+    with pytest.raises(BadArena, match=f"^{sentence}$"):
+        await Opener(folder, home)()
+
+
 async def test_a_hidden_file_of_the_arena_may_be_the_source(folder: Path, home: Path) -> None:
     toml = FILES["arena.toml"].replace("prepare =", 'hidden = ["mine"]\nprepare =')
     write(folder, {"arena.toml": toml.replace(SOURCE[0], SOURCE[1].replace("data/my.csv", "mine")), "mine/x": "7"})

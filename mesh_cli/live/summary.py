@@ -11,8 +11,8 @@ from mesh.leaderboard import Ranking, row_score
 from mesh.text import printable, short
 
 
-def summary(board: Board, first: int, folder: Path) -> None:
-    """Print what came of a swarm that began when the log ended with entry `first`."""
+def summary(board: Board, first: int, folder: Path, data: Path | None = None) -> None:
+    """Print what came of a swarm that began when the log ended with entry `first`; `data` is the option it had."""
     if board.opened is None:
         return
     outcomes: Counter[str] = Counter()
@@ -37,7 +37,7 @@ def summary(board: Board, first: int, folder: Path) -> None:
     print(
         f"  {mesh} git export /tmp/{board.arena} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\""
     )
-    print(f"to continue:\n  {mesh} up {folder}")
+    print(f"to continue:\n  {mesh} up {folder}{f' --data {data}' if data else ''}")
 
 
 def _ending(outcome: Scored | Failed) -> str:

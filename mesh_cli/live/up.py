@@ -142,7 +142,7 @@ async def up(
         finally:
             show.close()
             follower.save()
-            summary(follower.board, first, folder)
+            summary(follower.board, first, folder, data)
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
         wanted = [*own, *(["researcher"] if thinker else [])]
