@@ -43,8 +43,8 @@ Contents = Path | bytes
 class Secrets(msgspec.Struct, frozen=True):
     """What no trial may know, by names to report.
 
-    `private` must not be in the arena's own files either. `derived` may be there in part, such as the source of the
-    data, and what `own` has of it does not count.
+    `private` must not be as a whole in the arena's own files. `derived`, such as the source of the data, may be there.
+    What the arena's own files have of a secret is not looked for elsewhere.
     """
 
     private: Mapping[str, Contents]
@@ -89,15 +89,16 @@ def audit(
         roots: folders of the system that trials may read, the likeliest first.
         within_s: CPU seconds for the system's files; None is `AUDIT_WITHIN_S`.
     """
+    import numpy as np
+
     leaks = [leak for name, place in secrets.private.items() for leak in _in_own(name, place, own)]
     found = {leak.secret for leak in leaks}
-    wanted = {name: _prints(place) for name, place in secrets.private.items() if name not in found}
-    if secrets.derived:
-        import numpy as np
-
-        known = sorted_once([_prints(place, bounded=False) for place in own.values()] or [_prints(b"")])
-        for name, place in secrets.derived.items():
-            wanted[name] = np.setdiff1d(_prints(place), known, assume_unique=True)
+    known = sorted_once([_prints(place, bounded=False) for place in own.values()] or [_prints(b"")])
+    wanted = {
+        name: np.setdiff1d(_prints(place), known, assume_unique=True)
+        for name, place in {**secrets.private, **secrets.derived}.items()
+        if name not in found
+    }
     small = [prints for prints in wanted.values() if len(prints) < LEAST]
     wanted = {name: prints for name, prints in wanted.items() if len(prints) >= LEAST}
     if small and len(together := sorted_once(small)) >= LEAST:
