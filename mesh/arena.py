@@ -48,6 +48,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
 _OPTIONAL = ("data", "worker", "selection", "stop")
 _NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store"}
 _NOT_ARTIFACT = _NEVER | {"data", "out"}
+ATTACKS = "attacks"
+"""The folder of an arena with cheating artifacts (`mesh check --attacks`): no trial, model or commit ever has it."""
 
 
 def load_arena(folder: Path) -> ArenaSpec:
@@ -77,7 +79,7 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
         if file.resolve() != folder.resolve() / name:
             raise BadArena(f"{path}: artifact.editable: the path {name!r} contains a link: copy the file instead")
-        if hidden := _NOT_ARTIFACT.intersection(Path(name).parts):
+        if hidden := _NOT_ARTIFACT.intersection(Path(name).parts) | {ATTACKS}.intersection(Path(name).parts[:1]):
             raise BadArena(
                 f"{path}: artifact.editable: {name!r} is in {min(hidden)!r}, which is never part of an artifact: "
                 "move the file"
@@ -238,7 +240,7 @@ def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]
 
 
 def read_files(folder: Path, hidden: Sequence[str] = ()) -> dict[str, bytes]:
-    """Return an arena's files by relative POSIX path, without caches, data and git's own folder.
+    """Return an arena's files by relative POSIX path, without caches, data, attacks and git's own folder.
 
     Args:
         folder: the arena.
@@ -252,6 +254,8 @@ def read_files(folder: Path, hidden: Sequence[str] = ()) -> dict[str, bytes]:
     here = folder.resolve()
 
     def is_read(entry: os.DirEntry[str], path: str) -> bool:
+        if path == ATTACKS:
+            return False
         if is_hidden(hidden, path):
             return entry.name not in _NEVER
         apart = _NOT_ARTIFACT.intersection(Path(path).parts)

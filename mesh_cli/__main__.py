@@ -32,6 +32,7 @@ from mesh.errors import MeshError
 from mesh_cli.app import app
 from mesh_cli.commands import (  # noqa: F401  they join the app
     channels,
+    check,
     close,
     completion,
     config,
@@ -63,7 +64,7 @@ from mesh_cli.exit import ExitCode, exit_code_of
 __all__ = ["ORDER", "app", "main"]
 
 ORDER: dict[str, tuple[str, ...]] = {
-    "Start": ("up", "open", "close", "doctor"),
+    "Start": ("up", "open", "close", "check", "doctor"),
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),

@@ -1,39 +1,29 @@
 """Scores of arenas/nanolm are honest: whatever a proposal does, it gets its true score or none at all."""
 
-import datetime as dt
+import json
+import lzma
+import math
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import anyio
-import msgspec
 import numpy as np
 import pytest
 
-from gpu_worker.worker import run_worker
-from mesh import arena, frozen_data
-from mesh.code import CodeStore
-from mesh.events import ArenaOpened, Failed, RunFinished, RunRequested, Scored
-from mesh.memory import MemoryBus, MemoryHub
-from mesh.wire import Post
+from mesh.arena import load_arena
+from mesh.events import Failed, RunFinished, Scored
+from mesh_cli.setup.attacks import Attack, changed_files, holds, read_attacks
+from mesh_cli.setup.check_runs import Artifact, run_artifacts
 
 pytestmark = pytest.mark.timeout(240)
 
 HOME = Path(__file__).parents[1] / "arenas" / "nanolm"
 TRAIN = (HOME / "train.py").read_text()
+ATTACKS = read_attacks(HOME)
 MAIN = 'if __name__ == "__main__":\n    main()\n'
 LOGITS = "    return model(tokens[:, -model.context :])[:, -1]\n"
-BUDGET = '    budget_s = float(os.environ.get("MESH_BUDGET_S", "4"))\n'
-LOAD = "def load(folder: str) -> GPT:\n"
-IN_A_CHILD = """if __name__ == "__main__":
-    if os.fork():
-        time.sleep(40)
-    os.setsid()
-    os.environ["MESH_BUDGET_S"] = "40"
-    main()
-"""
-LIE = "print('{\"val_bpb\": 0.01}', flush=True)\n"
 
 
 def after(code: str) -> dict[str, str]:
@@ -47,126 +37,64 @@ def answering(code: str) -> dict[str, str]:
     return {"train.py": TRAIN.replace(LOGITS, "".join(f"    {line}\n" for line in code.splitlines()))}
 
 
-LOOK_FOR_LABELS = """import glob
-for place in ("MESH_PRIVATE", "MESH_DATA", "MESH_OUT", "HOME"):
-    folder = Path(os.environ.get(place, "/nowhere")).parent
-    for path in [*folder.rglob("val.bin"), *folder.parent.rglob("val.bin"), *Path("/tmp").rglob("val.bin")]:
-        path.read_bytes()
-        os._exit(99)
-"""
 OUT = 'out, tmp = Path(os.environ["MESH_OUT"]), Path(os.environ["TMPDIR"])\nweights = out / "weights.npz"\n'
 PROPOSALS: dict[str, dict[str, str]] = {
     "honest": {},
-    "prints": {"train.py": TRAIN.replace(MAIN, MAIN + "    " + LIE) + LIE},
-    "edits the scorer": {
-        "score.py": LIE,
-        "predict.py": LIE,
-        "prepare.py": LIE,
-        **after(
-            "for folder in ('.', '../score', '../score-tmp'):\n    for name in ('score.py', 'predict.py'):\n"
-            "        try:\n"
-            "            os.makedirs(folder, exist_ok=True)\n            Path(folder, name).unlink(missing_ok=True)\n"
-            f"            Path(folder, name).write_text({LIE!r})\n        except OSError:\n            pass"
-        ),
-    },
-    "swaps the data": after(
-        'for path in Path(os.environ["MESH_DATA"]).parent.rglob("*"):\n    try:\n        path.chmod(0o666)\n'
-        "        path.write_bytes(bytes(1000))\n    except OSError:\n        pass"
-    ),
-    "looks for labels wherever it runs": {"train.py": TRAIN.replace(MAIN, LOOK_FOR_LABELS + MAIN)},
     "steals the data": after(
         'print((Path(os.environ["MESH_DATA"]).parent / "private" / "val.bin").read_bytes()[:9], "sto" + "len")'
     ),
-    "plants modules": after(
-        OUT + "for folder in (out, tmp, Path.cwd()):\n"
-        "    for name in ('sitecustomize', 'usercustomize', 'json', 'numpy', 'predict', 'score'):\n"
-        f"        (folder / f'{{name}}.py').unlink(missing_ok=True)\n"
-        f"        (folder / f'{{name}}.py').write_text({LIE!r} + 'raise SystemExit(0)')"
-    ),
-    "peeks": answering("return 1e3 * F.one_hot(tokens.roll(-1, 1)[:, -1], 256).float()"),
     "looks ahead in training": {"train.py": TRAIN.replace("is_causal=True", "is_causal=False")},
-    "answers NaN": answering("return model(tokens[:, -model.context :])[:, -1] * float('nan')"),
     "is not normalised": answering("return model(tokens[:, -model.context :])[:, -1] + 1000"),
-    "answers too much": answering("return model(tokens[:, -model.context :])"),
     "raises": answering("raise ValueError('no answer')"),
     "leaves a pipe": after(OUT + "weights.unlink()\nos.mkfifo(weights)"),
     "leaves a link": after(
         OUT + 'weights.unlink()\nweights.symlink_to(Path(os.environ["MESH_DATA"]).parent / "private" / "val.bin")'
     ),
-    "overstays": {"train.py": TRAIN.replace(BUDGET, BUDGET.replace('"MESH_BUDGET_S", "4"', '"PATIENCE_S", "40"'))},
-    "overstays in a child": {"train.py": TRAIN.replace(MAIN, IN_A_CHILD)},
-    "trains on where it answers": {"train.py": TRAIN.replace(LOAD, LOAD + "    while True: torch.ones(9).sum()\n")},
     "leaves a hole of 2 GB": after(OUT + "os.truncate(weights, 0)\nos.truncate(weights, 2 << 30)"),
 }
 
 
 @pytest.fixture(scope="module")
 def finished() -> Iterator[dict[str, RunFinished]]:
-    """How all proposals ended, run by one worker side by side."""
+    """How all proposals and attacks ended, run by one worker side by side, with half a second each and little text."""
     with tempfile.TemporaryDirectory() as name:
-        yield anyio.run(run_all, Path(name))
+        arena = small_copy(Path(name) / "nanolm")
+        artifacts = [Artifact(name, {p: t.encode() for p, t in changed.items()}) for name, changed in PROPOSALS.items()]
+        spec = load_arena(HOME)
+        artifacts += [Artifact(attack.name, changed_files(attack, HOME, spec)) for attack in ATTACKS]
+
+        async def run() -> dict[str, list[RunFinished]]:
+            with anyio.fail_after(200):
+                return await run_artifacts(arena, artifacts, device="cpu", slots=2)
+
+        yield {name: events[0] for name, events in anyio.run(run).items()}
 
 
-async def run_all(folder: Path) -> dict[str, RunFinished]:
-    bus = await MemoryHub().arena("nanolm", create=True)
-    frozen = await freeze(folder / "data", bus)
-    spec = arena.load_arena(HOME)
-    trial = msgspec.structs.replace(spec.trial, budget_s=0.5, deadline_s=60)
-    score = msgspec.structs.replace(spec.score, predict_budget_s=4.0)
-    spec = msgspec.structs.replace(spec, trial=trial, score=score)
-    code, now = CodeStore(folder / "author.git", bus), dt.datetime.now(dt.UTC)
-    files = arena.read_files(HOME)
-    base = code.commit(files, message="base", author="ann", at=now)
-    await code.push(base.commit)
-    evaluator = arena.evaluator_hash(spec, files)
-    opened = ArenaOpened(
-        version=1, spec=spec, base_commit=base.commit, base_tree=base.tree, evaluator=evaluator, data=frozen
-    )
-    await bus.post(Post.new("ann", opened))
-    names: dict[str, str] = {}
-    for number, (name, changed) in enumerate(PROPOSALS.items()):
-        tree = files | {path: text.encode() for path, text in changed.items()}
-        made = code.commit(tree, parents=[base.commit], message=name, author="ann", at=now)
-        await code.push(made.commit, base=base.commit)
-        names[f"r{number}"] = name
-        asked = RunRequested(
-            run=f"r{number}",
-            lane="explore",
-            proposal=made.tree,
-            commit=made.commit,
-            seed=1,
-            budget_s=0.5,
-            deadline_s=60,
-        )
-        await bus.post(Post.new("ann", asked))
-    ended: dict[str, RunFinished] = {}
-    with anyio.fail_after(200):
-        async with anyio.create_task_group() as tasks:
-
-            async def work() -> None:
-                await run_worker(bus, name="w", slots=2, device="cpu", home=folder / "home")
-
-            tasks.start_soon(work)
-            async with aclosing(bus.read(follow=True)) as batches:
-                async for batch in batches:
-                    for entry in batch:
-                        if entry.post and isinstance(entry.post.event, RunFinished):
-                            ended[names[entry.post.event.run]] = entry.post.event
-                    if len(ended) == len(PROPOSALS):
-                        break
-            tasks.cancel_scope.cancel()
-    return ended
+def small_copy(folder: Path) -> Path:
+    """Copy the arena with less text, budget and time to answer."""
+    shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns("data", "out", "__pycache__", "text.jsonl.xz"))
+    toml = (HOME / "arena.toml").read_text()
+    for old, new in (("\nbudget_s = 4.0", "\nbudget_s = 0.5"), ("predict_budget_s = 8.0", "predict_budget_s = 3.0")):
+        assert old in toml
+        toml = toml.replace(old, new)
+    (folder / "arena.toml").write_text(toml)
+    short = [f"{json.dumps(page | {'text': page['text'][: LENGTH[page['part']]]})}\n" for page in text_of_arena()]
+    (folder / "text.jsonl.xz").write_bytes(lzma.compress("".join(short).encode(), preset=0))
+    return folder
 
 
-async def freeze(folder: Path, bus: MemoryBus) -> str:
-    """Freeze a little text, as `prepare.py` would."""
-    words = np.random.default_rng(0).choice(TRAIN.split(" "), 120_000)
-    text = " ".join(words).encode()
-    parts = {"public/train.bin": text[:200_000], "private/val.bin": text[200_000:300_000]}
-    for name, part in (parts | {"private/heldout.bin": text[300_000:350_000]}).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(part)
-    return await frozen_data.freeze(folder, bus)
+LENGTH = {"train": 1000, "val": 4 * 257, "heldout": 257}
+
+
+def text_of_arena() -> list[dict[str, str]]:
+    """The pages of the arena: part, page, text."""
+    return [json.loads(line) for line in lzma.decompress((HOME / "text.jsonl.xz").read_bytes()).splitlines()]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_an_attack_gets_what_it_should(finished: dict[str, RunFinished], attack: Attack) -> None:
+    outcome = finished[attack.name].outcome
+    assert holds(attack.expect, outcome, load_arena(HOME).objective, []), outcome
 
 
 def true_score(finish: RunFinished) -> float:
@@ -175,16 +103,6 @@ def true_score(finish: RunFinished) -> float:
     assert not finish.outcome.self_reported
     assert 1.5 < finish.outcome.value < 9
     return finish.outcome.value
-
-
-PRETENDERS = ("prints", "edits the scorer", "swaps the data", "plants modules", "looks for labels wherever it runs")
-
-
-@pytest.mark.parametrize("name", PRETENDERS)
-def test_what_a_proposal_says_or_plants_does_not_move_its_score(finished: dict[str, RunFinished], name: str) -> None:
-    assert true_score(finished[name]) == pytest.approx(true_score(finished["honest"]), abs=1.0)
-    assert finished[name].evaluator == finished["honest"].evaluator
-    assert finished[name].data == finished["honest"].data
 
 
 def test_scores_need_not_be_normalised(finished: dict[str, RunFinished]) -> None:
@@ -203,22 +121,11 @@ def test_private_data_is_out_of_reach_of_a_trial(finished: dict[str, RunFinished
     assert "stolen" not in finished["steals the data"].log_tail
 
 
-@pytest.mark.parametrize(
-    ("name", "reason", "words"),
-    [
-        ("peeks", "bad_score", "outside [0, 16]"),
-        ("answers NaN", "bad_score", "finite"),
-        ("answers too much", "no_score", ""),
-        ("raises", "no_score", ""),
-        ("leaves a pipe", "no_score", ""),
-        ("leaves a link", "no_score", ""),
-        ("leaves a hole of 2 GB", "no_score", ""),
-    ],
-)
-def test_what_is_no_model_has_no_score(finished: dict[str, RunFinished], name: str, reason: str, words: str) -> None:
+@pytest.mark.parametrize("name", ["raises", "leaves a pipe", "leaves a link", "leaves a hole of 2 GB"])
+def test_what_is_no_model_has_no_score(finished: dict[str, RunFinished], name: str) -> None:
     outcome = finished[name].outcome
     assert isinstance(outcome, Failed), outcome
-    assert (outcome.reason, words in outcome.message) == (reason, True), outcome
+    assert outcome.reason == "no_score", outcome
 
 
 @pytest.mark.parametrize(
@@ -226,13 +133,14 @@ def test_what_is_no_model_has_no_score(finished: dict[str, RunFinished], name: s
     [
         ("overstays", "its budget of 0.5 s allows 2.05 s"),
         ("overstays in a child", "its budget of 0.5 s allows 2.05 s"),
-        ("trains on where it answers", "the code that answers the score program used"),
+        ("trains where it answers", "the code that answers the score program used"),
+        ("huge constant", "logits() returned 1e+30, but a score may be between -1,000,000 and 1,000,000"),
     ],
 )
-def test_more_time_than_others_have_gives_no_score(finished: dict[str, RunFinished], name: str, words: str) -> None:
+def test_a_refusal_says_what_was_too_much(finished: dict[str, RunFinished], name: str, words: str) -> None:
     outcome = finished[name].outcome
     assert isinstance(outcome, Failed), outcome
-    assert (outcome.reason, words in outcome.message) == ("over_budget", True), outcome
+    assert words in outcome.message
 
 
 def test_an_honest_trial_has_a_margin_within_its_budget(finished: dict[str, RunFinished]) -> None:
@@ -242,17 +150,21 @@ def test_an_honest_trial_has_a_margin_within_its_budget(finished: dict[str, RunF
 
 
 @pytest.mark.parametrize("length", [257 * 64, 257 * 64 * 3 + 100, 257 * 64 * 40])
-def test_a_byte_that_is_to_be_predicted_is_in_nothing_that_is_sent(
-    length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_sent_before_it_is_predicted(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HOME))
     from score import windows  # type: ignore[import-not-found]
 
-    inputs, targets = windows(np.arange(length), 1024)
-    assert inputs.shape == (len(targets), 256)
-    assert (targets == inputs[:, -1] + 1).all()
-    assert not np.isin(targets, inputs).any()
-    assert len(targets) == min(1024, length // 257 // 64 * 64)
+    page = length // 64
+    sent = np.zeros(length, bool)
+    batches = list(windows(np.arange(length)))
+    for inputs, targets in batches:
+        assert inputs.shape == (64, 256)
+        assert (targets == inputs[:, -1] + 1).all()
+        assert (targets // page == np.arange(64)).all()  # a row is a page
+        sent[inputs] = True
+        for target in targets:
+            assert not sent[target : (target // page + 1) * page].any()
+    assert len(batches) == page // 257
 
 
 @pytest.mark.parametrize("length", [0, 257 * 64 - 1])
@@ -261,4 +173,44 @@ def test_a_text_that_is_too_short_is_refused(length: int, monkeypatch: pytest.Mo
     from score import windows
 
     with pytest.raises(SystemExit, match=r"but a batch needs 16,448$"):
-        windows(np.arange(length), 1024)
+        list(windows(np.arange(length)))
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0, -7.5, 999_999.0, 1e30])
+def test_equal_scores_cost_eight_bits_exactly(score: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HOME))
+    from score import bits
+
+    assert (bits(np.full((64, 256), score), np.arange(64)) == 8.0).all()
+
+
+def test_bits_are_those_of_the_softmax_beside_any_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HOME))
+    from score import bits
+
+    scores, targets = np.random.default_rng(0).normal(0, 3, (64, 256)), np.arange(64)
+    p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    for constant in (0.0, 1e5, -1e5):
+        assert bits(scores + constant, targets) == pytest.approx(-np.log2(p[targets, targets]), abs=1e-6)
+    sure = np.zeros((1, 256))
+    sure[0, 3] = 1e6
+    assert bits(sure, np.array([3])) == 0.0
+    assert bits(sure, np.array([4])) == pytest.approx(1e6 / math.log(2))
+
+
+def test_held_out_pages_share_no_run_of_32_letters_with_the_public_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HOME))
+    from make_text import PAGES, PART_BYTES, among, shingles  # type: ignore[import-not-found]
+
+    pages = text_of_arena()
+    lines = [line for page in pages if page["part"] == "train" for line in page["text"].splitlines()]
+    taught = np.sort(np.concatenate([shingles(line) for line in lines]))
+    names = [page["page"] for page in pages]
+    assert len(set(names)) == len(names)
+    for part, length in PART_BYTES.items():
+        mine = [page for page in pages if page["part"] == part]
+        assert len(mine) == PAGES
+        for page in mine:
+            assert length - 3 <= len(page["text"].encode()) <= length
+            for line in page["text"].splitlines():
+                assert not among(shingles(line), taught).any(), (page["page"], line)

@@ -77,13 +77,20 @@ def test_the_wheel_holds_our_packages_their_types_and_one_arena(wheel: Path) -> 
         names = packed.namelist()
     assert {name.partition("/")[0] for name in names} == {*NAMES, f"mesh_swarm-{__version__}.dist-info"}
     assert {name for name in names if name.endswith("py.typed")} == {f"{name}/py.typed" for name in NAMES}
-    digits = {path.name for path in (ROOT / "arenas" / "digits").iterdir() if path.is_file()}
+    digits = files_in(ROOT / "arenas" / "digits")
     assert {name for name in names if "/arenas/" in name} == {
         "mesh_cli/arenas/__init__.py",
         *(f"mesh_cli/arenas/digits/{name}" for name in digits),
     }
     kept = [p.relative_to(ROOT).as_posix() for name in NAMES for p in (ROOT / name).rglob("*") if p.is_file()]
     assert {name for name in kept if "__pycache__" not in name} <= set(names)
+
+
+def files_in(arena: Path) -> set[str]:
+    """Return the files of an arena's folder and of its attacks."""
+    return {
+        path.relative_to(arena).as_posix() for path in (*arena.glob("*"), *arena.glob("attacks/*")) if path.is_file()
+    }
 
 
 def test_the_wheel_says_what_it_is_and_what_it_needs(wheel: Path) -> None:
@@ -142,7 +149,7 @@ async def test_mesh_up_digits_works_where_there_is_no_checkout(wheel: Path, tmp_
     assert re.search(r"^baseline accuracy 0\.[0-9]{4}$", said, re.MULTILINE), said + talk
     copy = work / ".mesh" / "arenas" / "digits"
     assert f"copied the arena digits to {copy}: edit it there" in talk
-    assert {path.name for path in copy.iterdir()} == {p.name for p in (ROOT / "arenas/digits").iterdir() if p.is_file()}
+    assert files_in(copy) == files_in(ROOT / "arenas" / "digits")
 
 
 def test_a_package_that_an_extra_brings_is_named_with_the_extra(wheel: Path, tmp_path: Path) -> None:

@@ -1,21 +1,24 @@
-"""Split scikit-learn's bundled digits once: public training data and test images, private test labels."""
+"""Draw the digits once, by a secret random state that is kept nowhere: no other copy of them exists.
+
+Trials get labelled drawings of some writers, and the test drawings of other writers without their labels.
+"""
 
 import os
+import secrets
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
+from draw import People, draw
 
-TRAIN = 900
+TRAIN, TEST = 900, 1500
+WRITERS = 30  # each, for training and test
 
+rng = np.random.default_rng(secrets.randbits(128))
+people = People(rng)
 out = Path(os.environ.get("MESH_OUT", "data"))
-digits = load_digits()
-order = np.random.default_rng(0).permutation(len(digits.target))
-images = (digits.data[order] / 16.0).astype(np.float32)
-labels = digits.target[order].astype(np.int64)
 for part in ("public", "private"):
     (out / part).mkdir(parents=True, exist_ok=True)
-np.save(out / "public" / "train_x.npy", images[:TRAIN])
-np.save(out / "public" / "train_y.npy", labels[:TRAIN])
-np.save(out / "public" / "test_x.npy", images[TRAIN:])
-np.save(out / "private" / "test_y.npy", labels[TRAIN:])
+for name, count, place in (("train", TRAIN, "public"), ("test", TEST, "private")):
+    images, labels = draw(count, WRITERS, people, rng)
+    np.save(out / "public" / f"{name}_x.npy", images.astype(np.float32))
+    np.save(out / place / f"{name}_y.npy", labels.astype(np.int64))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 HIDDEN = 16  # mesh: 4..256 log
-LEARNING_RATE = 0.02  # mesh: 1e-3..3.0 log
+LEARNING_RATE = 0.1  # mesh: 1e-3..3.0 log
 MOMENTUM = 0.0  # mesh: 0.0..0.98
 BATCH_SIZE = 256  # mesh: 8..512 log
 WEIGHT_DECAY = 0.0  # mesh: 0.0..0.01

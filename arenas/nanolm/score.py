@@ -1,9 +1,10 @@
 """Measure bits per byte on text that no trial has seen; prints one JSON object.
 
 The candidate's code runs in another process (`predict.py`), which receives batches of bytes and returns scores. A
-worker runs it in another sandbox, connected to descriptors 3 (write) and 4 (read); by hand it is a child process. It
-receives only the bytes before those to be predicted, so it cannot look ahead. Its scores are checked and turned into
-probabilities here, so nothing that it prints or claims matters.
+worker runs it in another sandbox, connected to descriptors 3 (write) and 4 (read); by hand it is a child process. A
+batch has one window of each page, and the windows of a page are sent in their order: no byte that is to be predicted,
+and nothing after it, is sent before it is predicted. The scores are checked and turned into probabilities here, so
+nothing that the candidate's code prints or claims matters.
 """
 
 import json
@@ -20,8 +21,8 @@ from typing import BinaryIO
 import numpy as np
 from predict import BATCH, LENGTH
 
-VAL, HELDOUT = 4096, 1024  # bytes to predict, at most; a short text has room for fewer
 WITHIN_S = 50.0
+HUGE = 1e6  # a score beyond this is refused: natural logarithms of probabilities have at most a few digits
 KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HOME", "MESH_OUT", "MESH_DEVICE", "MESH_THREADS")
 
 
@@ -30,8 +31,8 @@ def main() -> None:
     private = Path(os.environ.get("MESH_PRIVATE", "data/private"))
     with predictor() as model:
         metrics = {
-            "val_bpb": measured(model, private / "val.bin", VAL),
-            "heldout_bpb": measured(model, private / "heldout.bin", HELDOUT),
+            "val_bpb": measured(model, private / "val.bin"),
+            "heldout_bpb": measured(model, private / "heldout.bin"),
         }
     print(json.dumps(metrics))
 
@@ -61,29 +62,36 @@ def predictor() -> Iterator[Model]:
         child.wait()
 
 
-def measured(model: Model, path: Path, most: int) -> float:
-    """Return the mean bits per predicted byte, over evenly spaced windows of a text."""
-    inputs, targets = windows(np.fromfile(path, dtype=np.uint8), most)
-    total = 0.0
-    for start in range(0, len(targets), BATCH):
-        scores = ask(model, inputs[start : start + BATCH])
-        top = scores.max(-1)
-        norm = np.log(np.exp(scores - top[:, None]).sum(-1)) + top
-        total += float((norm - scores[np.arange(BATCH), targets[start : start + BATCH]]).sum()) / math.log(2)
-    return total / len(targets)
+def measured(model: Model, path: Path) -> float:
+    """Return the mean bits per predicted byte of a text; equal scores for all bytes cost exactly 8."""
+    total, count = 0.0, 0
+    for batch, targets in windows(np.fromfile(path, dtype=np.uint8)):
+        total += float(bits(ask(model, batch), targets).sum())
+        count += len(targets)
+    return total / count
 
 
-def windows(data: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return `(n, LENGTH)` bytes and the `(n,)` bytes after them, n whole batches.
+def bits(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return what the bytes `(n,)` cost by the softmax of scores `(n, 256)`: `(n,)` bits.
 
-    No window overlaps the next, so no byte to predict is in any window.
+    The top score is subtracted first, and not added again: beside a huge number, differences would be lost.
     """
-    count = min(most, len(data) // (LENGTH + 1)) // BATCH * BATCH
+    below = scores - scores.max(-1, keepdims=True)
+    return np.log2(np.exp(below).sum(-1)) - below[np.arange(len(targets)), targets] / math.log(2)
+
+
+def windows(data: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield `(BATCH, LENGTH)` bytes and the `(BATCH,)` bytes after them, one window of each page after the other.
+
+    A text is BATCH pages of equal length. The windows of a page do not overlap.
+    """
+    step = LENGTH + 1
+    count = len(data) // (BATCH * step)
     if count == 0:
-        sys.exit(f"the text has {len(data):,} bytes, but a batch needs {BATCH * (LENGTH + 1):,}")
-    starts = np.arange(count) * (len(data) // count)
-    rows = np.stack([data[start : start + LENGTH + 1] for start in starts])
-    return rows[:, :-1], rows[:, -1].astype(np.int64)
+        sys.exit(f"the text has {len(data):,} bytes, but a batch needs {BATCH * step:,}")
+    pages = data[: len(data) // BATCH * BATCH].reshape(BATCH, -1)
+    for start in range(0, count * step, step):
+        yield pages[:, start : start + LENGTH], pages[:, start + LENGTH].astype(np.int64)
 
 
 def ask(model: Model, batch: np.ndarray) -> np.ndarray:
@@ -102,6 +110,8 @@ def ask(model: Model, batch: np.ndarray) -> np.ndarray:
     if not np.isfinite(scores).all():
         print(json.dumps({"val_bpb": math.nan}))
         sys.exit(0)
+    if (largest := np.abs(scores).max()) > HUGE:
+        sys.exit(f"logits() returned {largest:.3g}, but a score may be between -{HUGE:,.0f} and {HUGE:,.0f}")
     return scores
 
 

@@ -1,0 +1,63 @@
+"""`mesh check`: does an arena work here, and do cheating artifacts get what they should."""
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.app import Folder, Json, app, print_json
+from mesh_cli.exit import ExitCode, run
+
+
+@app.command
+def check(
+    folder: Folder,
+    *,
+    attacks: Annotated[
+        bool, Parameter(negative="", help="Run the arena's attacks too; fail if one gets what it should not.")
+    ] = False,
+    seeds: Annotated[int, Parameter(help="Run the baseline on this many seeds.", validator=Number(gte=1))] = 3,
+    slots: Annotated[
+        int | None,
+        Parameter(
+            help="Run this many trials at a time; default: as many as fit on this machine.", validator=Number(gte=1)
+        ),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], Parameter(help="Where to run trials; auto uses a GPU if there is one.")
+    ] = "auto",
+    sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="How strictly to sandbox trials.")] = "auto",
+    json: Json = False,
+) -> int:
+    """Run the baseline of an arena, and with --attacks its cheating artifacts, by a real worker; nothing is kept.
+
+    Example: mesh check digits --attacks
+    """
+    from mesh_cli.arenas import told_folder
+
+    failed = False
+
+    async def work() -> None:
+        nonlocal failed
+        from mesh_cli.setup.check_arena import check_arena, check_lines, check_problems
+
+        done = await check_arena(
+            told_folder(folder),
+            attacks=attacks,
+            seeds=seeds,
+            slots=slots,
+            device=device,
+            sandbox=sandbox,
+            say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+        )
+        if json:
+            print_json(done)
+        else:
+            print("\n".join(check_lines(done)))
+        for sentence in check_problems(done):
+            print(f"mesh: {sentence}", file=sys.stderr)
+            failed = True
+
+    code = run(work)
+    return code or (ExitCode.FAILED if failed else ExitCode.OK)

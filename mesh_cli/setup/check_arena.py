@@ -1,0 +1,150 @@
+"""What `mesh check` finds: the baseline's scores, and how each attack of the arena ended."""
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gpu_worker.sandbox_choice import Wish
+from mesh.arena import load_arena
+from mesh.events import Failed, RunFinished, Scored
+from mesh.open_arena import describe
+from mesh.text import printable
+from mesh_cli.render.columns import Column, aligned, width_of_output
+from mesh_cli.setup.attacks import Attack, changed_files, holds, read_attacks
+from mesh_cli.setup.check_runs import Artifact, run_artifacts
+
+_BASELINE = "baseline"
+
+
+class BaselineRun(msgspec.Struct, frozen=True):
+    """How a run of the baseline ended."""
+
+    seed: int
+    outcome: Scored | Failed
+    trial_s: float
+    score_s: float
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """How an attack ended; `held` if it got what `expect` says."""
+
+    name: str
+    tries: str
+    source: str
+    expect: tuple[str, ...]
+    outcome: Scored | Failed
+    held: bool
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """All that was found."""
+
+    arena: str
+    metric: str
+    baseline: tuple[BaselineRun, ...]
+    attacks: tuple[Tried, ...]
+
+    @property
+    def scores(self) -> list[float]:
+        """The baseline's scores."""
+        return [ended.outcome.value for ended in self.baseline if isinstance(ended.outcome, Scored)]
+
+
+async def check_arena(
+    folder: Path,
+    *,
+    attacks: bool = False,
+    seeds: int = 3,
+    slots: int | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    sandbox: Wish = "auto",
+    say: Callable[[str], object] = lambda sentence: None,
+) -> Checked:
+    """Run the baseline of the arena in `folder` on seeds from 1, and its attacks on seed 1.
+
+    Raises:
+        BadArena: the arena or its list of attacks cannot be used.
+        HostTrouble: no worker can run it here.
+    """
+    describe(folder)
+    spec = load_arena(folder)
+    listed: tuple[Attack, ...] = read_attacks(folder) if attacks else ()
+    artifacts = [
+        Artifact(_BASELINE, {}, range(1, seeds + 1)),
+        *(Artifact(f"attack: {attack.name}", changed_files(attack, folder, spec)) for attack in listed),
+    ]
+    total = seeds + len(listed)
+    count = 0
+
+    def tell(name: str, event: RunFinished) -> None:
+        nonlocal count
+        count += 1
+        say(f"{count}/{total} {printable(name)}: {outcome_words(event.outcome)}")
+
+    ended = await run_artifacts(folder, artifacts, device=device, slots=slots, sandbox=sandbox, finished=tell)
+    baseline = tuple(
+        BaselineRun(seed, event.outcome, event.trial_s, event.score_s)
+        for seed, event in enumerate(ended[_BASELINE], start=1)
+    )
+    scores = [each.outcome.value for each in baseline if isinstance(each.outcome, Scored)]
+    tried = []
+    for attack in listed:
+        outcome = ended[f"attack: {attack.name}"][0].outcome
+        held = holds(attack.expect, outcome, spec.objective, scores)
+        tried.append(Tried(attack.name, attack.tries, attack.source, attack.expect, outcome, held))
+    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried))
+
+
+def check_lines(checked: Checked) -> list[str]:
+    """Return the table of a check."""
+    scores = checked.scores
+    seeds = f"{len(checked.baseline)} seed{'s' if len(checked.baseline) > 1 else ''}"
+    if scores:
+        spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
+        lines = [f"baseline {checked.metric} {statistics.fmean(scores):.4f}{spread} ({seeds})"]
+    else:
+        lines = [f"baseline {checked.metric}: no score ({seeds})"]
+    if not checked.attacks:
+        return lines
+    columns = [
+        Column("attack"),
+        Column("expected", rank=2),
+        Column("got"),
+        Column("", rank=1),
+        Column("it tries", rank=3, fills=True),
+    ]
+    rows = [
+        [
+            printable(tried.name),
+            " or ".join(tried.expect),
+            outcome_words(tried.outcome, brief=True),
+            "held" if tried.held else "GOT THROUGH",
+            printable(tried.tries),
+        ]
+        for tried in checked.attacks
+    ]
+    return [*lines, "", *aligned(columns, rows, width_of_output())]
+
+
+def check_problems(checked: Checked) -> list[str]:
+    """Return one sentence for everything that is not as it should be."""
+    bad = [
+        f"the baseline failed on seed {ended.seed}: {outcome_words(ended.outcome)}"
+        for ended in checked.baseline
+        if isinstance(ended.outcome, Failed)
+    ]
+    return bad + [
+        f"attack {printable(tried.name)!r} got {outcome_words(tried.outcome)}; expected: {' or '.join(tried.expect)}"
+        for tried in checked.attacks
+        if not tried.held
+    ]
+
+
+def outcome_words(outcome: Scored | Failed, *, brief: bool = False) -> str:
+    """Return an outcome in words."""
+    if isinstance(outcome, Scored):
+        return f"{outcome.value:.4f}"
+    return outcome.reason if brief else f"{outcome.reason}: {printable(outcome.message)}"

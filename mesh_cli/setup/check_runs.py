@@ -1,0 +1,105 @@
+"""Runs artifacts of an arena for `mesh check`: with the real worker, on a log in memory that is then forgotten.
+
+The arena is opened as `mesh open` would open it, its data is prepared, and each run has a sandbox, a trial and a score
+program as in a swarm. No server, agent or folder of the user takes part.
+"""
+
+import datetime as dt
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import msgspec
+
+from gpu_worker.sandbox_choice import Wish
+from gpu_worker.worker import run_worker
+from mesh import settings
+from mesh.code import CodeStore
+from mesh.errors import HostTrouble
+from mesh.events import RunFinished, RunRequested
+from mesh.memory import MemoryHub
+from mesh.open_arena import open_arena
+from mesh.wire import Post
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """What to run: a name, the files that differ from the arena's, and the seeds, each of which is a run."""
+
+    name: str
+    changed: Mapping[str, bytes]
+    seeds: Sequence[int] = (1,)
+
+
+async def run_artifacts(
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    slots: int | None = None,
+    sandbox: Wish = "auto",
+    finished: Callable[[str, RunFinished], object] = lambda name, event: None,
+) -> dict[str, list[RunFinished]]:
+    """Run artifacts of the arena in `folder`; return how each ended, by name, one for each seed.
+
+    Args:
+        folder: the arena.
+        artifacts: what to run.
+        device: where trials run.
+        slots: runs at a time; by default as many as the machine has cores or GPUs.
+        sandbox: whether a weaker sandbox may be used.
+        finished: called with the name of an artifact as each of its runs ends.
+
+    Raises:
+        BadArena: the arena cannot be opened.
+        HostTrouble: no worker can run it here.
+    """
+    with tempfile.TemporaryDirectory(prefix="mesh-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        bus, opened = await open_arena(MemoryHub(), folder, home=home)
+        code, now = CodeStore(settings.code_dir(home / "author", bus.arena), bus), dt.datetime.now(dt.UTC)
+        base = await code.files(opened.base_commit)
+        trial, wanted = opened.spec.trial, dict[str, tuple[str, int]]()
+        for artifact in artifacts:
+            files = {**base, **artifact.changed}
+            made = code.commit(files, parents=[opened.base_commit], message=artifact.name, author="operator", at=now)
+            await code.push(made.commit, base=opened.base_commit)
+            for place, seed in enumerate(artifact.seeds):
+                run = f"check-{len(wanted)}"
+                wanted[run] = artifact.name, place
+                request = RunRequested(
+                    run=run,
+                    lane="explore",
+                    proposal=made.tree,
+                    commit=made.commit,
+                    seed=seed,
+                    budget_s=trial.budget_s,
+                    deadline_s=trial.deadline_s,
+                    evaluator=opened.evaluator,
+                )
+                await bus.post(Post.new("operator", request))
+        ended: dict[str, RunFinished] = {}
+
+        async def work() -> None:
+            why = await run_worker(bus, name="check", slots=slots, device=device, home=home, sandbox=sandbox)
+            raise HostTrouble(f"the worker ended before all runs were done: {why}")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            async with aclosing(bus.read(follow=True)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        if entry.post and isinstance(entry.post.event, RunFinished):
+                            event = entry.post.event
+                            if event.run not in ended:
+                                ended[event.run] = event
+                                finished(wanted[event.run][0], event)
+                    if len(ended) == len(wanted):
+                        break
+            tasks.cancel_scope.cancel()
+    result: dict[str, list[RunFinished]] = {artifact.name: [] for artifact in artifacts}
+    for run, (artifact_name, _) in wanted.items():
+        result[artifact_name].append(ended[run])
+    return result

@@ -1,0 +1,187 @@
+"""`mesh check`: the baseline and the attacks of an arena, by the real worker."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mesh.arena import load_arena, read_files
+from mesh.errors import BadArena
+from mesh.events import Failed, FailureReason, Scored
+from mesh.spec import Direction, ObjectiveSpec
+from mesh_cli.setup.attacks import allowance, changed_files, holds, read_attacks
+from mesh_cli.setup.check_arena import check_arena
+
+DIGITS = Path(__file__).parents[1] / "arenas" / "digits"
+NUMBER = """
+[arena]
+name = "number"
+[objective]
+metric = "number"
+direction = "maximize"
+[artifact]
+editable = ["number.py"]
+[trial]
+command = ["python", "number.py"]
+budget_s = 2.0
+deadline_s = 20.0
+[score]
+how = "command"
+command = ["python", "score.py"]
+"""
+SCORE = """
+import json, os, pathlib
+text = (pathlib.Path(os.environ["MESH_OUT"]) / "number").read_text()
+print(json.dumps({"number": eval(text)}))
+"""
+ATTACKS = """
+[[attack]]
+name = "leaves code for eval"
+tries = "runs in the scorer"
+edits = [{ file = "number.py", old = '"5"', new = '"2 + 9"' }]
+expect = "not better than baseline"
+
+[[attack]]
+name = "not a number"
+files = { "number.py" = "nan.py" }
+expect = ["bad_score", "no_score"]
+"""
+
+
+@pytest.fixture
+def number(tmp_path: Path) -> Path:
+    """An arena whose scorer evaluates what a trial leaves, and two attacks, one of which gets through."""
+    folder = tmp_path / "number"
+    (folder / "attacks").mkdir(parents=True)
+    write = 'import os, pathlib\n(pathlib.Path(os.environ["MESH_OUT"]) / "number").write_text("5")\n'
+    files = {"arena.toml": NUMBER, "score.py": SCORE, "number.py": write, "attacks/attacks.toml": ATTACKS}
+    for name, text in (files | {"attacks/nan.py": write.replace('"5"', "\"float('nan')\"")}).items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_an_attack_that_gets_through_is_shown_and_fails_the_command(number: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mesh_cli", "check", str(number), "--attacks", "--seeds", "2", "--slots", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines == [
+        "baseline number 5.0000 ± 0.0000 (2 seeds)",
+        "",
+        "attack expected got it tries",
+        "leaves code for eval not better than baseline 11.0000 GOT THROUGH runs in the scorer",
+        "not a number bad_score or no_score bad_score held",
+    ]
+    said = "mesh: attack 'leaves code for eval' got 11.0000; expected: not better than baseline"
+    assert done.stderr.splitlines()[-1] == said
+    assert "4/4 " in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["number"]
+
+
+def test_a_check_without_attacks_runs_the_baseline_and_prints_json(number: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mesh_cli", "check", str(number), "--seeds", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["arena"], found["metric"], found["attacks"]) == ("number", "number", [])
+    assert [ended["outcome"]["value"] for ended in found["baseline"]] == [5.0]
+
+
+async def test_a_baseline_that_fails_is_no_bound_for_attacks(number: Path) -> None:
+    (number / "score.py").write_text("raise SystemExit('no scores today')")
+    done = await check_arena(number, attacks=True, seeds=1, slots=2, device="cpu")
+    assert done.scores == []
+    assert [attack.held for attack in done.attacks] == [False, True]
+
+
+def test_attacks_are_no_part_of_an_arena(number: Path) -> None:
+    assert set(read_files(number)) == {"arena.toml", "score.py", "number.py"}
+    (number / "lib" / "attacks").mkdir(parents=True)
+    (number / "lib" / "attacks" / "kept.py").write_text("")
+    assert "lib/attacks/kept.py" in read_files(number)
+    (number / "arena.toml").write_text(NUMBER.replace('"number.py"]\n[trial]', '"attacks/nan.py"]\n[trial]'))
+    with pytest.raises(BadArena, match=r"'attacks/nan\.py' is in 'attacks', which is never part of an artifact"):
+        load_arena(number)
+
+
+def test_an_attack_changes_editable_files_by_whole_files_and_edits(number: Path) -> None:
+    spec = load_arena(number)
+    code, nan = read_attacks(number)
+    assert changed_files(nan, number, spec) == {"number.py": (number / "attacks" / "nan.py").read_bytes()}
+    (changed,) = changed_files(code, number, spec).values()
+    assert changed == (number / "number.py").read_bytes().replace(b'"5"', b'"2 + 9"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[[attack]]", "[[cheat]]", "unknown field `cheat`"),
+        ("name", "nome", "unknown field `nome`"),
+        ('"not a number"', '"leaves code for eval"', "two attacks have the name 'leaves code for eval': rename one"),
+        ('["bad_score", "no_score"]', "[]", "attack 'not a number': expect is empty: use a reason (timeout, "),
+        ('"no_score"]', '"> seven"]', """expect has '> seven': use a reason (timeout, """),
+        ("baseline", "base", """expect has 'not better than base': use a reason"""),
+        ("number.py", "score.py", "'score.py' is not editable; use number.py"),
+        ("nan.py", "../score.py", "'../score.py' does not exist in "),
+        ("'\"5\"'", "'\"6\"'", "number.py does not contain '\"6\"': an edit replaces a text that is there"),
+        (ATTACKS, "", "has no [[attack]]: list at least one"),
+        (ATTACKS, "[[attack", "Expected ']]' at the end of an array declaration"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_refused(number: Path, old: str, new: str, sentence: str) -> None:
+    assert old in ATTACKS
+    (number / "attacks" / "attacks.toml").write_text(ATTACKS.replace(old, new))
+    spec = load_arena(number)
+    with pytest.raises(BadArena) as caught:
+        [changed_files(attack, number, spec) for attack in read_attacks(number)]
+    assert sentence in str(caught.value)
+    assert str(number / "attacks" / "attacks.toml") in str(caught.value)
+
+
+def test_an_arena_without_attacks_is_told_how_to_list_them(number: Path) -> None:
+    (number / "attacks" / "attacks.toml").unlink()
+    with pytest.raises(BadArena, match=r"attacks\.toml does not exist: it lists the attacks that must not succeed"):
+        read_attacks(number)
+
+
+@pytest.mark.parametrize(
+    ("expect", "outcome", "direction", "held"),
+    [
+        ("crash", "crash", "minimize", True),
+        ("crash", "no_score", "minimize", False),
+        ("crash", 8.0, "minimize", False),
+        ("> 7.9", 8.0, "minimize", True),
+        ("> 7.9", 7.9, "minimize", False),
+        (">= 7.9", 7.9, "minimize", True),
+        ("< 0.2", 0.1, "maximize", True),
+        ("<= 0.2", 0.3, "maximize", False),
+        ("= 8", 8.0, "minimize", True),
+        ("= 8", 7.999, "minimize", False),
+        ("> 7.9", "crash", "minimize", False),
+        ("not better than baseline", 3.0, "minimize", True),
+        ("not better than baseline", 2.0, "minimize", True),  # within 3 sd of one more score: 3 * 0.1 * sqrt(4 / 3)
+        ("not better than baseline", 1.6, "minimize", False),
+        ("not better than baseline", 1.6, "maximize", True),
+        ("not better than baseline by 0.01", 1.98, "minimize", False),
+        ("not better than baseline by 0.01", 2.02, "maximize", False),
+        ("not better than baseline", "crash", "minimize", False),
+    ],
+)
+def test_what_is_expected_is_a_reason_or_a_bound(
+    expect: str, outcome: FailureReason | float, direction: Direction, held: bool
+) -> None:
+    ended = Scored(value=outcome) if isinstance(outcome, float) else Failed(reason=outcome, message="")
+    objective = ObjectiveSpec(metric="m", direction=direction)
+    baseline = [1.9, 2.0, 2.1]
+    assert holds([expect], ended, objective, baseline) is held
+    assert holds(["timeout", expect], ended, objective, baseline) is held
+    assert allowance(baseline) == pytest.approx(0.3464, abs=1e-4)
+
+
+async def test_the_attacks_of_digits_get_what_they_should() -> None:
+    done = await check_arena(DIGITS, attacks=True, seeds=3, slots=2, device="cpu")
+    assert [(attack.name, attack.outcome) for attack in done.attacks if not attack.held] == []
+    assert len(done.attacks) == 14
+    assert all(0.75 < score < 0.92 for score in done.scores), done.scores
