@@ -12,16 +12,22 @@ import anyio.to_thread
 import msgspec
 import pytest
 
+from gpu_worker.machine import Slot
+from gpu_worker.run import RunInputs, execute
+from gpu_worker.sandbox.tiers import Sandbox, Tier
+from gpu_worker.sandbox_choice import try_tier
+from gpu_worker.supervisor.client import start_supervisor
 from mesh import arena, frozen_data
 from mesh.errors import BadArena
-from mesh.events import ArenaOpened, Scored
+from mesh.events import ArenaOpened, RunRequested, Scored
 from mesh.follow import Follower
-from mesh.hidden_files import is_hidden
+from mesh.hidden_files import is_hidden, split_hidden
 from mesh.jetstream import connect
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.spec import ArtifactSpec
+from mesh.testing import git_hash
 from tests.support.arenas import ARENA
 from tests.support.swarm import swarm_of
 from tests.test_arena import refused, write
@@ -107,6 +113,44 @@ def test_the_spy_of_these_tests_finds_what_is_there(folder: Path, tmp_path: Path
     subprocess.run([sys.executable, "train.py"], cwd=folder, env=env, check=True, timeout=30)
     found = json.loads((tmp_path / "found.json").read_text())
     assert {Path(path).name for path in found} >= {"world.py", "qrels.tsv"}
+
+
+@pytest.mark.parametrize(("tier", "hides"), [("A", True), ("C", True), ("E", False)])
+async def test_the_tiers_that_close_files_close_hidden_ones(
+    folder: Path, tmp_path: Path, tier: Tier, hides: bool
+) -> None:
+    if not (await try_tier(tier, tmp_path / "probe")).holds:
+        pytest.skip(f"REPORTED: tier {tier} does not hold here")
+    spec = arena.load_arena(folder)
+    shown, hidden = split_hidden(spec.artifact.hidden, arena.read_files(folder, spec.artifact.hidden))
+    data = tmp_path / "data"
+    write(data, {f"hidden/{name}": text.decode() for name, text in hidden.items()} | {"private/copy": SECRET})
+    (data / "public").mkdir()
+    opened = ArenaOpened(version=1, spec=spec, base_commit=git_hash("c"), base_tree=git_hash("t"), evaluator="")
+    request = RunRequested(
+        run="r1", lane="explore", proposal=git_hash("t"), commit=git_hash("c"), seed=1, budget_s=5, deadline_s=30
+    )
+    begun = anyio.Event()
+    begun.set()
+
+    async def tell(line: bytes) -> None:
+        pass
+
+    async with start_supervisor() as supervisor:
+        result = await execute(
+            RunInputs(request, opened, shown, shown, data, hidden),
+            Slot(0, "cpu", 1),
+            supervisor,
+            Sandbox(tier),
+            tmp_path / "runs" / "r1",
+            begun=begun,
+            tell=tell,
+            killed=lambda: False,
+        )
+    assert isinstance(result.outcome, Scored), result.outcome
+    assert result.evaluator == arena.evaluator_hash(spec, shown | hidden)
+    found = result.outcome.metrics
+    assert (found == {"loss": 0, "predictor": 0}) if hides else min(found.values()) > 0
 
 
 async def opened_in(hub: MemoryHub, folder: Path, home: Path) -> ArenaOpened:
