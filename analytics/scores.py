@@ -18,7 +18,7 @@ SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class
 FROM finished f
 JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
 JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
-WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL
+WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed'
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
 ORDER BY f.seq"""
 _LATEST = """

@@ -1,6 +1,7 @@
 """One attempt at a run: what is given is decided on, executed, and posted as finished, while its lease is extended."""
 
 import uuid
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -142,6 +143,8 @@ class Attempts:
             tasks.start_soon(self._begin, post, request, attempt, begun)
             try:
                 inputs = await self._prefetch.inputs(request)
+                judged = bisect_left(member.board.judged, delivery.entry.seq)
+                inputs = msgspec.structs.replace(inputs, trials=judged)
             except ObjectMissing as error:
                 await begun.wait()
                 await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))

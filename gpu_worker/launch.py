@@ -14,7 +14,7 @@ from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Network, Sandbox
 from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
-from mesh.events import RunRequested
+from mesh.events import Lane, RunRequested
 from mesh.spec import ArenaSpec
 
 
@@ -26,6 +26,7 @@ class Site(msgspec.Struct, frozen=True):
         data: folder of the arena's frozen data, with `public`, `private` and `hidden` in it.
         token: marks every process of the slot's supervisor.
         seed: the seed that the run's processes are told (`gpu_worker.seeds`).
+        trials: how many candidates had a result before this run was requested.
     """
 
     spec: ArenaSpec
@@ -36,6 +37,17 @@ class Site(msgspec.Struct, frozen=True):
     data: Path
     token: str
     seed: int
+    trials: int = 0
+
+
+SPLITS: dict[Lane, str] = {
+    "explore": "search",
+    "audit": "search",
+    "confirm": "confirm",
+    "control": "confirm",
+    "sealed": "sealed",
+}
+"""The split of the data that the score program is told to use, by the lane of the run."""
 
 
 def trial_request(site: Site, budget: TrialBudget) -> Request:
@@ -70,6 +82,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     spec, run = site.spec, site.folder
     home = str(run / "score-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
+    env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)}
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
         site,

@@ -32,7 +32,10 @@ LOG_TAIL = 4000
 
 
 class RunInputs(msgspec.Struct, frozen=True):
-    """What a run needs: the request, the arena, its files and the proposal's, its frozen data, its hidden files."""
+    """What a run needs: the request, the arena, its files and the proposal's, its frozen data, its hidden files.
+
+    `trials` is the number of candidates that had a result before the run was requested.
+    """
 
     request: RunRequested
     opened: ArenaOpened
@@ -40,6 +43,7 @@ class RunInputs(msgspec.Struct, frozen=True):
     proposal: dict[str, bytes]
     data: Path
     hidden: dict[str, bytes] = {}
+    trials: int = 0
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -88,7 +92,8 @@ async def execute(
         HostTrouble: this machine cannot do it; says nothing about the proposal.
     """
     spec, request = inputs.opened.spec, inputs.request
-    site = Site(spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told_seed(inputs.opened, request))
+    told = told_seed(inputs.opened, request)
+    site = Site(spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
     files = arena.overlay(spec, inputs.base, inputs.proposal)
 
     lay_out = partial(lay_out_trial, data=inputs.data)

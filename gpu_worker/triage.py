@@ -66,6 +66,9 @@ def triage(board: Board, request: RunRequested, seq: int, taker: Taker) -> Decis
         return Leave(DECLINED_S, declined=True)
     if run.killed:
         return End(Failed(reason="killed", message="the run was stopped before it began"))
+    if request.lane == "sealed" and request.proposal not in board.looks:
+        text = "the sealed split is not open to this proposal: no holdout.opened of this version that counts names it"
+        return End(Failed(reason="killed", message=text))
     if _deaths(board, run, taker) >= MAX_ATTEMPTS:
         text = f"the run was started {run.attempts} times and no worker finished it"
         return End(Failed(reason="lost", message=text))

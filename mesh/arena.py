@@ -169,6 +169,11 @@ def _check(spec: ArenaSpec, where: str) -> None:
             if groups != 1:
                 refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
     _check_numbers(spec, refuse)
+    if spec.selection.sealed != "off" and spec.score.how != "command":
+        refuse(
+            f'selection.sealed is "{spec.selection.sealed}", but with score.how = "{spec.score.how}" the candidate '
+            'would see the split: score with how = "command", or leave sealed out'
+        )
     bounds = spec.objective.bounds
     if bounds and not bounds[0] < bounds[1]:
         refuse(f"objective.bounds is {list(bounds)}: use two numbers, the lower one first")

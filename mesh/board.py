@@ -43,7 +43,8 @@ class Critique(msgspec.Struct, frozen=True):
 class Proposal(msgspec.Struct):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
-    `runs` are run ids in the order of their requests; `rulings` are its promotions and retirements.
+    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
+    promotions and retirements.
     """
 
     seq: int
@@ -55,6 +56,7 @@ class Proposal(msgspec.Struct):
     verdict: Verdict = "open"
     why: str = ""
     rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
+    sealed: list[str] = []
 
 
 class Run(msgspec.Struct):
@@ -120,7 +122,8 @@ class Board(msgspec.Struct):
     `tokens` are the model costs of each author. `failed_calls` are the times of each author's model calls without a
     usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
     closed before they were opened. `void` are the sequences of the last entries that do not count, as a dictionary to
-    keep their order.
+    keep their order. `looks` are the proposals that the sealed split is opened for in this version. `judged` are the
+    entries that finished the first run of a proposal.
     """
 
     arena: str
@@ -151,6 +154,8 @@ class Board(msgspec.Struct):
     failed_calls: dict[str, list[dt.datetime]] = {}
     latest: list[Note] = []
     closed_early: set[int] = set()
+    looks: list[str] = []
+    judged: list[int] = []
 
     @property
     def next_version(self) -> int:
@@ -189,7 +194,7 @@ class Board(msgspec.Struct):
             case e.ArenaOpened():
                 if self.opened and event.version <= self.opened.version:
                     return False
-                self.opened, self.closed, self.opened_at = event, None, entry.time
+                self.opened, self.closed, self.opened_at, self.looks = event, None, entry.time, []
             case e.ArenaClosed():
                 if event.version > (self.opened.version if self.opened else 0):
                     self.closed_early.add(event.version)
@@ -231,6 +236,9 @@ class Board(msgspec.Struct):
             case e.RunFinished():
                 if not (run := self.runs.get(event.run)) or run.finished:
                     return False
+                known = self.proposals.get(run.requested.proposal)
+                if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
+                    self.judged.append(entry.seq)
                 run.finished, run.finished_seq = event, entry.seq
                 self.finished += 1
                 self.unfinished.pop(event.run, None)
@@ -239,6 +247,8 @@ class Board(msgspec.Struct):
                 return self._promote(entry.seq, event)
             case e.ProposalRetired():
                 return self._retire(event)
+            case e.HoldoutOpened():
+                return self._look(event)
             case e.NotePosted():
                 self.notes += 1
                 if event.channel != "ops":
@@ -269,7 +279,16 @@ class Board(msgspec.Struct):
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
-            proposal.runs.append(event.run)
+            (proposal.sealed if event.lane == "sealed" else proposal.runs).append(event.run)
+        return True
+
+    def _look(self, event: e.HoldoutOpened) -> bool:
+        if not self.opened or event.version != self.opened.version or event.proposal not in self.proposals:
+            return False
+        rule = self.opened.spec.selection
+        if rule.sealed == "off" or len(self.looks) >= rule.sealed_looks or event.proposal in self.looks:
+            return False
+        self.looks.append(event.proposal)
         return True
 
     def _promote(self, seq: int, event: e.ProposalPromoted) -> bool:
@@ -321,6 +340,18 @@ class Board(msgspec.Struct):
     def scores(self, proposal: str) -> list[float]:
         """Return the scores that the evaluator in force gave a proposal, in the order of the requests."""
         return [run.value for run in self.current_runs(proposal) if run.value is not None]
+
+    def sealed_runs(self, proposal: str) -> list[Run]:
+        """Return the runs of a proposal on the sealed split that the evaluator in force scored, or will score."""
+        evaluator = self.opened.evaluator if self.opened else ""
+        found = self.proposals[proposal].sealed if proposal in self.proposals else []
+        return [run for run in map(self.runs.__getitem__, found) if run.evaluator in ("", evaluator)]
+
+    def sealed_score(self, proposal: str) -> float | None:
+        """Return the mean score of a proposal on the sealed split; None without one."""
+        runs = sorted(self.sealed_runs(proposal), key=lambda run: run.finished_seq)
+        values = [run.value for run in runs if run.value is not None]
+        return sum(values) / len(values) if values else None
 
     def violation(self, proposal: str) -> e.Infeasible | None:
         """Return the outcome by which a proposal is infeasible: that which violates most; None if it is feasible."""

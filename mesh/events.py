@@ -18,8 +18,8 @@ from mesh.outcomes import Infeasible as Infeasible
 from mesh.outcomes import Scored as Scored
 from mesh.spec import ArenaSpec
 
-Lane = Literal["confirm", "control", "audit", "explore"]
-LANES: tuple[Lane, ...] = ("confirm", "control", "audit", "explore")
+Lane = Literal["confirm", "control", "sealed", "audit", "explore"]
+LANES: tuple[Lane, ...] = ("confirm", "control", "sealed", "audit", "explore")
 PROOF: tuple[Lane, ...] = ("confirm", "control")
 """The lanes whose scores prove something: their seeds played no part in choosing the proposal."""
 
@@ -320,6 +320,17 @@ class ProposalRetired(_Verdict, frozen=True, kw_only=True, tag="proposal.retired
     text: b.Text = ""
 
 
+class HoldoutOpened(Event, frozen=True, kw_only=True, tag="holdout.opened"):
+    """A look: the sealed split is opened for a proposal, once per proposal and version, while looks are left."""
+
+    version: b.Version
+    look: b.Count
+    proposal: b.Tree
+
+    def key(self, post_id: str) -> str:
+        return f"{self.version}-{self.look}"
+
+
 class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
     """Free text on the message board; `reply_to` is the sequence of the post it answers."""
 
@@ -374,6 +385,7 @@ AnyEvent = (
     | RunFinished
     | ProposalPromoted
     | ProposalRetired
+    | HoldoutOpened
     | NotePosted
     | ModelAsked
     | BudgetGranted

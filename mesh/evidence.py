@@ -168,7 +168,7 @@ def _fresh_runs(board: Board) -> Iterator[Run]:
     for name in names:
         run = board.runs[name]
         known = board.proposals.get(run.requested.proposal)
-        if known and known.seq < run.seq and run.evaluator in ("", rule.evaluator):
+        if known and known.seq < run.seq and run.requested.lane != "sealed" and run.evaluator in ("", rule.evaluator):
             yield run
 
 

@@ -32,6 +32,7 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     that was requested alone. `budget_used_s` is what a trial used of its budget on average, None if it is not known.
     `also` are the means of the numbers in `objective.also`, over the scores of `mean`. `violation` is above 0 if a run
     violated a constraint. Such a row has the numbers of the run that violates most, and no score.
+    `sealed` is the mean on the sealed split, and `gap` by how much better `mean` looks than it.
     """
 
     rank: int
@@ -50,6 +51,8 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     budget_used_s: float | None = None
     also: dict[str, float] = {}
     violation: float | None = None
+    sealed: float | None = None
+    gap: float | None = None
 
 
 class Ranking:
@@ -193,6 +196,7 @@ class Ranking:
         worker_class = self.worker_class if self.worker_class in standings else _class_of(standings)
         standing, proposal = standings[worker_class], self.board.proposals[tree]
         low, high = self.interval(standing, worker_class) or (None, None)
+        sealed = self.board.sealed_score(tree)
         return LeaderboardRow(
             rank=0,
             proposal=tree,
@@ -210,6 +214,8 @@ class Ranking:
             budget_used_s=standing.used_s / standing.scores if standing.used_s else None,
             also=self._means(tree, worker_class, fresh=standing.proven_count > 0),
             violation=broken[0].infeasible.violation if broken and broken[0].infeasible else None,
+            sealed=sealed,
+            gap=None if sealed is None else self.gain(standing.mean, sealed),
         )
 
 

@@ -86,7 +86,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "cost": "Cost of the model call; null if no model was asked.",
     },
     "RunRequested": {
-        "lane": "Why the run is requested: `explore` (search), `confirm` (proof), `control` (champion again), `audit`.",
+        "lane": "Why the run is requested: `explore` (search), `confirm` (proof), `control` (champion again), "
+        "`sealed` (champions on the sealed split), `audit`.",
         "seed": "Seed of the trial in the log. `MESH_SEED` is a number derived from it.",
         "budget_s": "Budget of the trial in seconds (`MESH_BUDGET_S`), without tolerance and start-up.",
         "deadline_s": "Wall seconds after which the worker kills the trial.",
@@ -124,6 +125,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "why": "`blocked` by a critic, `failed`, `killed` (stopped early), `not_better` than the champion, or "
         "`demoted`.",
         "text": "The verdict in a sentence.",
+    },
+    "HoldoutOpened": {
+        "version": "Version of the arena; each has its own looks.",
+        "look": "Number of the look, from 1 to `selection.sealed_looks`.",
+        "proposal": "Proposal that may be scored on the sealed split.",
     },
     "NotePosted": {
         "channel": "Channel of the message board.",
@@ -255,6 +261,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "baseline_seeds": "Number of seeds on which the baseline runs when the arena opens.",
         "confirm_seeds": "Largest number of fresh seeds in a race.",
         "fdr": "Bound of the expected share of false promotions over the whole life of the arena.",
+        "sealed": '`"report"`: champions are scored on the sealed split, and the gap is shown. `"gate"`: a proposal '
+        "whose sealed score is not better than the champion's is refused. The score program must obey `MESH_SPLIT`.",
+        "sealed_looks": "How many proposals may be scored on the sealed split per version of the arena.",
         "halving": "Whether to stop explore runs early when their learning curve is behind.",
         "curve": "Direction of the learning curve, if it differs from the objective's.",
         "reduction": "Of this many runs that reach a rung, one continues.",

@@ -116,7 +116,7 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         children=[relative(board, child, gain_of(ranking, child, tree)) for child in children_of(board).get(tree, [])],
         knobs=event.knobs,
         critiques=proposal.critiques,
-        runs=[run_row(board, board.runs[name]) for name in proposal.runs],
+        runs=[run_row(board, board.runs[name]) for name in (*proposal.runs, *proposal.sealed)],
         cost=cost_of(board, tree),
         worker_class=row.worker_class if row else None,
     )

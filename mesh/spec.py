@@ -108,12 +108,15 @@ class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `fdr` bounds the expected share of false promotions. `halving` stops explore runs early by their learning curves,
     at the `rungs` (fractions of the budget): of `reduction` runs that reach a rung, one continues. A share of
-    `never_killed` is spared. `curve` is the direction of the curve, if it differs from the objective's.
+    `never_killed` is spared. `sealed` scores champions on a split that no search has seen. `curve` is the direction of
+    the curve, if it differs from the objective's.
     """
 
     baseline_seeds: Annotated[int, Meta(ge=2, le=50)] = 3
     confirm_seeds: Annotated[int, Meta(ge=2, le=100)] = 16
     fdr: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    sealed: Literal["off", "report", "gate"] = "off"
+    sealed_looks: Annotated[int, Meta(ge=1, le=1000)] = 10
     halving: bool = False
     curve: Literal["objective", "minimize", "maximize"] = "objective"
     reduction: Annotated[float, Meta(gt=1, le=10)] = 3.0

@@ -90,6 +90,7 @@ class History:
             run = f"r{self.number}" if rng.random() < 0.95 else f"r{rng.randrange(1, self.number + 1)}"
             tree = rng.choice(self.trees[: rng.randrange(1, len(self.trees) + 1)])
             lane = rng.choice(("explore", "confirm", "control"))
+            lane = "sealed" if self.more.random() < 0.06 else lane
             asked = msgspec.structs.replace(
                 request(run, tree, rng.randrange(5)), lane=lane, evaluator=board.opened.evaluator
             )

@@ -16,6 +16,7 @@ from agents.curation.demotion import recheck
 from agents.curation.race import prove
 from agents.curation.reevaluation import due, is_champion_awaited, reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
+from agents.curation.sealed import with_sealed
 from agents.curation.stopping import stop
 from mesh.board import Board, Proposal, Run
 from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested
@@ -38,6 +39,7 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     verdicts = [event for event in proven if not _is_infeasible_winner(board, event)]
     decided = {event.proposal for event in verdicts if isinstance(event, ProposalRetired)}
     verdicts += [event for event in _hopeless(board) if event.proposal not in decided]
+    verdicts = with_sealed(board, verdicts)
     again = _reevaluations(board)
     return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 

@@ -49,7 +49,12 @@ def _last_scores(board: Board) -> dict[str, float]:
     last, found = "", dict[str, list[float]]()
     for run in reversed(board.runs.values()):
         evaluator = run.requested.evaluator
-        if run.value is None or evaluator in ("", board.opened.evaluator) or evaluator != (last or evaluator):
+        if (
+            run.value is None
+            or run.requested.lane == "sealed"
+            or evaluator in ("", board.opened.evaluator)
+            or evaluator != (last or evaluator)
+        ):
             continue
         last = evaluator
         found.setdefault(run.requested.proposal, []).append(run.value)

@@ -46,6 +46,7 @@ class Measured(msgspec.Struct, frozen=True):
     """A proposal's mean over `fresh` scores with its 95 % interval, and the mean that search had `claimed`.
 
     Without a fresh score, `mean` is the claim. `also` has the means of other numbers of the scores, by name.
+    `sealed` is the score on the sealed split, and `gap` by how much better `mean` looks.
     """
 
     mean: float | None = None
@@ -56,6 +57,8 @@ class Measured(msgspec.Struct, frozen=True):
     self_reported: bool = False
     state: str = ""
     also: dict[str, float] = {}
+    sealed: float | None = None
+    gap: float | None = None
 
 
 NOTHING = Measured()

@@ -17,8 +17,18 @@ broken AS MATERIALIZED (
     JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
     JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
     JOIN latest a ON a.arena = f.arena
-    WHERE f.how = 'infeasible' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
+    WHERE f.how = 'infeasible' AND r.lane <> 'sealed' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
     QUALIFY row_number() OVER (PARTITION BY f.arena, r.proposal ORDER BY f.violation DESC, f.seq) = 1
+),
+sealed AS (
+    SELECT f.arena, r.proposal, sum(f.value ORDER BY f.seq) / count(*) AS sealed
+    FROM requested r
+    JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
+    JOIN finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+    JOIN latest a ON a.arena = f.arena
+    WHERE r.lane = 'sealed' AND f.value IS NOT NULL
+        AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
+    GROUP BY f.arena, r.proposal
 ),
 reigning AS (
     SELECT arena, proposal FROM champions WHERE reigns
@@ -98,8 +108,11 @@ SELECT
         ELSE 'claimed'
     END AS state,
     p.origin, r.trial_s, r.self_reported, r.low, r.high, r.fresh, r.claimed, r.worker_class, r.budget_used_s,
-    coalesce(o.also, MAP {}::MAP(VARCHAR, DOUBLE)) AS also, r.violation
+    coalesce(o.also, MAP {}::MAP(VARCHAR, DOUBLE)) AS also, r.violation,
+    CASE WHEN NOT r.infeasible THEN e.sealed END AS sealed,
+    CASE WHEN NOT r.infeasible THEN r.sign * (r.mean - e.sealed) END AS gap
 FROM ranked r
 JOIN proposed p ON p.arena = r.arena AND p.seq = r.seq
+LEFT JOIN sealed e ON e.arena = r.arena AND e.proposal = r.proposal
 LEFT JOIN others o ON o.arena = r.arena AND o.proposal = r.proposal
 ORDER BY r.arena, r.rank;

@@ -18,7 +18,7 @@ MOST_ATTEMPTS = 32
 """Attempts of a run to look for if no board is at hand that knows their number."""
 
 _OF_RUN = ("run.requested", "run.started", "run.killed", "run.finished", "critique.posted")
-_OF_PROPOSAL = (*_OF_RUN, "proposal.posted", "proposal.promoted", "proposal.retired", "note.posted")
+_OF_PROPOSAL = (*_OF_RUN, "proposal.posted", "proposal.promoted", "proposal.retired", "holdout.opened", "note.posted")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -118,7 +118,7 @@ class Wanted:
                 if event.proposal in self._about:
                     self._about.add(event.run)
                 return event.proposal in self._about
-            case e.ProposalPromoted() | e.ProposalRetired():
+            case e.ProposalPromoted() | e.ProposalRetired() | e.HoldoutOpened():
                 return event.proposal in self._about
             case e.NotePosted():
                 return event.reply_to == self._thread
@@ -145,8 +145,9 @@ def _keys_of_run(run: str, attempts: int) -> list[tuple[str, str]]:
 
 def _keys_of_proposal(board: Board, tree: str) -> list[tuple[str, str]]:
     """Return kind and key of every fact about a proposal, its runs, and the replies to it."""
-    whole = [(kind, "") for kind in ("proposal.promoted", "proposal.retired", "note.posted")]
-    runs = [pair for run in board.proposals[tree].runs for pair in _keys_of_run(run, board.runs[run].attempts)]
+    whole = [(kind, "") for kind in ("proposal.promoted", "proposal.retired", "holdout.opened", "note.posted")]
+    known = board.proposals[tree]
+    runs = [pair for run in (*known.runs, *known.sealed) for pair in _keys_of_run(run, board.runs[run].attempts)]
     return [("proposal.posted", tree), ("critique.posted", tree), *whole, *runs]
 
 

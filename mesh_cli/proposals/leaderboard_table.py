@@ -8,13 +8,14 @@ from mesh.text import printable, short
 from mesh_cli.render.columns import Column, aligned
 
 
-def columns(goal: ObjectiveSpec) -> list[Column]:
+def columns(goal: ObjectiveSpec, *, sealed: bool = False) -> list[Column]:
     """Return the columns; the ranks say which are left out first in a narrow terminal."""
     return [
         Column("rank", right=True),
         Column(printable(goal.metric, 16), right=True),
         *(Column(printable(name, 16), right=True, rank=2) for name in goal.also),
         *([Column("violates", right=True)] if goal.constraints else []),
+        *([Column("sealed", right=True), Column("gap", right=True)] if sealed else []),
         Column("95 % interval", right=True, rank=3),
         Column("seeds", right=True, rank=4),
         Column("used s", right=True, rank=5),
@@ -25,11 +26,13 @@ def columns(goal: ObjectiveSpec) -> list[Column]:
     ]
 
 
-def cells(row: LeaderboardRow, goal: ObjectiveSpec) -> list[str]:
+def cells(row: LeaderboardRow, goal: ObjectiveSpec, *, sealed: bool = False) -> list[str]:
     """Return a row as the cells of `columns`."""
     others = [f"{row.also[name]:.4g}" if name in row.also else "-" for name in goal.also]
     if goal.constraints:
         others.append("-" if row.violation is None else f"{row.violation:.0%}")
+    if sealed:
+        others += ["-" if value is None else f"{value:.4f}" for value in (row.sealed, row.gap)]
     numbers = [str(row.rank), row_score(row), *others, row_interval(row), str(row.seeds)]
     numbers.append("-" if row.budget_used_s is None else f"{row.budget_used_s:.2f}")
     return [*numbers, row.state, short(row.proposal), printable(row.author, 20), printable(row.title)]
@@ -37,4 +40,5 @@ def cells(row: LeaderboardRow, goal: ObjectiveSpec) -> list[str]:
 
 def ranking(goal: ObjectiveSpec, rows: Sequence[LeaderboardRow], width: int | None) -> list[str]:
     """Return the leaderboard as lines of at most `width` cells."""
-    return aligned(columns(goal), [cells(row, goal) for row in rows], width)
+    sealed = any(row.sealed is not None for row in rows)
+    return aligned(columns(goal, sealed=sealed), [cells(row, goal, sealed=sealed) for row in rows], width)

@@ -35,6 +35,8 @@ def say(event: e.AnyEvent) -> str:
             return f"promotes {short(event.proposal)} with {event.mean:.4f}: champion of round {event.round}"
         case e.ProposalRetired():
             return f"retires {short(event.proposal)} ({event.why.replace('_', ' ')}) {event.text}"
+        case e.HoldoutOpened():
+            return f"opens the sealed split for {short(event.proposal)} (look {event.look})"
         case e.NotePosted():
             reply = f" (to {event.reply_to})" if event.reply_to else ""
             return f"#{event.channel}{reply}: {event.text}"

@@ -15,7 +15,9 @@ def outcomes(data: ReportData) -> Section:
         endings = sorted(
             {e for _, e in ended}, key=lambda e: (e != "scored", -sum(n for (_, x), n in ended.items() if x == e), e)
         )
-        lanes = [lane for lane in ("explore", "confirm", "control", "audit") if any(x == lane for x, _ in ended)]
+        lanes = [
+            lane for lane in ("explore", "confirm", "control", "sealed", "audit") if any(x == lane for x, _ in ended)
+        ]
         rows = [
             (lane, *(f"{ended[lane, e]:,}" for e in endings), f"{sum(ended[lane, e] for e in endings):,}")
             for lane in lanes

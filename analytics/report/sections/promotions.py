@@ -2,7 +2,7 @@
 
 from analytics.report.data import Promotion, ReportData
 from analytics.report.elements import ROWS, Block, Section, TableBlock, table_block
-from analytics.report.formatting import count, decimals, harmless, made_by, measured, signed
+from analytics.report.formatting import count, decimals, harmless, made_by, measured, score_text, signed
 
 
 def promotions(data: ReportData) -> Section:
@@ -35,6 +35,18 @@ def promotions(data: ReportData) -> Section:
             for p in shown
         ]
         blocks += ["Other numbers of their scores:", TableBlock(head, numbers)]
+    if looks := [p for p in shown if p.value.sealed is not None]:
+        head = ("#", "mean", "on the sealed split", "gap")
+        seen: list[tuple[str, ...]] = [
+            (str(p.number), measured(p.value, places), score_text(p.value.sealed, places), signed(p.value.gap, places))
+            for p in looks
+            if p.value.sealed is not None
+        ]
+        blocks += [
+            "The sealed split decided nothing in the search. The gap is by how much better the mean looks than the "
+            "sealed score; a gap that grows from champion to champion is overfitting.",
+            TableBlock(head, seen),
+        ]
     if data.self_reported:
         blocks.append("* self-reported: the candidate's own code ran in the process that computed this score.")
     return Section("Promotions", blocks)

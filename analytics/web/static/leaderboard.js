@@ -53,7 +53,8 @@ function line(row, scale, tabbable) {
 
 /** Return the numbers of `objective.also`, as words behind the author. */
 function others(row) {
-  return Object.entries(row.also || {}).map(([name, value]) => ` · ${plain(name)} ${score(value)}`).join("");
+  const looked = row.sealed == null ? "" : ` · sealed ${score(row.sealed)} (gap ${score(row.gap)})`;
+  return looked + Object.entries(row.also || {}).map(([name, value]) => ` · ${plain(name)} ${score(value)}`).join("");
 }
 
 /** Return the position of a value on a scale that fits most of the first rows; values beyond it are at its ends. */
