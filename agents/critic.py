@@ -191,9 +191,16 @@ def judge(
 
 
 def _ends(board: Board) -> dict[str, bool]:
-    """Return whether each proposal has a score, for proposals whose runs have all finished."""
+    """Return whether each proposal ran well, for proposals whose runs have all finished.
+
+    One that violates a constraint ran well: where constraints bind, the best proposals have such neighbours.
+    """
     runs = {tree: board.current_runs(tree) for tree in board.proposals}
-    return {tree: bool(board.scores(tree)) for tree, done in runs.items() if done and all(run.finished for run in done)}
+    return {
+        tree: any(run.value is not None or run.infeasible for run in done)
+        for tree, done in runs.items()
+        if done and all(run.finished for run in done)
+    }
 
 
 def _block(tree: str, rule: str, text: str) -> CritiquePosted:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from agents.critic import Critic
 from agents.curation.admission import decide
 from agents.search.samplers.history import feasible_first
 from agents.search.samplers.protocol import Trial, best_first
@@ -13,10 +14,19 @@ from gpu_worker.outcome import MAX_METRICS, score_outcome
 from mesh.arena import evaluator_hash, parse_arena
 from mesh.constraints import parse_constraint
 from mesh.errors import BadArena
-from mesh.events import Failed, Infeasible, ProposalPromoted, ProposalRetired, RunFinished, Scored
+from mesh.events import (
+    CritiquePosted,
+    Failed,
+    Infeasible,
+    ProposalPosted,
+    ProposalPromoted,
+    ProposalRetired,
+    RunFinished,
+    Scored,
+)
 from mesh.leaderboard import leaderboard
 from mesh.spec import unusable
-from mesh.testing import FILES, SPEC, Log, git_hash
+from mesh.testing import FILES, SPEC, TRAIN, Arena, Log, git_hash
 from tests.support.folding import folded, rows
 from tests.test_outcome import SCORING, ending
 
@@ -164,3 +174,16 @@ async def test_sql_says_that_a_run_is_infeasible_and_by_how_much(tmp_path: Path)
         assert await rows(queries, sql) == [["infeasible", "infeasible", None, 0.2, SLOW.message]]
         assert await rows(queries, "SELECT state, mean, violation FROM leaderboard") == [["infeasible", 1.0, 0.2]]
         assert await rows(queries, "SELECT name, value FROM metrics") == [["loss", 1.0], ["p95_ms", 60.0]]
+
+
+async def test_the_neighbours_of_what_violates_a_constraint_are_no_dead_end(tmp_path: Path) -> None:
+    arena = Arena(tmp_path, spec=LIMITED)
+    arena.propose_baseline()
+    for width in (30, 31, 32, 33):
+        made = arena.propose_files(FILES | {"train.py": TRAIN.replace(b"WIDTH = 8", f"WIDTH = {width}".encode())})
+        assert isinstance(made.event, ProposalPosted)
+        finish(arena, made.event.tree, SLOW)
+    near = arena.propose_files(FILES | {"train.py": TRAIN.replace(b"WIDTH = 8", b"WIDTH = 29")})
+    [word] = await Critic(arena.context("critic")).handle(near, arena.board)
+    assert isinstance(word, CritiquePosted)
+    assert word.verdict == "endorse"

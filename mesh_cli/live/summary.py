@@ -26,7 +26,8 @@ def summary(board: Board, first: int, folder: Path, data: Path | None = None) ->
     print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished yet"))
     ranking = Ranking(board)
     if (base := baseline_of(ranking)) is not None:
-        print(f"baseline {metric} {base:.4f}")
+        broken = board.opened is not None and board.violation(board.opened.base_tree) is not None
+        print(f"baseline {metric} {base:.4f}{' (infeasible: it violates a constraint)' if broken else ''}")
     if row := ranking.of(board.champion):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
