@@ -105,6 +105,7 @@ def test_work_is_filtered_by_kind_and_lane() -> None:
     assert [wire.kind_filter("a", f"run.requested.{lane}") for lane in LANES] == [
         "mesh.a.run.requested.confirm.>",
         "mesh.a.run.requested.control.>",
+        "mesh.a.run.requested.sealed.>",
         "mesh.a.run.requested.audit.>",
         "mesh.a.run.requested.explore.>",
     ]
