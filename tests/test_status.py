@@ -19,7 +19,7 @@ from mesh_cli.live.status import figures, runs_per_minute, status_lines
 from tests.conftest import OpenBus
 from tests.support.history import HISTORY, T1, finish, opened, request
 
-IDLE = {"confirm": 0, "control": 0, "audit": 0, "explore": 0}
+IDLE = {"confirm": 0, "control": 0, "sealed": 0, "audit": 0, "explore": 0}
 
 
 async def tell(bus: ArenaBus) -> None:
