@@ -1,8 +1,9 @@
 """The explorer: proposes real edits of knobs, without a language model or a key.
 
-First it proposes the baseline, then a few Sobol points that cover the knob space evenly. Then a portfolio of samplers
-takes over (`agents.search.samplers`). All samplers learn from the whole log, whoever made the proposals. Samplers that
-earn more improvement per worker-second get a larger share of the proposals.
+First it proposes the baseline, then a few steps near it beside Sobol points that cover the knob space evenly. Then a
+portfolio of samplers takes over (`agents.search.samplers`). All samplers learn from the whole log, whoever made the
+proposals. Samplers that earn more improvement per worker-second get a larger share of the proposals. Values that would
+probably crash, to judge by the log, are rarely proposed (`agents.search.feasibility`).
 
 An explorer keeps a bounded number of its proposals waiting. Its proposals depend only on the board and on its name. So
 explorers with different names propose different values, and a restart continues as before.
@@ -20,7 +21,8 @@ from agents.search.knobs import Knob, are_near, edit, knobs_of, steady
 from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
 from agents.search.samplers.own import own_sampler, reason_of
-from agents.search.samplers.protocol import Idea, Trial, Values, best_first, place, where
+from agents.search.samplers.protocol import Trial, Values, best_first, place, where
+from agents.search.strategy import TRIES, Strategy
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.board import Board
@@ -37,9 +39,6 @@ AHEAD_S = 5.0
 
 _AT_ONCE = 64
 """Limit of proposals made in one go, however many slots the workers claim to have."""
-
-_TRIES = 30
-"""Draws before an explorer stops looking for new files; the second half uses mutation and random draws."""
 
 
 class Explorer:
@@ -69,6 +68,7 @@ class Explorer:
             raise BadInput(f"option sampler={self._forced} {why}; use {known}, or module:Class for your own")
         self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
         self._kinds += ["random"] if self._missing else []
+        self._strategy = Strategy(self._samplers, self._kinds, self._forced)
         self._history = History(context.code.files)
         self._posted: set[str] = set()
 
@@ -111,13 +111,12 @@ class Explorer:
         if not space:
             return None
         before = known.every
-        trials = [trial for trial in known.trials if trial.values]  # samplers cannot learn from code without knobs
         seen = {trial.tree for trial in before}
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
-            kind, drawn = self._kind(space, known, rng, attempt)
-            sampler = self._samplers[kind]
-            idea: Idea = await anyio.to_thread.run_sync(sampler.ask, space, trials, known.pending, rng)
+            ask = self._strategy.ask
+            choice = await anyio.to_thread.run_sync(ask, space, known.trials, known.pending, rng, attempt)
+            kind, idea = choice.kind, choice.idea
             parents = idea.parents or (best,)
             try:
                 files = await self._code.files(board, parents[0])
@@ -146,7 +145,7 @@ class Explorer:
                 self._reasons[kind],
                 parents,
                 knobs=tuple(changes),
-                origin=Origin(how="sampler", name=kind, share=drawn),
+                origin=Origin(how="sampler", name=kind, share=choice.share),
                 as_of=known.seq,
             )
             return draft, Trial(tree=tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
@@ -154,25 +153,10 @@ class Explorer:
 
     async def _best_code(self, board: Board, known: Known) -> tuple[str, Mapping[str, bytes]]:
         """Return the first of `best_code` whose code can be read, and its files."""
-        for tree in best_code(board, known)[:_TRIES]:
+        for tree in best_code(board, known)[:TRIES]:
             with suppress(ObjectMissing):  # another author may post a proposal and never share its code
                 return tree, await self._code.files(board, tree)
         return board.opened.base_tree if board.opened else "", await self._code.files(board)
-
-    def _kind(self, space: Sequence[Knob], known: Known, rng: Random, attempt: int) -> tuple[str, float | None]:
-        """Return the sampler to ask, and its share of the proposals; None if shares played no part.
-
-        Sobol comes first, then a draw by shares. The last attempts use mutation and random points.
-        """
-        if attempt >= _TRIES // 2:
-            return ("mutate", "random")[attempt % 2], None
-        if self._forced:
-            return self._forced, None
-        begun = sum(trial.by == "sobol" for trial in known.every)
-        if begun < portfolio.first_points(len(space)):
-            return "sobol", None
-        kind, share_ = portfolio.choose_kind(self._kinds, known.trials, rng)
-        return kind, round(share_, 4)
 
     async def _nothing_new(self, board: Board) -> list[NotePosted]:
         """Post once per process why nothing is proposed; without knobs only the first explorer posts."""
@@ -181,7 +165,7 @@ class Explorer:
         knobs = knobs_of(await self._code.files(board), editable)
         if knobs:
             return self._say(
-                f"{self._name} found no new values in {_TRIES} draws; give the knobs wider ranges (knobs: {len(knobs)})"
+                f"{self._name} found no new values in {TRIES} draws; give the knobs wider ranges (knobs: {len(knobs)})"
             )
         text = (
             f"arena {board.arena} has no knobs, so explorers propose nothing; "
@@ -222,6 +206,8 @@ def fitting(knob: Knob, value: Scalar | None) -> Scalar:
     if knob.choices or isinstance(value, str):
         return value
     inside = min(knob.high, max(knob.low, value))
+    if knob.is_power:
+        return knob.at(knob.place(inside))
     return round(inside) if knob.is_int else float(inside)
 
 

@@ -120,8 +120,9 @@ async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler:
 async def test_a_proposal_carries_the_share_of_its_sampler_where_lots_are_drawn(begun: Arena) -> None:
     made = await live(begun, explorer(begun), 12)
     origins = [proposal.origin for proposal in made]
-    count = portfolio.first_points(len(knobs_of(FILES, ["train.py"])))
-    assert {(origin.name, origin.share) for origin in origins[:count]} == {("sobol", None)}
+    knobs = len(knobs_of(FILES, ["train.py"]))
+    count = portfolio.first_points(knobs) + portfolio.first_steps(knobs)
+    assert {(origin.name, origin.share) for origin in origins[:count]} == {("sobol", None), ("step", None)}
     drawn = [origin for origin in origins[count:] if origin.share is not None]
     assert len(drawn) > 10
     # runs that took no time move nothing
@@ -273,8 +274,8 @@ async def test_the_first_points_leave_no_gaps_and_then_every_kind_has_its_turn(t
     begun.score(begun.base, 1.0)
     made = await live(begun, explorer(begun), 40)
     kinds = [proposal.origin.name for proposal in made]
-    assert kinds[:6] == ["sobol"] * 6
-    assert set(kinds[6:]) == set(LEARNING)
+    assert sorted(kinds[:9]) == ["sobol"] * 6 + ["step"] * 3
+    assert set(kinds[9:]) == set(LEARNING)
 
 
 async def test_draws_near_what_is_known_or_pending_are_not_proposed(begun: Arena) -> None:
@@ -310,8 +311,8 @@ async def test_packages_that_are_missing_are_said_once_and_done_without(
     ann, bob = explorer(begun, "ann", 0), explorer(begun, "bob", 1)
     *made, note = await begun.when(ann, begun.opening)
     text = (
-        "packages not installed: cmaes, optuna. Explorers use only the samplers quadratic, mutate, crossover, random. "
-        "To use all, run pip install 'mesh-swarm[search]'"
+        "packages not installed: cmaes, optuna. Explorers use only the samplers gaussian, quadratic, mutate, "
+        "crossover, random. To use all, run pip install 'mesh-swarm[search]'"
     )
     assert (len(made), note) == (UNDECIDED, NotePosted(channel="ops", text=text))
     assert len(await begun.when(ann, begun.opening)) == UNDECIDED

@@ -5,7 +5,8 @@ a short tuple is a separate knob, such as `BETAS[0]`; one comment applies to all
 range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`.
 
 Without a comment, a positive number ranges over a factor around its value, and a boolean over both values; other
-constants are not knobs. A range with a decimal point turns a whole number into a float. Seeds are never knobs. An edit
+constants are not knobs. A range with a decimal point turns a whole number into a float. A power of two from 32 on stays
+one, unless an end of its range is none. Seeds are never knobs. An edit
 replaces only the literal; every other byte of the file stays.
 """
 
@@ -53,6 +54,22 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the values are whole numbers."""
         return isinstance(self.value, int) and not isinstance(self.value, bool)
 
+    @property
+    def is_power(self) -> bool:
+        """Whether the values are powers of two: the value (from 32 on) and both ends of a logarithmic range are."""
+        if not (self.is_int and self.log):
+            return False
+        value = self.value
+        assert isinstance(value, int)
+        return value >= 32 and all(_is_power_of_two(int(n)) for n in (value, self.low, self.high))
+
+    def numbers(self) -> list[int]:
+        """Return all values of a knob with whole numbers, in rising order."""
+        low, high = int(self.low), int(self.high)
+        if self.is_power:
+            return [2**power for power in range(low.bit_length() - 1, high.bit_length())]
+        return list(range(low, high + 1))
+
     def place(self, value: float) -> float:
         """Return the position of a number in the range, 0 to 1, on a log scale if `log`."""
         low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
@@ -63,6 +80,8 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         low, high = self._scaled(self.low), self._scaled(self.high)
         number = low + (high - low) * min(1.0, max(0.0, place))
         number = math.exp(number) if self.log else number
+        if self.is_power:
+            return int(2 ** round(math.log2(number)))
         number = round(number) if self.is_int else float(f"{number:.4g}")
         number = min(self.high, max(self.low, number))
         return int(number) if self.is_int else number
@@ -94,11 +113,15 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         if not self.is_int:
             inward = spread if here < 0.5 else -spread
             return self.at(here + inward * rng.random())
-        steps = [step for step in (round(value) - 1, round(value) + 1) if self.low <= step <= self.high]
-        return rng.choice(steps)
+        beside = (value // 2, value * 2) if self.is_power else (round(value) - 1, round(value) + 1)
+        return rng.choice([int(step) for step in beside if self.low <= step <= self.high])
 
     def _scaled(self, number: float) -> float:
         return math.log(max(number, self.low)) if self.log else float(number)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and not number & (number - 1)
 
 
 def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:

@@ -1,94 +1,101 @@
-"""Statistics of `benchmarks.search`: normalised scores, interquartile means, bootstrap intervals.
+"""Statistics of `benchmarks.search`: normalised scores, interquartile means, bootstrap intervals, trials to a target.
 
 A score is 0 where a search ends at random's median, and 1 where it ends at the best value that any method of this
-benchmark found on the same function and instance; it is at least -1. The interquartile mean and stratified bootstrap
-are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice" (2021).
+benchmark found on the same problem; it is at least -1. The interquartile mean and stratified bootstrap are those of
+Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice" (2021). The target of a problem
+is the value half way between both; a search that misses it counts as twice its trials.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 
-METHODS = ("mesh", "tpe", "catcma", "random")
+from benchmarks.parts.search_problems import Problem
+from benchmarks.parts.search_virtual import Course, Search
+
+METHODS = ("mesh", "tpe", "catcma", "sobol", "random", "mesh:quadratic", "mesh:gaussian")
+"""The mesh, and its peers: each of them a single method."""
+
 DRAWS = 4000
 
-
-class Search(msgspec.Struct, frozen=True):
-    """One search by one method."""
-
-    method: str
-    workers: int
-    function: int
-    instance: int
-    seed: int
+Courses = Mapping[Search, Course]
 
 
-Ends = Mapping[Search, float]
-
-
-def scores(ends: Ends) -> dict[Search, float]:
-    """Return the normalised score of each search."""
-    best: dict[tuple[int, int], float] = defaultdict(lambda: float("inf"))
-    random: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for search, end in ends.items():
-        at = search.function, search.instance
-        best[at] = min(best[at], end)
+def levels(courses: Courses) -> dict[Problem, tuple[float, float]]:
+    """Return random's median and the best value that any method found, by problem."""
+    best: dict[Problem, float] = defaultdict(lambda: float("inf"))
+    random: dict[Problem, list[float]] = defaultdict(list)
+    for search, course in courses.items():
+        best[search.problem] = min(best[search.problem], *course.best)
         if search.method == "random":
-            random[at].append(end)
-    middle = {at: statistics.median(found) for at, found in random.items()}
+            random[search.problem].append(course.best[-1])
+    return {problem: (statistics.median(found), best[problem]) for problem, found in random.items()}
+
+
+def scores(courses: Courses) -> dict[Search, float]:
+    """Return the normalised score of each search."""
     found = {}
-    for search, end in ends.items():
-        at = search.function, search.instance
-        found[search] = max(-1.0, (middle[at] - end) / max(middle[at] - best[at], 1e-12))
+    at = levels(courses)
+    for search, course in courses.items():
+        middle, best = at[search.problem]
+        found[search] = max(-1.0, (middle - course.best[-1]) / max(middle - best, 1e-12))
     return found
+
+
+def trials_to_target(courses: Courses) -> dict[tuple[str, str, int], float]:
+    """Return the geometric mean of the trials to the target by method, family and workers."""
+    at = levels(courses)
+    needed: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    for search, course in courses.items():
+        middle, best = at[search.problem]
+        count = reached(course, (middle + best) / 2) or 2 * len(course.best)
+        needed[search.method, search.problem.family, search.workers].append(math.log(count))
+    return {key: math.exp(statistics.fmean(each)) for key, each in needed.items()}
+
+
+def reached(course: Course, target: float) -> int | None:
+    """Return the number of trials after which a search was at the target; None if it never was."""
+    return next((number for number, value in enumerate(course.best, 1) if value <= target), None)
 
 
 def iqm(values: Sequence[float]) -> float:
     """Return the mean of the middle half."""
-    ordered = np.sort(np.asarray(values, dtype=float))
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
+    return float(_middles(np.asarray(values, dtype=float)[None, :])[0])
 
 
-def paired(
-    found: Mapping[Search, float], ours: str, peer: str, workers: int
-) -> tuple[list[int], list[float], list[float]]:
-    """Return the functions and scores of two methods on the same problems with the same seeds."""
-    mine = [search for search in found if search.method == ours and search.workers == workers]
+def _middles(rows: Any) -> Any:
+    ordered = np.sort(rows, axis=1)
+    cut = rows.shape[1] // 4
+    return ordered[:, cut : rows.shape[1] - cut].mean(axis=1)
+
+
+def paired(found: Mapping[Search, float], peer: str, workers: int) -> tuple[list[str], list[float], list[float]]:
+    """Return the functions and the scores of the mesh and a peer on the same problems with the same seeds."""
+    mine = [search for search in found if search.method == "mesh" and search.workers == workers]
     theirs = [msgspec.structs.replace(search, method=peer) for search in mine]
-    return [s.function for s in mine], [found[s] for s in mine], [found[s] for s in theirs]
+    functions = [f"{search.problem.family} {search.problem.name}" for search in mine]
+    return functions, [found[search] for search in mine], [found[search] for search in theirs]
 
 
-def difference(functions: Sequence[int], ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Return the difference of the interquartile means and its 95 % interval; runs are drawn in pairs, by function."""
+def difference(functions: Sequence[str], ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Return the difference of the interquartile means and its 95 % interval; runs are drawn in pairs, by family."""
     rng = np.random.default_rng(1)
-    one, two, at = np.asarray(ours), np.asarray(theirs), np.asarray(functions)
-    strata = [np.flatnonzero(at == function) for function in sorted(set(functions))]
-    drawn = []
-    for _ in range(DRAWS):
-        chosen = np.concatenate([rng.choice(rows, len(rows)) for rows in strata])
-        drawn.append(iqm(one[chosen]) - iqm(two[chosen]))
+    one, two, at = np.asarray(ours), np.asarray(theirs), np.asarray([each.split()[0] for each in functions])
+    strata = [np.flatnonzero(at == family) for family in sorted(set(at))]
+    chosen = np.concatenate([rows[rng.integers(len(rows), size=(DRAWS, len(rows)))] for rows in strata], axis=1)
+    drawn = _middles(one[chosen]) - _middles(two[chosen])
     low, high = np.quantile(drawn, [0.025, 0.975])
     return iqm(ours) - iqm(theirs), float(low), float(high)
 
 
-def worst(functions: Iterable[int], ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, int]:
+def worst(functions: Iterable[str], ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, str]:
     """Return the smallest difference of the mean scores on one function, and that function."""
-    by: dict[int, list[float]] = defaultdict(list)
+    by: dict[str, list[float]] = defaultdict(list)
     for function, one, two in zip(functions, ours, theirs, strict=True):
         by[function].append(one - two)
     return min((statistics.fmean(each), function) for function, each in by.items())
-
-
-def interval_on(
-    function: int, functions: Sequence[int], ours: Sequence[float], theirs: Sequence[float]
-) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of mean scores on one function; runs are drawn in pairs."""
-    pairs = zip(functions, ours, theirs, strict=True)
-    each = np.asarray([one - two for at, one, two in pairs if at == function])
-    drawn = np.random.default_rng(1).choice(each, (DRAWS, len(each))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)

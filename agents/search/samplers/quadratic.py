@@ -7,6 +7,7 @@ Bayesian optimisation via Thompson sampling", 2018). So explorers with the same 
 suits many parallel explorers. The model uses the latest and the best trials; failed trials rank last.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 from statistics import NormalDist
@@ -43,11 +44,11 @@ class Quadratic:
         model = drawn_model(space, trials, dice)
         if model is None:
             return RandomSearch().ask(space, trials, pending, rng)
-        found = np.array([places(space, trial.values) for trial in best_first(trials)[:_KEPT]])
+        found = points_of(space, [trial.values for trial in best_first(trials)[:_KEPT]])
         for number in range(ROUNDS):
-            tried = [found, _around(space, found, dice)]
+            tried = [found, around(space, found, dice, CANDIDATES)]
             if not number:
-                tried.append(_snapped(space, dice.random((CANDIDATES, len(space)))))
+                tried.append(snapped(space, dice.random((CANDIDATES, len(space)))))
             every = np.vstack(tried)
             found = every[np.argsort(model(every), kind="stable")[:_KEPT]]
         return Idea({where(knob): at_place(knob, float(at)) for knob, at in zip(space, found[0], strict=True)})
@@ -61,14 +62,12 @@ def drawn_model(space: Sequence[Knob], trials: Sequence[Trial], dice: Any) -> _M
         trials: The finished trials, in the order of the log.
         dice: A numpy random generator.
     """
-    import numpy as np
-
     known = window(trials)
     ranked = best_first(known)
     if len(ranked) < len(space) + 2:
         return None
     failed = [trial for trial in known if trial.loss is None]
-    points = np.array([places(space, trial.values) for trial in (*ranked, *failed)])
+    points = points_of(space, [trial.values for trial in (*ranked, *failed)])
     rows = features(space, points)
     products = len(rows) >= TRIALS_PER_COEFFICIENT * rows.shape[1]
     if not products:
@@ -92,21 +91,21 @@ def _draw(features: Any, scored: int, dice: Any) -> Any:
     return mean + noise * np.linalg.solve(np.linalg.cholesky(precision).T, dice.standard_normal(width))
 
 
-def _around(space: Sequence[Knob], found: Any, dice: Any) -> Any:
+def around(space: Sequence[Knob], found: Any, dice: Any, count: int) -> Any:
     """Return steps from the found points, as in `mutate`: of one knob or a few, and of any width."""
     import numpy as np
 
-    shape = (CANDIDATES, len(space))
-    start = found[dice.integers(len(found), size=CANDIDATES)]
-    moved = dice.random(shape) < dice.choice([1, 2, 4], size=(CANDIDATES, 1)) / len(space)
-    step = dice.standard_normal(shape) * WIDEST * (FINEST / WIDEST) ** dice.random((CANDIDATES, 1))
+    shape = (count, len(space))
+    start = found[dice.integers(len(found), size=count)]
+    moved = dice.random(shape) < dice.choice([1, 2, 4], size=(count, 1)) / len(space)
+    step = dice.standard_normal(shape) * WIDEST * (FINEST / WIDEST) ** dice.random((count, 1))
     least = np.array([_step(knob) for knob in space])
     step = np.where(np.abs(step) < least, np.sign(step) * least, step)
     moves = np.where([bool(knob.choices) for knob in space], dice.random(shape), start + step)
-    return _snapped(space, np.where(moved, moves, start))
+    return snapped(space, np.where(moved, moves, start))
 
 
-def _snapped(space: Sequence[Knob], points: Any) -> Any:
+def snapped(space: Sequence[Knob], points: Any) -> Any:
     """Return the points, moved to valid whole numbers and choices."""
     import numpy as np
 
@@ -126,6 +125,26 @@ def places(space: Sequence[Knob], values: Values) -> list[float]:
     """Return the positions of the values, 0 to 1; a knob without a value has its position in the code."""
     known = ((knob, place(knob, values.get(where(knob)))) for knob in space)
     return [(place(knob, knob.value) or 0.0) if at is None else at for knob, at in known]
+
+
+def points_of(space: Sequence[Knob], every: Sequence[Values]) -> Any:
+    """Return `places` of many values, of shape (values, knobs)."""
+    import numpy as np
+
+    made = np.empty((len(every), len(space)))
+    for index, knob in enumerate(space):
+        at = where(knob)
+        if knob.choices:
+            made[:, index] = [places([knob], values)[0] for values in every]
+            continue
+        assert isinstance(knob.value, int | float)
+        given = [values.get(at, knob.value) for values in every]
+        numbers = np.array([number if isinstance(number, int | float) else knob.value for number in given], dtype=float)
+        low, high = knob.low, knob.high
+        if knob.log:
+            numbers, low, high = np.log(np.maximum(numbers, low)), math.log(low), math.log(high)
+        made[:, index] = np.clip((numbers - low) / (high - low), 0.0, 1.0)
+    return made
 
 
 def features(space: Sequence[Knob], points: Any, *, products: bool = True) -> Any:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from random import Random
 
 from agents.search.knobs import Knob
-from agents.search.samplers.protocol import Idea, Sampler, Trial
-from agents.search.samplers.quadratic import drawn_model, places
+from agents.search.samplers.protocol import Idea, Sampler, Trial, window
+from agents.search.samplers.quadratic import drawn_model, points_of
 
 IDEAS = 8
 """Number of ideas from which one is chosen."""
@@ -29,5 +29,15 @@ class Screened:
         if model is None:
             return self._sampler.ask(space, trials, pending, rng)
         ideas = [self._sampler.ask(space, trials, pending, rng) for _ in range(IDEAS)]
-        points = np.array([places(space, idea.values) for idea in ideas])
+        points = points_of(space, [idea.values for idea in ideas])
         return ideas[int(np.argmin(model(points)))]
+
+
+class Windowed:
+    """Shows another sampler a window of the log alone, so that its cost does not grow with the log."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
+        return self._sampler.ask(space, window(trials), pending, rng)

@@ -77,8 +77,9 @@ def _frozen(trial: Trial, loss: float, space: Sequence[Knob], distributions: dic
 
 
 def _short(knob: Knob, value: Any) -> Any:
-    """Return a value with the number of digits that a knob has."""
-    return value if knob.choices or knob.is_int else knob.at(knob.place(value))
+    """Return the nearest value that a knob can have: with its number of digits, or a power of two."""
+    whole = knob.is_int and not knob.is_power
+    return value if knob.choices or whole else knob.at(knob.place(value))
 
 
 def _inside(knob: Knob, value: Any) -> Any:

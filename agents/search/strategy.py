@@ -1,0 +1,92 @@
+"""The order of a search: which sampler is asked when, and which of its ideas are worth a trial.
+
+First come points of a Sobol sequence, which cover the space, beside steps near the baseline; Sobol ends early where
+its points crash. Then the samplers share the proposals (`samplers.portfolio`). Ideas that break a rule which the log
+suggests are mended, and ideas that would probably crash are mostly drawn again (`feasibility`).
+"""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+import msgspec
+
+from agents.search.feasibility import Feasibility
+from agents.search.knobs import Knob
+from agents.search.samplers import portfolio
+from agents.search.samplers.protocol import Idea, Sampler, Trial
+
+TRIES = 30
+"""Draws before an explorer stops looking for new files; the second half uses mutation and random draws."""
+
+REDRAWN = 6
+"""Ideas of one draw at most; the first one that is accepted by its chance of a score is taken, else the safest."""
+
+
+EXPLORED = 0.05
+"""Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """An idea, the sampler that had it, and the sampler's share of the proposals; None if shares played no part."""
+
+    kind: str
+    share: float | None
+    idea: Idea
+
+
+class Strategy:
+    """Chooses samplers and screens their ideas; its state is a cache."""
+
+    def __init__(self, samplers: Mapping[str, Sampler], kinds: Sequence[str], forced: str = "") -> None:
+        self._samplers, self._kinds, self._forced = samplers, kinds, forced
+        self._key: object = None
+        self._feasible: Feasibility | None = None
+
+    def ask(
+        self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random, attempt: int = 0
+    ) -> Choice:
+        """Return an idea; `attempt` counts the draws of one proposal, from 0.
+
+        Args:
+            space: The knobs.
+            trials: The finished trials, in the order of the log; samplers learn from those with values.
+            pending: The unfinished trials, in the order of the log.
+            rng: The only source of randomness.
+            attempt: How many draws of this proposal were of no use.
+        """
+        kind, share = self._kind(space, trials, pending, rng, attempt)
+        known = [trial for trial in trials if trial.values]  # samplers cannot learn from code without knobs
+        feasible = self._feasibility(space, known)
+        best: tuple[float, Idea] | None = None
+        is_own = kind not in portfolio.SAMPLERS  # a user's sampler may count its calls
+        if is_own or not feasible.is_needed or rng.random() < EXPLORED:
+            return Choice(kind, share, self._samplers[kind].ask(space, known, pending, rng))
+        for _ in range(REDRAWN):
+            idea = self._samplers[kind].ask(space, known, pending, rng)
+            idea = msgspec.structs.replace(idea, values=feasible.mended(idea.values))
+            chance = feasible.chance(idea.values)
+            if best is None or chance > best[0]:
+                best = chance, idea
+            if rng.random() < chance:
+                best = chance, idea
+                break
+        assert best
+        return Choice(kind, share, best[1])
+
+    def _feasibility(self, space: Sequence[Knob], known: Sequence[Trial]) -> Feasibility:
+        key = space, len(known), [trial.seq for trial in known if trial.loss is None]
+        if self._feasible is None or self._key != key:
+            self._key, self._feasible = key, Feasibility(space, known)
+        return self._feasible
+
+    def _kind(
+        self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random, attempt: int
+    ) -> tuple[str, float | None]:
+        if attempt >= TRIES // 2:
+            return ("mutate", "random")[attempt % 2], None
+        if self._forced:
+            return self._forced, None
+        if first := portfolio.first_kind(len(space), trials, pending):
+            return first, None
+        kind, share = portfolio.choose_kind(self._kinds, trials, rng)
+        return kind, round(share, 4)
