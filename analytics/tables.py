@@ -50,9 +50,9 @@ def table_row(
             known = (origin.share, _fits(event.as_of, _BIG))
             return "proposed", (arena, seq, time, author, *idea, *forecast, *_cost(event.cost), *known)
         case e.ProposalPromoted():
-            return "judged", (arena, seq, time, event.proposal, "promoted", None, event.met)
+            return "judged", (arena, seq, time, event.proposal, "promoted", None, event.met, event.p_better)
         case e.ProposalRetired():
-            return "judged", (arena, seq, time, event.proposal, "retired", event.why, event.met)
+            return "judged", (arena, seq, time, event.proposal, "retired", event.why, event.met, event.p_better)
         case e.ArenaOpened(spec=spec):
             rule = (
                 event.evaluator,

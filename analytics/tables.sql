@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS finished (
     predict_s DOUBLE, metrics VARCHAR[], numbers DOUBLE[],
     violation DOUBLE, infeasible_value DOUBLE);
 CREATE TABLE IF NOT EXISTS judged (
-    arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR);
+    arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
+    p_better DOUBLE);
 -- A row per score that ranks, in the order of the log, with the standing of its proposal in its worker class after it
 -- (`mesh/standing.py`); `previous` is the sequence of the score before in that class, `asked_seq` that of the request.
 CREATE TABLE IF NOT EXISTS scored (

@@ -124,6 +124,8 @@ class Board(msgspec.Struct):
     closed before they were opened. `void` are the sequences of the last entries that do not count, as a dictionary to
     keep their order. `looks` are the proposals that the sealed split is opened for in this version. `judged` are the
     entries that finished the first run of a proposal.
+    keep their order. `worker_s` is the time of all trials and their scoring, in seconds, and `proof_s` that of the
+    lanes confirm and control.
     """
 
     arena: str
@@ -156,6 +158,8 @@ class Board(msgspec.Struct):
     closed_early: set[int] = set()
     looks: list[str] = []
     judged: list[int] = []
+    worker_s: float = 0.0
+    proof_s: float = 0.0
 
     @property
     def next_version(self) -> int:
@@ -241,6 +245,8 @@ class Board(msgspec.Struct):
                     self.judged.append(entry.seq)
                 run.finished, run.finished_seq = event, entry.seq
                 self.finished += 1
+                self.worker_s += event.trial_s + event.score_s
+                self.proof_s += (event.trial_s + event.score_s) * (run.requested.lane in e.PROOF)
                 self.unfinished.pop(event.run, None)
                 self._pay(event.cost)
             case e.ProposalPromoted():

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from mesh.board import Board, Run
-from mesh.events import PROOF
+from mesh.board import Board, Proposal, Run
+from mesh.events import PROOF, ProposalRetired
 from mesh.paired import Scores, SeedEffect, difference, own_spread, seed_effect
 from mesh.standing import Rule
 
@@ -21,6 +21,9 @@ INTERVAL = 0.95
 
 _ENOUGH = 10
 """With this many degrees of freedom, the noise since the last promotion is known well enough."""
+
+CLOSE = 0.8
+"""A retired proposal that is better than the champion with at least this probability is a close call."""
 
 _ROUNDING = 1e-12
 """Means of equal scores differ by rounding, by less than this share of the scores."""
@@ -147,6 +150,14 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
             if not math.isclose(seen[tree], run.value, rel_tol=_ROUNDING):
                 return False
     return True
+
+
+def is_close(proposal: Proposal) -> bool:
+    """Tell whether a proposal was retired as not better, but is better with a probability of at least `CLOSE`."""
+    last = proposal.rulings[-1] if proposal.rulings else None
+    if proposal.verdict != "retired" or not isinstance(last, ProposalRetired) or last.why != "not_better":
+        return False
+    return (last.p_better or 0.0) >= CLOSE
 
 
 def ranking_rule(board: Board) -> Rule:

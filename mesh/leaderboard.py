@@ -14,13 +14,13 @@ import msgspec
 
 from mesh import events as e
 from mesh.board import Board, Proposal, Run
-from mesh.evidence import noise, ranking_rule, student_t
+from mesh.evidence import is_close, noise, ranking_rule, student_t
 from mesh.standing import Standing
 
 MARKED = "* self-reported: the candidate's own code ran in the process that reported this score"
 
 ProposalState = Literal[
-    "open", "claimed", "confirming", "champion", "past_champion", "demoted", "retired", "infeasible"
+    "open", "claimed", "confirming", "champion", "past_champion", "demoted", "close", "retired", "infeasible"
 ]
 
 
@@ -233,6 +233,8 @@ def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
     """
     if proposal.verdict == "open":
         return "open" if fresh is None else "confirming" if fresh else "claimed"
+    if is_close(proposal):
+        return "close"
     return "demoted" if proposal.verdict == "retired" and proposal.why == "demoted" else proposal.verdict
 
 

@@ -264,6 +264,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "sealed": '`"report"`: champions are scored on the sealed split, and the gap is shown. `"gate"`: a proposal '
         "whose sealed score is not better than the champion's is refused. The score program must obey `MESH_SPLIT`.",
         "sealed_looks": "How many proposals may be scored on the sealed split per version of the arena.",
+        "proof_share": "Largest share of the workers' time that proof takes while search has runs.",
         "halving": "Whether to stop explore runs early when their learning curve is behind.",
         "curve": "Direction of the learning curve, if it differs from the objective's.",
         "reduction": "Of this many runs that reach a rung, one continues.",

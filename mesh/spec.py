@@ -106,7 +106,8 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How scores become verdicts; `docs/selection.md` explains these numbers.
 
-    `fdr` bounds the expected share of false promotions. `halving` stops explore runs early by their learning curves,
+    `fdr` bounds the expected share of false promotions. Proof takes at most `proof_share` of the workers' time while
+    search has runs. `halving` stops explore runs early by their learning curves,
     at the `rungs` (fractions of the budget): of `reduction` runs that reach a rung, one continues. A share of
     `never_killed` is spared. `sealed` scores champions on a split that no search has seen. `curve` is the direction of
     the curve, if it differs from the objective's.
@@ -117,6 +118,7 @@ class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fdr: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     sealed: Literal["off", "report", "gate"] = "off"
     sealed_looks: Annotated[int, Meta(ge=1, le=1000)] = 10
+    proof_share: Annotated[float, Meta(gt=0, le=1)] = 0.4
     halving: bool = False
     curve: Literal["objective", "minimize", "maximize"] = "objective"
     reduction: Annotated[float, Meta(gt=1, le=10)] = 3.0

@@ -294,6 +294,8 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         promoted_seq=10,
         finished=8,
         usd=board.usd,
+        worker_s=board.worker_s,
+        proof_s=board.proof_s,
         spent={"explorer": 0.25},
         tokens={"explorer": 9700},
         latest=[Note(29, "ann", "general", "why not?")],

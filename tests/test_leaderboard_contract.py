@@ -102,8 +102,11 @@ class History:
             met = board.champion if rng.random() < 0.8 else rng.choice(["", *self.trees])
             return e.ProposalPromoted(proposal=rng.choice(self.trees), round=self.number, met=met, mean=0.0)
         if draw < 0.99:
-            why: Any = rng.choice(("demoted", "demoted", "not_better", "failed", "blocked"))
-            return e.ProposalRetired(proposal=rng.choice(self.trees), round=self.number, why=why)
+            why: Any = rng.choice(
+                ("demoted", "demoted", "demoted", "not_better", "not_better", "not_better", "failed", "blocked")
+            )
+            p = rng.choice((None, 0.3, 0.7999, 0.8, 0.9, 0.95))
+            return e.ProposalRetired(proposal=rng.choice(self.trees), round=self.number, why=why, p_better=p)
         assert board.opened is not None
         return self.opening(board.opened.version + rng.choice((1, 1, 2)))
 
@@ -189,7 +192,7 @@ def test_the_random_histories_have_what_makes_rules_differ() -> None:
     assert [name for name in wanted if met[name] < HISTORIES // 12] == []
 
 
-STATES = ("claimed", "confirming", "champion", "past_champion", "demoted", "retired", "infeasible")
+STATES = ("claimed", "confirming", "champion", "past_champion", "demoted", "close", "retired", "infeasible")
 
 
 def features(board: Board) -> Iterator[str]:

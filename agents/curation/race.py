@@ -10,24 +10,32 @@ import math
 from collections.abc import Sequence
 
 from agents.curation.claims import meet, weigh_claims
+from agents.curation.close_calls import close_calls
 from agents.curation.error_control import level
 from agents.curation.group_sequential import nominal
 from agents.curation.multiplicity import each
-from agents.curation.race_log import EXCUSED, current_race, entrants_of, is_racing, members_of, runs_in_race, stages
+from agents.curation.proof_share import affords
+from agents.curation.race_log import (
+    EXCUSED,
+    current_race,
+    entrants_of,
+    is_racing,
+    members_of,
+    runs_in_race,
+    scores_in_race,
+    stages,
+)
 from agents.curation.reevaluation import is_champion_awaited
 from agents.curation.run_requests import FIRST_SEED, SEEDS, requests
 from agents.curation.verdicts import promoted, retired
 from mesh.board import Board
-from mesh.events import PROOF, AnyEvent, Failed, Lane
-from mesh.evidence import Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs, shows_no_noise
+from mesh.events import PROOF, AnyEvent, Failed, Lane, RunRequested
+from mesh.evidence import CLOSE, Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs, shows_no_noise
 from mesh.fleet import home_class, is_awaited, is_gone
 from mesh.paired import Scores
 
 SIZE = 8
 """Number of claims in a race."""
-
-_SHARE = 0.4
-"""Share of all finished runs that confirmation may take, plus one whole race. Beyond it, the next race waits."""
 
 HOPELESS = 0.2
 """A challenger drops out if its probability to be better than the champion is below this."""
@@ -60,6 +68,9 @@ def prove(board: Board) -> list[AnyEvent]:
     race = current_race(board)
     members = members_of(board, race)
     moves = _stage(board, race, members, worker_class) if members else []
+    asked = sum(isinstance(move, RunRequested) for move in moves)
+    if asked and not affords(board, asked):
+        return given_up  # the race goes on once search has run more
     if moves or any(is_racing(board, tree, race) for tree in (*members, board.champion)):
         return [*given_up, *moves]
     return [*given_up, *_start(board, race + 1, waiting, worker_class)]
@@ -108,20 +119,21 @@ def _first_champion(board: Board) -> list[AnyEvent]:
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
     """Begin a race of the best claims, if confirmation has not taken too large a share of the runs."""
-    if not waiting or len(board.proofs) > _SHARE * board.finished + _whole(board.spec.selection.confirm_seeds):
+    if not waiting:
+        waiting = close_calls(board, worker_class)
+    first = stages(board.spec.selection.confirm_seeds)[0]
+    if not waiting or not affords(board, first * (min(len(waiting), SIZE) + 1)):
         return []
     if shows_no_noise(board, worker_class, noise(board, worker_class)):
         return _ask(board, race, waiting[:1], range(1, 2), worker_class, with_champion=False)
-    return _ask(board, race, waiting[:SIZE], range(1, stages(board.spec.selection.confirm_seeds)[0] + 1), worker_class)
+    return _ask(board, race, waiting[:SIZE], range(1, first + 1), worker_class)
 
 
-def _whole(seeds: int) -> int:
-    """Return the largest number of runs that a race can take."""
-    before, runs, size = 0, 0, SIZE
-    for count in stages(seeds):
-        runs += (count - before) * (size + 1)
-        before, size = count, math.ceil(size / 2)
-    return runs
+def _seeds_to_prove(seeds: int, chance: float, bar: float) -> int:
+    """Return how many seeds would prove a gain like the one seen on `seeds`, by the normal approximation."""
+    from scipy.special import ndtri
+
+    return max(seeds + 1, math.ceil(seeds * (float(ndtri(bar)) / float(ndtri(1 - chance))) ** 2))
 
 
 def _ask(
@@ -168,8 +180,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
             if tree in board.undecided:
                 verdicts.append(retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
         else:
-            chance[tree] = p_better(board, fresh(board, tree, worker_class), champion, found)
-    standing = _standing(board, list(chance), worker_class)
+            chance[tree] = p_better(board, scores_in_race(board, tree, race, worker_class), champion, found)
+    standing = _standing(board, list(chance), race, worker_class)
     ranked = sorted(chance, key=lambda tree: -_mean(board, standing[tree]))
     winner, bar = next(iter(ranked), ""), _bar(board, race, done, worker_class)
     if winner and found.dof and 1 - chance[winner] <= bar:
@@ -187,7 +199,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     ]
     kept = [] if last else able[: max(1, math.ceil((len(ranked) + promoted_here) / 2) - promoted_here)]
     for tree in ranked:
-        values = list(fresh(board, tree, worker_class).values())
+        scores = scores_in_race(board, tree, race, worker_class)
+        values = list(scores.values())
         if tree not in kept and tree in board.undecided:
             text = "not better than the champion on a fresh seed, and the metric shows no noise"
             if not exact:
@@ -195,8 +208,11 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
                     f"not significantly better than the champion on {len(values)} fresh seeds "
                     f"(standard deviation between seeds: {found.sd:.3g})"
                 )
+                if chance[tree] >= CLOSE and bar:
+                    enough = _seeds_to_prove(len(values), chance[tree], bar)
+                    text += f"; a gain like this would be proven by about {enough} seeds"
             mean = sum(values) / len(values) if values else None
-            proof = tuple(fresh(board, tree, worker_class))
+            proof = tuple(scores)
             verdicts.append(retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))
     if kept:
         verdicts += _ask(board, race, kept, range(done + 1, upto + 1), worker_class)
@@ -215,7 +231,7 @@ def _bar(board: Board, race: int, seeds: int, worker_class: str) -> float:
     return nominal(looks, seeds, own)
 
 
-def _standing(board: Board, trees: Sequence[str], worker_class: str) -> dict[str, Scores]:
+def _standing(board: Board, trees: Sequence[str], race: int, worker_class: str) -> dict[str, Scores]:
     """Return the scores by which the challengers of a race are ranked among each other, by seed.
 
     These are the fresh scores and the claim. All challengers were chosen by their claims, so claims compare them as
@@ -223,7 +239,7 @@ def _standing(board: Board, trees: Sequence[str], worker_class: str) -> dict[str
     """
     claims = {tree: claim(board, tree) for tree in trees}
     comparable = all(found is not None and worker_class in ("", found[1]) for found in claims.values())
-    values = {tree: fresh(board, tree, worker_class) for tree in trees}
+    values = {tree: scores_in_race(board, tree, race, worker_class) for tree in trees}
     if not comparable:
         return dict(values)
     return {tree: {FIRST_SEED: found[0], **values[tree]} for tree, found in claims.items() if found is not None}

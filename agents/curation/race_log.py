@@ -1,5 +1,6 @@
 """What the log says of races: their seeds and stages, who runs in them, and how far they are. Pure."""
 
+from agents.curation.close_calls import races_again
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import SEEDS, race_of
 from mesh.board import Board, Run
@@ -33,7 +34,7 @@ def stages(seeds: int) -> list[int]:
 
 
 def members_of(board: Board, race: int) -> list[str]:
-    """Return the challengers of a race: undecided, or re-scored under a new evaluator and still in the race."""
+    """Return the challengers of a race: undecided, or still in the race as a close call or after a re-evaluation."""
     counts: dict[str, int] = {}
     for name in reversed(board.proofs):
         request = board.runs[name].requested
@@ -48,7 +49,9 @@ def members_of(board: Board, race: int) -> list[str]:
     most = max(counts.values(), default=0)
     again = reevaluated(board)
     return [
-        tree for tree, count in reversed(counts.items()) if tree in board.undecided or (count == most and tree in again)
+        tree
+        for tree, count in reversed(counts.items())
+        if tree in board.undecided or (count == most and (tree in again or races_again(board, tree, race)))
     ]
 
 
@@ -70,6 +73,12 @@ def runs_in_race(board: Board, tree: str, race: int, worker_class: str) -> list[
     """Return the finished runs of a proposal on the seeds of a race, without control runs between races."""
     found = proofs(board, tree, worker_class)
     return [run for run in found if race_of(run.requested) == race and run.requested.seed < SEEDS * race + CONTROLS]
+
+
+def scores_in_race(board: Board, tree: str, race: int, worker_class: str) -> dict[int, float]:
+    """Return the scores of a challenger that prove something in a race: those on its seeds."""
+    runs = runs_in_race(board, tree, race, worker_class)
+    return {run.requested.seed: run.value for run in runs if run.value is not None}
 
 
 def is_excused(run: Run) -> bool:

@@ -51,7 +51,7 @@ bounds AS (
     SELECT arena, count(low) > 0 AS bounded FROM rated GROUP BY arena
 ),
 known AS (
-    SELECT m.*, v.seq, v.state, b.bounded, m.run_seq IS NOT NULL AS infeasible
+    SELECT m.*, v.seq, v.state, v.close, b.bounded, m.run_seq IS NOT NULL AS infeasible
     FROM rated m
     JOIN verdicts v ON v.arena = m.arena AND v.proposal = m.proposal
     JOIN bounds b ON b.arena = m.arena
@@ -103,6 +103,7 @@ SELECT
     r.arena, r.rank, r.proposal, p.title, p.author, r.mean, r.seeds, r.best, r.worst,
     CASE
         WHEN r.infeasible AND r.state NOT IN ('past_champion', 'demoted') THEN 'infeasible'
+        WHEN r.close THEN 'close'
         WHEN r.state <> 'open' THEN r.state
         WHEN r.fresh > 0 THEN 'confirming'
         ELSE 'claimed'

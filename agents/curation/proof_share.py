@@ -1,0 +1,29 @@
+"""How much of the workers' time proof may take. Pure."""
+
+from collections.abc import Iterable
+
+from mesh.board import Board, Run
+from mesh.events import PROOF
+from mesh.fleet import is_awaited
+
+ALLOWANCE = 8
+"""Runs of proof beyond the share: those of the baseline, and the first of the first race."""
+
+
+def affords(board: Board, runs: int) -> bool:
+    """Tell whether proof may take this many more runs now.
+
+    It may while its share of the workers' time stays within `proof_share`, and whenever search has nothing to run.
+    Where the log has no times, runs count.
+    """
+    if not _is_searching(board):
+        return True
+    proven = len(board.proofs)
+    seconds, whole = (board.proof_s, board.worker_s) if board.proof_s else (float(proven), float(board.finished))
+    mean = seconds / proven if proven else 0.0
+    return seconds + runs * mean <= board.spec.selection.proof_share * (whole + runs * mean) + ALLOWANCE * mean
+
+
+def _is_searching(board: Board) -> bool:
+    runs: Iterable[Run] = (board.runs[name] for name in board.unfinished)
+    return any(run.requested.lane not in PROOF and is_awaited(board, run) for run in runs)

@@ -1,0 +1,137 @@
+"""Close calls get one more race, on seeds of their own; proof takes no more than its share of the workers' time."""
+
+import random
+
+import msgspec
+import pytest
+
+from agents.curation.close_calls import close_calls, races_of
+from agents.curation.proof_share import ALLOWANCE, affords
+from agents.curation.run_requests import SEEDS
+from mesh.board import Board
+from mesh.events import ProposalRetired, RunFinished, RunRequested, Scored, WorkerJoined
+from mesh.evidence import CLOSE
+from mesh.leaderboard import leaderboard
+from mesh.spec import SelectionSpec
+from mesh.testing import Log, git_hash
+from tests.test_race import BASE, NOISY, asked, claimed, due, play
+
+NEAR, FRESH, SEARCHING = map(git_hash, ("near", "fresh", "searching"))
+OFF = (0.2, -0.2, 0.2, -0.2, -0.2, 0.2, -0.2, 0.2)
+"""Noise of the baseline on eight seeds, and with the other sign that of the challenger."""
+
+
+@pytest.fixture
+def close() -> Log:
+    """A noisy arena in which a challenger was better by half a standard deviation on eight seeds, and was retired."""
+    log = Log(NOISY)
+    log.open()
+    log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0, 10.2, 9.8]})
+    claimed(log, near=9.5)
+    for _ in range(100):
+        events = due(log)
+        for event in events:
+            log.add("curator", event)
+            if isinstance(event, RunRequested):
+                off = OFF[(event.seed - 1) % 8]
+                log.finish(event.run, 9.88 - off if event.proposal == NEAR else 10.0 + off)
+        if any(isinstance(event, ProposalRetired) for event in events):
+            return log
+    raise AssertionError("nobody was retired")
+
+
+def test_who_is_probably_better_is_a_close_call_and_is_told_what_a_proof_would_cost(close: Log) -> None:
+    last = close.board.proposals[NEAR].rulings[-1]
+    assert isinstance(last, ProposalRetired)
+    assert (last.why, last.met) == ("not_better", BASE)
+    assert CLOSE <= (last.p_better or 0) < 1
+    assert "a gain like this would be proven by about" in last.text
+    assert {row.proposal: row.state for row in leaderboard(close.board)} == {BASE: "champion", NEAR: "close"}
+
+
+def test_a_close_call_has_one_more_race_in_which_its_old_scores_prove_nothing(close: Log) -> None:
+    assert close_calls(close.board, "cpu") == [NEAR]
+    seeds = 2 * SEEDS + 1, 2 * SEEDS + 2
+    assert asked(close) == [(who, lane, seed) for seed in seeds for who, lane in ((NEAR, "confirm"), (BASE, "control"))]
+    before = len(close.board.proposals[NEAR].rulings)
+    play(close, {NEAR: [10.3, 10.5] * 8, BASE: [10.0, 10.1] * 8})
+    assert close.board.champion == BASE
+    assert races_of(close.board, NEAR) == {1, 2}
+    assert close_calls(close.board, "cpu") == []
+    assert len(close.board.proposals[NEAR].rulings) == before
+
+
+def test_a_close_call_that_wins_its_second_race_is_champion(close: Log) -> None:
+    play(close, {NEAR: [5.0, 5.2] * 8, BASE: [10.0, 10.1] * 8})
+    assert close.board.champion == NEAR
+    assert leaderboard(close.board)[0].state == "champion"
+
+
+def test_claims_race_before_close_calls(close: Log) -> None:
+    claimed(close, fresh=9.0)
+    assert {who for who, lane, _ in asked(close) if lane == "confirm"} == {FRESH}
+
+
+def test_a_close_call_against_an_earlier_champion_is_none_any_more(close: Log) -> None:
+    claimed(close, fresh=4.0)
+    play(close, {FRESH: [5.0, 5.1] * 8, BASE: [10.0, 10.1] * 8, NEAR: []})
+    assert close.board.champion == FRESH
+    assert close_calls(close.board, "cpu") == []
+
+
+def timed(*, proof: int, search: int, share: float, waits: bool = True) -> Board:
+    """A board whose runs took a second each, so many of proof and of search."""
+    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=share)))
+    log.open()
+    log.propose(BASE, how="baseline")
+    for number in range(proof + search):
+        run = log.request(BASE, seed=number, lane="control" if number < proof else "explore")
+        done = RunFinished(
+            run=run,
+            proposal=BASE,
+            outcome=Scored(value=1.0),
+            worker="w",
+            worker_class="cpu",
+            trial_s=0.75,
+            score_s=0.25,
+        )
+        log.add("w", done)
+    if waits:
+        log.request(BASE, seed=10**6)
+    return log.board
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.7])
+def test_proof_waits_when_it_has_had_its_share_and_search_has_runs(share: float) -> None:
+    rng = random.Random(share)
+    for _ in range(20):
+        proof, search, runs = rng.randrange(1, 60), rng.randrange(60), rng.randrange(1, 20)
+        may = proof + runs - ALLOWANCE <= share * (proof + search + runs)
+        assert affords(timed(proof=proof, search=search, share=share), runs) is may
+        assert affords(timed(proof=proof, search=search, share=share, waits=False), runs)
+
+
+def test_the_time_of_trials_and_scoring_counts() -> None:
+    board = timed(proof=3, search=5, share=0.4)
+    assert (board.proof_s, board.worker_s) == (3.0, 8.0)
+
+
+def test_a_race_begins_once_search_has_run_enough() -> None:
+    spec = msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.25))
+    log = Log(spec)
+    log.open()
+    log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0, 10.2, 9.8]})
+    claimed(log, **{f"p{number}": 9.0 + number / 10 for number in range(8)})
+    log.propose(SEARCHING)
+    log.request(SEARCHING)
+    before = 0
+    while not any(lane == "confirm" for _, lane, _ in asked(log)):
+        before += 1
+        claimed(log, **{f"worse-{before}": 11.0})
+    proofs, asks = len(log.board.proofs), 18
+    assert before == 19
+    assert proofs + asks - ALLOWANCE <= 0.25 * (log.board.finished + asks)
