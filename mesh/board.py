@@ -121,11 +121,9 @@ class Board(msgspec.Struct):
     `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent` (dollars, where known) and
     `tokens` are the model costs of each author. `failed_calls` are the times of each author's model calls without a
     usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
-    closed before they were opened. `void` are the sequences of the last entries that do not count, as a dictionary to
-    keep their order. `looks` are the proposals that the sealed split is opened for in this version. `judged` are the
-    entries that finished the first run of a proposal.
-    keep their order. `worker_s` is the time of all trials and their scoring, in seconds, and `proof_s` that of the
-    lanes confirm and control.
+    closed before they were opened. `void` are the last entries that do not count, in their order. `looks` are the
+    proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first run
+    of a proposal. `seconds` are those of trials and their scoring, by lane.
     """
 
     arena: str
@@ -158,8 +156,7 @@ class Board(msgspec.Struct):
     closed_early: set[int] = set()
     looks: list[str] = []
     judged: list[int] = []
-    worker_s: float = 0.0
-    proof_s: float = 0.0
+    seconds: dict[str, float] = {}
 
     @property
     def next_version(self) -> int:
@@ -244,9 +241,8 @@ class Board(msgspec.Struct):
                 if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
                     self.judged.append(entry.seq)
                 run.finished, run.finished_seq = event, entry.seq
-                self.finished += 1
-                self.worker_s += event.trial_s + event.score_s
-                self.proof_s += (event.trial_s + event.score_s) * (run.requested.lane in e.PROOF)
+                self.finished, lane = self.finished + 1, run.requested.lane
+                self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
                 self._pay(event.cost)
             case e.ProposalPromoted():

@@ -13,7 +13,7 @@ import msgspec
 
 from mesh.board import Board, Proposal, Run
 from mesh.events import PROOF, ProposalRetired
-from mesh.paired import Scores, SeedEffect, difference, own_spread, seed_effect
+from mesh.paired import Scores, SeedEffect, difference, moderated, seed_effect
 from mesh.standing import Rule
 
 INTERVAL = 0.95
@@ -221,9 +221,9 @@ def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise) -
 
     Where seeds share a difficulty, scores on common seeds are compared in pairs (`mesh.paired`); else this is the
     two-sample test with the pooled variance. If the challenger's own scores spread more than the pooled ones, their
-    spread counts: an outlier proves nothing. Without scores or without a known noise the result is 0.5. Challengers of
-    one champion share its scores, so their tests are positively dependent (Dunnett, "A multiple comparison procedure
-    for comparing several treatments with a control", 1955).
+    variance is averaged with it, so that an outlier proves nothing (`mesh.paired.moderated`). Without scores or without
+    a known noise the result is 0.5. Challengers of one champion share its scores, so their tests are positively
+    dependent (Dunnett, "A multiple comparison procedure for comparing several treatments with a control", 1955).
 
     Args:
         board: The board of the arena, which says which direction is better.
@@ -239,7 +239,7 @@ def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise) -
     if found.seeds and challenger.keys() & champion.keys():
         correlation, dof = found.seeds.correlation, found.seeds.dof
         sd = found.seeds.sd / math.sqrt(1 - correlation)
-    sd = max(sd, own_spread(challenger, champion, correlation))
+    sd = moderated(sd, challenger, champion, correlation)
     over, error = difference(challenger, champion, correlation)
     gain = board.spec.objective.gain(over)
     if error * sd == 0:

@@ -21,6 +21,9 @@ import msgspec
 SHOWN_AT = 0.05
 """Level of the test for an effect of the seeds. Where it does not pass, seeds are taken to share nothing."""
 
+_PRIOR = 4
+"""Degrees of freedom of the pooled variance beside that of one proposal's own scores."""
+
 _SWEEPS, _NEAR = 100, 1e-7
 _MOST = 0.999999
 """Largest correlation: with 1, scores without a partner would say nothing, and the equations have no solution."""
@@ -98,17 +101,24 @@ def difference(one: Scores, other: Scores, correlation: float) -> tuple[float, f
     return gap, math.sqrt((info[0] + info[1] + 2 * info[2]) / determinant)
 
 
-def own_spread(one: Scores, other: Scores, correlation: float) -> float:
-    """Return the standard deviation of a score by the scores of `one` alone, 0 if there are fewer than two.
+def moderated(sd: float, one: Scores, other: Scores, correlation: float) -> float:
+    """Return the standard deviation of a score by the pooled one and the own spread of `one`; never less than pooled.
+
+    The two variances are averaged by degrees of freedom, where the pooled one has `_PRIOR`. Source: Smyth, "Linear
+    models and empirical Bayes methods" (2004).
 
     Args:
+        sd: pooled standard deviation of a score, in units of the metric.
         one: scores of a proposal by seed.
         other: scores of the other proposal by seed; with a correlation, only common seeds count.
         correlation: correlation of two scores on one seed. What it predicts from `other` is no spread of `one`.
     """
     seeds = [seed for seed in one if seed in other] if correlation else list(one)
     rest = [one[seed] - correlation * other.get(seed, 0.0) for seed in seeds]
-    return statistics.stdev(rest) / math.sqrt(1 - correlation**2) if len(rest) > 1 else 0.0
+    if (dof := len(rest) - 1) < 1:
+        return sd
+    own = statistics.variance(rest) / (1 - correlation**2)
+    return max(sd, math.sqrt((_PRIOR * sd**2 + dof * own) / (_PRIOR + dof)))
 
 
 def _sums(scores: Scores, common: Iterable[int]) -> tuple[float, float]:

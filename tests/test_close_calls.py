@@ -115,7 +115,7 @@ def test_proof_waits_when_it_has_had_its_share_and_search_has_runs(share: float)
 
 def test_the_time_of_trials_and_scoring_counts() -> None:
     board = timed(proof=3, search=5, share=0.4)
-    assert (board.proof_s, board.worker_s) == (3.0, 8.0)
+    assert board.seconds == {"control": 3.0, "explore": 5.0}
 
 
 def test_a_race_begins_once_search_has_run_enough() -> None:

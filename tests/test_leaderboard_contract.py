@@ -105,7 +105,7 @@ class History:
             why: Any = rng.choice(
                 ("demoted", "demoted", "demoted", "not_better", "not_better", "not_better", "failed", "blocked")
             )
-            p = rng.choice((None, 0.3, 0.7999, 0.8, 0.9, 0.95))
+            p = rng.choice((None, 0.3, 0.7999, 0.8, 0.85, 0.9, 0.95, 0.99))
             return e.ProposalRetired(proposal=rng.choice(self.trees), round=self.number, why=why, p_better=p)
         assert board.opened is not None
         return self.opening(board.opened.version + rng.choice((1, 1, 2)))

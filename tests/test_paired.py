@@ -11,7 +11,7 @@ from agents.curation.claims import expected_on
 from benchmarks.paired import is_fooled
 from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, normal, student_of_3
 from mesh.evidence import Noise, fresh, noise, p_better
-from mesh.paired import SeedEffect, difference, seed_effect
+from mesh.paired import SeedEffect, difference, moderated, seed_effect
 
 Columns = list[dict[int, float]]
 
@@ -124,3 +124,11 @@ def test_arenas_of_equals_seldom_promote_whatever_the_seeds_share(correlation: f
     made = 12
     fooled = sum(is_fooled(correlation, draw, world, proposals=12) for world in range(made))
     assert fooled <= 4  # at a rate of 0.1, five or more of twelve come once in 200 times
+
+
+def test_scores_that_spread_more_than_the_noise_count_less() -> None:
+    steady, wild, champion = {1: 5.0, 2: 6.0}, {1: 1.0, 2: 10.0}, {1: 0.0, 3: 2.0}
+    assert moderated(1.0, steady, champion, 0.0) == 1.0
+    assert moderated(1.0, {1: 9.0}, champion, 0.0) == 1.0
+    assert moderated(1.0, wild, champion, 0.0) == pytest.approx(math.sqrt((4 * 1 + 40.5) / 5))
+    assert moderated(1.0, wild, champion, 0.5) == 1.0  # one common seed says nothing of the spread

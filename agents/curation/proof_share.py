@@ -19,7 +19,9 @@ def affords(board: Board, runs: int) -> bool:
     if not _is_searching(board):
         return True
     proven = len(board.proofs)
-    seconds, whole = (board.proof_s, board.worker_s) if board.proof_s else (float(proven), float(board.finished))
+    seconds, whole = sum(board.seconds.get(lane, 0.0) for lane in PROOF), sum(board.seconds.values())
+    if not seconds:
+        seconds, whole = float(proven), float(board.finished)
     mean = seconds / proven if proven else 0.0
     return seconds + runs * mean <= board.spec.selection.proof_share * (whole + runs * mean) + ALLOWANCE * mean
 
