@@ -277,7 +277,7 @@ async def test_a_trial_sees_only_what_it_is_given(
     arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    for part in frozen_data.PARTS:
+    for part in ("public", "private"):
         (tmp_path / "data" / part).mkdir(parents=True)
         (tmp_path / "data" / part / "x").write_text(part)
     score = """

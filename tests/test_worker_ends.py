@@ -168,12 +168,12 @@ async def test_trouble_of_this_machine_is_not_blamed_on_the_proposal(arena: Aren
         assert isinstance((await arena.finished()).outcome, Scored)
 
 
-@pytest.mark.parametrize("gone", [".", "runs", "runs/*/*", "runs/*/*/out", "runs/*/*/trial"])
+@pytest.mark.parametrize("gone", [".", "runs", "runs/*/*", "runs/*/*/out"])
 async def test_a_run_whose_folders_are_deleted_under_it_is_executed_again(arena: Arena, gone: str) -> None:
     await arena.open()
-    await arena.request(f"time.sleep(1)\n{GOOD}")
+    await arena.request(f"(out / 'begun').touch()\ntime.sleep(1)\n{GOOD}")
     async with arena.worker():
-        while not list(arena.home.glob("runs/*/*/report.jsonl")) or not await arena.all(RunStarted):
+        while not list(arena.home.glob("runs/*/*/out/begun")) or not await arena.all(RunStarted):
             await anyio.sleep(0.02)
         for folder in list(arena.home.glob(gone)) if gone != "." else [arena.home]:
             shutil.rmtree(folder, ignore_errors=True)
