@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from world import Truth, world
 
@@ -25,8 +25,8 @@ WITHIN_S = 25.0
 MAX_ANSWER = 4096
 KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "HOME", "MESH_OUT", "MESH_THREADS")
 
-Channel = tuple[TextIO, TextIO]
-"""The stream that takes what happens, and the stream that returns decisions."""
+Channel = tuple[int, BinaryIO]
+"""The descriptor that takes what happens, and the stream that returns decisions."""
 
 
 def main() -> None:
@@ -74,17 +74,17 @@ def cost(answer: dict[str, Any], truth: Truth) -> float:
 def predictor() -> Iterator[Channel]:
     """The process that runs the candidate's code: the worker's, or a child of this one."""
     if "MESH_PREDICTOR" in os.environ:
-        yield os.fdopen(3, "w"), os.fdopen(4)
+        yield 3, os.fdopen(4, "rb")
         return
     env = {name: os.environ[name] for name in KEPT if name in os.environ}
     command = [sys.executable, "predict.py"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
     assert child.stdin is not None
     assert child.stdout is not None
     alarm = threading.Timer(WITHIN_S, child.kill)
     alarm.start()
     try:
-        yield child.stdin, child.stdout
+        yield child.stdin.fileno(), child.stdout
     finally:
         alarm.cancel()
         child.kill()
@@ -93,16 +93,17 @@ def predictor() -> Iterator[Channel]:
 
 def send(matcher: Channel, what: dict[str, Any]) -> None:
     """Tell the matcher what happens."""
+    line = json.dumps(what).encode() + b"\n"
     try:
-        matcher[0].write(json.dumps(what) + "\n")
-        matcher[0].flush()
+        while line:
+            line = line[os.write(matcher[0], line) :]
     except BrokenPipeError:
         sys.exit("the matcher could not be loaded, or it ended before it heard everything")
 
 
 def decision(matcher: Channel) -> dict[str, Any]:
     """Return the matcher's decision on the invoice that was sent last."""
-    line = matcher[1].readline(MAX_ANSWER)
+    line = matcher[1].readline(MAX_ANSWER).decode(errors="replace")
     try:
         answer = json.loads(line)
         is_named = answer["po"] is None or isinstance(answer["po"], str)
