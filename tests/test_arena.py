@@ -117,7 +117,7 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
         ('[arena]\nname = "tiny"\nsummary = "A tiny arena"', "arena = 'tiny'",
          "'arena' must be a table: write its keys under [arena]"),
         ('[objective]\nmetric = "loss"\ndirection = "minimize"\nbounds = [0.0, 10.0]', "",
-         "table [objective] is missing; its keys are metric, direction, bounds, noise"),
+         "table [objective] is missing; its keys are metric, direction, bounds, noise, also, constraints"),
         ('name = "tiny"', "", "arena: Object missing required field `name`"),
         ("budget_s = 1.0", "", "trial: Object missing required field `budget_s`"),
         ('"tiny"', "3", "arena.name: Expected `str`, got `int`"),
