@@ -1,8 +1,8 @@
 # `make` lists what there is.
 PYTHON ?= python3
 ARENA ?= nanolm
-# Test processes: two more than the two cores of CI, because many tests wait.
-JOBS ?= 4
+# Test processes: one more than the two cores of CI, because many tests wait.
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 

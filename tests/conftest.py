@@ -13,7 +13,7 @@ from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 
 LONGEST = (
-    "hostile_client", "up", "sql", "attacks", "chaos", "leaderboard_contract", "nanolm", "budget", "fuzz", "web_ends",
+    "hostile_client", "up", "sql", "chaos", "leaderboard_contract", "nanolm", "budget", "fuzz", "web_ends",
     "researcher", "critique_model", "wheel", "scores", "sandbox", "unstuck", "tutorial", "leases", "healing", "web",
     "up_model", "safe_path", "researcher_swarm", "up_trouble", "samplers", "worker_ends", "hidden", "budget_runs",
     "top", "tail", "left_behind", "take_part", "extremes", "no_confirm", "examples", "doctor", "report", "worker",

@@ -160,7 +160,7 @@ def options(command: App) -> set[str]:
 
 
 COMMANDS = dict(commands())
-LISTINGS = [path for path, command in COMMANDS.items() if "--json" in options(command)]
+LISTINGS = [path for path, command in COMMANDS.items() if "--json" in options(command) and path != ("check",)]
 
 
 def refused(done: Done, code: ExitCode, sentence: str) -> None:

@@ -187,7 +187,11 @@ async def test_other_data_has_another_name_and_no_data_has_none(place: Place) ->
     (place.folder / "empty" / "public").mkdir(parents=True)
     assert await frozen_data.freeze(place.folder / "empty", place.bus) == ""
     nothing = await frozen_data.thaw("", place.bus, place.folder / "cache")
-    assert sorted(path.relative_to(nothing).as_posix() for path in nothing.rglob("*")) == ["private", "public"]
+    assert sorted(path.relative_to(nothing).as_posix() for path in nothing.rglob("*")) == [
+        "hidden",
+        "private",
+        "public",
+    ]
 
 
 async def tampered(bus: MemoryBus, name: str, change: Callable[[bytes], bytes]) -> MemoryBus:

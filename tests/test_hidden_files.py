@@ -108,7 +108,8 @@ async def test_neither_a_trial_nor_a_predictor_finds_a_hidden_file(
         assert run.evaluator == follower.board.opened.evaluator
 
 
-def test_the_spy_of_these_tests_finds_what_is_there(folder: Path, tmp_path: Path) -> None:
+def test_the_spy_of_these_tests_finds_what_is_there(tmp_path: Path) -> None:
+    folder = write(tmp_path / "within" / "arena", FILES)
     env = {**os.environ, "MESH_DATA": str(folder), "MESH_OUT": str(tmp_path)}
     subprocess.run([sys.executable, "train.py"], cwd=folder, env=env, check=True, timeout=30)
     found = json.loads((tmp_path / "found.json").read_text())

@@ -74,7 +74,7 @@ def small_copy(folder: Path) -> Path:
     """Copy the arena with less text, budget and time to answer."""
     shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns("data", "out", "__pycache__", "text.jsonl.xz"))
     toml = (HOME / "arena.toml").read_text()
-    for old, new in (("\nbudget_s = 4.0", "\nbudget_s = 0.5"), ("predict_budget_s = 12.0", "predict_budget_s = 3.0")):
+    for old, new in (("\nbudget_s = 4.0", "\nbudget_s = 0.5"), ("predict_budget_s = 12.0", "predict_budget_s = 6.0")):
         assert old in toml
         toml = toml.replace(old, new)
     (folder / "arena.toml").write_text(toml)

@@ -20,6 +20,8 @@ from tests.support.arenas import write_arena
 from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, Done, Lab, fill, refused, serving
 
+pytestmark = pytest.mark.timeout(240)  # some tests give twenty commands
+
 COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from agents.curation import race
+from agents.curation import proof_share
 from mesh.events import ProposalRetired, RunRequested, WorkerJoined, WorkerLeft
 from mesh.testing import Log, content_hash, git_hash, opened
 from tests.test_race import NOISY, due
@@ -86,7 +86,7 @@ class World:
 
 @pytest.mark.parametrize("worker_class", ["any", "gpu"])
 def test_whatever_happens_everybody_is_decided_in_the_end(worker_class: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race, "_SHARE", 100)  # races wait for no more search, as there is none
+    monkeypatch.setattr(proof_share, "ALLOWANCE", 10**6)  # races wait for no more search, as there is none
     for seed in range(40):
         world = World(seed, worker_class)
         world.rough_times()

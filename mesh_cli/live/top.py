@@ -156,14 +156,14 @@ class Top(App[None]):
         watch, board = self._watch, self._watch.board
         state = "closed" if board.closed else "open"
         parts = [f" {board.arena}", state, f"seq {board.seq}"]
+        if self._filter:
+            parts.append(f"filter: {printable(self._filter, 20)}")
         if board.champion and board.opened:
             parts.append(f"champion {short(board.champion)} {row_score(Ranking(board).of(board.champion))}")
         if not watch.is_ready:
             parts.append("reading the log …")
         elif not watch.has_workers and not board.closed:
             parts.append("no worker is here")
-        if self._filter:
-            parts.append(f"filter: {printable(self._filter, 20)}")
         line = Text(" · ".join(parts))
         if not connected:
             line = Text(" DISCONNECTED: waiting for the server ", style="bold reverse") + line

@@ -41,6 +41,9 @@ ODD_IDS = (
 )
 """Texts that are no hash: upper case, other lengths, a path, line ends, digits beyond ASCII, a name."""
 
+_TEXTS = {"command": "python", "editable": "train.py", "constraints": "<= 1"}
+"""Plain texts of fields that do not take every text."""
+
 Raw = dict[str, str]
 """The fields of a struct, each as JSON."""
 
@@ -61,7 +64,7 @@ def valid(info: inspect.Type, name: str = "") -> str:
         case inspect.TupleType(item_types=items):
             return "[" + ",".join(map(valid, items)) + "]"
         case inspect.DictType(value_type=value):
-            return f'{{"a":{valid(value)}}}'
+            return f'{{"a":{valid(value, name)}}}'
         case inspect.IntType(ge=int(least)) if least > 1:
             return str(least)
         case inspect.FloatType(gt=least) if least is not None and least >= 1:
@@ -73,9 +76,7 @@ def valid(info: inspect.Type, name: str = "") -> str:
         case inspect.StrType(pattern=str(pattern)) if "40" in pattern or "64" in pattern:
             return json.dumps("a" * (64 if "64" in pattern and "40" not in pattern else 40))
         case inspect.StrType():
-            return (
-                json.dumps("python" if name == "command" else "train.py") if name in ("editable", "command") else '"x"'
-            )
+            return json.dumps(_TEXTS.get(name, "x"))
         case inspect.BoolType():
             return "true"
         case inspect.NoneType():
