@@ -118,20 +118,39 @@ def test_the_time_of_trials_and_scoring_counts() -> None:
     assert board.seconds == {"control": 3.0, "explore": 5.0}
 
 
-def test_a_race_begins_once_search_has_run_enough() -> None:
-    spec = msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.25))
-    log = Log(spec)
+def beginning(seeds: int) -> Log:
+    """A baseline with so many scores, eight claims, and search that has a run."""
+    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.25, baseline_seeds=seeds)))
     log.open()
     log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
     log.propose(BASE, how="baseline")
-    play(log, {BASE: [10.0, 10.2, 9.8]})
+    play(log, {BASE: [10.0 + (-1) ** seed / 10 for seed in range(seeds)]})
     claimed(log, **{f"p{number}": 9.0 + number / 10 for number in range(8)})
     log.propose(SEARCHING)
     log.request(SEARCHING)
+    return log
+
+
+def racing(log: Log) -> set[str]:
+    return {tree for tree, lane, _ in asked(log) if lane == "confirm"}
+
+
+def test_a_race_takes_as_many_of_the_best_claims_as_proof_can_afford() -> None:
+    log = beginning(3)
+    racers = racing(log)
+    assert racers == {git_hash(f"p{number}") for number in range(4)}
+    proofs, finished = len(log.board.proofs), log.board.finished
+    may = [proofs + 2 * (size + 1) - ALLOWANCE <= 0.25 * (finished + 2 * (size + 1)) for size in (4, 5)]
+    assert may == [True, False]
+
+
+def test_a_race_begins_once_search_has_run_enough() -> None:
+    log = beginning(14)
     before = 0
-    while not any(lane == "confirm" for _, lane, _ in asked(log)):
+    while not racing(log):
         before += 1
         claimed(log, **{f"worse-{before}": 11.0})
-    proofs, asks = len(log.board.proofs), 18
-    assert before == 19
-    assert proofs + asks - ALLOWANCE <= 0.25 * (log.board.finished + asks)
+    assert racing(log) == {git_hash("p0")}
+    proofs, finished = len(log.board.proofs), log.board.finished
+    assert proofs + 4 - ALLOWANCE <= 0.25 * (finished + 4)
+    assert proofs + 4 - ALLOWANCE > 0.25 * (finished - 1 + 4)

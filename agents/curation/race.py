@@ -118,15 +118,18 @@ def _first_champion(board: Board) -> list[AnyEvent]:
 
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
-    """Begin a race of the best claims, if confirmation has not taken too large a share of the runs."""
+    """Begin a race of the best claims: of as many as proof can afford now."""
     if not waiting:
         waiting = close_calls(board, worker_class)
     first = stages(board.spec.selection.confirm_seeds)[0]
-    if not waiting or not affords(board, first * (min(len(waiting), SIZE) + 1)):
+    size = min(len(waiting), SIZE)
+    while size and not affords(board, first * (size + 1)):
+        size -= 1
+    if not size:
         return []
     if shows_no_noise(board, worker_class, noise(board, worker_class)):
         return _ask(board, race, waiting[:1], range(1, 2), worker_class, with_champion=False)
-    return _ask(board, race, waiting[:SIZE], range(1, first + 1), worker_class)
+    return _ask(board, race, waiting[:size], range(1, first + 1), worker_class)
 
 
 def _seeds_to_prove(seeds: int, chance: float, bar: float) -> int:
