@@ -16,7 +16,11 @@ DEMO := $(or $(wildcard $(DEV)),$(if $(filter digits,$(ARENA)),$(DIGITS),$(DEMO_
 UV := $(shell command -v uv)
 PIP := $(BIN)/python -m pip
 CPU_TORCH := https://download.pytorch.org/whl/cpu
-install = $(if $(UV),$(UV) pip install -q --python $(BIN)/python -c constraints.txt $(1) ||) $(PIP) install -q -c constraints.txt $(1)
+WANTED = -q -c constraints.txt -e '.[$(EXTRAS)]'
+INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python $(WANTED) ||) $(PIP) install $(WANTED)
+$(DEV): EXTRAS := dev
+$(DIGITS): EXTRAS := server,analytics,arenas
+$(DEMO_TORCH): EXTRAS := server,analytics,arenas,worker
 # Trials write no byte code: what they import is compiled here, on all cores, and so is what is slow to import elsewhere.
 COMPILED := joblib litellm numpy openai optuna pydantic scipy sklearn sqlalchemy torch
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 $(COMPILED:%=$(VENV)/lib/python3*/site-packages/%) || true
@@ -39,18 +43,18 @@ $(BIN)/python:
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(TORCH)
-	$(call install,-e '.[dev]')
+	$(INSTALL)
 	$(COMPILE)
 	@touch $@
 
 $(DIGITS): pyproject.toml constraints.txt | $(BIN)/python
-	$(call install,-e '.[server,analytics,arenas]')
+	$(INSTALL)
 	$(COMPILE)
 	@touch $@
 
 $(DEMO_TORCH): pyproject.toml constraints.txt | $(BIN)/python
 	$(TORCH)
-	$(call install,-e '.[server,analytics,arenas,worker]')
+	$(INSTALL)
 	$(COMPILE)
 	@touch $@
 

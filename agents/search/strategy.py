@@ -21,7 +21,6 @@ TRIES = 30
 REDRAWN = 6
 """Ideas of one draw at most; the first one that is accepted by its chance of a score is taken, else the safest."""
 
-
 EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
 
