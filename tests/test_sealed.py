@@ -7,12 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from agents.curation.admission import decide
+from agents.curation.sealed import with_sealed
 from gpu_worker.triage import End, Taker, triage
 from mesh.arena import parse_arena
 from mesh.board import Board
 from mesh.errors import BadArena
 from mesh.events import AnyEvent, Failed, HoldoutOpened, ProposalPromoted, ProposalRetired, RunRequested
-from mesh.evidence import fresh, mean_of
+from mesh.evidence import fresh, is_close, mean_of
 from mesh.leaderboard import leaderboard
 from mesh.testing import SPEC, Log, git_hash
 from tests.support.folding import folded, rows
@@ -87,6 +88,17 @@ def test_a_gate_promotes_only_what_is_better_on_the_sealed_split_too(
     assert log.board.champion == champion
     assert [event.text for event in told if isinstance(event, ProposalRetired)] == ([text] if text else [])
     assert log.board.looks == [BASE, GOOD]
+
+
+def test_what_the_gate_refused_is_no_close_call_however_sure_its_proof_was() -> None:
+    log = log_with("gate")
+    live(log, {BASE: 8.0, GOOD: 8.5})
+    proven = ProposalPromoted(proposal=GOOD, round=2, met=BASE, mean=5.0, seeds=(1,), p_better=0.99)
+    [refused] = with_sealed(log.board, [proven])
+    assert isinstance(refused, ProposalRetired)
+    log.board.proposals[GOOD].rulings.append(refused)
+    assert not is_close(log.board.proposals[GOOD])
+    assert {row.proposal: row.state for row in leaderboard(log.board)}[GOOD] == "retired"
 
 
 def test_while_a_gate_waits_nobody_is_retired_for_the_one_that_waits() -> None:

@@ -60,7 +60,8 @@ def _gate(board: Board, event: ProposalPromoted) -> list[AnyEvent]:
         return [retired(board, tree, "failed", f"it has no sealed score{why}", event.mean)]
     if theirs is not None and not board.spec.objective.better(ours, theirs):
         text = f"its sealed score {ours:.6g} is not better than the champion's {theirs:.6g}"
-        return [retired(board, tree, "not_better", text, event.mean, p=event.p_better, seeds=event.seeds)]
+        # without its probability, which would make it a close call, and those race again
+        return [retired(board, tree, "not_better", text, event.mean, seeds=event.seeds)]
     return [event]
 
 
