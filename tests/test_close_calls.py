@@ -154,3 +154,28 @@ def test_a_race_begins_once_search_has_run_enough() -> None:
     proofs, finished = len(log.board.proofs), log.board.finished
     assert proofs + 4 - ALLOWANCE <= 0.25 * (finished + 4)
     assert proofs + 4 - ALLOWANCE > 0.25 * (finished - 1 + 4)
+
+
+def test_a_race_that_proof_cannot_afford_to_go_on_with_gives_way_to_a_better_claim() -> None:
+    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.1)))
+    log.open()
+    log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0, 10.2, 9.8]})
+    claimed(log, near=9.95)
+    log.propose(SEARCHING)
+    log.request(SEARCHING)
+    play(log, {NEAR: [9.8, 10.1], BASE: [10.1, 10.0]})
+    assert racing(log) == set()
+    assert log.board.proposals[NEAR].verdict == "open"
+    claimed(log, worse=9.99)  # better than the champion's mean, but not than the challenger
+    assert due(log) == []
+    claimed(log, fresh=5.0)
+    [given_up] = due(log)
+    assert isinstance(given_up, ProposalRetired)
+    assert (given_up.proposal, given_up.why) == (NEAR, "not_better")
+    assert "gives its place to a better claim" in given_up.text
+    log.add("curator", given_up)
+    while not (begun := racing(log)):
+        claimed(log, **{f"bad-{log.board.seq}": 11.0})
+    assert begun == {FRESH}

@@ -69,11 +69,43 @@ def prove(board: Board) -> list[AnyEvent]:
     members = members_of(board, race)
     moves = _stage(board, race, members, worker_class) if members else []
     asked = sum(isinstance(move, RunRequested) for move in moves)
-    if asked and not affords(board, asked):
-        return given_up  # the race goes on once search has run more
+    if asked and not affords(board, asked):  # the race goes on once search has run more, unless a better claim waits
+        return [*given_up, *_give_way(board, race, moves, waiting, worker_class)]
     if moves or any(is_racing(board, tree, race) for tree in (*members, board.champion)):
         return [*given_up, *moves]
     return [*given_up, *_start(board, race + 1, waiting, worker_class)]
+
+
+def _give_way(
+    board: Board, race: int, moves: Sequence[AnyEvent], waiting: Sequence[str], worker_class: str
+) -> list[AnyEvent]:
+    """End a race that cannot go on, if a claim that waits is better than all of its challengers; begin the next one.
+
+    To stop without a promotion costs the test nothing: it is one more way not to promote. A close call that races again
+    is retired already.
+    """
+    asked = [move.proposal for move in moves if isinstance(move, RunRequested) and move.lane == "confirm"]
+    racing = {tree: scores_in_race(board, tree, race, worker_class) for tree in dict.fromkeys(asked)}
+    best = claim(board, waiting[0]) if waiting else None
+    means = [sum(scores.values()) / len(scores) for scores in racing.values() if scores]
+    if best is None or not means or not all(board.spec.objective.better(best[0], mean) for mean in means):
+        return []
+    found, champion = noise(board, worker_class), fresh(board, board.champion, worker_class)
+    text = "gives its place to a better claim: proof has had its share of the workers' time, and cannot go on with both"
+    ended: list[AnyEvent] = [
+        retired(
+            board,
+            tree,
+            "not_better",
+            text,
+            sum(scores.values()) / len(scores),
+            p=p_better(board, scores, champion, found),
+            seeds=tuple(scores),
+        )
+        for tree, scores in racing.items()
+        if scores and tree in board.undecided
+    ]
+    return ended or _start(board, race + 1, waiting, worker_class)
 
 
 def is_on(board: Board) -> bool:
