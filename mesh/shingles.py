@@ -10,6 +10,7 @@ import bz2
 import io
 import lzma
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -195,11 +196,8 @@ def numbers_in(data: bytes) -> "NDArray[np.float64]":
 
     none = np.empty(0, np.float64)
     if data[:6] == b"\x93NUMPY":
-        try:
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, OSError, EOFError, SyntaxError):
-            return none
-        if array.dtype.kind not in "iufb":
+        array = _array_of(data)
+        if array is None or array.dtype.kind not in "iufb":
             return none
         values = array.reshape(-1)[:_MAX_NUMBERS].astype(np.float64)
     else:
@@ -219,14 +217,21 @@ _NOT_DIGITS = bytes(c for c in range(256) if not 48 <= c < 58)
 _NOT_LETTERS = bytes(c for c in range(256) if not (65 <= c < 91 or 97 <= c < 123))
 
 
-def rows_of(data: bytes) -> int:
-    """Return how many rows contents have: of an `.npy` array, or lines of a text; 0 if they have none."""
+def _array_of(data: bytes) -> "NDArray[Any] | None":
+    """Return the array of an `.npy` file, None if it cannot be read; old and odd files are passed over silently."""
     import numpy as np
 
-    if data[:6] == b"\x93NUMPY":
+    with warnings.catch_warnings(action="ignore"):
         try:
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, OSError, EOFError, SyntaxError):
-            return 0
-        return int(array.shape[0]) if array.ndim else 0
+            found: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+        except Exception:  # whatever a file has in its header
+            return None
+    return found
+
+
+def rows_of(data: bytes) -> int:
+    """Return how many rows contents have: of an `.npy` array, or lines of a text; 0 if they have none."""
+    if data[:6] == b"\x93NUMPY":
+        array = _array_of(data)
+        return int(array.shape[0]) if array is not None and array.ndim else 0
     return len(data.rstrip(b"\n").split(b"\n")) if data and is_text(data) else 0

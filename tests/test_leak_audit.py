@@ -23,6 +23,7 @@ from mesh.leak_index import Walk
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.readable import audited_paths
+from mesh.shingles import numbers_in, rows_of
 from tests.test_arena import FILES, write
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
@@ -276,3 +277,20 @@ def test_it_looks_first_where_data_lies_and_in_all_that_a_trial_reads() -> None:
     paths = audited_paths()
     assert paths.index("/usr/share") < paths.index("/usr")
     assert {"/usr", "/opt"} < set(paths)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "numbers"),
+    [
+        ("(3L,)", 3, [0, 1, 2]),
+        ("(3,)", 3, [0, 1, 2]),
+        ("()", 0, [0]),
+        *((odd, 0, []) for odd in (f"(9{'0' * 18},)", "(-1,)", "((3,),)", "(3")),
+    ],
+)
+def test_an_array_with_an_old_or_odd_header_is_read_or_passed_over_silently(
+    shape: str, rows: int, numbers: list[int]
+) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + np.arange(3.0).tobytes()
+    assert (rows_of(data), numbers_in(data).tolist()) == (rows, numbers)
