@@ -16,6 +16,7 @@ from mesh.text import short
 _Kind = Literal["proposal", "run", "agent", "worker", "fact"]
 _KINDS: tuple[_Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
 LISTED = 10
+SHORTEST_NUMBER_AS_HASH = 4
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
@@ -28,7 +29,9 @@ class Named(msgspec.Struct, frozen=True, order=True):
 def find(board: Board, word: str) -> tuple[Named, list[Named]]:
     """Return what `word` names, and what else starts with it.
 
-    A whole name wins over the start of one; digits alone are a sequence number if the log is that long.
+    A whole name wins over the start of one; digits alone are a sequence number if the log is that long. Three digits or
+    fewer are never taken for the start of a hash alone: hashes are random, and a number past the end of the log would
+    now and then name some proposal.
 
     Raises:
         UnknownName: it matches nothing, or several things equally well.
@@ -38,6 +41,8 @@ def find(board: Board, word: str) -> tuple[Named, list[Named]]:
     plain = rest if len(only) == 1 else word
     whole = [named for named in _whole(board, plain) if named.kind in only]
     starts = [named for named in _started_with(board, plain) if named.kind in only and named not in whole]
+    if not whole and len(only) > 1 and plain.isdecimal() and len(plain) < SHORTEST_NUMBER_AS_HASH:
+        starts = [named for named in starts if named.kind != "proposal"]
     if any(named.kind == "proposal" for named in whole + starts):
         # The runs of a proposal are called after it.
         trees = {named.id for named in whole + starts if named.kind == "proposal"}

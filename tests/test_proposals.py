@@ -180,7 +180,7 @@ def begins(start: str) -> str:
 def members() -> Board:
     log = Log()
     log.open()
-    for start in ("abc1", "abc2", "14ef", "dead"):
+    for start in ("abc1", "abc2", "14ef", "dead", "9999"):
         propose(log, begins(start))
     log.request(begins("abc1"))
     log.add("ann", AgentJoined(boot="b1", role="explorer"))
@@ -205,6 +205,7 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
     assert named(board, "worker:twin") == ("worker", "twin")
     assert find(board, "14") == (Named("fact", "14"), [Named("proposal", begins("14ef"))])
     assert named(board, "proposal:14") == ("proposal", begins("14ef"))
+    assert named(board, "proposal:99") == named(board, "9999") == ("proposal", begins("9999"))
 
 
 @pytest.mark.parametrize(
@@ -215,6 +216,7 @@ def test_a_word_names_what_bears_it_or_begins_with_it() -> None:
         ("9999999999", "is not the name of anything"),
         ("0000", "is not the name of anything"),
         ("#", "is not the name of anything"),
+        ("99", "'99' is not the name of anything in arena a"),
         ("run:dead", "is not the name of anything"),
         ("champion", "arena a has no champion yet; name a proposal"),
         ("x" * 9999, f"'{'x' * 60}' is not the name"),
