@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, ClassVar
 from agents.critique.fingerprint import Fingerprint, fingerprint
 from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
-from agents.search.knobs import NEAR
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
+from mesh.knobs import NEAR
 from mesh.spec import ArenaSpec
 from mesh.text import short
 from mesh.wire import Post

@@ -17,7 +17,6 @@ from typing import ClassVar
 
 import anyio.to_thread
 
-from agents.search.knobs import Knob, are_near, edit, knobs_of, steady
 from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
 from agents.search.samplers.own import own_sampler, reason_of
@@ -29,6 +28,7 @@ from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
 from mesh.fleet import agents_here, queue_depth
+from mesh.knobs import Knob, are_near, edit, knobs_of, steady
 from mesh.wire import Post
 
 UNDECIDED = 2

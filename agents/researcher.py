@@ -18,7 +18,6 @@ from agents.llm.budget import Budget, number_option, pauses
 from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
 from agents.llm.patch import Flaw, Patch, parse_answer
-from agents.search.knobs import knobs_of
 from agents.search.samplers.history import History
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
@@ -26,6 +25,7 @@ from mesh.board import Board
 from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
+from mesh.knobs import knobs_of
 from mesh.text import short
 from mesh.wire import Post
 

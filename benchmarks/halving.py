@@ -19,7 +19,6 @@ import msgspec
 
 from agents.curation.early_stopping import at_rung, judge_curve
 from agents.explorer import apply
-from agents.search.knobs import knobs_of
 from benchmarks.parts.harness import Figures, Goal, say
 from gpu_worker.worker import run_worker
 from mesh import events as e
@@ -27,6 +26,7 @@ from mesh import settings, wire
 from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.follow import Follower
+from mesh.knobs import knobs_of
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.testing import git_hash

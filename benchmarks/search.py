@@ -28,7 +28,6 @@ from random import Random
 import anyio
 import anyio.to_process
 
-from agents.search.knobs import Knob
 from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Trial, where
 from agents.search.strategy import Strategy
@@ -46,6 +45,7 @@ from benchmarks.parts.search_figures import (
 )
 from benchmarks.parts.search_problems import EVALUATIONS, Problem, problems
 from benchmarks.parts.search_virtual import Course, Search, run
+from mesh.knobs import Knob
 
 WORKERS = (1, 8, 64)
 LOGS = (100, 1000, 10_000)

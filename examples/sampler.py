@@ -11,8 +11,8 @@ The explorer does the rest: it finds the knobs, writes the values into the code,
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, at_place, best_first, place, where
+from mesh.knobs import Knob
 
 
 class Closer:

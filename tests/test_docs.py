@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import async_playwright
 
-from agents.search.knobs import find_knobs
 from gpu_worker.budget import score_budget, trial_budget
 from gpu_worker.launch import Site, score_request, trial_request
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Sandbox
 from mesh import arena, config
 from mesh.events import RunRequested
+from mesh.knobs import find_knobs
 from mesh.testing import git_hash
 from mesh_cli.__main__ import app
 from tests.support.page import chromium

@@ -8,7 +8,6 @@ import pygit2
 import pytest
 
 from agents.explorer import UNDECIDED, Explorer, apply, fitting
-from agents.search.knobs import Knob, are_near, find_knobs, knobs_of
 from agents.search.samplers import portfolio
 from agents.search.samplers.mutate import ELITE
 from agents.search.samplers.portfolio import LEARNING, RATIONALE
@@ -26,6 +25,7 @@ from mesh.events import (
     ProposalRetired,
     WorkerJoined,
 )
+from mesh.knobs import Knob, are_near, find_knobs, knobs_of
 from mesh.memory import MemoryBus
 from mesh.testing import FILES, TRAIN, VALUES, Arena
 from mesh.wire import Post

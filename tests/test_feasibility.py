@@ -6,11 +6,11 @@ import pytest
 
 from agents.explorer import fitting
 from agents.search.feasibility import Feasibility, nearest
-from agents.search.knobs import Knob, find_knobs
 from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Idea, Trial, Values, where
 from agents.search.samplers.step import StepSampler
 from agents.search.strategy import Strategy
+from mesh.knobs import Knob, find_knobs
 
 WIDTH = Knob(file="t.py", name="WIDTH", value=96, low=24, high=384, log=True)
 HEADS = Knob(file="t.py", name="HEADS", value=4, low=1, high=16, log=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agents.search.knobs import find_knobs
 from gpu_worker.worker import run_worker
 from mesh import arena
 from mesh.code import CodeStore
 from mesh.errors import BadArena
 from mesh.events import Failed, RunFinished, RunRequested, Scored
 from mesh.foreign_tasks import recognise
+from mesh.knobs import find_knobs
 from mesh.memory import MemoryHub
 from mesh.open_arena import describe, open_arena
 from mesh.wire import Post

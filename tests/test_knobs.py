@@ -7,8 +7,8 @@ import random
 import pytest
 
 from agents.critique.fingerprint import Fingerprint, fingerprint
-from agents.search.knobs import Knob, edit, find_knobs, knobs_of, steady
 from mesh.events import Scalar
+from mesh.knobs import Knob, edit, find_knobs, knobs_of, steady
 
 SEEDS = range(200)
 

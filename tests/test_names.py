@@ -67,3 +67,20 @@ def test_no_module_is_longer_than_400_lines_and_half_of_them_have_at_most_120() 
     lines = {str(path): len((ROOT / path).read_text().splitlines()) for path in modules}
     assert {path: count for path, count in lines.items() if count > LONGEST} == {}
     assert statistics.median(lines.values()) <= MEDIAN
+
+
+BY_NAME = {"mesh/agent/roles.py": "finds the role that a command line names"}
+"""Modules of the core that find a module above the core by its name, which import contracts cannot see."""
+
+
+def texts_with_modules_above(source: str) -> list[str]:
+    """Texts that begin with the name of a module above the core, such as "agents.explorer"."""
+    above = tuple(f"{package}." for package in PACKAGES[1:])
+    texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return [text for text in texts if isinstance(text, str) and text.startswith(above)]
+
+
+def test_the_core_imports_nothing_above_it_by_name_either() -> None:
+    assert texts_with_modules_above('import_module("agents.search.strategy")') == ["agents.search.strategy"]
+    found = [str(path) for path in sources("mesh") if texts_with_modules_above((ROOT / path).read_text())]
+    assert found == [*BY_NAME]

@@ -10,7 +10,6 @@ from random import Random
 import pytest
 
 from agents.explorer import Explorer
-from agents.search.knobs import Knob, are_near
 from agents.search.samplers.history import History
 from agents.search.samplers.portfolio import (
     FLOOR,
@@ -39,6 +38,7 @@ from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
 from mesh.board import Board
 from mesh.events import KnobChange, Origin, ProposalPosted
+from mesh.knobs import Knob, are_near
 from mesh.testing import FILES, TRAIN, Arena, commit_hash, git_hash, run_of
 from tests.support.folding import folded, rows
 from tests.support.history import T1, T2, T3, T4, T5, finish, opened, request

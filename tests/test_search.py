@@ -6,12 +6,12 @@ import statistics
 
 import pytest
 
-from agents.search.knobs import find_knobs
 from benchmarks.parts import search_peers, search_swarm
 from benchmarks.parts.search_figures import METHODS, difference, iqm, paired, scores, trials_to_target, worst
 from benchmarks.parts.search_problems import EVALUATIONS, JUDGE, LEARN, Problem, branin, hartmann6, problems
 from benchmarks.parts.search_virtual import Course, Search, run
 from benchmarks.search import GOALS, WORKERS, figures
+from mesh.knobs import find_knobs
 
 PROBLEM = Problem("mixint", "1", 3)
 CRASH = Problem("crash", "b", 3)

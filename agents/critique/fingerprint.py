@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from agents.search.knobs import NEAR, Knob, are_near, knobs_of
+from mesh.knobs import NEAR, Knob, are_near, knobs_of
 
 _SEEDERS = ("default_rng", "randomstate", "prngkey", "seedsequence")
 

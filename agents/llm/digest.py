@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from agents.search.knobs import Knob, knobs_of
 from agents.search.samplers.protocol import Trial, best_first, where
 from mesh.board import Board, Proposal
 from mesh.events import Failed
 from mesh.evidence import fresh
+from mesh.knobs import Knob, knobs_of
 from mesh.spec import ArenaSpec, TrialSpec
 from mesh.text import short, visible
 

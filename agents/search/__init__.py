@@ -1,1 +1,1 @@
-"""How an explorer searches: the knobs of the code, and the samplers that choose their values."""
+"""How an explorer searches: what crashes teach, and the samplers that choose values of knobs."""

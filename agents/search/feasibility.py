@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.quadratic import places, points_of
 from mesh.events import Scalar
+from mesh.knobs import Knob
 
 _WINDOW = 400
 """Trials that the models see: the latest ones."""

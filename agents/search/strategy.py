@@ -11,9 +11,9 @@ from random import Random
 import msgspec
 
 from agents.search.feasibility import Feasibility
-from agents.search.knobs import Knob
 from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Idea, Sampler, Trial
+from mesh.knobs import Knob
 
 TRIES = 30
 """Draws before an explorer stops looking for new files; the second half uses mutation and random draws."""

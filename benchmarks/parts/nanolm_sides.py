@@ -16,7 +16,6 @@ import msgspec
 
 from agents.curation.run_requests import request
 from agents.explorer import Explorer, apply
-from agents.search.knobs import Knob, knobs_of
 from agents.search.samplers.mutate import stepped
 from agents.search.samplers.protocol import Values, where
 from gpu_worker.worker import run_worker
@@ -29,6 +28,7 @@ from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.follow import Follower
+from mesh.knobs import Knob, knobs_of
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.wire import Post

@@ -15,7 +15,6 @@ from typing import ClassVar
 import anyio
 
 from agents.explorer import Explorer, share
-from agents.search.knobs import find_knobs
 from benchmarks.parts.search_problems import Problem
 from mesh import events as e
 from mesh.agent.code_reader import CodeReader
@@ -26,6 +25,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.fleet import queue_depth
 from mesh.follow import Follower
+from mesh.knobs import find_knobs
 from mesh.memory import MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post

@@ -12,12 +12,12 @@ from random import Random
 import msgspec
 
 from agents.explorer import AHEAD_S, UNDECIDED, fitting
-from agents.search.knobs import Knob, are_near, find_knobs, steady
 from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Trial, Values, best_first, where
 from agents.search.strategy import TRIES, Strategy
 from benchmarks.parts import search_peers
 from benchmarks.parts.search_problems import Problem
+from mesh.knobs import Knob, are_near, find_knobs, steady
 
 TRIAL_S = 60.0
 """The meaning of a duration of 1, in seconds."""

@@ -1,15 +1,9 @@
-"""The values of all knobs of a proposal's files, which its fact carries.
+"""The values of all knobs of a proposal's files, which its fact carries; `mesh.knobs` says what a knob is."""
 
-What a knob is, `agents.search.knobs` says; this module finds it by its name, as `mesh.agent.roles` finds a role.
-"""
-
-import importlib
 from collections.abc import Mapping, Sequence
 
 from mesh.events import KnobValues
-
-READER = "agents.search.knobs"
-"""The module whose `knobs_of` reads the knobs of files."""
+from mesh.knobs import knobs_of
 
 MAX_KNOBS = 1000
 """Knobs of a proposal that its fact carries: the first ones, by file and line."""
@@ -18,6 +12,6 @@ MAX_KNOBS = 1000
 def knob_values(files: Mapping[str, bytes], editable: Sequence[str]) -> KnobValues:
     """Return the values of all knobs of the editable files, by file and name; at most `MAX_KNOBS`."""
     values: KnobValues = {}
-    for knob in importlib.import_module(READER).knobs_of(files, editable)[:MAX_KNOBS]:
+    for knob in knobs_of(files, editable)[:MAX_KNOBS]:
         values.setdefault(knob.file, {})[knob.name] = knob.value
     return values

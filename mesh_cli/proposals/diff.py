@@ -74,7 +74,7 @@ def _change(file: str, old: bytes | None, new: bytes | None) -> Change:
 
 def knob_changes(old: _Files, new: _Files, editable: tuple[str, ...]) -> list[KnobChange]:
     """Return the knobs of the editable files that have another value, or that only one of the two has."""
-    from agents.search.knobs import knobs_of
+    from mesh.knobs import knobs_of
 
     values = [{(knob.file, knob.name): knob.value for knob in knobs_of(files, editable)} for files in (old, new)]
     before, after = values

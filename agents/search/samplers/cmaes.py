@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, Values, place, shape, where
 from mesh.events import Scalar
+from mesh.knobs import Knob
 
 MOST_STEPS = 64
 """Whole-number knobs with more values than this are treated as continuous and rounded."""

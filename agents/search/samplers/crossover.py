@@ -6,9 +6,9 @@ Uniform crossover (Syswerda, "Uniform crossover in genetic algorithms", 1989). T
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.knobs import Knob
 from agents.search.samplers.mutate import Mutate, stepped
 from agents.search.samplers.protocol import Idea, Trial, best_first, where
+from mesh.knobs import Knob
 
 _ELITE = 10
 """Number of best proposals that may be parents."""

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from agents.search.knobs import NEAR, Knob
 from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, where
 from agents.search.samplers.quadratic import around, points_of, snapped
 from agents.search.samplers.random_sobol import RandomSearch
+from mesh.knobs import NEAR, Knob
 
 _LATEST, _BEST = 100, 50
 """Finished trials that the model sees: the latest ones, and the best of the older ones."""

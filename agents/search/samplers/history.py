@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from agents.search.knobs import knobs_of
 from agents.search.samplers.protocol import Trial, Values, where
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
+from mesh.knobs import knobs_of
 
 _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 """Returns the files of a proposal by its tree."""

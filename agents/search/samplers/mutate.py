@@ -7,8 +7,8 @@ side by side without a step size to adapt (Doerr et al., "Fast genetic algorithm
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, Values, best_first, where
+from mesh.knobs import Knob
 
 ELITE = 5
 """Number of best proposals that may be parents."""

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from agents.search.knobs import Knob
 from mesh.events import Scalar
+from mesh.knobs import Knob
 
 Where = tuple[str, str]
 """The file and the name of a knob."""

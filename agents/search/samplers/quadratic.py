@@ -13,10 +13,10 @@ from random import Random
 from statistics import NormalDist
 from typing import Any
 
-from agents.search.knobs import Knob
 from agents.search.samplers.mutate import FINEST, WIDEST
 from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, place, where, window
 from agents.search.samplers.random_sobol import RandomSearch
+from mesh.knobs import Knob
 
 _Model = Callable[[Any], Any]
 """Maps points to expected normal scores; lower is better."""

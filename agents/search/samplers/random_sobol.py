@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, where
 from mesh.events import Scalar
+from mesh.knobs import Knob
 
 _AHEAD = 3
 """A Sobol point is drawn from this many next points."""

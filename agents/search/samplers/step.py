@@ -7,9 +7,9 @@ that turn all knobs at once often crash. All explorers share one round of the kn
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, best_first, where
 from mesh.events import Scalar
+from mesh.knobs import Knob
 
 _WIDTH = 0.25
 """Largest step of a single knob, as a share of its range."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from agents.search.knobs import Knob
 from agents.search.samplers.protocol import Idea, Trial, place, shape, where, window
+from mesh.knobs import Knob
 
 
 class TPE:
