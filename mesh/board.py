@@ -8,13 +8,19 @@ snapshot instead of the first entry.
 import datetime as dt
 import hashlib
 import inspect
-from typing import Literal
 
 import msgspec
 
-from mesh import bounds, outcomes
+from mesh import bounds, fact_values, outcomes, records
 from mesh import events as e
 from mesh.bounds import MAX_INTEGER
+from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
+from mesh.records import Critique as Critique
+from mesh.records import Member as Member
+from mesh.records import Note as Note
+from mesh.records import Proposal as Proposal
+from mesh.records import Run as Run
+from mesh.records import Verdict as Verdict
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
@@ -23,94 +29,6 @@ _NOTES = 20
 
 _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
-
-NOTE_CHARACTERS = 2000
-"""Characters that a board keeps of a note."""
-
-Verdict = Literal["open", "champion", "past_champion", "retired"]
-
-
-class Critique(msgspec.Struct, frozen=True):
-    """One critic's judgement of a proposal or run."""
-
-    author: str
-    verdict: Literal["endorse", "warn", "block"]
-    rule: str
-    text: str
-    confidence: float | None = None
-
-
-class Proposal(msgspec.Struct):
-    """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
-
-    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
-    promotions and retirements.
-    """
-
-    seq: int
-    time: dt.datetime
-    author: str
-    event: e.ProposalPosted
-    critiques: list[Critique] = []
-    runs: list[str] = []
-    verdict: Verdict = "open"
-    why: str = ""
-    rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
-    sealed: list[str] = []
-
-
-class Run(msgspec.Struct):
-    """A requested run and its progress.
-
-    `begun` are the boot ids of the workers that began its attempts. `finished` is its first finish in the log, and
-    `finished_seq` the sequence of that entry.
-    """
-
-    seq: int
-    requested: e.RunRequested
-    attempts: int = 0
-    worker: str = ""
-    killed: bool = False
-    finished: e.RunFinished | None = None
-    critiques: list[Critique] = []
-    begun: list[str] = []
-    finished_seq: int = 0
-
-    @property
-    def evaluator(self) -> str:
-        """The hash of the evaluator: the requested one until the run finishes, then the one that the worker used."""
-        return (self.finished.evaluator if self.finished else "") or self.requested.evaluator
-
-    @property
-    def value(self) -> float | None:
-        """The score, None while there is none."""
-        outcome = self.finished.outcome if self.finished else None
-        return outcome.value if isinstance(outcome, e.Scored) else None
-
-    @property
-    def infeasible(self) -> e.Infeasible | None:
-        """The outcome, if it violates a constraint; else None."""
-        outcome = self.finished.outcome if self.finished else None
-        return outcome if isinstance(outcome, e.Infeasible) else None
-
-
-class Note(msgspec.Struct, frozen=True):
-    """One of the latest notes, cut to `NOTE_CHARACTERS`."""
-
-    seq: int
-    author: str
-    channel: str
-    text: str
-
-
-class Member(msgspec.Struct):
-    """An agent or a worker in one of its lives; `silent` if others say that it left, since it does not answer."""
-
-    name: str
-    seq: int
-    joined: e.AgentJoined | e.WorkerJoined
-    left: bool = False
-    silent: bool = False
 
 
 class Board(msgspec.Struct):
@@ -396,5 +314,5 @@ def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bo
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
-_SOURCES = (inspect.getmodule(Board) or e, bounds, outcomes, e, inspect.getmodule(ArenaSpec) or e)
+_SOURCES = (inspect.getmodule(Board) or e, records, bounds, outcomes, fact_values, e, inspect.getmodule(ArenaSpec) or e)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -12,19 +12,20 @@ from msgspec import Meta
 
 from mesh import bounds as b
 from mesh.bounds import Scalar as Scalar
+from mesh.fact_values import LANES as LANES
+from mesh.fact_values import PROOF as PROOF
+from mesh.fact_values import Cost as Cost
+from mesh.fact_values import Counting as Counting
+from mesh.fact_values import CurvePoint as CurvePoint
+from mesh.fact_values import KnobChange as KnobChange
+from mesh.fact_values import KnobValues as KnobValues
+from mesh.fact_values import Lane as Lane
+from mesh.fact_values import Origin as Origin
 from mesh.outcomes import Failed as Failed
 from mesh.outcomes import FailureReason as FailureReason
 from mesh.outcomes import Infeasible as Infeasible
 from mesh.outcomes import Scored as Scored
 from mesh.spec import ArenaSpec
-
-Lane = Literal["confirm", "control", "sealed", "audit", "explore"]
-LANES: tuple[Lane, ...] = ("confirm", "control", "sealed", "audit", "explore")
-PROOF: tuple[Lane, ...] = ("confirm", "control")
-"""The lanes whose scores prove something: their seeds played no part in choosing the proposal."""
-
-Counting = Literal["cpu", "wall", "gpu"]
-"""Which seconds count against a budget: CPU time of all processes, wall time, or time with a GPU open."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -112,41 +113,6 @@ class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
     silent: bool = False
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an idea came from: the unchanged baseline, a sampler, a model or a person.
-
-    `share` is the probability with which this sampler was drawn, null if none was drawn.
-    """
-
-    how: Literal["baseline", "sampler", "model", "human"]
-    name: b.Word = ""
-    share: b.Probability | None = None
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What something cost; null is unknown, not zero."""
-
-    usd: b.Amount | None = None
-    tokens_in: b.Quantity | None = None
-    tokens_out: b.Quantity | None = None
-    seconds: b.Amount | None = None
-
-
-class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
-    """The change of one constant in an editable file: its value in the parent and in the proposal."""
-
-    file: b.Path
-    name: b.Word
-    old: Scalar | None = None
-    new: Scalar | None = None
-
-
-KnobValues = Annotated[
-    dict[b.Path, Annotated[dict[b.Word, Scalar], Meta(max_length=b.MAX_ITEMS)]], Meta(max_length=b.MAX_ITEMS)
-]
-"""Values of knobs, by file and name."""
-
-
 class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     """A commit of the artifact with a reason. `tree` is the proposal's id: equal files are one proposal.
 
@@ -226,15 +192,6 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
 
     def key(self, post_id: str) -> str:
         return f"{self.run}-{self.attempt}"
-
-
-class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
-    """One point of a learning curve."""
-
-    step: b.Integer
-    value: b.Number
-    at_s: b.Amount
-    fraction: b.Number = 0.0
 
 
 _Curve = Annotated[tuple[CurvePoint, ...], Meta(max_length=b.MAX_ITEMS)]

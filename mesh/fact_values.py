@@ -1,0 +1,64 @@
+"""The values inside of facts: lanes, costs, origins, changed knobs and points of learning curves.
+
+`mesh.events` names them all, so other modules import them from there. `mesh.outcomes` has the outcomes of runs.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mesh import bounds as b
+from mesh.bounds import Scalar
+
+Lane = Literal["confirm", "control", "sealed", "audit", "explore"]
+LANES: tuple[Lane, ...] = ("confirm", "control", "sealed", "audit", "explore")
+PROOF: tuple[Lane, ...] = ("confirm", "control")
+"""The lanes whose scores prove something: their seeds played no part in choosing the proposal."""
+
+Counting = Literal["cpu", "wall", "gpu"]
+"""Which seconds count against a budget: CPU time of all processes, wall time, or time with a GPU open."""
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an idea came from: the unchanged baseline, a sampler, a model or a person.
+
+    `share` is the probability with which this sampler was drawn, null if none was drawn.
+    """
+
+    how: Literal["baseline", "sampler", "model", "human"]
+    name: b.Word = ""
+    share: b.Probability | None = None
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What something cost; null is unknown, not zero."""
+
+    usd: b.Amount | None = None
+    tokens_in: b.Quantity | None = None
+    tokens_out: b.Quantity | None = None
+    seconds: b.Amount | None = None
+
+
+class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The change of one constant in an editable file: its value in the parent and in the proposal."""
+
+    file: b.Path
+    name: b.Word
+    old: Scalar | None = None
+    new: Scalar | None = None
+
+
+KnobValues = Annotated[
+    dict[b.Path, Annotated[dict[b.Word, Scalar], Meta(max_length=b.MAX_ITEMS)]], Meta(max_length=b.MAX_ITEMS)
+]
+"""Values of knobs, by file and name."""
+
+
+class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
+    """One point of a learning curve."""
+
+    step: b.Integer
+    value: b.Number
+    at_s: b.Amount
+    fraction: b.Number = 0.0

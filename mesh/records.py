@@ -1,0 +1,96 @@
+"""What a board keeps of each proposal, run, note and member: the structs that `mesh.board` folds facts into."""
+
+import datetime as dt
+from typing import Literal
+
+import msgspec
+
+from mesh import events as e
+
+NOTE_CHARACTERS = 2000
+"""Characters that a board keeps of a note."""
+
+Verdict = Literal["open", "champion", "past_champion", "retired"]
+
+
+class Critique(msgspec.Struct, frozen=True):
+    """One critic's judgement of a proposal or run."""
+
+    author: str
+    verdict: Literal["endorse", "warn", "block"]
+    rule: str
+    text: str
+    confidence: float | None = None
+
+
+class Proposal(msgspec.Struct):
+    """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
+
+    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
+    promotions and retirements.
+    """
+
+    seq: int
+    time: dt.datetime
+    author: str
+    event: e.ProposalPosted
+    critiques: list[Critique] = []
+    runs: list[str] = []
+    verdict: Verdict = "open"
+    why: str = ""
+    rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
+    sealed: list[str] = []
+
+
+class Run(msgspec.Struct):
+    """A requested run and its progress.
+
+    `begun` are the boot ids of the workers that began its attempts. `finished` is its first finish in the log, and
+    `finished_seq` the sequence of that entry.
+    """
+
+    seq: int
+    requested: e.RunRequested
+    attempts: int = 0
+    worker: str = ""
+    killed: bool = False
+    finished: e.RunFinished | None = None
+    critiques: list[Critique] = []
+    begun: list[str] = []
+    finished_seq: int = 0
+
+    @property
+    def evaluator(self) -> str:
+        """The hash of the evaluator: the requested one until the run finishes, then the one that the worker used."""
+        return (self.finished.evaluator if self.finished else "") or self.requested.evaluator
+
+    @property
+    def value(self) -> float | None:
+        """The score, None while there is none."""
+        outcome = self.finished.outcome if self.finished else None
+        return outcome.value if isinstance(outcome, e.Scored) else None
+
+    @property
+    def infeasible(self) -> e.Infeasible | None:
+        """The outcome, if it violates a constraint; else None."""
+        outcome = self.finished.outcome if self.finished else None
+        return outcome if isinstance(outcome, e.Infeasible) else None
+
+
+class Note(msgspec.Struct, frozen=True):
+    """One of the latest notes, cut to `NOTE_CHARACTERS`."""
+
+    seq: int
+    author: str
+    channel: str
+    text: str
+
+
+class Member(msgspec.Struct):
+    """An agent or a worker in one of its lives; `silent` if others say that it left, since it does not answer."""
+
+    name: str
+    seq: int
+    joined: e.AgentJoined | e.WorkerJoined
+    left: bool = False
+    silent: bool = False
