@@ -27,7 +27,7 @@ from mesh.bounds import MAX_ATTEMPT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
 from mesh.errors import BusError, HostTrouble, ObjectMissing
-from mesh.events import Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
+from mesh.events import PROOF, Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
 from mesh.file_trees import delete
 from mesh.wire import Post
 
@@ -173,6 +173,8 @@ class Attempts:
                         raise HostTrouble(trouble)  # it says nothing about the proposal
                     if not await frozen_data.is_intact(inputs.data):
                         raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
+                if result.items and request.lane in PROOF:  # before the fact: whoever reads that finds them
+                    await member.bus.put(result.items.fact.sha256, result.items.data)
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
                 await self._clearing.clear(folder)
             tasks.cancel_scope.cancel()
@@ -241,6 +243,7 @@ def finished(
         budget_used_s=round(result.used_s, 3),
         budget_counts=result.budget.counts,
         predict_s=round(result.predict_s, 3),
+        items=result.items.fact if result.items else None,
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
 

@@ -10,6 +10,7 @@ import msgspec
 from gpu_worker.budget import ScoreBudget, TrialBudget
 from gpu_worker.environment import inherited
 from gpu_worker.folders import TRIAL_WRITES
+from gpu_worker.item_file import ITEM_FILE
 from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Network, Sandbox
@@ -83,6 +84,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     home = str(run / "score-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
     env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)}
+    env["MESH_ITEMS"] = str(run / "score-tmp" / ITEM_FILE)
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
         site,

@@ -16,6 +16,7 @@ from gpu_worker.budget import TrialBudget, score_budget, trial_budget
 from gpu_worker.curve import Curve
 from gpu_worker.folders import BadOutput, lay_out_score, lay_out_trial
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
+from gpu_worker.item_file import KeptItems, with_items
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
 from gpu_worker.outcome import score_outcome, trial_outcome
@@ -61,6 +62,7 @@ class Result(msgspec.Struct, frozen=True):
     curve: tuple[CurvePoint, ...]
     log_tail: str
     gpu: Reading = Reading()
+    items: KeptItems | None = None
 
 
 async def execute(
@@ -114,6 +116,7 @@ async def execute(
     limits, gpu, room_mb = to_run.limits, watch.reading(), slot.gpu_memory_mb
     outcome = trial_outcome(spec, trial, limits, gpu, room_mb, killed=killed(), budget=budget, used_s=used)
     score_s = predict_s = 0.0
+    items: KeptItems | None = None
     if outcome is None:
         try:
             lay_out = partial(lay_out_score, predicts=bool(spec.score.predict), hidden=inputs.hidden)
@@ -124,8 +127,11 @@ async def execute(
         to_score = score_request(site, score_budget(spec, slot))
         async with _watched(gauge, slot, supervisor) as watch:
             scored = await supervisor.run(to_score)
-        outcome = score_outcome(spec, scored, to_score.limits, watch.reading(), room_mb)
+        found = score_outcome(spec, scored, to_score.limits, watch.reading(), room_mb)
         score_s, predict_s = scored.seconds, scored.beside_s
+        read = partial(with_items, spec.objective, found, Path(to_score.launch.env["MESH_ITEMS"]))
+        checked = await anyio.to_thread.run_sync(read)
+        outcome, items = checked[0], checked[1]
 
     log = f"{trial.out[-LOG_TAIL // 2 :]}\n{trial.err[-LOG_TAIL // 2 :]}".strip()
     code, evaluator = arena.hash_of(files.items()), arena.evaluator_hash(spec, inputs.base | inputs.hidden)
@@ -142,6 +148,7 @@ async def execute(
         curve=curve.points(),
         log_tail=log,
         gpu=gpu,
+        items=items,
     )
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -169,6 +169,11 @@ def _check(spec: ArenaSpec, where: str) -> None:
             if groups != 1:
                 refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
     _check_numbers(spec, refuse)
+    if spec.objective.noise == "items" and spec.score.how != "command":
+        refuse(
+            f'objective.noise is "items", but with score.how = "{spec.score.how}" the candidate would write the items: '
+            'score with how = "command", or use "measured"'
+        )
     if spec.selection.sealed != "off" and spec.score.how != "command":
         refuse(
             f'selection.sealed is "{spec.selection.sealed}", but with score.how = "{spec.score.how}" the candidate '
@@ -322,7 +327,8 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
 
     The arena's name and summary do not count, nor where the data's source lies: a hidden file has the hash of its
     contents. Neither do `selection`, `stop`, and `noise` and `also` of `objective`: they use scores but do not change
-    them, so old and new scores stay comparable.
+    them, so old and new scores stay comparable. But a score that has items to compare is another one than a score
+    without: `noise = "items"` counts.
     """
     changeable, hidden = {*spec.artifact.editable, "arena.toml"}, spec.artifact.hidden
     protected = [
@@ -331,7 +337,8 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         if n not in changeable and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
-    measured = msgspec.structs.replace(plain.objective, noise="measured", also=())
+    noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"
+    measured = msgspec.structs.replace(plain.objective, noise=noise, also=())
     bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
     bare["data"] = DataSpec()
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))

@@ -36,10 +36,11 @@ PATTERNS = {
     r"\A(?:[0-9a-f]{40})?\Z": "of 0 or 40 hex digits in lower case",
     r"\A(?:[0-9a-f]{64})?\Z": "of 0 or 64 hex digits in lower case",
     r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})?\Z": "of 0, 40 or 64 hex digits in lower case",
+    r"\A[0-9a-f]{64}\Z": "of 64 hex digits in lower case",
 }
 """The patterns of texts, and how a sentence says them."""
 
-_GIT, _OPTIONAL_GIT, _SHA256, _CONTENT = PATTERNS
+_GIT, _OPTIONAL_GIT, _OPTIONAL_SHA256, _CONTENT, _SHA256 = PATTERNS
 KeyText = Annotated[str, Meta(min_length=1, max_length=128)]
 """A part of the key: `mesh.wire` checks that it can be one token of a subject, which is cheaper than a pattern here."""
 Word = Annotated[str, Meta(max_length=256)]
@@ -53,7 +54,8 @@ Tree = GitHash
 """Id of a proposal: the tree hash of its files, as git computes it."""
 OptionalTree = Annotated[str, Meta(pattern=_OPTIONAL_GIT)]
 """Id of a proposal; "" if there is none."""
-OptionalSha256 = Annotated[str, Meta(pattern=_SHA256)]
+Sha256 = Annotated[str, Meta(pattern=_SHA256)]
+OptionalSha256 = Annotated[str, Meta(pattern=_OPTIONAL_SHA256)]
 ContentHash = Annotated[str, Meta(pattern=_CONTENT)]
 """Hash of files: a sha256, or in old logs a tree; "" if it is not known."""
 

@@ -17,6 +17,7 @@ from mesh.fact_values import PROOF as PROOF
 from mesh.fact_values import Cost as Cost
 from mesh.fact_values import Counting as Counting
 from mesh.fact_values import CurvePoint as CurvePoint
+from mesh.fact_values import ItemsKept as ItemsKept
 from mesh.fact_values import KnobChange as KnobChange
 from mesh.fact_values import KnobValues as KnobValues
 from mesh.fact_values import Lane as Lane
@@ -239,6 +240,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     budget_used_s: b.Amount = 0.0
     budget_counts: Counting | Literal[""] = ""
     predict_s: b.Amount = 0.0
+    items: ItemsKept | None = None
 
     def key(self, post_id: str) -> str:
         return self.run

@@ -1,4 +1,4 @@
-"""The values inside of facts: lanes, costs, origins, changed knobs and points of learning curves.
+"""The values inside of facts: lanes, costs, origins, changed knobs, curves and kept items.
 
 `mesh.events` names them all, so other modules import them from there. `mesh.outcomes` has the outcomes of runs.
 """
@@ -62,3 +62,16 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     value: b.Number
     at_s: b.Amount
     fraction: b.Number = 0.0
+
+
+class ItemsKept(msgspec.Struct, frozen=True, kw_only=True):
+    """The scores of single items that a score is the mean of.
+
+    Of runs that prove something (lanes confirm and control) they lie beside the log, as an object of this hash.
+    """
+
+    sha256: b.Sha256
+    count: b.Count
+    clusters: b.Count = 0
+    ids: b.OptionalSha256 = ""
+    margin: b.Amount = 0.0

@@ -118,6 +118,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "log_tail": "The last part of the trial's output.",
         "budget_used_s": "Seconds of the budget that the trial used, as the worker measured them.",
         "budget_counts": "Which seconds these are: `cpu`, `wall` or `gpu`; empty in logs before this field.",
+        "items": "Scores of the single items, where the arena has them; null if there are none.",
         "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
     "ProposalPromoted": {"text": "The verdict in a sentence."},
@@ -170,6 +171,13 @@ FIELDS: dict[str, dict[str, str]] = {
         "at_s": "Wall seconds since the trial began.",
         "fraction": "Used fraction of the budget, 0 to 1, as the worker measured it.",
     },
+    "ItemsKept": {
+        "sha256": "Name of the object, and sha256 of its bytes.",
+        "count": "Number of items.",
+        "clusters": "Number of clusters; 0 if every item stands for itself.",
+        "ids": "sha256 of the names of the items in their order; two runs with one hash were scored on the same items.",
+        "margin": "Half of the 95 % interval of the score over its items, in units of the metric.",
+    },
     "Scored": {
         "value": "The score: the arena's metric.",
         "metrics": "All numbers that the score program printed, the metric among them.",
@@ -203,7 +211,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "metric": "Name of the number to improve, as the score program prints it.",
         "direction": "Whether a lower or a higher value is better.",
         "bounds": "Lowest and highest possible value; a score outside of them is a `bad_score`.",
-        "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves.',
+        "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves. '
+        '`"items"`: the metric is a mean over items of fixed data, which prove a gain in pairs. See '
+        "[scores of items](../selection.md#scores-of-items).",
         "also": "Other numbers of a score that the leaderboard, the report and the page show beside the metric.",
         "constraints": 'What numbers of a score must be: `p95_ms = "<= 50"`, with `<=`, `<`, `>=`, `>` or `==`. A '
         "candidate that violates one is infeasible: it is never promoted, and ranks by how much it violates.",

@@ -21,13 +21,14 @@ _Few = Meta(max_length=100)
 class ObjectiveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is measured. A value outside of `bounds` is a `bad_score`. With `noise = "none"` the metric is exact.
 
-    `also` are other numbers of a score that listings show. `constraints` say what numbers must be, such as `"<= 50"`.
+    With `"items"` it is a mean over items, which the score program writes to `MESH_ITEMS`. `also` are other numbers of
+    a score that listings show. `constraints` say what numbers must be, such as `"<= 50"`.
     """
 
     metric: b.Word
     direction: Direction
     bounds: tuple[b.Number, b.Number] | None = None
-    noise: Literal["measured", "none"] = "measured"
+    noise: Literal["measured", "none", "items"] = "measured"
     also: Annotated[tuple[b.Word, ...], Meta(max_length=20)] = ()
     constraints: Annotated[dict[b.Word, b.Word], _Few] = {}
 
