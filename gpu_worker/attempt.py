@@ -47,7 +47,8 @@ class Clearing:
     """Deletes the folders of a slot's runs: beside the run that follows where its trial cannot look into them.
 
     Args:
-        tasks: where it deletes; one folder at a time, so that what is left does not pile up.
+        tasks: where it deletes; one folder at a time, so that what is left does not pile up. Where the slot has
+            trouble, they may be cancelled.
         folders: folders that are not deleted yet.
     """
 
@@ -56,7 +57,7 @@ class Clearing:
         self._free = anyio.Semaphore(1)
 
     async def clear(self, folder: Path) -> None:
-        """Delete what a run left outside of its folder, and have its folder deleted."""
+        """Delete what a run left outside of its folder, and have its folder deleted; then the next run may begin."""
         await anyio.to_thread.run_sync(close, folder, self._sandbox)
         await self._free.acquire()
         if self._sandbox.tier in "DE":
@@ -76,6 +77,8 @@ class Attempts:
     """Takes what the queue delivers to one slot.
 
     Args:
+        endings: where the end of a run is posted while the next one begins. They are not cancelled by trouble of the
+            slot: what was measured would be lost.
         clearing: deletes the folders of runs; the slot deletes after trouble what it has not.
         gauge: opens the gauge of a GPU by its CUDA index.
     """
@@ -88,15 +91,19 @@ class Attempts:
         slot: Slot,
         supervisor: Supervisor,
         sandbox: Sandbox,
+        endings: anyio.abc.TaskGroup,
         clearing: Clearing,
         gauge: Callable[[str], Gauge | None],
     ) -> None:
         self._member, self._prefetch, self._tally = member, prefetch, tally
         self._slot, self._supervisor, self._sandbox = slot, supervisor, sandbox
-        self._clearing, self._gauge = clearing, gauge
+        self._endings, self._clearing, self._gauge = endings, clearing, gauge
+        self._free = anyio.Semaphore(1)
 
     async def take(self, delivery: Delivery) -> None:
         """Decide on a delivery and act: execute the run, hand it back, or end it.
+
+        The end of a run that was executed may still be on its way to the log when this returns.
 
         Raises:
             HostTrouble: this machine cannot do it; the delivery is to be handed back.
@@ -173,9 +180,8 @@ class Attempts:
                         raise HostTrouble(trouble)  # it says nothing about the proposal
                     if not await frozen_data.is_intact(inputs.data):
                         raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
-                if result.items and request.lane in PROOF:  # before the fact: whoever reads that finds them
-                    await member.bus.put(result.items.fact.sha256, result.items.data)
-                await self._finish(post, request, delivery, attempt, result.outcome, result)
+                await self._free.acquire()
+                self._endings.start_soon(self._end, post, request, delivery, attempt, result)
                 await self._clearing.clear(folder)
             tasks.cancel_scope.cancel()
 
@@ -191,6 +197,18 @@ class Attempts:
         while True:
             await self._supervisor.kill()
             await anyio.sleep(KILL_AGAIN_S)
+
+    async def _end(self, post: Post, request: RunRequested, delivery: Delivery, attempt: int, result: Result) -> None:
+        """Post what a run has measured; its lease is extended meanwhile."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_keep_lease, delivery, EXTEND_EVERY_S)
+                if result.items and request.lane in PROOF:  # before the fact: whoever reads that finds them
+                    await self._member.bus.put(result.items.fact.sha256, result.items.data)
+                await self._finish(post, request, delivery, attempt, result.outcome, result)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._free.release()
 
     async def _finish(
         self,
@@ -248,7 +266,8 @@ def finished(
     )
 
 
-async def _keep_lease(delivery: Delivery) -> None:
+async def _keep_lease(delivery: Delivery, after_s: float = 0) -> None:
+    await anyio.sleep(after_s)
     while True:
         await delivery.extend()
         await anyio.sleep(EXTEND_EVERY_S)

@@ -22,6 +22,9 @@ from mesh.errors import HostTrouble, MeshError, ObjectMissing
 from mesh.events import LANES, ArenaOpened, RunRequested
 from mesh.text import short
 
+KEEP_BYTES = 4 * 1024 * 1024
+"""Code of one run that is kept in memory until its turn; more is read again from the disk."""
+
 LOOK_AT = 1000
 """The oldest waiting runs, among which the next ones are guessed."""
 
@@ -32,6 +35,7 @@ class Prefetch:
     def __init__(self, bus: ArenaBus, home: Path, board: Callable[[], Board]) -> None:
         self._bus, self._home, self._board = bus, home, board
         self._code = CodeStore(settings.code_dir(home, bus.arena), bus)
+        self._ahead: dict[str, dict[str, bytes]] = {}
         self._base: tuple[str, dict[str, bytes]] = ("", {})
         self._hidden: tuple[str, dict[str, bytes]] = ("", {})
 
@@ -54,11 +58,12 @@ class Prefetch:
             raise HostTrouble(f"files of the arena itself are missing: {error}") from None
         except OSError as error:
             raise HostTrouble(f"the files of a run cannot be written to {self._home}: {error.strerror}") from None
-        try:
-            proposal = await self._code.files(request.commit, base=opened.base_commit)
-        except ObjectMissing:
-            await self._bus.head()  # waits for the server: that it is away is not the proposal's fault
-            proposal = await self._code.files(request.commit, base=opened.base_commit)
+        if (proposal := self._ahead.get(request.commit)) is None:
+            try:
+                proposal = await self._code.files(request.commit, base=opened.base_commit)
+            except ObjectMissing:
+                await self._bus.head()  # waits for the server: that it is away is not the proposal's fault
+                proposal = await self._code.files(request.commit, base=opened.base_commit)
         if (tree := self._code.tree(request.commit)) != request.proposal:
             claimed = short(request.proposal)
             raise ObjectMissing(f"proposal {claimed} is not what its commit has: the tree {short(tree)}")
@@ -70,13 +75,21 @@ class Prefetch:
         return self._base[1]
 
     async def fetch_ahead(self, worker_class: str, count: int) -> None:
-        """Fetch the code of the `count` runs that are next for a worker of this class, as far as possible."""
+        """Fetch the code of the `count` runs that are next for a worker of this class, as far as possible.
+
+        It is read while something else runs, and kept in memory until its turn or until other runs are next.
+        """
         board = self._board()
         if board.opened is None:
             return
-        for request in next_runs(board, worker_class, count):
+        commits = {request.commit for request in next_runs(board, worker_class, count)}
+        for passed in self._ahead.keys() - commits:
+            self._ahead.pop(passed)
+        for commit in commits - self._ahead.keys():
             with suppress(MeshError, OSError):
-                await self._code.pull(request.commit, base=board.opened.base_commit)
+                files = await self._code.files(commit, base=board.opened.base_commit)
+                if sum(map(len, files.values())) <= KEEP_BYTES:
+                    self._ahead[commit] = files
 
 
 def next_runs(board: Board, worker_class: str, count: int) -> list[RunRequested]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 
 from gpu_worker.attempt import Attempts, Clearing, Tally
@@ -99,6 +100,18 @@ class SlotLoop:
 
     async def _take_runs(self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
         """Take runs until no more are taken, or the arena's next version wants another supervisor."""
+        trouble: BaseException | None = None
+        async with anyio.create_task_group() as endings:
+            try:
+                await self._take_each(supervisor, sandbox, terms, endings)
+            except* HostTrouble as group:
+                trouble = leaf(group)  # the ends of earlier runs are posted all the same
+        if trouble:
+            raise trouble
+
+    async def _take_each(
+        self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms, endings: anyio.abc.TaskGroup
+    ) -> None:
         async with anyio.create_task_group() as tasks:
             attempts = Attempts(
                 self._member,
@@ -107,6 +120,7 @@ class SlotLoop:
                 terms[1],
                 supervisor,
                 sandbox,
+                endings,
                 Clearing(tasks, self._folders, sandbox),
                 self._open_gauge,
             )

@@ -28,6 +28,7 @@ from mesh.events import (
 )
 from mesh.memory import MemoryHub
 from mesh.testing import git_hash
+from mesh.wire import Post
 from tests.test_worker import GOOD, Arena
 
 
@@ -79,6 +80,36 @@ async def test_a_supervisor_that_is_killed_costs_an_attempt_and_no_run(arena: Ar
         assert done.attempt == 2
         assert not trial.is_running()
     assert len(await arena.all(RunFinished)) == 1
+
+
+async def test_what_a_run_measured_is_posted_although_the_supervisor_dies_in_the_next_run(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is on its way to the log when the next run begins."""
+    died, post = tmp_path / "died", arena.bus.post
+
+    async def post_late(what: Post, *, over: int = 0) -> int:
+        if isinstance(what.event, RunFinished) and what.event.run == "r1":
+            while not died.exists():
+                await anyio.sleep(0.02)
+            await anyio.sleep(0.3)
+        return await post(what, over=over)
+
+    monkeypatch.setattr(arena.bus, "post", post_late)
+    await arena.open()
+    await arena.request(GOOD, "r1")
+    kill = f"""
+    if not (died := pathlib.Path({str(died)!r})).exists():
+        died.touch()
+        os.kill(os.getppid(), 9)
+        time.sleep(60)
+    """
+    await arena.request(GOOD + textwrap.dedent(kill), "r2")
+    async with arena.worker(sandbox="none"):
+        first, second = await arena.finished("r1"), await arena.finished("r2")
+    assert isinstance(first.outcome, Scored)
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert len(await arena.all(RunStarted)) == 3
 
 
 async def test_a_run_whose_workers_all_die_is_lost(arena: Arena) -> None:

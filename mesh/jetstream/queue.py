@@ -4,7 +4,8 @@ The lease is JetStream's ack deadline. If a member dies, its lease ends and anot
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,10 @@ from mesh.jetstream.link import Link
 from mesh.jetstream.log import message_info, stream_of
 
 IDLE_POLL_S = 1.0
-"""Seconds after which an idle member asks again, and so notices a lease that has ended."""
+"""Seconds after which a member asks for a kind again that had no entry, and so notices a lease that has ended."""
+
+STORED_WITHIN_S = 0.2
+"""Seconds within which the server has stored what it has published: until then, no answer proves that there is none."""
 
 
 class JetStreamDelivery:
@@ -85,12 +89,33 @@ async def work(
         await member.close()
 
 
+class _Kind:
+    """What a member knows of one kind of entries: each question costs a round trip, and most kinds have none."""
+
+    def __init__(self, consumer: str, subject: str) -> None:
+        self.consumer, self.subject = consumer, subject
+        self._published = self._empty = -math.inf
+
+    def publish(self) -> None:
+        """Note that an entry was published now."""
+        self._published = anyio.current_time()
+
+    def answer(self, asked: float, *, empty: bool) -> None:
+        """Note the answer to a question that was sent at the time `asked`."""
+        self._empty = asked if empty else -math.inf
+
+    def may_have_some(self) -> bool:
+        """Tell whether it is worth a question: there was no "none" lately, or something was published since."""
+        return self._empty < self._published + STORED_WITHIN_S or anyio.current_time() - self._empty >= IDLE_POLL_S
+
+
 class _Member:
     """One member of a queue: its inbox, and the consumers from which it requests messages, in order."""
 
     def __init__(self, link: Link, arena: str, filters: dict[str, str], lease_s: float) -> None:
         self.woken = asyncio.Event()
-        self._link, self._arena, self._filters, self._lease_s = link, arena, filters, lease_s
+        self._link, self._arena, self._lease_s = link, arena, lease_s
+        self._kinds = [_Kind(name, subject) for name, subject in filters.items()]
         self._nc: Client | None = None
         self._inbox = ""
         self._subscriptions: list[Subscription] = []
@@ -103,18 +128,23 @@ class _Member:
     async def open(self) -> None:
         """Subscribe to a new inbox, so that late answers to older requests are ignored."""
 
-        async def wake(_: Msg) -> None:
-            self.woken.set()
+        def wake(kind: _Kind) -> Callable[[Msg], Awaitable[None]]:
+            async def published(_: Msg) -> None:
+                kind.publish()
+                self.woken.set()
+
+            return published
 
         await self.close()
         nc = await self._link.client()
         self._inbox = nc.new_inbox()
         self._answers = await nc.subscribe(self._inbox)
         self._subscriptions.append(self._answers)
-        for name, subject in self._filters.items():
-            await _create(self._link, self._arena, name, subject, self._lease_s)
+        for kind in self._kinds:
+            await _create(self._link, self._arena, kind.consumer, kind.subject, self._lease_s)
             # A publish on the subject wakes an idle member. It is only a hint: the member then asks the consumer.
-            self._subscriptions.append(await nc.subscribe(subject, cb=wake))
+            self._subscriptions.append(await nc.subscribe(kind.subject, cb=wake(kind)))
+            kind.publish()  # what was published before is not known
         self._nc = nc
 
     async def close(self) -> None:
@@ -125,21 +155,25 @@ class _Member:
                     await subscription.unsubscribe()
 
     async def take(self) -> Msg | None:
-        """Ask each consumer once; return the first message, None if there is none."""
-        for name, subject in self._filters.items():
+        """Ask each consumer that may have a message; return the first one, None if there is none."""
+        for kind in filter(_Kind.may_have_some, self._kinds):
+            asked = anyio.current_time()
             try:
                 assert self._nc is not None, "take comes after open"
-                next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream_of(self._arena)}.{name}"
+                next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream_of(self._arena)}.{kind.consumer}"
                 await self._nc.publish(next_subject, b'{"batch":1,"no_wait":true}', reply=self._inbox)
                 msg = await self._answers.next_msg(timeout=2)
             except TRANSIENT:
                 self._nc = None
                 await anyio.sleep(0.1)
                 return None
-            if msg.reply.startswith("$JS.ACK."):
+            given = msg.reply.startswith("$JS.ACK.")
+            kind.answer(asked, empty=not given)
+            if given:
                 return msg
             if (msg.headers or {}).get("Status") == "503":
-                await _create(self._link, self._arena, name, subject, self._lease_s)
+                await _create(self._link, self._arena, kind.consumer, kind.subject, self._lease_s)
+                kind.publish()
         return None
 
 
