@@ -45,6 +45,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     kill,
     leaderboard,
     lineage,
+    new,
     open_,
     post,
     propose,
@@ -64,7 +65,7 @@ from mesh_cli.exit import ExitCode, exit_code_of
 __all__ = ["ORDER", "app", "main"]
 
 ORDER: dict[str, tuple[str, ...]] = {
-    "Start": ("up", "open", "close", "check", "doctor"),
+    "Start": ("up", "new", "open", "close", "check", "doctor"),
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),

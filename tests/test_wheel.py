@@ -21,6 +21,7 @@ from anyio.streams.text import TextReceiveStream
 from mesh import __version__
 from mesh.own_packages import NAMES
 from mesh.server import find_binary
+from tests.support.company import write_exports
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, 'build_' + sys.argv[1])(sys.argv[2]))"
@@ -37,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(archive) as packed:
         packed.extractall(made / "unpacked", filter="data")
     (unpacked,) = (made / "unpacked").iterdir()
-    assert not (unpacked / "mesh_cli" / "arenas" / "digits").is_symlink()
+    assert not any(path.is_symlink() for path in (unpacked / "mesh_cli" / "arenas").iterdir())
     return _build("wheel", unpacked, made)
 
 
@@ -72,15 +73,16 @@ def outside(folder: Path) -> tuple[Path, dict[str, str]]:
     return folder / "work", {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(folder)}
 
 
-def test_the_wheel_holds_our_packages_their_types_and_one_arena(wheel: Path) -> None:
+def test_the_wheel_holds_our_packages_their_types_and_the_arenas_that_are_linked(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = packed.namelist()
     assert {name.partition("/")[0] for name in names} == {*NAMES, f"mesh_swarm-{__version__}.dist-info"}
     assert {name for name in names if name.endswith("py.typed")} == {f"{name}/py.typed" for name in NAMES}
-    digits = files_in(ROOT / "arenas" / "digits")
+    shipped = sorted(path.name for path in (ROOT / "mesh_cli" / "arenas").iterdir() if path.is_symlink())
+    assert {"digits", "invoices"} <= set(shipped)
     assert {name for name in names if "/arenas/" in name} == {
         "mesh_cli/arenas/__init__.py",
-        *(f"mesh_cli/arenas/digits/{name}" for name in digits),
+        *(f"mesh_cli/arenas/{arena}/{name}" for arena in shipped for name in files_in(ROOT / "arenas" / arena)),
     }
     kept = [p.relative_to(ROOT).as_posix() for name in NAMES for p in (ROOT / name).rglob("*") if p.is_file()]
     assert {name for name in kept if "__pycache__" not in name} <= set(names)
@@ -150,6 +152,16 @@ async def test_mesh_up_digits_works_where_there_is_no_checkout(wheel: Path, tmp_
     copy = work / ".mesh" / "arenas" / "digits"
     assert f"copied the arena digits to {copy}: edit it there" in talk
     assert files_in(copy) == files_in(ROOT / "arenas" / "digits")
+
+
+def test_mesh_new_finds_its_templates_where_there_is_no_checkout(wheel: Path, tmp_path: Path) -> None:
+    programs, (work, env) = installed(wheel, tmp_path / "fresh"), outside(tmp_path)
+    write_exports(work / "exports")
+    command = [str(programs / "mesh"), "new", "invoices", "mine", "--data", "exports"]
+    done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "next: mesh up mine"
+    assert f'source = "{work / "exports"}"' in (work / "mine" / "arena.toml").read_text()
 
 
 def test_a_package_that_an_extra_brings_is_named_with_the_extra(wheel: Path, tmp_path: Path) -> None:

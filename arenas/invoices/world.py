@@ -12,7 +12,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any
+
+from truth import KINDS, Event, Truth
 
 VENDORS, ORDERS = 60, 400
 START = date(2024, 1, 1)
@@ -26,33 +28,6 @@ _SHORT = {"Logistics": "Log.", "Services": "Svcs", "Systems": "Sys"}
 _STYLES = ("INV-{:05}", "{:06}", "R{:04}/24", "2024-{:04}")
 _PREFIXES = ("PO ", "PO-", "#", "Order ")
 _MISREAD = {"0": "O", "1": "I", "5": "S", "8": "B"}
-
-Reason = Literal["", "price", "quantity", "bank", "duplicate", "no_order"]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is right about an invoice.
-
-    Args:
-        po: number of its order, None if it has none.
-        reason: why it must not be paid; "" if it is to be paid.
-        loss: EUR that are paid too much if it is paid.
-    """
-
-    po: str | None
-    reason: Reason = ""
-    loss: float = 0.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happens on a day: `what` with its fields, as JSON; an invoice has its truth too."""
-
-    day: date
-    what: Literal["order", "receipt", "invoice"]
-    fields: dict[str, Any]
-    truth: Truth | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +68,7 @@ def world(salt: str, seed: int | str) -> tuple[list[dict[str, str]], list[Event]
     for order in orders:
         events += _deliveries(draw, rates, order, by_id[order["vendor_id"]])
     events += [_bogus(draw, draw.choice(vendors)) for _ in range(draw.randint(4, 14))]
-    kinds = ("order", "receipt", "invoice")
-    events.sort(key=lambda event: (event.day, kinds.index(event.what), str(event.fields.get("number", ""))))
+    events.sort(key=lambda event: (event.day, KINDS.index(event.what), str(event.fields.get("number", ""))))
     return [{"id": each.id, "name": each.name, "iban": each.iban} for each in vendors], events
 
 

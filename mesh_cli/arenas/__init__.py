@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from mesh import settings
+from mesh.errors import BadArena
 
 HERE = Path(__file__).parent
 
@@ -36,6 +37,17 @@ def arena_folder(given: Path) -> tuple[Path, str]:
                 raise
             return copy, ""
     return copy, f"copied the arena {name} to {copy}: edit it there, or give the folder of an arena of your own"
+
+
+def template_folder(name: str) -> Path:
+    """Return the folder of an arena that comes with the mesh, as it came.
+
+    Raises:
+        BadArena: there is none of that name.
+    """
+    if name not in names():
+        raise BadArena(f"{name[:60]!r} is not an arena that comes with the mesh: use {', '.join(names())}")
+    return HERE / name
 
 
 def told_folder(given: Path) -> Path:

@@ -1,0 +1,187 @@
+"""`mesh new`: an arena from a template and an owner's files, whatever program wrote them."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh.arena import load_arena
+from mesh_cli.setup.toml_keys import with_keys
+from tests.support.company import company_tables, write_exports
+
+XERO = {
+    "purchase_orders": {
+        "po_number": "PurchaseOrderNumber",
+        "vendor_name": "*ContactName",
+        "po_date": "PurchaseOrderDate",
+        "quantity": "Quantity",
+        "unit_price": "UnitAmount",
+    },
+    "invoices": {
+        "vendor_name": "*ContactName",
+        "invoice_number": "*InvoiceNumber",
+        "po_number": "Reference",
+        "invoice_date": "*InvoiceDate",
+        "total": "Total",
+        "quantity": "*Quantity",
+        "unit_price": "*UnitAmount",
+    },
+    "history": {"invoice_number": "InvoiceNumber", "vendor_name": "ContactName", "action": "Status"},
+}
+QUICKBOOKS = {
+    "purchase_orders": {
+        "vendor_name": "Vendor",
+        "po_number": "PO No",
+        "po_date": "Date",
+        "quantity": "Qty",
+        "unit_price": "Rate",
+        "received_quantity": "Received Qty",
+    },
+    "invoices": {
+        "vendor_name": "Vendor",
+        "invoice_number": "Bill No",
+        "invoice_date": "Bill Date",
+        "po_number": "P.O. Number",
+        "total": "Amount",
+    },
+    "history": {"vendor_name": "Vendor", "invoice_number": "Bill No", "action": "Payment Status"},
+}
+SAP = {
+    "purchase_orders": {
+        "po_number": "EBELN",
+        "vendor_name": "NAME1",
+        "po_date": "BEDAT",
+        "quantity": "MENGE",
+        "unit_price": "NETPR",
+        "received_quantity": "WEMNG",
+        "receipt_date": "BUDAT",
+    },
+    "invoices": {
+        "invoice_number": "XBLNR",
+        "vendor_name": "NAME1",
+        "invoice_date": "BLDAT",
+        "po_number": "EBELN",
+        "quantity": "MENGE",
+        "unit_price": "NETPR",
+        "total": "WRBTR",
+    },
+    "history": {"invoice_number": "XBLNR", "vendor_name": "NAME1", "invoice_date": "BLDAT", "action": "Status"},
+}
+NUMBERS = {"quantity", "unit_price", "received_quantity", "freight", "total"}
+
+
+def german(column: str, value: Any) -> str:
+    """A cell as SAP writes it in Germany."""
+    if column.endswith("_date"):
+        return ".".join(reversed(str(value).split("-"))) if value else ""
+    if column in NUMBERS and value != "":
+        return f"{value:,.3f}".replace(",", " ").replace(".", ",").replace(" ", ".")
+    return str(value)
+
+
+def american(column: str, value: Any) -> str:
+    """A cell as QuickBooks writes it."""
+    if column.endswith("_date"):
+        year, month, day = str(value).split("-")
+        return f"{month}/{day}/{year}"
+    return f"${value:,.2f}" if column in NUMBERS and value != "" else str(value)
+
+
+def mesh_new(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mesh_cli", "new", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, list[dict[str, Any]]]:
+    return company_tables()
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (XERO, {}),
+        (QUICKBOOKS, {"write": american}),
+        (SAP, {"write": german, "separator": ";", "encoding": "cp1252"}),
+    ],
+    ids=["Xero", "QuickBooks", "SAP"],
+)
+def test_exports_of_accounting_programs_need_no_mapping(
+    tmp_path: Path, tables: dict[str, Any], names: dict[str, dict[str, str]], options: dict[str, Any]
+) -> None:
+    write_exports(tmp_path / "exports", tables=tables, names=names, **options)
+    done = mesh_new(tmp_path, "invoices", "mine", "--data", "exports")
+    assert (done.returncode, done.stderr) == (0, "")
+    for table, columns in names.items():
+        assert f"{table}: {table}.csv, {len(tables[table])} rows" in done.stdout
+        for ours, theirs in columns.items():
+            assert any(line.split()[:1] == [ours] and theirs in line for line in done.stdout.splitlines()), (
+                ours,
+                theirs,
+            )
+    spec = load_arena(tmp_path / "mine")
+    assert (spec.name, spec.data.source) == ("mine", str(tmp_path / "exports"))
+
+
+def test_nothing_of_the_data_gets_into_the_folder_that_trials_read(tmp_path: Path, tables: dict[str, Any]) -> None:
+    write_exports(tmp_path / "exports", tables=tables)
+    assert mesh_new(tmp_path, "invoices", "mine", "--data", "exports").returncode == 0
+    written = "".join(path.read_text() for path in (tmp_path / "mine").rglob("*") if path.is_file())
+    assert not [row for row in tables["invoices"] if row["iban"] in written or f'"{row["vendor_name"]}"' in written]
+    assert not (tmp_path / "mine" / "attacks").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("bills", "mine"), "'bills' is not an arena that comes with the mesh: use digits, invoices"),
+        (("digits", "mine", "--data", "exports"), "digits takes no data of yours: it has no own_data.toml"),
+        (
+            ("invoices", "mine", "--data", "nowhere"),
+            "--data nowhere does not exist: name a CSV file, or a folder with CSV files",
+        ),
+        (("invoices", "exports", "--data", "exports"), "exports is there already: name a new folder"),
+        (
+            ("invoices", "my invoices"),
+            "my invoices: the folder's name becomes the arena's: use 1 to 64 of A-Z, a-z, 0-9, - and _",
+        ),
+        (
+            ("invoices", "mine", "--data", "exports", "--map", "price=Total"),
+            "--map price=Total: there is no column 'price': use",
+        ),
+        (
+            ("invoices", "mine", "--data", "exports", "--map", "po_number=EBELN"),
+            "write --map purchase_orders.po_number=EBELN",
+        ),
+        (
+            ("invoices", "mine", "--data", "exports", "--table", "bills=x.csv"),
+            "--table bills=x.csv: there is no table 'bills'",
+        ),
+        (("invoices", "mine", "--data", "exports/invoices.csv"), "has no file of purchase_orders (what was ordered"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(
+    tmp_path: Path, tables: dict[str, Any], words: tuple[str, ...], sentence: str
+) -> None:
+    write_exports(tmp_path / "exports", tables=tables)
+    done = mesh_new(tmp_path, *words)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert sentence in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["exports"]
+
+
+def test_without_data_the_template_is_copied_with_its_attacks(tmp_path: Path) -> None:
+    assert mesh_new(tmp_path, "digits", "mine").stdout.splitlines()[0] == "arena mine in mine, from the template digits"
+    assert load_arena(tmp_path / "mine").name == "mine"
+    assert (tmp_path / "mine" / "attacks" / "attacks.toml").is_file()
+
+
+def test_keys_are_set_where_they_stand_and_the_rest_is_kept() -> None:
+    text = '# mine\n[arena]\nname = "a"  # its name\n\n[trial]   # runs\nbudget_s = 4.0\n\n[score]\nhow = "command"\n'
+    assert with_keys(text, {"arena.name": "b", "trial.memory_gb": 2.5, "data.source": 'C:\\"x"'}) == (
+        '# mine\n[arena]\nname = "b"\n\n[trial]   # runs\nbudget_s = 4.0\nmemory_gb = 2.5\n\n[score]\n'
+        'how = "command"\n\n'
+        '[data]\nsource = "C:\\\\\\"x\\""\n'
+    )
