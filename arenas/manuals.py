@@ -1,7 +1,8 @@
 """Reads the manuals that Debian packages carry as HTML: sections with page, title and text, and the authors' own index.
 
-`python arenas/nanolm/make_text.py` uses it to make the text of arenas/nanolm. It needs the standard library alone. The
-packages come by `apt-get download python3.11-doc postgresql-doc-15`; the sums below name the ones that were used.
+`arenas/nanolm/make_text.py` makes the text of nanolm with it, `arenas/search/make_data.py` the data of search. It needs
+the standard library alone. The packages come by `apt-get download python3.11-doc postgresql-doc-15`; the sums below
+name the ones that were used.
 """
 
 import hashlib
@@ -184,6 +185,7 @@ class _IndexReader(HTMLParser):
         self.terms: dict[str, list[str]] = {}
         self.path: list[str] = []
         self.words: list[str] = []
+        self.linked: list[str] = []
         self.targets: list[str] = []
         self.reading = self.in_link = False
 
@@ -210,20 +212,15 @@ class _IndexReader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.reading:
-            self.words.append(data)
+            (self.linked if self.in_link else self.words).append(data)
 
     def _end_term(self) -> None:
         if not self.reading:
             return
-        own = re.sub(r"(, \[\d+\])+$", "", _line(self.words)).strip(" ,")
-        if "#" in "".join(self.targets) and any(t.endswith(".html") or ".html#" in t for t in self.targets):
-            own = own.split(", ")[0] if self._is_docbook() else own
+        # In a book's index the titles of the places are links, after the term; in Python's the term is the first link.
+        own = _line(self.words).strip(" ,") or re.sub(r"(\[\d+\])+$", "", _line(self.linked)).strip()
         self.path[-1] = own
         term = " ".join(word for word in self.path if word)
         if self.targets and term:
             self.terms.setdefault(term, []).extend(self.targets)
-        self.words, self.targets, self.reading = [], [], False
-
-    def _is_docbook(self) -> bool:
-        """In a book's index the titles of the places follow the term, each after a comma."""
-        return not any(re.search(r"#(index-\d+|[a-z_.]+)$", target) for target in self.targets)
+        self.words, self.linked, self.targets, self.reading = [], [], [], False

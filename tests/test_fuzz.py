@@ -67,7 +67,17 @@ def one(what: object) -> Iterator[None]:
 
 def test_1000_files_of_an_arena(tmp_path: Path) -> None:
     folder = write_arena(tmp_path)
-    for name in ("predict.py", "prepare.py", "README.md", "world.py", "draw.py", "match.py", "text.jsonl.xz"):
+    for name in (
+        "predict.py",
+        "prepare.py",
+        "README.md",
+        "world.py",
+        "draw.py",
+        "match.py",
+        "text.jsonl.xz",
+        "rank.py",
+        "manuals.jsonl.xz",
+    ):
         (folder / name).touch()
     texts = [ARENA, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "arenas").glob("*/arena.toml")))]
     taken = 0
