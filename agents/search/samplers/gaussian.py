@@ -2,8 +2,9 @@
 
 Mockus, "The application of Bayesian methods for seeking the extremum" (1978); Snoek, Larochelle and Adams, "Practical
 Bayesian optimization of machine learning algorithms" (2012). The kernel is a Matern 5/2 with one length per knob. The
-losses are normal scores of ranks, so that neither scale nor outliers matter. A pending trial counts as finished with
-the value that the model expects, so that parallel explorers propose different points (Ginsbourger et al., 2010).
+losses are warped: of the worse half only ranks count, so that outliers do not matter, and differences between the best
+are stretched (Song et al., "The Vizier Gaussian process bandit algorithm", 2024). A pending trial counts as finished
+with the value that the model expects, so that parallel explorers propose different points (Ginsbourger et al., 2010).
 
 Lengths and noise are fitted to a prefix of the log whose size grows by a sixth at a time, and kept until then. So a
 proposal costs milliseconds, and yet depends on the log alone. The model sees a window of the log.
@@ -41,6 +42,9 @@ _KEPT = 6
 _STEPS = 25
 """Iterations of a fit."""
 
+_STRETCH = 2.0
+"""By how much the differences between the best are stretched, in the logarithm of 1 + this times the warped range."""
+
 
 class Fit(msgspec.Struct, frozen=True):
     """What is fitted: the logarithms of the lengths and of the variance of the noise, which the signal's is 1 to."""
@@ -70,8 +74,8 @@ class Gaussian:
             if not number:
                 tried.append(snapped(space, dice.random((2 * _CANDIDATES, len(space)))))
             every = np.vstack(tried)
-            ordered = every[np.argsort(-model.improvement(every), kind="stable")[: 5 * _KEPT]]
-            found = ordered[np.argsort(model.is_near(ordered), kind="stable")[:_KEPT]]
+            worth = np.where(model.is_near(every), -np.inf, model.improvement(every))
+            found = every[np.argsort(-worth, kind="stable")[:_KEPT]]
         return Idea({where(knob): at_place(knob, float(at)) for knob, at in zip(space, found[0], strict=True)})
 
     def _fitted(self, space: Sequence[Knob], trials: Sequence[Trial]) -> Fit:
@@ -99,14 +103,29 @@ def seen(trials: Sequence[Trial]) -> list[Trial]:
     return [*(trial for trial in older if trial.seq in best), *latest]
 
 
-def normal_scores(losses: Sequence[float]) -> Any:
-    """Return normal scores of the ranks of losses; equal losses share the mean of their ranks."""
+def warped(losses: Sequence[float]) -> Any:
+    """Return losses with mean 0 and variance 1, in the same order; all 0 where all are equal.
+
+    Those up to the median keep their distances from it, in units of their root mean square; the others have normal
+    scores of their ranks. Then a logarithm stretches the differences between the best.
+    """
     import numpy as np
     from scipy.stats import rankdata
 
     normal, count = NormalDist(), len(losses)
-    scores = [normal.inv_cdf((rank - 0.5) / count) for rank in rankdata(losses)]
-    return np.array(scores)
+    made = np.array([normal.inv_cdf((rank - 0.5) / count) for rank in rankdata(losses)])
+    given = np.array(losses) / max(1e-300, *map(abs, losses))  # so that no square is too large
+    middle = np.median(given)
+    better = given <= middle
+    unit = float(np.sqrt(((given[better] - middle) ** 2).mean()))
+    if unit > 0:
+        made[better] = (given[better] - middle) / unit
+        made[~better] = np.maximum(made[~better], 0.0)
+    low, high = made.min(), made.max()
+    if low == high:
+        return np.zeros(count)
+    stretched = np.log1p(_STRETCH * (made - low) / (high - low))
+    return (stretched - stretched.mean()) / stretched.std()
 
 
 def kernel_columns(space: Sequence[Knob], points: Any) -> Any:
@@ -149,7 +168,7 @@ def fitted(space: Sequence[Knob], known: Sequence[Trial]) -> Fit:
 
     points = kernel_columns(space, points_of(space, [trial.values for trial in known]))
     of = np.array(groups(space))
-    target = normal_scores([trial.loss for trial in known if trial.loss is not None])
+    target = warped([trial.loss for trial in known if trial.loss is not None])
     count, knobs = len(known), len(space)
     square = (points[:, None, :] - points[None, :, :]) ** 2
     by_knob = np.zeros((knobs, count, count))
@@ -198,7 +217,7 @@ class Posterior:
         self._lengths = np.exp(np.array(fit.lengths))[groups(space)]
         self._places = points_of(space, [trial.values for trial in (*known, *pending)])
         points = self._columns([trial.values for trial in known])
-        target = normal_scores([trial.loss for trial in known if trial.loss is not None])
+        target = warped([trial.loss for trial in known if trial.loss is not None])
         noise = math.exp(fit.noise) + 1e-6
         matrix = kernel(points, points) + noise * np.eye(len(points))
         factor = cho_factor(matrix, lower=True)
@@ -226,7 +245,7 @@ class Posterior:
         return (np.abs(judged[:, None, :] - self._places[None, :, :]) < near).all(2).any(1)
 
     def predicted(self, judged: Any) -> tuple[Any, Any]:
-        """Return means and standard deviations of the normal scores at positions of shape (points, knobs)."""
+        """Return means and standard deviations of the warped losses at positions of shape (points, knobs)."""
         import numpy as np
         from scipy.linalg import solve_triangular
 
