@@ -193,11 +193,11 @@ def judge(
 def _ends(board: Board) -> dict[str, bool]:
     """Return whether each proposal ran well, for proposals whose runs have all finished.
 
-    One that violates a constraint ran well: where constraints bind, the best proposals have such neighbours.
+    One that misses a constraint or a threshold ran well: where they bind, the best proposals have such neighbours.
     """
     runs = {tree: board.current_runs(tree) for tree in board.proposals}
     return {
-        tree: any(run.value is not None or run.infeasible for run in done)
+        tree: any(run.value is not None or run.missed for run in done)
         for tree, done in runs.items()
         if done and all(run.finished for run in done)
     }

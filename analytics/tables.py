@@ -23,19 +23,24 @@ def table_row(
             match outcome:
                 case e.Scored():
                     end: _Row = ("scored", None, None, outcome.value, outcome.self_reported)
-                case e.Infeasible():
-                    end = ("infeasible", outcome.reason, outcome.message, None, outcome.self_reported)
+                case e.Infeasible() | e.ScreenedOut():
+                    end = (outcome.reason, outcome.reason, outcome.message, None, outcome.self_reported)
                 case _:
                     end = ("failed", outcome.reason, outcome.message, None, None)
-            beyond = (outcome.violation, outcome.value) if isinstance(outcome, e.Infeasible) else (None, None)
+            missed = outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
+            beyond = (missed.violation, missed.value) if missed else (None, None)
+            at = (outcome.stage, _fits(outcome.left, _BIG)) if isinstance(outcome, e.ScreenedOut) else (None, None)
+            ran = zip(*((s.stage, s.value, s.trial_s, s.score_s) for s in event.stages), strict=True)
+            stages = tuple(map(list, ran)) or (None, None, None, None)
             where = (event.worker, event.worker_class, event.evaluator)
             spent = (event.trial_s, event.score_s, event.cpu_s, event.peak_memory_mb)
             usd = event.cost.usd if event.cost else None
             measured = (event.budget_used_s, event.budget_counts, event.predict_s)
             budget = measured if event.budget_counts else (None, None, None)
-            numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible) else {}
+            numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible | e.ScreenedOut) else {}
             metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
-            return "finished", (arena, seq, time, event.run, *end, *where, *spent, usd, *budget, *metrics, *beyond)
+            more = (usd, *budget, *metrics, *beyond, *at, *stages)
+            return "finished", (arena, seq, time, event.run, *end, *where, *spent, *more)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
             return "requested", (arena, seq, time, *columns, event.evaluator)

@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS finished (
     value DOUBLE, self_reported BOOLEAN, worker VARCHAR, worker_class VARCHAR, evaluator VARCHAR, trial_s DOUBLE,
     score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE, budget_used_s DOUBLE, budget_counts VARCHAR,
     predict_s DOUBLE, metrics VARCHAR[], numbers DOUBLE[],
-    violation DOUBLE, infeasible_value DOUBLE);
+    violation DOUBLE, infeasible_value DOUBLE, stage VARCHAR, stages_left BIGINT,
+    stages VARCHAR[], stage_values DOUBLE[], stage_trial_s DOUBLE[], stage_score_s DOUBLE[]);
 CREATE TABLE IF NOT EXISTS judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
     p_better DOUBLE);

@@ -244,14 +244,14 @@ def finished(
     )
     if result is None:
         return event
-    seconds = round(result.trial.seconds + result.score_s, 3)
+    seconds = round(result.trial_s + result.score_s, 3)
     return msgspec.structs.replace(
         event,
         curve=result.curve,
-        trial_s=round(result.trial.seconds, 3),
+        trial_s=round(result.trial_s, 3),
         score_s=round(result.score_s, 3),
-        cpu_s=round(result.trial.cpu_s, 3),
-        peak_memory_mb=round(result.trial.peak_memory_mb, 1),
+        cpu_s=round(result.cpu_s, 3),
+        peak_memory_mb=round(result.peak_memory_mb, 1),
         peak_gpu_memory_mb=result.gpu.peak_mb,
         gpu_utilisation=result.gpu.utilisation,
         code=result.code,
@@ -262,6 +262,7 @@ def finished(
         budget_counts=result.budget.counts,
         predict_s=round(result.predict_s, 3),
         items=result.items.fact if result.items else None,
+        stages=result.stages,
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
 

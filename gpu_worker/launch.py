@@ -28,6 +28,7 @@ class Site(msgspec.Struct, frozen=True):
         token: marks every process of the slot's supervisor.
         seed: the seed that the run's processes are told (`gpu_worker.seeds`).
         trials: how many candidates had a result before this run was requested.
+        stage: the stage that the score program is told, and a trial of that stage alone; "" for none.
     """
 
     spec: ArenaSpec
@@ -39,6 +40,7 @@ class Site(msgspec.Struct, frozen=True):
     token: str
     seed: int
     trials: int = 0
+    stage: str = ""
 
 
 SPLITS: dict[Lane, str] = {
@@ -58,7 +60,7 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
     """
     spec, request, run = site.spec, site.request, site.folder
     env = _environment(site)
-    env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")}
+    env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")} | _stage(site)
     command = _program(spec.trial.command) if spec.trial.command else _evaluation(site)
     launch = _sandboxed(
         site,
@@ -83,7 +85,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     spec, run = site.spec, site.folder
     home = str(run / "score-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
-    env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)}
+    env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)} | _stage(site)
     env["MESH_ITEMS"] = str(run / "score-tmp" / ITEM_FILE)
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
@@ -131,6 +133,10 @@ def _environment(site: Site) -> dict[str, str]:
     env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
     env |= {"MESH_SEED": str(site.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
     return env | {"MESH_OUT": str(run / "out")}
+
+
+def _stage(site: Site) -> dict[str, str]:
+    return {"MESH_STAGE": site.stage} if site.stage else {}
 
 
 def _evaluation(site: Site) -> tuple[str, ...]:

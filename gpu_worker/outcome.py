@@ -2,19 +2,22 @@
 
 import re
 import signal
+from collections.abc import Mapping
 
 import msgspec
 
 from gpu_worker.budget import TIMES, TrialBudget
 from gpu_worker.gpu_gauge import Reading
 from gpu_worker.limits import MAX_FILES, MAX_OUTPUT_MB, THREADS_PER_PROCESS
+from gpu_worker.stages import stopped
 from gpu_worker.supervisor.protocol import Ending, Limits
-from mesh.bounds import MAX_NUMBER
+from mesh.bounds import MAX_NUMBER, Number
 from mesh.constraints import constraints_of
 from mesh.decoding import decode_json
-from mesh.events import Failed, Infeasible, Scored
+from mesh.events import Failed, Infeasible, Scored, StageEnds
 from mesh.file_trees import MAX_DEPTH
 from mesh.spec import ArenaSpec, ObjectiveSpec
+from mesh.stages import StageSpec
 
 MAX_METRICS, MAX_NAME = 64, 100
 """Metrics beside the objective that are kept, and how long their names may be; the rest is dropped."""
@@ -24,10 +27,16 @@ _Numbers = dict[str, float | None]
 
 
 class _RunnerLine(msgspec.Struct, frozen=True):
-    """The line that one of our runners prints (`gpu_worker/runners`)."""
+    """The line that one of our runners prints (`gpu_worker/runners`).
+
+    `missed` is the threshold that the last of `stages` did not reach, and `left` the number of stages after it.
+    """
 
     metrics: _Numbers = {}
     error: str = ""
+    stages: StageEnds = ()
+    missed: Number | None = None
+    left: int = 0
 
 
 def trial_outcome(
@@ -162,7 +171,22 @@ def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
         return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
     if line.error:
         return Failed(reason="no_score", message=line.error.replace("\n", " ")[:1000])
+    last = line.stages[-1] if line.stages else None
+    if line.missed is not None and last and last.value is not None:
+        metrics = {name: value for name, value in line.metrics.items() if value is not None}
+        found = Scored(value=last.value, metrics=_kept(metrics), self_reported=True)
+        stage = StageSpec(name=last.stage, at_least=line.missed)
+        return stopped(stage, "combined_score", found, left=max(0, line.left))
     return _scored(spec, line.metrics, self_reported=True)
+
+
+def evaluator_stages(end: Ending) -> StageEnds:
+    """Return the stages that another system's evaluator went through, as our runner printed them."""
+    lines = end.out.strip().splitlines()
+    try:
+        return decode_json(lines[-1] if lines else "", _RunnerLine).stages
+    except msgspec.MsgspecError:
+        return ()
 
 
 def _scored(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored | Failed:
@@ -180,9 +204,12 @@ def _scored(spec: ArenaSpec, found: _Numbers, *, self_reported: bool) -> Scored 
             what = "is not a finite number" if name in found else "is missing"
             return Failed(reason="no_score", message=f"{name} {what}, but objective.constraints limits it")
     named = {name: metrics[name] for name in (metric, *goal.constraints, *goal.also) if name in metrics}
-    kept = dict([item for item in (named | metrics).items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
-    outcome = _within_bounds(goal, metrics[metric], kept, self_reported=self_reported)
+    outcome = _within_bounds(goal, metrics[metric], _kept(named | metrics), self_reported=self_reported)
     return _feasible(goal, outcome) if isinstance(outcome, Scored) else outcome
+
+
+def _kept(metrics: Mapping[str, float]) -> dict[str, float]:
+    return dict([item for item in metrics.items() if len(item[0]) <= MAX_NAME][:MAX_METRICS])
 
 
 def _feasible(goal: ObjectiveSpec, scored: Scored) -> Scored | Infeasible:

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import msgspec
+from msgspec.structs import replace
 
 from gpu_worker.budget import TrialBudget, score_budget, trial_budget
 from gpu_worker.curve import Curve
@@ -19,14 +20,15 @@ from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.item_file import KeptItems, with_items
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
-from gpu_worker.outcome import score_outcome, trial_outcome
+from gpu_worker.outcome import evaluator_stages, score_outcome, trial_outcome
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.seeds import told_seed
+from gpu_worker.stages import RunStep, screened, steps_of
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.supervisor.protocol import Ending
 from mesh import arena
 from mesh.errors import HostTrouble
-from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored
+from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
 
 LOG_TAIL = 4000
 """Characters of a trial's output that a finished run keeps."""
@@ -48,14 +50,19 @@ class RunInputs(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How a run ended, before it is a fact; the hashes are of the files that were laid out."""
+    """How a run ended, before it is a fact; the hashes are of the files that were laid out.
+
+    Seconds, CPU time and memory are of all its trials and scorings, the budget and what was used of it of the last one.
+    """
 
     outcome: Scored | Failed
     code: str
     data: str
     evaluator: str
-    trial: Ending
+    trial_s: float
     score_s: float
+    cpu_s: float
+    peak_memory_mb: float
     budget: TrialBudget
     used_s: float
     predict_s: float
@@ -63,6 +70,7 @@ class Result(msgspec.Struct, frozen=True):
     log_tail: str
     gpu: Reading = Reading()
     items: KeptItems | None = None
+    stages: StageEnds = ()
 
 
 async def execute(
@@ -77,7 +85,7 @@ async def execute(
     killed: Callable[[], bool],
     gauge: Callable[[str], Gauge | None] = open_gauge,
 ) -> Result:
-    """Run a trial and score it.
+    """Run a trial and score it, in stages where the arena has them.
 
     Args:
         inputs: the request and its files.
@@ -93,63 +101,131 @@ async def execute(
     Raises:
         HostTrouble: this machine cannot do it; says nothing about the proposal.
     """
-    spec, request = inputs.opened.spec, inputs.request
-    told = told_seed(inputs.opened, request)
-    site = Site(spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
-    files = arena.overlay(spec, inputs.base, inputs.proposal)
-
-    lay_out = partial(lay_out_trial, data=inputs.data)
-    await _in_thread(lay_out, folder, files | runner(spec), spec.artifact.editable, sandbox)
-    await begun.wait()
-    async with _watched(gauge, slot, supervisor) as watch:
-        budget = trial_budget(spec, request.budget_s, slot, sees_gpu=watch.sees)
-        to_run = trial_request(site, budget)
-        watch.limit_s = budget.limit_s if budget.counts == "gpu" else 0.0
-
-        def used_s() -> float:
-            return watch.open_s if budget.counts == "gpu" else supervisor.used_s
-
-        curve = Curve(folder / "report.jsonl", tell, request.budget_s, used_s)
-        async with curve.followed():
-            trial = await supervisor.run(to_run)
-    used = used_s()
-    limits, gpu, room_mb = to_run.limits, watch.reading(), slot.gpu_memory_mb
-    outcome = trial_outcome(spec, trial, limits, gpu, room_mb, killed=killed(), budget=budget, used_s=used)
-    score_s = predict_s = 0.0
-    items: KeptItems | None = None
-    if outcome is None:
-        try:
-            lay_out = partial(lay_out_score, predicts=bool(spec.score.predict), hidden=inputs.hidden)
-            await _in_thread(lay_out, folder, files, spec.artifact.editable, sandbox)
-        except BadOutput as error:
-            outcome = Failed(reason="no_score", message=str(error))
-    if outcome is None:
-        to_score = score_request(site, score_budget(spec, slot))
-        async with _watched(gauge, slot, supervisor) as watch:
-            scored = await supervisor.run(to_score)
-        found = score_outcome(spec, scored, to_score.limits, watch.reading(), room_mb)
-        score_s, predict_s = scored.seconds, scored.beside_s
-        read = partial(with_items, spec.objective, found, Path(to_score.launch.env["MESH_ITEMS"]))
-        checked = await anyio.to_thread.run_sync(read)
-        outcome, items = checked[0], checked[1]
-
+    opened, request = inputs.opened, inputs.request
+    told = told_seed(opened, request)
+    site = Site(opened.spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
+    files = arena.overlay(opened.spec, inputs.base, inputs.proposal)
+    running = _Running(site, supervisor, files, inputs.hidden, begun, tell, killed, gauge)
+    outcome: Scored | Failed | None = None
+    stages: list[StageEnd] = []
+    for step in steps_of(opened.spec, request, opened.base_tree):
+        before_s, scored_s = running.trial_s, running.score_s
+        outcome = await running.trial(step) if step.has_trial else None
+        outcome = screened(step, outcome or await running.score(step))
+        if step.name:
+            value = None if isinstance(outcome, Failed) and not isinstance(outcome, ScreenedOut) else outcome.value
+            spent = {"trial_s": running.trial_s - before_s, "score_s": running.score_s - scored_s}
+            stages.append(StageEnd(stage=step.name, value=value, **{k: round(s, 3) for k, s in spent.items()}))
+        if isinstance(outcome, Failed):
+            break
+    assert outcome is not None
+    assert running.last is not None
+    trial = running.last
     log = f"{trial.out[-LOG_TAIL // 2 :]}\n{trial.err[-LOG_TAIL // 2 :]}".strip()
-    code, evaluator = arena.hash_of(files.items()), arena.evaluator_hash(spec, inputs.base | inputs.hidden)
     return Result(
         outcome=outcome,
-        code=code,
-        data=inputs.opened.data,
-        evaluator=evaluator,
-        trial=trial,
-        score_s=score_s,
-        budget=budget,
-        used_s=used,
-        predict_s=predict_s,
-        curve=curve.points(),
+        code=arena.hash_of(files.items()),
+        data=opened.data,
+        evaluator=arena.evaluator_hash(opened.spec, inputs.base | inputs.hidden),
+        trial_s=running.trial_s,
+        score_s=running.score_s,
+        cpu_s=running.cpu_s,
+        peak_memory_mb=running.peak_memory_mb,
+        budget=running.budget,
+        used_s=running.used_s,
+        predict_s=running.predict_s,
+        curve=running.curve,
         log_tail=log,
-        gpu=gpu,
-        items=items,
+        gpu=running.gpu,
+        items=None if isinstance(outcome, Failed) else running.items,
+        stages=evaluator_stages(trial) if not opened.spec.trial.command else tuple(stages),
     )
+
+
+class _Running:
+    """The processes of one run, one after the other, and what they took together.
+
+    The budget, the curve and the GPU's reading are those of the last trial, the items those of the last stage.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        supervisor: Supervisor,
+        files: dict[str, bytes],
+        hidden: dict[str, bytes],
+        begun: anyio.Event,
+        tell: Callable[[bytes], Awaitable[None]],
+        killed: Callable[[], bool],
+        gauge: Callable[[str], Gauge | None],
+    ) -> None:
+        self._site, self._supervisor, self._files, self._hidden = site, supervisor, files, hidden
+        self._begun, self._tell, self._killed, self._gauge = begun, tell, killed, gauge
+        self.last: Ending | None = None
+        self.trial_s = self.score_s = self.cpu_s = self.peak_memory_mb = self.used_s = self.predict_s = 0.0
+        self.budget = trial_budget(site.spec, site.request.budget_s, site.slot, sees_gpu=False)
+        self.curve: tuple[CurvePoint, ...] = ()
+        self.gpu = Reading()
+        self.items: KeptItems | None = None
+
+    async def trial(self, step: RunStep) -> Scored | Failed | None:
+        """Run the trial of a step; return what its end decides, None where it has to be scored."""
+        request, supervisor, slot, folder = self._site.request, self._supervisor, self._site.slot, self._site.folder
+        if step.budget_s:
+            request = replace(request, budget_s=step.budget_s)
+        site = replace(self._site, spec=step.spec, request=request, stage=step.name if step.budget_s else "")
+        files, editable = self._files | runner(step.spec), step.spec.artifact.editable
+        await _in_thread(partial(lay_out_trial, data=site.data), folder, files, editable, site.sandbox)
+        await self._begun.wait()
+        async with _watched(self._gauge, slot, supervisor) as watch:
+            budget = trial_budget(step.spec, request.budget_s, slot, sees_gpu=watch.sees)
+            to_run = trial_request(site, budget)
+            watch.limit_s = budget.limit_s if budget.counts == "gpu" else 0.0
+
+            def used_s() -> float:
+                return watch.open_s if budget.counts == "gpu" else supervisor.used_s
+
+            curve = Curve(folder / "report.jsonl", self._tell, request.budget_s, used_s)
+            if step.budget_s:  # a short trial is no point of the curve by which runs are compared
+                trial = await supervisor.run(to_run)
+            else:
+                async with curve.followed():
+                    trial = await supervisor.run(to_run)
+        self.last, self.budget, self.used_s, self.gpu = trial, budget, used_s(), watch.reading()
+        self.curve = curve.points()
+        self.trial_s, self.cpu_s = self.trial_s + trial.seconds, self.cpu_s + trial.cpu_s
+        self.peak_memory_mb = max(self.peak_memory_mb, trial.peak_memory_mb)
+        return trial_outcome(
+            step.spec,
+            trial,
+            to_run.limits,
+            self.gpu,
+            slot.gpu_memory_mb,
+            killed=self._killed(),
+            budget=budget,
+            used_s=self.used_s,
+        )
+
+    async def score(self, step: RunStep) -> Scored | Failed:
+        """Score the output of the last trial."""
+        slot, sandbox, folder = self._site.slot, self._site.sandbox, self._site.folder
+        predicts, editable = bool(step.spec.score.predict), step.spec.artifact.editable
+        try:
+            lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden)
+            await _in_thread(lay_out, folder, self._files, editable, sandbox)
+        except BadOutput as error:
+            return Failed(reason="no_score", message=str(error))
+        site = replace(self._site, spec=step.spec, stage=step.name)
+        to_score = score_request(site, score_budget(step.spec, slot))
+        async with _watched(self._gauge, slot, self._supervisor) as watch:
+            scored = await self._supervisor.run(to_score)
+        self.score_s, self.predict_s = self.score_s + scored.seconds, self.predict_s + scored.beside_s
+        found = score_outcome(step.spec, scored, to_score.limits, watch.reading(), slot.gpu_memory_mb)
+        if step.left:
+            return found
+        read = partial(with_items, step.spec.objective, found, Path(to_score.launch.env["MESH_ITEMS"]))
+        outcome, self.items = await anyio.to_thread.run_sync(read)
+        return outcome
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ from mesh.spec import (
     TrialSpec,
     WorkerSpec,
 )
+from mesh.stages import trouble, unknown_key
 from mesh.wire import check_token
 
 _MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -87,6 +88,7 @@ def load_arena(folder: Path) -> ArenaSpec:
     for what, command in (
         ("trial.command", spec.trial.command),
         ("score.command", spec.score.command),
+        *((f"score.stage {stage.name!r}: command", stage.command) for stage in spec.score.stage),
         ("score.predict", spec.score.predict),
         ("artifact.prepare", spec.artifact.prepare),
     ):
@@ -114,6 +116,8 @@ def parse_arena(raw: Mapping[str, Any], where: str) -> ArenaSpec:
     for name in _TABLES:
         if name not in raw and name not in _OPTIONAL:
             raise BadArena(f"{where}: table [{name}] is missing; its keys are {', '.join(_TABLES[name])}")
+    if found := unknown_key(raw["score"].get("stage", [])):
+        raise BadArena(f"{where}: {found}")
     tables = dict(raw)
     head = tables.pop("arena")
     try:
@@ -158,8 +162,12 @@ def _check(spec: ArenaSpec, where: str) -> None:
         refuse('score.command is missing: score.how = "command" needs the program that scores a finished trial')
     if spec.score.predict and spec.score.how != "command":
         refuse(f'score.predict needs score.how = "command", but score.how is "{spec.score.how}": leave predict out')
-    if own := set(spec.artifact.editable).intersection(spec.score.command[:2]):
+    editable = set(spec.artifact.editable)
+    if own := editable.intersection(spec.score.command[:2]):
         refuse(f"score.command runs {min(own)!r}, which proposals may change: score with a file that is not editable")
+    for stage in spec.score.stage:
+        if own := editable.intersection(stage.command[:2]):
+            refuse(f"score.stage {stage.name!r}: command runs {min(own)!r}, which proposals may change: use another")
     if spec.score.how == "stdout":
         try:
             groups = re.compile(spec.score.pattern).groups
@@ -179,6 +187,16 @@ def _check(spec: ArenaSpec, where: str) -> None:
             f'selection.sealed is "{spec.selection.sealed}", but with score.how = "{spec.score.how}" the candidate '
             'would see the split: score with how = "command", or leave sealed out'
         )
+    score, goal = spec.score, spec.objective
+    if found := trouble(
+        score.stage,
+        how=score.how,
+        metric=goal.metric,
+        direction=goal.direction,
+        budget_s=spec.trial.budget_s,
+        deadline_s=score.deadline_s,
+    ):
+        refuse(found)
     bounds = spec.objective.bounds
     if bounds and not bounds[0] < bounds[1]:
         refuse(f"objective.bounds is {list(bounds)}: use two numbers, the lower one first")
@@ -348,11 +366,13 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
 def _stated(spec: msgspec.Struct) -> dict[str, Any]:
     """Return the fields that differ from their defaults: a field that a later version adds does not change the hash."""
     values = ((field, getattr(spec, field.name)) for field in msgspec.structs.fields(spec))
-    return {
-        field.encode_name: _stated(value) if isinstance(value, msgspec.Struct) else value
-        for field, value in values
-        if value != field.default
-    }
+    return {field.encode_name: _stated_value(value) for field, value in values if value != field.default}
+
+
+def _stated_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_stated_value(each) for each in value]
+    return _stated(value) if isinstance(value, msgspec.Struct) else value
 
 
 def overlay(spec: ArenaSpec, base: Mapping[str, bytes], proposal: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -10,7 +10,8 @@ from msgspec import inspect
 
 from mesh.events_page import field_table
 from mesh.meanings import meaning
-from mesh.spec import ArenaSpec
+from mesh.spec import ArenaSpec, ScoreSpec
+from mesh.stages import StageSpec
 
 _HEAD = """# arena.toml
 
@@ -27,6 +28,11 @@ The name of the arena and its goal.
 |---|---|---|---|
 """
 
+_STAGE = (
+    "One stage of scoring, a table for each: cheap first, and last the one that gives the score. They may be left out. "
+    "[How they decide](../selection.md#stages)."
+)
+
 
 def render() -> str:
     """Return the whole page as Markdown."""
@@ -40,8 +46,16 @@ def render() -> str:
         assert isinstance(field.type, inspect.StructType)
         needed = "" if field.default is msgspec.NODEFAULT else " This table may be left out."
         about = f"{meaning(ArenaSpec, field.name)}{needed}"
-        sections.append(f"## `[{field.encode_name}]`\n\n{about}\n\n{field_table(field.type, 'key')}\n")
+        sections.append(f"## `[{field.encode_name}]`\n\n{about}\n\n{_keys(field.type)}\n")
+        if field.type.cls is ScoreSpec:
+            stage = inspect.type_info(StageSpec)
+            assert isinstance(stage, inspect.StructType)
+            sections.append(f"## `[[score.stage]]`\n\n{_STAGE}\n\n{_keys(stage)}\n")
     return "\n".join(sections)
+
+
+def _keys(info: inspect.StructType) -> str:
+    return field_table(info, "key").replace("[StageSpec](#stagespec)", "`[[score.stage]]`")
 
 
 if __name__ == "__main__":

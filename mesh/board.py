@@ -11,7 +11,7 @@ import inspect
 
 import msgspec
 
-from mesh import bounds, fact_values, outcomes, records
+from mesh import bounds, fact_values, outcomes, records, stages
 from mesh import events as e
 from mesh.bounds import MAX_INTEGER
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
@@ -273,13 +273,10 @@ class Board(msgspec.Struct):
         values = [run.value for run in runs if run.value is not None]
         return sum(values) / len(values) if values else None
 
-    def violation(self, proposal: str) -> e.Infeasible | None:
-        """Return the outcome by which a proposal is infeasible: that which violates most; None if it is feasible."""
-        return max(
-            (run.infeasible for run in self.current_runs(proposal) if run.infeasible),
-            key=lambda outcome: outcome.violation,
-            default=None,
-        )
+    def missed(self, proposal: str) -> e.Infeasible | e.ScreenedOut | None:
+        """Return the worst outcome of a proposal that misses a constraint or a threshold; None if no run did."""
+        found = [run.missed for run in self.current_runs(proposal) if run.missed]
+        return max(found, key=outcomes.badness, default=None)
 
     def current_runs(self, proposal: str) -> list[Run]:
         """Return the runs of a proposal that the evaluator in force scored, or will score."""
@@ -314,5 +311,6 @@ def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bo
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
-_SOURCES = (inspect.getmodule(Board) or e, records, bounds, outcomes, fact_values, e, inspect.getmodule(ArenaSpec) or e)
+_SPEC = inspect.getmodule(ArenaSpec) or e
+_SOURCES = (inspect.getmodule(Board) or e, records, bounds, outcomes, fact_values, e, _SPEC, stages)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -26,6 +26,9 @@ from mesh.outcomes import Failed as Failed
 from mesh.outcomes import FailureReason as FailureReason
 from mesh.outcomes import Infeasible as Infeasible
 from mesh.outcomes import Scored as Scored
+from mesh.outcomes import ScreenedOut as ScreenedOut
+from mesh.outcomes import StageEnd as StageEnd
+from mesh.outcomes import StageEnds as StageEnds
 from mesh.spec import ArenaSpec
 
 
@@ -219,7 +222,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
 
     run: b.KeyText
     proposal: b.Tree
-    outcome: Scored | Failed | Infeasible
+    outcome: Scored | Failed | Infeasible | ScreenedOut
     worker: b.Word
     worker_class: b.Word
     attempt: b.Attempt = 1
@@ -241,6 +244,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     budget_counts: Counting | Literal[""] = ""
     predict_s: b.Amount = 0.0
     items: ItemsKept | None = None
+    stages: StageEnds = ()
 
     def key(self, post_id: str) -> str:
         return self.run

@@ -15,12 +15,22 @@ import msgspec
 from mesh import events as e
 from mesh.board import Board, Proposal, Run
 from mesh.evidence import is_close, noise, ranking_rule, student_t
+from mesh.outcomes import badness
 from mesh.standing import Standing
 
 MARKED = "* self-reported: the candidate's own code ran in the process that reported this score"
 
 ProposalState = Literal[
-    "open", "claimed", "confirming", "champion", "past_champion", "demoted", "close", "retired", "infeasible"
+    "open",
+    "claimed",
+    "confirming",
+    "champion",
+    "past_champion",
+    "demoted",
+    "close",
+    "retired",
+    "infeasible",
+    "screened_out",
 ]
 
 
@@ -31,7 +41,8 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     95 % interval; they are None without fresh scores or if the noise is unknown. `rank` begins at 1; it is 0 in a row
     that was requested alone. `budget_used_s` is what a trial used of its budget on average, None if it is not known.
     `also` are the means of the numbers in `objective.also`, over the scores of `mean`. `violation` is above 0 if a run
-    violated a constraint. Such a row has the numbers of the run that violates most, and no score.
+    violated a constraint, or missed the threshold of `stage`, after which `stages_left` did not run. Such a row has the
+    numbers of the worst of these runs, and no score.
     `sealed` is the mean on the sealed split, and `gap` by how much better `mean` looks than it.
     """
 
@@ -53,6 +64,8 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     violation: float | None = None
     sealed: float | None = None
     gap: float | None = None
+    stage: str | None = None
+    stages_left: int | None = None
 
 
 class Ranking:
@@ -84,17 +97,19 @@ class Ranking:
 
         The champion comes first, then the rows of its worker class, then the others. In each group, rows with fresh
         scores come before claims. Rows are ordered by the worse bound of the interval, equal rows by the log. If no row
-        has an interval, rows are ordered by their mean alone. Infeasible rows come last, least violation first.
+        has an interval, rows are ordered by their mean alone. Rows that violate a constraint come after them, least
+        violation first, and last those that a stage ended: the later the stage, and the nearer its threshold, the
+        better.
         """
         rows = [row for tree in self.board.proposals if (row := self.of(tree))]
         known = any(row.low is not None for row in rows)
 
-        def place(row: LeaderboardRow) -> tuple[bool, bool, bool, bool, float]:
+        def place(row: LeaderboardRow) -> tuple[int, bool, bool, bool, float]:
             if row.violation is not None and row.state != "champion":
-                return (True, False, False, False, row.violation)
+                return (1 if row.stages_left is None else row.stages_left + 2, False, False, False, row.violation)
             worst = min(self.gain(bound) for bound in (row.low, row.high, row.mean) if bound is not None)
             return (
-                False,
+                0,
                 known and row.state != "champion",
                 known and row.worker_class != self.worker_class,
                 known and not row.fresh,
@@ -161,7 +176,7 @@ class Ranking:
         found = {name: [numbers[name] for numbers in printed if name in numbers] for name in self._also}
         return {name: sum(values) / len(values) for name, values in found.items() if values}
 
-    def _infeasible_row(self, tree: str, run: Run, worst: e.Infeasible) -> LeaderboardRow:
+    def _missed_row(self, tree: str, run: Run, worst: e.Infeasible | e.ScreenedOut) -> LeaderboardRow:
         proposal = self.board.proposals[tree]
         assert run.finished is not None
         state = state_of(proposal, fresh=0)
@@ -174,7 +189,7 @@ class Ranking:
             seeds=1,
             fresh=0,
             self_reported=worst.self_reported,
-            state=state if state in ("past_champion", "demoted") else "infeasible",
+            state=state if state in ("past_champion", "demoted") else worst.reason,
             author=proposal.author,
             title=proposal.event.title,
             claimed=None,
@@ -182,15 +197,15 @@ class Ranking:
             budget_used_s=run.finished.budget_used_s if run.finished.budget_counts else None,
             also={name: worst.metrics[name] for name in self._also if name in worst.metrics},
             violation=worst.violation,
+            stage=worst.stage if isinstance(worst, e.ScreenedOut) else None,
+            stages_left=worst.left if isinstance(worst, e.ScreenedOut) else None,
         )
 
     def _row(self, tree: str) -> LeaderboardRow | None:
-        broken = (
-            [run for run in self.board.current_runs(tree) if run.infeasible] if tree in self.board.proposals else []
-        )
-        broken.sort(key=lambda run: (-run.infeasible.violation if run.infeasible else 0.0, run.finished_seq))
-        if broken and broken[0].infeasible and tree != self.board.champion:
-            return self._infeasible_row(tree, broken[0], broken[0].infeasible)
+        runs = self.board.current_runs(tree) if tree in self.board.proposals else []
+        broken = sorted(((run, run.missed) for run in runs if run.missed), key=_worst_first)
+        if broken and tree != self.board.champion:
+            return self._missed_row(tree, *broken[0])
         if not (standings := self.standings(tree)):
             return None
         worker_class = self.worker_class if self.worker_class in standings else _class_of(standings)
@@ -213,10 +228,16 @@ class Ranking:
             worker_class=worker_class,
             budget_used_s=standing.used_s / standing.scores if standing.used_s else None,
             also=self._means(tree, worker_class, fresh=standing.proven_count > 0),
-            violation=broken[0].infeasible.violation if broken and broken[0].infeasible else None,
+            violation=broken[0][1].violation if broken else None,
             sealed=sealed,
             gap=None if sealed is None else self.gain(standing.mean, sealed),
         )
+
+
+def _worst_first(missed: tuple[Run, e.Infeasible | e.ScreenedOut]) -> tuple[int, float, int]:
+    run, outcome = missed
+    left, violation = badness(outcome)
+    return -left, -violation, run.finished_seq
 
 
 def leaderboard(board: Board) -> list[LeaderboardRow]:

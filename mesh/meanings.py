@@ -119,6 +119,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "budget_used_s": "Seconds of the budget that the trial used, as the worker measured them.",
         "budget_counts": "Which seconds these are: `cpu`, `wall` or `gpu`; empty in logs before this field.",
         "items": "Scores of the single items, where the arena has them; null if there are none.",
+        "stages": "Stages that ran, in their order, with their numbers and seconds; empty without stages.",
         "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
     "ProposalPromoted": {"text": "The verdict in a sentence."},
@@ -195,6 +196,35 @@ FIELDS: dict[str, dict[str, str]] = {
         "metrics": "All numbers that the score program printed.",
         "self_reported": "Whether the candidate could forge the numbers.",
     },
+    "ScreenedOut": {
+        "reason": "Always `screened_out`.",
+        "message": "Which number of which stage misses which threshold, in one sentence.",
+        "stage": "Name of the stage that ended the run.",
+        "value": "The number that the threshold is for. It is not a score.",
+        "violation": "How far it misses the threshold: 0.2 is 20 % beyond it.",
+        "left": "Number of stages that did not run.",
+        "metrics": "All numbers that the stage printed.",
+        "self_reported": "Whether the candidate could forge the numbers.",
+    },
+    "StageEnd": {
+        "stage": "Name of the stage.",
+        "value": "The number that its threshold is for; in the last stage the score. Null if it gave none.",
+        "trial_s": "Wall seconds of the trial that ran for it; 0 if it scored the output of the trial before it.",
+        "score_s": "Wall seconds of its scoring.",
+    },
+    "StageSpec": {
+        "name": "Name of the stage; the score program reads it in `MESH_STAGE`.",
+        "command": "Score program of this stage. Empty: `score.command`.",
+        "deadline_s": "Seconds after which its scoring is killed, counted as `score.deadline_s`, which is the limit. "
+        "0 is that one.",
+        "budget_s": "Budget of a trial of its own, shorter than `trial.budget_s`; that trial reads `MESH_STAGE` too. 0 "
+        "scores the full trial, which runs once, before the first such stage. Increasing from stage to stage.",
+        "metric": "Number that the threshold is for. Empty: the objective's metric.",
+        "at_most": "The run ends here if the number is higher.",
+        "at_least": "The run ends here if the number is lower.",
+        "proof": "Whether the stage runs in proof too, where a candidate that it ends loses its race. Without it proof "
+        "runs the last stage alone.",
+    },
     "ArenaSpec": {
         "name": "Name of the arena: letters, digits, `_` and `-`. It names the log.",
         "summary": "The goal in one sentence; models are shown it.",
@@ -255,12 +285,16 @@ FIELDS: dict[str, dict[str, str]] = {
         "predict": "Command that runs the proposal's code and answers the score program (`MESH_PREDICTOR`). It runs in "
         'a second sandbox without private data. Only with `"command"`.',
         "pattern": 'Regular expression with one group around the number; the last match counts. Only with `"stdout"`.',
-        "cascade": "Score that a proposal must reach to pass each stage of the evaluator. Empty: only `evaluate()` "
-        'runs. Only with `"openevolve"`.',
+        "cascade": "Score that a proposal must reach to pass each stage of the evaluator (`stage1`, `stage2`, ...): a "
+        "candidate of search that does not is screened out there. Empty: only `evaluate()` runs. Only with "
+        '`"openevolve"`.',
         "deadline_s": "Seconds after which scoring is killed: CPU seconds of the score program on a CPU, so that a "
         "busy machine fails nobody; wall seconds on a GPU, and for an evaluator, which runs in the trial's place.",
         "predict_budget_s": "Seconds, of the trial's kind, that the process of `predict` may use; then the run is "
         "`over_budget`. 0 is `deadline_s`.",
+        "stage": "Stages, cheap first, as tables `[[score.stage]]`. A candidate of search ends at the first one whose "
+        "threshold it misses; the last one has none and gives the score. [Stages](../selection.md#stages). Only with "
+        '`"command"` or `"stdout"`.',
     },
     "WorkerSpec": {
         "class_": 'Worker class that may run the arena, such as `cpu-x86_64` or `cuda-h200`, or `"any"`.',

@@ -8,7 +8,16 @@ from msgspec import Meta
 from mesh import bounds as b
 
 FailureReason = Literal[
-    "timeout", "out_of_memory", "crash", "no_score", "bad_score", "lost", "killed", "over_budget", "infeasible"
+    "timeout",
+    "out_of_memory",
+    "crash",
+    "no_score",
+    "bad_score",
+    "lost",
+    "killed",
+    "over_budget",
+    "infeasible",
+    "screened_out",
 ]
 
 
@@ -38,3 +47,37 @@ class Infeasible(Failed, frozen=True, kw_only=True, tag_field="how", tag="infeas
     violation: b.Amount
     metrics: Annotated[dict[b.Word, b.Number], Meta(max_length=b.MAX_ITEMS)] = {}
     self_reported: bool = False
+
+
+class ScreenedOut(Failed, frozen=True, kw_only=True, tag_field="how", tag="screened_out"):
+    """A stage ended the run, because its number misses the threshold of the stage. It is no score.
+
+    `value` is that number. `violation` is above 0: how far it misses the threshold, as a share of it. `left` is the
+    number of stages that did not run.
+    """
+
+    reason: Literal["screened_out"] = "screened_out"
+    stage: b.Word
+    value: b.Number
+    violation: b.Amount
+    left: b.Count = 1
+    metrics: Annotated[dict[b.Word, b.Number], Meta(max_length=b.MAX_ITEMS)] = {}
+    self_reported: bool = False
+
+
+def badness(outcome: Infeasible | ScreenedOut) -> tuple[int, float]:
+    """Return a key by which candidates without a score are ordered: who came further first, then by violation."""
+    return (outcome.left + 1 if isinstance(outcome, ScreenedOut) else 0), outcome.violation
+
+
+class StageEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage that ran. `value` is null where it gave no number; the seconds are wall seconds."""
+
+    stage: b.Word
+    value: b.Number | None = None
+    trial_s: b.Amount = 0.0
+    score_s: b.Amount = 0.0
+
+
+StageEnds = Annotated[tuple[StageEnd, ...], Meta(max_length=100)]
+"""The stages that a run went through, in their order."""

@@ -13,7 +13,7 @@ from mesh.events import Failed, KnobChange, Origin, ProposalPromoted, Scored
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import children_of, cost_of, gain_of
 
-RunState = Literal["waiting", "running", "scored", "failed", "killed", "infeasible"]
+RunState = Literal["waiting", "running", "scored", "failed", "killed", "infeasible", "screened_out"]
 
 
 class Relative(msgspec.Struct, frozen=True):
@@ -160,8 +160,8 @@ def run_state(run: Run) -> RunState:
     """Return the state of a run."""
     if run.finished is None:
         return "killed" if run.killed else "running" if run.attempts else "waiting"
-    if run.infeasible:
-        return "infeasible"
+    if run.missed:
+        return run.missed.reason
     if isinstance(run.finished.outcome, Failed):
         return "killed" if run.finished.outcome.reason == "killed" else "failed"
     return "scored"

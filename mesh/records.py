@@ -71,10 +71,10 @@ class Run(msgspec.Struct):
         return outcome.value if isinstance(outcome, e.Scored) else None
 
     @property
-    def infeasible(self) -> e.Infeasible | None:
-        """The outcome, if it violates a constraint; else None."""
+    def missed(self) -> e.Infeasible | e.ScreenedOut | None:
+        """The outcome, if its numbers miss a constraint or the threshold of a stage; else None."""
         outcome = self.finished.outcome if self.finished else None
-        return outcome if isinstance(outcome, e.Infeasible) else None
+        return outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
 
 
 class Note(msgspec.Struct, frozen=True):

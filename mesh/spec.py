@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from mesh import bounds as b
 from mesh.constraints import constraints_of
+from mesh.stages import StageSpec
 
 Direction = Literal["minimize", "maximize"]
 _Gigabytes = Annotated[float, Meta(gt=0, le=1e9)]
@@ -85,6 +86,7 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
     without private data. `stdout` (`pattern`, one group), `openevolve` and `shinka` (evaluators) are self-reported.
+    `stage` are cheaper scorings before the one that counts.
     """
 
     how: Literal["command", "stdout", "openevolve", "shinka"]
@@ -94,6 +96,7 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cascade: Annotated[tuple[b.Number, ...], _Few] = ()
     deadline_s: b.TimeLimit = 60.0
     predict_budget_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    stage: Annotated[tuple[StageSpec, ...], _Few] = ()
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

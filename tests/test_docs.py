@@ -97,7 +97,7 @@ def test_the_environment_of_a_trial_is_what_the_worker_gives(tmp_path: Path) -> 
         run="r", lane="explore", proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
     )
     slot = Slot(0, "cpu", 1)
-    site = Site(spec, request, tmp_path, slot, Sandbox("E"), tmp_path, "t", 5)
+    site = Site(spec, request, tmp_path, slot, Sandbox("E"), tmp_path, "t", 5, stage="smoke")
     scorer = score_request(site, score_budget(spec, slot))
     assert scorer.beside is not None
     launches = [trial_request(site, trial_budget(spec, 1.0, slot, sees_gpu=False)).launch, scorer.launch, scorer.beside]

@@ -13,7 +13,7 @@ from gpu_worker.worker import run_worker
 from mesh import arena
 from mesh.code import CodeStore
 from mesh.errors import BadArena
-from mesh.events import Failed, RunFinished, RunRequested, Scored
+from mesh.events import Failed, RunFinished, RunRequested, Scored, ScreenedOut
 from mesh.foreign_tasks import recognise
 from mesh.knobs import find_knobs
 from mesh.memory import MemoryHub
@@ -34,7 +34,7 @@ def task(name: str, tmp_path: Path, *changes: tuple[str, str, str]) -> Path:
     return folder
 
 
-async def run(folder: Path, tmp_path: Path, **proposed: str) -> RunFinished:
+async def run(folder: Path, tmp_path: Path, *, proof: bool = False, **proposed: str) -> RunFinished:
     """Open a task and run a proposal of it, by a worker, in processes of their own."""
     home = tmp_path / "home"
     describe(folder)
@@ -48,7 +48,7 @@ async def run(folder: Path, tmp_path: Path, **proposed: str) -> RunFinished:
     trial = opened.spec.trial
     asked = RunRequested(
         run="r",
-        lane="explore",
+        lane="confirm" if proof else "explore",
         proposal=made.tree,
         commit=made.commit,
         seed=1,
@@ -73,7 +73,7 @@ async def run(folder: Path, tmp_path: Path, **proposed: str) -> RunFinished:
 
 
 async def failure(folder: Path, tmp_path: Path, **proposed: str) -> tuple[str, str]:
-    outcome = (await run(folder, tmp_path, **proposed)).outcome
+    outcome = (await run(folder, tmp_path, proof=False, **proposed)).outcome
     assert isinstance(outcome, Failed), outcome
     return outcome.reason, outcome.message
 
@@ -155,12 +155,29 @@ async def test_an_openevolve_task_runs_through_both_stages_to_a_score(tmp_path: 
     assert done.trial_s > 0
 
 
-async def test_a_program_below_the_threshold_ends_at_that_stage(tmp_path: Path) -> None:
-    folder = task("openevolve", tmp_path, ("initial_program.py", "return guess", "return -guess"))
-    done = await run(folder, tmp_path)
-    assert isinstance(done.outcome, Scored), done.outcome
-    assert done.outcome.value == done.outcome.metrics["easy"] < 0.4
-    assert done.outcome.metrics["cascade_stage"] == 1
+async def test_a_program_below_the_threshold_of_a_cascade_is_screened_out_at_that_stage(tmp_path: Path) -> None:
+    folder = task("openevolve", tmp_path)
+    worse = (TASKS / "openevolve" / "initial_program.py").read_text().replace("return guess", "return -guess")
+    done = await run(folder, tmp_path, initial_program=worse)
+    assert isinstance(done.outcome, ScreenedOut), done.outcome
+    value = done.outcome.metrics["easy"]
+    threshold = arena.load_arena(folder).score.cascade[0]
+    text = f"stopped at stage stage1: combined_score is {value:g}, but must be at least {threshold:g}"
+    assert (done.outcome.message, done.outcome.value, done.outcome.left) == (text, value, 1)
+    assert done.outcome.self_reported
+    assert [(end.stage, end.value) for end in done.stages] == [("stage1", value)]
+
+
+async def test_no_threshold_of_a_cascade_ends_the_baseline_or_a_run_of_proof(tmp_path: Path) -> None:
+    worse = (TASKS / "openevolve" / "initial_program.py").read_text().replace("return guess", "return -guess")
+    for proof in (False, True):
+        folder = task("openevolve", tmp_path / str(proof))
+        if not proof:
+            (folder / "initial_program.py").write_text(worse)
+        done = await run(folder, tmp_path / str(proof), proof=proof, initial_program=worse)
+        assert isinstance(done.outcome, Scored), done.outcome
+        assert [end.stage for end in done.stages] == ["stage1", "stage2"]
+        assert done.outcome.value < 0.4
 
 
 async def test_without_a_cascade_the_evaluator_is_called_once_and_its_combined_score_counts(tmp_path: Path) -> None:

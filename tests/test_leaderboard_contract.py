@@ -42,6 +42,7 @@ class History:
         self.more = random.Random(-seed)
         """For what was added later, so that the histories stay what they were."""
         self.constrained = self.more.random() < 0.25
+        self.staged = random.Random(f"stages {seed}").random() < 0.25
         self.trees = [f"{n:040x}" for n in range(rng.randrange(2, 12))]
         self.board = Board(arena="a")
         self.goal = SPEC.objective
@@ -122,6 +123,9 @@ class History:
             outcome = e.Scored(value=value, self_reported=rng.random() < 0.1, metrics=numbers)
             if self.constrained and more.random() < 0.2:
                 outcome = e.Infeasible(message="p95", value=value, violation=more.choice((0.5, 1.5)), metrics=numbers)
+            elif self.staged and more.random() < 0.2:
+                far, left = more.choice((0.5, 1.5)), more.choice((1, 2))
+                outcome = e.ScreenedOut(message="", stage="dev", value=value, violation=far, left=left, metrics=numbers)
         return e.RunFinished(
             run=asked.run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=rng.choice(self.classes),
             trial_s=rng.random(), evaluator=rng.choice(("", "", "", "", "", "", *map(content_hash, ("ev", "old")))),

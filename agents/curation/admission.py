@@ -19,7 +19,7 @@ from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
 from agents.curation.stopping import stop
 from mesh.board import Board, Proposal, Run
-from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested
+from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested, ScreenedOut
 from mesh.evidence import mean_of
 from mesh.fleet import home_class, is_awaited, queue_depth, slots
 
@@ -36,7 +36,7 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     if ends := stop(board, now):
         return list(ends)
     proven = _best(board) if is_exact(board) else [*prove(board), *recheck(board)]
-    verdicts = [event for event in proven if not _is_infeasible_winner(board, event)]
+    verdicts = [event for event in proven if not _is_unfit_winner(board, event)]
     decided = {event.proposal for event in verdicts if isinstance(event, ProposalRetired)}
     verdicts += [event for event in _hopeless(board) if event.proposal not in decided]
     verdicts = with_sealed(board, verdicts)
@@ -49,9 +49,9 @@ def is_exact(board: Board) -> bool:
     return board.spec.objective.noise == "none"
 
 
-def _is_infeasible_winner(board: Board, event: AnyEvent) -> bool:
-    """Tell whether a fact would promote a proposal that violates a constraint on some seed."""
-    return isinstance(event, ProposalPromoted) and board.violation(event.proposal) is not None
+def _is_unfit_winner(board: Board, event: AnyEvent) -> bool:
+    """Tell whether a fact would promote a proposal that misses a constraint or a stage's threshold on some seed."""
+    return isinstance(event, ProposalPromoted) and board.missed(event.proposal) is not None
 
 
 def is_blocked(board: Board, proposal: Proposal) -> bool:
@@ -108,15 +108,18 @@ def _author_of(board: Board, run: str) -> str:
 
 
 def _hopeless(board: Board) -> list[ProposalRetired]:
-    """Retire proposals that are blocked, that ran without a score, or that violate a constraint."""
+    """Retire proposals that are blocked, that ran without a score, or that miss a constraint or a threshold."""
     verdicts: list[ProposalRetired] = []
     for tree in board.undecided:
         proposal, runs = board.proposals[tree], board.current_runs(tree)
         if is_blocked(board, proposal) and not proposal.runs:
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
-        elif (worst := board.violation(tree)) and not _is_out(board, runs):
-            verdicts.append(_retire(board, tree, "failed", f"infeasible: {worst.message}"))
+        elif (worst := board.missed(tree)) and not _is_out(board, runs):
+            if isinstance(worst, ScreenedOut):
+                verdicts.append(_retire(board, tree, "not_better", worst.message))
+            else:
+                verdicts.append(_retire(board, tree, "failed", f"infeasible: {worst.message}"))
         elif any(run.finished for run in runs) and not board.scores(tree) and not _is_out(board, runs):
             ends = [run.finished.outcome for run in runs if run.finished]
             killed = all(isinstance(end, Failed) and end.reason == "killed" for end in ends)
@@ -137,7 +140,7 @@ def _best(board: Board) -> list[AnyEvent]:
     by_class: dict[str, dict[str, float]] = {home_class(board): {}}
     for tree in [*board.undecided, *reevaluated(board)]:
         if (
-            board.violation(tree) is None
+            board.missed(tree) is None
             and (found := mean_of(board, tree))
             and not _is_out(board, board.current_runs(tree))
         ):

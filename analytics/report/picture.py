@@ -24,7 +24,10 @@ _MANY = 2000
 INK, MUTED, LINE, PAPER = "#111213", "#606162", "#d7d8d9", "#fefefd"
 GREY, GREEN, BLUE, ORANGE, RED, PURPLE = "#8c8c8c", "#009e73", "#56b4e9", "#e69f00", "#d55e00", "#cc79a7"
 """A grey and colours of Okabe and Ito's palette, which colour-blind people tell apart."""
-REASONS = ("crash", "timeout", "over_budget", "out_of_memory", "no_score", "bad_score", "lost", "killed", "infeasible")
+REASONS = (
+    *("crash", "timeout", "over_budget", "out_of_memory", "no_score", "bad_score", "lost", "killed"),
+    *("infeasible", "screened_out"),
+)
 TITLE_CHARS, CHAR = 34, 5.1  # a character of a label is about so many points wide
 SLANT, STEM, APART = 28, 20.0, 21.0
 """Labels: the angle in degrees, the height of the line to it and the distance between two in points."""

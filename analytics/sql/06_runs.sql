@@ -23,7 +23,7 @@ SELECT
     r.arena, r.run, r.proposal, p.author, r.lane, r.seed,
     CASE
         WHEN f.how = 'scored' THEN 'scored'
-        WHEN f.how = 'infeasible' THEN 'infeasible'
+        WHEN f.how IN ('infeasible', 'screened_out') THEN f.how
         WHEN f.reason = 'killed' THEN 'killed'
         WHEN f.seq IS NOT NULL THEN 'failed'
         WHEN k.seq IS NOT NULL THEN 'killed'
@@ -41,7 +41,7 @@ SELECT
     coalesce(f.self_reported, false) AS self_reported,
     coalesce(nullif(f.evaluator, ''), r.evaluator) AS evaluator,
     r.seq, f.seq AS finished_seq,
-    f.message, f.cpu_s, f.usd, f.budget_used_s, f.budget_counts, f.predict_s, f.violation
+    f.message, f.cpu_s, f.usd, f.budget_used_s, f.budget_counts, f.predict_s, f.violation, f.stage
 FROM requested r
 LEFT JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run

@@ -1,8 +1,8 @@
 -- The proposals that have a score, by the rule of `mesh/leaderboard.py`: the champion, then the rows of the ranking class,
 -- in a class those with fresh scores by the worse bound of their interval (few seeds make a mean that luck has a share in),
 -- then claims; best first in the arena's direction, equals in the order of the log. Where no row of an arena has an
--- interval, only means count. Proposals that violate a constraint come last, with the numbers of the run that violates
--- most. Words are joined to the ranks at the end: sorting them with the numbers takes half as long again.
+-- interval, only means count. Proposals that violate a constraint come after them, and last those that a stage ended, with
+-- the numbers of their worst run. Words are joined to the ranks at the end: sorting them with the numbers takes half as long again.
 CREATE OR REPLACE VIEW leaderboard AS
 WITH latest AS (
     SELECT arena, arg_max(evaluator, coalesce(version, 0)) AS evaluator, arg_max(sign, coalesce(version, 0)) AS sign,
@@ -12,13 +12,13 @@ WITH latest AS (
 ),
 broken AS MATERIALIZED (
     SELECT f.arena, r.proposal, f.seq AS run_seq, f.violation, f.infeasible_value, f.worker_class, f.self_reported,
-        f.budget_used_s, a.sign
+        f.budget_used_s, a.sign, f.how, f.stage, f.stages_left, coalesce(f.stages_left + 1, 0) AS missed
     FROM finished f
     JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
     JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
     JOIN latest a ON a.arena = f.arena
-    WHERE f.how = 'infeasible' AND r.lane <> 'sealed' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
-    QUALIFY row_number() OVER (PARTITION BY f.arena, r.proposal ORDER BY f.violation DESC, f.seq) = 1
+    WHERE f.how IN ('infeasible', 'screened_out') AND r.lane <> 'sealed' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
+    QUALIFY row_number() OVER (PARTITION BY f.arena, r.proposal ORDER BY missed DESC, f.violation DESC, f.seq) = 1
 ),
 sealed AS (
     SELECT f.arena, r.proposal, sum(f.value ORDER BY f.seq) / count(*) AS sealed
@@ -35,14 +35,16 @@ reigning AS (
 ),
 rated AS MATERIALIZED (
     SELECT s.arena, s.proposal, s.sign, s.mean, s.low, s.high, s.seeds, s.best, s.worst, s.trial_s, s.self_reported,
-        s.fresh, s.claimed, s.worker_class, s.ranks, s.budget_used_s, b.violation, NULL::BIGINT AS run_seq
+        s.fresh, s.claimed, s.worker_class, s.ranks, s.budget_used_s, b.violation, NULL::BIGINT AS run_seq,
+        NULL::VARCHAR AS how, NULL::VARCHAR AS stage, NULL::BIGINT AS stages_left, NULL::BIGINT AS missed
     FROM standings s
     LEFT JOIN broken b ON b.arena = s.arena AND b.proposal = s.proposal
     LEFT JOIN reigning c ON c.arena = s.arena AND c.proposal = s.proposal
     WHERE b.proposal IS NULL OR c.proposal IS NOT NULL
     UNION ALL
     SELECT b.arena, b.proposal, b.sign, b.infeasible_value, NULL, NULL, 1, NULL, NULL, NULL, b.self_reported,
-        0, NULL, b.worker_class, false, b.budget_used_s, b.violation, b.run_seq
+        0, NULL, b.worker_class, false, b.budget_used_s, b.violation, b.run_seq,
+        b.how, b.stage, b.stages_left, b.missed
     FROM broken b
     LEFT JOIN reigning c ON c.arena = b.arena AND c.proposal = b.proposal
     WHERE c.proposal IS NULL
@@ -61,7 +63,7 @@ ranked AS (
         *,
         row_number() OVER (
             PARTITION BY arena
-            ORDER BY infeasible, CASE WHEN infeasible THEN violation ELSE 0 END,
+            ORDER BY infeasible, CASE WHEN infeasible THEN missed ELSE 0 END, CASE WHEN infeasible THEN violation ELSE 0 END,
                 NOT infeasible AND bounded AND state <> 'champion', NOT infeasible AND bounded AND NOT ranks,
                 NOT infeasible AND bounded AND fresh = 0,
                 CASE WHEN infeasible THEN 0 ELSE sign * coalesce(CASE WHEN sign > 0 THEN low ELSE high END, mean) END
@@ -102,7 +104,7 @@ others AS (
 SELECT
     r.arena, r.rank, r.proposal, p.title, p.author, r.mean, r.seeds, r.best, r.worst,
     CASE
-        WHEN r.infeasible AND r.state NOT IN ('past_champion', 'demoted') THEN 'infeasible'
+        WHEN r.infeasible AND r.state NOT IN ('past_champion', 'demoted') THEN r.how
         WHEN r.close THEN 'close'
         WHEN r.state <> 'open' THEN r.state
         WHEN r.fresh > 0 THEN 'confirming'
@@ -111,7 +113,8 @@ SELECT
     p.origin, r.trial_s, r.self_reported, r.low, r.high, r.fresh, r.claimed, r.worker_class, r.budget_used_s,
     coalesce(o.also, MAP {}::MAP(VARCHAR, DOUBLE)) AS also, r.violation,
     CASE WHEN NOT r.infeasible THEN e.sealed END AS sealed,
-    CASE WHEN NOT r.infeasible THEN r.sign * (r.mean - e.sealed) END AS gap
+    CASE WHEN NOT r.infeasible THEN r.sign * (r.mean - e.sealed) END AS gap,
+    r.stage, r.stages_left
 FROM ranked r
 JOIN proposed p ON p.arena = r.arena AND p.seq = r.seq
 LEFT JOIN sealed e ON e.arena = r.arena AND e.proposal = r.proposal

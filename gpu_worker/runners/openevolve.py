@@ -2,9 +2,10 @@
 
     python -I openevolve.py EVALUATOR PROGRAM [THRESHOLD ...]
 
-With thresholds, the stages of the evaluator's cascade are run where it has them. What evaluator and program print goes
-to stderr. Both run in this process, so a dishonest program can report any number. Unlike OpenEvolve, which keeps the
-score of the stage before, a stage that raises gives no score. Standard library alone.
+With thresholds, the stages of the evaluator's cascade are run where it has them; `stages` says what each gave. A stage
+below its threshold ends the evaluation, if another one would follow: `missed` is that threshold. What evaluator and
+program print goes to stderr. Both run in this process, so a dishonest program can report any number. Unlike OpenEvolve,
+which keeps the score of the stage before, a stage that raises or is not reached gives no score. Standard library alone.
 """
 
 import importlib.util
@@ -13,6 +14,7 @@ import math
 import numbers
 import os
 import sys
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +29,7 @@ def main() -> None:
     os.dup2(2, 1)
     answer: dict[str, object]
     try:
-        answer = {"metrics": judged(load_evaluator(evaluator), program, [float(word) for word in thresholds])}
+        answer = judged(load_evaluator(evaluator), program, [float(word) for word in thresholds])
     except (Exception, SystemExit) as error:
         answer = {"error": f"{type(error).__name__}: {error}" if str(error) else type(error).__name__}
     sys.stdout.flush()
@@ -65,8 +67,11 @@ def provide_result() -> None:
     sys.modules |= {"openevolve": package, "openevolve.evaluation_result": module}
 
 
-def judged(module: types.ModuleType, program: str, thresholds: list[float]) -> dict[str, float | None]:
-    """Return the metrics of the program, `combined_score` among them; None is a number that is not finite."""
+def judged(module: types.ModuleType, program: str, thresholds: list[float]) -> dict[str, object]:
+    """Return the answer: the metrics of the program, `combined_score` among them, and the stages that ran.
+
+    None is a number that is not finite.
+    """
     stages: list[Callable[[str], object]] = []
     if thresholds:
         names = (f"evaluate_stage{number}" for number in range(1, len(thresholds) + 2))
@@ -75,14 +80,22 @@ def judged(module: types.ModuleType, program: str, thresholds: list[float]) -> d
                 break
             stages.append(stage)
     if not stages:
-        return summed(metrics_of(module.evaluate(program)))
+        return {"metrics": summed(metrics_of(module.evaluate(program)))}
     found: dict[str, float] = {}
+    ran: list[dict[str, object]] = []
     for place, stage in enumerate(stages):
+        began = time.monotonic()
         found |= metrics_of(stage(program))
         found["cascade_stage"] = place + 1.0
-        if place == len(thresholds) or not combined(found) >= thresholds[place]:
+        value = combined(found)
+        seconds = round(time.monotonic() - began, 3)
+        ran.append({"stage": f"stage{place + 1}", "value": finite(value), "trial_s": seconds})
+        left = len(stages) - place - 1
+        if left and value < thresholds[place]:
+            return {"metrics": summed(found), "stages": ran, "missed": thresholds[place], "left": left}
+        if math.isnan(value):
             break
-    return summed(found)
+    return {"metrics": summed(found), "stages": ran}
 
 
 def metrics_of(result: object) -> dict[str, float]:
@@ -117,7 +130,12 @@ def combined(metrics: dict[str, float]) -> float:
 def summed(metrics: dict[str, float]) -> dict[str, float | None]:
     """Return the metrics with `combined_score`; None for numbers that JSON does not have."""
     whole = {**metrics, "combined_score": combined(metrics)}
-    return {name: value if math.isfinite(value) else None for name, value in whole.items()}
+    return {name: finite(value) for name, value in whole.items()}
+
+
+def finite(value: float) -> float | None:
+    """Return a number that JSON has, None for others."""
+    return value if math.isfinite(value) else None
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """The last words of `mesh up`: baseline and champion, runs by outcome, what to try next."""
 
 import shutil
+import statistics
 import sys
 from collections import Counter
 from pathlib import Path
 
 from mesh.board import Board
-from mesh.events import Failed, Infeasible, Scored
+from mesh.events import Failed, Infeasible, Scored, ScreenedOut
 from mesh.leaderboard import Ranking, row_score
 from mesh.text import printable, short
+from mesh.times import duration
 
 
 def summary(board: Board, first: int, folder: Path, data: Path | None = None) -> None:
@@ -21,12 +23,15 @@ def summary(board: Board, first: int, folder: Path, data: Path | None = None) ->
             outcome = run.finished.outcome
             outcomes[_ending(outcome)] += 1
     metric = board.spec.objective.metric
+    ended = screening(board)
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
     print(f"\narena {board.arena}: {counts}")
     print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished yet"))
+    if ended:
+        print(ended)
     ranking = Ranking(board)
     if (base := baseline_of(ranking)) is not None:
-        broken = board.opened is not None and board.violation(board.opened.base_tree) is not None
+        broken = board.opened is not None and board.missed(board.opened.base_tree) is not None
         print(f"baseline {metric} {base:.4f}{' (infeasible: it violates a constraint)' if broken else ''}")
     if row := ranking.of(board.champion):
         champion = board.proposals[board.champion]
@@ -41,9 +46,24 @@ def summary(board: Board, first: int, folder: Path, data: Path | None = None) ->
     print(f"to continue:\n  {mesh} up {folder}{f' --data {data}' if data else ''}")
 
 
+def screening(board: Board) -> str:
+    """Return how many candidates stages have ended, and about how much worker time that saved; "" if none."""
+    searched = [run.finished for run in board.runs.values() if run.finished and run.requested.lane == "explore"]
+    spent = [(run.outcome, run.trial_s + run.score_s) for run in searched]
+    stopped = [(outcome.stage, seconds) for outcome, seconds in spent if isinstance(outcome, ScreenedOut)]
+    whole = [seconds for outcome, seconds in spent if isinstance(outcome, Scored)]
+    if not stopped:
+        return ""
+    counts = Counter(printable(stage, 40) for stage, _ in stopped)
+    by_stage = ", ".join(f"{stage} {count}" for stage, count in counts.most_common())
+    saved_s = sum(max(0.0, statistics.median(whole) - seconds) for _, seconds in stopped) if whole else 0.0
+    saved = f", which saved about {duration(saved_s)} of worker time" if saved_s else ""
+    return f"stages screened out {len(stopped):,} of {len(searched):,} candidates ({by_stage}){saved}"
+
+
 def _ending(outcome: Scored | Failed) -> str:
-    if isinstance(outcome, Infeasible):
-        return "infeasible"
+    if isinstance(outcome, Infeasible | ScreenedOut):
+        return outcome.reason.replace("_", " ")
     return f"failed ({outcome.reason})" if isinstance(outcome, Failed) else "scored"
 
 

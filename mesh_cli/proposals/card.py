@@ -6,7 +6,7 @@ from itertools import pairwise
 import msgspec
 
 from mesh.board import Board, Critique
-from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested
+from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
 from mesh.proposal_card import Relative, RunRow
 from mesh.text import printable, short
 from mesh_cli.proposals.describe import About, critique_words
@@ -178,12 +178,19 @@ def _ending(board: Board, finished: RunFinished) -> Iterator[str]:
     outcome, metric = finished.outcome, board.spec.objective.metric
     if isinstance(outcome, Infeasible):
         yield f"infeasible: {printable(outcome.message)} ({metric} {outcome.value:.6g} does not count)"
+    elif isinstance(outcome, ScreenedOut):
+        yield f"screened out: {printable(outcome.message)}"
     elif isinstance(outcome, Failed):
         yield f"failed ({outcome.reason}): {printable(outcome.message)}"
     else:
         yield f"{metric} {outcome.value:.6g}{' (self-reported)' if outcome.self_reported else ''}"
         if others := {name: value for name, value in outcome.metrics.items() if name != metric}:
             yield "  " + ", ".join(f"{printable(name, 40)} {value:.6g}" for name, value in others.items())
+    if finished.stages:
+        yield "stages: " + ", ".join(
+            f"{printable(end.stage, 40)} {number_text(end.value, '.6g')} in {end.trial_s + end.score_s:.1f} s"
+            for end in finished.stages
+        )
     words = [f"trial {finished.trial_s:.1f} s", f"scoring {finished.score_s:.1f} s", f"CPU {finished.cpu_s:.1f} s"]
     if finished.budget_counts:
         words.append(f"{finished.budget_used_s:.1f} s of its budget ({finished.budget_counts})")

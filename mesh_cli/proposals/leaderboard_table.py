@@ -8,13 +8,13 @@ from mesh.text import printable, short
 from mesh_cli.render.columns import Column, aligned
 
 
-def columns(goal: ObjectiveSpec, *, sealed: bool = False) -> list[Column]:
+def columns(goal: ObjectiveSpec, *, sealed: bool = False, missed: bool = False) -> list[Column]:
     """Return the columns; the ranks say which are left out first in a narrow terminal."""
     return [
         Column("rank", right=True),
         Column(printable(goal.metric, 16), right=True),
         *(Column(printable(name, 16), right=True, rank=2) for name in goal.also),
-        *([Column("violates", right=True)] if goal.constraints else []),
+        *([Column("violates", right=True)] if goal.constraints or missed else []),
         *([Column("sealed", right=True), Column("gap", right=True)] if sealed else []),
         Column("95 % interval", right=True, rank=3),
         Column("seeds", right=True, rank=4),
@@ -26,11 +26,11 @@ def columns(goal: ObjectiveSpec, *, sealed: bool = False) -> list[Column]:
     ]
 
 
-def cells(row: LeaderboardRow, goal: ObjectiveSpec, *, sealed: bool = False) -> list[str]:
+def cells(row: LeaderboardRow, goal: ObjectiveSpec, *, sealed: bool = False, missed: bool = False) -> list[str]:
     """Return a row as the cells of `columns`."""
     others = [f"{row.also[name]:.4g}" if name in row.also else "-" for name in goal.also]
-    if goal.constraints:
-        others.append("-" if row.violation is None else f"{row.violation:.0%}")
+    if goal.constraints or missed:
+        others.append("-" if row.violation is None else f"{row.violation:.0%}{f' at {row.stage}' if row.stage else ''}")
     if sealed:
         others += ["-" if value is None else f"{value:.4f}" for value in (row.sealed, row.gap)]
     numbers = [str(row.rank), row_score(row), *others, row_interval(row), str(row.seeds)]
@@ -41,4 +41,6 @@ def cells(row: LeaderboardRow, goal: ObjectiveSpec, *, sealed: bool = False) -> 
 def ranking(goal: ObjectiveSpec, rows: Sequence[LeaderboardRow], width: int | None) -> list[str]:
     """Return the leaderboard as lines of at most `width` cells."""
     sealed = any(row.sealed is not None for row in rows)
-    return aligned(columns(goal, sealed=sealed), [cells(row, goal, sealed=sealed) for row in rows], width)
+    missed = any(row.violation is not None for row in rows)
+    table = [cells(row, goal, sealed=sealed, missed=missed) for row in rows]
+    return aligned(columns(goal, sealed=sealed, missed=missed), table, width)

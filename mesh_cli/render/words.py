@@ -53,4 +53,6 @@ def _outcome(outcome: e.Scored | e.Failed) -> str:
         return f"{outcome.value:.4f}{' (self-reported)' if outcome.self_reported else ''}"
     if isinstance(outcome, e.Infeasible):
         return f"infeasible ({outcome.value:.4f}): {outcome.message}"
+    if isinstance(outcome, e.ScreenedOut):
+        return outcome.message
     return f"failed ({outcome.reason}): {outcome.message}"

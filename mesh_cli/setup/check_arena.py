@@ -1,7 +1,7 @@
 """What `mesh check` finds: the baseline's scores, and how each attack of the arena ended."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,8 +9,10 @@ import msgspec
 
 from gpu_worker.sandbox_choice import Wish
 from mesh.arena import load_arena
-from mesh.events import Failed, RunFinished, Scored
+from mesh.events import Failed, RunFinished, Scored, StageEnd
 from mesh.open_arena import describe
+from mesh.spec import ArenaSpec
+from mesh.stages import StageSpec
 from mesh.text import printable
 from mesh_cli.render.columns import Column, aligned, width_of_output
 from mesh_cli.setup.attacks import Attack, changed_files, holds, read_attacks
@@ -26,6 +28,21 @@ class BaselineRun(msgspec.Struct, frozen=True):
     outcome: Scored | Failed
     trial_s: float
     score_s: float
+    stages: tuple[StageEnd, ...] = ()
+
+
+class StageChecked(msgspec.Struct, frozen=True):
+    """What the baseline got in a stage: a number per seed that reached it, and the median worker seconds.
+
+    `threshold` is what the number must be, in words; `missed` tells for how many seeds it is not.
+    """
+
+    name: str
+    metric: str
+    threshold: str
+    values: tuple[float, ...]
+    missed: int
+    seconds: float
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -46,6 +63,7 @@ class Checked(msgspec.Struct, frozen=True):
     metric: str
     baseline: tuple[BaselineRun, ...]
     attacks: tuple[Tried, ...]
+    stages: tuple[StageChecked, ...] = ()
 
     @property
     def scores(self) -> list[float]:
@@ -86,7 +104,7 @@ async def check_arena(
 
     ended = await run_artifacts(folder, artifacts, device=device, slots=slots, sandbox=sandbox, finished=tell)
     baseline = tuple(
-        BaselineRun(seed, event.outcome, event.trial_s, event.score_s)
+        BaselineRun(seed, event.outcome, event.trial_s, event.score_s, event.stages)
         for seed, event in enumerate(ended[_BASELINE], start=1)
     )
     scores = [each.outcome.value for each in baseline if isinstance(each.outcome, Scored)]
@@ -95,7 +113,25 @@ async def check_arena(
         outcome = ended[f"attack: {attack.name}"][0].outcome
         held = holds(attack.expect, outcome, spec.objective, scores)
         tried.append(Tried(attack.name, attack.tries, attack.source, attack.expect, outcome, held))
-    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried))
+    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried), _stages(spec, baseline))
+
+
+def _stages(spec: ArenaSpec, baseline: Sequence[BaselineRun]) -> tuple[StageChecked, ...]:
+    """Return what the baseline got in each stage, in their order; no threshold ends it."""
+    cascade = tuple(StageSpec(name=f"stage{n}", at_least=least) for n, least in enumerate(spec.score.cascade, 1))
+    ends = [end for run in baseline for end in run.stages]
+    rules = {stage.name: stage for stage in spec.score.stage or cascade}
+    found = []
+    for name in dict.fromkeys(end.stage for end in ends):
+        rule = rules.get(name, StageSpec(name=name))
+        own = [end for end in ends if end.stage == name]
+        values = tuple(end.value for end in own if end.value is not None)
+        is_last = name == ends[-1].stage and not spec.score.stage  # of a cascade, whose last threshold ends nothing
+        missed = 0 if is_last else sum(rule.missed_by(value) > 0 for value in values)
+        seconds = statistics.median(end.trial_s + end.score_s for end in own)
+        threshold = "" if is_last else rule.threshold
+        found.append(StageChecked(name, rule.metric or spec.objective.metric, threshold, values, missed, seconds))
+    return tuple(found)
 
 
 def check_lines(checked: Checked) -> list[str]:
@@ -107,6 +143,10 @@ def check_lines(checked: Checked) -> list[str]:
         lines = [f"baseline {checked.metric} {statistics.fmean(scores):.4f}{spread} ({seeds})"]
     else:
         lines = [f"baseline {checked.metric}: no score ({seeds})"]
+    for stage in checked.stages:
+        shown = ", ".join(f"{value:g}" for value in stage.values) or "no number"
+        rule = f", must be {stage.threshold}" if stage.threshold else ""
+        lines.append(f"  stage {stage.name}: {printable(stage.metric)} {shown}{rule}; {stage.seconds:.1f} s")
     if not checked.attacks:
         return lines
     columns = [
@@ -135,6 +175,12 @@ def check_problems(checked: Checked) -> list[str]:
         f"the baseline failed on seed {ended.seed}: {outcome_words(ended.outcome)}"
         for ended in checked.baseline
         if isinstance(ended.outcome, Failed)
+    ]
+    bad += [
+        f"the baseline misses the threshold of stage {stage.name} on {stage.missed} of {len(stage.values)} seeds: "
+        f"{printable(stage.metric)} must be {stage.threshold}; no threshold ends the baseline, but candidates like it"
+        for stage in checked.stages
+        if stage.missed
     ]
     return bad + [
         f"attack {printable(tried.name)!r} got {outcome_words(tried.outcome)}; expected: {' or '.join(tried.expect)}"

@@ -120,6 +120,7 @@ def _runs(tree: str, values: list[float | e.Failed], lane: e.Lane = "explore", w
             evaluator=content_hash("ev"),
             trial_s=60.0,
             cost=e.Cost(usd=0.05, seconds=60.0),
+            stages=(e.StageEnd(stage="full", value=value, trial_s=60.0),) if isinstance(value, float) else (),
         )
         found += [
             ("curator", replace(request(run, tree, seed), lane=lane)),

@@ -13,6 +13,7 @@ from agents.search.samplers.protocol import Trial, Values, where
 from mesh.board import Board, Proposal
 from mesh.errors import ObjectMissing
 from mesh.knobs import knobs_of
+from mesh.outcomes import badness
 
 _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 """Returns the files of a proposal by its tree."""
@@ -77,7 +78,8 @@ class History:
             values=self._values[tree],
             loss=-board.spec.objective.gain(sum(scores) / len(scores)) if scores else None,
             by=origin.name if origin.how == "sampler" else "",
-            violation=worst.violation if (worst := board.violation(tree)) else 0.0,
+            violation=worst.violation if (worst := board.missed(tree)) else 0.0,
+            stages_missed=badness(worst)[0] if worst else 0,
             seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
         )
         has_result = bool(scores) or (bool(runs) and len(ended) == len(runs))
@@ -99,17 +101,26 @@ class History:
 
 
 def feasible_first(trials: list[Trial]) -> list[Trial]:
-    """Return the trials with a loss for those that violate a constraint: all are worse than every feasible trial.
+    """Return the trials with a loss for those that miss a constraint or a threshold: all are worse than every other.
 
-    Among each other they are ordered by their violation (K. Deb, 2000). Their losses lie one spread of the feasible
-    losses beyond the worst, and at most two. So a sampler that only minimises walks to where the constraints hold.
+    Those that violate a constraint come first, then those that a stage ended, by the stages that they did not pass.
+    Among each other they are ordered by their violation (K. Deb, 2000). The losses of the first kind lie one spread of
+    the feasible losses beyond the worst, and at most two, those of each further kind one more. So a sampler that only
+    minimises walks to where constraints and thresholds hold.
     """
-    most = max((trial.violation for trial in trials), default=0.0)
-    if not most:
+    kinds = sorted({trial.stages_missed for trial in trials if trial.violation})
+    if not kinds:
         return trials
+    most = {
+        kind: max(trial.violation for trial in trials if trial.violation and trial.stages_missed == kind)
+        for kind in kinds
+    }
     losses = [trial.loss for trial in trials if trial.loss is not None and not trial.violation]
     worst, spread = max(losses, default=0.0), (max(losses) - min(losses) if losses else 0.0) or 1.0
+    beyond = {kind: worst + spread * place for place, kind in enumerate(kinds, 1)}
     return [
-        replace(trial, loss=worst + spread * (1 + trial.violation / most)) if trial.violation else trial
+        replace(trial, loss=beyond[trial.stages_missed] + spread * trial.violation / most[trial.stages_missed])
+        if trial.violation
+        else trial
         for trial in trials
     ]

@@ -29,8 +29,9 @@ class Trial(msgspec.Struct, frozen=True):
 
     `loss` is the mean score, turned so that lower is better; None if it failed or is pending. `values` lacks knobs that
     the code of the proposal does not have. `seq` is its entry in the log. `by` is the name of its sampler, "" for
-    people and models. `seconds` is the worker time of its explore runs. `violation` is above 0 if it violates
-    constraints of the arena; its loss is then beyond those of all feasible trials.
+    people and models. `seconds` is the worker time of its explore runs. `violation` is above 0 if it misses a
+    constraint or the threshold of a stage; its loss is then beyond those of all other trials. `stages_missed` is the
+    number of stages that it did not pass, if a stage ended it.
     """
 
     tree: str
@@ -40,6 +41,7 @@ class Trial(msgspec.Struct, frozen=True):
     by: str = ""
     seconds: float = 0.0
     violation: float = 0.0
+    stages_missed: int = 0
 
 
 class Idea(msgspec.Struct, frozen=True):

@@ -47,7 +47,7 @@ function line(row, scale, tabbable) {
     el("td.number.muted", {}, row.rank),
     el("td.number.score", { title: row.self_reported ? "self-reported: the candidate's own code computed this score" : null }, score(row.mean), row.self_reported ? "*" : ""),
     el("td.wide", {}, interval(row, scale)),
-    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.violation != null ? `violates a constraint by ${Math.round(row.violation * 100)} %` : row.fresh ? seeds : "claimed, not confirmed"}${others(row)}`)),
+    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.stage != null ? `stopped at stage ${row.stage}` : row.violation != null ? `violates a constraint by ${Math.round(row.violation * 100)} %` : row.fresh ? seeds : "claimed, not confirmed"}${others(row)}`)),
     el("td", {}, chip(row.state)));
 }
 
