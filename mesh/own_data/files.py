@@ -1,12 +1,13 @@
 """Reads a table from a file as people export it: CSV of any separator and encoding, or JSON lines.
 
 It knows UTF-8 with and without byte order mark, UTF-16 and Windows-1252; commas, semicolons, tabs and bars; quoted
-line breaks; Excel's first line `sep=;`. It does not read workbooks.
+line breaks; Excel's first line `sep=;`; judgments of TREC, which have no header. It does not read workbooks.
 """
 
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -14,9 +15,11 @@ import msgspec
 from mesh.decoding import decode_json
 from mesh.errors import BadInput
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".qrels")
 _SEPARATORS = ",;\t|"
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 200_000
+_TREC = re.compile(r"(\S+)[ \t]+(\S+)[ \t]+(\S+)[ \t]+(-?\d+)[ \t]*\r?")
+"""A line of TREC's judgments, which have no header: query, iteration, document, grade."""
 _CELL = 1 << 27
 """Characters of a cell; Python's own limit, 131,072, is less than some documents have."""
 
@@ -54,6 +57,8 @@ def read_table(path: Path) -> TextTable:
     if not text.strip():
         raise BadInput(f"{path} is empty: it needs a header and at least one row")
     table = _lines_of_json if path.suffix.lower() in (".jsonl", ".ndjson") else _separated
+    if table is _separated and _TREC.fullmatch(text.lstrip().partition("\n")[0]):
+        table = _judgments
     found = table(path, text, encoding)
     if not found.rows:
         raise BadInput(f"{path} has a header but no row: export it with its rows")
@@ -73,6 +78,17 @@ def _decoded(path: Path, data: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
     raise BadInput(f"{path} is neither UTF-8, UTF-16 nor Windows-1252 text: save it as UTF-8")
+
+
+def _judgments(path: Path, text: str, encoding: str) -> TextTable:
+    names = ("query-id", "iteration", "corpus-id", "score")
+    rows = []
+    for line, each in enumerate(text.split("\n"), start=1):
+        if found := _TREC.fullmatch(each):
+            rows.append(TextRow(line, dict(zip(names, found.groups(), strict=True))))
+        elif each.strip():
+            raise BadInput(f"{path}: line {line} is {each[:60]!r}: a line of TREC's judgments has 4 columns")
+    return TextTable(path, names, tuple(rows), " ", encoding)
 
 
 def _separated(path: Path, text: str, encoding: str) -> TextTable:

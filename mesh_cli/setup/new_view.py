@@ -6,7 +6,7 @@ from mesh.text import printable
 from mesh_cli.render.columns import Column, aligned
 from mesh_cli.setup.new_arena import FoundTable, NewArena
 
-_SEPARATORS = {"": "JSON lines", ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SEPARATORS = {"": "JSON lines", ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _LISTED = 5
 
 
