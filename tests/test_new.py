@@ -1,13 +1,21 @@
 """`mesh new`: an arena from a template and an owner's files, whatever program wrote them."""
 
+import math
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import numpy as np
 import pytest
 
 from mesh.arena import load_arena
+from mesh.items import Spread
+from mesh_cli.setup.check_arena import check_arena
+from mesh_cli.setup.provable import smallest_gain
 from mesh_cli.setup.toml_keys import with_keys
 from tests.support.company import company_tables, write_exports
 
@@ -170,6 +178,50 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert sentence in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exports"]
+
+
+def test_it_shows_split_base_rate_noise_and_the_smallest_gain_and_a_real_worker_agrees(
+    tmp_path: Path, tables: dict[str, Any]
+) -> None:
+    write_exports(tmp_path / "exports", tables=tables)
+    done = mesh_new(tmp_path, "invoices", "mine", "--data", "exports")
+    decided = len(tables["history"])
+    [split] = re.findall(
+        r"^split: (\d+) decided invoices before (\S+) are public, (\d+) from", done.stdout, re.MULTILINE
+    )
+    assert int(split[0]) + int(split[2]) == decided
+    assert 0.7 * decided - 12 < int(split[0]) <= 0.7 * decided
+    late = [row for row in tables["history"] if row["invoice_date"] >= split[1]]
+    wrong = sum(row["action"] != "paid" for row in late) / len(late)
+    assert f"base rate: {wrong:.1%} of the private invoices were not to be paid" in done.stdout
+    [score] = re.findall(rf"^baseline: savings (\S+) on {len(late)} invoices of \d+ vendors", done.stdout, re.MULTILINE)
+    [(reference, gain)] = re.findall(r"^reference: savings (\S+), better by \+(\S+),", done.stdout, re.MULTILINE)
+    assert float(reference) == pytest.approx(float(score) + float(gain), abs=2e-4)
+    [smallest] = re.findall(r"^smallest gain that these data prove: (\S+) savings", done.stdout, re.MULTILINE)
+    assert 0 < float(smallest) < 2
+    toml = tmp_path / "mine" / "arena.toml"
+    assert load_arena(tmp_path / "mine").objective.noise == "items"
+    toml.write_text(toml.read_text().replace('leak_audit = "refuse"', 'leak_audit = "off"'))
+    checked = anyio.run(partial(check_arena, tmp_path / "mine", seeds=1, slots=1, device="cpu", sandbox="weak"))
+    assert checked.scores == [pytest.approx(float(score), abs=1e-4)]
+
+
+def test_too_little_history_is_one_sentence(tmp_path: Path, tables: dict[str, Any]) -> None:
+    few = {**tables, "history": tables["history"][:5]}
+    write_exports(tmp_path / "exports", tables=few)
+    done = mesh_new(tmp_path, "invoices", "mine", "--data", "exports")
+    assert done.stderr == (
+        "mesh: python prepare.py cannot use the data: the history decides 5 invoices, but at least 20 are needed: "
+        "export more of it\n"
+    )
+    assert (done.returncode, (tmp_path / "mine").exists()) == (2, False)
+
+
+def test_the_smallest_gain_is_proven_four_times_of_five() -> None:
+    assert smallest_gain(Spread(1.0, 1e9), 0.05) == pytest.approx(1.645 + 0.842, abs=1e-3)
+    draws = np.random.default_rng(1).normal(smallest_gain(Spread(1 / math.sqrt(30), 29), 0.09), 1.0, (4000, 30))
+    t = draws.mean(axis=1) / (draws.std(axis=1, ddof=1) / math.sqrt(30))
+    assert (t > 1.3730).mean() == pytest.approx(0.8, abs=0.03)  # 1.3730: Student's t with 29 degrees of freedom at .91
 
 
 def test_without_data_the_template_is_copied_with_its_attacks(tmp_path: Path) -> None:

@@ -122,9 +122,8 @@ def test_clicks_become_grades_by_what_the_position_makes_of_them_with_a_warning(
 def test_too_few_judged_queries_are_refused_and_documents_without_text_are_said(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "corpus.jsonl", [document(n) for n in range(COUNT)])
     write_csv(tmp_path / "ratings.csv", [{"query": question(n), "docid": f"P-{n}", "rating": 1} for n in range(39)])
-    made = new_arena("search", tmp_path / "arenas" / "few", NewWanted(tmp_path))
-    with pytest.raises(AssertionError, match="39 queries have a relevant document, but at least 40 are needed"):
-        prepared(made, tmp_path)
+    with pytest.raises(BadInput, match="39 queries have a relevant document, but at least 40 are needed"):
+        new_arena("search", tmp_path / "arenas" / "few", NewWanted(tmp_path))
     (tmp_path / "corpus.jsonl").unlink()
     with pytest.raises(BadInput, match="needs a file of corpus or a column text of qrels"):
         new_arena("search", tmp_path / "arenas" / "none", NewWanted(tmp_path))

@@ -36,16 +36,19 @@ def main() -> None:
     with predictor() as matcher:
         send(matcher, {"vendors": vendors})
         decided: list[tuple[dict[str, Any], Truth]] = []
-        vendor_names: list[str] = []
+        vendors_of: list[str] = []
+        of_order: dict[str | None, str] = {}
         for event in events:
             send(matcher, {event.what: event.fields})
             if event.what == "invoice":
                 answer = decision(matcher)
                 if event.truth:
                     decided.append((answer, event.truth))
-                    vendor_names.append(plain(event.fields["vendor_name"]))
+                    vendors_of.append(of_order.get(event.truth.po) or plain(event.fields["vendor_name"]))
+            elif event.what == "order":
+                of_order[event.fields["po"]] = event.fields["vendor_id"]
     if "MESH_ITEMS" in os.environ:
-        Path(os.environ["MESH_ITEMS"]).write_text(json.dumps(items(decided, vendor_names)))
+        Path(os.environ["MESH_ITEMS"]).write_text(json.dumps(items(decided, vendors_of)))
     print(json.dumps(metrics(decided)))
 
 

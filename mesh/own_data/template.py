@@ -1,6 +1,8 @@
 """What a template says about own data: the contents of `own_data.toml` in an arena's folder.
 
     summary = "Your orders, invoices, and what became of them"
+    items = "invoices"                   # what one score of MESH_ITEMS is of, and its cluster
+    clusters = "vendors"
     leave_out = ["attacks"]              # files and folders of the template that the new arena does not get
     needs = [["history", "invoices.action"]]   # of each list, one table or column at least
 
@@ -75,6 +77,8 @@ class TemplateData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     tables: dict[str, OwnTable]
     summary: str = ""
+    items: str = "items"
+    clusters: str = "clusters"
     leave_out: tuple[str, ...] = ()
     needs: tuple[tuple[str, ...], ...] = ()
     settings: dict[str, Any] = {}

@@ -42,12 +42,12 @@ def new(
     async def work() -> None:
         from mesh_cli.render.columns import width_of_output
         from mesh_cli.setup.new_arena import NewWanted, new_arena
-        from mesh_cli.setup.new_view import table_lines
+        from mesh_cli.setup.new_view import measured_lines, table_lines
 
         wanted = NewWanted(data, tuple(map_ or ()), tuple(table or ()), decimal or "", dates or "", skip_bad_rows)
         made = new_arena(template, target, wanted)
         print(f"arena {made.name} in {made.folder}, from the template {made.template}")
-        for line in table_lines(made, width_of_output()):
+        for line in [*table_lines(made, width_of_output()), *measured_lines(made)]:
             print(line)
         print(f"\nnext: mesh up {target}")
 

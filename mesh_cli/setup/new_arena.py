@@ -4,6 +4,7 @@ It copies the template, finds the owner's columns, checks every value, and write
 the new arena. The data stay where they are: nothing of them gets into the arena's folder, which trials can read.
 """
 
+import math
 import re
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from mesh.arena import load_arena
 from mesh.data_source import find_source
 from mesh.errors import BadArena, BadInput
 from mesh.own_data.files import TextTable, read_table
@@ -27,8 +29,13 @@ from mesh.own_data.mapping import (
 from mesh.own_data.reading import COLUMNS_FILE, CheckedTable, check_table
 from mesh.own_data.template import TemplateData, load_template
 from mesh.own_data.values import DateOrder, Decimal
+from mesh.spec import ArenaSpec, ObjectiveSpec
 from mesh_cli.arenas import template_folder
+from mesh_cli.setup.provable import MeasuredData, measure
 from mesh_cli.setup.toml_keys import toml_table, with_keys
+
+ROOM = 5.0
+"""How many times the baseline's time a candidate may take, at least."""
 
 
 class NewWanted(msgspec.Struct, frozen=True):
@@ -56,8 +63,10 @@ class NewArena(msgspec.Struct, frozen=True):
     name: str
     folder: Path
     template: str
+    goal: ObjectiveSpec
     tables: dict[str, FoundTable] = {}
     data: TemplateData | None = None
+    measured: MeasuredData | None = None
 
 
 def new_arena(template: str, target: Path, wanted: NewWanted) -> NewArena:
@@ -73,7 +82,7 @@ def new_arena(template: str, target: Path, wanted: NewWanted) -> NewArena:
         raise BadArena(f"{target}: the folder's name becomes the arena's: use 1 to 64 of A-Z, a-z, 0-9, - and _")
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise BadArena(f"{target} is there already: name a new folder")
-    own, tables, keys = None, dict[str, FoundTable](), dict[str, object]()
+    own, measured, tables, keys = None, None, dict[str, FoundTable](), dict[str, object]()
     if wanted.data is not None:
         own = load_template(origin)
         tables = _found_tables(own, wanted)
@@ -90,10 +99,25 @@ def new_arena(template: str, target: Path, wanted: NewWanted) -> NewArena:
         if own:
             mapped = ColumnMap({table: found.columns for table, found in tables.items()}, wanted.skip_bad_rows)
             (whole / COLUMNS_FILE).write_text(columns_toml(mapped), encoding="utf-8")
+            assert wanted.data is not None
+            measured = measure(whole, own, wanted.data)
+            toml.write_text(with_keys(text, _budgets(load_arena(whole), measured)), encoding="utf-8")
         if target.is_dir():
             target.rmdir()
         whole.rename(target)
-    return NewArena(name, target, template, tables, own)
+    goal = load_arena(target).objective
+    return NewArena(name, target, template, goal, tables, own, measured)
+
+
+def _budgets(spec: ArenaSpec, measured: MeasuredData) -> dict[str, object]:
+    """Return the limits of an arena whose data need more time than the template's own."""
+    keys: dict[str, object] = {}
+    if (trial_s := math.ceil(ROOM * measured.trial_s)) > spec.trial.budget_s:
+        keys |= {"trial.budget_s": float(trial_s), "trial.deadline_s": max(spec.trial.deadline_s, 10.0 * trial_s)}
+    if (score_s := math.ceil(ROOM * measured.score_s)) > spec.score.deadline_s / 3:
+        keys |= {"score.deadline_s": 3.0 * score_s}
+        keys |= {"score.predict_budget_s": max(float(score_s), spec.score.predict_budget_s)}
+    return keys
 
 
 def _found_tables(own: TemplateData, wanted: NewWanted) -> dict[str, FoundTable]:

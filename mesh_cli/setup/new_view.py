@@ -1,10 +1,13 @@
 """What `mesh new` shows: which column is which, how the files were read, and what to do next. Pure."""
 
+import math
+
 from mesh.own_data.mapping import unneeded
 from mesh.own_data.template import OwnTable
 from mesh.text import printable
 from mesh_cli.render.columns import Column, aligned
 from mesh_cli.setup.new_arena import FoundTable, NewArena
+from mesh_cli.setup.provable import POWER
 
 _SEPARATORS = {"": "JSON lines", ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _LISTED = 5
@@ -22,6 +25,29 @@ def table_lines(new: NewArena, width: int | None) -> list[str]:
         lines += [f"left out: {printable(why)}" for why in left_out[:_LISTED]]
         if len(left_out) > _LISTED:
             lines.append(f"left out: {len(left_out) - _LISTED} more rows")
+    return lines
+
+
+def measured_lines(new: NewArena) -> list[str]:
+    """Return what the data can show: split, base rate, the baseline with its noise, and the smallest gain."""
+    found = new.measured
+    if found is None or new.data is None:
+        return []
+    metric = new.goal.metric
+    items, clusters = len(found.items.values), found.items.cluster_count
+    of = f"{items:,} {new.data.items}" + (f" of {clusters:,} {new.data.clusters}" if clusters else "")
+    lines = ["", *map(printable, found.remarks)]
+    lines.append(f"baseline: {metric} {found.score:.4f} on {of}, standard error {found.noise.error:.4f}")
+    by = "differences spread as the baseline's items do, for want of a reference"
+    if found.reference is not None:
+        by = f"reference: {metric} {found.score + new.goal.gain(found.reference):.4f}, better by {found.reference:+.4f}"
+        by += f", standard error of the difference {found.difference.error:.4f}"
+    lines.append(by)
+    smallest = found.smallest_gain
+    shown = "none; give more data"
+    if math.isfinite(smallest):
+        shown = f"{smallest:.4f} {metric} (one-sided level {found.alpha:.2g}, power {POWER:g})"
+    lines.append(f"smallest gain that these data prove: {shown}")
     return lines
 
 
