@@ -1,6 +1,7 @@
 """The curator: admits proposals to the queue, stops bad runs early, gives verdicts, and closes the arena.
 
-Its decisions are pure functions of the log (`agents.curation`). The log accepts each fact only once, so any number of
+Its decisions are pure functions of the log (`agents.curation`). Where they rest on single items, it first posts what a
+comparison of the items says. The log accepts each fact only once, so any number of
 curators may run, and none is a leader. Only live learning curves come from outside the log: a kill that depends on one
 carries the curve as evidence.
 """
@@ -14,10 +15,13 @@ import msgspec
 
 from agents.curation.admission import decide
 from agents.curation.early_stopping import judge_curve, rungs_between
+from agents.curation.item_proof import compared, pairs_to_compare
 from mesh.agent.protocol import Context
-from mesh.board import Board
+from mesh.board import Board, Run
 from mesh.decoding import decode_json
+from mesh.errors import ObjectMissing
 from mesh.events import AnyEvent, CurvePoint
+from mesh.items import ItemScores
 from mesh.wire import Post
 
 
@@ -26,6 +30,7 @@ class Curator:
 
     listens: ClassVar[tuple[str, ...]] = (
         "arena.opened",
+        "items.compared",
         "critique.posted",
         "proposal.posted",
         "proposal.promoted",
@@ -39,20 +44,36 @@ class Curator:
     hears: ClassVar[str] = "curve.>"
 
     def __init__(self, context: Context) -> None:
-        self._name = context.name
+        self._name, self._items = context.name, context.items
         self._curves: dict[str, list[CurvePoint]] = {}
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
         """Return the decisions that are due."""
-        return decide(board, board.time)
+        return await self._decide(board, board.time)
 
     async def joined(self, board: Board) -> Sequence[AnyEvent]:
         """Return the decisions that are due."""
-        return decide(board, board.time)
+        return await self._decide(board, board.time)
 
     async def tick(self, now: dt.datetime, board: Board) -> Sequence[AnyEvent]:
         """Return the decisions that are due now."""
-        return decide(board, now)
+        return await self._decide(board, now)
+
+    async def _decide(self, board: Board, now: dt.datetime) -> Sequence[AnyEvent]:
+        """Return the comparisons of items that decisions wait for; without any, the decisions."""
+        facts = []
+        for one, other in pairs_to_compare(board) if self._items else []:
+            try:
+                facts.append(compared(board, one, other, (await self._read(one), await self._read(other))))
+            except ObjectMissing as error:
+                facts.append(compared(board, one, other, error))
+        return facts or decide(board, now)
+
+    async def _read(self, run: Run) -> ItemScores:
+        assert self._items is not None
+        assert run.finished is not None
+        assert run.finished.items is not None
+        return await self._items.items(run.finished.items.sha256)
 
     def heard(self, topic: str, data: bytes, board: Board) -> Sequence[AnyEvent]:
         """Add a point to a learning curve, and judge its run at every rung it reaches."""

@@ -14,7 +14,7 @@ _PIECE = 20_000
 _RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM opened WHERE arena = ?"
 _NEW = """
 SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq,
-    coalesce(f.budget_used_s, 0)
+    coalesce(f.budget_used_s, 0), coalesce(f.margin, 0)
 FROM finished f
 JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
 JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
@@ -23,7 +23,7 @@ WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <
 ORDER BY f.seq"""
 _LATEST = """
 SELECT proposal, worker_class, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean,
-    squares_added, claimed_count, claimed_sum, used_s
+    squares_added, claimed_count, claimed_sum, used_s, margin_sum
 FROM scored
 WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY proposal, worker_class ORDER BY seq DESC) = 1"""
@@ -56,13 +56,17 @@ def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tupl
     standings = {row[:2]: (row[2], Standing(*row[3:])) for row in db.execute(_LATEST, [arena, proposals]).fetchall()}
     [(best,)] = db.execute(_BEST, [arena]).fetchall()
     rows = []
-    for seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported, asked_seq, used_s in found:
+    for score in found:
+        seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported, asked_seq, used_s, own = (
+            score
+        )
         previous, standing = standings.get((proposal, worker_class), (None, Standing()))
         fresh = rule.is_fresh(proposal, lane)
-        standing = standing.add(value, fresh=fresh, seconds=trial_s, used_s=used_s, self_reported=self_reported)
+        more = {"seconds": trial_s, "used_s": used_s, "margin": own}
+        standing = standing.add(value, fresh=fresh, self_reported=self_reported, **more)
         standings[proposal, worker_class] = seq, standing
         before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
-        score = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
-        rows.append((*score, asked_seq, rule.sign, fresh, previous, *msgspec.structs.astuple(standing), before, best))
+        head = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
+        rows.append((*head, asked_seq, rule.sign, fresh, previous, *msgspec.structs.astuple(standing), before, best))
     with db.appender("scored") as appender:
         appender.append_rows(rows)

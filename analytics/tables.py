@@ -37,9 +37,10 @@ def table_row(
             usd = event.cost.usd if event.cost else None
             measured = (event.budget_used_s, event.budget_counts, event.predict_s)
             budget = measured if event.budget_counts else (None, None, None)
+            margin = event.items.margin if event.items else None
             numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible | e.ScreenedOut) else {}
             metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
-            more = (usd, *budget, *metrics, *beyond, *at, *stages)
+            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin)
             return "finished", (arena, seq, time, event.run, *end, *where, *spent, *more)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
@@ -61,7 +62,7 @@ def table_row(
         case e.ArenaOpened(spec=spec):
             rule = (
                 event.evaluator,
-                event.base_tree,
+                "" if spec.objective.noise == "items" else event.base_tree,  # as `mesh.evidence.ranking_rule`
                 int(spec.objective.gain(1)),
                 spec.objective.noise == "none",
                 list(spec.objective.also),

@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS finished (
     score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE, budget_used_s DOUBLE, budget_counts VARCHAR,
     predict_s DOUBLE, metrics VARCHAR[], numbers DOUBLE[],
     violation DOUBLE, infeasible_value DOUBLE, stage VARCHAR, stages_left BIGINT,
-    stages VARCHAR[], stage_values DOUBLE[], stage_trial_s DOUBLE[], stage_score_s DOUBLE[]);
+    stages VARCHAR[], stage_values DOUBLE[], stage_trial_s DOUBLE[], stage_score_s DOUBLE[],
+    margin DOUBLE);
 CREATE TABLE IF NOT EXISTS judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
     p_better DOUBLE);
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS scored (
     worker_class VARCHAR, trial_s DOUBLE, self_reported BOOLEAN, asked_seq BIGINT, sign TINYINT, fresh BOOLEAN,
     previous BIGINT, scores BIGINT, least DOUBLE, greatest DOUBLE, seconds DOUBLE, any_self_reported BOOLEAN,
     proven_count BIGINT, proven_mean DOUBLE, squares_added DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
-    used_s DOUBLE, best_before DOUBLE, best DOUBLE);
+    used_s DOUBLE, margin_sum DOUBLE, best_before DOUBLE, best DOUBLE);
 CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
 CREATE TABLE IF NOT EXISTS layout (version INTEGER);
 -- The quantile of Student's t that bounds a two-sided 95 % interval, for the degrees of freedom up to 1000.

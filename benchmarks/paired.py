@@ -4,22 +4,40 @@
 distribution of the noise and by the correlation of two scores on one seed. `seeds` is the number of common seeds at
 which a gain of half a standard deviation passes at the level of 1 % four times of five. `seeds_ratio` compares it with
 the two-sample test on the same scores.
+
+`items` is the same for arenas of fixed items: `items.false` for equal proposals, also with clusters and where search
+and proof have the same items. `items.power` is the share of arenas in which the one proposal among them that is better
+by 0.02 is promoted, `items.power_alone` the same without the others, and `items.runs` are the runs of proof of all
+arenas per such promotion. `scheme` is what the seeds of fixed items may be (`benchmarks/parts/noise_schemes.py`).
 """
 
 import random
+from typing import Any
 
 from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.item_arenas import ItemArena
+from benchmarks.parts.noise_schemes import GAIN as ITEM_GAIN
+from benchmarks.parts.noise_schemes import SCHEMES, passes
 from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, normal, student_of_3
 from mesh.board import Board
 from mesh.evidence import Noise, p_better, pooled
 from mesh.paired import seed_effect
+from mesh.testing import git_hash
 
 CORRELATIONS = (-0.2, 0.0, 0.5, 0.9)
 DRAWS: tuple[Draw, ...] = (normal, student_of_3, contaminated)
 PROPOSALS, GAIN, LEVEL, POWER = 20, 0.5, 0.01, 0.8
+ITEM_ARENAS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "clusters": {"clusters": 60},
+    "unnamed": {"named": False},
+    "same": {"same": True},
+}
 GOALS: dict[str, Goal] = {
     **{f"false.{draw.__name__}.{correlation:g}": ("<=", 0.1) for draw in DRAWS for correlation in CORRELATIONS},
     "seeds_ratio.0.8": ("<=", 1 / 3),
+    **{f"items.false.{name}": ("<=", 0.1) for name in ITEM_ARENAS},
+    "scheme.items.false": ("<=", 0.06),
 }
 
 
@@ -37,6 +55,31 @@ async def measure(quick: bool) -> Figures:
         in_pairs, unpaired = (seeds_needed(board, correlation, pairs=pairs, quick=quick) for pairs in (True, False))
         figures[f"seeds.{correlation:g}"] = in_pairs
         figures[f"seeds_ratio.{correlation:g}"] = in_pairs / unpaired
+    figures |= by_items(4 if quick else 200)
+    for scheme in SCHEMES:
+        for kind, gain in (("false", 0.0), ("power", ITEM_GAIN)):
+            figures[f"scheme.{scheme}.{kind}"] = passes(scheme, gain, 100 if quick else 4000)
+    return figures
+
+
+def by_items(made: int, proposals: int = PROPOSALS) -> Figures:
+    """Return how often arenas of fixed items promote an equal, and a real gain among equals."""
+    figures: Figures = {}
+    equal = {f"p{number}": 0.0 for number in range(proposals)}
+    for name, options in ITEM_ARENAS.items():
+        arenas = [ItemArena(equal, f"{name} {world}", **options) for world in range(made)]
+        for arena in arenas:
+            arena.play()
+        figures[f"items.false.{name}"] = sum(arena.promotions > 0 for arena in arenas) / made
+    found = [ItemArena({"good": ITEM_GAIN, **equal}, f"good {world}") for world in range(made)]
+    alone = [ItemArena({"good": ITEM_GAIN}, f"alone {world}") for world in range(made)]
+    for name, arenas in (("power", found), ("power_alone", alone)):
+        for arena in arenas:
+            arena.play()
+        won = [arena for arena in arenas if git_hash("good") in arena.log.board.champions]
+        figures[f"items.{name}"] = len(won) / made
+        figures[f"items.runs.{name}"] = sum(arena.proof_runs for arena in arenas) / max(1, len(won))
+    say(f"items: {made} arenas")
     return figures
 
 

@@ -163,6 +163,8 @@ class Board(msgspec.Struct):
                 self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
                 self._pay(event.cost)
+            case e.ItemsCompared():
+                return self._compare(event)
             case e.ProposalPromoted():
                 return self._promote(entry.seq, event)
             case e.ProposalRetired():
@@ -200,6 +202,13 @@ class Board(msgspec.Struct):
             self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
             (proposal.sealed if event.lane == "sealed" else proposal.runs).append(event.run)
+        return True
+
+    def _compare(self, event: e.ItemsCompared) -> bool:
+        run = self.runs.get(event.run)
+        if not run or event.over not in self.runs or event.over in run.compared:
+            return False
+        run.compared[event.over] = event
         return True
 
     def _look(self, event: e.HoldoutOpened) -> bool:

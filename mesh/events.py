@@ -250,6 +250,25 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
         return self.run
 
 
+class ItemsCompared(Event, frozen=True, kw_only=True, tag="items.compared"):
+    """The curator has compared the items of two runs: those of `run` with those of `over`, which has another proposal.
+
+    It compares them in pairs where both have the same items, else as two samples.
+    """
+
+    key_tokens: ClassVar[int] = 2
+    run: b.KeyText
+    over: b.KeyText
+    common: b.Count = 0
+    difference: b.Number | None = None
+    error: b.Amount | None = None
+    dof: b.Amount = 0.0
+    text: b.Text = ""
+
+    def key(self, post_id: str) -> str:
+        return f"{self.run}.{self.over}"
+
+
 class _Verdict(Event, frozen=True, kw_only=True):
     """A verdict on a proposal in one round."""
 
@@ -346,6 +365,7 @@ AnyEvent = (
     | RunStarted
     | RunKilled
     | RunFinished
+    | ItemsCompared
     | ProposalPromoted
     | ProposalRetired
     | HoldoutOpened

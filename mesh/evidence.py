@@ -13,6 +13,8 @@ import msgspec
 
 from mesh.board import Board, Proposal, Run
 from mesh.events import PROOF, ProposalRetired
+from mesh.item_evidence import ItemNoise, repeats
+from mesh.items import Spread, together
 from mesh.paired import Scores, SeedEffect, difference, moderated, seed_effect
 from mesh.standing import Rule
 
@@ -62,7 +64,7 @@ def fresh(board: Board, tree: str, worker_class: str = "") -> dict[int, float]:
 
 def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
     """Return the finished runs of a proposal that count as evidence; their scores, if any, are fresh."""
-    unchosen = board.opened is not None and tree == board.opened.base_tree
+    unchosen = tree == ranking_rule(board).base_tree
     return [
         run
         for run in board.current_runs(tree)
@@ -131,13 +133,17 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
     """Tell whether the scores of a worker class show that the metric is exact, so that one fresh run proves.
 
     At least three fresh scores of one proposal are equal, no two fresh scores of one proposal differ, and no fresh
-    score differs from the claim.
+    score differs from the claim. Where a metric is a mean over items, all items of one proposal are equal on two seeds
+    or more; then the items have noise, but more seeds do not show more of it.
 
     Args:
         board: The board of the arena.
         worker_class: The worker class.
         found: Its noise.
     """
+    if board.spec.objective.noise == "items":
+        runs = [run for run in _fresh_runs(board) if run.finished and run.finished.worker_class == worker_class]
+        return not found.sd and repeats(runs)
     if found.sd or found.dof < 2:
         return False
     seen: dict[str, float] = {}
@@ -165,7 +171,8 @@ def ranking_rule(board: Board) -> Rule:
     if (opened := board.opened) is None:
         return Rule("", "", -1, exact=False)
     goal = opened.spec.objective
-    return Rule(opened.evaluator, opened.base_tree, 1 if goal.better(1, 0) else -1, exact=goal.noise == "none")
+    base = "" if goal.noise == "items" else opened.base_tree  # its score on the items of search is no proof
+    return Rule(opened.evaluator, base, 1 if goal.better(1, 0) else -1, exact=goal.noise == "none")
 
 
 def _fresh_runs(board: Board) -> Iterator[Run]:
@@ -207,16 +214,22 @@ def student_t(dof: int) -> float:
     return float(stdtrit(dof, (1 + INTERVAL) / 2))
 
 
-def estimate(values: Sequence[float], found: Noise) -> Estimate:
-    """Return the mean of fresh scores with its interval by Student's t; infinite bounds if the noise is unknown."""
+def estimate(values: Sequence[float], found: Noise, margin: float = 0.0) -> Estimate:
+    """Return the mean of fresh scores with its interval by Student's t; infinite bounds if the noise is unknown.
+
+    Args:
+        values: Fresh scores of a proposal.
+        found: The noise between seeds.
+        margin: Half of the interval of the mean over its items (`mesh.item_evidence.margin_of`).
+    """
     mean = sum(values) / len(values)
     if not found.dof:
         return Estimate(mean, -math.inf, math.inf, len(values))
-    half = student_t(found.dof) * found.sd / math.sqrt(len(values))
+    half = math.hypot(student_t(found.dof) * found.sd / math.sqrt(len(values)), margin)
     return Estimate(mean, mean - half, mean + half, len(values))
 
 
-def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise) -> float:
+def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise, items: ItemNoise | None = None) -> float:
     """Return 1 minus the one-sided p-value of Student's t-test that the challenger is better.
 
     Where seeds share a difficulty, scores on common seeds are compared in pairs (`mesh.paired`); else this is the
@@ -225,14 +238,22 @@ def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise) -
     a known noise the result is 0.5. Challengers of one champion share its scores, so their tests are positively
     dependent (Dunnett, "A multiple comparison procedure for comparing several treatments with a control", 1955).
 
+    Where the metric is a mean over items, the variance over the items is added to that between seeds. If each seed has
+    items of its own, the spread between seeds has it already, and the greater one counts. Without a comparison of the
+    items the result is 0.5.
+
     Args:
         board: The board of the arena, which says which direction is better.
         challenger: Fresh scores of the challenger by seed.
         champion: Fresh scores of the champion by seed.
         found: The pooled noise of the arena.
+        items: How exact the difference is by its items; None if it is not known.
     """
     from scipy.special import stdtr
 
+    has_items = board.spec.objective.noise == "items"
+    if has_items and items is None:
+        return 0.5
     if not challenger or not champion or not found.dof:
         return 0.5
     sd, dof, correlation = found.sd, found.dof, 0.0
@@ -242,7 +263,11 @@ def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise) -
     sd = moderated(sd, challenger, champion, correlation)
     over, error = difference(challenger, champion, correlation)
     gain = board.spec.objective.gain(over)
-    if error * sd == 0:
+    whole = Spread(error * sd, dof)
+    if has_items and items:
+        parts = (items.spread, whole)
+        whole = together(parts) if items.fixed else max(parts, key=lambda part: part.error)
+    if whole.error == 0:
         least = _ROUNDING * max(map(abs, (*challenger.values(), *champion.values())))
         return 1.0 if gain > least else 0.0 if gain < -least else 0.5
-    return float(stdtr(dof, gain / (error * sd)))
+    return float(stdtr(whole.dof, gain / whole.error))

@@ -141,11 +141,15 @@ class Ranking:
                     seconds=finished.trial_s,
                     used_s=finished.budget_used_s if finished.budget_counts else 0.0,
                     self_reported=outcome.self_reported,
+                    margin=finished.items.margin if finished.items else 0.0,
                 )
         return found
 
     def interval(self, standing: Standing, worker_class: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the mean of fresh scores, by Student's t and the noise that the curator uses."""
+        """Return the 95 % interval of the mean of fresh scores, by Student's t and the noise that the curator uses.
+
+        Where scores are means over items, the interval over seeds and that over items are added as independent ones.
+        """
         if (mean := standing.proven_mean) is None:
             return None
         if worker_class not in self._spread:
@@ -153,7 +157,7 @@ class Ranking:
             self._spread[worker_class] = student_t(found.dof) * found.sd if found.dof else None
         if (spread := self._spread[worker_class]) is None:
             return None
-        half = spread / math.sqrt(standing.proven_count)
+        half = math.hypot(spread / math.sqrt(standing.proven_count), standing.margin_sum / standing.proven_count)
         return mean - half, mean + half
 
     def _scored(self, tree: str) -> list[Run]:

@@ -122,6 +122,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "stages": "Stages that ran, in their order, with their numbers and seconds; empty without stages.",
         "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
+    "ItemsCompared": {
+        "run": "Run of the challenger.",
+        "over": "Run of the champion that it met.",
+        "common": "Number of items that were compared in pairs; 0 if the two runs had other items.",
+        "difference": "Mean over the items of `run` minus that of `over`, in units of the metric; null if not known.",
+        "error": "Standard error of the difference, by clusters where there are some; null if it is not known.",
+        "dof": "Degrees of freedom of the standard error.",
+        "text": "Why the items could not be compared.",
+    },
     "ProposalPromoted": {"text": "The verdict in a sentence."},
     "ProposalRetired": {
         "why": "`blocked` by a critic, `failed`, `killed` (stopped early), `not_better` than the champion, or "
@@ -243,7 +252,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "bounds": "Lowest and highest possible value; a score outside of them is a `bad_score`.",
         "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves. '
         '`"items"`: the metric is a mean over items of fixed data, which prove a gain in pairs. See '
-        "[scores of items](../selection.md#scores-of-items).",
+        "[which noise to take](../selection.md#which-noise-to-take).",
         "also": "Other numbers of a score that the leaderboard, the report and the page show beside the metric.",
         "constraints": 'What numbers of a score must be: `p95_ms = "<= 50"`, with `<=`, `<`, `>=`, `>` or `==`. A '
         "candidate that violates one is infeasible: it is never promoted, and ranks by how much it violates.",

@@ -36,7 +36,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     Fields that begin with `proven` are of fresh scores, those that begin with `claimed` of the others. `squares_added`
     is the last score's part in the sum of squared deviations from the mean of the fresh scores (B. P. Welford,
-    Technometrics 4(3), 1962). It is 0 for equal scores. `used_s` is what the trials used of their budgets.
+    Technometrics 4(3), 1962). It is 0 for equal scores. `used_s` is what the trials used of their budgets, and
+    `margin_sum` the sum of the margins of fresh scores over their items.
     """
 
     scores: int = 0
@@ -50,9 +51,17 @@ class Standing(msgspec.Struct, frozen=True):
     claimed_count: int = 0
     claimed_sum: float = 0.0
     used_s: float = 0.0
+    margin_sum: float = 0.0
 
     def add(
-        self, value: float, *, fresh: bool, seconds: float = 0.0, used_s: float = 0.0, self_reported: bool = False
+        self,
+        value: float,
+        *,
+        fresh: bool,
+        seconds: float = 0.0,
+        used_s: float = 0.0,
+        self_reported: bool = False,
+        margin: float = 0.0,
     ) -> Self:
         """Return the standing with one more score.
 
@@ -62,6 +71,7 @@ class Standing(msgspec.Struct, frozen=True):
             seconds: wall seconds of its trial.
             used_s: seconds of its budget that its trial used.
             self_reported: whether the candidate's own code could forge it.
+            margin: half of its interval over its items, 0 without items.
         """
         count, mean, added = self.proven_count, self.proven_mean, 0.0
         if fresh:
@@ -81,6 +91,7 @@ class Standing(msgspec.Struct, frozen=True):
             self.claimed_count + (not fresh),
             self.claimed_sum + (0.0 if fresh else value),
             self.used_s + used_s,
+            self.margin_sum + (margin if fresh else 0.0),
         )
 
     @property

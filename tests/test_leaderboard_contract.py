@@ -66,7 +66,7 @@ class History:
             direction=rng.choice(("minimize", "maximize"))
             if version == 1 or rng.random() < 0.2
             else self.goal.direction,
-            noise="none" if self.exact or rng.random() < 0.05 else "measured",
+            noise="none" if self.exact or rng.random() < 0.05 else self.more.choice(("measured", "measured", "items")),
             also=self.more.choice(((), ("acc",), ("p95", "acc", "gone"))),
         )
         self.goal = goal
@@ -111,6 +111,11 @@ class History:
         assert board.opened is not None
         return self.opening(board.opened.version + rng.choice((1, 1, 2)))
 
+    def items(self) -> e.ItemsKept | None:
+        if self.more.random() < 0.5:
+            return None
+        return e.ItemsKept(sha256=content_hash("items"), count=9, margin=self.more.choice((0.0, 0.1, 0.7)))
+
     def finish(self, asked: e.RunRequested) -> e.RunFinished:
         rng = self.rng
         if rng.random() < 0.1:
@@ -129,7 +134,7 @@ class History:
         return e.RunFinished(
             run=asked.run, proposal=asked.proposal, outcome=outcome, worker="w", worker_class=rng.choice(self.classes),
             trial_s=rng.random(), evaluator=rng.choice(("", "", "", "", "", "", *map(content_hash, ("ev", "old")))),
-            budget_used_s=rng.random(), budget_counts=rng.choice(("", "cpu", "cpu", "wall")),
+            budget_used_s=rng.random(), budget_counts=rng.choice(("", "cpu", "cpu", "wall")), items=self.items(),
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from agents.curation.item_proof import has_items
 from agents.curation.race_log import current_race, is_excused
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, race_of, request
@@ -52,10 +53,13 @@ def weigh_claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
             luck[worker_class] = noise(board, worker_class)
         champion = _with_claim(board, champion, luck[worker_class], worker_class)
         bar = expected_on(FIRST_SEED, champion, luck[worker_class])
+        own = claim(board, board.champion) if has_items(board) else None
+        if own and own[1] == worker_class:
+            bar = own[0]  # claims have the items of search, and proofs others
         if board.spec.objective.better(value, bar):
             waiting[tree] = abs(value - bar)
         elif tree in board.undecided:
-            p = p_better(board, {FIRST_SEED: value}, champion, luck[worker_class])
+            p = None if has_items(board) else p_better(board, {FIRST_SEED: value}, champion, luck[worker_class])
             given_up.append(
                 retired(board, tree, "not_better", "its score is not better than the champion's", value, p=p)
             )

@@ -4,8 +4,9 @@ from agents.curation.race_log import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
 from mesh.board import Board
 from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired
-from mesh.evidence import estimate, fresh, noise, p_better
+from mesh.evidence import estimate, fresh, noise, p_better, proofs
 from mesh.fleet import home_class
+from mesh.item_evidence import item_noise
 
 EVERY = 25
 """Number of finished explore runs after which the champion is re-run, unless a race has re-run it."""
@@ -53,7 +54,8 @@ def _demotion(board: Board) -> list[AnyEvent]:
     if not before or len(controls) < _ENOUGH:
         return []
     found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
-    p = p_better(board, earlier, controls, found)
+    items = item_noise(proofs(board, before, worker_class), proofs(board, board.champion, worker_class))
+    p = p_better(board, earlier, controls, found, items)
     if p < SURELY:
         return []
     value, mean = estimate(list(earlier.values()), found), sum(controls.values()) / len(controls)

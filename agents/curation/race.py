@@ -13,6 +13,7 @@ from agents.curation.claims import meet, weigh_claims
 from agents.curation.close_calls import close_calls
 from agents.curation.error_control import level
 from agents.curation.group_sequential import nominal
+from agents.curation.item_proof import bar_over_items, has_items, items_in, pairs_to_compare
 from agents.curation.multiplicity import each
 from agents.curation.proof_share import affords
 from agents.curation.race_log import (
@@ -32,6 +33,7 @@ from mesh.board import Board
 from mesh.events import PROOF, AnyEvent, Failed, Lane, RunRequested
 from mesh.evidence import CLOSE, Estimate, Noise, claim, estimate, fresh, noise, p_better, proofs, shows_no_noise
 from mesh.fleet import home_class, is_awaited, is_gone
+from mesh.item_evidence import item_noise, margin_of
 from mesh.paired import Scores
 
 SIZE = 8
@@ -67,6 +69,8 @@ def prove(board: Board) -> list[AnyEvent]:
         return given_up if given_up or is_tried else _first_champion(board)  # a failed champion blocks nothing
     race = current_race(board)
     members = members_of(board, race)
+    if pairs_to_compare(board):  # the curator compares them before it decides
+        return given_up
     moves = _stage(board, race, members, worker_class) if members else []
     asked = sum(isinstance(move, RunRequested) for move in moves)
     if asked and not affords(board, asked):  # the race goes on once search has run more, unless a better claim waits
@@ -92,6 +96,7 @@ def _give_way(
         return []
     found, champion = noise(board, worker_class), fresh(board, board.champion, worker_class)
     text = "gives its place to a better claim: proof has had its share of the workers' time, and cannot go on with both"
+    rivals = proofs(board, board.champion, worker_class)
     ended: list[AnyEvent] = [
         retired(
             board,
@@ -99,7 +104,9 @@ def _give_way(
             "not_better",
             text,
             sum(scores.values()) / len(scores),
-            p=p_better(board, scores, champion, found),
+            p=p_better(
+                board, scores, champion, found, item_noise(runs_in_race(board, tree, race, worker_class), rivals)
+            ),
             seeds=tuple(scores),
         )
         for tree, scores in racing.items()
@@ -116,7 +123,8 @@ def is_on(board: Board) -> bool:
 
 def verdict_of(board: Board, tree: str, found: Noise) -> Estimate:
     """Return the published value of a proposal: mean and interval of its fresh scores in the confirming class."""
-    return estimate(list(fresh(board, tree, home_class(board)).values()), found)
+    runs = [run for run in proofs(board, tree, home_class(board)) if run.value is not None]
+    return estimate(list(fresh(board, tree, home_class(board)).values()), found, margin_of(runs))
 
 
 def _first_champion(board: Board) -> list[AnyEvent]:
@@ -133,7 +141,7 @@ def _first_champion(board: Board) -> list[AnyEvent]:
         worker_class = home_class(board)
     if is_gone(board, worker_class):
         return []
-    seeds = range(1, count + 1) if first == base else range(2, count + 2)
+    seeds = range(1, count + 1) if first == base and not has_items(board) else range(2, count + 2)
     if missing := requests(board, first, lane, seeds, worker_class):
         return list(missing)
     if any(is_awaited(board, run) for run in board.current_runs(first)):
@@ -142,16 +150,19 @@ def _first_champion(board: Board) -> list[AnyEvent]:
     if not scores:
         return [retired(board, first, "failed", f"failed on all {count} fresh seeds")]
     spread = noise(board, worker_class)
-    value = estimate(list(scores.values()), spread)
+    value = estimate(list(scores.values()), spread, margin_of(proofs(board, first, worker_class)))
     text = f"first champion, measured on {len(scores)} seeds"
     if shows_no_noise(board, worker_class, spread):
         text += ": all scores are equal, so the metric is taken as exact, and one fresh run proves"
+        if has_items(board):
+            text = f"first champion: {len(scores)} seeds have the same items, so one run per side proves over them"
     return [promoted(board, first, value, tuple(scores), None, text)]
 
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:
     """Begin a race of the best claims: of as many as proof can afford now."""
-    if not waiting:
+    exact = shows_no_noise(board, worker_class, noise(board, worker_class))
+    if not waiting and not (exact and has_items(board)):  # another run would have the same items
         waiting = close_calls(board, worker_class)
     first = stages(board.spec.selection.confirm_seeds)[0]
     size = min(len(waiting), SIZE)
@@ -159,8 +170,9 @@ def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -
         size -= 1
     if not size:
         return []
-    if shows_no_noise(board, worker_class, noise(board, worker_class)):
-        return _ask(board, race, waiting[:1], range(1, 2), worker_class, with_champion=False)
+    if exact:
+        claims = waiting[:size] if has_items(board) else waiting[:1]
+        return _ask(board, race, claims, range(1, 2), worker_class, with_champion=False)
     return _ask(board, race, waiting[:size], range(1, first + 1), worker_class)
 
 
@@ -196,6 +208,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     verdicts: list[AnyEvent] = []
     found, champion = noise(board, worker_class), fresh(board, board.champion, worker_class)
     chance: dict[str, float] = {}
+    rivals = proofs(board, board.champion, worker_class)
     seeds = board.spec.selection.confirm_seeds
     runs_of = {tree: runs_in_race(board, tree, race, worker_class) for tree in members}
     done = max(map(len, runs_of.values()))
@@ -215,13 +228,16 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
             if tree in board.undecided:
                 verdicts.append(retired(board, tree, "failed", f"failed on a fresh seed: {fault}"))
         else:
-            chance[tree] = p_better(board, scores_in_race(board, tree, race, worker_class), champion, found)
+            scores = scores_in_race(board, tree, race, worker_class)
+            chance[tree] = p_better(board, scores, champion, found, item_noise(runs, rivals))
     standing = _standing(board, list(chance), race, worker_class)
     ranked = sorted(chance, key=lambda tree: -_mean(board, standing[tree]))
-    winner, bar = next(iter(ranked), ""), _bar(board, race, done, worker_class)
+    winner, bar = next(iter(ranked), ""), _bar(board, race, done, worker_class, once=exact and has_items(board))
     if winner and found.dof and 1 - chance[winner] <= bar:
         text = f"better than the champion in race {race}: p-value {1 - chance[winner]:.2g}, LOND allows {bar:.2g}"
-        if exact:
+        if has_items(board):
+            text += f", on {items_in(runs_of[winner], rivals)}"
+        elif exact:
             text = f"better than the champion in race {race}: the metric shows no noise, so one fresh run proves"
         value, proof = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
         return [promoted(board, winner, value, proof, chance[winner], text), *verdicts]
@@ -238,7 +254,13 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
         values = list(scores.values())
         if tree not in kept and tree in board.undecided:
             text = "not better than the champion on a fresh seed, and the metric shows no noise"
-            if not exact:
+            if exact and has_items(board):
+                on = items_in(runs_of[tree], rivals)
+                text = f"not significantly better than the champion on {on}, and more seeds have the same items"
+                if chance[tree] >= CLOSE and bar:
+                    times = _seeds_to_prove(100, chance[tree], bar) / 100
+                    text += f"; a gain like this would be proven by about {times:.1f} times as many items"
+            elif not exact:
                 text = (
                     f"not significantly better than the champion on {len(values)} fresh seeds "
                     f"(standard deviation between seeds: {found.sd:.3g})"
@@ -254,10 +276,12 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     return verdicts
 
 
-def _bar(board: Board, race: int, seeds: int, worker_class: str) -> float:
-    """Return the nominal level at which a challenger is tested after this many seeds."""
+def _bar(board: Board, race: int, seeds: int, worker_class: str, *, once: bool = False) -> float:
+    """Return the nominal level at which a challenger is tested after this many seeds, or after its one run."""
     promotions = max(0, len(board.champions) - 1)
     whole = level(race + promotions, promotions, board.spec.selection.fdr)
+    if once:
+        return bar_over_items(board, race, whole, worker_class)
     looks = tuple(stages(board.spec.selection.confirm_seeds))
     before = len(proofs(board, board.champion, worker_class)) - len(
         runs_in_race(board, board.champion, race, worker_class)

@@ -1,6 +1,7 @@
 -- One row per proposal that has a score, of runs in one worker class: the ranking class of the arena where it has a score
 -- there, else the class in which it has most fresh scores, of equals most scores. The mean is that of the fresh scores
--- alone where there are some (else it is a claim), with a 95 % interval by Student's t and the noise in force.
+-- alone where there are some (else it is a claim), with a 95 % interval by Student's t and the noise in force,
+-- and by its items where it is a mean over items.
 CREATE OR REPLACE VIEW standings AS
 WITH candidates AS MATERIALIZED (
     SELECT s.*, r.worker_class IS NOT NULL AS ranks
@@ -17,8 +18,8 @@ chosen AS (
 SELECT
     l.arena, l.proposal, l.sign,
     coalesce(l.proven_mean, l.claimed_sum / l.claimed_count) AS mean,
-    l.proven_mean - n.t975 * n.sd / sqrt(l.proven_count) AS low,
-    l.proven_mean + n.t975 * n.sd / sqrt(l.proven_count) AS high,
+    l.proven_mean - sqrt((n.t975 * n.sd) ** 2 / l.proven_count + (l.margin_sum / l.proven_count) ** 2) AS low,
+    l.proven_mean + sqrt((n.t975 * n.sd) ** 2 / l.proven_count + (l.margin_sum / l.proven_count) ** 2) AS high,
     CASE WHEN l.proven_count > 0 THEN l.proven_count ELSE l.scores END AS seeds,
     CASE WHEN l.sign > 0 THEN l.greatest ELSE l.least END AS best,
     CASE WHEN l.sign > 0 THEN l.least ELSE l.greatest END AS worst,

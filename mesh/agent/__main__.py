@@ -12,9 +12,11 @@ from pathlib import Path
 
 from mesh import settings
 from mesh.agent.code_reader import CodeReader
-from mesh.agent.protocol import Agent, Context
+from mesh.agent.item_reader import ItemReader
+from mesh.agent.protocol import Agent, Context, role_of
 from mesh.agent.roles import SHORT_NAMES, find_role, make
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
+from mesh.bus import Objects
 from mesh.code import CodeStore
 from mesh.daemon import run_daemon
 from mesh.errors import BadInput, MeshError
@@ -60,10 +62,11 @@ def main() -> int:
             bus = await hub.arena(args.arena)
             code = CodeStore(settings.code_dir(home, args.arena), bus)
             single = args.count == 1 and args.first == 1
+            reader = item_reader(role, bus)
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 agent_name = name if single else f"{name}-{index + 1}"
-                context = Context(agent_name, index, CodeReader(code), options, args.path)
+                context = Context(agent_name, index, CodeReader(code), options, args.path, reader)
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
@@ -74,6 +77,11 @@ def main() -> int:
                 raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last was: {failed[0].last_failure}")
 
     return run_daemon(agents, name=shown)
+
+
+def item_reader(role: type[Agent], objects: Objects) -> ItemReader | None:
+    """Return what reads the scores of single items, for a curator; None for others: no proposer sees single items."""
+    return ItemReader(objects) if role_of(role) == "curator" else None
 
 
 def _parser() -> argparse.ArgumentParser:

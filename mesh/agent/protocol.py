@@ -18,6 +18,7 @@ import msgspec
 
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
+from mesh.agent.item_reader import ItemReader
 from mesh.board import Board
 from mesh.events import AnyEvent
 from mesh.wire import Post
@@ -35,6 +36,7 @@ class Context(msgspec.Struct, frozen=True):
         code: reads the files of proposals.
         options: the values of `--option KEY=VALUE` and of the options for models.
         path: folder of classes that the user wrote, if an option names one.
+        items: reads the scores of single items; only a curator has it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Context(msgspec.Struct, frozen=True):
     code: CodeReader
     options: dict[str, str] = {}
     path: Path = Path()
+    items: ItemReader | None = None
 
 
 class Agent(Protocol):

@@ -154,7 +154,7 @@ def _keys_of_proposal(board: Board, tree: str) -> list[tuple[str, str]]:
 def _run_of(event: e.AnyEvent) -> str:
     """Return the run that a fact is about, "" for none; a critique's target may be a proposal instead."""
     match event:
-        case e.RunRequested() | e.RunStarted() | e.RunKilled() | e.RunFinished():
+        case e.RunRequested() | e.RunStarted() | e.RunKilled() | e.RunFinished() | e.ItemsCompared():
             return event.run
         case e.CritiquePosted():
             return event.target

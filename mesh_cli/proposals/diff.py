@@ -114,14 +114,17 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
 
 def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
     """Compare the fresh scores of two proposals in a class where both have some."""
-    from mesh.evidence import fresh, noise, p_better
+    from mesh.evidence import fresh, noise, p_better, proofs
+    from mesh.item_evidence import item_noise
 
     board = ranking.board
     one, two = (ranking.standings(tree)[worker_class] for tree in (old, new))
     intervals = [ranking.interval(standing, worker_class) for standing in (one, two)]
     before, after = (fresh(board, tree, worker_class) for tree in (old, new))
     known = intervals[0] is not None
-    sure = p_better(board, after, before, noise(board, worker_class))
+    items = item_noise(proofs(board, new, worker_class), proofs(board, old, worker_class))
+    known = known and (items is not None or board.spec.objective.noise != "items")
+    sure = p_better(board, after, before, noise(board, worker_class), items)
     seeds = f"{one.proven_count} and {two.proven_count} fresh seeds on {worker_class}"
     return Metric(
         board.spec.objective.metric,
@@ -132,7 +135,7 @@ def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
         gain=ranking.gain(two.mean, one.mean),
         p_better=sure if known else None,
         beyond_noise=(sure >= SURE or sure <= 1 - SURE) if known else None,
-        text=f"{seeds}{'' if known else '; the noise is not known yet'}",
+        text=f"{seeds}{'' if known else '; the noise of the difference is not known'}",
     )
 
 

@@ -31,6 +31,8 @@ def say(event: e.AnyEvent) -> str:
             return f"kills {event.run} ({event.by}) {event.text}"
         case e.RunFinished():
             return f"finished {event.run}: {_outcome(event.outcome)} in {event.trial_s:.1f} s"
+        case e.ItemsCompared():
+            return f"compares the items of {event.run} with those of {event.over}: {_difference(event)}"
         case e.ProposalPromoted():
             return f"promotes {short(event.proposal)} with {event.mean:.4f}: champion of round {event.round}"
         case e.ProposalRetired():
@@ -56,3 +58,9 @@ def _outcome(outcome: e.Scored | e.Failed) -> str:
     if isinstance(outcome, e.ScreenedOut):
         return outcome.message
     return f"failed ({outcome.reason}): {outcome.message}"
+
+
+def _difference(event: e.ItemsCompared) -> str:
+    if event.difference is None or event.error is None:
+        return event.text or "nothing is known of their difference"
+    return f"{event.difference:+.4f} ± {event.error:.4f}" + ("" if event.common else ", as they have none in common")
