@@ -141,3 +141,38 @@ async def test_an_arena_of_own_judgments_scores_its_baseline(tmp_path: Path) -> 
     done = await check_arena(made.folder, attacks=False, seeds=2, slots=2, device="cpu")
     assert len(done.scores) == 2
     assert all(score > 0.9 for score in done.scores)
+
+
+def test_an_export_has_the_settings_for_other_engines_and_the_queries_that_are_won_and_lost(tmp_path: Path) -> None:
+    source = tmp_path / "export"
+    source.mkdir()
+    write_jsonl(source / "corpus.jsonl", [document(n) for n in range(COUNT)])
+    write_csv(source / "ratings.csv", [{"query": question(n), "docid": f"P-{n}", "rating": 1} for n in range(COUNT)])
+    made = new_arena("search", tmp_path / "mine", NewWanted(source))
+    out, _ = prepared(made, source)
+    text = (made.folder / "rank.py").read_text()
+    champion = tmp_path / "champion.py"
+    for old, new in (("TITLE_WEIGHT = 1.0", "TITLE_WEIGHT = 2.5"), ('STEM = "porter"', 'STEM = "plural"')):
+        assert old in text
+        text = text.replace(old, new)
+    champion.write_text(text.replace('re.compile(r"[a-z0-9_]+")', 're.compile(r"[a-z]+")'))  # it cannot tell models
+    command = [sys.executable, "export.py", str(champion), "--data", str(out / "public")]
+    done = subprocess.run(command, cwd=made.folder, capture_output=True, text=True, timeout=60, check=True)
+    assert "| `TITLE_WEIGHT` | 1.0 | 2.5 |" in done.stdout
+    assert "| `STEM` | porter | plural |" in done.stdout
+    assert "`K1` |" not in done.stdout
+    settings = json.loads(done.stdout.partition("```json")[2].partition("```")[0])
+    assert settings["settings"]["index"]["similarity"]["mesh"] == {"type": "BM25", "k1": 0.9, "b": 0.4}
+    assert settings["query"]["combined_fields"]["fields"] == ["title^2.5", "text^1"]
+    assert settings["settings"]["index"]["analysis"]["filter"]["mesh_stem"]["language"] == "minimal_english"
+    assert "solr.EnglishMinimalStemFilterFactory" in done.stdout
+    public = {json.loads(line)["text"] for line in (out / "public" / "queries.jsonl").read_text().splitlines()}
+    lost = done.stdout.partition("## Lost")[2]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in lost.splitlines()[4:]]
+    assert rows
+    assert set(rows) <= public
+    assert "0 won" in done.stdout
+    gone = subprocess.run(
+        [*command[:2], "no.py"], cwd=made.folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (gone.returncode, gone.stderr) == (1, "no.py is not a Python file: give the rank.py of the champion\n")
