@@ -237,3 +237,17 @@ def test_keys_are_set_where_they_stand_and_the_rest_is_kept() -> None:
         'how = "command"\n\n'
         '[data]\nsource = "C:\\\\\\"x\\""\n'
     )
+
+
+def test_files_that_are_no_tables_are_passed_over_and_named_if_one_is_missing(
+    tmp_path: Path, tables: dict[str, Any]
+) -> None:
+    write_exports(tmp_path / "exports", tables=tables)
+    (tmp_path / "exports" / "readme.txt").write_text("hello")
+    (tmp_path / "exports" / "history.csv").rename(tmp_path / "exports" / "became of.csv")
+    done = mesh_new(tmp_path, "invoices", "mine", "--data", "exports")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"history: became of.csv, {len(tables['history'])} rows" in done.stdout
+    (tmp_path / "exports" / "purchase_orders.csv").write_text("")
+    done = mesh_new(tmp_path, "invoices", "other", "--data", "exports")
+    assert done.stderr.endswith("purchase_orders.csv is empty: it needs a header and at least one row\n")

@@ -74,7 +74,7 @@ REFUSED = {
         "line 4: total (total) has 'x', which is not a number (so has line 5)"
     ),
     "number,day,total\n1,2024-01-02,3\n1,2024-01-03,4\n": "lines 2 and 3 have the same number '1'",
-    "number,day,total\n1,2024-01-02,3,9\n": "line 2 has 4 cells, but the header has 3 columns",
+    "number,day,total\n1,2024-01-02,3,9\n": "line 2: it has 4 cells, but the header has 3 columns",
     "number,day,total\n1,2024-01-02,\n": "line 2: total (total) is empty",
     "number,day,total\n1,2024-02-30,3\n": "has '2024-02-30', which is not a date",
     "number,day,total\n1,03/04/2024,3\n": "'03/04/2024' may begin with the day or the month: "
@@ -103,11 +103,14 @@ def test_what_cannot_be_used_is_one_sentence_with_line_and_cure(tmp_path: Path, 
 
 def test_bad_rows_can_be_left_out_and_are_listed(tmp_path: Path) -> None:
     (tmp_path / "bills.csv").write_text(
-        "number,day,total,state\n1,2024-01-02,3,bezahlt\n2,soon,4,\n3,2024-01-04,5,Posted\n"
+        'number,day,total,state\n1,2024-01-02,3,bezahlt\n2,soon,4,\n3,2024-01-04,5,Posted\n4,2024-01-05,1,5,"open"\n'
     )
     found = checked(tmp_path / "bills.csv", skip_bad_rows=True)
     assert [(row["number"], row["state"]) for row in found.rows] == [("1", "paid"), ("3", "paid")]
-    assert found.left_out == ("line 3: day (day) has 'soon', which is not a date",)
+    assert found.left_out == (
+        "line 3: day (day) has 'soon', which is not a date",
+        "line 5: it has 5 cells, but the header has 4 columns",
+    )
 
 
 @pytest.mark.parametrize(

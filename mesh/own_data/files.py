@@ -25,10 +25,14 @@ _CELL = 1 << 27
 
 
 class TextRow(msgspec.Struct, frozen=True):
-    """A row: the line of the file on which it starts, from 1, and its cells by the name of the column."""
+    """A row: the line of the file on which it starts, from 1, and its cells by the name of the column.
+
+    `size` is the number of its cells where it has more than the header.
+    """
 
     line: int
     cells: dict[str, str]
+    size: int = 0
 
 
 class TextTable(msgspec.Struct, frozen=True):
@@ -45,7 +49,7 @@ def read_table(path: Path) -> TextTable:
     """Return the table in a file; empty rows are left out.
 
     Raises:
-        BadInput: the file is empty, is not a table, or has a row that does not fit its header; with the line.
+        BadInput: the file is empty or is not a table; with the line.
     """
     try:
         data = path.read_bytes()
@@ -108,7 +112,9 @@ def _separated(path: Path, text: str, encoding: str) -> TextTable:
             if any(row) and not header:
                 header = _names(path, row, line + skipped)
             elif any(row):
-                rows.append(TextRow(line + skipped, _fitting(path, header, row, line + skipped)))
+                size = len(row) if any(row[len(header) :]) else 0
+                cells_by_name = dict(zip(header, row + [""] * (len(header) - len(row)), strict=False))
+                rows.append(TextRow(line + skipped, cells_by_name, size))
             line = reader.line_num + 1  # where the next row starts
     except csv.Error as error:
         raise BadInput(f"{path}: line {reader.line_num + skipped} is not valid CSV: {error}") from None
@@ -141,15 +147,6 @@ def _names(path: Path, row: list[str], line: int) -> list[str]:
         if row.count(name) > 1:
             raise BadInput(f"{path}: line {line}: two columns have the name {name!r}: rename one")
     return row
-
-
-def _fitting(path: Path, header: list[str], row: list[str], line: int) -> dict[str, str]:
-    if len(row) > len(header) and any(row[len(header) :]):
-        raise BadInput(
-            f"{path}: line {line} has {len(row)} cells, but the header has {len(header)} columns: "
-            "quote cells that contain the separator"
-        )
-    return dict(zip(header, row + [""] * (len(header) - len(row)), strict=False))
 
 
 def _lines_of_json(path: Path, text: str, encoding: str) -> TextTable:

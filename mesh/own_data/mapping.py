@@ -57,8 +57,7 @@ def tables_in(
             raise BadInput(f"--table {name}={file}: {path} does not exist: {source} has {_names(_files(headers))}")
         found[name] = path
     for name, table in template.tables.items():
-        known = [plain_name(each) for each in (name, *table.files)]
-        fits = [path for path in headers if path not in found.values() and plain_name(path.stem) in known]
+        fits = [path for path in headers if path not in found.values() and _has_name(path, name, table)]
         if name not in found and fits:
             found[name] = _only(name, fits)
     for name, table in template.tables.items():
@@ -76,6 +75,15 @@ def tables_in(
                 f"name a file {name}.csv, or say which it is: --table {name}=FILE"
             )
     return {name: found[name] for name in template.tables if name in found}
+
+
+def is_named(template: TemplateData, path: Path) -> bool:
+    """Tell whether a file has the name of a table."""
+    return any(_has_name(path, name, table) for name, table in template.tables.items())
+
+
+def _has_name(path: Path, name: str, table: OwnTable) -> bool:
+    return plain_name(path.stem) in [plain_name(each) for each in (name, *table.files)]
 
 
 def _fits(table: OwnTable, header: Sequence[str]) -> bool:

@@ -58,7 +58,13 @@ def check_table(text: TextTable, own: OwnTable, columns: TableColumns, *, skip_b
     Raises:
         BadInput: values have the wrong type, are missing where they are needed, or a key comes twice; with the lines.
     """
-    wrong: dict[int, str] = {}
+    wrong = {
+        place: f"it has {row.size} cells, but the header has {len(text.header)} columns"
+        for place, row in enumerate(text.rows)
+        if row.size
+    }
+    if wrong and not skip_bad_rows:
+        raise BadInput(_bad_rows(text, wrong))
     values: dict[str, Sequence[CellValue]] = {}
     for name, theirs in columns.columns.items():
         column = own.columns[name]

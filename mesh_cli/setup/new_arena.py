@@ -22,6 +22,7 @@ from mesh.own_data.mapping import (
     TableColumns,
     chosen_columns,
     columns_of,
+    is_named,
     missing_needs,
     table_files,
     tables_in,
@@ -122,11 +123,21 @@ def _budgets(spec: ArenaSpec, measured: MeasuredData) -> dict[str, object]:
 
 def _found_tables(own: TemplateData, wanted: NewWanted) -> dict[str, FoundTable]:
     assert wanted.data is not None
-    texts = {path: read_table(path) for path in table_files(wanted.data)}
-    chosen = chosen_columns(own, wanted.columns)
-    files = tables_in(wanted.data, own, _pairs(wanted.tables), {path: text.header for path, text in texts.items()})
+    chosen, named = chosen_columns(own, wanted.columns), _pairs(wanted.tables)
+    texts, unread = dict[Path, TextTable](), list[BadInput]()
+    for path in (files := table_files(wanted.data)):
+        try:
+            texts[path] = read_table(path)
+        except BadInput as error:  # other files may lie there too
+            if len(files) == 1 or path.name in named.values() or is_named(own, path):
+                raise
+            unread.append(error)
+    try:
+        of_table = tables_in(wanted.data, own, named, {path: text.header for path, text in texts.items()})
+    except BadInput as error:
+        raise (BadInput(f"{error}; passed over: {unread[0]}") if unread else error) from None
     found, mapped = dict[str, FoundTable](), dict[str, dict[str, str]]()
-    for name, path in files.items():
+    for name, path in of_table.items():
         table, text = own.tables[name], texts[path]
         mapped[name] = columns_of(name, table, text.header, path.name, chosen[name])
         file = path.name if wanted.data.is_dir() else ""
