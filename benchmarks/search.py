@@ -14,6 +14,12 @@ random draws, and two of the mesh's samplers alone (`search_virtual`, `search_pe
 | `crashed.METHOD.W` | share of crashed trials in the family `crash` |
 | `hartmann.METHOD.W` | median number of trials to -3.0 on Hartmann-6 without noise; 400 if never |
 | `ms.N` | milliseconds per proposal of ten knobs in a log of N trials |
+| `missing` | searches that were not run |
+
+It takes one instance of each function, and each table either exact or with noise (`sample`), some 900 searches.
+`MESH_BENCH_ALL=1` takes all problems, twice as many. Courses are kept in `.cache/search` (or `MESH_BENCH_CACHE`) as
+they end: what was cut off goes on there, and only what depends on changed sources runs again. With
+`MESH_BENCH_MINUTES=N` no search begins after N minutes, and the figures are of what is there.
 
 The prior of the portfolio comes from the other half of the problems. `--quick` takes a few small problems and 60
 trials: it shows that everything works.
@@ -21,8 +27,12 @@ trials: it shows that everything works.
 
 import os
 import statistics
+import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
 
 import anyio
@@ -32,6 +42,7 @@ from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Trial, where
 from agents.search.strategy import Strategy
 from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.search_cache import CourseFile, folder, line_of
 from benchmarks.parts.search_figures import (
     METHODS,
     Courses,
@@ -43,7 +54,7 @@ from benchmarks.parts.search_figures import (
     trials_to_target,
     worst,
 )
-from benchmarks.parts.search_problems import EVALUATIONS, Problem, problems
+from benchmarks.parts.search_problems import EVALUATIONS, Problem, problems, sample
 from benchmarks.parts.search_virtual import Course, Search, run
 from mesh.knobs import Knob
 
@@ -53,6 +64,7 @@ GOALS: dict[str, Goal] = {
     **{f"over.{peer}.{workers}.low": (">", 0.0) for workers in WORKERS for peer in METHODS[1:]},
     **{f"ratio.{family}.{workers}": ("<=", 1.2) for workers in WORKERS for family in EVALUATIONS},
     "ms.10000": ("<=", 200.0),
+    "missing": ("==", 0.0),
 }
 
 QUICK = (
@@ -67,35 +79,67 @@ QUICK = (
 
 
 async def measure(quick: bool) -> Figures:
-    """Run all searches, one process per core, and return the figures."""
-    todo = [
-        Search(method, workers, problem, 1, most=60 if quick else 10_000)
-        for problem in (QUICK if quick else problems("judge"))
-        for workers in WORKERS
-        for method in METHODS
-    ]
-    courses: dict[Search, Course] = {}
+    """Run all searches that are not on disk yet, one process per core, and return the figures."""
+    chosen = QUICK if quick else (problems if os.environ.get("MESH_BENCH_ALL") else sample)("judge")
+    most = 60 if quick else 10_000
+    todo = [Search(method, w, problem, 1, most) for problem in chosen for w in WORKERS for method in METHODS]
+    with tempfile.TemporaryDirectory(prefix="mesh-search-") as fresh:
+        courses = await run_all(todo, CourseFile(Path(fresh) if quick else folder()), minutes())
+    missing = Counter((one.method, one.workers) for one in todo if one not in courses)
+    for (method, workers), count in missing.items():
+        say(f"not run: {method}, {workers} workers: {count} of {len(chosen)} searches")
+    found = figures({one: courses[one] for one in todo if one in courses})
+    return found | {"missing": float(missing.total())} | {f"ms.{size}": milliseconds(size) for size in LOGS}
+
+
+def minutes() -> float:
+    """Return after how many minutes no more searches begin: `MESH_BENCH_MINUTES`, else any number."""
+    return float(os.environ.get("MESH_BENCH_MINUTES") or "inf")
+
+
+async def run_all(todo: Sequence[Search], file: CourseFile, minutes: float) -> dict[Search, Course]:
+    """Return the courses of the searches, of the file or new ones, which are added to it as they end."""
+    courses = {one: line.course() for one, line in file.read(todo).items()}
+    if courses:
+        say(f"{len(courses)} of {len(todo)} searches are on disk")
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # of the processes: one core each
     cores = anyio.CapacityLimiter(os.cpu_count() or 1)
+    ends = time.monotonic() + minutes * 60
 
     async def search(one: Search) -> None:
-        courses[one] = await anyio.to_process.run_sync(partial(run, one), limiter=cores)
+        async with cores:
+            if time.monotonic() > ends:
+                return
+            courses[one], cpu_s = await anyio.to_process.run_sync(partial(timed, one))
+        file.add(line_of(one, courses[one], cpu_s))
         if len(courses) % 50 == 0:
             say(f"{len(courses)} of {len(todo)} searches")
 
     async with anyio.create_task_group() as tasks:
         for one in todo:
-            tasks.start_soon(search, one)
-    return figures({one: courses[one] for one in todo}) | {f"ms.{size}": milliseconds(size) for size in LOGS}
+            if one not in courses:
+                tasks.start_soon(search, one)
+    return courses
+
+
+def timed(search: Search) -> tuple[Course, float]:
+    """Run a search; return its course and the seconds of processor time."""
+    began = time.process_time()
+    course = run(search)
+    return course, time.process_time() - began
 
 
 def figures(courses: Courses) -> Figures:
-    """Return the figures of all searches."""
+    """Return the figures of all searches; what needs searches that are not there is left out."""
     found, needed = scores(courses), trials_to_target(courses)
     families = dict.fromkeys(search.problem.family for search in courses)
+    count = Counter((one.method, one.problem.family, one.workers) for one in courses)
     result: Figures = {}
     for workers in WORKERS:
         for method in METHODS:
             own = {one: c for one, c in courses.items() if (one.method, one.workers) == (method, workers)}
+            if not own:
+                continue
             result[f"iqm.{method}.{workers}"] = iqm([found[one] for one in own])
             crashing = [c.crashed / len(c.best) for one, c in own.items() if one.problem.family == "crash"]
             if crashing:
@@ -104,14 +148,19 @@ def figures(courses: Courses) -> Figures:
             if hartmann:
                 result[f"hartmann.{method}.{workers}"] = statistics.median(hartmann)
         for peer in METHODS[1:]:
-            middle, low, high = difference(*paired(found, peer, workers))
-            result |= {f"over.{peer}.{workers}": middle, f"over.{peer}.{workers}.low": low}
-            result[f"over.{peer}.{workers}.high"] = high
+            both = paired(found, peer, workers)
+            if both[0]:
+                middle, low, high = difference(*both)
+                result |= {f"over.{peer}.{workers}": middle, f"over.{peer}.{workers}.low": low}
+                result[f"over.{peer}.{workers}.high"] = high
         for family in families:
-            least = min(needed[peer, family, workers] for peer in METHODS[1:])
-            result[f"ratio.{family}.{workers}"] = needed["mesh", family, workers] / least
-        result[f"worst.{workers}"], function = worst(*paired(found, "random", workers))
-        say(f"{workers} workers: the smallest lead over random is on {function}")
+            of = [peer for peer in METHODS[1:] if count[peer, family, workers] >= count["mesh", family, workers] > 0]
+            if of:
+                least = min(needed[peer, family, workers] for peer in of)
+                result[f"ratio.{family}.{workers}"] = needed["mesh", family, workers] / least
+        if (both := paired(found, "random", workers))[0]:
+            result[f"worst.{workers}"], function = worst(*both)
+            say(f"{workers} workers: the smallest lead over random is on {function}")
     return result
 
 

@@ -3,14 +3,27 @@
 import itertools
 import math
 import statistics
+from pathlib import Path
 
 import pytest
 
-from benchmarks.parts import search_peers, search_swarm
+from agents.search.samplers import portfolio
+from agents.search.samplers.protocol import Trial
+from benchmarks.parts import search_learn, search_peers, search_swarm
+from benchmarks.parts.search_cache import CourseFile, line_of
 from benchmarks.parts.search_figures import METHODS, difference, iqm, paired, scores, trials_to_target, worst
-from benchmarks.parts.search_problems import EVALUATIONS, JUDGE, LEARN, Problem, branin, hartmann6, problems
+from benchmarks.parts.search_problems import (
+    EVALUATIONS,
+    JUDGE,
+    LEARN,
+    Problem,
+    branin,
+    hartmann6,
+    problems,
+    sample,
+)
 from benchmarks.parts.search_virtual import Course, Search, run
-from benchmarks.search import GOALS, WORKERS, figures
+from benchmarks.search import GOALS, WORKERS, figures, run_all
 from mesh.knobs import find_knobs
 
 PROBLEM = Problem("mixint", "1", 3)
@@ -42,6 +55,44 @@ def test_the_halves_have_no_problem_in_common_and_the_same_families() -> None:
     assert not {*LEARN} & {*JUDGE}
     assert {p.family for p in learn} == {p.family for p in judge} == EVALUATIONS.keys()
     assert len(judge) == len(learn) == 86
+
+
+@pytest.mark.parametrize("half", ["learn", "judge"])
+def test_a_sample_has_every_function_once_and_begins_with_all_families(half: str) -> None:
+    found = sample(half)
+    assert {*found} <= {*problems(half)}
+    assert len({(p.family, p.name.split()[0] if p.family == "tables" else p.name) for p in found}) == len(found) == 43
+    assert {p.family for p in found[:7]} == EVALUATIONS.keys()
+    assert {p.instance for p in found} == {0, *(LEARN if half == "learn" else JUDGE)}
+
+
+def test_the_prior_is_learned_from_problems_that_nothing_is_judged_by_and_from_all_families() -> None:
+    assert {*search_learn.PROBLEMS} <= {*problems("learn")}
+    assert {p.family for p in search_learn.PROBLEMS} == EVALUATIONS.keys()
+    assert portfolio.PRIOR.keys() == {*portfolio.LEARNING}
+
+
+def test_the_rate_of_a_sampler_is_its_improvement_per_proposal_as_a_share_of_the_mean() -> None:
+    by = [("", 9.0), ("tpe", 5.0), ("tpe", 20.0), ("cmaes", 4.0)]  # gains: 0, 1, 1 / 3, 1
+    found = search_learn.rates([Trial(tree=f"{n}", seq=n, values={}, loss=x, by=b) for n, (b, x) in enumerate(by)])
+    assert found == pytest.approx(dict.fromkeys(portfolio.LEARNING, 0.0) | {"tpe": 2.4, "cmaes": 3.6})
+    assert search_learn.rates([]) == dict.fromkeys(portfolio.LEARNING, 1.0)
+
+
+async def test_a_search_that_is_on_disk_is_not_run_again_and_a_line_cut_off_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = [Search("random", 8, PROBLEM, seed, most=30) for seed in (1, 2, 3)]
+    known = Course([9.0, 5.0, 5.0, *[4.0] * 27], 2)
+    file = CourseFile(tmp_path)
+    file.add(line_of(todo[0], known, 0.1))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + path.read_bytes()[:40] + b"\n")
+    found = await run_all(todo[:2], file, math.inf)
+    assert found == {todo[0]: known, todo[1]: run(todo[1])}
+    assert file.read(todo).keys() == {*todo[:2]}
+    assert file.read(todo)[todo[1]].course() == found[todo[1]]
+    assert await run_all(todo, file, 0.0) == found  # no time for the third
 
 
 def test_the_artifact_crashes_where_its_constraints_say() -> None:
@@ -126,6 +177,21 @@ def test_trials_to_the_target_are_a_geometric_mean_and_twice_the_trials_without_
 
 def test_every_goal_has_its_figure() -> None:
     told = figures(courses(mesh=0.0, tpe=5.0))
-    assert GOALS.keys() - {"ms.10000"} <= told.keys()
+    assert GOALS.keys() - {"ms.10000", "missing"} <= told.keys()
     assert told["iqm.mesh.8"] > told["iqm.tpe.8"] > told["iqm.random.8"]
     assert told["ratio.classic.8"] == pytest.approx(2 / 32 ** (1 / 3))
+
+
+def test_figures_of_a_part_leave_out_what_is_not_there_and_compare_on_what_both_have() -> None:
+    every = courses(mesh=0.0, tpe=5.0)
+    part = {
+        one: c
+        for one, c in every.items()
+        if one.workers == 8 and (one.method != "tpe" or one.seed < 3) and not one.method.startswith("mesh:")
+    }
+    told = figures(part)
+    assert "iqm.mesh.1" not in told
+    assert "over.mesh:gaussian.8" not in told
+    assert len(paired(scores(part), "tpe", 8)[0]) == 2 * len(EVALUATIONS)
+    assert told["over.tpe.8"] > 0
+    assert told["ratio.classic.8"] == pytest.approx(2 / 4)  # of random: that of tpe is not whole

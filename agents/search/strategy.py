@@ -5,7 +5,7 @@ its points crash. Then the samplers share the proposals (`samplers.portfolio`). 
 suggests are mended, and ideas that would probably crash are mostly drawn again (`feasibility`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import msgspec
@@ -25,6 +25,9 @@ EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
 
 
+Choose = Callable[[Sequence[str], Sequence[Trial], Random], tuple[str, float]]
+
+
 class Choice(msgspec.Struct, frozen=True):
     """An idea, the sampler that had it, and the sampler's share of the proposals; None if shares played no part."""
 
@@ -34,10 +37,19 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Strategy:
-    """Chooses samplers and screens their ideas; its state is a cache."""
+    """Chooses samplers and screens their ideas; its state is a cache.
 
-    def __init__(self, samplers: Mapping[str, Sampler], kinds: Sequence[str], forced: str = "") -> None:
-        self._samplers, self._kinds, self._forced = samplers, kinds, forced
+    `choose` returns the name and the share of the next sampler after the first points.
+    """
+
+    def __init__(
+        self,
+        samplers: Mapping[str, Sampler],
+        kinds: Sequence[str],
+        forced: str = "",
+        choose: Choose = portfolio.choose_kind,
+    ) -> None:
+        self._samplers, self._kinds, self._forced, self._choose = samplers, kinds, forced, choose
         self._key: object = None
         self._feasible: Feasibility | None = None
 
@@ -87,5 +99,5 @@ class Strategy:
             return self._forced, None
         if first := portfolio.first_kind(len(space), trials, pending):
             return first, None
-        kind, share = portfolio.choose_kind(self._kinds, trials, rng)
+        kind, share = self._choose(self._kinds, trials, rng)
         return kind, round(share, 4)

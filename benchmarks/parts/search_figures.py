@@ -75,8 +75,9 @@ def _middles(rows: Any) -> Any:
 
 
 def paired(found: Mapping[Search, float], peer: str, workers: int) -> tuple[list[str], list[float], list[float]]:
-    """Return the functions and the scores of the mesh and a peer on the same problems with the same seeds."""
+    """Return the functions and the scores of the mesh and a peer, of the problems and seeds that both have."""
     mine = [search for search in found if search.method == "mesh" and search.workers == workers]
+    mine = [search for search in mine if msgspec.structs.replace(search, method=peer) in found]
     theirs = [msgspec.structs.replace(search, method=peer) for search in mine]
     functions = [f"{search.problem.family} {search.problem.name}" for search in mine]
     return functions, [found[search] for search in mine], [found[search] for search in theirs]

@@ -118,6 +118,35 @@ def problems(half: str) -> list[Problem]:
     return found + [Problem("tables", f"{name}{noise}", 0) for name in TABLES[half] for noise in ("", " noisy")]
 
 
+def sample(half: str) -> list[Problem]:
+    """Return half of the problems of a half: one instance of each function, and each table exact or with noise.
+
+    Instances and noise take turns within a family, and so do the families, so that a part of it has all of them.
+    """
+    chosen: dict[str, list[Problem]] = {}
+    for problem in problems(half):
+        of_family = chosen.setdefault(problem.family, [])
+        if problem.family == "tables":
+            number = TABLES[half].index(problem.name.removesuffix(" noisy"))
+            wanted = problem.name.endswith(" noisy") == (number % 2 == 0)
+        else:
+            wanted = problem.instance == (LEARN if half == "learn" else JUDGE)[_number(problem) % 2]
+        of_family += [problem] if wanted else []
+    rows = {family: sorted(of_family, key=_number) for family, of_family in chosen.items()}
+    return [row[at] for at in range(max(map(len, rows.values()))) for row in rows.values() if at < len(row)]
+
+
+def _number(problem: Problem) -> int:
+    """Return the place of a problem's function in its family."""
+    names = {
+        "mixint": [f"{n}" for n in FUNCTIONS],
+        "classic": list(CLASSIC),
+        "crash": ["a", "b", "c"],
+        "tables": [name for half in TABLES.values() for name in half],
+    }.get(problem.family, [f"{n}" for n in CONTINUOUS])
+    return names.index(problem.name.removesuffix(" noisy") if problem.family == "tables" else problem.name)
+
+
 class _Coco:
     def __init__(self, suite: str, function: int, instance: int, dimensions: int) -> None:
         name = f"{suite}_f{function:03d}_i{instance:02d}_d{dimensions:02d}"

@@ -14,7 +14,7 @@ import msgspec
 from agents.explorer import AHEAD_S, UNDECIDED, fitting
 from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Trial, Values, best_first, where
-from agents.search.strategy import TRIES, Strategy
+from agents.search.strategy import TRIES, Choose, Strategy
 from benchmarks.parts import search_peers
 from benchmarks.parts.search_problems import Problem
 from mesh.knobs import Knob, are_near, find_knobs, steady
@@ -69,12 +69,18 @@ def run(search: Search) -> Course:
 
 
 def _mesh(search: Search) -> list[tuple[list[float | str], float | None]]:
+    first = find_knobs("train.py", search.problem.source())
+    return [([trial.values[where(knob)] for knob in first], trial.loss) for trial in mesh_trials(search)]
+
+
+def mesh_trials(search: Search, choose: Choose = portfolio.choose_kind) -> list[Trial]:
+    """Return the trials of the explorer's strategy in the order in which they ended."""
     problem, workers = search.problem, search.workers
     first = find_knobs("train.py", problem.source())
     samplers, missing = portfolio.installed_samplers()
     assert not missing, missing
     forced = search.method.partition(":")[2]
-    strategy = Strategy(samplers, portfolio.LEARNING, forced)
+    strategy = Strategy(samplers, portfolio.LEARNING, forced, choose)
     depth = max(UNDECIDED, -int(-workers * (1 + min(1.0, AHEAD_S / TRIAL_S)) // 1))
     base = Trial(tree="0", seq=0, values={where(k): k.value for k in first}, loss=None)
     every: list[Trial] = [base]
@@ -82,7 +88,7 @@ def _mesh(search: Search) -> list[tuple[list[float | str], float | None]]:
     queue = [base]
     running: list[tuple[float, int, Trial, float]] = []
     durations, begun, now = problem.durations(search.seed), 0, 0.0
-    ends: list[tuple[list[float | str], float | None]] = []
+    ends: list[Trial] = []
     while len(ends) < search.trials:
         if ends:
             while len(queue) + len(running) < depth:
@@ -96,8 +102,8 @@ def _mesh(search: Search) -> list[tuple[list[float | str], float | None]]:
         now, number, trial, lasts = heappop(running)
         point = [trial.values[where(knob)] for knob in first]
         result = problem.value(point, number)
-        ends.append((point, result))
-        done[trial.seq] = msgspec.structs.replace(trial, loss=result, seconds=lasts * TRIAL_S)
+        ends.append(msgspec.structs.replace(trial, loss=result, seconds=lasts * TRIAL_S))
+        done[trial.seq] = ends[-1]
     return ends
 
 
