@@ -66,12 +66,12 @@ def kill_server(server: EmbeddedServer) -> None:
 
 
 @asynccontextmanager
-async def stage(folder: Path, home: Path, train: str = TRAIN) -> AsyncIterator[Stage]:
+async def stage(folder: Path, home: Path, train: str = TRAIN, **files: str) -> AsyncIterator[Stage]:
     """Open the tiny arena on a server and a board of the test's own."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(embedded(settings.server_dir(home)))
         hub = await stack.enter_async_context(connect(server.url, name="test", outage_s=PATIENCE_S))
-        bus, _ = await open_arena(hub, write_arena(folder / "arena", train=train), home=home)
+        bus, _ = await open_arena(hub, write_arena(folder / "arena", train=train, **files), home=home)
         swarm = await stack.enter_async_context(swarm_of(home, server.url))
         follower = Follower(bus)
         on = Stage(server, bus, follower, swarm)
