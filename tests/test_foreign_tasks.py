@@ -188,6 +188,15 @@ async def test_without_a_cascade_the_evaluator_is_called_once_and_its_combined_s
     assert done.outcome.value < 1
 
 
+async def test_numbers_may_lie_one_level_deeper_as_in_many_public_evaluators(tmp_path: Path) -> None:
+    flat = 'return {"combined_score": nearness(path, ROOTS), "steps": 1, "passed": True, "note": "all"}'
+    deep = 'return {"metrics": {"combined_score": nearness(path, ROOTS)}, "artifacts": {"note": "all"}}'
+    off = ("config.yaml", "cascade_evaluation: true", "cascade_evaluation: false")
+    done = await run(task("openevolve", tmp_path, off, ("evaluator.py", flat, deep)), tmp_path)
+    assert isinstance(done.outcome, Scored), done.outcome
+    assert done.outcome.metrics == {"combined_score": done.outcome.value}
+
+
 @pytest.mark.parametrize(
     ("program", "reason", "words"),
     [

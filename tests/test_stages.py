@@ -1,6 +1,7 @@
 """Stages of scoring: cheap ones end bad candidates of search, and what they end is no score and no crash."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from agents.critic import Critic
 from agents.curation.admission import decide
 from agents.search.samplers.history import feasible_first
 from agents.search.samplers.protocol import Trial, best_first
+from analytics.report.queries import report_data
+from analytics.report.sections.cost import cost
 from gpu_worker.stages import steps_of
 from mesh.arena import evaluator_hash, parse_arena
 from mesh.errors import BadArena
@@ -30,6 +33,9 @@ from mesh.events import (
 from mesh.leaderboard import leaderboard
 from mesh.stages import StageSpec
 from mesh.testing import FILES, SPEC, TRAIN, Arena, Log, git_hash
+from mesh_cli.live.summary import screening
+from mesh_cli.render.words import say
+from mesh_cli.setup.check_arena import BaselineRun, Checked, baseline_stages, check_lines, check_problems
 from tests.support.folding import folded, rows
 
 SMOKE, DEV, FULL = (
@@ -248,6 +254,7 @@ async def test_sql_says_which_stage_ended_a_run_and_what_that_saved(tmp_path: Pa
     for tree, outcome, stages in ((trees[0], Scored(value=2.5), tuple(ends)), (trees[1], AT_SMOKE, short)):
         run = log.request(tree)
         done = RunFinished(run=run, proposal=tree, outcome=outcome, worker="w", worker_class="cpu", stages=stages)
+        done = replace(done, trial_s=sum(e.trial_s for e in stages), score_s=sum(e.score_s for e in stages))
         facts += [("cur", log.board.runs[run].requested), ("w", done)]
     async with folded(tmp_path / "a.duckdb", facts) as queries:
         sql = "SELECT state, reason, value, violation, stage, message FROM runs WHERE state <> 'scored'"
@@ -263,3 +270,35 @@ async def test_sql_says_which_stage_ended_a_run_and_what_that_saved(tmp_path: Pa
             ["dev", 1, 0, 0.0],
             ["full", 1, 0, 0.0],
         ]
+        blocks = cost(await report_data(partial(rows, queries), "a")).blocks
+    [table] = [block for block in blocks if "screened out" in str(block)]
+    assert all(word in str(table) for word in ("smoke", "8.5 seconds"))
+    end = AT_SMOKE.message.removeprefix("stopped at ")
+    for event in (facts[-3][1], facts[-1][1]):  # the board has the requests already
+        log.add("w", event)
+    assert screening(log.board) == (
+        "stages screened out 1 of 2 candidates (smoke 1), which saved about 8.5 seconds of worker time"
+    )
+    assert end in say(facts[-1][1])
+
+
+def test_a_check_shows_the_baseline_in_every_stage_and_says_where_it_misses_a_threshold() -> None:
+    def ran(seed: int, tests: float, dev: float) -> BaselineRun:
+        ends = (
+            StageEnd(stage="smoke", value=tests, trial_s=0.5, score_s=0.5),
+            StageEnd(stage="dev", value=dev, trial_s=2.0),
+            StageEnd(stage="full", value=2.0, score_s=4.0),
+        )
+        return BaselineRun(seed, Scored(value=2.0), 2.5, 4.5, ends)
+
+    runs = (ran(1, 3.0, 2.5), ran(2, 3.0, 3.5))
+    checked = Checked("a", "loss", runs, (), baseline_stages(STAGED, runs))
+    assert check_lines(checked)[1:] == [
+        "  stage smoke: tests 3, 3, must be at least 3; 1.0 s",
+        "  stage dev: loss 2.5, 3.5, must be at most 3; 2.0 s",
+        "  stage full: loss 2, 2; 4.0 s",
+    ]
+    assert check_problems(checked) == [
+        "the baseline misses the threshold of stage dev on 1 of 2 seeds: loss must be at most 3; no threshold ends the "
+        "baseline, but candidates like it"
+    ]

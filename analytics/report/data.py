@@ -126,6 +126,7 @@ class ReportData(msgspec.Struct, frozen=True):
     knobs: list[list[Any]]
     failures: list[list[Any]]
     blocked: list[list[Any]]
+    screening: list[list[Any]] = []
 
     @property
     def baseline(self) -> Measured:

@@ -57,6 +57,7 @@ async def report_data(ask: Ask, arena: str) -> ReportData:
         knobs=await rows("knobs"),
         failures=await rows("failures"),
         blocked=await rows("blocked"),
+        screening=await rows("screening"),
     )
 
 

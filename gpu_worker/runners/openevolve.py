@@ -105,6 +105,8 @@ def metrics_of(result: object) -> dict[str, float]:
         ValueError: it has no number.
     """
     metrics: Any = getattr(result, "metrics", result)
+    if isinstance(metrics, dict) and isinstance(metrics.get("metrics"), dict):
+        metrics = metrics["metrics"]  # a dict in the shape of OpenEvolve's class
     if not isinstance(metrics, dict):
         raise ValueError(f"the evaluator returned {type(result).__name__}; it must return a dict of metrics")
     for name, value in (getattr(result, "artifacts", None) or {}).items():

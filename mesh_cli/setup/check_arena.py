@@ -113,10 +113,10 @@ async def check_arena(
         outcome = ended[f"attack: {attack.name}"][0].outcome
         held = holds(attack.expect, outcome, spec.objective, scores)
         tried.append(Tried(attack.name, attack.tries, attack.source, attack.expect, outcome, held))
-    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried), _stages(spec, baseline))
+    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried), baseline_stages(spec, baseline))
 
 
-def _stages(spec: ArenaSpec, baseline: Sequence[BaselineRun]) -> tuple[StageChecked, ...]:
+def baseline_stages(spec: ArenaSpec, baseline: Sequence[BaselineRun]) -> tuple[StageChecked, ...]:
     """Return what the baseline got in each stage, in their order; no threshold ends it."""
     cascade = tuple(StageSpec(name=f"stage{n}", at_least=least) for n, least in enumerate(spec.score.cascade, 1))
     ends = [end for run in baseline for end in run.stages]

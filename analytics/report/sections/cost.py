@@ -22,6 +22,13 @@ def cost(data: ReportData) -> Section:
         blocks.append(f"Workers were busy for {sum(map(sum, used.values())):,.0f} seconds{gpu}.")
         rows = [(harmless(name, 40) or "–", f"{len(t):,}", duration(sum(t))) for name, t in sorted(used.items())]
         blocks.append(table_block("worker class | runs | time", rows))
+    if any(ended for _, _, ended, _, _ in data.screening):
+        stages = [
+            (harmless(stage, 40), f"{reached:,}", f"{ended:,}", f"{seconds:,.1f} s", duration(saved_s))
+            for stage, reached, ended, seconds, saved_s in data.screening
+        ]
+        blocks.append(table_block("stage of scoring | reached by | screened out | median time | saved", stages))
+        blocks.append("Saved is an estimate: what the median scored run of search took more.")
     spent = []
     for what, number, usd, unknown, tokens_in, tokens_out, _ in data.cost:
         tokens = "–" if tokens_in is None and tokens_out is None else f"{(tokens_in or 0) + (tokens_out or 0):,}"
