@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 
 from mesh import wire
 from mesh.errors import BadInput, BusRefused, BusUnavailable, ServerTooOld
-from mesh.events import Lane, NotePosted, RunRequested
-from mesh.jetstream import JetStreamBus, JetStreamHub, connect, queue
+from mesh.events import NotePosted, RunRequested
+from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.server import EmbeddedServer, embedded, find_binary
 from mesh.testing import git_hash
 from mesh.wire import Post
@@ -30,9 +30,9 @@ def note(text: str) -> Post:
     return Post.new("ann", NotePosted(channel="general", text=text))
 
 
-def request(run: str, lane: Lane = "explore") -> Post:
+def request(run: str) -> Post:
     event = RunRequested(
-        run=run, lane=lane, proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
+        run=run, lane="explore", proposal=git_hash("p"), commit=git_hash("c"), seed=1, budget_s=1, deadline_s=2
     )
     return Post.new("curator", event)
 
@@ -392,32 +392,3 @@ async def test_a_reader_ends_where_a_damaged_store_lacks_the_last_entries(server
         assert await bus.head() == 3
         with anyio.fail_after(60):
             assert [entry.seq async for batch in bus.read() for entry in batch] == [1]
-
-
-async def test_a_member_asks_again_for_kinds_without_work_only_after_news_or_a_while(tmp_path: Path) -> None:
-    """Each question is a round trip, and a busy worker would put it for every kind before each run."""
-    asked: list[str] = []
-    kinds = [f"run.requested.{lane}" for lane in ("confirm", "control", "explore")]
-    async with embedded(tmp_path) as server, connect(server.url) as hub, connect(server.url) as other:
-        bus, nc = await hub.arena("a", create=True), other.link.nc
-
-        async def note_question(msg: Msg) -> None:
-            asked.append(msg.subject.rpartition("-")[2])
-
-        await nc.subscribe("$JS.API.CONSUMER.MSG.NEXT.>", cb=note_question)
-        await nc.flush()
-        await bus.post_all(request(f"r{number}") for number in range(8))
-        with anyio.fail_after(30):
-            async with aclosing(bus.work("w", kinds)) as jobs:
-                await (await anext(jobs)).done()
-                await anyio.sleep(queue.STORED_WITHIN_S + 0.05)
-                for _ in range(5):
-                    await (await anext(jobs)).done()
-                assert asked[-4:] == ["explore"] * 4
-                await bus.post(request("urgent", "confirm"))
-                await anyio.sleep(0.05)
-                assert (await anext(jobs)).entry.subject.key == "confirm.urgent"
-                await anyio.sleep(queue.IDLE_POLL_S)
-                assert (await anext(jobs)).entry.subject.key.startswith("explore.")
-        await nc.flush()
-        assert asked[-2:] == ["control", "explore"]

@@ -1,0 +1,40 @@
+"""What a member of a queue asks the server for."""
+
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+from nats.aio.msg import Msg
+
+from mesh.jetstream import connect, queue
+from mesh.server import embedded
+from tests.test_bus import request
+
+
+async def test_a_member_asks_again_for_kinds_without_work_only_after_news_or_a_while(tmp_path: Path) -> None:
+    """Each question is a round trip, and a busy worker would put it for every kind before each run."""
+    asked: list[str] = []
+    kinds = [f"run.requested.{lane}" for lane in ("confirm", "control", "explore")]
+    async with embedded(tmp_path) as server, connect(server.url) as hub, connect(server.url) as other:
+        bus, nc = await hub.arena("a", create=True), other.link.nc
+
+        async def note_question(msg: Msg) -> None:
+            asked.append(msg.subject.rpartition("-")[2])
+
+        await nc.subscribe("$JS.API.CONSUMER.MSG.NEXT.>", cb=note_question)
+        await nc.flush()
+        await bus.post_all(request(f"r{number}") for number in range(8))
+        with anyio.fail_after(30):
+            async with aclosing(bus.work("w", kinds)) as jobs:
+                await (await anext(jobs)).done()
+                await anyio.sleep(queue.STORED_WITHIN_S + 0.05)
+                for _ in range(5):
+                    await (await anext(jobs)).done()
+                assert asked[-4:] == ["explore"] * 4
+                await bus.post(request("urgent", "confirm"))
+                await anyio.sleep(0.05)
+                assert (await anext(jobs)).entry.subject.key == "confirm.urgent"
+                await anyio.sleep(queue.IDLE_POLL_S)
+                assert (await anext(jobs)).entry.subject.key.startswith("explore.")
+        await nc.flush()
+        assert asked[-2:] == ["control", "explore"]
