@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from agents.curation.admission import decide
 from agents.curation.claims import WAITING
 from agents.curation.error_control import level
-from agents.curation.group_sequential import bounds, nominal
+from agents.curation.group_sequential import bounds, nominal, spent_by
 from agents.curation.multiplicity import each
 from agents.curation.race import HOPELESS, SIZE, UNLIKELY
 from agents.curation.race_log import current_race, stages
@@ -114,20 +114,20 @@ def test_a_claim_that_does_not_reach_the_champion_is_retired_with_its_chance(log
 def test_a_better_score_alone_promotes_nobody(log: Log) -> None:
     claimed(log, lucky=1.0)
     assert verdicts(log) == []
-    race = SEEDS + 1, SEEDS + 2
-    assert asked(log) == [(who, lane, seed) for seed in race for who, lane in ((LUCKY, "confirm"), (BASE, "control"))]
+    assert asked(log) == [(LUCKY, "confirm", SEEDS + 1), (BASE, "control", SEEDS + 1)]
 
 
 def test_a_run_names_its_race_and_in_old_logs_its_seed_does(log: Log) -> None:
     claimed(log, good=4.0)
     wanted = [e for e in due(log) if isinstance(e, RunRequested)]
     assert {e.race for e in wanted} == {1}
-    old = [msgspec.structs.replace(e, race=0) for e in wanted]
-    assert {race_of(e) for e in old} == {race_of(e) for e in wanted} == {1}
-    for event in old:
-        log.add("curator", event)
-        log.finish(event.run, 5.0 if event.proposal == GOOD else 10.0)
-    assert current_race(log.board) == 1
+    for stage in (wanted, []):
+        old = [msgspec.structs.replace(e, race=0) for e in stage or due(log) if isinstance(e, RunRequested)]
+        assert {race_of(e) for e in old} == {1}
+        for event in old:
+            log.add("curator", event)
+            log.finish(event.run, 5.0 if event.proposal == GOOD else 10.0)
+        assert current_race(log.board) == 1
     [verdict] = verdicts(log)
     assert (verdict.proposal, verdict.text.partition(":")[0]) == (GOOD, "better than the champion in race 1")
 
@@ -138,17 +138,17 @@ def test_another_worker_than_the_finder_is_to_confirm(log: Log) -> None:
     assert {(e.avoid, e.worker_class) for e in confirms} == {("w", "cpu")}
 
 
-def test_who_is_far_better_on_two_fresh_seeds_is_promoted_for_these_alone(log: Log) -> None:
+def test_who_is_far_better_on_three_fresh_seeds_is_promoted_for_these_alone(log: Log) -> None:
     claimed(log, good=4.0)
-    play(log, {GOOD: [5.0, 5.2], BASE: [10.0, 10.1]})
+    play(log, {GOOD: [5.0, 5.2, 5.1], BASE: [10.0, 10.1, 9.9]})
     assert log.board.champion == GOOD
-    assert fresh(log.board, GOOD) == {SEEDS + 1: 5.0, SEEDS + 2: 5.2}
+    assert fresh(log.board, GOOD) == {SEEDS + 1: 5.0, SEEDS + 2: 5.2, SEEDS + 3: 5.1}
     assert log.board.proposals[BASE].verdict == "past_champion"
 
 
 def test_a_lucky_seed_is_found_out_and_the_champion_stays(log: Log) -> None:
     claimed(log, lucky=1.0)
-    play(log, {LUCKY: [10.1, 9.9] + [10.0] * 20, BASE: [10.0, 10.1] + [10.0] * 20})
+    play(log, {LUCKY: [9.9, 10.1] + [10.0] * 20, BASE: [10.0, 10.1] + [10.0] * 20})
     assert log.board.champion == BASE
     assert log.board.proposals[LUCKY].why == "not_better"
 
@@ -164,16 +164,21 @@ def after_one_stage(log: Log, **results: float) -> None:
             log.finish(event.run, values[event.proposal] + off)
 
 
-def test_of_several_the_better_half_goes_on(log: Log) -> None:
+def test_of_several_two_go_on_and_then_one(log: Log) -> None:
     claimed(log, a=9.0, b=9.1, c=9.2, d=9.3)
     first = asked(log)
     assert [who for who, lane, seed in first if lane == "confirm" and seed == SEEDS + 1] == [A, B, C, D]
-    assert len([who for who, _, _ in first if who == BASE]) == 2
+    assert len([who for who, _, _ in first if who == BASE]) == 1
     after_one_stage(log, a=10.2, b=9.8, c=9.85, d=10.3, base=10.0)
     assert {v.proposal for v in verdicts(log)} == {A, D}
     assert {(who, seed) for who, lane, seed in asked(log) if lane == "confirm"} == {
-        (who, seed) for who in (B, C) for seed in (SEEDS + 3, SEEDS + 4)
+        (who, seed) for who in (B, C) for seed in (SEEDS + 2, SEEDS + 3)
     }
+    for event in verdicts(log):
+        log.add("curator", event)
+    after_one_stage(log, b=9.75, c=9.85, base=10.0)
+    assert {v.proposal for v in verdicts(log)} == {C}
+    assert {who for who, lane, _ in asked(log) if lane == "confirm"} == {B}
 
 
 def test_among_themselves_the_members_of_a_race_are_ranked_by_their_claims_too(log: Log) -> None:
@@ -186,14 +191,15 @@ def test_among_themselves_the_members_of_a_race_are_ranked_by_their_claims_too(l
 def test_a_race_goes_on_against_the_champion_that_it_made_which_runs_ahead(log: Log) -> None:
     claimed(log, a=4.0, b=4.1, c=9.5)
     after_one_stage(log, a=5.0, b=5.05, c=9.9, base=10.0)
+    assert [v.proposal for v in verdicts(log)] == [C]
+    after_one_stage(log, a=5.0, b=5.05, base=10.0)
     [won] = verdicts(log)
     assert isinstance(won, ProposalPromoted)
     log.add("curator", won)
-    assert (log.board.champion, won.seeds) == (A, (SEEDS + 1, SEEDS + 2))
-    assert asked(log) == [(A, "control", SEEDS + 3), (A, "control", SEEDS + 4)]
+    assert (log.board.champion, won.seeds) == (A, (SEEDS + 1, SEEDS + 2, SEEDS + 3))
+    assert asked(log) == [(A, "control", SEEDS + seed) for seed in range(4, 9)]
     after_one_stage(log, a=5.1)
-    assert [v.proposal for v in verdicts(log)] == [C]
-    assert asked(log) == [(B, "confirm", SEEDS + 3), (B, "confirm", SEEDS + 4)]
+    assert asked(log) == [(B, "confirm", SEEDS + seed) for seed in range(4, 9)]
 
 
 def test_a_challenger_that_fails_on_a_fresh_seed_is_retired(log: Log) -> None:
@@ -201,7 +207,7 @@ def test_a_challenger_that_fails_on_a_fresh_seed_is_retired(log: Log) -> None:
     for event in due(log):
         log.add("curator", event)
         if isinstance(event, RunRequested):
-            log.finish(event.run, "crash" if event.proposal == SHAKY and event.seed == SEEDS + 2 else 10.0)
+            log.finish(event.run, "crash" if event.proposal == SHAKY and event.seed == SEEDS + 1 else 10.0)
     [verdict] = verdicts(log)
     assert isinstance(verdict, ProposalRetired)
     assert (verdict.why, verdict.text) == ("failed", "failed on a fresh seed: crash")
@@ -235,7 +241,7 @@ def test_a_champion_is_run_again_after_enough_search(log: Log) -> None:
 
 def test_a_champion_that_its_controls_do_not_bear_out_is_demoted(log: Log) -> None:
     claimed(log, good=4.0)
-    play(log, {GOOD: [5.0, 5.2], BASE: [10.0, 10.1]})
+    play(log, {GOOD: [5.0, 5.2, 5.1], BASE: [10.0, 10.1, 9.9]})
     for seed, value in enumerate((12.0, 12.1, 11.9, 12.0), SEEDS + 500):
         run(log, GOOD, "control", seed, value)
     again, demoted = verdicts(log)
@@ -295,23 +301,31 @@ def test_the_levels_of_all_races_sum_up_to_the_false_discovery_rate() -> None:
 
 
 def test_stages_double() -> None:
-    assert [stages(n) for n in (2, 3, 8, 12)] == [[2], [2, 3], [2, 4, 8], [2, 4, 8, 12]]
+    assert [stages(n) for n in (2, 3, 5, 8, 16)] == [[1, 2], [1, 3], [1, 3, 5], [1, 3, 8], [1, 3, 7, 16]]
+    assert stages(100) == [1, 3, 7, 15, 31, 63, 100]
+
+
+def test_the_level_is_spent_by_the_last_look_and_hardly_at_the_first() -> None:
+    assert [spent_by(n) for n in (1, 2, 3)] == [[1.0], [0.0, 1.0], [0.0, 0.03, 1.0]]
+    assert spent_by(4) == [0.0, 0.03, 0.75, 1.0]
+    assert spent_by(6) == pytest.approx([0.0, 0.03, 0.75, 0.75 + 0.25 / 3, 0.75 + 0.5 / 3, 1.0])
 
 
 def test_the_bounds_of_several_looks_spend_the_level_and_no_more() -> None:
-    looks, level = (2, 4, 8, 16), 0.05
+    looks, level = (1, 3, 7, 16), 0.05
     bars = -ndtri(np.array(bounds(looks, level)))
     walks = np.random.default_rng(0).standard_normal((200_000, looks[-1])).cumsum(axis=1)
     at = np.array(looks)
     passed = (walks[:, at - 1] / np.sqrt(at) > bars).any(axis=1)
     assert passed.mean() == pytest.approx(level, abs=0.002)
     assert bounds((8,), level) == pytest.approx((level,))
-    assert nominal(looks, 1, level) == 0
+    assert nominal(looks, 0, level) == 0
+    assert nominal(looks, 1, level) < 1e-12
     assert nominal(looks, 5, level) == bounds(looks, level)[1]
 
 
 def test_the_level_of_each_of_many_lies_between_a_share_and_the_whole() -> None:
-    looks, level = (2, 4, 8, 16), 0.08
+    looks, level = (1, 3, 7, 16), 0.08
     one, few, many = (each(looks, level, size, 3, HOPELESS, UNLIKELY) for size in (1, 4, SIZE))
     assert one == level
     assert level / SIZE < many < few < level

@@ -2,15 +2,15 @@
 
 import math
 
-FIRST_SHARE = 0.9
-"""Share of the arena's error level that the first race gets."""
+SHARES = (0.7, 0.25)
+"""Shares of the arena's error level that the first race gets, and the race or promotion after it."""
 
 
 def level(family: int, promotions: int, fdr: float) -> float:
     """Return the error level that the challengers of one champion in one race share, by LOND.
 
-    The level is `fdr * beta_family * (promotions + 1)`, and all `beta` sum to 1. The first family gets `FIRST_SHARE`,
-    because the first gains are the largest and the noise is least known. The `n`-th family after it gets
+    The level is `fdr * beta_family * (promotions + 1)`, and all `beta` sum to 1. The first two families get
+    `SHARES`, because the first gains are the largest and the noise is least known. The `n`-th family after them gets
     `6 / (pi * n) ** 2` of the rest.
 
     The expected share of false promotions over the whole arena stays below `fdr`, however many challengers come. This
@@ -24,5 +24,6 @@ def level(family: int, promotions: int, fdr: float) -> float:
         promotions: How many promotions came before it, without the first champion.
         fdr: The allowed share of false promotions, 0 to 1.
     """
-    beta = FIRST_SHARE if family == 1 else (1 - FIRST_SHARE) * 6 / (math.pi * (family - 1)) ** 2
+    after = family - len(SHARES)
+    beta = SHARES[family - 1] if after <= 0 else (1 - sum(SHARES)) * 6 / (math.pi * after) ** 2
     return min(1.0, fdr * beta * (promotions + 1))

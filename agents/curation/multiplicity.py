@@ -1,9 +1,9 @@
 """The error level of each challenger in a race, so that all challengers together keep the level of the race. Pure.
 
-Dividing the level by the number of challengers is correct, but wastes a third of it. Challengers share the champion's
-scores, only the best one is tested, and half of them drop out at each stage. So this module simulates races in which
-no challenger is better than the champion, the case with most errors. It raises the level of each challenger until the
-race errs as often as allowed.
+Dividing the level by the number of challengers is correct, but wastes much of it. Challengers share the champion's
+scores, only the best one is tested, and most of them drop out at the first stages. So this module simulates races in
+which no challenger is better than the champion, the case with most errors. It raises the level of each challenger
+until the race errs as often as allowed.
 
 The simulation tilts one challenger towards winning and corrects by weights (importance sampling), to count rare errors
 well. It always uses the same draws. It ignores two rules of real races: claims do not rank challengers, and none drops
@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from agents.curation.group_sequential import bounds
+from agents.curation.race_log import racers_in
 
 DRAWS = 20_000
 """Number of simulated races."""
@@ -52,7 +53,7 @@ def each(looks: tuple[int, ...], level: float, size: int, before: int, hopeless:
 
     if excess(1.0) >= 0:
         return level / size
-    return level if excess(size) <= 0 else float(brentq(excess, 1.0, size, rtol=1e-3)) * level / size
+    return level if excess(size) <= 0 else float(brentq(excess, 1.0, size, rtol=1e-2)) * level / size
 
 
 @lru_cache(maxsize=16)
@@ -84,8 +85,8 @@ def _errors(steps: Any, looks: tuple[int, ...], level: float, before: int, least
         passes = on & (found[place, first] >= bars[number])
         won = sums[passes & (first == 0), number, 0]
         weight += float(np.exp(tilt * tilt * look / 2 - tilt * won).sum())
-        size = math.ceil(size / 2)
-        last = np.partition(found, -size, axis=1)[:, [-size]]
+        keep = racers_in(size, number + 1)
+        last = np.partition(found, -keep, axis=1)[:, [-keep]]
         runs &= (found >= last) & (found >= least[number])
         on &= ~passes & runs.any(axis=1)
     return float((sums.shape[2] - 1) * weight / len(sums))

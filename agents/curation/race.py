@@ -1,8 +1,8 @@
 """Races: how a claim becomes a promotion, on fresh seeds and with error control over all races. Pure.
 
 First the baseline runs on several seeds. It becomes the first champion, and its scores give the first estimate of the
-noise. Then the best claims race against the champion on fresh seeds: two each, then the better half on four, and so on
-(successive halving). After each stage the best challenger is tested against the champion, at a level from
+noise. Then the best claims race against the champion on fresh seeds: one each, then the best two on three, then
+the best one on seven, and so on. After each stage the best challenger is tested against the champion, at a level from
 `error_control`, `multiplicity` and `group_sequential`. Everything follows from the log.
 """
 
@@ -22,6 +22,7 @@ from agents.curation.race_log import (
     entrants_of,
     is_racing,
     members_of,
+    racers_in,
     runs_in_race,
     scores_in_race,
     stages,
@@ -36,7 +37,7 @@ from mesh.fleet import home_class, is_awaited, is_gone
 from mesh.item_evidence import item_noise, margin_of
 from mesh.paired import Scores
 
-SIZE = 8
+SIZE = 5
 """Number of claims in a race."""
 
 HOPELESS = 0.2
@@ -215,8 +216,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     if not done:  # its workers have left: the race is redone on the remaining ones
         return _ask(board, race, members, range(1, stages(seeds)[0] + 1), worker_class)
     exact = shows_no_noise(board, worker_class, found)
-    if done < stages(seeds)[0] and not exact:  # a race of an exact metric, which proves to have noise
-        return _ask(board, race, members, range(1, stages(seeds)[0] + 1), worker_class)
+    if not exact and (missed := _ask(board, race, (), range(1, done + 1), worker_class)):
+        return missed  # a race of an exact metric, which proves to have noise: the champion runs on its seeds too
     last = done >= seeds or exact
     upto = seeds if last else next(count for count in stages(seeds) if count > done)
     promoted_here = board.champion in entrants_of(board, race)
@@ -232,8 +233,11 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
             chance[tree] = p_better(board, scores, champion, found, item_noise(runs, rivals))
     standing = _standing(board, list(chance), race, worker_class)
     ranked = sorted(chance, key=lambda tree: -_mean(board, standing[tree]))
-    winner, bar = next(iter(ranked), ""), _bar(board, race, done, worker_class, once=exact and has_items(board))
-    if winner and found.dof and 1 - chance[winner] <= bar:
+    winner, whole = next(iter(ranked), ""), _level(board, race)
+    is_tested = exact or done > stages(seeds)[0]  # one seed each only chooses who goes on
+    passes = winner and found.dof and is_tested and 1 - chance[winner] <= whole  # no bar is above the level of all
+    once = exact and has_items(board)
+    if passes and 1 - chance[winner] <= (bar := _bar(board, race, done, whole, worker_class, once=once)):
         text = f"better than the champion in race {race}: p-value {1 - chance[winner]:.2g}, LOND allows {bar:.2g}"
         if has_items(board):
             text += f", on {items_in(runs_of[winner], rivals)}"
@@ -248,7 +252,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
         if chance[tree] >= least
         and (tree == winner or p_better(board, standing[tree], standing[winner], found) >= BEHIND)
     ]
-    kept = [] if last else able[: max(1, math.ceil((len(ranked) + promoted_here) / 2) - promoted_here)]
+    stage = sum(count <= done for count in stages(seeds))
+    kept = [] if last else able[: max(1, racers_in(SIZE, stage) - promoted_here)]
     for tree in ranked:
         scores = scores_in_race(board, tree, race, worker_class)
         values = list(scores.values())
@@ -257,16 +262,17 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
             if exact and has_items(board):
                 on = items_in(runs_of[tree], rivals)
                 text = f"not significantly better than the champion on {on}, and more seeds have the same items"
-                if chance[tree] >= CLOSE and bar:
-                    times = _seeds_to_prove(100, chance[tree], bar) / 100
+                if chance[tree] >= CLOSE:
+                    needed = bar_over_items(board, race, whole, worker_class)
+                    times = _seeds_to_prove(100, chance[tree], needed) / 100
                     text += f"; a gain like this would be proven by about {times:.1f} times as many items"
             elif not exact:
                 text = (
                     f"not significantly better than the champion on {len(values)} fresh seeds "
                     f"(standard deviation between seeds: {found.sd:.3g})"
                 )
-                if chance[tree] >= CLOSE and bar:
-                    enough = _seeds_to_prove(len(values), chance[tree], bar)
+                if chance[tree] >= CLOSE:
+                    enough = _seeds_to_prove(len(values), chance[tree], whole / len(entrants_of(board, race)))
                     text += f"; a gain like this would be proven by about {enough} seeds"
             mean = sum(values) / len(values) if values else None
             proof = tuple(scores)
@@ -276,17 +282,22 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     return verdicts
 
 
-def _bar(board: Board, race: int, seeds: int, worker_class: str, *, once: bool = False) -> float:
-    """Return the nominal level at which a challenger is tested after this many seeds, or after its one run."""
+def _level(board: Board, race: int) -> float:
+    """Return the error level that the challengers of a race share."""
     promotions = max(0, len(board.champions) - 1)
-    whole = level(race + promotions, promotions, board.spec.selection.fdr)
+    return level(race + promotions, promotions, board.spec.selection.fdr)
+
+
+def _bar(board: Board, race: int, seeds: int, whole: float, worker_class: str, *, once: bool = False) -> float:
+    """Return the nominal level at which a challenger is tested after this many seeds, or, `once`, over items."""
     if once:
         return bar_over_items(board, race, whole, worker_class)
     looks = tuple(stages(board.spec.selection.confirm_seeds))
     before = len(proofs(board, board.champion, worker_class)) - len(
         runs_in_race(board, board.champion, race, worker_class)
     )
-    own = each(looks, whole, len(entrants_of(board, race)), min(before, _KNOWN), HOPELESS, UNLIKELY)
+    known = min(before - before % 5 if before > 5 else before, _KNOWN)  # few values, because each is simulated
+    own = each(looks, whole, len(entrants_of(board, race)), known, HOPELESS, UNLIKELY)
     return nominal(looks, seeds, own)
 
 

@@ -11,6 +11,9 @@ from mesh.fleet import is_awaited
 CONTROLS = 500
 """Seeds of a race from this offset on are for control runs between races. Challengers never run on them."""
 
+_LAST = 0.75
+"""A stage that would reach this share of all seeds is the last, and takes all."""
+
 EXCUSED = ("lost", "killed")
 """Failure reasons that are not the fault of the proposal."""
 
@@ -26,11 +29,17 @@ def current_race(board: Board) -> int:
 
 
 def stages(seeds: int) -> list[int]:
-    """Return the number of seeds per challenger after each stage: 2, 4, 8, … up to `seeds`."""
-    found = [2]
+    """Return the number of seeds per challenger after each stage: 1, 3, 7, 15, … and `seeds` in place of the last."""
+    found = [1]
     while found[-1] < seeds:
-        found.append(min(seeds, 2 * found[-1]))
+        more = 2 * found[-1] + 1
+        found.append(seeds if more >= _LAST * seeds else more)
     return found
+
+
+def racers_in(size: int, stage: int) -> int:
+    """Return how many challengers of a race run in a stage, counted from 0: all, then two, then one."""
+    return size if stage == 0 else min(size, 2 if stage == 1 else 1)
 
 
 def members_of(board: Board, race: int) -> list[str]:
