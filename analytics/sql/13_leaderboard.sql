@@ -12,7 +12,7 @@ WITH latest AS (
 ),
 broken AS MATERIALIZED (
     SELECT f.arena, r.proposal, f.seq AS run_seq, f.violation, f.infeasible_value, f.worker_class, f.self_reported,
-        f.budget_used_s, a.sign, f.how, f.stage, f.stages_left, coalesce(f.stages_left + 1, 0) AS missed
+        f.budget_used_s, a.sign, f.how, f.stage, f.stages_left, coalesce(f.stages_left, -1) AS missed
     FROM finished f
     JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
     JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
