@@ -1,6 +1,7 @@
 """Close calls get one more race, on seeds of their own; proof takes no more than its share of the workers' time."""
 
 import random
+import re
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from mesh.evidence import CLOSE
 from mesh.leaderboard import leaderboard
 from mesh.spec import SelectionSpec
 from mesh.testing import Log, git_hash
+from mesh_cli.live.summary import unproven
 from tests.test_race import BASE, NOISY, asked, claimed, due, play
 
 NEAR, FRESH, SEARCHING = map(git_hash, ("near", "fresh", "searching"))
@@ -49,6 +51,17 @@ def test_who_is_probably_better_is_a_close_call_and_is_told_what_a_proof_would_c
     assert CLOSE <= (last.p_better or 0) < 1
     assert "a gain like this would be proven by about" in last.text
     assert {row.proposal: row.state for row in leaderboard(close.board)} == {BASE: "champion", NEAR: "close"}
+
+
+def test_mesh_up_ends_with_what_proof_took_and_what_more_proof_would_take(close: Log) -> None:
+    [counts, call] = unproven(close.board)
+    assert counts == f"close: 1 not proven, but better than the champion with a probability of {CLOSE} or more"
+    assert re.match(
+        rf"  {NEAR[:10]} 0\.[89]\d  not significantly better .*; a gain .* proven by about \d+ seeds$", call
+    )
+    close.board.seconds = {"confirm": 20.0, "control": 10.0, "explore": 70.0, "sealed": 20.0}
+    proofs = len(close.board.proofs)
+    assert unproven(close.board)[0] == f"proof took 25% of the worker time, 30.0 seconds for {proofs} runs"
 
 
 def test_a_close_call_has_one_more_race_in_which_its_old_scores_prove_nothing(close: Log) -> None:

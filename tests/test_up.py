@@ -106,7 +106,7 @@ async def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on_where_it_ended(
         assert any(part in command for command in words)
     assert belonging_to(home) == []
     # then it said what came of it
-    summary = "\n".join(up.lines[-10:])
+    summary = "\n".join(up.lines[-16:])
     assert "baseline loss 0.2600" in summary
     assert "champion loss" in summary
     assert "scored" in summary

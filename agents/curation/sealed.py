@@ -11,6 +11,7 @@ from agents.curation.run_requests import request
 from agents.curation.verdicts import retired
 from mesh.board import Board, Run
 from mesh.events import AnyEvent, Failed, HoldoutOpened, ProposalPromoted, ProposalRetired
+from mesh.evidence import noise, shows_no_noise
 from mesh.fleet import home_class
 
 FIRST = 901
@@ -96,7 +97,11 @@ def _is_done(board: Board, tree: str) -> bool:
 
 
 def _needed(board: Board) -> int:
-    return 1 if board.spec.objective.noise == "none" else board.spec.selection.baseline_seeds
+    """Return how many runs a look takes: one where more seeds would repeat its score."""
+    of_class = home_class(board)
+    if board.spec.objective.noise == "none" or shows_no_noise(board, of_class, noise(board, of_class)):
+        return 1
+    return board.spec.selection.baseline_seeds
 
 
 def _runs(board: Board, tree: str) -> list[Run]:

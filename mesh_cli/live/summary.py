@@ -7,10 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 from mesh.board import Board
-from mesh.events import Failed, Infeasible, Scored, ScreenedOut
+from mesh.events import PROOF, Failed, Infeasible, ProposalRetired, Scored, ScreenedOut
+from mesh.evidence import CLOSE, is_close
 from mesh.leaderboard import Ranking, row_score
 from mesh.text import printable, short
 from mesh.times import duration
+
+CLOSE_SHOWN = 3
+"""Close calls that the summary lists."""
 
 
 def summary(board: Board, first: int, folder: Path, data: Path | None = None) -> None:
@@ -37,13 +41,37 @@ def summary(board: Board, first: int, folder: Path, data: Path | None = None) ->
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
         print(f"champion {metric} {row_score(row)}  {short(board.champion)} by {champion.author}: {title}")
+    for line in unproven(board):
+        print(line)
     mesh = _program()
     where = f"--arena {board.arena}"
     print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
-    print(
-        f"  {mesh} git export /tmp/{board.arena} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\""
+    free = next(
+        path for path in (f"/tmp/{board.arena}", f"/tmp/{board.arena}-git", "FOLDER") if not Path(path).exists()
     )
+    print(f"  {mesh} git export {free} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\"")
     print(f"to continue:\n  {mesh} up {folder}{f' --data {data}' if data else ''}")
+
+
+def unproven(board: Board) -> list[str]:
+    """Return what proof took, and the close calls with what a proof of them would take; nothing without proof."""
+    lines = list[str]()
+    if spent := sum(board.seconds.get(lane, 0.0) for lane in PROOF):
+        share = spent / sum(board.seconds.values())
+        lines = [f"proof took {share:.0%} of the worker time, {duration(spent)} for {len(board.proofs):,} runs"]
+    close = [
+        (tree, last)
+        for tree, proposal in board.proposals.items()
+        if is_close(proposal) and isinstance(last := proposal.rulings[-1], ProposalRetired)
+    ]
+    close.sort(key=lambda each: -(each[1].p_better or 0.0))
+    if close:
+        lines.append(
+            f"close: {len(close):,} not proven, but better than the champion with a probability of {CLOSE} or more"
+        )
+    for tree, last in close[:CLOSE_SHOWN]:
+        lines.append(f"  {short(tree)} {last.p_better:.2f}  {printable(last.text, 200)}")
+    return lines
 
 
 def screening(board: Board) -> str:
