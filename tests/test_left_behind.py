@@ -89,7 +89,7 @@ for path in (f"{data}/x", f"{data}/inner", f"{data}/inner/y", data):
 WRITE_SLASH_TMP = """
 import tempfile
 for folder in ("/tmp", "/var/tmp", tempfile.gettempdir()):
-    tell(lambda: open(f"{folder}/x", "a").write("x"))
+    tell(lambda: open(f"{folder}/left by a trial", "a").write("x"))
 """
 USE_NUMBERS = """
 import multiprocessing as mp, multiprocessing.shared_memory, threading

@@ -51,7 +51,7 @@ def test_a_statement_over_several_lines_is_answered_at_its_semicolon(lab: Lab) -
 
 
 def test_commands_begin_with_a_dot(lab: Lab) -> None:
-    with Terminal("sql", lines=40, columns=100) as terminal:
+    with Terminal("sql", lines=60, columns=100) as terminal:  # all views, without the pager
         for typed, shown in {
             ".tables": "leaderboard",
             ".schema noise": r"noise │ sd +│ DOUBLE",
