@@ -248,16 +248,17 @@ async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: SqlSer
 async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.sql_server.IDLE_S", 0.1)
+    monkeypatch.setattr("analytics.sql_server.IDLE_S", 2.0)
     hub = MemoryHub()
     bus = await bus_with(hub)
     async with projecting(hub, tmp_path / "a.duckdb"):
-        for number in range(MAX_OPEN):
-            assert isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id=f"i{number}"), Answer)
-        refusal = await ask(bus, "FROM range(50000)", max_rows=0, id="one-more")
-        assert isinstance(refusal, Refusal)
-        assert "sending 8 large answers" in refusal.error
         with anyio.fail_after(60):
+            asked = 0
+            while isinstance(told := await ask(bus, "FROM range(50000)", max_rows=0, id=f"i{asked}"), Answer):
+                asked += 1  # on a busy machine, the first ones may have been given up before the last ones are asked
+            assert asked >= MAX_OPEN
+            assert isinstance(told, Refusal)
+            assert "sending 8 large answers" in told.error
             while isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id="one-more"), Refusal):
                 await anyio.lowlevel.checkpoint()
 
