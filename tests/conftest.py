@@ -1,6 +1,7 @@
 """Fixtures: a home of the test's own, the real nats-server, and a bus of either kind."""
 
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +21,9 @@ LONGEST = (
 )  # fmt: skip
 """Files of tests that begin first, the longest first: side by side, nobody waits for one of them in the end."""
 
+ARENAS = Path(__file__).parents[1] / "arenas"
+PROGRAMS = {program.stem for program in ARENAS.glob("*/*.py")}
+
 OpenBus = Callable[[], AbstractAsyncContextManager[ArenaBus]]
 
 
@@ -27,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the files that take longest to the front."""
     place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+@pytest.fixture(autouse=True)
+def forget_arenas() -> Iterator[None]:
+    """Forget the programs of an arena that a test has imported: those of the next arena have the same names."""
+    yield
+    for name in PROGRAMS & sys.modules.keys():
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(ARENAS)):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,13 +19,11 @@ GOOD = {
 
 
 @pytest.fixture
-def arena(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def arena(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The modules of the arena, imported as its programs import them."""
     names = ("world", "match", "score")
     monkeypatch.syspath_prepend(str(HOME))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    for name in names:
-        del sys.modules[name]
+    return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
 def savings(arena: SimpleNamespace, seed: int, rules: dict[str, Any]) -> dict[str, float]:

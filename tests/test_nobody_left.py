@@ -116,7 +116,10 @@ class Life:
         self.keeper, self.others = keeper.pid, [self.worker.pid, supervisor.pid, *(fork.pid for fork in forks)]
 
     def kill(self, pids: list[int]) -> None:
-        """Kill processes at the same instant, in random order."""
+        """Kill processes at the same instant, in random order: none sees another one die."""
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         for pid in random.sample(pids, len(pids)):
             with suppress(ProcessLookupError):  # the kernel was faster
                 os.kill(pid, signal.SIGKILL)

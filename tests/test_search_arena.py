@@ -9,7 +9,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,15 +31,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def arena(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def arena(data: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The modules of the arena, imported as its programs import them."""
     names = ("rank", "score", "prepare")
     monkeypatch.syspath_prepend(str(HOME))
     monkeypatch.setenv("MESH_DATA", str(data / "public"))
     monkeypatch.setenv("MESH_PRIVATE", str(data / "private"))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    for name in names:
-        del sys.modules[name]
+    return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
 def answers(arena: SimpleNamespace, splits: tuple[str, ...], **knobs: Any) -> tuple[list[list[str]], list[Any]]:
