@@ -11,8 +11,9 @@ from scipy.special import stdtr
 from agents.curation.admission import decide
 from agents.curation.item_proof import compared, one_run_proves, pairs_to_compare, searches_on_proof
 from agents.curator import Curator
-from benchmarks.parts.item_arenas import BASE, ItemArena
+from benchmarks.parts.item_arenas import ItemArena
 from benchmarks.parts.noise_schemes import passes
+from benchmarks.parts.null_arenas import BASE
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Context

@@ -5,29 +5,25 @@ items, unless `same` says that a careless score program ignores `MESH_SPLIT`. A 
 share for a proposal.
 """
 
-import datetime as dt
 import math
 import random
 from collections.abc import Mapping
 
 import msgspec
 
-from agents.curation.admission import decide
 from agents.curation.item_proof import compared, pairs_to_compare
+from benchmarks.parts.null_arenas import CuratedArena
 from mesh import events as e
 from mesh.items import ItemScores, kept, margin
 from mesh.spec import ArenaSpec, ObjectiveSpec, SelectionSpec
-from mesh.testing import SPEC, Log, content_hash, git_hash
-
-BASE = git_hash("base")
-"""The baseline."""
+from mesh.testing import SPEC, content_hash, git_hash
 
 DIFFICULTY, OWN = 0.35, 0.111
 """Standard deviations of an item's shared part and of its own part; as measured on queries of a search engine."""
 
 
-class ItemArena:
-    """An arena whose runs are answered at once. `proof_runs` counts those of the lanes confirm and control."""
+class ItemArena(CuratedArena):
+    """An arena whose scores are means of items. `proof_runs` counts the runs of the lanes confirm and control."""
 
     def __init__(
         self,
@@ -40,14 +36,9 @@ class ItemArena:
         named: bool = True,
         spec: ArenaSpec | None = None,
     ) -> None:
+        super().__init__(gains, spec or by_items())
         self.gains = {git_hash(name): gain for name, gain in {"base": 0.0, **gains}.items()}
         self.seed, self.count, self.clusters, self.same, self.named = seed, count, clusters, same, named
-        self.log = Log(spec or by_items())
-        self.log.open()
-        self.log.add("w", e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
-        self.log.propose(BASE, how="baseline")
-        for number, tree in enumerate(gains):
-            self.log.propose(tree, f"author-{number}")
         self.vectors: dict[str, ItemScores] = {}
         self.proof_runs = 0
 
@@ -68,22 +59,16 @@ class ItemArena:
         )
         return ItemScores(values, labels, content_hash(split) if self.named else "")
 
-    def step(self) -> int | None:
-        """Let the curator compare or decide once, and answer the runs; return how many, None if nothing is due."""
+    def compare(self) -> list[e.AnyEvent]:
+        """Return the comparisons of items that are due."""
         board = self.log.board
-        events: list[e.AnyEvent] = [
+        return [
             compared(board, one, other, (self.vectors[one.requested.run], self.vectors[other.requested.run]))
             for one, other in pairs_to_compare(board)
         ]
-        events = events or decide(board, board.time + dt.timedelta(seconds=60))
-        for event in events:
-            self.log.add("curator", event)
-        runs = [event for event in events if isinstance(event, e.RunRequested)]
-        for run in runs:
-            self._finish(run)
-        return len(runs) if events else None
 
-    def _finish(self, run: e.RunRequested) -> None:
+    def answer(self, run: e.RunRequested) -> None:
+        """Post the score of a run, with its items."""
         items = self.vectors[run.run] = self.items(run.proposal, run.lane)
         self.proof_runs += run.lane in e.PROOF
         fact = msgspec.structs.replace(kept(items, items.to_bytes()), margin=margin(items))
@@ -92,18 +77,6 @@ class ItemArena:
             run=run.run, proposal=run.proposal, outcome=outcome, worker="w", worker_class="cpu", items=fact
         )
         self.log.add("w", ended)
-
-    def play(self) -> None:
-        """Let the curator decide until nothing is due."""
-        for _ in range(2000):
-            if self.step() is None:
-                return
-        raise AssertionError("something is always due")
-
-    @property
-    def promotions(self) -> int:
-        """The number of promotions without the first champion."""
-        return max(0, len(self.log.board.champions) - 1)
 
 
 def by_items(fdr: float = 0.1) -> ArenaSpec:

@@ -7,7 +7,7 @@ on a seed. With `correlation` below 0 the baseline and the others have opposite 
 import datetime as dt
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -39,8 +39,50 @@ def contaminated(rng: random.Random) -> float:
     return rng.gauss(0, 5 if rng.random() < 0.05 else 1) / math.sqrt(0.95 + 0.05 * 25)
 
 
-class CorrelatedArena:
-    """An arena whose runs are answered at once. `runs` counts those of the lanes confirm and control."""
+class CuratedArena:
+    """An arena of proposals whose runs are answered at once; the real curator decides on one of 20 slots."""
+
+    def __init__(self, names: Iterable[str], spec: ArenaSpec) -> None:
+        self.log = Log(spec)
+        self.log.open()
+        self.log.add("w", e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
+        self.log.propose(BASE, how="baseline")
+        for number, name in enumerate(names):
+            self.log.propose(name, f"author-{number}")
+
+    def answer(self, run: e.RunRequested) -> None:
+        """Post the end of a run."""
+        raise NotImplementedError
+
+    def compare(self) -> list[e.AnyEvent]:
+        """Return what the curator has to post before it decides."""
+        return []
+
+    def step(self) -> int | None:
+        """Let the curator decide once and answer the runs; return how many, None if nothing is due."""
+        events = self.compare() or decide(self.log.board, self.log.board.time + dt.timedelta(seconds=60))
+        for event in events:
+            self.log.add("curator", event)
+        runs = [event for event in events if isinstance(event, e.RunRequested)]
+        for run in runs:
+            self.answer(run)
+        return len(runs) if events else None
+
+    def play(self) -> None:
+        """Let the curator decide until nothing is due."""
+        for _ in range(2000):
+            if self.step() is None:
+                return
+        raise AssertionError("something is always due")
+
+    @property
+    def promotions(self) -> int:
+        """The number of promotions without the first champion."""
+        return max(0, len(self.log.board.champions) - 1)
+
+
+class CorrelatedArena(CuratedArena):
+    """An arena whose scores are correlated between the proposals of one seed."""
 
     def __init__(
         self,
@@ -51,15 +93,10 @@ class CorrelatedArena:
         *,
         spec: ArenaSpec | None = None,
     ) -> None:
+        super().__init__(qualities, spec or noisy())
         self.rng, self.draw, self.name = random.Random(seed), draw, seed
         self.qualities = {git_hash(name): quality for name, quality in {"base": 0.0, **qualities}.items()}
         self.correlation = correlation
-        self.log = Log(spec or noisy())
-        self.log.open()
-        self.log.add("w", e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
-        self.log.propose(BASE, how="baseline")
-        for number, tree in enumerate(qualities):
-            self.log.propose(tree, f"author-{number}")
 
     def score(self, tree: str, seed: int) -> float:
         """Return the score of a proposal on a seed."""
@@ -68,27 +105,9 @@ class CorrelatedArena:
         noise = sign * math.sqrt(abs(self.correlation)) * shared
         return self.qualities[tree] + noise + math.sqrt(1 - abs(self.correlation)) * self.draw(self.rng)
 
-    def step(self) -> int | None:
-        """Let the curator decide once and answer the runs; return how many, None if nothing is due."""
-        events = decide(self.log.board, self.log.board.time + dt.timedelta(seconds=60))
-        for event in events:
-            self.log.add("curator", event)
-        runs = [event for event in events if isinstance(event, e.RunRequested)]
-        for run in runs:
-            self.log.finish(run.run, self.score(run.proposal, run.seed))
-        return len(runs) if events else None
-
-    def play(self) -> None:
-        """Let the curator decide until nothing is due."""
-        for _ in range(1000):
-            if self.step() is None:
-                return
-        raise AssertionError("something is always due")
-
-    @property
-    def promotions(self) -> int:
-        """The number of promotions without the first champion."""
-        return max(0, len(self.log.board.champions) - 1)
+    def answer(self, run: e.RunRequested) -> None:
+        """Post the score of a run."""
+        self.log.finish(run.run, self.score(run.proposal, run.seed))
 
 
 def noisy(confirm_seeds: int = 16, fdr: float = 0.1) -> ArenaSpec:
