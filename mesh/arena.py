@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
@@ -36,7 +37,7 @@ from mesh.wire import check_token
 _MAX_FILE_BYTES = 8 * 1024 * 1024
 _MAX_FILES = 2000
 _TABLES: dict[str, tuple[str, ...]] = {
-    "arena": ("name", "summary"),
+    "arena": ("name", "summary", "brief"),
     "objective": ObjectiveSpec.__struct_encode_fields__,
     "artifact": ArtifactSpec.__struct_encode_fields__,
     "data": DataSpec.__struct_encode_fields__,
@@ -93,7 +94,7 @@ def load_arena(folder: Path) -> ArenaSpec:
         ("artifact.prepare", spec.artifact.prepare),
     ):
         _check_command(folder, path, what, command)
-    return spec
+    return msgspec.structs.replace(spec, brief=brief_text(folder, spec.brief, spec.artifact.hidden))
 
 
 def parse_arena(raw: Mapping[str, Any], where: str) -> ArenaSpec:
@@ -343,10 +344,10 @@ def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
-    The arena's name and summary do not count, nor where the data's source lies: a hidden file has the hash of its
-    contents. Neither do `selection`, `stop`, and `noise` and `also` of `objective`: they use scores but do not change
-    them, so old and new scores stay comparable. But a score that has items to compare is another one than a score
-    without: `noise = "items"` counts.
+    The arena's name, summary and brief do not count, nor where the data's source lies: a hidden file has the hash of
+    its contents. Neither do `selection`, `stop`, and `noise` and `also` of `objective`: they use scores but do not
+    change them, so old and new scores stay comparable. But a score that has items to compare is another one than a
+    score without: `noise = "items"` counts.
     """
     changeable, hidden = {*spec.artifact.editable, "arena.toml"}, spec.artifact.hidden
     protected = [
@@ -357,8 +358,15 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"
     measured = msgspec.structs.replace(plain.objective, noise=noise, also=())
-    bare = {"name": "", "summary": "", "selection": SelectionSpec(), "stop": StopSpec(), "objective": measured}
-    bare["data"] = DataSpec()
+    bare = {
+        "name": "",
+        "summary": "",
+        "brief": "",
+        "selection": SelectionSpec(),
+        "stop": StopSpec(),
+        "objective": measured,
+    }
+    bare |= {"objective": measured, "data": DataSpec()}
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
     return hash_of([*protected, ("rules", rules)])
 

@@ -237,6 +237,8 @@ FIELDS: dict[str, dict[str, str]] = {
     "ArenaSpec": {
         "name": "Name of the arena: letters, digits, `_` and `-`. It names the log.",
         "summary": "The goal in one sentence; models are shown it.",
+        "brief": "Your words about the task, or the name of a file of the arena that has them, such as `program.md`: "
+        "what models should know and try. Models read it as the operator's words. At most 64 KiB.",
         "objective": "What is measured.",
         "artifact": "Which files may change, and which command makes the data.",
         "data": "Your own data, from which the arena's data is made.",

@@ -140,10 +140,11 @@ class StopSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of `arena.toml`."""
+    """The whole of `arena.toml`; `brief` is the operator's words about the task, read from their file at opening."""
 
     name: b.Word
     summary: b.Text = ""
+    brief: b.Text = ""
     objective: ObjectiveSpec
     artifact: ArtifactSpec
     data: DataSpec = DataSpec()
