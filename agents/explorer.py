@@ -231,8 +231,8 @@ def apply(
         first = {k.name: k.value for k in knobs_of(base, [name])}
         if first.keys() == before.keys():
             original = base[name].decode()
-            if edit(original, after) == edit(source, after):
+            if edit(original, after, name) == edit(source, after, name):
                 source, before = original, first
         new = {at: value for at, value in after.items() if value != before[at]}
-        changed[name] = edit(source, new).encode()
+        changed[name] = edit(source, new, name).encode()
     return changed

@@ -21,19 +21,20 @@ from contextlib import suppress
 import msgspec
 
 from mesh.events import Scalar
+from mesh.literals import language_of, literals_of, replace_literals
+from mesh.source_literal import SourceLiteral
 
 MAX_WHOLE = 2**53
 """Larger whole numbers are not knobs: ranges are floats, which cannot represent them exactly."""
 
-MAX_ELEMENTS = 8
-"""Most elements of a tuple of knobs; a longer tuple counts as data."""
-
 NEAR = 0.01
 """Near duplicates differ by less than this share of each knob's range."""
 
-_RANGE = re.compile(r"#\s*mesh:\s*(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
-_CHOICES = re.compile(r"#\s*mesh:\s*choices\s+(.+?)\s*$")
-_FIXED = re.compile(r"#\s*mesh:\s*fixed\b")
+_MARK = r"(?:#|//|--|;|%|/\*|<!--)\s*mesh:\s*"
+"""A comment of any language that begins with `mesh:`."""
+_RANGE = re.compile(_MARK + r"(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
+_CHOICES = re.compile(_MARK + r"choices\s+(.+?)\s*(?:\*/|-->)?\s*$")
+_FIXED = re.compile(_MARK + r"fixed\b")
 _WHOLE = re.compile(r"[-+]?[\d_]+([eE]\+?\d+)?")
 _NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -125,24 +126,23 @@ def _is_power_of_two(number: int) -> bool:
 
 
 def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
-    """Return the knobs of the editable Python files. Files that are not UTF-8 have none, so no edit damages them."""
+    """Return the knobs of the editable files whose language is known.
+
+    Files that are not UTF-8 have none, so no edit damages them.
+    """
     found: list[Knob] = []
     for name in editable:
-        if name.endswith(".py") and name in files:
+        if language_of(name) and name in files:
             with suppress(UnicodeDecodeError):
                 found += find_knobs(name, files[name].decode())
     return found
 
 
 def find_knobs(file: str, source: str) -> list[Knob]:
-    """Return the knobs of a Python source in the order of their lines; none if it does not parse."""
-    constants = _constants(source)
-    times = Counter(name.removesuffix("[0]") for name, _, _ in constants)
-    found = (
-        _knob(file, name, ast.literal_eval(node), rest)
-        for name, node, rest in constants
-        if times[constant_of(name)] == 1
-    )
+    """Return the knobs of a file in the order of their lines; none if it does not parse."""
+    literals = literals_of(file, source)
+    times = Counter(literal.name.removesuffix("[0]") for literal in literals)
+    found = (_knob(file, literal) for literal in literals if times[constant_of(literal.name)] == 1)
     return [knob for knob in found if knob]
 
 
@@ -204,79 +204,22 @@ def constant_of(name: str) -> str:
     return name.partition("[")[0]
 
 
-def edit(source: str, values: Mapping[str, Scalar]) -> str:
-    """Return `source` with the literals of the named constants replaced.
+def edit(source: str, values: Mapping[str, Scalar], file: str = "x.py") -> str:
+    """Return `source` with the literals of the named constants replaced; every other byte stays.
+
+    Args:
+        source: The text of the file.
+        values: New values by the name of the knob.
+        file: The name of the file, whose suffix says its language.
 
     Raises:
         KeyError: A constant does not exist.
     """
-    missing = set(values)
-    lines = source.encode().splitlines(keepends=True)
-    for name, node, _ in sorted(_constants(source), key=lambda c: (c[1].lineno, c[1].col_offset), reverse=True):
-        if name in values:
-            missing.discard(name)
-            line = lines[node.lineno - 1]
-            before, old, after = (
-                line[: node.col_offset],
-                line[node.col_offset : node.end_col_offset],
-                line[_end(node) :],
-            )
-            lines[node.lineno - 1] = before + _spelled(values[name], old) + after
-    if missing:
-        raise KeyError(sorted(missing)[0])
-    return b"".join(lines).decode()
+    return replace_literals(file, source, values)
 
 
-def _spelled(value: Scalar, old: bytes) -> bytes:
-    """Return the Python spelling of a value; a string keeps the quotes of the old one."""
-    quote = old[:1].decode()
-    if not isinstance(value, str) or quote not in ("'", '"'):
-        return repr(value).encode()
-    escaped = {"\\": r"\\", quote: f"\\{quote}"}
-    plain = (escaped.get(c, c) if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
-    return f"{quote}{''.join(plain)}{quote}".encode()
-
-
-def _end(node: ast.expr) -> int:
-    return node.end_col_offset or 0
-
-
-def _constants(source: str) -> list[tuple[str, ast.expr, str]]:
-    """Return the module-level ALL_CAPS constants on one line: name, node of the literal, and the rest of the line."""
-    try:
-        body = ast.parse(source).body
-    except _NO_PYTHON:
-        return []
-    lines = source.encode().splitlines()
-    found = []
-    for statement in body:
-        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, value = statement.targets[0], statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            target, value = statement.target, statement.value
-        else:
-            continue
-        if not isinstance(target, ast.Name) or not re.fullmatch(r"[A-Z][A-Z0-9_]*", target.id):
-            continue
-        try:
-            literal = ast.literal_eval(value)
-        except (*_NO_PYTHON, TypeError):
-            continue
-        if value.end_lineno != value.lineno:
-            continue
-        rest = lines[value.lineno - 1][_end(value) :].decode()
-        if _is_scalar(literal):
-            found.append((target.id, value, rest))
-        elif isinstance(value, ast.Tuple) and len(value.elts) <= MAX_ELEMENTS and all(map(_is_scalar, literal)):
-            found += [(f"{target.id}[{index}]", element, rest) for index, element in enumerate(value.elts)]
-    return found
-
-
-def _is_scalar(literal: object) -> bool:
-    return isinstance(literal, bool | int | float | str)
-
-
-def _knob(file: str, name: str, value: Scalar, comment: str) -> Knob | None:
+def _knob(file: str, literal: SourceLiteral) -> Knob | None:
+    name, value, comment = literal.name, literal.value, literal.comment
     if "SEED" in name or _FIXED.search(comment):
         return None
     if match := _CHOICES.search(comment):

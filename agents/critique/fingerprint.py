@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from mesh.knobs import NEAR, Knob, are_near, knobs_of
+from mesh.events import Scalar
+from mesh.knobs import NEAR, Knob, are_near, edit, knobs_of
 
 _SEEDERS = ("default_rng", "randomstate", "prngkey", "seedsequence")
 
@@ -32,11 +33,11 @@ class Fingerprint(msgspec.Struct, frozen=True):
 def fingerprint(files: Mapping[str, bytes], editable: Sequence[str]) -> Fingerprint:
     """Return the fingerprint of the editable files."""
     knobs = knobs_of(files, editable)
-    names = {name: {k.name for k in knobs if k.file == name} for name in editable}
+    knobless = _without_knobs(files, knobs)
     return Fingerprint(
         meaning=_digest((name, _normal(name, files, lambda _: None)) for name in editable),
         seedless=_digest((name, _normal(name, files, _forget_seeds)) for name in editable),
-        knobless=_digest((name, _normal(name, files, _forget_names(names[name]))) for name in editable),
+        knobless=_digest((name, _normal(name, knobless, lambda _: None)) for name in editable),
         knobs=tuple(knobs),
     )
 
@@ -73,21 +74,13 @@ def _is_text(statement: ast.stmt) -> bool:
     )
 
 
-def _forget_names(names: set[str]) -> Callable[[ast.Module], None]:
-    def forget(module: ast.Module) -> None:
-        for statement in module.body:
-            if not isinstance(statement, ast.Assign | ast.AnnAssign):
-                continue
-            targets = _targets(statement)
-            if any(map(names.__contains__, targets)):
-                statement.value = ast.Constant(0)
-            elif isinstance(statement.value, ast.Tuple):
-                statement.value.elts = [
-                    ast.Constant(0) if any(f"{name}[{index}]" in names for name in targets) else element
-                    for index, element in enumerate(statement.value.elts)
-                ]
-
-    return forget
+def _without_knobs(files: Mapping[str, bytes], knobs: Sequence[Knob]) -> dict[str, bytes]:
+    """Return the files with 0, or an empty text, in place of the value of every knob."""
+    changed = dict(files)
+    for name in {knob.file for knob in knobs}:
+        values: dict[str, Scalar] = {k.name: "" if isinstance(k.value, str) else 0 for k in knobs if k.file == name}
+        changed[name] = edit(files[name].decode(), values, name).encode()
+    return changed
 
 
 def _forget_seeds(module: ast.Module) -> None:
