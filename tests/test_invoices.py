@@ -82,6 +82,30 @@ def test_one_who_knows_the_truth_saves_everything_and_one_who_holds_everything_n
     assert arena.score.metrics(held)["savings"] == pytest.approx(0)
 
 
+def test_own_invoices_are_split_by_date_and_each_part_hears_of_nothing_later(
+    arena: SimpleNamespace, tmp_path: Path
+) -> None:
+    own = importlib.import_module("own")
+    vendors, events = arena.world.world("a salt", 3)
+    firsts = own.split(events)
+    own.save(tmp_path, vendors, events, firsts)
+    counted = {part: own.load(tmp_path, part)[1] for part in ("search", "confirm", "sealed")}
+    days = {part: [event.day for event in found if event.truth] for part, found in counted.items()}
+    assert max(days["search"]) < min(days["confirm"]) <= max(days["confirm"]) < min(days["sealed"])
+    assert {part: min(each) for part, each in days.items()} == firsts
+    for part, found in counted.items():
+        assert max(event.day for event in found) == max(days[part]) or part == "sealed"
+        assert [event.fields for event in found] == [event.fields for event in events][: len(found)]
+    assert len(counted["sealed"]) == len(events)
+    public = sum(bool(event.truth) for event in events) - sum(map(len, days.values()))
+    assert public == len(own.decided(events, firsts, "public")) > 0.4 * len(events) / 3
+    few = [event for event in events if event.day < firsts["search"]][:200]
+    assert "sealed" not in own.split(few)
+    own.save(tmp_path, vendors, few, own.split(few))
+    with pytest.raises(SystemExit, match="too few for a sealed part: export more, or set"):
+        own.load(tmp_path, "sealed")
+
+
 def test_good_rules_save_most_of_it_and_each_of_them_is_needed(arena: SimpleNamespace) -> None:
     seeds = (1, 2)
 

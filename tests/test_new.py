@@ -186,24 +186,45 @@ def test_it_shows_split_base_rate_noise_and_the_smallest_gain_and_a_real_worker_
     write_exports(tmp_path / "exports", tables=tables)
     done = mesh_new(tmp_path, "invoices", "mine", "--data", "exports")
     decided = len(tables["history"])
-    [split] = re.findall(
-        r"^split: (\d+) decided invoices before (\S+) are public, (\d+) from", done.stdout, re.MULTILINE
-    )
-    assert int(split[0]) + int(split[2]) == decided
-    assert 0.7 * decided - 12 < int(split[0]) <= 0.7 * decided
-    late = [row for row in tables["history"] if row["invoice_date"] >= split[1]]
+    counts, firsts = split_of(done.stdout)
+    assert sum(counts.values()) == decided
+    shares = {"public": 0.45, "search": 0.15, "confirm": 0.25, "sealed": 0.15}
+    assert all(abs(counts[part] - share * decided) < 12 for part, share in shares.items())
+    late = [row for row in tables["history"] if row["invoice_date"] >= firsts["search"]]
+    assert f"sealed: only champions meet these {counts['sealed']} invoices" in done.stdout
     wrong = sum(row["action"] != "paid" for row in late) / len(late)
     assert f"base rate: {wrong:.1%} of the private invoices were not to be paid" in done.stdout
-    [score] = re.findall(rf"^baseline: savings (\S+) on {len(late)} invoices of \d+ vendors", done.stdout, re.MULTILINE)
+    proof = rf"^baseline: savings (\S+) on {counts['confirm']} invoices of \d+ vendors \(proof\)"
+    [score] = re.findall(proof, done.stdout, re.MULTILINE)
     [(reference, gain)] = re.findall(r"^reference: savings (\S+), better by \+(\S+),", done.stdout, re.MULTILINE)
     assert float(reference) == pytest.approx(float(score) + float(gain), abs=2e-4)
     [smallest] = re.findall(r"^smallest gain that these data prove: (\S+) savings", done.stdout, re.MULTILINE)
     assert 0 < float(smallest) < 2
     toml = tmp_path / "mine" / "arena.toml"
-    assert load_arena(tmp_path / "mine").objective.noise == "items"
+    spec = load_arena(tmp_path / "mine")
+    assert (spec.objective.noise, spec.selection.sealed) == ("items", "report")
     toml.write_text(toml.read_text().replace('leak_audit = "refuse"', 'leak_audit = "off"'))
+    program = tmp_path / "mine" / "score.py"  # a check measures the split of search
+    program.write_text(program.read_text().replace('os.environ.get("MESH_SPLIT", "search")', '"confirm"'))
     checked = anyio.run(partial(check_arena, tmp_path / "mine", seeds=1, slots=1, device="cpu", sandbox="weak"))
     assert checked.scores == [pytest.approx(float(score), abs=1e-4)]
+
+
+def split_of(told: str) -> tuple[dict[str, int], dict[str, str]]:
+    """How many invoices each part has, and its first day, by what the command printed."""
+    [line] = [line for line in told.splitlines() if line.startswith("split: ")]
+    found = re.findall(r"(public|search|confirm|sealed) (\d+)(?: \(from (\S+)\))?", line)
+    return {part: int(count) for part, count, _ in found}, {part: day for part, _, day in found if day}
+
+
+def test_few_invoices_have_no_sealed_part_and_the_arena_asks_for_no_looks(
+    tmp_path: Path, tables: dict[str, Any]
+) -> None:
+    write_exports(tmp_path / "exports", tables={**tables, "history": tables["history"][:90]})
+    done = mesh_new(tmp_path, "invoices", "mine", "--data", "exports")
+    assert list(split_of(done.stdout)[0]) == ["public", "search", "confirm"]
+    assert "no sealed part: it needs 20 decided invoices, so about 134 in all: export more" in done.stdout
+    assert load_arena(tmp_path / "mine").selection.sealed == "off"
 
 
 def test_too_little_history_is_one_sentence(tmp_path: Path, tables: dict[str, Any]) -> None:

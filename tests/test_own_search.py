@@ -16,7 +16,7 @@ from mesh_cli.setup.check_arena import check_arena
 from mesh_cli.setup.new_arena import NewArena, NewWanted, new_arena
 
 WORDS = "pump valve motor gear shaft seal belt chain brake wheel lever spring clutch piston rotor".split()  # noqa: SIM905
-COUNT = 60
+COUNT = 120
 
 
 def document(number: int) -> dict[str, str]:
@@ -99,7 +99,7 @@ def test_beir_trec_and_quepid_files_give_the_same_splits(tmp_path: Path) -> None
     assert found[0] == found[1] == found[2] == found[3]
     splits = found[0]
     assert sorted(query for each in splits.values() for query in each) == sorted(map(question, range(COUNT)))
-    assert all(len(each) >= 8 for each in splits.values())
+    assert all(len(each) >= 20 for each in splits.values())
     relevant = {s: {d for grades in each.values() for d, g in grades.items() if g > 0} for s, each in splits.items()}
     assert not relevant["public"] & (relevant["search"] | relevant["confirm"] | relevant["sealed"])
 
@@ -118,6 +118,25 @@ def test_clicks_become_grades_by_what_the_position_makes_of_them_with_a_warning(
     everything = {query: grades for each in judged(out).values() for query, grades in each.items()}
     assert everything[question(3)] == {"d3": 2, "d10": 0}  # 10 clicks; a document at the fifth place gets 6 of 100
     assert everything[question(4)] == {"d4": 1, "d11": 3}  # 40 clicks at the first place, where 20 are usual
+
+
+def test_few_queries_have_no_sealed_part_and_the_arena_asks_for_no_looks(tmp_path: Path) -> None:
+    source = tmp_path / "export"
+    source.mkdir()
+    write_jsonl(source / "corpus.jsonl", [document(n) for n in range(60)])
+    write_csv(source / "ratings.csv", [{"query": question(n), "docid": f"P-{n}", "rating": 1} for n in range(60)])
+    made = new_arena("search", tmp_path / "mine", NewWanted(source))
+    assert made.measured
+    assert sum(made.measured.parts.values()) == 60
+    assert "sealed" not in made.measured.parts
+    assert load_arena(made.folder).selection.sealed == "off"
+    out, told = prepared(made, source)
+    assert "no sealed part: it needs 20 queries, so about 100 with a relevant document in all" in told
+    assert (out / "private" / "sealed.jsonl").read_text() == ""
+    env = os.environ | {"MESH_DATA": str(out / "public"), "MESH_PRIVATE": str(out / "private"), "MESH_SPLIT": "sealed"}
+    command = [sys.executable, "score.py"]
+    done = subprocess.run(command, cwd=made.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == "these queries are too few for a sealed part: judge more, or set selection.sealed to off\n"
 
 
 def test_too_few_judged_queries_are_refused_and_documents_without_text_are_said(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
     mesh git export champion --arena my-invoices
     python my-invoices/export.py champion --to result
 
-It replays the invoices that score (of the data in `data.source`, else of eight drawn worlds) with the baseline and with
-the champion. `report.md` has the euros saved per 1,000 invoices with their 95 % interval, `exceptions.csv` the invoices
-that the champion holds, `settings.csv` the knobs that differ, and `code.diff` all changes.
+It replays your invoices (of the data in `data.source`, else of eight drawn worlds) with the baseline and with the
+champion. `report.md` has the euros saved per 1,000 invoices with their 95 % interval, on the sealed part if there is
+one, else on the part that proved the champion. `exceptions.csv` has the invoices that the champion holds, of all that
+are not public. `settings.csv` lists the knobs that differ, and `code.diff` all changes.
 
 It runs the champion's code as you, without a sandbox, as your own systems will: read `code.diff` first.
 """
@@ -24,7 +25,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from own import compact, load, plain
+from own import compact, load, parts, plain
 from score import KEPT, cost, decision, send
 from truth import Event
 
@@ -33,6 +34,13 @@ from mesh.items import ItemScores, margin
 HOME = Path(__file__).resolve().parent
 WORLDS = 8
 KNOB = re.compile(r"^([A-Z][A-Z_]*) = ([^#\n]*?)\s*(?:#.*)?$", re.MULTILINE)
+
+WARNINGS = {
+    "sealed": "The search has not seen these invoices: they are the sealed part, later than all others.",
+    "confirm": "A promotion chose the champion on these invoices, so that the next ones may save less.",
+    "": "These worlds are drawn: your own invoices may save more or less.",
+}
+"""What to say of the invoices that count, by their part."""
 
 Company = tuple[list[dict[str, str]], list[Event]]
 Answer = dict[str, Any]
@@ -55,10 +63,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         data = prepared(Path(made))
         saved, vendors, held, paid = [], list[str](), [], 0
+        part = next(reversed(parts(data / "private"))) if (data / "private" / "company.json").is_file() else ""
         for number, company in enumerate(companies(data)):
             answers = [replay(Path(made), folder, data, company) for folder in (HOME, given.champion)]
             of_order = {event.fields["po"]: event.fields["vendor_id"] for event in company[1] if event.what == "order"}
-            for event, ours, theirs in zip(invoices(company), *answers, strict=True):
+            counted = invoices(load(data / "private", part) if part else company)
+            for event, ours, theirs in zip(counted, *answers, strict=True):
                 if event.truth:
                     saved.append(cost(ours, event.truth) - cost(theirs, event.truth))
                     vendors.append(f"{number} {of_order.get(event.truth.po) or plain(event.fields['vendor_name'])}")
@@ -67,7 +77,7 @@ def main() -> None:
     write_csv(given.to / "exceptions.csv", ["invoice", "vendor", "date", "total", "order", "reason"], held)
     numbers = {vendor: number for number, vendor in enumerate(dict.fromkeys(vendors))}
     half = margin(ItemScores(tuple(saved), tuple(numbers[vendor] for vendor in vendors)))
-    text = report(saved, half, len(numbers), paid, settings, held)
+    text = report(saved, half, len(numbers), paid, settings, held, WARNINGS[part])
     (given.to / "report.md").write_text(text)
     print(text)
 
@@ -187,7 +197,13 @@ def reasons(
 
 
 def report(
-    saved: list[float], half: float, clusters: int, paid: int, settings: list[list[str]], held: list[list[Any]]
+    saved: list[float],
+    half: float,
+    clusters: int,
+    paid: int,
+    settings: list[list[str]],
+    held: list[list[Any]],
+    warning: str,
 ) -> str:
     """Return the report as Markdown."""
     thousand = 1000 * sum(saved) / len(saved)
@@ -196,9 +212,9 @@ def report(
 
 **{thousand:,.0f} EUR per 1,000 invoices** against the baseline (95 % interval {thousand - 1000 * half:,.0f} to
 {thousand + 1000 * half:,.0f}), on {len(saved):,} invoices of {clusters:,} vendors. It pays {paid / len(saved):.1%} of
-them without a person. `exceptions.csv` has the {len(held):,} invoices that it holds, with reasons.
+them without a person. `exceptions.csv` has the {len(held):,} invoices that it holds of all, with reasons.
 
-A promotion chose the champion on these invoices, so that the next ones may save less.
+{warning}
 
 | setting | baseline | champion |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""A company's own orders, invoices and history as events in the order of time, with the last part kept for the score.
+"""A company's own orders, invoices and history as events in the order of time, split by date for search and score.
 
 Amounts are taken as they are, whatever the currency. An order or invoice with several lines becomes one with the sum of
 the quantities and the mean price. If the invoices have no quantities, amounts are compared: each order has quantity 1.
@@ -14,10 +14,12 @@ from typing import Any
 
 from truth import KINDS, Event, Truth
 
-PRIVATE = 0.3
-"""Share of the decided invoices, the latest ones, that score."""
+SHARES = {"public": 0.45, "search": 0.15, "confirm": 0.25, "sealed": 0.15}
+"""Shares of the decided invoices in the order of time: trials learn from the first ones, the last ones are sealed."""
 FEWEST = 20
 """Decided invoices without which nothing can be measured."""
+FEWEST_SEALED = 20
+"""Decided invoices without which there is no sealed part; the proof part has them then."""
 
 Row = dict[str, Any]
 
@@ -51,8 +53,8 @@ def company(tables: dict[str, list[Row]]) -> tuple[list[dict[str, str]], list[Ev
     return list(vendors.values()), events
 
 
-def split(events: list[Event]) -> date:
-    """Return the day from which invoices score: the latest `PRIVATE` of the decided ones are not earlier.
+def split(events: list[Event]) -> dict[str, date]:
+    """Return the first day of each part after the public one, in the order of time; few invoices have no sealed part.
 
     Raises:
         SystemExit: there is too little to split; with one sentence.
@@ -62,14 +64,37 @@ def split(events: list[Event]) -> date:
         raise SystemExit(
             f"the history decides {len(days)} invoices, but at least {FEWEST} are needed: export more of it"
         )
-    first = days[int(len(days) * (1 - PRIVATE))]
-    for part, found in (
-        ("before", [e for e in events if e.day < first]),
-        ("from", [e for e in events if e.day >= first]),
-    ):
-        if not any(event.truth and not event.truth.reason for event in found):
-            raise SystemExit(f"the history has no paid invoice {part} {first}: export more of it")
-    return first
+    firsts: dict[str, date] = {}
+    share = 0.0
+    for (_, before), part in zip(SHARES.items(), list(SHARES)[1:], strict=False):
+        share += before
+        firsts[part] = days[int(len(days) * share)]
+    sealed = decided(events, firsts, "sealed")
+    if len(sealed) < FEWEST_SEALED or not _paid(sealed):
+        del firsts["sealed"]
+    for part in ("public", *firsts):
+        if not _paid(decided(events, firsts, part)):
+            start, end = bounds(firsts, part)
+            span = f"from {start} " if start else ""
+            span += f"before {end}" if end else ""
+            raise SystemExit(f"the history has no paid invoice {span.strip()}: export more of it")
+    return firsts
+
+
+def bounds(firsts: dict[str, date], part: str) -> tuple[date | None, date | None]:
+    """Return the first day of a part, and the day before which it ends; None is the begin or the end of all."""
+    later = [each for name, each in firsts.items() if list(SHARES).index(name) > list(SHARES).index(part)]
+    return firsts.get(part), later[0] if later else None
+
+
+def decided(events: list[Event], firsts: dict[str, date], part: str) -> list[Truth]:
+    """Return the truth of the decided invoices of a part."""
+    start, end = bounds(firsts, part)
+    return [e.truth for e in events if e.truth and (not start or e.day >= start) and (not end or e.day < end)]
+
+
+def _paid(found: list[Truth]) -> int:
+    return sum(not truth.reason for truth in found)
 
 
 def with_accounts(vendors: list[dict[str, str]], events: list[Event], before: date) -> list[dict[str, str]]:
@@ -81,21 +106,38 @@ def with_accounts(vendors: list[dict[str, str]], events: list[Event], before: da
     return [each | {"iban": each["iban"] or seen.get(plain(each["name"]), "")} for each in vendors]
 
 
-def save(folder: Path, vendors: list[dict[str, str]], events: list[Event], first: date) -> None:
-    """Write what the score program replays: everything, with the truth of the invoices from a day on."""
+def save(folder: Path, vendors: list[dict[str, str]], events: list[Event], firsts: dict[str, date]) -> None:
+    """Write what the score program replays: everything, with the truth of the invoices that are not public."""
+    first = firsts["search"]
     told = [_told(event if event.day >= first else Event(event.day, event.what, event.fields)) for event in events]
-    (folder / "company.json").write_text(json.dumps({"vendors": vendors, "events": told}))
+    days = {part: day.isoformat() for part, day in firsts.items()}
+    (folder / "company.json").write_text(json.dumps({"vendors": vendors, "events": told, "firsts": days}))
 
 
-def load(folder: Path) -> tuple[list[dict[str, str]], list[Event]]:
-    """Return what `save` wrote."""
+def load(folder: Path, part: str = "") -> tuple[list[dict[str, str]], list[Event]]:
+    """Return what `save` wrote: all of it, or what happened until the end of a part, with the truth of that part alone.
+
+    Raises:
+        SystemExit: the data have no such part.
+    """
     found = json.loads((folder / "company.json").read_text())
+    firsts = {name: date.fromisoformat(day) for name, day in found["firsts"].items()}
+    if part and part not in firsts:
+        raise SystemExit(f"these invoices are too few for a {part} part: export more, or set selection.sealed to off")
+    start, end = bounds(firsts, part) if part else (None, None)
     events = []
     for each in found["events"]:
         day, truth = date.fromisoformat(each.pop("day")), each.pop("truth", None)
         [(what, fields)] = each.items()
-        events.append(Event(day, what, fields, Truth(**truth) if truth else None))
+        if not end or day < end:
+            counts = truth and (not start or day >= start)
+            events.append(Event(day, what, fields, Truth(**truth) if counts else None))
     return found["vendors"], events
+
+
+def parts(folder: Path) -> list[str]:
+    """Return the parts that `save` wrote, in the order of time."""
+    return list(json.loads((folder / "company.json").read_text())["firsts"])
 
 
 def _told(event: Event) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 The candidate's code runs in another process (`predict.py`), which hears of orders, receipts and invoices one at a time,
 in the order of time, and decides each invoice before anything later is sent. Truth, dates to come and salt stay here.
+Of a company's own data, `MESH_SPLIT` says which invoices count: those of `search`, `confirm` or `sealed`.
 
 A person who reviews an invoice costs REVIEW. A payment that was wrong costs that too, when it is found, and LOST of its
 loss, up to what may be paid without a second signature. A wrong order costs REWORK. `savings` is the part of the cost
@@ -53,9 +54,9 @@ def main() -> None:
 
 
 def replayed(private: Path) -> tuple[list[dict[str, str]], list[Event]]:
-    """Return the vendors and events of the company's own data, or of the world of this seed."""
+    """Return the vendors and events of a part of the company's own data, or of the world of this seed."""
     if (private / "company.json").is_file():
-        return load(private)
+        return load(private, os.environ.get("MESH_SPLIT", "search"))
     from world import world
 
     return world((private / "salt").read_text(), os.environ.get("MESH_SEED", "1"))

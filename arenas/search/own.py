@@ -7,15 +7,18 @@ private one.
 """
 
 import hashlib
+import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Row = dict[str, Any]
 SHARES = {"public": 0.3, "search": 0.25, "confirm": 0.25, "sealed": 0.2}
 FEWEST = 40
 """Queries with a relevant document, without which nothing can be measured."""
+FEWEST_SEALED = 20
+"""Queries without which there is no sealed part; the other parts share them then."""
 LARGEST = 0.25
 """If more queries than this share hang together by their documents, they are dealt one by one."""
 
@@ -95,12 +98,14 @@ def dealt(judged: dict[str, dict[str, int]]) -> list[dict]:
         clusters = {query: query for query in judged}
     sizes = Counter(clusters.values())
     order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest())
-    counts = dict.fromkeys(SHARES, 0)
-    split_of = {}
-    for name in order:
-        split = max(SHARES, key=lambda split: SHARES[split] * len(judged) - counts[split])
-        counts[split] += sizes[name]
-        split_of[name] = split
+    split_of, counts = shared(order, sizes, SHARES)
+    if counts["sealed"] < FEWEST_SEALED:
+        rest = 1 - SHARES["sealed"]
+        split_of, counts = shared(order, sizes, {s: each / rest for s, each in SHARES.items() if s != "sealed"})
+        print(
+            f"no sealed part: it needs {FEWEST_SEALED} queries, so about {math.ceil(FEWEST_SEALED / SHARES['sealed'])} "
+            "with a relevant document in all: judge more queries"
+        )
     told = ", ".join(f"{split} {count}" for split, count in counts.items())
     relevant = sum(grade > 0 for found in judged.values() for grade in found.values()) / len(judged)
     print(f"split: {len(judged):,} queries: {told}, by the documents that they share")
@@ -109,6 +114,18 @@ def dealt(judged: dict[str, dict[str, int]]) -> list[dict]:
         {"query": query, "relevant": found, "split": split_of[clusters[query]], "cluster": short(clusters[query])}
         for query, found in judged.items()
     ]
+
+
+def shared(
+    order: list[str], sizes: Mapping[str, int], shares: dict[str, float]
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Deal clusters to the splits; return the split of each cluster, and how many queries each split got."""
+    counts, split_of, total = dict.fromkeys(shares, 0), dict[str, str](), sum(sizes.values())
+    for name in order:
+        split = max(shares, key=lambda split: shares[split] * total - counts[split])
+        counts[split] += sizes[name]
+        split_of[name] = split
+    return split_of, counts
 
 
 def together(judged: dict[str, dict[str, int]]) -> dict[str, str]:

@@ -66,7 +66,10 @@ def load(split: str) -> tuple[list[dict[str, str]], list[Judged]]:
         read = [json.loads(line) for line in lines]
     documents = [{"id": d["_id"], "title": d["title"], "page": d.get("page", ""), "text": d["text"]} for d in read]
     with (private / f"{split}.jsonl").open(encoding="utf-8") as lines:
-        return documents, [Judged(**json.loads(line)) for line in lines]
+        queries = [Judged(**json.loads(line)) for line in lines]
+    if not queries:
+        sys.exit(f"these queries are too few for a {split} part: judge more, or set selection.sealed to off")
+    return documents, queries
 
 
 def metrics(answers: Sequence[Sequence[str]], queries: Sequence[Judged]) -> dict[str, float]:

@@ -26,8 +26,10 @@
     aliases = ["BT-2", "Invoice Date"]   # compared without case and punctuation
     choices = { paid = ["posted"] }      # for a choice: its values with their aliases
 
-`prepare` splits the data and prints lines `split: ...` and `base rate: ...`, which `mesh new` shows. The score program
-writes the score of each item to `$MESH_ITEMS`, from which the smallest gain that can be proven is computed.
+`prepare` splits the data and prints lines `split: ...` and `base rate: ...`, which `mesh new` shows. The first has a
+number for each part (`split: 60 queries: public 18, search 15, confirm 15, sealed 12`); without one for `sealed`, the
+new arena gets `selection.sealed = "off"`. The score program counts the part that `$MESH_SPLIT` names, and writes the
+score of each item to `$MESH_ITEMS`, from which the smallest gain that can be proven is computed.
 """
 
 import re

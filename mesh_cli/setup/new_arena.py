@@ -102,7 +102,9 @@ def new_arena(template: str, target: Path, wanted: NewWanted) -> NewArena:
             (whole / COLUMNS_FILE).write_text(columns_toml(mapped), encoding="utf-8")
             assert wanted.data is not None
             measured = measure(whole, own, wanted.data)
-            toml.write_text(with_keys(text, _budgets(load_arena(whole), measured)), encoding="utf-8")
+            keys = _budgets(load_arena(whole), measured)
+            keys |= {} if measured.parts.get("sealed") else {"selection.sealed": "off"}
+            toml.write_text(with_keys(text, keys), encoding="utf-8")
         if target.is_dir():
             target.rmdir()
         whole.rename(target)

@@ -29,7 +29,7 @@ def table_lines(new: NewArena, width: int | None) -> list[str]:
 
 
 def measured_lines(new: NewArena) -> list[str]:
-    """Return what the data can show: split, base rate, the baseline with its noise, and the smallest gain."""
+    """Return what the data can show: split, base rate, the baseline on the proof part, and the smallest gain."""
     found = new.measured
     if found is None or new.data is None:
         return []
@@ -37,14 +37,16 @@ def measured_lines(new: NewArena) -> list[str]:
     items, clusters = len(found.items.values), found.items.cluster_count
     of = f"{items:,} {new.data.items}" + (f" of {clusters:,} {new.data.clusters}" if clusters else "")
     lines = ["", *map(printable, found.remarks)]
-    lines.append(f"baseline: {metric} {found.score:.4f} on {of}, standard error {found.noise.error:.4f}")
+    if sealed := found.parts.get("sealed"):
+        lines.append(f'sealed: only champions meet these {sealed:,} {new.data.items} (selection.sealed = "report")')
+    lines.append(f"baseline: {metric} {found.score:.4f} on {of} (proof), standard error {found.noise.error:.4f}")
     by = "differences spread as the baseline's items do, for want of a reference"
     if found.reference is not None:
         by = f"reference: {metric} {found.score + new.goal.gain(found.reference):.4f}, better by {found.reference:+.4f}"
         by += f", standard error of the difference {found.difference.error:.4f}"
     lines.append(by)
     smallest = found.smallest_gain
-    shown = "none; give more data"
+    shown = "none; give more data"  # that of proof: a sealed part is for looks, not for tests
     if math.isfinite(smallest):
         shown = f"{smallest:.4f} {metric} (one-sided level {found.alpha:.2g}, power {POWER:g})"
     lines.append(f"smallest gain that these data prove: {shown}")

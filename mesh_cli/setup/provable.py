@@ -8,6 +8,7 @@ reference improvement shows how far differences between two artifacts spread, wh
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,13 @@ class MeasuredData(msgspec.Struct, frozen=True):
     alpha: float
     trial_s: float
     score_s: float
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """How many items each part of the data has, as the line `split: ...` of `prepare` says."""
+        told = " ".join(line for line in self.remarks if line.startswith("split: "))
+        found = re.findall(r"\b(public|search|confirm|sealed) (\d[\d,]*)", told)
+        return {part: int(count.replace(",", "")) for part, count in found}
 
     @property
     def smallest_gain(self) -> float:
