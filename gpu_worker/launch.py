@@ -52,6 +52,8 @@ SPLITS: dict[Lane, str] = {
 }
 """The split of the data that the score program is told to use, by the lane of the run."""
 
+_RUNNERS = {"openevolve": ("openevolve.py",), "shinka": ("shinka.py", "shinka_standin.py")}
+
 
 def trial_request(site: Site, budget: TrialBudget) -> Request:
     """Return how the trial runs, or in its place the evaluator of another system, which runs the program itself.
@@ -101,11 +103,14 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
 
 
 def runner(spec: ArenaSpec) -> dict[str, bytes]:
-    """Return the file that runs another system's evaluator; it is laid out with the trial. None for arenas of ours."""
+    """Return the files that run another system's evaluator, the program first; they are laid out with the trial.
+
+    None for arenas of ours.
+    """
     if spec.trial.command:
         return {}
-    name = f"{spec.score.how}.py"
-    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes()}
+    names = _RUNNERS[spec.score.how]
+    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes() for name in names}
 
 
 def supervisor_options(sandbox: Sandbox, spec: ArenaSpec | None = None) -> tuple[str, ...]:
@@ -140,14 +145,17 @@ def _stage(site: Site) -> dict[str, str]:
 
 
 def _evaluation(site: Site) -> tuple[str, ...]:
-    """Return the command of another system's evaluator: our runner, the evaluator, the program."""
+    """Return the command of another system's evaluator: our runner, the evaluator, the program.
+
+    With our own interpreter it is a script without options, which starts warm (`gpu_worker.supervisor.fork`).
+    """
     spec, run = site.spec, site.folder
     program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
-    [runner_file], command = runner(spec), _program(spec.score.command)
+    (runner_file, *_), command = runner(spec), _program(spec.score.command)
     if spec.score.how == "shinka":
-        words = (results, *command, "--program_path", program, "--results_dir", results)
-        return (sys.executable, "-I", runner_file, *words)
-    return (command[0], "-I", runner_file, command[1], program, *map(str, spec.score.cascade))
+        return (sys.executable, runner_file, results, *command, "--program_path", program, "--results_dir", results)
+    words = (runner_file, command[1], program, *map(str, spec.score.cascade), *command[2:])
+    return (command[0], *words) if command[0] == sys.executable else (command[0], "-I", *words)
 
 
 def _predictor(site: Site) -> Launch:
@@ -177,7 +185,8 @@ def _sandboxed(
         scorer=scorer,
         tmp=Path(launch.env["TMPDIR"]),
     )
-    return Launch(launch.command, launch.env, launch.cwd, policy, warm=bool(site.spec.trial.preload))
+    warm = bool(site.spec.trial.preload) or not site.spec.trial.command
+    return Launch(launch.command, launch.env, launch.cwd, policy, warm=warm)
 
 
 def _limits(

@@ -29,11 +29,13 @@ _Numbers = dict[str, float | None]
 class _RunnerLine(msgspec.Struct, frozen=True):
     """The line that one of our runners prints (`gpu_worker/runners`).
 
-    `missed` is the threshold that the last of `stages` did not reach, and `left` the number of stages after it.
+    `missed` is the threshold that the last of `stages` did not reach, and `left` the number of stages after it. With
+    `look_in_log` the evaluation's last line on standard error says more than `error`.
     """
 
     metrics: _Numbers = {}
     error: str = ""
+    look_in_log: bool = False
     stages: StageEnds = ()
     missed: Number | None = None
     left: int = 0
@@ -170,7 +172,8 @@ def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     except msgspec.MsgspecError:
         return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
     if line.error:
-        return Failed(reason="no_score", message=line.error.replace("\n", " ")[:1000])
+        why = f"{_last(end.err)} ({line.error})" if line.look_in_log and end.err.strip() else line.error
+        return Failed(reason="no_score", message=" ".join(why.split())[:1000])
     last = line.stages[-1] if line.stages else None
     if line.missed is not None and last and last.value is not None:
         metrics = {name: value for name, value in line.metrics.items() if value is not None}

@@ -18,7 +18,7 @@ from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
 from mesh.file_trees import TooDeep, open_folder, walk
-from mesh.foreign_tasks import KNOWN
+from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN
 from mesh.hidden_files import is_hidden, leads_to, without_match
 from mesh.spec import (
     ArenaSpec,
@@ -250,8 +250,13 @@ def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
         refuse(f'trial.command must be left out: with score.how = "{how}" the evaluator runs the program itself')
     if len(spec.artifact.editable) != 1:
         refuse(f'artifact.editable must list one file: with score.how = "{how}" the evaluator gets one program')
-    if how == "openevolve" and len(spec.score.command) != 2:
-        refuse('score.command must be an interpreter and the evaluator: ["python", "evaluator.py"]')
+    if how == "openevolve" and (
+        len(spec.score.command) < 2 or any(not word.startswith(EVALUATOR_OPTIONS) for word in spec.score.command[2:])
+    ):
+        refuse(
+            'score.command must be an interpreter and the evaluator: ["python", "evaluator.py"]; '
+            f"only options may follow: {', '.join(EVALUATOR_OPTIONS)}"
+        )
     if not spec.score.command:
         refuse('score.command is missing: name the evaluation, without its options: ["python", "evaluate.py"]')
 

@@ -15,6 +15,8 @@ KNOWN = (
     "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* and evaluate.py), "
     "karpathy/autoresearch (program.md, prepare.py and train.py)"
 )
+EVALUATOR_OPTIONS = ("--features=", "--evaluator-args=")
+"""What may follow an OpenEvolve evaluator in `score.command`: metrics that do not count in the mean, arguments."""
 CONFIG = "config.yaml"
 TIMEOUT_S = 300.0
 _FALSE = ("false", "no", "off", "0", "null", "~", "")

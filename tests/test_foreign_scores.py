@@ -1,0 +1,200 @@
+"""What an evaluator of another system returns becomes the score that this system takes, or a failure that says why."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_worker.launch import runner
+from mesh.events import Failed, Scored
+from mesh.open_arena import describe
+from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from tests.test_foreign_tasks import run
+
+PROGRAM = "SLOPE = 1.5\n\ndef predict(x):\n    return SLOPE * x\n"
+
+
+def answer(tmp_path: Path, evaluator: str, *options: str) -> dict[str, Any]:
+    """What the runner of OpenEvolve's evaluators prints about this evaluator, in a process of its own."""
+    spec = ArenaSpec(
+        name="t",
+        objective=ObjectiveSpec(metric="combined_score", direction="maximize"),
+        artifact=ArtifactSpec(editable=("initial_program.py",)),
+        trial=TrialSpec(budget_s=10, deadline_s=10),
+        score=ScoreSpec(how="openevolve", command=("python", "evaluator.py")),
+    )
+    [(name, program)] = runner(spec).items()
+    for path, text in ((name, program.decode()), ("evaluator.py", evaluator), ("initial_program.py", PROGRAM)):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    command = [sys.executable, name, "evaluator.py", "initial_program.py", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("returned", "score"),
+    [
+        ("True", 1.0),
+        ("False", 0.0),
+        ("'0.91'", 0.91),
+        ("' 1e-3 '", 0.001),
+        ("__import__('decimal').Decimal('0.7')", 0.7),
+        ("__import__('fractions').Fraction(1, 4)", 0.25),
+        ("type('Tensor', (), {'__float__': lambda self: 0.5})()", 0.5),
+        ("3", 3.0),
+        ("float('nan')", None),
+        ("float('-inf')", None),
+        ("'nan'", None),
+    ],
+)
+def test_what_openevolve_takes_as_a_number_is_the_score_whatever_its_type(
+    returned: str, score: float | None, tmp_path: Path
+) -> None:
+    body = f"def evaluate(path):\n    return {{'combined_score': {returned}, 'runtime_ms': 1234.5}}\n"
+    assert answer(tmp_path, body) == {"metrics": {"runtime_ms": 1234.5, "combined_score": score}}
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (
+            "{'combined_score': None, 'runtime_ms': 3}",
+            "combined_score is not a number: the evaluator returned NoneType",
+        ),
+        (
+            "{'combined_score': 'high', 'runtime_ms': 3}",
+            "combined_score is not a number: the evaluator returned str 'hi",
+        ),
+        ("{'combined_score': [1, 2]}", "combined_score is not a number: the evaluator returned list '[1, 2]'"),
+        ("{'combined_score': 0.0, 'error': 'no module\\nnamed x'}", "the evaluator says: no module named x"),
+        ("{'combined_score': float('-inf'), 'error': 'diverged'}", "the evaluator says: diverged"),
+        (
+            "{'metrics': {'combined_score': 0}, 'artifacts': {'error_message': 'overlap'}}",
+            "the evaluator says: overlap",
+        ),
+        ("{'error': 'all is lost'}", "the evaluator says: all is lost"),
+        ("{'error': 0.0}", "the evaluator gave no number"),
+        ("[1]", "the evaluator returned list; it must return a dict of metrics"),
+    ],
+)
+def test_a_result_without_a_score_is_a_failure_that_says_why(returned: str, words: str, tmp_path: Path) -> None:
+    found = answer(tmp_path, f"def evaluate(path):\n    return {returned}\n")
+    assert words in found["error"], found
+
+
+def test_an_error_beside_a_score_that_is_not_zero_is_no_failure(tmp_path: Path) -> None:
+    body = "def evaluate(path):\n    return {'combined_score': 0.4, 'error': 'one case of ten'}\n"
+    assert answer(tmp_path, body) == {"metrics": {"combined_score": 0.4}}
+    body = "def evaluate(path):\n    return {'combined_score': 0.0, 'error': ''}\n"
+    assert answer(tmp_path, body) == {"metrics": {"combined_score": 0.0}}
+
+
+def test_features_do_not_count_in_the_mean_and_arguments_reach_the_evaluator(tmp_path: Path) -> None:
+    body = "async def evaluate(path, weight=1.0):\n    return {'good': weight, 'length': 500}\n"
+    assert answer(tmp_path, body)["metrics"]["combined_score"] == 250.5
+    options = ("--features=length,score", '--evaluator-args={"weight": 3, "unknown": 1}')
+    assert answer(tmp_path, body, *options)["metrics"] == {"good": 3, "length": 500, "combined_score": 3}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "threading.Thread(target=time.sleep, args=(60,)).start()",
+        "concurrent.futures.ThreadPoolExecutor(1).submit(time.sleep, 60)",
+        "multiprocessing.Process(target=time.sleep, args=(60,)).start()",
+        "subprocess.Popen(['sleep', '60'])",
+    ],
+)
+async def test_what_an_evaluator_returned_counts_though_its_threads_and_processes_live(
+    left: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "initial_program.py").write_text(PROGRAM)
+    (folder / "config.yaml").write_text("evaluator: {timeout: 30}\n")
+    imports = "import concurrent.futures, multiprocessing, subprocess, threading, time\n"
+    (folder / "evaluator.py").write_text(
+        f"{imports}def evaluate(path):\n    {left}\n    return {{'combined_score': 2}}\n"
+    )
+    done = await run(folder, tmp_path)
+    assert done.outcome == Scored(value=2, metrics={"combined_score": 2}, self_reported=True), done.log_tail
+    assert done.trial_s < 15
+
+
+SHINKA = """
+import argparse
+{more}
+from shinka.core import run_shinka_eval
+
+def aggregate(results):
+    public = {{"runs": len(results)}}
+    return {{"combined_score": sum(results), "public": public, "private": {{}}, "extra_data": object()}}
+
+def main(program_path, results_dir):
+    run_shinka_eval(
+        program_path=program_path,
+        results_dir=results_dir,
+        experiment_fn_name="run_experiment",
+        num_runs=3,
+        get_experiment_kwargs=lambda i: {{"x": i}},
+        validate_fn=lambda found: (found < 9, "too much"),
+        aggregate_metrics_fn=aggregate,
+        run_workers={workers},
+    )
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--program_path")
+parser.add_argument("--results_dir")
+main(**vars(parser.parse_args()))
+"""
+
+
+def shinka(tmp_path: Path, more: str = "", workers: int = 1) -> Path:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "initial.py").write_text("def run_experiment(x):\n    return 2.5 * x\n")
+    (folder / "evaluate.py").write_text(SHINKA.format(more=more, workers=workers))
+    describe(folder)
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_shinka_task_runs_without_the_package(workers: int, tmp_path: Path) -> None:
+    done = await run(shinka(tmp_path, workers=workers), tmp_path)
+    assert isinstance(done.outcome, Scored), (done.outcome, done.log_tail)
+    metrics = done.outcome.metrics
+    assert (done.outcome.value, metrics["public.runs"], metrics["num_valid_runs"]) == (7.5, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("def run_experiment(x): return 5 * x", "the program is not correct: Validation failed: too much"),
+        ("def run_experiment(x): raise OSError('no disk')", "the program is not correct: no disk"),
+        (
+            "def other(x): return 1",
+            "the program is not correct: the function 'run_experiment' is missing in initial.py",
+        ),
+    ],
+)
+async def test_a_program_that_the_standin_refuses_says_why(program: str, words: str, tmp_path: Path) -> None:
+    outcome = (await run(shinka(tmp_path), tmp_path, initial=program)).outcome
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.message) == ("no_score", words)
+
+
+async def test_what_is_missing_for_a_shinka_task_is_said(tmp_path: Path) -> None:
+    outcome = (await run(shinka(tmp_path, more="import a_solver"), tmp_path)).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("ModuleNotFoundError: No module named 'a_solver' (the evaluation ended with exit")
+
+
+def test_a_cascade_has_no_more_stages_than_openevolve_knows(tmp_path: Path) -> None:
+    stages = "".join(f"def evaluate_stage{n}(path):\n    return {{'s{n}': {n}}}\n" for n in (1, 2, 3, 4))
+    found = answer(tmp_path, stages, "-1.5e-07", "0", "0")
+    assert [stage["stage"] for stage in found["stages"]] == ["stage1", "stage2", "stage3"]
