@@ -4,22 +4,21 @@ It checks what it can without running anything. Only the first trial shows wheth
 """
 
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from mesh.arena_files import ATTACKS, MAX_FILE_BYTES, NOT_ARTIFACT
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
 from mesh.errors import BadArena, BadInput
-from mesh.file_trees import TooDeep, open_folder, walk
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN
-from mesh.hidden_files import is_hidden, leads_to, without_match
+from mesh.hidden_files import is_hidden
 from mesh.spec import (
     ArenaSpec,
     ArtifactSpec,
@@ -34,8 +33,6 @@ from mesh.spec import (
 from mesh.stages import trouble, unknown_key
 from mesh.wire import check_token
 
-_MAX_FILE_BYTES = 8 * 1024 * 1024
-_MAX_FILES = 2000
 _TABLES: dict[str, tuple[str, ...]] = {
     "arena": ("name", "summary", "brief"),
     "objective": ObjectiveSpec.__struct_encode_fields__,
@@ -48,10 +45,6 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "stop": StopSpec.__struct_encode_fields__,
 }
 _OPTIONAL = ("data", "worker", "selection", "stop")
-_NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store"}
-_NOT_ARTIFACT = _NEVER | {"data", "out"}
-ATTACKS = "attacks"
-"""The folder of an arena with cheating artifacts (`mesh check --attacks`): no trial, model or commit ever has it."""
 
 
 def load_arena(folder: Path) -> ArenaSpec:
@@ -67,8 +60,8 @@ def load_arena(folder: Path) -> ArenaSpec:
             f"the mesh also reads tasks of {KNOWN}"
         )
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadArena(f"{path} has more than {_MAX_FILE_BYTES:,} bytes: shorten it")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadArena(f"{path} has more than {MAX_FILE_BYTES:,} bytes: shorten it")
         raw = decode_toml(path.read_bytes())
     except OSError as error:
         raise BadArena(f"{path} cannot be read: {error.strerror}") from None
@@ -81,7 +74,7 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
         if file.resolve() != folder.resolve() / name:
             raise BadArena(f"{path}: artifact.editable: the path {name!r} contains a link: copy the file instead")
-        if hidden := _NOT_ARTIFACT.intersection(Path(name).parts) | {ATTACKS}.intersection(Path(name).parts[:1]):
+        if hidden := NOT_ARTIFACT.intersection(Path(name).parts) | {ATTACKS}.intersection(Path(name).parts[:1]):
             raise BadArena(
                 f"{path}: artifact.editable: {name!r} is in {min(hidden)!r}, which is never part of an artifact: "
                 "move the file"
@@ -271,70 +264,6 @@ def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]
         raise BadArena(f"{path}: {what}: command {program!r} was not found on this machine")
     if program == "python" and len(command) > 1 and command[1].endswith(".py") and not (folder / command[1]).is_file():
         raise BadArena(f"{path}: {what}: {command[1]!r} does not exist in {folder}")
-
-
-def read_files(folder: Path, hidden: Sequence[str] = ()) -> dict[str, bytes]:
-    """Return an arena's files by relative POSIX path, without caches, data, attacks and git's own folder.
-
-    Args:
-        folder: the arena.
-        hidden: patterns of hidden files, which are read from `data` and `out` too.
-
-    Raises:
-        BadArena: there are too many files, one is too large or cannot be read, one is a link to a folder, out of the
-            arena or to a hidden file, a pattern matches nothing, or folders are nested too deep.
-    """
-    files: dict[str, bytes] = {}
-    here = folder.resolve()
-
-    def is_read(entry: os.DirEntry[str], path: str) -> bool:
-        if path == ATTACKS:
-            return False
-        if is_hidden(hidden, path):
-            return entry.name not in _NEVER
-        apart = _NOT_ARTIFACT.intersection(Path(path).parts)
-        return not apart or (apart.isdisjoint(_NEVER) and entry.is_dir() and leads_to(hidden, path))
-
-    try:
-        top = open_folder(here, needs=0)
-        try:
-            for below, _, entries in walk(top, needs=0):
-                entries[:] = sorted((e for e in entries if is_read(e, below + e.name)), key=lambda entry: entry.name)
-                for entry in entries:
-                    path = folder / below / entry.name
-                    if entry.is_symlink():
-                        _check_link(path, here, () if is_hidden(hidden, below + entry.name) else hidden)
-                    if entry.name.endswith(".pyc") or not path.is_file():
-                        continue
-                    size = path.stat().st_size
-                    if size > _MAX_FILE_BYTES:
-                        raise BadArena(
-                            f"{path} has {size:,} bytes, but a file may have {_MAX_FILE_BYTES:,}: "
-                            "make data in artifact.prepare"
-                        )
-                    files[f"{below}{entry.name}"] = path.read_bytes()
-                    if len(files) > _MAX_FILES:
-                        raise BadArena(
-                            f"{folder} has more than {_MAX_FILES:,} files: move what is not code out of the folder"
-                        )
-        finally:
-            os.close(top)
-    except TooDeep as error:
-        raise BadArena(f"{folder}: {error}: nest them less, or move them out of the folder") from None
-    except OSError as error:
-        raise BadArena(f"{error.filename or folder} cannot be read: {error.strerror}") from None
-    if nothing := without_match(hidden, files):
-        raise BadArena(f"{folder / 'arena.toml'}: artifact.hidden: {nothing[0]!r} matches no file in {folder}")
-    return files
-
-
-def _check_link(path: Path, arena: Path, hidden: Sequence[str]) -> None:
-    if path.is_dir():
-        raise BadArena(f"{path} is a link to a folder: copy the folder instead")
-    if path.is_file() and not path.resolve().is_relative_to(arena):
-        raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
-    if path.is_file() and is_hidden(hidden, target := path.resolve().relative_to(arena).as_posix()):
-        raise BadArena(f"{path} is a link to {target!r}, which artifact.hidden keeps from trials: hide the link too")
 
 
 def hash_of(files: Iterable[tuple[str, bytes]]) -> str:

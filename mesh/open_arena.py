@@ -16,6 +16,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from mesh import arena, data_source, foreign_tasks, frozen_data, hidden_files, leak_audit, settings
+from mesh.arena_files import read_files
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
@@ -108,7 +109,7 @@ async def open_arena(
     spec = arena.load_arena(folder)
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
-    files = arena.read_files(folder, spec.artifact.hidden)
+    files = read_files(folder, spec.artifact.hidden)
     shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)
     source = await anyio.to_thread.run_sync(data_source.find_source, folder, spec.data.source, data, shown)
     if source:

@@ -9,7 +9,7 @@ import msgspec
 import psutil
 import pytest
 
-from mesh import arena
+from mesh import arena, arena_files
 from mesh.code import CodeStore
 from mesh.errors import BadArena, MeshError
 from mesh.events import ArenaClosed, ArenaOpened
@@ -79,7 +79,7 @@ def test_the_arenas_that_come_with_the_mesh_are_good(name: str) -> None:
     home = Path(__file__).parents[1] / "arenas" / name
     spec = arena.load_arena(home)
     assert spec.name == name
-    assert set(spec.artifact.editable) < set(arena.read_files(home))
+    assert set(spec.artifact.editable) < set(arena_files.read_files(home))
 
 
 def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
@@ -181,18 +181,18 @@ def test_links_and_what_is_too_large_are_no_part_of_an_artifact(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(folder, {"__pycache__/x.pyc": "", ".git/config": "", "data/x": "", "lib/a.py": "", "lib/b.pyc": ""})
-    assert arena.read_files(folder) == {name: text.encode() for name, text in FILES.items()} | {"lib/a.py": b""}
+    assert arena_files.read_files(folder) == {name: text.encode() for name, text in FILES.items()} | {"lib/a.py": b""}
     (folder / "lib" / "there").symlink_to(tmp_path)
     with pytest.raises(BadArena, match=r"^.*lib/there is a link to a folder: copy the folder instead$"):
-        arena.read_files(folder)
+        arena_files.read_files(folder)
     (folder / "lib" / "there").unlink()
     (folder / "lib" / "secret").symlink_to("/etc/hostname")
     with pytest.raises(BadArena, match=r"^.*lib/secret is a link that leaves the arena: copy the file instead$"):
-        arena.read_files(folder)
+        arena_files.read_files(folder)
     (folder / "lib" / "secret").unlink()
-    monkeypatch.setattr(arena, "_MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(arena_files, "MAX_FILE_BYTES", 100)
     with pytest.raises(BadArena, match=r"^.* has \d+ bytes, but a file may have 100: make data in artifact.prepare$"):
-        arena.read_files(folder)
+        arena_files.read_files(folder)
 
 
 def hashed(files: dict[str, str], spec: ArenaSpec = SPEC) -> str:
@@ -250,12 +250,12 @@ def test_a_proposal_runs_with_the_protected_files_of_the_arena() -> None:
 def test_a_folder_that_is_nested_too_deep_is_refused_in_a_sentence(folder: Path) -> None:
     (folder / "data").mkdir()
     nest(folder / "data", 140)
-    before = arena.read_files(folder)  # what is no part of the artifact is not entered
+    before = arena_files.read_files(folder)  # what is no part of the artifact is not entered
     nest(folder, 140)
     with pytest.raises(BadArena, match=r"nested deeper than 128: nest them less, or move them out of the folder$"):
-        arena.read_files(folder)
+        arena_files.read_files(folder)
     delete(folder / "d")
-    assert arena.read_files(folder) == before
+    assert arena_files.read_files(folder) == before
 
 
 async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
@@ -264,7 +264,7 @@ async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
     monkeypatch.setenv("SECRET", "s")
     hub = MemoryHub()
     bus, first = await open_arena(hub, folder, home=home)
-    files = arena.read_files(folder)
+    files = arena_files.read_files(folder)
     assert first == ArenaOpened(
         version=1,
         spec=SPEC,

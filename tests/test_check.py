@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.arena import load_arena, read_files
+from mesh.arena import load_arena
+from mesh.arena_files import read_files
 from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
 from mesh.spec import Direction, ObjectiveSpec

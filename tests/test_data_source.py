@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from mesh import arena, data_source, frozen_data
+from mesh import arena, arena_files, data_source, frozen_data
 from mesh.errors import BadArena
 from mesh.events import ArenaOpened
 from mesh.jetstream import connect
@@ -65,7 +65,7 @@ async def test_an_edited_source_makes_the_next_version(folder: Path, home: Path,
     assert await opener.private(second) == b"a,b\n1,3\n"
     elsewhere = write(tmp_path / "else", {"my.csv": "a,b\n1,3\n"}) / "my.csv"
     assert await opener(elsewhere) == second  # the contents count, not the place
-    files = arena.read_files(folder)
+    files = arena_files.read_files(folder)
     marked = files | {data_source.MARK: hidden_mark(await opener.hub.arena("tiny"), second)}
     assert arena.evaluator_hash(second.spec, marked) == second.evaluator
 

@@ -17,7 +17,7 @@ from gpu_worker.run import RunInputs, execute
 from gpu_worker.sandbox.tiers import Sandbox, Tier
 from gpu_worker.sandbox_choice import try_tier
 from gpu_worker.supervisor.client import start_supervisor
-from mesh import arena, frozen_data
+from mesh import arena, arena_files, frozen_data
 from mesh.errors import BadArena
 from mesh.events import ArenaOpened, RunRequested, Scored
 from mesh.follow import Follower
@@ -123,7 +123,7 @@ async def test_the_tiers_that_close_files_close_hidden_ones(
     if not (await try_tier(tier, tmp_path / "probe")).holds:
         pytest.skip(f"REPORTED: tier {tier} does not hold here")
     spec = arena.load_arena(folder)
-    shown, hidden = split_hidden(spec.artifact.hidden, arena.read_files(folder, spec.artifact.hidden))
+    shown, hidden = split_hidden(spec.artifact.hidden, arena_files.read_files(folder, spec.artifact.hidden))
     data = tmp_path / "data"
     write(data, {f"hidden/{name}": text.decode() for name, text in hidden.items()} | {"private/copy": SECRET})
     (data / "public").mkdir()
@@ -179,7 +179,7 @@ async def test_hidden_files_are_no_part_of_the_artifact_and_decide_the_version(f
 def test_a_hidden_text_decides_scores_as_any_other_file(folder: Path) -> None:
     write(folder, {"arena.toml": TOML.replace('"world.py"', '"world.py", "notes.md"'), "notes.md": "1"})
     spec = arena.load_arena(folder)
-    files = arena.read_files(folder, spec.artifact.hidden)
+    files = arena_files.read_files(folder, spec.artifact.hidden)
     assert "data/not-named.txt" not in files
     assert arena.evaluator_hash(spec, files) != arena.evaluator_hash(spec, files | {"notes.md": b"2"})
 
@@ -225,14 +225,14 @@ def test_what_cannot_be_hidden_is_refused_in_one_sentence(folder: Path, hidden: 
 
 def test_a_pattern_without_a_file_and_a_link_to_a_hidden_file_are_refused(folder: Path) -> None:
     with pytest.raises(BadArena, match=r"arena.toml: artifact.hidden: 'qrels.tsv' matches no file in "):
-        arena.read_files(folder, ["world.py", "qrels.tsv"])
+        arena_files.read_files(folder, ["world.py", "qrels.tsv"])
     with pytest.raises(BadArena, match=r"'.git/config' matches no file"):
-        arena.read_files(write(folder, {".git/config": ""}), [".git/config"])
+        arena_files.read_files(write(folder, {".git/config": ""}), [".git/config"])
     (folder / "mine.py").symlink_to(folder / "world.py")
     sentence = "mine.py is a link to 'world.py', which artifact.hidden keeps from trials: hide the link too"
     with pytest.raises(BadArena, match=sentence):
-        arena.read_files(folder, ["world.py"])
-    assert arena.read_files(folder, ["world.py", "mine.py"])["mine.py"] == FILES["world.py"].encode()
+        arena_files.read_files(folder, ["world.py"])
+    assert arena_files.read_files(folder, ["world.py", "mine.py"])["mine.py"] == FILES["world.py"].encode()
 
 
 def test_what_prepare_writes_cannot_pass_for_a_hidden_file(folder: Path, tmp_path: Path) -> None:

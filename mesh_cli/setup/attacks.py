@@ -13,7 +13,7 @@ from typing import Annotated, get_args
 import msgspec
 from msgspec import Meta
 
-from mesh.arena import ATTACKS
+from mesh.arena_files import ATTACKS
 from mesh.decoding import decode_toml
 from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
