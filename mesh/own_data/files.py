@@ -1,7 +1,8 @@
 """Reads a table from a file as people export it: CSV of any separator and encoding, or JSON lines.
 
 It knows UTF-8 with and without byte order mark, UTF-16 and Windows-1252; commas, semicolons, tabs and bars; quoted
-line breaks; Excel's first line `sep=;`; judgments of TREC, which have no header. It does not read workbooks.
+line breaks; Excel's first line `sep=;`; judgments of TREC, which have no header. It does not read workbooks, packed
+files and others that are not text, but says what they are.
 """
 
 import csv
@@ -14,6 +15,7 @@ import msgspec
 
 from mesh.decoding import decode_json
 from mesh.errors import BadInput
+from mesh.own_data.file_kinds import WANTED, binary_kind, text_trouble
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".qrels")
 _SEPARATORS = ",;\t|"
@@ -52,15 +54,18 @@ def read_table(path: Path) -> TextTable:
         BadInput: the file is empty or is not a table; with the line.
     """
     try:
+        if why := binary_kind(path):
+            raise BadInput(f"{path} {why}")
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
-    if data[:4] in (b"PK\3\4", b"\xd0\xcf\x11\xe0"):
-        raise BadInput(f"{path} is a workbook: save the sheet as CSV and give that file")
     text, encoding = _decoded(path, data)
     if not text.strip():
         raise BadInput(f"{path} is empty: it needs a header and at least one row")
-    table = _lines_of_json if path.suffix.lower() in (".jsonl", ".ndjson") else _separated
+    if why := text_trouble(text):
+        raise BadInput(f"{path} {why}")
+    is_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json")
+    table = _lines_of_json if is_json else _separated
     if table is _separated and _TREC.fullmatch(text.lstrip().partition("\n")[0]):
         table = _judgments
     found = table(path, text, encoding)
@@ -70,7 +75,9 @@ def read_table(path: Path) -> TextTable:
 
 
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        tried = ["utf-32"]
+    elif data.startswith((b"\xff\xfe", b"\xfe\xff")):
         tried = ["utf-16"]
     elif b"\0" in data[:200]:
         tried = ["utf-16-le" if data[1:2] == b"\0" else "utf-16-be"]
@@ -78,10 +85,10 @@ def _decoded(path: Path, data: bytes) -> tuple[str, str]:
         tried = ["utf-8-sig", "cp1252"]
     for encoding in tried:
         try:
-            return data.decode(encoding), encoding
+            return data.decode(encoding).rstrip("\x1a"), encoding  # the end of a file in DOS
         except UnicodeDecodeError:
             continue
-    raise BadInput(f"{path} is neither UTF-8, UTF-16 nor Windows-1252 text: save it as UTF-8")
+    raise BadInput(f"{path} is neither UTF-8, UTF-16 nor Windows-1252 text, {WANTED}: save it as UTF-8")
 
 
 def _judgments(path: Path, text: str, encoding: str) -> TextTable:

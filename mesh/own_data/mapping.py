@@ -6,11 +6,13 @@ Where two columns of a file fit, or none does and the template needs one, the ow
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from mesh.errors import BadInput
+from mesh.own_data.file_kinds import binary_kind
 from mesh.own_data.files import SUFFIXES
 from mesh.own_data.template import OwnColumn, OwnTable, TemplateData, plain_name
 from mesh.own_data.values import DateOrder, Decimal
@@ -110,10 +112,30 @@ def table_files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise BadInput(f"--data {source} does not exist: name a CSV file, or a folder with CSV files")
-    found = sorted(path for path in source.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    found = [path for path in _listed(source) if path.suffix.lower() in SUFFIXES]
     if not found:
-        raise BadInput(f"{source} has no table: its files must end in {', '.join(SUFFIXES)}")
+        why = other_files(source)
+        told = f"; {next(iter(why.values()))}" if why else ""
+        raise BadInput(f"{source} has no table: its files must end in {', '.join(SUFFIXES)}{told}")
     return found
+
+
+def other_files(source: Path) -> dict[Path, str]:
+    """Return files of a folder that may be meant as a table, but are workbooks or packed, each with one sentence."""
+    found = {}
+    for path in _listed(source) if source.is_dir() else []:
+        with suppress(OSError):
+            if path.suffix.lower() not in SUFFIXES and (why := binary_kind(path)):
+                found[path] = f"{path} {why}"
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the files of a folder without hidden ones and those that a program keeps while it has a file open."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith((".", "~$")))
+    except OSError as error:
+        raise BadInput(f"--data {folder} cannot be read: {error.strerror}") from None
 
 
 def columns_of(
@@ -168,6 +190,11 @@ def _missing(table: str, name: str, column: OwnColumn, header: Sequence[str], fi
     guess = flat[near[0]] if near else (free or list(header))[0]
     accepted = _names((name, *column.aliases))
     meaning = f" ({column.meaning})" if column.meaning else ""
+    if len(header) == 1:
+        return (
+            f"{file} has one column, {header[0][:60]!r}, but {table} need more, such as {name}{meaning}: "
+            "separate columns by commas, semicolons, tabs or bars"
+        )
     return (
         f"{file} has no column {name}{meaning}; accepted names are {accepted}; it has {_names(header)}: "
         f"say which it is, such as --map {table}.{name}={_quoted(guess)}"

@@ -24,6 +24,7 @@ from mesh.own_data.mapping import (
     columns_of,
     is_named,
     missing_needs,
+    other_files,
     table_files,
     tables_in,
 )
@@ -126,14 +127,20 @@ def _budgets(spec: ArenaSpec, measured: MeasuredData) -> dict[str, object]:
 def _found_tables(own: TemplateData, wanted: NewWanted) -> dict[str, FoundTable]:
     assert wanted.data is not None
     chosen, named = chosen_columns(own, wanted.columns), _pairs(wanted.tables)
-    texts, unread = dict[Path, TextTable](), list[BadInput]()
-    for path in (files := table_files(wanted.data)):
+    texts, unread = dict[Path, TextTable](), list[str]()
+    files = table_files(wanted.data)
+    files += [path for each in named.values() if (path := wanted.data / each).is_file() and path not in files]
+    for path in files:
         try:
             texts[path] = read_table(path)
         except BadInput as error:  # other files may lie there too
             if len(files) == 1 or path.name in named.values() or is_named(own, path):
                 raise
-            unread.append(error)
+            unread.append(str(error))
+    for path, why in other_files(wanted.data).items():
+        if is_named(own, path) and path.with_suffix("") not in [each.with_suffix("") for each in texts]:
+            raise BadInput(why)
+        unread.append(why)
     try:
         of_table = tables_in(wanted.data, own, named, {path: text.header for path, text in texts.items()})
     except BadInput as error:
@@ -147,7 +154,8 @@ def _found_tables(own: TemplateData, wanted: NewWanted) -> dict[str, FoundTable]
         checked = check_table(text, table, columns, skip_bad_rows=wanted.skip_bad_rows)
         found[name] = FoundTable(text, columns, checked)
     if why := missing_needs(own, mapped):
-        raise BadInput(f"{wanted.data}: {why}: add it, or say which it is: --table NAME=FILE, --map COLUMN=NAME")
+        over = f"; passed over: {unread[0]}" if unread else ""
+        raise BadInput(f"{wanted.data}: {why}: add it, or say which it is: --table NAME=FILE, --map COLUMN=NAME{over}")
     return found
 
 
