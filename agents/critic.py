@@ -1,8 +1,9 @@
 """The critic: judges proposals before any compute is spent on them, and scores after the run.
 
-It blocks a proposal that does not parse, changes protected files, or is not the code that it claims to be. It also
-blocks a proposal that changes only a seed, comments or docstrings, or repeats an earlier one. It blocks, as an opinion,
-a dead end: several similar proposals failed and none had a score. It warns of near duplicates. `judge` is pure.
+It blocks a proposal that does not parse, changes protected files or text outside of editable regions, or is not the
+code that it claims to be. It also blocks a proposal that changes only a seed, comments or docstrings, or repeats an
+earlier one. It blocks, as an opinion, a dead end: several similar proposals failed and none had a score. It warns of
+near duplicates. `judge` is pure.
 
 If a model is configured, the critic asks it about the proposals that passed the rules, and posts one critique for both
 (`agents.critique.model`). After a score, it says how much of the score is luck (`agents.critique.shrinkage`).
@@ -18,6 +19,7 @@ from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
+from mesh.editable_regions import any_trespass
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.knobs import NEAR
@@ -212,6 +214,8 @@ def _broken(files: Mapping[str, bytes], base: Mapping[str, bytes], editable: Seq
     for name in sorted(files.keys() | base.keys()):
         if name not in editable and files.get(name) != base.get(name):
             return "protected", f"changes {name!r}, but only {', '.join(editable)} may be changed"
+    if why := any_trespass(base, files, editable):
+        return "protected", why
     for name in editable:
         if name not in files:
             return "missing", f"lacks {name!r}, which the trial needs"

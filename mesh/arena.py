@@ -16,6 +16,7 @@ from mesh.arena_files import ATTACKS, MAX_FILE_BYTES, NOT_ARTIFACT
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
+from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN
 from mesh.hidden_files import is_hidden
@@ -79,6 +80,8 @@ def load_arena(folder: Path) -> ArenaSpec:
                 f"{path}: artifact.editable: {name!r} is in {min(hidden)!r}, which is never part of an artifact: "
                 "move the file"
             )
+        if trouble := trouble_in_file(name, file):
+            raise BadArena(f"{path}: artifact.editable: {trouble}")
     for what, command in (
         ("trial.command", spec.trial.command),
         ("score.command", spec.score.command),
@@ -278,17 +281,18 @@ def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
-    The arena's name, summary and brief do not count, nor where the data's source lies: a hidden file has the hash of
-    its contents. Neither do `selection`, `stop`, and `noise` and `also` of `objective`: they use scores but do not
-    change them, so old and new scores stay comparable. But a score that has items to compare is another one than a
-    score without: `noise = "items"` counts.
+    Text around editable regions is protected. The arena's name, summary and brief do not count, nor where the data's
+    source lies: a hidden file has the hash of its contents. Neither do `selection`, `stop`, and `noise` and `also` of
+    `objective`: they use scores but do not change them, so old and new scores stay comparable. But a score that has
+    items to compare is another one than a score without: `noise = "items"` counts.
     """
-    changeable, hidden = {*spec.artifact.editable, "arena.toml"}, spec.artifact.hidden
+    editable, hidden = spec.artifact.editable, spec.artifact.hidden
     protected = [
         (f"file {n}", data)
         for n, data in files.items()
-        if n not in changeable and (not n.endswith(".md") or is_hidden(hidden, n))
+        if n not in {*editable, "arena.toml"} and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
+    protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"
     measured = msgspec.structs.replace(plain.objective, noise=noise, also=())
@@ -318,13 +322,13 @@ def _stated_value(value: Any) -> Any:
 
 
 def overlay(spec: ArenaSpec, base: Mapping[str, bytes], proposal: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files that run: the editable ones from the proposal, all others from the base commit.
+    """Return the files that run: the editable ones, or their regions, from the proposal, all else from the base commit.
 
     Args:
         spec: the arena, which names the editable files.
         base: files of the base commit by path.
         proposal: files of the proposal by path.
     """
-    editable = set(spec.artifact.editable)
-    kept = {name: data for name, data in base.items() if name not in editable}
-    return kept | {name: data for name, data in proposal.items() if name in editable}
+    kept = {name: data for name, data in base.items() if name not in spec.artifact.editable}
+    changed = {name: data for name, data in proposal.items() if name in spec.artifact.editable}
+    return kept | {name: bounded(base.get(name, b""), data) for name, data in changed.items()}

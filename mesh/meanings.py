@@ -260,7 +260,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "candidate that violates one is infeasible: it is never promoted, and ranks by how much it violates.",
     },
     "ArtifactSpec": {
-        "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected.",
+        "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected. "
+        "Of a file with lines `EVOLVE-BLOCK-START` and `EVOLVE-BLOCK-END` only the lines between them may change.",
         "hidden": "Files or patterns (`*`, `**`, a folder) that no trial, predictor or model sees; only `prepare` and "
         "the score program find them, at their own paths. They may lie in `data/`. See [the sandbox](../sandbox.md).",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "

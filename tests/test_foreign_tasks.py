@@ -41,7 +41,9 @@ async def run(folder: Path, tmp_path: Path, *, proof: bool = False, **proposed: 
     bus, opened = await open_arena(MemoryHub(), folder, home=home)
     code = CodeStore(tmp_path / "author.git", bus)
     files = await code.files(opened.base_commit)
-    files |= {f"{name}.py": text.encode() for name, text in proposed.items()}
+    marked = "# EVOLVE-BLOCK-START\n{}\n# EVOLVE-BLOCK-END\n"
+    for name, text in proposed.items():
+        files[f"{name}.py"] = (text if "EVOLVE-BLOCK" in text else marked.format(text)).encode()
     at = dt.datetime.now(dt.UTC)
     made = code.commit(files, parents=[opened.base_commit], message="m", author="ann", at=at)
     await code.push(made.commit, base=opened.base_commit)

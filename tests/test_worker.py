@@ -60,8 +60,10 @@ class Arena:
         self.code = CodeStore(folder / "author.git", bus)
         self.base = ""
 
-    async def open(self, spec: ArenaSpec = SPEC, *, score: str = SCORE, frozen: str = "", evaluator: str = "") -> None:
-        files = {"train.py": b"", "score.py": textwrap.dedent(score).encode()}
+    async def open(
+        self, spec: ArenaSpec = SPEC, *, score: str = SCORE, frozen: str = "", evaluator: str = "", train: str = ""
+    ) -> None:
+        files = {"train.py": train.encode(), "score.py": textwrap.dedent(score).encode()}
         commit = self.code.commit(files, message="base", author="ann", at=dt.datetime.now(dt.UTC))
         await self.code.push(commit.commit)
         self.base = commit.commit

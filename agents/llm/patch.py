@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from mesh.bounds import MAX_NUMBER
+from mesh.editable_regions import any_trespass
 from mesh.text import visible
 
 MAX_TITLE, MAX_RATIONALE = 120, 2000
@@ -70,6 +71,8 @@ def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str
         changed = _changes(lines, start, files, editable)
         for name, data in changed.items():
             _check(name, data)
+        if why := any_trespass(files, changed, editable):
+            return Flaw(why)
     except _Wrong as wrong:
         return Flaw(str(wrong))
     if not changed:

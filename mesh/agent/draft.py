@@ -15,6 +15,7 @@ from mesh.agent.knob_values import knob_values
 from mesh.agent.postable import check_fact
 from mesh.board import Board
 from mesh.code import CodeStore
+from mesh.editable_regions import bounded, trespass
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, Cost, KnobChange, NotePosted, Origin, ProposalPosted
 from mesh.text import short
@@ -166,6 +167,10 @@ def _merged(
         if name not in editable and base.get(name) != data:
             allowed = ", ".join(editable)
             raise BadInput(f"draft {draft.title!r} changes {name!r}, which is protected; change only {allowed}")
+        if name in base:
+            if why := trespass(name, base[name], data):
+                raise BadInput(f"draft {draft.title!r} leaves what it may change: {why}")
+            data = bounded(base[name], data)
         merged[name] = data
     return merged
 
