@@ -24,6 +24,7 @@ class RunStep(msgspec.Struct, frozen=True):
         spec: the arena, as this step runs it.
         name: the name of its stage, "" without stages.
         stage: the stage whose threshold can end the run; None where nothing can.
+        relative: the number that a relative threshold of it comes to, by the request; None without one.
         left: the number of stages after it.
         budget_s: budget of its own trial, 0 for the full one.
         has_trial: whether a trial runs; else it scores the output of the last one.
@@ -32,6 +33,7 @@ class RunStep(msgspec.Struct, frozen=True):
     spec: ArenaSpec
     name: str = ""
     stage: StageSpec | None = None
+    relative: float | None = None
     left: int = 0
     budget_s: float = 0.0
     has_trial: bool = True
@@ -56,6 +58,7 @@ def steps_of(spec: ArenaSpec, request: RunRequested, base_tree: str) -> list[Run
             spec=_as_run(spec, stage) if left else _as_run(spec, stage, counts=True),
             name=stage.name,
             stage=stage if ends else None,
+            relative=request.thresholds.get(stage.name),
             left=left,
             budget_s=stage.budget_s,
             has_trial=bool(stage.budget_s) or not has_full,
@@ -73,16 +76,19 @@ def screened(step: RunStep, outcome: Scored | Failed) -> Scored | Failed:
         return replace(outcome, message=f"at stage {step.name}: {outcome.message}")
     if step.stage is None:
         return outcome
-    return stopped(step.stage, step.spec.objective.metric, outcome, left=step.left)
+    return stopped(step.stage, step.spec.objective.metric, outcome, left=step.left, relative=step.relative)
 
 
-def stopped(stage: StageSpec, metric: str, found: Scored, *, left: int) -> Scored | ScreenedOut:
+def stopped(
+    stage: StageSpec, metric: str, found: Scored, *, left: int, relative: float | None = None
+) -> Scored | ScreenedOut:
     """Return a number of a stage as it is, or as the end of the run where it misses the stage's threshold."""
-    violation = stage.missed_by(found.value)
+    violation = stage.missed_by(found.value, relative)
     if not violation:
         return found
+    number = f" ({relative:g})" if stage.refers_to and relative is not None else ""
     return ScreenedOut(
-        message=f"stopped at stage {stage.name}: {metric} is {found.value:g}, but must be {stage.threshold}",
+        message=f"stopped at stage {stage.name}: {metric} is {found.value:g}, but must be {stage.threshold}{number}",
         stage=stage.name,
         value=found.value,
         violation=violation,

@@ -165,7 +165,8 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     """A run is requested: one execution of one proposal with one seed.
 
     `avoid` is the boot id of a worker that should not take it. `race` is the number of its race, 0 outside of races;
-    logs from before this field also have 0, and there the seed divided by 1000 is the race.
+    logs from before this field also have 0, and there the seed divided by 1000 is the race. `thresholds` are those of
+    stages that refer to the champion or the baseline, as numbers: they hold for this run, also after another promotion.
     """
 
     key_tokens: ClassVar[int] = 2
@@ -181,6 +182,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     version: b.Version = 1
     avoid: b.Word = ""
     race: b.Race = 0
+    thresholds: Annotated[dict[b.Word, b.Number], Meta(max_length=100)] = {}
 
     def key(self, post_id: str) -> str:
         return f"{self.lane}.{self.run}"

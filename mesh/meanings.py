@@ -96,6 +96,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "version": "Version of the arena that it belongs to.",
         "avoid": "Boot id of a worker that should not take it; empty is none.",
         "race": "Number of its race, 0 for none; in logs before this field, the seed divided by 1000.",
+        "thresholds": "By stage, the number that a threshold relative to champion or baseline came to at the request.",
     },
     "RunStarted": {"attempt": "Number of the attempt, from 1."},
     "RunKilled": {
@@ -229,8 +230,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "budget_s": "Budget of a trial of its own, shorter than `trial.budget_s`; that trial reads `MESH_STAGE` too. 0 "
         "scores the full trial, which runs once, before the first such stage. Increasing from stage to stage.",
         "metric": "Number that the threshold is for. Empty: the objective's metric.",
-        "at_most": "The run ends here if the number is higher.",
-        "at_least": "The run ends here if the number is lower.",
+        "at_most": "The run ends here if the number is higher than this, or than what the champion or the baseline got "
+        'here: `"champion + 2%"`.',
+        "at_least": "The run ends here if the number is lower than this, or than what the champion or the baseline got "
+        'here: `"champion - 2%"`.',
         "proof": "Whether the stage runs in proof too, where a candidate that it ends loses its race. Without it proof "
         "runs the last stage alone.",
     },

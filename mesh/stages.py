@@ -17,12 +17,16 @@ from mesh import bounds as b
 _Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 _LEAST = 1e-9
 """By how much a threshold is missed at least, as a share of it."""
+_RELATIVE = re.compile(r"(champion|baseline)(?: *([+-]) *(\d{1,15}(?:\.\d{1,15})?) *(%?))?")
+Bound = b.Number | b.Word
+"""A threshold: a number, or text such as "champion - 2%"."""
 
 
 class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage of scoring. With `budget_s` it has a trial of its own before the full one.
 
-    `at_most` and `at_least` are thresholds for `metric`, "" for the objective's. `proof` also runs it in proof.
+    `at_most` and `at_least` are thresholds for `metric`, "" for the objective's: a number, or text that refers to what
+    the champion or the baseline got in this stage ("champion - 2%"). `proof` also runs it in proof.
     """
 
     name: b.Word
@@ -30,25 +34,51 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     deadline_s: _Seconds = 0.0
     budget_s: _Seconds = 0.0
     metric: b.Word = ""
-    at_most: b.Number | None = None
-    at_least: b.Number | None = None
+    at_most: Bound | None = None
+    at_least: Bound | None = None
     proof: bool = False
 
     @property
     def threshold(self) -> str:
         """What the number must be, in words; "" without a threshold."""
-        words = [f"at most {self.at_most:g}"] if self.at_most is not None else []
-        words += [f"at least {self.at_least:g}"] if self.at_least is not None else []
+        words = [f"at most {_words(self.at_most)}"] if self.at_most is not None else []
+        words += [f"at least {_words(self.at_least)}"] if self.at_least is not None else []
         return " and ".join(words)
 
-    def missed_by(self, value: float) -> float:
-        """Return by how much a value misses the threshold: 0, or a share of the threshold (of 1, if that is 0)."""
-        over = value - self.at_most if self.at_most is not None else 0.0
-        under = self.at_least - value if self.at_least is not None else 0.0
-        bound = self.at_most if over > 0 else self.at_least
+    @property
+    def refers_to(self) -> str:
+        """Whose number the threshold refers to: "champion", "baseline", or "" for none."""
+        texts = [each for each in (self.at_most, self.at_least) if isinstance(each, str)]
+        found = _RELATIVE.fullmatch(texts[0]) if texts else None
+        return found[1] if found else ""
+
+    def relative_to(self, number: float) -> float:
+        """Return the threshold that refers to a number, as a number."""
+        for bound in (self.at_most, self.at_least):
+            if isinstance(bound, str) and (found := _RELATIVE.fullmatch(bound)) and found[2]:
+                step = float(found[3]) * (abs(number) / 100 if found[4] else 1.0)
+                return max(-b.MAX_NUMBER, min(b.MAX_NUMBER, number + (step if found[2] == "+" else -step)))
+        return number
+
+    def missed_by(self, value: float, relative: float | None = None) -> float:
+        """Return by how much a value misses the threshold: 0, or a share of the threshold (of 1, if that is 0).
+
+        Args:
+            value: the number of the stage.
+            relative: the number that a relative threshold comes to; without one it ends nothing.
+        """
+        most = relative if isinstance(self.at_most, str) else self.at_most
+        least = relative if isinstance(self.at_least, str) else self.at_least
+        over = value - most if most is not None else 0.0
+        under = least - value if least is not None else 0.0
+        bound = most if over > 0 else least
         if bound is None or max(over, under) <= 0:
             return 0.0
         return min(b.MAX_NUMBER, max(max(over, under) / (abs(bound) or 1.0), _LEAST))
+
+
+def _words(bound: float | str) -> str:
+    return bound if isinstance(bound, str) else f"{bound:g}"
 
 
 def unknown_key(stages: object) -> str:
@@ -125,6 +155,9 @@ def _trouble(
         return 'budget_s is missing: with score.how = "stdout" each stage is a trial, shorter than the full one'
     if stage.at_most is not None and stage.at_least is not None:
         return "it has at_most and at_least: leave one out"
+    for name in ("at_most", "at_least"):
+        if isinstance(bound := getattr(stage, name), str) and not _RELATIVE.fullmatch(bound):
+            return f'{name} is {bound[:60]!r}: use a number, or text such as "champion - 2%" or "baseline + 0.5"'
     wrong = "at_least" if direction == "minimize" else "at_most"
     if stage.metric in ("", metric) and getattr(stage, wrong) is not None:
         right = "at_most" if direction == "minimize" else "at_least"

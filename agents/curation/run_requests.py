@@ -1,6 +1,7 @@
 """Run requests of the curator: their names, seeds and worker classes. Pure."""
 
 from collections.abc import Iterable
+from statistics import fmean
 
 from mesh.board import Board
 from mesh.events import Lane, RunRequested
@@ -66,7 +67,32 @@ def request(
         version=opened.version,
         avoid=avoid,
         race=race,
+        thresholds={} if tree == board.champion else thresholds(board),
     )
+
+
+def thresholds(board: Board) -> dict[str, float]:
+    """Return what relative thresholds of stages come to now: by the mean of what that proposal got in each stage.
+
+    A champion without such numbers counts as the baseline. A stage without any number has no threshold yet.
+    """
+    assert board.opened is not None
+    found: dict[str, float] = {}
+    for stage in board.opened.spec.score.stage:
+        if of := stage.refers_to:
+            champion = stage_numbers(board, board.champion, stage.name) if of == "champion" and board.champion else []
+            if numbers := champion or stage_numbers(board, board.opened.base_tree, stage.name):
+                found[stage.name] = stage.relative_to(fmean(numbers))
+    return found
+
+
+def stage_numbers(board: Board, tree: str, stage: str) -> list[float]:
+    """Return what a proposal got in a stage, by the evaluator in force, in the order of the log."""
+    if tree not in board.proposals:
+        return []
+    done = sorted((run for run in board.current_runs(tree) if run.finished), key=lambda run: run.finished_seq)
+    ends = [end for run in done if run.finished for end in run.finished.stages]
+    return [end.value for end in ends if end.stage == stage and end.value is not None]
 
 
 def requests(

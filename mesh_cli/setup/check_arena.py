@@ -127,7 +127,8 @@ def baseline_stages(spec: ArenaSpec, baseline: Sequence[BaselineRun]) -> tuple[S
         own = [end for end in ends if end.stage == name]
         values = tuple(end.value for end in own if end.value is not None)
         is_last = name == ends[-1].stage and not spec.score.stage  # of a cascade, whose last threshold ends nothing
-        missed = 0 if is_last else sum(rule.missed_by(value) > 0 for value in values)
+        relative = rule.relative_to(statistics.fmean(values)) if values and rule.refers_to else None
+        missed = 0 if is_last else sum(rule.missed_by(value, relative) > 0 for value in values)
         seconds = statistics.median(end.trial_s + end.score_s for end in own)
         threshold = "" if is_last else rule.threshold
         found.append(StageChecked(name, rule.metric or spec.objective.metric, threshold, values, missed, seconds))
