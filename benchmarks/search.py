@@ -10,16 +10,18 @@ random draws, and two of the mesh's samplers alone (`search_virtual`, `search_pe
 | `iqm.METHOD.W` | interquartile mean of the normalised best value after all trials (`search_figures`) |
 | `over.PEER.W` | how far `mesh` is above a peer, with the 95 % interval `.low` and `.high` |
 | `worst.W` | the smallest lead of `mesh` over random on one function; with two runs it is mostly noise |
-| `ratio.FAMILY.W` | trials to the target, as a share of what the best peer on that family needs |
+| `ratio.FAMILY.W` | trials to the target, as a share of what the best peer on that family needs, `.low` and `.high` |
 | `crashed.METHOD.W` | share of crashed trials in the family `crash` |
 | `hartmann.METHOD.W` | median number of trials to -3.0 on Hartmann-6 without noise; 400 if never |
 | `ms.N` | milliseconds per proposal of ten knobs in a log of N trials |
 | `missing` | searches that were not run |
 
 It takes one instance of each function, and each table either exact or with noise (`sample`), some 900 searches.
-`MESH_BENCH_ALL=1` takes all problems, twice as many. Courses are kept in `.cache/search` (or `MESH_BENCH_CACHE`) as
-they end: what was cut off goes on there, and only what depends on changed sources runs again. With
-`MESH_BENCH_MINUTES=N` no search begins after N minutes, and the figures are of what is there.
+`MESH_BENCH_ALL=1` takes all problems, twice as many, and `MESH_BENCH_SEEDS=3` three seeds of each, one after the
+other. Courses are kept in `.cache/search` (or `MESH_BENCH_CACHE`) as they end: what was cut off goes on there, and only
+what depends on changed sources runs again. With `MESH_BENCH_MINUTES=N` no search begins after N minutes, and the
+figures are of what is there. The best peer of a ratio is chosen after the fact, and a family has few problems: the
+interval of a ratio says how much of it is luck.
 
 The prior of the portfolio comes from the other half of the problems. `--quick` takes a few small problems and 60
 trials: it shows that everything works.
@@ -49,6 +51,7 @@ from benchmarks.parts.search_figures import (
     difference,
     iqm,
     paired,
+    ratio,
     reached,
     scores,
     trials_to_target,
@@ -82,12 +85,18 @@ async def measure(quick: bool) -> Figures:
     """Run all searches that are not on disk yet, one process per core, and return the figures."""
     chosen = QUICK if quick else (problems if os.environ.get("MESH_BENCH_ALL") else sample)("judge")
     most = 60 if quick else 10_000
-    todo = [Search(method, w, problem, 1, most) for problem in chosen for w in WORKERS for method in METHODS]
+    todo = [
+        Search(method, w, problem, seed, most)
+        for seed in range(1, 1 + seeds())
+        for problem in chosen
+        for w in WORKERS
+        for method in METHODS
+    ]
     with tempfile.TemporaryDirectory(prefix="mesh-search-") as fresh:
         courses = await run_all(todo, CourseFile(Path(fresh) if quick else folder()), minutes())
     missing = Counter((one.method, one.workers) for one in todo if one not in courses)
     for (method, workers), count in missing.items():
-        say(f"not run: {method}, {workers} workers: {count} of {len(chosen)} searches")
+        say(f"not run: {method}, {workers} workers: {count} of {len(chosen) * seeds()} searches")
     found = figures({one: courses[one] for one in todo if one in courses})
     return found | {"missing": float(missing.total())} | {f"ms.{size}": milliseconds(size) for size in LOGS}
 
@@ -95,6 +104,11 @@ async def measure(quick: bool) -> Figures:
 def minutes() -> float:
     """Return after how many minutes no more searches begin: `MESH_BENCH_MINUTES`, else any number."""
     return float(os.environ.get("MESH_BENCH_MINUTES") or "inf")
+
+
+def seeds() -> int:
+    """Return how many seeds each search has: `MESH_BENCH_SEEDS`, else 1."""
+    return int(os.environ.get("MESH_BENCH_SEEDS") or 1)
 
 
 async def run_all(todo: Sequence[Search], file: CourseFile, minutes: float) -> dict[Search, Course]:
@@ -156,8 +170,9 @@ def figures(courses: Courses) -> Figures:
         for family in families:
             of = [peer for peer in METHODS[1:] if count[peer, family, workers] >= count["mesh", family, workers] > 0]
             if of:
-                least = min(needed[peer, family, workers] for peer in of)
-                result[f"ratio.{family}.{workers}"] = needed["mesh", family, workers] / least
+                name = f"ratio.{family}.{workers}"
+                result[name], low, high = ratio(needed, of, family, workers)
+                result |= {f"{name}.low": low, f"{name}.high": high}
         if (both := paired(found, "random", workers))[0]:
             result[f"worst.{workers}"], function = worst(*both)
             say(f"{workers} workers: the smallest lead over random is on {function}")

@@ -1,5 +1,6 @@
 """What crashes teach, the steps near the baseline, and knobs that stay powers of two."""
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -105,6 +106,36 @@ def test_steps_near_the_baseline_come_beside_sobol_which_ends_where_it_crashes()
     assert first(space, crash=False).count("step") == 4
     assert first(space, crash=True).count("sobol") == 2
     assert first(space, crash=True).count("step") == 4
+
+
+def test_samplers_without_a_model_have_sobol_points_in_their_place_unless_these_crash() -> None:
+    samplers, missing = portfolio.installed_samplers()
+    assert not missing
+    space = [Knob(file="t.py", name=f"K{n}", value=0.5, low=0.0, high=1.0) for n in range(5)]
+    base = Trial(tree="0", seq=0, values={where(k): k.value for k in space}, loss=1.0)
+
+    def kinds(results: list[float | None]) -> Counter[str]:
+        """Ask for 60 more proposals of a busy swarm: the first Sobol points have these results, all others run."""
+        pending: list[Trial] = []
+        strategy = Strategy(samplers, portfolio.LEARNING)
+        ended = [
+            Trial(tree=f"e{n}", seq=n + 1, values=base.values, loss=loss, by="sobol") for n, loss in enumerate(results)
+        ]
+        for number in range(60):
+            choice = strategy.ask(space, [base, *ended], pending, Random(number))
+            pending.append(
+                Trial(tree=f"p{number}", seq=number + 50, values=choice.idea.values, loss=None, by=choice.kind)
+            )
+        return Counter(trial.by for trial in pending)
+
+    few = kinds([])
+    assert few["gaussian"] == few["quadratic"] == few["tpe"] == 0
+    assert few["sobol"] > 20
+    assert few["mutate"] > 0
+    many = kinds([1.0] * 20)
+    assert many["sobol"] == 0
+    assert many["gaussian"] > 10
+    assert kinds([None] * 3)["sobol"] == 0
 
 
 def test_a_step_turns_one_knob_and_every_fourth_a_few_by_little() -> None:

@@ -11,7 +11,7 @@ from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Trial
 from benchmarks.parts import search_learn, search_peers, search_swarm
 from benchmarks.parts.search_cache import CourseFile, line_of
-from benchmarks.parts.search_figures import METHODS, difference, iqm, paired, scores, trials_to_target, worst
+from benchmarks.parts.search_figures import METHODS, difference, iqm, paired, ratio, scores, trials_to_target, worst
 from benchmarks.parts.search_problems import (
     EVALUATIONS,
     JUDGE,
@@ -169,10 +169,23 @@ def test_the_middle_half_counts_and_differences_come_with_an_interval() -> None:
     assert worst(functions, ours, theirs)[0] == pytest.approx(0.5)
 
 
-def test_trials_to_the_target_are_a_geometric_mean_and_twice_the_trials_without_it() -> None:
+def test_trials_to_a_target_that_was_missed_are_twice_the_trials() -> None:
     needed = trials_to_target(courses(mesh=0.0, tpe=0.0))
-    assert needed["mesh", "classic", 8] == pytest.approx(2)
-    assert needed["random", "classic", 8] == pytest.approx(4)
+    assert needed["mesh", "classic", 8] == {("1", 1, seed): 2 for seed in (1, 2, 3)}
+    assert set(needed["random", "classic", 8].values()) == {4}
+
+
+def test_a_ratio_is_of_geometric_means_with_an_interval_of_the_pairs_that_both_have() -> None:
+    needed = {
+        ("mesh", "classic", 8): {("a", n, 1): 10.0 for n in range(40)},
+        ("tpe", "classic", 8): {("a", n, 1): (5.0, 20.0)[n % 2] for n in range(40)},
+        ("random", "classic", 8): {("a", n, 1): 40.0 for n in range(40)},
+    }
+    middle, low, high = ratio(needed, ["tpe", "random"], "classic", 8)
+    assert middle == pytest.approx(1.0)
+    assert 0.7 < low < 1 < high < 1.4  # 2 to the power of 1.96 / 40 ** 0.5 is 1.24
+    needed["random", "classic", 8] = {("a", 0, 1): 5.0, ("b", 0, 1): 1.0}
+    assert ratio(needed, ["random"], "classic", 8) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_every_goal_has_its_figure() -> None:

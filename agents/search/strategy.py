@@ -1,8 +1,9 @@
 """The order of a search: which sampler is asked when, and which of its ideas are worth a trial.
 
 First come points of a Sobol sequence, which cover the space, beside steps near the baseline; Sobol ends early where
-its points crash. Then the samplers share the proposals (`samplers.portfolio`). Ideas that break a rule which the log
-suggests are mended, and ideas that would probably crash are mostly drawn again (`feasibility`).
+its points crash. Then the samplers share the proposals (`samplers.portfolio`). While many trials run and few have
+ended, samplers without a model have Sobol points in their place. Ideas that break a rule which the log suggests are
+mended, and ideas that would probably crash are mostly drawn again (`feasibility`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -100,4 +101,6 @@ class Strategy:
         if first := portfolio.first_kind(len(space), trials, pending):
             return first, None
         kind, share = self._choose(self._kinds, trials, rng)
+        if not portfolio.has_model(kind, len(space), trials) and portfolio.covers(trials):
+            return "sobol", None
         return kind, round(share, 4)

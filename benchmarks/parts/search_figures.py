@@ -6,7 +6,6 @@ Agarwal et al., "Deep reinforcement learning at the edge of the statistical prec
 is the value half way between both; a search that misses it counts as twice its trials.
 """
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,15 +46,38 @@ def scores(courses: Courses) -> dict[Search, float]:
     return found
 
 
-def trials_to_target(courses: Courses) -> dict[tuple[str, str, int], float]:
-    """Return the geometric mean of the trials to the target by method, family and workers."""
+def trials_to_target(courses: Courses) -> dict[tuple[str, str, int], dict[tuple[str, int, int], float]]:
+    """Return the trials to the target by method, family and workers, each by function, instance and seed."""
     at = levels(courses)
-    needed: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    needed: dict[tuple[str, str, int], dict[tuple[str, int, int], float]] = defaultdict(dict)
     for search, course in courses.items():
-        middle, best = at[search.problem]
+        problem = search.problem
+        middle, best = at[problem]
         count = reached(course, (middle + best) / 2) or 2 * len(course.best)
-        needed[search.method, search.problem.family, search.workers].append(math.log(count))
-    return {key: math.exp(statistics.fmean(each)) for key, each in needed.items()}
+        needed[search.method, problem.family, search.workers][problem.name, problem.instance, search.seed] = count
+    return needed
+
+
+def ratio(
+    needed: Mapping[tuple[str, str, int], Mapping[tuple[str, int, int], float]],
+    peers: Iterable[str],
+    family: str,
+    workers: int,
+) -> tuple[float, float, float]:
+    """Return the mesh's trials to the target as a share of the best peer's, and the 95 % interval.
+
+    Trials are geometric means over what both have run. The interval is of the pairs drawn again, with that same peer.
+    """
+    mine = needed["mesh", family, workers]
+    logs = [
+        np.log([mine[each] / theirs[each] for each in sorted(mine.keys() & theirs.keys())])
+        for peer in peers
+        if (theirs := needed[peer, family, workers])
+    ]
+    against = max(logs, key=lambda each: float(each.mean()))
+    drawn = against[np.random.default_rng(1).integers(len(against), size=(DRAWS, len(against)))].mean(axis=1)
+    middle, low, high = np.exp([against.mean(), *np.quantile(drawn, [0.025, 0.975])])
+    return float(middle), float(low), float(high)
 
 
 def reached(course: Course, target: float) -> int | None:

@@ -29,7 +29,7 @@ _LATEST, _BEST = 100, 50
 PENDING = 70
 """Pending trials that the model sees: the latest ones."""
 
-_LEAST = 4
+LEAST_SCORED = 4
 """With fewer scored trials there is no model."""
 
 GROWTH = 1.15
@@ -64,7 +64,7 @@ class Gaussian:
         import numpy as np
 
         known = seen(trials)
-        if len(known) < _LEAST:
+        if len(known) < LEAST_SCORED:
             return RandomSearch().ask(space, trials, pending, rng)
         dice = np.random.default_rng(rng.getrandbits(64))
         model = Posterior(space, known, pending[-PENDING:], self._fitted(space, trials))
@@ -89,7 +89,7 @@ class Gaussian:
 def milestone(trials: Sequence[Trial]) -> int:
     """Return how many scored trials the lengths are fitted to: the largest step of the growth that they reach."""
     scored = sum(trial.loss is not None for trial in trials)
-    at = _LEAST
+    at = LEAST_SCORED
     while (after := max(at + 1, int(at * GROWTH))) <= scored:
         at = after
     return at
@@ -184,11 +184,11 @@ def fitted(space: Sequence[Knob], known: Sequence[Trial]) -> Fit:
         matrix = (1 + far + far * far / 3) * fall
         noise = math.exp(at[-1])
         try:
-            factor = cho_factor(matrix + (noise + 1e-6) * np.eye(count), lower=True)
+            factor = cho_factor(matrix + (noise + 1e-6) * np.eye(count), lower=True, check_finite=False)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros_like(at)
-        alpha = cho_solve(factor, target)
-        inverse = cho_solve(factor, np.eye(count))
+        alpha = cho_solve(factor, target, check_finite=False)
+        inverse = cho_solve(factor, np.eye(count), check_finite=False)
         scale = max(float(target @ alpha) / count, 1e-6)
         outer = inverse - np.outer(alpha, alpha) / scale
         value = 0.5 * count * math.log(scale) + float(np.log(np.diag(factor[0])).sum())
@@ -241,8 +241,11 @@ class Posterior:
         """Tell of each position whether it is a near duplicate of a trial, which an explorer would not propose."""
         import numpy as np
 
-        near = np.array([0.5 / len(k.choices) if k.choices else NEAR for k in self._space])
-        return (np.abs(judged[:, None, :] - self._places[None, :, :]) < near).all(2).any(1)
+        near = np.ones((len(judged), len(self._places)), dtype=bool)
+        for index, knob in enumerate(self._space):
+            far = 0.5 / len(knob.choices) if knob.choices else NEAR
+            near &= np.abs(judged[:, index, None] - self._places[None, :, index]) < far
+        return near.any(1)
 
     def predicted(self, judged: Any) -> tuple[Any, Any]:
         """Return means and standard deviations of the warped losses at positions of shape (points, knobs)."""

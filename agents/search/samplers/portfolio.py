@@ -16,7 +16,7 @@ from random import Random
 
 from agents.search.samplers.cmaes import CMA
 from agents.search.samplers.crossover import Crossover
-from agents.search.samplers.gaussian import Gaussian
+from agents.search.samplers.gaussian import LEAST_SCORED, Gaussian
 from agents.search.samplers.mutate import Mutate
 from agents.search.samplers.protocol import Sampler, Trial
 from agents.search.samplers.quadratic import Quadratic
@@ -104,10 +104,27 @@ def first_kind(knobs: int, trials: Sequence[Trial], pending: Sequence[Trial]) ->
     """
     made = Counter(trial.by for trial in (*trials, *pending))
     points = first_points(knobs)
-    crashed = [trial.loss is None for trial in trials if trial.by == "sobol"]
-    wanted = {"sobol": made["sobol"] if len(crashed) > 1 and all(crashed) else points, "step": first_steps(knobs)}
+    wanted = {"sobol": points if covers(trials) else made["sobol"], "step": first_steps(knobs)}
     todo = [kind for kind in ("sobol", "step") if made[kind] < wanted[kind]]
     return min(todo, key=lambda kind: made[kind] / wanted[kind], default="")
+
+
+def covers(trials: Sequence[Trial]) -> bool:
+    """Tell whether Sobol points are of use: not if the first ones have all crashed."""
+    crashed = [trial.loss is None for trial in trials if trial.by == "sobol"]
+    return len(crashed) < 2 or not all(crashed)
+
+
+def has_model(kind: str, knobs: int, trials: Sequence[Trial]) -> bool:
+    """Tell whether a sampler learns from as many results as there are, or would draw evenly by chance.
+
+    Args:
+        kind: The name of the sampler.
+        knobs: The number of knobs.
+        trials: The finished trials.
+    """
+    needed = {"gaussian": LEAST_SCORED, "quadratic": knobs + 2, "tpe": 10}.get(kind, 0)
+    return needed <= sum(trial.loss is not None for trial in trials)
 
 
 def first_steps(knobs: int) -> int:
