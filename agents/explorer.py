@@ -1,9 +1,9 @@
 """The explorer: proposes real edits of knobs, without a language model or a key.
 
-First it proposes the baseline, then a few steps near it beside Sobol points that cover the knob space evenly. Then a
-portfolio of samplers takes over (`agents.search.samplers`). All samplers learn from the whole log, whoever made the
-proposals. Samplers that earn more improvement per worker-second get a larger share of the proposals. Values that would
-probably crash, to judge by the log, are rarely proposed (`agents.search.feasibility`).
+First it proposes the baseline, and waits until that has a score. Then come a few steps near it beside Sobol points that
+cover the knob space evenly. Then a portfolio of samplers takes over (`agents.search.samplers`). All samplers learn from
+the whole log, whoever made the proposals. Samplers that earn more improvement per worker-second get a larger share of
+the proposals. Values that would probably crash, to judge by the log, are rarely proposed (`agents.search.feasibility`).
 
 An explorer keeps a bounded number of its proposals waiting. Its proposals depend only on the board and on its name. So
 explorers with different names propose different values, and a restart continues as before.
@@ -24,6 +24,7 @@ from agents.search.samplers.protocol import Trial, Values, best_first, place, wh
 from agents.search.strategy import TRIES, Strategy
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
+from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
@@ -82,6 +83,8 @@ class Explorer:
             return []
         if board.opened.base_tree not in board.proposals:
             return [BASELINE]
+        if not is_measured(board):
+            return []
         known = await self._history.read(board)
         own = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
         waiting = sum(trial.tree in own for trial in known.pending)
@@ -111,7 +114,7 @@ class Explorer:
         if not space:
             return None
         before = known.every
-        seen = {trial.tree for trial in before}
+        seen = board.proposals.keys() | {trial.tree for trial in before}
         for attempt in range(TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
             ask = self._strategy.ask

@@ -1,11 +1,12 @@
 """The researcher: a language model that reads a digest of the log and proposes real edits.
 
 It has three moves: improve the champion (most often), recombine two good proposals (a commit with two parents), and
-simplify. The next move depends on the agent's name and the number of its proposals. An unusable answer goes back to
-the model once, with a sentence about what is wrong. A call without a proposal is posted as a fact with its cost.
+simplify. The next move depends on the agent's name and the number of its proposals. An unusable answer goes back to the
+model once, with a sentence about what is wrong. A call without a proposal is posted as a fact with its cost.
 
-Budgets are read from the log, so a restart does not reset them. A call that might exceed a budget is not made. Beside
-explorers, a researcher pauses while models have made more than their share of the proposals.
+It asks nothing before the baseline has a score. Budgets are read from the log, so a restart does not reset them. A call
+that might exceed a budget is not made. Beside explorers, a researcher pauses while models have made more than their
+share of the proposals.
 """
 
 import datetime as dt
@@ -21,6 +22,7 @@ from agents.llm.patch import Flaw, Patch, parse_answer
 from agents.search.samplers.history import History
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
+from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
@@ -102,7 +104,7 @@ class Researcher:
             return [BASELINE]
         if lost := self._lost(board):
             return lost
-        if self._spent or not is_due(board, self._name, now):
+        if self._spent or not is_measured(board) or not is_due(board, self._name, now):
             return []
         made = [p for p in board.proposals.values() if p.author == self._name]
         move, parents = await self._choose(board, len(made))

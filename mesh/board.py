@@ -41,7 +41,8 @@ class Board(msgspec.Struct):
     usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
     closed before they were opened. `void` are the last entries that do not count, in their order. `looks` are the
     proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first run
-    of a proposal. `seconds` are those of trials and their scoring, by lane.
+    of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
+    number that the evaluator in force gave, 0 without one: what failed before it is no evidence.
     """
 
     arena: str
@@ -75,6 +76,7 @@ class Board(msgspec.Struct):
     looks: list[str] = []
     judged: list[int] = []
     seconds: dict[str, float] = {}
+    scored_seq: int = 0
 
     @property
     def next_version(self) -> int:
@@ -113,7 +115,9 @@ class Board(msgspec.Struct):
             case e.ArenaOpened():
                 if self.opened and event.version <= self.opened.version:
                     return False
+                changed = self.opened is not None and event.evaluator != self.opened.evaluator
                 self.opened, self.closed, self.opened_at, self.looks = event, None, entry.time, []
+                self.scored_seq = self._first_number() if changed else self.scored_seq
             case e.ArenaClosed():
                 if event.version > (self.opened.version if self.opened else 0):
                     self.closed_early.add(event.version)
@@ -159,6 +163,8 @@ class Board(msgspec.Struct):
                 if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
                     self.judged.append(entry.seq)
                 run.finished, run.finished_seq = event, entry.seq
+                if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
+                    self.scored_seq = entry.seq
                 self.finished, lane = self.finished + 1, run.requested.lane
                 self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
@@ -288,10 +294,24 @@ class Board(msgspec.Struct):
         return max(found, key=outcomes.badness, default=None)
 
     def current_runs(self, proposal: str) -> list[Run]:
-        """Return the runs of a proposal that the evaluator in force scored, or will score."""
-        evaluator = self.opened.evaluator if self.opened else ""
+        """Return the runs of a proposal that the evaluator in force scored, or will score.
+
+        Failures before its first number are left out: where nothing can be scored, they say nothing of a proposal.
+        """
+        evaluator, first = self._evaluator, self.scored_seq
         runs = (self.runs[run] for run in self.proposals[proposal].runs)
-        return [run for run in runs if run.evaluator in ("", evaluator)]
+        return [
+            run for run in runs if run.evaluator in ("", evaluator) and not (run.finished and run.finished_seq < first)
+        ]
+
+    @property
+    def _evaluator(self) -> str:
+        return self.opened.evaluator if self.opened else ""
+
+    def _first_number(self) -> int:
+        """Return the entry of the first number by the evaluator in force; 0 without one."""
+        found = (run for run in self.runs.values() if run.has_number and run.evaluator in ("", self._evaluator))
+        return min((run.finished_seq for run in found), default=0)
 
     def has_answered(self, author: str, post_id: str) -> bool:
         """Tell whether `author` has posted a fact whose cause is the post `post_id`."""

@@ -1,6 +1,7 @@
 """Opens an arena: commits its code as the base commit, prepares and freezes its data, and posts `arena.opened`.
 
-An arena that is open and unchanged stays as it is. A changed or closed arena gets its next version.
+An arena that is open and unchanged stays as it is. A changed or closed arena gets its next version, and so does one
+whose baseline failed: it is measured again.
 """
 
 import datetime as dt
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 
 from mesh import arena, data_source, foreign_tasks, frozen_data, hidden_files, leak_audit, settings
 from mesh.arena_files import read_files
+from mesh.baseline import baseline_failure
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
@@ -124,7 +126,8 @@ async def open_arena(
     await follower.catch_up()
     last, closed = follower.board.opened, follower.board.closed
     tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, shown | hidden)
-    if last and not closed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
+    failed = baseline_failure(follower.board) is not None
+    if last and not closed and not failed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
         return bus, last
     if last and last.evaluator == evaluator:
         frozen = last.data
@@ -150,7 +153,7 @@ async def open_arena(
         base_tree=tree,
         evaluator=evaluator,
         data=frozen,
-        reason="reopened" if closed else ("changed" if last else ""),
+        reason="reopened" if closed else "the baseline has no score" if failed else "changed" if last else "",
     )
     try:
         await post_once(bus, follower.board, Post.new(author, opened))

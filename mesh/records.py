@@ -72,6 +72,11 @@ class Run(msgspec.Struct):
         return outcome.value if isinstance(outcome, e.Scored) else None
 
     @property
+    def has_number(self) -> bool:
+        """Whether the evaluator gave a number: a score, or one that misses a constraint or a threshold."""
+        return self.value is not None or self.missed is not None
+
+    @property
     def missed(self) -> e.Infeasible | e.ScreenedOut | None:
         """The outcome, if its numbers miss a constraint or the threshold of a stage; else None."""
         outcome = self.finished.outcome if self.finished else None

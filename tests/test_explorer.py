@@ -245,10 +245,14 @@ async def test_crashes_are_no_parents(begun: Arena) -> None:
     assert {proposal.parents for proposal in made} == {(begun.base,)}
 
 
-async def test_where_the_baseline_crashes_too_it_is_still_the_place_to_start(arena: Arena) -> None:
+async def test_nothing_is_proposed_before_the_baseline_has_a_score(arena: Arena) -> None:
     arena.add("eve", baseline(arena))
+    who = explorer(arena)
+    assert await arena.when(who, arena.opening) == []
     post = arena.score(arena.base, "timeout")
-    made = proposals(await arena.when(explorer(arena), post))
+    assert await arena.when(who, post) == []
+    again = arena.request(arena.base, seed=2)
+    made = proposals(await arena.when(who, arena.finish(again, 3.0)))
     assert {proposal.parents for proposal in made} == {(arena.base,)}
 
 

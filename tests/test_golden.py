@@ -299,6 +299,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         tokens={"explorer": 9700},
         latest=[Note(29, "ann", "general", "why not?")],
         judged=[9, 21],
+        scored_seq=9,
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32

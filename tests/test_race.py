@@ -259,8 +259,8 @@ def test_where_the_baseline_fails_the_best_claim_is_run_on_fresh_seeds() -> None
     log = Log(NOISY)
     log.open()
     log.propose(BASE, how="baseline")
-    log.score(BASE, "crash")
     claimed(log, one=5.0, two=4.0)
+    log.score(BASE, "crash")
     play(log, {TWO: [4.5, 4.6, 4.7], ONE: [5.0] * 20})
     assert log.board.champion == TWO
     assert log.board.proposals[BASE].why == "failed"
@@ -270,8 +270,8 @@ def test_who_would_have_been_first_champion_but_for_a_later_claim_meets_the_one_
     log = Log(NOISY)
     log.open()
     log.propose(BASE, how="baseline")
-    log.score(BASE, "crash")
     claimed(log, one=5.0)
+    log.score(BASE, "crash")
     for _ in ("the baseline is given up", "the best claim is to be run"):
         for event in due(log):
             log.add("curator", event)

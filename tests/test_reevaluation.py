@@ -164,6 +164,8 @@ def test_an_undecided_proposal_whose_run_was_of_the_old_evaluator_is_run_again()
     log.propose(NEW)
     log.score(NEW, 1.0)
     reopen(log)
+    assert [e for e in due(log) if isinstance(e, RunRequested) and e.proposal == NEW] == []
+    measure(log, anew(BASE), 3.0)  # the baseline comes first
     assert [e for e in due(log) if isinstance(e, RunRequested) and e.proposal == NEW] == [anew(NEW, "explore")]
     assert [e for e in due(log) if isinstance(e, ProposalRetired | ProposalPromoted)] == []
 

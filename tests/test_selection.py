@@ -25,14 +25,16 @@ from mesh.events import (
     ProposalPosted,
     ProposalPromoted,
     ProposalRetired,
+    RunFinished,
     RunRequested,
+    Scored,
     WorkerJoined,
     WorkerLeft,
 )
 from mesh.fleet import queue_depth
 from mesh.memory import MemoryBus
 from mesh.spec import Direction, ObjectiveSpec, WorkerSpec
-from mesh.testing import SPEC, Log, commit_hash, content_hash, git_hash, opened, requested
+from mesh.testing import SPEC, Log, commit_hash, content_hash, git_hash, opened, requested, run_of
 from mesh.wire import Post
 from tests.test_runtime import said
 
@@ -99,7 +101,9 @@ def test_proposals_are_admitted_in_the_order_of_the_log_the_baseline_first(log: 
     log.propose(BASE, how="baseline")
     for tree in (ONE, TWO, THREE):
         log.propose(tree)
-    assert due(log) == [requested(BASE), requested(ONE)]
+    assert due(log) == [requested(BASE)]
+    log.score(BASE, 10.0)
+    assert due(log)[-2:] == [requested(ONE), requested(TWO)]
 
 
 def test_a_run_is_asked_for_in_the_words_of_the_arena() -> None:
@@ -327,6 +331,10 @@ async def test_curators_in_the_loop_ask_for_each_run_once(tmp_path: Path) -> Non
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_agents, bus, seats, code)
             await said(bus, RunRequested, 1)
+            scored = RunFinished(
+                run=run_of(BASE), proposal=BASE, outcome=Scored(value=1.0), worker="w", worker_class="cpu"
+            )
+            await bus.post(Post.new("w", scored))
             await bus.post(log.propose(NEXT))
             asked = await said(bus, RunRequested, 2)
             await said(bus, ProposalPosted, 2)

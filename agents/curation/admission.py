@@ -1,6 +1,7 @@
 """The curator's decisions, as one pure function of the board and the time.
 
-Proposals are admitted in the order of the log, up to a queue depth and a limit per author. `race` turns claims into
+The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of the
+log, up to a queue depth and a limit per author. `race` turns claims into
 promotions, `demotion` re-tests champions, and `stopping` ends the arena. `reevaluation` requests new scores after a
 change of the evaluator. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best proposal
 is promoted at once.
@@ -8,7 +9,7 @@ is promoted at once.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from agents.critique.calibration import holds_back, overruled, patience_s
@@ -18,6 +19,7 @@ from agents.curation.reevaluation import due, is_champion_awaited, reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
 from agents.curation.stopping import stop
+from mesh.baseline import is_baseline_due, is_measured
 from mesh.board import Board, Proposal, Run
 from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested, ScreenedOut
 from mesh.evidence import mean_of
@@ -70,7 +72,10 @@ def _out(board: Board) -> list[str]:
 
 
 def _reevaluations(board: Board) -> list[AnyEvent]:
-    """Request new scores of important proposals that only an older evaluator measured, as far as there is room."""
+    """Request new scores of a failed baseline, else of important proposals that only an older evaluator measured."""
+    if board.opened and is_baseline_due(board):
+        base = board.opened.base_tree
+        return [request(board, base, "explore", repeat=len(board.proposals[base].runs))]
     wanted = due(board)[: max(0, _room(board))]
     return [request(board, tree, "control" if tree == board.champion else "audit") for tree in wanted]
 
@@ -80,7 +85,7 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
     load = Counter(_author_of(board, run) for run in _out(board))
     patience = patience_s(board)
     wanted: list[AnyEvent] = []
-    for tree in board.undecided:
+    for tree in _admissible(board):
         if sum(isinstance(event, RunRequested) for event in wanted) >= room:
             break
         proposal = board.proposals[tree]
@@ -91,6 +96,14 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
         load[proposal.author] += 1
         wanted += [*_overrule(board, proposal), request(board, tree, "explore")]
     return wanted
+
+
+def _admissible(board: Board) -> Iterable[str]:
+    """Return the undecided proposals that may run: the baseline alone until it has a number."""
+    base = board.opened.base_tree if board.opened else ""
+    if base not in board.proposals or is_measured(board):
+        return board.undecided
+    return [base] if base in board.undecided else []
 
 
 def _overrule(board: Board, proposal: Proposal) -> list[AnyEvent]:
@@ -110,6 +123,7 @@ def _author_of(board: Board, run: str) -> str:
 def _hopeless(board: Board) -> list[ProposalRetired]:
     """Retire proposals that are blocked, that ran without a score, or that miss a constraint or a threshold."""
     verdicts: list[ProposalRetired] = []
+    base = board.opened.base_tree if board.opened else ""
     for tree in board.undecided:
         proposal, runs = board.proposals[tree], board.current_runs(tree)
         if is_blocked(board, proposal) and not proposal.runs:
@@ -120,6 +134,8 @@ def _hopeless(board: Board) -> list[ProposalRetired]:
                 verdicts.append(_retire(board, tree, "not_better", worst.message))
             else:
                 verdicts.append(_retire(board, tree, "failed", f"infeasible: {worst.message}"))
+        elif tree == base and not board.scored_seq:
+            continue  # nothing can be scored: it is measured again when something has changed
         elif any(run.finished for run in runs) and not board.scores(tree) and not _is_out(board, runs):
             ends = [run.finished.outcome for run in runs if run.finished]
             killed = all(isinstance(end, Failed) and end.reason == "killed" for end in ends)

@@ -132,8 +132,11 @@ def _first_champion(board: Board) -> list[AnyEvent]:
     """Find a first champion on several seeds: the baseline if it runs, else the best claim."""
     assert board.opened is not None
     base, count = board.opened.base_tree, board.spec.selection.baseline_seeds
-    claims = {tree: found for tree in board.undecided if (found := claim(board, tree))}
-    first = base if base in board.undecided else _best(board, {tree: value for tree, (value, _) in claims.items()})
+    cured = _cured(board, base)
+    claims = {tree: found for tree in [*board.undecided, *cured] if (found := claim(board, tree))}
+    first = (
+        base if base in board.undecided or cured else _best(board, {tree: value for tree, (value, _) in claims.items()})
+    )
     if first not in claims or (base in board.undecided and first != base):
         return []
     lane: Lane = "control" if first == base else "confirm"
@@ -158,6 +161,12 @@ def _first_champion(board: Board) -> list[AnyEvent]:
         if has_items(board):
             text = f"first champion: {len(scores)} seeds have the same items, so one run per side proves over them"
     return [promoted(board, first, value, tuple(scores), None, text)]
+
+
+def _cured(board: Board, base: str) -> list[str]:
+    """Return the baseline if it was given up as failed and has a score now, as in logs of older versions."""
+    known = board.proposals.get(base)
+    return [base] if known and (known.verdict, known.why) == ("retired", "failed") and board.scores(base) else []
 
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:

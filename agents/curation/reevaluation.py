@@ -1,25 +1,55 @@
 """Re-evaluation: which proposals are scored again after a change of the evaluator, and which may win by it. Pure.
 
 Scores of an older evaluator no longer count (`Board.scores`). The champion, the past champions and the best few other
-proposals are scored again. Undecided proposals are simply admitted again, by `agents.curation.admission`.
+proposals are scored again, and so are the latest that failed under it, or before anything was scored. Undecided
+proposals are simply admitted again, by `agents.curation.admission`.
 """
 
+from itertools import takewhile
+
+from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.fleet import is_awaited
 
 TOP = 5
 """Number of retired proposals that are scored again: the best by their last scores."""
 
+RETRIED = 20
+"""Number of failed proposals that run again after a cure: the latest."""
+
 
 def due(board: Board) -> list[str]:
     """Return the decided proposals that need a score by the present evaluator, the champion first."""
     wanted = [board.champion] if board.champion else []
+    base = board.opened.base_tree if board.opened else ""
+    if base in board.proposals and base not in board.undecided and base != board.champion:
+        wanted.append(base)
     if board.opened and board.opened.version > 1:
         last = _last_scores(board)
         rest = [tree for tree in last if board.proposals[tree].verdict == "retired"]
         wanted += reversed([tree for tree, p in board.proposals.items() if p.verdict == "past_champion"])
         wanted += sorted(rest, key=lambda tree: -board.spec.objective.gain(last[tree]))[:TOP]
-    return [tree for tree in wanted if not board.current_runs(tree)]
+    wanted += _failed_in_vain(board)
+    return [tree for tree in dict.fromkeys(wanted) if not board.current_runs(tree)]
+
+
+def _failed_in_vain(board: Board) -> list[str]:
+    """Return the latest proposals that failed where nothing could be scored, or under an older evaluator alone."""
+    if not is_measured(board):
+        return []
+    assert board.opened is not None
+    early = takewhile(lambda tree: board.proposals[tree].seq < board.scored_seq, board.proposals)
+    trees = list(early if board.opened.version == 1 else board.proposals)
+    failed = [tree for tree in reversed(trees) if _has_failed(board, tree)]
+    return failed[:RETRIED]
+
+
+def _has_failed(board: Board, tree: str) -> bool:
+    """Tell whether a proposal was retired as failed, although no evaluator ever gave it a number."""
+    proposal = board.proposals[tree]
+    if proposal.verdict != "retired" or proposal.why != "failed" or not proposal.runs:
+        return False
+    return not any(board.runs[run].has_number for run in proposal.runs)
 
 
 def is_champion_awaited(board: Board) -> bool:

@@ -34,6 +34,7 @@ def request(
     avoid: str = "",
     apart: bool = False,
     race: int = 0,
+    repeat: int = 0,
 ) -> RunRequested:
     """Return the request for a run of a proposal.
 
@@ -46,12 +47,15 @@ def request(
         avoid: The boot of a worker that must not take it; "" for none.
         apart: Whether the name of the run includes the worker class.
         race: The number of its race, 0 for none.
+        repeat: How many runs of the proposal came to nothing before this one; 0 if it is no repetition.
     """
     assert board.opened is not None
     opened, trial = board.opened, board.opened.spec.trial
     name = run_id(tree, lane, seed, opened.version)
     if apart:
         name = f"{name}-{worker_class}"
+    if repeat:
+        name = f"{name}-r{repeat}"
     while name in board.runs and board.runs[name].requested.proposal != tree:
         name = f"{name}-again"  # somebody has taken the name for a run of something else
     return RunRequested(

@@ -24,7 +24,7 @@ from mesh.jetstream import connect
 from mesh.open_arena import describe, exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
-from mesh_cli.live import own_roles
+from mesh_cli.live import broken_baseline, own_roles
 from mesh_cli.live.children import Children
 from mesh_cli.live.summary import summary
 from mesh_cli.live.up_view import LiveView, PlainView
@@ -129,6 +129,10 @@ async def up(
             await follower.until(lambda board: board.closed is not None)
             tasks.cancel_scope.cancel()
 
+        async def end_when_broken() -> None:
+            await broken_baseline.until_broken(follower, first, alone=embeds)
+            tasks.cancel_scope.cancel()
+
         try:
             async with anyio.create_task_group() as tasks:
                 for child, command in commands.items():
@@ -136,6 +140,7 @@ async def up(
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)
                 tasks.start_soon(until_closed)
+                tasks.start_soon(end_when_broken)
                 with anyio.move_on_after(size.minutes * 60 if size.minutes else None):
                     await children.until_useless(needed, alone=embeds)
                 tasks.cancel_scope.cancel()
@@ -147,6 +152,7 @@ async def up(
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
         wanted = [*own, *(["researcher"] if thinker else [])]
         children.check([*needed, *([child] for child in wanted)])
+        broken_baseline.check_baseline(follower.board, first)
 
 
 def _check_installed() -> None:

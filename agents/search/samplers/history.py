@@ -57,8 +57,10 @@ class History:
             trial, finished = self._trial(board, tree, proposal)
             if finished:
                 known.trials.append(trial)
-            else:
-                (known.pending if proposal.verdict == "open" else known.barred).append(trial)
+            elif proposal.verdict == "open":
+                known.pending.append(trial)
+            elif proposal.why != "failed":  # what failed by an older evaluator alone, or before any score, is untried
+                known.barred.append(trial)
         known.trials[:] = feasible_first(known.trials)
         return known
 
