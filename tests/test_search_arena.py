@@ -178,11 +178,11 @@ async def test_the_attacks_of_search_get_what_they_should(tmp_path: Path) -> Non
         lzma.compress("".join(json.dumps(each) + "\n" for each in kept + judged).encode(), preset=0)
     )
     text = (small / "arena.toml").read_text()
-    for long, short in (("budget_s = 10.0", "budget_s = 1.0"), ("predict_budget_s = 15.0", "predict_budget_s = 3.0")):
+    for long, short in (("budget_s = 10.0", "budget_s = 1.0"), ("predict_budget_s = 15.0", "predict_budget_s = 6.0")):
         assert long in text
         text = text.replace(long, short)
     (small / "arena.toml").write_text(text)
     done = await check_arena(small, attacks=True, seeds=2, slots=2, device="cpu")
     assert [(attack.name, attack.outcome) for attack in done.attacks if not attack.held] == []
-    assert len(done.attacks) == 19
+    assert len(done.attacks) == 20
     assert all(0.3 < score < 0.7 for score in done.scores), done.scores

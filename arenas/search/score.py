@@ -1,8 +1,9 @@
 """Measure how well queries find their documents; prints one JSON object.
 
-The candidate's code runs in another process (`predict.py`), which gets the corpus, and then one query at a time: no
-query is sent before the one before it is answered. Queries, relevant documents and the clock stay here. `MESH_SPLIT`
-says which queries count: those of `search` or of `confirm`, or those of another corpus (`sealed`).
+The candidate's code runs in a child of another process (`predict.py`), which gets the corpus, and then one query at a
+time: no query is sent before the one before it is answered. Queries and relevant documents stay here. `predict.py`
+measures each answer without the time that others had the CPU (`p95_ms`). `MESH_SPLIT` says which queries count: those
+of `search` or of `confirm`, or those of another corpus (`sealed`).
 
 `ndcg` is nDCG@10 with linear gain and log2 discount (Järvelin and Kekäläinen 2002), trec_eval's `ndcg_cut_10`.
 """
@@ -13,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 CUT = 10  # documents that a reader looks at
 DEPTH = 100  # ids of an answer that count for recall and precision
 MAX_ANSWER = 16_384  # bytes
-WITHIN_S = 90.0  # for all answers together, by the wall clock; CPU time is bounded by `predict_budget_s`
+WITHIN_S = 600.0  # for all answers, by the wall clock; the worker bounds CPU time (`predict_budget_s`) and wall time
 KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "HOME", "MESH_OUT", "MESH_THREADS")
 
 Channel = tuple[int, BinaryIO]
@@ -44,16 +44,16 @@ def main() -> None:
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"the answers took more than {WITHIN_S:.0f} s"))
     signal.setitimer(signal.ITIMER_REAL, WITHIN_S)
     with predictor() as engine:
-        size = number(ask(engine, {"documents": documents}, "index()"))
+        line, _ = ask(engine, {"documents": documents}, "index()")
+        size = number(line)
         answers, took = [], []
         for each in queries:
-            began = time.perf_counter()
-            line = ask(engine, {"query": each.query}, "search()")
-            took.append(time.perf_counter() - began)
+            line, ms = ask(engine, {"query": each.query}, "search()")
+            took.append(ms)
             answers.append(checked(line, ids))
     found = metrics(answers, queries)
     write_items(answers, queries)
-    print(json.dumps(found | {"p95_ms": 1000 * quantile(took, 0.95), "index_mb": size}))
+    print(json.dumps(found | {"p95_ms": quantile(took, 0.95), "index_mb": size}))
 
 
 def load(split: str) -> tuple[list[dict[str, str]], list[Judged]]:
@@ -149,8 +149,8 @@ def predictor() -> Iterator[Channel]:
         child.wait()
 
 
-def ask(engine: Channel, what: dict[str, Any], asked: str) -> bytes:
-    """Send a line, and return the line that answers it."""
+def ask(engine: Channel, what: dict[str, Any], asked: str) -> tuple[bytes, float]:
+    """Send a line; return the line that answers it, and the milliseconds that the answer took."""
     line = json.dumps(what).encode() + b"\n"
     try:
         while line:
@@ -160,7 +160,13 @@ def ask(engine: Channel, what: dict[str, Any], asked: str) -> bytes:
     answer = engine[1].readline(MAX_ANSWER)
     if not answer:
         sys.exit(f"{asked} gave no answer: the process of predict.py has ended")
-    return answer
+    if not answer.endswith(b"\n"):
+        return answer, 0.0
+    took = engine[1].readline(MAX_ANSWER)
+    try:
+        return answer, float(took)
+    except ValueError:
+        sys.exit(f"{asked} gave {took[:60]!r} as its time: the process of predict.py has ended")
 
 
 def number(line: bytes) -> float:
