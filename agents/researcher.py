@@ -46,6 +46,9 @@ _PROMPT_TOKENS, _ANSWER_TOKENS = 24_000, 8_000
 RETRY_SHARE = 0.25
 """Share of a question's tokens that is kept free for a retry: the first answer and what is wrong with it."""
 
+_FLAWS = 3
+"""Most reasons why its last answers could not be used that the next question has."""
+
 
 class Researcher:
     """Asks a model for changes.
@@ -82,6 +85,7 @@ class Researcher:
         self._claimed: dict[str, Cost] = {}
         self._leaving: Leaving | None = None
         self._spent = False
+        self._flaws: list[str] = []
 
     async def handle(self, post: Post, board: Board) -> Answers:
         """Propose a change if this researcher may ask now."""
@@ -158,8 +162,10 @@ class Researcher:
                 return [*failed, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
             made = await self._made(board, answer, move, parents)
             if isinstance(made, Draft):
+                self._flaws.clear()
                 return [*failed, made]
             failed.append(self._budget.failed_call(move, answer.cost, True, made.text))
+            self._flaws[:] = [*dict.fromkeys([*self._flaws, made.text])][-_FLAWS:]
             messages = [*messages[:2], *self._retry(answer, made)]
         return failed
 
@@ -169,7 +175,7 @@ class Researcher:
         base = await self._code.files(board)
         first = await self._code.files(board, parents[0])
         start = {**base, **{name: first[name] for name in editable if name in first}}
-        patch = parse_answer(answer.text, start, editable)
+        patch = parse_answer(answer.text, start, editable, cut=answer.cut, thought=answer.thought)
         if isinstance(patch, Flaw):
             most = self._budget.answer_tokens
             return Flaw(
@@ -200,7 +206,7 @@ class Researcher:
         shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
         code = await self._code.at_hand(board, shown)
         code |= {parent: await self._code.files(board, parent) for parent in parents}
-        text = digest(board, parents, code, known.trials, max_tokens=room)
+        text = digest(board, parents, code, known.trials, max_tokens=room, flaws=self._flaws)
         return [{"role": "system", "content": rules}, {"role": "user", "content": f"{text}\n\n{task}"}]
 
     def _retry(self, answer: ModelAnswer, flaw: Flaw) -> list[Message]:

@@ -114,7 +114,10 @@ def test_a_models_answer_that_leaves_the_region_is_refused_in_a_sentence() -> No
     whole = f"FILE: train.py\n```python\n{INSIDE.decode()}\n```\n"
     found = parse_answer(whole, FILES, ["train.py"])
     assert isinstance(found, Patch)
-    lost = parse_answer("FILE: train.py\n```\nX = 2\n```\n", FILES, ["train.py"])
+    inside = parse_answer("FILE: train.py\n```\nX = 2\n```\n", FILES, ["train.py"])
+    assert isinstance(inside, Patch)
+    assert protected_text(inside.files["train.py"]) == protected_text(BASE)
+    lost = parse_answer(edit.format("# EVOLVE-BLOCK-START", "X = 0"), FILES, ["train.py"])
     assert isinstance(lost, Flaw)
     assert lost.text.startswith("train.py must keep its 1 pair of markers EVOLVE-BLOCK-START and EVOLVE-BLOCK-END")
 

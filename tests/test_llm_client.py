@@ -134,3 +134,22 @@ def test_secrets_are_taken_out_of_what_others_say() -> None:
     shown = client.clean(said)
     assert shown.startswith("key [secret] and [secret] at http://[secret]@host/ xxx")
     assert len(shown) == 301
+
+
+async def test_an_answer_that_a_server_puts_into_its_reasoning_is_told_apart_from_one_that_is_missing() -> None:
+    replies = (
+        Reply(reasoning="TITLE: x"),
+        Reply(text="Fine.", reasoning="Hm."),
+        Reply(reasoning="Hm", finish="length"),
+        say("<think>Hm.</think>Fine."),
+    )
+    with model_server(*replies) as server:
+        answers = [await ask(server) for _ in replies]
+    assert [(a.text, a.thought) for a in answers] == [
+        ("TITLE: x", True),
+        ("Fine.", False),
+        ("", False),
+        (answers[3].text, False),
+    ]
+    assert answers[2].trouble == "openai/test-model gave an empty answer; it used all its tokens for reasoning"
+    assert answers[3].text.endswith("Fine.")

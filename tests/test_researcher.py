@@ -363,3 +363,15 @@ def test_what_cannot_work_is_refused_at_the_start(arena: Arena, options: dict[st
     with pytest.raises(BadInput) as refused:
         Researcher(arena.context("ann", {"model": NAME, **options}))
     assert str(refused.value).startswith(sentence)
+
+
+async def test_the_next_question_says_why_the_last_answers_could_not_be_used(arena: Arena) -> None:
+    bad = say("FILE: train.py\n<<<<<<< SEARCH\nNOT = 1\n=======\nNOT = 2\n>>>>>>> REPLACE")
+    with model_server(bad, bad, edit("LR = 0.5"), edit("LR = 0.6")) as server:
+        ann = researcher(arena, server)
+        for _ in range(3):
+            await handle(arena, ann)
+        questions = [body["messages"][1]["content"] for body in server.asked if len(body["messages"]) == 2]
+    reason = "the SEARCH text that begins with 'NOT = 1' is not in train.py"
+    assert [question.count(reason) for question in questions] == [0, 1, 0]
+    assert reason not in free(questions[1])

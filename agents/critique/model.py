@@ -19,6 +19,7 @@ from agents.llm.budget import Budget, number_option, pauses
 from agents.llm.client import Message, prompt
 from agents.llm.digest import Files, brief, tame, tokens_of
 from agents.llm.patch import Flaw
+from agents.llm.thoughts import without_thoughts
 from mesh.board import Board
 from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadInput
@@ -110,7 +111,7 @@ class ModelCritic:
         except BadInput as error:
             found[critique.target] = [*self._silence(f"{self._name} judges by rules alone: {error}"), critique]
             return
-        opinion = Flaw(answer.trouble) if answer.trouble else read_judgement(answer.text)
+        opinion = Flaw(answer.trouble) if answer.trouble else read_judgement("" if answer.thought else answer.text)
         if isinstance(opinion, Flaw):
             failed = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text)
             found[critique.target] = [failed, critique]
@@ -137,7 +138,7 @@ def read_judgement(answer: str) -> Judgement | Flaw:
     """Return the judgement in an answer, or why it cannot be read."""
     fields: dict[str, str] = {}
     current = ""
-    for line in answer.replace("\r\n", "\n").split("\n"):
+    for line in without_thoughts(answer.replace("\r\n", "\n")).text.split("\n"):
         if match := _FIELD.fullmatch(line):
             current = match[1].lower()
             fields.setdefault(current, match[2])

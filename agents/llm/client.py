@@ -56,12 +56,16 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
-    """The text of an answer, or in `trouble` one sentence why there is none; `cut` if it ran out of tokens."""
+    """The text of an answer, or in `trouble` one sentence why there is none; `cut` if it ran out of tokens.
+
+    `thought` if the text is the model's reasoning, because the server gave no other: some put whole answers there.
+    """
 
     text: str
     cost: Cost
     trouble: str = ""
     cut: bool = False
+    thought: bool = False
 
 
 class _NotNow(Exception):
@@ -213,9 +217,10 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> M
     choice: Any = reply.choices[0] if reply.choices else None
     content = (choice.message.content if choice else None) or ""
     text = content.encode(errors="replace").decode()
+    thoughts = _reasoning(choice.message).encode(errors="replace").decode() if choice else ""
     used = getattr(reply, "usage", None)
     tokens_in = _count(getattr(used, "prompt_tokens", 0)) or size_of(messages)  # some servers do not count
-    tokens_out = _count(getattr(used, "completion_tokens", 0)) or tokens_of(text)
+    tokens_out = _count(getattr(used, "completion_tokens", 0)) or tokens_of(text + thoughts)
     paid = cost(tokens_in, tokens_out)
     if text.strip():
         return ModelAnswer(text, paid, cut=choice.finish_reason == "length")
@@ -223,8 +228,17 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> M
     refusal = (extra or {}).get("refusal") or ""
     if refusal or (choice and choice.finish_reason == "content_filter"):
         return ModelAnswer("", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter blocked the answer')}")
+    if thoughts.strip() and choice.finish_reason != "length":
+        return ModelAnswer(thoughts, paid, thought=True)
     why = "; it used all its tokens for reasoning" if choice and choice.finish_reason == "length" else ""
     return ModelAnswer("", paid, f"{model.name} gave an empty answer{why}")
+
+
+def _reasoning(message: Any) -> str:
+    """Return what a server calls the model's reasoning; servers name the field in two ways."""
+    extra = getattr(message, "provider_specific_fields", None) or {}
+    found = [getattr(message, "reasoning_content", None), extra.get("reasoning_content"), extra.get("reasoning")]
+    return next((text for text in found if isinstance(text, str) and text), "")
 
 
 def _count(tokens: object) -> int:

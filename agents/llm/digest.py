@@ -52,7 +52,13 @@ def tokens_of(text: str) -> int:
 
 
 def digest(
-    board: Board, parents: Sequence[str], code: Mapping[str, Files], trials: Sequence[Trial], *, max_tokens: int
+    board: Board,
+    parents: Sequence[str],
+    code: Mapping[str, Files],
+    trials: Sequence[Trial],
+    *,
+    max_tokens: int,
+    flaws: Sequence[str] = (),
 ) -> str:
     """Return what a model should know before it changes `parents`.
 
@@ -62,8 +68,12 @@ def digest(
         code: Files by proposal: those of the parents, and of other proposals whose changes are shown.
         trials: The finished trials, with the values of their knobs.
         max_tokens: Longest digest, in tokens of `tokens_of`.
+        flaws: Why the model's last answers could not be used.
     """
     sections = [
+        _Section(
+            "Why your last answers could not be used", [_Item(f"Answer {n}", text) for n, text in enumerate(flaws, 1)]
+        ),
         _Section("The best so far", _best(board, parents, code)),
         _Section("Dead ends: do not try these again", _dead_ends(board, code)),
         _Section("Notes of people", _people(board)),

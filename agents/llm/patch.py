@@ -1,4 +1,4 @@
-"""Reads a model's answer: a header of a few lines, then edits of files, in a format that models write reliably.
+"""Reads a model's answer: a header of a few lines, then edits of files, in the forms that models write.
 
     TITLE: one line                          FILE: train.py
     RATIONALE: why, on one or more lines     <<<<<<< SEARCH
@@ -7,18 +7,27 @@
                                              lines as they should be
                                              >>>>>>> REPLACE
 
-Instead of search and replace blocks, the answer may give a whole file in a fenced block under its `FILE:` line. A
-search text must occur in the file exactly once, or once if white space is ignored. Pure. This module does not judge
-whether a change is good.
+That form is asked for. A whole file in a fence, a unified diff, a JSON object and the marks of other systems are read
+too. Text to replace must be in the file exactly once. What the model only thought is never applied. Pure. This module
+does not judge whether a change is good.
 """
 
 import ast
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
+from agents.llm.answer_flaw import Unusable, one_line
+from agents.llm.answer_names import file_of
+from agents.llm.diffs import FileDiff, apply_hunks
+from agents.llm.edits import AnswerEdit, SearchBlock, WholeFile, read_edits, split_at
+from agents.llm.json_answer import read_json
+from agents.llm.matching import replace_lines
+from agents.llm.thoughts import without_thoughts
+from agents.llm.whole_files import elided_line, file_of_whole, is_part, whole_text
 from mesh.bounds import MAX_NUMBER
 from mesh.editable_regions import any_trespass
 from mesh.text import visible
@@ -26,15 +35,13 @@ from mesh.text import visible
 MAX_TITLE, MAX_RATIONALE = 120, 2000
 """Most characters; longer texts are cut."""
 
+MAX_ANSWER = 500_000
+"""Most characters of an answer; a longer one is not read."""
+
 _HEADER = re.compile(r"[#*\s>-]*(title|rationale|predicted[_ ]gain|confidence)\**\s*[:=]\**\s*(.*)", re.IGNORECASE)
-_FILE = re.compile(r"[#*\s]*file(?:name)?\**\s*[:=]\**\s*(.+)", re.IGNORECASE)
-_FENCE = re.compile(r"(`{3,}|~{3,})[\w.+-]*\s*")
-_SEARCH, _MIDDLE, _REPLACE = (
-    re.compile(r"<{5,9} ?SEARCH\s*"),
-    re.compile(r"={5,9}\s*"),
-    re.compile(r">{5,9} ?REPLACE\s*"),
-)
+_TAGS = {"name": "title", "title": "title", "description": "rationale", "rationale": "rationale"}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_LEAD_IN = re.compile(r"(here|sure|okay|ok|below|certainly|of course|the following|file|<)", re.IGNORECASE)
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,28 +60,35 @@ class Flaw(msgspec.Struct, frozen=True):
     text: str
 
 
-class _Wrong(Exception):
-    """Carries the text of a flaw to `parse_answer`."""
-
-
-def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str]) -> Patch | Flaw:
+def parse_answer(
+    answer: str, files: Mapping[str, bytes], editable: Sequence[str], *, cut: bool = False, thought: bool = False
+) -> Patch | Flaw:
     """Return the change in an answer, or why the answer cannot be used.
 
     Args:
         answer: The text of the model.
         files: The files before the change, by path.
         editable: The paths that may change.
+        cut: Whether the answer ran out of tokens, so that its end is missing.
+        thought: Whether the text is the model's reasoning, because it gave no other: only an answer in the requested
+            form at its end counts.
     """
-    lines = answer.replace("\r\n", "\n").split("\n")
+    if len(answer) > MAX_ANSWER:
+        return Flaw(f"the answer has {len(answer):,} characters; write at most {MAX_ANSWER:,}")
+    spoken = without_thoughts(answer.replace("\r\n", "\n").removeprefix("\ufeff"))
+    text = _last_answer(spoken.text) if thought else spoken.text
     try:
-        header, start = _header(lines)
-        changed = _changes(lines, start, files, editable)
+        header, changed = _read(text, files, editable, cut=cut, thought=thought)
         for name, data in changed.items():
             _check(name, data)
         if why := any_trespass(files, changed, editable):
             return Flaw(why)
-    except _Wrong as wrong:
+    except Unusable as wrong:
         return Flaw(str(wrong))
+    if not changed and spoken.unclosed:
+        return Flaw("the answer is only thought, because <think> is not closed; write the answer behind </think>")
+    if not changed and thought:
+        return Flaw("the answer is only reasoning, without an answer at its end; write the answer as text")
     if not changed:
         return Flaw(
             "the answer has no change; write FILE: and SEARCH/REPLACE blocks, or a whole file in a fenced block"
@@ -82,7 +96,7 @@ def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str
     if all(files.get(name) == data for name, data in changed.items()):
         return Flaw(f"the answer does not change {' and '.join(changed)}; change something")
     return Patch(
-        title=_line(header.get("title", ""))[:MAX_TITLE] or f"a change to {', '.join(changed)}"[:MAX_TITLE],
+        title=one_line(header.get("title", ""))[:MAX_TITLE] or f"a change to {', '.join(changed)}"[:MAX_TITLE],
         rationale=visible(header.get("rationale", ""), keep="\n\t", instead=" ").strip()[:MAX_RATIONALE],
         predicted_gain=_number(header.get("predicted_gain", "")),
         confidence=_share(header.get("confidence", "")),
@@ -90,117 +104,128 @@ def parse_answer(answer: str, files: Mapping[str, bytes], editable: Sequence[str
     )
 
 
-def _header(lines: Sequence[str]) -> tuple[dict[str, str], int]:
-    """Return the fields of the header, and the number of the line after the last field."""
+def _read(
+    text: str, files: Mapping[str, bytes], editable: Sequence[str], *, cut: bool, thought: bool
+) -> tuple[dict[str, str], dict[str, bytes]]:
+    if found := read_json(text):
+        header, edits = found
+        return header, _changed(edits, files, editable, cut=cut)
+    edits, words = read_edits(text.split("\n"), editable, cut=cut)
+    if thought and words and any(line.strip() and not line.lstrip().startswith("<") for line in _behind(text)):
+        return {}, {}  # the model went on thinking: nobody knows whether it kept this
+    return _header(words, text), _changed(edits, files, editable, cut=cut)
+
+
+def _last_answer(text: str) -> str:
+    """Return the last answer in the requested form within a model's reasoning; "" if there is none."""
+    starts = [match.start() for match in re.finditer(r"(?m)^[#* ]*TITLE\**\s*[:=]", text)]
+    whole = text.strip()
+    return text[starts[-1] :] if starts else whole if whole.startswith("{") else ""
+
+
+def _behind(text: str) -> list[str]:
+    """Return the lines behind the last edit of a text."""
+    lines = text.rstrip().split("\n")
+    ends = [n for n, line in enumerate(lines) if re.match(r"\s*(>{4,10}|`{3,}|~{3,})\W*\w*\W*$", line)]
+    return lines[ends[-1] + 1 :] if ends else []
+
+
+def _header(words: Sequence[str], text: str) -> dict[str, str]:
+    """Return the fields of the header; without one, the first sentence and the words around the edits."""
     found: dict[str, str] = {}
-    current, end = "", 0
-    for number, line in enumerate(lines):
-        if _FILE.fullmatch(line) or _SEARCH.fullmatch(line) or (_FENCE.fullmatch(line) and found):
-            break
+    current = ""
+    for line in words:
         if match := _HEADER.fullmatch(line):
-            current, end = match[1].lower().replace(" ", "_"), number + 1
+            current = match[1].lower().replace(" ", "_")
             found.setdefault(current, match[2])
         elif current == "rationale":
             found[current] += f"\n{line}"
-    return found, end
+    for tag, field in _TAGS.items():
+        value, closed, _ = text.partition(f"<{tag.upper()}>")[2].partition(f"</{tag.upper()}>")
+        if closed:
+            found.setdefault(field, value.strip())
+    if not found:
+        spoken = [line.strip() for line in words if line.strip() and not line.lstrip().startswith("<")]
+        plain = [line for line in spoken if not _LEAD_IN.match(line) and not line.endswith(":") and " " in line]
+        found = {"title": plain[0], "rationale": "\n".join(plain)} if plain else {}
+    return found
 
 
-def _changes(lines: Sequence[str], at: int, files: Mapping[str, bytes], editable: Sequence[str]) -> dict[str, bytes]:
+def _changed(
+    edits: Sequence[AnswerEdit], files: Mapping[str, bytes], editable: Sequence[str], *, cut: bool
+) -> dict[str, bytes]:
+    """Return the contents of the changed files.
+
+    Whole files come first, and quotations are passed over: a fence beside blocks or diffs for the same file that is a
+    part of it, or a fence without a name beside any of them.
+    """
     changed: dict[str, bytes] = {}
-    name = around = ""
-    while at < len(lines):
-        line = lines[at]
-        at += 1
-        if match := _FILE.fullmatch(line):
-            name = match[1].strip().strip("`*'\"")
-        elif line.strip().strip("`*:") in editable:
-            name = line.strip().strip("`*:")
-        elif _SEARCH.fullmatch(line):
-            old, at = _until(lines, at, _MIDDLE, "a SEARCH block has no ======= line")
-            new, at = _until(lines, at, _REPLACE, "a SEARCH block does not end with >>>>>>> REPLACE")
-            where = _named(name, editable)
-            changed[where] = _replaced(where, changed.get(where, files.get(where)), old, new)
-        elif (match := _FENCE.fullmatch(line)) and match[1] == around:
-            around = ""
-        elif match:
-            if any(map(_SEARCH.fullmatch, _inside(lines, at, match[1]))):
-                around = match[1]  # the fenced block contains search and replace blocks
+    exact = [each for each in edits if not isinstance(each, WholeFile)]
+    named = {file_of(each.name, files, editable) for each in exact}
+    for each in edits:
+        if isinstance(each, WholeFile):
+            if each.name:
+                name = file_of(each.name, files, editable)
+            elif exact or not (name := file_of_whole(each, files, editable)):
                 continue
-            closed = at + len(_inside(lines, at, match[1]))
-            if name:
-                if closed >= len(lines):
-                    raise _Wrong(f"the fenced block of {name} is not closed; end it with {match[1]}")
-                changed[_named(name, editable)] = ("\n".join(lines[at:closed]) + "\n").encode()
-                name = ""
-            at = closed + 1
+            if name in named and _is_quotation(each, _text(name, files.get(name))):
+                continue
+            if not each.closed and cut:
+                raise Unusable(f"the text of {name} is cut off; make a smaller change")
+            data = _bytes(name, files.get(name), partial(whole_text, name, each))
+            if data != files.get(name) or name not in changed:
+                changed[name] = data
+        else:
+            name = file_of(each.name, files, editable)
+            changed[name] = _edited(name, changed.get(name, files.get(name)), each)
     return changed
 
 
-def _inside(lines: Sequence[str], at: int, fence: str) -> Sequence[str]:
-    """Return the lines up to the one that closes a fence; all lines if none does."""
-    closes = re.compile(rf"{re.escape(fence[0])}{{{len(fence)},}}\s*")
-    end = next((n for n in range(at, len(lines)) if closes.fullmatch(lines[n])), len(lines))
-    return lines[at:end]
+def _is_quotation(whole: WholeFile, old: str | None) -> bool:
+    return old is not None and bool(is_part(whole, old) or elided_line(whole, old))
 
 
-def _until(lines: Sequence[str], at: int, mark: re.Pattern[str], missing: str) -> tuple[list[str], int]:
-    for end in range(at, len(lines)):
-        if mark.fullmatch(lines[end]):
-            return list(lines[at:end]), end + 1
-        if _SEARCH.fullmatch(lines[end]):
-            break
-    raise _Wrong(missing)
+def _edited(name: str, data: bytes | None, edit: SearchBlock | FileDiff) -> bytes:
+    if isinstance(edit, FileDiff):
+        if data is None or edit.is_new:
+            added = [line for hunk in edit.hunks for sign, line in hunk.lines if sign != "-"]
+            return ("\n".join(added) + "\n").encode()
+        return _bytes(name, data, lambda text: apply_hunks(name, text or "", edit.hunks))
+    return _bytes(name, data, lambda text: _replaced(name, text, edit))
 
 
-def _named(name: str, editable: Sequence[str]) -> str:
-    if not name and len(editable) == 1:
-        return editable[0]
-    if not name:
-        raise _Wrong(f"a change has no file name; write FILE: and one of {', '.join(editable)} before it")
-    if name not in editable:
-        raise _Wrong(f"{_line(name)[:80]} may not be changed; change only {', '.join(editable)}")
-    return name
+def _replaced(name: str, text: str | None, block: SearchBlock) -> str:
+    """Return a file's text with a block in it; of several ======= lines, the last one that gives lines of the file."""
+    flaw: Unusable | None = None
+    for divider in reversed(block.dividers):
+        old, new = split_at(block, divider)
+        if not any(line.strip() for line in old):
+            if text is None or not text.strip():
+                return "\n".join(new) + "\n"
+            flaw = flaw or Unusable(f"a SEARCH block for {name} is empty; copy the lines to replace into it")
+            continue
+        if text is None:
+            raise Unusable(f"{name} does not exist, so SEARCH cannot match; leave SEARCH empty")
+        try:
+            return replace_lines(name, text, old, new)
+        except Unusable as error:
+            flaw = error
+    assert flaw is not None
+    raise flaw
 
 
-def _replaced(name: str, data: bytes | None, old: Sequence[str], new: Sequence[str]) -> bytes:
-    """Return the contents of a file with the old lines replaced by the new ones."""
-    if data is None:
-        if any(line.strip() for line in old):
-            raise _Wrong(f"{name} does not exist, so SEARCH cannot match; leave SEARCH empty")
-        return ("\n".join(new) + "\n").encode()
+def _text(name: str, data: bytes | None) -> str | None:
+    """Return the text of a file with line feeds; None if there is no file."""
     try:
-        text = data.decode()
+        return None if data is None else data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError:
-        raise _Wrong(f"{name} is not a text file; do not change it") from None
-    ends = "\r\n" if "\r\n" in text else "\n"
-    lines = text.replace("\r\n", "\n").split("\n")
-    if not any(line.strip() for line in old):
-        raise _Wrong(f"a SEARCH block for {name} is empty; copy the lines to replace into it")
-    for alike in (str, str.rstrip, str.strip):
-        wanted = [alike(line) for line in old]
-        have = [alike(line) for line in lines]
-        places = [at for at in range(len(have) - len(wanted) + 1) if have[at : at + len(wanted)] == wanted]
-        if len(places) > 1:
-            first = _line(next(line for line in old if line.strip()))[:80]
-            raise _Wrong(
-                f"the SEARCH text that begins with {first!r} occurs {len(places)} times in {name}; add more lines to it"
-            )
-        if places:
-            there = lines[places[0] : places[0] + len(old)]
-            put = new if alike is not str.strip else _indented(there, old, new)
-            return ends.join([*lines[: places[0]], *put, *lines[places[0] + len(old) :]]).encode()
-    first = _line(next(line for line in old if line.strip()))[:80]
-    raise _Wrong(f"the SEARCH text that begins with {first!r} is not in {name}; copy whole lines of the file exactly")
+        raise Unusable(f"{name} is not a text file; do not change it") from None
 
 
-def _indented(there: Sequence[str], old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Return the new lines, indented by the difference between the file and the SEARCH text."""
-    real, written = next((_indent(a), _indent(b)) for a, b in zip(there, old, strict=True) if b.strip())
-    return [real + line.removeprefix(written) if line.strip() else line for line in new]
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
+def _bytes(name: str, data: bytes | None, change: Callable[[str | None], str]) -> bytes:
+    """Return the contents of a file after a change of its text; the ends of its lines stay what they were."""
+    text = change(_text(name, data))
+    return (text.replace("\n", "\r\n") if data and b"\r\n" in data else text).encode()
 
 
 def _check(name: str, data: bytes) -> None:
@@ -210,13 +235,9 @@ def _check(name: str, data: bytes) -> None:
         ast.parse(data)
     except SyntaxError as error:
         line = f"{(error.text or '').strip()[:80]!r}, line {error.lineno or 1}"
-        raise _Wrong(f"{name} does not parse after the change: {error.msg} ({line})") from None
+        raise Unusable(f"{name} does not parse after the change: {error.msg} ({line})") from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise _Wrong(f"{name} does not parse after the change: {error or type(error).__name__}") from None
-
-
-def _line(text: str) -> str:
-    return " ".join(visible(text, instead=" ").split()).strip("*`\"' ")
+        raise Unusable(f"{name} does not parse after the change: {error or type(error).__name__}") from None
 
 
 def _number(text: str) -> float | None:

@@ -16,6 +16,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     text: str | None = None
     refusal: str | None = None
+    reasoning: str | None = None
     finish: str = "stop"
     usage: tuple[int, int] | None = (1000, 100)
     headers: Mapping[str, str] = {}
@@ -24,6 +25,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         if self.status != 200:
             return json.dumps({"error": {"message": self.text or "no", "type": "error", "code": None}}).encode()
         message = {"role": "assistant", "content": self.text or None, "refusal": self.refusal}
+        if self.reasoning is not None:
+            message["reasoning_content"] = self.reasoning
         whole: dict[str, Any] = {
             "id": "1",
             "object": "chat.completion",
