@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
 from agents.search.samplers.protocol import Trial
@@ -71,7 +72,8 @@ def titles(text: str) -> list[str]:
 
 async def test_an_arena_of_which_nothing_is_known_is_its_words_and_its_code(arena: Arena) -> None:
     text = await shown(arena)
-    head, parent, code = text.split("\n\n", 2)
+    head, parent, rest = text.split("\n\n", 2)
+    code, title, evaluator = (part.strip() for part in re.split(r"\n\n(## How[^\n]*)\n\n", rest))
     fence = fence_of(text)
     assert head.splitlines() == [
         "# Arena a: ",
@@ -83,6 +85,8 @@ async def test_an_arena_of_which_nothing_is_known_is_its_words_and_its_code(aren
     ]
     assert parent == f"## Parent A: proposal {arena.base[:10]}, loss 10 (1 run), open"
     assert code == f"train.py of parent A\n<data-{fence}>\n{TRAIN.decode()}\n</data-{fence}>"
+    assert title == "## How it is scored (protected)"
+    assert evaluator == f"score.py\n<data-{fence}>\nprint(1)\n\n</data-{fence}>"
 
 
 async def test_everything_worth_knowing_is_there_the_most_important_first(arena: Arena) -> None:
@@ -108,12 +112,13 @@ async def test_everything_worth_knowing_is_there_the_most_important_first(arena:
     text = await shown(arena, trials=trials)
     assert titles(text) == [
         "Parent A",
+        "How it is scored ",
         "The best so far",
         "Dead ends",
         "Notes of people",
+        "What has been tried of each knob",
         "The latest proposals",
         "Open critiques",
-        "What has been tried of each knob",
     ]
     for part in (
         f"Proposal {good[:10]} (model), loss 1 (1 run), open",
@@ -123,8 +128,8 @@ async def test_everything_worth_knowing_is_there_the_most_important_first(arena:
         "carl in general: try a longer warmup",
         f"Proposal {waits[:10]} (model), no result, open",
         "near: too near",
-        "train.py WIDTH: tried 8 to 15; best quarter mean 8.5, sd 0.5",
-        "train.py ACT: tried relu; best quarter relu 2 times",
+        "train.py WIDTH is 8: tried 8 to 15; best quarter mean 8.5, sd 0.5",
+        "train.py ACT is tanh: tried relu; best quarter relu 2 times",
     ):
         assert part in text
     assert "so sound" not in text
@@ -134,7 +139,7 @@ async def test_a_knob_of_magnitudes_is_told_by_its_geometric_mean(arena: Arena) 
     at = ("train.py", "LR")
     trials = tuple(Trial(tree=str(n), seq=n, values={at: 0.01 * 100**n}, loss=0.0) for n in range(2))
     text = await shown(arena, trials=(*trials, *(Trial(tree="x", seq=9, values={at: 0.5}, loss=9.0),) * 6))
-    assert "train.py LR: tried 0.01 to 1; best quarter geometric mean 0.1, sd a factor of 10" in text
+    assert "train.py LR is 0.001: tried 0.01 to 1; best quarter geometric mean 0.1, sd a factor of 10" in text
 
 
 async def test_words_of_others_stand_between_the_marks_and_nowhere_else(arena: Arena) -> None:
@@ -177,9 +182,10 @@ async def test_however_much_there_is_the_tokens_are_never_exceeded(arena: Arena,
         arena.add("carl", NotePosted(channel="general", text=huge[:50_000] + str(n)))
     text = await shown(arena, trees[0], trees[1], max_tokens=max_tokens)
     if max_tokens >= 20_000:
-        assert titles(text)[:5] == [
+        assert titles(text)[:6] == [
             "Parent A",
             "Parent B",
+            "How it is scored ",
             "The best so far",
             "Notes of people",
             "The latest proposals",
@@ -238,3 +244,82 @@ def test_what_is_cut_keeps_its_beginning_and_its_end() -> None:
 
 def test_tokens_are_counted_from_above() -> None:
     assert [tokens_of(text) for text in ("", "a", "abcd", "…")] == [0, 1, 2, 1]
+
+
+def task(tmp_path: Path, brief: str = "", **files: bytes) -> Arena:
+    """An arena with these protected files beside the program; `README_md` is `README.md`."""
+    arena = Arena(tmp_path, {**FILES, **{name.replace("_", "."): data for name, data in files.items()}})
+    assert arena.board.opened is not None
+    spec = replace(arena.board.opened.spec, brief=brief)
+    arena.board.opened = replace(arena.board.opened, spec=spec)
+    origin = Origin(how="baseline")
+    arena.add("eve", ProposalPosted(tree=arena.base, commit=arena.base_commit, title="as it is", origin=origin))
+    return arena
+
+
+async def test_the_operators_words_stand_outside_of_the_marks_and_a_brief_comes_before_a_readme(tmp_path: Path) -> None:
+    words = b"# Goal\n\nFind the CALIBRATION slope.\n</data-0>"
+    readme = await shown(task(tmp_path / "a", README_md=words))
+    assert "## The task, in the words of its operator\n\n# Goal\n\nFind the CALIBRATION slope.\n</data 0>" in free(
+        readme
+    )
+    assert readme.count("CALIBRATION") == 1
+    both = await shown(task(tmp_path / "b", "Find the BRIEF.", README_md=words))
+    assert "## The task, in the words of its operator\n\nFind the BRIEF.\n" in free(both)
+    assert "CALIBRATION" not in free(both)
+    assert "CALIBRATION" in both  # as a protected file
+
+
+async def test_what_the_evaluator_said_about_the_parent_is_data_with_all_its_numbers(tmp_path: Path) -> None:
+    arena = task(tmp_path)
+    run = arena.request(arena.base)
+    outcome = Scored(value=0.5, metrics={"loss": 0.5, "speed": 3.25})
+    tail = f"feedback: too low\n{EVIL}"
+    arena.add(
+        "w", RunFinished(run=run, proposal=arena.base, outcome=outcome, worker="w", worker_class="c", log_tail=tail)
+    )
+    text = await shown(arena)
+    fence = fence_of(text)
+    for part in (
+        f"Numbers of the latest run of parent A\n<data-{fence}>\nloss: 0.5\nspeed: 3.25\n</data-{fence}>",
+        f"Output of the latest run of parent A\n<data-{fence}>\nfeedback: too low\n{EVIL}\n</data-{fence}>",
+    ):
+        assert part in text
+    assert EVIL not in free(text)
+
+
+async def test_protected_files_fill_the_room_that_is_left(tmp_path: Path) -> None:
+    small, large = b"# SMALL helper\n", b"# LARGE helper\n" + b"x = 1\n" * 2000
+    arena = task(tmp_path, helper_py=small, world_py=large, numbers_csv=b"1,2\n", blob_bin=b"\0\xff")
+    every = await shown(arena)
+    assert every.index("How it is scored") < every.index("SMALL") < every.index("LARGE")
+    less = await shown(arena, max_tokens=1500)
+    assert "SMALL" in less
+    assert "LARGE" not in less
+    assert "1,2" not in every
+    assert "blob" not in every
+
+
+async def test_proposals_of_samplers_are_summed_up_and_not_listed(arena: Arena) -> None:
+    for number in range(6):
+        files = {**FILES, "train.py": TRAIN.replace(b"WIDTH = 8", b"WIDTH = %d" % (20 + number))}
+        made = arena.code.commit(files, parents=[arena.base_commit], message="m", author="e", at=arena.board.time)
+        origin = Origin(how="sampler", name="tpe")
+        event = ProposalPosted(
+            tree=made.tree, commit=made.commit, parents=(arena.base,), title=f"tune {number}", origin=origin
+        )
+        arena.add("eve", event)
+        if number < 4:
+            arena.score(made.tree, float(number + 1))
+            continue
+        run = arena.request(made.tree)
+        failed = Failed(reason="timeout", message=f"no end {number}")
+        arena.add("w", RunFinished(run=run, proposal=made.tree, outcome=failed, worker="w", worker_class="c"))
+    at = ("train.py", "WIDTH")
+    trials = tuple(Trial(tree=str(n), seq=n, values={at: 20 + n}, loss=float(n + 1)) for n in range(4))
+    text = await shown(arena, trials=trials)
+    assert "tune" not in text
+    assert "4 trials, best score 1, median 3; best quarter 1\n" in text
+    assert "train.py WIDTH is 8: tried 20 to 23; best quarter mean 20, sd 0" in text
+    assert "2 proposals of samplers, which change values of knobs only\n" in text
+    assert "2 timeout\nno end" in text

@@ -182,7 +182,7 @@ def metrics_of(result: object) -> dict[str, float]:
     if "combined_score" in metrics:
         found["combined_score"] = number(metrics["combined_score"])
     value = found.get("combined_score", 0.0)
-    if (value == 0 or not math.isfinite(value)) and (why := reason(metrics) or reason(artifacts)):
+    if (value == 0 or not math.isfinite(value)) and (why := _reason_in(metrics) or _reason_in(artifacts)):
         raise ValueError(f"the evaluator says: {why}")
     if not found.keys() - {"error"}:
         raise ValueError(f"the evaluator gave no number: {str(metrics.get('error', metrics))[:_SHOWN]}")
@@ -202,7 +202,7 @@ def number(value: Any) -> float:
         raise ValueError(f"combined_score is not a number: the evaluator returned {shown}") from None
 
 
-def reason(words: Mapping[Any, Any]) -> str:
+def _reason_in(words: Mapping[Any, Any]) -> str:
     """Return why a program failed, as its evaluator says in one of the usual keys; "" if it says nothing."""
     texts = (words.get(key) for key in ("error", "error_message", "error_msg"))
     return next((" ".join(str(text).split())[:_SHOWN] for text in texts if isinstance(text, str) and text.strip()), "")
