@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mesh.arena_files import ATTACKS, MAX_FILE_BYTES, NOT_ARTIFACT
+from mesh.arena_files import MAX_FILE_BYTES, left_out_by, never_part
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
@@ -75,11 +75,8 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
         if file.resolve() != folder.resolve() / name:
             raise BadArena(f"{path}: artifact.editable: the path {name!r} contains a link: copy the file instead")
-        if hidden := NOT_ARTIFACT.intersection(Path(name).parts) | {ATTACKS}.intersection(Path(name).parts[:1]):
-            raise BadArena(
-                f"{path}: artifact.editable: {name!r} is in {min(hidden)!r}, which is never part of an artifact: "
-                "move the file"
-            )
+        if why := never_part(name, left_out_by(spec.artifact)):
+            raise BadArena(f"{path}: artifact.editable: {name!r} {why}")
         if trouble := trouble_in_file(name, file):
             raise BadArena(f"{path}: artifact.editable: {trouble}")
     for what, command in (
@@ -293,6 +290,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         if n not in {*editable, "arena.toml"} and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
     protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
+    spec = msgspec.structs.replace(spec, artifact=msgspec.structs.replace(spec.artifact, leave_out=None))
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"
     measured = msgspec.structs.replace(plain.objective, noise=noise, also=())

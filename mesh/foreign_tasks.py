@@ -6,10 +6,12 @@ file of the task, and do not check what else it needs (packages, a GPU).
 
 import math
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
+
+from mesh.foreign_config import TIMEOUT_S, TaskOptions, openevolve_options, shinka_options
+from mesh.task_imports import imported_modules
 
 KNOWN = (
     "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* and evaluate.py), "
@@ -17,159 +19,198 @@ KNOWN = (
 )
 EVALUATOR_OPTIONS = ("--features=", "--evaluator-args=")
 """What may follow an OpenEvolve evaluator in `score.command`: metrics that do not count in the mean, arguments."""
-CONFIG = "config.yaml"
-TIMEOUT_S = 300.0
-_FALSE = ("false", "no", "off", "0", "null", "~", "")
-_DEEP = re.compile(r"(?:[\[{]\s*){100}")
-"""Brackets on which the parser would spend seconds before it gives up."""
-_TAG = "tag:yaml.org,2002:"
-THRESHOLDS = (0.5, 0.75, 0.9)
-"""OpenEvolve's default thresholds of a cascade (`EvaluatorConfig`)."""
+
+_STEMS = ("initial_program", "init_program", "initial_prompt", "init_prompt", "initial_solution", "initial", "init")
+_NO_PROGRAM = (".md", ".yaml", ".yml", ".toml", ".log", ".csv", ".tsv", ".pyc", ".ipynb", ".png", ".svg", ".lock")
+_EVALUATORS = ("evaluator.py", "evaluator/evaluator.py", "evaluate.py")
+_DEFINES = re.compile(
+    r"^\s*(?:async\s+)?def\s+evaluate(?:_stage1)?\b|^evaluate\s*=|import\b.*\bevaluate\b", re.MULTILINE
+)
+_SEEDS = re.compile(r"\b(?:manual_seed(?:_all)?|random\.seed|set_seed|seed_everything|default_rng)\(\s*\d+\s*\)")
+_BUDGET = re.compile(r"^TIME_BUDGET\s*(?::[^=]+)?=\s*([\d_.]+(?:\s*\*\s*[\d_.]+)*)", re.MULTILINE)
+
+Read = Callable[[str], str]
+"""Returns the text of a file by its name, "" where there is none."""
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """The system that a folder belongs to, and the text of an `arena.toml` for it."""
+    """The system that a folder belongs to, the text of an `arena.toml` for it, and sentences about what to know."""
 
     system: str
     toml: str
+    notes: tuple[str, ...] = ()
 
 
-def recognise(name: str, files: Collection[str], config: str = "") -> Layout | None:
+class ForeignTask(msgspec.Struct, frozen=True):
+    """A program and its evaluator, by their paths in the task's folder, with the configurations that may apply.
+
+    `leave_out` are patterns of files beside them that do not belong to the task.
+    """
+
+    name: str
+    program: str
+    evaluator: str
+    configs: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+
+def recognise(
+    name: str, files: Collection[str], read: Read = lambda name: "", leave_out: Iterable[str] = ()
+) -> Layout | None:
     """Return the layout of a folder, None if it is none of `KNOWN`.
 
     Args:
         name: name of the folder, which becomes the name of the arena.
         files: names of the files in it.
-        config: text of OpenEvolve's `config.yaml`; evaluator.timeout, cascade_evaluation and cascade_thresholds count.
+        read: returns the text of one of them.
+        leave_out: patterns of files that do not belong to the task.
 
     Raises:
-        ValueError: `config` is not valid YAML.
+        ValueError: the configuration is not valid YAML, or several files may be the program.
     """
-    token = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "task"
-    if "evaluator.py" in files and (program := _program("initial_program", files)):
-        timeout_s, cascade = _evaluator_of(config)
-        return Layout("OpenEvolve", _openevolve(token, program, timeout_s, cascade))
-    if "evaluate.py" in files and (program := _program("initial", files)):
-        return Layout("ShinkaEvolve", _shinka(token, program))
+    configs = configurations(files)
+    for evaluator in _EVALUATORS:
+        if evaluator not in files:
+            continue
+        text = read(evaluator)
+        is_shinka = evaluator == "evaluate.py" and ("results_dir" in text or not _DEFINES.search(text))
+        if not is_shinka and text and not _DEFINES.search(text):
+            continue
+        suffix = "" if is_shinka else _options(configs, read).suffix
+        if program := _program(files, read, suffix):
+            return layout_of(ForeignTask(name, program, evaluator, configs, tuple(leave_out)), files, read)
     if {"program.md", "prepare.py", "train.py"} <= set(files):
-        return Layout("karpathy/autoresearch", _autoresearch(token))
+        return _autoresearch(token_of(name), read("prepare.py"), read("train.py"), tuple(leave_out))
     return None
 
 
-def _program(stem: str, files: Collection[str]) -> str:
-    """Return the file called `stem`, whatever its suffix; of several the Python file; '' if there is none."""
-    found = sorted(name for name in files if re.fullmatch(rf"{stem}\.\w+", name))
-    return f"{stem}.py" if f"{stem}.py" in found else found[0] if len(found) == 1 else ""
+def layout_of(task: ForeignTask, files: Collection[str], read: Read) -> Layout:
+    """Return the layout of a program and an evaluator that are known; the arguments and errors are as in `recognise`.
 
-
-def _evaluator_of(config: str) -> tuple[float, tuple[float, ...]]:
-    """Return the timeout in seconds, and the thresholds of the cascade (empty: no cascade).
-
-    The text is only parsed, never turned into objects: aliases of aliases, merged keys and numbers of any length cost
-    nothing.
+    An evaluator is ShinkaEvolve's if it takes a folder for its results; every other one is OpenEvolve's.
     """
-    import yaml
-
-    if _DEEP.search(config):
-        raise ValueError(f"{CONFIG} is not valid YAML: it is nested too deeply")
-    try:
-        whole = yaml.compose(config, yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
-    except RecursionError:
-        raise ValueError(f"{CONFIG} is not valid YAML: it is nested too deeply") from None
-    except (ValueError, OverflowError) as error:  # an escape of no character, a version of thousands of digits
-        raise ValueError(f"{CONFIG} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
-    options = _inside(_inside(whole).get("evaluator"))
-    timeout = _number(options.get("timeout"))
-    listed = options.get("cascade_thresholds")
-    thresholds: tuple[float, ...] = THRESHOLDS
-    if isinstance(listed, yaml.SequenceNode):
-        thresholds = tuple(number for node in listed.value if (number := _number(node)) is not None)
-    cascade = options.get("cascade_evaluation")
-    is_off = cascade is not None and str(cascade.value).lower() in _FALSE
-    return timeout if timeout and timeout > 0 else TIMEOUT_S, () if is_off else thresholds
+    text = read(task.evaluator)
+    modules = imported_modules((text, read(task.program)), files)
+    defines = _DEFINES.search(text)
+    if "results_dir" in text or ("argparse" in text and not defines) or (task.evaluator == "evaluate.py" and not text):
+        starts = [name for name in sorted(files) if re.fullmatch(r"run\w*\.(py|ya?ml)|.*evo\w*\.(py|ya?ml)", name)]
+        options = shinka_options(read(name) for name in starts)
+        return Layout("ShinkaEvolve", _toml(task, options, modules, "shinka"))
+    options = _options(task.configs, read)
+    notes: tuple[str, ...] = ()
+    if len(task.configs) > 1:
+        notes = (f"read {task.configs[0]}, the first of {len(task.configs)} configurations: --config names another",)
+    return Layout("OpenEvolve", _toml(task, options, modules, "openevolve"), notes)
 
 
-def _inside(node: Any) -> dict[str, Any]:
-    """Return the nodes in a mapping by their keys; {} for any other node."""
-    pairs = node.value if node is not None and node.id == "mapping" else ()
-    return {key.value: value for key, value in pairs if isinstance(key.value, str)}
+def configurations(files: Collection[str]) -> tuple[str, ...]:
+    """Return the configurations of OpenEvolve among these files, the first of them in force."""
+    for name in ("config.yaml", "config.yml"):
+        if name in files:
+            return (name,)
+    return tuple(sorted(name for name in files if re.fullmatch(r"config[\w.-]*\.ya?ml", name)))
 
 
-def _number(node: Any) -> float | None:
-    """Return the number in a node, None if it has none that is finite."""
-    if node is None or node.tag not in (f"{_TAG}int", f"{_TAG}float"):
-        return None
-    try:
-        number = float(node.value.replace("_", ""))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+def token_of(name: str) -> str:
+    """Return a name for an arena made of the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "task"
 
 
-def _openevolve(name: str, program: str, timeout_s: float, cascade: tuple[float, ...]) -> str:
-    return f"""# The mesh wrote this file for an OpenEvolve task; change what you like.
+def _options(configs: tuple[str, ...], read: Read) -> TaskOptions:
+    return openevolve_options(read(configs[0]), configs[0]) if configs else TaskOptions()
+
+
+def _program(files: Collection[str], read: Read, suffix: str) -> str:
+    """Return the program among the files, "" if there is none.
+
+    A file that only names another file is a link that has become text: the file that it names is the program.
+
+    Raises:
+        ValueError: several files may be the program.
+    """
+    likely = sorted(name for name in files if "/" not in name and not name.endswith(_NO_PROGRAM))
+    for stem in (*(rf"{stem}\.\w+" for stem in _STEMS), r"(?:initial|init)_[\w-]+\.\w+"):
+        found = [_followed(name, files, read) for name in likely if re.fullmatch(stem, name)]
+        found = [name for name in dict.fromkeys(found) if name]
+        for wanted in (suffix, ".py"):
+            if len(found) > 1 and wanted:
+                found = [name for name in found if name.endswith(wanted)] or found
+        if len(found) > 1:
+            raise ValueError(
+                f"{' and '.join(found[:4])} may each be the program: name it and its evaluator, as in "
+                "`mesh up PROGRAM EVALUATOR`"
+            )
+        if found:
+            return found[0]
+    return ""
+
+
+def _followed(name: str, files: Collection[str], read: Read) -> str:
+    text = read(name).strip()
+    if re.fullmatch(r"[\w./-]{1,200}\.\w{1,10}", text):
+        target = text.removeprefix("./")
+        return target if target in files else ""
+    return name
+
+
+def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how: str) -> str:
+    system = {"openevolve": "an OpenEvolve task", "shinka": "a ShinkaEvolve task"}[how]
+    command = ["python", task.evaluator]
+    if how == "openevolve":
+        command += [f"--features={','.join(options.features)}"] if options.features else []
+        command += [f"--evaluator-args={options.arguments}"] if options.arguments else []
+    cascade = "\n# Thresholds after evaluate_stage1, 2, ...; [] calls only evaluate()."
+    cascade += f"\ncascade = {list(options.cascade)}"
+    metric = (
+        "# If the evaluator returns none: the mean of the numbers that it returns.\n" if how == "openevolve" else ""
+    )
+    brief = f"\nbrief = {long_text(options.brief)}" if options.brief else ""
+    return f"""# The mesh wrote this file for {system}; change what you like.
 [arena]
-name = "{name}"
-summary = "The OpenEvolve task {name}"
+name = "{token_of(task.name)}"
+summary = {string(f"The task {task.name}")}{brief}
 
 [objective]
-metric = "combined_score"           # if the evaluator returns none: the mean of the numbers that it returns
+{metric}metric = "combined_score"
 direction = "maximize"
 
 [artifact]
-editable = ["{program}"]            # everything else is protected
-
+editable = [{string(task.program)}] # everything else is protected
+{_left_out(task.leave_out)}
 [trial]                             # no command: the evaluator runs the program
-budget_s = {timeout_s:.1f}
-deadline_s = {timeout_s:.1f}
-memory_gb = 4.0
+budget_s = {options.timeout_s:.1f}
+deadline_s = {options.timeout_s:.1f}
+memory_gb = {options.memory_gb}
 network = false
+preload = {_list(modules)}          # imported once; each evaluation is a fork
 
 [score]
-how = "openevolve"
-command = ["python", "evaluator.py"]
-cascade = {list(cascade)}           # thresholds after evaluate_stage1, 2, ...; [] calls only evaluate()
-deadline_s = {timeout_s:.1f}        # for the whole evaluation; every process of it is killed then
+how = "{how}"
+command = {_list(command)}{cascade if how == "openevolve" else ""}
+deadline_s = {options.timeout_s:.1f}        # for the whole evaluation; every process of it is killed then
 """
 
 
-def _shinka(name: str, program: str) -> str:
-    return f"""# The mesh wrote this file for a ShinkaEvolve task; change what you like.
-[arena]
-name = "{name}"
-summary = "The ShinkaEvolve task {name}"
-
-[objective]
-metric = "combined_score"
-direction = "maximize"
-
-[artifact]
-editable = ["{program}"]            # everything else is protected
-
-[trial]                             # no command: evaluate.py runs the program
-budget_s = {TIMEOUT_S:.1f}
-deadline_s = {TIMEOUT_S:.1f}
-memory_gb = 4.0
-network = false
-
-[score]
-how = "shinka"
-command = ["python", "evaluate.py"] # the worker adds --program_path and --results_dir
-deadline_s = {TIMEOUT_S:.1f}        # for the whole evaluation; every process of it is killed then
-"""
-
-
-def _autoresearch(name: str) -> str:
+def _autoresearch(name: str, prepare_text: str, train_text: str, leave_out: tuple[str, ...]) -> Layout:
     start = "import os, sys; os.environ['HOME'] = {home}; {more}os.execv(sys.executable, [sys.executable, '{file}'])"
     prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", file="prepare.py")
     cache = "os.environ.setdefault('HF_HOME', os.environ['TMPDIR']); "
     train = start.format(home="os.environ['MESH_DATA']", more=cache, file="train.py")
-    return f"""# The mesh wrote this file for a checkout of karpathy/autoresearch; change what you like.
+    budget_s = _time_budget(prepare_text)
+    startup_s = 300 - 0.25 * min(budget_s, 300.0)  # compiling and evaluating take about as long whatever the budget is
+    deadline_s = math.ceil(budget_s * 1.25 + startup_s)
+    seeds = [number for number, line in enumerate(train_text.splitlines(), 1) if _SEEDS.search(line)]
+    notes = []
+    if seeds:
+        notes.append(
+            f"train.py sets its own seed in line {seeds[0]}, so runs on fresh seeds repeat each other: "
+            "read the environment variable MESH_SEED there"
+        )
+    text = f"""# The mesh wrote this file for a checkout of karpathy/autoresearch; change what you like.
 [arena]
 name = "{name}"
-summary = "Lower val_bpb after five minutes of training"
+summary = "Lower val_bpb in {budget_s:g} seconds of training"
+brief = "program.md"
 
 [objective]
 metric = "val_bpb"
@@ -180,17 +221,61 @@ editable = ["train.py"]             # everything else is protected
 # prepare.py keeps its data in ~/.cache/autoresearch. The mesh freezes the data once, so that every worker has the same.
 # The limit is 2 GiB; add "--num-shards", "4" after 'prepare.py' to make less.
 prepare = ["python", "-c", "{prepare}"]
-
-[trial]
+{_left_out(leave_out)}
+[trial]                             # `uv run` is not needed: python is the one that runs the worker
 command = ["python", "-c", "{train}"]
-budget_s = 300.0                    # as TIME_BUDGET in prepare.py, which counts wall time after compiling
+budget_s = {budget_s:.1f}                    # TIME_BUDGET in prepare.py, which counts wall time after compiling
 budget_counts = "wall"
-startup_s = 225.0                   # to compile and to evaluate: with a tolerance of 1.25, all that the deadline leaves
-deadline_s = 600.0                  # the worker kills the whole process tree then
+startup_s = {startup_s:.1f}                   # to compile and to evaluate
+deadline_s = {deadline_s:.1f}                  # the worker kills the whole process tree then
 memory_gb = 32.0
 network = false                     # true lets train.py download kernels from a hub while it runs
 
 [score]
 how = "stdout"                      # the trial prints its score, so scores are marked as self-reported
-pattern = '^val_bpb:\\s*([0-9.eE+-]+)'
+pattern = '^val_bpb:\\s*(\\S+)'
 """
+    return Layout("karpathy/autoresearch", text, tuple(notes))
+
+
+def _time_budget(text: str) -> float:
+    """Return the seconds of TIME_BUDGET, a number or a product of numbers; 300 if there is none."""
+    match = _BUDGET.search(text)
+    if match is None:
+        return TIMEOUT_S
+    try:
+        found = math.prod(float(part.replace("_", "")) for part in match[1].split("*"))
+    except ValueError:
+        return TIMEOUT_S
+    return found if 0 < found <= 86_400 else TIMEOUT_S
+
+
+def _left_out(patterns: tuple[str, ...]) -> str:
+    if not patterns:
+        return ""
+    why = "# What other programs left here, and what git ignores; take out of this list what the task needs."
+    return f"{why}\nleave_out = {_list(patterns)}\n"
+
+
+def _list(words: Iterable[str]) -> str:
+    return f"[{', '.join(string(word) for word in words)}]"
+
+
+def string(text: str) -> str:
+    """Return a text as a string of TOML on one line."""
+    return '"' + _escaped(text).replace("\n", "\\n") + '"'
+
+
+def long_text(text: str) -> str:
+    """Return a text as a string of TOML over several lines."""
+    return f'"""\n{_escaped(text)}\n"""'
+
+
+def _escaped(text: str) -> str:
+    whole = text.replace("\r", "").replace("\\", "\\\\").replace('"', '\\"')
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", lambda found: _code_of(found[0]), whole)
+
+
+def _code_of(character: str) -> str:
+    number = ord(character)
+    return "\\t" if number == 9 else "?" if 0xD800 <= number < 0xE000 else f"\\u{number:04x}"

@@ -267,6 +267,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "Of a file with lines `EVOLVE-BLOCK-START` and `EVOLVE-BLOCK-END` only the lines between them may change.",
         "hidden": "Files or patterns (`*`, `**`, a folder) that no trial, predictor or model sees; only `prepare` and "
         "the score program find them, at their own paths. They may lie in `data/`. See [the sandbox](../sandbox.md).",
+        "leave_out": "Files or patterns (`*`, `**`, a folder) beside the arena that do not belong to it. Opening lists "
+        "what they leave out. Default: folders called `out`, and folders called `data` if there is a `prepare`.",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
         "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
     },

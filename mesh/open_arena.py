@@ -6,9 +6,11 @@ whose baseline failed: it is measured again.
 
 import datetime as dt
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,14 +18,15 @@ import anyio
 import anyio.to_thread
 from msgspec.structs import replace
 
-from mesh import arena, data_source, foreign_tasks, frozen_data, hidden_files, leak_audit, settings
-from mesh.arena_files import read_files
+from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
+from mesh.arena_files import left_out_by, read_files
 from mesh.baseline import baseline_failure
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble
 from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
+from mesh.foreign_folder import free_name, origin, remember
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
 from mesh.spec import ArenaSpec
@@ -31,46 +34,13 @@ from mesh.wire import Post
 
 PREPARE_WITHIN_S = 600
 _MAX_SOURCE_FILES = 64
+_SHOWN_FILES = 12
+_ALIKE_BYTES = 12
+_USUAL = re.compile(
+    rb"^(import|from|#|except|def evaluate|if __name__)|spec_from_file|module_from_spec|exec_module|add_argument"
+)
 _READS_PER_S = 10_000_000
 """Bytes of the source for each of which `prepare` gets a second more."""
-_MAX_CONFIG_BYTES = 256 * 1024
-"""Bytes of a foreign configuration; parsing YAML takes a second for each half megabyte."""
-
-
-def describe(folder: Path) -> str:
-    """Write an `arena.toml` for a task of another system; return what was done, '' if nothing was.
-
-    Raises:
-        BadArena: the task's own configuration cannot be read, or the file cannot be written.
-    """
-    path = folder / "arena.toml"
-    if path.exists() or not folder.is_dir():
-        return ""
-    try:
-        names = [entry.name for entry in folder.iterdir() if entry.is_file()]
-        config = folder / foreign_tasks.CONFIG
-        text = _text_of(config) if config.is_file() else ""
-        layout = foreign_tasks.recognise(folder.resolve().name, names, text)
-        if layout is None:
-            return ""
-        path.write_text(layout.toml, encoding="utf-8")
-    except ValueError as error:
-        raise BadArena(f"{folder}: {error}") from None
-    except OSError as error:
-        raise BadArena(f"{path} cannot be written: {error.strerror}") from None
-    return f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
-
-
-def _text_of(path: Path) -> str:
-    """Return the text of a small file; raises ValueError if it is none."""
-    with path.open("rb") as file:
-        data = file.read(_MAX_CONFIG_BYTES + 1)
-    if len(data) > _MAX_CONFIG_BYTES:
-        raise ValueError(f"{path.name} has more than {_MAX_CONFIG_BYTES:,} bytes")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path.name} is not UTF-8 text") from None
 
 
 def exactly(spec: ArenaSpec) -> str:
@@ -111,7 +81,8 @@ async def open_arena(
     spec = arena.load_arena(folder)
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
-    files = read_files(folder, spec.artifact.hidden)
+    left = list[str]()
+    files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
     shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)
     source = await anyio.to_thread.run_sync(data_source.find_source, folder, spec.data.source, data, shown)
     if source:
@@ -125,7 +96,16 @@ async def open_arena(
     follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
     await follower.catch_up()
     last, closed = follower.board.opened, follower.board.closed
+    if left and (spec.artifact.leave_out is not None or not spec.artifact.prepare):
+        more = f" and {len(left) - _SHOWN_FILES} more" if len(left) > _SHOWN_FILES else ""
+        sys.stderr.write(
+            f"mesh: left out of the arena: {', '.join(left[:_SHOWN_FILES])}{more} (see artifact.leave_out)\n"
+        )
     tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, shown | hidden)
+    if last and last.base_tree != tree:
+        before = await code.files(last.base_commit)
+        _check_related(spec, folder, home, shown, before)
+    remember(home, spec.name, folder)
     failed = baseline_failure(follower.board) is not None
     if last and not closed and not failed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
         return bus, last
@@ -163,6 +143,45 @@ async def open_arena(
             return bus, follower.board.opened
         raise
     return bus, opened
+
+
+def _check_related(
+    spec: ArenaSpec, folder: Path, home: Path, files: Mapping[str, bytes], before: Mapping[str, bytes]
+) -> None:
+    """Refuse to make a task the next version of an arena that it has nothing to do with.
+
+    It has where it comes from the same folder, or where a file or a third of the lines of code is the same.
+
+    Raises:
+        BadArena: it has not.
+    """
+    known = origin(home, spec.name)
+    if known == str(folder.resolve()) or not _differ(files, before):
+        return
+    where = f", which was opened from {known}" if known else ""
+    raise BadArena(
+        f"{folder / 'arena.toml'}: arena.name is {spec.name!r}, the name of another arena{where}: "
+        f"take another name, such as {free_name(folder, home)!r}"
+    )
+
+
+def _differ(files: Mapping[str, bytes], before: Mapping[str, bytes]) -> bool:
+    """Tell whether two artifacts have no file and less than a third of the lines of the smaller one in common."""
+    ours, theirs = (
+        {data for name, data in each.items() if len(data) > _ALIKE_BYTES and name != "arena.toml"}
+        for each in (files, before)
+    )
+    if not ours or not theirs or ours & theirs:
+        return False
+    known, other = ({line for data in each for line in _telling_lines(data)} for each in (ours, theirs))
+    return len(known & other) < max(1, min(len(known), len(other)) / 3)
+
+
+def _telling_lines(data: bytes) -> Iterator[bytes]:
+    """Yield the lines of a file that say something about its task: without imports, comments and what loads a file."""
+    for line in map(bytes.strip, data.splitlines()):
+        if len(line) > _ALIKE_BYTES and not _USUAL.search(line):
+            yield line
 
 
 async def _prepare(

@@ -165,6 +165,11 @@ def code_dir(home: Path, arena: str) -> Path:
     return home / "code" / f"{arena}.git"
 
 
+def origin_file(home: Path, arena: str) -> Path:
+    """Return the file that says which folder an arena was last opened from."""
+    return home / "origins" / arena
+
+
 def objects_dir(home: Path, arena: str) -> Path:
     """Return the folder that caches an arena's prepared data."""
     return home / "data" / arena

@@ -48,10 +48,15 @@ def gain(direction: Direction, value: float, over: float = 0.0) -> float:
 
 
 class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The files that proposals change, those that no trial sees, and the command that makes the data at opening."""
+    """The files that proposals change, those that no trial sees, and the command that makes the data at opening.
+
+    `leave_out` are patterns of files that do not belong to the arena; None: folders called `out`, and `data` where
+    `prepare` makes data.
+    """
 
     editable: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)]
     hidden: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
+    leave_out: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] | None = None
     prepare: _Command = ()
 
 

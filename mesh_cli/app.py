@@ -49,7 +49,16 @@ Nats = Annotated[
 ]
 Folder = Annotated[
     Path,
-    Parameter(help="A folder with an arena.toml, or the name of an arena that comes with the mesh, such as digits."),
+    Parameter(
+        help="A folder with an arena.toml, the name of an arena that comes with the mesh, such as digits, or a program."
+    ),
+]
+Evaluator = Annotated[
+    Path | None, Parameter(help="The evaluator of the program, a Python file with a function `evaluate`.")
+]
+TaskConfig = Annotated[
+    Path | None,
+    Parameter(name=["--config", "-c"], help="OpenEvolve's configuration of the task; default: the one beside it."),
 ]
 Data = Annotated[
     Path | None,

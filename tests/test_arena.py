@@ -173,7 +173,10 @@ def test_an_editable_file_must_be_the_arenas_own(folder: Path, tmp_path: Path) -
         write(folder, {"arena.toml": TOML.replace('["train.py"]', f'["{name}"]')})
         assert refused(folder) == f"artifact.editable: the path '{name}' contains a link: copy the file instead"
     write(folder, {"arena.toml": TOML.replace('["train.py"]', '["out/train.py"]')})
-    sentence = "artifact.editable: 'out/train.py' is in 'out', which is never part of an artifact: move the file"
+    sentence = (
+        "artifact.editable: 'out/train.py' is left out of the artifact by artifact.leave_out: "
+        "move the file, or change the list"
+    )
     assert refused(folder) == sentence
 
 
@@ -191,7 +194,10 @@ def test_links_and_what_is_too_large_are_no_part_of_an_artifact(
         arena_files.read_files(folder)
     (folder / "lib" / "secret").unlink()
     monkeypatch.setattr(arena_files, "MAX_FILE_BYTES", 100)
-    with pytest.raises(BadArena, match=r"^.* has \d+ bytes, but a file may have 100: make data in artifact.prepare$"):
+    with pytest.raises(
+        BadArena,
+        match=r"^.* has \d+ bytes, but a file may have 100: make data in .*, or name it in artifact.leave_out$",
+    ):
         arena_files.read_files(folder)
 
 

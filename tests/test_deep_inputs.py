@@ -9,7 +9,7 @@ import pytest
 
 from agents.curator import Curator
 from gpu_worker.outcome import score_outcome, trial_outcome
-from mesh import config, foreign_tasks, frozen_data, open_arena
+from mesh import config, foreign_folder, foreign_tasks, frozen_data
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
 from mesh.arena import load_arena
@@ -21,6 +21,7 @@ from mesh.memory import MemoryBus
 from mesh.spec import ScoreSpec, SelectionSpec
 from mesh.testing import SPEC, Log
 from tests.support.arenas import ARENA, write_arena
+from tests.test_foreign_tasks import text_of
 from tests.test_outcome import BUDGET, LIMITS, NO_GPU, ending
 
 DEPTHS = (3000, 100_000)
@@ -119,7 +120,7 @@ LATE = "evaluator: {timeout: 7}\n"
 )
 def test_a_yaml_bomb_costs_nothing(text: str, timeout_s: float) -> None:
     began = time.monotonic()
-    layout = foreign_tasks.recognise("t", ["evaluator.py", "initial_program.py"], text)
+    layout = foreign_tasks.recognise("t", ["evaluator.py", "initial_program.py", "config.yaml"], text_of(text))
     assert layout is not None
     assert f"\nbudget_s = {timeout_s}\n" in layout.toml
     assert time.monotonic() - began < 5
@@ -132,7 +133,7 @@ def test_a_foreign_task_with_deep_yaml_is_refused_in_one_sentence(tmp_path: Path
         (tmp_path / name).touch()
     (tmp_path / "config.yaml").write_text(form * depth, encoding="utf-8")
     with pytest.raises(BadArena, match=r"config\.yaml") as refused:
-        open_arena.describe(tmp_path)
+        foreign_folder.describe(tmp_path)
     assert _is_sentence(str(refused.value))
     assert not (tmp_path / "arena.toml").exists()
 
@@ -143,7 +144,7 @@ NO_YAML = ('a: "\\U00110000"', "%YAML " + "9" * 5000, "a: \x00", "\ta: 1", "a: [
 @pytest.mark.parametrize("text", NO_YAML)
 def test_yaml_that_is_none_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"^config\.yaml is not valid YAML: .") as refused:
-        foreign_tasks.recognise("t", ["evaluator.py", "initial_program.py"], text)
+        foreign_tasks.recognise("t", ["evaluator.py", "initial_program.py", "config.yaml"], text_of(text))
     assert _is_sentence(str(refused.value))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gpu_worker.launch import runner
 from mesh.events import Failed, Scored
-from mesh.open_arena import describe
+from mesh.foreign_folder import describe
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from tests.test_foreign_tasks import run
 

@@ -31,8 +31,8 @@ from mesh.board import Board, from_bytes
 from mesh.code import CodeStore
 from mesh.errors import MeshError
 from mesh.follow import Follower
+from mesh.foreign_folder import describe
 from mesh.memory import MemoryHub
-from mesh.open_arena import describe
 from mesh.roll_call import Watchman
 from mesh.testing import opened
 from mesh.wire import Post

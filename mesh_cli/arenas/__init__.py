@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mesh import settings
 from mesh.errors import BadArena
+from mesh.foreign_folder import describe_program
 
 HERE = Path(__file__).parent
 
@@ -50,9 +51,20 @@ def template_folder(name: str) -> Path:
     return HERE / name
 
 
-def told_folder(given: Path) -> Path:
-    """Return the folder of `arena_folder`, and say on stderr if that is a new copy."""
-    folder, sentence = arena_folder(given)
+def told_folder(given: Path, evaluator: Path | None = None, config: Path | None = None) -> Path:
+    """Return the folder of `arena_folder`, or of a program with its evaluator; say on stderr what was made.
+
+    Raises:
+        BadArena: the program has no evaluator, or they cannot be used.
+    """
+    if evaluator is None and given.is_file() and given.name != "arena.toml":
+        raise BadArena(f"{given} is a file: name its evaluator behind it (`mesh up PROGRAM EVALUATOR`), or its folder")
+    if evaluator is None and config is not None:
+        raise BadArena("--config needs a program and its evaluator: `mesh up PROGRAM EVALUATOR --config FILE`")
+    if evaluator is not None:
+        folder, sentence = describe_program(given, evaluator, config)
+    else:
+        folder, sentence = arena_folder(given.parent if given.name == "arena.toml" else given)
     if sentence:
         print(f"mesh: {sentence}", file=sys.stderr)
     return folder

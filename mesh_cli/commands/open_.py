@@ -2,12 +2,20 @@
 
 import sys
 
-from mesh_cli.app import Data, Folder, Nats, NoConfirm, app
+from mesh_cli.app import Data, Evaluator, Folder, Nats, NoConfirm, TaskConfig, app
 from mesh_cli.exit import run
 
 
 @app.command(name="open")
-def open_(folder: Folder, *, nats: Nats = None, data: Data = None, no_confirm: NoConfirm = False) -> int:
+def open_(
+    folder: Folder,
+    evaluator: Evaluator = None,
+    *,
+    config: TaskConfig = None,
+    nats: Nats = None,
+    data: Data = None,
+    no_confirm: NoConfirm = False,
+) -> int:
     """Open an arena on a running server; open its next version if its files changed or it was closed.
 
     Example: mesh open digits
@@ -15,12 +23,13 @@ def open_(folder: Folder, *, nats: Nats = None, data: Data = None, no_confirm: N
 
     async def work() -> None:
         from mesh import settings
-        from mesh.open_arena import describe, exactly, open_arena
+        from mesh.foreign_folder import describe
+        from mesh.open_arena import exactly, open_arena
         from mesh.text import short
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import reach_hub
 
-        found = told_folder(folder)
+        found = told_folder(folder, evaluator, config)
         if description := describe(found):
             print(f"mesh: {description}", file=sys.stderr)
         async with reach_hub(nats) as hub:

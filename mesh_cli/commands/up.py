@@ -5,14 +5,16 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Data, Folder, Nats, NoConfirm, app
+from mesh_cli.app import Data, Evaluator, Folder, Nats, NoConfirm, TaskConfig, app
 from mesh_cli.exit import run
 
 
 @app.command
 def up(
     folder: Folder,
+    evaluator: Evaluator = None,
     *,
+    config: TaskConfig = None,
     minutes: Annotated[float | None, Parameter(help="Stop after this many minutes.")] = None,
     explorers: Annotated[int, Parameter(help="Start this many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
@@ -62,7 +64,7 @@ def up(
         size = swarm.Size(minutes, explorers, slots)
         thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
         await swarm.up(
-            told_folder(folder),
+            told_folder(folder, evaluator, config),
             size,
             device=device,
             nats=nats,

@@ -20,8 +20,9 @@ from gpu_worker.machine import survey
 from mesh import arena, own_packages, settings
 from mesh.errors import BadInput
 from mesh.follow import Follower
+from mesh.foreign_folder import describe
 from mesh.jetstream import connect
-from mesh.open_arena import describe, exactly, open_arena
+from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
 from mesh_cli.live import broken_baseline, own_roles

@@ -10,7 +10,7 @@ import msgspec
 from gpu_worker.sandbox_choice import Wish
 from mesh.arena import load_arena
 from mesh.events import Failed, RunFinished, Scored, StageEnd
-from mesh.open_arena import describe
+from mesh.foreign_folder import describe
 from mesh.spec import ArenaSpec
 from mesh.stages import StageSpec
 from mesh.text import printable

@@ -1,0 +1,220 @@
+"""Writes an `arena.toml` beside a task of another system: finds its files, what does not belong to it, and a free name.
+
+`recognise` in `mesh.foreign_tasks` decides; this module looks at the disk.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mesh import settings
+from mesh.errors import BadArena
+from mesh.foreign_tasks import ForeignTask, Layout, configurations, layout_of, recognise, token_of
+from mesh.task_imports import missing_modules
+
+_MAX_CONFIG_BYTES = 256 * 1024
+"""Bytes of a foreign file that is read; parsing YAML takes a second for each half megabyte."""
+
+LEAVINGS = (
+    *("openevolve_output*", "shinka_results*", "results", "results.tsv", "checkpoints", "logs", "outputs"),
+    *("wandb", "mlruns", "*.egg-info", ".env*", "**/*.log", "**/*.sqlite*", "**/evolution_db*"),
+)
+"""What OpenEvolve, ShinkaEvolve and their users' runs leave in the folder of a task; and secrets."""
+
+_VAGUE = {"task", "tasks", "src", "code", "program", "example", "evaluator", "eval", "openevolve", "shinka", "new"}
+"""Names of folders that say nothing about a task."""
+
+
+def describe(folder: Path, home: Path | None = None) -> str:
+    """Write an `arena.toml` for a task of another system; return what was done, '' if nothing was.
+
+    Args:
+        folder: the task.
+        home: folder of caches, which knows the names that are taken; default: the one in force.
+
+    Raises:
+        BadArena: the task's own configuration cannot be read, its program is not clear, or the file cannot be written.
+    """
+    if (folder / "arena.toml").exists() or not folder.is_dir():
+        return ""
+
+    def find() -> Layout | None:
+        files = _files_of(folder)
+        return recognise(_free_name(folder, home), files, _reader(folder), _leave_out(folder, files))
+
+    layout = _found(folder, find)
+    return _written(folder, layout) if layout else ""
+
+
+def describe_program(program: Path, evaluator: Path, config: Path | None, home: Path | None = None) -> tuple[Path, str]:
+    """Write an `arena.toml` for a program, its evaluator and a configuration; return the folder and what was done.
+
+    The folder is the evaluator's, or one that holds both. An `arena.toml` for the same two files stays as it is.
+
+    Args:
+        program: the program to improve.
+        evaluator: a Python file with `evaluate`, or a folder with `evaluator.py`.
+        config: OpenEvolve's configuration; None: the one beside the evaluator, if any.
+        home: folder of caches; default: the one in force.
+
+    Raises:
+        BadArena: a file does not exist, they are too far apart, or the folder has an `arena.toml` for another task.
+    """
+    evaluator = evaluator / "evaluator.py" if evaluator.is_dir() else evaluator
+    for what, path in (("program", program), ("evaluator", evaluator), ("configuration", config)):
+        if path is not None and not path.is_file():
+            raise BadArena(f"the {what} {path} is not a file: use `mesh up PROGRAM EVALUATOR --config FILE`")
+    program, evaluator = program.resolve(), evaluator.resolve()
+    folder = _common(program, evaluator)
+    inside = [path.relative_to(folder).as_posix() for path in (program, evaluator)]
+    own = folder / "arena.toml"
+    if own.exists():
+        if all(f'"{name}"' in own.read_text(encoding="utf-8", errors="replace") for name in inside):
+            return folder, ""
+        raise BadArena(f"{own} does not run {' with '.join(inside)}: change it, or rename it to have another written")
+
+    def find() -> Layout:
+        files = _files_of(folder)
+        read = _reader(folder, config)
+        stem = program.stem if not re.match(r"init(ial)?(_|$)", program.stem) else ""
+        configs = (str(config),) if config else configurations(files)
+        name, left = _free_name(folder, home, stem), _leave_out(folder, files, inside)
+        task = ForeignTask(name, inside[0], inside[1], configs, left)
+        return layout_of(task, files, read)
+
+    layout = _found(folder, find)
+    assert layout is not None
+    return folder, _written(folder, layout)
+
+
+def remember(home: Path, name: str, folder: Path) -> None:
+    """Keep which folder an arena was opened from, so that no other task gets its name."""
+    path = settings.origin_file(home, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(folder.resolve()), encoding="utf-8", errors="surrogateescape")
+
+
+def origin(home: Path, name: str) -> str:
+    """Return the folder that an arena was last opened from on this machine, "" if that is not known."""
+    try:
+        return settings.origin_file(home, name).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def free_name(folder: Path, home: Path, wanted: str = "") -> str:
+    """Return a name for the arena in a folder that no other folder's arena has: the last words of its path."""
+    parts = [token_of(part) for part in folder.resolve().parts[1:]] or ["task"]
+    words = [wanted] if wanted else []
+    for part in reversed(parts):
+        words.insert(0, part)
+        name = "-".join(words)[-64:].strip("-")
+        if (part.lower() in _VAGUE and len(words) < len(parts)) or origin(home, name) not in (
+            "",
+            str(folder.resolve()),
+        ):
+            continue
+        return name
+    return "-".join(words)[-60:].strip("-") + f"-{os.getpid() % 1000}"
+
+
+def _free_name(folder: Path, home: Path | None, wanted: str = "") -> str:
+    return free_name(folder, home or settings.home(), token_of(wanted) if wanted else "")
+
+
+def _found(folder: Path, find: Callable[[], Layout | None]) -> Layout | None:
+    try:
+        return find()
+    except ValueError as error:
+        raise BadArena(f"{folder}: {error}") from None
+    except OSError as error:
+        raise BadArena(f"{error.filename or folder} cannot be read: {error.strerror}") from None
+
+
+def _written(folder: Path, layout: Layout) -> str:
+    path = folder / "arena.toml"
+    try:
+        path.write_text(layout.toml, encoding="utf-8")
+    except OSError as error:
+        raise BadArena(f"{path} cannot be written: {error.strerror}") from None
+    files, read = _files_of(folder), _reader(folder)
+    missing = missing_modules((read(name) for name in files if name.endswith(".py") and "/" not in name), files)
+    notes = list(layout.notes)
+    if missing:
+        notes.append(f"it imports {', '.join(missing)}, which {sys.executable} does not have: install what it needs")
+    done = f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
+    return "; ".join([done, *notes])
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Return the names of the files in a folder, and of an evaluator in a folder of its own."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    return [*names, *(["evaluator/evaluator.py"] if (folder / "evaluator" / "evaluator.py").is_file() else [])]
+
+
+def _reader(folder: Path, config: Path | None = None) -> Callable[[str], str]:
+    """Return what reads a file of the task: "" where a file other than a configuration is too large or no text."""
+
+    def read(name: str) -> str:
+        path = config if config and name == str(config) else folder / name
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            data = file.read(_MAX_CONFIG_BYTES + 1)
+        matters = name.endswith((".yaml", ".yml"))
+        if len(data) > _MAX_CONFIG_BYTES:
+            if matters:
+                raise ValueError(f"{path.name} has more than {_MAX_CONFIG_BYTES:,} bytes")
+            return ""
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            if matters:
+                raise ValueError(f"{path.name} is not UTF-8 text") from None
+            return ""
+
+    return read
+
+
+def _common(program: Path, evaluator: Path) -> Path:
+    """Return the folder that holds program and evaluator: that of one of them, or the one right above both."""
+    for folder in (evaluator.parent, program.parent):
+        if program.is_relative_to(folder) and evaluator.is_relative_to(folder):
+            return folder
+    if program.parent.parent == evaluator.parent.parent:
+        return evaluator.parent.parent
+    raise BadArena(f"{program} and {evaluator} do not lie in one folder: copy both into a folder of their own")
+
+
+def _leave_out(folder: Path, files: Sequence[str], needed: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the patterns of what is no part of a task: known leavings, and what git ignores and no source names."""
+    read = _reader(folder)
+    sources = [text for name in files if name.endswith(".py") and (text := read(name))]
+    words = {word for text in sources for literal in re.findall(r"""["']([^"'\n]{1,200})["']""", text)
+             for word in literal.split("/")}  # fmt: skip
+    ignored = [name for name in _ignored(folder) if name.rstrip("/") not in words]
+    tops = {Path(name).parts[0] for name in needed}
+    runs = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.startswith("results_"))
+    return tuple(dict.fromkeys([*LEAVINGS, *runs, *(name for name in ignored if name.rstrip("/") not in tops)]))
+
+
+def _ignored(folder: Path) -> list[str]:
+    """Return the names in a folder that git ignores, none where the folder is in no repository or is ignored itself."""
+    if not any((parent / ".git").exists() for parent in (folder.resolve(), *folder.resolve().parents)):
+        return []
+    import pygit2
+
+    try:
+        repository = pygit2.Repository(str(folder.resolve()))
+        top = Path(repository.workdir or "/").resolve()
+        inside = folder.resolve().relative_to(top).as_posix()
+        if inside != "." and repository.path_is_ignored(f"{inside}/"):
+            return []
+        entries = [(entry.name, "/" if entry.is_dir() else "") for entry in sorted(folder.iterdir())]
+        prefix = "" if inside == "." else f"{inside}/"
+        found = [name for name, slash in entries if repository.path_is_ignored(f"{prefix}{name}{slash}")]
+    except (pygit2.GitError, ValueError, OSError):
+        return []
+    return [name for name in found if name not in ("arena.toml", "__pycache__", ".venv", ".mesh")]
