@@ -103,6 +103,7 @@ def _as_run(spec: ArenaSpec, stage: StageSpec, *, counts: bool = False) -> Arena
     score = replace(
         spec.score,
         command=stage.command or spec.score.command,
+        predict=() if stage.command else spec.score.predict,
         deadline_s=stage.deadline_s or spec.score.deadline_s,
     )
     goal = spec.objective

@@ -224,7 +224,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "StageSpec": {
         "name": "Name of the stage; the score program reads it in `MESH_STAGE`.",
-        "command": "Score program of this stage. Empty: `score.command`.",
+        "command": "Score program of this stage, which runs without `score.predict`. Empty: `score.command`, with it.",
         "deadline_s": "Seconds after which its scoring is killed, counted as `score.deadline_s`, which is the limit. "
         "0 is that one.",
         "budget_s": "Budget of a trial of its own, shorter than `trial.budget_s`; that trial reads `MESH_STAGE` too. 0 "

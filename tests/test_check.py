@@ -13,7 +13,7 @@ from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
 from mesh.spec import Direction, ObjectiveSpec
 from mesh_cli.setup.attacks import allowance, changed_files, holds, read_attacks
-from mesh_cli.setup.check_arena import check_arena
+from mesh_cli.setup.check_arena import check_arena, check_warnings
 
 DIGITS = Path(__file__).parents[1] / "arenas" / "digits"
 NUMBER = """
@@ -95,6 +95,32 @@ async def test_a_baseline_that_fails_is_no_bound_for_attacks(number: Path) -> No
     done = await check_arena(number, attacks=True, seeds=1, slots=2, device="cpu")
     assert done.scores == []
     assert [attack.held for attack in done.attacks] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        ("[float(text), float(text) + 2.0]", 2),  # the split is not read
+        ("[float(text), float(text) + (2.0 if os.environ['MESH_SPLIT'] == 'search' else 1.0)]", 0),
+        ("[float(text)] * 2", 0),  # equal numbers say nothing about which items they are of
+    ],
+)
+async def test_a_check_warns_where_search_and_proof_have_the_same_items(number: Path, values: str, warned: int) -> None:
+    score = f"""
+import json, os, pathlib
+text = (pathlib.Path(os.environ["MESH_OUT"]) / "number").read_text()
+values = {values}
+pathlib.Path(os.environ["MESH_ITEMS"]).write_text(json.dumps({{"values": values}}))
+print(json.dumps({{"number": sum(values) / 2}}))
+"""
+    (number / "score.py").write_text(score)
+    (number / "arena.toml").write_text(NUMBER.replace("[artifact]", 'noise = "items"\n[artifact]'))
+    done = await check_arena(number, seeds=1, slots=1, device="cpu")
+    assert [type(run.outcome) for run in done.baseline] == [Scored]
+    assert done.same_items == warned
+    told = check_warnings(done)
+    assert len(told) == bool(warned)
+    assert all("search and proof have the same 2 items, so every judged candidate counts as a test" in t for t in told)
 
 
 def test_attacks_are_no_part_of_an_arena(number: Path) -> None:

@@ -94,6 +94,22 @@ async def test_each_stage_sees_its_own_trial_and_a_candidate_ends_where_it_misse
     assert [(end.stage, end.value) for end in proof.stages] == [("full", 5.5)]
 
 
+async def test_a_stage_with_a_program_of_its_own_starts_no_code_of_the_candidate_beside_it(tmp_path: Path) -> None:
+    lint = """
+import json, os
+print(json.dumps({"beside": float("MESH_PREDICTOR" in os.environ or os.path.exists("/dev/fd/4"))}))
+"""
+    stage = StageSpec(name="lint", command=("python", "-c", lint), metric="beside", at_most=0.0)
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    spec = replace(SPEC, score=replace(SCORING, stage=(stage, StageSpec(name="full"))))
+    await arena.open(spec, score=SCORE)
+    async with arena.worker():
+        await arena.request(trial(2.0, 3.0))
+        done = await arena.finished()
+    assert isinstance(done.outcome, Scored), done.outcome  # the last stage has the predictor, which answers
+    assert [(end.stage, end.value) for end in done.stages] == [("lint", 0.0), ("full", 3.0)]
+
+
 async def test_a_stage_that_fails_is_a_failure_that_names_it(tmp_path: Path) -> None:
     stages = (StageSpec(name="lint", command=("python", "-c", "raise SystemExit('not clean')")), *STAGES[1:])
     arena = await opened(tmp_path, replace(SCORING, stage=stages, predict=()))

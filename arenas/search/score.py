@@ -88,7 +88,7 @@ def write_items(answers: Sequence[Sequence[str]], queries: Sequence[Judged]) -> 
     if path := os.environ.get("MESH_ITEMS"):
         items = {
             "values": [ndcg(answer, each.relevant) for answer, each in zip(answers, queries, strict=True)],
-            "ids": list(range(len(queries))),
+            "ids": [f"{os.environ.get('MESH_SPLIT', 'search')} {n}" for n in range(len(queries))],
             "clusters": [each.cluster for each in queries],
         }
         Path(path).write_text(json.dumps(items))

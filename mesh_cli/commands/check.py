@@ -40,7 +40,7 @@ def check(
 
     async def work() -> None:
         nonlocal failed
-        from mesh_cli.setup.check_arena import check_arena, check_lines, check_problems
+        from mesh_cli.setup.check_arena import check_arena, check_lines, check_problems, check_warnings
 
         done = await check_arena(
             told_folder(folder),
@@ -55,6 +55,8 @@ def check(
             print_json(done)
         else:
             print("\n".join(check_lines(done)))
+        for sentence in check_warnings(done):
+            print(f"mesh: warning: {sentence}", file=sys.stderr)
         for sentence in check_problems(done):
             print(f"mesh: {sentence}", file=sys.stderr)
             failed = True

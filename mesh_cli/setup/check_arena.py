@@ -19,6 +19,7 @@ from mesh_cli.setup.attacks import Attack, changed_files, holds, read_attacks
 from mesh_cli.setup.check_runs import Artifact, run_artifacts
 
 _BASELINE = "baseline"
+_PROOF = "baseline, in proof"
 
 
 class BaselineRun(msgspec.Struct, frozen=True):
@@ -57,13 +58,14 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """All that was found."""
+    """All that was found; `same_items` is the number of items if search and proof have the same ones, else 0."""
 
     arena: str
     metric: str
     baseline: tuple[BaselineRun, ...]
     attacks: tuple[Tried, ...]
     stages: tuple[StageChecked, ...] = ()
+    same_items: int = 0
 
     @property
     def scores(self) -> list[float]:
@@ -90,11 +92,13 @@ async def check_arena(
     describe(folder)
     spec = load_arena(folder)
     listed: tuple[Attack, ...] = read_attacks(folder) if attacks else ()
+    by_items = spec.objective.noise == "items"
     artifacts = [
         Artifact(_BASELINE, {}, range(1, seeds + 1)),
+        *([Artifact(_PROOF, {}, lane="confirm")] if by_items else []),
         *(Artifact(f"attack: {attack.name}", changed_files(attack, folder, spec)) for attack in listed),
     ]
-    total = seeds + len(listed)
+    total = seeds + by_items + len(listed)
     count = 0
 
     def tell(name: str, event: RunFinished) -> None:
@@ -113,7 +117,17 @@ async def check_arena(
         outcome = ended[f"attack: {attack.name}"][0].outcome
         held = holds(attack.expect, outcome, spec.objective, scores)
         tried.append(Tried(attack.name, attack.tries, attack.source, attack.expect, outcome, held))
-    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried), baseline_stages(spec, baseline))
+    same = _same_items(ended[_BASELINE][0], ended[_PROOF][0]) if by_items else 0
+    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried), baseline_stages(spec, baseline), same)
+
+
+def _same_items(search: RunFinished, proof: RunFinished) -> int:
+    """Return how many items search and proof have if they are the same by name or by number, else 0."""
+    ours, theirs = search.items, proof.items
+    if not ours or not theirs:
+        return 0
+    named = ours.ids and ours.ids == theirs.ids
+    return ours.count if named or (ours.sha256 == theirs.sha256 and ours.margin) else 0
 
 
 def baseline_stages(spec: ArenaSpec, baseline: Sequence[BaselineRun]) -> tuple[StageChecked, ...]:
@@ -168,6 +182,17 @@ def check_lines(checked: Checked) -> list[str]:
         for tried in checked.attacks
     ]
     return [*lines, "", *aligned(columns, rows, width_of_output())]
+
+
+def check_warnings(checked: Checked) -> list[str]:
+    """Return one sentence for everything that works, but at a price."""
+    if not checked.same_items:
+        return []
+    return [
+        f"search and proof have the same {checked.same_items:,} items, so every judged candidate counts as a test: "
+        "after 100 candidates a gain must be so clear that luck shows it a hundred times less often; let the score "
+        "program take other items for MESH_SPLIT=confirm than for search"
+    ]
 
 
 def check_problems(checked: Checked) -> list[str]:

@@ -19,18 +19,19 @@ from gpu_worker.worker import run_worker
 from mesh import settings
 from mesh.code import CodeStore
 from mesh.errors import HostTrouble
-from mesh.events import RunFinished, RunRequested
+from mesh.events import Lane, RunFinished, RunRequested
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.wire import Post
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """What to run: a name, the files that differ from the arena's, and the seeds, each of which is a run."""
+    """What to run: a name, the files that differ from the arena's, the seeds, each of which is a run, and the lane."""
 
     name: str
     changed: Mapping[str, bytes]
     seeds: Sequence[int] = (1,)
+    lane: Lane = "explore"
 
 
 async def run_artifacts(
@@ -71,7 +72,7 @@ async def run_artifacts(
                 wanted[run] = artifact.name, place
                 request = RunRequested(
                     run=run,
-                    lane="explore",
+                    lane=artifact.lane,
                     proposal=made.tree,
                     commit=made.commit,
                     seed=seed,
