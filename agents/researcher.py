@@ -14,10 +14,13 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
+import anyio.to_thread
+
 from agents.llm import client
 from agents.llm.budget import Budget, number_option, pauses
 from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
+from agents.llm.json_answer import SCHEMA
 from agents.llm.patch import Flaw, Patch, parse_answer
 from agents.search.samplers.history import History
 from mesh.agent.draft import BASELINE, Draft
@@ -54,7 +57,8 @@ class Researcher:
     """Asks a model for changes.
 
     Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens` (both per agent name, over restarts),
-    `prompt_tokens`, `answer_tokens`, `timeout_s`. The agent leaves if its provider refuses the key or the model.
+    `prompt_tokens`, `answer_tokens`, `timeout_s`, `reasoning_effort`, `temperature`, `top_p`, `structured` (auto or
+    off). The agent leaves if its provider refuses the key or the model.
     """
 
     listens: ClassVar[tuple[str, ...]] = (
@@ -71,12 +75,13 @@ class Researcher:
     def __init__(self, context: Context) -> None:
         self._name, self._code = context.name, context.code
         options = context.options
+        self._wants_schema = options.get("structured", "auto") != "off"
         if not options.get("model"):
             raise BadInput("a researcher needs a model; give --model provider/name, such as openai/gpt-4o")
         self._budget = Budget(self._name, options, answer_tokens=_ANSWER_TOKENS)
         self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
         self._timeout_s = number_option(options, "timeout_s", 300.0) or 0.0
-        least = tokens_of(prompt("researcher")) * 2
+        least = tokens_of(_rules(with_schema=True)) * 2
         if self._prompt_tokens < least:
             raise BadInput(
                 f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
@@ -139,10 +144,11 @@ class Researcher:
 
     async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> Answers:
         """Ask the model, once more if the answer cannot be used; return the proposal or facts about the calls."""
-        messages = await self._question(board, move, parents)
-        failed: list[ModelAsked] = []
+        with_schema = self._wants_schema and await anyio.to_thread.run_sync(client.takes_schema, self._budget.model)
+        messages = await self._question(board, move, parents, with_schema=with_schema)
+        failed: list[ModelAsked | NotePosted] = []
         for _ in range(2):
-            costs = (event.cost for event in failed)
+            costs = (event.cost for event in failed if isinstance(event, ModelAsked))
             if stop := self._budget.exceeds(board, messages, costs):
                 self._spent = True
                 return [*failed, NotePosted(channel="ops", text=stop)]
@@ -152,12 +158,15 @@ class Researcher:
                     messages,
                     max_tokens=self._budget.answer_tokens,
                     timeout_s=self._timeout_s,
+                    schema=SCHEMA if with_schema else None,
                 )
             except BadInput as error:
                 self._leaving = Leaving(str(error))
                 if failed:
                     return failed  # post the cost of the failed calls before leaving
                 raise self._leaving from None
+            if answer.notice:
+                failed.append(NotePosted(channel="ops", text=answer.notice))
             if answer.trouble:
                 return [*failed, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
             made = await self._made(board, answer, move, parents)
@@ -198,9 +207,11 @@ class Researcher:
             cost=answer.cost,
         )
 
-    async def _question(self, board: Board, move: str, parents: tuple[str, ...]) -> list[Message]:
+    async def _question(
+        self, board: Board, move: str, parents: tuple[str, ...], *, with_schema: bool = False
+    ) -> list[Message]:
         """Return the messages, within the token limit of a question and with room for a retry."""
-        rules, task = prompt("researcher"), prompt(move)
+        rules, task = _rules(with_schema=with_schema), prompt(move)
         room = int(self._prompt_tokens * (1 - RETRY_SHARE)) - tokens_of(rules) - tokens_of(task) - 16
         known = await self._history.read(board)
         shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
@@ -215,6 +226,11 @@ class Researcher:
         retry = f"Your answer cannot be used: {why}. Write the whole answer again, in the requested form."
         room = max(0, whole - len(retry.encode()) - 48)
         return [{"role": "assistant", "content": shorten(answer.text, room)}, {"role": "user", "content": retry}]
+
+
+def _rules(*, with_schema: bool) -> str:
+    """Return the rules of a researcher and the form of its answers."""
+    return f"{prompt('researcher')}\n\n{prompt('answer_json' if with_schema else 'answer_text')}"
 
 
 def is_due(board: Board, name: str, now: dt.datetime) -> bool:

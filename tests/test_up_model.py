@@ -42,12 +42,14 @@ async def test_a_researcher_asks_proposes_and_is_run_and_nobody_else_has_the_key
     folder = write_arena(tmp_path / "arena")
     with model_server(*[whole(width) for width in range(9, 0, -1)]) as server:
         options = ["--model", NAME, "--api-base", server.url, "--budget-tokens", "1000000"]
+        options += ["--option", "temperature=0.5"]
         # given no explorers, so that all that is proposed is the model's but the artifact as it is
         async with mesh_up(folder, "--explorers", "0", "--slots", "2", *options) as up:
             await up.says("improve: less wide")
             assert with_key(up) == ["-m mesh.agent researcher"]
             await up.says("finished", 4)  # three are of the baseline
             assert await up.ends(signal.SIGINT) == 0
+        assert {body["temperature"] for body in server.asked} == {0.5}
         asked, keys = len(server.asked), {headers["Authorization"] for headers in server.headers}
     assert keys == {f"Bearer {KEY}"}
     assert KEY not in "\n".join(up.lines)

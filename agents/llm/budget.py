@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from agents.llm import client
 from agents.llm.client import Message, Model
+from agents.llm.model_options import model_parameters
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, ModelAsked
@@ -23,7 +24,8 @@ _TEXT = 400
 class Budget:
     """The model of one agent and its budgets.
 
-    Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens`, `answer_tokens`.
+    Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens`, `answer_tokens`, `reasoning_effort`,
+    `temperature`, `top_p`, `structured` (auto or off).
 
     Raises:
         BadInput: An option is not valid, or a budget cannot be kept.
@@ -31,7 +33,7 @@ class Budget:
 
     def __init__(self, name: str, options: Mapping[str, str], *, answer_tokens: int) -> None:
         self._name = name
-        self.model = Model(options["model"], options.get("api_base", ""))
+        self.model = Model(options["model"], options.get("api_base", ""), model_parameters(options))
         self.answer_tokens = int(number_option(options, "answer_tokens", answer_tokens) or 0)
         self._usd = number_option(options, "budget_usd", None)
         self._tokens = number_option(options, "budget_tokens", None)

@@ -20,6 +20,7 @@ import msgspec
 import stamina
 
 from agents.llm.digest import tokens_of
+from agents.llm.refused_parameters import RefusedParameters
 from mesh.errors import BadInput
 from mesh.events import Cost
 
@@ -38,10 +39,14 @@ _LOOKS_SECRET = re.compile(r"\b(sk|pk|key|AIza|gsk|xai|hf)[-_][\w*-]{6,}|\bAIza[
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model as `provider/name`, and the address of its server if it is not the provider's default."""
+    """A model as `provider/name`, the address of its server if it is not the provider's default, and its parameters.
+
+    `parameters` are those of each request, such as `("temperature", 0.7)`.
+    """
 
     name: str
     api_base: str = ""
+    parameters: tuple[tuple[str, str | float], ...] = ()
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -58,7 +63,8 @@ class Price(msgspec.Struct, frozen=True):
 class ModelAnswer(msgspec.Struct, frozen=True):
     """The text of an answer, or in `trouble` one sentence why there is none; `cut` if it ran out of tokens.
 
-    `thought` if the text is the model's reasoning, because the server gave no other: some put whole answers there.
+    `notice` says which parameters the server refused, so that the request was repeated without them. `thought` if the
+    text is the model's reasoning, because the server gave no other: some put whole answers there.
     """
 
     text: str
@@ -66,6 +72,10 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     trouble: str = ""
     cut: bool = False
     thought: bool = False
+    notice: str = ""
+
+
+_REFUSED = RefusedParameters()
 
 
 class _NotNow(Exception):
@@ -122,8 +132,11 @@ async def ask_model(
     timeout_s: float = 180.0,
     within_s: float = math.inf,
     first_wait_s: float = 1.0,
+    schema: Mapping[str, Any] | None = None,
 ) -> ModelAnswer:
     """Ask a model one question. A request is repeated only if another try may help.
+
+    A server that refuses a parameter is asked again without it, and not given it again.
 
     Args:
         model: The model to ask.
@@ -132,6 +145,7 @@ async def ask_model(
         timeout_s: Longest duration of one request.
         within_s: Longest duration of all requests and the pauses between them.
         first_wait_s: The first pause; later ones grow, or last as long as the provider asks.
+        schema: The JSON schema of the answer, where the provider is to enforce it.
 
     Raises:
         BadInput: The provider refuses the key, the model or the question, so another try cannot help.
@@ -151,6 +165,11 @@ async def ask_model(
         return Cost(usd=usd, tokens_in=tokens_in, tokens_out=tokens_out, seconds=seconds)
 
     reply: Any = None
+    notices: list[str] = []
+    parameters: dict[str, Any] = {"max_tokens": max_tokens, **dict(model.parameters)}
+    if schema is not None:
+        form = {"name": "answer", "schema": schema, "strict": True}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": form}
     try:
         with anyio.fail_after(within_s):
             async for attempt in stamina.retry_context(
@@ -162,18 +181,57 @@ async def ask_model(
                 wait_jitter=0.1,
             ):
                 with attempt, anyio.fail_after(timeout_s):
-                    reply = await _request(model, messages, max_tokens, timeout_s)
+                    reply = await _with_what_it_takes(model, messages, parameters, timeout_s, notices)
     except TimeoutError:  # the provider has read the question, and most providers charge for that
         trouble = f"{model.name} did not answer within {min(timeout_s, within_s):g} s"
         return ModelAnswer("", cost(size_of(messages), 0), trouble)
     except _NotNow as error:
         return ModelAnswer("", cost(), f"{model.name} gave no answer in {ATTEMPTS} requests: {error}")
     if isinstance(reply, str):
-        return ModelAnswer("", cost(size_of(messages), 0), reply)
-    return _read(model, reply, messages, cost)
+        return ModelAnswer("", cost(size_of(messages), 0), reply, notice="; ".join(notices))
+    return msgspec.structs.replace(_read(model, reply, messages, cost), notice="; ".join(notices))
 
 
-async def _request(model: Model, messages: Sequence[Message], max_tokens: int, timeout_s: float) -> Any:
+def takes_schema(model: Model) -> bool:
+    """Tell whether the provider of a model enforces a JSON schema, as far as litellm and its answers tell."""
+    if "response_format" in _REFUSED.of((model.name, model.api_base)):
+        return False
+    try:
+        return bool(_litellm().supports_response_schema(model=model.name))
+    except Exception:
+        return False
+
+
+async def _with_what_it_takes(
+    model: Model, messages: Sequence[Message], parameters: Mapping[str, Any], timeout_s: float, notices: list[str]
+) -> Any:
+    """Return the reply to a request that is repeated without the parameters that the server refuses."""
+    server = (model.name, model.api_base)
+    for name in _unknown_to_litellm(model) & parameters.keys() - _REFUSED.of(server):
+        _REFUSED.of(server).add(name)
+        notices.append(f"{model.name} takes no {name}, which is left out from now on")
+    while True:
+        sent = _REFUSED.without(server, parameters)
+        try:
+            return await _request(model, messages, sent, timeout_s)
+        except BadInput as error:
+            refused = _REFUSED.learn(server, str(error), sent)
+            if not refused:
+                raise
+            instead = ", which gets max_completion_tokens" if refused == "max_tokens" else ""
+            notices.append(f"{model.name} refuses {refused}{instead or ', which is left out from now on'}")
+
+
+def _unknown_to_litellm(model: Model) -> set[str]:
+    """Return the parameters that litellm would drop without a word for this model."""
+    try:
+        known = _litellm().get_supported_openai_params(model=model.name)
+    except Exception:
+        known = None
+    return {"reasoning_effort", "temperature", "top_p"} - {*known} if known else set()
+
+
+async def _request(model: Model, messages: Sequence[Message], parameters: Mapping[str, Any], timeout_s: float) -> Any:
     """Return litellm's reply, or one sentence if the provider refused the content of the question."""
     litellm = _litellm()
     options: dict[str, Any] = {"api_base": model.api_base} if model.api_base else {}
@@ -183,7 +241,7 @@ async def _request(model: Model, messages: Sequence[Message], max_tokens: int, t
         return await litellm.acompletion(
             model=model.name,
             messages=list(messages),
-            max_tokens=max_tokens,
+            **parameters,
             timeout=timeout_s,
             max_retries=0,
             num_retries=0,

@@ -47,7 +47,10 @@ def up(
     ] = None,
     option: Annotated[
         list[str] | None,
-        Parameter(help="Set an option of the explorers: KEY=VALUE, such as sampler=random. May be repeated."),
+        Parameter(
+            help="Set an option of the explorers, or with --model of the researcher: KEY=VALUE, such as sampler=random "
+            "or temperature=0.7. May be repeated."
+        ),
     ] = None,
     data: Data = None,
     no_confirm: NoConfirm = False,

@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 import msgspec
 
+from agents.llm.model_options import RESEARCHER_OPTIONS, model_parameters
 from gpu_worker.machine import survey
 from mesh import arena, own_packages, settings
 from mesh.errors import BadInput
@@ -71,7 +72,7 @@ async def up(
 ) -> None:
     """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module.
 
-    `options` are those of the explorers, as KEY=VALUE.
+    `options` are those of the explorers and of the researcher, as KEY=VALUE.
     """
     home = settings.home()
     _check_installed()
@@ -81,6 +82,10 @@ async def up(
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
+    if thinker:
+        thinking = [each for each in options if each.partition("=")[0] in RESEARCHER_OPTIONS]
+        options = [each for each in options if each not in thinking]
+        model_parameters(dict(each.split("=", 1) for each in thinking if "=" in each))
     if options and not size.explorers:
         raise BadInput("--option sets options of explorers, but --explorers is 0: leave one of them out")
     if options:
@@ -118,7 +123,15 @@ async def up(
             commands["explorer"] = [*agent, "explorer", "--name", "explorer", "--count", str(size.explorers), *here]
             commands["explorer"] += own_roles.flags(options)
         if thinker:
-            commands["researcher"] = [*agent, "researcher", "--name", "researcher", *thinker.flags(), *here]
+            commands["researcher"] = [
+                *agent,
+                "researcher",
+                "--name",
+                "researcher",
+                *thinker.flags(),
+                *own_roles.flags(thinking),
+                *here,
+            ]
         own = own_roles.commands(roles, here, commands)
         commands |= own
         first = follower.board.seq

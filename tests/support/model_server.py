@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -42,6 +42,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 SILENCE = Reply()
 
+Script = Reply | Callable[[str], Reply]
+"""One answer, or what makes it from the text of all messages of the request."""
+
 
 def say(text: str, **more: Any) -> Reply:
     return Reply(text=text, **more)
@@ -55,7 +58,7 @@ def fail(status: int, text: str = "no", **headers: str) -> Reply:
 class ModelServer:
     """What was asked, as JSON and headers; an answer beyond the script is status 400."""
 
-    def __init__(self, url: str, script: Sequence[Reply]) -> None:
+    def __init__(self, url: str, script: Sequence[Script]) -> None:
         self.url, self.script = url, list(script)
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -63,11 +66,16 @@ class ModelServer:
 
     def prompts(self) -> list[str]:
         """The text of all messages of each request."""
-        return ["\n\n".join(message["content"] for message in body["messages"]) for body in self.asked]
+        return [text_of(body) for body in self.asked]
+
+
+def text_of(body: Mapping[str, Any]) -> str:
+    """The text of all messages of a request."""
+    return "\n\n".join(message["content"] for message in body["messages"])
 
 
 @contextmanager
-def model_server(*script: Reply) -> Iterator[ModelServer]:
+def model_server(*script: Script) -> Iterator[ModelServer]:
     """A running server, gone with the block."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -79,6 +87,7 @@ def model_server(*script: Reply) -> Iterator[ModelServer]:
             state.asked.append(body)
             state.headers.append(dict(self.headers.items()))
             reply = state.script[place] if place < len(state.script) else fail(400, "the script of the test has ended")
+            reply = reply if isinstance(reply, Reply) else reply(text_of(body))
             if reply == SILENCE:
                 state.ended.wait()
                 self.close_connection = True
