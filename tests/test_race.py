@@ -10,7 +10,6 @@ from scipy.special import ndtri
 
 from agents.curation.admission import decide
 from agents.curation.claims import WAITING
-from agents.curation.error_control import level
 from agents.curation.group_sequential import bounds, nominal, spent_by
 from agents.curation.multiplicity import each
 from agents.curation.race import HOPELESS, SIZE, UNLIKELY
@@ -25,6 +24,7 @@ BASE, WORSE, LUCKY, GOOD, BETTER, SHAKY, FAST, ONE, TWO, A, B, C, D = map(
     git_hash, ("base", "worse", "lucky", "good", "better", "shaky", "fast", "one", "two", "a", "b", "c", "d")
 )
 
+LEAST = (HOPELESS, HOPELESS, UNLIKELY, UNLIKELY)
 NOISY = msgspec.structs.replace(
     SPEC,
     objective=ObjectiveSpec(metric="loss", direction="minimize"),
@@ -177,7 +177,7 @@ def test_of_several_two_go_on_and_then_one(log: Log) -> None:
     for event in verdicts(log):
         log.add("curator", event)
     after_one_stage(log, b=9.75, c=9.85, base=10.0)
-    assert {v.proposal for v in verdicts(log)} == {C}
+    assert verdicts(log) == []
     assert {who for who, lane, _ in asked(log) if lane == "confirm"} == {B}
 
 
@@ -295,11 +295,6 @@ def test_noise_is_pooled_over_what_was_run_on_several_seeds(log: Log) -> None:
     assert estimate([1.0, 2.0], Noise(float("inf"), 0)).low == -float("inf")
 
 
-def test_the_levels_of_all_races_sum_up_to_the_false_discovery_rate() -> None:
-    assert sum(level(race, 0, 0.1) for race in range(1, 100_000)) == pytest.approx(0.1, rel=1e-3)
-    assert level(3, 4, 0.1) == pytest.approx(5 * level(3, 0, 0.1))
-
-
 def test_stages_double() -> None:
     assert [stages(n) for n in (2, 3, 5, 8, 16)] == [[1, 2], [1, 3], [1, 3, 5], [1, 3, 8], [1, 3, 7, 16]]
     assert stages(100) == [1, 3, 7, 15, 31, 63, 100]
@@ -326,10 +321,10 @@ def test_the_bounds_of_several_looks_spend_the_level_and_no_more() -> None:
 
 def test_the_level_of_each_of_many_lies_between_a_share_and_the_whole() -> None:
     looks, level = (1, 3, 7, 16), 0.08
-    one, few, many = (each(looks, level, size, 3, HOPELESS, UNLIKELY) for size in (1, 4, SIZE))
+    one, few, many = (each(looks, level, size, 3, LEAST) for size in (1, 4, SIZE))
     assert one == level
     assert level / SIZE < many < few < level
-    assert each(looks, 1e-4, SIZE, 3, HOPELESS, UNLIKELY) == 1e-4 / SIZE
+    assert each(looks, 1e-4, SIZE, 3, LEAST) == 1e-4 / SIZE
 
 
 @pytest.mark.parametrize("gain", [0.0, 3.0])

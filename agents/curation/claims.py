@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agents.curation.item_proof import has_items
-from agents.curation.race_log import current_race, is_excused
+from agents.curation.race_log import current_race, is_excused, members_of
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, race_of, request
 from agents.curation.verdicts import retired
@@ -32,12 +32,12 @@ def weigh_claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
     given_up: list[AnyEvent] = []
     waiting: dict[str, float] = {}
     luck: dict[str, Noise] = {}
-    race = current_race(board)
+    racing = members_of(board, current_race(board))
     for tree in [*board.undecided, *reevaluated(board)]:
         found = claim(board, tree)
         runs = board.current_runs(tree)
         raced = {race_of(run.requested) for run in runs if run.requested.lane == "confirm"}
-        if found is None or race in raced - {0} or any(is_awaited(board, run) for run in runs):
+        if found is None or tree in racing or any(is_awaited(board, run) for run in runs):
             continue
         if raced and tree not in board.undecided:
             continue

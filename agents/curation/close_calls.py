@@ -9,7 +9,7 @@ from mesh.board import Board
 from mesh.events import ProposalRetired
 from mesh.evidence import fresh, is_close
 
-_RACES = 2
+RACES = 2
 """Races of a proposal at most."""
 
 
@@ -18,7 +18,7 @@ def close_calls(board: Board, worker_class: str) -> list[str]:
     found: dict[str, float] = {}
     for tree in dict.fromkeys(board.runs[name].requested.proposal for name in board.proofs):
         proposal = board.proposals.get(tree)
-        if proposal is None or not is_close(proposal) or len(races_of(board, tree)) >= _RACES:
+        if proposal is None or not is_close(proposal) or len(races_of(board, tree)) >= RACES:
             continue
         last = proposal.rulings[-1]
         if isinstance(last, ProposalRetired) and last.met == board.champion and fresh(board, tree, worker_class):

@@ -32,7 +32,7 @@ RARE = 0.002
 
 
 @lru_cache(maxsize=256)
-def each(looks: tuple[int, ...], level: float, size: int, before: int, hopeless: float, unlikely: float) -> float:
+def each(looks: tuple[int, ...], level: float, size: int, before: int, least: tuple[float, ...]) -> float:
     """Return the level of each challenger in a race that may err with probability `level`.
 
     Args:
@@ -40,16 +40,15 @@ def each(looks: tuple[int, ...], level: float, size: int, before: int, hopeless:
         level: Probability that the race promotes a challenger that is not better, 0 to 1.
         size: Number of challengers.
         before: Scores of the champion that are known before the race; it gets more during the race.
-        hopeless: A challenger drops out if its probability to be better is below this.
-        unlikely: The same from half of the seeds on.
+        least: A challenger drops out after a look if its probability to be better is below this.
     """
     if size < 2 or level < RARE:
         return level / size
     steps = _steps(looks, size + 1)
-    least = [float(ndtri(hopeless if 2 * look < looks[-1] else unlikely)) for look in looks]
+    quantiles = [float(ndtri(chance)) for chance in least]
 
     def excess(scale: float) -> float:
-        return math.log(_errors(steps, looks, scale * level / size, before, least) / level)
+        return math.log(_errors(steps, looks, scale * level / size, before, quantiles) / level)
 
     if excess(1.0) >= 0:
         return level / size

@@ -2,7 +2,8 @@
 
 First the baseline runs on several seeds. It becomes the first champion, and its scores give the first estimate of the
 noise. Then the best claims race against the champion on fresh seeds: one each, then the best two on three, then
-the best one on seven, and so on. After each stage the best challenger is tested against the champion, at a level from
+the best one on seven, and so on. Those that leave for better ones, and look better than the champion, wait for the
+next race. After each stage the best challenger is tested against the champion, at a level from
 `error_control`, `multiplicity` and `group_sequential`. Everything follows from the log.
 """
 
@@ -10,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from agents.curation.claims import meet, weigh_claims
-from agents.curation.close_calls import close_calls
+from agents.curation.close_calls import RACES, close_calls, races_of
 from agents.curation.error_control import level
 from agents.curation.group_sequential import nominal
 from agents.curation.item_proof import bar_over_items, has_items, items_in, pairs_to_compare
@@ -20,6 +21,7 @@ from agents.curation.race_log import (
     EXCUSED,
     current_race,
     entrants_of,
+    families_proven,
     is_racing,
     members_of,
     racers_in,
@@ -43,12 +45,16 @@ SIZE = 5
 HOPELESS = 0.2
 """A challenger drops out if its probability to be better than the champion is below this."""
 
-UNLIKELY = 0.7
-"""The same from half of the seeds on."""
+UNLIKELY = 0.85
+"""The same from `_LATE` of all seeds on."""
 
 BEHIND = 0.15
 """A challenger drops out if its probability to be better than the best challenger is below this."""
 
+PROMISING = 0.5
+"""A challenger that leaves the race for better ones waits for the next race if it is better with this probability."""
+
+_LATE = 0.4
 _KNOWN = 50
 """More earlier scores of a champion than this hardly change the error rate of a race."""
 
@@ -180,10 +186,8 @@ def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -
         size -= 1
     if not size:
         return []
-    if exact:
-        claims = waiting[:size] if has_items(board) else waiting[:1]
-        return _ask(board, race, claims, range(1, 2), worker_class, with_champion=False)
-    return _ask(board, race, waiting[:size], range(1, first + 1), worker_class)
+    claims = waiting[:1] if exact and not has_items(board) else waiting[:size]
+    return _ask(board, race, claims, range(1, first + 1), worker_class, with_champion=not exact)
 
 
 def _seeds_to_prove(seeds: int, chance: float, bar: float) -> int:
@@ -247,14 +251,14 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     passes = winner and found.dof and is_tested and 1 - chance[winner] <= whole  # no bar is above the level of all
     once = exact and has_items(board)
     if passes and 1 - chance[winner] <= (bar := _bar(board, race, done, whole, worker_class, once=once)):
-        text = f"better than the champion in race {race}: p-value {1 - chance[winner]:.2g}, LOND allows {bar:.2g}"
+        text = f"better than the champion in race {race}: p-value {1 - chance[winner]:.2g}, the level allows {bar:.2g}"
         if has_items(board):
             text += f", on {items_in(runs_of[winner], rivals)}"
         elif exact:
             text = f"better than the champion in race {race}: the metric shows no noise, so one fresh run proves"
         value, proof = verdict_of(board, winner, found), tuple(fresh(board, winner, worker_class))
         return [promoted(board, winner, value, proof, chance[winner], text), *verdicts]
-    least = HOPELESS if 2 * done < seeds else UNLIKELY
+    least = _least(done, seeds)
     able = [
         tree
         for tree in ranked
@@ -266,7 +270,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree in ranked:
         scores = scores_in_race(board, tree, race, worker_class)
         values = list(scores.values())
-        if tree not in kept and tree in board.undecided:
+        waits = bool(kept) and tree in able and chance[tree] >= PROMISING and len(races_of(board, tree)) < RACES
+        if tree not in kept and tree in board.undecided and not waits:
             text = "not better than the champion on a fresh seed, and the metric shows no noise"
             if exact and has_items(board):
                 on = items_in(runs_of[tree], rivals)
@@ -294,7 +299,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
 def _level(board: Board, race: int) -> float:
     """Return the error level that the challengers of a race share."""
     promotions = max(0, len(board.champions) - 1)
-    return level(race + promotions, promotions, board.spec.selection.fdr)
+    return level(race + promotions, families_proven(board), board.spec.selection.fdr)
 
 
 def _bar(board: Board, race: int, seeds: int, whole: float, worker_class: str, *, once: bool = False) -> float:
@@ -306,8 +311,14 @@ def _bar(board: Board, race: int, seeds: int, whole: float, worker_class: str, *
         runs_in_race(board, board.champion, race, worker_class)
     )
     known = min(before - before % 5 if before > 5 else before, _KNOWN)  # few values, because each is simulated
-    own = each(looks, whole, len(entrants_of(board, race)), known, HOPELESS, UNLIKELY)
+    least = tuple(_least(look, looks[-1]) for look in looks)
+    own = each(looks, whole, len(entrants_of(board, race)), known, least)
     return nominal(looks, seeds, own)
+
+
+def _least(done: int, seeds: int) -> float:
+    """Return the probability to be better than the champion below which a challenger drops out after a look."""
+    return HOPELESS if done < _LATE * seeds else UNLIKELY
 
 
 def _standing(board: Board, trees: Sequence[str], race: int, worker_class: str) -> dict[str, Scores]:

@@ -4,7 +4,7 @@ from agents.curation.close_calls import races_again
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import SEEDS, race_of
 from mesh.board import Board, Run
-from mesh.events import PROOF, Failed
+from mesh.events import PROOF, Failed, ProposalPromoted
 from mesh.evidence import proofs
 from mesh.fleet import is_awaited
 
@@ -43,7 +43,10 @@ def racers_in(size: int, stage: int) -> int:
 
 
 def members_of(board: Board, race: int) -> list[str]:
-    """Return the challengers of a race: undecided, or still in the race as a close call or after a re-evaluation."""
+    """Return the challengers of a race that have most runs in it; those with fewer wait for another race.
+
+    They are undecided, or in the race as a close call or after a re-evaluation.
+    """
     counts: dict[str, int] = {}
     for name in reversed(board.proofs):
         request = board.runs[name].requested
@@ -60,7 +63,7 @@ def members_of(board: Board, race: int) -> list[str]:
     return [
         tree
         for tree, count in reversed(counts.items())
-        if tree in board.undecided or (count == most and (tree in again or races_again(board, tree, race)))
+        if count == most and (tree in board.undecided or tree in again or races_again(board, tree, race))
     ]
 
 
@@ -68,6 +71,24 @@ def entrants_of(board: Board, race: int) -> set[str]:
     """Return all proposals that have run as challengers in a race."""
     requested = (board.runs[name].requested for name in board.proofs)
     return {run.proposal for run in requested if run.lane == "confirm" and race_of(run) == race}
+
+
+def families_proven(board: Board) -> list[int]:
+    """Return the families in which the champions so far were proven better than the one they met.
+
+    Races and promotions are families, counted from 1. A champion that was demoted, or that became champion without a
+    test or for the second time, proves nothing.
+    """
+    found = []
+    for earlier, tree in enumerate(board.champions[1:]):
+        proposal = board.proposals[tree]
+        ruling = next(each for each in proposal.rulings if isinstance(each, ProposalPromoted))
+        asked = (board.runs[name].requested for name in proposal.runs)
+        race = max((race_of(run) for run in asked if run.lane == "confirm"), default=0)
+        is_first = tree not in board.champions[: earlier + 1]
+        if race and is_first and ruling.met and ruling.p_better is not None and proposal.why != "demoted":
+            found.append(race + earlier)
+    return found
 
 
 def is_racing(board: Board, tree: str, race: int) -> bool:

@@ -103,7 +103,7 @@ def measure(arena: Path, own: TemplateData, source: Path) -> MeasuredData:
             better, theirs, _, _ = _run(folder, spec, data)
             reference = spec.objective.gain(better, score)
             difference = spread_of_difference(theirs, items, paired=True)
-    alpha = level(1, 0, spec.selection.fdr)
+    alpha = level(1, (), spec.selection.fdr)
     remarks = tuple(line for line in said.splitlines() if line.strip())
     return MeasuredData(remarks, score, items, noise, reference, difference or noise, alpha, trial_s, score_s)
 
