@@ -8,7 +8,9 @@ the two-sample test on the same scores.
 `items` is the same for arenas of fixed items: `items.false` for equal proposals, also with clusters and where search
 and proof have the same items. `items.power` is the share of arenas in which the one proposal among them that is better
 by 0.02 is promoted, `items.power_alone` the same without the others, and `items.runs` are the runs of proof of all
-arenas per such promotion. `scheme` is what the seeds of fixed items may be (`benchmarks/parts/noise_schemes.py`).
+arenas per such promotion. `power.after` is the chance that a gain of one standard deviation passes after so many races,
+of which one in `every` promoted somebody (`benchmarks/parts/long_run.py`). `scheme` is what the seeds of fixed items
+may be (`benchmarks/parts/noise_schemes.py`).
 """
 
 import random
@@ -16,9 +18,11 @@ from typing import Any
 
 from benchmarks.parts.harness import Figures, Goal, say
 from benchmarks.parts.item_arenas import ItemArena
+from benchmarks.parts.long_run import power_after
 from benchmarks.parts.noise_schemes import GAIN as ITEM_GAIN
 from benchmarks.parts.noise_schemes import SCHEMES, passes
 from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, normal, student_of_3
+from benchmarks.parts.parallel import on_all_cores
 from mesh.board import Board
 from mesh.evidence import Noise, p_better, pooled
 from mesh.paired import seed_effect
@@ -48,13 +52,17 @@ async def measure(quick: bool) -> Figures:
         for correlation in CORRELATIONS:
             name = f"{draw.__name__}.{correlation:g}"
             made = 4 if quick else 200
-            figures[f"false.{name}"] = sum(is_fooled(correlation, draw, world) for world in range(made)) / made
+            jobs = [(correlation, draw, world) for world in range(made)]
+            figures[f"false.{name}"] = sum(on_all_cores(_is_fooled, jobs)) / made
             say(f"{name}: {made} arenas")
     board = CorrelatedArena({}, 0.0, normal, "board").log.board
     for correlation in (0.0, 0.5, 0.8):
         in_pairs, unpaired = (seeds_needed(board, correlation, pairs=pairs, quick=quick) for pairs in (True, False))
         figures[f"seeds.{correlation:g}"] = in_pairs
         figures[f"seeds_ratio.{correlation:g}"] = in_pairs / unpaired
+    for races in (0, 5, 25, 105):
+        for every in (0, 10):
+            figures[f"power.after.{races}.every.{every}"] = power_after(races, every)
     figures |= by_items(4 if quick else 200)
     for scheme in SCHEMES:
         for kind, gain in (("false", 0.0), ("power", ITEM_GAIN)):
@@ -67,20 +75,28 @@ def by_items(made: int, proposals: int = PROPOSALS) -> Figures:
     figures: Figures = {}
     equal = {f"p{number}": 0.0 for number in range(proposals)}
     for name, options in ITEM_ARENAS.items():
-        arenas = [ItemArena(equal, f"{name} {world}", **options) for world in range(made)]
-        for arena in arenas:
-            arena.play()
-        figures[f"items.false.{name}"] = sum(arena.promotions > 0 for arena in arenas) / made
-    found = [ItemArena({"good": ITEM_GAIN, **equal}, f"good {world}") for world in range(made)]
-    alone = [ItemArena({"good": ITEM_GAIN}, f"alone {world}") for world in range(made)]
-    for name, arenas in (("power", found), ("power_alone", alone)):
-        for arena in arenas:
-            arena.play()
-        won = [arena for arena in arenas if git_hash("good") in arena.log.board.champions]
-        figures[f"items.{name}"] = len(won) / made
-        figures[f"items.runs.{name}"] = sum(arena.proof_runs for arena in arenas) / max(1, len(won))
+        played = on_all_cores(_played, [(equal, f"{name} {world}", options) for world in range(made)])
+        figures[f"items.false.{name}"] = sum(promotions > 0 for promotions, _, _ in played) / made
+    good: dict[str, float] = {"good": ITEM_GAIN}
+    for name, label, gains in (("power", "good", good | equal), ("power_alone", "alone", good)):
+        played = on_all_cores(_played, [(gains, f"{label} {world}", {}) for world in range(made)])
+        won = sum(is_found for _, is_found, _ in played)
+        figures[f"items.{name}"] = won / made
+        figures[f"items.runs.{name}"] = sum(runs for _, _, runs in played) / max(1, won)
     say(f"items: {made} arenas")
     return figures
+
+
+def _played(job: tuple[dict[str, float], str, dict[str, Any]]) -> tuple[int, bool, int]:
+    """Play an arena of items; return its promotions, whether the good one was found, and the runs of proof."""
+    gains, seed, options = job
+    arena = ItemArena(gains, seed, **options)
+    arena.play()
+    return arena.promotions, git_hash("good") in arena.log.board.champions, arena.proof_runs
+
+
+def _is_fooled(job: tuple[float, Draw, int]) -> bool:
+    return is_fooled(*job)
 
 
 def is_fooled(correlation: float, draw: Draw, world: int, proposals: int = PROPOSALS) -> bool:

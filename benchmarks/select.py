@@ -20,6 +20,7 @@ import msgspec
 
 from agents.curation.admission import decide
 from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.parallel import on_all_cores
 from mesh import events as e
 from mesh import wire
 from mesh.board import Board
@@ -159,11 +160,16 @@ async def measure(quick: bool) -> Figures:
     figures: Figures = {}
     for size, sd, extra, correlation in ARMS:
         count = (20 if quick else 800) // (4 if size > 100 else 1)
-        pairs = [_once(size, sd, extra, repetition, correlation) for repetition in range(count)]
+        jobs = [(size, sd, extra, repetition, correlation) for repetition in range(count)]
+        pairs = on_all_cores(_repetition, jobs)
         name = _name(size, sd, extra, correlation)
         figures |= _figures(name, [ours for ours, _ in pairs], [single for _, single in pairs])
         say(f"{name}: {count} repetitions")
     return figures
+
+
+def _repetition(job: tuple[int, float, int, int, float]) -> tuple[Chosen, Chosen]:
+    return _once(*job)
 
 
 def _once(size: int, sd: float, extra: int, seed: int, correlation: float = 0.0) -> tuple[Chosen, Chosen]:

@@ -7,6 +7,7 @@ import pytest
 from agents.curation.error_control import level
 from agents.curation.race_log import current_race, families_proven
 from agents.curation.run_requests import SEEDS
+from benchmarks.parts.long_run import power_after
 from mesh.events import ProposalRetired
 from mesh.testing import Log, git_hash
 from tests.test_race import after_one_stage, asked, claimed, due, play, verdicts
@@ -32,6 +33,13 @@ def test_all_levels_up_to_a_family_are_paid_by_the_promotions_before_it() -> Non
             assert level(family, proven, 0.1) <= level(1, (), 0.1)
             if rng.random() < 0.1:
                 proven.append(family)
+
+
+def test_where_gains_are_found_now_and_then_a_hundred_races_later_a_real_one_is_still_proven() -> None:
+    assert power_after(0) > 0.9
+    assert power_after(105, every=10) > 0.5
+    assert power_after(105) < 0.15
+    assert power_after(105, gain=0.0, every=10) < 0.01
 
 
 def test_who_leaves_for_better_ones_but_looks_better_than_the_champion_races_once_more(log: Log) -> None:
