@@ -142,7 +142,7 @@ def find_knobs(file: str, source: str) -> list[Knob]:
     """Return the knobs of a file in the order of their lines; none if it does not parse."""
     literals = literals_of(file, source)
     times = Counter(literal.name.removesuffix("[0]") for literal in literals)
-    found = (_knob(file, literal) for literal in literals if times[constant_of(literal.name)] == 1)
+    found = (_knob(file, one) for one in literals if max(times[one.name], times[constant_of(one.name)]) == 1)
     return [knob for knob in found if knob]
 
 
@@ -220,7 +220,7 @@ def edit(source: str, values: Mapping[str, Scalar], file: str = "x.py") -> str:
 
 def _knob(file: str, literal: SourceLiteral) -> Knob | None:
     name, value, comment = literal.name, literal.value, literal.comment
-    if "SEED" in name or _FIXED.search(comment):
+    if "SEED" in name or _FIXED.search(comment) or (literal.excluded and "mesh:" not in comment):
         return None
     if match := _CHOICES.search(comment):
         choices = tuple(_literal(word) for word in re.split(r"[\s,]+", match[1]))

@@ -3,23 +3,44 @@
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from mesh.editable_regions import editable_spans
 from mesh.events import Scalar
+from mesh.literal_files.code_files import code_language
+from mesh.literal_files.json_files import JSON_FILES
+from mesh.literal_files.settings_files import SETTINGS_FILES
+from mesh.literal_files.toml_files import TOML_FILES
+from mesh.literal_files.yaml_files import YAML_FILES
 from mesh.python_literals import PYTHON_FILES
 from mesh.source_literal import Language, SourceLiteral
 
-LANGUAGES: dict[str, Language] = {".py": PYTHON_FILES}
-"""The languages whose literals are read, by the suffix of the file."""
+LANGUAGES: dict[str, Language] = {
+    ".py": PYTHON_FILES,
+    **dict.fromkeys((".json", ".jsonc", ".json5", ".geojson", ".webmanifest", ".eslintrc", ".babelrc"), JSON_FILES),
+    **dict.fromkeys((".yaml", ".yml"), YAML_FILES),
+    ".toml": TOML_FILES,
+    **dict.fromkeys((".ini", ".cfg", ".conf", ".cnf", ".env", ".properties", ".editorconfig"), SETTINGS_FILES),
+}
+"""The languages whose literals are read, by the suffix of the file; `code_language` knows those with comments."""
 
 
 def language_of(file: str) -> Language | None:
     """Return the language of a file by its name, None if its literals are not read."""
-    return LANGUAGES.get(PurePosixPath(file).suffix.lower())
+    path = PurePosixPath(file.lower())
+    name = path.suffix or f".{path.name.removeprefix('.')}"
+    return LANGUAGES.get(name) or code_language(file)
 
 
 def literals_of(file: str, source: str) -> Sequence[SourceLiteral]:
-    """Return the literals of a file in the order in which they stand; none if it cannot be read."""
+    """Return the literals of a file in the order in which they stand; none if it cannot be read.
+
+    Of a file with editable regions, only those in a region.
+    """
     language = language_of(file)
-    return language.literals(source) if language else ()
+    found = language.literals(source) if language else ()
+    if not found or "EVOLVE-BLOCK" not in source:
+        return found
+    spans = editable_spans(source.encode())
+    return [one for one in found if any(start <= one.start and one.end <= end for start, end in spans)]
 
 
 def replace_literals(file: str, source: str, values: Mapping[str, Scalar]) -> str:
