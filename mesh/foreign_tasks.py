@@ -219,7 +219,7 @@ direction = "minimize"
 [artifact]
 editable = ["train.py"]             # everything else is protected
 # prepare.py keeps its data in ~/.cache/autoresearch. The mesh freezes the data once, so that every worker has the same.
-# The limit is 2 GiB; add "--num-shards", "4" after 'prepare.py' to make less.
+# Add "--num-shards", "4" after 'prepare.py' to make less data.
 prepare = ["python", "-c", "{prepare}"]
 {_left_out(leave_out)}
 [trial]                             # `uv run` is not needed: python is the one that runs the worker

@@ -1,14 +1,16 @@
 """An arena's prepared data: frozen once at opening, content-addressed, the same on every worker.
 
 `freeze` stores the files of a folder as objects and returns the hash of their manifest; `thaw` writes them, read-only,
-from that hash. Trials may read the files under `public/`. Only the score program gets those under `private/`, and the
-arena's hidden files (`artifact.hidden`), which are stored under `hidden/`.
+from that hash. A file of any size is read and written in pieces of `PIECE_BYTES`, each of them an object. Trials may
+read the files under `public/`. Only the score program gets those under `private/`, and the arena's hidden files
+(`artifact.hidden`), which are stored under `hidden/`.
 
 A file that was thawed is checked before every use: a process hashes it once, and again if its size, time or mode
 changes. What is damaged or missing is fetched again, and what does not belong there is deleted.
 """
 
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -25,8 +27,8 @@ from mesh.decoding import decode_json
 from mesh.errors import BadArena, ObjectMissing
 
 PARTS = ("public", "private", "hidden")
-MAX_DATA_BYTES = 2 * 1024**3
-
+PIECE_BYTES = 32 * 1024**2
+"""Bytes of a file that are in memory at a time; a larger file is stored as several objects."""
 
 _FILE_MODE, _FOLDER_MODE = 0o444, 0o755
 _Stamp = tuple[int, int, int, int]
@@ -36,9 +38,12 @@ _checked_files: dict[Path, _Stamp] = {}
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):
+    """A file; `pieces` are the objects of its contents, in order, where it is not one object named `sha256`."""
+
     path: str
     sha256: str
     size: int
+    pieces: tuple[str, ...] = ()
 
 
 _manifests: dict[Path, list[_File]] = {}
@@ -54,30 +59,52 @@ async def freeze(folder: Path, objects: Objects, hidden: Mapping[str, bytes] | N
         hidden: contents of the arena's hidden files by path, to be stored with them.
 
     Raises:
-        BadArena: a file is elsewhere or is not a regular file, or all files together have more than 2 GiB.
+        BadArena: a file is elsewhere or is not a regular file.
     """
     files: list[_File] = []
-    total = 0
     for name, path in await anyio.to_thread.run_sync(_regular_files, folder):
-        total += path.stat().st_size
-        if total > MAX_DATA_BYTES:
-            raise BadArena(
-                f"artifact.prepare wrote more than {MAX_DATA_BYTES:,} bytes, the largest size: make less data"
-            )
-        data = await anyio.to_thread.run_sync(path.read_bytes)
-        digest = hashlib.sha256(data).hexdigest()
-        await objects.put(digest, data)
-        files.append(_File(name, digest, len(data)))
+        files.append(await _stored(name, path, objects))
     for name, data in sorted((hidden or {}).items()):
         digest = hashlib.sha256(data).hexdigest()
         await objects.put(digest, data)
         files.append(_File(f"hidden/{name}", digest, len(data)))
     if not files:
         return ""
-    manifest = msgspec.json.encode(files)
+    listed = [(file.path, file.sha256, file.size, *([file.pieces] if file.pieces else [])) for file in files]
+    manifest = msgspec.json.encode(listed)  # without the last field where it is empty, as before there was one
     name = hashlib.sha256(manifest).hexdigest()
     await objects.put(name, manifest)
     return name
+
+
+async def _stored(name: str, path: Path, objects: Objects) -> _File:
+    """Store a file piece by piece."""
+    total, size, pieces = hashlib.sha256(), 0, list[str]()
+    with path.open("rb", buffering=0) as file:
+        while True:
+            piece = await anyio.to_thread.run_sync(_read_piece, file)
+            if not piece and pieces:
+                break
+            digest = await anyio.to_thread.run_sync(_digest, piece, total)
+            size += len(piece)
+            await objects.put(digest, piece)
+            pieces.append(digest)
+            if len(piece) < PIECE_BYTES:
+                break
+    return _File(name, total.hexdigest(), size, tuple(pieces) if len(pieces) > 1 else ())
+
+
+def _read_piece(file: io.FileIO) -> bytes:
+    """Return the next `PIECE_BYTES` of a file, less at its end."""
+    found = bytearray()
+    while len(found) < PIECE_BYTES and (more := file.read(PIECE_BYTES - len(found))):
+        found += more
+    return bytes(found)
+
+
+def _digest(piece: bytes, total: "hashlib._Hash") -> str:
+    total.update(piece)
+    return hashlib.sha256(piece).hexdigest()
 
 
 def _regular_files(folder: Path) -> list[tuple[str, Path]]:
@@ -125,9 +152,8 @@ async def thaw(name: str, objects: Objects, cache: Path) -> Path:
         sys.stderr.write(f"the prepared data in {target} is damaged: {', '.join(damaged[:3])} is fetched again\n")
     for file in files:
         if file.path in damaged:
-            data = await _checked(file.sha256, objects)
             await anyio.to_thread.run_sync(_clear, target / file.path)
-            await _write(target / file.path, data, beside=cache)
+            await _write(target / file.path, file, objects, beside=cache)
     return target
 
 
@@ -166,7 +192,7 @@ async def _lay_out(files: list[_File], objects: Objects, target: Path) -> None:
         for folder in _folders(files):
             (staging / folder).mkdir(parents=True, exist_ok=True)
         for file in files:
-            await _write(staging / file.path, await _checked(file.sha256, objects), beside=target.parent)
+            await _write(staging / file.path, file, objects, beside=target.parent)
         if not target.is_dir() or target.is_symlink():
             file_trees.delete(target)
         try:
@@ -178,15 +204,29 @@ async def _lay_out(files: list[_File], objects: Objects, target: Path) -> None:
         await anyio.to_thread.run_sync(file_trees.delete, staging)
 
 
-async def _write(path: Path, data: bytes, *, beside: Path) -> None:
-    """Write a read-only file by rename; `beside` is a folder on the same disk."""
+async def _write(path: Path, file: _File, objects: Objects, *, beside: Path) -> None:
+    """Write a read-only file by rename, piece by piece; `beside` is a folder on the same disk."""
     part = beside / f".{uuid.uuid4().hex}.part"
+    total = hashlib.sha256()
     try:
-        await anyio.to_thread.run_sync(part.write_bytes, data)
+        with part.open("xb", buffering=0) as opened:
+            for name in file.pieces or (file.sha256,):
+                piece = await _checked(name, objects)
+                await anyio.to_thread.run_sync(_append, opened, piece)
+                if file.pieces:
+                    await anyio.to_thread.run_sync(total.update, piece)
+        if file.pieces and total.hexdigest() != file.sha256:
+            raise ObjectMissing(f"the pieces of {file.path!r} do not match its hash {file.sha256}: the data is damaged")
         part.chmod(_FILE_MODE)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _append(file: io.FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _clear(path: Path) -> None:
@@ -250,6 +290,6 @@ def _manifest(name: str, data: bytes) -> list[_File]:
 
 async def _checked(name: str, objects: Objects) -> bytes:
     data = await objects.get(name)
-    if hashlib.sha256(data).hexdigest() != name:
+    if (await anyio.to_thread.run_sync(hashlib.sha256, data)).hexdigest() != name:
         raise ObjectMissing(f"object {name} is damaged: its contents do not match its name")
     return data

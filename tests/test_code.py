@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import json
 import re
 import subprocess
 import zlib
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from mesh import frozen_data
+from mesh.bus import Objects
 from mesh.code import CodeStore, Commit
 from mesh.errors import BadArena, BadInput, ObjectMissing
 from mesh.memory import MemoryBus, MemoryHub
@@ -239,11 +241,51 @@ async def test_prepare_may_only_write_regular_files_into_its_two_folders(place: 
         await frozen_data.freeze(linked, place.bus)
 
 
-async def test_more_data_than_is_kept_is_refused_before_it_is_read(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frozen_data, "MAX_DATA_BYTES", 1999)
-    with pytest.raises(
-        BadArena, match=r"^artifact.prepare wrote more than 1,999 bytes, the largest size: make less data$"
-    ):
-        await frozen_data.freeze(write(place.folder / "out", PREPARED), place.bus)
+class Seen:
+    """Objects that remember how large each one was."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        self.put_sizes: list[int] = []
+        self.got: list[str] = []
+
+    async def put(self, name: str, data: bytes) -> None:
+        self.put_sizes.append(len(data))
+        await self.objects.put(name, data)
+
+    async def get(self, name: str) -> bytes:
+        self.got.append(name)
+        return await self.objects.get(name)
+
+
+async def test_a_large_file_is_stored_and_laid_out_in_pieces(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"none": 0, "one": 699, "just": 700, "more": 701, "twice": 1400, "many": 10_000}
+    whole = {f"public/{name}": bytes(n % 251 for n in range(size)) for name, size in sizes.items()}
+    before = await frozen_data.freeze(write(place.folder / "small", {"public/one": whole["public/one"]}), place.bus)
+    monkeypatch.setattr(frozen_data, "PIECE_BYTES", 700)
+    same = await frozen_data.freeze(write(place.folder / "again", {"public/one": whole["public/one"]}), place.bus)
+    assert same == before  # what is one piece has the name that it always had
+    seen = Seen(place.bus)
+    name = await frozen_data.freeze(write(place.folder / "out", whole), seen)
+    assert max(seen.put_sizes[:-1]) == 700  # the last one is the manifest
+    thawed = await frozen_data.thaw(name, seen, place.folder / "cache")
+    assert {path: (thawed / path).read_bytes() for path in whole} == whole
+    assert await frozen_data.is_intact(thawed)
+    seen.got.clear()
+    damaged = thawed / "public" / "many"
+    damaged.unlink()
+    damaged.write_bytes(b"x" * 10_000)
+    assert await frozen_data.thaw(name, seen, place.folder / "cache") == thawed
+    assert damaged.read_bytes() == whole["public/many"]
+    assert len(seen.got) == 15  # only the pieces of what was damaged
+
+
+async def test_pieces_in_another_order_are_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen_data, "PIECE_BYTES", 4)
+    name = await frozen_data.freeze(write(place.folder / "out", {"private/x": b"aaaabbbb"}), place.bus)
+    [[path, sha256, size, pieces]] = json.loads(await place.bus.get(name))
+    forged = json.dumps([[path, sha256, size, pieces[::-1]]]).encode()
+    await place.bus.put(hashlib.sha256(forged).hexdigest(), forged)
+    with pytest.raises(ObjectMissing, match="the pieces of 'private/x' do not match its hash"):
+        await frozen_data.thaw(hashlib.sha256(forged).hexdigest(), place.bus, place.folder / "cache")
+    assert list((place.folder / "cache").iterdir()) == []
