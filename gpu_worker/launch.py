@@ -16,6 +16,7 @@ from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Network, Sandbox
 from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
 from mesh.events import Lane, RunRequested
+from mesh.plain_command import plain_command
 from mesh.spec import ArenaSpec
 
 
@@ -63,7 +64,7 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
     spec, request, run = site.spec, site.request, site.folder
     env = _environment(site)
     env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")} | _stage(site)
-    command = _program(spec.trial.command) if spec.trial.command else _evaluation(site)
+    command = plain_command(spec.trial.command) if spec.trial.command else _evaluation(site)
     launch = _sandboxed(
         site,
         Launch(command, env, str(run / "trial")),
@@ -92,7 +93,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
         site,
-        Launch(_program(spec.score.command), env, str(run / "score")),
+        Launch(plain_command(spec.score.command), env, str(run / "score")),
         read=[run / "score", run / "out", site.data],
         write=[run / "score-tmp"],
         scorer=True,
@@ -151,7 +152,7 @@ def _evaluation(site: Site) -> tuple[str, ...]:
     """
     spec, run = site.spec, site.folder
     program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
-    (runner_file, *_), command = runner(spec), _program(spec.score.command)
+    (runner_file, *_), command = runner(spec), plain_command(spec.score.command)
     if spec.score.how == "shinka":
         return (sys.executable, runner_file, results, *command, "--program_path", program, "--results_dir", results)
     words = (runner_file, command[1], program, *map(str, spec.score.cascade), *command[2:])
@@ -163,7 +164,7 @@ def _predictor(site: Site) -> Launch:
     run = site.folder
     home = str(run / "predict-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home}
-    launch = Launch(_program(site.spec.score.predict), env, str(run / "predict"))
+    launch = Launch(plain_command(site.spec.score.predict), env, str(run / "predict"))
     return _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
 
 
@@ -209,7 +210,3 @@ def _network(spec: ArenaSpec) -> Network:
             return "all"
         case False:
             return "none"
-
-
-def _program(command: tuple[str, ...]) -> tuple[str, ...]:
-    return (sys.executable, *command[1:]) if command[0] == "python" else command

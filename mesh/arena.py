@@ -6,6 +6,7 @@ It checks what it can without running anything. Only the first trial shows wheth
 import hashlib
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN
 from mesh.hidden_files import is_hidden
+from mesh.plain_command import plain_command
 from mesh.spec import (
     ArenaSpec,
     ArtifactSpec,
@@ -257,7 +259,8 @@ def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
 def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]) -> None:
     if not command:
         return
-    program = command[0]
+    command = plain_command(command)
+    program = "python" if command[0] == sys.executable else command[0]
     if "/" in program and not Path(program).is_absolute():
         raise BadArena(f"{path}: {what}: {program!r} cannot be executed directly: write its interpreter before it")
     if program != "python" and not shutil.which(program):

@@ -27,6 +27,7 @@ from mesh.errors import AlreadyPosted, BadArena, HostTrouble
 from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
+from mesh.plain_command import plain_command
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
 from mesh.spec import ArenaSpec
@@ -106,6 +107,7 @@ async def open_arena(
         before = await code.files(last.base_commit)
         _check_related(spec, folder, home, shown, before)
     remember(home, spec.name, folder)
+    _tell_of_memory(spec)
     failed = baseline_failure(follower.board) is not None
     if last and not closed and not failed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
         return bus, last
@@ -143,6 +145,16 @@ async def open_arena(
             return bus, follower.board.opened
         raise
     return bus, opened
+
+
+def _tell_of_memory(spec: ArenaSpec) -> None:
+    """Say that this machine has less memory than a trial may use."""
+    total_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    if spec.trial.memory_gb > total_gb:
+        sys.stderr.write(
+            f"mesh: trial.memory_gb is {spec.trial.memory_gb:g}, but this machine has {total_gb:.1f} GB: run workers "
+            "on a larger machine, or lower memory_gb and what a trial needs\n"
+        )
 
 
 def _check_related(
@@ -252,7 +264,7 @@ async def _run_prepare(
     command: tuple[str, ...], folder: Path, out: Path, source: data_source.DataSource | None
 ) -> None:
     within_s = PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
-    program = sys.executable if command[0] == "python" else command[0]
+    words = plain_command(command)
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"MESH_SOURCE": str(source.path)} if source else {}
@@ -260,7 +272,7 @@ async def _run_prepare(
     try:
         with log.open("wb") as output:
             child = await anyio.open_process(
-                [program, *command[1:]],
+                words,
                 cwd=folder,
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -11,8 +11,9 @@ import pytest
 from gpu_worker.launch import runner
 from mesh.events import Failed, Scored
 from mesh.foreign_folder import describe
+from mesh.plain_command import plain_command
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
-from tests.test_foreign_tasks import run
+from tests.test_foreign_tasks import run, run_all
 
 PROGRAM = "SLOPE = 1.5\n\ndef predict(x):\n    return SLOPE * x\n"
 
@@ -79,6 +80,11 @@ def test_what_openevolve_takes_as_a_number_is_the_score_whatever_its_type(
         ),
         ("{'error': 'all is lost'}", "the evaluator says: all is lost"),
         ("{'error': 0.0}", "the evaluator gave no number"),
+        ("{'runs_successfully': 0.0, 'error': 'no function run_search'}", "the evaluator says: no function run_search"),
+        (
+            "{'combined_score': (0.9, 60.0), 'metrics': {'runtime': 1.0}}",
+            "combined_score is not a number: the eval",
+        ),
         ("[1]", "the evaluator returned list; it must return a dict of metrics"),
     ],
 )
@@ -90,6 +96,8 @@ def test_a_result_without_a_score_is_a_failure_that_says_why(returned: str, word
 def test_an_error_beside_a_score_that_is_not_zero_is_no_failure(tmp_path: Path) -> None:
     body = "def evaluate(path):\n    return {'combined_score': 0.4, 'error': 'one case of ten'}\n"
     assert answer(tmp_path, body) == {"metrics": {"combined_score": 0.4}}
+    body = "def evaluate(path):\n    return {'ran': 0.5, 'error': 'infinite'}\n"
+    assert answer(tmp_path, body) == {"metrics": {"ran": 0.5, "combined_score": 0.5}}
     body = "def evaluate(path):\n    return {'combined_score': 0.0, 'error': ''}\n"
     assert answer(tmp_path, body) == {"metrics": {"combined_score": 0.0}}
 
@@ -198,3 +206,42 @@ def test_a_cascade_has_no_more_stages_than_openevolve_knows(tmp_path: Path) -> N
     stages = "".join(f"def evaluate_stage{n}(path):\n    return {{'s{n}': {n}}}\n" for n in (1, 2, 3, 4))
     found = answer(tmp_path, stages, "-1.5e-07", "0", "0")
     assert [stage["stage"] for stage in found["stages"]] == ["stage1", "stage2", "stage3"]
+
+
+async def test_nothing_of_one_evaluation_reaches_the_next(tmp_path: Path) -> None:
+    evaluator = """
+import json, os, random, tempfile
+
+def evaluate(path):
+    left = [os.path.join(place, "left") for place in (tempfile.gettempdir(), "/tmp", ".", os.path.dirname(path))]
+    seen = getattr(json, "seen", 0) + os.environ.get("SEEN", "0").count("1") + sum(map(os.path.exists, left))
+    json.seen, os.environ["SEEN"] = 1, "1"
+    for name in left:
+        open(name, "w").close()
+    return {"combined_score": seen, "drawn": random.random(), "descriptors": len(os.listdir("/proc/self/fd"))}
+"""
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "initial_program.py").write_text(PROGRAM)
+    (folder / "evaluator.py").write_text(evaluator)
+    ends = await run_all(folder, tmp_path, 3)
+    metrics = [end.outcome.metrics for end in ends if isinstance(end.outcome, Scored)]
+    assert [each["combined_score"] for each in metrics] == [0, 0, 0]
+    assert len({each["drawn"] for each in metrics}) == 3
+    assert len({each["descriptors"] for each in metrics}) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "plain"),
+    [
+        (("python", "a.py"), (sys.executable, "a.py")),
+        (("uv", "run", "train.py", "--x"), (sys.executable, "train.py", "--x")),
+        (("uv", "run", "--frozen", "--with", "numpy", "python3", "-c", "1"), (sys.executable, "-c", "1")),
+        (("uv", "run", "-m", "tool"), (sys.executable, "-m", "tool")),
+        (("uv", "run", "pytest"), ("pytest",)),
+        (("uv", "run", "--odd", "a.py"), ("uv", "run", "--odd", "a.py")),
+        (("/opt/bin/python", "a.py"), ("/opt/bin/python", "a.py")),
+    ],
+)
+def test_uv_run_is_understood(command: tuple[str, ...], plain: tuple[str, ...]) -> None:
+    assert plain_command(command) == plain

@@ -43,28 +43,44 @@ def text_of(config: str) -> Callable[[str], str]:
 
 async def run(folder: Path, tmp_path: Path, *, proof: bool = False, **proposed: str) -> RunFinished:
     """Open a task and run a proposal of it, by a worker, in processes of their own."""
+    [done] = await run_all(folder, tmp_path, 1, proof=proof, **proposed)
+    return done
+
+
+def in_block(base: str, text: str) -> bytes:
+    """The text where the base has its evolve block; what is around the block is protected."""
+    start, end = "# EVOLVE-BLOCK-START\n", "# EVOLVE-BLOCK-END"
+    if start not in base or start in text:
+        return text.encode()
+    return f"{base.partition(start)[0]}{start}{text}\n{end}{base.partition(end)[2]}".encode()
+
+
+async def run_all(
+    folder: Path, tmp_path: Path, count: int, *, proof: bool = False, **proposed: str
+) -> list[RunFinished]:
+    """Open a task and run a proposal of it so many times, by one slot of a worker."""
     home = tmp_path / "home"
     describe(folder)
     bus, opened = await open_arena(MemoryHub(), folder, home=home)
     code = CodeStore(tmp_path / "author.git", bus)
     files = await code.files(opened.base_commit)
-    marked = "# EVOLVE-BLOCK-START\n{}\n# EVOLVE-BLOCK-END\n"
-    for name, text in proposed.items():
-        files[f"{name}.py"] = (text if "EVOLVE-BLOCK" in text else marked.format(text)).encode()
+    files |= {f"{name}.py": in_block(files.get(f"{name}.py", b"").decode(), text) for name, text in proposed.items()}
     at = dt.datetime.now(dt.UTC)
     made = code.commit(files, parents=[opened.base_commit], message="m", author="ann", at=at)
     await code.push(made.commit, base=opened.base_commit)
     trial = opened.spec.trial
-    asked = RunRequested(
-        run="r",
-        lane="confirm" if proof else "explore",
-        proposal=made.tree,
-        commit=made.commit,
-        seed=1,
-        budget_s=trial.budget_s,
-        deadline_s=trial.deadline_s,
-    )
-    await bus.post(Post.new("ann", asked))
+    for number in range(count):
+        asked = RunRequested(
+            run=f"r{number}",
+            lane="confirm" if proof else "explore",
+            proposal=made.tree,
+            commit=made.commit,
+            seed=1 + number,
+            budget_s=trial.budget_s,
+            deadline_s=trial.deadline_s,
+        )
+        await bus.post(Post.new("ann", asked))
+    ended: list[RunFinished] = []
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
@@ -74,10 +90,11 @@ async def run(folder: Path, tmp_path: Path, *, proof: bool = False, **proposed: 
             tasks.start_soon(work)
             async with aclosing(bus.read(follow=True)) as batches:
                 async for batch in batches:
-                    for entry in batch:
-                        if entry.post and isinstance(entry.post.event, RunFinished):
-                            tasks.cancel_scope.cancel()
-                            return entry.post.event
+                    events = [entry.post.event for entry in batch if entry.post]
+                    ended += [event for event in events if isinstance(event, RunFinished)]
+                    if len(ended) == count:
+                        tasks.cancel_scope.cancel()
+                        return ended
     raise AssertionError("the log ended")
 
 

@@ -166,7 +166,7 @@ def metrics_of(result: object) -> dict[str, float]:
     """
     metrics: Any = getattr(result, "metrics", result)
     artifacts: Any = getattr(result, "artifacts", None)
-    if isinstance(metrics, dict) and isinstance(metrics.get("metrics"), dict):
+    if isinstance(metrics, dict) and isinstance(metrics.get("metrics"), dict) and "combined_score" not in metrics:
         artifacts = artifacts or metrics.get("artifacts")
         metrics = metrics["metrics"]  # a dict in the shape of OpenEvolve's class
     if not isinstance(metrics, dict):
@@ -181,7 +181,7 @@ def metrics_of(result: object) -> dict[str, float]:
     }
     if "combined_score" in metrics:
         found["combined_score"] = number(metrics["combined_score"])
-    value = found.get("combined_score", 0.0)
+    value = combined(found, []) if found else 0.0
     if (value == 0 or not math.isfinite(value)) and (why := _reason_in(metrics) or _reason_in(artifacts)):
         raise ValueError(f"the evaluator says: {why}")
     if not found.keys() - {"error"}:
