@@ -89,6 +89,8 @@ ANSWERS = {
     # names
     "a dot and a slash": f"FILE: ./initial_program.py\n{SEARCH}",
     "a prefix of git": f"FILE: b/initial_program.py\n{SEARCH}",
+    "a word behind the name": f"FILE: `initial_program.py` (modified)\n{SEARCH}",
+    "a sentence that begins as a name does": f"File: I change one constant only.\n\n{SEARCH}",
     "a folder before it": f"File: /workspace/task/initial_program.py\n{SEARCH}",
     "a name before the fence": f"**initial_program.py**\n\n{fenced(GOOD)}",
     "a heading before the fence": f"### `initial_program.py`\n{fenced(GOOD)}",

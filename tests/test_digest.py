@@ -290,7 +290,9 @@ async def test_what_the_evaluator_said_about_the_parent_is_data_with_all_its_num
 
 async def test_protected_files_fill_the_room_that_is_left(tmp_path: Path) -> None:
     small, large = b"# SMALL helper\n", b"# LARGE helper\n" + b"x = 1\n" * 2000
-    arena = task(tmp_path, helper_py=small, world_py=large, numbers_csv=b"1,2\n", blob_bin=b"\0\xff")
+    key = b"KEY = 'sk-aaaaaaaaaaaaaaaaaaaaaaaa'\n"
+    files = {"helper_py": small + key, "world_py": large, "config_yaml": b"api_key: hello\n"}
+    arena = task(tmp_path, "", **files, numbers_csv=b"1,2\n", blob_bin=b"\0\xff")
     every = await shown(arena)
     assert every.index("How it is scored") < every.index("SMALL") < every.index("LARGE")
     less = await shown(arena, max_tokens=1500)
@@ -298,6 +300,8 @@ async def test_protected_files_fill_the_room_that_is_left(tmp_path: Path) -> Non
     assert "LARGE" not in less
     assert "1,2" not in every
     assert "blob" not in every
+    assert "api_key" not in every
+    assert "KEY = '[secret]'" in every
 
 
 async def test_proposals_of_samplers_are_summed_up_and_not_listed(arena: Arena) -> None:

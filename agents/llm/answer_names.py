@@ -39,7 +39,9 @@ _SAME = {".yml": ".yaml", ".h": ".cpp", ".hpp": ".cpp", ".cc": ".cpp", ".f": ".f
 def stated_name(line: str, editable: Collection[str]) -> str:
     """Return the file that a line states, such as `FILE: train.py`, `**train.py**` or `### train.py`; "" if none."""
     if match := _FILE.fullmatch(line.strip()):
-        return _clean(match[1])
+        name = _clean(re.sub(r"\s+\([^)]*\)$", "", match[1]))
+        if " " not in name or matching(name, editable):
+            return name  # a sentence behind a colon is no name
     bare = _clean(re.sub(r"^[#*>\s\d.)-]+", "", line.strip()))
     return bare if matching(bare, editable) else ""
 

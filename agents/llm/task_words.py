@@ -3,6 +3,7 @@
 Pure. Hidden files are in no commit, so they cannot be shown.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +24,10 @@ _NO_CONTEXT_NAMES = (
     "LICENSE",
     "LICENSES.txt",
 )
+_SETTINGS = re.compile(r"(\..*|config.*\.ya?ml|.*\.env|secrets?\..*|credentials?\..*)", re.IGNORECASE)
+"""Names of files that often have keys in them; what a task says in them is its brief."""
+
+_KEY = re.compile(r"\b(?:sk|pk|gsk|xai|hf|ghp|AKIA)[-_]?[\w-]{16,}|\bAIza[\w-]{20,}")
 _MOST_METRICS = 40
 _MOST_CONTEXT_BYTES = 60_000
 """Bytes of a protected file beyond which it is data rather than something to read."""
@@ -67,7 +72,7 @@ def operators_words(spec: ArenaSpec, base: Mapping[str, bytes]) -> str:
         return spec.brief.strip()
     names = {name.lower(): name for name in base if name not in spec.artifact.editable}
     found = next((names[name] for name in _READMES if name in names), "")
-    return base[found].decode(errors="replace").strip() if found else ""
+    return (_text(base[found]) or "").strip() if found else ""
 
 
 def evaluator_files(spec: ArenaSpec, base: Mapping[str, bytes]) -> dict[str, str]:
@@ -89,6 +94,8 @@ def context_files(spec: ArenaSpec, base: Mapping[str, bytes]) -> dict[str, str]:
     for name in sorted(base, key=lambda name: (len(base[name]), name)):
         short = name.rpartition("/")[2]
         if name in known or short in _NO_CONTEXT_NAMES or short.lower().endswith(_NO_CONTEXT):
+            continue
+        if _SETTINGS.fullmatch(short):
             continue
         if 0 < len(base[name]) <= _MOST_CONTEXT_BYTES and (text := _text(base[name])) and text.strip() != words:
             found[name] = text
@@ -115,9 +122,9 @@ def _metrics(finished: RunFinished) -> str:
 
 
 def _text(data: bytes) -> str | None:
-    """Return the text of a file, None if it is no text."""
+    """Return the text of a file without keys, None if it is no text."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
-    return None if "\0" in text else text
+    return None if "\0" in text else _KEY.sub("[secret]", text)
