@@ -5,8 +5,8 @@ simplify. The next move depends on the agent's name and the number of its propos
 model once, with a sentence about what is wrong. A call without a proposal is posted as a fact with its cost.
 
 It asks nothing before the baseline has a score. Budgets are read from the log, so a restart does not reset them. A call
-that might exceed a budget is not made. Beside explorers, a researcher pauses while models have made more than their
-share of the proposals.
+that might exceed a budget is not made. Beside explorers that can propose, a researcher pauses while models have made
+more than their share of the proposals.
 """
 
 import datetime as dt
@@ -39,6 +39,9 @@ UNDECIDED = 2
 
 _SHARE = 0.3
 """Share of the proposals that models may make beside explorers."""
+
+IDLE_S = 10.0
+"""Seconds without a waiting proposal of a sampler after which explorers are taken to have nothing to propose."""
 
 MOVES = ("improve",) * 6 + ("recombine",) * 3 + ("simplify",)
 """The moves, each as often as its frequency out of 10."""
@@ -91,6 +94,7 @@ class Researcher:
         self._leaving: Leaving | None = None
         self._spent = False
         self._flaws: list[str] = []
+        self._idle_since: dt.datetime | None = None
 
     async def handle(self, post: Post, board: Board) -> Answers:
         """Propose a change if this researcher may ask now."""
@@ -113,11 +117,26 @@ class Researcher:
             return [BASELINE]
         if lost := self._lost(board):
             return lost
-        if self._spent or not is_measured(board) or not is_due(board, self._name, now):
+        if (
+            self._spent
+            or not is_measured(board)
+            or not is_due(board, self._name, now, alone=self._is_alone(board, now))
+        ):
             return []
         made = [p for p in board.proposals.values() if p.author == self._name]
         move, parents = await self._choose(board, len(made))
         return await self._ask(board, move, parents)
+
+    def _is_alone(self, board: Board, now: dt.datetime) -> bool:
+        """Tell whether explorers propose nothing: none of their proposals has waited for a result for some seconds.
+
+        They have no knobs, have tried all values, or are dead. Else they would propose at once.
+        """
+        if any(_is_samplers(board, tree) for tree in board.undecided):
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or now
+        return (now - self._idle_since).total_seconds() >= IDLE_S
 
     async def _choose(self, board: Board, made: int) -> tuple[str, tuple[str, ...]]:
         """Return the next move and its parents, all of which have code: an author may never share it."""
@@ -233,16 +252,29 @@ def _rules(*, with_schema: bool) -> str:
     return f"{prompt('researcher')}\n\n{prompt('answer_json' if with_schema else 'answer_text')}"
 
 
-def is_due(board: Board, name: str, now: dt.datetime) -> bool:
+def _is_samplers(board: Board, tree: str) -> bool:
+    """Tell whether an undecided proposal is a sampler's and waits for its first result."""
+    if board.proposals[tree].event.origin.how != "sampler":
+        return False
+    return not any(run.finished for run in board.current_runs(tree))
+
+
+def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) -> bool:
     """Tell whether a researcher may ask a model now.
 
     It waits while too many of its proposals are undecided, after failed calls, and while models are ahead of samplers.
+
+    Args:
+        board: The board of the arena.
+        name: The name of the researcher.
+        now: The time.
+        alone: Whether explorers can propose nothing, so that no share is kept for them.
     """
     if sum(board.proposals[tree].author == name for tree in board.undecided) >= UNDECIDED:
         return False
     if pauses(board, name, now):
         return False
-    if not agents_here(board, "explorer"):
+    if alone or not agents_here(board, "explorer"):
         return True
     origins = [proposal.event.origin.how for proposal in board.proposals.values()]
     models, samplers = origins.count("model"), origins.count("sampler")
