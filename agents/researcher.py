@@ -22,6 +22,7 @@ from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
 from agents.llm.json_answer import SCHEMA
 from agents.llm.patch import Flaw, Patch, parse_answer
+from agents.llm.readiness import check_ready
 from agents.search.samplers.history import History
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
@@ -94,7 +95,16 @@ class Researcher:
         self._leaving: Leaving | None = None
         self._spent = False
         self._flaws: list[str] = []
+        self._has_budget = bool(options.get("budget_usd") or options.get("budget_tokens"))
         self._idle_since: dt.datetime | None = None
+
+    async def check(self) -> None:
+        """Check, before anything starts, that the model can be asked.
+
+        Raises:
+            BadInput: It cannot: its key, its budget or its server is missing, or it refuses.
+        """
+        await check_ready(self._budget.model, has_budget=self._has_budget)
 
     async def handle(self, post: Post, board: Board) -> Answers:
         """Propose a change if this researcher may ask now."""

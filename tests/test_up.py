@@ -29,6 +29,23 @@ from tests.support.arenas import TRAIN, write_arena
 
 PATIENCE_S = 60
 MESH = [sys.executable, "-m", "mesh_cli"]
+QUITTER = """
+from mesh.errors import Leaving
+
+class Quitter:
+    listens = ()
+    only_latest = True
+
+    def __init__(self, context):
+        pass
+
+    async def handle(self, post, board):
+        return []
+
+    async def joined(self, board):
+        raise Leaving("model 'nobody' is away")
+"""
+"""A role that leaves at once, for good."""
 
 
 class Up:
@@ -221,16 +238,18 @@ async def test_a_gpu_that_is_asked_for_and_not_there_is_one_sentence(
 
 
 async def test_a_swarm_that_cannot_propose_ends_and_its_last_line_says_why(tmp_path: Path, home: Path) -> None:
-    command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--explorers", "0", "--model", "nobody"]
+    (tmp_path / "quitting.py").write_text(QUITTER)
+    arena = str(write_arena(tmp_path / "arena"))
+    command = [*MESH, "up", arena, "--explorers", "0", "--role", "quitting:Quitter"]
     with anyio.fail_after(PATIENCE_S):
-        done = await anyio.run_process(command, check=False)
+        done = await anyio.run_process(command, check=False, cwd=tmp_path)
     assert done.returncode == ExitCode.BAD_INPUT
-    why = "model 'nobody' has no known provider"
+    why = "model 'nobody' is away"
     lines = [line for line in done.stderr.decode().splitlines() if why in line]
     assert [line.partition(": model")[0] for line in lines] == [
-        "mesh: researcher cannot run",
-        "mesh: researcher could not run",
-        "mesh: the swarm could not work without its researcher",
+        "mesh: quitter cannot run",
+        "mesh: quitter could not run",
+        "mesh: the swarm could not work without its quitter",
     ]
     assert done.stderr.decode().endswith(f"{lines[-1]}\n")
     assert belonging_to(home) == []
@@ -254,18 +273,19 @@ async def test_an_option_that_explorers_do_not_know_is_one_sentence(
 
 
 async def test_a_child_that_refuses_among_others_is_named_after_the_summary(tmp_path: Path, home: Path) -> None:
-    command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--model", "nobody"]
-    async with await anyio.open_process(command, stdout=None, stdin=subprocess.DEVNULL) as process:
+    (tmp_path / "quitting.py").write_text(QUITTER)
+    command = [*MESH, "up", str(write_arena(tmp_path / "arena")), "--role", "quitting:Quitter"]
+    async with await anyio.open_process(command, stdout=None, stdin=subprocess.DEVNULL, cwd=tmp_path) as process:
         assert process.stderr is not None
         text, interrupted = "", False
         with anyio.fail_after(PATIENCE_S):
             async for part in TextReceiveStream(process.stderr):
                 text += part
-                if "researcher cannot run" in text and not interrupted:
+                if "quitter cannot run" in text and not interrupted:
                     process.send_signal(signal.SIGINT)
                     interrupted = True
             assert await process.wait() == ExitCode.OK
-    assert text.splitlines()[-1].startswith("mesh: researcher could not run: model 'nobody' has no")
+    assert text.splitlines()[-1].startswith("mesh: quitter could not run: model 'nobody' is away")
 
 
 async def test_a_projector_begins_when_another_one_lets_go_of_the_file(tmp_path: Path, home: Path) -> None:

@@ -111,6 +111,19 @@ def check_model(model: Model) -> None:
         ) from None
 
 
+def missing_keys(model: Model) -> list[str]:
+    """Return the names of keys of which the environment needs one for a model, and has none.
+
+    A server of one's own needs no key. Credentials that may lie elsewhere (files, a cloud's metadata) are not looked
+    for.
+    """
+    litellm = _litellm()
+    if model.api_base:
+        return []
+    found: Mapping[str, Any] = litellm.validate_environment(model.name)
+    return [name for name in found.get("missing_keys", []) if name.endswith("_API_KEY")]
+
+
 def price_of(model: Model) -> Price | None:
     """Return the price of a model's tokens; None if it is unknown."""
     litellm = _litellm()

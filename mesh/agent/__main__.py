@@ -13,7 +13,7 @@ from pathlib import Path
 from mesh import settings
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.item_reader import ItemReader
-from mesh.agent.protocol import Agent, Context, role_of
+from mesh.agent.protocol import Agent, Checking, Context, role_of
 from mesh.agent.roles import SHORT_NAMES, find_role, make
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.bus import Objects
@@ -53,7 +53,9 @@ def main() -> int:
         if args.check:
             with tempfile.TemporaryDirectory(prefix="mesh-check-") as folder:
                 store = CodeStore(Path(folder) / "code.git", MemoryBus("check"))
-                make("role", args.role, role, context=Context(name, 0, CodeReader(store), options, args.path))
+                made = make("role", args.role, role, context=Context(name, 0, CodeReader(store), options, args.path))
+                if isinstance(made, Checking):
+                    await made.check()
             print(f"{name}: role {args.role!r} can start", file=sys.stderr)
             return
         home = (args.home or settings.home()).resolve()

@@ -112,6 +112,18 @@ class Hearing(Protocol):
         """
 
 
+@runtime_checkable
+class Checking(Protocol):
+    """A role that can check, before anything starts, what it depends on."""
+
+    async def check(self) -> None:
+        """Check it.
+
+        Raises:
+            BadInput: the role could do nothing.
+        """
+
+
 def role_of(agent: Agent | type[Agent]) -> str:
     """Return the kind of a role in one word: its attribute `role`, else its class name in lower case."""
     role = agent if isinstance(agent, type) else type(agent)

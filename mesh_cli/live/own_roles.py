@@ -12,18 +12,19 @@ from mesh.safe_path import PYTHON
 from mesh.text import printable
 
 
-async def check(roles: Sequence[str], options: Sequence[str] = ()) -> None:
+async def check(roles: Sequence[str], options: Sequence[str] = (), words: Sequence[str] = ()) -> None:
     """Refuse roles that cannot start; each is imported in a process of its own, as it will be when it runs.
 
     Args:
         roles: `module:Class`, found in the current folder where they are not installed.
         options: options of each, as KEY=VALUE.
+        words: more words of the command of each.
 
     Raises:
         BadInput: a role cannot start, in the words of `python -m mesh.agent ROLE --check`.
     """
     for role in roles:
-        command = [*PYTHON, "mesh.agent", role, "--check", "--path", str(Path.cwd()), *flags(options)]
+        command = [*PYTHON, "mesh.agent", role, "--check", "--path", str(Path.cwd()), *flags(options), *words]
         env = {name: value for name, value in os.environ.items() if name != "MESH_PARENT"}
         done = await anyio.run_process(command, check=False, env=env, stdin=subprocess.DEVNULL)
         if done.returncode:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
 
 from agents.llm.model_options import RESEARCHER_OPTIONS, model_parameters
@@ -23,9 +24,11 @@ from mesh.errors import BadInput
 from mesh.follow import Follower
 from mesh.foreign_folder import describe
 from mesh.jetstream import connect
+from mesh.knobs import knobs_of
 from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
+from mesh.spec import ArenaSpec
 from mesh_cli.live import broken_baseline, own_roles
 from mesh_cli.live.children import Children
 from mesh_cli.live.summary import summary
@@ -56,6 +59,46 @@ class Thinker(msgspec.Struct, frozen=True):
         return [word for name, at in words.items() if at for word in (f"--{name.replace('_', '-')}", str(at))]
 
 
+async def ready(thinker: Thinker) -> Thinker:
+    """Check that the model can be asked, before anything starts; ask at a terminal for a budget that is missing.
+
+    Raises:
+        BadInput: it cannot be asked, or has no budget although it costs money.
+    """
+    try:
+        await own_roles.check(["researcher"], words=thinker.flags())
+    except BadInput as error:
+        if "give --budget-usd" not in str(error) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        print(f"mesh: {error}", file=sys.stderr)
+        print("How many dollars may it spend? ", end="", file=sys.stderr, flush=True)
+        text = (await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)).strip().lstrip("$")
+        try:
+            usd = float(text)
+        except ValueError:
+            usd = 0.0
+        if not 0 < usd < float("inf"):
+            raise BadInput(f"the budget is {text[:40]!r}; use a number of dollars above 0") from None
+        thinker = msgspec.structs.replace(thinker, budget_usd=usd)
+        await own_roles.check(["researcher"], words=thinker.flags())
+    return thinker
+
+
+def check_can_propose(folder: Path, spec: ArenaSpec, *, explorers: int) -> None:
+    """Refuse a swarm in which nobody can ever propose: explorers without a knob, and no model.
+
+    Raises:
+        BadInput: the editable files have no knob.
+    """
+    editable = spec.artifact.editable
+    files = {name: (folder / name).read_bytes() for name in editable if (folder / name).is_file()}
+    if explorers and not knobs_of(files, editable):
+        raise BadInput(
+            f"arena {spec.name} has no knobs and no model is given, so nobody can propose anything; give --model, or "
+            f"add constants to {' or '.join(editable)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+        )
+
+
 async def up(
     folder: Path,
     size: Size,
@@ -78,7 +121,7 @@ async def up(
     _check_installed()
     if description := describe(folder):
         print(f"mesh: {description}", file=sys.stderr)
-    arena.load_arena(folder)  # a broken arena is refused before anything starts
+    spec = arena.load_arena(folder)  # a broken arena is refused before anything starts
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
@@ -90,6 +133,10 @@ async def up(
         raise BadInput("--option sets options of explorers, but --explorers is 0: leave one of them out")
     if options:
         await own_roles.check(["explorer"], options)
+    if thinker:
+        thinker = await ready(thinker)
+    elif not nats and not roles:
+        check_can_propose(folder, spec, explorers=size.explorers)
     async with AsyncExitStack() as stack:
         credentials = settings.credentials(nats)
         nats = settings.value("nats", nats)
