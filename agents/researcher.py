@@ -41,7 +41,7 @@ UNDECIDED = 2
 _SHARE = 0.3
 """Share of the proposals that models may make beside explorers."""
 
-IDLE_S = 10.0
+EXPLORERS_IDLE_S = 10.0
 """Seconds without a waiting proposal of a sampler after which explorers are taken to have nothing to propose."""
 
 MOVES = ("improve",) * 6 + ("recombine",) * 3 + ("simplify",)
@@ -146,7 +146,7 @@ class Researcher:
             self._idle_since = None
             return False
         self._idle_since = self._idle_since or now
-        return (now - self._idle_since).total_seconds() >= IDLE_S
+        return (now - self._idle_since).total_seconds() >= EXPLORERS_IDLE_S
 
     async def _choose(self, board: Board, made: int) -> tuple[str, tuple[str, ...]]:
         """Return the next move and its parents, all of which have code: an author may never share it."""

@@ -31,6 +31,7 @@ from cyclopts import CycloptsError, Group
 from mesh.errors import MeshError
 from mesh_cli.app import app
 from mesh_cli.commands import (  # noqa: F401  they join the app
+    apply,
     channels,
     check,
     close,
@@ -70,7 +71,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
     "Take part": ("propose", "kill", "post", "reply", "channels"),
-    "Take out and bring in": ("git", "export", "import", "snapshot", "replay"),
+    "Take out and bring in": ("apply", "git", "export", "import", "snapshot", "replay"),
     "Settings": ("context", "config", "completion", "version"),
 }
 """The groups of `mesh --help` with their commands, in the order in which a newcomer needs them."""

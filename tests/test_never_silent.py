@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.researcher import IDLE_S, Researcher
+from agents.researcher import EXPLORERS_IDLE_S, Researcher
 from mesh.events import AgentJoined, Origin, ProposalPosted
 from mesh.testing import FILES, TRAIN, Arena, git_hash
 from tests.support.arenas import TRAIN as TINY
@@ -60,8 +60,8 @@ async def asked_in(arena: Arena, server: ModelServer, names: list[str], seconds:
 async def test_explorers_that_propose_nothing_leave_the_whole_share_to_models(arena: Arena, names: list[str]) -> None:
     with model_server(*map(rate, range(1, 80))) as server:
         asked = await asked_in(arena, server, names, 60)
-    # the first at once, then nothing for `IDLE_S`, and from there on at every tick
-    assert asked >= len(names) * (60 - IDLE_S - 5) / 5
+    # the first at once, then nothing for `EXPLORERS_IDLE_S`, and from there on at every tick
+    assert asked >= len(names) * (60 - EXPLORERS_IDLE_S - 5) / 5
 
 
 async def test_explorers_that_have_proposals_waiting_keep_their_share(arena: Arena) -> None:

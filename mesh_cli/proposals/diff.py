@@ -174,6 +174,14 @@ def lines_of(board: Board, compared: Mapping[str, Any], *, stat: bool, ink: Ink)
             yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], ink) for line in change.lines)
 
 
+def changed_lines(old: _Files, new: _Files, ink: Ink) -> Iterator[str]:
+    """Yield the unified diff of all files that differ; of one that cannot be compared, one line."""
+    for change in changes(old, new):
+        if change.remark:
+            yield f"{printable(change.file, 120)} | {change.remark}"
+        yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], ink) for line in change.lines)
+
+
 def _metric(metric: Metric) -> Iterator[str]:
     def side(mean: float | None, bounds: tuple[float, float] | None) -> str:
         return number_text(mean) + (f" (95 %: {bounds[0]:.4f} … {bounds[1]:.4f})" if bounds else "")

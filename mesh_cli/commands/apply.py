@@ -1,0 +1,61 @@
+"""`mesh apply`: a proposal's files into the user's folder."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mesh_cli.app import ArenaOption, Color, Folder, Nats, app
+from mesh_cli.exit import run
+
+
+@app.command(name="apply")
+def write_proposal(
+    folder: Folder,
+    proposal: str = "champion",
+    *,
+    check: Annotated[bool, Parameter(negative="", help="Show what would change, and write nothing.")] = False,
+    arena: ArenaOption = None,
+    nats: Nats = None,
+    color: Color = None,
+) -> int:
+    """Write the editable files of the champion, or of a named proposal, into the folder of its arena; show the diff.
+
+    A file that you have changed since the arena was opened is never overwritten. Other files stay as they are.
+
+    Example: mesh apply ./my-project --check
+    """
+
+    async def work() -> None:
+        import sys
+
+        from mesh.arena import load_arena
+        from mesh.text import short
+        from mesh_cli.arenas import told_folder
+        from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
+        from mesh_cli.proposals.apply_files import files_to_write, shown_path, write_over
+        from mesh_cli.proposals.diff import changed_lines
+        from mesh_cli.render.colour import Ink, is_coloured
+        from mesh_cli.resolve import find_proposal
+
+        place = told_folder(folder)
+        name = arena or load_arena(place).name
+        async with reach(name, nats) as bus:
+            board, code = await opened_board_of(bus), code_store_of(bus)
+            tree = find_proposal(board, proposal)
+            chosen = await files_of(board, code, tree)
+            known = [await files_of(board, code, each) for each in ("", *board.champions)]
+        wanted = files_to_write(place, board.spec.artifact.editable, chosen, known)
+        before = {file.name: file.before for file in wanted if file.before is not None}
+        for line in changed_lines(before, {file.name: file.after for file in wanted}, Ink(is_coloured(color))):
+            print(line)
+        words = f"proposal {short(tree)}"
+        if not wanted:
+            print(f"mesh: {place} has the files of {words} already; nothing to write", file=sys.stderr)
+        elif check:
+            names = ", ".join(file.name for file in wanted)
+            print(f"mesh: would write {names} of {words} into {place}; nothing was written", file=sys.stderr)
+        else:
+            for path in write_over(wanted):
+                print(f"mesh: wrote {shown_path(path)} of {words}", file=sys.stderr)
+
+    return run(work)
