@@ -30,6 +30,7 @@ from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
 from mesh.fleet import agents_here, queue_depth
 from mesh.knobs import Knob, are_near, edit, knobs_of, steady
+from mesh.stalled import why_paused
 from mesh.wire import Post
 
 UNDECIDED = 2
@@ -83,7 +84,7 @@ class Explorer:
             return []
         if board.opened.base_tree not in board.proposals:
             return [BASELINE]
-        if not is_measured(board):
+        if not is_measured(board) or why_paused(board):
             return []
         known = await self._history.read(board)
         own = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}

@@ -32,6 +32,7 @@ from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
 from mesh.knobs import knobs_of
+from mesh.stalled import why_paused
 from mesh.text import short
 from mesh.wire import Post
 
@@ -130,6 +131,7 @@ class Researcher:
         if (
             self._spent
             or not is_measured(board)
+            or why_paused(board)
             or not is_due(board, self._name, now, alone=self._is_alone(board, now))
         ):
             return []

@@ -123,11 +123,14 @@ async def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on_where_it_ended(
         assert any(part in command for command in words)
     assert belonging_to(home) == []
     # then it said what came of it
-    summary = "\n".join(up.lines[-16:])
+    summary = "\n".join(up.lines[-20:])
     assert "baseline loss 0.2600" in summary
     assert "champion loss" in summary
     assert "scored" in summary
     assert f"python -m mesh_cli up {arena}" in summary
+    assert "best loss " in summary
+    for command in ("leaderboard", "report", "web", "show champion"):
+        assert f"  python -m mesh_cli {command} --arena tiny" in summary
     before = await log_of(home)
     assert before.opened is not None
     assert before.opened.version == 1

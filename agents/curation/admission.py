@@ -20,10 +20,20 @@ from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
 from agents.curation.stopping import stop
 from mesh.baseline import is_baseline_due, is_measured
-from mesh.board import Board, Proposal, Run
-from mesh.events import AnyEvent, CritiquePosted, Failed, ProposalPromoted, ProposalRetired, RunRequested, ScreenedOut
+from mesh.board import NOTE_CHARACTERS, Board, Proposal, Run
+from mesh.events import (
+    AnyEvent,
+    CritiquePosted,
+    Failed,
+    NotePosted,
+    ProposalPromoted,
+    ProposalRetired,
+    RunRequested,
+    ScreenedOut,
+)
 from mesh.evidence import mean_of
 from mesh.fleet import home_class, is_awaited, queue_depth, slots
+from mesh.stalled import why_paused
 
 PER_AUTHOR = 4
 """Limit of unfinished runs per author; half of the queue depth if that is more."""
@@ -43,6 +53,9 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     verdicts += [event for event in _hopeless(board) if event.proposal not in decided]
     verdicts = with_sealed(board, verdicts)
     again = _reevaluations(board)
+    if paused := why_paused(board):
+        known = any(note.text == paused[:NOTE_CHARACTERS] for note in board.latest)
+        return [*verdicts, *again, *([] if known else [NotePosted(channel="search", text=paused)])]
     return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 
 

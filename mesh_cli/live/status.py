@@ -15,6 +15,7 @@ from mesh.errors import BusUnavailable, MeshError
 from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.roll_call import expected, roll_call
+from mesh.stalled import why_paused
 from mesh.times import duration
 from mesh.wire import Pattern
 from mesh_cli.connect import board_of
@@ -65,6 +66,7 @@ def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
         "runs_running": len(running),
         "runs_waiting": len(board.unfinished) - len(running),
         "champion": board.champion,
+        "paused": why_paused(board),
         "agents": len(agents),
         "workers": len(workers),
         "silent_agents": len(_names(present(board.agents)) - agents),
@@ -141,6 +143,8 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers",
     }  # fmt: skip
+    if not row["paused"]:
+        hidden.add("paused")
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
     return lines if width is None else [cut_cell(line, width) for line in lines]

@@ -10,15 +10,31 @@ from mesh.board import Board
 from mesh.events import PROOF, Failed, Infeasible, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
 from mesh.leaderboard import Ranking, row_score
+from mesh.stalled import why_paused
 from mesh.text import printable, short
 from mesh.times import duration
+from mesh_cli.live.headline import frequent_failure, models_line, progress_line
+
+Flaws = Counter[str]
+_NONE: Flaws = Counter()
 
 CLOSE_SHOWN = 3
 """Close calls that the summary lists."""
 
 
-def summary(board: Board, first: int, folder: Path, data: Path | None = None) -> None:
-    """Print what came of a swarm that began when the log ended with entry `first`; `data` is the option it had."""
+def summary(
+    board: Board, first: int, folder: Path, data: Path | None = None, *, elapsed_s: float = 0.0, flaws: Flaws = _NONE
+) -> None:
+    """Print what came of a swarm that began when the log ended with entry `first`.
+
+    Args:
+        board: The board of the arena.
+        first: The last entry before the start.
+        folder: The folder of the arena.
+        data: The option of that name that the swarm had.
+        elapsed_s: Seconds since the start.
+        flaws: Why answers of models could not be used.
+    """
     if board.opened is None:
         return
     outcomes: Counter[str] = Counter()
@@ -43,13 +59,19 @@ def summary(board: Board, first: int, folder: Path, data: Path | None = None) ->
         print(f"champion {metric} {row_score(row)}  {short(board.champion)} by {champion.author}: {title}")
     for line in unproven(board):
         print(line)
+    print(progress_line(board, ranking, elapsed_s, None))
+    for line in (models_line(board, first, flaws), frequent_failure(board, first), why_paused(board)):
+        if line:
+            print(line)
     mesh = _program()
     where = f"--arena {board.arena}"
-    print(f"next:\n  {mesh} leaderboard {where}\n  {mesh} lineage champion {where}")
-    free = next(
-        path for path in (f"/tmp/{board.arena}", f"/tmp/{board.arena}-git", "FOLDER") if not Path(path).exists()
-    )
-    print(f"  {mesh} git export {free} {where}\n  {mesh} sql \"FROM frontier WHERE arena = '{board.arena}'\"")
+    commands = [f"leaderboard {where}", f"report {where}", f"web {where}"]
+    if board.champion:
+        changed = board.opened.base_tree != board.champion
+        commands += [f"show champion {where}"]
+        commands += [f"diff {short(board.opened.base_tree)} champion {where}", f"apply {folder}"] if changed else []
+    commands += [f"sql \"FROM frontier WHERE arena = '{board.arena}'\""]
+    print("next:\n" + "\n".join(f"  {mesh} {command}" for command in commands))
     print(f"to continue:\n  {mesh} up {folder}{f' --data {data}' if data else ''}")
 
 

@@ -148,7 +148,7 @@ async def up(
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
-        show = LiveView() if sys.stdout.isatty() else PlainView()
+        show = LiveView(size.minutes) if sys.stdout.isatty() else PlainView(size.minutes)
         print(f"mesh: arena {name} version {opened.version} on {hub.link.url}, home {home}", file=sys.stderr)
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
@@ -208,7 +208,7 @@ async def up(
         finally:
             show.close()
             follower.save()
-            summary(follower.board, first, folder, data)
+            summary(follower.board, first, folder, data, elapsed_s=show.elapsed_s, flaws=show.flaws)
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
         wanted = [*own, *(["researcher"] if thinker else [])]

@@ -1,6 +1,8 @@
 """What `mesh up` shows while the swarm runs: lines into a pipe, the leaderboard and latest entries on a terminal."""
 
 import sys
+import time
+from collections import Counter
 
 import anyio
 from rich.console import Console, Group
@@ -10,17 +12,28 @@ from rich.table import Table
 from rich.text import Text
 
 from mesh.board import Board
-from mesh.events import CritiquePosted
+from mesh.events import CritiquePosted, ModelAsked
 from mesh.follow import Follower
 from mesh.leaderboard import MARKED, Ranking, row_score
+from mesh.stalled import why_paused
 from mesh.text import printable, short
 from mesh.wire import Entry
 from mesh_cli.board.lines import Lines
+from mesh_cli.live.headline import models_line, progress_line
 from mesh_cli.live.summary import baseline_of
 from mesh_cli.render.colour import Ink, is_coloured
 
-_SHOWN = ("proposal.promoted", "run.finished", "proposal.posted", "note.posted", "worker.joined", "agent.joined")
+_SHOWN = (
+    "proposal.promoted",
+    "model.asked",
+    "run.finished",
+    "proposal.posted",
+    "note.posted",
+    "worker.joined",
+    "agent.joined",
+)
 _RECENT = 12
+_HEADLINE_EVERY_S = 60.0
 
 
 def is_shown(entry: Entry) -> bool:
@@ -29,33 +42,65 @@ def is_shown(entry: Entry) -> bool:
     return entry.subject.kind in _SHOWN or (isinstance(event, CritiquePosted) and event.verdict != "endorse")
 
 
-class PlainView:
+class View:
+    """What both views know: the time, and why answers of models could not be used."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._began, self._minutes = time.monotonic(), minutes
+        self.flaws: Counter[str] = Counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
+    def hear(self, entry: Entry) -> None:
+        """Remember why an answer of a model could not be used."""
+        event = entry.post.event if entry.post else None
+        if isinstance(event, ModelAsked):
+            self.flaws[event.text] += 1
+
+    def headline(self, board: Board, ranking: Ranking) -> str:
+        """Return best score, gain, time and cost in one line."""
+        left_s = None if self._minutes is None else self._minutes * 60 - self.elapsed_s
+        return progress_line(board, ranking, self.elapsed_s, left_s)
+
+
+class PlainView(View):
     """Plain lines on standard output, for pipes and logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, minutes: float | None = None) -> None:
+        super().__init__(minutes)
         self._lines = Lines(Ink(is_coloured()), screen=False)
 
     def take(self, entry: Entry, counts: bool) -> None:
+        if counts:
+            self.hear(entry)
         if counts and is_shown(entry):
             print(self._lines.line(entry), flush=True)
 
     async def draw(self, follower: Follower) -> None:
-        await anyio.sleep_forever()
+        while True:
+            await anyio.sleep(_HEADLINE_EVERY_S)
+            print(self.headline(follower.board, Ranking(follower.board)), flush=True)
 
     def close(self) -> None:
         sys.stdout.flush()
 
 
-class LiveView:
-    """The board and the leaderboard on a terminal."""
+class LiveView(View):
+    """The headline, the leaderboard and the latest entries on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, minutes: float | None = None) -> None:
+        super().__init__(minutes)
         self._recent: list[str] = []
         self._lines = Lines(Ink(on=False), screen=True)
         self._live = Live(Text(""), console=Console(no_color=not is_coloured()), refresh_per_second=4)
         self._live.start()
 
     def take(self, entry: Entry, counts: bool) -> None:
+        if counts:
+            self.hear(entry)
         if counts and is_shown(entry):
             self._recent = [*self._recent, self._lines.line(entry)][-_RECENT:]
 
@@ -77,8 +122,12 @@ class LiveView:
             table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(row.title, 60)))
         finished = len(board.runs) - len(board.unfinished)
         status = f"{len(board.proposals)} proposals, {finished} runs finished, {len(board.unfinished)} in the queue"
+        words = [self.headline(board, ranking), models_line(board, 0, self.flaws), why_paused(board)]
         return Group(
-            table, *remark, Panel(Text("\n".join(self._recent), overflow="ellipsis", no_wrap=True), title=status)
+            Text("\n".join(filter(None, words))),
+            table,
+            *remark,
+            Panel(Text("\n".join(self._recent), overflow="ellipsis", no_wrap=True), title=status),
         )
 
     def close(self) -> None:

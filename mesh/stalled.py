@@ -1,0 +1,49 @@
+"""A search that is paused: so many runs in a row failed alike that more of them would be in vain. Pure.
+
+It resumes when a worker joins, or when the arena is opened again: then something may have changed.
+"""
+
+import re
+from itertools import islice
+
+from mesh.board import Board, Run
+from mesh.events import Failed
+
+ALIKE = 10
+"""Number of runs in a row that fail alike before the search pauses."""
+
+_LOOK_BACK = 200
+"""Latest requests among which the last finished runs are looked for."""
+
+_SAME = 80
+"""Characters of two messages, without their numbers, that are equal where runs fail alike."""
+
+
+def why_paused(board: Board) -> str:
+    """Return in one sentence why the search is paused and what resumes it; "" if it is not."""
+    if board.opened is None or board.closed:
+        return ""
+    latest = islice(reversed(board.runs.values()), _LOOK_BACK)
+    ended = sorted((run for run in latest if run.finished), key=lambda run: run.finished_seq)[-ALIKE:]
+    if len(ended) < ALIKE or any(run.requested.version != board.opened.version for run in ended):
+        return ""
+    joined = max((worker.seq for worker in board.workers.values() if not worker.left), default=0)
+    kinds = {_kind(run) for run in ended}
+    if len(kinds) > 1 or "" in kinds or ended[0].finished_seq < joined:
+        return ""
+    last = ended[-1]
+    outcome = last.finished.outcome if last.finished else None
+    assert isinstance(outcome, Failed)
+    return (
+        f"the search is paused: the last {ALIKE} runs failed alike, up to run {last.requested.run} "
+        f"({outcome.reason.replace('_', ' ')}: {outcome.message[:300]}); "
+        "it resumes when a worker joins (start again) or the arena is opened again"
+    )
+
+
+def _kind(run: Run) -> str:
+    """Return what equal failures share; "" for a run with a number, or one that the swarm stopped."""
+    outcome = run.finished.outcome if run.finished else None
+    if not isinstance(outcome, Failed) or run.has_number or outcome.reason == "killed":
+        return ""
+    return f"{outcome.reason} {re.sub(r'[0-9.]+', '0', outcome.message)[:_SAME]}"

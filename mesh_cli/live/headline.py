@@ -1,0 +1,79 @@
+"""The headline of `mesh up`: best score, gain, time and cost; what models did; the most frequent failure. Pure."""
+
+from collections import Counter
+
+from mesh.board import Board
+from mesh.events import Failed
+from mesh.leaderboard import Ranking
+from mesh.text import printable
+from mesh.times import duration
+
+_MESSAGE = 200
+
+
+def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: float | None) -> str:
+    """Return one line: the champion's score and gain over the baseline, the time, and the tokens and dollars spent.
+
+    Args:
+        board: The board of the arena.
+        ranking: Its ranking.
+        elapsed_s: Seconds since the start.
+        left_s: Seconds until the end; None without one.
+    """
+    if board.opened is None:
+        return ""
+    base, best = ranking.of(board.opened.base_tree), ranking.of(board.champion)
+    metric = board.spec.objective.metric
+    parts = [f"best {metric} -"]
+    if best and best.mean is not None:
+        parts = [f"best {metric} {best.mean:.4f}"]
+        if base and base.mean is not None:
+            gain = board.spec.objective.gain(best.mean - base.mean)
+            parts.append(f"gain {gain:+.4f} over the baseline {base.mean:.4f}")
+    elif base and base.mean is not None:
+        parts = [f"best {metric} {base.mean:.4f} (the baseline)"]
+    parts.append(f"{duration(elapsed_s)} elapsed")
+    if left_s is not None:
+        parts.append(f"{duration(max(0.0, left_s))} left")
+    if board.tokens or board.spent:
+        dollars = f"${sum(board.spent.values()):.4f}" if board.spent else "price unknown"
+        parts.append(f"{sum(board.tokens.values()):,} tokens ({dollars})")
+    return ", ".join(parts)
+
+
+def models_line(board: Board, since: int, refused: Counter[str]) -> str:
+    """Return what models did since an entry of the log, and why answers could not be used; "" without a model.
+
+    Args:
+        board: The board of the arena.
+        since: The last entry before the start.
+        refused: Why answers could not be used, each with its number.
+    """
+    made = [p for p in board.proposals.values() if p.event.origin.how == "model" and p.seq > since]
+    if not made and not refused:
+        return ""
+    scored = sum(bool(board.scores(proposal.event.tree)) for proposal in made)
+    won = sum(proposal.verdict in ("champion", "past_champion") for proposal in made)
+    text = f"models: {len(made)} proposals, {scored} scored, {won} promoted"
+    if refused:
+        [(why, count)] = refused.most_common(1)
+        text += f"; {refused.total()} answers could not be used, most often ({count}): {printable(why, _MESSAGE)}"
+    return text
+
+
+def frequent_failure(board: Board, since: int) -> str:
+    """Return the sentence of the failure that ended most runs after an entry of the log; "" if none failed."""
+    found: Counter[tuple[str, str]] = Counter()
+    ended = 0
+    for run in board.runs.values():
+        if run.finished is None or run.finished_seq <= since:
+            continue
+        ended += 1
+        outcome = run.finished.outcome
+        if isinstance(outcome, Failed) and not run.has_number and outcome.reason != "killed":
+            found[outcome.reason, outcome.message] += 1
+    if not found:
+        return ""
+    [((reason, message), count)] = found.most_common(1)
+    why = f"{reason.replace('_', ' ')}: {printable(message, _MESSAGE)}"
+    return f"{found.total()} of {ended} runs failed, most often ({count}) by {why}"
