@@ -293,6 +293,9 @@ def test_what_a_person_would_not_turn_says_why() -> None:
     }
     names = '{"patch_size": 16, "num_groups": 8, "user_weight": 2, "node": 18, "exitCode": 3, "maxPort": 4, "patch": 5}'
     assert knob_names("a.json", names) == ["patch_size", "num_groups", "user_weight"]
+    assert knob_names("a.json", '{"log_every": 10, "verbosity": 2, "printInterval": 5, "log_scale": 3}') == [
+        "log_scale"
+    ]
     assert knob_names("a.json", '{"version": 3, // mesh: 1..9\n "x": 2}') == ["version", "x"]
 
 

@@ -20,6 +20,7 @@ _ANYWHERE = {
     "seed": "seed seeds",
     "id": "uuid guid",
     "date": "timestamp copyright birthday",
+    "print": "verbosity verbose logging loglevel",
 }
 _LAST = {
     "version": "ver revision rev release edition schema abi major minor patch build",
@@ -43,6 +44,7 @@ def _by_word(kinds: dict[str, str]) -> dict[str, str]:
 
 _IN_ANY, _AS_LAST, _AS_WHOLE = map(_by_word, (_ANYWHERE, _LAST, _WHOLE))
 _JUDGES = ("validate", "check", "verify", "evaluate", "assert", "test", "tests", "is_solution", "issolution")
+_PRINTS = re.compile(r"(?:log|print|display|report|metric|output)_(?:every|interval|steps|level|freq|frequency|period)")
 _NATURE = (math.pi, math.tau, math.e, math.sqrt(2), math.log(2), math.pi / 2, math.pi / 180, 180 / math.pi, 9.80665)
 
 
@@ -58,6 +60,8 @@ def with_reason(literal: SourceLiteral) -> SourceLiteral:
     words = words_of(last) or [""]
     why = _AS_WHOLE.get(last.lower(), "") or _AS_LAST.get(words[-1], "")
     why = next((_IN_ANY[word] for word in words if word in _IN_ANY), why)
+    if _PRINTS.fullmatch("_".join(words)):
+        why = "print"
     if isinstance(literal.value, bool):
         why = ""
     if any(word in _JUDGES for part in literal.scope.split(".") for word in words_of(part)):
