@@ -29,7 +29,7 @@ from mesh.board import Board
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
 from mesh.fleet import agents_here, queue_depth
-from mesh.knobs import Knob, are_near, edit, knobs_of, steady
+from mesh.knobs import Knob, are_near, edit, knobs_of, literal_values, steady
 from mesh.stalled import why_paused
 from mesh.wire import Post
 
@@ -107,11 +107,11 @@ class Explorer:
 
     async def _propose(self, board: Board, known: Known, number: int) -> tuple[Draft, Trial] | None:
         assert board.opened is not None
-        opened, editable = board.opened, board.opened.spec.artifact.editable
+        opened, editable, rules = board.opened, board.spec.artifact.editable, board.spec.knobs
         base = await self._code.files(board)
-        first = knobs_of(base, editable)
+        first = knobs_of(base, editable, rules)
         best, code = await self._best_code(board, known)
-        space = steady(knobs_of(code, editable), first)
+        space = steady(knobs_of(code, editable, rules), first)
         if not space:
             return None
         before = known.every
@@ -128,7 +128,7 @@ class Explorer:
                     await self._code.files(board, parent)
             except ObjectMissing:  # another author may post a proposal and never share its code
                 continue
-            knobs = space if parents[0] == best else steady(knobs_of(files, editable), first)
+            knobs = space if parents[0] == best else steady(knobs_of(files, editable, rules), first)
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
             if not knobs or any(are_near(knobs, values, trial.values) for trial in before):
                 continue
@@ -166,7 +166,7 @@ class Explorer:
         """Post once per process why nothing is proposed; without knobs only the first explorer posts."""
         assert board.opened is not None
         editable = board.opened.spec.artifact.editable
-        knobs = knobs_of(await self._code.files(board), editable)
+        knobs = knobs_of(await self._code.files(board), editable, board.spec.knobs)
         if knobs:
             return self._say(
                 f"{self._name} found no new values in {TRIES} draws; give the knobs wider ranges (knobs: {len(knobs)})"
@@ -232,8 +232,8 @@ def apply(
         source = files[name].decode()
         before = {k.name: k.value for k in knobs if k.file == name}
         after = {at: values[name, at] for at in before}
-        first = {k.name: k.value for k in knobs_of(base, [name])}
-        if first.keys() == before.keys():
+        first = literal_values(name, base.get(name, b""))
+        if before.keys() <= first.keys():
             original = base[name].decode()
             if edit(original, after, name) == edit(source, after, name):
                 source, before = original, first

@@ -11,7 +11,7 @@ more than their share of the proposals.
 
 import datetime as dt
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import anyio.to_thread
@@ -32,6 +32,7 @@ from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
 from mesh.knobs import knobs_of
+from mesh.spec import ArenaSpec
 from mesh.stalled import why_paused
 from mesh.text import short
 from mesh.wire import Post
@@ -233,7 +234,7 @@ class Researcher:
             parents,
             predicted_gain=patch.predicted_gain,
             confidence=patch.confidence,
-            knobs=_knobs(start, patch, editable),
+            knobs=_knobs(start, patch, board.spec),
             origin=Origin(how="model", name=self._budget.model.name),
             cost=answer.cost,
         )
@@ -313,10 +314,11 @@ def choose(board: Board, name: str, made: int, without: Collection[str] = ()) ->
     return ("improve" if move == "recombine" else move), (first,)
 
 
-def _knobs(before: Mapping[str, bytes], patch: Patch, editable: Sequence[str]) -> tuple[KnobChange, ...]:
+def _knobs(before: Mapping[str, bytes], patch: Patch, spec: ArenaSpec) -> tuple[KnobChange, ...]:
     """Return the knobs whose values the patch changes."""
-    old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable)}
-    new = {(knob.file, knob.name): knob.value for knob in knobs_of(patch.files, editable)}
+    editable, rules = spec.artifact.editable, spec.knobs
+    old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable, rules)}
+    new = {(knob.file, knob.name): knob.value for knob in knobs_of({**before, **patch.files}, editable, rules)}
     return tuple(
         KnobChange(file=at[0], name=at[1], old=old[at], new=value)
         for at, value in new.items()

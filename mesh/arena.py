@@ -26,6 +26,7 @@ from mesh.spec import (
     ArenaSpec,
     ArtifactSpec,
     DataSpec,
+    KnobsSpec,
     ObjectiveSpec,
     ScoreSpec,
     SelectionSpec,
@@ -282,9 +283,9 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
     Text around editable regions is protected. The arena's name, summary and brief do not count, nor where the data's
-    source lies: a hidden file has the hash of its contents. Neither do `selection`, `stop`, and `noise` and `also` of
-    `objective`: they use scores but do not change them, so old and new scores stay comparable. But a score that has
-    items to compare is another one than a score without: `noise = "items"` counts.
+    source lies: a hidden file has the hash of its contents. Neither do `knobs`, `selection`, `stop`, and `noise` and
+    `also` of `objective`: they use scores but do not change them, so old and new scores stay comparable. But a score
+    that has items to compare is another one than a score without: `noise = "items"` counts.
     """
     editable, hidden = spec.artifact.editable, spec.artifact.hidden
     protected = [
@@ -302,6 +303,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         "summary": "",
         "brief": "",
         "selection": SelectionSpec(),
+        "knobs": KnobsSpec(),
         "stop": StopSpec(),
         "objective": measured,
     }

@@ -1,149 +1,178 @@
-"""Knobs: the constants of an editable Python file that a sampler may change.
+"""Knobs: the values of the editable files that samplers may change, wherever they stand.
 
-A knob is a module-level `ALL_CAPS = literal` of int, float, bool or str, on one line and assigned once. Each element of
-a short tuple is a separate knob, such as `BETAS[0]`; one comment applies to all of them. A trailing comment gives the
-range: `# mesh: 1e-4..3e-2 log`, `# mesh: 1..6`, `# mesh: choices gelu relu`, `# mesh: fixed`.
+A knob is a literal: a constant, a keyword default, a field, a number inside of a call or an expression, a word of a
+known set. `mesh.literals` finds the literals of a file by its language, `mesh.knob_ranges` gives them ranges. A file
+that marks its editable region has knobs there alone.
 
-Without a comment, a positive number ranges over a factor around its value, and a boolean over both values; other
-constants are not knobs. A range with a decimal point turns a whole number into a float. A power of two from 32 on stays
-one, unless an end of its range is none. Seeds are never knobs. An edit
-replaces only the literal; every other byte of the file stays.
+An author who gives ranges (`# mesh: 1e-4..3e-2 log`) says by that which values are knobs: then the other ones are only
+the module-level constants in capitals, with a guessed range. Without such comments every literal that is worth a
+trial is a knob. `[knobs]` in `arena.toml` changes both. Seeds and what judges are never knobs. An edit replaces only
+the literal; every other byte of the file stays.
 """
 
-import ast
-import math
-import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-import msgspec
+from msgspec.structs import replace
 
+from mesh import knob_ranges
 from mesh.events import Scalar
+from mesh.knob import Knob as Knob
 from mesh.literals import language_of, literals_of, replace_literals
-from mesh.source_literal import SourceLiteral
-
-MAX_WHOLE = 2**53
-"""Larger whole numbers are not knobs: ranges are floats, which cannot represent them exactly."""
+from mesh.source_literal import NEVER, SourceLiteral
+from mesh.spec import KnobsSpec
 
 NEAR = 0.01
 """Near duplicates differ by less than this share of each knob's range."""
 
-_MARK = r"(?:#|//|--|;|%|/\*|<!--)\s*mesh:\s*"
-"""A comment of any language that begins with `mesh:`."""
-_RANGE = re.compile(_MARK + r"(\S+?)\.\.([^\s,;]+)(?:[\s,;]+(log)\b)?")
-_CHOICES = re.compile(_MARK + r"choices\s+(.+?)\s*(?:\*/|-->)?\s*$")
-_FIXED = re.compile(_MARK + r"fixed\b")
-_WHOLE = re.compile(r"[-+]?[\d_]+([eE]\+?\d+)?")
-_NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
+_UNTIED = (b"0", b"1", b"2", b"-1", b"0.0", b"1.0")
+_MESH = "mesh:"
+_EVERY = KnobsSpec()
 
 
-class Knob(msgspec.Struct, frozen=True, kw_only=True):
-    """One constant: either `choices`, or a range `low`..`high` (both inclusive), on a log scale if `log`."""
-
-    file: str
-    name: str
-    value: Scalar
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    choices: tuple[Scalar, ...] = ()
-
-    @property
-    def is_int(self) -> bool:
-        """Whether the values are whole numbers."""
-        return isinstance(self.value, int) and not isinstance(self.value, bool)
-
-    @property
-    def is_power(self) -> bool:
-        """Whether the values are powers of two: the value (from 32 on) and both ends of a logarithmic range are."""
-        if not (self.is_int and self.log):
-            return False
-        value = self.value
-        assert isinstance(value, int)
-        return value >= 32 and all(_is_power_of_two(int(n)) for n in (value, self.low, self.high))
-
-    def numbers(self) -> list[int]:
-        """Return all values of a knob with whole numbers, in rising order."""
-        low, high = int(self.low), int(self.high)
-        if self.is_power:
-            return [2**power for power in range(low.bit_length() - 1, high.bit_length())]
-        return list(range(low, high + 1))
-
-    def place(self, value: float) -> float:
-        """Return the position of a number in the range, 0 to 1, on a log scale if `log`."""
-        low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
-        return min(1.0, max(0.0, (at - low) / (high - low)))
-
-    def at(self, place: float) -> Scalar:
-        """Return the number at a position (0 to 1) of the range: whole, or with four significant digits."""
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        number = low + (high - low) * min(1.0, max(0.0, place))
-        number = math.exp(number) if self.log else number
-        if self.is_power:
-            return int(2 ** round(math.log2(number)))
-        number = round(number) if self.is_int else float(f"{number:.4g}")
-        number = min(self.high, max(self.low, number))
-        return int(number) if self.is_int else number
-
-    def sample(self, rng: random.Random) -> Scalar:
-        """Return a value drawn uniformly from the range (on a log scale if `log`) or from the choices."""
-        if self.choices:
-            return rng.choice(self.choices)
-        if self.is_int and not self.log:
-            return rng.randint(int(self.low), int(self.high))
-        return self.at(rng.random())
-
-    def mutate(self, value: Scalar, rng: random.Random, spread: float = 0.2) -> Scalar:
-        """Return another value near `value`, or another choice.
-
-        Args:
-            value: The present value.
-            rng: The source of randomness.
-            spread: Standard deviation of the step, as a share (0 to 1) of the range.
-        """
-        if self.choices or isinstance(value, str):
-            others = [c for c in self.choices if c != value]
-            return rng.choice(others) if others else value
-        here = self.place(value)
-        for _ in range(8):
-            new = self.at(here + rng.gauss(0, spread))
-            if new != value:
-                return new
-        if not self.is_int:
-            inward = spread if here < 0.5 else -spread
-            return self.at(here + inward * rng.random())
-        beside = (value // 2, value * 2) if self.is_power else (round(value) - 1, round(value) + 1)
-        return rng.choice([int(step) for step in beside if self.low <= step <= self.high])
-
-    def _scaled(self, number: float) -> float:
-        return math.log(max(number, self.low)) if self.log else float(number)
-
-
-def _is_power_of_two(number: int) -> bool:
-    return number > 0 and not number & (number - 1)
-
-
-def knobs_of(files: Mapping[str, bytes], editable: Sequence[str]) -> list[Knob]:
-    """Return the knobs of the editable files whose language is known.
+def knobs_of(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec = _EVERY) -> list[Knob]:
+    """Return the knobs of the editable files whose language is known, in the order of the files and their lines.
 
     Files that are not UTF-8 have none, so no edit damages them.
+
+    Args:
+        files: Contents by path.
+        editable: The paths of the files that may be edited.
+        rules: Which literals are knobs, as `[knobs]` in `arena.toml` says.
     """
-    found: list[Knob] = []
+    sources: dict[str, str] = {}
     for name in editable:
         if language_of(name) and name in files:
             with suppress(UnicodeDecodeError):
-                found += find_knobs(name, files[name].decode())
+                sources[name] = files[name].decode()
+    return _knobs(sources, rules)
+
+
+def literal_values(file: str, data: bytes) -> dict[str, Scalar]:
+    """Return the values of all literals of a file by their names, knobs or not; none if it cannot be read."""
+    try:
+        return {literal.name: literal.value for literal in literals_of(file, data.decode())}
+    except UnicodeDecodeError:
+        return {}
+
+
+def find_knobs(file: str, source: str, rules: KnobsSpec = _EVERY) -> list[Knob]:
+    """Return the knobs of a file in the order of their lines; none if it does not parse."""
+    return _knobs({file: source}, rules)
+
+
+def _knobs(sources: Mapping[str, str], rules: KnobsSpec) -> list[Knob]:
+    literals = {file: literals_of(file, source) for file, source in sources.items()}
+    is_wide = rules.literals
+    if is_wide == "auto":
+        is_wide = not any(_has_range(literal) for each in literals.values() for literal in each)
+    return [
+        knob
+        for file, found in literals.items()
+        for knob in _knobs_of_file(file, sources[file].encode(), found, rules, is_wide=is_wide)
+    ]
+
+
+def _knobs_of_file(
+    file: str, data: bytes, literals: Sequence[SourceLiteral], rules: KnobsSpec, *, is_wide: bool
+) -> list[Knob]:
+    times = Counter(literal.name for literal in literals)
+    constants = Counter(literal.name.removesuffix("[0]") for literal in literals if literal.is_named)
+    ties = _ties(data, literals) if is_wide else {}
+    turned = {_line(data, literal) for literal in literals if not literal.excluded and _MESH in literal.comment}
+    found: list[Knob] = []
+    for literal in literals:
+        if times[literal.name] > 1 or (literal.is_named and constants[constant_of(literal.name)] > 1):
+            continue
+        is_commented = not literal.excluded or (_MESH in literal.comment and _line(data, literal) not in turned)
+        knob = _knob(file, literal, rules, is_wide=is_wide, is_commented=is_commented)
+        if knob:
+            found.append(replace(knob, tie=ties.get(literal.name, ())))
     return found
 
 
-def find_knobs(file: str, source: str) -> list[Knob]:
-    """Return the knobs of a file in the order of their lines; none if it does not parse."""
-    literals = literals_of(file, source)
-    times = Counter(literal.name.removesuffix("[0]") for literal in literals)
-    found = (_knob(file, one) for one in literals if max(times[one.name], times[constant_of(one.name)]) == 1)
-    return [knob for knob in found if knob]
+def _knob(file: str, literal: SourceLiteral, rules: KnobsSpec, *, is_wide: bool, is_commented: bool) -> Knob | None:
+    """Return the knob of a literal, None if it is none.
+
+    Args:
+        file: The path of its file.
+        literal: The literal.
+        rules: What `[knobs]` says.
+        is_wide: Whether literals without a comment are knobs.
+        is_commented: Whether a comment of the line is about this literal.
+    """
+    if literal.excluded in NEVER or (literal.is_named and "SEED" in literal.name):
+        return None
+    if _matches(rules.exclude, file, literal.name):
+        return None
+    both = (literal.name, f"{file}:{literal.name}")
+    is_asked = any(name in rules.include or name in rules.bounds for name in both)
+    if rules.include and not _matches(rules.include, file, literal.name):
+        return None
+    comment = knob_ranges.comment_of(literal.comment) if is_commented else ""
+    if literal.excluded and not is_asked and not comment:
+        return None
+    bounds = [text for pattern, text in rules.bounds.items() if _matches((pattern,), file, literal.name)]
+    if given := knob_ranges.given_range(bounds[-1] if bounds else comment):
+        return knob_ranges.given_knob(file, literal, given)
+    if literal.is_named and (knob := knob_ranges.guessed_constant(file, literal.name, literal.value)):
+        return knob
+    return knob_ranges.guessed_literal(file, literal) if is_wide or rules.include else None
+
+
+def _line(data: bytes, literal: SourceLiteral) -> int:
+    return data.count(b"\n", 0, literal.start)
+
+
+def _has_range(literal: SourceLiteral) -> bool:
+    given = knob_ranges.given_range(knob_ranges.comment_of(literal.comment))
+    return given is not None and not given.is_fixed
+
+
+def _ties(data: bytes, literals: Sequence[SourceLiteral]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the equal numbers of each function, by each of the names."""
+    groups: dict[tuple[str, bytes], list[str]] = {}
+    for literal in literals:
+        is_number = isinstance(literal.value, int | float) and not isinstance(literal.value, bool)
+        text = data[literal.start : literal.end]
+        is_free = literal.excluded in ("", "range") and not literal.unit and text not in _UNTIED
+        if is_number and literal.scope and is_free:
+            groups.setdefault((literal.scope, text), []).append(literal.name)
+    return {name: tuple(names) for names in groups.values() if len(names) > 1 for name in names}
+
+
+def _matches(patterns: Sequence[str], file: str, name: str) -> bool:
+    """Tell whether a name, alone or with its file, fits a pattern: `*` stands for any text, `?` for one character."""
+    for pattern in patterns:
+        words = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+        if re.fullmatch(words, name) or re.fullmatch(words, f"{file}:{name}"):
+            return True
+    return False
+
+
+def range_faults(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec = _EVERY) -> list[str]:
+    """Return one sentence for each range, of a comment or of `[knobs] bounds`, that says nothing.
+
+    Args:
+        files: Contents by path.
+        editable: The paths of the files that may be edited.
+        rules: What `[knobs]` in `arena.toml` says.
+    """
+    said: list[str] = []
+    for pattern, text in rules.bounds.items():
+        given = knob_ranges.given_range(text)
+        fault = given.fault if given else "write a range such as 1e-4..1e-1 log, choices a b, or fixed"
+        if fault:
+            said.append(f'knobs.bounds gives {pattern} the range "{text}", which says nothing: {fault}')
+    for file in editable:
+        with suppress(UnicodeDecodeError):
+            source = files.get(file, b"").decode()
+            for literal, text, fault in knob_ranges.faults(literals_of(file, source)):
+                line = source.encode()[: literal.start].count(b"\n") + 1
+                said.append(f'{file}:{line} gives {literal.name} the range "{text}", which says nothing: {fault}')
+    return said
 
 
 def steady(knobs: Sequence[Knob], first: Sequence[Knob]) -> list[Knob]:
@@ -161,17 +190,11 @@ def steady(knobs: Sequence[Knob], first: Sequence[Knob]) -> list[Knob]:
 
 
 def _as_before(knob: Knob, first: Knob | None) -> Knob:
-    if first is None or not (_is_guess(knob) and _is_guess(first)) or knob.is_int != first.is_int:
+    if first is None or not (knob_ranges.is_guess(knob) and knob_ranges.is_guess(first)) or knob.is_int != first.is_int:
         return knob
     assert isinstance(knob.value, int | float)
     inside = first.low <= knob.value <= first.high and 0.1 < first.place(knob.value) < 0.9
-    return msgspec.structs.replace(first, value=knob.value) if inside or knob.value == first.value else knob
-
-
-def _is_guess(knob: Knob) -> bool:
-    return (
-        isinstance(knob.value, int | float) and not knob.choices and knob == _guessed(knob.file, knob.name, knob.value)
-    )
+    return replace(first, value=knob.value, tie=knob.tie) if inside or knob.value == first.value else knob
 
 
 def are_near(
@@ -205,7 +228,7 @@ def constant_of(name: str) -> str:
 
 
 def edit(source: str, values: Mapping[str, Scalar], file: str = "x.py") -> str:
-    """Return `source` with the literals of the named constants replaced; every other byte stays.
+    """Return `source` with the named literals replaced; every other byte stays.
 
     Args:
         source: The text of the file.
@@ -213,51 +236,6 @@ def edit(source: str, values: Mapping[str, Scalar], file: str = "x.py") -> str:
         file: The name of the file, whose suffix says its language.
 
     Raises:
-        KeyError: A constant does not exist.
+        KeyError: A literal does not exist.
     """
     return replace_literals(file, source, values)
-
-
-def _knob(file: str, literal: SourceLiteral) -> Knob | None:
-    name, value, comment = literal.name, literal.value, literal.comment
-    if "SEED" in name or _FIXED.search(comment) or (literal.excluded and "mesh:" not in comment):
-        return None
-    if match := _CHOICES.search(comment):
-        choices = tuple(_literal(word) for word in re.split(r"[\s,]+", match[1]))
-        return Knob(file=file, name=name, value=value, choices=choices) if len(choices) > 1 else None
-    if isinstance(value, bool):
-        return Knob(file=file, name=name, value=value, choices=(False, True))
-    if isinstance(value, str) or not abs(value) <= MAX_WHOLE:
-        return None
-    if match := _RANGE.search(comment):
-        return _ranged(file, name, value, match[1], match[2], log=bool(match[3]))
-    return _guessed(file, name, value)
-
-
-def _guessed(file: str, name: str, value: float) -> Knob | None:
-    if value <= 0:
-        return None
-    factor = 4.0 if isinstance(value, int) else 10.0
-    low = max(1.0, value // factor) if isinstance(value, int) else value / factor
-    high = min(value * factor, 1.0) if isinstance(value, float) and value < 1 else value * factor
-    return Knob(file=file, name=name, value=value, low=low, high=high, log=True)
-
-
-def _ranged(file: str, name: str, value: float, low_text: str, high_text: str, *, log: bool) -> Knob | None:
-    try:
-        low, high = float(low_text), float(high_text)
-    except ValueError:
-        return None
-    if not (-MAX_WHOLE <= low < high <= MAX_WHOLE):
-        return None
-    if not (_WHOLE.fullmatch(low_text) and _WHOLE.fullmatch(high_text)):
-        value = float(value)
-    return Knob(file=file, name=name, value=value, low=low, high=high, log=log and low > 0)
-
-
-def _literal(word: str) -> Scalar:
-    try:
-        value = ast.literal_eval(word)
-    except _NO_PYTHON:
-        return word
-    return value if isinstance(value, bool | int | float | str) else word

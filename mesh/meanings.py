@@ -248,6 +248,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "trial": "How one run is started, and its limits.",
         "score": "How a finished trial is scored.",
         "worker": "Which workers may run it.",
+        "knobs": "Which literals of the editable files explorers may change. It does not change what scores.",
         "selection": "How scores become verdicts.",
         "stop": "When the arena closes by itself.",
     },
@@ -317,6 +318,14 @@ FIELDS: dict[str, dict[str, str]] = {
         "class_": 'Worker class that may run the arena, such as `cpu-x86_64` or `cuda-h200`, or `"any"`.',
         "tier": "Weakest sandbox tier that the arena accepts; A is the strongest.",
         "gpu_memory_gb": "GPU memory that a slot must have, in GB; it is also the limit of a trial.",
+    },
+    "KnobsSpec": {
+        "literals": "Whether literals without a range are knobs: `true`, `false` (only those with a comment `mesh:` "
+        'and constants in capitals), or `"auto"`: true unless a comment of an editable file gives a range.',
+        "include": "Names of the only knobs; `*` stands for any text, `?` for one character. A name in full is a knob "
+        "also if it is usually left out, such as the bound of a `range`.",
+        "exclude": "Names that are not knobs, as patterns.",
+        "bounds": "Ranges by name or pattern: `1e-4..1e-1 log`, `choices a b` or `fixed`.",
     },
     "SelectionSpec": {
         "baseline_seeds": "Number of seeds on which the baseline runs when the arena opens.",

@@ -27,6 +27,7 @@ from mesh.errors import AlreadyPosted, BadArena, HostTrouble
 from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
+from mesh.knobs import range_faults
 from mesh.plain_command import plain_command
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
@@ -84,6 +85,8 @@ async def open_arena(
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
     left = list[str]()
     files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
+    if faults := range_faults(files, spec.artifact.editable, spec.knobs):
+        raise BadArena(f"{folder}: {faults[0]}")
     shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)
     source = await anyio.to_thread.run_sync(data_source.find_source, folder, spec.data.source, data, shown)
     if source:

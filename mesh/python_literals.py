@@ -1,65 +1,198 @@
-"""The literals of a Python file: the values of module-level `ALL_CAPS` constants, and of the elements of short tuples.
+"""The literals of a Python file: numbers, booleans, and words of known sets, wherever they stand.
 
-An element is named by its place, such as `BETAS[0]`; the comment of the line applies to all of them.
+The value of a module-level `ALL_CAPS` constant on one line, and each element of a short tuple there, has the name of
+the constant (`WIDTH`, `BETAS[0]`). Every other literal is named by where it stands (`mesh.python_names`), and
+`mesh.python_rules` says whether it is worth a trial. `2**19` is one literal, and so is `-1`.
 """
 
 import ast
+import math
 import re
+from collections import Counter
 from functools import lru_cache
-from itertools import accumulate
+
+import msgspec
 
 from mesh.events import Scalar
+from mesh.python_names import LONGEST_NAME, literal_role, literal_scope
+from mesh.python_rules import PythonRules
+from mesh.python_syntax import NO_PYTHON, PythonSyntax
+from mesh.python_words import dtypes_of, known_words
 from mesh.source_literal import Language, SourceLiteral
 
 MAX_ELEMENTS = 8
-"""Most elements of a tuple of knobs; a longer tuple counts as data."""
+"""Most elements of a tuple of constants that have names of their own."""
 
-_NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
+MAX_TABLE = 300
+"""Most numbers of one list or tuple; a longer one counts as data."""
+
+_CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 @lru_cache(maxsize=64)
 def python_literals(source: str) -> tuple[SourceLiteral, ...]:
-    """Return the literals of a Python source in the order of their lines; none if it does not parse."""
+    """Return the literals of a Python source in the order in which they stand; none if it does not parse."""
     try:
-        body = ast.parse(source).body
-    except _NO_PYTHON:
+        syntax = PythonSyntax(source)
+        constants, taken = _constants(syntax)
+        return tuple(sorted([*constants, *_others(syntax, constants, taken)], key=lambda each: each.start))
+    except NO_PYTHON:
         return ()
-    lines = source.encode().splitlines(keepends=True)
-    starts = [0, *accumulate(map(len, lines))]
+
+
+def _constants(syntax: PythonSyntax) -> tuple[list[SourceLiteral], set[ast.AST]]:
+    """Return the literals of the constants, and the nodes that they take up."""
     found: list[SourceLiteral] = []
-    for statement in body:
+    taken: set[ast.AST] = set()
+    for statement in syntax.module.body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target, value = statement.targets[0], statement.value
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
             target, value = statement.target, statement.value
         else:
             continue
-        if not isinstance(target, ast.Name) or not re.fullmatch(r"[A-Z][A-Z0-9_]*", target.id):
+        if not isinstance(target, ast.Name) or not _CONSTANT.fullmatch(target.id) or value.end_lineno != value.lineno:
             continue
         try:
             literal = ast.literal_eval(value)
-        except (*_NO_PYTHON, TypeError):
+        except (*NO_PYTHON, TypeError):
             continue
-        if value.end_lineno != value.lineno:
-            continue
-        rest = lines[value.lineno - 1][_end(value) :].decode().rstrip("\r\n")
         parts: list[tuple[str, ast.expr, Scalar]] = []
         if _is_scalar(literal):
             parts = [(target.id, value, literal)]
         elif isinstance(value, ast.Tuple) and len(value.elts) <= MAX_ELEMENTS and all(map(_is_scalar, literal)):
             parts = [(f"{target.id}[{n}]", node, literal[n]) for n, node in enumerate(value.elts)]
         for name, node, scalar in parts:
-            start = starts[node.lineno - 1]
+            start, end = syntax.span(node)
+            words = known_words(syntax, node) if isinstance(node, ast.Constant) and isinstance(scalar, str) else ()
             found.append(
                 SourceLiteral(
-                    name=name, start=start + node.col_offset, end=start + _end(node), value=scalar, comment=rest
+                    name=name,
+                    start=start,
+                    end=end,
+                    value=scalar,
+                    comment=syntax.rest(value),
+                    choices=words,
                 )
             )
-    return tuple(found)
+            taken.update(ast.walk(node))
+    return found, taken
+
+
+def _others(syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast.AST]) -> list[SourceLiteral]:
+    rules = PythonRules(syntax)
+    times = Counter({literal.name: 1 for literal in constants})
+    tables: dict[ast.AST, _Table] = {}
+    found: list[SourceLiteral] = []
+    for node, value in _scalars(syntax, taken):
+        role, scope = literal_role(syntax, node), literal_scope(syntax, node)
+        place = f"{scope}.{role}"[-LONGEST_NAME:].lstrip(".")
+        times[place] += 1
+        name = place if times[place] == 1 else f"{place}#{times[place]}"
+        words = dtypes_of(syntax, node) if isinstance(node, ast.Attribute) else ()
+        words = known_words(syntax, node) if isinstance(node, ast.Constant) and isinstance(value, str) else words
+        table = _table(syntax, node, tables)
+        excluded = rules.reason(node, value, name) or ("data" if table.size > MAX_TABLE else "")
+        start, end = syntax.span(node)
+        found.append(
+            SourceLiteral(
+                name=name,
+                start=end - len(str(value)) if isinstance(node, ast.Attribute) else start,
+                end=end,
+                value=float(value) if _is_base(syntax, node) and isinstance(value, int) else value,
+                comment=syntax.rest(node),
+                is_named=False,
+                choices=words,
+                excluded=excluded,
+                priority=rules.priority(node, value),
+                unit=0.1 * table.largest if table.is_coordinates and not isinstance(value, bool | str) else 0.0,
+                scope=scope,
+                is_word=isinstance(node, ast.Attribute),
+            )
+        )
+    return [literal for literal in found if not isinstance(literal.value, str) or literal.choices]
+
+
+def _scalars(syntax: PythonSyntax, taken: set[ast.AST]) -> list[tuple[ast.expr, Scalar]]:
+    """Return the nodes of literals that are not taken yet, and their values, in the order in which they stand."""
+    found: list[tuple[ast.expr, Scalar]] = []
+    for node in syntax.nodes:  # a whole comes before its parts
+        if node in taken:
+            continue
+        value: Scalar | None = None
+        match node:
+            case ast.BinOp(left=ast.Constant(value=2), op=ast.Pow(), right=ast.Constant(value=int(power))) if (
+                type(power) is int and 1 < power < 53
+            ):
+                value = 2**power
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)) if _is_number(
+                number
+            ):
+                value = -number
+            case ast.Constant(value=bool() | int() | float() | str() as scalar):
+                value = scalar
+            case ast.Attribute() if dtypes_of(syntax, node):
+                value = node.attr
+        if value is not None and isinstance(node, ast.expr) and _fits(value):
+            found.append((node, value))
+            taken.update(ast.walk(node))
+    return sorted(found, key=lambda each: (each[0].lineno, each[0].col_offset))
+
+
+def _fits(value: Scalar) -> bool:
+    return isinstance(value, str) or (math.isfinite(value) if isinstance(value, float) else abs(value) <= 2**53)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_base(syntax: PythonSyntax, node: ast.expr) -> bool:
+    """Tell whether a number is the base of a power that is not whole: `3` of `3**0.5` need not be whole."""
+    parent = syntax.parents.get(node)
+    return (
+        isinstance(parent, ast.BinOp)
+        and isinstance(parent.op, ast.Pow)
+        and parent.left is node
+        and isinstance(parent.right, ast.Constant)
+        and isinstance(parent.right.value, float)
+    )
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """The numbers of a list or a tuple: how many there are, the largest, and whether they are coordinates."""
+
+    size: int = 0
+    largest: float = 1.0
+    is_coordinates: bool = False
+
+
+def _table(syntax: PythonSyntax, node: ast.AST, known: dict[ast.AST, _Table]) -> _Table:
+    """Return what is known about the outermost list around a literal."""
+    top: ast.AST | None = None
+    for above, _ in syntax.chain(node):
+        if isinstance(above, ast.List | ast.Tuple):
+            top = above
+        elif not isinstance(above, ast.UnaryOp):
+            break
+    parent = syntax.parents.get(top) if top else None
+    if top is None or (isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Tuple)):
+        return _Table()
+    if top not in known:
+        negative = {each.operand for each in ast.walk(top) if isinstance(each, ast.UnaryOp)}
+        numbers = [
+            -each.value if each in negative else each.value
+            for each in ast.walk(top)
+            if isinstance(each, ast.Constant) and isinstance(each.value, int | float) and abs(each.value) < 1e100
+        ]
+        is_float = any(isinstance(number, float) for number in numbers)
+        is_coordinates = is_float and len(numbers) > 1 and (len(numbers) > 3 or min(numbers) <= 0)
+        known[top] = _Table(len(numbers), max(map(abs, numbers), default=0) or 1.0, is_coordinates)
+    return known[top]
 
 
 def python_spelled(value: Scalar, literal: SourceLiteral, old: bytes) -> bytes:
-    """Return the Python spelling of a value; a string keeps the quotes of the old one.
+    """Return the Python spelling of a value; a string keeps the quotes of the old one, and `2**k` stays a power.
 
     Args:
         value: The new value.
@@ -69,15 +202,16 @@ def python_spelled(value: Scalar, literal: SourceLiteral, old: bytes) -> bytes:
     if literal.is_word:
         return str(value).encode()
     quote = old[:1].decode()
-    if not isinstance(value, str) or quote not in ("'", '"'):
-        return repr(value).encode()
-    escaped = {"\\": r"\\", quote: f"\\{quote}"}
-    plain = (escaped.get(c, c) if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
-    return f"{quote}{''.join(plain)}{quote}".encode()
-
-
-def _end(node: ast.expr) -> int:
-    return node.end_col_offset or 0
+    if isinstance(value, str) and quote in ("'", '"'):
+        escaped = {"\\": r"\\", quote: f"\\{quote}"}
+        plain = (escaped.get(c, c) if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+        return f"{quote}{''.join(plain)}{quote}".encode()
+    if b"**" in old and type(value) is int and value > 1 and not value & (value - 1):
+        base, space, _ = re.split(rb"(\*\*\s*)", old, maxsplit=1)
+        return base + space + str(value.bit_length() - 1).encode()
+    text = repr(value)
+    is_new_sign = text.startswith("-") and not old.startswith(b"-") and not literal.is_named
+    return f"({text})".encode() if is_new_sign else text.encode()
 
 
 def _is_scalar(literal: object) -> bool:

@@ -11,6 +11,9 @@ import msgspec
 
 from mesh.events import Scalar
 
+NEVER = ("judge", "seed", "message", "outside")
+"""Reasons for which a literal is never a knob, whatever a comment or `[knobs]` asks for."""
+
 
 class SourceLiteral(msgspec.Struct, frozen=True, kw_only=True):
     """One literal of a file.

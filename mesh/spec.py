@@ -104,6 +104,21 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     stage: Annotated[tuple[StageSpec, ...], _Few] = ()
 
 
+class KnobsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which literals of the editable files are knobs.
+
+    With `literals = "auto"` they are all that are worth a trial, unless a comment `mesh:` gives a range: then they are
+    those with a range, and module-level constants in capitals. `include` keeps only the names that fit one of its
+    patterns, such as `train.*`; `exclude` drops names. `bounds` gives ranges, such as
+    `{"train.lr" = "1e-4..1e-1 log"}`.
+    """
+
+    literals: bool | Literal["auto"] = "auto"
+    include: Annotated[tuple[b.Word, ...], _Few] = ()
+    exclude: Annotated[tuple[b.Word, ...], _Few] = ()
+    bounds: Annotated[dict[b.Word, b.Word], _Few] = {}
+
+
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which workers may run the arena: a class (`cpu-x86_64`, `cuda-h200`) or `any`, and the weakest sandbox tier."""
 
@@ -156,6 +171,7 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     trial: TrialSpec
     score: ScoreSpec
     worker: WorkerSpec = WorkerSpec()
+    knobs: KnobsSpec = KnobsSpec()
     selection: SelectionSpec = SelectionSpec()
     stop: StopSpec = StopSpec()
 

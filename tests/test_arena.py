@@ -16,7 +16,7 @@ from mesh.events import ArenaClosed, ArenaOpened
 from mesh.file_trees import delete
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
-from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.spec import ArenaSpec, ArtifactSpec, KnobsSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 from tests.support.arenas import ARENA
 from tests.test_file_trees import nest
@@ -236,6 +236,7 @@ def test_the_evaluator_is_another_when_what_decides_a_score_changes(files: dict[
         (FILES | {"README.md": "# Other words\n"}, SPEC),
         (FILES | {"arena.toml": TOML + "# a comment\n"}, SPEC),
         (FILES, msgspec.structs.replace(SPEC, summary="Other words")),
+        (FILES, msgspec.structs.replace(SPEC, knobs=KnobsSpec(exclude=("LR",)))),
         (dict(reversed(FILES.items())), SPEC),
     ],
 )

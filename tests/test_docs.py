@@ -17,6 +17,7 @@ from gpu_worker.sandbox.tiers import Sandbox
 from mesh import arena, config
 from mesh.events import RunRequested
 from mesh.knobs import find_knobs
+from mesh.spec import KnobsSpec
 from mesh.testing import git_hash
 from mesh_cli.__main__ import app
 from tests.support.page import chromium
@@ -129,8 +130,35 @@ def test_the_page_of_knobs_is_what_the_explorer_does() -> None:
     assert [row[0].strip("`") for row in tables if row[0].startswith("`#")] == list(KNOBS)
     assert [row[0] for row in tables if not row[0].startswith(("`#", "comment", "literal", "-"))] == list(GUESSES)
     for comment, (literal, expected) in {**KNOBS, **GUESSES}.items():
-        found = find_knobs("a.py", f"X = {literal}  {comment if comment in KNOBS else ''}\n")
+        source = f"X = {literal}  {comment if comment in KNOBS else ''}\n"
+        found = find_knobs("a.py", source, KnobsSpec(literals=False))
         assert [(knob.low, knob.high, knob.log, knob.choices) for knob in found] == ([expected] if expected else [])
+
+
+LITERALS = {
+    "whole number from 1 to 11": ("x = 8", (2, 32), 9),
+    "whole number from 12 on, `2**19`": ("x = 2**19", (2**17, 2**21), 2**20),
+    "fraction between 0.05 and 1": ("x = 0.7", (0.104, 0.979), 0.864),
+    "other positive number": ("x = 2.5", (0.25, 25), 5),
+    "number of a table with zeros, negative numbers or more than three numbers": ("x = [0.0, 2.0]", (-1, 1), 0.2),
+    "`0.0` of a decay or a penalty": ("f(weight_decay=0.0)", (1e-4, 0.1), 2e-4),
+    "`0.0` of a ratio, a momentum or a warmup": ("f(warmup=0.0)", (0, 0.5), 0.05),
+    "any other `0.0`": ("x = 0.0", (-0.5, 0.5), 0.1),
+    "negative number": ("x = -4.0", (-12, 4), -3),
+    "`True`, `False`": ("def f(a=True): pass", (0, 0), False),
+    "word of a known set": ("np.pad(x, n, mode='reflect')", (0, 0), "edge"),
+}
+
+
+def test_the_page_of_knobs_gives_other_literals_the_ranges_and_steps_that_they_have() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", TEXTS["docs/reference/knobs.md"], re.MULTILINE)
+    assert [row for row in rows if row not in ("literal", "---")] == list(LITERALS)
+    for source, ends, stepped in LITERALS.values():
+        knob = find_knobs("a.py", source)[0]
+        assert (knob.low, knob.high) == pytest.approx(ends, abs=1e-3)
+        assert knob.stepped(knob.value, 1) == (
+            stepped if isinstance(stepped, str) else pytest.approx(stepped, abs=1e-3)
+        )
 
 
 def test_every_error_that_troubleshooting_quotes_is_one_of_the_product() -> None:

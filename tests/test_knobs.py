@@ -9,6 +9,7 @@ import pytest
 from agents.critique.fingerprint import Fingerprint, fingerprint
 from mesh.events import Scalar
 from mesh.knobs import Knob, edit, find_knobs, knobs_of, steady
+from mesh.spec import KnobsSpec
 
 SEEDS = range(200)
 
@@ -104,8 +105,8 @@ def test_a_whole_number_with_a_range_of_fractions_is_a_fraction(line: str) -> No
         "",
     ],
 )
-def test_what_is_no_constant_or_has_no_range_is_no_knob(line: str) -> None:
-    assert find_knobs("t.py", line) == []
+def test_what_is_no_constant_or_has_no_range_is_no_knob_where_literals_are_off(line: str) -> None:
+    assert find_knobs("t.py", line, KnobsSpec(literals=False)) == []
 
 
 def test_each_element_of_a_tuple_is_a_knob_of_its_own() -> None:

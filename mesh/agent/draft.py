@@ -125,7 +125,7 @@ async def to_fact(
             commit=base_commit,
             title=BASELINE.title,
             origin=Origin(how="baseline"),
-            values=knob_values(base, board.spec.artifact.editable),
+            values=knob_values(base, board.spec.artifact.editable, board.spec.knobs),
         )
     words = f"{draft.title}\n\n{draft.rationale}\n" if draft.rationale else f"{draft.title}\n"
     made = store.commit(files, parents=commits, message=words, author=author.name, at=at)
@@ -141,7 +141,7 @@ async def to_fact(
         knobs=draft.knobs,
         cost=draft.cost,
         as_of=as_of if draft.as_of is None else draft.as_of,
-        values=knob_values(files, board.spec.artifact.editable),
+        values=knob_values(files, board.spec.artifact.editable, board.spec.knobs),
     )
     check_fact(fact)
     return fact

@@ -10,11 +10,13 @@ from mesh.board import Board
 from mesh.events import KnobChange
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
+from mesh.spec import KnobsSpec
 from mesh.text import printable, short
 from mesh_cli.proposals.card import chance, knob_text, number_text
 from mesh_cli.render.colour import Ink
 
 _Files = Mapping[str, bytes]
+_EVERY = KnobsSpec()
 SURE = 0.975
 """A difference is beyond the noise if the chance to be better is above this or below 1 minus this: two-sided, 95 %."""
 
@@ -72,16 +74,20 @@ def _change(file: str, old: bytes | None, new: bytes | None) -> Change:
     return Change(file, added, removed, tuple(lines))
 
 
-def knob_changes(old: _Files, new: _Files, editable: tuple[str, ...]) -> list[KnobChange]:
-    """Return the knobs of the editable files that have another value, or that only one of the two has."""
+def knob_changes(old: _Files, new: _Files, editable: tuple[str, ...], rules: KnobsSpec = _EVERY) -> list[KnobChange]:
+    """Return the knobs of the editable files that have another value, and the constants that only one of the two has.
+
+    A literal inside of a function that only one has is part of the change of the code.
+    """
     from mesh.knobs import knobs_of
 
-    values = [{(knob.file, knob.name): knob.value for knob in knobs_of(files, editable)} for files in (old, new)]
+    values = [{(knob.file, knob.name): knob.value for knob in knobs_of(files, editable, rules)} for files in (old, new)]
     before, after = values
     return [
         KnobChange(file=file, name=name, old=before.get((file, name)), new=after.get((file, name)))
         for file, name in dict.fromkeys([*before, *after])
         if before.get((file, name)) != after.get((file, name))
+        and ("." not in name or ((file, name) in before and (file, name) in after))
     ]
 
 
@@ -146,7 +152,7 @@ def comparison(board: Board, old: str, new: str, before: _Files, after: _Files) 
         "old": old,
         "new": new,
         "files": changes(before, after),
-        "knobs": knob_changes(before, after, editable),
+        "knobs": knob_changes(before, after, editable, board.spec.knobs),
         "metric": metric_of(board, old, new) if old in board.proposals else None,
         "cost": {tree: cost_of(board, tree) for tree in (old, new) if tree in board.proposals},
     }

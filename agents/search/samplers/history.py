@@ -99,7 +99,7 @@ class History:
             files = await self._files(board, event.tree)
         except ObjectMissing:
             return {}
-        return {where(knob): knob.value for knob in knobs_of(files, board.spec.artifact.editable)}
+        return {where(knob): knob.value for knob in knobs_of(files, board.spec.artifact.editable, board.spec.knobs)}
 
 
 def feasible_first(trials: list[Trial]) -> list[Trial]:
