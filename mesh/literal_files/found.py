@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mesh.source_literal import SourceLiteral
 
-MAX_NAME = 200
+_MAX_NAME = 200
 """Characters of the longest name; what has a longer one is not a literal."""
 
 MAX_FREE = 300
@@ -65,7 +65,7 @@ def in_bytes(source: str, found: Sequence[SourceLiteral]) -> tuple[SourceLiteral
 
     Those behind the first `MAX_FREE` are excluded unless a comment gives them a range.
     """
-    ordered = sorted((one for one in found if len(one.name) <= MAX_NAME), key=lambda literal: literal.start)
+    ordered = sorted((one for one in found if len(one.name) <= _MAX_NAME), key=lambda literal: literal.start)
     ordered = [
         one if number < MAX_FREE or one.comment else replace(one, excluded=one.excluded or "many")
         for number, one in enumerate(ordered)
