@@ -8,17 +8,29 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from agents.researcher import UNDECIDED
 from mesh.agent.runtime import Seat, run_agents
 from mesh.code import CodeStore
 from mesh.errors import BadInput
-from mesh.events import AgentJoined, AgentLeft, AnyEvent, NotePosted, Origin, ProposalPosted, ProposalRetired
+from mesh.events import (
+    AgentJoined,
+    AgentLeft,
+    AnyEvent,
+    NotePosted,
+    Origin,
+    ProposalPosted,
+    ProposalRetired,
+    RunFinished,
+    RunRequested,
+    Scored,
+)
 from mesh.jetstream import connect
 from mesh.memory import MemoryBus
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
-from mesh.testing import BEGAN, FILES, TRAIN, Arena, opened
+from mesh.testing import BEGAN, FILES, TRAIN, Arena, opened, requested
 from mesh.wire import Post
 from mesh_cli.live.up import thinker_of
 from tests.support.arenas import write_arena
@@ -64,6 +76,13 @@ class Lab:
         return found[:count]
 
 
+def scored(tree: str) -> list[tuple[str, AnyEvent]]:
+    """The facts that give a baseline its score, before which no model is asked."""
+    asked = requested(tree)
+    done = RunFinished(run=asked.run, proposal=tree, outcome=Scored(value=1.0), worker="w", worker_class="cpu")
+    return [("curator", asked), ("w", done)]
+
+
 @pytest.fixture
 async def lab(tmp_path: Path) -> Lab:
     bus = MemoryBus("a")
@@ -75,6 +94,7 @@ async def lab(tmp_path: Path) -> Lab:
     facts: list[tuple[str, AnyEvent]] = [
         ("operator", opened(commit=base.commit, tree=base.tree)),
         ("eve", ProposalPosted(tree=base.tree, commit=base.commit, title="as it is", origin=origin)),
+        *scored(base.tree),
     ]
     await bus.post_all([Post.new(author, event) for author, event in facts])
     return Lab(arena, bus)
@@ -127,7 +147,14 @@ async def test_a_process_whose_key_is_wrong_says_so_in_one_sentence_and_ends_wit
     tmp_path: Path, server: EmbeddedServer
 ) -> None:
     async with connect(server.url) as hub:
-        bus, _ = await open_arena(hub, write_arena(tmp_path / "arena"), home=tmp_path / "home")
+        bus, now = await open_arena(hub, write_arena(tmp_path / "arena"), home=tmp_path / "home")
+        base = ProposalPosted(
+            tree=now.base_tree, commit=now.base_commit, title="as it is", origin=Origin(how="baseline")
+        )
+        [(_, wanted), (_, scores)] = scored(now.base_tree)
+        assert isinstance(wanted, RunRequested)
+        facts: list[AnyEvent] = [base, replace(wanted, evaluator=now.evaluator), scores]
+        await bus.post_all([Post.new("eve", event) for event in facts])
         with model_server(*[fail(401, f"Incorrect API key provided: {KEY}")] * 9) as asked:
             words = ["--model", NAME, "--api-base", asked.url, "--nats", server.url, "--home", str(tmp_path / "home")]
             command = [sys.executable, "-m", "mesh.agent", "researcher", "--name", "ann", "--arena", "tiny", *words]
