@@ -270,7 +270,8 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree in ranked:
         scores = scores_in_race(board, tree, race, worker_class)
         values = list(scores.values())
-        waits = bool(kept) and tree in able and chance[tree] >= PROMISING and len(races_of(board, tree)) < RACES
+        may_return = claim(board, tree) is not None and len(races_of(board, tree)) < RACES  # claims lead to races
+        waits = bool(kept) and tree in able and chance[tree] >= PROMISING and may_return
         if tree not in kept and tree in board.undecided and not waits:
             text = "not better than the champion on a fresh seed, and the metric shows no noise"
             if exact and has_items(board):
