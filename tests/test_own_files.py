@@ -43,7 +43,7 @@ REFUSED = {
     "docx": (zipped("word/document.xml"), "is a Word document", "export the table itself, as CSV"),
     "zip": (zipped("a.csv", "b.csv"), "is a zip archive", "unpack it, and give what is inside"),
     "empty zip": (zipped(), "is a zip archive", "unpack it"),
-    "gz": (gzip.compress(CSV), "is compressed by gzip", "unpack it"),
+    "gz": (gzip.compress(CSV, mtime=0), "is compressed by gzip", "unpack it"),
     "bz2": (bz2.compress(CSV), "is compressed by bzip2", "unpack it"),
     "xz": (lzma.compress(CSV), "is compressed by xz", "unpack it"),
     "tar": (tarred(), "is a tar archive", "unpack it"),
@@ -128,7 +128,7 @@ def test_encodings_separators_and_line_ends_are_read_alike(tmp_path: Path, write
         ("ratings.csv", b'"query:docid:rating"\n"a:b:2"\n', "has one column, 'query:docid:rating'"),
         ("judged.xlsx", zipped("xl/workbook.xml"), "judged.xlsx is an Excel workbook, but"),
         ("qrels.parquet", b"PAR1" + NOISE, "qrels.parquet is a Parquet file, but"),
-        ("qrels.tsv.gz", gzip.compress(CSV), "qrels.tsv.gz is compressed by gzip, but"),
+        ("qrels.tsv.gz", gzip.compress(CSV, mtime=0), "qrels.tsv.gz is compressed by gzip, but"),
     ],
 )
 def test_a_folder_with_one_file_that_cannot_be_used_says_why(
