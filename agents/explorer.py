@@ -129,6 +129,7 @@ class Explorer:
             except ObjectMissing:  # another author may post a proposal and never share its code
                 continue
             knobs = space if parents[0] == best else steady(knobs_of(files, editable, rules), first)
+            knobs = [*knobs, *tied(files, knobs, idea.values)]
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
             if not knobs or any(are_near(knobs, values, trial.values) for trial in before):
                 continue
@@ -213,6 +214,24 @@ def fitting(knob: Knob, value: Scalar | None) -> Scalar:
     if knob.is_power:
         return knob.at(knob.place(inside))
     return round(inside) if knob.is_int else float(inside)
+
+
+def tied(files: Mapping[str, bytes], knobs: Sequence[Knob], values: Values) -> list[Knob]:
+    """Return literals that are not knobs alone but are turned with their equals, as knobs of the old and the new value.
+
+    Args:
+        files: The contents by path.
+        knobs: The knobs of `files`.
+        values: The new values; only literals with a value here are returned.
+    """
+    places = {where(knob) for knob in knobs}
+    names = dict.fromkeys((knob.file, name) for knob in knobs for name in knob.tie)
+    found = []
+    for file, name in names:
+        new, old = values.get((file, name)), literal_values(file, files[file]).get(name)
+        if (file, name) not in places and new is not None and old is not None:
+            found.append(Knob(file=file, name=name, value=old, choices=(old, new)))
+    return found
 
 
 def apply(

@@ -4,6 +4,10 @@ First come points of a Sobol sequence, which cover the space, beside steps near 
 its points crash. Then the samplers share the proposals (`samplers.portfolio`). While many trials run and few have
 ended, samplers without a model have Sobol points in their place. Ideas that break a rule which the log suggests are
 mended, and ideas that would probably crash are mostly drawn again (`feasibility`).
+
+Where literals that no author gave a range are knobs, points that turn all of them crash. There a walk comes first
+(`samplers.walk`), and shares the proposals afterwards. The other samplers turn the few knobs that the walk found to
+matter; the other knobs stay as they are in the best code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +16,7 @@ from random import Random
 import msgspec
 
 from agents.search.feasibility import Feasibility
-from agents.search.samplers import portfolio
+from agents.search.samplers import portfolio, walk
 from agents.search.samplers.protocol import Idea, Sampler, Trial
 from mesh.knobs import Knob
 
@@ -66,13 +70,43 @@ class Strategy:
             rng: The only source of randomness.
             attempt: How many draws of this proposal were of no use.
         """
-        kind, share = self._kind(space, trials, pending, rng, attempt)
         known = [trial for trial in trials if trial.values]  # samplers cannot learn from code without knobs
+        if walk.has_literals(space) and not self._forced:
+            return self._ask_of_few(space, known, pending, rng, attempt)
+        kind, share = self._kind(space, trials, pending, rng, attempt)
+        return Choice(kind, share, self._screened(kind, space, known, pending, rng))
+
+    def _ask_of_few(
+        self, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random, attempt: int
+    ) -> Choice:
+        """Return a move of the walk, or an idea of another sampler for the few knobs that matter."""
+        if attempt < TRIES // 2 and walk.walks_first(space, known, pending):
+            return Choice("walk", None, self._samplers["walk"].ask(space, known, pending, rng))
+        few = walk.that_matter(space, known)
+        about = walk.beside(space, few, known)
+        kind, share = self._kind_of_few(few, about, known, rng, attempt)
+        if kind == "walk":
+            return Choice(kind, share, self._samplers[kind].ask(space, known, pending, rng))
+        idea = self._screened(kind, few, about, pending, rng)
+        return Choice(kind, share, msgspec.structs.replace(idea, parents=idea.parents or walk.best_tree(known)))
+
+    def _kind_of_few(
+        self, few: Sequence[Knob], about: Sequence[Trial], known: Sequence[Trial], rng: Random, attempt: int
+    ) -> tuple[str, float | None]:
+        if attempt >= TRIES // 2:
+            return ("mutate", "random")[attempt % 2], None
+        kind, share = self._choose([*self._kinds, "walk"], known, rng)
+        return (kind if portfolio.has_model(kind, len(few), about) else "walk"), round(share, 4)
+
+    def _screened(
+        self, kind: str, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random
+    ) -> Idea:
+        """Return an idea of a sampler, mended, and drawn again where it would probably crash."""
         feasible = self._feasibility(space, known)
         best: tuple[float, Idea] | None = None
         is_own = kind not in portfolio.SAMPLERS  # a user's sampler may count its calls
-        if is_own or not feasible.is_needed or rng.random() < EXPLORED:
-            return Choice(kind, share, self._samplers[kind].ask(space, known, pending, rng))
+        if is_own or kind == "walk" or not feasible.is_needed or rng.random() < EXPLORED:
+            return self._samplers[kind].ask(space, known, pending, rng)
         for _ in range(REDRAWN):
             idea = self._samplers[kind].ask(space, known, pending, rng)
             idea = msgspec.structs.replace(idea, values=feasible.mended(idea.values))
@@ -83,7 +117,7 @@ class Strategy:
                 best = chance, idea
                 break
         assert best
-        return Choice(kind, share, best[1])
+        return best[1]
 
     def _feasibility(self, space: Sequence[Knob], known: Sequence[Trial]) -> Feasibility:
         key = space, len(known), [trial.seq for trial in known if trial.loss is None]

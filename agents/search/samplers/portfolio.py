@@ -24,6 +24,7 @@ from agents.search.samplers.random_sobol import RandomSearch, Sobol
 from agents.search.samplers.screened import Screened, Windowed
 from agents.search.samplers.step import StepSampler
 from agents.search.samplers.tpe import TPE
+from agents.search.samplers.walk import LiteralWalk
 
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
     "mutate": (lambda: Windowed(Screened(Mutate())), ()),
@@ -35,6 +36,7 @@ SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
     "quadratic": (lambda: Windowed(Quadratic()), ()),
     "cmaes": (lambda: Screened(CMA()), ("cmaes",)),
     "tpe": (TPE, ("optuna",)),
+    "walk": (LiteralWalk, ()),
 }
 """The constructor of each built-in sampler, and the packages it needs."""
 
@@ -49,6 +51,7 @@ RATIONALE = {
     "tpe": "TPE: a point where good results are denser than bad ones.",
     "mutate": "Mutation: a small random step from one of the best proposals so far.",
     "crossover": "Crossover: each knob is taken from one of two good proposals, to combine what works in each.",
+    "walk": "Walk: one literal, or equal ones together, a step further; then what gained together, then longer steps.",
     "sobol": "Sobol point: even coverage of the knob space before anything is learned.",
     "random": "Random point: every knob is drawn uniformly from its range.",
 }
