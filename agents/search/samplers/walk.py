@@ -205,9 +205,9 @@ class _Log:
     def singles(self) -> Iterator[Idea]:
         """Yield the single steps from the start that are not made: by priority, first upwards.
 
-        Where the first step had no effect or crashed, the other ones come last.
+        Where the first step had no effect, the other ones come late, and last where it crashed.
         """
-        late: list[tuple[_Group, Scalar]] = []
+        late: dict[bool, list[tuple[_Group, Scalar]]] = {False: [], True: []}
         for priority in sorted({priority for _, priority in self.groups}):
             groups = [group for group, of in self.groups if of == priority]
             for turn in range(4):
@@ -220,10 +220,10 @@ class _Log:
                     if turn and best < self._middle - 2 * self._noise and not self.knob[self._lead(group)].choices:
                         continue  # one direction gains: the other one hardly does
                     if turn and tried and best in (self._middle, math.inf):
-                        late.append((group, values[turn]))
+                        late[best == math.inf].append((group, values[turn]))
                         continue
                     yield from self._move(self._origin, group, values[turn])
-        for group, value in late:
+        for group, value in [*late[False], *late[True]]:
             yield from self._move(self._origin, group, value)
 
     def finer(self) -> Iterator[Idea]:
