@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from agents.explorer import apply, fitting, tied
 from agents.search.samplers import portfolio
+from agents.search.samplers.literal_moves import distance
 from agents.search.samplers.protocol import Trial, Values, where
-from agents.search.samplers.walk import LiteralWalk, distance, has_literals, that_matter
+from agents.search.samplers.walk import LiteralWalk, has_literals, that_matter
 from agents.search.strategy import Strategy
 from mesh.events import Scalar
 from mesh.knobs import Knob, are_near, find_knobs
@@ -56,7 +57,7 @@ def search(space: Sequence[Knob], loss: Loss, count: int, forced: str = "", work
         for attempt in range(30):
             choice = strategy.ask(space, trials, pending, Random(f"{number} {attempt}"), attempt)
             values = {where(knob): fitting(knob, choice.idea.values.get(where(knob))) for knob in space}
-            values = dict(choice.idea.values) | values if choice.kind == "walk" else values
+            values = dict(choice.idea.values) | values
             if not any(are_near(space, values, trial.values) for trial in (*trials, *pending)):
                 break
         pending.append(Trial(tree=f"{number}", seq=number, values=values, loss=None, by=choice.kind, seconds=1.0))
@@ -135,7 +136,7 @@ def test_changes_without_an_effect_are_taken_back() -> None:
 def test_the_knobs_that_matter_are_those_with_an_effect() -> None:
     space = space_of_70()
     trials = search(space, loss_of_70, 80)
-    assert [knob.name for knob in that_matter(space, trials)] == [f"f.k{n}" for n in range(5)]
+    assert [knob.name for knob in that_matter(space, trials).knobs] == [f"f.k{n}" for n in range(5)]
 
 
 def test_gains_are_found_in_noise() -> None:
@@ -171,6 +172,18 @@ def test_equal_literals_move_together_and_a_bound_of_a_range_with_them() -> None
     turned = [*space, *tied(files, space, together[0].values)]
     values = {where(knob): fitting(knob, together[0].values.get(where(knob))) for knob in turned}
     assert apply(files, files, turned, values)["t.py"].decode() == PROGRAM.replace("16", "17")
+
+
+def test_equal_literals_that_do_most_together_are_one_knob_of_the_other_samplers() -> None:
+    space = find_knobs("t.py", PROGRAM)
+    tie = next(knob.tie for knob in space if len(knob.tie) == 3)
+    first = start(space, lambda values: 10.0)
+    both = Trial(tree="1", seq=1, values=first.values | dict.fromkeys((("t.py", n) for n in tie), 17), loss=5.0)
+    one = Trial(tree="2", seq=2, values=first.values | {where(space[0]): 17}, loss=9.0, by="step")
+    few = that_matter(space, [first, replace(both, by="walk"), one])
+    [lead] = [knob for knob in few.knobs if knob.tie == tie]
+    assert few.spread({where(lead): 20}) == {("t.py", name): 20 for name in tie}
+    assert few.beside([first, both, one]) == [first, both]
 
 
 def test_a_distance_is_the_number_of_natural_steps() -> None:

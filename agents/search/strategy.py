@@ -83,12 +83,12 @@ class Strategy:
         if attempt < TRIES // 2 and walk.walks_first(space, known, pending):
             return Choice("walk", None, self._samplers["walk"].ask(space, known, pending, rng))
         few = walk.that_matter(space, known)
-        about = walk.beside(space, few, known)
-        kind, share = self._kind_of_few(few, about, known, rng, attempt)
+        about = few.beside(known)
+        kind, share = self._kind_of_few(few.knobs, about, known, rng, attempt)
         if kind == "walk":
             return Choice(kind, share, self._samplers[kind].ask(space, known, pending, rng))
-        idea = self._screened(kind, few, about, pending, rng)
-        return Choice(kind, share, msgspec.structs.replace(idea, parents=idea.parents or walk.best_tree(known)))
+        idea = self._screened(kind, few.knobs, about, pending, rng)
+        return Choice(kind, share, Idea(few.spread(idea.values), idea.parents or walk.best_tree(known)))
 
     def _kind_of_few(
         self, few: Sequence[Knob], about: Sequence[Trial], known: Sequence[Trial], rng: Random, attempt: int

@@ -10,17 +10,14 @@ Single steps also say which knobs matter (elementary effects, Morris, 1991): the
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from random import Random
 from statistics import median
-from typing import NamedTuple
 
+from agents.search.samplers.literal_moves import LiteralMoves, Together
 from agents.search.samplers.mutate import Mutate
 from agents.search.samplers.protocol import Idea, Trial, Values, Where, where
-from mesh.events import Scalar
-from mesh.knobs import Knob, are_near
+from mesh.knobs import Knob
 
 FEW_KNOBS, FEW_KNOBS_CHEAP = 8, 16
 """How many knobs the other samplers turn; more where a trial is cheap."""
@@ -34,29 +31,40 @@ _QUICK_S = 2.0
 _NEXT = 0.6
 """Chance of the next move in order, then of the one after it, so that few explorers make the same at once."""
 
-_SIZES = (1.0, 0.5, 0.25, 0.1)
-"""Sizes of steps from the best trial, once the larger moves are made."""
 
-_ADDS = 3
-"""A gain that this many joint moves had is no longer added alone."""
+class FewKnobs:
+    """The knobs that the other samplers turn; `ties` has for each one the literals that are turned with it."""
 
-_Group = tuple[Where, ...]
-"""The places of one knob, or of literals that move together."""
+    def __init__(self, knobs: list[Knob], ties: dict[Where, Together], log: LiteralMoves) -> None:
+        self.knobs, self._ties, self._log = knobs, ties, log
 
+    def beside(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the trials that say something about these knobs.
 
-class _Gain(NamedTuple):
-    """A single move from the start that gained."""
+        Crashes that other knobs may have caused do not, and neither do trials that turned equal literals apart.
+        """
+        together = [group for group in self._ties.values() if len(group) > 1]
+        turned = {at for group in self._ties.values() for at in group}
+        found = []
+        for trial in trials:
+            apart = self._log.differs(trial.values)
+            is_whole = not any(
+                apart & {*group} and len({trial.values.get(at) for at in group}) > 1 for group in together
+            )
+            if is_whole and (trial.loss is not None or apart <= turned):
+                found.append(trial)
+        return found
 
-    loss: float
-    group: _Group
-    value: Scalar
+    def spread(self, values: Values) -> Values:
+        """Return the values of these knobs, with those of the literals that are turned with them."""
+        return {at: value for lead, value in values.items() for at in self._ties.get(lead, (lead,))}
 
 
 class LiteralWalk:
     """Makes the next moves of the walk, then ever smaller steps from the best trial."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
-        log = _Log(space, trials, pending)
+        log = LiteralMoves(space, trials, pending)
         joint, single = list(log.joint()), list(log.singles())
         for moves in (joint, single) if rng.random() < 0.5 else (single, joint):
             if moves:
@@ -64,7 +72,8 @@ class LiteralWalk:
         finer = list(log.finer())
         if finer:
             return finer[_turn(len(finer), rng)]
-        few = [knob for knob in space if where(knob) in log.ranked] or list(space)
+        turned = {log.lead(group) for group in log.ranked}
+        few = [knob for knob in space if where(knob) in turned] or list(space)
         idea = Mutate().ask(few, trials, pending, rng)
         return Idea(log.head_values | idea.values, log.parents(log.head))
 
@@ -82,36 +91,35 @@ def walks_first(space: Sequence[Knob], trials: Sequence[Trial], pending: Sequenc
         trials: The finished trials with values.
         pending: The unfinished trials.
     """
-    log = _Log(space, trials, pending)
+    log = LiteralMoves(space, trials, pending)
     made = sum(trial.by == "walk" for trial in (*trials, *pending))
     most = max(24, len(log.groups) * (4 if _trial_s(trials) < _QUICK_S else 1))
     return made < most and (any(True for _ in log.singles()) or any(True for _ in log.joint()))
 
 
-def that_matter(space: Sequence[Knob], trials: Sequence[Trial]) -> list[Knob]:
-    """Return the few knobs with the largest effects so far, in the order of `space`.
+def that_matter(space: Sequence[Knob], trials: Sequence[Trial]) -> FewKnobs:
+    """Return the few knobs with the largest effects so far; equal literals are one where they do most together.
 
     Args:
         space: The knobs.
         trials: The finished trials with values.
     """
-    log = _Log(space, trials, ())
+    log = LiteralMoves(space, trials, ())
     is_cheap = _trial_s(trials) < CHEAP_S
-    order = sorted(space, key=lambda knob: knob.priority)
-    untried = [where(knob) for knob in order if where(knob) not in log.effects]
-    chosen = list(log.ranked)
-    if is_cheap or len(chosen) < 2:  # knobs without an effect alone may have one together
-        dead = [at for at, effect in log.effects.items() if effect == 0]
-        chosen += [*dead, *untried]
-    few = set(chosen[: FEW_KNOBS_CHEAP if is_cheap else FEW_KNOBS])
-    return [knob for knob in space if where(knob) in few] or order[:FEW_KNOBS]
-
-
-def beside(space: Sequence[Knob], few: Sequence[Knob], trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that say something about `few` knobs: not the crashes that other knobs may have caused."""
-    log = _Log(space, trials, ())
-    turned = {where(knob) for knob in few}
-    return [trial for trial in trials if trial.loss is not None or log.differs(trial.values) <= turned]
+    sizes = log.effects
+    order = sorted(sizes, key=lambda group: (-sizes[group], -len(group)))
+    if not is_cheap and sum(size > 0 for size in sizes.values()) > 1:  # dead ones may have an effect together
+        order = [group for group in order if sizes[group] > 0]
+    else:
+        order += [group for group, _ in sorted(log.groups, key=lambda each: each[1]) if group not in sizes]
+    ties: dict[Where, Together] = {}
+    taken: set[Where] = set()
+    for group in order:
+        is_whole = len({log.head_values[at] for at in group}) == 1
+        if is_whole and not taken & {*group} and len(ties) < (FEW_KNOBS_CHEAP if is_cheap else FEW_KNOBS):
+            taken |= {*group}
+            ties[log.lead(group)] = group
+    return FewKnobs([knob for knob in space if where(knob) in ties], ties, log)
 
 
 def best_tree(trials: Sequence[Trial]) -> tuple[str, ...]:
@@ -129,252 +137,3 @@ def _turn(count: int, rng: Random) -> int:
     while rng.random() > _NEXT:
         turn += 1
     return turn % count
-
-
-class _Log:
-    """What the trials say about the moves from a start: the best code of an author who is not a sampler."""
-
-    def __init__(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial]) -> None:
-        self.space, self._trials, self._pending = space, trials, pending
-        self.knob = {where(knob): knob for knob in space}
-        scored = [trial for trial in trials if trial.loss is not None]
-        written = [trial for trial in scored if not trial.by]
-        self._origin = min(written, key=lambda t: (t.loss, t.seq)) if written else scored[0] if scored else None
-        self._start: Values = {at: knob.value for at, knob in self.knob.items()}
-        if self._origin:
-            self._start |= {at: v for at, v in self._origin.values.items() if at in self.knob}
-        for knob in space:
-            for name in knob.tie:
-                self._start.setdefault((knob.file, name), self._start[where(knob)])
-        every = [*trials, *pending]
-        keys = [self._key(trial.values) for trial in every]
-        self._apart = [(trial, {at for at, _ in key}) for trial, key in zip(every, keys, strict=True)]
-        self._taken = set(keys)
-        order = [(trial.loss, len(apart), trial.seq, trial) for trial, apart in self._apart if trial.loss is not None]
-        self.head = min(order, key=lambda each: each[:3])[3] if order else None
-        self.head_values = self._start | (
-            {at: v for at, v in self.head.values.items() if at in self._start} if self.head else {}
-        )
-        self.groups = self._groups()
-
-    def parents(self, trial: Trial | None) -> tuple[str, ...]:
-        """Return the proposal that a move starts from."""
-        return (trial.tree,) if trial else ()
-
-    def differs(self, values: Values) -> set[Where]:
-        """Return the places with another value than at the start."""
-        return {at for at, _ in self._key(values)}
-
-    def joint(self) -> Iterator[Idea]:
-        """Yield moves from the best trial: its missing gains together, longer steps, gains alone, and a way back."""
-        turned = self.differs(self.head_values)
-        missing = [gain for gain in self.gains if not turned & {*gain.group}]
-        count = len(missing)
-        while count > 1:
-            values = dict(self.head_values)
-            for gain in missing[:count]:
-                values |= dict.fromkeys(gain.group, gain.value)
-            if self._is_new(values):
-                yield Idea(values, self.parents(self.head))
-                break  # fewer of them only if all of them do not gain
-            if self._key(values) in self._waiting:
-                break
-            count = (count + 1) // 2 if count > 2 else 1
-        for gain in self.gains:
-            yield from self._along(gain, turned)
-        for gain in missing:
-            if self._with[gain.group[0], gain.value] < _ADDS:
-                yield from self._move(self.head, gain.group, gain.value)
-        needless = turned - {at for gain in self.gains for at in gain.group}
-        values = self.head_values | {at: self._start[at] for at in needless}
-        if needless and len(needless) < len(turned) and self._is_new(values):
-            yield Idea(values, self.parents(self.head))
-
-    def _along(self, gain: _Gain, turned: set[Where]) -> Iterator[Idea]:
-        at = gain.group[0]
-        if not turned >= {*gain.group} or at not in self.knob:
-            return
-        knob, first, here = self.knob[at], self._start[at], self.head_values[at]
-        steps = distance(knob, first, here)
-        if not steps:
-            return
-        new = knob.stepped(here, steps)
-        if not self._seen[at, new]:
-            yield from self._move(self.head, gain.group, new)
-
-    def singles(self) -> Iterator[Idea]:
-        """Yield the single steps from the start that are not made: by priority, first upwards.
-
-        Where the first step had no effect, the other ones come late, and last where it crashed.
-        """
-        late: dict[bool, list[tuple[_Group, Scalar]]] = {False: [], True: []}
-        for priority in sorted({priority for _, priority in self.groups}):
-            groups = [group for group, of in self.groups if of == priority]
-            for turn in range(4):
-                for group in groups:
-                    values = self._targets(group)
-                    if turn >= len(values):
-                        continue
-                    tried = self._tried.get(group, [])
-                    best = min((loss for _, loss in tried if loss is not None), default=math.inf)
-                    if turn and best < self._middle - 2 * self._noise and not self.knob[self._lead(group)].choices:
-                        continue  # one direction gains: the other one hardly does
-                    if turn and tried and best in (self._middle, math.inf):
-                        late[best == math.inf].append((group, values[turn]))
-                        continue
-                    yield from self._move(self._origin, group, values[turn])
-        for group, value in [*late[False], *late[True]]:
-            yield from self._move(self._origin, group, value)
-
-    def finer(self) -> Iterator[Idea]:
-        """Yield steps of the knobs that matter from the best trial, the larger ones first."""
-        groups = [group for group, _ in self.groups if {*group} & {*self.ranked}] or [g for g, _ in self.groups]
-        for size in _SIZES:
-            for group in groups:
-                knob = self.knob[self._lead(group)]
-                for way in (size, -size):
-                    yield from self._move(self.head, group, knob.stepped(self.head_values[where(knob)], way))
-
-    @cached_property
-    def gains(self) -> list[_Gain]:
-        """The single moves that gained, best first, at most one for a place; the largest if few are sure."""
-        found = [
-            _Gain(loss, group, value)
-            for group, tried in self._tried.items()
-            for value, loss in tried
-            if loss is not None and loss < self._middle
-        ]
-        found.sort(key=lambda gain: gain.loss)
-        sure = sum(gain.loss < self._middle - 2 * self._noise for gain in found)
-        chosen: list[_Gain] = []
-        taken: set[Where] = set()
-        for number, gain in enumerate(found):
-            if not taken & {*gain.group} and (number < sure or len(chosen) < 3):
-                chosen.append(gain)
-                taken |= {*gain.group}
-        return chosen
-
-    @cached_property
-    def effects(self) -> dict[Where, float]:
-        """The largest effect of each knob that was turned alone or with its equals, without those that only crashed."""
-        found: dict[Where, float] = {}
-        for group, tried in self._tried.items():
-            sizes = [abs(loss - self._middle) for _, loss in tried if loss is not None]
-            for at in group:
-                if sizes and at in self.knob:
-                    found[at] = max(found.get(at, 0.0), *sizes)
-        return found
-
-    @cached_property
-    def ranked(self) -> list[Where]:
-        """The knobs with an effect, the largest first."""
-        order = sorted(self.effects.items(), key=lambda each: -each[1])
-        return [at for at, effect in order if effect > 0]
-
-    @cached_property
-    def _tried(self) -> dict[_Group, list[tuple[Scalar, float | None]]]:
-        """The values and the losses of the finished single moves, by their group."""
-        known = {frozenset(group): group for group, _ in self.groups}
-        found: dict[_Group, list[tuple[Scalar, float | None]]] = {}
-        for trial, apart in self._apart[: len(self._trials)]:
-            group = known.get(frozenset(apart))
-            if group and len({trial.values[at] for at in group}) == 1:
-                found.setdefault(group, []).append((trial.values[group[0]], trial.loss))
-        return found
-
-    @cached_property
-    def _spread(self) -> tuple[float, float]:
-        """The loss at the start, and the standard deviation of equal points; 0 where equal points have equal losses.
-
-        Most single moves change nothing, so the middle of their losses shows the noise.
-        """
-        start = self._origin.loss if self._origin and self._origin.loss is not None else math.inf
-        losses = [loss for tried in self._tried.values() for _, loss in tried if loss is not None]
-        if len(losses) < 6 or losses.count(start) >= max(2, len(losses) // 10):
-            return start, 0.0
-        middle = median([start, *losses])
-        apart = sorted(abs(loss - middle) for loss in losses)
-        return middle, apart[int(0.4 * len(apart))] / 0.524  # 40 % of a normal distribution lie within 0.524
-
-    @property
-    def _middle(self) -> float:
-        return self._spread[0]
-
-    @property
-    def _noise(self) -> float:
-        return self._spread[1]
-
-    @cached_property
-    def _waiting(self) -> set[frozenset[tuple[Where, Scalar]]]:
-        return {self._key(trial.values) for trial in self._pending}
-
-    @cached_property
-    def _seen(self) -> Counter[tuple[Where, Scalar]]:
-        """How many of the walk's moves had a value."""
-        return self._count(0)
-
-    @cached_property
-    def _with(self) -> Counter[tuple[Where, Scalar]]:
-        """How many of the walk's joint moves had a value."""
-        return self._count(1)
-
-    def _count(self, others: int) -> Counter[tuple[Where, Scalar]]:
-        moves = ((trial, apart) for trial, apart in self._apart if trial.by == "walk" and len(apart) > others)
-        return Counter((at, trial.values[at]) for trial, apart in moves for at in apart)
-
-    def _groups(self) -> list[tuple[_Group, int]]:
-        """Return what moves together, with its priority: equal literals first, then every knob."""
-        found: dict[_Group, int] = {}
-        for knob in self.space:
-            group = tuple((knob.file, name) for name in knob.tie)
-            if len(group) > 1 and len({self._start[at] for at in group}) == 1:
-                found[group] = min(found.get(group, knob.priority), knob.priority)
-        return [*found.items(), *(((at,), knob.priority) for at, knob in self.knob.items())]
-
-    def _lead(self, group: _Group) -> Where:
-        return next(at for at in group if at in self.knob)
-
-    def _targets(self, group: _Group) -> list[Scalar]:
-        """Return the values that single steps give, the first one upwards."""
-        knob = self.knob[self._lead(group)]
-        first = self._start[where(knob)]
-        if knob.choices:
-            return [choice for choice in knob.choices if choice != first][:4]
-        new = [knob.stepped(first, 1), knob.stepped(first, -1)]
-        if knob.is_int and not knob.is_power and not isinstance(first, str) and 12 <= first <= 64:
-            ones = [step for step in (int(first) + 1, int(first) - 1) if knob.low <= step <= knob.high]
-            new = [*ones, *new] if len(group) > 1 else [*new, *ones]
-        return [value for value in dict.fromkeys(new) if value != first]
-
-    def _move(self, start: Trial | None, group: _Group, value: Scalar) -> Iterator[Idea]:
-        values = (self.head_values if start is self.head else self._start) | dict.fromkeys(group, value)
-        if self._is_new(values):
-            yield Idea(values, self.parents(start))
-
-    def _is_new(self, values: Values) -> bool:
-        return self._key(values) not in self._taken and not self._is_near(values)
-
-    def _is_near(self, values: Values) -> bool:
-        """Tell whether a move is too small: an explorer takes it for a point that is known."""
-        for known in (self._start, self.head_values):
-            turned = {at for at, _ in values.items() - known.items()}
-            if all(at in self.knob for at in turned) and are_near([self.knob[at] for at in turned], values, known):
-                return True
-        return False
-
-    def _key(self, values: Values) -> frozenset[tuple[Where, Scalar]]:
-        """Return what differs from the start: equal for equal points."""
-        return frozenset(item for item in values.items() - self._start.items() if item[0] in self._start)
-
-
-def distance(knob: Knob, one: Scalar, other: Scalar) -> float:
-    """Return how many natural steps of `Knob.stepped` lie between two numbers; 0 for choices."""
-    if knob.choices or isinstance(one, str) or isinstance(other, str):
-        return 0.0
-    if knob.step == "one" or (knob.is_int and not knob.log):
-        return float(other - one)
-    if knob.step == "logit" and 0 < one < 1 and 0 < other < 1:
-        return math.log(other / (1 - other)) - math.log(one / (1 - one))
-    if knob.log and one > 0 and other > 0:
-        return math.log2(other / one)
-    return (other - one) / (knob.unit or (knob.high - knob.low) / 10)
