@@ -104,13 +104,15 @@ class LiteralMoves:
             yield from self._move(self.head, gain.group, new)
 
     def singles(self) -> Iterator[Idea]:
-        """Yield the single steps from the start that are not made: by priority, first upwards.
+        """Yield the single steps from the start that are not made: by priority, upwards first.
 
-        Where the first step had no effect, the other ones come late, and last where it crashed.
+        Knobs that an author added to the code later come first. Where the first step had no effect, the
+        other ones come late, and last where it crashed.
         """
         late: dict[bool, list[tuple[Together, Scalar]]] = {False: [], True: []}
         for priority in sorted({priority for _, priority in self.groups}):
             groups = [group for group, of in self.groups if of == priority]
+            groups.sort(key=lambda group: not self._is_added(self.lead(group)))
             for turn in range(4):
                 for group in groups:
                     values = self._targets(group)
@@ -233,6 +235,10 @@ class LiteralMoves:
     def lead(self, group: Together) -> Where:
         """Return the first place of a group that is a knob alone."""
         return next(at for at in group if at in self.knob)
+
+    def _is_added(self, at: Where) -> bool:
+        """Tell whether the oldest code did not have a knob: an author added it later."""
+        return bool(self._trials) and at not in self._trials[0].values
 
     def _targets(self, group: Together) -> list[Scalar]:
         """Return the values that single steps give, the first one upwards."""
