@@ -139,6 +139,19 @@ def test_the_knobs_that_matter_are_those_with_an_effect() -> None:
     assert [knob.name for knob in that_matter(space, trials).knobs] == [f"f.k{n}" for n in range(5)]
 
 
+def test_a_worst_score_that_many_moves_share_is_a_failure() -> None:
+    space = space_of_70()[:20]
+    first = start(space, lambda values: 10.0)
+    trials = [first]
+    for n in range(10):
+        loss = 99.0 if n < 4 else 10.0 - n if n < 8 else 10.0
+        new = first.values | {("t.py", f"f.k{n}"): 2.0}
+        trials.append(Trial(tree=f"{n}", seq=n + 1, values=new, loss=loss, by="walk", seconds=1.0))
+    few = that_matter(space, trials)
+    assert [knob.name for knob in few.knobs] == [f"f.k{n}" for n in range(4, 8)]
+    assert few.beside(trials) == [first, *trials[5:]]
+
+
 def test_gains_are_found_in_noise() -> None:
     space, rng = space_of_70()[:30], Random(5)
 

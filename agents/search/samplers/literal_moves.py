@@ -14,8 +14,8 @@ from agents.search.samplers.protocol import Idea, Trial, Values, Where, where
 from mesh.events import Scalar
 from mesh.knobs import Knob, are_near
 
-_SIZES = (1.0, 0.5, 0.25, 0.1)
-"""Sizes of steps from the best trial, once the larger moves are made."""
+_SAME = 3
+"""A worst loss that this many trials share is the score of a failure, such as 0 for an invalid answer."""
 
 _ADDS = 3
 """A gain that this many joint moves had is no longer added alone."""
@@ -57,6 +57,10 @@ class LiteralMoves:
             {at: v for at, v in self.head.values.items() if at in self._start} if self.head else {}
         )
         self.groups = self._groups()
+        losses = [trial.loss for trial in scored]
+        worst = max((loss for loss in losses if loss is not None), default=None)
+        is_plain = self._origin is not None and worst != self._origin.loss and losses.count(worst) >= _SAME
+        self._floor = worst if is_plain else None
 
     def parents(self, trial: Trial | None) -> tuple[str, ...]:
         """Return the proposal that a move starts from."""
@@ -65,6 +69,10 @@ class LiteralMoves:
     def differs(self, values: Values) -> set[Where]:
         """Return the places with another value than at the start."""
         return {at for at, _ in self._key(values)}
+
+    def loss(self, trial: Trial) -> float | None:
+        """Return the loss of a trial; None if it failed, or has the score that failures have."""
+        return None if trial.loss == self._floor else trial.loss
 
     def joint(self) -> Iterator[Idea]:
         """Yield moves from the best trial: its missing gains together, longer steps, gains alone, and a way back."""
@@ -115,7 +123,7 @@ class LiteralMoves:
             groups.sort(key=lambda group: not self._is_added(self.lead(group)))
             for turn in range(4):
                 for group in groups:
-                    values = self._targets(group)
+                    values = self._targets(group, self._start[self.lead(group)])
                     if turn >= len(values):
                         continue
                     tried = self._tried.get(group, [])
@@ -129,14 +137,16 @@ class LiteralMoves:
         for group, value in [*late[False], *late[True]]:
             yield from self._move(self._origin, group, value)
 
-    def finer(self) -> Iterator[Idea]:
-        """Yield steps of the knobs that matter from the best trial, the larger ones first."""
+    def finer(self, sizes: Sequence[float]) -> Iterator[Idea]:
+        """Yield steps of the knobs that matter from the best trial; a size of 1 stands for the steps of `singles`."""
         groups = self.ranked or [group for group, _ in self.groups]
-        for size in _SIZES:
+        groups = [group for group in groups if len({self.head_values[at] for at in group}) == 1]
+        for size in sizes:
             for group in groups:
-                knob = self.knob[self.lead(group)]
-                for way in (size, -size):
-                    yield from self._move(self.head, group, knob.stepped(self.head_values[where(knob)], way))
+                knob, here = self.knob[self.lead(group)], self.head_values[self.lead(group)]
+                values = [knob.stepped(here, size), knob.stepped(here, -size)]
+                for value in self._targets(group, here) if size == 1 else values:
+                    yield from self._move(self.head, group, value)
 
     @cached_property
     def gains(self) -> list[_Gain]:
@@ -180,7 +190,7 @@ class LiteralMoves:
         for trial, apart in self._apart[: len(self._trials)]:
             group = known.get(frozenset(apart))
             if group and len({trial.values[at] for at in group}) == 1:
-                found.setdefault(group, []).append((trial.values[group[0]], trial.loss))
+                found.setdefault(group, []).append((trial.values[group[0]], self.loss(trial)))
         return found
 
     @cached_property
@@ -240,10 +250,9 @@ class LiteralMoves:
         """Tell whether the oldest code did not have a knob: an author added it later."""
         return bool(self._trials) and at not in self._trials[0].values
 
-    def _targets(self, group: Together) -> list[Scalar]:
-        """Return the values that single steps give, the first one upwards."""
+    def _targets(self, group: Together, first: Scalar) -> list[Scalar]:
+        """Return the values that single steps from a value give, the first one upwards."""
         knob = self.knob[self.lead(group)]
-        first = self._start[where(knob)]
         if knob.choices:
             return [choice for choice in knob.choices if choice != first][:4]
         new = [knob.stepped(first, 1), knob.stepped(first, -1)]

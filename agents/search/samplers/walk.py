@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from random import Random
 from statistics import median
 
+from msgspec.structs import replace
+
 from agents.search.samplers.literal_moves import LiteralMoves, Together
 from agents.search.samplers.mutate import Mutate
 from agents.search.samplers.protocol import Idea, Trial, Values, Where, where
@@ -27,6 +29,9 @@ CHEAP_S = 0.3
 
 _QUICK_S = 2.0
 """Trials that take less make both steps of every knob first; slower ones about one step for each."""
+
+_SIZES = (0.5, 0.25, 0.1)
+"""Sizes of steps from the best trial, once the larger moves are made."""
 
 _NEXT = 0.6
 """Chance of the next move in order, then of the one after it, so that few explorers make the same at once."""
@@ -51,8 +56,9 @@ class FewKnobs:
             is_whole = not any(
                 apart & {*group} and len({trial.values.get(at) for at in group}) > 1 for group in together
             )
-            if is_whole and (trial.loss is not None or apart <= turned):
-                found.append(trial)
+            loss = self._log.loss(trial)
+            if is_whole and (loss is not None or apart <= turned):
+                found.append(replace(trial, loss=loss))
         return found
 
     def spread(self, values: Values) -> Values:
@@ -66,10 +72,12 @@ class LiteralWalk:
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         log = LiteralMoves(space, trials, pending)
         joint, single = list(log.joint()), list(log.singles())
+        if log.ranked:
+            joint += log.finer((1.0,))
         for moves in (joint, single) if rng.random() < 0.5 else (single, joint):
             if moves:
                 return moves[_turn(len(moves), rng)]
-        finer = list(log.finer())
+        finer = list(log.finer(_SIZES))
         if finer:
             return finer[_turn(len(finer), rng)]
         turned = {log.lead(group) for group in log.ranked}
