@@ -41,6 +41,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "arena": ("name", "summary", "brief"),
     "objective": ObjectiveSpec.__struct_encode_fields__,
     "artifact": ArtifactSpec.__struct_encode_fields__,
+    "knobs": KnobsSpec.__struct_encode_fields__,
     "data": DataSpec.__struct_encode_fields__,
     "trial": TrialSpec.__struct_encode_fields__,
     "score": ScoreSpec.__struct_encode_fields__,
@@ -48,7 +49,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "selection": SelectionSpec.__struct_encode_fields__,
     "stop": StopSpec.__struct_encode_fields__,
 }
-_OPTIONAL = ("data", "worker", "selection", "stop")
+_OPTIONAL = ("knobs", "data", "worker", "selection", "stop")
 
 
 def load_arena(folder: Path) -> ArenaSpec:

@@ -23,7 +23,8 @@ def why_paused(board: Board) -> str:
     """Return in one sentence why the search is paused and what resumes it; "" if it is not."""
     if board.opened is None or board.closed:
         return ""
-    latest = islice(reversed(board.runs.values()), _LOOK_BACK)
+    proposed = (run for run in reversed(board.runs.values()) if run.requested.proposal in board.proposals)
+    latest = islice(proposed, _LOOK_BACK)  # runs of what nobody has proposed say nothing of this search
     ended = sorted((run for run in latest if run.finished), key=lambda run: run.finished_seq)[-ALIKE:]
     if len(ended) < ALIKE or any(run.requested.version != board.opened.version for run in ended):
         return ""

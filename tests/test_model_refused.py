@@ -111,3 +111,8 @@ async def test_a_swarm_without_a_knob_or_a_model_says_so_at_once(
     (folder / name).write_text(text)
     said = await refused(folder, home)
     assert said.startswith("arena tiny has no knobs and no model is given, so nobody can propose anything; give")
+
+
+async def test_knobs_that_are_all_excluded_are_none(tmp_path: Path, home: Path) -> None:
+    folder = write_arena(tmp_path / "arena", arena=ARENA + '\n[knobs]\nexclude = ["*"]\n')
+    assert (await refused(folder, home)).startswith("arena tiny has no knobs and no model is given")

@@ -205,7 +205,7 @@ async def test_another_server_is_used_and_its_password_shown_to_nobody(
     ("train", "reason"),
     [
         (TRAIN + "\nraise SystemExit('cannot go on')\n", "crash"),
-        ("import time\n", "no_score"),
+        ("import time\nWIDTH = 4\n", "no_score"),
         (TRAIN.replace('json.dumps({"loss": loss})', "'{\"other\": 1}'"), "no_score"),
         (TRAIN.replace('json.dumps({"loss": loss})', "'{\"loss\": NaN}'"), "bad_score"),
     ],
