@@ -116,10 +116,10 @@ def guessed_literal(file: str, literal: SourceLiteral) -> Knob | None:
     if isinstance(value, int):
         return _whole(knob, value)
     if 0.05 < value < 1 or (0 < value < 1 and _FRACTION.search(literal.name)):
-        low, high = (1 / (1 + (1 - value) / value * math.exp(-move)) for move in (-3, 3))
+        low, high = (_short(1 / (1 + (1 - value) / value * math.exp(-move))) for move in (-3, 3))
         return replace(knob, low=low, high=high, step="logit")
     if value > 0:
-        return replace(knob, low=value / 10, high=value * 10, log=True, step="factor")
+        return replace(knob, low=_short(value / 10), high=_short(value * 10), log=True, step="factor")
     if value < 0:
         return _added(knob, value, abs(value) / 4, 8)
     if _DECAY.search(literal.name):
@@ -127,6 +127,12 @@ def guessed_literal(file: str, literal: SourceLiteral) -> Knob | None:
     if _FRACTION.search(literal.name):
         return replace(knob, low=0.0, high=0.5, step="add", unit=0.05)
     return _added(knob, value, 0.1, 5)
+
+
+def _short(end: float) -> float:
+    """Return the end of a range with four digits, because it may stand in somebody's program; 1 stays out."""
+    short = float(f"{end:.4g}")
+    return short if (short < 1) == (end < 1) else end
 
 
 def _whole(knob: Knob, value: int) -> Knob:

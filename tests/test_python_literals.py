@@ -139,10 +139,21 @@ def test_a_fraction_moves_on_the_logit_scale() -> None:
     assert knob.step == "logit"
     assert 0.1 < knob.low < 0.11
     assert 0.97 < knob.high < 0.99
-    assert knob.place(0.7) == pytest.approx(0.5)
+    assert knob.place(0.7) == pytest.approx(0.5, abs=1e-3)  # the ends have four digits
     assert knob.at(knob.place(0.3)) == pytest.approx(0.3)
     assert knob.stepped(0.7, -1) == pytest.approx(0.4619, abs=1e-3)
     assert knob.stepped(0.7, 50) == pytest.approx(knob.high, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [(0.3, 0.02089, 0.8959), (0.7, 0.1041, 0.9791), (0.99999, 0.9998, 0.9999995), (1.3, 0.13, 13)],
+)
+def test_the_ends_of_a_range_are_short_numbers(value: float, low: float, high: float) -> None:
+    knob = knobs(f"x = {value}")["x"]
+    assert knob.low == low
+    assert knob.high == pytest.approx(high, abs=1e-7)
+    assert knob.high < 1 or value > 1
 
 
 def test_single_steps_fit_the_kind_of_a_value() -> None:
