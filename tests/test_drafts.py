@@ -142,7 +142,9 @@ async def test_in_the_loop_the_code_is_shared_and_an_idea_of_another_is_told_onc
             for _ in range(3):
                 await bus.post(Post.new("people", NotePosted(channel="general", text="well?")))
             loser = "bob" if wider.author == "ann" else "ann"
-            [note] = await said(bus, NotePosted, 1, loser)
+            notes = await said(bus, NotePosted, 1, loser)
+            if "'as it is'" in str(notes[0].event):  # both had the baseline at the same time, too
+                notes = await said(bus, NotePosted, 2, loser)
             tasks.cancel_scope.cancel()
     assert isinstance(baseline.event, ProposalPosted)
     assert isinstance(wider.event, ProposalPosted)
@@ -150,4 +152,4 @@ async def test_in_the_loop_the_code_is_shared_and_an_idea_of_another_is_told_onc
     assert await bus.get(wider.event.commit)
     known = f"proposal {wider.event.tree[:10]} by {wider.author}"
     text = f"{loser}: draft 'wider' has the files of {known}, so it is not posted"
-    assert note.event == NotePosted(channel="ops", text=text)
+    assert notes[-1].event == NotePosted(channel="ops", text=text)
