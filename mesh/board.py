@@ -298,11 +298,13 @@ class Board(msgspec.Struct):
 
         Failures before its first number are left out: where nothing can be scored, they say nothing of a proposal.
         """
-        evaluator, first = self._evaluator, self.scored_seq
+        evaluator = self._evaluator
         runs = (self.runs[run] for run in self.proposals[proposal].runs)
-        return [
-            run for run in runs if run.evaluator in ("", evaluator) and not (run.finished and run.finished_seq < first)
-        ]
+        return [run for run in runs if run.evaluator in ("", evaluator) and not self.ended_in_vain(run)]
+
+    def ended_in_vain(self, run: Run) -> bool:
+        """Tell whether a run ended before the evaluator in force gave its first number, so that it says nothing."""
+        return run.finished is not None and run.finished_seq < self.scored_seq
 
     @property
     def _evaluator(self) -> str:

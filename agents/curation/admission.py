@@ -1,10 +1,9 @@
 """The curator's decisions, as one pure function of the board and the time.
 
 The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of the
-log, up to a queue depth and a limit per author. `race` turns claims into
-promotions, `demotion` re-tests champions, and `stopping` ends the arena. `reevaluation` requests new scores after a
-change of the evaluator. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best proposal
-is promoted at once.
+log, up to a queue depth and a limit per author. `race` turns claims into promotions, `demotion` re-tests champions, and
+`stopping` ends the arena. `reevaluation` requests new scores after a change of the evaluator. If the arena's metric is
+exact (`noise = "none"`), one score is enough, and the best proposal is promoted at once.
 """
 
 import datetime as dt

@@ -3,8 +3,8 @@
 First the baseline runs on several seeds. It becomes the first champion, and its scores give the first estimate of the
 noise. Then the best claims race against the champion on fresh seeds: one each, then the best two on three, then
 the best one on seven, and so on. Those that leave for better ones, and look better than the champion, wait for the
-next race. After each stage the best challenger is tested against the champion, at a level from
-`error_control`, `multiplicity` and `group_sequential`. Everything follows from the log.
+next race. After each stage the best challenger is tested against the champion, at a level from `error_control`,
+`multiplicity` and `group_sequential`. Everything follows from the log.
 """
 
 import math

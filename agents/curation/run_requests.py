@@ -56,8 +56,8 @@ def request(
         name = f"{name}-{worker_class}"
     if repeat:
         name = f"{name}-r{repeat}"
-    while name in board.runs and (board.runs[name].requested.proposal != tree or _is_void(board, name)):
-        name = f"{name}-again"  # somebody has taken the name for a run of something else, or it was for nothing
+    while (known := board.runs.get(name)) and (known.requested.proposal != tree or board.ended_in_vain(known)):
+        name = f"{name}-again"  # somebody has taken the name for a run of something else, or that run says nothing
     return RunRequested(
         run=name,
         lane=lane,
@@ -73,12 +73,6 @@ def request(
         race=race,
         thresholds={} if tree == board.champion else thresholds(board),
     )
-
-
-def _is_void(board: Board, run: str) -> bool:
-    """Tell whether a run failed before the evaluator in force gave any number, so that it counts for nothing."""
-    found = board.runs[run]
-    return found.finished is not None and found.finished_seq < board.scored_seq
 
 
 def thresholds(board: Board) -> dict[str, float]:
