@@ -9,12 +9,15 @@ from agents.curation.admission import decide
 from mesh.events import (
     AnyEvent,
     Failed,
+    Infeasible,
     ModelAsked,
     NotePosted,
     Origin,
     ProposalPosted,
+    ProposalPromoted,
     RunFinished,
     RunRequested,
+    Scored,
     WorkerJoined,
 )
 from mesh.fact_values import Cost
@@ -60,12 +63,43 @@ def test_ten_failures_alike_pause_the_search_and_say_so_once(log: Log) -> None:
     text = why_paused(log.board)
     assert text.startswith(f"the search is paused: the last {ALIKE} runs failed alike, up to run ")
     assert "(crash: exit code 1: no disk " in text
-    assert text.endswith("; it resumes when a worker joins (start again) or the arena is opened again")
+    assert text.endswith(
+        "; it resumes when the champion, which runs once more, gets a score, when a worker joins (start again) or when "
+        "the arena is opened again"
+    )
     [note] = asked(log)
     assert note == NotePosted(channel="search", text=text)
     log.add("curator", note)
     assert asked(log) == []
-    assert standing_of(log.board, [])["paused"] == text
+    fails(log, 1)  # which was under way
+    assert asked(log) == []
+    assert standing_of(log.board, [])["paused"] == why_paused(log.board) != text
+
+
+@pytest.mark.parametrize(
+    "outcome", [Scored(value=10.0), Infeasible(value=10.0, violation=1.0, message="too slow"), None]
+)
+def test_the_champion_runs_once_more_and_its_score_resumes_the_search(
+    log: Log, outcome: Scored | Infeasible | None
+) -> None:
+    log.add("curator", ProposalPromoted(proposal=BASE, round=1, mean=10.0, seeds=(1, 2, 3)))
+    fails(log, ALIKE)
+    log.propose("next")
+    note, again = asked(log)
+    assert isinstance(again, RunRequested)
+    assert (again.proposal, again.lane) == (BASE, "control")
+    for event in (note, again):
+        log.add("curator", event)
+    assert asked(log) == []  # it is asked for once, and nothing else runs meanwhile
+    same = Failed(reason="crash", message="exit code 1: no disk 7")
+    log.add(
+        "w",
+        RunFinished(run=again.run, proposal=BASE, outcome=outcome or same, worker="w", worker_class="cpu"),
+    )
+    wanted = [event.proposal for event in asked(log) if isinstance(event, RunRequested)]
+    assert (git_hash("next") in wanted) == (outcome is not None)
+    assert bool(why_paused(log.board)) == (outcome is None)
+    assert BASE not in wanted  # if it fails alike, it is not asked for over and over
 
 
 @pytest.mark.parametrize("event", ["worker", "version"])

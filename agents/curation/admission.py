@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from agents.critique.calibration import holds_back, overruled, patience_s
-from agents.curation.demotion import recheck
+from agents.curation.demotion import control_run, recheck
 from agents.curation.race import prove
 from agents.curation.reevaluation import due, is_champion_awaited, reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
 from agents.curation.stopping import stop
 from mesh.baseline import is_baseline_due, is_measured
-from mesh.board import NOTE_CHARACTERS, Board, Proposal, Run
+from mesh.board import Board, Proposal, Run
 from mesh.events import (
     AnyEvent,
     CritiquePosted,
@@ -32,7 +32,7 @@ from mesh.events import (
 )
 from mesh.evidence import mean_of
 from mesh.fleet import home_class, is_awaited, queue_depth, slots
-from mesh.stalled import why_paused
+from mesh.stalled import is_champion_due, is_pause_said, why_paused
 
 PER_AUTHOR = 4
 """Limit of unfinished runs per author; half of the queue depth if that is more."""
@@ -53,8 +53,8 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     verdicts = with_sealed(board, verdicts)
     again = _reevaluations(board)
     if paused := why_paused(board):
-        known = any(note.text == paused[:NOTE_CHARACTERS] for note in board.latest)
-        return [*verdicts, *again, *([] if known else [NotePosted(channel="search", text=paused)])]
+        said = [] if is_pause_said(board) else [NotePosted(channel="search", text=paused)]
+        return [*verdicts, *again, *said, *([control_run(board)] if is_champion_due(board) else [])]
     return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 
 

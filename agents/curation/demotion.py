@@ -3,7 +3,7 @@
 from agents.curation.race_log import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
 from mesh.board import Board
-from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired
+from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired, RunRequested
 from mesh.evidence import estimate, fresh, noise, p_better, proofs
 from mesh.fleet import home_class
 from mesh.item_evidence import item_noise
@@ -33,12 +33,15 @@ def _control(board: Board) -> list[AnyEvent]:
         searched += run.requested.lane == "explore" and run.finished is not None
         if searched >= EVERY:
             break
-    if searched < EVERY:
-        return []
+    return [control_run(board)] if searched >= EVERY else []
+
+
+def control_run(board: Board) -> RunRequested:
+    """Return the request for a run of the champion on a seed that it has not had, outside of races."""
     race = max(1, current_race(board))
     first = SEEDS * race + CONTROLS
     used = sum(run.requested.seed >= first for run in board.current_runs(board.champion))
-    return [request(board, board.champion, "control", first + used, worker_class=home_class(board), race=race)]
+    return request(board, board.champion, "control", first + used, worker_class=home_class(board), race=race)
 
 
 def _demotion(board: Board) -> list[AnyEvent]:
