@@ -65,6 +65,15 @@ class ScreenedOut(Failed, frozen=True, kw_only=True, tag_field="how", tag="scree
     self_reported: bool = False
 
 
+def how_it_ended(outcome: Scored | Failed) -> str:
+    """Return how a run ended, in words: early stopping and `mesh kill` are no failure of it."""
+    if isinstance(outcome, Infeasible | ScreenedOut):
+        return outcome.reason.replace("_", " ")
+    if isinstance(outcome, Failed):
+        return "stopped" if outcome.reason == "killed" else f"failed ({outcome.reason})"
+    return "scored"
+
+
 def badness(outcome: Infeasible | ScreenedOut) -> tuple[int, float]:
     """Return a key by which candidates without a score are ordered: who came further first, then by violation."""
     return (outcome.left + 1 if isinstance(outcome, ScreenedOut) else 0), outcome.violation

@@ -7,7 +7,10 @@ from gpu_worker.budget import TrialBudget
 from gpu_worker.gpu_gauge import Reading
 from gpu_worker.outcome import MAX_METRICS, score_outcome, trial_outcome
 from gpu_worker.supervisor.protocol import Ending, Limits, Why
-from mesh.events import Failed, FailureReason, Scored
+from mesh.events import Failed, FailureReason, Infeasible, RunFinished, Scored, ScreenedOut
+from mesh.outcomes import how_it_ended
+from mesh.testing import git_hash
+from mesh_cli.render.words import say
 from tests.test_worker import SPEC
 
 LIMITS = Limits(30, memory_mb=2048, disk_mb=4096, processes=512)
@@ -125,3 +128,23 @@ def test_metrics_beside_the_objective_are_bounded() -> None:
     found = score_outcome(SPEC, ending(rc=0, out=many), SCORING, NO_GPU, 0)
     assert isinstance(found, Scored)
     assert len(found.metrics) == MAX_METRICS
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ended", "told"),
+    [
+        (Scored(value=0.5), "scored", "0.5000"),
+        (Failed(reason="killed", message="the run was stopped after 1.3 s"), "stopped", "stopped"),
+        (Failed(reason="over_budget", message="used 12 s"), "failed (over_budget)", "failed (over_budget): used 12 s"),
+        (
+            Infeasible(message="p95_ms is 60", value=1.0, violation=0.2),
+            "infeasible",
+            "infeasible (1.0000): p95_ms is 60",
+        ),
+        (ScreenedOut(message="smoke ended it", stage="smoke", value=1, violation=1), "screened out", "smoke ended it"),
+    ],
+)
+def test_a_run_that_was_stopped_is_not_called_a_failure(outcome: Scored | Failed, ended: str, told: str) -> None:
+    done = RunFinished(run="r1", proposal=git_hash("t"), outcome=outcome, worker="w", worker_class="cpu", trial_s=1.3)
+    assert how_it_ended(outcome) == ended
+    assert say(done) == f"finished r1: {told} in 1.3 s"

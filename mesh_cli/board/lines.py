@@ -54,6 +54,8 @@ def sign_of(entry: Entry) -> tuple[str, str]:
     match entry.post.event if entry.post else None:
         case e.RunFinished(outcome=e.Scored()):
             return "✔", "good"
+        case e.RunFinished(outcome=e.Failed(reason="killed")):
+            return "✂", "warn"
         case e.RunFinished():
             return "✘", "bad"
         case e.CritiquePosted(verdict=verdict):

@@ -17,7 +17,7 @@ def kill(
     nats: Nats = None,
     name: Annotated[str, Parameter(help="Who stops it.")] = "operator",
 ) -> int:
-    """Stop one run that waits or runs; it ends as failed (killed), and its proposal may be run again.
+    """Stop one run that waits or runs; it ends without a score, and its proposal may be run again.
 
     Example: mesh kill run:3f2a91c0 --text "the data was wrong"
     """

@@ -7,9 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 from mesh.board import Board
-from mesh.events import PROOF, Failed, Infeasible, ProposalRetired, Scored, ScreenedOut
+from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
 from mesh.leaderboard import Ranking, row_score
+from mesh.outcomes import how_it_ended
 from mesh.stalled import why_paused
 from mesh.text import printable, short
 from mesh.times import duration
@@ -41,7 +42,7 @@ def summary(
     for run in board.runs.values():
         if run.finished:
             outcome = run.finished.outcome
-            outcomes[_ending(outcome)] += 1
+            outcomes[how_it_ended(outcome)] += 1
     metric = board.spec.objective.metric
     ended = screening(board)
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
@@ -109,12 +110,6 @@ def screening(board: Board) -> str:
     saved_s = sum(max(0.0, statistics.median(whole) - seconds) for _, seconds in stopped) if whole else 0.0
     saved = f", which saved about {duration(saved_s)} of worker time" if saved_s else ""
     return f"stages screened out {len(stopped):,} of {len(searched):,} candidates ({by_stage}){saved}"
-
-
-def _ending(outcome: Scored | Failed) -> str:
-    if isinstance(outcome, Infeasible | ScreenedOut):
-        return outcome.reason.replace("_", " ")
-    return f"failed ({outcome.reason})" if isinstance(outcome, Failed) else "scored"
 
 
 def baseline_of(ranking: Ranking) -> float | None:

@@ -7,6 +7,7 @@ import msgspec
 
 from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
+from mesh.outcomes import how_it_ended
 from mesh.proposal_card import Relative, RunRow
 from mesh.text import printable, short
 from mesh_cli.proposals.describe import About, critique_words
@@ -181,7 +182,7 @@ def _ending(board: Board, finished: RunFinished) -> Iterator[str]:
     elif isinstance(outcome, ScreenedOut):
         yield f"screened out: {printable(outcome.message)}"
     elif isinstance(outcome, Failed):
-        yield f"failed ({outcome.reason}): {printable(outcome.message)}"
+        yield f"{how_it_ended(outcome)}: {printable(outcome.message)}"
     else:
         yield f"{metric} {outcome.value:.6g}{' (self-reported)' if outcome.self_reported else ''}"
         if others := {name: value for name, value in outcome.metrics.items() if name != metric}:

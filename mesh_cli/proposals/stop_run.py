@@ -2,7 +2,7 @@
 
 from mesh.board import Board
 from mesh.errors import BadInput, UnknownName
-from mesh.events import Failed
+from mesh.outcomes import how_it_ended
 
 
 def find_unfinished(board: Board, word: str) -> str:
@@ -22,8 +22,6 @@ def find_unfinished(board: Board, word: str) -> str:
         raise UnknownName(f"{len(unfinished)} unfinished runs start with {plain!r}: {listed}; write more of the name")
     if not unfinished:
         finished = board.runs[matches[0]].finished
-        state = "stopped already"
-        if finished:
-            state = f"failed ({finished.outcome.reason})" if isinstance(finished.outcome, Failed) else "scored"
+        state = how_it_ended(finished.outcome) if finished else "stopped already"
         raise BadInput(f"run {matches[0]} is {state}; only a run that waits or runs can be stopped")
     return unfinished[0]

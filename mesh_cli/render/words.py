@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from mesh import events as e
+from mesh.outcomes import how_it_ended
 from mesh.text import short
 
 
@@ -57,7 +58,8 @@ def _outcome(outcome: e.Scored | e.Failed) -> str:
         return f"infeasible ({outcome.value:.4f}): {outcome.message}"
     if isinstance(outcome, e.ScreenedOut):
         return outcome.message
-    return f"failed ({outcome.reason}): {outcome.message}"
+    ended = how_it_ended(outcome)
+    return ended if outcome.reason == "killed" else f"{ended}: {outcome.message}"
 
 
 def _difference(event: e.ItemsCompared) -> str:
