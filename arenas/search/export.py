@@ -5,6 +5,7 @@
 
 It prints a page of Markdown: the knobs that differ, what they are in Elasticsearch, OpenSearch and Solr, and the public
 queries with the largest gains and losses. Private queries are not used: what is shown of them, someone could learn.
+It runs the champion's code as you, without a sandbox, as your own systems will: read what `mesh diff` shows first.
 """
 
 import argparse
