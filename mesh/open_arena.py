@@ -19,6 +19,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
+from mesh.arena_changes import arena_changes
 from mesh.arena_files import left_out_by, read_files
 from mesh.baseline import baseline_failure
 from mesh.bus import ArenaBus, Hub
@@ -106,6 +107,7 @@ async def open_arena(
             f"mesh: left out of the arena: {', '.join(left[:_SHOWN_FILES])}{more} (see artifact.leave_out)\n"
         )
     tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, shown | hidden)
+    before = shown
     if last and last.base_tree != tree:
         before = await code.files(last.base_commit)
         _check_related(spec, folder, home, shown, before)
@@ -131,6 +133,12 @@ async def open_arena(
         )
         commit = made.commit
         await code.push(commit)
+    changed = ""
+    if last and not closed and not failed:
+        is_evaluator_new = last.evaluator != evaluator
+        changed = arena_changes(before, shown, last.spec, spec, is_evaluator_new=is_evaluator_new)
+        scores = f"scores of version {last.version} {'do not count any more' if is_evaluator_new else 'count'}"
+        sys.stderr.write(f"mesh: version {follower.board.next_version} of {spec.name}: {changed}; {scores}\n")
     opened = ArenaOpened(
         version=follower.board.next_version,
         spec=spec,
@@ -138,7 +146,13 @@ async def open_arena(
         base_tree=tree,
         evaluator=evaluator,
         data=frozen,
-        reason="reopened" if closed else "the baseline has no score" if failed else "changed" if last else "",
+        reason="reopened"
+        if closed
+        else "the baseline has no score"
+        if failed
+        else f"changed: {changed}"
+        if last
+        else "",
     )
     try:
         await post_once(bus, follower.board, Post.new(author, opened))

@@ -285,7 +285,7 @@ async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
     assert await bus.head() == 1
     write(folder, {"train.py": "LR = 2\n"})
     second = (await open_arena(hub, folder, home=home))[1]
-    assert (second.version, second.reason, second.evaluator) == (2, "changed", first.evaluator)
+    assert (second.version, second.reason, second.evaluator) == (2, "changed: train.py differs", first.evaluator)
     assert second.base_commit != first.base_commit
     await bus.post(Post.new("ann", ArenaClosed(version=2, reason="operator")))
     third = (await open_arena(hub, folder, home=home))[1]

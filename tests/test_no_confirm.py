@@ -25,6 +25,7 @@ SENTENCE = (
     "mesh: --no-confirm treats loss as exact: the first better score is promoted, without a confirmation run on "
     "another seed"
 )
+VERSION_2 = "mesh: version 2 of tiny: objective.noise differs; scores of version 1 count\n"
 
 
 async def test_it_holds_whatever_the_file_says_and_until_it_is_opened_without(tmp_path: Path, home: Path) -> None:
@@ -35,12 +36,12 @@ async def test_it_holds_whatever_the_file_says_and_until_it_is_opened_without(tm
     assert exact == msgspec.structs.replace(
         noisy,
         version=2,
-        reason="changed",
+        reason="changed: objective.noise differs",
         spec=msgspec.structs.replace(noisy.spec, objective=exact.spec.objective),
     )
     assert (await open_arena(hub, folder, home=home, exact=True))[1] == exact
     again = (await open_arena(hub, folder, home=home))[1]
-    assert again == msgspec.structs.replace(noisy, version=3, reason="changed")
+    assert again == msgspec.structs.replace(noisy, version=3, reason="changed: objective.noise differs")
     assert f"mesh: {exactly(exact.spec)}" == SENTENCE
 
 
@@ -77,7 +78,7 @@ async def test_mesh_up_promotes_without_confirming(tmp_path: Path, home: Path) -
 @pytest.mark.timeout(150)
 async def test_mesh_open_says_what_it_means_in_one_sentence(tmp_path: Path, home: Path, server: EmbeddedServer) -> None:
     folder = write_arena(tmp_path / "arena")
-    for words, said in ((["--no-confirm"], f"{SENTENCE}\n"), ([], "")):
+    for words, said in ((["--no-confirm"], f"{SENTENCE}\n"), ([], VERSION_2)):
         done = await anyio.run_process([*MESH, "open", str(folder), "--nats", server.url, *words])
         assert done.stderr.decode() == said
     async with connect(server.url) as hub:
