@@ -58,6 +58,10 @@ class Ask:
         self._most, self._seed = most, seed
 
     async def handle(self, post: Post, board: Board) -> list[e.AnyEvent]:
+        return await self.joined(board)
+
+    async def joined(self, board: Board) -> list[e.AnyEvent]:
+        """Request the runs of proposals that were there before it joined: those of the peers."""
         first = list(board.proposals.items())[: self._most]
         return [request(board, tree, "explore", self._seed) for tree, proposal in first if not proposal.runs]
 
