@@ -16,7 +16,7 @@ may be (`benchmarks/parts/noise_schemes.py`).
 import random
 from typing import Any
 
-from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.harness import Figures, Goal, say, told
 from benchmarks.parts.item_arenas import ItemArena
 from benchmarks.parts.long_run import power_after
 from benchmarks.parts.noise_schemes import GAIN as ITEM_GAIN
@@ -54,7 +54,7 @@ async def measure(quick: bool) -> Figures:
             made = 4 if quick else 200
             jobs = [(correlation, draw, world) for world in range(made)]
             figures[f"false.{name}"] = sum(on_all_cores(_is_fooled, jobs)) / made
-            say(f"{name}: {made} arenas")
+            say(f"{name}: {figures[f'false.{name}']:.3f} of {made} arenas")
     board = CorrelatedArena({}, 0.0, normal, "board").log.board
     for correlation in (0.0, 0.5, 0.8):
         in_pairs, unpaired = (seeds_needed(board, correlation, pairs=pairs, quick=quick) for pairs in (True, False))
@@ -83,7 +83,7 @@ def by_items(made: int, proposals: int = PROPOSALS) -> Figures:
         won = sum(is_found for _, is_found, _ in played)
         figures[f"items.{name}"] = won / made
         figures[f"items.runs.{name}"] = sum(runs for _, _, runs in played) / max(1, won)
-    say(f"items: {made} arenas")
+    say(f"{made} arenas: {told(figures)}")
     return figures
 
 

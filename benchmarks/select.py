@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.curation.admission import decide
-from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.harness import Figures, Goal, say, told
 from benchmarks.parts.parallel import on_all_cores
 from mesh import events as e
 from mesh import wire
@@ -163,8 +163,9 @@ async def measure(quick: bool) -> Figures:
         jobs = [(size, sd, extra, repetition, correlation) for repetition in range(count)]
         pairs = on_all_cores(_repetition, jobs)
         name = _name(size, sd, extra, correlation)
-        figures |= _figures(name, [ours for ours, _ in pairs], [single for _, single in pairs])
-        say(f"{name}: {count} repetitions")
+        found = _figures(name, [ours for ours, _ in pairs], [single for _, single in pairs])
+        say(f"{count} repetitions: {told(found)}")
+        figures |= found
     return figures
 
 

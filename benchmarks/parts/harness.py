@@ -89,6 +89,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def told(figures: Figures) -> str:
+    """Return figures as one line of progress, so that a run that is ended early has said what it found."""
+    return ", ".join(f"{name} {_rounded(value):g}" for name, value in figures.items())
+
+
 def ratio(ours: list[float], raw: list[float]) -> float:
     """Return the median of the ratios of neighbours: a slow spell of the machine slows both."""
     return statistics.median(a / b for a, b in zip(ours, raw, strict=True))
