@@ -174,6 +174,7 @@ class Attempts:
                     tell=lambda line: member.bus.tell(f"curve.{request.run}", line),
                     killed=lambda: member.board.runs[request.run].killed,
                     gauge=self._gauge,
+                    environment=member.environment,
                 )
                 if isinstance(result.outcome, Failed):
                     if trouble := disk.full() or deleted(folder, self._sandbox):
@@ -239,7 +240,7 @@ def finished(
         attempt=max(1, attempt),
         evaluator=opened.evaluator,
         data=opened.data,
-        environment=member.machine.environment,
+        environment=member.environment.mixed_with(member.machine.environment),
         tier=member.tier,
     )
     if result is None:

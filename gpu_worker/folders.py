@@ -26,16 +26,26 @@ TRIAL_WRITES = ("trial", "out", "tmp", "report.jsonl")
 """What a trial may write, by its names in the run's folder."""
 
 
+NO_LINKS: Mapping[str, str] = {}
+
+
 class BadOutput(Exception):
     """What a trial left cannot be scored; the message is a sentence about the trial."""
 
 
 def lay_out_trial(
-    run: Path, files: Mapping[str, bytes], editable: Sequence[str], sandbox: Sandbox, *, data: Path | None = None
+    run: Path,
+    files: Mapping[str, bytes],
+    editable: Sequence[str],
+    sandbox: Sandbox,
+    *,
+    data: Path | None = None,
+    home: Mapping[str, str] = NO_LINKS,
 ) -> None:
     """Make the trial's folders in `run`; they belong to the user that it runs as.
 
-    Modes and times of the frozen `data` are set back, except where its mount was read-only to earlier trials.
+    Modes and times of the frozen `data` are set back, except where its mount was read-only to earlier trials. `home`
+    are links in its `HOME`, by name.
 
     Raises:
         OSError: this machine cannot (disk full, no permission).
@@ -48,6 +58,7 @@ def lay_out_trial(
     write_files(run / "trial", files, editable)
     for name in ("out", "tmp"):
         (run / name).mkdir()
+    _link(run / "tmp", home)
     (run / "report.jsonl").touch()
     run.chmod(0o711)
     if sandbox.shares_user:
@@ -63,10 +74,12 @@ def lay_out_score(
     *,
     predicts: bool = False,
     hidden: Mapping[str, bytes] | None = None,
+    home: Mapping[str, str] = NO_LINKS,
 ) -> None:
     """Make the scorer's folders in `run`, and the trial's output read-only; call it when no process of the trial lives.
 
-    `predicts` says whether there is a predictor, which gets folders of its own, without the `hidden` files.
+    `predicts` says whether there is a predictor, which gets folders of its own, without the `hidden` files. `home` are
+    links in the `HOME` of both.
 
     Raises:
         BadOutput: what the trial left cannot be scored.
@@ -81,6 +94,7 @@ def lay_out_score(
         write_files(run / "predict", files, editable)
     for name in ("score-tmp", "predict-tmp") if predicts else ("score-tmp",):
         (run / name).mkdir()
+        _link(run / name, home)
         sandbox.give([run / name], scorer=name == "score-tmp")
     _freeze(run / "out")
 
@@ -130,6 +144,15 @@ def write_files(folder: Path, files: Mapping[str, bytes], editable: Sequence[str
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
         path.chmod(0o644 if name in editable else 0o444)
+
+
+def _link(home: Path, links: Mapping[str, str]) -> None:
+    """Have names in a `HOME` lead to what is readable below the user's own home: tools look for it there."""
+    for name, target in links.items():
+        place = home / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            place.symlink_to(target)
 
 
 def _reopen(folder: Path) -> None:

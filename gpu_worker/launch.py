@@ -1,6 +1,5 @@
 """Turns a run into requests to the supervisor: command, environment, sandbox and limits of its trial and its scorer."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Network, Sandbox
 from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
+from gpu_worker.task_environment import TaskEnvironment
 from mesh.events import Lane, RunRequested
 from mesh.plain_command import plain_command
 from mesh.spec import ArenaSpec
@@ -30,6 +30,7 @@ class Site(msgspec.Struct, frozen=True):
         seed: the seed that the run's processes are told (`gpu_worker.seeds`).
         trials: how many candidates had a result before this run was requested.
         stage: the stage that the score program is told, and a trial of that stage alone; "" for none.
+        environment: the interpreter of its processes, and what else they have of this machine.
     """
 
     spec: ArenaSpec
@@ -42,6 +43,11 @@ class Site(msgspec.Struct, frozen=True):
     seed: int
     trials: int = 0
     stage: str = ""
+    environment: TaskEnvironment = TaskEnvironment()
+
+    def command(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the command that a command line of the arena stands for."""
+        return plain_command(words, self.environment.python)
 
 
 SPLITS: dict[Lane, str] = {
@@ -64,7 +70,7 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
     spec, request, run = site.spec, site.request, site.folder
     env = _environment(site)
     env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")} | _stage(site)
-    command = plain_command(spec.trial.command) if spec.trial.command else _evaluation(site)
+    command = site.command(spec.trial.command) if spec.trial.command else _evaluation(site)
     launch = _sandboxed(
         site,
         Launch(command, env, str(run / "trial")),
@@ -93,7 +99,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
         site,
-        Launch(plain_command(spec.score.command), env, str(run / "score")),
+        Launch(site.command(spec.score.command), env, str(run / "score")),
         read=[run / "score", run / "out", site.data],
         write=[run / "score-tmp"],
         scorer=True,
@@ -134,7 +140,7 @@ def slot_environment(slot: Slot) -> dict[str, str]:
 def _environment(site: Site) -> dict[str, str]:
     """Return the environment that trial and scorer share."""
     run, slot = site.folder, site.slot
-    env = inherited() | slot_environment(slot)
+    env = inherited() | slot_environment(slot) | {"PATH": site.environment.path}
     env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
     env |= {"MESH_SEED": str(site.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
@@ -148,15 +154,24 @@ def _stage(site: Site) -> dict[str, str]:
 def _evaluation(site: Site) -> tuple[str, ...]:
     """Return the command of another system's evaluator: our runner, the evaluator, the program.
 
-    With our own interpreter it is a script without options, which starts warm (`gpu_worker.supervisor.fork`).
+    With the interpreter of the arena it is a script without options, which starts warm (`gpu_worker.supervisor.fork`).
     """
     spec, run = site.spec, site.folder
     program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
-    (runner_file, *_), command = runner(spec), plain_command(spec.score.command)
+    (runner_file, *_), command = runner(spec), site.command(spec.score.command)
     if spec.score.how == "shinka":
-        return (sys.executable, runner_file, results, *command, "--program_path", program, "--results_dir", results)
+        return (
+            site.environment.python,
+            runner_file,
+            results,
+            *command,
+            "--program_path",
+            program,
+            "--results_dir",
+            results,
+        )
     words = (runner_file, command[1], program, *map(str, spec.score.cascade), *command[2:])
-    return (command[0], *words) if command[0] == sys.executable else (command[0], "-I", *words)
+    return (command[0], *words) if command[0] == site.environment.python else (command[0], "-I", *words)
 
 
 def _predictor(site: Site) -> Launch:
@@ -164,7 +179,7 @@ def _predictor(site: Site) -> Launch:
     run = site.folder
     home = str(run / "predict-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home}
-    launch = Launch(plain_command(site.spec.score.predict), env, str(run / "predict"))
+    launch = Launch(site.command(site.spec.score.predict), env, str(run / "predict"))
     return _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
 
 
@@ -178,7 +193,7 @@ def _sandboxed(
     scorer: bool = False,
 ) -> Launch:
     policy = site.sandbox.policy(
-        read,
+        [*read, *map(Path, site.environment.readable)],
         write,
         network=network,
         cuda=site.slot.device != "cpu",

@@ -4,9 +4,11 @@ import math
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from gpu_worker.machine import Machine
-from gpu_worker.sandbox.tiers import Tier
+from gpu_worker.sandbox.tiers import Tier, sandbox_of
+from gpu_worker.task_environment import TaskEnvironment, task_environment, why_unusable
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
@@ -44,6 +46,10 @@ class Membership:
         self.price_per_hour_usd = price_per_hour_usd
         self.follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
         self.runs_folder = settings.runs_dir(home) / boot
+        self.environment = TaskEnvironment()
+        self._environment_of: int | None = None
+        self._no_environment = ""
+        self._finding = anyio.Lock()
 
     @property
     def board(self) -> Board:
@@ -59,8 +65,24 @@ class Membership:
         """Return why the worker ended, for people."""
         return f"arena {self.bus.arena} is closed" if self.board.closed else "drained"
 
+    async def find_environment(self) -> None:
+        """Find what the arena's `[environment]` names on this machine, once for each version of the arena."""
+        async with self._finding:
+            opened = self.board.opened
+            if opened is None or opened.version == self._environment_of:
+                return
+            found, why = TaskEnvironment(), ""
+            try:
+                wanted = opened.spec.environment
+                found = await anyio.to_thread.run_sync(task_environment, wanted, self.tier, [self.home])
+                if not found.is_own and self.tier in "ABC":
+                    why = await why_unusable(found, sandbox_of(self.tier), self.runs_folder / "environment")
+            except BadInput as error:
+                why = str(error)
+            self.environment, self._no_environment, self._environment_of = found, why, opened.version
+
     def unfit(self) -> str:
-        """Return why this worker may not run the arena (its sandbox, its GPU memory), "" where it may."""
+        """Return why this worker may not run the arena (its sandbox, GPU memory, environment), "" where it may."""
         if self.board.opened is None:
             return ""
         wanted, demands = self.board.spec.worker, f"arena {self.bus.arena} demands"
@@ -71,7 +93,7 @@ class Membership:
         has_gb = min(slot.gpu_memory_mb for slot in self.machine.slots) / 1024
         if wanted.gpu_memory_gb and has_gb < wanted.gpu_memory_gb:
             return f"{demands} {wanted.gpu_memory_gb:g} GB of GPU memory per run, but a slot has {has_gb:.1f} GB"
-        return ""
+        return f"arena {self.bus.arena} cannot run here: {self._no_environment}" if self._no_environment else ""
 
     def joined(self) -> WorkerJoined:
         """Return the fact that this worker takes runs."""

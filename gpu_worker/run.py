@@ -26,6 +26,7 @@ from gpu_worker.seeds import told_seed
 from gpu_worker.stages import RunStep, screened, steps_of
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.supervisor.protocol import Ending
+from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden_program
 from mesh import arena
 from mesh.errors import HostTrouble
 from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
@@ -84,6 +85,7 @@ async def execute(
     tell: Callable[[bytes], Awaitable[None]],
     killed: Callable[[], bool],
     gauge: Callable[[str], Gauge | None] = open_gauge,
+    environment: TaskEnvironment = OWN_ENVIRONMENT,
 ) -> Result:
     """Run a trial and score it, in stages where the arena has them.
 
@@ -97,6 +99,7 @@ async def execute(
         tell: called with each new point of the learning curve, as JSON.
         killed: whether the swarm has stopped the run.
         gauge: opens the gauge of a GPU by its CUDA index.
+        environment: the interpreter of its processes, and what else they have of this machine.
 
     Raises:
         HostTrouble: this machine cannot do it; says nothing about the proposal.
@@ -104,6 +107,7 @@ async def execute(
     opened, request = inputs.opened, inputs.request
     told = told_seed(opened, request)
     site = Site(opened.spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
+    site = replace(site, environment=environment)
     files = arena.overlay(opened.spec, inputs.base, inputs.proposal)
     running = _Running(site, supervisor, files, inputs.hidden, begun, tell, killed, gauge)
     outcome: Scored | Failed | None = None
@@ -117,6 +121,7 @@ async def execute(
             spent = {"trial_s": running.trial_s - before_s, "score_s": running.score_s - scored_s}
             stages.append(StageEnd(stage=step.name, value=value, **{k: round(s, 3) for k, s in spent.items()}))
         if isinstance(outcome, Failed):
+            outcome = replace(outcome, message=hidden_program(outcome.message, environment))
             break
     assert outcome is not None
     assert running.last is not None
@@ -175,7 +180,8 @@ class _Running:
             request = replace(request, budget_s=step.budget_s)
         site = replace(self._site, spec=step.spec, request=request, stage=step.name if step.budget_s else "")
         files, editable = self._files | runner(step.spec), step.spec.artifact.editable
-        await _in_thread(partial(lay_out_trial, data=site.data), folder, files, editable, site.sandbox)
+        lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links)
+        await _in_thread(lay_out, folder, files, editable, site.sandbox)
         await self._begun.wait()
         async with _watched(self._gauge, slot, supervisor) as watch:
             budget = trial_budget(step.spec, request.budget_s, slot, sees_gpu=watch.sees)
@@ -211,7 +217,8 @@ class _Running:
         slot, sandbox, folder = self._site.slot, self._site.sandbox, self._site.folder
         predicts, editable = bool(step.spec.score.predict), step.spec.artifact.editable
         try:
-            lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden)
+            home = self._site.environment.links
+            lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden, home=home)
             await _in_thread(lay_out, folder, self._files, editable, sandbox)
         except BadOutput as error:
             return Failed(reason="no_score", message=str(error))

@@ -25,14 +25,15 @@ from mesh.bus import Delivery
 from mesh.disk import SCARCE_BELOW_BYTES, full_disk
 from mesh.errors import BusError, HostTrouble, leaf
 from mesh.events import LANES, NotePosted, RunRequested
+from mesh.spec import EnvironmentSpec
 
 LEASE_S = 5.0
 RETRY_AFTER_S = 3.0
 FIRST_REST_S = 0.1
 HAND_BACK_S = 2.0
 
-Terms = tuple[tuple[str, ...], Slot, tuple[str, ...]]
-"""What the arena asks of a supervisor: the modules that it imports, the slot with its cap of GPU memory, options."""
+Terms = tuple[tuple[str, ...], Slot, tuple[str, ...], EnvironmentSpec]
+"""What the arena asks of a supervisor: modules to import, the slot with its cap of GPU memory, options, environment."""
 
 
 class SlotLoop:
@@ -51,12 +52,17 @@ class SlotLoop:
         """
         deaths, sandbox = 0, await self._own_sandbox()
         while sandbox and not self._member.is_over:
-            preload, slot, options = terms = self._terms(sandbox)
+            await self._member.find_environment()
+            if unfit := self._member.unfit():
+                await self._tell(f"leaves its runs to others: {unfit}")
+            preload, slot, options, _ = terms = self._terms(sandbox)
+            python = self._member.environment.python
             began = anyio.current_time()
             try:
                 gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
                 with closing(gauge) if gauge else nullcontext():
-                    async with start_supervisor(preload, slot_environment(slot), options=options) as supervisor:
+                    env = slot_environment(slot)
+                    async with start_supervisor(preload, env, options=options, python=python) as supervisor:
                         await anyio.to_thread.run_sync(claim_folder, self._member.runs_folder, supervisor.token)
                         await self._take_runs(supervisor, sandbox, terms)
             except* HostTrouble as group:
@@ -94,9 +100,9 @@ class SlotLoop:
     def _terms(self, sandbox: Sandbox) -> Terms:
         opened = self._member.board.opened
         if opened is None:
-            return (), self._slot, supervisor_options(sandbox)
+            return (), self._slot, supervisor_options(sandbox), EnvironmentSpec()
         slot = capped(self._slot, opened.spec.worker.gpu_memory_gb)
-        return opened.spec.trial.preload, slot, supervisor_options(sandbox, opened.spec)
+        return opened.spec.trial.preload, slot, supervisor_options(sandbox, opened.spec), opened.spec.environment
 
     async def _take_runs(self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
         """Take runs until no more are taken, or the arena's next version wants another supervisor."""

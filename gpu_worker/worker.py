@@ -104,6 +104,7 @@ class Worker:
         await member.follower.catch_up()
         if member.board.closed:
             return member.why_over()
+        await member.find_environment()
         if unfit := member.unfit():
             raise HostTrouble(unfit)
         await anyio.to_thread.run_sync(clear_leftovers, settings.runs_dir(member.home))

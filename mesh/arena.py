@@ -5,14 +5,13 @@ It checks what it can without running anything. Only the first trial shows wheth
 
 import hashlib
 import re
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from mesh.arena_commands import check_commands, checked_environment
 from mesh.arena_files import MAX_FILE_BYTES, left_out_by, never_part
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
@@ -21,11 +20,11 @@ from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN
 from mesh.hidden_files import is_hidden
-from mesh.plain_command import plain_command
 from mesh.spec import (
     ArenaSpec,
     ArtifactSpec,
     DataSpec,
+    EnvironmentSpec,
     KnobsSpec,
     ObjectiveSpec,
     ScoreSpec,
@@ -43,13 +42,14 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "artifact": ArtifactSpec.__struct_encode_fields__,
     "knobs": KnobsSpec.__struct_encode_fields__,
     "data": DataSpec.__struct_encode_fields__,
+    "environment": EnvironmentSpec.__struct_encode_fields__,
     "trial": TrialSpec.__struct_encode_fields__,
     "score": ScoreSpec.__struct_encode_fields__,
     "worker": WorkerSpec.__struct_encode_fields__,
     "selection": SelectionSpec.__struct_encode_fields__,
     "stop": StopSpec.__struct_encode_fields__,
 }
-_OPTIONAL = ("knobs", "data", "worker", "selection", "stop")
+_OPTIONAL = ("knobs", "data", "environment", "worker", "selection", "stop")
 
 
 def load_arena(folder: Path) -> ArenaSpec:
@@ -83,14 +83,9 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {name!r} {why}")
         if trouble := trouble_in_file(name, file):
             raise BadArena(f"{path}: artifact.editable: {trouble}")
-    for what, command in (
-        ("trial.command", spec.trial.command),
-        ("score.command", spec.score.command),
-        *((f"score.stage {stage.name!r}: command", stage.command) for stage in spec.score.stage),
-        ("score.predict", spec.score.predict),
-        ("artifact.prepare", spec.artifact.prepare),
-    ):
-        _check_command(folder, path, what, command)
+    environment = checked_environment(folder, path, spec.environment)
+    spec = msgspec.structs.replace(spec, environment=environment)
+    check_commands(folder, path, spec)
     return msgspec.structs.replace(spec, brief=brief_text(folder, spec.brief, spec.artifact.hidden))
 
 
@@ -256,19 +251,6 @@ def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
         )
     if not spec.score.command:
         refuse('score.command is missing: name the evaluation, without its options: ["python", "evaluate.py"]')
-
-
-def _check_command(folder: Path, path: Path, what: str, command: tuple[str, ...]) -> None:
-    if not command:
-        return
-    command = plain_command(command)
-    program = "python" if command[0] == sys.executable else command[0]
-    if "/" in program and not Path(program).is_absolute():
-        raise BadArena(f"{path}: {what}: {program!r} cannot be executed directly: write its interpreter before it")
-    if program != "python" and not shutil.which(program):
-        raise BadArena(f"{path}: {what}: command {program!r} was not found on this machine")
-    if program == "python" and len(command) > 1 and command[1].endswith(".py") and not (folder / command[1]).is_file():
-        raise BadArena(f"{path}: {what}: {command[1]!r} does not exist in {folder}")
 
 
 def hash_of(files: Iterable[tuple[str, bytes]]) -> str:

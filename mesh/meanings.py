@@ -245,6 +245,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "objective": "What is measured.",
         "artifact": "Which files may change, and which command makes the data.",
         "data": "Your own data, from which the arena's data is made.",
+        "environment": "The task's own Python and what else its processes may read. [How to](../howto/environment.md).",
         "trial": "How one run is started, and its limits.",
         "score": "How a finished trial is scored.",
         "worker": "Which workers may run it.",
@@ -326,6 +327,12 @@ FIELDS: dict[str, dict[str, str]] = {
         "also if it is usually left out, such as the bound of a `range`.",
         "exclude": "Names that are not knobs, as patterns.",
         "bounds": "Ranges by name or pattern: `1e-4..1e-1 log`, `choices a b` or `fixed`.",
+    },
+    "EnvironmentSpec": {
+        "python": "Interpreter of the task, or the folder of its environment (venv, conda, uv): an absolute path, one "
+        "below `~`, one in the arena's folder, or the name of a program. Without it: the worker's own Python.",
+        "readable": "Folders and files that trials and the score program may read beside the system's, such as "
+        "`~/.rustup`. Those below `~` are in the `HOME` of a trial by the same names.",
     },
     "SelectionSpec": {
         "baseline_seeds": "Number of seeds on which the baseline runs when the arena opens.",

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
 from mesh.arena_changes import arena_changes
+from mesh.arena_commands import elsewhere_words, environment_words, interpreter_of, spec_folders
 from mesh.arena_files import left_out_by, read_files
 from mesh.baseline import baseline_failure
 from mesh.bus import ArenaBus, Hub
@@ -81,7 +82,10 @@ async def open_arena(
     """
     private = settings.private_dir(home)
     await anyio.to_thread.run_sync(sweep_private, private)
-    spec = arena.load_arena(folder)
+    spec = await anyio.to_thread.run_sync(arena.load_arena, folder)
+    for words in (environment_words(spec.environment), elsewhere_words(spec.environment)):
+        if words:
+            sys.stderr.write(f"mesh: {words}\n")
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
     left = list[str]()
@@ -232,7 +236,7 @@ async def _prepare(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(body)
             if spec.artifact.prepare:
-                await _run_prepare(spec.artifact.prepare, folder, out, source)
+                await _run_prepare(spec, folder, out, source)
             if source:
                 await anyio.to_thread.run_sync(data_source.check_unchanged, source)
             if spec.data.leak_audit != "off":
@@ -261,7 +265,8 @@ def _look_for_leaks(
     secrets = leak_audit.Secrets({**private, **{n: d for n, d in hidden.items() if n != data_source.MARK}}, derived)
     own = {name: data for name, data in files.items() if name not in hidden}
     readable = {name: path for name, path in public.items() if name not in asked}
-    found = leak_audit.audit(secrets, {**own, **readable}, settings.leak_index_file(), roots=audited_paths())
+    roots = (*audited_paths(), *spec_folders(spec.environment))
+    found = leak_audit.audit(secrets, {**own, **readable}, settings.leak_index_file(), roots=roots)
     if found.looked_bytes < found.total_bytes:
         looked, total = found.looked_bytes / 1e6, found.total_bytes / 1e6
         sys.stderr.write(
@@ -277,14 +282,14 @@ def _look_for_leaks(
         sys.stderr.write(f"mesh: {leak}\n")
 
 
-async def _run_prepare(
-    command: tuple[str, ...], folder: Path, out: Path, source: data_source.DataSource | None
-) -> None:
+async def _run_prepare(spec: ArenaSpec, folder: Path, out: Path, source: data_source.DataSource | None) -> None:
+    command, own = spec.artifact.prepare, interpreter_of(spec.environment)
     within_s = PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
-    words = plain_command(command)
+    words = plain_command(command, own.python if own else sys.executable)
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"MESH_SOURCE": str(source.path)} if source else {}
+    env |= {"PATH": os.pathsep.join((own.programs, env.get("PATH", os.defpath)))} if own else {}
     log = folder.parent / "log"
     try:
         with log.open("wb") as output:

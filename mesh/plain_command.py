@@ -1,4 +1,4 @@
-"""The command that a command line of an arena stands for: `python` is our interpreter, and `uv run` adds nothing."""
+"""The command that a command line stands for: `python` is the task's interpreter, and `uv run` adds nothing."""
 
 import sys
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ _ALONE = ("--frozen", "--locked", "--no-sync", "--quiet", "-q", "--offline", "--
 _WITH_VALUE = ("--with", "--python", "-p", "--project", "--extra", "--group", "--env-file", "--directory")
 
 
-def plain_command(command: Sequence[str]) -> tuple[str, ...]:
-    """Return a command without `uv run`, whose first word is our interpreter where it is `python` or a script.
+def plain_command(command: Sequence[str], python: str = sys.executable) -> tuple[str, ...]:
+    """Return a command without `uv run`, whose first word is the task's interpreter where it is `python` or a script.
 
     Trials have no network and write nothing to an environment, so that the packages of a task are installed where its
     workers run. A `uv run` with an option that is not known stays as it is.
@@ -28,4 +28,4 @@ def plain_command(command: Sequence[str]) -> tuple[str, ...]:
                 return tuple(words)
         words = ["python", *rest] if rest and rest[0].endswith(".py") else rest or words
         words[0] = "python" if words[0] == "python3" else words[0]
-    return (sys.executable, *words[1:]) if words and words[0] == "python" else tuple(words)
+    return (python, *words[1:]) if words and words[0] == "python" else tuple(words)

@@ -127,6 +127,17 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     gpu_memory_gb: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
+class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The task's own Python and what else its processes may read.
+
+    `python` is an interpreter or the folder of an environment, "" for the worker's own. `readable` are folders and
+    files beside the system's, such as `~/.rustup`; those below `~` are in the `HOME` of a trial by the same names.
+    """
+
+    python: b.Path = ""
+    readable: Annotated[tuple[b.Path, ...], _Few] = ()
+
+
 class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How scores become verdicts; `docs/selection.md` explains these numbers.
 
@@ -168,6 +179,7 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     objective: ObjectiveSpec
     artifact: ArtifactSpec
     data: DataSpec = DataSpec()
+    environment: EnvironmentSpec = EnvironmentSpec()
     trial: TrialSpec
     score: ScoreSpec
     worker: WorkerSpec = WorkerSpec()

@@ -1,9 +1,11 @@
 """The worker's end of a supervisor: starts it, sends it requests, and cleans up after it."""
 
 import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -24,6 +26,25 @@ IMPORT_WITHIN_S, ANSWER_WITHIN_S = 600.0, 30.0
 """Seconds that a supervisor may take to import modules, and to answer after a deadline."""
 
 _DIED = "the supervisor died"
+_BOOT = """
+import sys
+from importlib.machinery import PathFinder
+sys.path[:] = [path for path in sys.path if path]
+class MeshFinder:
+    root = sys.argv.pop(1)
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if path is None and name in ("gpu_worker", "mesh"):
+            return PathFinder.find_spec(name, [cls.root])
+sys.meta_path.insert(0, MeshFinder)
+from gpu_worker.supervisor.__main__ import main
+main()
+"""
+"""Starts a supervisor in another interpreter, which finds our two packages and nothing that is installed beside them.
+
+`gpu_worker.supervisor.fork` takes the finder away before a trial begins.
+"""
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class SupervisorDied(HostTrouble):
@@ -96,7 +117,11 @@ class Supervisor:
 
 @asynccontextmanager
 async def start_supervisor(
-    preload: Sequence[str] = (), env: Mapping[str, str] | None = None, *, options: Sequence[str] = ()
+    preload: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    *,
+    options: Sequence[str] = (),
+    python: str = sys.executable,
 ) -> AsyncIterator[Supervisor]:
     """Start a supervisor; when the block ends, it and all that it started are gone.
 
@@ -104,13 +129,19 @@ async def start_supervisor(
         preload: modules that it imports once, for warm launches.
         env: variables that these modules read when they are imported (how many threads to use).
         options: of `gpu_worker.supervisor`, for tests.
+        python: the interpreter that it runs in, and warm launches with it.
 
     Raises:
         HostTrouble: it cannot be started.
     """
     token = uuid.uuid4().hex
-    command = [*PYTHON, "gpu_worker.supervisor", *options, *preload]
-    whole_env = inherited() | dict(env or {}) | {TOKEN: token, "PYTHONPATH": inheritable()}
+    whole_env = inherited() | dict(env or {}) | {TOKEN: token}
+    if python == sys.executable:
+        command = [*PYTHON, "gpu_worker.supervisor", *options, *preload]
+        whole_env["PYTHONPATH"] = inheritable()
+    else:
+        command = [python, "-c", _BOOT, str(_ROOT), *options, *preload]
+        whole_env |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stderr=None, env=whole_env, start_new_session=True

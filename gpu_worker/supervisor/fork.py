@@ -28,6 +28,8 @@ from gpu_worker.supervisor.mark import TOKEN, carry
 from gpu_worker.supervisor.protocol import Launch
 from mesh.parent_death import die_with_parent
 
+FINDER = "MeshFinder"
+"""Name of what finds our packages in an interpreter of a task (`gpu_worker.supervisor.client`)."""
 OPEN_FILES, ASIDE = 1024, 200
 """Descriptors below the first are closed; those that stay are meanwhile put at the second and following."""
 
@@ -163,8 +165,11 @@ def _look_fresh() -> None:
     for name in own_modules():
         del sys.modules[name]
     sys.modules["__main__"] = types.ModuleType("__main__")
-    inside = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
-    sys.path[:] = [path for path in sys.path if path.startswith(inside)]
+    if finders := [each for each in sys.meta_path if getattr(each, "__name__", "") == FINDER]:
+        sys.meta_path.remove(finders[0])  # of another interpreter, whose path has nothing of ours
+    else:
+        inside = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
+        sys.path[:] = [path for path in sys.path if path.startswith(inside)]
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()

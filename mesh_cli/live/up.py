@@ -121,7 +121,7 @@ async def up(
     _check_installed()
     if description := describe(folder):
         print(f"mesh: {description}", file=sys.stderr)
-    spec = arena.load_arena(folder)  # a broken arena is refused before anything starts
+    spec = await anyio.to_thread.run_sync(arena.load_arena, folder)  # a broken arena is refused before anything starts
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)

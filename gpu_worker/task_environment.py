@@ -1,0 +1,135 @@
+"""What the processes of an arena's runs have of this machine: their interpreter, folders to read, their PATH."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gpu_worker.environment import inherited
+from gpu_worker.sandbox.tiers import Sandbox, Tier
+from gpu_worker.supervisor.client import start_supervisor
+from gpu_worker.supervisor.protocol import Launch, Limits, Request
+from mesh.file_trees import delete
+from mesh.interpreter import check_narrow, find_interpreter, readable_folders
+from mesh.readable import is_visible, visible_path
+from mesh.spec import EnvironmentSpec
+
+_TRY_WITHIN_S = 60.0
+
+
+class TaskEnvironment(msgspec.Struct, frozen=True):
+    """The environment of an arena on this machine; by default the worker's own Python and PATH.
+
+    Args:
+        python: the interpreter that `python` stands for.
+        readable: what processes read beside the system's.
+        path: their PATH.
+        links: what their `HOME` has of the user's home, by name: the file or folder that each name leads to.
+        hash: of the interpreter and of what is installed in it; "" for the worker's own.
+        hidden: the folders of the worker's PATH that the sandbox hides.
+    """
+
+    python: str = sys.executable
+    readable: tuple[str, ...] = ()
+    path: str = os.environ.get("PATH", "")
+    links: dict[str, str] = {}
+    hash: str = ""
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the interpreter is the worker's."""
+        return self.python == sys.executable
+
+    def mixed_with(self, machine: str) -> str:
+        """Return the hash of what a score depends on beside the code: this environment and a machine's own hash."""
+        return hashlib.sha256(f"{machine} {self.hash}".encode()).hexdigest()[:16] if self.hash else machine
+
+
+OWN_ENVIRONMENT = TaskEnvironment()
+"""The worker's own Python and PATH."""
+
+
+def task_environment(spec: EnvironmentSpec, tier: Tier, closed: Sequence[Path] = ()) -> TaskEnvironment:
+    """Return what an arena's processes have on this machine; it may ask the interpreter, which takes a moment.
+
+    Args:
+        spec: the arena's `[environment]`.
+        tier: the sandbox tier of the worker.
+        closed: folders that no trial may see.
+
+    Raises:
+        BadInput: this machine does not have it, or it would show trials too much.
+    """
+    python, hashed, programs = sys.executable, "", ""
+    readable = readable_folders(spec.readable, closed)
+    if spec.python:
+        found = find_interpreter(spec.python)
+        for folder in found.readable:
+            check_narrow("environment.python", folder, closed)
+        python, programs = found.python, found.programs
+        readable = (*found.readable, *readable)
+        hashed = hashlib.sha256("\n".join((found.version, *found.packages)).encode()).hexdigest()[:16]
+    whole = os.pathsep.join(filter(None, (programs, inherited().get("PATH", ""))))
+    path = visible_path(whole, readable) if tier in "ABC" else whole
+    seen = path.split(os.pathsep)
+    home = str(Path.home())
+    return TaskEnvironment(
+        python=python,
+        readable=readable,
+        path=path,
+        links={each[len(home) + 1 :]: each for each in readable if each.startswith(f"{home}/") and home != "/"},
+        hash=hashed,
+        hidden=tuple(each for each in whole.split(os.pathsep) if each and each not in seen),
+    )
+
+
+async def why_unusable(environment: TaskEnvironment, sandbox: Sandbox, folder: Path) -> str:
+    """Start the interpreter as a trial would; return why it does not work there, "" where it does.
+
+    Args:
+        environment: whose interpreter.
+        sandbox: that of a trial.
+        folder: a new folder, which is deleted afterwards.
+
+    Raises:
+        HostTrouble: this machine cannot start it at all.
+    """
+    work = folder / "work"
+    try:
+        work.mkdir(parents=True)
+        folder.chmod(0o711)
+        sandbox.give([work])
+        policy = sandbox.policy([Path(each) for each in environment.readable], [work])
+        async with start_supervisor() as supervisor:
+            env = inherited() | {"PATH": environment.path, "MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work)}
+            launch = Launch((environment.python, "-c", "import encodings, json"), env, str(work), policy)
+            ended = await supervisor.run(Request(launch, Limits(_TRY_WITHIN_S, memory_mb=4096)))
+    finally:
+        delete(folder)
+    if ended.rc == 0:
+        return ""
+    last = (ended.err.strip().splitlines() or [ended.why or f"exit code {ended.rc}"])[-1]
+    return (
+        f"environment.python: {environment.python} cannot be started in sandbox tier {sandbox.tier} ({last}): put it "
+        "where every user may read it, such as below /opt, or name what it needs in environment.readable"
+    )
+
+
+def hidden_program(message: str, environment: TaskEnvironment) -> str:
+    """Return a failure's message with the cure where it could not start a program that the sandbox hides."""
+    for folder in environment.hidden:
+        for word in message.replace("'", " ").replace('"', " ").replace(":", " ").split():
+            program = os.path.join(folder, word)
+            if (
+                "/" not in word
+                and ("No such file" in message or "not found" in message)
+                and os.access(program, os.X_OK)
+            ):
+                real = os.path.realpath(program)
+                more = f" and what {real} needs" if not is_visible(real, (folder,)) else ""
+                return f"{message}; {program} is hidden by the sandbox: name {folder}{more} in environment.readable"
+    return message
