@@ -16,6 +16,7 @@ from gpu_worker.sandbox.tiers import Network, Sandbox
 from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
 from gpu_worker.task_environment import TaskEnvironment
 from mesh.events import Lane, RunRequested
+from mesh.foreign_tasks import REPOSITORY_OPTION
 from mesh.plain_command import plain_command
 from mesh.spec import ArenaSpec
 
@@ -160,16 +161,10 @@ def _evaluation(site: Site) -> tuple[str, ...]:
     program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
     (runner_file, *_), command = runner(spec), site.command(spec.score.command)
     if spec.score.how == "shinka":
-        return (
-            site.environment.python,
-            runner_file,
-            results,
-            *command,
-            "--program_path",
-            program,
-            "--results_dir",
-            results,
-        )
+        folders = [word.removeprefix(REPOSITORY_OPTION) for word in command if word.startswith(REPOSITORY_OPTION)]
+        what = ("--repo_path", str(run / "trial" / folders[0])) if folders else ("--program_path", program)
+        command = tuple(word for word in command if not word.startswith(REPOSITORY_OPTION))
+        return (site.environment.python, runner_file, results, *command, *what, "--results_dir", results)
     words = (runner_file, command[1], program, *map(str, spec.score.cascade), *command[2:])
     return (command[0], *words) if command[0] == site.environment.python else (command[0], "-I", *words)
 

@@ -18,7 +18,7 @@ from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
 from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
-from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN
+from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN, REPOSITORY_OPTION
 from mesh.hidden_files import is_hidden
 from mesh.spec import (
     ArenaSpec,
@@ -240,7 +240,8 @@ def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
         return
     if spec.trial.command:
         refuse(f'trial.command must be left out: with score.how = "{how}" the evaluator runs the program itself')
-    if len(spec.artifact.editable) != 1:
+    repository = [word for word in spec.score.command[2:] if word.startswith(REPOSITORY_OPTION)]
+    if len(spec.artifact.editable) != 1 and not (how == "shinka" and repository):
         refuse(f'artifact.editable must list one file: with score.how = "{how}" the evaluator gets one program')
     if how == "openevolve" and (
         len(spec.score.command) < 2 or any(not word.startswith(EVALUATOR_OPTIONS) for word in spec.score.command[2:])

@@ -13,7 +13,8 @@ MAX_FILE_BYTES = 8 * 1024 * 1024
 """Size of the largest file of an arena."""
 _MAX_FILES = 2000
 _TOOLS = {"node_modules", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
-_NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store", *_TOOLS}
+_SECRET = {".env", ".netrc", ".pypirc", ".git-credentials", "id_rsa", "id_ed25519"}
+_NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store", *_TOOLS, *_SECRET}
 _MADE_BY_TRIALS, _MADE_BY_PREPARE = "**/out", "**/data"
 ATTACKS = "attacks"
 """The folder of an arena with cheating artifacts (`mesh check --attacks`): no trial, model or commit ever has it."""
@@ -59,6 +60,8 @@ def read_files(
     here = folder.resolve()
 
     def is_read(entry: os.DirEntry[str], path: str) -> bool:
+        if entry.name in _SECRET:
+            left(path)
         if path == ATTACKS or entry.name in _NEVER:
             return False
         if is_hidden(hidden, path):

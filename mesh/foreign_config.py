@@ -6,8 +6,9 @@ OpenEvolve's `config.yaml` and ShinkaEvolve's Python files are only parsed, neve
 import ast
 import json
 import math
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -24,6 +25,14 @@ _MAX_BRIEF = 60_000
 _UNITS_S = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)?(?=[\s\d]|$)")
 _GIGABYTES = {"": 1 / 1024, "k": 1 / 1024**2, "m": 1 / 1024, "g": 1.0, "t": 1024.0}
+_TOLD = ("task_sys_msg", "time", "init_program_path", "seed_repo_path", "mutable_paths", "immutable_paths")
+_KEYS = re.compile(
+    r"""(?:api_?key|secret_?key|access_?token|auth_?token)["']?[ \t]*[:=][ \t]*["']?([^\s"'#,]+)""", re.I
+)
+_SECRET = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w./+=~-]{16,}")
+_NO_SECRET = re.compile(
+    r"\$|env:|os\.environ|your|xxx|example|placeholder|not-?needed|(?-i:^[A-Z][A-Z0-9_]*$)", re.IGNORECASE
+)
 _SUFFIXES = {"python": ".py", "rust": ".rs", "r": ".r", "cpp": ".cpp", "c++": ".cpp", "javascript": ".js", "go": ".go"}
 
 
@@ -38,6 +47,10 @@ class TaskOptions(msgspec.Struct, frozen=True):
         arguments: keyword arguments of `evaluate`, as JSON; "" for none.
         brief: the words to the model, "" for none.
         suffix: suffix of programs, "" if it is not said.
+        program: the program to start from, "" if it is not said.
+        repository: the folder to start from where a program is a whole folder, "" if it is not said.
+        mutable: the files and folders of that folder that may change; empty: all.
+        immutable: those of them that may not.
     """
 
     timeout_s: float = TIMEOUT_S
@@ -47,6 +60,10 @@ class TaskOptions(msgspec.Struct, frozen=True):
     arguments: str = ""
     brief: str = ""
     suffix: str = ""
+    program: str = ""
+    repository: str = ""
+    mutable: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
 
 
 def openevolve_options(text: str, name: str = "config.yaml") -> TaskOptions:
@@ -86,32 +103,81 @@ def openevolve_options(text: str, name: str = "config.yaml") -> TaskOptions:
     )
 
 
-def shinka_options(sources: Iterator[str]) -> TaskOptions:
-    """Return what counts of the Python and YAML files that start a ShinkaEvolve run."""
-    brief, timeout_s = "", 0.0
-    for source in sources:
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        known = {}
-        for node in ast.walk(tree):
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
-                    known[name] = text
-                case _:
-                    pass
-        for name, text in known.items():
-            brief = brief or (text if name.endswith("task_sys_msg") else "")
-        for node in ast.walk(tree):
-            if isinstance(node, ast.keyword):
-                value = node.value
-                text = known.get(value.id, "") if isinstance(value, ast.Name) else getattr(value, "value", "")
-                if node.arg == "task_sys_msg" and isinstance(text, str):
-                    brief = text or brief
-                elif node.arg == "time" and isinstance(text, str):
-                    timeout_s = seconds_in(text) or timeout_s
-    return TaskOptions(timeout_s=timeout_s or TIMEOUT_S, brief=brief.strip()[:_MAX_BRIEF])
+def shinka_options(sources: Iterable[tuple[str, str]]) -> TaskOptions:
+    """Return what counts of the Python and YAML files that start a ShinkaEvolve run, given as pairs of name and text.
+
+    Of several that say the same thing, the first one counts.
+    """
+    found: dict[str, Any] = {}
+    for name, text in sources:
+        told = _told_in_yaml(text, name) if name.endswith((".yaml", ".yml")) else _told_in_python(text)
+        found = {**told, **found}
+    return TaskOptions(
+        timeout_s=seconds_in(str(found.get("time", ""))) or TIMEOUT_S,
+        brief=str(found.get("task_sys_msg", "")).strip()[:_MAX_BRIEF],
+        program=_relative(found.get("init_program_path")),
+        repository=_relative(found.get("seed_repo_path")),
+        mutable=_relatives(found.get("mutable_paths")),
+        immutable=_relatives(found.get("immutable_paths")),
+    )
+
+
+def has_key(text: str) -> bool:
+    """Tell whether a file holds the key of a service itself, and not the name of a variable that has it."""
+    return any(_SECRET.fullmatch(match[1]) and not _NO_SECRET.search(match[1]) for match in _KEYS.finditer(text))
+
+
+def _told_in_yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        whole = _inside(_composed(text, name))
+    except ValueError:
+        return {}
+    parts = [_inside(whole.get(part)) for part in ("evo", "evo_config", "job", "job_config")]
+    nodes = {key: node for part in parts for key, node in part.items() if key in _TOLD}
+    return {key: [_scalar(item) for item in node.value] if node.id == "sequence" else _scalar(node)
+            for key, node in nodes.items() if node.value}  # fmt: skip
+
+
+def _told_in_python(source: str) -> dict[str, Any]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    known = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                known[name] = text
+            case _:
+                pass
+    told: dict[str, Any] = {}
+    for name, text in known.items():
+        if name.endswith("task_sys_msg"):
+            told.setdefault("task_sys_msg", text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in _TOLD:
+            value = node.value
+            if isinstance(value, ast.Name):
+                said: Any = known.get(value.id, "")
+            elif isinstance(value, ast.List | ast.Tuple):
+                said = [item.value for item in value.elts if isinstance(item, ast.Constant)]
+            else:
+                said = getattr(value, "value", "")
+            if said and isinstance(said, str | list):
+                told[node.arg] = said
+    return told
+
+
+def _relatives(paths: Any) -> tuple[str, ...]:
+    return tuple(plain for path in paths if (plain := _relative(path))) if isinstance(paths, list) else ()
+
+
+def _relative(path: Any) -> str:
+    """Return a path of the task's folder in its plain form, "" for none and for one that leaves the folder."""
+    if not isinstance(path, str) or not path:
+        return ""
+    plain = posixpath.normpath(path)
+    return "" if plain.startswith(("/", "..")) or plain == "." else plain
 
 
 def seconds_in(text: str) -> float:

@@ -11,7 +11,18 @@ from pathlib import Path
 
 from mesh import settings
 from mesh.errors import BadArena
-from mesh.foreign_tasks import ForeignTask, Layout, configurations, layout_of, recognise, token_of
+from mesh.foreign_config import has_key
+from mesh.foreign_tasks import (
+    ForeignTask,
+    Layout,
+    configurations,
+    editable_in,
+    layout_of,
+    recognise,
+    repository_of,
+    scores_a_folder,
+    token_of,
+)
 from mesh.task_imports import missing_modules
 
 _MAX_CONFIG_BYTES = 256 * 1024
@@ -19,10 +30,13 @@ _MAX_CONFIG_BYTES = 256 * 1024
 
 LEAVINGS = (
     *("openevolve_output*", "shinka_results*", "results", "results.tsv", "checkpoints", "logs", "outputs"),
-    *("wandb", "mlruns", "*.egg-info", ".env*", "**/*.log", "**/*.sqlite*", "**/evolution_db*"),
+    *("wandb", "mlruns", "*.egg-info", "**/.env*", "**/*.log", "**/*.sqlite*", "**/evolution_db*"),
 )
 """What OpenEvolve, ShinkaEvolve and their users' runs leave in the folder of a task; and secrets."""
 
+_MAX_FILES = 2000
+
+_NO_NAME = re.compile(r"init(ial)?(_|$)|solution$|seed_repo$|main$")
 _VAGUE = {"task", "tasks", "src", "code", "program", "example", "evaluator", "eval", "openevolve", "shinka", "new"}
 """Names of folders that say nothing about a task."""
 
@@ -54,7 +68,7 @@ def describe_program(program: Path, evaluator: Path, config: Path | None, home: 
     The folder is the evaluator's, or one that holds both. An `arena.toml` for the same two files stays as it is.
 
     Args:
-        program: the program to improve.
+        program: the program to improve, or a folder of programs where the evaluator scores a folder.
         evaluator: a Python file with `evaluate`, or a folder with `evaluator.py`.
         config: OpenEvolve's configuration; None: the one beside the evaluator, if any.
         home: folder of caches; default: the one in force.
@@ -64,7 +78,7 @@ def describe_program(program: Path, evaluator: Path, config: Path | None, home: 
     """
     evaluator = evaluator / "evaluator.py" if evaluator.is_dir() else evaluator
     for what, path in (("program", program), ("evaluator", evaluator), ("configuration", config)):
-        if path is not None and not path.is_file():
+        if path is not None and not path.is_file() and not (what == "program" and path.is_dir()):
             raise BadArena(f"the {what} {path} is not a file: use `mesh up PROGRAM EVALUATOR --config FILE`")
     program, evaluator = program.resolve(), evaluator.resolve()
     folder = _common(program, evaluator)
@@ -78,11 +92,17 @@ def describe_program(program: Path, evaluator: Path, config: Path | None, home: 
     def find() -> Layout:
         files = _files_of(folder)
         read = _reader(folder, config)
-        stem = program.stem if not re.match(r"init(ial)?(_|$)", program.stem) else ""
+        stem = program.stem if not _NO_NAME.match(program.stem) else ""
         configs = (str(config),) if config else configurations(files)
         name, left = _free_name(folder, home, stem), _leave_out(folder, files, inside)
-        task = ForeignTask(name, inside[0], inside[1], configs, left)
-        return layout_of(task, files, read)
+        first, editable = inside[0], tuple[str, ...]()
+        if takes := scores_a_folder(read(inside[1])):
+            first = first if program.is_dir() else str(Path(first).parts[0])
+            editable = editable_in(first, _below(folder, first)) if program.is_dir() else (inside[0],)
+        if takes != (program.is_dir() or first != inside[0]) or (takes and not editable):
+            wanted = "a folder with a program in it" if takes else "one program"
+            raise ValueError(f"{inside[1]} scores {wanted}, and {program} is not that")
+        return layout_of(ForeignTask(name, first, inside[1], configs, left, editable), files, read)
 
     layout = _found(folder, find)
     assert layout is not None
@@ -142,6 +162,8 @@ def _written(folder: Path, layout: Layout) -> str:
     files, read = _files_of(folder), _reader(folder)
     missing = missing_modules((read(name) for name in files if name.endswith(".py") and "/" not in name), files)
     notes = list(layout.notes)
+    if secret := [name for name in files if has_key(read(name))]:
+        notes.append(f"{', '.join(secret)}: holds a key; what is in artifact.leave_out reaches no worker and no model")
     if missing:
         notes.append(f"it imports {', '.join(missing)}, which {sys.executable} does not have: install what it needs")
     done = f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
@@ -151,7 +173,20 @@ def _written(folder: Path, layout: Layout) -> str:
 def _files_of(folder: Path) -> list[str]:
     """Return the names of the files in a folder, and of an evaluator in a folder of its own."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    return [*names, *(["evaluator/evaluator.py"] if (folder / "evaluator" / "evaluator.py").is_file() else [])]
+    names += ["evaluator/evaluator.py"] if (folder / "evaluator" / "evaluator.py").is_file() else []
+    repository = repository_of(names, _reader(folder))
+    return [*names, *_below(folder, repository)] if repository else names
+
+
+def _below(folder: Path, repository: str) -> list[str]:
+    """Return the paths of the first files below a folder of the task."""
+    found: list[str] = []
+    for above, folders, names in os.walk(folder / repository):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        found += ((Path(above) / name).relative_to(folder).as_posix() for name in sorted(names))
+        if len(found) > _MAX_FILES:
+            break
+    return found
 
 
 def _reader(folder: Path, config: Path | None = None) -> Callable[[str], str]:
@@ -195,9 +230,17 @@ def _leave_out(folder: Path, files: Sequence[str], needed: Sequence[str] = ()) -
     words = {word for text in sources for literal in re.findall(r"""["']([^"'\n]{1,200})["']""", text)
              for word in literal.split("/")}  # fmt: skip
     ignored = [name for name in _ignored(folder) if name.rstrip("/") not in words]
+    secret = [name for name in files if name not in needed and has_key(read(name))]
+    if named := sorted(words.intersection(secret)):
+        raise ValueError(
+            f"{named[0]} holds a key, and the task reads it, so that every worker and model would get the key: write "
+            "the name of a variable in its place, such as ${OPENAI_API_KEY}"
+        )
     tops = {Path(name).parts[0] for name in needed}
     runs = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.startswith("results_"))
-    return tuple(dict.fromkeys([*LEAVINGS, *runs, *(name for name in ignored if name.rstrip("/") not in tops)]))
+    return tuple(
+        dict.fromkeys([*LEAVINGS, *runs, *secret, *(name for name in ignored if name.rstrip("/") not in tops)])
+    )
 
 
 def _ignored(folder: Path) -> list[str]:

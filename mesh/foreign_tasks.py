@@ -14,14 +14,19 @@ from mesh.foreign_config import TIMEOUT_S, TaskOptions, openevolve_options, shin
 from mesh.task_imports import imported_modules
 
 KNOWN = (
-    "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* and evaluate.py), "
+    "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
     "karpathy/autoresearch (program.md, prepare.py and train.py)"
 )
 EVALUATOR_OPTIONS = ("--features=", "--evaluator-args=")
 """What may follow an OpenEvolve evaluator in `score.command`: metrics that do not count in the mean, arguments."""
+REPOSITORY_OPTION = "--repo_path="
+"""What may follow a ShinkaEvolve evaluation in `score.command`: the folder that it scores in place of one program."""
 
 _STEMS = ("initial_program", "init_program", "initial_prompt", "init_prompt", "initial_solution", "initial", "init")
 _NO_PROGRAM = (".md", ".yaml", ".yml", ".toml", ".log", ".csv", ".tsv", ".pyc", ".ipynb", ".png", ".svg", ".lock")
+_STARTS = re.compile(r"(run\w*|.*evo\w*)\.(py|ya?ml)|shinka[\w-]*\.ya?ml")
+_MAX_EDITABLE = 500
+_NO_OPTIONS = TaskOptions()
 _EVALUATORS = ("evaluator.py", "evaluator/evaluator.py", "evaluate.py")
 _DEFINES = re.compile(
     r"^\s*(?:async\s+)?def\s+evaluate(?:_stage1)?\b|^evaluate\s*=|import\b.*\bevaluate\b", re.MULTILINE
@@ -44,7 +49,8 @@ class Layout(msgspec.Struct, frozen=True):
 class ForeignTask(msgspec.Struct, frozen=True):
     """A program and its evaluator, by their paths in the task's folder, with the configurations that may apply.
 
-    `leave_out` are patterns of files beside them that do not belong to the task.
+    `leave_out` are patterns of files beside them that do not belong to the task. `editable` are the files of a program
+    that is a whole folder; `program` is that folder then.
     """
 
     name: str
@@ -52,6 +58,7 @@ class ForeignTask(msgspec.Struct, frozen=True):
     evaluator: str
     configs: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
+    editable: tuple[str, ...] = ()
 
 
 def recognise(
@@ -76,8 +83,18 @@ def recognise(
         is_shinka = evaluator == "evaluate.py" and ("results_dir" in text or not _DEFINES.search(text))
         if not is_shinka and text and not _DEFINES.search(text):
             continue
-        suffix = "" if is_shinka else _options(configs, read).suffix
-        if program := _program(files, read, suffix):
+        if is_shinka and (repository := repository_of(files, read)):
+            inside = editable_in(repository, files, _shinka(files, read))
+            if not inside:
+                raise ValueError(
+                    f"{evaluator} scores a folder (--repo_path), and {repository} is none that has a program: name the "
+                    "folder to start from as seed_repo, or as evo.seed_repo_path in shinka.yaml"
+                )
+            task = ForeignTask(name, repository, evaluator, (), tuple(leave_out), inside)
+            return layout_of(task, files, read)
+        options = _shinka(files, read) if is_shinka else _options(configs, read)
+        program = options.program if options.program in files else _program(files, read, options.suffix)
+        if program:
             return layout_of(ForeignTask(name, program, evaluator, configs, tuple(leave_out)), files, read)
     if {"program.md", "prepare.py", "train.py"} <= set(files):
         return _autoresearch(token_of(name), read("prepare.py"), read("train.py"), tuple(leave_out))
@@ -90,17 +107,41 @@ def layout_of(task: ForeignTask, files: Collection[str], read: Read) -> Layout:
     An evaluator is ShinkaEvolve's if it takes a folder for its results; every other one is OpenEvolve's.
     """
     text = read(task.evaluator)
-    modules = imported_modules((text, read(task.program)), files)
+    modules = imported_modules((text, *map(read, task.editable or (task.program,))), files)
     defines = _DEFINES.search(text)
     if "results_dir" in text or ("argparse" in text and not defines) or (task.evaluator == "evaluate.py" and not text):
-        starts = [name for name in sorted(files) if re.fullmatch(r"run\w*\.(py|ya?ml)|.*evo\w*\.(py|ya?ml)", name)]
-        options = shinka_options(read(name) for name in starts)
-        return Layout("ShinkaEvolve", _toml(task, options, modules, "shinka"))
+        return Layout("ShinkaEvolve", _toml(task, _shinka(files, read), modules, "shinka"))
     options = _options(task.configs, read)
     notes: tuple[str, ...] = ()
     if len(task.configs) > 1:
         notes = (f"read {task.configs[0]}, the first of {len(task.configs)} configurations: --config names another",)
     return Layout("OpenEvolve", _toml(task, options, modules, "openevolve"), notes)
+
+
+def repository_of(files: Collection[str], read: Read) -> str:
+    """Return the folder that ShinkaEvolve starts from, "" if its evaluation scores one program and not a folder."""
+    if "evaluate.py" not in files or not scores_a_folder(read("evaluate.py")):
+        return ""
+    return _shinka(files, read).repository or "seed_repo"
+
+
+def scores_a_folder(text: str) -> bool:
+    """Tell whether the text of a ShinkaEvolve evaluation takes a folder in place of a program."""
+    return "repo_path" in text and "program_path" not in text
+
+
+def editable_in(repository: str, files: Iterable[str], options: TaskOptions = _NO_OPTIONS) -> tuple[str, ...]:
+    """Return the source files in the folder that ShinkaEvolve starts from that may change, by their paths."""
+    found = []
+    for name in sorted(files):
+        inside = name.removeprefix(f"{repository}/")
+        parts = inside.split("/")
+        if inside == name or name.endswith(_NO_PROGRAM) or any(part.startswith((".", "__pycache__")) for part in parts):
+            continue
+        heads = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        if (not options.mutable or heads & set(options.mutable)) and not heads & set(options.immutable):
+            found.append(name)
+    return tuple(found[:_MAX_EDITABLE])
 
 
 def configurations(files: Collection[str]) -> tuple[str, ...]:
@@ -114,6 +155,10 @@ def configurations(files: Collection[str]) -> tuple[str, ...]:
 def token_of(name: str) -> str:
     """Return a name for an arena made of the name of a folder."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "task"
+
+
+def _shinka(files: Iterable[str], read: Read) -> TaskOptions:
+    return shinka_options((name, read(name)) for name in sorted(files) if _STARTS.fullmatch(name))
 
 
 def _options(configs: tuple[str, ...], read: Read) -> TaskOptions:
@@ -156,6 +201,8 @@ def _followed(name: str, files: Collection[str], read: Read) -> str:
 def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how: str) -> str:
     system = {"openevolve": "an OpenEvolve task", "shinka": "a ShinkaEvolve task"}[how]
     command = ["python", task.evaluator]
+    if task.editable:
+        command.append(REPOSITORY_OPTION + task.program)
     if how == "openevolve":
         command += [f"--features={','.join(options.features)}"] if options.features else []
         command += [f"--evaluator-args={options.arguments}"] if options.arguments else []
@@ -175,7 +222,7 @@ summary = {string(f"The task {task.name}")}{brief}
 direction = "maximize"
 
 [artifact]
-editable = [{string(task.program)}] # everything else is protected
+editable = {_list(task.editable or (task.program,))} # everything else is protected
 {_left_out(task.leave_out)}
 [trial]                             # no command: the evaluator runs the program
 budget_s = {options.timeout_s:.1f}

@@ -86,7 +86,7 @@ def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
     sentence = (
         " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
         "the mesh also reads tasks of OpenEvolve (initial_program.* and evaluator.py), "
-        "ShinkaEvolve (initial.* and evaluate.py), "
+        "ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
         "karpathy/autoresearch (program.md, prepare.py and train.py)"
     )
     assert refused(tmp_path / "nowhere") == sentence

@@ -18,6 +18,7 @@ import types
 from typing import Any
 
 _MAX_BYTES = 8 * 1024 * 1024
+_SHOWN = 1000
 _STANDIN = "shinka_standin.py"
 
 
@@ -32,12 +33,21 @@ def main() -> None:
         if correct.get("correct") is True:
             answer = {"metrics": flat(read_result(results, "metrics.json"))}
         else:
-            answer = {"error": f"the program is not correct: {correct.get('error') or 'no reason was given'}"}
+            answer = {"error": f"the program is not correct: {correct.get('error') or feedback(results)}"}
     except OSError as error:
         answer = {"error": f"the evaluation ended with exit code {code} and no result: {error}", "look_in_log": True}
     except ValueError as error:
         answer = {"error": f"the evaluation ended with exit code {code} and no usable result: {error}"}
     os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+def feedback(results: str) -> str:
+    """Return what the evaluation tells about a program that is not correct."""
+    try:
+        told = " ".join(str(read_result(results, "metrics.json").get("text_feedback") or "").split())
+    except (OSError, ValueError):
+        told = ""
+    return told[:_SHOWN] or "no reason was given"
 
 
 def evaluation(command: list[str]) -> int:
