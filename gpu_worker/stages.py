@@ -44,9 +44,12 @@ def steps_of(spec: ArenaSpec, request: RunRequested, base_tree: str) -> list[Run
     stages = spec.score.stage
     ends, searches = request.proposal != base_tree, request.lane in SEARCH
     if not stages:
-        if spec.score.cascade and not (ends and searches):  # the stages of an evaluator are parts of its score
-            every = tuple(-math.inf for _ in spec.score.cascade)
-            spec = replace(spec, score=replace(spec.score, cascade=every))
+        cascade = spec.score.cascade
+        if not (ends and searches):  # the stages of an evaluator are parts of its score
+            cascade = tuple(-math.inf for _ in cascade)
+        lower = request.thresholds
+        cascade = tuple(min(least, lower.get(f"stage{place}", least)) for place, least in enumerate(cascade, 1))
+        spec = replace(spec, score=replace(spec.score, cascade=cascade))
         return [RunStep(spec)]
     steps: list[RunStep] = []
     has_full = False

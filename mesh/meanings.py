@@ -96,7 +96,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "version": "Version of the arena that it belongs to.",
         "avoid": "Boot id of a worker that should not take it; empty is none.",
         "race": "Number of its race, 0 for none; in logs before this field, the seed divided by 1000.",
-        "thresholds": "By stage, the number that a threshold relative to champion or baseline came to at the request.",
+        "thresholds": "By stage, the number that a threshold relative to champion or baseline came to at the request; "
+        "of a cascade, a number below all scores where the champion misses the threshold itself.",
     },
     "RunStarted": {"attempt": "Number of the attempt, from 1."},
     "RunKilled": {

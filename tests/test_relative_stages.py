@@ -1,5 +1,6 @@
 """Thresholds of stages that refer to the champion or the baseline: a number of the log, kept in the request."""
 
+import math
 from contextlib import aclosing
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from agents.curation.run_requests import request, thresholds
+from gpu_worker.stages import steps_of
 from mesh.arena import parse_arena
 from mesh.board import Board
+from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadArena
 from mesh.events import ProposalPromoted, RunFinished, RunRequested, Scored, ScreenedOut, StageEnd
 from mesh.memory import MemoryHub
@@ -141,3 +144,34 @@ SCORE = """
 import json, os, pathlib
 print(json.dumps({"loss": float((pathlib.Path(os.environ["MESH_OUT"]) / "loss").read_text())}))
 """
+
+
+CASCADE = replace(SPEC, score=ScoreSpec(how="openevolve", command=("python", "evaluator.py"), cascade=(0.5, 0.75)))
+
+
+def scored(log: Log, tree: str, *values: float) -> None:
+    run = log.request(tree)
+    stages = tuple(StageEnd(stage=f"stage{place}", value=value) for place, value in enumerate(values, 1))
+    outcome = Scored(value=values[-1])
+    log.add("w", RunFinished(
+        run=run, proposal=git_hash(tree), outcome=outcome, worker="w", worker_class="cpu", stages=stages
+    ))  # fmt: skip
+
+
+def test_a_threshold_of_a_cascade_that_the_champion_misses_ends_nobody() -> None:
+    log = Log(CASCADE)
+    log.open(tree=BASE)
+    for tree, how in ((BASE, "baseline"), (GOOD, "sampler"), (NEXT, "sampler")):
+        log.propose(tree, how=how)
+    assert request(log.board, GOOD, "explore").thresholds == {}  # the baseline has no number yet
+    scored(log, BASE, 0.36, 0.8)
+    asked = request(log.board, GOOD, "explore")
+    assert asked.thresholds == {"stage1": -MAX_NUMBER}
+    assert steps_of(CASCADE, asked, BASE)[0].spec.score.cascade == (-MAX_NUMBER, 0.75)
+    scored(log, GOOD, 0.6, 0.7)
+    log.add("cur", ProposalPromoted(proposal=GOOD, round=1, mean=0.7, seeds=(1,), p_better=0.99))
+    for tree in (NEXT, GOOD):  # also a search run of the champion itself goes through
+        assert request(log.board, tree, "explore").thresholds == {"stage2": -MAX_NUMBER}
+    untold = replace(asked, thresholds={})
+    assert steps_of(CASCADE, untold, BASE)[0].spec.score.cascade == (0.5, 0.75)
+    assert steps_of(CASCADE, replace(untold, lane="confirm"), BASE)[0].spec.score.cascade == (-math.inf, -math.inf)

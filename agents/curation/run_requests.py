@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from mesh.board import Board
+from mesh.bounds import MAX_NUMBER
 from mesh.events import Lane, RunRequested
 from mesh.fleet import home_class, is_gone
 
@@ -71,7 +72,7 @@ def request(
         version=opened.version,
         avoid=avoid,
         race=race,
-        thresholds={} if tree == board.champion else thresholds(board),
+        thresholds=cascade_thresholds(board) if tree == board.champion else thresholds(board),
     )
 
 
@@ -87,6 +88,22 @@ def thresholds(board: Board) -> dict[str, float]:
             champion = stage_numbers(board, board.champion, stage.name) if of == "champion" and board.champion else []
             if numbers := champion or stage_numbers(board, board.opened.base_tree, stage.name):
                 found[stage.name] = stage.relative_to(fmean(numbers))
+    return found | cascade_thresholds(board)
+
+
+def cascade_thresholds(board: Board) -> dict[str, float]:
+    """Return the stages of an OpenEvolve cascade whose threshold ends nobody, with a number that all scores reach.
+
+    The champion itself misses them, or the baseline while there is no champion: a candidate that is better would be
+    ended, and nothing could ever improve.
+    """
+    assert board.opened is not None
+    found: dict[str, float] = {}
+    for place, least in enumerate(board.opened.spec.score.cascade, 1):
+        champion = stage_numbers(board, board.champion, f"stage{place}") if board.champion else []
+        numbers = champion or stage_numbers(board, board.opened.base_tree, f"stage{place}")
+        if numbers and fmean(numbers) < least:
+            found[f"stage{place}"] = -MAX_NUMBER
     return found
 
 
