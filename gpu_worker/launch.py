@@ -1,6 +1,7 @@
 """Turns a run into requests to the supervisor: command, environment, sandbox and limits of its trial and its scorer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -71,13 +72,14 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
     spec, request, run = site.spec, site.request, site.folder
     env = _environment(site)
     env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")} | _stage(site)
+    env |= {} if spec.trial.command else site.environment.keys
     command = site.command(spec.trial.command) if spec.trial.command else _evaluation(site)
     launch = _sandboxed(
         site,
         Launch(command, env, str(run / "trial")),
         read=[run / "trial", site.data / "public"],
         write=[run / name for name in TRIAL_WRITES],
-        network=_network(spec),
+        network=_network(spec) if spec.trial.command else _scorer_network(spec),
     )
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
     if budget.counts == "gpu":
@@ -96,6 +98,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     home = str(run / "score-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
     env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)} | _stage(site)
+    env |= site.environment.keys
     env["MESH_ITEMS"] = str(run / "score-tmp" / ITEM_FILE)
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
@@ -103,6 +106,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
         Launch(site.command(spec.score.command), env, str(run / "score")),
         read=[run / "score", run / "out", site.data],
         write=[run / "score-tmp"],
+        network="all" if spec.environment.network == "evaluator" else "none",
         scorer=True,
     )
     deadline_s = budget.deadline_s if budget.counts == "cpu" else 0.0
@@ -123,7 +127,8 @@ def runner(spec: ArenaSpec) -> dict[str, bytes]:
 
 def supervisor_options(sandbox: Sandbox, spec: ArenaSpec | None = None) -> tuple[str, ...]:
     """Return the options of the supervisor of a slot with this sandbox."""
-    uses_machine_network = spec is not None and _network(spec) == "all"
+    network = "none" if spec is None else _network(spec) if spec.trial.command else _scorer_network(spec)
+    uses_machine_network = network == "all"
     return (NAMESPACES_AHEAD,) if sandbox.tier == "A" and not uses_machine_network else ()
 
 
@@ -141,7 +146,7 @@ def slot_environment(slot: Slot) -> dict[str, str]:
 def _environment(site: Site) -> dict[str, str]:
     """Return the environment that trial and scorer share."""
     run, slot = site.folder, site.slot
-    env = inherited() | slot_environment(slot) | {"PATH": site.environment.path}
+    env = site.environment.variables | inherited() | slot_environment(slot) | {"PATH": site.environment.path}
     env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
     env |= {"MESH_SEED": str(site.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
@@ -175,7 +180,9 @@ def _predictor(site: Site) -> Launch:
     home = str(run / "predict-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home}
     launch = Launch(site.command(site.spec.score.predict), env, str(run / "predict"))
-    return _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
+    made = _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
+    # A fork of what starts the score program has the keys in its memory; a program that is executed has not.
+    return replace(made, warm=False) if site.environment.keys else made
 
 
 def _sandboxed(
@@ -210,6 +217,11 @@ def _limits(
 ) -> Limits:
     memory_mb, disk_mb = spec.trial.memory_gb * 1024, spec.trial.disk_gb * 1024
     return Limits(deadline_s, memory_mb, disk_mb, MAX_PROCESSES, budget_s, beside_s, counts)
+
+
+def _scorer_network(spec: ArenaSpec) -> Network:
+    """Return the network of an evaluator that runs in the trial's place."""
+    return "all" if spec.environment.network == "evaluator" else _network(spec)
 
 
 def _network(spec: ArenaSpec) -> Network:

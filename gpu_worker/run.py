@@ -3,6 +3,7 @@
 RunRequested ─ launch ─▶ Request ─ supervisor ─▶ Ending ─ outcome ─▶ Scored | Failed
 """
 
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,7 +27,7 @@ from gpu_worker.seeds import told_seed
 from gpu_worker.stages import RunStep, screened, steps_of
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.supervisor.protocol import Ending
-from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden_program
+from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden_program, redacted
 from mesh import arena
 from mesh.errors import HostTrouble
 from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
@@ -197,6 +198,7 @@ class _Running:
             else:
                 async with curve.followed():
                     trial = await supervisor.run(to_run)
+        trial = self._redacted(trial)
         self.last, self.budget, self.used_s, self.gpu = trial, budget, used_s(), watch.reading()
         self.curve = curve.points()
         self.trial_s, self.cpu_s = self.trial_s + trial.seconds, self.cpu_s + trial.cpu_s
@@ -215,6 +217,7 @@ class _Running:
     async def score(self, step: RunStep) -> Scored | Failed:
         """Score the output of the last trial."""
         slot, sandbox, folder = self._site.slot, self._site.sandbox, self._site.folder
+        keys = self._site.environment.keys
         predicts, editable = bool(step.spec.score.predict), step.spec.artifact.editable
         try:
             home = self._site.environment.links
@@ -225,14 +228,24 @@ class _Running:
         site = replace(self._site, spec=step.spec, stage=step.name)
         to_score = score_request(site, score_budget(step.spec, slot))
         async with _watched(self._gauge, slot, self._supervisor) as watch:
-            scored = await self._supervisor.run(to_score)
+            scored = self._redacted(await self._supervisor.run(to_score))
         self.score_s, self.predict_s = self.score_s + scored.seconds, self.predict_s + scored.beside_s
         found = score_outcome(step.spec, scored, to_score.limits, watch.reading(), slot.gpu_memory_mb)
         if step.left:
             return found
         read = partial(with_items, step.spec.objective, found, Path(to_score.launch.env["MESH_ITEMS"]))
         outcome, self.items = await anyio.to_thread.run_sync(read)
+        if name := next((n for n, key in keys.items() if self.items and key.encode() in self.items.data), ""):
+            self.items = None
+            return Failed(reason="no_score", message=f"the items have the value of the key {name} in them")
         return outcome
+
+    def _redacted(self, ending: Ending) -> Ending:
+        """Take the values of keys out of what a process printed, before anybody reads it."""
+        keys = self._site.environment.keys
+        if not keys:
+            return ending
+        return dataclasses.replace(ending, out=redacted(ending.out, keys), err=redacted(ending.err, keys))
 
 
 @asynccontextmanager

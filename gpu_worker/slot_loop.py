@@ -61,7 +61,7 @@ class SlotLoop:
             try:
                 gauge = await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index)
                 with closing(gauge) if gauge else nullcontext():
-                    env = slot_environment(slot)
+                    env = self._member.environment.variables | slot_environment(slot)
                     async with start_supervisor(preload, env, options=options, python=python) as supervisor:
                         await anyio.to_thread.run_sync(claim_folder, self._member.runs_folder, supervisor.token)
                         await self._take_runs(supervisor, sandbox, terms)

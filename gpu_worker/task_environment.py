@@ -1,10 +1,12 @@
 """What the processes of an arena's runs have of this machine: their interpreter, folders to read, their PATH."""
 
 import hashlib
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -12,12 +14,17 @@ from gpu_worker.environment import inherited
 from gpu_worker.sandbox.tiers import Sandbox, Tier
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
+from mesh.errors import BadInput
 from mesh.file_trees import delete
 from mesh.interpreter import check_narrow, find_interpreter, readable_folders
 from mesh.readable import is_visible, visible_path
 from mesh.spec import EnvironmentSpec
 
 _TRY_WITHIN_S = 60.0
+SHORTEST_KEY = 8
+"""Characters of a key: a shorter text is part of too many others to be taken out of logs."""
+_TELLING = 4
+"""Characters of a key that are taken out where it is cut off."""
 
 
 class TaskEnvironment(msgspec.Struct, frozen=True):
@@ -30,6 +37,8 @@ class TaskEnvironment(msgspec.Struct, frozen=True):
         links: what their `HOME` has of the user's home, by name: the file or folder that each name leads to.
         hash: of the interpreter and of what is installed in it; "" for the worker's own.
         hidden: the folders of the worker's PATH that the sandbox hides.
+        variables: what all processes have of the worker's variables.
+        keys: what the score program alone has of them.
     """
 
     python: str = sys.executable
@@ -38,6 +47,8 @@ class TaskEnvironment(msgspec.Struct, frozen=True):
     links: dict[str, str] = {}
     hash: str = ""
     hidden: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
+    keys: dict[str, str] = {}
 
     @property
     def is_own(self) -> bool:
@@ -83,8 +94,43 @@ def task_environment(spec: EnvironmentSpec, tier: Tier, closed: Sequence[Path] =
         path=path,
         links={each[len(home) + 1 :]: each for each in readable if each.startswith(f"{home}/") and home != "/"},
         hash=hashed,
+        variables={n: os.environ[n] for n in spec.variables if n in os.environ and n not in spec.keys},
+        keys={name: _key(name) for name in spec.keys},
         hidden=tuple(each for each in whole.split(os.pathsep) if each and each not in seen),
     )
+
+
+def _key(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise BadInput(f"environment.keys: {name} is not set where this worker was started: set it there")
+    if len(value) < SHORTEST_KEY:
+        raise BadInput(f"environment.keys: {name} has fewer than {SHORTEST_KEY} characters: give a key, not a setting")
+    return value
+
+
+def redacted(text: str, keys: Mapping[str, str]) -> str:
+    """Return a text with `***NAME***` in place of the value of each key, also where it is quoted or cut off."""
+    for name, value in keys.items():
+        forms = {value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe=""), quote_plus(value)}
+        for form in sorted(forms, key=len, reverse=True):
+            text = text.replace(form, f"***{name}***")
+        head, cut, tail = text.partition("\n… ")
+        if cut:  # the middle of the text was left out, perhaps in a value
+            head, tail = _without_end(head, value, name), _without_begin(tail, value, name)
+            text = head + cut + tail
+    return text
+
+
+def _without_end(text: str, value: str, name: str) -> str:
+    known = next((n for n in range(len(value) - 1, _TELLING - 1, -1) if text.endswith(value[:n])), 0)
+    return f"{text[:-known]}***{name}***" if known else text
+
+
+def _without_begin(text: str, value: str, name: str) -> str:
+    line, newline, rest = text.partition("\n")
+    known = next((n for n in range(len(value) - 1, _TELLING - 1, -1) if rest.startswith(value[-n:])), 0)
+    return f"{line}{newline}***{name}***{rest[known:]}" if known else text
 
 
 async def why_unusable(environment: TaskEnvironment, sandbox: Sandbox, folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mesh.arena_commands import check_commands, checked_environment
+from mesh.arena_commands import check_commands, check_scorer_rights, checked_environment
 from mesh.arena_files import MAX_FILE_BYTES, left_out_by, never_part
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
@@ -83,6 +83,10 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {name!r} {why}")
         if trouble := trouble_in_file(name, file):
             raise BadArena(f"{path}: artifact.editable: {trouble}")
+    try:
+        check_scorer_rights(spec)
+    except BadInput as error:
+        raise BadArena(f"{path}: {error}") from None
     environment = checked_environment(folder, path, spec.environment)
     spec = msgspec.structs.replace(spec, environment=environment)
     check_commands(folder, path, spec)

@@ -1,6 +1,7 @@
 """Checks what an arena runs and by which interpreter, when it is opened: a mistake here would fail every run."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from mesh.plain_command import plain_command
 from mesh.readable import is_visible
 from mesh.spec import ArenaSpec, EnvironmentSpec
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)")
+_SET_BY_US = ("PATH", "HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "CUDA_VISIBLE_DEVICES")
+
 
 def checked_environment(folder: Path, where: Path, spec: EnvironmentSpec) -> EnvironmentSpec:
     """Return an arena's `[environment]` with absolute paths, checked on this machine.
@@ -25,6 +30,7 @@ def checked_environment(folder: Path, where: Path, spec: EnvironmentSpec) -> Env
     if python and not os.path.isabs(os.path.expanduser(python)) and ("/" in python or (folder / python).is_dir()):
         python = str(folder.resolve() / python)
     try:
+        _check_variables(spec)
         readable_folders(spec.readable, above=[folder])
         if python:
             for path in find_interpreter(python).readable:
@@ -32,6 +38,53 @@ def checked_environment(folder: Path, where: Path, spec: EnvironmentSpec) -> Env
     except BadInput as error:
         raise BadArena(f"{where}: {error}") from None
     return replace(spec, python=below_home(python), readable=tuple(map(below_home, spec.readable)))
+
+
+def _check_variables(spec: EnvironmentSpec) -> None:
+    for what, names in (("variables", spec.variables), ("keys", spec.keys)):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise BadInput(f"environment.{what}: {name[:60]!r} is not the name of a variable")
+            if name.startswith("MESH_") or name in _SET_BY_US:
+                raise BadInput(f"environment.{what}: the worker itself sets {name}: take it off the list")
+    for name in spec.variables:
+        if _KEY.search(name.upper()) and name not in spec.keys:
+            raise BadInput(
+                f"environment.variables: {name} looks like a key, which trials must not see: name it in "
+                "environment.keys, which the score program alone gets"
+            )
+    if spec.network is True:
+        raise BadInput(
+            'environment.network is true; use "evaluator", which opens the network to the score program alone, or '
+            "trial.network = true, which opens it to trials"
+        )
+
+
+def check_scorer_rights(spec: ArenaSpec) -> None:
+    """Refuse keys and network for a score program where there is none.
+
+    Raises:
+        BadInput: there is none.
+    """
+    own = spec.environment
+    if spec.score.how == "stdout" and (own.keys or own.network):
+        named = "keys" if own.keys else "network"
+        raise BadInput(
+            f'environment.{named} is for a score program, but with score.how = "stdout" the trial scores itself: '
+            'score with how = "command"'
+        )
+
+
+def rights_words(spec: ArenaSpec) -> str:
+    """Return in a sentence what network and keys the evaluation has, "" for none."""
+    own = spec.environment
+    rights = ["the network of this machine"] if own.network == "evaluator" else []
+    rights += [f"the key{'s' if len(own.keys) > 1 else ''} {', '.join(own.keys)}"] if own.keys else []
+    if not rights:
+        return ""
+    if spec.trial.command:
+        return f"the score program alone has {' and '.join(rights)}"
+    return f"the evaluator has {' and '.join(rights)}, and so has the program that it runs: trust all proposals"
 
 
 def interpreter_of(spec: EnvironmentSpec) -> Interpreter | None:
@@ -44,6 +97,8 @@ def environment_words(spec: EnvironmentSpec) -> str:
     found = interpreter_of(spec)
     parts = [f"Python {found.version} of {below_home(found.prefix)}"] if found else []
     parts += [f"reads {', '.join(spec.readable)}"] if spec.readable else []
+    plain = [name for name in spec.variables if name not in spec.keys]
+    parts += [f"has the variables {', '.join(plain)}"] if plain else []
     return f"environment of the task: {'; '.join(parts)}" if parts else ""
 
 

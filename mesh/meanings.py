@@ -334,6 +334,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "below `~`, one in the arena's folder, or the name of a program. Without it: the worker's own Python.",
         "readable": "Folders and files that trials and the score program may read beside the system's, such as "
         "`~/.rustup`. Those below `~` are in the `HOME` of a trial by the same names.",
+        "variables": "Names of environment variables of the worker that trials and the score program get too.",
+        "keys": "Names of environment variables of the worker that the score program alone gets. Logs and facts have "
+        "`***NAME***` in place of their values.",
+        "network": '`"evaluator"` opens the network of the machine to the score program alone.',
     },
     "SelectionSpec": {
         "baseline_seeds": "Number of seeds on which the baseline runs when the arena opens.",

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
 from mesh.arena_changes import arena_changes
-from mesh.arena_commands import elsewhere_words, environment_words, interpreter_of, spec_folders
+from mesh.arena_commands import elsewhere_words, environment_words, interpreter_of, rights_words, spec_folders
 from mesh.arena_files import left_out_by, read_files
 from mesh.baseline import baseline_failure
 from mesh.bus import ArenaBus, Hub
@@ -83,7 +83,7 @@ async def open_arena(
     private = settings.private_dir(home)
     await anyio.to_thread.run_sync(sweep_private, private)
     spec = await anyio.to_thread.run_sync(arena.load_arena, folder)
-    for words in (environment_words(spec.environment), elsewhere_words(spec.environment)):
+    for words in (environment_words(spec.environment), elsewhere_words(spec.environment), rights_words(spec)):
         if words:
             sys.stderr.write(f"mesh: {words}\n")
     if exact:
@@ -286,7 +286,8 @@ async def _run_prepare(spec: ArenaSpec, folder: Path, out: Path, source: data_so
     command, own = spec.artifact.prepare, interpreter_of(spec.environment)
     within_s = PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
     words = plain_command(command, own.python if own else sys.executable)
-    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+    kept: tuple[str, ...] = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+    kept += tuple(name for name in spec.environment.variables if name not in spec.environment.keys)
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"MESH_SOURCE": str(source.path)} if source else {}
     env |= {"PATH": os.pathsep.join((own.programs, env.get("PATH", os.defpath)))} if own else {}

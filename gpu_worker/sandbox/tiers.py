@@ -35,6 +35,8 @@ FIRST_UID, UIDS = 61_184, 1024
 
 LOCKS = Path("/tmp/mesh-uids")  # shared by all workers of the machine
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+NAME_SERVERS = (os.path.realpath("/etc/resolv.conf"),)
+"""Where the names of the network's servers stand, which may be below `/run`."""
 SHM = "/dev/shm"  # what multiprocessing needs
 
 
@@ -87,7 +89,7 @@ class Sandbox(msgspec.Struct, frozen=True):
             seccomp=True,
             uid=uid,
             network=network,
-            read=(*system_paths(), *map(str, read)),
+            read=(*system_paths(), *map(str, read), *(NAME_SERVERS if network == "all" else ())),
             write=(SHM, *map(str, write)),
             tmp=str(tmp or ""),
             devices=(*DEVICES, *(cuda_devices() if cuda else ())),

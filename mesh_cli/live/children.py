@@ -49,15 +49,17 @@ class Children:
         self.failing: dict[str, str] = {}
         self._changed = anyio.Event()
 
-    async def keep(self, name: str, command: Sequence[str], keys: bool = False) -> None:
+    async def keep(self, name: str, command: Sequence[str], keys: bool | Collection[str] = False) -> None:
         """Run a child; start it again when it dies, later each time; end it and all its children when cancelled.
 
         Args:
             name: the name of the child and of its log.
             command: how it is started.
-            keys: whether it may ask a model; nobody else gets what is called a key, token or secret.
+            keys: whether it may ask a model, or the names of what it gets of what is called a key, token or secret.
         """
-        env = self._env if keys else settings.without_secrets(self._env)
+        env = self._env if keys is True else settings.without_secrets(self._env)
+        if not isinstance(keys, bool):
+            env |= {key: self._env[key] for key in keys if key in self._env}
         pause_s, early = 1.0, 0
         while True:
             began = time.monotonic()

@@ -122,6 +122,8 @@ async def up(
     if description := describe(folder):
         print(f"mesh: {description}", file=sys.stderr)
     spec = await anyio.to_thread.run_sync(arena.load_arena, folder)  # a broken arena is refused before anything starts
+    if unset := [name for name in spec.environment.keys if not os.environ.get(name)]:
+        raise BadInput(f"environment.keys: {unset[0]} is not set: set it before `mesh up`, or take it off the list")
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
@@ -197,7 +199,8 @@ async def up(
         try:
             async with anyio.create_task_group() as tasks:
                 for child, command in commands.items():
-                    tasks.start_soon(children.keep, child, command, child in {"researcher", *own})
+                    named = opened.spec.environment.keys if child == "worker" else child in {"researcher", *own}
+                    tasks.start_soon(children.keep, child, command, named)
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)
                 tasks.start_soon(until_closed)
