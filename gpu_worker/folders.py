@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +18,13 @@ from gpu_worker.public_data import restore
 from gpu_worker.sandbox import shared_memory
 from gpu_worker.sandbox.tiers import Sandbox
 from mesh.file_trees import MAX_DEPTH, TooDeep, delete, open_folder, set_mode, walk
+from mesh.frozen_data import PREPARED
 
 _SHARED = "shared-memory.json"
 """What this user had in `/dev/shm` when the run began, where the trial uses the same."""
+
+_MAX_COPIED_BYTES = 1024**2
+"""Bytes of a prepared file that each trial gets a copy of, which it may change; a larger one is a link to the data."""
 
 TRIAL_WRITES = ("trial", "out", "tmp", "report.jsonl")
 """What a trial may write, by its names in the run's folder."""
@@ -42,7 +46,9 @@ def lay_out_trial(
     data: Path | None = None,
     home: Mapping[str, str] = NO_LINKS,
 ) -> None:
-    """Make the trial's folders in `run`; they belong to the user that it runs as.
+    """Make the trial's folders in `run`; they belong to the user that it runs as, who may write every file.
+
+    Many harnesses write into their own folder. `changed_protected` says which protected files it changed.
 
     Modes and times of the frozen `data` are set back, except where its mount was read-only to earlier trials. `home`
     are links in its `HOME`, by name.
@@ -55,7 +61,8 @@ def lay_out_trial(
     sweep_outside(run, sandbox)
     if data and sandbox.tier != "A":
         restore(data)
-    write_files(run / "trial", files, editable)
+    write_files(run / "trial", files, files)
+    lay_out_prepared(run / "trial", data)
     for name in ("out", "tmp"):
         (run / name).mkdir()
     _link(run / "tmp", home)
@@ -75,6 +82,7 @@ def lay_out_score(
     predicts: bool = False,
     hidden: Mapping[str, bytes] | None = None,
     home: Mapping[str, str] = NO_LINKS,
+    data: Path | None = None,
 ) -> None:
     """Make the scorer's folders in `run`, and the trial's output read-only; call it when no process of the trial lives.
 
@@ -90,8 +98,10 @@ def lay_out_score(
     for name in ("score", "score-tmp", "predict", "predict-tmp"):
         delete(run / name)  # a trial without a sandbox could have put something there
     write_files(run / "score", {**files, **(hidden or {})}, editable)
+    lay_out_prepared(run / "score", data)
     if predicts:
         write_files(run / "predict", files, editable)
+        lay_out_prepared(run / "predict", data)
     for name in ("score-tmp", "predict-tmp") if predicts else ("score-tmp",):
         (run / name).mkdir()
         _link(run / name, home)
@@ -132,7 +142,44 @@ def sweep_outside(run: Path, sandbox: Sandbox | None = None) -> None:
         shared_memory.sweep_since(json.loads((run / _SHARED).read_bytes()))
 
 
-def write_files(folder: Path, files: Mapping[str, bytes], editable: Sequence[str]) -> None:
+def changed_protected(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Return which of these files are not in a folder as they were written; call it when no process of a trial lives.
+
+    Contents are compared, not modes and times: a trial may own its files.
+    """
+    return [name for name, body in files.items() if not _is_same(folder / name, body)]
+
+
+def _is_same(path: Path, body: bytes) -> bool:
+    try:
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_size == len(body) and path.read_bytes() == body
+    except OSError:
+        return False
+
+
+def lay_out_prepared(folder: Path, data: Path | None) -> None:
+    """Put what `artifact.prepare` wrote beside itself into a folder, where there is no such file.
+
+    Raises:
+        OSError: this machine cannot.
+    """
+    prepared = data / "public" / PREPARED if data else None
+    if prepared is None or not prepared.is_dir():
+        return
+    for path in sorted(prepared.rglob("*")):
+        target = folder / path.relative_to(prepared)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        elif not os.path.lexists(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.stat().st_size > _MAX_COPIED_BYTES:
+                target.symlink_to(path)
+            else:
+                target.write_bytes(path.read_bytes())
+
+
+def write_files(folder: Path, files: Mapping[str, bytes], editable: Container[str]) -> None:
     """Write the files of an artifact to a new folder; protected ones can only be read.
 
     Raises:

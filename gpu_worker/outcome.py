@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -110,6 +110,15 @@ def score_outcome(spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gp
         text = f"the last line of the score program must be a JSON object of numbers; it printed {last}"
         return Failed(reason="no_score", message=text)
     return _scored(spec, found, self_reported=False)
+
+
+def changed_sentence(names: Sequence[str]) -> str:
+    """Return the sentence for a trial that changed protected files in its copy of the artifact."""
+    more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
+    return (
+        f"the trial changed {names[0]}{more}, which is protected: have it write another file, or name what it may "
+        "change in artifact.writes"
+    )
 
 
 def _trial_failure(what: str, end: Ending, limits: Limits) -> Failed | None:

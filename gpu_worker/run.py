@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from gpu_worker.budget import TrialBudget, score_budget, trial_budget
 from gpu_worker.curve import Curve
-from gpu_worker.folders import BadOutput, lay_out_score, lay_out_trial
+from gpu_worker.folders import BadOutput, changed_protected, lay_out_score, lay_out_trial
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.item_file import KeptItems, with_items
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
-from gpu_worker.outcome import evaluator_stages, score_outcome, trial_outcome
+from gpu_worker.outcome import changed_sentence, evaluator_stages, score_outcome, trial_outcome
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.seeds import told_seed
 from gpu_worker.stages import RunStep, screened, steps_of
@@ -31,6 +31,7 @@ from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden
 from mesh import arena
 from mesh.errors import HostTrouble
 from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
+from mesh.hidden_files import is_hidden
 
 LOG_TAIL = 4000
 """Characters of a trial's output that a finished run keeps."""
@@ -203,7 +204,7 @@ class _Running:
         self.curve = curve.points()
         self.trial_s, self.cpu_s = self.trial_s + trial.seconds, self.cpu_s + trial.cpu_s
         self.peak_memory_mb = max(self.peak_memory_mb, trial.peak_memory_mb)
-        return trial_outcome(
+        outcome = trial_outcome(
             step.spec,
             trial,
             to_run.limits,
@@ -213,6 +214,12 @@ class _Running:
             budget=budget,
             used_s=self.used_s,
         )
+        if outcome is None or isinstance(outcome, Scored):
+            may_change = step.spec.artifact.writes
+            kept = {n: b for n, b in files.items() if n not in editable and not is_hidden(may_change, n)}
+            changed = await anyio.to_thread.run_sync(changed_protected, folder / "trial", kept)
+            return Failed(reason="no_score", message=changed_sentence(changed)) if changed else outcome
+        return outcome
 
     async def score(self, step: RunStep) -> Scored | Failed:
         """Score the output of the last trial."""
@@ -220,8 +227,8 @@ class _Running:
         keys = self._site.environment.keys
         predicts, editable = bool(step.spec.score.predict), step.spec.artifact.editable
         try:
-            home = self._site.environment.links
-            lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden, home=home)
+            home, data = self._site.environment.links, self._site.data
+            lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden, home=home, data=data)
             await _in_thread(lay_out, folder, self._files, editable, sandbox)
         except BadOutput as error:
             return Failed(reason="no_score", message=str(error))

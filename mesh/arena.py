@@ -150,6 +150,14 @@ def _check(spec: ArenaSpec, where: str) -> None:
         if name != Path(name).as_posix():
             refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
     _check_hidden(spec, refuse)
+    for key in ("prepared", "writes"):
+        for name in getattr(spec.artifact, key):
+            if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+                refuse(f"artifact.{key}: {name!r} must be a relative path or pattern inside the arena")
+    if spec.artifact.prepared and not spec.artifact.prepare:
+        refuse(
+            "artifact.prepared needs artifact.prepare, the command that writes these files: name it, or leave both out"
+        )
     if spec.data.source and not spec.artifact.prepare:
         refuse("data.source needs artifact.prepare, the command that reads the source: name it, or leave source out")
     _check_evaluator(spec, refuse)
@@ -282,7 +290,8 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         if n not in {*editable, "arena.toml"} and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
     protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
-    spec = msgspec.structs.replace(spec, artifact=msgspec.structs.replace(spec.artifact, leave_out=None))
+    artifact = msgspec.structs.replace(spec.artifact, leave_out=None, prepare_hours=0.0)
+    spec = msgspec.structs.replace(spec, artifact=artifact)
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"
     measured = msgspec.structs.replace(plain.objective, noise=noise, also=())

@@ -23,6 +23,7 @@ from mesh.foreign_tasks import (
     scores_a_folder,
     token_of,
 )
+from mesh.loop_reading import LoopWish
 from mesh.task_imports import missing_modules
 
 _MAX_CONFIG_BYTES = 256 * 1024
@@ -41,24 +42,33 @@ _VAGUE = {"task", "tasks", "src", "code", "program", "example", "evaluator", "ev
 """Names of folders that say nothing about a task."""
 
 
-def describe(folder: Path, home: Path | None = None) -> str:
+def describe(folder: Path, home: Path | None = None, wish: LoopWish | None = None) -> str:
     """Write an `arena.toml` for a task of another system; return what was done, '' if nothing was.
 
     Args:
         folder: the task.
         home: folder of caches, which knows the names that are taken; default: the one in force.
+        wish: what the user says about the metric of an autoresearch loop.
 
     Raises:
-        BadArena: the task's own configuration cannot be read, its program is not clear, or the file cannot be written.
+        BadArena: the task's own configuration cannot be read, its program or its metric is not clear, or the file
+            cannot be written.
     """
     if (folder / "arena.toml").exists() or not folder.is_dir():
+        if wish and wish != LoopWish():
+            raise BadArena(
+                f"--metric, --direction and --run-seconds are for an autoresearch loop without arena.toml: change "
+                f"objective and trial.budget_s in {folder / 'arena.toml'} instead"
+            )
         return ""
 
     def find() -> Layout | None:
         files = _files_of(folder)
-        return recognise(_free_name(folder, home), files, _reader(folder), _leave_out(folder, files))
+        return recognise(_free_name(folder, home), files, _reader(folder), _leave_out(folder, files), wish)
 
     layout = _found(folder, find)
+    if wish and wish != LoopWish() and (not layout or layout.system != "karpathy/autoresearch"):
+        raise BadArena(f"--metric, --direction and --run-seconds are for autoresearch loops: {folder} is none")
     return _written(folder, layout) if layout else ""
 
 
@@ -175,6 +185,7 @@ def _files_of(folder: Path) -> list[str]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     names += ["evaluator/evaluator.py"] if (folder / "evaluator" / "evaluator.py").is_file() else []
     repository = repository_of(names, _reader(folder))
+    names += _named_in(folder, _reader(folder)("program.md")) if "program.md" in names else []
     return [*names, *_below(folder, repository)] if repository else names
 
 
@@ -187,6 +198,12 @@ def _below(folder: Path, repository: str) -> list[str]:
         if len(found) > _MAX_FILES:
             break
     return found
+
+
+def _named_in(folder: Path, text: str) -> list[str]:
+    """Return the files in folders below that a text names."""
+    found = dict.fromkeys(re.findall(r"(?<![\w./-])[\w-][\w.-]*(?:/[\w-][\w.-]*)+", text))
+    return [name for name in found if (folder / name).is_file()]
 
 
 def _reader(folder: Path, config: Path | None = None) -> Callable[[str], str]:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
-from mesh.foreign_config import TIMEOUT_S, TaskOptions, openevolve_options, shinka_options
+from mesh.foreign_config import TaskOptions, openevolve_options, shinka_options
+from mesh.loop_reading import Loop, LoopWish, read_loop
 from mesh.task_imports import imported_modules
 
 KNOWN = (
     "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
-    "karpathy/autoresearch (program.md, prepare.py and train.py)"
+    "karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"
 )
 EVALUATOR_OPTIONS = ("--features=", "--evaluator-args=")
 """What may follow an OpenEvolve evaluator in `score.command`: metrics that do not count in the mean, arguments."""
@@ -32,7 +33,6 @@ _DEFINES = re.compile(
     r"^\s*(?:async\s+)?def\s+evaluate(?:_stage1)?\b|^evaluate\s*=|import\b.*\bevaluate\b", re.MULTILINE
 )
 _SEEDS = re.compile(r"\b(?:manual_seed(?:_all)?|random\.seed|set_seed|seed_everything|default_rng)\(\s*\d+\s*\)")
-_BUDGET = re.compile(r"^TIME_BUDGET\s*(?::[^=]+)?=\s*([\d_.]+(?:\s*\*\s*[\d_.]+)*)", re.MULTILINE)
 
 Read = Callable[[str], str]
 """Returns the text of a file by its name, "" where there is none."""
@@ -62,7 +62,11 @@ class ForeignTask(msgspec.Struct, frozen=True):
 
 
 def recognise(
-    name: str, files: Collection[str], read: Read = lambda name: "", leave_out: Iterable[str] = ()
+    name: str,
+    files: Collection[str],
+    read: Read = lambda name: "",
+    leave_out: Iterable[str] = (),
+    wish: LoopWish | None = None,
 ) -> Layout | None:
     """Return the layout of a folder, None if it is none of `KNOWN`.
 
@@ -71,9 +75,11 @@ def recognise(
         files: names of the files in it.
         read: returns the text of one of them.
         leave_out: patterns of files that do not belong to the task.
+        wish: what the user says about the metric of an autoresearch loop.
 
     Raises:
-        ValueError: the configuration is not valid YAML, or several files may be the program.
+        ValueError: the configuration is not valid YAML, several files may be the program, or the files disagree about
+            the metric.
     """
     configs = configurations(files)
     for evaluator in _EVALUATORS:
@@ -96,8 +102,8 @@ def recognise(
         program = options.program if options.program in files else _program(files, read, options.suffix)
         if program:
             return layout_of(ForeignTask(name, program, evaluator, configs, tuple(leave_out)), files, read)
-    if {"program.md", "prepare.py", "train.py"} <= set(files):
-        return _autoresearch(token_of(name), read("prepare.py"), read("train.py"), tuple(leave_out))
+    if loop := read_loop(files, read, wish):
+        return _autoresearch(token_of(name), loop, read, tuple(leave_out))
     return None
 
 
@@ -238,63 +244,58 @@ deadline_s = {options.timeout_s:.1f}        # for the whole evaluation; every pr
 """
 
 
-def _autoresearch(name: str, prepare_text: str, train_text: str, leave_out: tuple[str, ...]) -> Layout:
-    start = "import os, sys; os.environ['HOME'] = {home}; {more}os.execv(sys.executable, [sys.executable, '{file}'])"
-    prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", file="prepare.py")
+def _autoresearch(name: str, loop: Loop, read: Read, leave_out: tuple[str, ...]) -> Layout:
+    start = "import os, sys; os.environ['HOME'] = {home}; {more}os.execv(sys.executable, [sys.executable, {words}])"
+    prepare_words, words = (", ".join(f"'{word}'" for word in each) for each in (loop.prepare, loop.command))
+    prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", words=prepare_words)
     cache = "os.environ.setdefault('HF_HOME', os.environ['TMPDIR']); "
-    train = start.format(home="os.environ['MESH_DATA']", more=cache, file="train.py")
-    budget_s = _time_budget(prepare_text)
-    startup_s = 300 - 0.25 * min(budget_s, 300.0)  # compiling and evaluating take about as long whatever the budget is
-    deadline_s = math.ceil(budget_s * 1.25 + startup_s)
-    seeds = [number for number, line in enumerate(train_text.splitlines(), 1) if _SEEDS.search(line)]
-    notes = []
-    if seeds:
-        notes.append(
-            f"train.py sets its own seed in line {seeds[0]}, so runs on fresh seeds repeat each other: "
-            "read the environment variable MESH_SEED there"
-        )
+    run = start.format(home="os.environ['MESH_DATA']", more=cache, words=words)
+    if not loop.prepare:
+        run = f"import os, sys; os.execv(sys.executable, [sys.executable, {words}])"
+    startup_s = 300 - 0.25 * min(loop.budget_s, 300.0)  # compiling and evaluating take about as long at any budget
+    deadline_s = math.ceil(loop.budget_s * 1.25 + startup_s)
+    notes = list(loop.reasons)
+    for file in loop.editable:
+        seeds = [number for number, line in enumerate(read(file).splitlines(), 1) if _SEEDS.search(line)]
+        if seeds:
+            notes.append(
+                f"{file} sets its own seed in line {seeds[0]}, so runs on fresh seeds repeat each other: "
+                "read the environment variable MESH_SEED there"
+            )
+    way = "Lower" if loop.direction == "minimize" else "Raise"
+    data = f"""# What prepare.py keeps in ~/.cache, and what it writes beside itself, is frozen once for all workers.
+# Words may follow 'prepare.py', such as '--num-shards', '4' for less data.
+prepare = ["python", "-c", "{prepare}"]
+prepared = ["**"]                   # of the files that it writes beside itself, those that trials find there
+prepare_hours = 6.0
+"""
     text = f"""# The mesh wrote this file for a checkout of karpathy/autoresearch; change what you like.
 [arena]
 name = "{name}"
-summary = "Lower val_bpb in {budget_s:g} seconds of training"
+summary = "{way} {loop.metric} in {loop.budget_s:g} seconds"
 brief = "program.md"
 
 [objective]
-metric = "val_bpb"
-direction = "minimize"
+metric = {string(loop.metric)}
+direction = "{loop.direction}"
 
 [artifact]
-editable = ["train.py"]             # everything else is protected
-# prepare.py keeps its data in ~/.cache/autoresearch. The mesh freezes the data once, so that every worker has the same.
-# Add "--num-shards", "4" after 'prepare.py' to make less data.
-prepare = ["python", "-c", "{prepare}"]
-{_left_out(leave_out)}
+editable = {_list(loop.editable)}             # everything else is protected
+{data if loop.prepare else ""}{_left_out(leave_out)}
 [trial]                             # `uv run` is not needed: python is the one that runs the worker
-command = ["python", "-c", "{train}"]
-budget_s = {budget_s:.1f}                    # TIME_BUDGET in prepare.py, which counts wall time after compiling
+command = ["python", "-c", "{run}"]
+budget_s = {loop.budget_s:.1f}                    # TIME_BUDGET, which counts wall time after compiling
 budget_counts = "wall"
 startup_s = {startup_s:.1f}                   # to compile and to evaluate
 deadline_s = {deadline_s:.1f}                  # the worker kills the whole process tree then
 memory_gb = 32.0
-network = false                     # true lets train.py download kernels from a hub while it runs
+network = false                     # true lets a trial download kernels from a hub while it runs
 
 [score]
 how = "stdout"                      # the trial prints its score, so scores are marked as self-reported
-pattern = '^val_bpb:\\s*(\\S+)'
+pattern = '^{re.escape(loop.metric)}\\s*[:=]\\s*([^\\s,%]+)'
 """
     return Layout("karpathy/autoresearch", text, tuple(notes))
-
-
-def _time_budget(text: str) -> float:
-    """Return the seconds of TIME_BUDGET, a number or a product of numbers; 300 if there is none."""
-    match = _BUDGET.search(text)
-    if match is None:
-        return TIMEOUT_S
-    try:
-        found = math.prod(float(part.replace("_", "")) for part in match[1].split("*"))
-    except ValueError:
-        return TIMEOUT_S
-    return found if 0 < found <= 86_400 else TIMEOUT_S
 
 
 def _left_out(patterns: tuple[str, ...]) -> str:

@@ -27,6 +27,8 @@ from mesh.decoding import decode_json
 from mesh.errors import BadArena, ObjectMissing
 
 PARTS = ("public", "private", "hidden")
+PREPARED = ".prepared"
+"""Folder in `public` with what `prepare` wrote beside itself (`artifact.prepared`); trials find it at its place."""
 PIECE_BYTES = 32 * 1024**2
 """Bytes of a file that are in memory at a time; a larger file is stored as several objects."""
 

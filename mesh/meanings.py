@@ -274,6 +274,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "what they leave out. Default: folders called `out`, and folders called `data` if there is a `prepare`.",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
         "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
+        "prepared": "Files or patterns (`*`, `**`, a folder) that `prepare` writes beside itself, in the folder of the "
+        "arena, and that every trial finds there. They are stored with the data. Files of more than 1 MB are links.",
+        "prepare_hours": "Hours that `prepare` may take; 0: ten minutes, and longer for large sources of data.",
+        "writes": "Protected files or patterns that a trial may change in its own copy, such as a harness's table of "
+        "results. A trial that changes another protected file has no score.",
     },
     "DataSpec": {
         "source": "File or folder of your own, of any size, that `artifact.prepare` reads as `MESH_SOURCE`; a relative "

@@ -7,11 +7,9 @@ whose baseline failed: it is measured again.
 import datetime as dt
 import os
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -20,31 +18,30 @@ from msgspec.structs import replace
 
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
 from mesh.arena_changes import arena_changes
-from mesh.arena_commands import elsewhere_words, environment_words, interpreter_of, rights_words, spec_folders
+from mesh.arena_commands import elsewhere_words, environment_words, rights_words, spec_folders
 from mesh.arena_files import left_out_by, read_files
 from mesh.baseline import baseline_failure
+from mesh.board import Board
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
-from mesh.errors import AlreadyPosted, BadArena, HostTrouble
+from mesh.errors import AlreadyPosted, BadArena, HostTrouble, UnknownName
 from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
+from mesh.git_tree import add_tree
 from mesh.knobs import range_faults
-from mesh.plain_command import plain_command
+from mesh.preparation import keep_prepared, run_prepare
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
 from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
-PREPARE_WITHIN_S = 600
 _MAX_SOURCE_FILES = 64
 _SHOWN_FILES = 12
 _ALIKE_BYTES = 12
 _USUAL = re.compile(
     rb"^(import|from|#|except|def evaluate|if __name__)|spec_from_file|module_from_spec|exec_module|add_argument"
 )
-_READS_PER_S = 10_000_000
-"""Bytes of the source for each of which `prepare` gets a second more."""
 
 
 def exactly(spec: ArenaSpec) -> str:
@@ -64,6 +61,7 @@ async def open_arena(
     author: str = "operator",
     exact: bool = False,
     data: Path | None = None,
+    logs: Path | None = None,
 ) -> tuple[ArenaBus, ArenaOpened]:
     """Open the arena in `folder`; return its bus and the `arena.opened` in force.
 
@@ -74,14 +72,14 @@ async def open_arena(
         author: name of the person who opens it.
         exact: treat the metric as free of noise, whatever `arena.toml` says.
         data: the source of the data, which wins over `data.source`; None if it was not given.
+        logs: the home that keeps what `prepare` prints; by default `home`.
 
     Raises:
         BadArena: the folder cannot be used, or its `prepare` fails.
         BusError: the log cannot be reached.
         HostTrouble: this machine cannot store the data.
     """
-    private = settings.private_dir(home)
-    await anyio.to_thread.run_sync(sweep_private, private)
+    await anyio.to_thread.run_sync(sweep_private, settings.private_dir(home))
     spec = await anyio.to_thread.run_sync(arena.load_arena, folder)
     for words in (environment_words(spec.environment), elsewhere_words(spec.environment), rights_words(spec)):
         if words:
@@ -100,30 +98,33 @@ async def open_arena(
         digest = await anyio.to_thread.run_sync(data_source.digest_of, source, settings.sources_dir(home))
         hidden[data_source.MARK] = digest.encode()
         spec = replace(spec, data=replace(spec.data, source=source.path.name))  # where it lies is nobody's business
-    bus = await hub.arena(spec.name, create=True)
-    code = CodeStore(settings.code_dir(home, spec.name), bus)
-    follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
-    await follower.catch_up()
-    last, closed = follower.board.opened, follower.board.closed
+    board = await _board(hub, spec.name, home)
+    last, closed = board.opened, board.closed
     if left and (spec.artifact.leave_out is not None or not spec.artifact.prepare):
         more = f" and {len(left) - _SHOWN_FILES} more" if len(left) > _SHOWN_FILES else ""
         sys.stderr.write(
             f"mesh: left out of the arena: {', '.join(left[:_SHOWN_FILES])}{more} (see artifact.leave_out)\n"
         )
-    tree, evaluator = code.tree_of(shown), arena.evaluator_hash(spec, shown | hidden)
+    tree, evaluator = add_tree(shown, {}), arena.evaluator_hash(spec, shown | hidden)
     before = shown
     if last and last.base_tree != tree:
-        before = await code.files(last.base_commit)
+        before = await CodeStore(settings.code_dir(home, spec.name), await hub.arena(spec.name)).files(last.base_commit)
         _check_related(spec, folder, home, shown, before)
-    remember(home, spec.name, folder)
     _tell_of_memory(spec)
-    failed = baseline_failure(follower.board) is not None
+    failed = baseline_failure(board) is not None
     if last and not closed and not failed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
-        return bus, last
+        remember(home, spec.name, folder)
+        return await hub.arena(spec.name), last
     if last and last.evaluator == evaluator:
-        frozen = last.data
+        bus, frozen = await hub.arena(spec.name), last.data
     else:
-        frozen = await _prepare(spec, files, hidden, source, bus, private)
+        async with _prepared(spec, files, hidden, source, home, logs or home) as out:  # there is no log before
+            bus = await hub.arena(spec.name, create=True)
+            frozen = await _frozen(out, bus, hidden)
+    remember(home, spec.name, folder)
+    code = CodeStore(settings.code_dir(home, spec.name), bus)
+    follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
+    await follower.catch_up()
     if last and last.base_tree == tree:
         commit = last.base_commit
     else:
@@ -166,6 +167,17 @@ async def open_arena(
             return bus, follower.board.opened
         raise
     return bus, opened
+
+
+async def _board(hub: Hub, name: str, home: Path) -> Board:
+    """Return what is known of an arena, an empty board where it has no log."""
+    try:
+        bus = await hub.arena(name)
+    except UnknownName:
+        return Board(arena=name)
+    follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
+    await follower.catch_up()
+    return follower.board
 
 
 def _tell_of_memory(spec: ArenaSpec) -> None:
@@ -217,16 +229,20 @@ def _telling_lines(data: bytes) -> Iterator[bytes]:
             yield line
 
 
-async def _prepare(
+@asynccontextmanager
+async def _prepared(
     spec: ArenaSpec,
     files: dict[str, bytes],
     hidden: dict[str, bytes],
     source: data_source.DataSource | None,
-    bus: ArenaBus,
-    private: Path,
-) -> str:
+    home: Path,
+    logs: Path,
+) -> AsyncIterator[Path | None]:
+    """Make the arena's data and yield their folder, None if it has none."""
+    private = settings.private_dir(home)
     if not spec.artifact.prepare and not hidden:
-        return ""
+        yield None
+        return
     try:
         with private_folder(private) as made:
             folder, out = made / "arena", made / "out"
@@ -236,14 +252,20 @@ async def _prepare(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(body)
             if spec.artifact.prepare:
-                await _run_prepare(spec, folder, out, source)
+                log = settings.prepare_log(logs, spec.name)
+                await run_prepare(spec, folder, out, source, log)
+                await anyio.to_thread.run_sync(keep_prepared, spec.artifact.prepared, folder, files, out)
             if source:
                 await anyio.to_thread.run_sync(data_source.check_unchanged, source)
             if spec.data.leak_audit != "off":
                 await anyio.to_thread.run_sync(_look_for_leaks, spec, files, hidden, source, out)
-            return await frozen_data.freeze(out, bus, hidden)
+            yield out
     except OSError as error:
         raise HostTrouble(f"the data of the arena cannot be prepared in {private}: {error.strerror}") from None
+
+
+async def _frozen(out: Path | None, bus: ArenaBus, hidden: dict[str, bytes]) -> str:
+    return await frozen_data.freeze(out, bus, hidden) if out else ""
 
 
 def _look_for_leaks(
@@ -280,42 +302,3 @@ def _look_for_leaks(
         )
     for leak in found.leaks:
         sys.stderr.write(f"mesh: {leak}\n")
-
-
-async def _run_prepare(spec: ArenaSpec, folder: Path, out: Path, source: data_source.DataSource | None) -> None:
-    command, own = spec.artifact.prepare, interpreter_of(spec.environment)
-    within_s = PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
-    words = plain_command(command, own.python if own else sys.executable)
-    kept: tuple[str, ...] = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
-    kept += tuple(name for name in spec.environment.variables if name not in spec.environment.keys)
-    env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
-    env |= {"MESH_SOURCE": str(source.path)} if source else {}
-    env |= {"PATH": os.pathsep.join((own.programs, env.get("PATH", os.defpath)))} if own else {}
-    log = folder.parent / "log"
-    try:
-        with log.open("wb") as output:
-            child = await anyio.open_process(
-                words,
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise BadArena(f"artifact.prepare {command[0]!r} cannot be run: {error.strerror}") from None
-    async with child:
-        try:
-            with anyio.fail_after(within_s):
-                code = await child.wait()
-        except TimeoutError:
-            raise BadArena(f"artifact.prepare did not end within {within_s} s: make less data") from None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-    if code != 0:
-        last = log.read_bytes()[-2000:].decode(errors="replace").strip().splitlines()
-        if source is None and last and last[-1] == "KeyError: 'MESH_SOURCE'":
-            raise BadArena("artifact.prepare reads MESH_SOURCE, but no source is named: give --data or set data.source")
-        raise BadArena(f"artifact.prepare ended with exit code {code}: {last[-1] if last else 'no output'}")

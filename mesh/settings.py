@@ -201,6 +201,11 @@ def private_dir(home: Path) -> Path:
     return home / "preparing"
 
 
+def prepare_log(home: Path, arena: str) -> Path:
+    """Return the file that keeps what the last `artifact.prepare` of an arena printed."""
+    return home / "logs" / f"prepare-{arena}.log"
+
+
 def runs_dir(home: Path) -> Path:
     """Return the folder in which workers prepare and run trials."""
     return home / "runs"

@@ -51,13 +51,17 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The files that proposals change, those that no trial sees, and the command that makes the data at opening.
 
     `leave_out` are patterns of files that do not belong to the arena; None: folders called `out`, and `data` where
-    `prepare` makes data.
+    `prepare` makes data. `prepared` are patterns of files that `prepare` writes beside itself and that trials find at
+    the same place. `writes` are patterns of protected files that a trial may change in its own copy.
     """
 
     editable: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)]
     hidden: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     leave_out: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] | None = None
     prepare: _Command = ()
+    prepared: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
+    prepare_hours: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    writes: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
 
 
 class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -60,6 +60,17 @@ TaskConfig = Annotated[
     Path | None,
     Parameter(name=["--config", "-c"], help="OpenEvolve's configuration of the task; default: the one beside it."),
 ]
+MetricName = Annotated[
+    str | None, Parameter(name="--metric", help="An autoresearch loop's metric, if its files do not agree on one.")
+]
+MetricDirection = Annotated[
+    Literal["min", "max"] | None,
+    Parameter(name="--direction", help="Which way an autoresearch loop's metric is better."),
+]
+RunSeconds = Annotated[
+    float | None,
+    Parameter(help="Seconds of a run of an autoresearch loop, if its files do not agree.", validator=Number(gt=0)),
+]
 Data = Annotated[
     Path | None,
     Parameter(help="Make the arena's data from this file or folder; default: `data.source` in arena.toml, if any."),

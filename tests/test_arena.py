@@ -87,7 +87,7 @@ def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
         " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
         "the mesh also reads tasks of OpenEvolve (initial_program.* and evaluator.py), "
         "ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
-        "karpathy/autoresearch (program.md, prepare.py and train.py)"
+        "karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"
     )
     assert refused(tmp_path / "nowhere") == sentence
     assert refused(tmp_path) == sentence
@@ -296,8 +296,18 @@ async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
 @pytest.mark.parametrize(
     ("prepare", "sentence"),
     [
-        ("print('on'); raise SystemExit('no room')", "artifact.prepare ended with exit code 1: no room"),
-        ("import os; os._exit(3)", "artifact.prepare ended with exit code 3: no output"),
+        (
+            "print('on'); raise SystemExit('no room')",
+            "artifact.prepare ended with exit code 1: no room (its whole output: HOME/logs/prepare-tiny.log)",
+        ),
+        (
+            "import os; os._exit(3)",
+            "artifact.prepare ended with exit code 3: no output (its whole output: HOME/logs/prepare-tiny.log)",
+        ),
+        (
+            "import atexit, sys; atexit.register(lambda: print('pool\\nbye', file=sys.stderr)); {}['a']",
+            "artifact.prepare ended with exit code 1: KeyError: 'a' (its whole output: HOME/logs/prepare-tiny.log)",
+        ),
         (
             "import os; open(os.environ['MESH_OUT'] + '/x', 'w')",
             "artifact.prepare wrote 'x': write only regular files, and only into public/ and private/",
@@ -308,15 +318,19 @@ async def test_an_arena_whose_data_cannot_be_made_does_not_open(
     folder: Path, home: Path, prepare: str, sentence: str
 ) -> None:
     hub = MemoryHub()
-    with pytest.raises(BadArena, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(BadArena, match=f"^{re.escape(sentence.replace('HOME', str(home)))}$"):
         await open_arena(hub, write(folder, {"prepare.py": prepare}), home=home)
-    assert await (await hub.arena("tiny")).head() == 0
+    if "/logs/" in sentence:
+        assert await hub.arenas() == []  # no log without an arena
+        assert (home / "logs" / "prepare-tiny.log").exists()
+    else:
+        assert await (await hub.arena("tiny")).head() == 0
 
 
 async def test_data_that_takes_too_long_is_given_up_with_every_process_that_makes_it(
     folder: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.open_arena.PREPARE_WITHIN_S", 2)
+    monkeypatch.setattr("mesh.preparation.PREPARE_WITHIN_S", 2)
     pids = tmp_path / "pids"
     making = f"""
 import os, subprocess, sys, time
@@ -326,7 +340,7 @@ time.sleep(300)
 """
     with (
         anyio.fail_after(60),
-        pytest.raises(BadArena, match=r"^artifact.prepare did not end within 2 s: make less data$"),
+        pytest.raises(BadArena, match=r"^artifact.prepare did not end within 2 s: make less data, or set artifact"),
     ):
         await open_arena(MemoryHub(), write(folder, {"prepare.py": making}), home=home)
     with anyio.fail_after(30):

@@ -116,7 +116,7 @@ def test_shinka_tells_its_task_in_the_file_that_starts_it(tmp_path: Path, home: 
 
 
 def test_autoresearch_says_its_budget_and_that_its_seeds_repeat(tmp_path: Path, home: Path) -> None:
-    train = "import torch\ntorch.manual_seed(42)\n"
+    train = "import torch\ntorch.manual_seed(42)\nprint(f'val_bpb: {1}')\n"
     files = {"program.md": "Be bold.", "prepare.py": "TIME_BUDGET = 10 * 60  # s\n", "train.py": train}
     folder = write(tmp_path / "a-task", files)
     said = describe(folder, home)

@@ -155,7 +155,7 @@ def test_a_configuration_that_cannot_be_read_is_refused_in_one_sentence(tmp_path
 def test_a_task_is_described_once_and_the_description_is_a_good_arena(name: str, tmp_path: Path) -> None:
     folder = task(name, tmp_path)
     said = describe(folder)
-    assert said.endswith(f"wrote {folder / 'arena.toml'}, in which you can change its budget and other limits")
+    assert f": wrote {folder / 'arena.toml'}, in which you can change its budget and other limits" in said
     spec = arena.load_arena(folder)
     assert spec.name.endswith(name)
     assert find_knobs(spec.artifact.editable[0], (folder / spec.artifact.editable[0]).read_text())

@@ -7,10 +7,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from mesh import settings
 from mesh.errors import BadArena
-from mesh.foreign_folder import describe_program
+from mesh.foreign_folder import describe, describe_program
+from mesh.loop_reading import LoopWish
 
 HERE = Path(__file__).parent
 
@@ -51,8 +53,18 @@ def template_folder(name: str) -> Path:
     return HERE / name
 
 
-def told_folder(given: Path, evaluator: Path | None = None, config: Path | None = None) -> Path:
+def loop_wish(metric: str | None, direction: Literal["min", "max"] | None, run_seconds: float | None) -> LoopWish:
+    """Return what the options of a command say about an autoresearch loop."""
+    ways: dict[str, Literal["", "minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
+    return LoopWish(metric or "", ways.get(direction or "", ""), run_seconds or 0.0)
+
+
+def told_folder(
+    given: Path, evaluator: Path | None = None, config: Path | None = None, wish: LoopWish | None = None
+) -> Path:
     """Return the folder of `arena_folder`, or of a program with its evaluator; say on stderr what was made.
+
+    Where `wish` says something about an autoresearch loop, its `arena.toml` is written too.
 
     Raises:
         BadArena: the program has no evaluator, or they cannot be used.
@@ -65,6 +77,8 @@ def told_folder(given: Path, evaluator: Path | None = None, config: Path | None 
         folder, sentence = describe_program(given, evaluator, config)
     else:
         folder, sentence = arena_folder(given.parent if given.name == "arena.toml" else given)
+    if not sentence and wish and wish != LoopWish():
+        sentence = describe(folder, wish=wish)
     if sentence:
         print(f"mesh: {sentence}", file=sys.stderr)
     return folder

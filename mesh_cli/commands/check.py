@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Folder, Json, app, print_json
+from mesh_cli.app import Folder, Json, MetricDirection, MetricName, RunSeconds, app, print_json
 from mesh_cli.exit import ExitCode, run
 
 
@@ -14,6 +14,9 @@ from mesh_cli.exit import ExitCode, run
 def check(
     folder: Folder,
     *,
+    metric: MetricName = None,
+    direction: MetricDirection = None,
+    run_seconds: RunSeconds = None,
     attacks: Annotated[
         bool, Parameter(negative="", help="Run the arena's attacks too; fail if one gets what it should not.")
     ] = False,
@@ -34,7 +37,7 @@ def check(
 
     Example: mesh check digits --attacks
     """
-    from mesh_cli.arenas import told_folder
+    from mesh_cli.arenas import loop_wish, told_folder
 
     failed = False
 
@@ -43,7 +46,7 @@ def check(
         from mesh_cli.setup.check_arena import check_arena, check_lines, check_problems, check_warnings
 
         done = await check_arena(
-            told_folder(folder),
+            told_folder(folder, wish=loop_wish(metric, direction, run_seconds)),
             attacks=attacks,
             seeds=seeds,
             slots=slots,

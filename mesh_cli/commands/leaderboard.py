@@ -16,12 +16,12 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
     async def work() -> None:
         from mesh.leaderboard import MARKED
         from mesh.leaderboard import leaderboard as rows_of
-        from mesh_cli.connect import board_of, reach
+        from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.leaderboard_table import ranking
         from mesh_cli.render.columns import width_of_output
 
         async with reach(arena, nats) as bus:
-            board = await board_of(bus)
+            board = await opened_board_of(bus)
         rows = rows_of(board)[:n]
         if json:
             print_json(rows)

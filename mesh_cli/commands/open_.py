@@ -2,7 +2,18 @@
 
 import sys
 
-from mesh_cli.app import Data, Evaluator, Folder, Nats, NoConfirm, TaskConfig, app
+from mesh_cli.app import (
+    Data,
+    Evaluator,
+    Folder,
+    MetricDirection,
+    MetricName,
+    Nats,
+    NoConfirm,
+    RunSeconds,
+    TaskConfig,
+    app,
+)
 from mesh_cli.exit import run
 
 
@@ -12,6 +23,9 @@ def open_(
     evaluator: Evaluator = None,
     *,
     config: TaskConfig = None,
+    metric: MetricName = None,
+    direction: MetricDirection = None,
+    run_seconds: RunSeconds = None,
     nats: Nats = None,
     data: Data = None,
     no_confirm: NoConfirm = False,
@@ -26,10 +40,10 @@ def open_(
         from mesh.foreign_folder import describe
         from mesh.open_arena import exactly, open_arena
         from mesh.text import short
-        from mesh_cli.arenas import told_folder
+        from mesh_cli.arenas import loop_wish, told_folder
         from mesh_cli.connect import reach_hub
 
-        found = told_folder(folder, evaluator, config)
+        found = told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds))
         if description := describe(found):
             print(f"mesh: {description}", file=sys.stderr)
         async with reach_hub(nats) as hub:

@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Data, Evaluator, Folder, Nats, NoConfirm, TaskConfig, app
+from mesh_cli.app import (
+    Data,
+    Evaluator,
+    Folder,
+    MetricDirection,
+    MetricName,
+    Nats,
+    NoConfirm,
+    RunSeconds,
+    TaskConfig,
+    app,
+)
 from mesh_cli.exit import run
 
 
@@ -15,6 +26,9 @@ def up(
     evaluator: Evaluator = None,
     *,
     config: TaskConfig = None,
+    metric: MetricName = None,
+    direction: MetricDirection = None,
+    run_seconds: RunSeconds = None,
     minutes: Annotated[float | None, Parameter(help="Stop after this many minutes.")] = None,
     explorers: Annotated[int, Parameter(help="Start this many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
@@ -59,7 +73,7 @@ def up(
 
     Example: mesh up digits --minutes 1
     """
-    from mesh_cli.arenas import told_folder
+    from mesh_cli.arenas import loop_wish, told_folder
     from mesh_cli.live import up as swarm
 
     async def work() -> None:
@@ -67,7 +81,7 @@ def up(
         size = swarm.Size(minutes, explorers, slots)
         thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
         await swarm.up(
-            told_folder(folder, evaluator, config),
+            told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds)),
             size,
             device=device,
             nats=nats,

@@ -59,7 +59,7 @@ async def run_artifacts(
     """
     with tempfile.TemporaryDirectory(prefix="mesh-", ignore_cleanup_errors=True) as name:
         home = Path(name)
-        bus, opened = await open_arena(MemoryHub(), folder, home=home)
+        bus, opened = await open_arena(MemoryHub(), folder, home=home, logs=settings.home())
         code, now = CodeStore(settings.code_dir(home / "author", bus.arena), bus), dt.datetime.now(dt.UTC)
         base = await code.files(opened.base_commit)
         trial, wanted = opened.spec.trial, dict[str, tuple[str, int]]()
