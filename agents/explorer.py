@@ -12,6 +12,8 @@ explorers with different names propose different values, and a restart continues
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from random import Random
 from typing import ClassVar
 
@@ -21,7 +23,9 @@ from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
 from agents.search.samplers.own import own_sampler, reason_of
 from agents.search.samplers.protocol import Trial, Values, best_first, place, where
+from agents.search.samplers.table_moves import TableMoves, table_knobs
 from agents.search.strategy import TRIES, Strategy
+from agents.search.structure.moves import is_structural, rewritten
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
@@ -112,15 +116,20 @@ class Explorer:
         first = knobs_of(base, editable, rules)
         best, code = await self._best_code(board, known)
         space = steady(knobs_of(code, editable, rules), first)
+        structural = ("tables",) if not self._forced and is_structural(space, rules) else ()
         if not space:
-            return None
+            return await self._restructured(board, known, Random(f"{self._name} {known.seq}"), number, None)
         before = known.every
         seen = board.proposals.keys() | {trial.tree for trial in before}
         for attempt in range(TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
-            ask = self._strategy.ask
+            ask = partial(self._strategy.ask, structural=structural)
             choice = await anyio.to_thread.run_sync(ask, space, known.trials, known.pending, rng, attempt)
             kind, idea = choice.kind, choice.idea
+            if kind in structural:
+                if found := await self._restructured(board, known, rng, number, choice.share):
+                    return found
+                continue
             parents = idea.parents or (best,)
             try:
                 files = await self._code.files(board, parents[0])
@@ -137,24 +146,74 @@ class Explorer:
             changed = apply(start, base, knobs, values)
             if (tree := self._code.tree_of(changed)) in seen:
                 continue
-            changes = [
-                KnobChange(file=k.file, name=k.name, old=k.value, new=values[where(k)])
-                for k in knobs
-                if values[where(k)] != k.value
-            ]
-            words = [f"{change.name} {change.old} → {change.new}" for change in changes]
-            title = f"{kind}: {', '.join(words[:3])}" + (f" and {len(words) - 3} more" if words[3:] else "")
-            draft = Draft(
-                {name: changed[name] for name in editable if name in changed},
-                title,
-                self._reasons[kind],
-                parents,
-                knobs=tuple(changes),
-                origin=Origin(how="sampler", name=kind, share=choice.share),
-                as_of=known.seq,
-            )
-            return draft, Trial(tree=tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
+            made = ({name: changed[name] for name in editable if name in changed}, tree, values)
+            changes = changes_of(knobs, values)
+            return self._drafted(known, number, made, parents, kind, choice.share, changes)
         return None
+
+    async def _restructured(
+        self, board: Board, known: Known, rng: Random, number: int, share: float | None
+    ) -> tuple[Draft, Trial] | None:
+        """Return the best code with its arrays as tables or, if that is tried, a move of numbers of the best tables."""
+        editable, rules = board.spec.artifact.editable, board.spec.knobs
+        seen = board.proposals.keys() | {trial.tree for trial in known.every}
+        base = await self._code.files(board)
+        best = next((trial.tree for trial in best_first(known.trials)), board.opened.base_tree if board.opened else "")
+        with suppress(ObjectMissing):
+            files = await self._code.files(board, best)
+            if found := await anyio.to_thread.run_sync(rewritten, files, editable, rules):
+                name, new = found
+                start = {**base, **{each: files[each] for each in editable if each in files}}
+                changed = {**start, name: new.source.encode()}
+                if (tree := self._code.tree_of(changed)) not in seen:
+                    values = {where(knob): knob.value for knob in knobs_of(changed, editable, rules)}
+                    made = ({name: changed[name]}, tree, values)
+                    return self._drafted(known, number, made, (best,), "tables", share, title=new.title)
+        with_numbers = (trial for trial in best_first(known.trials) if any("[" in at[1] for at in trial.values))
+        for trial in islice(with_numbers, TRIES):
+            with suppress(ObjectMissing):
+                files = await self._code.files(board, trial.tree)
+                knobs = knobs_of(files, editable, rules)
+                if not table_knobs(knobs):
+                    continue
+                idea = TableMoves().ask(knobs, known.trials, known.pending, rng)
+                parents = idea.parents or (trial.tree,)
+                files = await self._code.files(board, parents[0])
+                knobs = knobs_of(files, editable, rules)
+                values = {where(knob): idea.values.get(where(knob), knob.value) for knob in knobs}
+                start = {**base, **{each: files[each] for each in editable if each in files}}
+                changed = apply(start, base, knobs, values)
+                if (tree := self._code.tree_of(changed)) in seen:
+                    return None
+                made = ({name: changed[name] for name in editable if name in changed}, tree, values)
+                return self._drafted(known, number, made, parents, "tables", share, changes_of(knobs, values))
+        return None
+
+    def _drafted(
+        self,
+        known: Known,
+        number: int,
+        made: tuple[Mapping[str, bytes], str, Values],
+        parents: tuple[str, ...],
+        kind: str,
+        share: float | None,
+        changes: Sequence[KnobChange] = (),
+        title: str = "",
+    ) -> tuple[Draft, Trial]:
+        """Return the draft of changed files with their tree and their values, and its trial."""
+        changed, tree, values = made
+        words = [f"{change.name} {change.old} → {change.new}" for change in changes]
+        title = title or ", ".join(words[:3]) + (f" and {len(words) - 3} more" if words[3:] else "")
+        draft = Draft(
+            changed,
+            f"{kind}: {title}",
+            self._reasons[kind],
+            parents,
+            knobs=tuple(changes),
+            origin=Origin(how="sampler", name=kind, share=share),
+            as_of=known.seq,
+        )
+        return draft, Trial(tree=tree, seq=known.seq + 1 + number, values=values, loss=None, by=kind)
 
     async def _best_code(self, board: Board, known: Known) -> tuple[str, Mapping[str, bytes]]:
         """Return the first of `best_code` whose code can be read, and its files."""
@@ -190,6 +249,15 @@ def share(board: Board) -> int:
     ahead = min(1.0, AHEAD_S / board.spec.trial.budget_s)
     wanted = queue_depth(board) / 2 * (1 + ahead)
     return max(UNDECIDED, math.ceil(wanted / max(1, len(agents_here(board, "explorer")))))
+
+
+def changes_of(knobs: Sequence[Knob], values: Values) -> list[KnobChange]:
+    """Return the changes from the knobs of a file to new values."""
+    return [
+        KnobChange(file=k.file, name=k.name, old=k.value, new=values[where(k)])
+        for k in knobs
+        if values[where(k)] != k.value
+    ]
 
 
 def best_code(board: Board, known: Known) -> list[str]:

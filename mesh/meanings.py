@@ -329,6 +329,8 @@ FIELDS: dict[str, dict[str, str]] = {
     "KnobsSpec": {
         "literals": "Whether literals without a range are knobs: `true`, `false` (only those with a comment `mesh:` "
         'and constants in capitals), or `"auto"`: true unless a comment of an editable file gives a range.',
+        "structural": "Whether explorers may rewrite code to get more knobs, such as an array as a table of numbers: "
+        '`true`, `false`, or `"auto"`: where literals without a range are knobs, or where there is no knob.',
         "include": "Names of the only knobs; `*` stands for any text, `?` for one character. A name in full is a knob "
         "also if it is usually left out, such as the bound of a `range`.",
         "exclude": "Names that are not knobs, as patterns.",

@@ -64,7 +64,7 @@ class PythonRules:
 
     def __init__(self, syntax: PythonSyntax) -> None:
         self._syntax = syntax
-        self._judges = _judges(syntax)
+        self._judges = judges_in(syntax)
         self._changed = _counters(syntax)
         self._spoken = _spoken(syntax)
 
@@ -271,7 +271,7 @@ def _numbers(text: str) -> set[int]:
     return {int(word) for word in re.findall(r"(?<![\w.])\d{1,9}(?![\d.]\d)", text)}
 
 
-def _judges(syntax: PythonSyntax) -> set[ast.AST]:
+def judges_in(syntax: PythonSyntax) -> set[ast.AST]:
     """Return the functions and classes that judge, and the functions that only they call."""
     functions = [node for node in syntax.nodes if isinstance(node, Function)]
     judges: set[ast.AST] = {node for node in functions if _JUDGE.match(node.name) or _SCORE.fullmatch(node.name)}

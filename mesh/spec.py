@@ -114,10 +114,12 @@ class KnobsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     With `literals = "auto"` they are all that are worth a trial, unless a comment `mesh:` gives a range: then they are
     those with a range, and module-level constants in capitals. `include` keeps only the names that fit one of its
     patterns, such as `train.*`; `exclude` drops names. `bounds` gives ranges, such as
-    `{"train.lr" = "1e-4..1e-1 log"}`.
+    `{"train.lr" = "1e-4..1e-1 log"}`. `structural` says whether explorers may rewrite code to get more knobs, such as
+    an array as a table of numbers; with "auto" they do where literals are knobs, or where there is no knob.
     """
 
     literals: bool | Literal["auto"] = "auto"
+    structural: bool | Literal["auto"] = "auto"
     include: Annotated[tuple[b.Word, ...], _Few] = ()
     exclude: Annotated[tuple[b.Word, ...], _Few] = ()
     bounds: Annotated[dict[b.Word, b.Word], _Few] = {}

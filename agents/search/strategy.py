@@ -7,7 +7,8 @@ mended, and ideas that would probably crash are mostly drawn again (`feasibility
 
 Where literals that no author gave a range are knobs, points that turn all of them crash. There a walk comes first
 (`samplers.walk`), and shares the proposals afterwards. The other samplers turn the few knobs that the walk found to
-matter; the other knobs stay as they are in the best code.
+matter; the other knobs stay as they are in the best code. The numbers of large tables are moved several at a time
+(`samplers.table_moves`), and not by the walk.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,8 @@ import msgspec
 
 from agents.search.feasibility import Feasibility
 from agents.search.samplers import portfolio, walk
-from agents.search.samplers.protocol import Idea, Sampler, Trial
+from agents.search.samplers.protocol import Idea, Sampler, Trial, where
+from agents.search.samplers.table_moves import without_tables
 from mesh.knobs import Knob
 
 TRIES = 30
@@ -59,7 +61,14 @@ class Strategy:
         self._feasible: Feasibility | None = None
 
     def ask(
-        self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random, attempt: int = 0
+        self,
+        space: Sequence[Knob],
+        trials: Sequence[Trial],
+        pending: Sequence[Trial],
+        rng: Random,
+        attempt: int = 0,
+        *,
+        structural: Sequence[str] = (),
     ) -> Choice:
         """Return an idea; `attempt` counts the draws of one proposal, from 0.
 
@@ -69,34 +78,71 @@ class Strategy:
             pending: The unfinished trials, in the order of the log.
             rng: The only source of randomness.
             attempt: How many draws of this proposal were of no use.
+            structural: The samplers that rewrite code and share the proposals; the idea of such a choice is empty.
         """
         known = [trial for trial in trials if trial.values]  # samplers cannot learn from code without knobs
         if walk.has_literals(space) and not self._forced:
-            return self._ask_of_few(space, known, pending, rng, attempt)
+            return self._ask_of_few(space, known, pending, rng, attempt, structural)
         kind, share = self._kind(space, trials, pending, rng, attempt)
         return Choice(kind, share, self._screened(kind, space, known, pending, rng))
 
     def _ask_of_few(
-        self, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random, attempt: int
+        self,
+        space: Sequence[Knob],
+        known: Sequence[Trial],
+        pending: Sequence[Trial],
+        rng: Random,
+        attempt: int,
+        structural: Sequence[str],
     ) -> Choice:
         """Return a move of the walk, or an idea of another sampler for the few knobs that matter."""
-        if attempt < TRIES // 2 and walk.walks_first(space, known, pending):
-            return Choice("walk", None, self._samplers["walk"].ask(space, known, pending, rng))
-        few = walk.that_matter(space, known)
+        plain = without_tables(space)
+        if not plain:  # tables alone: one number has hardly an effect, and a model of a few of them says nothing
+            return self._ask_of_tables(space, known, pending, rng, attempt, structural)
+        places = {where(knob) for knob in plain}
+        known = [trial for trial in known if trial.by not in structural or places <= trial.values.keys()]
+        if attempt < TRIES // 2 and walk.walks_first(plain, known, pending):
+            return Choice("walk", None, self._samplers["walk"].ask(plain, known, pending, rng))
+        few = walk.that_matter(plain, known)
         about = few.beside(known)
-        kind, share = self._kind_of_few(few.knobs, about, known, rng, attempt)
+        kind, share = self._kind_of_few(few.knobs, about, known, rng, attempt, structural)
+        if kind in structural:
+            return Choice(kind, share, Idea({}))
         if kind == "walk":
-            return Choice(kind, share, self._samplers[kind].ask(space, known, pending, rng))
+            return Choice(kind, share, self._samplers[kind].ask(plain, known, pending, rng))
         idea = self._screened(kind, few.knobs, about, pending, rng)
         return Choice(kind, share, Idea(few.spread(idea.values), idea.parents or walk.best_tree(known)))
 
+    def _ask_of_tables(
+        self,
+        space: Sequence[Knob],
+        known: Sequence[Trial],
+        pending: Sequence[Trial],
+        rng: Random,
+        attempt: int,
+        structural: Sequence[str],
+    ) -> Choice:
+        kinds = [*structural, "mutate"]
+        kind, share = self._choose(kinds, known, rng) if attempt < TRIES // 2 else ("mutate", 0.0)
+        if kind in structural:
+            return Choice(kind, round(share, 4), Idea({}))
+        whole = [trial for trial in known if all(where(knob) in trial.values for knob in space)]
+        return Choice(kind, round(share, 4) or None, self._samplers[kind].ask(space, whole, pending, rng))
+
     def _kind_of_few(
-        self, few: Sequence[Knob], about: Sequence[Trial], known: Sequence[Trial], rng: Random, attempt: int
+        self,
+        few: Sequence[Knob],
+        about: Sequence[Trial],
+        known: Sequence[Trial],
+        rng: Random,
+        attempt: int,
+        structural: Sequence[str],
     ) -> tuple[str, float | None]:
         if attempt >= TRIES // 2:
             return ("mutate", "random")[attempt % 2], None
-        kind, share = self._choose([*self._kinds, "walk"], known, rng)
-        return (kind if portfolio.has_model(kind, len(few), about) else "walk"), round(share, 4)
+        kind, share = self._choose([*self._kinds, "walk", *structural], known, rng)
+        has_model = kind in structural or portfolio.has_model(kind, len(few), about)
+        return (kind if has_model else "walk"), round(share, 4)
 
     def _screened(
         self, kind: str, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random

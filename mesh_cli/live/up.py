@@ -18,6 +18,7 @@ import anyio.to_thread
 import msgspec
 
 from agents.llm.model_options import RESEARCHER_OPTIONS, model_parameters
+from agents.search.structure.moves import can_rewrite
 from gpu_worker.machine import survey
 from mesh import arena, own_packages, settings
 from mesh.errors import BadInput
@@ -92,7 +93,7 @@ def check_can_propose(folder: Path, spec: ArenaSpec, *, explorers: int) -> None:
     """
     editable = spec.artifact.editable
     files = {name: (folder / name).read_bytes() for name in editable if (folder / name).is_file()}
-    if explorers and not knobs_of(files, editable, spec.knobs):
+    if explorers and not knobs_of(files, editable, spec.knobs) and not can_rewrite(files, editable, spec.knobs):
         raise BadInput(
             f"arena {spec.name} has no knobs and no model is given, so nobody can propose anything; give --model, or "
             f"add constants to {' or '.join(editable)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"

@@ -8,7 +8,7 @@ operator selection", 2010). Improvements and costs fade with a half-life, counte
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -52,6 +52,7 @@ RATIONALE = {
     "mutate": "Mutation: a small random step from one of the best proposals so far.",
     "crossover": "Crossover: each knob is taken from one of two good proposals, to combine what works in each.",
     "walk": "Walk: one literal, or equal ones together, a step further; then what gained together, then longer steps.",
+    "tables": "Tables: an array that code builds is written out as numbers, a few of which then move at a time.",
     "sobol": "Sobol point: even coverage of the knob space before anything is learned.",
     "random": "Random point: every knob is drawn uniformly from its range.",
 }
@@ -169,7 +170,7 @@ def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
     for trial in trials:
         gain = 0.0
         if trial.loss is not None:
-            place = bisect_left(best, trial.loss)
+            place = bisect_right(best, trial.loss)  # what is only as good comes after it
             gain = 1 / (place + 1) if best and place < _ELITE else 0.0
             best.insert(place, trial.loss)
             del best[_ELITE:]
