@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
-MAX_ITEMS = 20_000
+MAX_FOLDED = 20_000
 """Most items of a list or an array on the way."""
 
 MAX_WORK = 400_000
@@ -197,7 +197,7 @@ class ConstantFolding:
         found = self._computed(node)
         size = getattr(found, "size", None) if isinstance(found, self._np.ndarray) else None
         size = len(found) if size is None and isinstance(found, list | tuple | range) else size or 0
-        if size > MAX_ITEMS:
+        if size > MAX_FOLDED:
             raise NotConstant("too large")
         self._spend(1 + size / 10)
         return found
@@ -254,12 +254,12 @@ class ConstantFolding:
             raise NotConstant(type(op).__name__)
         if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
             shape = np.broadcast_shapes(np.shape(left), np.shape(right))
-            if math.prod(shape) > MAX_ITEMS:
+            if math.prod(shape) > MAX_FOLDED:
                 raise NotConstant("too large")
         elif isinstance(left, list | tuple) or isinstance(right, list | tuple):
             count = left if isinstance(left, int) else right
             items = left if isinstance(left, list | tuple) else right
-            if isinstance(op, ast.Mult) and not (isinstance(count, int) and len(items) * count <= MAX_ITEMS):
+            if isinstance(op, ast.Mult) and not (isinstance(count, int) and len(items) * count <= MAX_FOLDED):
                 raise NotConstant("too large")
         elif not (_is_number(left) and _is_number(right)):
             raise NotConstant("operands")
@@ -337,7 +337,7 @@ class ConstantFolding:
         numbers = [*args, *words.values()]
         flat = [item for number in numbers for item in (number if isinstance(number, list | tuple) else [number])]
         counts = [item for item in flat if isinstance(item, int)]
-        if not all(map(_is_number, flat)) or math.prod(max(1, abs(count)) for count in counts) > MAX_ITEMS:
+        if not all(map(_is_number, flat)) or math.prod(max(1, abs(count)) for count in counts) > MAX_FOLDED:
             raise NotConstant("too large")
         return getattr(source, name)(*args, **words)
 
@@ -357,7 +357,7 @@ class ConstantFolding:
         if name in ("full", "linspace", "logspace"):
             wanted = args[0] if name == "full" else words.get("num", args[2] if len(args) > 2 else 50)
             total = math.prod(wanted) if isinstance(wanted, list | tuple) else wanted
-        if not total <= MAX_ITEMS:
+        if not total <= MAX_FOLDED:
             raise NotConstant("too large")
 
     def _method(self, value: Any, name: str, args: list[Any], words: dict[str, Any]) -> Any:
@@ -366,7 +366,7 @@ class ConstantFolding:
             if any(isinstance(arg, str) for arg in args):
                 raise NotConstant("dtype")
             return getattr(value, name)(*args, **words)
-        if isinstance(value, list) and name in ("append", "extend", "copy") and len(value) < MAX_ITEMS:
+        if isinstance(value, list) and name in ("append", "extend", "copy") and len(value) < MAX_FOLDED:
             return getattr(value, name)(*args)
         if isinstance(value, np.random.Generator | np.random.RandomState) and name in _DRAWS:
             return self._draw(value, name, args, words)
@@ -379,7 +379,7 @@ def _is_number(value: object) -> bool:
 
 def _range(*ends: Any) -> range:
     found = range(*(operator.index(end) for end in ends))
-    if len(found) > MAX_ITEMS:
+    if len(found) > MAX_FOLDED:
         raise NotConstant("too large")
     return found
 

@@ -17,7 +17,7 @@ from mesh.editable_regions import editable_spans
 from mesh.python_rules import judges_in
 from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of
 
-LEAST, MOST = 4, 300
+_LEAST, _MOST = 4, 300
 """Fewest and most numbers of a table."""
 
 _WIDTH = 110
@@ -178,10 +178,10 @@ def _is_table(value: Any) -> bool:
         is_even = len({len(row) if isinstance(row, list | tuple) else -1 for row in value}) == 1
         if not is_even or not all(isinstance(item, int | float) for item in flat):
             return False
-        return LEAST <= len(flat) <= MOST and any(isinstance(item, float) for item in flat) and len({*flat}) > 1
+        return _LEAST <= len(flat) <= _MOST and any(isinstance(item, float) for item in flat) and len({*flat}) > 1
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or not 1 <= value.ndim <= 2:
         return False
-    return LEAST <= value.size <= MOST and bool(np.isfinite(value).all()) and len(np.unique(value)) > 1
+    return _LEAST <= value.size <= _MOST and bool(np.isfinite(value).all()) and len(np.unique(value)) > 1
 
 
 def _is_written_out(statement: ast.stmt) -> bool:
