@@ -18,9 +18,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from scipy.optimize import brentq
-from scipy.special import ndtr
-
 SPENT = (0.0, 0.03, 0.75)
 """Share of the level that is spent up to each of the first looks: one seed proves nothing. The last look spends all."""
 
@@ -38,6 +35,8 @@ def bounds(looks: tuple[int, ...], level: float) -> tuple[float, ...]:
         looks: Seeds per challenger at each look, rising.
         level: Probability of an error over all looks, 0 to 1.
     """
+    from scipy.special import ndtr
+
     times = [count / looks[-1] for count in looks]
     found: list[float] = []
     grid, mass, before, spent = None, None, 0.0, 0.0
@@ -67,6 +66,8 @@ def nominal(stages: Sequence[int], seeds: int, level: float) -> float:
 
 def _bound(grid: Any, mass: Any, step: float, due: float, *, reach: float) -> float:
     """Return the bound that the walk passes with probability `due`, if it passed no earlier bound."""
+    from scipy.optimize import brentq  # takes most of a second to import
+    from scipy.special import ndtr
 
     def excess(bound: float) -> float:
         beyond = ndtr(-bound / step) if grid is None else mass @ ndtr((grid - bound) / step)

@@ -18,9 +18,6 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from scipy.optimize import brentq
-from scipy.special import ndtri
-
 from agents.curation.group_sequential import bounds
 from agents.curation.race_log import racers_in
 
@@ -44,6 +41,9 @@ def each(looks: tuple[int, ...], level: float, size: int, before: int, least: tu
     """
     if size < 2 or level < RARE:
         return level / size
+    from scipy.optimize import brentq  # takes most of a second to import
+    from scipy.special import ndtri
+
     steps = _steps(looks, size + 1)
     quantiles = [float(ndtri(chance)) for chance in least]
 
@@ -68,6 +68,7 @@ def _steps(looks: tuple[int, ...], size: int) -> Any:
 def _errors(steps: Any, looks: tuple[int, ...], level: float, before: int, least: list[float]) -> float:
     """Return how often a race of equals promotes a challenger at a level; the last member is the champion."""
     import numpy as np
+    from scipy.special import ndtri
 
     bars = [-float(ndtri(bound)) for bound in bounds(looks, level)]
     tilt = bars[-1] / math.sqrt(looks[-1])
