@@ -4,6 +4,8 @@ ARENA ?= nanolm
 # Test processes: one more than the two cores of CI, because many tests wait.
 JOBS ?= 3
 VENV := .venv
+# Byte code is kept, even where the environment says otherwise: else every process of a swarm compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 
 # What is installed, each under a stamp of its own: `demo` needs a small part of what `check` needs.
@@ -22,6 +24,7 @@ $(DEV): EXTRAS := dev
 $(DIGITS): EXTRAS := server,analytics,arenas
 $(DEMO_TORCH): EXTRAS := server,analytics,arenas,worker
 # Trials write no byte code: what they import is compiled here, on all cores, and so is what is slow to import elsewhere.
+BYTECODE := $(VENV)/.bytecode
 COMPILED := joblib litellm numpy openai optuna pydantic scipy sklearn sqlalchemy torch
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 $(COMPILED:%=$(VENV)/lib/python3*/site-packages/%) || true
 define TORCH
@@ -31,12 +34,12 @@ define TORCH
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types imports docs test events bench chaos chromium clean
+.PHONY: help setup demo check lint types imports docs collected test events bench chaos chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(DEV) ## install everything that the checks need into .venv
+setup: $(DEV) $(BYTECODE) ## install everything that the checks need into .venv
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +47,9 @@ $(BIN)/python:
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(TORCH)
 	$(INSTALL)
+	@touch $@
+
+$(BYTECODE): $(DEV)
 	$(COMPILE)
 	@touch $@
 
@@ -61,7 +67,12 @@ $(DEMO_TORCH): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=digits installs and learns faster
 	$(BIN)/mesh up arenas/$(ARENA) --minutes 3
 
-check: $(DEV) chromium lint types imports docs test ## run all checks, the same as in CI
+# What needs one core runs two at a time, each with its output in one piece; the tests follow alone.
+SIDE_BY_SIDE := -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+check: $(DEV) chromium ## run all checks, the same as in CI
+	@$(MAKE) $(SIDE_BY_SIDE) types collected lint imports docs
+	@$(MAKE) test
 
 lint: $(DEV) ## check format and style
 	$(BIN)/ruff format --check .
@@ -76,8 +87,12 @@ imports: $(DEV) ## check which package may import which
 docs: $(DEV) ## build the documentation site into site/; a broken link fails
 	$(BIN)/python -m zensical build --strict
 
+# Each process of the tests would rewrite the assertions of all files again, if nobody had kept them before.
+collected: $(DEV) $(BYTECODE)
+	@$(BIN)/pytest --collect-only -qq >/dev/null || $(BIN)/pytest --collect-only -qq
+
 # A short folder for temporary files, because the path of a socket has at most 107 bytes.
-test: $(DEV) ## run the tests, first those that can run side by side
+test: $(DEV) $(BYTECODE) ## run the tests, first those that can run side by side
 	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --basetemp $$short -m 'not serial' && \
 	  $(BIN)/pytest --basetemp $$short -m serial && rm -rf $$short
 
