@@ -33,6 +33,9 @@ _DEFINES = re.compile(
     r"^\s*(?:async\s+)?def\s+evaluate(?:_stage1)?\b|^evaluate\s*=|import\b.*\bevaluate\b", re.MULTILINE
 )
 _SEEDS = re.compile(r"\b(?:manual_seed(?:_all)?|random\.seed|set_seed|seed_everything|default_rng)\(\s*\d+\s*\)")
+_SCORE_KEY = re.compile(r"""["'](\w*(?:score|fitness|accuracy|reward)\w*)["']\s*:""")
+_WHOLE = ("overall_score", "total_score", "final_score", "fitness", "score")
+"""Names that evaluators without `combined_score` give the number that they mean, the clearest first."""
 
 Read = Callable[[str], str]
 """Returns the text of a file by its name, "" where there is none."""
@@ -121,7 +124,19 @@ def layout_of(task: ForeignTask, files: Collection[str], read: Read) -> Layout:
     notes: tuple[str, ...] = ()
     if len(task.configs) > 1:
         notes = (f"read {task.configs[0]}, the first of {len(task.configs)} configurations: --config names another",)
-    return Layout("OpenEvolve", _toml(task, options, modules, "openevolve"), notes)
+    return Layout("OpenEvolve", _toml(task, options, modules, "openevolve"), (*notes, *_mean_note(task, text, options)))
+
+
+def _mean_note(task: ForeignTask, text: str, options: TaskOptions) -> tuple[str, ...]:
+    """Return what to know of an evaluator that never speaks of `combined_score`: times and counts count in the mean."""
+    if not text or "combined_score" in text or not _DEFINES.search(text):
+        return ()
+    names = [name for name in dict.fromkeys(_SCORE_KEY.findall(text)) if name not in options.features][:5]
+    which = f" ({', '.join(names)})" if names else ""
+    return (
+        f"{task.evaluator} names no combined_score, so that the mean of all its numbers is the score, as in OpenEvolve, "
+        f"be they times or counts: write the one that matters as objective.metric{which}",
+    )
 
 
 def repository_of(files: Collection[str], read: Read) -> str:

@@ -200,3 +200,29 @@ def test_a_task_that_reads_its_key_from_a_file_is_refused(tmp_path: Path, home: 
     files = {"initial_program.py": PROGRAM, "evaluator.py": evaluator, "config.yaml": f"llm:\n  api_key: {KEY}\n"}
     with pytest.raises(BadArena, match=r"config.yaml holds a key, and the task reads it"):
         describe(write(tmp_path / "task", files), home)
+
+
+TIMED = """
+import time
+
+def evaluate(path):
+    began = time.time()
+    exec(open(path).read(), found := {})
+    time.sleep(found["SLOPE"] / 10)
+    return {"overall_score": 1 / found["SLOPE"], "runtime": time.time() - began, "error": 0.0}
+"""
+
+
+async def test_an_evaluator_without_a_combined_score_is_told_of_and_one_of_its_numbers_may_be_the_metric(
+    tmp_path: Path, home: Path
+) -> None:
+    folder = write(tmp_path / "task", {"initial_program.py": "SLOPE = 2.0\n", "evaluator.py": TIMED})
+    said = describe(folder, home)
+    assert "be they times or counts: write the one that matters as objective.metric (overall_score)" in said
+    config = folder / "arena.toml"
+    config.write_text(config.read_text().replace('metric = "combined_score"', 'metric = "overall_score"'))
+    done = await run(folder, tmp_path)
+    assert isinstance(done.outcome, Scored), (done.outcome, done.log_tail)
+    assert done.outcome.value == 0.5
+    other = write(tmp_path / "other", {"initial_program.py": PROGRAM, "evaluator.py": EVALUATOR})
+    assert "names no combined_score" not in describe(other, home)
