@@ -34,6 +34,7 @@ _DEFINES = re.compile(
 )
 _SEEDS = re.compile(r"\b(?:manual_seed(?:_all)?|random\.seed|set_seed|seed_everything|default_rng)\(\s*\d+\s*\)")
 _SCORE_KEY = re.compile(r"""["'](\w*(?:score|fitness|accuracy|reward)\w*)["']\s*:""")
+_COMBINED = "combined_score"
 _WHOLE = ("overall_score", "total_score", "final_score", "fitness", "score")
 """Names that evaluators without `combined_score` give the number that they mean, the clearest first."""
 
@@ -124,19 +125,25 @@ def layout_of(task: ForeignTask, files: Collection[str], read: Read) -> Layout:
     notes: tuple[str, ...] = ()
     if len(task.configs) > 1:
         notes = (f"read {task.configs[0]}, the first of {len(task.configs)} configurations: --config names another",)
-    return Layout("OpenEvolve", _toml(task, options, modules, "openevolve"), (*notes, *_mean_note(task, text, options)))
+    metric, told = _metric(task, text, options)
+    notes += (told,) if told else ()
+    return Layout("OpenEvolve", _toml(task, options, modules, "openevolve", metric), notes)
 
 
-def _mean_note(task: ForeignTask, text: str, options: TaskOptions) -> tuple[str, ...]:
-    """Return what to know of an evaluator that never speaks of `combined_score`: times and counts count in the mean."""
-    if not text or "combined_score" in text or not _DEFINES.search(text):
-        return ()
-    names = [name for name in dict.fromkeys(_SCORE_KEY.findall(text)) if name not in options.features][:5]
-    which = f" ({', '.join(names)})" if names else ""
-    return (
-        f"{task.evaluator} names no combined_score, so that the mean of all its numbers is the score, as in OpenEvolve, "
-        f"be they times or counts: write the one that matters as objective.metric{which}",
-    )
+def _metric(task: ForeignTask, text: str, options: TaskOptions) -> tuple[str, str]:
+    """Return the metric of an OpenEvolve task by its evaluator's text, and what to know of it.
+
+    OpenEvolve ranks by the mean of all numbers where there is no `combined_score`: run times and counts would raise it.
+    """
+    if "combined_score" in text or not re.search(r"^\s*(?:async\s+)?def\s+evaluate\b", text, re.MULTILINE):
+        return _COMBINED, ""
+    names = [name for name in dict.fromkeys(_SCORE_KEY.findall(text)) if name not in options.features]
+    mean = "the mean of all its numbers, as in OpenEvolve, be they times or counts"
+    begun = f"{task.evaluator} names no {_COMBINED}: "
+    if whole := next((name for name in _WHOLE if name in names), ""):
+        return whole, f"{begun}{whole} is the score (objective.metric; {_COMBINED} is {mean})"
+    which = f" ({', '.join(names[:5])})" if names else ""
+    return _COMBINED, f"{begun}the score is {mean}; write the number that matters as objective.metric{which}"
 
 
 def repository_of(files: Collection[str], read: Read) -> str:
@@ -219,7 +226,7 @@ def _followed(name: str, files: Collection[str], read: Read) -> str:
     return name
 
 
-def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how: str) -> str:
+def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how: str, metric: str = _COMBINED) -> str:
     system = {"openevolve": "an OpenEvolve task", "shinka": "a ShinkaEvolve task"}[how]
     command = ["python", task.evaluator]
     if task.editable:
@@ -229,9 +236,7 @@ def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how
         command += [f"--evaluator-args={options.arguments}"] if options.arguments else []
     cascade = "\n# Thresholds after evaluate_stage1, 2, ...; [] calls only evaluate()."
     cascade += f"\ncascade = {list(options.cascade)}"
-    metric = (
-        "# If the evaluator returns none: the mean of the numbers that it returns.\n" if how == "openevolve" else ""
-    )
+    mean = f"# {_COMBINED}, if the evaluator returns none: the mean of the numbers that it returns.\n"
     brief = f"\nbrief = {long_text(options.brief)}" if options.brief else ""
     return f"""# The mesh wrote this file for {system}; change what you like.
 [arena]
@@ -239,7 +244,7 @@ name = "{token_of(task.name)}"
 summary = {string(f"The task {task.name}")}{brief}
 
 [objective]
-{metric}metric = "combined_score"
+{mean if how == "openevolve" else ""}metric = {string(metric)}
 direction = "maximize"
 
 [artifact]

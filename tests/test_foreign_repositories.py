@@ -213,16 +213,23 @@ def evaluate(path):
 """
 
 
-async def test_an_evaluator_without_a_combined_score_is_told_of_and_one_of_its_numbers_may_be_the_metric(
-    tmp_path: Path, home: Path
+@pytest.mark.parametrize(
+    ("key", "metric", "words", "score"),
+    [
+        ("overall_score", "overall_score", "overall_score is the score (objective.metric; combined_score is the", 0.5),
+        ("fitness", "fitness", "fitness is the score (objective.metric", 0.5),
+        ("speed_score", "combined_score", "write the number that matters as objective.metric (speed_score)", 0.36),
+    ],
+)
+async def test_without_a_combined_score_the_number_that_the_evaluator_means_is_the_metric(
+    key: str, metric: str, words: str, score: float, tmp_path: Path, home: Path
 ) -> None:
-    folder = write(tmp_path / "task", {"initial_program.py": "SLOPE = 2.0\n", "evaluator.py": TIMED})
-    said = describe(folder, home)
-    assert "be they times or counts: write the one that matters as objective.metric (overall_score)" in said
-    config = folder / "arena.toml"
-    config.write_text(config.read_text().replace('metric = "combined_score"', 'metric = "overall_score"'))
+    evaluator = TIMED.replace("overall_score", key)
+    folder = write(tmp_path / "task", {"initial_program.py": "SLOPE = 2.0\n", "evaluator.py": evaluator})
+    assert words in describe(folder, home)
+    assert arena.load_arena(folder).objective.metric == metric
     done = await run(folder, tmp_path)
     assert isinstance(done.outcome, Scored), (done.outcome, done.log_tail)
-    assert done.outcome.value == 0.5
+    assert done.outcome.value == pytest.approx(score, abs=0.04)  # the mean of 0.5 and at least 0.2 seconds
     other = write(tmp_path / "other", {"initial_program.py": PROGRAM, "evaluator.py": EVALUATOR})
     assert "names no combined_score" not in describe(other, home)
