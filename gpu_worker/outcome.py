@@ -173,6 +173,16 @@ def _printed_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     return _within_bounds(spec.objective, value, {spec.objective.metric: value}, self_reported=True)
 
 
+def file_outcome(spec: ArenaSpec, found: dict[str, float] | Failed) -> Scored | Failed:
+    """Return the outcome from the numbers in the file that a trial wrote."""
+    if isinstance(found, Failed):
+        return found
+    metric = spec.objective.metric
+    if not abs(found[metric]) <= MAX_NUMBER:
+        return _within_bounds(spec.objective, found[metric], {}, self_reported=True)
+    return _scored(spec, {**found}, self_reported=True)
+
+
 def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     """Return the outcome from what our runner of another system's evaluator printed."""
     lines = end.out.strip().splitlines()

@@ -16,12 +16,13 @@ from msgspec.structs import replace
 
 from gpu_worker.budget import TrialBudget, score_budget, trial_budget
 from gpu_worker.curve import Curve
+from gpu_worker.file_score import read_score, remove_stale
 from gpu_worker.folders import BadOutput, changed_protected, lay_out_score, lay_out_trial
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.item_file import KeptItems, with_items
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
-from gpu_worker.outcome import changed_sentence, evaluator_stages, score_outcome, trial_outcome
+from gpu_worker.outcome import changed_sentence, evaluator_stages, file_outcome, score_outcome, trial_outcome
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.seeds import told_seed
 from gpu_worker.stages import RunStep, screened, steps_of
@@ -184,6 +185,8 @@ class _Running:
         files, editable = self._files | runner(step.spec), step.spec.artifact.editable
         lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links)
         await _in_thread(lay_out, folder, files, editable, site.sandbox)
+        if step.spec.score.file:
+            remove_stale(folder / "trial", step.spec.score.file)
         await self._begun.wait()
         async with _watched(self._gauge, slot, supervisor) as watch:
             budget = trial_budget(step.spec, request.budget_s, slot, sees_gpu=watch.sees)
@@ -217,6 +220,10 @@ class _Running:
         if outcome is None or isinstance(outcome, Scored):
             may_change = step.spec.artifact.writes
             kept = {n: b for n, b in files.items() if n not in editable and not is_hidden(may_change, n)}
+            kept.pop(step.spec.score.file, None)
+            if outcome is None and step.spec.score.how == "file":
+                read = partial(read_score, step.spec.score, step.spec.objective.metric, folder / "trial")
+                outcome = file_outcome(step.spec, await anyio.to_thread.run_sync(read))
             changed = await anyio.to_thread.run_sync(changed_protected, folder / "trial", kept)
             return Failed(reason="no_score", message=changed_sentence(changed)) if changed else outcome
         return outcome

@@ -20,6 +20,7 @@ from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN, REPOSITORY_OPTION
 from mesh.hidden_files import is_hidden
+from mesh.score_source import score_source_fault
 from mesh.spec import (
     ArenaSpec,
     ArtifactSpec,
@@ -181,6 +182,8 @@ def _check(spec: ArenaSpec, where: str) -> None:
         else:
             if groups != 1:
                 refuse(f"score.pattern has {groups} groups: it needs exactly one, around the number")
+    if fault := score_source_fault(spec):
+        refuse(fault)
     _check_numbers(spec, refuse)
     if spec.objective.noise == "items" and spec.score.how != "command":
         refuse(
@@ -246,7 +249,7 @@ def _check_numbers(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
 
 def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
     how = spec.score.how
-    if how in ("command", "stdout"):
+    if how in ("command", "stdout", "file"):
         if not spec.trial.command:
             refuse('trial.command is empty: write the command that starts a trial, such as ["python", "train.py"]')
         return

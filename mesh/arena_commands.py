@@ -67,11 +67,11 @@ def check_scorer_rights(spec: ArenaSpec) -> None:
         BadInput: there is none.
     """
     own = spec.environment
-    if spec.score.how == "stdout" and (own.keys or own.network):
+    if spec.score.how in ("stdout", "file") and (own.keys or own.network):
         named = "keys" if own.keys else "network"
         raise BadInput(
-            f'environment.{named} is for a score program, but with score.how = "stdout" the trial scores itself: '
-            'score with how = "command"'
+            f'environment.{named} is for a score program, but with score.how = "{spec.score.how}" the trial scores '
+            'itself: score with how = "command"'
         )
 
 

@@ -303,13 +303,21 @@ FIELDS: dict[str, dict[str, str]] = {
         "startup_s": "Seconds that a trial may use besides: to start, to import, to save its output.",
     },
     "ScoreSpec": {
-        "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints. '
-        '`"openevolve"` and `"shinka"` call the evaluators of these systems. All but the first are self-reported.',
+        "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints, '
+        '`"file"` one that it writes. `"openevolve"` and `"shinka"` call the evaluators of these systems. All but the '
+        "first are self-reported.",
         "command": "Score program: it runs after the trial has ended, and its last line is a JSON object of numbers. "
         'With `"openevolve"` or `"shinka"` it is the evaluator.',
         "predict": "Command that runs the proposal's code and answers the score program (`MESH_PREDICTOR`). It runs in "
         'a second sandbox without private data. Only with `"command"`.',
-        "pattern": 'Regular expression with one group around the number; the last match counts. Only with `"stdout"`.',
+        "pattern": 'Regular expression with one group around the number; the last match counts. With `"stdout"` or '
+        '`"file"`.',
+        "file": 'File that the trial writes, such as `"out/metrics.json"`, in its own folder. One that lies there '
+        'before the trial is deleted and never counts. Only with `"file"`.',
+        "key": 'Key of the number in a JSON file, such as `"test.f1"` or `"runs.-1.score"`; of a file with an object '
+        "in each line the last one counts. The numbers beside it are kept too.",
+        "column": "Column of the number in a CSV or TSV file with a header; the last row counts.",
+        "row": "First cell of the row of a CSV file that counts instead of the last one.",
         "cascade": "Score that a proposal must reach to pass each stage of the evaluator (`stage1`, `stage2`, ...): a "
         "candidate of search that does not is screened out there. Empty: only `evaluate()` runs. Only with "
         '`"openevolve"`.',

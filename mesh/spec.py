@@ -94,14 +94,19 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How a finished trial is scored. Its seconds are CPU seconds on a CPU and wall seconds on a GPU.
 
     `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
-    without private data. `stdout` (`pattern`, one group), `openevolve` and `shinka` (evaluators) are self-reported.
+    without private data. `stdout` (`pattern`, one group), `file` (a JSON `key`, a CSV `column` of the last or a named
+    `row`, or a `pattern`), `openevolve` and `shinka` (evaluators) are self-reported.
     `stage` are cheaper scorings before the one that counts.
     """
 
-    how: Literal["command", "stdout", "openevolve", "shinka"]
+    how: Literal["command", "stdout", "file", "openevolve", "shinka"]
     command: _Command = ()
     predict: _Command = ()
     pattern: b.Text = ""
+    file: b.Path = ""
+    key: b.Text = ""
+    column: b.Word = ""
+    row: b.Text = ""
     cascade: Annotated[tuple[b.Number, ...], _Few] = ()
     deadline_s: b.TimeLimit = 60.0
     predict_budget_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
@@ -215,9 +220,9 @@ def unusable(spec: ArenaSpec) -> str:
             return f"artifact.editable has {name[:40]!r}, which is not a path inside of the arena"
     if not editable:
         return "artifact.editable is empty"
-    if score.how in ("command", "stdout") and not spec.trial.command:
+    if score.how in ("command", "stdout", "file") and not spec.trial.command:
         return "trial.command is empty"
-    if score.how != "stdout" and not score.command:
+    if score.how not in ("stdout", "file") and not score.command:
         return "score.command is empty"
     if score.how == "stdout":
         try:
