@@ -264,6 +264,7 @@ def finished(
         predict_s=round(result.predict_s, 3),
         items=result.items.fact if result.items else None,
         stages=result.stages,
+        own_seeds=result.own_seeds,
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
 

@@ -31,8 +31,9 @@ from gpu_worker.supervisor.protocol import Ending
 from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden_program, redacted
 from mesh import arena
 from mesh.errors import HostTrouble
-from mesh.events import ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
+from mesh.events import PROOF, ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
 from mesh.hidden_files import is_hidden
+from mesh.own_seeds import with_other_seeds
 
 LOG_TAIL = 4000
 """Characters of a trial's output that a finished run keeps."""
@@ -75,6 +76,7 @@ class Result(msgspec.Struct, frozen=True):
     gpu: Reading = Reading()
     items: KeptItems | None = None
     stages: StageEnds = ()
+    own_seeds: int = 0
 
 
 async def execute(
@@ -112,7 +114,10 @@ async def execute(
     site = Site(opened.spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
     site = replace(site, environment=environment)
     files = arena.overlay(opened.spec, inputs.base, inputs.proposal)
-    running = _Running(site, supervisor, files, inputs.hidden, begun, tell, killed, gauge)
+    varied, own_seeds = files, 0
+    if request.lane in PROOF and opened.spec.trial.own_seeds == "vary" and opened.spec.objective.noise == "measured":
+        varied, own_seeds = with_other_seeds(files, opened.spec.artifact.editable, told)
+    running = _Running(site, supervisor, varied, inputs.hidden, begun, tell, killed, gauge)
     outcome: Scored | Failed | None = None
     stages: list[StageEnd] = []
     for step in steps_of(opened.spec, request, opened.base_tree):
@@ -147,6 +152,7 @@ async def execute(
         gpu=running.gpu,
         items=None if isinstance(outcome, Failed) else running.items,
         stages=evaluator_stages(trial) if not opened.spec.trial.command else tuple(stages),
+        own_seeds=own_seeds,
     )
 
 

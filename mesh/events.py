@@ -247,6 +247,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     predict_s: b.Amount = 0.0
     items: ItemsKept | None = None
     stages: StageEnds = ()
+    own_seeds: b.Count = 0
 
     def key(self, post_id: str) -> str:
         return self.run

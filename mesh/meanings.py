@@ -122,6 +122,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "budget_counts": "Which seconds these are: `cpu`, `wall` or `gpu`; empty in logs before this field.",
         "items": "Scores of the single items, where the arena has them; null if there are none.",
         "stages": "Stages that ran, in their order, with their numbers and seconds; empty without stages.",
+        "own_seeds": "How many seeds that the program gives itself were replaced by others, in a run that proves.",
         "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
     "ItemsCompared": {
@@ -301,6 +302,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "GPU.",
         "budget_tolerance": "How often `budget_s` a trial may use before it is ended, for its last step.",
         "startup_s": "Seconds that a trial may use besides: to start, to import, to save its output.",
+        "own_seeds": 'Seeds that a Python program gives itself, such as `np.random.seed(42)`. `"vary"`: proof runs '
+        'have others instead, because a gain may be the luck of one seed; search keeps them. `"keep"`: they stay.',
     },
     "ScoreSpec": {
         "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints, '

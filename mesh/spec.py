@@ -76,6 +76,7 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     The budget is `budget_s` x `budget_tolerance` + `startup_s`, in seconds of what `budget_counts` names. `command` is
     empty if the evaluator runs the program (`openevolve`, `shinka`); its programs know of no budget, so none is set.
+    With `own_seeds = "vary"` proof runs have other seeds than those that a program gives itself.
     """
 
     command: _Command = ()
@@ -88,6 +89,7 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     budget_counts: Literal["auto", "cpu", "wall", "gpu"] = "auto"
     budget_tolerance: Annotated[float, Meta(ge=1, le=100)] = 1.25
     startup_s: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
+    own_seeds: Literal["vary", "keep"] = "vary"
 
 
 class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

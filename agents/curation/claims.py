@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agents.curation.item_proof import has_items
-from agents.curation.race_log import current_race, is_excused, members_of
+from agents.curation.race_log import current_race, is_excused, members_of, seeds_itself
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, race_of, request
 from agents.curation.verdicts import retired
@@ -53,9 +53,11 @@ def weigh_claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
             luck[worker_class] = noise(board, worker_class)
         champion = _with_claim(board, champion, luck[worker_class], worker_class)
         bar = expected_on(FIRST_SEED, champion, luck[worker_class])
-        own = claim(board, board.champion) if has_items(board) else None
-        if own and own[1] == worker_class:
+        own = claim(board, board.champion)
+        if own and own[1] == worker_class and has_items(board):
             bar = own[0]  # claims have the items of search, and proofs others
+        elif own and own[1] == worker_class and seeds_itself(board, board.champion):
+            bar = min(bar, own[0], key=board.spec.objective.gain)  # claims have the seed of the program, proofs others
         if board.spec.objective.better(value, bar):
             waiting[tree] = abs(value - bar)
         elif tree in board.undecided:

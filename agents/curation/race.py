@@ -27,6 +27,7 @@ from agents.curation.race_log import (
     racers_in,
     runs_in_race,
     scores_in_race,
+    seeds_itself,
     stages,
 )
 from agents.curation.reevaluation import is_champion_awaited
@@ -55,6 +56,7 @@ PROMISING = 0.5
 """A challenger that leaves the race for better ones waits for the next race if it is better with this probability."""
 
 _LATE = 0.4
+_OWN_SEED = "; the program seeds itself: its claim has its own seed, and the fresh runs have others"
 _KNOWN = 50
 """More earlier scores of a champion than this hardly change the error rate of a race."""
 
@@ -289,6 +291,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
                 if chance[tree] >= CLOSE:
                     enough = _seeds_to_prove(len(values), chance[tree], whole / len(entrants_of(board, race)))
                     text += f"; a gain like this would be proven by about {enough} seeds"
+                text += _OWN_SEED if seeds_itself(board, tree) else ""
             mean = sum(values) / len(values) if values else None
             proof = tuple(scores)
             verdicts.append(retired(board, tree, "not_better", text, mean, p=chance[tree], seeds=proof))

@@ -105,6 +105,12 @@ def runs_in_race(board: Board, tree: str, race: int, worker_class: str) -> list[
     return [run for run in found if race_of(run.requested) == race and run.requested.seed < SEEDS * race + CONTROLS]
 
 
+def seeds_itself(board: Board, tree: str) -> bool:
+    """Tell whether the runs that prove a proposal had other seeds than those that it gives itself."""
+    runs = board.current_runs(tree)
+    return any(run.finished.own_seeds > 0 for run in runs if run.finished and run.requested.lane in PROOF)
+
+
 def scores_in_race(board: Board, tree: str, race: int, worker_class: str) -> dict[int, float]:
     """Return the scores of a challenger that prove something in a race: those on its seeds."""
     runs = runs_in_race(board, tree, race, worker_class)
