@@ -147,7 +147,7 @@ def _opinions(context: Context) -> "ModelCritic":
         raise BadInput(
             f"models need the package {error.name}, which is not installed; run pip install 'mesh-swarm[models]'"
         ) from None
-    return ModelCritic(context.name, context.options)
+    return ModelCritic(context.name, context.options, context.calls)
 
 
 def judge(

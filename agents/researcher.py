@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from agents.llm import client
 from agents.llm.budget import Budget, number_option, pauses
+from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
 from agents.llm.json_answer import SCHEMA
@@ -29,7 +30,7 @@ from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.errors import BadInput, Leaving
-from mesh.events import Cost, KnobChange, ModelAsked, NotePosted, Origin
+from mesh.events import Cost, KeptCall, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
 from mesh.knobs import knobs_of
 from mesh.spec import ArenaSpec
@@ -93,7 +94,8 @@ class Researcher:
                 f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
             )
         self._history = History(context.code.files)
-        self._claimed: dict[str, Cost] = {}
+        self._records = CallRecords(context.calls, self._budget.model, self._budget.answer_tokens)
+        self._claimed: dict[str, tuple[Cost, KeptCall | None]] = {}
         self._leaving: Leaving | None = None
         self._spent = False
         self._flaws: list[str] = []
@@ -167,16 +169,17 @@ class Researcher:
         lost = [
             tree for tree in self._claimed if tree in board.proposals and board.proposals[tree].author != self._name
         ]
-        costs = [self._claimed[tree] for tree in lost]
+        paid = [self._claimed[tree] for tree in lost]
         self._claimed.clear()
         return [
-            self._budget.failed_call("propose", cost, True, "another agent had already posted the same files")
-            for cost in costs
+            self._budget.failed_call("propose", cost, True, "another agent had already posted the same files", call)
+            for cost, call in paid
         ]
 
     async def _ask(self, board: Board, move: str, parents: tuple[str, ...]) -> Answers:
         """Ask the model, once more if the answer cannot be used; return the proposal or facts about the calls."""
         with_schema = self._wants_schema and await anyio.to_thread.run_sync(client.takes_schema, self._budget.model)
+        schema = SCHEMA if with_schema else None
         messages = await self._question(board, move, parents, with_schema=with_schema)
         failed: list[ModelAsked | NotePosted] = []
         for _ in range(2):
@@ -190,27 +193,33 @@ class Researcher:
                     messages,
                     max_tokens=self._budget.answer_tokens,
                     timeout_s=self._timeout_s,
-                    schema=SCHEMA if with_schema else None,
+                    schema=schema,
                 )
             except BadInput as error:
                 self._leaving = Leaving(str(error))
+                refused = ModelAnswer("", Cost(), str(error))
+                if call := await self._records.keep(messages, refused, schema=schema):
+                    failed.append(self._budget.failed_call(move, refused.cost, False, str(error), call))
                 if failed:
-                    return failed  # post the cost of the failed calls before leaving
+                    return failed  # post the failed calls before leaving
                 raise self._leaving from None
+            call = await self._records.keep(messages, answer, schema=schema)
             if answer.notice:
                 failed.append(NotePosted(channel="ops", text=answer.notice))
             if answer.trouble:
-                return [*failed, self._budget.failed_call(move, answer.cost, False, answer.trouble)]
-            made = await self._made(board, answer, move, parents)
+                return [*failed, self._budget.failed_call(move, answer.cost, False, answer.trouble, call)]
+            made = await self._made(board, answer, move, parents, call)
             if isinstance(made, Draft):
                 self._flaws.clear()
                 return [*failed, made]
-            failed.append(self._budget.failed_call(move, answer.cost, True, made.text))
+            failed.append(self._budget.failed_call(move, answer.cost, True, made.text, call))
             self._flaws[:] = [*dict.fromkeys([*self._flaws, made.text])][-_FLAWS:]
             messages = [*messages[:2], *self._retry(answer, made)]
         return failed
 
-    async def _made(self, board: Board, answer: ModelAnswer, move: str, parents: tuple[str, ...]) -> Draft | Flaw:
+    async def _made(
+        self, board: Board, answer: ModelAnswer, move: str, parents: tuple[str, ...], call: KeptCall | None
+    ) -> Draft | Flaw:
         assert board.opened is not None
         editable = board.opened.spec.artifact.editable
         base = await self._code.files(board)
@@ -226,7 +235,7 @@ class Researcher:
         tree = self._code.tree_of({**start, **patch.files})
         if tree in board.proposals:
             return Flaw(f"proposal {short(tree)} has exactly these files; propose another change")
-        self._claimed[tree] = answer.cost
+        self._claimed[tree] = answer.cost, call
         return Draft(
             patch.files,
             f"{move}: {patch.title}",
@@ -237,6 +246,7 @@ class Researcher:
             knobs=_knobs(start, patch, board.spec),
             origin=Origin(how="model", name=self._budget.model.name),
             cost=answer.cost,
+            call=call,
         )
 
     async def _question(

@@ -130,7 +130,26 @@ class Objects(Protocol):
         """
 
 
-class ArenaBus(Bus, Live, Objects, Protocol):
+class RecentObjects(Protocol):
+    """Content-addressed bytes beside the log, of which the newest are kept: calls of models (`mesh.model_calls`)."""
+
+    async def keep(self, name: str, data: bytes) -> None:
+        """Store `data` under `name`, and drop the oldest if there are too many bytes; do nothing if the name exists.
+
+        Raises:
+            BusRefused: the server stores no such objects.
+            BusUnavailable: no server answers.
+        """
+
+    async def kept(self, name: str) -> bytes:
+        """Return the bytes of `name`.
+
+        Raises:
+            ObjectMissing: there is no such object, or it was dropped.
+        """
+
+
+class ArenaBus(Bus, Live, Objects, RecentObjects, Protocol):
     """The log, the live topics and the objects of an arena, over one connection."""
 
 

@@ -18,6 +18,7 @@ from mesh.fact_values import Cost as Cost
 from mesh.fact_values import Counting as Counting
 from mesh.fact_values import CurvePoint as CurvePoint
 from mesh.fact_values import ItemsKept as ItemsKept
+from mesh.fact_values import KeptCall as KeptCall
 from mesh.fact_values import KnobChange as KnobChange
 from mesh.fact_values import KnobValues as KnobValues
 from mesh.fact_values import Lane as Lane
@@ -136,6 +137,7 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     cost: Cost | None = None
     as_of: b.Count = 0
     values: KnobValues = {}
+    call: KeptCall | None = None
 
     def key(self, post_id: str) -> str:
         return self.tree
@@ -156,6 +158,7 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
     predicted: b.Number | None = None
     confidence: b.Probability | None = None
     cost: Cost | None = None
+    call: KeptCall | None = None
 
     def key(self, post_id: str) -> str:
         return self.target
@@ -338,6 +341,7 @@ class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
     ok: bool
     cost: Cost
     text: b.Text = ""
+    call: KeptCall | None = None
 
     def key(self, post_id: str) -> str:
         return post_id

@@ -40,6 +40,17 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     seconds: b.Amount | None = None
 
 
+class KeptCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The prompt and the answer of a model call, which lie beside the log as an object of this hash.
+
+    The objects of the newest calls of an arena are kept; `mesh show` prints them.
+    """
+
+    sha256: b.Sha256
+    prompt_bytes: b.Count
+    answer_bytes: b.Count
+
+
 class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
     """The change of one constant in an editable file: its value in the parent and in the proposal."""
 

@@ -9,6 +9,7 @@ SHARED = {
     "base_commit": "Git commit of the artifact as it was when the arena opened.",
     "base_tree": "Git tree of that commit: the id of the baseline proposal.",
     "boot": "Random id of one life of the process; a restart has another.",
+    "call": "Prompt and answer of the model call, an object beside the log; null if there was none or none was kept.",
     "commit": "Git commit with the proposal's files.",
     "cost": "Its cost; null is unknown.",
     "device": "Device, such as `cpu` or `cuda:0`.",
@@ -171,6 +172,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "tokens_in": "Tokens that the model read; null is unknown.",
         "tokens_out": "Tokens that the model wrote; null is unknown.",
         "seconds": "Wall seconds; null is unknown.",
+    },
+    "KeptCall": {
+        "sha256": "Name of the object, and sha256 of its bytes.",
+        "prompt_bytes": "Bytes of all messages of the prompt, before anything was cut.",
+        "answer_bytes": "Bytes of the answer and of what the provider calls its reasoning, before anything was cut.",
     },
     "KnobChange": {
         "file": "File of the constant.",

@@ -14,6 +14,7 @@ import anyio.lowlevel
 
 from mesh import wire
 from mesh.errors import AlreadyPosted, BusUnavailable, ObjectMissing, UnknownName
+from mesh.model_calls import KEPT_BYTES
 from mesh.wire import Entry, Pattern, Post
 
 READ_BATCH = 1000
@@ -47,6 +48,7 @@ class MemoryBus:
         self._hearers: list[tuple[str, anyio.Event, deque[tuple[str, bytes]]]] = []
         self._services: dict[str, list[Callable[[bytes], Awaitable[bytes]]]] = defaultdict(list)
         self._objects: dict[str, bytes] = {}
+        self._recent: dict[str, bytes] = {}
 
     async def post(self, post: Post, *, over: int = 0) -> int:
         data = wire.encode(post)
@@ -179,6 +181,18 @@ class MemoryBus:
         if name not in self._objects:
             raise ObjectMissing(f"arena {self.arena} has no object {name}")
         return self._objects[name]
+
+    async def keep(self, name: str, data: bytes) -> None:
+        self._recent.setdefault(wire.check_token("object name", name), data)
+        while sum(map(len, self._recent.values())) > KEPT_BYTES:
+            del self._recent[next(iter(self._recent))]
+        await anyio.lowlevel.checkpoint()
+
+    async def kept(self, name: str) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        if name not in self._recent:
+            raise ObjectMissing(f"arena {self.arena} has no object {name}")
+        return self._recent[name]
 
 
 class _Queue:

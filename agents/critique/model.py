@@ -16,14 +16,16 @@ from msgspec.structs import replace
 from agents.critique.calibration import ANSWER_S
 from agents.llm import client
 from agents.llm.budget import Budget, number_option, pauses
-from agents.llm.client import Message, prompt
+from agents.llm.call_record import CallRecords
+from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import Files, brief, tame, tokens_of
 from agents.llm.patch import Flaw
 from agents.llm.thoughts import without_thoughts
+from mesh.agent.call_keeper import CallKeeper
 from mesh.board import Board
 from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadInput
-from mesh.events import AnyEvent, Cost, CritiquePosted, NotePosted
+from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, NotePosted
 
 AT_ONCE = 4
 """Number of proposals that a model is asked about at a time; rules alone judge the others."""
@@ -57,7 +59,7 @@ class ModelCritic:
     Options: those of `Budget`, `prompt_tokens`, and `timeout_s` (at most `ANSWER_S`).
     """
 
-    def __init__(self, name: str, options: Mapping[str, str]) -> None:
+    def __init__(self, name: str, options: Mapping[str, str], calls: CallKeeper | None = None) -> None:
         self._name = name
         self._budget = Budget(name, options, answer_tokens=_ANSWER_TOKENS)
         self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
@@ -71,6 +73,7 @@ class ModelCritic:
             raise BadInput(
                 f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
             )
+        self._records = CallRecords(calls, self._budget.model, self._budget.answer_tokens)
         self._silent = False
 
     def worth_asking(self, board: Board, critiques: Sequence[CritiquePosted]) -> list[CritiquePosted]:
@@ -109,14 +112,19 @@ class ModelCritic:
                 within_s=self._timeout_s,
             )
         except BadInput as error:
-            found[critique.target] = [*self._silence(f"{self._name} judges by rules alone: {error}"), critique]
+            refused = ModelAnswer("", Cost(), str(error))
+            call = await self._records.keep(messages, refused)
+            failed = [self._budget.failed_call("critique", refused.cost, False, str(error), call)] if call else []
+            silence = self._silence(f"{self._name} judges by rules alone: {error}")
+            found[critique.target] = [*failed, *silence, critique]
             return
+        call = await self._records.keep(messages, answer)
         opinion = Flaw(answer.trouble) if answer.trouble else read_judgement("" if answer.thought else answer.text)
         if isinstance(opinion, Flaw):
-            failed = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text)
-            found[critique.target] = [failed, critique]
+            unread = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text, call)
+            found[critique.target] = [unread, critique]
         else:
-            found[critique.target] = [joined(critique, opinion, self._budget.model.name, answer.cost)]
+            found[critique.target] = [joined(critique, opinion, self._budget.model.name, answer.cost, call)]
 
     def _silence(self, why: str) -> list[AnyEvent]:
         """Stop asking until the next restart, and post the reason once."""
@@ -155,7 +163,9 @@ def read_judgement(answer: str) -> Judgement | Flaw:
     return msgspec.convert({**found, "text": text}, Judgement)
 
 
-def joined(critique: CritiquePosted, opinion: Judgement, model: str, cost: Cost) -> CritiquePosted:
+def joined(
+    critique: CritiquePosted, opinion: Judgement, model: str, cost: Cost, call: KeptCall | None = None
+) -> CritiquePosted:
     """Return the critique by rules and model together: the more severe verdict, and the model's forecast.
 
     The model's chance that the proposal becomes champion is kept, even if the rules' verdict is more severe.
@@ -165,6 +175,7 @@ def joined(critique: CritiquePosted, opinion: Judgement, model: str, cost: Cost)
         opinion: The model's judgement.
         model: The name of the model.
         cost: The cost of the call.
+        call: Its prompt and answer, if they were kept.
     """
     verdict = max(critique.verdict, opinion.verdict, key=_SEVERITY.index)
     chance = opinion.confidence if opinion.verdict == "endorse" else 1 - opinion.confidence
@@ -178,6 +189,7 @@ def joined(critique: CritiquePosted, opinion: Judgement, model: str, cost: Cost)
         predicted=opinion.predicted,
         confidence=round(min(SUREST, max(1 - SUREST, confidence)), 4),
         cost=cost,
+        call=call,
     )
 
 

@@ -12,7 +12,7 @@ from agents.llm.client import Message, Model
 from agents.llm.model_options import model_parameters
 from mesh.board import Board
 from mesh.errors import BadInput
-from mesh.events import Cost, ModelAsked
+from mesh.events import Cost, KeptCall, ModelAsked
 
 FIRST_PAUSE_S, _MAX_PAUSE_S = 15.0, 900.0
 """Pause after a failed call; it doubles with each further failure in a row, up to the maximum."""
@@ -73,7 +73,7 @@ class Budget:
         usd = self._price.of(size, self.answer_tokens) if self._price else None
         return Cost(usd=usd, tokens_in=size, tokens_out=self.answer_tokens)
 
-    def failed_call(self, purpose: str, cost: Cost, ok: bool, text: str) -> ModelAsked:
+    def failed_call(self, purpose: str, cost: Cost, ok: bool, text: str, call: KeptCall | None = None) -> ModelAsked:
         """Return the fact about a failed call.
 
         Args:
@@ -81,8 +81,10 @@ class Budget:
             cost: What it cost.
             ok: Whether the provider answered.
             text: Why the call is of no use, one sentence.
+            call: Its prompt and answer, if they were kept.
         """
-        return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=client.clean(text, _TEXT))
+        text = client.clean(text, _TEXT)
+        return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=text, call=call)
 
 
 def pauses(board: Board, name: str, now: dt.datetime) -> bool:

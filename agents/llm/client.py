@@ -64,7 +64,8 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     """The text of an answer, or in `trouble` one sentence why there is none; `cut` if it ran out of tokens.
 
     `notice` says which parameters the server refused, so that the request was repeated without them. `thought` if the
-    text is the model's reasoning, because the server gave no other: some put whole answers there.
+    text is the model's reasoning, because the server gave no other: some put whole answers there. `thoughts` is that
+    reasoning in any case.
     """
 
     text: str
@@ -73,6 +74,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     cut: bool = False
     thought: bool = False
     notice: str = ""
+    thoughts: str = ""
 
 
 _REFUSED = RefusedParameters()
@@ -294,15 +296,16 @@ def _read(model: Model, reply: Any, messages: Sequence[Message], cost: Any) -> M
     tokens_out = _count(getattr(used, "completion_tokens", 0)) or tokens_of(text + thoughts)
     paid = cost(tokens_in, tokens_out)
     if text.strip():
-        return ModelAnswer(text, paid, cut=choice.finish_reason == "length")
+        return ModelAnswer(text, paid, cut=choice.finish_reason == "length", thoughts=thoughts)
     extra = getattr(choice.message, "provider_specific_fields", None) if choice else None
     refusal = (extra or {}).get("refusal") or ""
     if refusal or (choice and choice.finish_reason == "content_filter"):
-        return ModelAnswer("", paid, f"{model.name} refuses: {clean(str(refusal) or 'its filter blocked the answer')}")
+        why = clean(str(refusal) or "its filter blocked the answer")
+        return ModelAnswer("", paid, f"{model.name} refuses: {why}", thoughts=thoughts)
     if thoughts.strip() and choice.finish_reason != "length":
-        return ModelAnswer(thoughts, paid, thought=True)
+        return ModelAnswer(thoughts, paid, thought=True, thoughts=thoughts)
     why = "; it used all its tokens for reasoning" if choice and choice.finish_reason == "length" else ""
-    return ModelAnswer("", paid, f"{model.name} gave an empty answer{why}")
+    return ModelAnswer("", paid, f"{model.name} gave an empty answer{why}", thoughts=thoughts)
 
 
 def _reasoning(message: Any) -> str:
@@ -317,12 +320,17 @@ def _count(tokens: object) -> int:
     return tokens if isinstance(tokens, int) and 0 < tokens < 10**9 else 0
 
 
-def clean(text: str, limit: int = 300) -> str:
-    """Return a provider's text on one line, at most `limit` characters long, without keys or anything like a key."""
+def without_keys(text: str) -> str:
+    """Return a text without the values of variables of the environment that are named like secrets."""
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= 6:
             text = text.replace(value, "[secret]")
-    text = re.sub(r"://[^/\s@]+@", "://[secret]@", _LOOKS_SECRET.sub("[secret]", text))
+    return text
+
+
+def clean(text: str, limit: int = 300) -> str:
+    """Return a provider's text on one line, at most `limit` characters long, without keys or anything like a key."""
+    text = re.sub(r"://[^/\s@]+@", "://[secret]@", _LOOKS_SECRET.sub("[secret]", without_keys(text)))
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else f"{flat[:limit]}…"
 

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from mesh import settings
+from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
@@ -68,7 +69,7 @@ def main() -> int:
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 agent_name = name if single else f"{name}-{index + 1}"
-                context = Context(agent_name, index, CodeReader(code), options, args.path, reader)
+                context = Context(agent_name, index, CodeReader(code), options, args.path, reader, CallKeeper(bus))
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))
             why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))

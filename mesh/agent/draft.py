@@ -17,7 +17,7 @@ from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.editable_regions import bounded, trespass
 from mesh.errors import BadInput
-from mesh.events import AnyEvent, Cost, KnobChange, NotePosted, Origin, ProposalPosted
+from mesh.events import AnyEvent, Cost, KeptCall, KnobChange, NotePosted, Origin, ProposalPosted
 from mesh.text import short
 
 
@@ -35,6 +35,7 @@ class Draft(msgspec.Struct, frozen=True):
         origin: where the idea comes from; by default the role's model, else a sampler named after the role.
         cost: cost of the model calls that led to it.
         as_of: sequence of the last entry that the role knew; by default the last one that the board has folded.
+        call: the model call that it comes from, as `Context.calls` kept it.
     """
 
     files: Mapping[str, bytes | str]
@@ -47,6 +48,7 @@ class Draft(msgspec.Struct, frozen=True):
     origin: Origin | None = None
     cost: Cost | None = None
     as_of: int | None = None
+    call: KeptCall | None = None
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -142,6 +144,7 @@ async def to_fact(
         cost=draft.cost,
         as_of=as_of if draft.as_of is None else draft.as_of,
         values=knob_values(files, board.spec.artifact.editable, board.spec.knobs),
+        call=draft.call,
     )
     check_fact(fact)
     return fact

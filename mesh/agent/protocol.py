@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
+from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
 from mesh.agent.item_reader import ItemReader
@@ -37,6 +38,7 @@ class Context(msgspec.Struct, frozen=True):
         options: the values of `--option KEY=VALUE` and of the options for models.
         path: folder of classes that the user wrote, if an option names one.
         items: reads the scores of single items; only a curator has it.
+        calls: keeps calls of models; None keeps none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Context(msgspec.Struct, frozen=True):
     options: dict[str, str] = {}
     path: Path = Path()
     items: ItemReader | None = None
+    calls: CallKeeper | None = None
 
 
 class Agent(Protocol):

@@ -17,8 +17,9 @@ from mesh.jetstream.link import WRONG_LAST_SEQUENCE, Link
 from mesh.jetstream.live import CHUNK, LiveTopics
 from mesh.jetstream.log import StreamLog, stream_of
 from mesh.jetstream.queue import JetStreamDelivery, work
+from mesh.model_calls import KEPT_BYTES
 
-_OBJECTS = "MESHOBJ_"
+_OBJECTS, _CALLS = "MESHOBJ_", "MESHCALL_"
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
@@ -95,8 +96,8 @@ class JetStreamHub:
     async def arena(self, name: str, *, create: bool = False) -> "JetStreamBus":
         wire.check_token("arena", name)
         if create:
-            await self._create(stream_of(name), wire.arena_filter(name))
-            await self._create(_OBJECTS + name, wire.objects_filter(name))
+            await _create(self._link, stream_of(name), wire.arena_filter(name))
+            await _create(self._link, _OBJECTS + name, wire.objects_filter(name))
         else:
             answer = await self._link.call(f"$JS.API.STREAM.INFO.{stream_of(name)}", {})
             if "error" in answer:
@@ -116,24 +117,31 @@ class JetStreamHub:
         at = msgspec.convert(answer["ts"], dt.datetime) if answer.get("ts") else None
         return LogState(int(answer["state"]["last_seq"]), int(answer["state"]["bytes"]), at)
 
-    async def _create(self, stream: str, subjects: str) -> None:
-        config: dict[str, Any] = {
-            "name": stream,
-            "subjects": [subjects],
-            "storage": "file",
-            "retention": "limits",
-            "discard": "new",
-            "deny_delete": True,
-            "deny_purge": True,
-            "allow_direct": True,
-            "num_replicas": self._link.replicas,
-            "duplicate_window": 120_000_000_000,
-        }
-        if "error" not in await self._link.call(f"$JS.API.STREAM.INFO.{stream}", {}):
-            return
-        answer = await self._link.call(f"$JS.API.STREAM.CREATE.{stream}", config)
-        if "error" in answer:
-            raise BusRefused(f"the server did not create stream {stream}: {answer['error'].get('description')}")
+
+async def _create(link: Link, stream: str, subjects: str, **limits: Any) -> None:
+    """Create a stream of an arena if there is none; `limits` are more of its settings.
+
+    Raises:
+        BusRefused: the server refuses it.
+    """
+    config: dict[str, Any] = {
+        "name": stream,
+        "subjects": [subjects],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_direct": True,
+        "num_replicas": link.replicas,
+        "duplicate_window": 120_000_000_000,
+        **limits,
+    }
+    if "error" not in await link.call(f"$JS.API.STREAM.INFO.{stream}", {}):
+        return
+    answer = await link.call(f"$JS.API.STREAM.CREATE.{stream}", config)
+    if "error" in answer:
+        raise BusRefused(f"the server did not create stream {stream}: {answer['error'].get('description')}")
 
 
 class JetStreamBus(StreamLog, LiveTopics):
@@ -142,7 +150,8 @@ class JetStreamBus(StreamLog, LiveTopics):
     def __init__(self, link: Link, arena: str) -> None:
         StreamLog.__init__(self, link, arena)
         LiveTopics.__init__(self, link, arena)
-        self._objects_stream = _OBJECTS + arena
+        self._objects_stream, self._calls_stream = _OBJECTS + arena, _CALLS + arena
+        self._has_calls = False
 
     def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[JetStreamDelivery]:
         return work(self._link, self.arena, queue, kinds, lease_s)
@@ -153,10 +162,12 @@ class JetStreamBus(StreamLog, LiveTopics):
         # The first chunk is stored last: if it exists, all others do.
         for number in reversed(range(len(chunks))):
             headers = {"Nats-Expected-Last-Subject-Sequence": "0", "Mesh-Chunks": str(len(chunks))}
-            subject = wire.object_subject(self.arena, name, number)
-            ack, _ = await self._link.append(subject, chunks[number], headers)
-            if ack.error and ack.error.err_code not in WRONG_LAST_SEQUENCE:
-                raise BusRefused(f"object {name}: {ack.error.description}")
+            await self._store(wire.object_subject(self.arena, name, number), chunks[number], headers)
+
+    async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
+        ack, _ = await self._link.append(subject, data, headers)
+        if ack.error and ack.error.err_code not in WRONG_LAST_SEQUENCE:
+            raise BusRefused(f"object {subject}: {ack.error.description}")
 
     async def get(self, name: str) -> bytes:
         wire.check_token("object name", name)
@@ -164,11 +175,29 @@ class JetStreamBus(StreamLog, LiveTopics):
         return first + b"".join([(await self._chunk(name, number))[0] for number in range(1, count)])
 
     async def _chunk(self, name: str, number: int) -> tuple[bytes, int]:
-        subject = wire.object_subject(self.arena, name, number)
+        return await self._message(self._objects_stream, wire.object_subject(self.arena, name, number), name)
+
+    async def keep(self, name: str, data: bytes) -> None:
+        wire.check_token("object name", name)
+        if not self._has_calls:  # the server drops the oldest: only it knows what all writers have stored
+            limits = {"discard": "old", "max_bytes": KEPT_BYTES}
+            await _create(self._link, self._calls_stream, wire.call_subject(self.arena, "*"), **limits)
+            self._has_calls = True
+        headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
+        await self._store(wire.call_subject(self.arena, name), data, headers)
+
+    async def kept(self, name: str) -> bytes:
+        wire.check_token("object name", name)
+        if "error" in await self._link.call(f"$JS.API.STREAM.INFO.{self._calls_stream}", {}):
+            raise ObjectMissing(f"arena {self.arena} has no object {name}")
+        return (await self._message(self._calls_stream, wire.call_subject(self.arena, name), name))[0]
+
+    async def _message(self, stream: str, subject: str, name: str) -> tuple[bytes, int]:
+        """Return the last message of a subject, and the number of chunks of its object `name`."""
         give_up = anyio.current_time() + self._link.patience_s
         while True:
             try:
-                msg = await self._link.request(f"$JS.API.DIRECT.GET.{self._objects_stream}.{subject}")
+                msg = await self._link.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
             except TRANSIENT as error:
                 if anyio.current_time() > give_up:
                     raise ObjectMissing(f"object {name} of arena {self.arena} cannot be read: {error}") from None

@@ -41,7 +41,11 @@ _MEANINGS = {"proposal.promoted": "star", "run.killed": "warn", "model.asked": "
 
 def entry_words(entry: Entry) -> str:
     """Return the words of an entry, not yet safe for a terminal."""
-    return say(entry.post.event) if entry.post else f"{entry.subject.kind} (not understood)"
+    if entry.post is None:
+        return f"{entry.subject.kind} (not understood)"
+    event = entry.post.event
+    hint = f" (mesh show {entry.seq} --answer)" if isinstance(event, e.ModelAsked) and event.call else ""
+    return f"{say(event)}{hint}"
 
 
 def author_of(entry: Entry) -> str:

@@ -1,13 +1,28 @@
 """`mesh show`: one thing on the board."""
 
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 
 @app.command
-def show(word: str, *, arena: ArenaOption = None, nats: Nats = None, json: Json = False) -> int:
+def show(
+    word: str,
+    *,
+    prompt: Annotated[
+        bool, Parameter(name="--prompt", negative="", help="Print the whole prompt of the model call that led to it.")
+    ] = False,
+    answer: Annotated[
+        bool, Parameter(name="--answer", negative="", help="Print the whole answer of the model that led to it.")
+    ] = False,
+    arena: ArenaOption = None,
+    nats: Nats = None,
+    json: Json = False,
+) -> int:
     """Show one proposal, run, agent or worker, by its name or the start of it, or one fact by its sequence number.
 
     Example: mesh show champion
@@ -18,12 +33,20 @@ def show(word: str, *, arena: ArenaOption = None, nats: Nats = None, json: Json 
         from mesh_cli.connect import entry_of, opened_board_of, reach
         from mesh_cli.proposals.card import card
         from mesh_cli.proposals.describe import about, about_fact
+        from mesh_cli.proposals.model_call import call_data, call_lines, call_of, call_text, no_call
         from mesh_cli.resolve import find, named_words
 
         async with reach(arena, nats) as bus:
             board = await opened_board_of(bus)
             named, others = find(board, word)
-            known = about_fact(await entry_of(bus, int(named.id))) if named.kind == "fact" else about(board, named)
+            seq = int(named.id) if named.kind == "fact" else 0
+            seq = board.proposals[named.id].seq if named.kind == "proposal" else seq
+            entry = await entry_of(bus, seq) if seq else None
+            known = about_fact(entry) if named.kind == "fact" and entry else about(board, named)
+            kept = call_of(entry) if entry else None
+            call = await call_data(bus, seq, kept) if kept else None
+        if (prompt or answer) and call is None:
+            raise no_call(named_words(named))
         if others:
             also = f"{named_words(others[0])}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
             print(
@@ -31,8 +54,11 @@ def show(word: str, *, arena: ArenaOption = None, nats: Nats = None, json: Json 
                 file=sys.stderr,
             )
         if json:
-            print_json(known)
+            print_json(known | ({"call": call} if call else {}))
+        elif call and (prompt or answer):
+            wanted = [what for what, is_wanted in (("prompt", prompt), ("answer", answer)) if is_wanted]
+            print("\n\n".join(call_text(call, what) for what in wanted))
         else:
-            print("\n".join(card(board, known)))
+            print("\n".join([*card(board, known), *(call_lines(call) if call else [])]))
 
     return run(work)

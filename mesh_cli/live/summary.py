@@ -71,6 +71,8 @@ def summary(
         changed = board.opened.base_tree != board.champion
         commands += [f"show champion {where}"]
         commands += [f"diff {short(board.opened.base_tree)} champion {where}", f"apply {folder}"] if changed else []
+    if flaws:
+        commands += [f"tail --kind model.asked {where}", f"show NUMBER --answer {where}"]
     commands += [f"sql \"FROM frontier WHERE arena = '{board.arena}'\""]
     print("next:\n" + "\n".join(f"  {mesh} {command}" for command in commands))
     print(f"to continue:\n  {mesh} up {folder}{f' --data {data}' if data else ''}")

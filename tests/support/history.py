@@ -164,4 +164,5 @@ RICH_HISTORY: list[Fact] = [
     *_runs(T5, [4.0]),
     ("curator", e.ProposalRetired(proposal=T5, round=1, why="not_better")),
     ("ann", e.NotePosted(channel="general", text="a rate above 1 leads nowhere")),
+    ("rex", e.ModelAsked(model="m", purpose="improve", ok=True, cost=THOUGHT, text="the answer has no change")),
 ]
