@@ -10,6 +10,7 @@ trial is a knob. `[knobs]` in `arena.toml` changes both. Seeds and what judges a
 the literal; every other byte of the file stays.
 """
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -172,6 +173,33 @@ def range_faults(files: Mapping[str, bytes], editable: Sequence[str], rules: Kno
             for literal, text, fault in knob_ranges.faults(literals_of(file, source)):
                 line = source.encode()[: literal.start].count(b"\n") + 1
                 said.append(f'{file}:{line} gives {literal.name} the range "{text}", which says nothing: {fault}')
+    return said
+
+
+def unmatched_rules(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec) -> list[str]:
+    """Return one sentence for each name or pattern of `[knobs]` that fits no literal of the editable files.
+
+    Args:
+        files: Contents by path.
+        editable: The paths of the files that may be edited.
+        rules: What `[knobs]` in `arena.toml` says.
+    """
+    patterns = [("include", rules.include), ("exclude", rules.exclude), ("bounds", tuple(rules.bounds))]
+    if not any(names for _, names in patterns):
+        return []
+    known = [(file, name) for file in editable if file in files for name in literal_values(file, files[file])]
+    said: list[str] = []
+    for key, names in patterns:
+        for pattern in names:
+            if any(_matches((pattern,), file, name) for file, name in known):
+                continue
+            words = {form: None for file, name in known for form in (name, f"{file}:{name}")}
+            near = difflib.get_close_matches(pattern, list(words), n=1, cutoff=0.5)
+            cure = f"did you mean {near[0]}?" if near else f"names are such as {', '.join(list(words)[::2][:3])}"
+            none = f"{', '.join(editable)} {'has' if len(editable) == 1 else 'have'} no literal"
+            said.append(
+                f"knobs.{key} names {pattern}, which fits no literal of the artifact; {cure if known else none}"
+            )
     return said
 
 

@@ -29,7 +29,7 @@ from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
-from mesh.knobs import range_faults
+from mesh.knobs import range_faults, unmatched_rules
 from mesh.preparation import keep_prepared, run_prepare
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
@@ -90,6 +90,9 @@ async def open_arena(
     files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
     if faults := range_faults(files, spec.artifact.editable, spec.knobs):
         raise BadArena(f"{folder}: {faults[0]}")
+    if unmatched := unmatched_rules(files, spec.artifact.editable, spec.knobs):
+        more = f" (and {len(unmatched) - 1} more such names)" if unmatched[1:] else ""
+        sys.stderr.write(f"mesh: warning: {folder}: {unmatched[0]}{more}\n")
     shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)
     source = await anyio.to_thread.run_sync(data_source.find_source, folder, spec.data.source, data, shown)
     if source:

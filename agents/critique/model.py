@@ -18,7 +18,8 @@ from agents.llm import client
 from agents.llm.budget import Budget, number_option, pauses
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
-from agents.llm.digest import Files, brief, tame, tokens_of
+from agents.llm.data_marks import tame
+from agents.llm.digest import Files, brief, tokens_of
 from agents.llm.patch import Flaw
 from agents.llm.thoughts import without_thoughts
 from mesh.agent.call_keeper import CallKeeper
@@ -30,7 +31,7 @@ from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, NotePosted
 AT_ONCE = 4
 """Number of proposals that a model is asked about at a time; rules alone judge the others."""
 
-_PROMPT_TOKENS, _ANSWER_TOKENS = 4_000, 1_000
+_PROMPT_TOKENS, _ANSWER_TOKENS = 6_000, 1_000
 """Most tokens of a question (an upper estimate) and of its answer."""
 
 SUREST = 0.99

@@ -9,21 +9,20 @@ does not need is left to those after it, and protected files fill what is left a
 """
 
 import difflib
-import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from agents.llm.data_marks import fence_of, fenced, tame
 from agents.llm.knob_table import knob_table
 from agents.llm.task_words import context_files, evaluator_files, feedback_of, head_of, operators_words
 from agents.search.samplers.protocol import Trial
 from mesh.board import Board, Proposal
 from mesh.events import Failed
 from mesh.evidence import fresh
-from mesh.text import short, visible
+from mesh.text import short
 
 Files = Mapping[str, bytes]
 
@@ -97,7 +96,7 @@ def _base(board: Board, parents: Sequence[str], code: Mapping[str, Files]) -> Fi
 
 
 def brief(board: Board, tree: str, code: Mapping[str, Files], *, max_tokens: int) -> str:
-    """Return what a model should know before it judges a proposal: its change and predicted gain, dead ends, the best.
+    """Return what a model should know before it judges a proposal: its change, the task, how it is scored, the best.
 
     Args:
         board: The board of the arena.
@@ -105,12 +104,12 @@ def brief(board: Board, tree: str, code: Mapping[str, Files], *, max_tokens: int
         code: Files by proposal.
         max_tokens: Longest text, in tokens of `tokens_of`.
     """
+    lead = _Section("The proposal to judge", [_judged(board, tree, code, max_tokens)])
     sections = [
-        _Section("The proposal to judge", [_judged(board, tree, code, max_tokens)]),
         _Section("Dead ends", _dead_ends(board, code, without=tree)),
         _Section("The best so far", _best(board, [tree], code)),
     ]
-    return _laid_out(board, [], code, sections, max_tokens)
+    return _laid_out(board, [], code, sections, max_tokens, base=_base(board, [tree], code), lead=lead)
 
 
 def shown_score(board: Board, tree: str) -> float | None:
@@ -157,16 +156,26 @@ def _laid_out(
     code: Mapping[str, Files],
     sections: Sequence[_Section],
     max_tokens: int,
-    base: Files | None = None,
+    base: Files,
+    lead: _Section | None = None,
 ) -> str:
-    """Return head, the operator's words, code, feedback, evaluator, sections and context, with marks around data."""
+    """Return head, `lead`, the operator's words, code, feedback, evaluator, sections and context, with marks.
+
+    With a `lead`, which is a proposal to judge, there is no context.
+    """
     whole = [_source(code.get(tree, {}), board.spec.artifact.editable) for tree in parents]
-    words = operators_words(board.spec, base or {})
+    words = operators_words(board.spec, base)
     scored = [feedback_of(board, tree) for tree in parents]
-    evaluator, context = evaluator_files(board.spec, base or {}), context_files(board.spec, base or {})
+    evaluator, context = evaluator_files(board.spec, base), {} if lead else context_files(board.spec, base)
+    leading = [lead] if lead else []
     shown = [words, *evaluator.values(), *context.values(), *(str(each) for each in scored)]
-    fence = _fence(
-        board, [*(t for files in whole for t in files.values()), *(i.text for s in sections for i in s.items), *shown]
+    fence = fence_of(
+        board,
+        [
+            *(t for files in whole for t in files.values()),
+            *(i.text for s in [*leading, *sections] for i in s.items),
+            *shown,
+        ],
     )
     room = max_tokens * 3
     pieces: list[str] = []
@@ -184,18 +193,28 @@ def _laid_out(
         """Put files that may take `most` bytes in all: whole ones, but the first also without its middle."""
         spent = len(f"## {title}") + 2
         for number, (name, text) in enumerate(files.items()):
-            left = most - spent - len(_fenced(name, "", fence).encode()) - 2
+            left = most - spent - len(fenced(name, "", fence).encode()) - 2
             fits = len(tame(text).encode(errors="replace")) <= left
             if not fits and (number or left < 600):
                 break
             if not number:
                 put(f"## {title}")
-            body = _fenced(name, shorten(tame(text), left, ""), fence)
+            body = fenced(name, shorten(tame(text), left, ""), fence)
             put(body)
             spent += len(body.encode()) + 2
 
+    def put_sections(wanted: Sequence[_Section]) -> None:
+        for section in wanted:
+            items = [fenced(item.label, tame(item.text), fence) for item in section.items]
+            if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= room:
+                put(f"## {section.title}")
+                for item in items:
+                    if not put(item):
+                        break
+
     head = head_of(board.spec, fence)
     put(head if len(head.encode()) + 2 <= room else shorten(head, max(0, room - 2)))
+    put_sections(leading)
     if words:
         title = "## The task, in the words of its operator\n\n"
         put(title + shorten(tame(words).replace(fence, ""), int(room * WORDS_SHARE) - len(title), ""))
@@ -204,21 +223,15 @@ def _laid_out(
         put(f"## Parent {letter}: proposal {short(tree)}, {_result(board, tree)}")
         for name, text in files.items():
             label = f"{name} of parent {letter}"
-            frame = len(_fenced(label, "", fence).encode())
-            put(_fenced(label, shorten(text, max(0, share - frame)), fence))
+            frame = len(fenced(label, "", fence).encode())
+            put(fenced(label, shorten(text, max(0, share - frame)), fence))
     most = int(room * FEEDBACK_SHARE) // max(1, len(parents))
     for letter, feedback in zip("ABCDEFGH", scored, strict=False):
         for label, text in (("Numbers", feedback.metrics), ("Output", feedback.output)) if feedback else ():
             if text and most > 400:
-                put(_fenced(f"{label} of the latest run of parent {letter}", _end(tame(text), most // 2), fence))
+                put(fenced(f"{label} of the latest run of parent {letter}", _end(tame(text), most // 2), fence))
     put_files("How it is scored (protected)", evaluator, int(room * EVALUATOR_SHARE))
-    for section in sections:
-        items = [_fenced(item.label, tame(item.text), fence) for item in section.items]
-        if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= room:
-            put(f"## {section.title}")
-            for item in items:
-                if not put(item):
-                    break
+    put_sections(sections)
     put_files("Other files of the task (protected)", context, room)
     return "\n\n".join(pieces)
 
@@ -266,11 +279,13 @@ def _judged(board: Board, tree: str, code: Mapping[str, Files], max_tokens: int)
     gain = None if event.predicted_gain is None else f"predicted gain {event.predicted_gain:g}"
     sure = None if event.confidence is None else f"confidence {event.confidence:g}"
     parents = [f"{short(parent)} ({_result(board, parent)})" for parent in event.parents]
+    known = feedback_of(board, event.parents[0]) if event.parents else None
     lines = [
         shorten(event.title, WORDS // 2),
         shorten(event.rationale, WORDS),
         ", ".join(filter(None, (gain, sure))),
         f"parents: {', '.join(parents[:2])}" if parents else "",
+        f"numbers of the first parent's latest run:\n{shorten(known.metrics, WORDS)}" if known else "",
         shorten(_change(board, tree, code), max_tokens * 3 // 2),
     ]
     return _Item(f"Proposal {short(tree)} ({event.origin.how})", "\n".join(filter(None, lines)))
@@ -366,25 +381,7 @@ def _source(files: Files, editable: Sequence[str]) -> dict[str, str]:
     return {name: files[name].decode(errors="replace") for name in editable if name in files}
 
 
-def _fence(board: Board, texts: Sequence[str]) -> str:
-    """Return a hash of the whole text, so that no author can know it in advance."""
-    total = hashlib.sha256(f"{board.arena} {board.seq}".encode())
-    for text in texts:
-        data = text.encode(errors="replace")
-        total.update(f"{len(data)} ".encode() + data)
-    return total.hexdigest()[:24]
-
-
-def tame(text: str) -> str:
-    """Return text of another author without control characters and without anything like a mark of data."""
-    return re.sub(r"<(/?)\s*data-", r"<\1data ", visible(text, keep="\n\t"), flags=re.IGNORECASE)
-
-
 def _end(text: str, limit: int) -> str:
     """Return the last bytes of a text, from the beginning of a line."""
     data = text.encode(errors="replace")
     return text if len(data) <= limit else "…" + data[-limit:].decode(errors="ignore").partition("\n")[2]
-
-
-def _fenced(label: str, text: str, fence: str) -> str:
-    return f"{label}\n<data-{fence}>\n{text.replace(fence, '')}\n</data-{fence}>"
