@@ -242,6 +242,8 @@ def finished(
         data=opened.data,
         environment=member.environment.mixed_with(member.machine.environment),
         tier=member.tier,
+        built=member.environment.built,
+        packages=member.environment.packages,
     )
     if result is None:
         return event

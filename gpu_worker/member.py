@@ -11,9 +11,11 @@ from gpu_worker.sandbox.tiers import Tier, sandbox_of
 from gpu_worker.task_environment import TaskEnvironment, task_environment, why_unusable
 from mesh import settings
 from mesh.board import Board
+from mesh.built_environment import build_environment
 from mesh.bus import ArenaBus
-from mesh.errors import BadInput
-from mesh.events import AnyEvent, WorkerJoined
+from mesh.code import CodeStore
+from mesh.errors import BadInput, ObjectMissing
+from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
 from mesh.settings import host
 from mesh.wire import Post
@@ -73,13 +75,21 @@ class Membership:
                 return
             found, why = TaskEnvironment(), ""
             try:
-                wanted = opened.spec.environment
-                found = await anyio.to_thread.run_sync(task_environment, wanted, self.tier, [self.home])
+                wanted, built = opened.spec.environment, None
+                if wanted.requirements or wanted.lock:
+                    files = await CodeStore(settings.code_dir(self.home, self.bus.arena), self.bus).files(
+                        opened.base_commit
+                    )
+                    built = await build_environment(wanted, files, settings.environments_dir(), self._say)
+                found = await anyio.to_thread.run_sync(task_environment, wanted, self.tier, [self.home], built)
                 if not found.is_own and self.tier in "ABC":
                     why = await why_unusable(found, sandbox_of(self.tier), self.runs_folder / "environment")
-            except BadInput as error:
+            except (BadInput, ObjectMissing) as error:
                 why = str(error)
             self.environment, self._no_environment, self._environment_of = found, why, opened.version
+
+    async def _say(self, what: str) -> None:
+        await self.post(NotePosted(channel="ops", text=f"worker {self.name} {what}"))
 
     def unfit(self) -> str:
         """Return why this worker may not run the arena (its sandbox, GPU memory, environment), "" where it may."""

@@ -16,13 +16,15 @@ from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
 from mesh.errors import BadInput
 from mesh.file_trees import delete
-from mesh.interpreter import check_narrow, find_interpreter, readable_folders
+from mesh.interpreter import Interpreter, check_narrow, find_interpreter, readable_folders
 from mesh.readable import is_visible, visible_path
 from mesh.spec import EnvironmentSpec
 
 _TRY_WITHIN_S = 60.0
 SHORTEST_KEY = 8
 """Characters of a key: a shorter text is part of too many others to be taken out of logs."""
+MOST_PACKAGES = 4000
+"""Characters of the packages that a fact keeps."""
 _TELLING = 4
 """Characters of a key that are taken out where it is cut off."""
 
@@ -37,6 +39,8 @@ class TaskEnvironment(msgspec.Struct, frozen=True):
         links: what their `HOME` has of the user's home, by name: the file or folder that each name leads to.
         hash: of the interpreter and of what is installed in it; "" for the worker's own.
         hidden: the folders of the worker's PATH that the sandbox hides.
+        built: hash of what the environment was built from; "" if it was not built.
+        packages: what is installed in an environment that was built, with versions.
         variables: what all processes have of the worker's variables.
         keys: what the score program alone has of them.
     """
@@ -47,6 +51,8 @@ class TaskEnvironment(msgspec.Struct, frozen=True):
     links: dict[str, str] = {}
     hash: str = ""
     hidden: tuple[str, ...] = ()
+    built: str = ""
+    packages: str = ""
     variables: dict[str, str] = {}
     keys: dict[str, str] = {}
 
@@ -64,23 +70,27 @@ OWN_ENVIRONMENT = TaskEnvironment()
 """The worker's own Python and PATH."""
 
 
-def task_environment(spec: EnvironmentSpec, tier: Tier, closed: Sequence[Path] = ()) -> TaskEnvironment:
+def task_environment(
+    spec: EnvironmentSpec, tier: Tier, closed: Sequence[Path] = (), built: tuple[Interpreter, str] | None = None
+) -> TaskEnvironment:
     """Return what an arena's processes have on this machine; it may ask the interpreter, which takes a moment.
 
     Args:
         spec: the arena's `[environment]`.
         tier: the sandbox tier of the worker.
         closed: folders that no trial may see.
+        built: the interpreter that was built for it and the hash of its sources; None if nothing was.
 
     Raises:
         BadInput: this machine does not have it, or it would show trials too much.
     """
     python, hashed, programs = sys.executable, "", ""
     readable = readable_folders(spec.readable, closed)
-    if spec.python:
-        found = find_interpreter(spec.python)
+    if built or spec.python:
+        found = built[0] if built else find_interpreter(spec.python)
         for folder in found.readable:
-            check_narrow("environment.python", folder, closed)
+            if not (built and folder == found.prefix):
+                check_narrow("environment.python", folder, closed)
         python, programs = found.python, found.programs
         readable = (*found.readable, *readable)
         hashed = hashlib.sha256("\n".join((found.version, *found.packages)).encode()).hexdigest()[:16]
@@ -94,10 +104,18 @@ def task_environment(spec: EnvironmentSpec, tier: Tier, closed: Sequence[Path] =
         path=path,
         links={each[len(home) + 1 :]: each for each in readable if each.startswith(f"{home}/") and home != "/"},
         hash=hashed,
+        built=built[1] if built else "",
+        packages=" ".join(map(_named, built[0].packages))[:MOST_PACKAGES] if built else "",
         variables={n: os.environ[n] for n in spec.variables if n in os.environ and n not in spec.keys},
         keys={name: _key(name) for name in spec.keys},
         hidden=tuple(each for each in whole.split(os.pathsep) if each and each not in seen),
     )
+
+
+def _named(folder: str) -> str:
+    """Return a package with its version by the name of the folder of its metadata."""
+    name, _, version = folder.removesuffix(".dist-info").removesuffix(".egg-info").partition("-")
+    return f"{name}=={version}"
 
 
 def _key(name: str) -> str:

@@ -96,6 +96,8 @@ def environment_words(spec: EnvironmentSpec) -> str:
     """Return in a sentence what an arena's processes have of their own, "" for nothing; it may ask the interpreter."""
     found = interpreter_of(spec)
     parts = [f"Python {found.version} of {below_home(found.prefix)}"] if found else []
+    built = spec.requirements or spec.lock
+    parts += [f"built by workers from {built}"] if built else []
     parts += [f"reads {', '.join(spec.readable)}"] if spec.readable else []
     plain = [name for name in spec.variables if name not in spec.keys]
     parts += [f"has the variables {', '.join(plain)}"] if plain else []

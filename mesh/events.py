@@ -251,6 +251,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     items: ItemsKept | None = None
     stages: StageEnds = ()
     own_seeds: b.Count = 0
+    built: b.Word = ""
+    packages: b.Text = ""
 
     def key(self, post_id: str) -> str:
         return self.run

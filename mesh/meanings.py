@@ -15,6 +15,8 @@ SHARED = {
     "device": "Device, such as `cpu` or `cuda:0`.",
     "evaluator": "Hash of all that decides a score: the protected files and the rules of `arena.toml`.",
     "environment": "Hash of the Python packages and the hardware of the run.",
+    "built": "Hash of what the environment of the task was built from; empty where it was not built.",
+    "packages": "Packages of an environment that was built, with their versions: `numpy==2.1.0`.",
     "high": "Upper bound of the 95 % interval of the mean.",
     "host": "Name of the machine.",
     "low": "Lower bound of the 95 % interval of the mean.",
@@ -356,6 +358,9 @@ FIELDS: dict[str, dict[str, str]] = {
     "EnvironmentSpec": {
         "python": "Interpreter of the task, or the folder of its environment (venv, conda, uv): an absolute path, one "
         "below `~`, one in the arena's folder, or the name of a program. Without it: the worker's own Python.",
+        "requirements": "List of packages, a file of the arena, from which a worker builds the environment once: "
+        "`requirements.txt`.",
+        "lock": "The arena's `uv.lock`, from which a worker with uv builds the environment once.",
         "readable": "Folders and files that trials and the score program may read beside the system's, such as "
         "`~/.rustup`. Those below `~` are in the `HOME` of a trial by the same names.",
         "variables": "Names of environment variables of the worker that trials and the score program get too.",

@@ -22,6 +22,7 @@ from mesh.arena_commands import elsewhere_words, environment_words, rights_words
 from mesh.arena_files import left_out_by, read_files
 from mesh.baseline import baseline_failure
 from mesh.board import Board
+from mesh.built_environment import trouble_in_build
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble, UnknownName
@@ -88,6 +89,8 @@ async def open_arena(
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
     left = list[str]()
     files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
+    if why := trouble_in_build(spec.environment, files, spec.artifact.editable):
+        raise BadArena(f"{folder / 'arena.toml'}: {why}")
     if faults := range_faults(files, spec.artifact.editable, spec.knobs):
         raise BadArena(f"{folder}: {faults[0]}")
     if unmatched := unmatched_rules(files, spec.artifact.editable, spec.knobs):
@@ -256,7 +259,7 @@ async def _prepared(
                 target.write_bytes(body)
             if spec.artifact.prepare:
                 log = settings.prepare_log(logs, spec.name)
-                await run_prepare(spec, folder, out, source, log)
+                await run_prepare(spec, folder, out, source, log, files)
                 await anyio.to_thread.run_sync(keep_prepared, spec.artifact.prepared, folder, files, out)
             if source:
                 await anyio.to_thread.run_sync(data_source.check_unchanged, source)

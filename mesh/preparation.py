@@ -10,15 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
 
-from mesh.arena_commands import interpreter_of
+from mesh.built_environment import find_task_interpreter
 from mesh.data_source import DataSource
-from mesh.errors import BadArena
+from mesh.errors import BadArena, BadInput
 from mesh.file_trees import open_folder, walk
 from mesh.frozen_data import PREPARED
 from mesh.hidden_files import is_hidden
@@ -38,7 +38,17 @@ _COMPLAINS = re.compile(r"\b(?:error|fatal|failed|cannot|not found|no such file|
 _ERRORS = "\n--- standard error ---\n"
 
 
-async def run_prepare(spec: ArenaSpec, folder: Path, out: Path, source: DataSource | None, log: Path) -> None:
+NO_FILES: Mapping[str, bytes] = {}
+
+
+async def run_prepare(
+    spec: ArenaSpec,
+    folder: Path,
+    out: Path,
+    source: DataSource | None,
+    log: Path,
+    files: Mapping[str, bytes] = NO_FILES,
+) -> None:
     """Run `artifact.prepare` and keep what it prints in `log`.
 
     Args:
@@ -47,11 +57,16 @@ async def run_prepare(spec: ArenaSpec, folder: Path, out: Path, source: DataSour
         out: where it writes the data.
         source: the owner's data, None if it has none.
         log: the file that gets its output, then its errors.
+        files: the arena's files, from which an environment may have to be built.
 
     Raises:
         BadArena: it cannot be run, ends with an error, or takes too long.
     """
-    command, own = spec.artifact.prepare, interpreter_of(spec.environment)
+    command = spec.artifact.prepare
+    try:
+        own = await find_task_interpreter(spec.environment, files, _say)
+    except BadInput as error:
+        raise BadArena(str(error)) from None
     within_s = spec.artifact.prepare_hours * 3600 or PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
     kept: tuple[str, ...] = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
     kept += tuple(name for name in spec.environment.variables if name not in spec.environment.keys)
@@ -190,3 +205,7 @@ def _how(code: int | None) -> str:
         if code is not None and code < 0
         else f"ended with exit code {code}"
     )
+
+
+async def _say(what: str) -> None:
+    sys.stderr.write(f"mesh: {what}\n")

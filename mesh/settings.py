@@ -181,6 +181,17 @@ def leak_index_file() -> Path:
     return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "mesh" / "leak-index"
 
 
+def environments_dir() -> Path:
+    """Return the folder that keeps environments of tasks which were built on this machine, for all homes of the user.
+
+    That of root is outside of its home, which the users of trials cannot enter.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(given) and os.geteuid() == 0:
+        return Path("/var/cache/mesh/environments")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "mesh" / "environments"
+
+
 def sources_dir(home: Path) -> Path:
     """Return the folder that keeps the hashes of the sources of data."""
     return home / "sources"

@@ -143,13 +143,16 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The task's own Python and what else its processes may read.
 
-    `python` is an interpreter or the folder of an environment, "" for the worker's own. `readable` are folders and
+    `python` is an interpreter or the folder of an environment, "" for the worker's own. From
+    `requirements` or `lock`, files of the arena, a worker builds an environment with it. `readable` are folders and
     files beside the system's, such as `~/.rustup`; those below `~` are in the `HOME` of a trial by the same names.
     `variables` of the worker are passed on to all processes, `keys` to the score program alone. With
     `network = "evaluator"` the score program has the network of the machine.
     """
 
     python: b.Path = ""
+    requirements: b.Path = ""
+    lock: b.Path = ""
     readable: Annotated[tuple[b.Path, ...], _Few] = ()
     variables: Annotated[tuple[b.Word, ...], _Few] = ()
     keys: Annotated[tuple[b.Word, ...], _Few] = ()
