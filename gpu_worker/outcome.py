@@ -25,6 +25,8 @@ MAX_METRICS, MAX_NAME = 64, 100
 _MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
 _Numbers = dict[str, float | None]
 
+_ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|Interrupt): (?P<text>\S.*)$", re.MULTILINE)
+
 
 class _RunnerLine(msgspec.Struct, frozen=True):
     """The line that one of our runners prints (`gpu_worker/runners`).
@@ -191,7 +193,8 @@ def _evaluator_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     except msgspec.MsgspecError:
         return Failed(reason="no_score", message=f"the evaluation ended without a result: {_last(end.err)}")
     if line.error:
-        why = f"{_last(end.err)} ({line.error})" if line.look_in_log and end.err.strip() else line.error
+        is_last = line.look_in_log and end.err.strip()
+        why = f"{_last(end.err)} ({line.error})" if is_last else line.error + _cause(end.err, line.error)
         return Failed(reason="no_score", message=" ".join(why.split())[:1000])
     last = line.stages[-1] if line.stages else None
     if line.missed is not None and last and last.value is not None:
@@ -272,6 +275,17 @@ def _how(rc: int | None) -> str:
         known = -rc in set(signal.Signals)
         return f"was ended by {signal.Signals(-rc).name if known else f'signal {-rc}'}"
     return f"ended with exit code {rc}"
+
+
+def _cause(log: str, known: str) -> str:
+    """Return the first error in an evaluation's log, in brackets: what an evaluator passes on may be "exit code 1".
+
+    "" if there is none, or if what is known says the same.
+    """
+    first = _ERROR_LINE.search(log)
+    if first is None or first["text"].strip() in known or first["text"].strip()[:60] in known:
+        return ""
+    return f" (its log: {first[0].strip()[:300]})"
 
 
 def _last(text: str) -> str:

@@ -233,3 +233,23 @@ async def test_without_a_combined_score_the_number_that_the_evaluator_means_is_t
     assert done.outcome.value == pytest.approx(score, abs=0.04)  # the mean of 0.5 and at least 0.2 seconds
     other = write(tmp_path / "other", {"initial_program.py": PROGRAM, "evaluator.py": EVALUATOR})
     assert "names no combined_score" not in describe(other, home)
+
+
+RELAYED = """
+import subprocess, sys
+
+def evaluate(path):
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True)
+    print(done.stderr)
+    if done.returncode:
+        return {"combined_score": 0.0, "error": f"Process exited with code {done.returncode}"}
+    return {"combined_score": 1.0}
+"""
+
+
+async def test_the_first_error_in_the_log_is_told_where_an_evaluator_tells_only_an_exit_code(tmp_path: Path) -> None:
+    files = {"initial_program.py": "import a_missing_solver\n", "evaluator.py": RELAYED}
+    outcome = (await run(write(tmp_path / "task", files), tmp_path)).outcome
+    assert isinstance(outcome, Failed)
+    told = "ValueError: the evaluator says: Process exited with code 1 (its log: ModuleNotFoundError: No module named "
+    assert outcome.message == f"{told}'a_missing_solver')"
