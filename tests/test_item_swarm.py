@@ -54,7 +54,6 @@ print(json.dumps({"found": sum(values) / len(values)}))
 """
 
 
-@pytest.mark.serial
 async def test_one_run_per_side_proves_a_gain_over_items_and_no_item_is_seen(tmp_path: Path, home: Path) -> None:
     entries: list[Entry] = []
     async with embedded(settings.server_dir(home)) as server, connect(server.url, name="test") as hub:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
 
 from mesh.events import HoldoutOpened, Scored
@@ -27,7 +26,6 @@ TRIAL = f"(out / 'seen').write_text(' '.join({SEEN}))"
 PREDICT = f"import os; print(' '.join({SEEN}))"
 
 
-@pytest.mark.serial
 async def test_a_scorer_is_told_split_and_tries_from_the_log_and_the_candidate_is_not(tmp_path: Path) -> None:
     command = ("python", "score.py")
     score = ScoreSpec(how="command", command=command, predict=("python", "-c", PREDICT), deadline_s=20)

@@ -7,7 +7,7 @@ not better in the population passes, `power` how often one that is better by `GA
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtr
 
 from benchmarks.parts.item_arenas import DIFFICULTY, OWN
 
@@ -50,4 +50,5 @@ def _p_value(one: Any, other: Any, *, paired: bool) -> float:
     """Return the one-sided p-value of Student's test that `one` is greater, in pairs or as two samples."""
     count = len(one)
     error = (one - other).std(ddof=1) if paired else np.sqrt(one.var(ddof=1) + other.var(ddof=1))
-    return float(t.sf((one - other).mean() / error * np.sqrt(count), count - 1 if paired else 2 * count - 2))
+    statistic = (one - other).mean() / error * np.sqrt(count)
+    return float(stdtr(count - 1 if paired else 2 * count - 2, -statistic))
