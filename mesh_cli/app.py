@@ -60,6 +60,14 @@ TaskConfig = Annotated[
     Path | None,
     Parameter(name=["--config", "-c"], help="OpenEvolve's configuration of the task; default: the one beside it."),
 ]
+TaskPython = Annotated[
+    str | None,
+    Parameter(
+        name="--environment",
+        help="Run the task in this environment (a venv, conda environment or interpreter; requirements.txt or uv.lock "
+        "to build one), and write it into arena.toml; none: in the mesh's own.",
+    ),
+]
 MetricName = Annotated[
     str | None, Parameter(name="--metric", help="An autoresearch loop's metric, if its files do not agree on one.")
 ]

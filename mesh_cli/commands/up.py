@@ -15,6 +15,7 @@ from mesh_cli.app import (
     NoConfirm,
     RunSeconds,
     TaskConfig,
+    TaskPython,
     app,
 )
 from mesh_cli.exit import run
@@ -29,6 +30,7 @@ def up(
     metric: MetricName = None,
     direction: MetricDirection = None,
     run_seconds: RunSeconds = None,
+    environment: TaskPython = None,
     minutes: Annotated[float | None, Parameter(help="Stop after this many minutes.")] = None,
     explorers: Annotated[int, Parameter(help="Start this many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
@@ -73,15 +75,20 @@ def up(
 
     Example: mesh up digits --minutes 1
     """
+    import anyio.to_thread
+
     from mesh_cli.arenas import loop_wish, told_folder
     from mesh_cli.live import up as swarm
+    from mesh_cli.setup.own_environment import agree_on_environment
 
     async def work() -> None:
         swarm.check_minutes(minutes)
         size = swarm.Size(minutes, explorers, slots)
         thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
+        found = told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds))
+        await anyio.to_thread.run_sync(agree_on_environment, found, environment, abandon_on_cancel=True)
         await swarm.up(
-            told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds)),
+            found,
             size,
             device=device,
             nats=nats,

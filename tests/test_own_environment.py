@@ -1,0 +1,78 @@
+"""An environment in the folder of a task is used where the user agrees, and named where it is not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mesh.arena import load_arena
+from mesh.errors import BadInput
+from mesh_cli.setup.own_environment import agree_on_environment
+from tests.support.terminal import Terminal
+from tests.test_environment import task
+
+EVALUATOR = "def evaluate(path):\n    return {'combined_score': 1.0}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A task with an environment in its folder."""
+    made = task(tmp_path / "task", EVALUATOR)
+    (made / "arena.toml").write_text((made / "arena.toml").read_text().replace("\n[environment]\n\n", ""))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(made / ".venv")], check=True, timeout=60)
+    return made
+
+
+def test_an_environment_is_not_used_without_a_yes_and_that_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "arena.toml").read_text()
+    agree_on_environment(folder, None)
+    assert "mesh: .venv (Python 3." in (said := capsys.readouterr().err)
+    assert "is not used: give --environment .venv to use it, or --environment none" in said
+    agree_on_environment(folder, "none")
+    assert capsys.readouterr().err == ""
+    assert (folder / "arena.toml").read_text() == before
+
+
+@pytest.mark.parametrize(("wish", "where"), [(".venv", "end"), (".venv/bin/python", "end"), (".venv", "table")])
+def test_what_the_user_wants_is_written_down_and_used(
+    wish: str, where: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toml = folder / "arena.toml"
+    if where == "table":
+        toml.write_text(toml.read_text() + '\n[environment]  # mine\nvariables = ["HF_HOME"]\n')
+    agree_on_environment(folder, wish)
+    assert f'wrote python = "{wish}" under [environment] in {toml}' in capsys.readouterr().err
+    spec = load_arena(folder).environment
+    assert spec.python == str(folder / wish)
+    assert spec.variables == (("HF_HOME",) if where == "table" else ())
+    agree_on_environment(folder, None)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(BadInput, match=r"names environment\.python: change it there"):
+        agree_on_environment(folder, "venv")
+
+
+def test_a_list_of_packages_is_a_hint_and_becomes_the_environment(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / ".venv").rename(tmp_path / "elsewhere")
+    (folder / "requirements.txt").write_text("numpy\n")
+    agree_on_environment(folder, None)
+    assert "requirements.txt is not used: give --environment requirements.txt" in capsys.readouterr().err
+    for wish, words in (("gone.txt", "is not a file in"), (str(tmp_path / "no"), "is not on this machine")):
+        with pytest.raises(BadInput, match=words):
+            agree_on_environment(folder, wish)
+    agree_on_environment(folder, "requirements.txt")
+    assert load_arena(folder).environment.requirements == "requirements.txt"
+
+
+def test_a_terminal_asks(folder: Path, tmp_path: Path) -> None:
+    refused = ("--explorers", "0", "--option", "sampler=random")  # so that nothing is started afterwards
+    with Terminal("up", str(folder), *refused, MESH_HOME=str(tmp_path / "home")) as terminal:
+        terminal.until(r"Run this task in its \.venv \(Python 3")
+        terminal.press("y\r")
+        terminal.until("wrote python")
+        terminal.until("--option sets options of explorers")
+    assert load_arena(folder).environment.python == str(folder / ".venv")
