@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import anyio.to_thread
 
+from agents.curation.put_back import claims_to_put_back, results
 from agents.search.samplers import portfolio
 from agents.search.samplers.history import History, Known
 from agents.search.samplers.own import own_sampler, reason_of
@@ -26,6 +27,7 @@ from agents.search.samplers.protocol import Trial, Values, best_first, place, wh
 from agents.search.samplers.table_moves import TableMoves, table_knobs
 from agents.search.strategy import TRIES, Strategy
 from agents.search.structure.moves import is_structural, rewritten
+from agents.search.structure.needless import PUT_BACK, changed_groups, next_put_backs
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
@@ -93,7 +95,7 @@ class Explorer:
         known = await self._history.read(board)
         own = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
         waiting = sum(trial.tree in own for trial in known.pending)
-        made: list[Draft | NotePosted] = []
+        made: list[Draft | NotePosted] = list(await self._put_back(board, known) if self._speaks else ())
         for number in range(min(_AT_ONCE, share(board) - waiting)):
             found = await self._propose(board, known, len(own) + number)
             if found is None:
@@ -189,6 +191,28 @@ class Explorer:
                 return self._drafted(known, number, made, parents, "tables", share, changes_of(knobs, values))
         return None
 
+    async def _put_back(self, board: Board, known: Known) -> list[Draft]:
+        """Return drafts that put back changes of a claim which may not matter."""
+        editable, rules = board.spec.artifact.editable, board.spec.knobs
+        made: list[Draft] = []
+        for tree in claims_to_put_back(board)[:1]:
+            with suppress(ObjectMissing):
+                old, new = await self._code.files(board, board.champion), await self._code.files(board, tree)
+                before, after = literals_in(old, editable), literals_in(new, editable)
+                if before.keys() != after.keys():
+                    continue  # its code is another one
+                knobs = knobs_of(new, editable, rules)
+                for back in next_put_backs(changed_groups(before, after, knobs), results(board, tree)):
+                    turned = [*knobs, *tied(new, knobs, back)]
+                    values = {where(knob): back.get(where(knob), knob.value) for knob in turned}
+                    changed = apply(new, await self._code.files(board), turned, values)
+                    if (own := self._code.tree_of(changed)) in board.proposals:
+                        continue
+                    files = {name: changed[name] for name in editable if name in changed}
+                    changes = changes_of(turned, values)
+                    made.append(self._drafted(known, 0, (files, own, values), (tree,), PUT_BACK, None, changes)[0])
+        return made
+
     def _drafted(
         self,
         known: Known,
@@ -282,6 +306,11 @@ def fitting(knob: Knob, value: Scalar | None) -> Scalar:
     if knob.is_power:
         return knob.at(knob.place(inside))
     return round(inside) if knob.is_int else float(inside)
+
+
+def literals_in(files: Mapping[str, bytes], editable: Sequence[str]) -> Values:
+    """Return the values of all literals of the editable files, knobs or not."""
+    return {(file, at): v for file in editable for at, v in literal_values(file, files.get(file, b"")).items()}
 
 
 def tied(files: Mapping[str, bytes], knobs: Sequence[Knob], values: Values) -> list[Knob]:

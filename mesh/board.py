@@ -162,7 +162,7 @@ class Board(msgspec.Struct):
                 known = self.proposals.get(run.requested.proposal)
                 if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
                     self.judged.append(entry.seq)
-                run.finished, run.finished_seq = event, entry.seq
+                run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
                     self.scored_seq = entry.seq
                 self.finished, lane = self.finished + 1, run.requested.lane

@@ -45,8 +45,9 @@ class Proposal(msgspec.Struct):
 class Run(msgspec.Struct):
     """A requested run and its progress.
 
-    `begun` are the boot ids of the workers that began its attempts. `finished` is its first finish in the log, and
-    `finished_seq` the sequence of that entry. `compared` are comparisons of its items, by the other run.
+    `begun` are the boot ids of the workers that began its attempts. `finished` is its first finish in the log,
+    `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons of its items, by
+    the other run.
     """
 
     seq: int
@@ -58,6 +59,7 @@ class Run(msgspec.Struct):
     critiques: list[Critique] = []
     begun: list[str] = []
     finished_seq: int = 0
+    finished_at: dt.datetime | None = None
     compared: dict[str, e.ItemsCompared] = {}
 
     @property

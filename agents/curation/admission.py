@@ -46,7 +46,7 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
         return []
     if ends := stop(board, now):
         return list(ends)
-    proven = _best(board) if is_exact(board) else [*prove(board), *recheck(board)]
+    proven = _best(board) if is_exact(board) else [*prove(board, now), *recheck(board)]
     verdicts = [event for event in proven if not _is_unfit_winner(board, event)]
     decided = {event.proposal for event in verdicts if isinstance(event, ProposalRetired)}
     verdicts += [event for event in _hopeless(board) if event.proposal not in decided]

@@ -1,8 +1,10 @@
 """Claims: which proposals may race, by the score that found them. Pure."""
 
+import datetime as dt
 from collections.abc import Sequence
 
 from agents.curation.item_proof import has_items
+from agents.curation.put_back import awaits_put_back, superseded
 from agents.curation.race_log import current_race, is_excused, members_of, seeds_itself
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, race_of, request
@@ -20,13 +22,15 @@ _TRIES = 3
 """Limit of control runs in a new class, as a multiple of those needed, if some are lost or killed."""
 
 
-def weigh_claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
+def weigh_claims(board: Board, now: dt.datetime | None = None) -> tuple[list[AnyEvent], list[str], list[str]]:
     """Return the verdicts on weak claims, the claims that wait for a race (best first), and new worker classes.
 
     A claim is weak if it does not reach the champion, or if too many better ones wait. A worker class is new if it has
     workers and claims, but no score of the champion yet. If the workers of a claim left before the champion got a score
     there, the claim is measured again on other workers. The same happens if the champion fails on those workers.
+    A claim whose needless changes are being put back waits; `now` is the present time, by default that of the log.
     """
+    now = now or board.time
     new_classes: dict[str, None] = {}
     there = slots(board)
     given_up: list[AnyEvent] = []
@@ -65,7 +69,10 @@ def weigh_claims(board: Board) -> tuple[list[AnyEvent], list[str], list[str]]:
             given_up.append(
                 retired(board, tree, "not_better", "its score is not better than the champion's", value, p=p)
             )
-    ranked = sorted(waiting, key=lambda tree: -waiting[tree])
+    given_up += (simpler := superseded(board, list(waiting), now))
+    gone = {event.proposal for event in simpler}
+    ready = [tree for tree in waiting if tree not in gone and not awaits_put_back(board, tree, now)]
+    ranked = sorted(ready, key=lambda tree: -waiting[tree])
     for tree in ranked[WAITING:]:
         if tree in board.undecided:
             text = f"its score is worse than those of {WAITING} others that wait for a race"

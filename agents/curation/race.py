@@ -7,6 +7,7 @@ next race. After each stage the best challenger is tested against the champion, 
 `multiplicity` and `group_sequential`. Everything follows from the log.
 """
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 
@@ -61,7 +62,7 @@ _KNOWN = 50
 """More earlier scores of a champion than this hardly change the error rate of a race."""
 
 
-def prove(board: Board) -> list[AnyEvent]:
+def prove(board: Board, now: dt.datetime | None = None) -> list[AnyEvent]:
     """Return the verdicts on claims and races, and requests for the next confirmation and control runs."""
     if not board.champion:
         return _first_champion(board)
@@ -70,7 +71,7 @@ def prove(board: Board) -> list[AnyEvent]:
     worker_class = home_class(board)
     if is_gone(board, worker_class):  # the arena names this class and waits for its workers
         return []
-    given_up, waiting, new_classes = weigh_claims(board)
+    given_up, waiting, new_classes = weigh_claims(board, now)
     given_up += [event for name in new_classes for event in meet(board, name)]
     if not fresh(board, board.champion, worker_class):
         given_up += [] if worker_class in new_classes else meet(board, worker_class)
