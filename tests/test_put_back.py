@@ -10,7 +10,7 @@ import pytest
 from agents.curation.admission import decide
 from agents.explorer import Explorer
 from agents.search.samplers.protocol import Values
-from agents.search.structure.needless import MOST, PUT_BACK, changed_groups, next_put_backs
+from agents.search.structure.needless import MOST_GROUPS, PUT_BACK, changed_groups, next_put_backs
 from mesh.code import Commit
 from mesh.events import (
     AgentJoined,
@@ -188,7 +188,7 @@ def test_equal_literals_go_back_together_and_many_changes_in_few_groups() -> Non
         for text in (many, moved)
     )
     groups = changed_groups(before, after, find_knobs("t.py", moved))
-    assert 1 < len(groups) <= MOST
+    assert 1 < len(groups) <= MOST_GROUPS
     assert sum(map(len, groups)) == 40
 
 

@@ -15,7 +15,7 @@ from mesh.events import ProposalRetired
 from mesh.evidence import claim, fresh
 from mesh.fleet import agents_here
 
-WITHIN_S = 3.0
+PUT_BACK_WITHIN_S = 3.0
 """Longest wait for the next proposal that puts something back, in seconds."""
 
 _WALKED = 100
@@ -40,9 +40,9 @@ def awaits_put_back(board: Board, tree: str, now: dt.datetime) -> bool:
     ends = [board.runs[run].finished_at for step in steps for run in board.proposals[step].runs]
     if any(board.proposals[step].verdict == "open" and not board.scores(step) for step in steps):
         waited = max((board.proposals[step].time for step in steps), default=now)
-        return (now - waited).total_seconds() < 20 * WITHIN_S
+        return (now - waited).total_seconds() < 20 * PUT_BACK_WITHIN_S
     latest = max((end for end in ends if end), default=now)
-    return (now - latest).total_seconds() < WITHIN_S
+    return (now - latest).total_seconds() < PUT_BACK_WITHIN_S
 
 
 def superseded(board: Board, waiting: list[str], now: dt.datetime) -> list[ProposalRetired]:

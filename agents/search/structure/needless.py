@@ -8,12 +8,12 @@ from mesh.knobs import Knob
 PUT_BACK = "put back"
 """The name of the sampler of proposals that put changes back."""
 
-MOST = 12
+MOST_GROUPS = 12
 """Most proposals that put back one change, or several neighbours, of a claim."""
 
 
 def changed_groups(old: Values, new: Values, knobs: Sequence[Knob]) -> list[Values]:
-    """Return the values to put back, in groups: equal literals that moved together, else one each; at most `MOST`.
+    """Return the values to put back, in groups: equal literals that moved together, else one each; at most `MOST_GROUPS`.
 
     Args:
         old: The literals of the champion, by file and name.
@@ -30,7 +30,7 @@ def changed_groups(old: Values, new: Values, knobs: Sequence[Knob]) -> list[Valu
             taken |= {*tied}
     known = {(knob.file, knob.name) for knob in knobs}
     groups += [[at] for at in apart if at not in taken and at in known]
-    while len(groups) > MOST:
+    while len(groups) > MOST_GROUPS:
         groups = [[at for group in groups[n : n + 2] for at in group] for n in range(0, len(groups), 2)]
     return [{at: old[at] for at in group} for group in groups]
 
