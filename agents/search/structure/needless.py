@@ -13,7 +13,7 @@ MOST_GROUPS = 12
 
 
 def changed_groups(old: Values, new: Values, knobs: Sequence[Knob]) -> list[Values]:
-    """Return the values to put back, in groups: equal literals that moved together, else one each; at most `MOST_GROUPS`.
+    """Return the values to put back, in at most `MOST_GROUPS` groups: equal literals together, else one each.
 
     Args:
         old: The literals of the champion, by file and name.
