@@ -26,8 +26,10 @@ _UNITS_S = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, 
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)?(?=[\s\d]|$)")
 _GIGABYTES = {"": 1 / 1024, "k": 1 / 1024**2, "m": 1 / 1024, "g": 1.0, "t": 1024.0}
 _TOLD = ("task_sys_msg", "time", "init_program_path", "seed_repo_path", "mutable_paths", "immutable_paths")
+_CODE = (".py", ".js", ".ts", ".rs", ".go", ".java", ".cpp", ".c", ".h", ".jl", ".r", ".R", ".cs", ".rb")
 _KEYS = re.compile(
-    r"""(?:api_?key|secret_?key|access_?token|auth_?token)["']?[ \t]*[:=][ \t]*["']?([^\s"'#,]+)""", re.I
+    r"""(?:api_?key|secret_?key|access_?token|auth_?token)["']?[ \t]*[:=][ \t]*(?P<quote>["']?)(?P<key>[^\s"'#,]+)""",
+    re.IGNORECASE,
 )
 _SECRET = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w./+=~-]{16,}")
 _NO_SECRET = re.compile(
@@ -122,9 +124,14 @@ def shinka_options(sources: Iterable[tuple[str, str]]) -> TaskOptions:
     )
 
 
-def has_key(text: str) -> bool:
-    """Tell whether a file holds the key of a service itself, and not the name of a variable that has it."""
-    return any(_SECRET.fullmatch(match[1]) and not _NO_SECRET.search(match[1]) for match in _KEYS.finditer(text))
+def has_key(text: str, name: str = "config.yaml") -> bool:
+    """Tell whether a file holds the key of a service itself, and not the name of a variable that has it.
+
+    In code a key stands in quotes; a name without quotes is an expression.
+    """
+    is_code = name.endswith(_CODE)
+    found = (match["key"] for match in _KEYS.finditer(text) if match["quote"] or not is_code)
+    return any(_SECRET.fullmatch(key) and not _NO_SECRET.search(key) for key in found)
 
 
 def _told_in_yaml(text: str, name: str) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _written(folder: Path, layout: Layout) -> str:
     files, read = _files_of(folder), _reader(folder)
     missing = missing_modules((read(name) for name in files if name.endswith(".py") and "/" not in name), files)
     notes = list(layout.notes)
-    if secret := [name for name in files if has_key(read(name))]:
+    if secret := [name for name in files if has_key(read(name), name)]:
         notes.append(f"{', '.join(secret)}: holds a key; what is in artifact.leave_out reaches no worker and no model")
     if missing:
         notes.append(f"it imports {', '.join(missing)}, which {sys.executable} does not have: install what it needs")
@@ -247,8 +247,9 @@ def _leave_out(folder: Path, files: Sequence[str], needed: Sequence[str] = ()) -
     words = {word for text in sources for literal in re.findall(r"""["']([^"'\n]{1,200})["']""", text)
              for word in literal.split("/")}  # fmt: skip
     ignored = [name for name in _ignored(folder) if name.rstrip("/") not in words]
-    secret = [name for name in files if name not in needed and has_key(read(name))]
-    if named := sorted(words.intersection(secret)):
+    secret = [name for name in files if name not in needed and has_key(read(name), name)]
+    imported = {f"{module}.py" for text in sources for module in re.findall(r"\b(?:import|from)\s+(\w+)", text)}
+    if named := sorted((words | imported).intersection(secret)):
         raise ValueError(
             f"{named[0]} holds a key, and the task reads it, so that every worker and model would get the key: write "
             "the name of a variable in its place, such as ${OPENAI_API_KEY}"

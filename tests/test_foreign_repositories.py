@@ -160,20 +160,22 @@ KEY = "sk4f9a0b77c1d2e3f4a5b6c7"
 
 
 @pytest.mark.parametrize(
-    ("text", "is_key"),
+    ("name", "text", "is_key"),
     [
-        (f"llm:\n  api_key: {KEY}\n", True),
-        (f'{{"OPENAI_API_KEY": "{KEY}"}}', True),
-        (f"client = Client(api_key='{KEY}')", True),
-        ("llm:\n  api_key: ${OPENAI_API_KEY_2}\n", False),
-        ("llm:\n  api_key: ollama\n  api_key_env: OPENAI_API_KEY_2\n", False),
-        ("api_key: your-key-here-123456\n", False),
-        ("api_key=os.environ['A_KEY_12345678']", False),
-        ("primary_key: 12345678901234567890abc\n", False),
+        ("config.yaml", f"llm:\n  api_key: {KEY}\n", True),
+        ("keys.json", f'{{"OPENAI_API_KEY": "{KEY}"}}', True),
+        ("start.sh", f"export OPENAI_API_KEY={KEY}\n", True),
+        ("run.py", f"client = Client(api_key='{KEY}')", True),
+        ("run.py", "client = Client(api_key=first_of_my_keys_2024)", False),
+        ("run.py", "api_key=os.environ['A_KEY_12345678']", False),
+        ("config.yaml", "llm:\n  api_key: ${OPENAI_API_KEY_2}\n", False),
+        ("config.yaml", "llm:\n  api_key: ollama\n  api_key_env: OPENAI_API_KEY_2\n", False),
+        ("config.yaml", "api_key: your-key-here-123456\n", False),
+        ("data.yaml", "primary_key: 12345678901234567890abc\n", False),
     ],
 )
-def test_a_key_is_told_from_the_name_of_a_variable(text: str, is_key: bool) -> None:
-    assert has_key(text) == is_key
+def test_a_key_is_told_from_the_name_of_a_variable(name: str, text: str, is_key: bool) -> None:
+    assert has_key(text, name) == is_key
 
 
 def test_a_file_with_a_key_belongs_to_no_task(tmp_path: Path, home: Path) -> None:
@@ -195,10 +197,18 @@ def test_a_file_with_a_key_belongs_to_no_task(tmp_path: Path, home: Path) -> Non
     assert left == [".env", "tools/.env"]
 
 
-def test_a_task_that_reads_its_key_from_a_file_is_refused(tmp_path: Path, home: Path) -> None:
-    evaluator = f"CONFIG = open('config.yaml')\n{EVALUATOR}"
-    files = {"initial_program.py": PROGRAM, "evaluator.py": evaluator, "config.yaml": f"llm:\n  api_key: {KEY}\n"}
-    with pytest.raises(BadArena, match=r"config.yaml holds a key, and the task reads it"):
+@pytest.mark.parametrize(
+    ("file", "text", "use"),
+    [
+        ("config.yaml", f"llm:\n  api_key: {KEY}\n", "CONFIG = open('config.yaml')\n"),
+        ("keys.py", f"API_KEY = '{KEY}'\n", "from keys import API_KEY\n"),
+    ],
+)
+def test_a_task_that_reads_its_key_from_a_file_is_refused(
+    file: str, text: str, use: str, tmp_path: Path, home: Path
+) -> None:
+    files = {"initial_program.py": PROGRAM, "evaluator.py": f"{use}{EVALUATOR}", file: text}
+    with pytest.raises(BadArena, match=rf"{file} holds a key, and the task reads it"):
         describe(write(tmp_path / "task", files), home)
 
 
