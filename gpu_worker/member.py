@@ -1,6 +1,7 @@
 """This worker as a member of the swarm: what it is, where the arena stands, and how it posts."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -8,6 +9,7 @@ import anyio.to_thread
 
 from gpu_worker.machine import Machine
 from gpu_worker.sandbox.tiers import Tier, sandbox_of
+from gpu_worker.supervisor.protocol import PERHAPS
 from gpu_worker.task_environment import TaskEnvironment, task_environment, why_unusable
 from mesh import settings
 from mesh.board import Board
@@ -18,6 +20,8 @@ from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
 from mesh.settings import host
+from mesh.spec import ArenaSpec
+from mesh.task_imports import imported_modules
 from mesh.wire import Post
 
 
@@ -51,6 +55,8 @@ class Membership:
         self.environment = TaskEnvironment()
         self._environment_of: int | None = None
         self._no_environment = ""
+        self.ahead: tuple[str, ...] = ()
+        """Modules that an evaluator imports, if the interpreter of the task has them."""
         self._finding = anyio.Lock()
 
     @property
@@ -75,12 +81,14 @@ class Membership:
                 return
             found, why = TaskEnvironment(), ""
             try:
-                wanted, built = opened.spec.environment, None
-                if wanted.requirements or wanted.lock:
+                wanted, built, self.ahead = opened.spec.environment, None, ()
+                if wanted.requirements or wanted.lock or (wanted.python and not opened.spec.trial.command):
                     files = await CodeStore(settings.code_dir(self.home, self.bus.arena), self.bus).files(
                         opened.base_commit
                     )
-                    built = await build_environment(wanted, files, settings.environments_dir(), self._say)
+                    if wanted.requirements or wanted.lock:
+                        built = await build_environment(wanted, files, settings.environments_dir(), self._say)
+                    self.ahead = _imports_of(opened.spec, files)
                 found = await anyio.to_thread.run_sync(task_environment, wanted, self.tier, [self.home], built)
                 if not found.is_own and self.tier in "ABC":
                     why = await why_unusable(found, sandbox_of(self.tier), self.runs_folder / "environment")
@@ -134,6 +142,15 @@ class Membership:
     async def post(self, event: AnyEvent, *, cause: str = "") -> int:
         """Post a fact, or find that it was posted before; return its sequence."""
         return await self.follower.post_once(Post.new(self.name, event, cause=cause))
+
+
+def _imports_of(spec: ArenaSpec, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the modules that the evaluator of another system and its program import, for a supervisor."""
+    if spec.trial.command:
+        return ()
+    names = (*spec.score.command[1:2], *spec.artifact.editable)
+    sources = [files[name].decode(errors="replace") for name in names if name.endswith(".py") and name in files]
+    return tuple(f"{PERHAPS}{name}" for name in imported_modules(sources, files, anywhere=True))
 
 
 def check_price(price_per_hour_usd: float | None) -> float | None:

@@ -102,7 +102,8 @@ class SlotLoop:
         if opened is None:
             return (), self._slot, supervisor_options(sandbox), EnvironmentSpec()
         slot = capped(self._slot, opened.spec.worker.gpu_memory_gb)
-        return opened.spec.trial.preload, slot, supervisor_options(sandbox, opened.spec), opened.spec.environment
+        preload = (*opened.spec.trial.preload, *self._member.ahead)
+        return preload, slot, supervisor_options(sandbox, opened.spec), opened.spec.environment
 
     async def _take_runs(self, supervisor: Supervisor, sandbox: Sandbox, terms: Terms) -> None:
         """Take runs until no more are taken, or the arena's next version wants another supervisor."""

@@ -23,12 +23,13 @@ _NOT_AHEAD = {
 _MAX = 64
 
 
-def imported_modules(sources: Iterable[str], files: Collection[str] = ()) -> tuple[str, ...]:
+def imported_modules(sources: Iterable[str], files: Collection[str] = (), *, anywhere: bool = False) -> tuple[str, ...]:
     """Return the modules of packages that are installed here and may be imported once for all evaluations.
 
     Args:
         sources: texts of Python files; others have none.
         files: names of the task's own files, whose modules are not meant.
+        anywhere: return modules also if they are not installed here; some of the names are then not modules at all.
     """
     own = {name.partition("/")[0].removesuffix(".py") for name in files}
     names: set[str] = set()
@@ -36,7 +37,9 @@ def imported_modules(sources: Iterable[str], files: Collection[str] = ()) -> tup
         top = name.partition(".")[0]
         if top in own or not (top in _AHEAD or (top in sys.stdlib_module_names and top not in _NOT_AHEAD)):
             continue
-        names |= {found for found in (name, *(f"{name}.{each}" for each in attributes)) if _is_module(found)}
+        names |= {
+            found for found in (name, *(f"{name}.{each}" for each in attributes)) if anywhere or _is_module(found)
+        }
     return tuple(sorted(names)[:_MAX])
 
 

@@ -25,7 +25,7 @@ from gpu_worker.supervisor.command import Command, Setting
 from gpu_worker.supervisor.fork import own_modules
 from gpu_worker.supervisor.keeper import fork_kept, reap_orphans
 from gpu_worker.supervisor.process_tree import kill_tree
-from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Kill, Progress, Request, encode, parse
+from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, PERHAPS, Kill, Progress, Request, encode, parse
 from mesh.parent_death import die_with_parent, outlive_parent
 
 WITHOUT_NAMESPACES, WITHOUT_GROUPS = "--without-namespaces", "--without-groups"
@@ -62,8 +62,10 @@ def _import(names: Sequence[str]) -> None:
     """Import the modules ahead of trials, and do here what every fork would have to do again."""
     for name in names:
         try:
-            importlib.import_module(name)
+            importlib.import_module(name.removeprefix(PERHAPS))
         except (Exception, SystemExit) as error:
+            if name.startswith(PERHAPS):
+                continue
             sys.stderr.write(f"supervisor: {name} cannot be imported ahead of trials: {error}\n")
     if "numpy" in sys.modules:
         importlib.import_module("numpy.random")  # else every fork would import it, to seed it

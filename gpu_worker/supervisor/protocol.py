@@ -26,6 +26,10 @@ NAMESPACES_AHEAD = "--namespaces-ahead"
 """Option of a supervisor whose commands want namespaces: each enters them while it waits for its request."""
 
 
+PERHAPS = "?"
+"""How the name of a module begins that a supervisor imports if it is there."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """A process to start: a command with its whole environment, in a folder.
