@@ -19,6 +19,7 @@ from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
+from mesh.editable_paths import editable_paths, too_many_new
 from mesh.editable_regions import any_trespass
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
@@ -133,7 +134,7 @@ class Critic:
         if tree not in self._known:
             try:
                 files = await self._code.files(board, tree)
-                self._known[tree] = fingerprint(files, board.spec.artifact.editable)
+                self._known[tree] = fingerprint(files, editable_paths(board.spec, files))
             except ObjectMissing:
                 self._known[tree] = None
         return self._known[tree]
@@ -169,7 +170,7 @@ def judge(
         earlier: Fingerprints of earlier proposals, by tree hash.
         ends: Whether an earlier proposal has a score, for those whose runs have all finished.
     """
-    editable = spec.artifact.editable
+    editable = editable_paths(spec, base, files)
     if broken := _broken(files, base, editable):
         return _block(tree, *broken)
     own, first = fingerprint(files, editable), fingerprint(base, editable)
@@ -215,6 +216,8 @@ def _broken(files: Mapping[str, bytes], base: Mapping[str, bytes], editable: Seq
         if name not in editable and files.get(name) != base.get(name):
             return "protected", f"changes {name!r}, but only {', '.join(editable)} may be changed"
     if why := any_trespass(base, files, editable):
+        return "protected", why
+    if why := too_many_new(base, files):
         return "protected", why
     for name in editable:
         if name not in files:

@@ -32,6 +32,7 @@ from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
 from mesh.board import Board
+from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
 from mesh.fleet import agents_here, queue_depth
@@ -113,10 +114,11 @@ class Explorer:
 
     async def _propose(self, board: Board, known: Known, number: int) -> tuple[Draft, Trial] | None:
         assert board.opened is not None
-        opened, editable, rules = board.opened, board.spec.artifact.editable, board.spec.knobs
+        opened, rules = board.opened, board.spec.knobs
         base = await self._code.files(board)
-        first = knobs_of(base, editable, rules)
         best, code = await self._best_code(board, known)
+        editable = editable_paths(board.spec, base, code)
+        first = knobs_of(base, editable, rules)
         space = steady(knobs_of(code, editable, rules), first)
         structural = ("tables",) if not self._forced and is_structural(space, rules) else ()
         if not space:
@@ -144,11 +146,11 @@ class Explorer:
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
             if not knobs or any(are_near(knobs, values, trial.values) for trial in before):
                 continue
-            start = {**base, **{name: files[name] for name in editable if name in files}}
+            start = {**base, **{name: files[name] for name in files if name in editable}}
             changed = apply(start, base, knobs, values)
             if (tree := self._code.tree_of(changed)) in seen:
                 continue
-            made = ({name: changed[name] for name in editable if name in changed}, tree, values)
+            made = ({name: changed[name] for name in changed if name in editable}, tree, values)
             changes = changes_of(knobs, values)
             return self._drafted(known, number, made, parents, kind, choice.share, changes)
         return None
@@ -157,12 +159,13 @@ class Explorer:
         self, board: Board, known: Known, rng: Random, number: int, share: float | None
     ) -> tuple[Draft, Trial] | None:
         """Return the best code with its arrays as tables or, if that is tried, a move of numbers of the best tables."""
-        editable, rules = board.spec.artifact.editable, board.spec.knobs
+        rules = board.spec.knobs
         seen = board.proposals.keys() | {trial.tree for trial in known.every}
         base = await self._code.files(board)
         best = next((trial.tree for trial in best_first(known.trials)), board.opened.base_tree if board.opened else "")
         with suppress(ObjectMissing):
             files = await self._code.files(board, best)
+            editable = editable_paths(board.spec, base, files)
             if found := await anyio.to_thread.run_sync(rewritten, files, editable, rules):
                 name, new = found
                 start = {**base, **{each: files[each] for each in editable if each in files}}
@@ -187,17 +190,17 @@ class Explorer:
                 changed = apply(start, base, knobs, values)
                 if (tree := self._code.tree_of(changed)) in seen:
                     return None
-                made = ({name: changed[name] for name in editable if name in changed}, tree, values)
+                made = ({name: changed[name] for name in changed if name in editable}, tree, values)
                 return self._drafted(known, number, made, parents, "tables", share, changes_of(knobs, values))
         return None
 
     async def _put_back(self, board: Board, known: Known) -> list[Draft]:
         """Return drafts that put back changes of a claim which may not matter."""
-        editable, rules = board.spec.artifact.editable, board.spec.knobs
-        made: list[Draft] = []
+        rules, made = board.spec.knobs, list[Draft]()
         for tree in claims_to_put_back(board)[:1]:
             with suppress(ObjectMissing):
                 old, new = await self._code.files(board, board.champion), await self._code.files(board, tree)
+                editable = editable_paths(board.spec, old, new)
                 before, after = literals_in(old, editable), literals_in(new, editable)
                 if before.keys() != after.keys():
                     continue  # its code is another one
@@ -249,8 +252,9 @@ class Explorer:
     async def _nothing_new(self, board: Board) -> list[NotePosted]:
         """Post once per process why nothing is proposed; without knobs only the first explorer posts."""
         assert board.opened is not None
-        editable = board.opened.spec.artifact.editable
-        knobs = knobs_of(await self._code.files(board), editable, board.spec.knobs)
+        base = await self._code.files(board)
+        editable = editable_paths(board.opened.spec, base)
+        knobs = knobs_of(base, editable, board.spec.knobs)
         if knobs:
             return self._say(
                 f"{self._name} found no new values in {TRIES} draws; give the knobs wider ranges (knobs: {len(knobs)})"

@@ -29,6 +29,7 @@ from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
 from mesh.board import Board
+from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KeptCall, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
@@ -221,9 +222,9 @@ class Researcher:
         self, board: Board, answer: ModelAnswer, move: str, parents: tuple[str, ...], call: KeptCall | None
     ) -> Draft | Flaw:
         assert board.opened is not None
-        editable = board.opened.spec.artifact.editable
         base = await self._code.files(board)
         first = await self._code.files(board, parents[0])
+        editable = editable_paths(board.opened.spec, base, first)
         start = {**base, **{name: first[name] for name in editable if name in first}}
         patch = parse_answer(answer.text, start, editable, cut=answer.cut, thought=answer.thought)
         if isinstance(patch, Flaw):
@@ -326,7 +327,7 @@ def choose(board: Board, name: str, made: int, without: Collection[str] = ()) ->
 
 def _knobs(before: Mapping[str, bytes], patch: Patch, spec: ArenaSpec) -> tuple[KnobChange, ...]:
     """Return the knobs whose values the patch changes."""
-    editable, rules = spec.artifact.editable, spec.knobs
+    editable, rules = editable_paths(spec, before, patch.files), spec.knobs
     old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable, rules)}
     new = {(knob.file, knob.name): knob.value for knob in knobs_of({**before, **patch.files}, editable, rules)}
     return tuple(

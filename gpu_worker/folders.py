@@ -83,9 +83,11 @@ def lay_out_score(
     hidden: Mapping[str, bytes] | None = None,
     home: Mapping[str, str] = NO_LINKS,
     data: Path | None = None,
+    unseen: Container[str] = (),
 ) -> None:
     """Make the scorer's folders in `run`, and the trial's output read-only; call it when no process of the trial lives.
 
+    `unseen` are files that the scorer does not get: new ones of a proposal could hide its modules.
     `predicts` says whether there is a predictor, which gets folders of its own, without the `hidden` files. `home` are
     links in the `HOME` of both.
 
@@ -97,7 +99,8 @@ def lay_out_score(
     sweep_outside(run, sandbox)
     for name in ("score", "score-tmp", "predict", "predict-tmp"):
         delete(run / name)  # a trial without a sandbox could have put something there
-    write_files(run / "score", {**files, **(hidden or {})}, editable)
+    seen = {name: body for name, body in files.items() if name not in unseen}
+    write_files(run / "score", {**seen, **(hidden or {})}, editable)
     lay_out_prepared(run / "score", data)
     if predicts:
         write_files(run / "predict", files, editable)

@@ -30,6 +30,7 @@ from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.supervisor.protocol import Ending
 from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden_program, redacted
 from mesh import arena
+from mesh.editable_paths import editable_paths
 from mesh.errors import HostTrouble
 from mesh.events import PROOF, ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
 from mesh.hidden_files import is_hidden
@@ -116,8 +117,8 @@ async def execute(
     files = arena.overlay(opened.spec, inputs.base, inputs.proposal)
     varied, own_seeds = files, 0
     if request.lane in PROOF and opened.spec.trial.own_seeds == "vary" and opened.spec.objective.noise == "measured":
-        varied, own_seeds = with_other_seeds(files, opened.spec.artifact.editable, told)
-    running = _Running(site, supervisor, varied, inputs.hidden, begun, tell, killed, gauge)
+        varied, own_seeds = with_other_seeds(files, editable_paths(opened.spec, files), told)
+    running = _Running(site, supervisor, varied, frozenset(inputs.base), inputs.hidden, begun, tell, killed, gauge)
     outcome: Scored | Failed | None = None
     stages: list[StageEnd] = []
     for step in steps_of(opened.spec, request, opened.base_tree):
@@ -167,6 +168,7 @@ class _Running:
         site: Site,
         supervisor: Supervisor,
         files: dict[str, bytes],
+        base: frozenset[str],
         hidden: dict[str, bytes],
         begun: anyio.Event,
         tell: Callable[[bytes], Awaitable[None]],
@@ -174,6 +176,7 @@ class _Running:
         gauge: Callable[[str], Gauge | None],
     ) -> None:
         self._site, self._supervisor, self._files, self._hidden = site, supervisor, files, hidden
+        self._base = base
         self._begun, self._tell, self._killed, self._gauge = begun, tell, killed, gauge
         self.last: Ending | None = None
         self.trial_s = self.score_s = self.cpu_s = self.peak_memory_mb = self.used_s = self.predict_s = 0.0
@@ -188,7 +191,7 @@ class _Running:
         if step.budget_s:
             request = replace(request, budget_s=step.budget_s)
         site = replace(self._site, spec=step.spec, request=request, stage=step.name if step.budget_s else "")
-        files, editable = self._files | runner(step.spec), step.spec.artifact.editable
+        files, editable = self._files | runner(step.spec), editable_paths(step.spec, self._files)
         lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links)
         await _in_thread(lay_out, folder, files, editable, site.sandbox)
         if step.spec.score.file:
@@ -238,10 +241,11 @@ class _Running:
         """Score the output of the last trial."""
         slot, sandbox, folder = self._site.slot, self._site.sandbox, self._site.folder
         keys = self._site.environment.keys
-        predicts, editable = bool(step.spec.score.predict), step.spec.artifact.editable
+        predicts, editable = bool(step.spec.score.predict), editable_paths(step.spec, self._files)
         try:
             home, data = self._site.environment.links, self._site.data
             lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden, home=home, data=data)
+            lay_out = partial(lay_out, unseen=self._files.keys() - self._base)
             await _in_thread(lay_out, folder, self._files, editable, sandbox)
         except BadOutput as error:
             return Failed(reason="no_score", message=str(error))

@@ -6,7 +6,7 @@ It checks what it can without running anything. Only the first trial shows wheth
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from mesh.arena_files import MAX_FILE_BYTES, left_out_by, never_part
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.decoding import decode_toml
+from mesh.editable_paths import editable_paths, is_pattern
 from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN, REPOSITORY_OPTION
@@ -75,6 +76,8 @@ def load_arena(folder: Path) -> ArenaSpec:
         raise BadArena(f"{path} is not valid TOML: {error}") from None
     spec = parse_arena(raw, str(path))
     for name in spec.artifact.editable:
+        if is_pattern(name):
+            continue
         file = folder / name
         if not file.is_file():
             raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
@@ -148,7 +151,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
         parts = Path(name).parts
         if Path(name).is_absolute() or ".." in parts or not parts or name == "arena.toml":
             refuse(f"artifact.editable: {name!r} must be a relative path inside the arena, and not arena.toml")
-        if name != Path(name).as_posix():
+        if name.removesuffix("/") != Path(name).as_posix():
             refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
     _check_hidden(spec, refuse)
     for key in ("prepared", "writes"):
@@ -286,11 +289,11 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     `also` of `objective`: they use scores but do not change them, so old and new scores stay comparable. But a score
     that has items to compare is another one than a score without: `noise = "items"` counts.
     """
-    editable, hidden = spec.artifact.editable, spec.artifact.hidden
+    editable, hidden = editable_paths(spec, files), spec.artifact.hidden
     protected = [
         (f"file {n}", data)
         for n, data in files.items()
-        if n not in {*editable, "arena.toml"} and (not n.endswith(".md") or is_hidden(hidden, n))
+        if n not in editable and n != "arena.toml" and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
     protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
     artifact = msgspec.structs.replace(spec.artifact, leave_out=None, prepare_hours=0.0)
@@ -332,6 +335,12 @@ def overlay(spec: ArenaSpec, base: Mapping[str, bytes], proposal: Mapping[str, b
         base: files of the base commit by path.
         proposal: files of the proposal by path.
     """
-    kept = {name: data for name, data in base.items() if name not in spec.artifact.editable}
-    changed = {name: data for name, data in proposal.items() if name in spec.artifact.editable}
+    editable = editable_paths(spec, base, proposal)
+    kept = {name: data for name, data in base.items() if name not in editable}
+    taken = {parent.as_posix() for name in kept for parent in PurePosixPath(name).parents}
+    changed = {
+        name: data
+        for name, data in proposal.items()
+        if name in editable and name not in taken and not any(p.as_posix() in kept for p in PurePosixPath(name).parents)
+    }
     return kept | {name: bounded(base.get(name, b""), data) for name, data in changed.items()}

@@ -275,7 +275,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "candidate that violates one is infeasible: it is never promoted, and ranks by how much it violates.",
     },
     "ArtifactSpec": {
-        "editable": "Files that proposals may change, as paths inside of the arena. All other files are protected. "
+        "editable": "Files, folders (`src/`) or patterns (`rules/*.json`, `extra/**`) that proposals may change. A "
+        "folder or a pattern also allows new files, but never programs that score, hidden files and what is left out. "
+        "All other files are protected. "
         "Of a file with lines `EVOLVE-BLOCK-START` and `EVOLVE-BLOCK-END` only the lines between them may change.",
         "hidden": "Files or patterns (`*`, `**`, a folder) that no trial, predictor or model sees; only `prepare` and "
         "the score program find them, at their own paths. They may lie in `data/`. See [the sandbox](../sandbox.md).",

@@ -25,6 +25,7 @@ from mesh.board import Board
 from mesh.built_environment import trouble_in_build
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
+from mesh.editable_paths import editable_paths
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble, UnknownName
 from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
@@ -89,11 +90,12 @@ async def open_arena(
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
     left = list[str]()
     files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
-    if why := trouble_in_build(spec.environment, files, spec.artifact.editable):
+    editable = editable_paths(spec, files)
+    if why := trouble_in_build(spec.environment, files, editable):
         raise BadArena(f"{folder / 'arena.toml'}: {why}")
-    if faults := range_faults(files, spec.artifact.editable, spec.knobs):
+    if faults := range_faults(files, editable, spec.knobs):
         raise BadArena(f"{folder}: {faults[0]}")
-    if unmatched := unmatched_rules(files, spec.artifact.editable, spec.knobs):
+    if unmatched := unmatched_rules(files, editable, spec.knobs):
         more = f" (and {len(unmatched) - 1} more such names)" if unmatched[1:] else ""
         sys.stderr.write(f"mesh: warning: {folder}: {unmatched[0]}{more}\n")
     shown, hidden = hidden_files.split_hidden(spec.artifact.hidden, files)

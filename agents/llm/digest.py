@@ -20,6 +20,7 @@ from agents.llm.knob_table import knob_table
 from agents.llm.task_words import context_files, evaluator_files, feedback_of, head_of, operators_words
 from agents.search.samplers.protocol import Trial
 from mesh.board import Board, Proposal
+from mesh.editable_paths import editable_paths, text_names
 from mesh.events import Failed
 from mesh.evidence import fresh
 from mesh.text import short
@@ -163,7 +164,7 @@ def _laid_out(
 
     With a `lead`, which is a proposal to judge, there is no context.
     """
-    whole = [_source(code.get(tree, {}), board.spec.artifact.editable) for tree in parents]
+    whole = [_source(code.get(tree, {}), editable_paths(board.spec, code.get(tree, {}))) for tree in parents]
     words = operators_words(board.spec, base)
     scored = [feedback_of(board, tree) for tree in parents]
     evaluator, context = evaluator_files(board.spec, base), {} if lead else context_files(board.spec, base)
@@ -328,7 +329,7 @@ def _change(board: Board, tree: str, code: Mapping[str, Files]) -> str:
     before = next((p for p in (*parents, base) if p in code), None)
     if tree not in code or before is None or before == tree:
         return ""
-    editable = board.spec.artifact.editable
+    editable = editable_paths(board.spec, code[before], code[tree])
     old, new = _source(code[before], editable), _source(code[tree], editable)
     lines: list[str] = []
     for name in editable:
@@ -378,7 +379,7 @@ def _knobs(board: Board, parents: Sequence[str], code: Mapping[str, Files], tria
 
 
 def _source(files: Files, editable: Sequence[str]) -> dict[str, str]:
-    return {name: files[name].decode(errors="replace") for name in editable if name in files}
+    return {name: files[name].decode(errors="replace") for name in text_names(editable, files)}
 
 
 def _end(text: str, limit: int) -> str:

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from agents.search.samplers.protocol import Trial, best_first, where
+from mesh.editable_paths import editable_paths
 from mesh.knobs import Knob, knobs_of
 from mesh.spec import ArenaSpec
 
@@ -21,7 +22,9 @@ def knob_table(spec: ArenaSpec, files: Mapping[str, bytes], trials: Sequence[Tri
     if not ranked:
         return None
     top = ranked[: math.ceil(len(ranked) / 4)]
-    lines = [line for knob in knobs_of(files, spec.artifact.editable, spec.knobs) for line in _tried(knob, trials, top)]
+    lines = [
+        line for knob in knobs_of(files, editable_paths(spec, files), spec.knobs) for line in _tried(knob, trials, top)
+    ]
     losses = sorted(trial.loss for trial in trials if trial.loss is not None and not trial.violation)
     found = [f"{spec.objective.gain(0.0, loss):.6g}" for loss in losses]  # a loss is the score, lower is better
     scores = f", best score {found[0]}, median {found[len(found) // 2]}" if found else ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from mesh.board import Board
+from mesh.editable_paths import editable_paths, is_pattern
 from mesh.events import RunFinished
 from mesh.outcomes import Infeasible, Scored
 from mesh.spec import ArenaSpec, TrialSpec
@@ -52,7 +53,8 @@ def head_of(spec: ArenaSpec, fence: str) -> str:
         f"A trial runs {' '.join(trial.command) or 'inside its evaluator'} with a budget of {trial.budget_s:g} s "
         f"({_limit(trial)}killed after {trial.deadline_s:g} s), at most {trial.memory_gb:g} GB of memory"
         + (f", packages {', '.join(trial.preload)} installed" if trial.preload else ""),
-        f"Files that you may change: {', '.join(spec.artifact.editable)}",
+        f"Files that you may change: {', '.join(spec.artifact.editable)}"
+        + (" (new files there are allowed)" if any(map(is_pattern, spec.artifact.editable)) else ""),
     ]
     return "\n".join(lines)
 
@@ -70,25 +72,26 @@ def operators_words(spec: ArenaSpec, base: Mapping[str, bytes]) -> str:
     """Return the brief of an arena; without one, its README; "" if it has neither."""
     if spec.brief.strip():
         return spec.brief.strip()
-    names = {name.lower(): name for name in base if name not in spec.artifact.editable}
+    names = {name.lower(): name for name in base if name not in editable_paths(spec, base)}
     found = next((names[name] for name in _READMES if name in names), "")
     return (_text(base[found]) or "").strip() if found else ""
 
 
 def evaluator_files(spec: ArenaSpec, base: Mapping[str, bytes]) -> dict[str, str]:
     """Return the source of the programs that score, by path: those that a command names."""
+    editable = editable_paths(spec, base)
     commands = [spec.score.command, *(stage.command for stage in spec.score.stage), spec.score.predict]
     words = dict.fromkeys(word.removeprefix("./") for command in commands for word in command)
     return {
         name: text
         for name in words
-        if name in base and name not in spec.artifact.editable and (text := _text(base[name])) is not None
+        if name in base and name not in editable and (text := _text(base[name])) is not None
     }
 
 
 def context_files(spec: ArenaSpec, base: Mapping[str, bytes]) -> dict[str, str]:
     """Return the other protected text files, by path, the shortest first: without data, locks and licences."""
-    known = {*spec.artifact.editable, *evaluator_files(spec, base)}
+    known = {*editable_paths(spec, base), *evaluator_files(spec, base)}
     words = operators_words(spec, base)
     found = {}
     for name in sorted(base, key=lambda name: (len(base[name]), name)):

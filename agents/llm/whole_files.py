@@ -32,7 +32,7 @@ def file_of_whole(whole: WholeFile, files: Mapping[str, bytes], editable: Sequen
         Unusable: It may be several files.
     """
     candidates = by_language(whole.info, editable)
-    if candidates is None:
+    if not candidates:
         return ""
     if len(candidates) == 1:
         return candidates[0]

@@ -15,6 +15,7 @@ from mesh.agent.knob_values import knob_values
 from mesh.agent.postable import check_fact
 from mesh.board import Board
 from mesh.code import CodeStore
+from mesh.editable_paths import editable_paths, too_many_new
 from mesh.editable_regions import bounded, trespass
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, Cost, KeptCall, KnobChange, NotePosted, Origin, ProposalPosted
@@ -120,14 +121,15 @@ async def to_fact(
     base = await store.files(base_commit)
     commits = [commit_of(board, parent) for parent in draft.parents] or [base_commit]
     first, *_ = [await store.files(commit, base=base_commit) for commit in commits]
-    files = _merged(draft, base, first, board.spec.artifact.editable)
+    editable = editable_paths(board.spec, base, first, draft.files)
+    files = _merged(draft, base, first, editable)
     if store.tree_of(files) == board.opened.base_tree:
         return ProposalPosted(
             tree=board.opened.base_tree,
             commit=base_commit,
             title=BASELINE.title,
             origin=Origin(how="baseline"),
-            values=knob_values(base, board.spec.artifact.editable, board.spec.knobs),
+            values=knob_values(base, editable, board.spec.knobs),
         )
     words = f"{draft.title}\n\n{draft.rationale}\n" if draft.rationale else f"{draft.title}\n"
     made = store.commit(files, parents=commits, message=words, author=author.name, at=at)
@@ -143,7 +145,7 @@ async def to_fact(
         knobs=draft.knobs,
         cost=draft.cost,
         as_of=as_of if draft.as_of is None else draft.as_of,
-        values=knob_values(files, board.spec.artifact.editable, board.spec.knobs),
+        values=knob_values(files, editable, board.spec.knobs),
         call=draft.call,
     )
     check_fact(fact)
@@ -175,6 +177,8 @@ def _merged(
                 raise BadInput(f"draft {draft.title!r} leaves what it may change: {why}")
             data = bounded(base[name], data)
         merged[name] = data
+    if why := too_many_new(base, merged):
+        raise BadInput(f"draft {draft.title!r} {why}: make fewer or smaller ones")
     return merged
 
 

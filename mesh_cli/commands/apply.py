@@ -29,6 +29,7 @@ def write_proposal(
         import sys
 
         from mesh.arena import load_arena
+        from mesh.editable_paths import editable_paths
         from mesh.text import short
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
@@ -44,7 +45,7 @@ def write_proposal(
             tree = find_proposal(board, proposal)
             chosen = await files_of(board, code, tree)
             known = [await files_of(board, code, each) for each in ("", *board.champions)]
-        wanted = files_to_write(place, board.spec.artifact.editable, chosen, known)
+        wanted = files_to_write(place, editable_paths(board.spec, chosen), chosen, known)
         before = {file.name: file.before for file in wanted if file.before is not None}
         for line in changed_lines(before, {file.name: file.after for file in wanted}, Ink(is_coloured(color))):
             print(line)

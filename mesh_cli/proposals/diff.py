@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from mesh.board import Board
+from mesh.editable_paths import editable_paths
 from mesh.events import KnobChange
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
@@ -147,7 +148,7 @@ def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
 
 def comparison(board: Board, old: str, new: str, before: _Files, after: _Files) -> dict[str, Any]:
     """Return everything that is compared, for JSON; "" as `old` stands for the artifact as the arena was opened."""
-    editable = board.spec.artifact.editable
+    editable = editable_paths(board.spec, before, after)
     return {
         "old": old,
         "new": new,

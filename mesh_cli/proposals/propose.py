@@ -1,16 +1,21 @@
 """What `mesh propose` posts: the editable files of a folder as a commit and a fact."""
 
 import datetime as dt
+from itertools import islice
 from pathlib import Path
 
 from mesh.agent.draft import Author, Draft, to_fact, to_facts
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
+from mesh.editable_paths import editable_paths, is_pattern
 from mesh.errors import BadInput
 from mesh.events import ProposalPosted
 from mesh.follow import post_once
 from mesh.wire import Post
+
+_MOST = 10_000
+"""Files of a folder that are looked at."""
 
 
 def editable_files(board: Board, folder: Path) -> dict[str, bytes]:
@@ -20,7 +25,10 @@ def editable_files(board: Board, folder: Path) -> dict[str, bytes]:
         BadInput: the folder has none of them, or one cannot be read.
     """
     files: dict[str, bytes] = {}
-    for name in board.spec.artifact.editable:
+    below: list[str] = []
+    if any(map(is_pattern, board.spec.artifact.editable)):
+        below = [path.relative_to(folder).as_posix() for path in islice(folder.rglob("*"), _MOST) if path.is_file()]
+    for name in editable_paths(board.spec, below):
         path = folder / name
         try:
             files[name] = path.read_bytes()

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from mesh.arena_files import ATTACKS
 from mesh.decoding import decode_toml
+from mesh.editable_paths import editable_paths
 from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
 from mesh.spec import ArenaSpec, ObjectiveSpec
@@ -97,7 +98,7 @@ def changed_files(attack: Attack, folder: Path, spec: ArenaSpec) -> dict[str, by
     where = f"{attacks / LIST}: attack {attack.name!r}"
     files: dict[str, bytes] = {}
     for name in [*attack.files, *(edit.file for edit in attack.edits)]:
-        if name not in spec.artifact.editable:
+        if name not in editable_paths(spec):
             raise BadArena(f"{where}: {name!r} is not editable; use {', '.join(spec.artifact.editable)}")
     for name, source in attack.files.items():
         path = attacks / source

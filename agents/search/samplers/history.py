@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agents.search.samplers.protocol import Trial, Values, where
 from mesh.board import Board, Proposal
+from mesh.editable_paths import editable_paths
 from mesh.errors import ObjectMissing
 from mesh.knobs import knobs_of
 from mesh.outcomes import badness
@@ -99,7 +100,9 @@ class History:
             files = await self._files(board, event.tree)
         except ObjectMissing:
             return {}
-        return {where(knob): knob.value for knob in knobs_of(files, board.spec.artifact.editable, board.spec.knobs)}
+        return {
+            where(knob): knob.value for knob in knobs_of(files, editable_paths(board.spec, files), board.spec.knobs)
+        }
 
 
 def feasible_first(trials: list[Trial]) -> list[Trial]:
