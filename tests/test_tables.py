@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from agents.explorer import Explorer
-from agents.search.samplers.portfolio import shares
+from agents.search.samplers.portfolio import LEARNING, installed_samplers, shares
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.table_moves import TableMoves, table_knobs, without_tables
+from agents.search.strategy import Strategy, has_settled
 from agents.search.structure.moves import is_structural, rewritten
 from agents.search.structure.tables import with_tables
 from mesh.arena import load_arena
@@ -204,6 +205,34 @@ def test_a_sampler_that_never_gains_goes_down_to_little() -> None:
         trials.append(Trial(tree=f"{n}", seq=n, values={("t.py", "a"): 1.0}, loss=loss, by=by, seconds=1.0))
     found = shares(["walk", "mutate", "tables"], trials)
     assert found["tables"] < 0.15 < 0.5 < found["walk"]
+
+
+def test_code_is_rewritten_only_once_its_literals_hardly_gain_any_more() -> None:
+    space = find_knobs("t.py", "def f():\n    return g(0.3, 1.7)\n")
+
+    def kinds(losses: list[float], last: str = "walk") -> set[str]:
+        trials = [
+            Trial(
+                tree=f"{n}",
+                seq=n,
+                values={where(space[0]): 0.3 + n / 1000, where(space[1]): 1.7 + n / 50},
+                loss=loss,
+                by=last if n == len(losses) - 1 else "walk" if n else "",
+                seconds=1.0,
+            )
+            for n, loss in enumerate(losses)
+        ]
+        samplers, _ = installed_samplers()
+        strategy = Strategy(samplers, LEARNING)
+        asked = [strategy.ask(space, trials, [], random.Random(n), structural=("tables",)) for n in range(40)]
+        return {choice.kind for choice in asked}
+
+    gaining = [10.0 - n / 10 for n in range(60)]
+    assert has_settled([]) is False
+    assert "tables" not in kinds(gaining)
+    assert "tables" in kinds([*gaining, *[5.0] * 31])
+    assert "tables" in kinds([10.0] * 60)
+    assert "tables" in kinds(gaining, last="tables")  # once begun, it goes on while it gains
 
 
 def test_code_is_rewritten_where_nobody_gave_ranges_or_where_it_is_asked_for() -> None:

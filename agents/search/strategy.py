@@ -28,6 +28,9 @@ TRIES = 30
 REDRAWN = 6
 """Ideas of one draw at most; the first one that is accepted by its chance of a score is taken, else the safest."""
 
+SETTLED_AFTER, SETTLED_SHARE = 30, 0.02
+"""Code is rewritten once the latest results, so many, added at most this share of the whole gain."""
+
 EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
 
@@ -99,6 +102,8 @@ class Strategy:
         plain = without_tables(space)
         if not plain:  # tables alone: one number has hardly an effect, and a model of a few of them says nothing
             return self._ask_of_tables(space, known, pending, rng, attempt, structural)
+        if not (any(trial.by in structural for trial in known) or has_settled(known)):
+            structural = ()  # the champion would have numbers in the place of the literals that still gain
         places = {where(knob) for knob in plain}
         known = [trial for trial in known if trial.by not in structural or places <= trial.values.keys()]
         if attempt < TRIES // 2 and walk.walks_first(plain, known, pending):
@@ -184,3 +189,16 @@ class Strategy:
         if not portfolio.has_model(kind, len(space), trials) and portfolio.covers(trials):
             return "sobol", None
         return kind, round(share, 4)
+
+
+def has_settled(trials: Sequence[Trial]) -> bool:
+    """Tell whether the search has found most of what it finds: the latest results added little to the whole gain.
+
+    Args:
+        trials: The finished trials, in the order of the log.
+    """
+    losses = [trial.loss for trial in trials if trial.loss is not None and not trial.violation]
+    if len(losses) <= SETTLED_AFTER:
+        return False
+    best = min(losses)
+    return min(losses[:-SETTLED_AFTER]) - best <= SETTLED_SHARE * (losses[0] - best)
