@@ -24,6 +24,10 @@ _WIDTH = 110
 """Longest line of a table that is written."""
 
 
+_RESULT = "return"
+"""In place of a name: the table is what a function returns."""
+
+
 class Rewriting(msgspec.Struct, frozen=True):
     """A new source of a file, and in words what is new in it."""
 
@@ -92,6 +96,9 @@ def _in_block(body: Sequence[ast.stmt], known: ConstantFolding, scope: str) -> I
     computed: list[bool] = []
     after: list[dict[str, Any]] = []
     for statement in body:
+        if scope and statement is body[-1] and (result := _returned(statement, known, scope)):
+            yield result  # what it is made of is no table of its own then
+            return
         try:
             known.run(statement)
             computed.append(True)
@@ -121,6 +128,19 @@ def _in_block(body: Sequence[ast.stmt], known: ConstantFolding, scope: str) -> I
         yield _Table(name, scope, value, tuple(body[n] for n in between), is_whole)
 
 
+def _returned(statement: ast.stmt, known: ConstantFolding, scope: str) -> _Table | None:
+    """Return the table that a function gives back without a name of its own, such as a stack of two arrays."""
+    value = statement.value if isinstance(statement, ast.Return) else None
+    if value is None or isinstance(value, ast.Name) or _is_literal(value):
+        return None
+    try:
+        known.run(ast.Assign(targets=[ast.Name(_RESULT, ast.Store())], value=value))
+    except NotConstant:
+        return None
+    found = known.values.pop(_RESULT)
+    return _Table(_RESULT, scope, found, (statement,), is_whole=True) if _is_table(found) else None
+
+
 def _edit(syntax: PythonSyntax, data: bytes, table: _Table) -> tuple[int, int, str] | None:
     """Return the bytes that a table replaces and its text: the lines that build it, else nothing behind them."""
     lines = syntax.lines
@@ -145,12 +165,13 @@ def _edit(syntax: PythonSyntax, data: bytes, table: _Table) -> tuple[int, int, s
 def _spelled(table: _Table, numpy: str) -> str:
     """Return the assignment of a table; "" if numpy has no name in the program."""
     value = table.value
+    begun = table.name if table.name == _RESULT else f"{table.name} ="
     if isinstance(value, list):
-        return f"{table.name} = {_rows(value)}"
+        return f"{begun} {_rows(value)}"
     if not numpy:
         return ""
     dtype = "" if value.dtype.name == "float64" else f", dtype={numpy}.{value.dtype.name}"
-    return f"{table.name} = {numpy}.array({_rows(value.tolist())}{dtype})"
+    return f"{begun} {numpy}.array({_rows(value.tolist())}{dtype})"
 
 
 def _rows(value: list[Any]) -> str:
@@ -187,7 +208,11 @@ def _is_table(value: Any) -> bool:
 def _is_written_out(statement: ast.stmt) -> bool:
     """Tell whether a statement assigns a table of literals already."""
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-    value = getattr(statement, "value", None) if isinstance(targets[0], ast.Name) else None
+    return _is_literal(getattr(statement, "value", None) if isinstance(targets[0], ast.Name) else None)
+
+
+def _is_literal(value: ast.expr | None) -> bool:
+    """Tell whether an expression is a list of literals, or an array of one."""
     if isinstance(value, ast.Call) and value.args and callee_of(value).rpartition(".")[2] in ("array", "asarray"):
         value = value.args[0]
     if not isinstance(value, ast.List | ast.Tuple):
