@@ -160,7 +160,9 @@ async def _build(spec: EnvironmentSpec, files: Mapping[str, bytes], base: Interp
         steps = [[uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", base.python, str(folder)]]
         if spec.lock:
             steps.append([uv, "export", "--quiet", "--frozen", "--no-emit-project", "--no-dev", "-o", wanted])
-        steps.append([uv, "pip", "install", "--quiet", "--no-build", "--python", python, "-r", wanted])
+        steps.append(
+            [uv, "pip", "install", "--quiet", "--no-build", "--compile-bytecode", "--python", python, "-r", wanted]
+        )
     else:
         pip = [base.python, "-c", _PIP, python, "install", "--quiet", "--disable-pip-version-check", "--no-input"]
         steps = [
