@@ -1,5 +1,8 @@
 """One question to a model, through the real litellm, over HTTP to a server that does as the test says."""
 
+import subprocess
+import sys
+
 import pytest
 
 from agents.llm import client
@@ -153,3 +156,27 @@ async def test_an_answer_that_a_server_puts_into_its_reasoning_is_told_apart_fro
     ]
     assert answers[2].trouble == "openai/test-model gave an empty answer; it used all its tokens for reasoning"
     assert answers[3].text.endswith("Fine.")
+
+
+FIRST_CALL = """
+import sys
+import anyio
+from agents.llm import client
+
+async def main():
+    client._import_what_calls_need()
+    known = {*sys.modules}
+    question = [{"role": "user", "content": "?"}]
+    answer = await client.ask_model(client.Model("openai/x", sys.argv[1]), question, max_tokens=5)
+    print(answer.text, sum(name.startswith("openai.") for name in {*sys.modules} - known))
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.timeout(180)
+def test_what_the_first_call_imports_does_not_count_against_its_time_limit() -> None:
+    with model_server(say("ready")) as server:
+        command = [sys.executable, "-c", FIRST_CALL, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert (done.stdout, done.returncode) == ("ready 0\n", 0), done.stderr

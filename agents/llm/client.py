@@ -5,12 +5,14 @@ there has an unknown price, not a price of zero. Keys stay in the environment, w
 from every text of a provider. Budgets and retries after a bad answer are the caller's task.
 """
 
+import importlib
 import math
 import os
 import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +167,7 @@ async def ask_model(
     Raises:
         BadInput: The provider refuses the key, the model or the question, so another try cannot help.
     """
-    await anyio.to_thread.run_sync(_litellm)
+    await anyio.to_thread.run_sync(_import_what_calls_need)
     began = time.monotonic()
     price = price_of(model)
 
@@ -349,6 +351,14 @@ def _retry_after(error: Exception) -> float | None:
         except (KeyError, TypeError, ValueError):
             continue
     return None
+
+
+def _import_what_calls_need() -> None:
+    """Import what litellm imports in its first call, which would count against the time limit of that call."""
+    _litellm()
+    for name in ("openai.resources", "openai.types.chat", "httpx", "litellm.proxy._types"):
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _litellm() -> Any:
