@@ -13,6 +13,7 @@ import anyio.abc
 import anyio.to_thread
 import msgspec
 
+from gpu_worker.exclusive import turn
 from gpu_worker.folders import close, deleted
 from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
@@ -142,10 +143,20 @@ class Attempts:
 
     async def _execute(self, post: Post, request: RunRequested, delivery: Delivery) -> None:
         member = self._member
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_keep_lease, delivery)
+            async with turn(alone=member.board.spec.trial.exclusive, gives_up=member.draining.is_set) as is_mine:
+                if is_mine:
+                    await self._execute_now(post, request, delivery)
+                else:
+                    await delivery.hand_back(0)
+            tasks.cancel_scope.cancel()
+
+    async def _execute_now(self, post: Post, request: RunRequested, delivery: Delivery) -> None:
+        member = self._member
         # Attempts are those in the log: a run that was handed back for want of the right device has none.
         attempt = min(member.board.runs[request.run].attempts + 1, MAX_ATTEMPT)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_keep_lease, delivery)
             begun = anyio.Event()
             tasks.start_soon(self._begin, post, request, attempt, begun)
             try:

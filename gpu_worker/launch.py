@@ -9,6 +9,7 @@ import msgspec
 
 from gpu_worker.budget import ScoreBudget, TrialBudget
 from gpu_worker.environment import inherited
+from gpu_worker.exclusive import pinned_cores
 from gpu_worker.folders import TRIAL_WRITES
 from gpu_worker.item_file import ITEM_FILE
 from gpu_worker.limits import MAX_PROCESSES
@@ -204,7 +205,8 @@ def _sandboxed(
         tmp=Path(launch.env["TMPDIR"]),
     )
     warm = bool(site.spec.trial.preload) or not site.spec.trial.command
-    return Launch(launch.command, launch.env, launch.cwd, policy, warm=warm)
+    cores = pinned_cores(site.slot) if site.spec.trial.exclusive else ()
+    return Launch(launch.command, launch.env, launch.cwd, policy, warm=warm, cores=cores)
 
 
 def _limits(

@@ -119,7 +119,7 @@ class Membership:
             boot=self.boot,
             worker_class=self.machine.worker_class,
             device=self.machine.device,
-            slots=len(self.machine.slots),
+            slots=1 if self.board.opened and self.board.spec.trial.exclusive else len(self.machine.slots),
             memory_mb=self.machine.memory_mb,
             price_per_hour_usd=self.price_per_hour_usd,
             tier=self.tier,

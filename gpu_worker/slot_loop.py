@@ -21,6 +21,7 @@ from gpu_worker.sandbox.tiers import Sandbox, sandbox_of
 from gpu_worker.sandbox_choice import try_tier
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
 from mesh import settings
+from mesh.board import Board
 from mesh.bus import Delivery
 from mesh.disk import SCARCE_BELOW_BYTES, full_disk
 from mesh.errors import BusError, HostTrouble, leaf
@@ -55,6 +56,9 @@ class SlotLoop:
             await self._member.find_environment()
             if unfit := self._member.unfit():
                 await self._tell(f"leaves its runs to others: {unfit}")
+            if self._is_idle(self._member.board):
+                await self._until_wanted()
+                continue
             preload, slot, options, _ = terms = self._terms(sandbox)
             python = self._member.environment.python
             began = anyio.current_time()
@@ -97,6 +101,22 @@ class SlotLoop:
             text = f"worker {self._member.name} slot {self._slot.number} {what}"
             await self._member.post(NotePosted(channel="ops", text=text))
 
+    def _is_idle(self, board: Board) -> bool:
+        """Tell whether another slot takes all runs: those of an exclusive arena run one at a time."""
+        return self._slot.number > 0 and board.opened is not None and board.spec.trial.exclusive
+
+    async def _until_wanted(self) -> None:
+        """Wait until the arena is no longer exclusive, or the worker drains."""
+        async with anyio.create_task_group() as tasks:
+
+            async def until_draining() -> None:
+                await self._member.draining.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_draining)
+            await self._member.follower.until(lambda board: board.closed is not None or not self._is_idle(board))
+            tasks.cancel_scope.cancel()
+
     def _terms(self, sandbox: Sandbox) -> Terms:
         opened = self._member.board.opened
         if opened is None:
@@ -135,7 +155,8 @@ class SlotLoop:
             async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
                 while (delivery := await self._next(deliveries, supervisor)) is not None:
                     try:
-                        if self._terms(sandbox) != terms or self._member.draining.is_set():
+                        is_over = self._member.draining.is_set() or self._is_idle(self._member.board)
+                        if is_over or self._terms(sandbox) != terms:
                             await delivery.hand_back(0)
                             return
                         await attempts.take(delivery)

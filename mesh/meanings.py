@@ -314,6 +314,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "startup_s": "Seconds that a trial may use besides: to start, to import, to save its output.",
         "own_seeds": 'Seeds that a Python program gives itself, such as `np.random.seed(42)`. `"vary"`: proof runs '
         'have others instead, because a gain may be the luck of one seed; search keeps them. `"keep"`: they stay.',
+        "exclusive": "Whether a run has the machine for itself, on fixed cores, for metrics that are times "
+        "([how to](../howto/speed.md)).",
     },
     "ScoreSpec": {
         "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints, '

@@ -90,6 +90,7 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     budget_tolerance: Annotated[float, Meta(ge=1, le=100)] = 1.25
     startup_s: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
     own_seeds: Literal["vary", "keep"] = "vary"
+    exclusive: bool = False
 
 
 class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -220,18 +220,19 @@ async def test_a_tree_that_escapes_leaves_no_survivor(arena: Arena) -> None:
     assert alive(tag) == []
 
 
-async def test_a_trial_cannot_change_how_it_is_scored(arena: Arena) -> None:
+@pytest.mark.parametrize(
+    ("folder", "ends"), [("../score", "1.5"), (".", "the trial changed score.py, which is protected")]
+)
+async def test_a_trial_cannot_change_how_it_is_scored(arena: Arena, folder: str, ends: str) -> None:
     await arena.open()
-    cheat = """
-    lie = "print('{\\"loss\\": 0}')"
-    for folder in (".", "../score"):
-        os.makedirs(folder, exist_ok=True)
-        pathlib.Path(folder, "score.py").unlink(missing_ok=True)
-        pathlib.Path(folder, "score.py").write_text(lie)
+    cheat = f"""
+    os.makedirs({folder!r}, exist_ok=True)
+    pathlib.Path({folder!r}, "score.py").unlink(missing_ok=True)
+    pathlib.Path({folder!r}, "score.py").write_text("print('{{\\"loss\\": 0}}')")
     """
     done = await arena.run(GOOD + textwrap.dedent(cheat), sandbox="none")
-    assert isinstance(done.outcome, Scored)
-    assert done.outcome.value == 1.5
+    told = done.outcome.message.partition(":")[0] if isinstance(done.outcome, Failed) else str(done.outcome.value)
+    assert told == ends
 
 
 async def test_modules_that_a_trial_plants_are_not_what_the_scorer_imports(arena: Arena) -> None:

@@ -184,6 +184,8 @@ def _bound_files(size: int) -> None:
 
 def _become(launch: Launch, error_write: int, parent: int, *, entered: bool) -> None:
     os.chdir(launch.cwd)
+    if launch.cores:
+        os.sched_setaffinity(0, launch.cores)
     if (listener := contain(launch.policy or Policy(), entered=entered)) is not None:
         _send(listener, error_write)
     if launch.policy is None and os.geteuid() != 0:

@@ -37,6 +37,7 @@ class Launch:
     Args:
         policy: the sandbox that it runs in; None for no sandbox.
         warm: start it in a fork that has imported the `preload` modules, where the command is a Python script.
+        cores: the only ones that it and what it starts run on; empty for all.
     """
 
     command: Sequence[str]
@@ -44,6 +45,7 @@ class Launch:
     cwd: str
     policy: Policy | None = None
     warm: bool = False
+    cores: Sequence[int] = ()
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "Launch":

@@ -1,0 +1,111 @@
+"""`trial.exclusive`: a run has the machine for itself, on fixed cores, and nobody waits for ever."""
+
+import os
+import signal
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from gpu_worker.exclusive import turn
+from mesh.events import RunFinished, Scored, WorkerJoined
+from mesh.memory import MemoryHub
+from tests.test_worker import SPEC, Arena
+
+ALONE = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(SPEC.trial, exclusive=True))
+HOLDER = """
+import anyio, sys
+from pathlib import Path
+from gpu_worker.exclusive import turn
+
+async def main():
+    async with turn(alone=True, gives_up=lambda: False, folder=Path(sys.argv[1])):
+        print("held", flush=True)
+        await anyio.sleep(60)
+
+anyio.run(main)
+"""
+TIMED = """
+began = time.monotonic()
+time.sleep(0.15)
+number = NUMBER
+cores = sorted(os.sched_getaffinity(0))
+times = dict(loss=1.0, began=began, ended=time.monotonic(), cores=len(cores), core=cores[-1])
+(out / "score.json").write_text(json.dumps(times))
+"""
+
+
+async def _hold(folder: Path, log: list[str], name: str, *, alone: bool, seconds: float = 0.1) -> None:
+    async with turn(alone=alone, gives_up=lambda: False, folder=folder) as is_mine:
+        assert is_mine
+        log.append(f"{name} in")
+        await anyio.sleep(seconds)
+        log.append(f"{name} out")
+
+
+async def test_those_who_share_go_on_together_and_those_alone_one_after_the_other(tmp_path: Path) -> None:
+    shared, alone = list[str](), list[str]()
+    async with anyio.create_task_group() as tasks:
+        for name in "ab":
+            tasks.start_soon(lambda name=name: _hold(tmp_path, shared, name, alone=False))
+    async with anyio.create_task_group() as tasks:
+        for name in "ab":
+            tasks.start_soon(lambda name=name: _hold(tmp_path, alone, name, alone=True))
+    assert [each.split()[1] for each in shared] == ["in", "in", "out", "out"]
+    assert [each.split()[1] for each in alone] == ["in", "out", "in", "out"]
+
+
+async def test_who_waits_to_be_alone_is_not_passed_by_those_who_come_later(tmp_path: Path) -> None:
+    log = list[str]()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: _hold(tmp_path, log, "first", alone=False, seconds=0.3))
+        await anyio.sleep(0.05)
+        tasks.start_soon(lambda: _hold(tmp_path, log, "alone", alone=True))
+        await anyio.sleep(0.05)
+        tasks.start_soon(lambda: _hold(tmp_path, log, "late", alone=False))
+    assert log == ["first in", "first out", "alone in", "alone out", "late in", "late out"]
+
+
+async def test_a_killed_holder_keeps_nobody_out_and_a_draining_worker_gives_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    async with await anyio.open_process(command, env={**os.environ, "PYTHONPATH": os.getcwd()}) as holder:
+        assert holder.stdout
+        assert await holder.stdout.receive() == b"held\n"
+        async with turn(alone=False, gives_up=lambda: True, folder=tmp_path) as is_mine:
+            assert not is_mine
+        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
+            async with turn(alone=False, gives_up=lambda: False, folder=tmp_path):
+                pass
+        holder.send_signal(signal.SIGKILL)
+        with anyio.fail_after(20):
+            async with turn(alone=True, gives_up=lambda: False, folder=tmp_path) as is_mine:
+                assert is_mine
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+async def test_runs_of_two_workers_with_several_slots_never_overlap_and_stay_on_their_cores(
+    tmp_path: Path, *, exclusive: bool
+) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open(ALONE if exclusive else SPEC)
+    for number in range(6):
+        await arena.request(TIMED.replace("NUMBER", str(number)), f"r{number}")
+    async with arena.worker(slots=2), arena.worker(slots=2):
+        for number in range(6):
+            await arena.finished(f"r{number}")
+    ends = [done.outcome for done in await arena.all(RunFinished)]
+    times = sorted((end.metrics["began"], end.metrics["ended"]) for end in ends if isinstance(end, Scored))
+    assert len(times) == 6
+    overlaps = sum(earlier[1] > later[0] for earlier, later in pairwise(times))
+    cores = {(end.metrics["cores"], end.metrics["core"]) for end in ends if isinstance(end, Scored)}
+    machine = sorted(os.sched_getaffinity(0))
+    if exclusive:
+        assert overlaps == 0
+        assert cores == {(max(1, len(machine) // 2), machine[-1])}
+        assert [joined.slots for joined in await arena.all(WorkerJoined)] == [1, 1]
+    else:
+        assert overlaps > 0
+        assert cores == {(len(machine), machine[-1])}
