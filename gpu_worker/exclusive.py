@@ -17,7 +17,7 @@ from gpu_worker.machine import Slot
 from mesh.errors import HostTrouble
 
 LOCK_FOLDER = Path("/tmp")
-ASK_EVERY_S = 0.02
+TRY_LOCK_EVERY_S = 0.02
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def _lock(folder: Path, name: str, kind: int, stack: AsyncExitStack, gives
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except OSError:
-            await anyio.sleep(ASK_EVERY_S)
+            await anyio.sleep(TRY_LOCK_EVERY_S)
         else:
             return True
     return False

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,10 +51,10 @@ async def test_those_who_share_go_on_together_and_those_alone_one_after_the_othe
     shared, alone = list[str](), list[str]()
     async with anyio.create_task_group() as tasks:
         for name in "ab":
-            tasks.start_soon(lambda name=name: _hold(tmp_path, shared, name, alone=False))
+            tasks.start_soon(partial(_hold, tmp_path, shared, name, alone=False))
     async with anyio.create_task_group() as tasks:
         for name in "ab":
-            tasks.start_soon(lambda name=name: _hold(tmp_path, alone, name, alone=True))
+            tasks.start_soon(partial(_hold, tmp_path, alone, name, alone=True))
     assert [each.split()[1] for each in shared] == ["in", "in", "out", "out"]
     assert [each.split()[1] for each in alone] == ["in", "out", "in", "out"]
 
@@ -61,11 +62,11 @@ async def test_those_who_share_go_on_together_and_those_alone_one_after_the_othe
 async def test_who_waits_to_be_alone_is_not_passed_by_those_who_come_later(tmp_path: Path) -> None:
     log = list[str]()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: _hold(tmp_path, log, "first", alone=False, seconds=0.3))
+        tasks.start_soon(partial(_hold, tmp_path, log, "first", alone=False, seconds=0.3))
         await anyio.sleep(0.05)
-        tasks.start_soon(lambda: _hold(tmp_path, log, "alone", alone=True))
+        tasks.start_soon(partial(_hold, tmp_path, log, "alone", alone=True))
         await anyio.sleep(0.05)
-        tasks.start_soon(lambda: _hold(tmp_path, log, "late", alone=False))
+        tasks.start_soon(partial(_hold, tmp_path, log, "late", alone=False))
     assert log == ["first in", "first out", "alone in", "alone out", "late in", "late out"]
 
 

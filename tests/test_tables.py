@@ -3,6 +3,7 @@
 import ast
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from agents.explorer import Explorer
 from agents.search.samplers.portfolio import LEARNING, installed_samplers, shares
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.table_moves import TableMoves, table_knobs, without_tables
-from agents.search.strategy import Strategy, has_settled
+from agents.search.strategy import SETTLED_AFTER, Strategy, has_settled
 from agents.search.structure.moves import is_structural, rewritten
 from agents.search.structure.tables import with_tables
 from mesh.arena import load_arena
@@ -207,32 +208,30 @@ def test_a_sampler_that_never_gains_goes_down_to_little() -> None:
     assert found["tables"] < 0.15 < 0.5 < found["walk"]
 
 
-def test_code_is_rewritten_only_once_its_literals_hardly_gain_any_more() -> None:
-    space = find_knobs("t.py", "def f():\n    return g(0.3, 1.7)\n")
+def _first_table(program: str, loss: Callable[[int], float], most: int) -> int | None:
+    """Return the number of trials before the first idea that rewrites code; None if there is none among `most`."""
+    space = find_knobs("t.py", program)
+    start: Values = {where(knob): knob.value for knob in space}
+    trials = [Trial(tree="0", seq=0, values=start, loss=loss(0), by="", seconds=5.0)]
+    strategy = Strategy(installed_samplers()[0], LEARNING)
+    for n in range(1, most):
+        choice = strategy.ask(space, trials, [], random.Random(n), structural=("tables",))
+        if choice.kind == "tables":
+            return n
+        values = start | choice.idea.values
+        trials.append(Trial(tree=f"{n}", seq=n, values=values, loss=loss(n), by=choice.kind, seconds=5.0))
+    return None
 
-    def kinds(losses: list[float], last: str = "walk") -> set[str]:
-        trials = [
-            Trial(
-                tree=f"{n}",
-                seq=n,
-                values={where(space[0]): 0.3 + n / 1000, where(space[1]): 1.7 + n / 50},
-                loss=loss,
-                by=last if n == len(losses) - 1 else "walk" if n else "",
-                seconds=1.0,
-            )
-            for n, loss in enumerate(losses)
-        ]
-        samplers, _ = installed_samplers()
-        strategy = Strategy(samplers, LEARNING)
-        asked = [strategy.ask(space, trials, [], random.Random(n), structural=("tables",)) for n in range(40)]
-        return {choice.kind for choice in asked}
 
-    gaining = [10.0 - n / 10 for n in range(60)]
+def test_code_is_rewritten_only_once_its_literals_are_tried_and_hardly_gain_any_more() -> None:
+    two = "def f():\n    return g(0.3, 1.7)\n"
+    many = f"def f():\n    return g({', '.join(f'{n}.3' for n in range(1, 21))})\n"
     assert has_settled([]) is False
-    assert "tables" not in kinds(gaining)
-    assert "tables" in kinds([*gaining, *[5.0] * 31])
-    assert "tables" in kinds([10.0] * 60)
-    assert "tables" in kinds(gaining, last="tables")  # once begun, it goes on while it gains
+    assert _first_table(two, lambda n: 10.0 - n / 10, 60) is None
+    few, more = (_first_table(program, lambda n: 10.0, 150) for program in (two, many))
+    assert few
+    assert more
+    assert SETTLED_AFTER < few < 60 <= more  # nearly four steps of each of twenty literals
 
 
 def test_code_is_rewritten_where_nobody_gave_ranges_or_where_it_is_asked_for() -> None:

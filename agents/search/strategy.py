@@ -29,7 +29,7 @@ REDRAWN = 6
 """Ideas of one draw at most; the first one that is accepted by its chance of a score is taken, else the safest."""
 
 SETTLED_AFTER, SETTLED_SHARE = 30, 0.02
-"""Code is rewritten once the latest results, so many, added at most this share of the whole gain."""
+"""Code is rewritten once its literals have all been tried and the latest results, so many, added at most this share."""
 
 EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
@@ -102,7 +102,8 @@ class Strategy:
         plain = without_tables(space)
         if not plain:  # tables alone: one number has hardly an effect, and a model of a few of them says nothing
             return self._ask_of_tables(space, known, pending, rng, attempt, structural)
-        if not (any(trial.by in structural for trial in known) or has_settled(known)):
+        is_begun = any(trial.by in structural for trial in (*known, *pending))
+        if not is_begun and not (has_settled(known) and walk.is_made(plain, known, pending)):
             structural = ()  # the champion would have numbers in the place of the literals that still gain
         places = {where(knob) for knob in plain}
         known = [trial for trial in known if trial.by not in structural or places <= trial.values.keys()]

@@ -105,6 +105,18 @@ def walks_first(space: Sequence[Knob], trials: Sequence[Trial], pending: Sequenc
     return made < most and (any(True for _ in log.singles()) or any(True for _ in log.joint()))
 
 
+def is_made(space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial]) -> bool:
+    """Tell whether every single step is made, and every joint one that they suggest.
+
+    Args:
+        space: The knobs.
+        trials: The finished trials with values.
+        pending: The unfinished trials.
+    """
+    log = LiteralMoves(space, trials, pending)
+    return not (any(True for _ in log.singles()) or any(True for _ in log.joint()))
+
+
 def that_matter(space: Sequence[Knob], trials: Sequence[Trial]) -> FewKnobs:
     """Return the few knobs with the largest effects so far; equal literals are one where they do most together.
 
