@@ -116,10 +116,10 @@ def score_outcome(spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gp
 
 def changed_sentence(names: Sequence[str]) -> str:
     """Return the sentence for a trial that changed protected files in its copy of the artifact."""
-    more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
+    more = len(names) - 1
+    rest = f" and {more} more protected {'file' if more == 1 else 'files'}" if more else ", which is protected"
     return (
-        f"the trial changed {names[0]}{more}, which is protected: have it write another file, or name what it may "
-        "change in artifact.writes"
+        f"the trial changed {names[0]}{rest}: have it write another file, or name what it may change in artifact.writes"
     )
 
 

@@ -111,7 +111,8 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
                                            "[knobs], [data], [environment], [trial], [score], [worker], "
                                            "[selection], [stop]"),
         ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; use command, budget_s, deadline_s, preload, "
-                                 "memory_gb, disk_gb, network, budget_counts, budget_tolerance, startup_s"),
+                                 "memory_gb, disk_gb, network, budget_counts, budget_tolerance, startup_s, "
+                                 "own_seeds, exclusive"),
         ("summary", "sumary", "unknown key 'sumary' in [arena]; use name, summary, brief"),
         ('how = "command"\ncommand = ["python", "score.py"]\n', "[worker]\nclass_ = 'any'\n",
          "unknown key 'class_' in [worker]; use class, tier, gpu_memory_gb"),

@@ -13,6 +13,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.events import AnyEvent, CritiquePosted, Origin, ProposalPosted
 from mesh.jetstream import connect
+from mesh.model_calls import unpack_call
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.testing import BEGAN
@@ -41,6 +42,9 @@ async def test_the_command_starts_a_critic_that_asks(tmp_path: Path, server: Emb
             try:
                 with anyio.fail_after(90):
                     word = await critique_of(bus)
+                assert isinstance(word, CritiquePosted)
+                assert word.call
+                kept = unpack_call(word.call.sha256, await bus.kept(word.call.sha256))
             finally:
                 with anyio.CancelScope(shield=True):
                     process.terminate()
@@ -54,7 +58,10 @@ async def test_the_command_starts_a_critic_that_asks(tmp_path: Path, server: Emb
         predicted=0.27,
         confidence=0.9,
         cost=COST,
+        call=word.call,
     )
+    assert "Wider is slower." in kept.answer
+    assert kept.prompt.count("+WIDTH = 20") == 1
     assert "+WIDTH = 20" in models.prompts()[0]
 
 

@@ -275,10 +275,27 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         },
         runs={
             "r-base": Run(
-                7, REQUESTS["r-base"], 2, "gpu-7-w1", False, FINISHES["r-base"], begun=["gpu-7-w1"], finished_seq=9
+                7,
+                REQUESTS["r-base"],
+                2,
+                "gpu-7-w1",
+                False,
+                FINISHES["r-base"],
+                begun=["gpu-7-w1"],
+                finished_seq=9,
+                finished_at=at(9),
             ),
             **{
-                run: Run(13 + n, REQUESTS[run], 0, "", run == "r-killed", FINISHES[run], finished_seq=21 + n)
+                run: Run(
+                    13 + n,
+                    REQUESTS[run],
+                    0,
+                    "",
+                    run == "r-killed",
+                    FINISHES[run],
+                    finished_seq=21 + n,
+                    finished_at=at(21 + n),
+                )
                 for n, run in enumerate(FAILURES)
             },
         },

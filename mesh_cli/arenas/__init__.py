@@ -67,8 +67,12 @@ def told_folder(
     Where `wish` says something about an autoresearch loop, its `arena.toml` is written too.
 
     Raises:
-        BadArena: the program has no evaluator, or they cannot be used.
+        BadArena: the program has no evaluator, they cannot be used, or the system can look up no such path.
     """
+    try:
+        given.exists()
+    except OSError as error:
+        raise BadArena(f"no folder of an arena can be at {str(given)[:60]!r}: {error.strerror}") from None
     if evaluator is None and given.is_file() and given.name != "arena.toml":
         raise BadArena(f"{given} is a file: name its evaluator behind it (`mesh up PROGRAM EVALUATOR`), or its folder")
     if evaluator is None and config is not None:
