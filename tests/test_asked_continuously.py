@@ -128,7 +128,8 @@ async def swarm(folder: Path, home: Path, server: ModelServer, researchers: int,
     def hear(entry: Entry, counts: bool) -> None:
         entries.append(entry)
         event = entry.post.event if entry.post else None
-        if entry.subject.author in answered and isinstance(event, ProposalPosted | ModelAsked):
+        is_answer = isinstance(event, ModelAsked) or (isinstance(event, ProposalPosted) and event.origin.how == "model")
+        if entry.subject.author in answered and is_answer:  # whoever comes first proposes the baseline
             answered[entry.subject.author] += 1
             if min(answered.values()) >= enough:
                 done.set()
