@@ -33,7 +33,7 @@ async def turn(*, alone: bool, gives_up: Callable[[], bool], folder: Path = LOCK
         Whether the machine is held.
 
     Raises:
-        HostTrouble: the locks cannot be opened.
+        HostTrouble: the locks of a run that wants to be alone cannot be opened; other runs go on without them.
     """
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     async with AsyncExitStack() as held:
@@ -58,6 +58,8 @@ async def _lock(folder: Path, name: str, kind: int, stack: AsyncExitStack, gives
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
+        if kind == fcntl.LOCK_SH:
+            return not gives_up()
         raise HostTrouble(f"the lock {path} of exclusive runs cannot be opened: {error.strerror}") from None
     stack.callback(os.close, lock)
     while not gives_up():

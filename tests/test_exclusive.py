@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from gpu_worker.exclusive import turn
+from mesh.errors import HostTrouble
 from mesh.events import RunFinished, Scored, WorkerJoined
 from mesh.memory import MemoryHub
 from tests.test_worker import SPEC, Arena
@@ -84,6 +85,16 @@ async def test_a_killed_holder_keeps_nobody_out_and_a_draining_worker_gives_up(t
         with anyio.fail_after(20):
             async with turn(alone=True, gives_up=lambda: False, folder=tmp_path) as is_mine:
                 assert is_mine
+
+
+async def test_without_the_locks_only_runs_that_want_to_be_alone_are_refused(tmp_path: Path) -> None:
+    for name in ("gate", "room"):
+        (tmp_path / f"mesh-{name}-{os.geteuid()}").symlink_to("/etc/hostname")
+    async with turn(alone=False, gives_up=lambda: False, folder=tmp_path) as is_mine:
+        assert is_mine
+    with pytest.raises(HostTrouble, match="cannot be opened"):
+        async with turn(alone=True, gives_up=lambda: False, folder=tmp_path):
+            pass
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

@@ -102,7 +102,7 @@ def walks_first(space: Sequence[Knob], trials: Sequence[Trial], pending: Sequenc
     log = LiteralMoves(space, trials, pending)
     made = sum(trial.by == "walk" for trial in (*trials, *pending))
     most = max(24, len(log.groups) * (4 if _trial_s(trials) < _QUICK_S else 1))
-    return made < most and (any(True for _ in log.singles()) or any(True for _ in log.joint()))
+    return made < most and _has_moves(log)
 
 
 def is_made(space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial]) -> bool:
@@ -113,8 +113,7 @@ def is_made(space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Tr
         trials: The finished trials with values.
         pending: The unfinished trials.
     """
-    log = LiteralMoves(space, trials, pending)
-    return not (any(True for _ in log.singles()) or any(True for _ in log.joint()))
+    return not _has_moves(LiteralMoves(space, trials, pending))
 
 
 def that_matter(space: Sequence[Knob], trials: Sequence[Trial]) -> FewKnobs:
@@ -146,6 +145,10 @@ def best_tree(trials: Sequence[Trial]) -> tuple[str, ...]:
     """Return the tree of the best trial; nothing while none has a score."""
     scored = [(trial.loss, trial.seq, trial.tree) for trial in trials if trial.loss is not None]
     return (min(scored)[2],) if scored else ()
+
+
+def _has_moves(log: LiteralMoves) -> bool:
+    return any(True for _ in log.singles()) or any(True for _ in log.joint())
 
 
 def _trial_s(trials: Sequence[Trial]) -> float:
