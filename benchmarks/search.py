@@ -18,7 +18,7 @@ random draws, and two of the mesh's samplers alone (`search_virtual`, `search_pe
 
 It takes one instance of each function, and each table either exact or with noise (`sample`), some 900 searches.
 `MESH_BENCH_ALL=1` takes all problems, twice as many, and `MESH_BENCH_SEEDS=3` three seeds of each, one after the
-other. Of a seed, the mesh's samplers alone come last: a search by one takes some 5 s, one by a peer 1 s. Courses are
+other. The mesh's samplers alone come last: a search by one takes some 5 s, one by a peer 1 s. Courses are
 kept in `.cache/search` (or `MESH_BENCH_CACHE`) as they end: what was cut off goes on there, and only what depends on
 changed sources runs again. With `MESH_BENCH_MINUTES=N` no search begins after N minutes, and the figures are of what is
 there. The best peer of a ratio is chosen after the fact, and a family has few problems: the interval of a ratio says
@@ -88,8 +88,8 @@ async def measure(quick: bool) -> Figures:
     most = 60 if quick else 10_000
     todo = [
         Search(method, w, problem, seed, most)
-        for seed in range(1, 1 + seeds())
         for is_alone in (False, True)
+        for seed in range(1, 1 + seeds())
         for problem in chosen
         for w in WORKERS
         for method in METHODS

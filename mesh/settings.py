@@ -1,7 +1,8 @@
 """The settings in force with their sources, and the folders of a mesh.
 
-A setting comes from the first of: an option, `MESH_*`, the nearest `mesh.toml` at or above the current folder, the
-context in use, the user's `config.toml`, its default. A context that `MESH_CONTEXT` names comes before `mesh.toml`.
+A setting comes from the first of: an option, `MESH_*`, the nearest `mesh.toml` at or above the current folder, for the
+arena the nearest `arena.toml` there, the context in use, the user's `config.toml`, its default. A context that
+`MESH_CONTEXT` names comes before `mesh.toml`.
 
 The home (`.mesh`) is the setting `home`. Without one it is the nearest `.mesh` at or above the current folder, as git
 finds `.git`; else `.mesh` in the current folder. It has the embedded server's store, caches and the projection. Only
@@ -10,6 +11,7 @@ the store cannot be rebuilt.
 
 import os
 import platform
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from mesh import config
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
 
+ARENA_FILE = "arena.toml"
 SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 """Last words of the names of secret environment variables, which processes get only if they need them."""
 
@@ -65,7 +68,9 @@ def layers() -> list[config.Layer]:
     context = [config.Layer(f"context {chosen}", found.named[chosen])] if chosen else []
     files = [[_layer(path)] if path else [] for path in (project_file(), user_file())]
     project, user = files
-    return [environment, *(context if wanted else []), *project, *([] if wanted else context), *user]
+    here = arena_here()
+    own = [config.Layer(str(here[0] / ARENA_FILE), {"arena": here[1]})] if here else []
+    return [environment, *(context if wanted else []), *project, *own, *([] if wanted else context), *user]
 
 
 def config_dir() -> Path:
@@ -84,6 +89,19 @@ def project_file() -> Path | None:
     """Return the nearest `mesh.toml` at or above the current folder, None if there is none."""
     here = Path.cwd()
     return next((d / "mesh.toml" for d in (here, *here.parents) if (d / "mesh.toml").is_file()), None)
+
+
+def arena_here() -> tuple[Path, str] | None:
+    """Return the nearest folder with an `arena.toml` at or above the current one and the arena's name, None without."""
+    here = Path.cwd()
+    folder = next((d for d in (here, *here.parents) if (d / ARENA_FILE).is_file()), None)
+    if folder is None:
+        return None
+    try:
+        name = tomllib.loads((folder / ARENA_FILE).read_text(encoding="utf-8"))["arena"]["name"]
+    except (OSError, ValueError, LookupError, TypeError):  # whoever reads the whole file says what is wrong with it
+        return None
+    return (folder, name) if isinstance(name, str) and name else None
 
 
 def contexts_file() -> Path:

@@ -50,7 +50,9 @@ Nats = Annotated[
 Folder = Annotated[
     Path,
     Parameter(
-        help="A folder with an arena.toml, the name of an arena that comes with the mesh, such as digits, or a program."
+        help="A folder with an arena.toml, the name of an arena that comes with the mesh, such as digits, or a "
+        "program; default: this folder.",
+        show_default=False,
     ),
 ]
 Evaluator = Annotated[

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mesh import settings
 from mesh.errors import BadInput
+from mesh.foreign_folder import remember
 from mesh_cli.exit import ExitCode
 from mesh_cli.proposals.apply_files import files_to_write, write_over
 from tests.support.arenas import TRAIN, write_arena
@@ -22,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_check_shows_the_diff_and_writes_nothing(lab: Lab, mesh: Mesh, folder: Path) -> None:
-    done = mesh("apply", folder, "--check")
+    done = mesh("apply", "--folder", folder, "--check")
     assert done.code == 0
     assert [line[:10] for line in done.out.splitlines()[:2]] == ["--- a/trai", "+++ b/trai"]
     words = f"mesh: would write train.py of proposal {lab.better[:10]} into {folder}; nothing was written\n"
@@ -31,24 +33,24 @@ def test_check_shows_the_diff_and_writes_nothing(lab: Lab, mesh: Mesh, folder: P
 
 
 def test_the_champion_is_written_with_its_bytes_and_the_mode_that_was_there(lab: Lab, mesh: Mesh, folder: Path) -> None:
-    done = mesh("apply", folder)
+    done = mesh("apply", "--folder", folder)
     assert (done.code, done.err) == (0, f"mesh: wrote {folder}/train.py of proposal {lab.better[:10]}\n")
     path = folder / "train.py"
     assert path.stat().st_mode & 0o777 == 0o754
     assert path.read_text() != TRAIN
     assert sorted(each.name for each in folder.iterdir()) == ["arena.toml", "score.py", "train.py"]
     # a second time there is nothing to do, and the baseline may be put back
-    again = mesh("apply", folder)
+    again = mesh("apply", "--folder", folder)
     assert (again.code, again.out) == (0, "")
     assert again.err.endswith("already; nothing to write\n")
-    assert mesh("apply", folder, lab.worse).code == 0
+    assert mesh("apply", lab.worse, "--folder", folder).code == 0
     assert path.read_text() == TRAIN
 
 
 def test_a_change_of_the_owner_is_never_overwritten(lab: Lab, mesh: Mesh, folder: Path) -> None:
     mine = TRAIN + "# my own line\n"
     (folder / "train.py").write_text(mine)
-    done = mesh("apply", folder)
+    done = mesh("apply", "--folder", folder)
     assert (done.code, done.out) == (ExitCode.BAD_INPUT, "")
     assert done.err.startswith(f"mesh: train.py in {folder} changed since the arena was opened; keep your change")
     assert (folder / "train.py").read_text() == mine
@@ -80,3 +82,41 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     (folder / "a.py").symlink_to(tmp_path / "outside.py")
     with pytest.raises(BadInput, match="is a link that leaves"):
         files_to_write(folder, ["a.py"], {"a.py": b"new"}, [{"a.py": b"old"}])
+
+
+def test_without_a_folder_the_one_that_the_arena_was_opened_from_is_written(
+    lab: Lab, mesh: Mesh, folder: Path, tmp_path: Path
+) -> None:
+    origin = settings.origin_file(lab.home, "tiny")
+    before = origin.read_bytes()
+    try:
+        remember(lab.home, "tiny", folder)
+        assert mesh("apply").err == f"mesh: wrote {folder}/train.py of proposal {lab.better[:10]}\n"
+        done = mesh("apply", folder)
+        assert (done.code, done.err) == (
+            2,
+            f"mesh: {folder} is a folder: use `mesh apply champion --folder {folder}`\n",
+        )
+        remember(lab.home, "tiny", tmp_path / "gone")
+        done = mesh("apply", "champion")
+        assert (done.code, done.err.partition(", from")[0]) == (2, f"mesh: {tmp_path}/gone")
+        origin.unlink()
+        assert mesh("apply").err.startswith("mesh: it is not known which folder arena tiny was opened from: name it")
+    finally:
+        origin.write_bytes(before)
+
+
+def test_in_the_folder_of_an_arena_no_name_is_needed(
+    lab: Lab, mesh: Mesh, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "below").mkdir()
+    monkeypatch.chdir(folder / "below")
+    assert mesh("config", "show").out.count("arena.toml") == 1
+    assert mesh("apply", "--folder", "..", "--check").code == 0
+    (folder / "arena.toml").write_text((folder / "arena.toml").read_text().replace("tiny", "other"))
+    done = mesh("leaderboard")
+    assert done.code == 2
+    assert "other" in done.err
+    assert mesh("leaderboard", "--arena", "tiny").code == 0
+    (folder / "arena.toml").write_text("not = [toml")
+    assert mesh("leaderboard").code == 0

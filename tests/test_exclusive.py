@@ -103,7 +103,9 @@ async def test_runs_of_two_workers_with_several_slots_never_overlap_and_stay_on_
 ) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open(ALONE if exclusive else SPEC)
-    program = TIMED.replace("SECONDS", "0.15" if exclusive else "2")  # a start takes less than two seconds on any machine
+    program = TIMED.replace(
+        "SECONDS", "0.15" if exclusive else "2"
+    )  # a start takes less than two seconds on any machine
     for number in range(6):
         await arena.request(program.replace("NUMBER", str(number)), f"r{number}")
     async with arena.worker(slots=2), arena.worker(slots=2):

@@ -1,18 +1,21 @@
 """`mesh apply`: a proposal's files into the user's folder."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import ArenaOption, Color, Folder, Nats, app
+from mesh_cli.app import ArenaOption, Color, Nats, app
 from mesh_cli.exit import run
 
 
 @app.command(name="apply")
 def write_proposal(
-    folder: Folder,
     proposal: str = "champion",
     *,
+    folder: Annotated[
+        Path | None, Parameter(help="Write into this folder; default: the one that the arena was opened from.")
+    ] = None,
     check: Annotated[bool, Parameter(negative="", help="Show what would change, and write nothing.")] = False,
     arena: ArenaOption = None,
     nats: Nats = None,
@@ -22,25 +25,26 @@ def write_proposal(
 
     A file that you have changed since the arena was opened is never overwritten. Other files stay as they are.
 
-    Example: mesh apply ./my-project --check
+    Example: mesh apply champion --check
     """
 
     async def work() -> None:
         import sys
 
+        from mesh import settings
         from mesh.arena import load_arena
         from mesh.editable_paths import editable_paths
         from mesh.text import short
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
-        from mesh_cli.proposals.apply_files import files_to_write, shown_path, write_over
+        from mesh_cli.proposals.apply_files import files_to_write, origin_of, shown_path, write_over
         from mesh_cli.proposals.diff import changed_lines
         from mesh_cli.render.colour import Ink, is_coloured
         from mesh_cli.resolve import find_proposal
 
-        place = told_folder(folder)
-        name = arena or load_arena(place).name
-        async with reach(name, nats) as bus:
+        given = told_folder(folder) if folder else None
+        async with reach(arena or (load_arena(given).name if given else None), nats) as bus:
+            place = given or origin_of(settings.home(), bus.arena, proposal)
             board, code = await opened_board_of(bus), code_store_of(bus)
             tree = find_proposal(board, proposal)
             chosen = await files_of(board, code, tree)

@@ -1,6 +1,7 @@
 """`mesh check`: does an arena work here, and do cheating artifacts get what they should."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -12,7 +13,7 @@ from mesh_cli.exit import ExitCode, run
 
 @app.command
 def check(
-    folder: Folder,
+    folder: Folder = Path(),
     *,
     metric: MetricName = None,
     direction: MetricDirection = None,

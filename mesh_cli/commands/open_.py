@@ -1,6 +1,7 @@
 """`mesh open`: an arena on a running server."""
 
 import sys
+from pathlib import Path
 
 from mesh_cli.app import (
     Data,
@@ -19,7 +20,7 @@ from mesh_cli.exit import run
 
 @app.command(name="open")
 def open_(
-    folder: Folder,
+    folder: Folder = Path(),
     evaluator: Evaluator = None,
     *,
     config: TaskConfig = None,

@@ -1,5 +1,6 @@
 """`mesh up`: a whole swarm on this machine."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -23,7 +24,7 @@ from mesh_cli.exit import run
 
 @app.command
 def up(
-    folder: Folder,
+    folder: Folder = Path(),
     evaluator: Evaluator = None,
     *,
     config: TaskConfig = None,
@@ -32,6 +33,16 @@ def up(
     run_seconds: RunSeconds = None,
     environment: TaskPython = None,
     minutes: Annotated[float | None, Parameter(help="Stop after this many minutes.")] = None,
+    hours: Annotated[float | None, Parameter(help="Stop after this many hours.")] = None,
+    goal: Annotated[
+        float | None,
+        Parameter(help="Stop when the champion's mean score is this good or better.", allow_leading_hyphen=True),
+    ] = None,
+    quiet: Annotated[bool, Parameter(negative="", help="Show the headline once a minute, and no entries.")] = False,
+    web: Annotated[
+        bool,
+        Parameter(negative="", help="Serve the live page too, also after the end of the swarm, until Ctrl-C."),
+    ] = False,
     explorers: Annotated[int, Parameter(help="Start this many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
         int | None,
@@ -82,8 +93,7 @@ def up(
     from mesh_cli.setup.own_environment import agree_on_environment
 
     async def work() -> None:
-        swarm.check_minutes(minutes)
-        size = swarm.Size(minutes, explorers, slots)
+        size = swarm.Size(swarm.minutes_of(minutes, hours), explorers, slots, goal)
         thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
         found = told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds))
         await anyio.to_thread.run_sync(agree_on_environment, found, environment, abandon_on_cancel=True)
@@ -99,6 +109,8 @@ def up(
             data=data,
             no_confirm=no_confirm,
             options=option or (),
+            quiet=quiet,
+            web=web,
         )
 
     return run(work, endless=True)

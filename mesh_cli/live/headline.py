@@ -41,6 +41,14 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     return ", ".join(parts)
 
 
+def is_reached(board: Board, goal: float | None) -> bool:
+    """Tell whether the champion's mean score is as good as the goal."""
+    if goal is None or board.opened is None or not board.champion:
+        return False
+    row = Ranking(board).of(board.champion)
+    return row is not None and row.mean is not None and board.spec.objective.gain(row.mean, goal) >= 0
+
+
 def models_line(board: Board, since: int, refused: Counter[str]) -> str:
     """Return what models did since an entry of the log, and why answers could not be used; "" without a model.
 

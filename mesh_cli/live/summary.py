@@ -14,7 +14,7 @@ from mesh.outcomes import how_it_ended
 from mesh.stalled import why_paused
 from mesh.text import printable, short
 from mesh.times import duration
-from mesh_cli.live.headline import frequent_failure, models_line, progress_line
+from mesh_cli.live.headline import frequent_failure, is_reached, models_line, progress_line
 
 Flaws = Counter[str]
 _NONE: Flaws = Counter()
@@ -24,7 +24,14 @@ CLOSE_SHOWN = 3
 
 
 def summary(
-    board: Board, first: int, folder: Path, data: Path | None = None, *, elapsed_s: float = 0.0, flaws: Flaws = _NONE
+    board: Board,
+    first: int,
+    folder: Path,
+    data: Path | None = None,
+    *,
+    elapsed_s: float = 0.0,
+    flaws: Flaws = _NONE,
+    goal: float | None = None,
 ) -> None:
     """Print what came of a swarm that began when the log ended with entry `first`.
 
@@ -35,6 +42,7 @@ def summary(
         data: The option of that name that the swarm had.
         elapsed_s: Seconds since the start.
         flaws: Why answers of models could not be used.
+        goal: The score at which the swarm was to end.
     """
     if board.opened is None:
         return
@@ -61,6 +69,8 @@ def summary(
     for line in unproven(board):
         print(line)
     print(progress_line(board, ranking, elapsed_s, None))
+    if goal is not None:
+        print(f"goal {metric} {goal:g} {'reached' if is_reached(board, goal) else 'not reached'}")
     for line in (models_line(board, first, flaws), frequent_failure(board, first), why_paused(board)):
         if line:
             print(line)
@@ -70,7 +80,9 @@ def summary(
     if board.champion:
         changed = board.opened.base_tree != board.champion
         commands += [f"show champion {where}"]
-        commands += [f"diff {short(board.opened.base_tree)} champion {where}", f"apply {folder}"] if changed else []
+        commands += (
+            [f"diff {short(board.opened.base_tree)} champion {where}", f"apply champion {where}"] if changed else []
+        )
     if flaws:
         commands += [f"tail --kind model.asked {where}", f"show NUMBER --answer {where}"]
     commands += [f"sql \"FROM frontier WHERE arena = '{board.arena}'\""]

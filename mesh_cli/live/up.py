@@ -5,9 +5,10 @@ them all on Ctrl-C, at the end of the time, or when the arena is closed.
 """
 
 import importlib.util
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ from agents.search.structure.moves import can_rewrite
 from gpu_worker.machine import survey
 from mesh import arena, own_packages, settings
 from mesh.arena_files import left_out_by, read_files
+from mesh.bus import ArenaBus
 from mesh.editable_paths import editable_paths, is_pattern
 from mesh.errors import BadInput
 from mesh.follow import Follower
@@ -32,20 +34,27 @@ from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
 from mesh.spec import ArenaSpec
-from mesh_cli.live import broken_baseline, own_roles
+from mesh_cli.live import broken_baseline, own_page, own_roles
 from mesh_cli.live.children import Children
+from mesh_cli.live.headline import is_reached
+from mesh_cli.live.status import projected
 from mesh_cli.live.summary import summary
-from mesh_cli.live.up_view import LiveView, PlainView
+from mesh_cli.live.up_view import view_of
 
+_LOOK_EVERY_S = 0.5
 SANDBOX_FLAGS = {"auto": [], "weak": ["--allow-weak-sandbox"], "none": ["--no-sandbox"]}
 
 
 class Size(msgspec.Struct, frozen=True):
-    """How long and how large: minutes (None: no end), explorers, trials at a time (None: what the machine has)."""
+    """How long and how large: minutes (None: no end), explorers, trials at a time (None: what the machine has).
+
+    It ends earlier where the champion's mean score is `goal` or better.
+    """
 
     minutes: float | None
     explorers: int
     slots: int | None
+    goal: float | None = None
 
 
 class Thinker(msgspec.Struct, frozen=True):
@@ -117,11 +126,60 @@ async def up(
     data: Path | None = None,
     no_confirm: bool = False,
     options: Sequence[str] = (),
+    quiet: bool = False,
+    web: bool = False,
 ) -> None:
     """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module.
 
-    `options` are those of the explorers and of the researcher, as KEY=VALUE.
+    `options` are those of the explorers and of the researcher, as KEY=VALUE. With `quiet` only the headline is shown.
+    With `web` the live page is served too, and goes on after the end of the swarm until this is cancelled.
     """
+    page = own_page.OwnPage(settings.home(), settings.value("nats", nats)) if web else None
+    async with anyio.create_task_group() as around:
+
+        async def serve_page(bus: ArenaBus) -> None:
+            if page:
+                around.start_soon(page.keep, bus.arena)
+
+        await _swarm(
+            folder,
+            size,
+            device=device,
+            nats=nats,
+            sync=sync,
+            sandbox=sandbox,
+            thinker=thinker,
+            roles=roles,
+            data=data,
+            no_confirm=no_confirm,
+            options=options,
+            quiet=quiet,
+            on_projected=serve_page,
+        )
+        sys.stdout.flush()  # nothing follows while the page goes on
+        if page and page.url:
+            print(f"mesh: the live page goes on until Ctrl-C: {page.url}", file=sys.stderr)
+            await anyio.sleep_forever()
+        around.cancel_scope.cancel()
+
+
+async def _swarm(
+    folder: Path,
+    size: Size,
+    *,
+    device: str,
+    nats: str | None,
+    sync: str,
+    sandbox: Literal["auto", "weak", "none"],
+    thinker: Thinker | None,
+    roles: Sequence[str],
+    data: Path | None,
+    no_confirm: bool,
+    options: Sequence[str],
+    quiet: bool,
+    on_projected: Callable[[ArenaBus], Awaitable[None]],
+) -> None:
+    """Run the swarm until its end. `on_projected` is called when its projector answers."""
     home = settings.home()
     _check_installed()
     if description := describe(folder):
@@ -155,7 +213,7 @@ async def up(
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
-        show = LiveView(size.minutes) if sys.stdout.isatty() else PlainView(size.minutes)
+        show = view_of(size.minutes, quiet=quiet)
         print(f"mesh: arena {name} version {opened.version} on {hub.link.url}, home {home}", file=sys.stderr)
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
@@ -197,6 +255,16 @@ async def up(
             await follower.until(lambda board: board.closed is not None)
             tasks.cancel_scope.cancel()
 
+        async def until_reached() -> None:
+            while not is_reached(follower.board, size.goal):
+                await anyio.sleep(_LOOK_EVERY_S)
+            tasks.cancel_scope.cancel()
+
+        async def when_projected() -> None:
+            while await projected(bus) is None:
+                await anyio.sleep(_LOOK_EVERY_S)
+            await on_projected(bus)
+
         async def end_when_broken() -> None:
             await broken_baseline.until_broken(follower, first, alone=embeds)
             tasks.cancel_scope.cancel()
@@ -209,6 +277,8 @@ async def up(
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)
                 tasks.start_soon(until_closed)
+                tasks.start_soon(until_reached)
+                tasks.start_soon(when_projected)
                 tasks.start_soon(end_when_broken)
                 with anyio.move_on_after(size.minutes * 60 if size.minutes else None):
                     await children.until_useless(needed, alone=embeds)
@@ -216,7 +286,7 @@ async def up(
         finally:
             show.close()
             follower.save()
-            summary(follower.board, first, folder, data, elapsed_s=show.elapsed_s, flaws=show.flaws)
+            summary(follower.board, first, folder, data, elapsed_s=show.elapsed_s, flaws=show.flaws, goal=size.goal)
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
         wanted = [*own, *(["researcher"] if thinker else [])]
@@ -245,11 +315,15 @@ def thinker_of(
     return Thinker(model, api_base, budget_usd, budget_tokens) if model else None
 
 
-def check_minutes(minutes: float | None) -> None:
-    """Refuse a duration that is not above 0.
+def minutes_of(minutes: float | None, hours: float | None) -> float | None:
+    """Return how long the swarm runs in minutes, None for no end.
 
     Raises:
-        BadInput: it is zero or negative.
+        BadInput: both options are given, or one is not above 0.
     """
-    if minutes is not None and not minutes > 0:
-        raise BadInput(f"--minutes is {minutes:g}; use a number above 0")
+    if minutes is not None and hours is not None:
+        raise BadInput("--minutes and --hours both say when to stop; give one of them")
+    for flag, value in (("--minutes", minutes), ("--hours", hours)):
+        if value is not None and not 0 < value < math.inf:
+            raise BadInput(f"{flag} is {value:g}; use a number above 0")
+    return minutes if hours is None else hours * 60

@@ -88,6 +88,14 @@ class PlainView(View):
         sys.stdout.flush()
 
 
+class QuietView(PlainView):
+    """The headline alone."""
+
+    def take(self, entry: Entry, counts: bool) -> None:
+        if counts:
+            self.hear(entry)
+
+
 class LiveView(View):
     """The headline, the leaderboard and the latest entries on a terminal."""
 
@@ -132,3 +140,10 @@ class LiveView(View):
 
     def close(self) -> None:
         self._live.stop()
+
+
+def view_of(minutes: float | None, *, quiet: bool) -> "QuietView | LiveView | PlainView":
+    """Return what to show: the headline alone, a screen on a terminal, else lines."""
+    if quiet:
+        return QuietView(minutes)
+    return LiveView(minutes) if sys.stdout.isatty() else PlainView(minutes)

@@ -12,6 +12,7 @@ import msgspec
 
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, HostTrouble
+from mesh.foreign_folder import origin
 
 _Files = Mapping[str, bytes]
 
@@ -23,6 +24,27 @@ class FileToWrite(msgspec.Struct, frozen=True):
     path: Path
     before: bytes | None
     after: bytes
+
+
+def origin_of(home: Path, arena: str, proposal: str) -> Path:
+    """Return the folder that an arena was last opened from on this machine.
+
+    Args:
+        home: The folder of the mesh.
+        arena: The name of the arena.
+        proposal: The word that names the proposal.
+
+    Raises:
+        BadInput: The folder is not known or is gone, or the word is a folder and not a proposal.
+    """
+    if Path(proposal).is_dir():
+        raise BadInput(f"{proposal} is a folder: use `mesh apply champion --folder {proposal}`")
+    folder = Path(origin(home, arena))
+    if not folder.name:
+        raise BadInput(f"it is not known which folder arena {arena} was opened from: name it with --folder")
+    if not folder.is_dir():
+        raise BadInput(f"{folder}, from which arena {arena} was opened, is gone: name another one with --folder")
+    return folder
 
 
 def files_to_write(folder: Path, editable: Sequence[str], chosen: _Files, known: Iterable[_Files]) -> list[FileToWrite]:
