@@ -16,6 +16,7 @@ from mesh import events as e
 from mesh.board import Board, Proposal, Run
 from mesh.evidence import is_close, noise, ranking_rule, student_t
 from mesh.outcomes import badness
+from mesh.slowness import slower_sentence
 from mesh.standing import Standing
 
 MARKED = "* self-reported: the candidate's own code ran in the process that reported this score"
@@ -43,7 +44,8 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     `also` are the means of the numbers in `objective.also`, over the scores of `mean`. `violation` is above 0 if a run
     violated a constraint, or missed the threshold of `stage`, after which `stages_left` did not run. Such a row has the
     numbers of the worst of these runs, and no score.
-    `sealed` is the mean on the sealed split, and `gap` by how much better `mean` looks than it.
+    `sealed` is the mean on the sealed split, and `gap` by how much better `mean` looks than it. `trial_s` is the mean
+    wall time of the trials with a score, in seconds.
     """
 
     rank: int
@@ -66,6 +68,7 @@ class LeaderboardRow(msgspec.Struct, frozen=True):
     gap: float | None = None
     stage: str | None = None
     stages_left: int | None = None
+    trial_s: float | None = None
 
 
 class Ranking:
@@ -235,6 +238,7 @@ class Ranking:
             violation=broken[0][1].violation if broken else None,
             sealed=sealed,
             gap=None if sealed is None else self.gain(standing.mean, sealed),
+            trial_s=standing.seconds / standing.scores,
         )
 
 
@@ -261,6 +265,13 @@ def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
     if is_close(proposal):
         return "close"
     return "demoted" if proposal.verdict == "retired" and proposal.why == "demoted" else proposal.verdict
+
+
+def slower_than_baseline(ranking: Ranking) -> str:
+    """Return in a sentence by how much the champion is slower than the baseline; "" if it is not much slower."""
+    opened = ranking.board.opened
+    champion, base = ranking.of(ranking.board.champion), ranking.of(opened.base_tree) if opened else None
+    return slower_sentence(champion.trial_s, base.trial_s) if champion and base else ""
 
 
 def row_score(row: LeaderboardRow | None) -> str:

@@ -75,6 +75,8 @@ class ProposalCard(msgspec.Struct, frozen=True):
     runs: list[RunRow]
     cost: dict[str, object]
     worker_class: str | None
+    trial_s: float | None
+    baseline_s: float | None
 
 
 def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
@@ -87,6 +89,7 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
     """
     proposal, ranking = board.proposals[tree], Ranking(board)
     event, row = proposal.event, ranking.of(tree)
+    base = ranking.of(board.opened.base_tree) if board.opened else None
     return ProposalCard(
         proposal=tree,
         commit=event.commit,
@@ -119,6 +122,8 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         runs=[run_row(board, board.runs[name]) for name in (*proposal.runs, *proposal.sealed)],
         cost=cost_of(board, tree),
         worker_class=row.worker_class if row else None,
+        trial_s=row.trial_s if row else None,
+        baseline_s=base.trial_s if base else None,
     )
 
 

@@ -46,7 +46,8 @@ class Measured(msgspec.Struct, frozen=True):
     """A proposal's mean over `fresh` scores with its 95 % interval, and the mean that search had `claimed`.
 
     Without a fresh score, `mean` is the claim. `also` has the means of other numbers of the scores, by name.
-    `sealed` is the score on the sealed split, and `gap` by how much better `mean` looks.
+    `sealed` is the score on the sealed split, and `gap` by how much better `mean` looks. `trial_s` is the mean wall
+    time of its trials, in seconds.
     """
 
     mean: float | None = None
@@ -59,6 +60,7 @@ class Measured(msgspec.Struct, frozen=True):
     also: dict[str, float] = {}
     sealed: float | None = None
     gap: float | None = None
+    trial_s: float | None = None
 
 
 NOTHING = Measured()

@@ -14,20 +14,22 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
     """
 
     async def work() -> None:
-        from mesh.leaderboard import MARKED
-        from mesh.leaderboard import leaderboard as rows_of
+        from mesh.leaderboard import MARKED, Ranking, slower_than_baseline
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.leaderboard_table import ranking
         from mesh_cli.render.columns import width_of_output
 
         async with reach(arena, nats) as bus:
             board = await opened_board_of(bus)
-        rows = rows_of(board)[:n]
+        ranking_of = Ranking(board)
+        rows = ranking_of.rows()[:n]
         if json:
             print_json(rows)
             return
         print("\n".join(ranking(board.spec.objective, rows, width_of_output())))
         if any(row.self_reported for row in rows):
             print(MARKED, file=sys.stderr)
+        if slower := slower_than_baseline(ranking_of):
+            print(slower, file=sys.stderr)
 
     return run(work)

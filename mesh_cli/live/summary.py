@@ -9,7 +9,7 @@ from pathlib import Path
 from mesh.board import Board
 from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
-from mesh.leaderboard import Ranking, row_score
+from mesh.leaderboard import Ranking, row_score, slower_than_baseline
 from mesh.outcomes import how_it_ended
 from mesh.stalled import why_paused
 from mesh.text import printable, short
@@ -66,6 +66,8 @@ def summary(
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
         print(f"champion {metric} {row_score(row)}  {short(board.champion)} by {champion.author}: {title}")
+    if slower := slower_than_baseline(ranking):
+        print(slower)
     for line in unproven(board):
         print(line)
     print(progress_line(board, ranking, elapsed_s, None))

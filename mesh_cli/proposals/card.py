@@ -9,6 +9,7 @@ from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
 from mesh.outcomes import how_it_ended
 from mesh.proposal_card import Relative, RunRow
+from mesh.slowness import is_much_slower, seconds_text
 from mesh.text import printable, short
 from mesh_cli.proposals.describe import About, critique_words
 
@@ -71,6 +72,7 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
         yield f"why: {printable(about['rationale'], 1000)}"
     yield ""
     yield _standing(board, about)
+    yield from _time(about)
     yield from (_ruling(board, ruling) for ruling in about["rulings"])
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
@@ -99,6 +101,15 @@ def _standing(board: Board, about: About) -> str:
     )
     rank = "" if about["rank"] is None else f"rank {about['rank']}, "
     return f"state: {state}, {rank}{board.spec.objective.metric} {about['mean']:.4f}{mark}{bounds}, {rests}"
+
+
+def _time(about: About) -> Iterator[str]:
+    took, base = about["trial_s"], about["baseline_s"]
+    if not took:
+        return
+    slower = ", much slower" if is_much_slower(took, base) else ""
+    beside = f" (baseline {seconds_text(base)} s{slower})" if base else ""
+    yield f"time: a trial takes {seconds_text(took)} s{beside}"
 
 
 def _ruling(board: Board, ruling: About) -> str:

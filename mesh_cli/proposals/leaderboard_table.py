@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mesh.leaderboard import LeaderboardRow, row_interval, row_score
+from mesh.slowness import seconds_text
 from mesh.spec import ObjectiveSpec
 from mesh.text import printable, short
 from mesh_cli.render.columns import Column, aligned
@@ -18,6 +19,7 @@ def columns(goal: ObjectiveSpec, *, sealed: bool = False, missed: bool = False) 
         *([Column("sealed", right=True), Column("gap", right=True)] if sealed else []),
         Column("95 % interval", right=True, rank=3),
         Column("seeds", right=True, rank=4),
+        Column("seconds", right=True, rank=3),
         Column("used s", right=True, rank=5),
         Column("state", rank=1),
         Column("proposal"),
@@ -33,7 +35,7 @@ def cells(row: LeaderboardRow, goal: ObjectiveSpec, *, sealed: bool = False, mis
         others.append("-" if row.violation is None else f"{row.violation:.0%}{f' at {row.stage}' if row.stage else ''}")
     if sealed:
         others += ["-" if value is None else f"{value:.4f}" for value in (row.sealed, row.gap)]
-    numbers = [str(row.rank), row_score(row), *others, row_interval(row), str(row.seeds)]
+    numbers = [str(row.rank), row_score(row), *others, row_interval(row), str(row.seeds), seconds_text(row.trial_s)]
     numbers.append("-" if row.budget_used_s is None else f"{row.budget_used_s:.2f}")
     return [*numbers, row.state, short(row.proposal), printable(row.author, 20), printable(row.title)]
 

@@ -3,6 +3,7 @@
 from analytics.report.data import Promotion, ReportData
 from analytics.report.elements import ROWS, Block, Section, TableBlock, table_block
 from analytics.report.formatting import count, decimals, harmless, made_by, measured, score_text, signed
+from mesh.slowness import seconds_text, slower_sentence
 
 
 def promotions(data: ReportData) -> Section:
@@ -16,9 +17,9 @@ def promotions(data: ReportData) -> Section:
         shown = [*shown[: ROWS // 2], *shown[-ROWS // 2 :]]
     rows = [_row(promotion, places) for promotion in shown]
     listed = table_block(
-        "# | after run | proposal | made by | mean ± 95 % | fresh seeds | gain | chance to be better | state",
+        "# | after run | proposal | made by | mean ± 95 % | fresh seeds | seconds | gain | chance to be better | state",
         rows,
-        {2, 3, 8},
+        {2, 3, 9},
     )
     missing = len(data.promotions) - len(shown)
     blocks: list[Block] = [listed]
@@ -26,8 +27,11 @@ def promotions(data: ReportData) -> Section:
         blocks.append(f"{missing} promotions between the first and the last {ROWS // 2} are left out.")
     blocks.append(
         "Gain is the improvement over the champion before, in units of the metric; positive is better. The chance to "
-        "be better than that champion is what the curator computed when it promoted the proposal."
+        "be better than that champion is what the curator computed when it promoted the proposal. Seconds are the mean "
+        "wall time of a trial."
     )
+    if data.champion and (slower := slower_sentence(data.champion.value.trial_s, data.baseline.trial_s)):
+        blocks.append(f"{slower[0].upper()}{slower[1:]}.")
     if names := list(dict.fromkeys(name for p in shown for name in p.value.also)):
         head = ("#", *(harmless(name, 40) for name in names))
         numbers = [
@@ -61,6 +65,7 @@ def _row(p: Promotion, places: int) -> tuple[str, ...]:
         made_by(p.kind, p.author),
         measured(p.value, places),
         str(p.value.fresh),
+        seconds_text(p.value.trial_s).replace("-", "–"),
         signed(p.gain, places),
         chance,
         p.state,

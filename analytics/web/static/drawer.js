@@ -41,7 +41,7 @@ const part = (name, ...inside) => el("section", {}, el("h3", {}, name), ...insid
 function parts(found, open) {
   const row = found.standing;
   return [
-    row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
+    row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), row.trial_s ? number("time of a trial", seconds(row.trial_s)) : null, found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
     found.why ? el("p.muted", {}, `${found.state === "demoted" ? "Demoted" : "Retired"}: ${words(found.why)}.`) : null,
     found.rationale ? part("Rationale", el("p.text", { dir: "auto" }, found.rationale)) : null,
     found.knobs.length ? part("Knobs", el("table.knobs", {}, el("tbody", {}, found.knobs.map((knob) => el("tr", {}, el("td", {}, el("code", {}, knob.name), el("span.by", {}, knob.file)), el("td.number.muted", {}, value(knob.old)), el("td.number", {}, `→ ${value(knob.new)}`)))))) : null,

@@ -1,6 +1,6 @@
 // The leaderboard: intervals on one scale, rows by arrow keys.
 
-import { byId, chip, count, el, fill, plain, score, svg } from "./dom.js";
+import { byId, chip, count, el, fill, plain, score, seconds, svg } from "./dom.js";
 
 const WIDTH = 84;
 
@@ -31,15 +31,16 @@ export function makeLeaderboard(open) {
     if (!rows.length) return fill(body, el("p.empty", {}, "No run has finished yet. Scores will appear here."));
     const focused = document.activeElement?.closest?.("tr[data-id]")?.dataset.id;
     const scale = scaleOf(rows);
+    const usual = state.baseline?.trial_s;
     const table = el("table.standing", {},
       el("thead", {}, el("tr", {}, el("th.number", { scope: "col" }, "#"), el("th.number", { scope: "col" }, state.arena.metric), el("th.wide", { scope: "col" }, "95 % interval"), el("th", { scope: "col" }, "proposal"), el("th", { scope: "col" }, "state"))),
-      el("tbody", {}, rows.map((row, place) => line(row, scale, focused ? row.proposal === focused : place === 0))));
+      el("tbody", {}, rows.map((row, place) => line(row, scale, usual, focused ? row.proposal === focused : place === 0))));
     fill(body, table);
     if (focused) body.querySelector(`tr[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
   };
 }
 
-function line(row, scale, tabbable) {
+function line(row, scale, usual, tabbable) {
   const title = plain(row.title) || "(no title)";
   const seeds = `${row.seeds} ${row.seeds === 1 ? "seed" : "seeds"}`;
   const open = el("button.row", { type: "button", tabindex: tabbable ? "0" : "-1", title }, title);
@@ -47,8 +48,15 @@ function line(row, scale, tabbable) {
     el("td.number.muted", {}, row.rank),
     el("td.number.score", { title: row.self_reported ? "self-reported: the candidate's own code computed this score" : null }, score(row.mean), row.self_reported ? "*" : ""),
     el("td.wide", {}, interval(row, scale)),
-    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.stage != null ? `stopped at stage ${row.stage}` : row.violation != null ? `violates a constraint by ${Math.round(row.violation * 100)} %` : row.fresh ? seeds : "claimed, not confirmed"}${others(row)}`)),
+    el("td.title", {}, open, el("span.by", {}, `${row.author} · ${row.stage != null ? `stopped at stage ${row.stage}` : row.violation != null ? `violates a constraint by ${Math.round(row.violation * 100)} %` : row.fresh ? seeds : "claimed, not confirmed"}${time(row, usual)}${others(row)}`)),
     el("td", {}, chip(row.state)));
+}
+
+/** Return the seconds of a trial, and for a champion that takes much longer than the baseline how many times as long. */
+function time(row, usual) {
+  if (!row.trial_s) return "";
+  const slow = row.state === "champion" && usual && row.trial_s >= 2 * usual && row.trial_s - usual >= 0.1;
+  return ` · ${seconds(row.trial_s)}${slow ? `, ${(row.trial_s / usual).toFixed(1)} times as long as the baseline` : ""}`;
 }
 
 /** Return the numbers of `objective.also`, as words behind the author. */
