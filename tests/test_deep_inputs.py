@@ -50,7 +50,7 @@ NUMBERS = {
 @pytest.mark.parametrize("what", nestings(1))
 def test_toml_of_any_depth_is_refused_in_one_sentence(tmp_path: Path, what: str, depth: int) -> None:
     text = nestings(depth)[what]
-    began = time.monotonic()
+    began = time.process_time()
     for mend in (text, f"{ARENA}\n{text}\n"):
         folder = write_arena(tmp_path / "arena", arena=mend)
         with pytest.raises(BadArena, match=r"arena\.toml") as refused:
@@ -60,7 +60,7 @@ def test_toml_of_any_depth_is_refused_in_one_sentence(tmp_path: Path, what: str,
         with pytest.raises(BadInput, match=r"mesh\.toml") as unread:
             read(text, "mesh.toml")
         assert _is_sentence(str(unread.value))
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("what", NUMBERS)
@@ -119,11 +119,11 @@ LATE = "evaluator: {timeout: 7}\n"
     ],
 )
 def test_a_yaml_bomb_costs_nothing(text: str, timeout_s: float) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     layout = foreign_tasks.recognise("t", ["evaluator.py", "initial_program.py", "config.yaml"], text_of(text))
     assert layout is not None
     assert f"\nbudget_s = {timeout_s}\n" in layout.toml
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -1,8 +1,10 @@
 """`trial.exclusive`: a run has the machine for itself, on fixed cores, and nobody waits for ever."""
 
+import fcntl
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -40,34 +42,55 @@ times = dict(loss=1.0, began=began, ended=time.monotonic(), cores=len(cores), co
 """
 
 
-async def _hold(folder: Path, log: list[str], name: str, *, alone: bool, seconds: float = 0.1) -> None:
+async def _hold(folder: Path, log: list[str], name: str, *, alone: bool, until: Callable[[], bool]) -> None:
+    """Hold the machine until a condition holds, and a tenth of a second more, in which nobody else should get it."""
     async with turn(alone=alone, gives_up=lambda: False, folder=folder) as is_mine:
         assert is_mine
         log.append(f"{name} in")
-        await anyio.sleep(seconds)
+        with anyio.fail_after(60):
+            while not until():
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
         log.append(f"{name} out")
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody has a lock for himself alone."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 async def test_those_who_share_go_on_together_and_those_alone_one_after_the_other(tmp_path: Path) -> None:
     shared, alone = list[str](), list[str]()
     async with anyio.create_task_group() as tasks:
         for name in "ab":
-            tasks.start_soon(partial(_hold, tmp_path, shared, name, alone=False))
+            tasks.start_soon(partial(_hold, tmp_path, shared, name, alone=False, until=lambda: len(shared) > 1))
     async with anyio.create_task_group() as tasks:
         for name in "ab":
-            tasks.start_soon(partial(_hold, tmp_path, alone, name, alone=True))
+            tasks.start_soon(partial(_hold, tmp_path, alone, name, alone=True, until=lambda: True))
     assert [each.split()[1] for each in shared] == ["in", "in", "out", "out"]
     assert [each.split()[1] for each in alone] == ["in", "out", "in", "out"]
 
 
 async def test_who_waits_to_be_alone_is_not_passed_by_those_who_come_later(tmp_path: Path) -> None:
-    log = list[str]()
+    log, late = list[str](), anyio.Event()
+    hold = partial(_hold, tmp_path, log)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(_hold, tmp_path, log, "first", alone=False, seconds=0.3))
-        await anyio.sleep(0.05)
-        tasks.start_soon(partial(_hold, tmp_path, log, "alone", alone=True))
-        await anyio.sleep(0.05)
-        tasks.start_soon(partial(_hold, tmp_path, log, "late", alone=False))
+        tasks.start_soon(partial(hold, "first", alone=False, until=late.is_set))
+        with anyio.fail_after(60):
+            while not log:
+                await anyio.sleep(0.01)
+            tasks.start_soon(partial(hold, "alone", alone=True, until=lambda: True))
+            while not _is_held(tmp_path / f"mesh-gate-{os.geteuid()}"):
+                await anyio.sleep(0.01)
+        tasks.start_soon(partial(hold, "late", alone=False, until=lambda: True))
+        late.set()
     assert log == ["first in", "first out", "alone in", "alone out", "late in", "late out"]
 
 
@@ -103,9 +126,8 @@ async def test_runs_of_two_workers_with_several_slots_never_overlap_and_stay_on_
 ) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open(ALONE if exclusive else SPEC)
-    program = TIMED.replace(
-        "SECONDS", "0.15" if exclusive else "2"
-    )  # a start takes less than two seconds on any machine
+    seconds = 0.15 if exclusive else 2  # a start takes less than two seconds on any machine
+    program = TIMED.replace("SECONDS", str(seconds))
     for number in range(6):
         await arena.request(program.replace("NUMBER", str(number)), f"r{number}")
     async with arena.worker(slots=2), arena.worker(slots=2):

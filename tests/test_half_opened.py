@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import anyio
-import pytest
 
 from mesh.jetstream import connect
 from mesh.server import embedded
@@ -18,7 +17,6 @@ async def command(*words: str, home: Path) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).decode()
 
 
-@pytest.mark.serial
 async def test_an_opening_that_is_killed_while_it_prepares_leaves_no_arena(tmp_path: Path) -> None:
     marks = tmp_path / "began"
     slow = f"import time\nopen({str(marks)!r}, 'w').close()\ntime.sleep(600)\n"

@@ -86,7 +86,7 @@ def run_of(bad: Bad, number: int) -> RunRequested:
 @pytest.mark.timeout(600)
 async def test_no_process_ends_and_the_swarm_works_on(tmp_path: Path, home: Path, server: EmbeddedServer) -> None:
     folder = write_arena(tmp_path / "tiny")
-    bad = [each for each in bad_commits(TRAIN.encode()) if "bomb" not in each.what]
+    bad = [make() for what, make in bad_commits(TRAIN.encode()).items() if "bomb" not in what]
     async with (
         connect(server.url) as hub,
         swarm_of(home, server.url) as swarm,

@@ -135,7 +135,7 @@ async def test_a_layer_that_cannot_be_applied_is_trouble_of_the_machine(tmp_path
         assert (await supervisor.run(Request(Launch(("true",), inherited(), "/"), Limits(5, memory_mb=1000)))).rc == 0
 
 
-@pytest.mark.serial
+@pytest.mark.greedy
 @pytest.mark.parametrize(
     ("code", "why", "limits"),
     [

@@ -165,7 +165,7 @@ def test_an_index_has_terms_with_the_terms_above_them(monkeypatch: pytest.Monkey
     assert terms(book) == {"column": ["a.html", "b.html"], "column adding": ["c.html#ADD"]}
 
 
-@pytest.mark.serial
+@pytest.mark.greedy
 async def test_the_attacks_of_search_get_what_they_should(tmp_path: Path) -> None:
     small = tmp_path / "search"
     shutil.copytree(HOME, small, ignore=shutil.ignore_patterns("data", "out", "__pycache__"))

@@ -40,7 +40,6 @@ print(json.dumps(loss))
 """
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(200)
 async def test_a_worker_killed_in_the_middle_of_the_second_stage_loses_nothing(tmp_path: Path, home: Path) -> None:
     marker = tmp_path / "first"

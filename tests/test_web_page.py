@@ -26,7 +26,7 @@ NASTY_TITLE = "<script>window.owned = 'title'</script>\u202egnp.exe"
 
 Record = Callable[[str, object], None]
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.serial]
+pytestmark = pytest.mark.timeout(300)
 
 
 class Stage(NamedTuple):
@@ -63,6 +63,7 @@ def node(tree: str) -> str:
     return f"document.getElementById('graph')._cyreg.cy.getElementById('{tree}')"
 
 
+@pytest.mark.serial
 async def test_what_is_posted_shows_within_a_second(
     home: Path, server: EmbeddedServer, record_property: Record
 ) -> None:

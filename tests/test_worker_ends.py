@@ -223,7 +223,7 @@ async def test_a_worker_that_is_stopped_hands_its_run_to_another(arena: Arena, t
         while not mark.exists():
             await anyio.sleep(0.02)
         began = anyio.current_time()
-    assert anyio.current_time() - began < 3
+    assert anyio.current_time() - began < 20  # the trial would sleep for a minute
     assert len(await arena.all(WorkerLeft)) == 1
     async with arena.worker(sandbox="none"):
         done = await arena.finished()

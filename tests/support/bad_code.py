@@ -1,7 +1,8 @@
 """Commits that no honest author shares: their packs, and what they claim to be."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -73,9 +74,29 @@ def nested(depth: int) -> Bad:
     return Bad(f"{depth:,} folders", tree, commit, pack_of([*objects.values()]))
 
 
-def bad_commits(train: bytes) -> Iterator[Bad]:
-    """Yield proposals that are broken, each in another way; `train` is the arena's editable file."""
+def bad_commits(train: bytes) -> dict[str, Callable[[], Bad]]:
+    """Return what makes proposals that are broken, each in another way; `train` is the arena's editable file.
+
+    Some take a second to make, so each is made by the test that needs it.
+    """
     plain = ("100644", b"train.py", train + b"\n# eve\n")
+    return {
+        "a bomb of zeros": lambda: unshared("a bomb of zeros", bomb(b"", b"\x00" * 1_000_000, 300)),
+        "a bomb of objects": lambda: unshared(
+            "a bomb of objects", bomb(b"\x92\xa0\xdd" + (10**7).to_bytes(4), b"\x92\x01\xc4\x00" * 10**5, 100)
+        ),
+        "300,000 files": lambda: made("300,000 files", *(("100644", b"f%d" % n, "e" * 40) for n in range(300_000))),
+        "5,000 folders": partial(nested, 5000),
+        **{bad.what: partial(lambda bad: bad, bad) for bad in _small(plain)},
+    }
+
+
+def unshared(what: str, pack: bytes | None) -> Bad:
+    """Return a proposal of a tree and a commit that nobody has, and of a pack of its own."""
+    return Bad(what, git_hash(f"tree of {what}"), git_hash(what), pack)
+
+
+def _small(plain: tuple[str, bytes, bytes]) -> Iterator[Bad]:
     for what, pack in (
         ("nobody shared it", None),
         ("an empty pack", b""),
@@ -84,15 +105,13 @@ def bad_commits(train: bytes) -> Iterator[Bad]:
         ("no msgpack", zlib.compress(b"\xc1")),
         ("another shape", zlib.compress(msgspec.msgpack.encode({"base": 1}))),
         ("nested msgpack", zlib.compress(b"\x93\xa0\x90" + b"\x91" * 100_000 + b"\xc0")),
-        ("a bomb of zeros", bomb(b"", b"\x00" * 1_000_000, 300)),
-        ("a bomb of objects", bomb(b"\x92\xa0\xdd" + (10**7).to_bytes(4), b"\x92\x01\xc4\x00" * 10**5, 100)),
         ("an unknown kind", pack_of([(99, b"x"), (2**60, b"y"), (-1, b"z")])),
         ("another commit", made("another", plain).pack),
         ("a base that is itself", pack_of([], git_hash("a base that is itself"))),
         ("a base that is no hash", pack_of([], "../../etc/passwd")),
         ("a base that nobody shared", pack_of([], "d" * 40)),
     ):
-        yield Bad(what, git_hash(f"tree of {what}"), git_hash(what), pack)
+        yield unshared(what, pack)
     tree = add_object(TREE, raw_tree(), {})
     yield Bad("a tree", git_hash("a tree"), tree, pack_of([(TREE, raw_tree())]))
     for what, body in (
@@ -128,7 +147,5 @@ def bad_commits(train: bytes) -> Iterator[Bad]:
     yield made("other protected files", plain, ("100644", b"score.py", b'print("{\\"loss\\": 0}")\n'))
     yield made("a missing blob", plain, drop=True)
     yield made("another tree than it claims", plain, claims=git_hash("claimed"))
-    yield made("300,000 files", *(("100644", b"f%d" % n, "e" * 40) for n in range(300_000)))
-    yield nested(5000)
     yield made("a file that is no text", ("100644", b"train.py", bytes(range(256))))
     yield made("a deep expression", ("100644", b"train.py", b"x = " + b"(" * 100_000))
