@@ -14,10 +14,13 @@ from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 
 LONGEST = (
-    "hostile_client", "up", "sql", "chaos", "leaderboard_contract", "nanolm", "budget", "fuzz", "web_ends",
-    "researcher", "critique_model", "wheel", "scores", "sandbox", "unstuck", "tutorial", "leases", "healing", "web",
-    "up_model", "safe_path", "researcher_swarm", "up_trouble", "samplers", "worker_ends", "hidden", "budget_runs",
-    "top", "tail", "left_behind", "take_part", "extremes", "no_confirm", "examples", "doctor", "report", "worker",
+    "hostile_client", "up", "sql", "chaos", "leaderboard_contract", "nanolm", "budget", "fuzz", "web_page", "check",
+    "asked_continuously", "analytics", "new", "staged_chaos", "built_environment", "web_ends", "researcher",
+    "critique_model", "wheel", "scores", "sandbox", "unstuck", "tutorial", "leases", "healing", "foreign_tasks",
+    "foreign_scores", "code_damage", "explorer", "broken_baseline", "up_trouble", "blind_model", "never_silent",
+    "critique_model_swarm", "item_swarm", "cli", "invoices_export", "own_packages", "web", "up_model", "safe_path",
+    "researcher_swarm", "samplers", "worker_ends", "hidden", "budget_runs", "top", "tail", "left_behind", "take_part",
+    "extremes", "no_confirm", "examples", "doctor", "report", "worker",
 )  # fmt: skip
 """Files of tests that begin first, the longest first: side by side, nobody waits for one of them in the end."""
 

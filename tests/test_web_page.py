@@ -167,6 +167,7 @@ async def test_an_arena_in_which_nothing_happened_yet_says_so(home: Path, server
         assert visit.complaints == []
 
 
+@pytest.mark.serial
 async def test_five_thousand_proposals_stay_usable(home: Path, server: EmbeddedServer, record_property: Record) -> None:
     async with stage(home, server, 5000) as on, Visit(on.browser, on.address) as visit:
         await visit.open()
