@@ -37,8 +37,8 @@ from mesh.roll_call import Watchman
 from mesh.testing import opened
 from mesh.wire import Post
 from mesh_cli.__main__ import ORDER, app, main
-from mesh_cli.history.import_tsv import Source, import_results
-from mesh_cli.history.results_tsv import parse_tsv
+from mesh_cli.history.import_results import Source, import_results
+from mesh_cli.history.result_rows import read_history
 from tests.support.arenas import ARENA, write_arena
 from tests.support.folding import bus_with, folded
 from tests.support.fuzzing import ODD, mutations
@@ -104,7 +104,7 @@ async def test_800_files_of_results(home: Path, tmp_path: Path) -> None:
     for number, text in enumerate(mutations(2, [TSV, TSV.replace("\n", "\r\n"), TSV * 3], 800)):
         data = text.encode("utf-8", "surrogatepass")
         with one(text):
-            parse_tsv(data, "results.tsv")
+            read_history(data, "results.tsv")
             if number % 10 == 0:
                 path = tmp_path / "results.tsv"
                 path.write_bytes(data)

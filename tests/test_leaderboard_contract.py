@@ -20,7 +20,7 @@ from mesh.leaderboard import LeaderboardRow, Ranking, leaderboard
 from mesh.memory import MemoryHub
 from mesh.testing import content_hash, git_hash, run_of
 from mesh.wire import Entry, Post
-from mesh_cli.history.import_tsv import Source, import_results
+from mesh_cli.history.import_results import Source, import_results
 from tests.support.history import SPEC, T1, T2, T3, T4, T9, opened, proposal, request
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

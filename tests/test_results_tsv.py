@@ -10,7 +10,7 @@ import pytest
 
 from mesh.errors import BadInput
 from mesh_cli.exit import ExitCode
-from mesh_cli.history.results_tsv import parse_tsv
+from mesh_cli.history.result_rows import read_history
 from tests.test_cli import Done, Mesh, mesh, refused, serving
 
 __all__ = ["mesh"]
@@ -42,6 +42,11 @@ def write(folder: Path, text: str = TSV) -> Path:
     return path
 
 
+def failed(done: Done, code: ExitCode, sentence: str) -> None:
+    """Check that an import ended with a sentence, after it had said what it takes the columns for."""
+    refused(Done(done.code, done.out, done.err.splitlines(keepends=True)[-1]), code, sentence)
+
+
 def ask(mesh: Mesh, query: str) -> list[list[Any]]:
     done = mesh("sql", query, "--json")
     assert done.code == 0, done.err
@@ -49,14 +54,15 @@ def ask(mesh: Mesh, query: str) -> list[list[Any]]:
 
 
 def test_the_views_say_what_the_file_says(home: Path, mesh: Mesh) -> None:
-    done = mesh("import", write(home))
-    assert done == Done(0, "arena nanochat-runs has 7 rows, 7 of them new\n", "")
+    done = mesh("import", write(home), "--yes")
+    assert done[:2] == (0, "arena nanochat-runs has 7 rows, 7 of them new\n")
     assert ask(mesh, "SELECT rank, title, mean, state, seeds, self_reported FROM leaderboard ORDER BY rank") == [
         [1, "warmup 200 → 300", 0.99, "champion", 1, True],
-        [2, 'same "score" as the champion, | pipes, émoji 🙂', 0.9932, "retired", 1, True],
-        [3, "increase LR to 0.04", pytest.approx(0.9933), "past_champion", 2, True],
-        [4, "baseline", 0.9979, "past_champion", 1, True],
-        [5, "switch to GeLU activation\tand a tab", 1.005, "retired", 1, True],
+        [2, "increase LR to 0.04", 0.9932, "past_champion", 1, True],
+        [3, 'same "score" as the champion, | pipes, émoji 🙂', 0.9932, "retired", 1, True],
+        [4, "the champion once more", 0.9934, "retired", 1, True],
+        [5, "baseline", 0.9979, "past_champion", 1, True],
+        [6, "switch to GeLU activation\tand a tab", 1.005, "retired", 1, True],
     ]
     assert ask(mesh, "SELECT run, state, reason, value, peak_memory_mb, self_reported FROM runs ORDER BY seq") == [
         ["row-1", "scored", None, 0.9979, 44.0 * 1024, True],
@@ -75,6 +81,7 @@ def test_the_views_say_what_the_file_says(home: Path, mesh: Mesh) -> None:
         ["switch to GeLU activation\tand a tab", "increase LR to 0.04"],
         ["double model width (OOM)", "increase LR to 0.04"],
         ['same "score" as the champion, | pipes, émoji 🙂', "increase LR to 0.04"],
+        ["the champion once more", "increase LR to 0.04"],
         ["warmup 200 → 300", "increase LR to 0.04"],
     ]
     assert ask(mesh, "SELECT title, best FROM frontier") == [
@@ -86,45 +93,44 @@ def test_the_views_say_what_the_file_says(home: Path, mesh: Mesh) -> None:
         ["switch to GeLU activation\tand a tab", "retired", "not_better"],
         ["double model width (OOM)", "retired", "failed"],
         ['same "score" as the champion, | pipes, émoji 🙂', "retired", "not_better"],
+        ["the champion once more", "retired", "not_better"],
     ]
     assert ask(mesh, "SELECT metric, direction, state FROM arenas") == [["val_bpb", "minimize", "closed"]]
 
 
 def test_what_was_imported_is_exported_as_it_was(home: Path, mesh: Mesh) -> None:
-    mesh("import", write(home))
+    mesh("import", write(home), "--yes")
     assert mesh("export", home / "back.tsv") == Done(0, "", f"7 rows in {home / 'back.tsv'}\n")
     assert (home / "back.tsv").read_text(encoding="utf-8") == TSV
 
 
 def test_importing_again_changes_nothing_and_a_longer_file_adds_what_is_new(home: Path, mesh: Mesh) -> None:
     path = write(home)
-    mesh("import", path)
+    mesh("import", path, "--yes")
     [[before]] = ask(mesh, "SELECT max(seq) FROM events")
-    assert mesh("import", path).out == "arena nanochat-runs already has all 7 rows: nothing was changed\n"
+    assert mesh("import", path, "--yes").out == "arena nanochat-runs already has all 7 rows: nothing was changed\n"
     assert ask(mesh, "SELECT max(seq) FROM events") == [[before]]
     longer = TSV + "0a7b8c9\t0.985000\t60.2\tkeep\tone more\n"
-    assert mesh("import", write(home, longer)).out == "arena nanochat-runs has 8 rows, 1 of them new\n"
+    assert mesh("import", write(home, longer), "--yes").out == "arena nanochat-runs has 8 rows, 1 of them new\n"
     assert ask(
         mesh,
         "SELECT proposal = (SELECT proposal FROM leaderboard WHERE title = 'one more'), count(*) OVER () "
         "FROM champions WHERE reigns",
     ) == [[True, 1]]
     assert ask(mesh, "SELECT state FROM arenas") == [["closed"]]
-    assert mesh("import", write(home, longer)).out.endswith("nothing was changed\n")
-    refused(mesh("import", write(home, TSV.replace("0.04", "0.05"))), ExitCode.BAD_INPUT, "use another --name")
-    refused(mesh("import", write(home, longer), "--maximize"), ExitCode.BAD_INPUT, "another arena is called")
+    assert mesh("import", write(home, longer), "--yes").out.endswith("nothing was changed\n")
+    failed(mesh("import", write(home, TSV.replace("0.04", "0.05")), "--yes"), ExitCode.BAD_INPUT, "use another --name")
+    failed(
+        mesh("import", write(home, longer), "--yes", "--direction", "maximize"),
+        ExitCode.BAD_INPUT,
+        "another arena is called",
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("b\t0.9\t44.0\tkeep", "line 9: there are 4 columns; use 5"),
         ("b 0.9 44.0 keep spaces", "line 9: there are 1 columns; use 5"),
-        ("b\tgood\t44.0\tkeep\tx", "line 9: 'good' is not a finite number"),
-        ("b\tnan\t44.0\tkeep\tx", "line 9: 'nan' is not a finite number"),
-        ("b\t0.9\t-1\tkeep\tx", "line 9: memory_gb is -1; use 0 or more"),
-        ("b\t0.9\t44.0\tkept\tx", "line 9: status is 'kept'; use keep, discard or crash"),
-        ("\t0.9\t44.0\tkeep\tx", "line 9: the commit is missing"),
         ("b\t0.9\t44.0\tkeep\t" + "x" * 20_000, "line 9: the line has 20,0.. characters; use at most 10,000"),
     ],
 )
@@ -140,11 +146,11 @@ def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
         (b"a\n\xff", "line 2: not UTF-8 text"),
     ):
         with pytest.raises(BadInput, match=sentence):
-            parse_tsv(data, "results.tsv")
-    metric, [row] = parse_tsv(
-        b"\xef\xbb\xbfcommit\tloss\tmemory_gb\tstatus\tdescription\r\n\r\na\t1\t2\tkeep\t\r\n", "r"
-    )
-    assert (metric, row.commit, row.value, row.description, row.line) == ("loss", "a", 1.0, "", "a\t1\t2\tkeep\t")
+            read_history(data, "results.tsv")
+    found = read_history(b"\xef\xbb\xbfcommit\tloss\tmemory_gb\tstatus\tdescription\r\n\r\na\t1\t2\tkeep\t\r\n", "r")
+    [row] = found.rows
+    assert (found.roles.metric_name, row.commit, row.value, row.title) == ("loss", "a", 1.0, "a")
+    assert row.raw == "a\t1\t2\tkeep\t"
 
 
 def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: Mesh) -> None:
@@ -176,9 +182,12 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
             ("fffffff", 0, "crash"),
         )
     )
-    done = mesh("import", write(home, text), "--repo", repo, "--name", "lr")
+    done = mesh("import", write(home, text), "--repo", repo, "--name", "lr", "--yes")
     assert done.out == "arena lr has 4 rows, 4 of them new\n"
-    assert done.err == f"mesh: {repo} does not have 1 of the commits: these proposals have no code\n"
+    assert (
+        done.err.splitlines(keepends=True)[-1]
+        == f"mesh: {repo} does not have 1 of the commits: these proposals have no code\n"
+    )
     assert [row[0] for row in ask(mesh, "SELECT commit FROM proposals ORDER BY seq")][:3] == [
         git("rev-parse", name) for name in (base, better, worse)
     ]
@@ -198,7 +207,7 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     assert (out / "train.py").read_text() == "LR = 0.04\n"
     mesh("export", home / "back.tsv")
     assert (home / "back.tsv").read_text() == text
-    refused(mesh("import", write(home, text), "--repo", home), ExitCode.BAD_INPUT, "is not a git repository")
+    failed(mesh("import", write(home, text), "--repo", home, "--yes"), ExitCode.BAD_INPUT, "is not a git repository")
 
 
 def test_a_history_can_be_asked_where_no_mesh_ever_ran(
@@ -206,9 +215,13 @@ def test_a_history_can_be_asked_where_no_mesh_ever_ran(
 ) -> None:
     monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MESH_NATS", raising=False)
-    refused(mesh("import", write(tmp_path, "a\tb\n")), ExitCode.BAD_INPUT, "line 1: there are 2 columns")
+    refused(
+        mesh("import", write(tmp_path, "a\tb\nc\td\n")), ExitCode.BAD_INPUT, "line 1: there are 2 columns and no header"
+    )
     assert not (tmp_path / "home").exists()
-    assert mesh("import", write(tmp_path)).code == 0
+    failed(mesh("import", write(tmp_path)), ExitCode.BAD_INPUT, "nothing was imported: .* add --yes")
+    assert not (tmp_path / "home").exists()
+    assert mesh("import", write(tmp_path), "--yes").code == 0
     assert ask(mesh, "SELECT count(*) FROM runs") == [[7]]
     assert "warmup 200" in mesh("leaderboard", "-n", "1").out
-    assert mesh("import", write(tmp_path)).out.endswith("nothing was changed\n")
+    assert mesh("import", write(tmp_path), "--yes").out.endswith("nothing was changed\n")
