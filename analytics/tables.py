@@ -40,7 +40,7 @@ def table_row(
             margin = event.items.margin if event.items else None
             numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible | e.ScreenedOut) else {}
             metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
-            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin)
+            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin, *_judged(event.judge))
             return "finished", (arena, seq, time, event.run, *end, *where, *spent, *more)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
@@ -70,6 +70,13 @@ def table_row(
             return "opened", (arena, seq, time, _fits(event.version, _BIG), *rule)
         case _:
             return None
+
+
+def _judged(judge: e.JudgeUse | None) -> _Row:
+    if judge is None:
+        return None, None, None, None, None
+    calls = (_fits(judge.calls, _BIG), _fits(judge.cached, _BIG))
+    return *calls, _fits(judge.tokens_in, _BIG), _fits(judge.tokens_out, _BIG), judge.usd
 
 
 def _cost(cost: e.Cost | None) -> _Row:

@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS finished (
     predict_s DOUBLE, metrics VARCHAR[], numbers DOUBLE[],
     violation DOUBLE, infeasible_value DOUBLE, stage VARCHAR, stages_left BIGINT,
     stages VARCHAR[], stage_values DOUBLE[], stage_trial_s DOUBLE[], stage_score_s DOUBLE[],
-    margin DOUBLE);
+    margin DOUBLE, judge_calls BIGINT, judge_cached BIGINT, judge_tokens_in BIGINT, judge_tokens_out BIGINT,
+    judge_usd DOUBLE);
 CREATE TABLE IF NOT EXISTS judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
     p_better DOUBLE);

@@ -175,18 +175,20 @@ class Attempts:
                 if not member.draining.is_set():
                     machine = member.machine
                     tasks.start_soon(self._prefetch.fetch_ahead, machine.worker_class, len(machine.slots))
-                result = await execute(
-                    inputs,
-                    self._slot,
-                    self._supervisor,
-                    self._sandbox,
-                    folder,
-                    begun=begun,
-                    tell=lambda line: member.bus.tell(f"curve.{request.run}", line),
-                    killed=lambda: member.board.runs[request.run].killed,
-                    gauge=self._gauge,
-                    environment=member.environment,
-                )
+                with member.judging(request.run) as judge:
+                    result = await execute(
+                        inputs,
+                        self._slot,
+                        self._supervisor,
+                        self._sandbox,
+                        folder,
+                        begun=begun,
+                        tell=lambda line: member.bus.tell(f"curve.{request.run}", line),
+                        killed=lambda: member.board.runs[request.run].killed,
+                        gauge=self._gauge,
+                        environment=member.environment,
+                        judge=judge,
+                    )
                 if isinstance(result.outcome, Failed):
                     if trouble := disk.full() or deleted(folder, self._sandbox):
                         raise HostTrouble(trouble)  # it says nothing about the proposal
@@ -278,6 +280,7 @@ def finished(
         items=result.items.fact if result.items else None,
         stages=result.stages,
         own_seeds=result.own_seeds,
+        judge=result.judge,
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
 

@@ -12,9 +12,10 @@ from gpu_worker.environment import inherited
 from gpu_worker.exclusive import pinned_cores
 from gpu_worker.folders import TRIAL_WRITES
 from gpu_worker.item_file import ITEM_FILE
+from gpu_worker.judge.session import Session
 from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
-from gpu_worker.sandbox.tiers import Network, Sandbox
+from gpu_worker.sandbox.tiers import Network, Sandbox, Tier
 from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
 from gpu_worker.task_environment import TaskEnvironment
 from mesh.events import Lane, RunRequested
@@ -34,6 +35,7 @@ class Site(msgspec.Struct, frozen=True):
         trials: how many candidates had a result before this run was requested.
         stage: the stage that the score program is told, and a trial of that stage alone; "" for none.
         environment: the interpreter of its processes, and what else they have of this machine.
+        judge: what its scoring may ask of models; None for nothing.
     """
 
     spec: ArenaSpec
@@ -47,6 +49,12 @@ class Site(msgspec.Struct, frozen=True):
     trials: int = 0
     stage: str = ""
     environment: TaskEnvironment = TaskEnvironment()
+    judge: Session | None = None
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What the scoring alone has of variables: its keys, and where it finds the judge."""
+        return self.environment.keys | (self.judge.variables if self.judge else {})
 
     def command(self, words: Sequence[str]) -> tuple[str, ...]:
         """Return the command that a command line of the arena stands for."""
@@ -73,7 +81,7 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
     spec, request, run = site.spec, site.request, site.folder
     env = _environment(site)
     env |= {"MESH_BUDGET_S": f"{request.budget_s:g}", "MESH_REPORT": str(run / "report.jsonl")} | _stage(site)
-    env |= {} if spec.trial.command else site.environment.keys
+    env |= {} if spec.trial.command else site.keys
     command = site.command(spec.trial.command) if spec.trial.command else _evaluation(site)
     launch = _sandboxed(
         site,
@@ -81,6 +89,7 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
         read=[run / "trial", site.data / "public"],
         write=[run / name for name in TRIAL_WRITES],
         network=_network(spec) if spec.trial.command else _scorer_network(spec),
+        asks=not spec.trial.command,
     )
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
     if budget.counts == "gpu":
@@ -99,7 +108,7 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     home = str(run / "score-tmp")
     env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
     env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)} | _stage(site)
-    env |= site.environment.keys
+    env |= site.keys
     env["MESH_ITEMS"] = str(run / "score-tmp" / ITEM_FILE)
     env |= {"MESH_PREDICTOR": "3,4"} if spec.score.predict else {}
     launch = _sandboxed(
@@ -107,8 +116,9 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
         Launch(site.command(spec.score.command), env, str(run / "score")),
         read=[run / "score", run / "out", site.data],
         write=[run / "score-tmp"],
-        network="all" if spec.environment.network == "evaluator" else "none",
+        network=_scorer_network(spec),
         scorer=True,
+        asks=True,
     )
     deadline_s = budget.deadline_s if budget.counts == "cpu" else 0.0
     limits = _limits(spec, budget.wall_s, deadline_s, budget.predict_s, counts=budget.counts)
@@ -131,6 +141,11 @@ def supervisor_options(sandbox: Sandbox, spec: ArenaSpec | None = None) -> tuple
     network = "none" if spec is None else _network(spec) if spec.trial.command else _scorer_network(spec)
     uses_machine_network = network == "all"
     return (NAMESPACES_AHEAD,) if sandbox.tier == "A" and not uses_machine_network else ()
+
+
+def has_own_network(tier: Tier, spec: ArenaSpec) -> bool:
+    """Tell whether the scoring of an arena has a network of its own in a tier, with nothing in it but the judge."""
+    return tier == "A" and _scorer_network(spec) != "all"
 
 
 def slot_environment(slot: Slot) -> dict[str, str]:
@@ -183,7 +198,7 @@ def _predictor(site: Site) -> Launch:
     launch = Launch(site.command(site.spec.score.predict), env, str(run / "predict"))
     made = _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
     # A fork of what starts the score program has the keys in its memory; a program that is executed has not.
-    return replace(made, warm=False) if site.environment.keys else made
+    return replace(made, warm=False) if site.keys else made
 
 
 def _sandboxed(
@@ -194,7 +209,14 @@ def _sandboxed(
     write: Sequence[Path],
     network: Network = "none",
     scorer: bool = False,
+    asks: bool = False,
 ) -> Launch:
+    door: tuple[str, ...] = ()
+    if asks and site.judge:
+        if has_own_network(site.sandbox.tier, site.spec):
+            network, door = "loopback", (site.judge.door, site.judge.token, str(site.judge.port))
+        else:
+            network = "all"
     policy = site.sandbox.policy(
         [*read, *map(Path, site.environment.readable)],
         write,
@@ -203,6 +225,7 @@ def _sandboxed(
         memory_mb=site.spec.trial.memory_gb * 1024,
         scorer=scorer,
         tmp=Path(launch.env["TMPDIR"]),
+        door=door,
     )
     warm = bool(site.spec.trial.preload) or not site.spec.trial.command
     cores = pinned_cores(site.slot) if site.spec.trial.exclusive else ()
@@ -222,8 +245,10 @@ def _limits(
 
 
 def _scorer_network(spec: ArenaSpec) -> Network:
-    """Return the network of an evaluator that runs in the trial's place."""
-    return "all" if spec.environment.network == "evaluator" else _network(spec)
+    """Return the network of what scores: of an evaluator that runs in the trial's place, or of the score program."""
+    if spec.environment.network == "evaluator":
+        return "all"
+    return "none" if spec.trial.command else _network(spec)
 
 
 def _network(spec: ArenaSpec) -> Network:

@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
+from gpu_worker.judge.proxy import JudgeProxy, open_judge
+from gpu_worker.judge.session import Session
+from gpu_worker.launch import has_own_network
 from gpu_worker.machine import Machine
 from gpu_worker.sandbox.tiers import Tier, sandbox_of
 from gpu_worker.supervisor.protocol import PERHAPS
@@ -16,7 +20,7 @@ from mesh.board import Board
 from mesh.built_environment import build_environment
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
-from mesh.errors import BadInput, ObjectMissing
+from mesh.errors import BadInput, HostTrouble, ObjectMissing
 from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
 from mesh.settings import host
@@ -58,6 +62,7 @@ class Membership:
         self.ahead: tuple[str, ...] = ()
         """Modules that an evaluator imports, if the interpreter of the task has them."""
         self._finding = anyio.Lock()
+        self._judges: list[JudgeProxy | None] = [None]
 
     @property
     def board(self) -> Board:
@@ -90,11 +95,29 @@ class Membership:
                         built = await build_environment(wanted, files, settings.environments_dir(), self._say)
                     self.ahead = _imports_of(opened.spec, files)
                 found = await anyio.to_thread.run_sync(task_environment, wanted, self.tier, [self.home], built)
+                self._judges.append(
+                    await anyio.to_thread.run_sync(
+                        open_judge, opened.spec.judge, settings.judge_dir(self.home, self.bus.arena)
+                    )
+                )
                 if not found.is_own and self.tier in "ABC":
                     why = await why_unusable(found, sandbox_of(self.tier), self.runs_folder / "environment")
-            except (BadInput, ObjectMissing) as error:
+            except (BadInput, HostTrouble, ObjectMissing) as error:
                 why = str(error)
             self.environment, self._no_environment, self._environment_of = found, why, opened.version
+
+    def judging(self, run: str) -> AbstractContextManager[Session | None]:
+        """Return a context in which the scoring of a run may ask the arena's models; None where it has none."""
+        judge = self._judges[-1]
+        if judge is None:
+            return nullcontext()
+        return judge.session(run, has_own_network=has_own_network(self.tier, self.board.spec))
+
+    def close(self) -> None:
+        """End what serves the runs of this life."""
+        for judge in filter(None, self._judges):
+            judge.close()
+        self._judges = [None]
 
     async def _say(self, what: str) -> None:
         await self.post(NotePosted(channel="ops", text=f"worker {self.name} {what}"))

@@ -24,6 +24,7 @@ MAX_METRICS, MAX_NAME = 64, 100
 
 _MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
 _Numbers = dict[str, float | None]
+_OF_SCORING = ("no_score", "bad_score", "crash", "screened_out", "infeasible")
 
 _ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|Interrupt): (?P<text>\S.*)$", re.MULTILINE)
 
@@ -112,6 +113,21 @@ def score_outcome(spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gp
         text = f"the last line of the score program must be a JSON object of numbers; it printed {last}"
         return Failed(reason="no_score", message=text)
     return _scored(spec, found, self_reported=False)
+
+
+def unanswered(outcome: Scored | Failed, trouble: str) -> Scored | Failed:
+    """Return the outcome of a run whose scoring asked models: no score where one did not answer, or was not asked.
+
+    A score program that goes on without an answer would give a bad score that says nothing about the candidate.
+
+    Args:
+        outcome: what the scoring gave.
+        trouble: why it lacks an answer, "" where it has all.
+    """
+    if not trouble or (isinstance(outcome, Failed) and outcome.reason not in _OF_SCORING):
+        return outcome
+    said = f" ({outcome.message})" if isinstance(outcome, Failed) and outcome.reason != "screened_out" else ""
+    return Failed(reason="no_score", message=f"{trouble}{said}"[:1000])
 
 
 def changed_sentence(names: Sequence[str]) -> str:

@@ -20,9 +20,17 @@ from gpu_worker.file_score import read_score, remove_stale
 from gpu_worker.folders import BadOutput, changed_protected, lay_out_score, lay_out_trial
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.item_file import KeptItems, with_items
+from gpu_worker.judge.session import Session
 from gpu_worker.launch import Site, runner, score_request, trial_request
 from gpu_worker.machine import Slot
-from gpu_worker.outcome import changed_sentence, evaluator_stages, file_outcome, score_outcome, trial_outcome
+from gpu_worker.outcome import (
+    changed_sentence,
+    evaluator_stages,
+    file_outcome,
+    score_outcome,
+    trial_outcome,
+    unanswered,
+)
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.seeds import told_seed
 from gpu_worker.stages import RunStep, screened, steps_of
@@ -32,7 +40,18 @@ from gpu_worker.task_environment import OWN_ENVIRONMENT, TaskEnvironment, hidden
 from mesh import arena
 from mesh.editable_paths import editable_paths
 from mesh.errors import HostTrouble
-from mesh.events import PROOF, ArenaOpened, CurvePoint, Failed, RunRequested, Scored, ScreenedOut, StageEnd, StageEnds
+from mesh.events import (
+    PROOF,
+    ArenaOpened,
+    CurvePoint,
+    Failed,
+    JudgeUse,
+    RunRequested,
+    Scored,
+    ScreenedOut,
+    StageEnd,
+    StageEnds,
+)
 from mesh.hidden_files import is_hidden
 from mesh.own_seeds import with_other_seeds
 
@@ -78,6 +97,7 @@ class Result(msgspec.Struct, frozen=True):
     items: KeptItems | None = None
     stages: StageEnds = ()
     own_seeds: int = 0
+    judge: JudgeUse | None = None
 
 
 async def execute(
@@ -92,6 +112,7 @@ async def execute(
     killed: Callable[[], bool],
     gauge: Callable[[str], Gauge | None] = open_gauge,
     environment: TaskEnvironment = OWN_ENVIRONMENT,
+    judge: Session | None = None,
 ) -> Result:
     """Run a trial and score it, in stages where the arena has them.
 
@@ -106,6 +127,7 @@ async def execute(
         killed: whether the swarm has stopped the run.
         gauge: opens the gauge of a GPU by its CUDA index.
         environment: the interpreter of its processes, and what else they have of this machine.
+        judge: what its scoring may ask of models; None for nothing.
 
     Raises:
         HostTrouble: this machine cannot do it; says nothing about the proposal.
@@ -113,7 +135,7 @@ async def execute(
     opened, request = inputs.opened, inputs.request
     told = told_seed(opened, request)
     site = Site(opened.spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
-    site = replace(site, environment=environment)
+    site = replace(site, environment=environment, judge=judge)
     files = arena.overlay(opened.spec, inputs.base, inputs.proposal)
     varied, own_seeds = files, 0
     if request.lane in PROOF and opened.spec.trial.own_seeds == "vary" and opened.spec.objective.noise == "measured":
@@ -124,7 +146,8 @@ async def execute(
     for step in steps_of(opened.spec, request, opened.base_tree):
         before_s, scored_s = running.trial_s, running.score_s
         outcome = await running.trial(step) if step.has_trial else None
-        outcome = screened(step, outcome or await running.score(step))
+        outcome = outcome or await running.score(step)
+        outcome = screened(step, unanswered(outcome, judge.trouble()) if judge else outcome)
         if step.name:
             value = None if isinstance(outcome, Failed) and not isinstance(outcome, ScreenedOut) else outcome.value
             spent = {"trial_s": running.trial_s - before_s, "score_s": running.score_s - scored_s}
@@ -154,6 +177,7 @@ async def execute(
         items=None if isinstance(outcome, Failed) else running.items,
         stages=evaluator_stages(trial) if not opened.spec.trial.command else tuple(stages),
         own_seeds=own_seeds,
+        judge=judge.use() if judge else None,
     )
 
 

@@ -126,6 +126,7 @@ class Worker:
         finally:
             with anyio.move_on_after(3, shield=True), suppress(BusError):
                 await member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
+            member.close()
             delete(member.runs_folder)
         return member.why_over()
 

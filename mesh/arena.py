@@ -21,12 +21,14 @@ from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN, REPOSITORY_OPTION
 from mesh.hidden_files import is_hidden
+from mesh.judge_rules import checked_judge
 from mesh.score_source import score_source_fault
 from mesh.spec import (
     ArenaSpec,
     ArtifactSpec,
     DataSpec,
     EnvironmentSpec,
+    JudgeSpec,
     KnobsSpec,
     ObjectiveSpec,
     ScoreSpec,
@@ -45,13 +47,14 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "knobs": KnobsSpec.__struct_encode_fields__,
     "data": DataSpec.__struct_encode_fields__,
     "environment": EnvironmentSpec.__struct_encode_fields__,
+    "judge": JudgeSpec.__struct_encode_fields__,
     "trial": TrialSpec.__struct_encode_fields__,
     "score": ScoreSpec.__struct_encode_fields__,
     "worker": WorkerSpec.__struct_encode_fields__,
     "selection": SelectionSpec.__struct_encode_fields__,
     "stop": StopSpec.__struct_encode_fields__,
 }
-_OPTIONAL = ("knobs", "data", "environment", "worker", "selection", "stop")
+_OPTIONAL = ("knobs", "data", "environment", "judge", "worker", "selection", "stop")
 
 
 def load_arena(folder: Path) -> ArenaSpec:
@@ -89,6 +92,7 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {trouble}")
     try:
         check_scorer_rights(spec)
+        spec = msgspec.structs.replace(spec, judge=checked_judge(spec))
     except BadInput as error:
         raise BadArena(f"{path}: {error}") from None
     environment = checked_environment(folder, path, spec.environment)
@@ -287,7 +291,8 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     Text around editable regions is protected. The arena's name, summary and brief do not count, nor where the data's
     source lies: a hidden file has the hash of its contents. Neither do `knobs`, `selection`, `stop`, and `noise` and
     `also` of `objective`: they use scores but do not change them, so old and new scores stay comparable. But a score
-    that has items to compare is another one than a score without: `noise = "items"` counts.
+    that has items to compare is another one than a score without: `noise = "items"` counts. Of `judge`, the models
+    count and which answers are used again.
     """
     editable, hidden = editable_paths(spec, files), spec.artifact.hidden
     protected = [
@@ -310,7 +315,8 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         "stop": StopSpec(),
         "objective": measured,
     }
-    bare |= {"objective": measured, "data": DataSpec()}
+    judge = JudgeSpec(models=plain.judge.models, cache=plain.judge.cache)
+    bare |= {"objective": measured, "data": DataSpec(), "judge": judge}
     rules = msgspec.json.encode(_stated(msgspec.structs.replace(plain, **bare)))
     return hash_of([*protected, ("rules", rules)])
 

@@ -42,7 +42,8 @@ class Board(msgspec.Struct):
     closed before they were opened. `void` are the last entries that do not count, in their order. `looks` are the
     proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first run
     of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
-    number that the evaluator in force gave, 0 without one: what failed before it is no evidence.
+    number that the evaluator in force gave, 0 without one: what failed before it is no evidence. `judge` is what the
+    scoring of all runs has asked of models.
     """
 
     arena: str
@@ -76,6 +77,7 @@ class Board(msgspec.Struct):
     looks: list[str] = []
     judged: list[int] = []
     seconds: dict[str, float] = {}
+    judge: e.JudgeUse = e.JudgeUse()
     scored_seq: int = 0
 
     @property
@@ -169,6 +171,8 @@ class Board(msgspec.Struct):
                 self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
                 self._pay(event.cost)
+                self.judge = self.judge.plus(event.judge)
+                self.usd += event.judge.usd if event.judge else 0.0
             case e.ItemsCompared():
                 return self._compare(event)
             case e.ProposalPromoted():

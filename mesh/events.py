@@ -18,6 +18,7 @@ from mesh.fact_values import Cost as Cost
 from mesh.fact_values import Counting as Counting
 from mesh.fact_values import CurvePoint as CurvePoint
 from mesh.fact_values import ItemsKept as ItemsKept
+from mesh.fact_values import JudgeUse as JudgeUse
 from mesh.fact_values import KeptCall as KeptCall
 from mesh.fact_values import KnobChange as KnobChange
 from mesh.fact_values import KnobValues as KnobValues
@@ -253,6 +254,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     own_seeds: b.Count = 0
     built: b.Word = ""
     packages: b.Text = ""
+    judge: JudgeUse | None = None
 
     def key(self, post_id: str) -> str:
         return self.run

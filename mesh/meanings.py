@@ -5,6 +5,8 @@
 or a sentence no field.
 """
 
+from mesh.rule_meanings import RULE_FIELDS
+
 SHARED = {
     "base_commit": "Git commit of the artifact as it was when the arena opened.",
     "base_tree": "Git tree of that commit: the id of the baseline proposal.",
@@ -125,6 +127,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "budget_counts": "Which seconds these are: `cpu`, `wall` or `gpu`; empty in logs before this field.",
         "items": "Scores of the single items, where the arena has them; null if there are none.",
         "stages": "Stages that ran, in their order, with their numbers and seconds; empty without stages.",
+        "judge": "What its scoring has asked of models (`[judge]`); null in an arena without any.",
         "own_seeds": "How many seeds that the program gives itself were replaced by others, in a run that proves.",
         "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
@@ -174,6 +177,13 @@ FIELDS: dict[str, dict[str, str]] = {
         "tokens_in": "Tokens that the model read; null is unknown.",
         "tokens_out": "Tokens that the model wrote; null is unknown.",
         "seconds": "Wall seconds; null is unknown.",
+    },
+    "JudgeUse": {
+        "calls": "Calls that were made; those of earlier attempts at the run on this machine count too.",
+        "cached": "Questions that were answered from the cache, without a call.",
+        "tokens_in": "Tokens that the models have read.",
+        "tokens_out": "Tokens that the models have written.",
+        "usd": "Dollars. A call whose end is not known counts with the most that it may have cost.",
     },
     "KeptCall": {
         "sha256": "Name of the object, and sha256 of its bytes.",
@@ -256,6 +266,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "artifact": "Which files may change, and which command makes the data.",
         "data": "Your own data, from which the arena's data is made.",
         "environment": "The task's own Python and what else its processes may read. [How to](../howto/environment.md).",
+        "judge": "The models that its scoring may ask. [How to](../howto/judges.md).",
         "trial": "How one run is started, and its limits.",
         "score": "How a finished trial is scored.",
         "worker": "Which workers may run it.",
@@ -372,26 +383,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "`***NAME***` in place of their values.",
         "network": '`"evaluator"` opens the network of the machine to the score program alone.',
     },
-    "SelectionSpec": {
-        "baseline_seeds": "Number of seeds on which the baseline runs when the arena opens.",
-        "confirm_seeds": "Largest number of fresh seeds in a race.",
-        "fdr": "Bound of the expected share of false promotions over the whole life of the arena.",
-        "sealed": '`"report"`: champions are scored on the sealed split, and the gap is shown. `"gate"`: a proposal '
-        "whose sealed score is not better than the champion's is refused. The score program must obey `MESH_SPLIT`.",
-        "sealed_looks": "How many proposals may be scored on the sealed split per version of the arena.",
-        "proof_share": "Largest share of the workers' time that proof takes while search has runs.",
-        "halving": "Whether to stop explore runs early when their learning curve is behind.",
-        "curve": "Direction of the learning curve, if it differs from the objective's.",
-        "reduction": "Of this many runs that reach a rung, one continues.",
-        "rungs": "Fractions of the budget at which runs are compared.",
-        "never_killed": "Share of the runs that early stopping spares, to measure how often it is wrong.",
-    },
-    "StopSpec": {
-        "plateau": "Close after this many scored explore runs without a promotion; 0 is never.",
-        "trials": "Close after this many finished runs; 0 is never.",
-        "hours": "Close after this many hours; 0 is never.",
-        "usd": "Close after this many dollars are spent; 0 is never.",
-    },
+    **RULE_FIELDS,
 }
 
 

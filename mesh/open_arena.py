@@ -31,6 +31,7 @@ from mesh.events import ArenaOpened
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
+from mesh.judge_rules import ModelPrice, judge_words, priced
 from mesh.knobs import range_faults, unmatched_rules
 from mesh.preparation import keep_prepared, run_prepare
 from mesh.private_folder import private_folder, sweep_private
@@ -64,6 +65,7 @@ async def open_arena(
     exact: bool = False,
     data: Path | None = None,
     logs: Path | None = None,
+    price_of: ModelPrice | None = None,
 ) -> tuple[ArenaBus, ArenaOpened]:
     """Open the arena in `folder`; return its bus and the `arena.opened` in force.
 
@@ -75,6 +77,7 @@ async def open_arena(
         exact: treat the metric as free of noise, whatever `arena.toml` says.
         data: the source of the data, which wins over `data.source`; None if it was not given.
         logs: the home that keeps what `prepare` prints; by default `home`.
+        price_of: finds the prices of the models of `[judge]` that name none; None finds none.
 
     Raises:
         BadArena: the folder cannot be used, or its `prepare` fails.
@@ -83,7 +86,9 @@ async def open_arena(
     """
     await anyio.to_thread.run_sync(sweep_private, settings.private_dir(home))
     spec = await anyio.to_thread.run_sync(arena.load_arena, folder)
-    for words in (environment_words(spec.environment), elsewhere_words(spec.environment), rights_words(spec)):
+    spec = replace(spec, judge=await anyio.to_thread.run_sync(priced, folder, spec.judge, price_of))
+    own = spec.environment
+    for words in (environment_words(own), elsewhere_words(own), rights_words(spec), judge_words(spec)):
         if words:
             sys.stderr.write(f"mesh: {words}\n")
     if exact:

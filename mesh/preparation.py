@@ -69,7 +69,7 @@ async def run_prepare(
         raise BadArena(str(error)) from None
     within_s = spec.artifact.prepare_hours * 3600 or PREPARE_WITHIN_S + (source.size // _READS_PER_S if source else 0)
     kept: tuple[str, ...] = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
-    kept += tuple(name for name in spec.environment.variables if name not in spec.environment.keys)
+    kept += tuple(name for name in spec.environment.variables if name not in (*spec.environment.keys, spec.judge.key))
     env = {k: os.environ[k] for k in kept if k in os.environ} | {"MESH_OUT": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"MESH_SOURCE": str(source.path)} if source else {}
     env |= {"PYTHONUNBUFFERED": "1"}

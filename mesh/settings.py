@@ -235,6 +235,11 @@ def prepare_log(home: Path, arena: str) -> Path:
     return home / "logs" / f"prepare-{arena}.log"
 
 
+def judge_dir(home: Path, arena: str) -> Path:
+    """Return the folder of what the models of an arena's judge have cost and answered on this machine."""
+    return home / "judge" / arena
+
+
 def runs_dir(home: Path) -> Path:
     """Return the folder in which workers prepare and run trials."""
     return home / "runs"

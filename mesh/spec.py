@@ -160,6 +160,25 @@ class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     network: bool | Literal["evaluator"] = False
 
 
+class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The models that a score program may ask, through a proxy that has the key, meters, caps and caches the calls.
+
+    The score program finds the address of the proxy, and a token in place of the key, where the usual clients look for
+    them; it needs no network for that. `key` is the variable of the worker with the key. `usd` limits the dollars of
+    the arena on each machine, `usd_per_run` and `calls_per_run` those of one run; a run that needs more has no score.
+    """
+
+    models: Annotated[tuple[b.Word, ...], _Few] = ()
+    key: b.Word = ""
+    upstream: b.Path = ""
+    usd: b.Amount = 0.0
+    usd_per_run: b.Amount = 0.0
+    calls_per_run: b.Count = 0
+    prices: Annotated[dict[b.Word, tuple[b.Amount, b.Amount]], _Few] = {}
+    cache: Literal["deterministic", "all", "off"] = "deterministic"
+    cache_mb: Annotated[float, Meta(ge=0, le=1e6)] = 256.0
+
+
 class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How scores become verdicts; `docs/selection.md` explains these numbers.
 
@@ -202,6 +221,7 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     artifact: ArtifactSpec
     data: DataSpec = DataSpec()
     environment: EnvironmentSpec = EnvironmentSpec()
+    judge: JudgeSpec = JudgeSpec()
     trial: TrialSpec
     score: ScoreSpec
     worker: WorkerSpec = WorkerSpec()

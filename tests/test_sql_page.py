@@ -18,7 +18,7 @@ VIEWS = (DOCS / "reference" / "views.md").read_text(encoding="utf-8")
 PROMISED = [
     *("leaderboard", "runs", "proposals", "lineage", "frontier", "agents"),
     *("critics", "workers", "noise", "cost", "board", "events"),
-    *("knobs", "metrics", "stages", "screening", "model_calls"),
+    *("knobs", "metrics", "stages", "screening", "model_calls", "judging"),
 ]
 QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTALL))
 

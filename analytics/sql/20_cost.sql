@@ -15,6 +15,11 @@ WITH spent AS (
     WHERE kind = 'model.asked'
     UNION ALL
     SELECT arena, finished_seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM runs WHERE finished_seq IS NOT NULL
+    UNION ALL
+    SELECT f.arena, f.seq, 'judge', r.worker, f.judge_usd, f.judge_tokens_in, f.judge_tokens_out, f.score_s
+    FROM finished f
+    JOIN runs r ON r.arena = f.arena AND r.finished_seq = f.seq
+    WHERE f.judge_calls IS NOT NULL
 )
 SELECT
     arena, what, who, count(*) AS count, sum(usd ORDER BY seq) AS usd, count(*) - count(usd) AS usd_unknown,

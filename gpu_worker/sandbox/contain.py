@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gpu_worker.sandbox import kernel, landlock, mounts, seccomp
+from gpu_worker.sandbox import door, kernel, landlock, mounts, seccomp
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
@@ -31,6 +31,7 @@ class Policy:
         devices: device files that it may open.
         limits: limits of `setrlimit`, by name without `RLIMIT_`.
         protect: process ids that it may not signal; negative for a process group.
+        door: path, token and port of the door that it opens first (`gpu_worker.sandbox.door`); empty for none.
     """
 
     namespaces: bool = False
@@ -44,6 +45,7 @@ class Policy:
     devices: Sequence[str] = ()
     limits: dict[str, int] = field(default_factory=dict)
     protect: Sequence[int] = ()
+    door: Sequence[str] = ()
 
 
 class LayerFailed(OSError):
@@ -129,6 +131,9 @@ def _arrange(policy: Policy) -> None:
         return
     if policy.network == "loopback":
         _raise_loopback()
+    if policy.door:
+        path, token, port = policy.door
+        door.open_door(path, token, int(port))
     mounts.arrange(policy.read, policy.write, uid=policy.uid, tmp=policy.tmp)
 
 

@@ -68,10 +68,11 @@ class Sandbox(msgspec.Struct, frozen=True):
         memory_mb: float = 0,
         scorer: bool = False,
         tmp: Path | None = None,
+        door: Sequence[str] = (),
     ) -> Policy | None:
         """Return the sandbox of a process that may use these paths beside the system's own; None in tier E.
 
-        `tmp`, one of the written folders, appears as `/tmp` where the tier has mounts.
+        `tmp`, one of the written folders, appears as `/tmp` where the tier has mounts. `door` is that of the policy.
         """
         if self.tier == "E":
             return None
@@ -95,6 +96,7 @@ class Sandbox(msgspec.Struct, frozen=True):
             devices=(*DEVICES, *(cuda_devices() if cuda else ())),
             limits=limits,
             protect=self.protect,
+            door=tuple(door),
         )
 
     def give(self, paths: Sequence[Path], *, scorer: bool = False) -> None:

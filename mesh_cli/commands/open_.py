@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from agents.llm.judge_price import judge_price
 from mesh_cli.app import (
     Data,
     Evaluator,
@@ -48,7 +49,9 @@ def open_(
         if description := describe(found):
             print(f"mesh: {description}", file=sys.stderr)
         async with reach_hub(nats) as hub:
-            _, opened = await open_arena(hub, found, home=settings.home(), exact=no_confirm, data=data)
+            _, opened = await open_arena(
+                hub, found, home=settings.home(), exact=no_confirm, data=data, price_of=judge_price
+            )
         if no_confirm:
             print(f"mesh: {exactly(opened.spec)}", file=sys.stderr)
         print(f"arena {opened.spec.name} is open, version {opened.version}, base commit {short(opened.base_commit)}")

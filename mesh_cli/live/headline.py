@@ -38,6 +38,8 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     if board.tokens or board.spent:
         dollars = f"${sum(board.spent.values()):.4f}" if board.spent else "price unknown"
         parts.append(f"{sum(board.tokens.values()):,} tokens ({dollars})")
+    if text := judge_text(board):
+        parts.append(f"judge {text}")
     return ", ".join(parts)
 
 
@@ -47,6 +49,15 @@ def is_reached(board: Board, goal: float | None) -> bool:
         return False
     row = Ranking(board).of(board.champion)
     return row is not None and row.mean is not None and board.spec.objective.gain(row.mean, goal) >= 0
+
+
+def judge_text(board: Board) -> str:
+    """Return what the scoring of an arena has asked of models, in words; "" for nothing."""
+    judge = board.judge
+    if not (judge.calls or judge.cached):
+        return ""
+    tokens = judge.tokens_in + judge.tokens_out
+    return f"{tokens:,} tokens (${judge.usd:.4f}) in {judge.calls:,} calls, {judge.cached:,} answers from the cache"
 
 
 def models_line(board: Board, since: int, refused: Counter[str]) -> str:

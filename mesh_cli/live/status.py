@@ -67,6 +67,12 @@ def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
         "runs_waiting": len(board.unfinished) - len(running),
         "champion": board.champion,
         "paused": why_paused(board),
+        "model_tokens": sum(board.tokens.values()),
+        "model_usd": round(sum(board.spent.values()), 6),
+        "judge_calls": board.judge.calls,
+        "judge_cached": board.judge.cached,
+        "judge_tokens": board.judge.tokens_in + board.judge.tokens_out,
+        "judge_usd": round(board.judge.usd, 6),
         "agents": len(agents),
         "workers": len(workers),
         "silent_agents": len(_names(present(board.agents)) - agents),
@@ -142,9 +148,15 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers",
+        "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip
     if not row["paused"]:
         hidden.add("paused")
+    if row["model_tokens"] or row["model_usd"]:
+        shown["models"] = f"{row['model_tokens']:,} tokens (${row['model_usd']:.4f})"
+    if row["judge_calls"] or row["judge_cached"]:
+        dollars = f"{row['judge_tokens']:,} tokens (${row['judge_usd']:.4f})"
+        shown["judge"] = f"{dollars} in {row['judge_calls']:,} calls, {row['judge_cached']:,} answers from the cache"
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
     return lines if width is None else [cut_cell(line, width) for line in lines]

@@ -18,6 +18,7 @@ import anyio.abc
 import anyio.to_thread
 import msgspec
 
+from agents.llm.judge_price import judge_price
 from agents.llm.model_options import RESEARCHER_OPTIONS, model_parameters
 from agents.search.structure.moves import can_rewrite
 from gpu_worker.machine import survey
@@ -187,6 +188,8 @@ async def _swarm(
     spec = await anyio.to_thread.run_sync(arena.load_arena, folder)  # a broken arena is refused before anything starts
     if unset := [name for name in spec.environment.keys if not os.environ.get(name)]:
         raise BadInput(f"environment.keys: {unset[0]} is not set: set it before `mesh up`, or take it off the list")
+    if spec.judge.key and not os.environ.get(spec.judge.key):
+        raise BadInput(f"judge.key: {spec.judge.key} is not set: set it before `mesh up`")
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
@@ -209,7 +212,7 @@ async def _swarm(
         if not nats:
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
         hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600, credentials=credentials))
-        bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm, data=data)
+        bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm, data=data, price_of=judge_price)
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
@@ -272,7 +275,8 @@ async def _swarm(
         try:
             async with anyio.create_task_group() as tasks:
                 for child, command in commands.items():
-                    named = opened.spec.environment.keys if child == "worker" else child in {"researcher", *own}
+                    scored = (*opened.spec.environment.keys, *filter(None, [opened.spec.judge.key]))
+                    named = scored if child == "worker" else child in {"researcher", *own}
                     tasks.start_soon(children.keep, child, command, named)
                 tasks.start_soon(follower.follow, show.take)
                 tasks.start_soon(show.draw, follower)

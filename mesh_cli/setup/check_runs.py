@@ -14,6 +14,7 @@ from typing import Literal
 import anyio
 import msgspec
 
+from agents.llm.judge_price import judge_price
 from gpu_worker.sandbox_choice import Wish
 from gpu_worker.worker import run_worker
 from mesh import settings
@@ -59,7 +60,7 @@ async def run_artifacts(
     """
     with tempfile.TemporaryDirectory(prefix="mesh-", ignore_cleanup_errors=True) as name:
         home = Path(name)
-        bus, opened = await open_arena(MemoryHub(), folder, home=home, logs=settings.home())
+        bus, opened = await open_arena(MemoryHub(), folder, home=home, logs=settings.home(), price_of=judge_price)
         code, now = CodeStore(settings.code_dir(home / "author", bus.arena), bus), dt.datetime.now(dt.UTC)
         base = await code.files(opened.base_commit)
         trial, wanted = opened.spec.trial, dict[str, tuple[str, int]]()
