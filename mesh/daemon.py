@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -52,15 +53,17 @@ async def until_signal(
     return ended
 
 
-async def _until_stopped(main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None) -> None:
-    async def with_parent() -> None:
-        async with anyio.create_task_group() as tasks:
-            if os.environ.get("MESH_PARENT") == "stdin":
-                tasks.start_soon(_cancel_without_parent, tasks.cancel_scope)
-            await main()
-            tasks.cancel_scope.cancel()
+async def while_parent_lives(main: Callable[[], Awaitable[None]]) -> None:
+    """Run `main` until it returns, or until the parent dies if that set `MESH_PARENT=stdin`."""
+    async with anyio.create_task_group() as tasks:
+        if os.environ.get("MESH_PARENT") == "stdin":
+            tasks.start_soon(_cancel_without_parent, tasks.cancel_scope)
+        await main()
+        tasks.cancel_scope.cancel()
 
-    await until_signal(with_parent, name=name, draining=draining)
+
+async def _until_stopped(main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None) -> None:
+    await until_signal(partial(while_parent_lives, main), name=name, draining=draining)
 
 
 async def _heed_signals(scope: anyio.CancelScope, name: str, draining: anyio.Event | None) -> None:

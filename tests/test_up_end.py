@@ -1,5 +1,6 @@
 """When `mesh up` ends: at a goal or after a time; and the live page that outlives it."""
 
+import os
 import re
 import signal
 import subprocess
@@ -13,10 +14,10 @@ from anyio.streams.text import TextReceiveStream
 from mesh.errors import BadInput
 from mesh_cli.live.up import minutes_of
 from tests.support.arenas import write_arena
-from tests.test_cli import Mesh, mesh
+from tests.test_cli import Lab, Mesh, lab, mesh
 from tests.test_up import MESH, PATIENCE_S, belonging_to
 
-__all__ = ["mesh"]
+__all__ = ["lab", "mesh"]
 
 
 @pytest.mark.timeout(300)
@@ -77,3 +78,19 @@ def test_a_goal_that_is_no_number_is_refused(mesh: Mesh) -> None:
     done = mesh("up", "digits", "--goal", "high")
     assert (done.code, done.out) == (2, "")
     assert "high" in done.err
+
+
+def test_a_live_page_ends_with_the_process_that_started_it(lab: Lab) -> None:
+    command = [*MESH, "web", "--arena", "tiny"]
+    page = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "MESH_PARENT": "stdin"}
+    )
+    assert page.stdout
+    assert page.stdin
+    with page, page.stdout:
+        assert page.stdout.readline().startswith(b"http://127.0.0.1:")
+        page.stdin.close()  # as the death of the process at the other end does
+        try:
+            assert page.wait(PATIENCE_S) == 0
+        finally:
+            page.kill()

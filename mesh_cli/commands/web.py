@@ -1,6 +1,7 @@
 """`mesh web`: the arena as a live page."""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -72,4 +73,6 @@ def web(
                     on_ready=lambda: print(url, flush=True),
                 )
 
-    return run(work, endless=True)
+    from mesh.daemon import while_parent_lives
+
+    return run(partial(while_parent_lives, work), endless=True)
