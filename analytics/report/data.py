@@ -11,7 +11,7 @@ TRACED = 30
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """The arena as of `head`; `sign` is 1 where greater is better, else -1."""
+    """The arena as of `head`; `sign` is 1 where greater is better, else -1. `proof_share` is None for the default."""
 
     summary: str
     metric: str
@@ -26,6 +26,7 @@ class Goal(msgspec.Struct, frozen=True):
     head: int
     last_at: str
     elapsed_s: float
+    proof_share: float | None = None
 
 
 class FinishedRun(msgspec.Struct, frozen=True):
@@ -40,6 +41,7 @@ class FinishedRun(msgspec.Struct, frozen=True):
     seconds: float
     usd: float | None
     self_reported: bool
+    failed: bool
 
 
 class Measured(msgspec.Struct, frozen=True):

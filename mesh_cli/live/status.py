@@ -7,6 +7,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
+import msgspec
 
 from mesh import settings
 from mesh.board import Board, Member
@@ -18,6 +19,7 @@ from mesh.roll_call import expected, roll_call
 from mesh.stalled import why_paused
 from mesh.times import duration
 from mesh.wire import Pattern
+from mesh.worker_time import WorkerTime, time_advice, time_words, times_of, worker_time
 from mesh_cli.connect import board_of
 
 RATE_OVER_S = 300.0
@@ -44,6 +46,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         **standing_of(board, answering),
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
+        **spending_of(board),
         "runs_per_min": await runs_per_minute(bus, board),
         "projector_as_of": as_of[0],
         "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
@@ -102,6 +105,13 @@ def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     return {"slots": total, "slots_busy": busy, "slots_free": total - busy}
 
 
+def spending_of(board: Board) -> dict[str, Any]:
+    """Return what the workers' time went into, in seconds, and advice where that is odd."""
+    time = worker_time(times_of(board))
+    share = board.spec.selection.proof_share if board.opened else 1.0
+    return {"worker_time": msgspec.to_builtins(time), "advice": time_advice(time, share)}
+
+
 async def runs_per_minute(bus: Bus, board: Board) -> float:
     """Return finished runs per minute over the last five minutes of the log, or over all of it where it is shorter."""
     if not board.finished or board.opened_at is None:
@@ -141,13 +151,14 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         "queue": lanes + oldest,
         "slots": f"{row['slots_busy']} busy, {row['slots_free']} free",
         "runs per min": f"{row['runs_per_min']:g} (over the last {RATE_OVER_S / 60:g} min of the log)",
+        "worker time": time_words(msgspec.convert(row["worker_time"], WorkerTime)) or "none yet",
         "projector": lag,
         "snapshot": "none yet" if row["snapshot_age_s"] is None else f"{duration(row['snapshot_age_s'])} old",
         "last event": "none" if row["last_event_age_s"] is None else f"{duration(row['last_event_age_s'])} ago",
     }
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
-        "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers",
+        "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip
     if not row["paused"]:
@@ -159,7 +170,8 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         shown["judge"] = f"{dollars} in {row['judge_calls']:,} calls, {row['judge_cached']:,} answers from the cache"
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
-    return lines if width is None else [cut_cell(line, width) for line in lines]
+    lines = lines if width is None else [cut_cell(line, width) for line in lines]
+    return [*lines, *(f"{'advice':<15} {sentence}" for sentence in row["advice"])]
 
 
 def _present(here: int, silent: int) -> str:

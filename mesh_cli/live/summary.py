@@ -14,6 +14,7 @@ from mesh.outcomes import how_it_ended
 from mesh.stalled import why_paused
 from mesh.text import printable, short
 from mesh.times import duration
+from mesh.worker_time import time_advice, times_of, worker_time
 from mesh_cli.live.headline import frequent_failure, is_reached, models_line, progress_line
 
 Flaws = Counter[str]
@@ -98,6 +99,7 @@ def unproven(board: Board) -> list[str]:
     if spent := sum(board.seconds.get(lane, 0.0) for lane in PROOF):
         share = spent / sum(board.seconds.values())
         lines = [f"proof took {share:.0%} of the worker time, {duration(spent)} for {len(board.proofs):,} runs"]
+        lines += time_advice(worker_time(times_of(board)), board.spec.selection.proof_share)
     close = [
         (tree, last)
         for tree, proposal in board.proposals.items()

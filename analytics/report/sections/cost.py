@@ -5,7 +5,9 @@ from collections import defaultdict
 from analytics.report.data import ReportData
 from analytics.report.elements import Block, Section, table_block
 from analytics.report.formatting import dollars, harmless
+from mesh.spec import SelectionSpec
 from mesh.times import duration
+from mesh.worker_time import RunTime, time_advice, time_words, worker_time
 
 
 def cost(data: ReportData) -> Section:
@@ -22,6 +24,11 @@ def cost(data: ReportData) -> Section:
         blocks.append(f"Workers were busy for {sum(map(sum, used.values())):,.0f} seconds{gpu}.")
         rows = [(harmless(name, 40) or "–", f"{len(t):,}", duration(sum(t))) for name, t in sorted(used.items())]
         blocks.append(table_block("worker class | runs | time", rows))
+        time = worker_time(RunTime(run.lane, run.seconds, run.failed) for run in data.runs)
+        if words := time_words(time):
+            blocks.append(f"Worker time: {words}.")
+        share = data.goal.proof_share or SelectionSpec().proof_share
+        blocks += [f"{advice[:1].upper()}{advice[1:]}." for advice in time_advice(time, share)]
     if any(ended for _, _, ended, _, _ in data.screening):
         stages = [
             (harmless(stage, 40), f"{reached:,}", f"{ended:,}", f"{seconds:,.1f} s", duration(saved_s))
