@@ -98,7 +98,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
             at = self.choices.index(value) if value in self.choices else 0
             return self.choices[(at + round(steps)) % len(self.choices)] if self.choices else value
         if self.step == "one" or (self.is_int and not self.log):
-            new = value + float(round(steps))
+            new = value + float(round(steps * max(1.0, self.unit)))
         elif self.step == "logit":
             new = _logistic(self._scaled(value) + steps)
         elif self.log:

@@ -137,8 +137,9 @@ def _short(end: float) -> float:
 
 def _whole(knob: Knob, value: int) -> Knob:
     if value <= 0:
-        low, high = (value - 2, value + 2) if value > -12 else (4 * value, value // 4)
-        return replace(knob, low=float(low), high=float(high), step="one", unit=1.0)
+        if value > -12:
+            return replace(knob, low=float(value - 2), high=float(value + 2), step="one", unit=1.0)
+        return replace(knob, low=float(4 * value), high=float(value // 4), step="one", unit=float(-value // 4))
     low, high = max(1, value // 4), value * 4
     return replace(knob, low=float(low), high=float(high), log=True, step="one" if value < 12 else "factor", unit=1.0)
 

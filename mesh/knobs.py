@@ -28,6 +28,9 @@ from mesh.spec import KnobsSpec
 NEAR = 0.01
 """Near duplicates differ by less than this share of each knob's range."""
 
+_FINER = 0.02
+"""Fractions whose range is a guess are told apart at this share of it: a guessed range is much wider than the gain."""
+
 _UNTIED = (b"0", b"1", b"2", b"-1", b"0.0", b"1.0")
 _MESH = "mesh:"
 _EVERY = KnobsSpec()
@@ -247,6 +250,8 @@ def are_near(
 def _is_near(knob: Knob, a: Scalar | None, b: Scalar | None, share: float) -> bool:
     if knob.choices or not isinstance(a, int | float) or not isinstance(b, int | float):
         return a == b
+    if knob.step and not knob.is_int:
+        share *= _FINER
     return a == b or abs(knob.place(a) - knob.place(b)) < share
 
 

@@ -16,7 +16,7 @@ import msgspec
 from mesh.events import Scalar
 from mesh.python_names import LONGEST_NAME, literal_role, literal_scope
 from mesh.python_rules import PythonRules
-from mesh.python_syntax import NO_PYTHON, PythonSyntax
+from mesh.python_syntax import NO_PYTHON, PythonSyntax, callee_of, dotted
 from mesh.python_words import dtypes_of, known_words
 from mesh.source_literal import Language, SourceLiteral
 
@@ -27,6 +27,13 @@ MAX_TABLE = 300
 """Most numbers of one list or tuple; a longer one counts as data."""
 
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
+_REAL_NAMES = frozenset(f"{module}.{name}" for module in ("math", "np", "numpy", "jnp") for name in ("pi", "e", "tau"))
+_REAL_CALLS = frozenset(
+    f"{module}.{name}"
+    for module in ("math", "np", "numpy", "jnp")
+    for name in ("sqrt", "exp", "log", "log2", "log10", "sin", "cos", "tan", "tanh", "arctan", "atan")
+)
+"""Names and functions whose value is no whole number."""
 
 
 @lru_cache(maxsize=64)
@@ -82,9 +89,11 @@ def _constants(syntax: PythonSyntax) -> tuple[list[SourceLiteral], set[ast.AST]]
 def _others(syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast.AST]) -> list[SourceLiteral]:
     rules = PythonRules(syntax)
     times = Counter({literal.name: 1 for literal in constants})
+    scalars = _scalars(syntax, taken)
+    counts = {(literal_scope(syntax, node), value) for node, value in scalars if rules.counts(node)}
     tables: dict[ast.AST, _Table] = {}
     found: list[SourceLiteral] = []
-    for node, value in _scalars(syntax, taken):
+    for node, value in scalars:
         role, scope = literal_role(syntax, node), literal_scope(syntax, node)
         place = f"{scope}.{role}"[-LONGEST_NAME:].lstrip(".")
         times[place] += 1
@@ -99,7 +108,9 @@ def _others(syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast
                 name=name,
                 start=end - len(str(value)) if isinstance(node, ast.Attribute) else start,
                 end=end,
-                value=float(value) if _is_base(syntax, node) and isinstance(value, int) else value,
+                value=float(value)
+                if (scope, value) not in counts and _need_not_be_whole(syntax, node, value)
+                else value,
                 comment=syntax.rest(node),
                 is_named=False,
                 choices=words,
@@ -147,16 +158,39 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_base(syntax: PythonSyntax, node: ast.expr) -> bool:
-    """Tell whether a number is the base of a power that is not whole: `3` of `3**0.5` need not be whole."""
+def _need_not_be_whole(syntax: PythonSyntax, node: ast.expr, value: Scalar) -> bool:
+    """Tell whether a fraction in the place of a whole number gives a program that works as well.
+
+    So it is beside a true division, in a sum or a product with a number that is no whole one (`2 * math.pi`), as the
+    argument of a root or a sine, and as the base of a power that is not whole (`3**0.5`).
+    """
     parent = syntax.parents.get(node)
-    return (
-        isinstance(parent, ast.BinOp)
-        and isinstance(parent.op, ast.Pow)
-        and parent.left is node
-        and isinstance(parent.right, ast.Constant)
-        and isinstance(parent.right.value, float)
-    )
+    if not _is_number(value) or isinstance(value, float):
+        return False
+    match parent:
+        case ast.BinOp(op=ast.Pow()):
+            return parent.left is node and _is_fraction(parent.right)
+        case ast.BinOp(op=ast.Div()):
+            return True
+        case ast.BinOp(op=ast.Mult() | ast.Add() | ast.Sub()):
+            return _is_fraction(parent.right if parent.left is node else parent.left)
+        case ast.Call() if node in parent.args:
+            return callee_of(parent) in _REAL_CALLS
+    return False
+
+
+def _is_fraction(node: ast.expr) -> bool:
+    """Tell whether an expression is surely a number that is not whole."""
+    match node:
+        case ast.Constant(value=float()) | ast.BinOp(op=ast.Div()):
+            return True
+        case ast.UnaryOp(op=ast.USub()):
+            return _is_fraction(node.operand)
+        case ast.BinOp(op=ast.Mult() | ast.Add() | ast.Sub()):
+            return _is_fraction(node.left) or _is_fraction(node.right)
+        case ast.Attribute():
+            return dotted(node) in _REAL_NAMES
+    return callee_of(node) in _REAL_CALLS
 
 
 class _Table(msgspec.Struct, frozen=True):

@@ -93,6 +93,13 @@ class PythonRules:
         is_element = isinstance(parent, ast.Tuple | ast.List) and isinstance(above, named)
         return 1 if isinstance(parent, named) or is_element else _LATE
 
+    def counts(self, node: ast.expr) -> bool:
+        """Tell whether a literal is the bound of a `range`: equal numbers of its function are moved with it."""
+        return any(
+            isinstance(above, ast.Call) and callee_of(above) == "range" and below in above.args
+            for above, below in self._syntax.chain(node)
+        )
+
     def _outside(self, chain: list[tuple[ast.AST, ast.AST]]) -> str:
         for above, below in chain:
             match above:

@@ -13,7 +13,7 @@ from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
 from mesh.spec import Direction, ObjectiveSpec
 from mesh_cli.setup.attacks import allowance, changed_files, holds, read_attacks
-from mesh_cli.setup.check_arena import check_arena, check_warnings
+from mesh_cli.setup.check_arena import Checked, check_arena, check_lines, check_warnings
 
 DIGITS = Path(__file__).parents[1] / "arenas" / "digits"
 NUMBER = """
@@ -219,3 +219,39 @@ async def test_the_attacks_of_invoices_get_what_they_should() -> None:
     assert [(attack.name, attack.outcome) for attack in done.attacks if not attack.held] == []
     assert len(done.attacks) == 15
     assert all(-1.0 < score < 0.8 for score in done.scores), done.scores
+
+
+@pytest.mark.parametrize(
+    ("metric", "slots", "exclusive", "warned"),
+    [
+        ("p95_ms", 2, False, True),
+        ("train_seconds", 4, False, True),
+        ("speedup", 2, False, True),
+        ("p95_ms", 1, False, False),
+        ("p95_ms", 1, True, False),
+        ("val_loss", 2, False, False),
+        ("times_seen_items", 2, False, True),
+        ("timely", 2, False, False),
+    ],
+)
+def test_a_check_says_whether_a_time_is_measured_alone(metric: str, slots: int, exclusive: bool, warned: bool) -> None:
+    done = Checked("a", metric, (), (), slots=slots, exclusive=exclusive)
+    said = (
+        f"{metric} reads like a time, and this machine runs {slots} trials at a time, which slow each other: "
+        "set trial.exclusive = true"
+    )
+    assert check_warnings(done) == ([said] if warned else [])
+    alone = "runs: one at a time on a machine, on fixed cores (trial.exclusive)"
+    assert (alone in check_lines(done)) == exclusive
+
+
+async def test_a_real_check_counts_the_slots_of_the_machine(number: Path) -> None:
+    text = (number / "arena.toml").read_text()
+    (number / "arena.toml").write_text(text.replace("[trial]", "[trial]\nexclusive = true"))
+    alone = await check_arena(number, seeds=1, slots=2, device="cpu")
+    (number / "arena.toml").write_text(text)
+    beside = await check_arena(number, seeds=1, slots=2, device="cpu")
+    assert [(done.slots, done.exclusive, done.scores) for done in (alone, beside)] == [
+        (1, True, [5.0]),
+        (2, False, [5.0]),
+    ]

@@ -1,5 +1,6 @@
 """What `mesh check` finds: the baseline's scores, and how each attack of the arena ended."""
 
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from gpu_worker.machine import survey
 from gpu_worker.sandbox_choice import Wish
 from mesh.arena import load_arena
 from mesh.events import Failed, RunFinished, Scored, StageEnd
@@ -20,6 +22,12 @@ from mesh_cli.setup.check_runs import Artifact, run_artifacts
 
 _BASELINE = "baseline"
 _PROOF = "baseline, in proof"
+_TIME = re.compile(
+    r"(^|_)(s|ms|us|ns|secs?|seconds?|minutes?|time|times|runtime|latency|duration|elapsed|speedup|speed|throughput|"
+    r"fps|qps|rps)(_|$)",
+    re.IGNORECASE,
+)
+"""Names of metrics that are times, or rates by time."""
 
 
 class BaselineRun(msgspec.Struct, frozen=True):
@@ -58,7 +66,13 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """All that was found; `same_items` is the number of items if search and proof have the same ones, else 0."""
+    """All that was found.
+
+    Attributes:
+        same_items: the number of items if search and proof have the same ones, else 0.
+        slots: trials that this machine runs at a time.
+        exclusive: whether a run has the machine for itself, as `trial.exclusive` says.
+    """
 
     arena: str
     metric: str
@@ -66,6 +80,8 @@ class Checked(msgspec.Struct, frozen=True):
     attacks: tuple[Tried, ...]
     stages: tuple[StageChecked, ...] = ()
     same_items: int = 0
+    slots: int = 1
+    exclusive: bool = False
 
     @property
     def scores(self) -> list[float]:
@@ -118,7 +134,11 @@ async def check_arena(
         held = holds(attack.expect, outcome, spec.objective, scores)
         tried.append(Tried(attack.name, attack.tries, attack.source, attack.expect, outcome, held))
     same = _same_items(ended[_BASELINE][0], ended[_PROOF][0]) if by_items else 0
-    return Checked(spec.name, spec.objective.metric, baseline, tuple(tried), baseline_stages(spec, baseline), same)
+    stages = baseline_stages(spec, baseline)
+    at_a_time = 1 if spec.trial.exclusive else len(survey(device, slots).slots)
+    return Checked(
+        spec.name, spec.objective.metric, baseline, tuple(tried), stages, same, at_a_time, spec.trial.exclusive
+    )
 
 
 def _same_items(search: RunFinished, proof: RunFinished) -> int:
@@ -158,6 +178,8 @@ def check_lines(checked: Checked) -> list[str]:
         lines = [f"baseline {checked.metric} {statistics.fmean(scores):.4f}{spread} ({seeds})"]
     else:
         lines = [f"baseline {checked.metric}: no score ({seeds})"]
+    if checked.exclusive:
+        lines.append("runs: one at a time on a machine, on fixed cores (trial.exclusive)")
     for stage in checked.stages:
         shown = ", ".join(f"{value:g}" for value in stage.values) or "no number"
         rule = f", must be {stage.threshold}" if stage.threshold else ""
@@ -186,12 +208,19 @@ def check_lines(checked: Checked) -> list[str]:
 
 def check_warnings(checked: Checked) -> list[str]:
     """Return one sentence for everything that works, but at a price."""
+    said = []
+    if checked.slots > 1 and not checked.exclusive and _TIME.search(checked.metric):
+        said.append(
+            f"{printable(checked.metric)} reads like a time, and this machine runs {checked.slots} trials at a time, "
+            "which slow each other: set trial.exclusive = true"
+        )
     if not checked.same_items:
-        return []
+        return said
     return [
+        *said,
         f"search and proof have the same {checked.same_items:,} items, so every judged candidate counts as a test: "
         "after 100 candidates a gain must be so clear that luck shows it a hundred times less often; let the score "
-        "program take other items for MESH_SPLIT=confirm than for search"
+        "program take other items for MESH_SPLIT=confirm than for search",
     ]
 
 

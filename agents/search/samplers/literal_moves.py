@@ -17,6 +17,9 @@ from mesh.knobs import Knob, are_near
 _SAME = 3
 """A worst loss that this many trials share is the score of a failure, such as 0 for an invalid answer."""
 
+_MANY = 9
+"""If no more than one in so many single moves is better than the start, the moves have effects: by luck, 1 in 10."""
+
 _ADDS = 3
 """A gain that this many joint moves had is no longer added alone."""
 
@@ -138,10 +141,13 @@ class LiteralMoves:
             yield from self._move(self._origin, group, value)
 
     def finer(self, sizes: Sequence[float]) -> Iterator[Idea]:
-        """Yield steps of the knobs that matter from the best trial; a size of 1 stands for the steps of `singles`."""
+        """Yield steps of the knobs that matter from the best trial; a size of 1 stands for the steps of `singles`.
+
+        The largest come first, but for those that are more than twice the step that led to the best trial.
+        """
         groups = self.ranked or [group for group, _ in self.groups]
         groups = [group for group in groups if len({self.head_values[at] for at in group}) == 1]
-        for size in sizes:
+        for size in sorted(sizes, key=lambda size: (size > 2 * self._latest, -size)):
             for group in groups:
                 knob, here = self.knob[self.lead(group)], self.head_values[self.lead(group)]
                 values = [knob.stepped(here, size), knob.stepped(here, -size)]
@@ -182,6 +188,13 @@ class LiteralMoves:
         order = sorted(self.effects.items(), key=lambda each: -each[1])
         return [group for group, effect in order if effect > 0]
 
+    @property
+    def crashing(self) -> set[Together]:
+        """The groups of which two moves and more were made, and none got a score."""
+        return {
+            group for group, tried in self._tried.items() if len(tried) > 1 and all(loss is None for _, loss in tried)
+        }
+
     @cached_property
     def _tried(self) -> dict[Together, list[tuple[Scalar, float | None]]]:
         """The values and the losses of the finished single moves, by their group."""
@@ -197,15 +210,37 @@ class LiteralMoves:
     def _spread(self) -> tuple[float, float]:
         """The loss at the start, and the standard deviation of equal points; 0 where equal points have equal losses.
 
-        Most single moves change nothing, so the middle of their losses shows the noise.
+        Most single moves change nothing, so the middle of their losses shows the noise. Where nearly all of them are
+        worse than the start, they do change something, and say nothing about noise.
         """
         start = self._origin.loss if self._origin and self._origin.loss is not None else math.inf
         losses = [loss for tried in self._tried.values() for _, loss in tried if loss is not None]
         if len(losses) < 6 or losses.count(start) >= max(2, len(losses) // 10):
             return start, 0.0
+        if len(losses) >= _MANY and sum(loss < start for loss in losses) <= len(losses) // _MANY:
+            return start, 0.0
         middle = median([start, *losses])
         apart = sorted(abs(loss - middle) for loss in losses)
         return middle, apart[int(0.4 * len(apart))] / 0.524  # 40 % of a normal distribution lie within 0.524
+
+    @cached_property
+    def _latest(self) -> float:
+        """How many natural steps lie between the best trial and the best one before it."""
+        known = [trial for trial in self._trials if self.head and trial.loss is not None and trial.seq < self.head.seq]
+        if not self.head or not known:
+            return math.inf
+        before = min(known, key=lambda trial: (trial.loss, trial.seq)).values
+        sizes = [0.0]
+        for at, knob in self.knob.items():
+            old, new = before.get(at), self.head.values.get(at)
+            if old is not None and new is not None and old != new:
+                sizes.append(abs(distance(knob, old, new)))
+        return max(sizes) or math.inf
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether equal points have equal losses, as far as is known."""
+        return self._noise == 0
 
     @property
     def _middle(self) -> float:
@@ -287,7 +322,7 @@ def distance(knob: Knob, one: Scalar, other: Scalar) -> float:
     if knob.choices or isinstance(one, str) or isinstance(other, str):
         return 0.0
     if knob.step == "one" or (knob.is_int and not knob.log):
-        return float(other - one)
+        return float(other - one) / max(1.0, knob.unit)
     if knob.step == "logit" and 0 < one < 1 and 0 < other < 1:
         return math.log(other / (1 - other)) - math.log(one / (1 - one))
     if knob.log and one > 0 and other > 0:

@@ -11,6 +11,7 @@ Single steps also say which knobs matter (elementary effects, Morris, 1991): the
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from random import Random
 from statistics import median
 
@@ -32,6 +33,12 @@ _QUICK_S = 2.0
 
 _SIZES = (0.5, 0.25, 0.1)
 """Sizes of steps from the best trial, once the larger moves are made."""
+
+_SMALLEST = (0.03, 0.01, 0.003)
+"""Smaller ones, where results have no noise: a geometry is often exact to a tenth of a percent."""
+
+_AHEAD = 24
+"""Most small steps that are drawn from."""
 
 _NEXT = 0.6
 """Chance of the next move in order, then of the one after it, so that few explorers make the same at once."""
@@ -77,7 +84,7 @@ class LiteralWalk:
         for moves in (joint, single) if rng.random() < 0.5 else (single, joint):
             if moves:
                 return moves[_turn(len(moves), rng)]
-        finer = list(log.finer(_SIZES))
+        finer = list(islice(log.finer(_SIZES + _SMALLEST if log.is_exact else _SIZES), _AHEAD))
         if finer:
             return finer[_turn(len(finer), rng)]
         turned = {log.lead(group) for group in log.ranked}
@@ -130,7 +137,8 @@ def that_matter(space: Sequence[Knob], trials: Sequence[Trial]) -> FewKnobs:
     if not is_cheap and sum(size > 0 for size in sizes.values()) > 1:  # dead ones may have an effect together
         order = [group for group in order if sizes[group] > 0]
     else:
-        order += [group for group, _ in sorted(log.groups, key=lambda each: each[1]) if group not in sizes]
+        known = {*sizes, *log.crashing}
+        order += [group for group, _ in sorted(log.groups, key=lambda each: each[1]) if group not in known]
     ties: dict[Where, Together] = {}
     taken: set[Where] = set()
     for group in order:
