@@ -4,6 +4,7 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from agents.explorer import fitting
 from agents.search.samplers.literal_moves import LiteralMoves, distance
@@ -119,3 +120,5 @@ def test_what_only_crashed_is_not_among_the_knobs_that_the_other_samplers_turn()
             tried.append(Trial(tree=str(number), seq=number, values=values, loss=loss, by="walk", seconds=0.1))
     assert [knob.value for knob in that_matter(space, tried[:2]).knobs] == [0.3, 50, 1.5, 2.5]
     assert sorted(float(knob.value) for knob in that_matter(space, tried).knobs) == [0.3, 1.5, 2.5]
+    crashed = [tried[0], *(replace(trial, loss=None) for trial in tried[1:])]
+    assert len(that_matter(space, crashed).knobs) == len(space)  # nothing else is left

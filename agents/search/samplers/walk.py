@@ -137,8 +137,8 @@ def that_matter(space: Sequence[Knob], trials: Sequence[Trial]) -> FewKnobs:
     if not is_cheap and sum(size > 0 for size in sizes.values()) > 1:  # dead ones may have an effect together
         order = [group for group in order if sizes[group] > 0]
     else:
-        known = {*sizes, *log.crashing}
-        order += [group for group, _ in sorted(log.groups, key=lambda each: each[1]) if group not in known]
+        rest = [group for group, _ in sorted(log.groups, key=lambda each: each[1]) if group not in sizes]
+        order += [group for group in rest if group not in log.crashing] or ([] if order else rest)
     ties: dict[Where, Together] = {}
     taken: set[Where] = set()
     for group in order:
