@@ -1,8 +1,8 @@
 # `make` lists what there is.
 PYTHON ?= python3
 ARENA ?= nanolm
-# Test processes: three more than the two cores of CI, because most tests wait for processes that they start.
-JOBS ?= 5
+# Test processes: more than the two cores of CI, because most tests wait for processes that they start.
+JOBS ?= 6
 VENV := .venv
 # Byte code is kept, even where the environment says otherwise: else every process of a swarm compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,10 +25,10 @@ $(DIGITS): EXTRAS := server,analytics,arenas
 $(DEMO_TORCH): EXTRAS := server,analytics,arenas,worker
 # Trials write no byte code: what they import is compiled here, on all cores, and so is what is slow to import elsewhere.
 BYTECODE := $(VENV)/.bytecode
-# Of litellm and optuna, which only agents import, a tenth is ever needed: one import compiles that.
 COMPILED := joblib numpy scipy sklearn torch
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 $(COMPILED:%=$(VENV)/lib/python3*/site-packages/%) || true
-IMPORT = @$(BIN)/python -c "import litellm, optuna" || true
+# Of litellm and optuna, which agents import and may compile, less than half is ever needed: one import compiles that.
+IMPORTED := $(VENV)/.imported
 define TORCH
 @command -v nvidia-smi >/dev/null || $(PIP) show -qq torch || \
   { echo "installing the CPU build of torch"; $(PIP) install -qq --no-compile --no-deps --retries 1 --index-url $(CPU_TORCH) -c constraints.txt torch; } || \
@@ -41,7 +41,7 @@ endef
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(DEV) $(BYTECODE) ## install everything that the checks need into .venv
+setup: $(DEV) $(BYTECODE) $(IMPORTED) ## install everything that the checks need into .venv
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,7 +53,10 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 
 $(BYTECODE): $(DEV)
 	$(COMPILE)
-	$(IMPORT)
+	@touch $@
+
+$(IMPORTED): $(DEV)
+	@$(BIN)/python -c "import litellm, optuna" || true
 	@touch $@
 
 $(DIGITS): pyproject.toml constraints.txt | $(BIN)/python
@@ -74,8 +77,9 @@ demo: $(DEMO) ## watch a swarm improve a small model for three minutes; ARENA=di
 # are checked in the pauses of the tests.
 SIDE_BY_SIDE := -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-check: $(DEV) chromium ## run all checks, the same as in CI
-	@$(MAKE) $(SIDE_BY_SIDE) collected lint imports docs
+check: ## run all checks, the same as in CI
+	@$(MAKE) $(SIDE_BY_SIDE) $(DEV) chromium
+	@$(MAKE) $(SIDE_BY_SIDE) collected $(IMPORTED) lint imports docs
 	@$(MAKE) -j 2 test types
 
 lint: $(DEV) ## check format and style
@@ -96,7 +100,7 @@ collected: $(DEV) $(BYTECODE)
 	@$(BIN)/pytest --collect-only -qq >/dev/null || $(BIN)/pytest --collect-only -qq
 
 # A short folder for temporary files, because the path of a socket has at most 107 bytes.
-test: $(DEV) $(BYTECODE) ## run the tests: first those that can run side by side, then the greedy in pairs, then the serial
+test: $(DEV) $(BYTECODE) $(IMPORTED) ## run the tests: first those that can run side by side, then the greedy in pairs, then the serial
 	@short=$$(mktemp -d /tmp/m.XXXX) && failed=0 && run() { $(BIN)/pytest --basetemp $$short "$$@" || failed=1; } && \
 	  run -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not serial and not greedy' && \
 	  run -n 2 --dist load -m greedy $$(grep -l 'mark[.]greedy' tests/test_*.py) && \

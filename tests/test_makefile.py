@@ -1,5 +1,6 @@
 """The commands of the README, where nothing is installed yet: what `make` would run is right, with uv and without."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -30,3 +31,22 @@ def test_a_fresh_clone_installs_what_the_command_needs(tmp_path: Path, words: st
     assert wanted == [extras] * (2 if uv else 1)
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(extras.split(",")) <= known.keys()
+
+
+def test_every_test_is_run_once_by_one_of_the_three_commands() -> None:
+    told = subprocess.run(
+        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    commands = re.findall(r"\brun (.*?)(?: &&|$)", told, re.MULTILINE)
+    chosen = [re.findall(r"-m ('.*?'|\w+)(.*)", command) for command in commands]
+    assert [words for [(words, _)] in chosen] == ["'not serial and not greedy'", "greedy", "serial"]
+    for [(marker, files)] in chosen[1:]:  # a stage collects the files that name its marker, and no others
+        listed = subprocess.run(["sh", "-c", f"echo {files}"], cwd=ROOT, capture_output=True, text=True, check=True)
+        marked = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py") if _has(path, marker)}
+        assert set(listed.stdout.split()) == marked
+
+
+def _has(path: Path, marker: str) -> bool:
+    """Whether a file of tests has a mark of this name on a test, a parameter or all of its tests."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return any(isinstance(node, ast.Attribute) and ast.unparse(node) == f"pytest.mark.{marker}" for node in nodes)
