@@ -23,6 +23,17 @@ def visible(text: str, *, keep: str = "", instead: str = REPLACEMENT) -> str:
     return "".join(instead if unicodedata.category(c) in UNSEEN and c not in keep else c for c in text)
 
 
+def signed_number(value: float, places: int = 4) -> str:
+    """Return a difference with its sign and `places` decimals; in two significant digits where it needs more: `+3e-5`.
+
+    Zero is the only difference that reads as zero.
+    """
+    if not value or abs(value) >= 10.0**-places:
+        return f"{value:+.{places}f}"
+    digits, _, power = f"{value:+.1e}".partition("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"
+
+
 def short(name: str) -> str:
     """Return the first characters of a hash, enough to name a proposal."""
     return name[:10]

@@ -271,6 +271,10 @@ def test_neither_an_outlier_nor_the_beginning_squashes_the_picture(many: ReportD
     odd = replace(many, runs=[*many.runs, *forged])
     assert score_range(odd) == pytest.approx((low, high), abs=0.3)
     assert "↓ 2 below" in svg(odd)
+    # A champion is never cut off, however far it is from the others.
+    far = replace(many.promotions[0], value=replace(many.promotions[0].value, mean=many.goal.sign * -500.0))
+    low, high = score_range(replace(many, promotions=[far, *many.promotions[1:]]))
+    assert low < many.goal.sign * -500.0 < high
 
 
 def test_labels_keep_their_order_and_distance(many: ReportData) -> None:

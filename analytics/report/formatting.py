@@ -3,7 +3,7 @@
 import math
 
 from analytics.report.data import Measured, ReportData
-from mesh.text import visible
+from mesh.text import signed_number, visible
 
 
 def harmless(text: str, limit: int = 160) -> str:
@@ -13,9 +13,13 @@ def harmless(text: str, limit: int = 160) -> str:
 
 
 def decimals(data: ReportData) -> int:
-    """Return with how many decimals scores are shown: two digits of the champion's interval, else of the noise."""
+    """Return with how many decimals scores are shown.
+
+    Two digits of the champion's interval, else of the noise, else of the smallest gain are shown.
+    """
     champion = data.champion.value if data.champion else data.baseline
     spread = half(champion) or min((row[4] for row in data.noise if row[4]), default=0.0)
+    spread = spread or min((abs(p.gain) for p in data.promotions if p.gain), default=0.0)
     values = [abs(run.value) for run in data.runs if run.value]
     if not spread:
         spread = (sorted(values)[len(values) // 2] if values else 1.0) / 100
@@ -33,12 +37,23 @@ def score_text(value: float | None, places: int) -> str:
         return "–"
     if abs(value) >= 1e9:
         return f"{value:.5g}"
+    if value and abs(value) < 0.5 * 10.0**-places:
+        return signed_number(value, places).removeprefix("+").replace("-", "−", 1 if value < 0 else 0)
     return f"{value:,.{places}f}".replace("-", "−")
 
 
 def signed(value: float | None, places: int) -> str:
     """Return a difference with its sign."""
     return "–" if value is None else f"{'+' if value >= 0 else ''}{score_text(value, places)}"
+
+
+def percent_change(change: float) -> str:
+    """Return a change in percent with its sign; below 1 % in two digits, such as -0.47 %."""
+    percents = 100 * change
+    shown = f"{percents:+.0f}" if abs(percents) >= 1 or not percents else f"{percents:+.2g}"
+    if "e" in shown:
+        shown = signed_number(percents, 2)
+    return f"{shown.replace('-', '−', 1) if percents < 0 else shown} %"
 
 
 def measured(value: Measured, places: int) -> str:

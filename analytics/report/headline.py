@@ -1,7 +1,7 @@
 """The report in one sentence: the improvement, the runs, the noise and the price."""
 
 from analytics.report.data import ReportData
-from analytics.report.formatting import count, decimals, dollars, half, score_text, signed
+from analytics.report.formatting import count, decimals, dollars, half, percent_change, score_text
 from mesh.times import duration
 
 
@@ -31,7 +31,7 @@ def _result(data: ReportData) -> str:
     if begin is None:
         return f"The champion scores {now}{claim} after"
     change = (
-        f" ({signed(100 * (mean - begin) / abs(begin), 0)} %)" if begin and abs(mean - begin) < 50 * abs(begin) else ""
+        f" ({percent_change((mean - begin) / abs(begin))})" if begin and abs(mean - begin) < 50 * abs(begin) else ""
     )
     worse = ", which is worse," if data.goal.sign * (mean - begin) < 0 else ""
     return f"From {score_text(begin, places)} to {now}{change}{worse}{claim} in"

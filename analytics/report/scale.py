@@ -16,8 +16,8 @@ STRETCH = 2.0
 def score_range(data: ReportData) -> tuple[float, float]:
     """Return the lowest and the highest score to show.
 
-    The better half of the search scores and the last champions always fit. Earlier champions fit if that does not
-    flatten the others; a single score far better than every champion does not.
+    The better half of the search scores, the means of all champions and the intervals of the last ones always fit.
+    Other scores fit if that does not flatten these; a single score far better than every champion does not.
     """
     sign = data.goal.sign
     scores = _scores(data, data.runs)
@@ -32,6 +32,8 @@ def score_range(data: ReportData) -> tuple[float, float]:
     if recent:
         top = min(top, max(recent) + max(2 * (max(recent) - worst), _tiny(top)))
     bottom = max(min([_quantile(found, 0.05), *proven]), top - STRETCH * (top - worst))
+    means = [values[0] for values in bounds if values]
+    bottom, top = min([bottom, *means]), max([top, *means])
     pad = MARGIN * (top - bottom) or _tiny(top)
     low, high = sorted((sign * (bottom - pad), sign * (top + pad)))
     return low, high

@@ -13,7 +13,7 @@ import msgspec
 from mesh.board import Board
 from mesh.leaderboard import Ranking, row_score
 from mesh.proposal_numbers import children_of, gain_of
-from mesh.text import printable, short
+from mesh.text import printable, short, signed_number
 
 Way = Literal["up", "down"]
 Relatives = Callable[[str], list[str]]
@@ -98,7 +98,7 @@ def line(ranking: Ranking, tree: str) -> str:
     if (proposal := ranking.board.proposals.get(tree)) is None:
         return f"{printable(short(tree))} (not on the board)"
     gain = gain_over_parents(ranking, tree)
-    change = f"{gain:+.4f}" if gain is not None else ""
+    change = signed_number(gain) if gain is not None else ""
     score, state = row_score(ranking.of(tree)), ranking.state(tree)
     return f"{short(tree)} {score:>9} {state:<13} {change:>8}  {printable(proposal.event.title, 90)}"
 

@@ -1,0 +1,145 @@
+"""`mesh import --open`: a history of another loop as the beginning of an arena that goes on."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agents.curation.reevaluation import due
+from mesh.board import Board
+from mesh.text import signed_number
+from mesh_cli.connect import board_of, reach
+from mesh_cli.exit import ExitCode
+from tests.support.arenas import TRAIN, write_arena
+from tests.test_cli import Mesh, mesh, refused, serving
+from tests.test_results_tsv import ask, failed
+
+__all__ = ["mesh"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    with serving(tmp_path / "home"):
+        yield tmp_path
+
+
+def fork(folder: Path) -> list[str]:
+    """Write a tiny arena as a git repository that kept two experiments; return its commits, the last one reset away."""
+    write_arena(folder)
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), "-c", "user.name=Kim", "-c", "user.email=kim@example.com", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    git("init", "-q")
+    commits = []
+    for height in ("1.0", "0.7", "1.9"):
+        (folder / "train.py").write_text(TRAIN.replace("HEIGHT = 1.0", f"HEIGHT = {height}"))
+        git("add", ".")
+        git("commit", "-q", "-m", height)
+        commits.append(git("rev-parse", "--short=7", "HEAD"))
+    git("reset", "-q", "--hard", "HEAD~1")
+    return commits
+
+
+def board() -> Board:
+    async def read() -> Board:
+        async with reach("tiny", None) as bus:
+            return await board_of(bus)
+
+    return anyio.run(read)
+
+
+def test_a_history_is_the_first_version_of_an_arena_that_runs_its_best_again(home: Path, mesh: Mesh) -> None:
+    base, better, worse = fork(home / "tiny")
+    rows = f"{base}\t.26\tkeep\tbaseline\n{better}\t.05\tkeep\tlower\n{worse}\t1.97\tdiscard\thigh\n"
+    rows += f"{better}\t.06\tdiscard\tnobody has this code\nfffffff\t-\tcrash\tgone\n"
+    file = home / "results.tsv"
+    file.write_text("commit\tloss\tstatus\tdescription\n" + rows)
+    done = mesh("import", file, "--open", home / "tiny", "--yes")
+    assert done.code == 0, done.err
+    assert done.out.startswith("arena tiny has 5 rows, 5 of them new\narena tiny is open, version 2: ")
+    now = board()
+    titles = {tree: proposal.event.title for tree, proposal in now.proposals.items()}
+    assert (now.closed, now.spec.objective.metric, titles[now.champion]) == (None, "loss", "lower")
+    assert now.opened is not None
+    assert now.opened.base_tree == now.champion  # the folder holds what was kept last
+    assert [titles[tree] for tree in due(now)] == ["lower", "baseline", "high"]
+    assert not any(now.scores(tree) for tree in titles)
+    # The same again changes nothing.
+    again = mesh("import", file, "--open", home / "tiny", "--yes")
+    assert again.out.startswith(
+        "arena tiny already has all 5 rows: nothing was changed\narena tiny is open, version 2: "
+    )
+    file.write_text(file.read_text() + "0\t1\tkeep\tlater\n")
+    assert mesh("import", file, "--open", home / "tiny", "--yes", "--direction", "maximize").code == ExitCode.BAD_INPUT
+
+
+def test_an_arena_that_has_run_takes_no_history(home: Path, mesh: Mesh) -> None:
+    fork(home / "tiny")
+    assert mesh("open", home / "tiny").code == 0
+    file = home / "results.tsv"
+    file.write_text("commit\tloss\tstatus\na\t1\tkeep\n")
+    failed(mesh("import", file, "--open", home / "tiny", "--yes"), ExitCode.BAD_INPUT, "another arena is called tiny")
+    file.write_text("commit\tzap\tstatus\na\t1\tkeep\n")
+    refused(mesh("import", file, "--open", home / "tiny", "--yes"), ExitCode.BAD_INPUT, "--metric is loss, but")
+
+
+def test_diffs_times_and_parents_become_code_times_and_lineage(home: Path, mesh: Mesh) -> None:
+    write_arena(home / "tiny")
+
+    def diff(old: str, new: str) -> str:
+        line = "HEIGHT = {}  # mesh: 0.0..2.0\n"
+        return f"--- a/train.py\n+++ b/train.py\n@@ -4 +4 @@\n-{line.format(old)}+{line.format(new)}"
+
+    rows = [
+        {"id": "a", "loss": 0.26, "status": "baseline", "timestamp": "2026-03-01T00:00:00Z", "seconds": 2.5},
+        {"id": "b", "loss": 0.20, "status": "keep", "parent": "a", "diff": diff("1.0", "0.9")},
+        {"id": "c", "loss": 0.30, "status": "discard", "parent": "a", "diff": diff("1.0", "1.1")},
+        {"id": "d", "loss": 0.10, "status": "keep", "parent": "b", "diff": diff("0.9", "0.7")},
+        {"id": "e", "loss": 0.40, "status": "discard", "parent": "b", "diff": diff("5.0", "0.7")},
+    ]
+    file = home / "history.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = mesh("import", file, "--open", home / "tiny", "--yes")
+    assert done.code == 0, done.err
+    assert "mesh: 1 diffs do not fit: these proposals have no code\n" in done.err
+    assert ask(
+        mesh, "SELECT title, number FROM knobs JOIN proposals USING (proposal) WHERE name = 'HEIGHT' ORDER BY 1"
+    ) == [
+        ["a", 1.0],
+        ["b", 0.9],
+        ["c", 1.1],
+        ["d", 0.7],
+    ]
+    assert ask(mesh, "SELECT title, parent_title FROM lineage ORDER BY title") == [
+        ["b", "a"],
+        ["c", "a"],
+        ["d", "b"],
+        ["e", "b"],
+    ]
+    assert ask(mesh, "SELECT trial_s FROM runs WHERE run = 'row-1'") == [[2.5]]
+    assert ask(mesh, "SELECT posted_at FROM events WHERE kind = 'proposal.posted' ORDER BY seq LIMIT 1") == [
+        ["2026-03-01 00:00:00"]
+    ]
+
+
+def test_gains_are_shown_in_the_digits_that_they_need(home: Path, mesh: Mesh) -> None:
+    file = home / "results.tsv"
+    file.write_text("commit\tval_bpb\tstatus\tdescription\na\t1.26471\tkeep\tbaseline\nb\t1.26468\tkeep\ttiny\n")
+    assert mesh("import", file, "--name", "a", "--yes").code == 0
+    assert "+3e-5" in mesh("lineage").out
+    assert [signed_number(value) for value in (3e-5, -0.00047, 0.0, -12.5)] == [
+        "+3e-5",
+        "-0.0005",
+        "+0.0000",
+        "-12.5000",
+    ]
+    report = home / "report.md"
+    assert mesh("report", "-o", report).code == 0
+    text = report.read_text()
+    assert "From 1.264710 to 1.264680 (−0.0024 %)" in text
+    assert "+0.000030" in text
