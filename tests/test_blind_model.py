@@ -68,7 +68,6 @@ def answer(prompt: str) -> Reply:
     return say("I guess.\n\n```python\n" + PROGRAM.replace("1.5", f"0.{len(prompt)}") + "```")
 
 
-@pytest.mark.timeout(150)
 async def test_a_model_sees_the_tasks_words_every_metric_and_the_artifacts(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

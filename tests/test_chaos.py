@@ -132,7 +132,6 @@ async def live_through_kills(on: Stage) -> None:
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(120)
 async def test_a_worker_that_is_killed_is_made_good_within_ten_seconds_and_leaves_no_process(
     tmp_path: Path, home: Path
 ) -> None:

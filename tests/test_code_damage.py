@@ -164,7 +164,6 @@ def git(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "zeroed", "a bit flipped", "empty", "a pipe"])
-@pytest.mark.timeout(150)
 async def test_a_damaged_commit_of_another_repository_is_left_out_and_stops_nobody(
     tmp_path: Path, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import anyio
-import pytest
 
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
@@ -21,7 +20,6 @@ def test_the_server_accepts_its_configuration() -> None:
     assert (done.returncode, "is valid" in done.stderr + done.stdout) == (0, True)
 
 
-@pytest.mark.timeout(150)
 async def test_a_server_of_that_configuration_can_hold_an_arena(tmp_path: Path, home: Path) -> None:
     text = CONFIG.read_text(encoding="utf-8").replace("port: 4222", "port: -1")
     (tmp_path / "nats-server.conf").write_text(text + f'ports_file_dir: "{tmp_path}"\n', encoding="utf-8")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import anyio
 import msgspec
-import pytest
 
 from agents.curation.admission import decide
 from mesh.events import ArenaOpened, ProposalPromoted, RunRequested
@@ -64,7 +63,6 @@ def test_the_first_better_score_then_promotes_also_over_a_champion_that_was_prov
     assert (event.proposal, event.met, event.mean, event.seeds) == (BETTER, BASE, 9.9, (1,))
 
 
-@pytest.mark.timeout(150)
 async def test_mesh_up_promotes_without_confirming(tmp_path: Path, home: Path) -> None:
     folder = write_arena(tmp_path / "arena")
     async with mesh_up(folder, "--no-confirm", "--slots", "2") as up:
@@ -75,7 +73,6 @@ async def test_mesh_up_promotes_without_confirming(tmp_path: Path, home: Path) -
     assert {run.requested.lane for run in board.runs.values()} == {"explore"}
 
 
-@pytest.mark.timeout(150)
 async def test_mesh_open_says_what_it_means_in_one_sentence(tmp_path: Path, home: Path, server: EmbeddedServer) -> None:
     folder = write_arena(tmp_path / "arena")
     for words, said in ((["--no-confirm"], f"{SENTENCE}\n"), ([], VERSION_2)):

@@ -142,7 +142,6 @@ async def test_a_wrong_key_is_one_question_and_a_sentence_and_the_agent_leaves(l
     assert sum(b"refuses the key" in entry.raw for entry in log if entry.subject.kind == "note.posted") == 1
 
 
-@pytest.mark.timeout(150)
 async def test_a_process_whose_key_is_wrong_says_so_in_one_sentence_and_ends_with_2(
     tmp_path: Path, server: EmbeddedServer
 ) -> None:

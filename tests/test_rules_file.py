@@ -3,8 +3,6 @@
 import signal
 from pathlib import Path
 
-import pytest
-
 from mesh import settings
 from mesh.jetstream import connect
 from mesh.knobs import find_knobs
@@ -61,7 +59,6 @@ print(json.dumps({"wrong": sum(a != b for a, b in zip(told, right)) / len(right)
 """
 
 
-@pytest.mark.timeout(120)
 async def test_a_file_of_rules_gets_better_without_a_model(tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "rules"
     folder.mkdir()

@@ -116,7 +116,7 @@ async def works(bus: ArenaBus, home: Path) -> Board:
     async def agree() -> None:
         await run_agents(bus, seats, code)
 
-    with anyio.fail_after(80):
+    with anyio.fail_after(200):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.follow)
             tasks.start_soon(work)
@@ -126,7 +126,6 @@ async def works(bus: ArenaBus, home: Path) -> Board:
     return follower.board
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("taken", ["early", "of others", "elsewhere", "garbage"])
 async def test_a_swarm_works_though_a_stranger_has_taken_the_keys(
     taken: str, tmp_path: Path, home: Path, server: EmbeddedServer

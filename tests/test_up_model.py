@@ -37,7 +37,6 @@ def with_key(up: Up) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(90)
 async def test_a_researcher_asks_proposes_and_is_run_and_nobody_else_has_the_key(tmp_path: Path, home: Path) -> None:
     folder = write_arena(tmp_path / "arena")
     with model_server(*[whole(width) for width in range(9, 0, -1)]) as server:
