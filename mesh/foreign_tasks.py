@@ -4,6 +4,7 @@
 file of the task, and do not check what else it needs (packages, a GPU).
 """
 
+import ast
 import math
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -12,6 +13,7 @@ import msgspec
 
 from mesh.foreign_config import TaskOptions, openevolve_options, shinka_options
 from mesh.loop_reading import Loop, LoopWish, read_loop
+from mesh.python_syntax import NO_PYTHON
 from mesh.task_imports import imported_modules
 
 KNOWN = (
@@ -127,6 +129,11 @@ def layout_of(task: ForeignTask, files: Collection[str], read: Read) -> Layout:
         notes = (f"read {task.configs[0]}, the first of {len(task.configs)} configurations: --config names another",)
     metric, told = _metric(task, text, options)
     notes += (told,) if told else ()
+    if options.cascade and _is_scored_as_a_whole(text):
+        notes += (
+            f"the stages of {task.evaluator} give no {_COMBINED}: the score is the mean of all their numbers, as in "
+            "OpenEvolve, be they times or counts; score.cascade = [] calls evaluate(), which gives one",
+        )
     return Layout("OpenEvolve", _toml(task, options, modules, "openevolve", metric), notes)
 
 
@@ -144,6 +151,28 @@ def _metric(task: ForeignTask, text: str, options: TaskOptions) -> tuple[str, st
         return whole, f"{begun}{whole} is the score (objective.metric; {_COMBINED} is {mean})"
     which = f" ({', '.join(names[:5])})" if names else ""
     return _COMBINED, f"{begun}the score is {mean}; write the number that matters as objective.metric{which}"
+
+
+def _is_scored_as_a_whole(text: str) -> bool:
+    """Tell whether `evaluate` gives a combined score, and no stage of the cascade does, nor what it calls."""
+    try:
+        body = ast.parse(text).body
+    except NO_PYTHON:
+        return False
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    stages = {name for name in functions if name.startswith("evaluate_stage")}
+    words = {
+        name: {getattr(each, "id", getattr(each, "value", None)) for each in ast.walk(node) if _is_word(each)}
+        for name, node in functions.items()
+    }
+    telling = {name for name, said in words.items() if _COMBINED in said}
+    while more := {name for name, said in words.items() if name not in telling and said & (telling - stages)}:
+        telling |= more
+    return bool(stages) and "evaluate" in telling and not stages & telling
+
+
+def _is_word(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def repository_of(files: Collection[str], read: Read) -> str:

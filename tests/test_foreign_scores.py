@@ -245,3 +245,49 @@ def evaluate(path):
 )
 def test_uv_run_is_understood(command: tuple[str, ...], plain: tuple[str, ...]) -> None:
     assert plain_command(command) == plain
+
+
+COMBINED = 'return {"speed_ms": 1234.5, "combined_score": 0.25}'
+STAGES = 'def evaluate_stage1(p):\n    return {"ok": 1.0}\n\ndef evaluate_stage2(p):\n    '
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "is_said"),
+    [
+        (f'{STAGES}return {{"speed_ms": 1234.5}}\n\ndef evaluate(p):\n    {COMBINED}\n', True),
+        (
+            f'def whole(p):\n    {COMBINED}\n\n{STAGES}return {{"ok": 1.0}}\n\ndef evaluate(p):\n    return whole(p)\n',
+            True,
+        ),
+        (f"{STAGES}return evaluate(p)\n\ndef evaluate(p):\n    {COMBINED}\n", False),
+        (f"def whole(p):\n    {COMBINED}\n\n{STAGES}return whole(p)\n\ndef evaluate(p):\n    return whole(p)\n", False),
+        (f"{STAGES}{COMBINED}\n\ndef evaluate(p):\n    return evaluate_stage2(p)\n", False),
+        (f"def evaluate(p):\n    {COMBINED}\n", False),
+        (f"{STAGES}return (\n\ndef evaluate(p):\n    {COMBINED}\n", False),
+    ],
+)
+def test_it_is_said_where_stages_give_no_combined_score_but_the_whole_evaluation_does(
+    evaluator: str, is_said: bool, tmp_path: Path
+) -> None:
+    """The mean of what such stages return may rank a program by its run time, the slowest first."""
+    (tmp_path / "initial_program.py").write_text(PROGRAM)
+    (tmp_path / "evaluator.py").write_text(evaluator)
+    said = (
+        "the stages of evaluator.py give no combined_score: the score is the mean of all their numbers, as in "
+        "OpenEvolve, be they times or counts; score.cascade = [] calls evaluate(), which gives one"
+    )
+    assert (said in describe(tmp_path)) == is_said
+
+
+async def test_its_cure_gives_the_score_of_the_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "initial_program.py").write_text(PROGRAM)
+    stages = f'{STAGES}return {{"speed_ms": 1234.5}}'
+    (folder / "evaluator.py").write_text(f"{stages}\n\ndef evaluate(p):\n    {COMBINED}\n")
+    describe(folder)
+    text = (folder / "arena.toml").read_text()
+    (folder / "arena.toml").write_text(text.replace("cascade = [0.5, 0.75, 0.9]", "cascade = []"))
+    done = await run(folder, tmp_path)
+    assert isinstance(done.outcome, Scored)
+    assert done.outcome.value == 0.25
