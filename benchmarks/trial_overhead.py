@@ -15,15 +15,10 @@ Peers that are not installed (`pip install -e '.[bench]'`) have no figure, and a
 
 import importlib.util
 import statistics
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
-import anyio
-from anyio.streams.buffered import BufferedByteReceiveStream
-
-from benchmarks.parts.harness import Figures, Goal, in_a_process, percentile, ratio, say
-from benchmarks.parts.trials import Run, trials
+from benchmarks.parts.harness import Figures, Goal, in_a_process, percentile, ratio, say, stepwise
+from benchmarks.parts.trials import per_second, trials
 
 GOALS: dict[str, Goal] = {"p50_to_fork": ("<=", 4), "ratio_to_best_peer": (">=", 30)}
 
@@ -41,8 +36,8 @@ async def measure(quick: bool) -> Figures:
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(trials(1, train=EMPTY))
         free = await stack.enter_async_context(trials(1, train=EMPTY, options=["--no-sandbox"]))
-        fork = await stack.enter_async_context(_stepwise("fork"))
-        peers = {name: await stack.enter_async_context(_stepwise(name)) for name in ("process", *_installed("optuna"))}
+        fork = await stack.enter_async_context(stepwise("fork"))
+        peers = {name: await stack.enter_async_context(stepwise(name)) for name in ("process", *_installed("optuna"))}
         await one.prepare(single + turns * queued)
         await free.prepare(single)
         for _ in range(single):
@@ -67,30 +62,6 @@ async def measure(quick: bool) -> Figures:
     figures |= {name: statistics.median(values) for name, values in rates.items()}
     ray = figures["trials_per_s.slots_1"] / figures.get("peer.ray_per_s", 1e-9)
     return figures | {"ratio_to_best_peer": min(statistics.median(ratios), ray)}
-
-
-@asynccontextmanager
-async def _stepwise(name: str) -> AsyncIterator[Callable[[], Awaitable[float]]]:
-    """Run a process of `benchmarks.parts.peers`; what is yielded has it do its deed once, and returns milliseconds."""
-    command = [sys.executable, "-m", "benchmarks.parts.peers", name]
-    async with await anyio.open_process(command, stderr=None) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        to, lines = process.stdin, BufferedByteReceiveStream(process.stdout)
-
-        async def step() -> float:
-            await to.send(b"\n")
-            return float(await lines.receive_until(b"\n", 100))
-
-        await step()  # to warm up
-        yield step
-        await to.aclose()
-
-
-def per_second(runs: Sequence[Run]) -> float:
-    """Return the rate (1/s) of runs that were requested at once."""
-    ends = [run.ended for run in runs if run.ended]
-    return len(runs) / (max(ends) - min(run.requested for run in runs)).total_seconds()
 
 
 def _installed(name: str) -> list[str]:

@@ -101,10 +101,15 @@ class Attempts:
         self._endings, self._clearing, self._gauge = endings, clearing, gauge
         self._free = anyio.Semaphore(1)
 
-    async def take(self, delivery: Delivery) -> None:
+    async def take(self, delivery: Delivery, measured: anyio.Event) -> None:
         """Decide on a delivery and act: execute the run, hand it back, or end it.
 
         The end of a run that was executed may still be on its way to the log when this returns.
+
+        Args:
+            delivery: what the queue has delivered.
+            measured: set once a run has been executed, while its folder is still cleared: what it measured is posted,
+                whatever happens then.
 
         Raises:
             HostTrouble: this machine cannot do it; the delivery is to be handed back.
@@ -126,7 +131,7 @@ class Attempts:
             case End(outcome):
                 await self._finish(post, request, delivery, member.board.runs[request.run].attempts, outcome)
             case Execute():
-                await self._execute(post, request, delivery)
+                await self._execute(post, request, delivery, measured)
             case never:
                 assert_never(never)
 
@@ -141,18 +146,18 @@ class Attempts:
             handed_back=tally.handed_back[run],
         )
 
-    async def _execute(self, post: Post, request: RunRequested, delivery: Delivery) -> None:
+    async def _execute(self, post: Post, request: RunRequested, delivery: Delivery, measured: anyio.Event) -> None:
         member = self._member
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_keep_lease, delivery)
+            tasks.start_soon(keep_lease, delivery)
             async with turn(alone=member.board.spec.trial.exclusive, gives_up=member.draining.is_set) as is_mine:
                 if is_mine:
-                    await self._execute_now(post, request, delivery)
+                    await self._execute_now(post, request, delivery, measured)
                 else:
                     await delivery.hand_back(0)
             tasks.cancel_scope.cancel()
 
-    async def _execute_now(self, post: Post, request: RunRequested, delivery: Delivery) -> None:
+    async def _execute_now(self, post: Post, request: RunRequested, delivery: Delivery, measured: anyio.Event) -> None:
         member = self._member
         # Attempts are those in the log: a run that was handed back for want of the right device has none.
         attempt = min(member.board.runs[request.run].attempts + 1, MAX_ATTEMPT)
@@ -196,6 +201,7 @@ class Attempts:
                         raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
                 await self._free.acquire()
                 self._endings.start_soon(self._end, post, request, delivery, attempt, result)
+                measured.set()
                 await self._clearing.clear(folder)
             tasks.cancel_scope.cancel()
 
@@ -216,7 +222,7 @@ class Attempts:
         """Post what a run has measured; its lease is extended meanwhile."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_keep_lease, delivery, EXTEND_EVERY_S)
+                tasks.start_soon(keep_lease, delivery, EXTEND_EVERY_S)
                 if result.items and request.lane in PROOF:  # before the fact: whoever reads that finds them
                     await self._member.bus.put(result.items.fact.sha256, result.items.data)
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
@@ -285,7 +291,8 @@ def finished(
     )
 
 
-async def _keep_lease(delivery: Delivery, after_s: float = 0) -> None:
+async def keep_lease(delivery: Delivery, after_s: float = 0) -> None:
+    """Extend the lease of a delivery until cancelled, for the first time after some seconds."""
     await anyio.sleep(after_s)
     while True:
         await delivery.extend()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from gpu_worker.judge.session import Session
 from gpu_worker.limits import MAX_PROCESSES
 from gpu_worker.machine import Slot
 from gpu_worker.sandbox.tiers import Network, Sandbox, Tier
-from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, Launch, Limits, Request
+from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, SCRIPT_AHEAD, Launch, Limits, Request
 from gpu_worker.task_environment import TaskEnvironment
 from mesh.events import Lane, RunRequested
 from mesh.foreign_tasks import REPOSITORY_OPTION
@@ -130,17 +131,20 @@ def runner(spec: ArenaSpec) -> dict[str, bytes]:
 
     None for arenas of ours.
     """
-    if spec.trial.command:
-        return {}
-    names = _RUNNERS[spec.score.how]
-    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes() for name in names}
+    return {} if spec.trial.command else _runner_of(spec.score.how)
+
+
+@cache
+def _runner_of(how: str) -> dict[str, bytes]:
+    return {f".mesh/{name}": (Path(__file__).parent / "runners" / name).read_bytes() for name in _RUNNERS[how]}
 
 
 def supervisor_options(sandbox: Sandbox, spec: ArenaSpec | None = None) -> tuple[str, ...]:
     """Return the options of the supervisor of a slot with this sandbox."""
     network = "none" if spec is None else _network(spec) if spec.trial.command else _scorer_network(spec)
     uses_machine_network = network == "all"
-    return (NAMESPACES_AHEAD,) if sandbox.tier == "A" and not uses_machine_network else ()
+    ahead = (NAMESPACES_AHEAD,) if sandbox.tier == "A" and not uses_machine_network else ()
+    return ahead if spec is None else (*ahead, *(f"{SCRIPT_AHEAD}{name}" for name in [*runner(spec)][:1]))
 
 
 def has_own_network(tier: Tier, spec: ArenaSpec) -> bool:

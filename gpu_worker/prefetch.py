@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from gpu_worker.run import RunInputs
 from mesh import frozen_data, settings
+from mesh.arena import evaluator_hash
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
@@ -38,6 +39,7 @@ class Prefetch:
         self._ahead: dict[str, dict[str, bytes]] = {}
         self._base: tuple[str, dict[str, bytes]] = ("", {})
         self._hidden: tuple[str, dict[str, bytes]] = ("", {})
+        self._evaluator: tuple[ArenaOpened | None, str] = (None, "")
 
     async def inputs(self, request: RunRequested) -> RunInputs:
         """Return the files and data of a run.
@@ -67,7 +69,10 @@ class Prefetch:
         if (tree := self._code.tree(request.commit)) != request.proposal:
             claimed = short(request.proposal)
             raise ObjectMissing(f"proposal {claimed} is not what its commit has: the tree {short(tree)}")
-        return RunInputs(request, opened, base, proposal, frozen, self._hidden[1])
+        hidden = self._hidden[1]
+        if self._evaluator[0] is not opened:
+            self._evaluator = opened, evaluator_hash(opened.spec, base | hidden)
+        return RunInputs(request, opened, base, proposal, frozen, hidden, evaluator=self._evaluator[1])
 
     async def _files_of_base(self, opened: ArenaOpened) -> dict[str, bytes]:
         if self._base[0] != opened.base_commit:

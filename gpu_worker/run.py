@@ -62,7 +62,8 @@ LOG_TAIL = 4000
 class RunInputs(msgspec.Struct, frozen=True):
     """What a run needs: the request, the arena, its files and the proposal's, its frozen data, its hidden files.
 
-    `trials` is the number of candidates that had a result before the run was requested.
+    `trials` is the number of candidates that had a result before the run was requested. `evaluator` is the hash of all
+    that decides a score; without it, it is computed.
     """
 
     request: RunRequested
@@ -72,6 +73,7 @@ class RunInputs(msgspec.Struct, frozen=True):
     data: Path
     hidden: dict[str, bytes] = {}
     trials: int = 0
+    evaluator: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -163,7 +165,7 @@ async def execute(
         outcome=outcome,
         code=arena.hash_of(files.items()),
         data=opened.data,
-        evaluator=arena.evaluator_hash(opened.spec, inputs.base | inputs.hidden),
+        evaluator=inputs.evaluator or arena.evaluator_hash(opened.spec, inputs.base | inputs.hidden),
         trial_s=running.trial_s,
         score_s=running.score_s,
         cpu_s=running.cpu_s,
@@ -310,6 +312,10 @@ async def _watched(
     opened = await anyio.to_thread.run_sync(gauge, slot.cuda_index) if slot.cuda_index else None
     watch = MemoryWatch(opened, supervisor.process.pid, slot.gpu_memory_mb if slot.gpu_share < 1 else 0)
 
+    if opened is None:
+        yield watch
+        return
+
     async def kill_when_exceeded() -> None:
         await watch.until_exceeded()
         await supervisor.kill()
@@ -320,8 +326,7 @@ async def _watched(
             yield watch
             tasks.cancel_scope.cancel()
     finally:
-        if opened:
-            opened.close()
+        opened.close()
 
 
 async def _in_thread(

@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from gpu_worker.attempt import Attempts, Clearing, Tally
+from gpu_worker.attempt import EXTEND_EVERY_S, Attempts, Clearing, Tally, keep_lease
 from gpu_worker.cleanup import claim_folder
 from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge, open_gauge
@@ -153,16 +153,43 @@ class SlotLoop:
             )
             kinds = [f"run.requested.{lane}" for lane in LANES]
             async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
-                while (delivery := await self._next(deliveries, supervisor)) is not None:
-                    try:
-                        is_over = self._member.draining.is_set() or self._is_idle(self._member.board)
-                        if is_over or self._terms(sandbox) != terms:
-                            await delivery.hand_back(0)
-                            return
-                        await attempts.take(delivery)
-                    except BaseException as error:
-                        await self._hand_back(delivery, leaf(error))
-                        raise
+                delivery = await self._next(deliveries, supervisor)
+                while delivery is not None:
+                    is_over = self._member.draining.is_set() or self._is_idle(self._member.board)
+                    if is_over or self._terms(sandbox) != terms:
+                        await self._hand_back(delivery)
+                        return
+                    delivery = await self._take_and_ask(attempts, delivery, deliveries, supervisor)
+
+    async def _take_and_ask(
+        self, attempts: Attempts, delivery: Delivery, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor
+    ) -> Delivery | None:
+        """Take a delivery and return the next one as `_next` does; it is asked for while the run is cleared away."""
+        measured, asked = anyio.Event(), anyio.Event()
+        following: Delivery | None = None
+
+        async def ask() -> None:
+            nonlocal following
+            await measured.wait()
+            following = await self._next(deliveries, supervisor)
+            asked.set()
+            if following:
+                await keep_lease(following, EXTEND_EVERY_S)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await attempts.take(delivery, measured)
+                measured.set()
+                await asked.wait()
+                tasks.cancel_scope.cancel()
+        except BaseException as error:
+            if not measured.is_set():
+                await self._hand_back(delivery, leaf(error))
+            if following:
+                await self._hand_back(following)
+            raise
+        return following
 
     async def _next(self, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor) -> Delivery | None:
         """Wait for a delivery; None when the arena is closed or the worker drains.
@@ -189,7 +216,7 @@ class SlotLoop:
             tasks.cancel_scope.cancel()
         return found
 
-    async def _hand_back(self, delivery: Delivery, error: BaseException) -> None:
+    async def _hand_back(self, delivery: Delivery, error: BaseException | None = None) -> None:
         """Give a run to another worker, after a pause where the trouble is this machine's."""
         is_trouble = isinstance(error, HostTrouble)
         event = delivery.entry.post.event if delivery.entry.post else None

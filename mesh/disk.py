@@ -5,6 +5,7 @@ import os
 import secrets
 import stat
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import anyio
@@ -25,7 +26,7 @@ def free_bytes(folder: Path) -> int | None:
     Args:
         folder: a folder; if it does not exist, its nearest parent that does.
     """
-    for place in (folder, *folder.parents):
+    for place in chain((folder,), folder.parents):
         with suppress(OSError):
             found = os.statvfs(place)
             return found.f_bavail * found.f_frsize

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import busy, kill, nanolm, swarm, trial_overhead
+from benchmarks import busy, kill, nanolm, swarm
 from benchmarks.__main__ import benchmarks_by_name, main
 from benchmarks.parts import harness, mix, nanolm_sides
-from benchmarks.parts.trials import Run
+from benchmarks.parts.trials import Run, per_second
 from mesh import arena, wire
 from mesh import events as e
 from mesh.memory import MemoryHub
@@ -29,7 +29,8 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    names = "busy, halving, kill, log, nanolm, page, paired, reading, replay, search, select, swarm, trial_overhead"
+    names = "busy, evaluations, halving, kill, log, nanolm, page, paired, reading, replay, search, select, swarm"
+    names += ", trial_overhead"
     assert printed.err == f"benchmarks: NAME is 'nothing'; use one of {names}\n"
 
 
@@ -97,7 +98,7 @@ def test_the_share_of_a_slot_is_what_is_in_trials_between_the_first_begin_and_th
 
 
 def test_the_rate_of_runs_counts_from_the_request_to_the_last_finish() -> None:
-    assert trial_overhead.per_second([ended(1, 3), ended(5, 9)]) == 2 / 10
+    assert per_second([ended(1, 3), ended(5, 9)]) == 2 / 10
     assert harness.percentile([float(n) for n in range(200)], 99) == 198
 
 

@@ -7,7 +7,7 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import psutil
+from anyio.streams.buffered import BufferedByteReceiveStream
 from rich.console import Console
 from rich.table import Table
 
@@ -122,6 +123,24 @@ async def in_a_process(module: str, *arguments: str) -> Figures:
     """
     done = await anyio.run_process([sys.executable, "-m", module, *arguments], stderr=None)
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Figures)
+
+
+@asynccontextmanager
+async def stepwise(name: str) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """Run a process of `benchmarks.parts.peers`; what is yielded has it do its deed once, and returns milliseconds."""
+    command = [sys.executable, "-m", "benchmarks.parts.peers", name]
+    async with await anyio.open_process(command, stderr=None) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to, lines = process.stdin, BufferedByteReceiveStream(process.stdout)
+
+        async def step() -> float:
+            await to.send(b"\n")
+            return float(await lines.receive_until(b"\n", 100))
+
+        await step()  # to warm up
+        yield step
+        await to.aclose()
 
 
 def memory_mb(pid: int | None = None) -> tuple[float, float]:

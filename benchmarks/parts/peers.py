@@ -1,4 +1,4 @@
-"""`python -m benchmarks.parts.peers fork|process|optuna`: one empty trial of a peer for each line of input.
+"""`python -m benchmarks.parts.peers fork|process|optuna|evaluation`: one empty trial of a peer for each line of input.
 
 It prints the milliseconds of each. `ray N` runs N trials and prints the figures as JSON, because a tuner cannot be
 asked for one at a time. Every peer runs one trial at a time in a new process that imports torch. Its start and a first
@@ -6,16 +6,22 @@ trial, which warms up, are not counted. It keeps its study in memory, without a 
 limit.
 """
 
+import atexit
 import gc
 import logging
 import os
+import runpy
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from benchmarks.parts.evaluation_task import task
 from benchmarks.parts.harness import Figures
 
 IMPORT = (sys.executable, "-c", "import torch")
@@ -87,6 +93,24 @@ def fork() -> Callable[[], object]:
     return once
 
 
+def evaluation() -> Callable[[], object]:
+    """Return a fork of this small process that imports an evaluator, has it evaluate a program and ends."""
+    folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
+    atexit.register(shutil.rmtree, folder)
+    for name, text in task(0).items():
+        (folder / name).write_text(text)
+
+    def once() -> None:
+        pid = os.fork()
+        if pid == 0:
+            evaluate = runpy.run_path(str(folder / "evaluator.py"))["evaluate"]
+            (folder / "score").write_text(str(evaluate(str(folder / "initial_program.py"))))
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    return once
+
+
 def step_by_step(deed: Callable[[], object]) -> None:
     """Do it once for each line of input, and print how many milliseconds that took."""
     for _ in sys.stdin:
@@ -99,4 +123,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ray":
         print(msgspec.json.encode(ray(int(sys.argv[2]))).decode())
     else:
-        step_by_step({"fork": fork, "process": process, "optuna": optuna}[sys.argv[1]]())
+        step_by_step({"fork": fork, "process": process, "optuna": optuna, "evaluation": evaluation}[sys.argv[1]]())

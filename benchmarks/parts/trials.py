@@ -14,12 +14,14 @@ from pathlib import Path
 
 import anyio
 import msgspec
+import psutil
 
 from benchmarks.parts.harness import say
 from mesh import events as e
 from mesh import settings
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
+from mesh.foreign_folder import describe
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import embedded
@@ -76,12 +78,16 @@ class Run(msgspec.Struct):
 class Trials:
     """An arena with one worker; `ask` requests runs of the proposals that `prepare` made."""
 
-    def __init__(self, bus: ArenaBus, opened: e.ArenaOpened, code: CodeStore, train: str) -> None:
-        self._bus, self._opened, self._code, self._train = bus, opened, code, train
+    def __init__(self, bus: ArenaBus, opened: e.ArenaOpened, code: CodeStore, files: Mapping[str, str]) -> None:
+        self._bus, self._opened, self._code, self._files = bus, opened, code, files
         self._proposals: list[e.ProposalPosted] = []
         self._runs: dict[str, Run] = {}
         self._changed = anyio.Event()
         self.joined: e.WorkerJoined | None = None
+        self.finished = 0
+        self.name, self.url, self.home = bus.arena, "", Path()
+        self.pids: dict[str, int] = {}
+        """Processes of the system, by what they are."""
 
     async def open(self) -> None:
         """Fetch the baseline, which proposals change."""
@@ -90,7 +96,9 @@ class Trials:
     async def prepare(self, count: int) -> None:
         """Make and share `count` proposals."""
         for _ in range(count):
-            files = {"train.py": f"{self._train}\n# {uuid.uuid4().hex}\n".encode(), "score.py": SCORE.encode()}
+            files = {name: text.encode() for name, text in self._files.items() if name != "arena.toml"}
+            for name in self._opened.spec.artifact.editable:
+                files[name] += f"\n# {uuid.uuid4().hex}\n".encode()
             parents, base = [self._opened.base_commit], self._opened.base_commit
             made = self._code.commit(files, parents=parents, message="t", author=AUTHOR, at=dt.datetime.now(dt.UTC))
             await self._code.push(made.commit, base=base)
@@ -124,6 +132,11 @@ class Trials:
         """Request one run after the other, each when the one before is finished."""
         return [run for _ in range(count) for run in await self.ask(1)]
 
+    async def until_finished(self, count: int) -> None:
+        """Wait until so many runs are finished, whoever requested them."""
+        while self.finished < count:
+            await self._changed.wait()
+
     async def follow(self) -> None:
         """Follow the log until cancelled."""
         async with aclosing(self._bus.read(follow=True)) as batches:
@@ -134,6 +147,7 @@ class Trials:
                             self._runs[run] = Run(entry.time)
                         case e.RunFinished(run=run) as finish:
                             self._runs[run].ended, self._runs[run].finish = entry.time, finish
+                            self.finished += 1
                         case e.WorkerJoined() as joined:
                             self.joined = joined
                         case e.NotePosted(channel="ops", text=text):
@@ -148,17 +162,33 @@ class Trials:
         return self.joined
 
 
+def per_second(runs: Sequence[Run]) -> float:
+    """Return the rate (1/s) of runs that were requested at once."""
+    ends = [run.ended for run in runs if run.ended]
+    return len(runs) / (max(ends) - min(run.requested for run in runs)).total_seconds()
+
+
 @asynccontextmanager
-async def trials(slots: int, *, train: str, options: Sequence[str] = ()) -> AsyncIterator[Trials]:
-    """Run `python -m gpu_worker` on an arena whose trial is `train`, in the sandbox that it chooses, warmed up."""
+async def trials(
+    slots: int, *, train: str = "", options: Sequence[str] = (), task: Mapping[str, str] | None = None
+) -> AsyncIterator[Trials]:
+    """Run `python -m gpu_worker` on an arena whose trial is `train`, in the sandbox that it chooses, warmed up.
+
+    `task` are the files of another task in its place.
+    """
+    files = task or {"arena.toml": ARENA, "train.py": train, "score.py": SCORE}
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "arena").mkdir()
-        for file, text in {"arena.toml": ARENA, "train.py": train, "score.py": SCORE}.items():
+        for file, text in files.items():
             (folder / "arena" / file).write_text(text)
+        if task:
+            say(describe(folder / "arena"))
         async with embedded(settings.server_dir(folder)) as server, connect(server.url, patience_s=60) as hub:
             bus, opened = await open_arena(hub, folder / "arena", home=folder)
-            found = Trials(bus, opened, CodeStore(settings.code_dir(folder / "author", bus.arena), bus), train)
+            found = Trials(bus, opened, CodeStore(settings.code_dir(folder / "author", bus.arena), bus), files)
+            found.url, found.home = server.url, folder
+            found.pids["server"] = next(p.pid for p in psutil.Process().children() if "nats" in p.name())
             await found.open()
             command = [
                 sys.executable,
@@ -176,6 +206,7 @@ async def trials(slots: int, *, train: str, options: Sequence[str] = ()) -> Asyn
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(found.follow)
                     async with await anyio.open_process(command, stdout=None, stderr=None) as worker:
+                        found.pids["worker"] = worker.pid
                         try:
                             joined = await found.until_joined()
                             say(f"{slots} slots of {joined.worker_class}, sandbox of tier {joined.tier}")

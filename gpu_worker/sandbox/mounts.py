@@ -21,6 +21,9 @@ COVER = "mode=755,size=1m"
 TEMPORARY = ("/tmp", "/var/tmp")
 """Where programs write without asking for `TMPDIR`."""
 
+_remembered: dict[str, str] = {}
+"""The obstacle on the way to each path of the system, "" for none."""
+
 
 def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: str = "") -> None:
     """Rearrange the mounts of this process's own namespace.
@@ -87,8 +90,18 @@ def obstacles(paths: Iterable[str]) -> list[str]:
     return sorted({cover for path in paths if os.path.exists(path) and (cover := _obstacle(path))})
 
 
+def find_obstacles(paths: Iterable[str]) -> None:
+    """Find the obstacles on the way to paths of the system once, for this process and its forks.
+
+    A folder that others can no longer enter later is then not covered: what lies below it cannot be read.
+    """
+    _remembered.update({path: _obstacle(path) for path in paths if os.path.exists(path)})
+
+
 def _obstacle(path: str) -> str:
     """Return the topmost folder above `path` that others cannot enter."""
+    if path in _remembered:
+        return _remembered[path]
     parts = os.path.realpath(path).split("/")[1:-1]
     return next((folder for folder in accumulate(parts, "{}/{}".format, initial="") if _is_closed(folder or "/")), "")
 

@@ -19,14 +19,24 @@ import sys
 import weakref
 from collections.abc import Sequence
 
-from gpu_worker.sandbox import kernel
+from gpu_worker.sandbox import kernel, mounts
 from gpu_worker.supervisor.cgroup import sweep
 from gpu_worker.supervisor.command import Command, Setting
-from gpu_worker.supervisor.fork import own_modules
+from gpu_worker.supervisor.fork import compile_ahead, own_modules
 from gpu_worker.supervisor.keeper import fork_kept, reap_orphans
 from gpu_worker.supervisor.process_tree import kill_tree
-from gpu_worker.supervisor.protocol import NAMESPACES_AHEAD, PERHAPS, Kill, Progress, Request, encode, parse
+from gpu_worker.supervisor.protocol import (
+    NAMESPACES_AHEAD,
+    PERHAPS,
+    SCRIPT_AHEAD,
+    Kill,
+    Progress,
+    Request,
+    encode,
+    parse,
+)
 from mesh.parent_death import die_with_parent, outlive_parent
+from mesh.readable import system_paths
 
 WITHOUT_NAMESPACES, WITHOUT_GROUPS = "--without-namespaces", "--without-groups"
 """Options by which a supervisor behaves as on a machine that has no PID namespaces, or no control groups."""
@@ -43,7 +53,10 @@ def main() -> None:
     isolated = fork_kept(isolate=WITHOUT_NAMESPACES not in words)
     reap_orphans()
     setting = Setting(keeper, isolated=isolated, groups=WITHOUT_GROUPS not in words, ahead=NAMESPACES_AHEAD in words)
-    _import([word for word in words if not word.startswith("--")])
+    _import(
+        [word for word in words if not word.startswith("--")],
+        [word.removeprefix(SCRIPT_AHEAD) for word in words if word.startswith(SCRIPT_AHEAD)],
+    )
     served, serving = list[Server](), Server(setting)
     while True:
         serving.begin()
@@ -58,8 +71,11 @@ def main() -> None:
         serving = following
 
 
-def _import(names: Sequence[str]) -> None:
+def _import(names: Sequence[str], scripts: Sequence[str]) -> None:
     """Import the modules ahead of trials, and do here what every fork would have to do again."""
+    for script in scripts:
+        compile_ahead(script)
+    mounts.find_obstacles(system_paths())
     for name in names:
         try:
             importlib.import_module(name.removeprefix(PERHAPS))

@@ -5,10 +5,12 @@ script in the fork itself, where the modules that this process has imported are 
 import. Any other command is executed. The standard library alone.
 """
 
+import ast
 import atexit
 import contextlib
 import dataclasses
 import functools
+import importlib
 import json
 import os
 import random
@@ -30,6 +32,9 @@ from mesh.parent_death import die_with_parent
 
 FINDER = "MeshFinder"
 """Name of what finds our packages in an interpreter of a task (`gpu_worker.supervisor.client`)."""
+RUNNERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runners")
+_compiled: dict[tuple[str, bytes], types.CodeType] = {}
+"""Scripts that are compiled ahead, by name and source."""
 OPEN_FILES, ASIDE = 1024, 200
 """Descriptors below the first are closed; those that stay are meanwhile put at the second and following."""
 
@@ -154,6 +159,24 @@ def _await_launch(launch_read: int, error_write: int, used: int, parent: int, po
         os.write(error_write, f"start:{error!r}".encode())
 
 
+def compile_ahead(script: str) -> None:
+    """Compile one of our runners and import what it needs of the standard library, for all forks that will run it.
+
+    Args:
+        script: the name by which commands start it; its last part is the name of the file in `RUNNERS`.
+    """
+    with open(os.path.join(RUNNERS, os.path.basename(script)), "rb") as file:
+        source = file.read()
+    tree = ast.parse(source, script)
+    for statement in tree.body:
+        names = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
+        names += [statement.module or ""] if isinstance(statement, ast.ImportFrom) else []
+        for name in names:
+            if name.partition(".")[0] in sys.stdlib_module_names:
+                importlib.import_module(name)
+    _compiled[script, source] = compile(tree, script, "exec")
+
+
 @functools.cache
 def own_modules() -> tuple[str, ...]:
     """Return our modules, which no trial may find imported. Call it before forking: in a fork it costs 650 pages."""
@@ -232,9 +255,10 @@ def _run(command: Sequence[str], source: bytes) -> None:
     main.__dict__.update(__file__=script, __builtins__=__builtins__, __cached__=None)
     sys.argv = list(command[1:])
     sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     code = 0
     try:
-        exec(compile(source, script, "exec"), main.__dict__)
+        exec(_compiled.get((script, source)) or compile(source, script, "exec"), main.__dict__)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code and not isinstance(end.code, int):

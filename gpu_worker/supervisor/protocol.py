@@ -26,6 +26,10 @@ NAMESPACES_AHEAD = "--namespaces-ahead"
 """Option of a supervisor whose commands want namespaces: each enters them while it waits for its request."""
 
 
+SCRIPT_AHEAD = "--script-ahead="
+"""Option with the name by which commands start one of our runners: `.mesh/FILE` of `gpu_worker/runners`."""
+
+
 PERHAPS = "?"
 """How the name of a module begins that a supervisor imports if it is there."""
 
