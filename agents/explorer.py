@@ -26,8 +26,10 @@ from agents.search.samplers.own import own_sampler, reason_of
 from agents.search.samplers.protocol import Trial, Values, best_first, place, where
 from agents.search.samplers.table_moves import TableMoves, table_knobs
 from agents.search.strategy import TRIES, Strategy
-from agents.search.structure.moves import is_structural, rewritten
+from agents.search.structure.factors import FACTORS
+from agents.search.structure.moves import has_table, rewritten, structural_moves, with_factor
 from agents.search.structure.needless import PUT_BACK, changed_groups, next_put_backs
+from agents.search.structure.ties import TIES, TieMoves
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
@@ -120,9 +122,14 @@ class Explorer:
         editable = editable_paths(board.spec, base, code)
         first = knobs_of(base, editable, rules)
         space = steady(knobs_of(code, editable, rules), first)
-        structural = ("tables",) if not self._forced and is_structural(space, rules) else ()
+        structural = () if self._forced else structural_moves(space, code, editable, rules)
+        if structural and TIES not in structural and any(trial.by == "tables" for trial in known.trials):
+            structural = (*structural, TIES)  # the best code may still be as good without the table
         if not space:
-            return await self._restructured(board, known, Random(f"{self._name} {known.seq}"), number, None)
+            rng = Random(f"{self._name} {known.seq}")
+            has_tables = any(trial.by == "tables" for trial in known.every)
+            found = await self._restructured(board, known, rng, number, None, "tables")
+            return found if found or has_tables else await self._restructured(board, known, rng, number, None, FACTORS)
         before = known.every
         seen = board.proposals.keys() | {trial.tree for trial in before}
         for attempt in range(TRIES):
@@ -131,7 +138,7 @@ class Explorer:
             choice = await anyio.to_thread.run_sync(ask, space, known.trials, known.pending, rng, attempt)
             kind, idea = choice.kind, choice.idea
             if kind in structural:
-                if found := await self._restructured(board, known, rng, number, choice.share):
+                if found := await self._restructured(board, known, rng, number, choice.share, kind):
                     return found
                 continue
             parents = idea.parents or (best,)
@@ -156,9 +163,13 @@ class Explorer:
         return None
 
     async def _restructured(
-        self, board: Board, known: Known, rng: Random, number: int, share: float | None
+        self, board: Board, known: Known, rng: Random, number: int, share: float | None, kind: str
     ) -> tuple[Draft, Trial] | None:
-        """Return the best code with its arrays as tables or, if that is tried, a move of numbers of the best tables."""
+        """Return a structural move of the best code.
+
+        Tables: its arrays written out as tables or, if that is tried, a move of numbers of the best tables. Factors:
+        one more factor or summand. Ties: a move of numbers that belong together.
+        """
         rules = board.spec.knobs
         seen = board.proposals.keys() | {trial.tree for trial in known.every}
         base = await self._code.files(board)
@@ -166,22 +177,34 @@ class Explorer:
         with suppress(ObjectMissing):
             files = await self._code.files(board, best)
             editable = editable_paths(board.spec, base, files)
-            if found := await anyio.to_thread.run_sync(rewritten, files, editable, rules):
+            start = {**base, **{each: files[each] for each in editable if each in files}}
+
+            def is_new(name: str, source: str) -> bool:
+                return self._code.tree_of({**start, name: source.encode()}) not in seen
+
+            rewrite = {"tables": partial(rewritten, rules=rules), FACTORS: partial(with_factor, is_new=is_new)}
+            find = rewrite.get(kind)
+            found = await anyio.to_thread.run_sync(find, files, editable) if find else None
+            if found and is_new(found[0], found[1].source):
                 name, new = found
-                start = {**base, **{each: files[each] for each in editable if each in files}}
                 changed = {**start, name: new.source.encode()}
-                if (tree := self._code.tree_of(changed)) not in seen:
-                    values = {where(knob): knob.value for knob in knobs_of(changed, editable, rules)}
-                    made = ({name: changed[name]}, tree, values)
-                    return self._drafted(known, number, made, (best,), "tables", share, title=new.title)
-        with_numbers = (trial for trial in best_first(known.trials) if any("[" in at[1] for at in trial.values))
-        for trial in islice(with_numbers, TRIES):
+                values = {where(knob): knob.value for knob in knobs_of(changed, editable, rules)}
+                made = ({name: changed[name]}, self._code.tree_of(changed), values)
+                return self._drafted(known, number, made, (best,), kind, share, title=new.title)
+        if kind == FACTORS:
+            return None
+        scored = [trial for trial in best_first(known.trials) if trial.values]
+        with_numbers = [trial for trial in scored if has_table(trial.values)] or (scored if kind == TIES else [])
+        for trial in islice(with_numbers, 1 if kind == TIES else TRIES):
             with suppress(ObjectMissing):
                 files = await self._code.files(board, trial.tree)
                 knobs = knobs_of(files, editable, rules)
-                if not table_knobs(knobs):
+                if kind != TIES and not table_knobs(knobs):
                     continue
-                idea = TableMoves().ask(knobs, known.trials, known.pending, rng)
+                mover = TieMoves() if kind == TIES else TableMoves()
+                idea = mover.ask(knobs, known.trials, known.pending, rng)
+                if idea is None:
+                    return None
                 parents = idea.parents or (trial.tree,)
                 files = await self._code.files(board, parents[0])
                 knobs = knobs_of(files, editable, rules)
@@ -191,7 +214,7 @@ class Explorer:
                 if (tree := self._code.tree_of(changed)) in seen:
                     return None
                 made = ({name: changed[name] for name in changed if name in editable}, tree, values)
-                return self._drafted(known, number, made, parents, "tables", share, changes_of(knobs, values))
+                return self._drafted(known, number, made, parents, kind, share, changes_of(knobs, values))
         return None
 
     async def _put_back(self, board: Board, known: Known) -> list[Draft]:

@@ -146,6 +146,21 @@ async def test_a_claim_whose_changes_all_matter_races_after_a_moment(search: Sea
     assert await search.put_backs() == []
 
 
+async def test_the_changes_of_a_claim_are_put_back_where_one_run_proved_the_champion(search: Search) -> None:
+    first = await search.claim(PROGRAM.replace("4.0", "8.0"))
+    await search.settle()
+    assert search.board.champion == first
+    assert len(search.board.scores(first)) == 2  # its claim, and the one run that proved it: there is no noise
+    await search.claim(CLAIM.replace("8.0", "11.0"))
+    await search.settle()
+    assert search.board.champion == first
+    assert lines(await search.put_backs()) == [
+        {"run.improve": 8.0},
+        {"run.improve#2": 0.3},
+        {"run.improve#3": 0.7},
+    ]
+
+
 async def test_without_an_explorers_answer_a_claim_races_after_a_moment(search: Search) -> None:
     claim = await search.claim(CLAIM)
     await search.settle()

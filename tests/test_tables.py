@@ -102,6 +102,35 @@ def test_the_lines_that_build_an_array_give_way_to_its_table() -> None:
     assert found.source.endswith(RINGS[RINGS.index("    return improve") :])
 
 
+@pytest.mark.parametrize(
+    ("body", "numbers"),
+    [
+        ("    return np.full(95, 0.5)\n", 95),
+        ("    circles = np.zeros((21, 3))\n\n    return circles\n", 63),
+        (
+            "    x = []\n    for i in range(9):\n        if len(x) == 6:\n            return np.array(x)\n"
+            "        x.append((i + 0.5, 1 / 3))\n    raise ValueError(x)\n",
+            12,
+        ),
+        ("    rng = np.random.default_rng(7)\n    return rng.dirichlet(np.ones(3), size=5) @ np.eye(3)\n", 15),
+        ("    x = np.linspace(-1, 1, 600)\n    return np.exp(-x * x)\n", 600),
+        ("    x = np.linspace(-1, 1, 600)\n    y = x**2\n    return y, improve(y)\n", 600),
+    ],
+)
+def test_equal_numbers_early_returns_draws_and_long_lists_become_tables_or_get_a_profile(
+    body: str, numbers: int
+) -> None:
+    source = f"import numpy as np\n\n\ndef improve(x):\n    return x\n\n\ndef run():\n{body}"
+    found = with_tables(source)
+    assert found
+    old, new = (value_of(text) for text in (source, found.source))
+    old, new = (np.asarray(value[0] if isinstance(value, tuple) else value) for value in (old, new))
+    assert old.size == numbers
+    assert np.allclose(old, new, rtol=1e-8, atol=1e-12)
+    assert len(table_knobs(find_knobs("x.py", found.source))) == (24 if numbers > 300 else numbers)
+    assert with_tables(found.source) is None
+
+
 def test_a_line_that_is_needed_later_stays_and_the_table_stands_behind_it() -> None:
     source = RINGS.replace("improve(points)\n", "improve(points + angle)\n", 1)
     found = with_tables(source)
@@ -118,7 +147,7 @@ def test_a_line_that_is_needed_later_stays_and_the_table_stands_behind_it() -> N
         "import numpy as np\n\ndef run():\n    x = np.random.rand(4)\n    return improve(x)\n",  # no seed
         "import numpy as np\n\ndef run():\n    x = np.arange(8)\n    return improve(x)\n",  # whole numbers
         "import numpy as np\n\ndef run():\n    x = np.zeros(8)\n    return improve(x)\n",  # filled elsewhere
-        "import numpy as np\n\ndef run():\n    x = np.linspace(0, 1, 301)\n    return improve(x)\n",  # data
+        "import numpy as np\n\ndef run():\n    x = np.ones((301, 2)) / 3\n    return improve(x)\n",  # data
         "import numpy as np\n\ndef run():\n    x = np.linspace(0, 1, 8)\n    return 1\n",  # not used
         "import numpy as np\n\ndef run():\n    x = np.array([0.5, 1.0, 2.0, 3.0])\n    return improve(x)\n",  # is one
         "import numpy as np\n\n"
@@ -234,6 +263,15 @@ def test_code_is_rewritten_only_once_its_literals_are_tried_and_hardly_gain_any_
     assert SETTLED_AFTER < few < 60 <= more  # nearly four steps of each of twenty literals
 
 
+def test_literals_whose_other_values_all_fail_have_nothing_more_to_give() -> None:
+    first, *failed = (
+        Trial(tree=str(n), seq=n, values={}, loss=None if n else 1.0, by="walk") for n in range(SETTLED_AFTER + 1)
+    )
+    assert has_settled([first, *failed])
+    assert not has_settled([first, *failed[1:]])
+    assert not has_settled([*failed, *failed])  # nothing has a score yet
+
+
 def test_code_is_rewritten_where_nobody_gave_ranges_or_where_it_is_asked_for() -> None:
     declared = find_knobs("t.py", "LR = 0.1  # mesh: 1e-3..1.0 log\nWIDTH = 8\n")
     literal = find_knobs("t.py", "def f():\n    return g(0.3)\n")
@@ -341,7 +379,7 @@ def test_what_a_function_returns_without_a_name_is_its_table_and_not_what_it_is_
     assert again is None or "return" not in again.title
 
 
-@pytest.mark.parametrize("returned", ["np.array([0.1, 0.2, 0.3, 0.4])", "angles + shift", "np.zeros(9)", "angles[0]"])
+@pytest.mark.parametrize("returned", ["np.array([0.1, 0.2, 0.3, 0.4])", "angles + shift", "[0.0] * 9", "angles[0]"])
 def test_a_result_that_is_literal_unknown_or_no_table_stays(returned: str) -> None:
     source = f"import numpy as np\n\n\ndef points(shift):\n    angles = np.arange(6)\n    return {returned}\n"
     assert with_tables(source) is None

@@ -12,14 +12,16 @@ matter; the other knobs stay as they are in the best code. The numbers of large 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from random import Random
 
 import msgspec
 
 from agents.search.feasibility import Feasibility
 from agents.search.samplers import portfolio, walk
-from agents.search.samplers.protocol import Idea, Sampler, Trial, where
+from agents.search.samplers.protocol import Idea, Sampler, Trial, Where, where
 from agents.search.samplers.table_moves import without_tables
+from agents.search.structure.ties import unproductive
 from mesh.knobs import Knob
 
 TRIES = 30
@@ -30,6 +32,9 @@ REDRAWN = 6
 
 SETTLED_AFTER, SETTLED_SHARE = 30, 0.02
 """Code is rewritten once its literals have all been tried and the latest results, so many, added at most this share."""
+
+IDLE_AFTER, RESTED = 40, 0.2
+"""A sampler that rewrites code and gained nothing with its latest results, so many, is asked at this share of times."""
 
 EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
@@ -107,6 +112,7 @@ class Strategy:
             structural = ()  # the champion would have numbers in the place of the literals that still gain
         places = {where(knob) for knob in plain}
         known = [trial for trial in known if trial.by not in structural or places <= trial.values.keys()]
+        known = since_rewritten(places, known, structural)
         if attempt < TRIES // 2 and walk.walks_first(plain, known, pending):
             return Choice("walk", None, self._samplers["walk"].ask(plain, known, pending, rng))
         few = walk.that_matter(plain, known)
@@ -128,7 +134,7 @@ class Strategy:
         attempt: int,
         structural: Sequence[str],
     ) -> Choice:
-        kinds = [*structural, "mutate"]
+        kinds = [*self._offered(structural, known, rng), "mutate"]
         kind, share = self._choose(kinds, known, rng) if attempt < TRIES // 2 else ("mutate", 0.0)
         if kind in structural:
             return Choice(kind, round(share, 4), Idea({}))
@@ -146,9 +152,16 @@ class Strategy:
     ) -> tuple[str, float | None]:
         if attempt >= TRIES // 2:
             return ("mutate", "random")[attempt % 2], None
-        kind, share = self._choose([*self._kinds, "walk", *structural], known, rng)
+        kind, share = self._choose([*self._kinds, "walk", *self._offered(structural, known, rng)], known, rng)
         has_model = kind in structural or portfolio.has_model(kind, len(few), about)
         return (kind if has_model else "walk"), round(share, 4)
+
+    def _offered(self, structural: Sequence[str], known: Sequence[Trial], rng: Random) -> list[str]:
+        """Return the samplers that rewrite code, mostly without those of which a number of results gained nothing."""
+        if len(structural) < 2 or rng.random() < RESTED:
+            return [*structural]
+        idle = unproductive(structural, portfolio.gains(known), IDLE_AFTER)
+        return [kind for kind in structural if kind not in idle]
 
     def _screened(
         self, kind: str, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random
@@ -192,14 +205,33 @@ class Strategy:
         return kind, round(share, 4)
 
 
+def since_rewritten(places: set[Where], known: list[Trial], structural: Sequence[str]) -> list[Trial]:
+    """Return the trials of code with all of the places, if a rewriting gave it some that the first code lacks.
+
+    The rewriting then counts as written by an author: a walk steps from there, because older code has no such number.
+
+    Args:
+        places: Where the knobs of the best code stand.
+        known: The finished trials, in the order of the log.
+        structural: The samplers that rewrite code.
+    """
+    first = next((trial for trial in known if not trial.by), None)
+    whole = [trial for trial in known if places <= trial.values.keys()]
+    if first is None or not whole or places <= first.values.keys() or whole[0].by not in structural:
+        return known
+    return [msgspec.structs.replace(whole[0], by=""), *whole[1:]]
+
+
 def has_settled(trials: Sequence[Trial]) -> bool:
     """Tell whether the search has found most of what it finds: the latest results added little to the whole gain.
+
+    Failures count as results: where every other value of the literals fails, they have nothing more to give.
 
     Args:
         trials: The finished trials, in the order of the log.
     """
-    losses = [trial.loss for trial in trials if trial.loss is not None and not trial.violation]
-    if len(losses) <= SETTLED_AFTER:
+    losses = [inf if trial.loss is None or trial.violation else trial.loss for trial in trials]
+    first, best = next((loss for loss in losses if loss < inf), inf), min(losses, default=inf)
+    if len(losses) <= SETTLED_AFTER or best == inf:
         return False
-    best = min(losses)
-    return min(losses[:-SETTLED_AFTER]) - best <= SETTLED_SHARE * (losses[0] - best)
+    return min(losses[:-SETTLED_AFTER]) - best <= SETTLED_SHARE * (first - best)

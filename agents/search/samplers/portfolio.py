@@ -53,6 +53,8 @@ RATIONALE = {
     "crossover": "Crossover: each knob is taken from one of two good proposals, to combine what works in each.",
     "walk": "Walk: one literal, or equal ones together, a step further; then what gained together, then longer steps.",
     "tables": "Tables: an array that code builds is written out as numbers, a few of which then move at a time.",
+    "ties": "Ties: numbers that belong together move together: equal ones, a column, neighbours, or give and take.",
+    "factors": "Factors: an expression without a number of its own is multiplied by one, or gets one added.",
     "put back": "Put back: a change of a claim returns to the champion's value, to see whether it matters.",
     "sobol": "Sobol point: even coverage of the knob space before anything is learned.",
     "random": "Random point: every knob is drawn uniformly from its range.",

@@ -30,6 +30,14 @@ class NotConstant(Exception):
     """An expression or a statement is not one that can be computed here."""
 
 
+class Returned(NotConstant):
+    """A `return` was reached, with its `value`."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__("return")
+        self.value = value
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -64,7 +72,7 @@ _NUMPY = _names(
     """
 )
 _NUMPY_RANDOM = _names("seed rand randn random uniform normal")
-_DRAWS = _names("random uniform normal standard_normal rand randn")
+_DRAWS = _names("dirichlet random uniform normal standard_normal rand randn")
 _ARRAY_METHODS = _names("astype clip copy cumsum dot flatten max mean min ravel reshape round std sum tolist transpose")
 _ARRAY_FIELDS = _names("T ndim shape size")
 _GROWING = _names("arange eye full identity linspace logspace meshgrid ones repeat tile zeros rand randn")
@@ -75,14 +83,11 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
+    ast.MatMult: operator.matmul,
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Not: operator.not_,
-}
+_UNARY: Mapping[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -115,6 +120,7 @@ class ConstantFolding:
 
         Raises:
             NotConstant: It cannot be computed here; what it stores is then unknown.
+            Returned: It returns from the function.
         """
         try:
             with self._np.errstate(all="raise"):
@@ -147,6 +153,8 @@ class ConstantFolding:
                 self._value(call)
             case ast.Expr(value=ast.Constant()) | ast.Pass():
                 pass
+            case ast.Return(value=ast.expr() as value):
+                raise Returned(self._value(value))
             case _:
                 raise NotConstant(type(statement).__name__)
 
@@ -204,10 +212,8 @@ class ConstantFolding:
 
     def _computed(self, node: ast.expr) -> Any:
         match node:
-            case ast.Constant(value=bool() | int() | float() | None as value):
+            case ast.Constant(value=bool() | int() | float() | str() | None as value):
                 return value
-            case ast.Constant(value=str() as text):
-                return text
             case ast.Name(id=name):
                 return self._known(name)
             case ast.List(elts=parts):
@@ -252,7 +258,10 @@ class ConstantFolding:
         np = self._np
         if type(op) not in _BINARY:
             raise NotConstant(type(op).__name__)
-        if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        if isinstance(op, ast.MatMult):
+            if np.ndim(left) > 2 or np.ndim(right) > 2 or np.size(left) * np.size(right) > MAX_FOLDED:
+                raise NotConstant("too large")
+        elif isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
             shape = np.broadcast_shapes(np.shape(left), np.shape(right))
             if math.prod(shape) > MAX_FOLDED:
                 raise NotConstant("too large")
@@ -335,7 +344,7 @@ class ConstantFolding:
 
     def _draw(self, source: Any, name: str, args: list[Any], words: dict[str, Any]) -> Any:
         numbers = [*args, *words.values()]
-        flat = [item for number in numbers for item in (number if isinstance(number, list | tuple) else [number])]
+        flat = [item for number in numbers for item in self._np.ravel(number).tolist()]
         counts = [item for item in flat if isinstance(item, int)]
         if not all(map(_is_number, flat)) or math.prod(max(1, abs(count)) for count in counts) > MAX_FOLDED:
             raise NotConstant("too large")

@@ -1,8 +1,11 @@
 """Tables: an array that a program builds from nothing is written out as numbers, so that each of them can be turned.
 
 `centers = np.zeros((26, 2))` with the loops that fill it becomes `centers = np.array([[0.5, 0.5], …])`. The program
-computes the same, up to rounding. The values are computed without running the program (`constant_folding`). What judges
-is left alone, and so is everything outside of the editable regions.
+computes the same, up to rounding. An array that is too long for a table is multiplied by a profile: a line through a
+few factors, all 1 at first. An array of equal numbers that a function
+returns becomes a table where there are no others. The values are computed
+without running the program (`constant_folding`). What judges is left alone, and so is everything outside of the
+editable regions.
 """
 
 import ast
@@ -12,13 +15,16 @@ from typing import Any
 
 import msgspec
 
-from agents.search.structure.constant_folding import ConstantFolding, NotConstant
+from agents.search.structure.constant_folding import ConstantFolding, NotConstant, Returned
 from mesh.editable_regions import editable_spans
 from mesh.python_rules import judges_in
 from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of
 
 _LEAST, _MOST = 4, 300
 """Fewest and most numbers of a table."""
+
+_LONGEST, _PROFILE = 20_000, 24
+"""Most numbers of an array that gets a profile, and the factors of one."""
 
 _WIDTH = 110
 """Longest line of a table that is written."""
@@ -43,6 +49,7 @@ class _Table(msgspec.Struct, frozen=True):
     value: Any
     statements: tuple[ast.stmt, ...]
     is_whole: bool
+    is_result: bool = False
 
 
 @lru_cache(maxsize=32)
@@ -54,9 +61,13 @@ def with_tables(source: str) -> Rewriting | None:
     """
     try:
         syntax = PythonSyntax(source)
-        tables = list(_tables(syntax))
-        edits = [edit for table in tables if (edit := _edit(syntax, source.encode(), table))]
-        if not edits:
+        found = [table for table in _tables(syntax) if not (_is_long(table.value) and ".interp(" in source)]
+        for kind in (_is_varied, _is_uniform, _is_long):
+            tables = [t for t in found if kind(t.value) and (t.is_result or kind is not _is_uniform)]
+            edits = [edit for table in tables if (edit := _edit(syntax, source.encode(), table))]
+            if edits:
+                break
+        else:
             return None
         data = source.encode()
         for start, end, text in sorted(edits, reverse=True):
@@ -66,7 +77,8 @@ def with_tables(source: str) -> Rewriting | None:
     except NO_PYTHON:
         return None
     words = [f"{table.name} of {table.scope or 'the module'}" for table in tables]
-    return Rewriting(new, f"{', '.join(words[:3])} written out as numbers")
+    how = "multiplied by a profile of factors" if kind is _is_long else "written out as numbers"
+    return Rewriting(new, f"{', '.join(words[:3])} {how}")
 
 
 def _tables(syntax: PythonSyntax) -> Iterator[_Table]:
@@ -88,7 +100,8 @@ def _tables(syntax: PythonSyntax) -> Iterator[_Table]:
             for parameter, default in zip(positional[::-1], node.args.defaults[::-1], strict=False):
                 if isinstance(default, ast.Constant) and isinstance(default.value, int | float):
                     own.values[parameter.arg] = default.value
-            yield from _in_block(node.body, own, node.name)
+            whole = _early_returned(node.body, ConstantFolding(modules, own.values), node.name)
+            yield from [whole] if whole else _in_block(node.body, own, node.name)
 
 
 def _in_block(body: Sequence[ast.stmt], known: ConstantFolding, scope: str) -> Iterator[_Table]:
@@ -125,7 +138,33 @@ def _in_block(body: Sequence[ast.stmt], known: ConstantFolding, scope: str) -> I
         others = {other for n in building for other in _stored([body[n]])} - {name}
         needed = _loaded([*body[last + 1 :], *(body[n] for n in between if n not in building)])
         is_whole = len(building) == len(between) and not others & needed
-        yield _Table(name, scope, value, tuple(body[n] for n in between), is_whole)
+        is_result = any(_gives_back(body[n], name) for n in later)
+        yield _Table(name, scope, value, tuple(body[n] for n in between), is_whole, is_result)
+
+
+def _gives_back(statement: ast.stmt, name: str) -> bool:
+    """Tell whether a statement returns what has a name, alone or in a tuple."""
+    value = statement.value if isinstance(statement, ast.Return) else None
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return any(isinstance(part, ast.Name) and part.id == name for part in parts)
+
+
+def _early_returned(body: Sequence[ast.stmt], known: ConstantFolding, scope: str) -> _Table | None:
+    """Return the table that a function gives back out of a loop or a condition, in the place of all its statements."""
+    if not any(isinstance(each, ast.Return) for statement in body[:-1] for each in ast.walk(statement)):
+        return None
+    start = 1 if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) else 0
+    try:
+        for statement in body:
+            known.run(statement)
+    except Returned as end:
+        is_whole = _is_table(end.value) and not any(isinstance(each, Function) for each in body)
+        return (
+            _Table(_RESULT, scope, end.value, tuple(body[start:]), is_whole=True, is_result=True) if is_whole else None
+        )
+    except NotConstant:
+        return None
+    return None
 
 
 def _returned(statement: ast.stmt, known: ConstantFolding, scope: str) -> _Table | None:
@@ -138,7 +177,7 @@ def _returned(statement: ast.stmt, known: ConstantFolding, scope: str) -> _Table
     except NotConstant:
         return None
     found = known.values.pop(_RESULT)
-    return _Table(_RESULT, scope, found, (statement,), is_whole=True) if _is_table(found) else None
+    return _Table(_RESULT, scope, found, (statement,), is_whole=True, is_result=True) if _is_table(found) else None
 
 
 def _edit(syntax: PythonSyntax, data: bytes, table: _Table) -> tuple[int, int, str] | None:
@@ -158,6 +197,11 @@ def _edit(syntax: PythonSyntax, data: bytes, table: _Table) -> tuple[int, int, s
     if lines[below - 1][last.end_col_offset or 0 :].split(b"#")[0].strip():
         return None
     indent = " " * first.col_offset
+    if _is_long(table.value):
+        if not (text := _profile(syntax, table, _alias(syntax.module))):
+            return None
+        start = starts[first.lineno - 1] if table.name == _RESULT else end
+        return (start, end, f"{indent}{text}\n")
     text = _spelled(table, _alias(syntax.module))
     return (start, end, f"{indent}{text.replace(chr(10), chr(10) + indent)}\n") if text else None
 
@@ -174,6 +218,20 @@ def _spelled(table: _Table, numpy: str) -> str:
     return f"{begun} {numpy}.array({_rows(value.tolist())}{dtype})"
 
 
+def _profile(syntax: PythonSyntax, table: _Table, numpy: str) -> str:
+    """Return the statement that multiplies a long array by a profile; "" if numpy has no name in the program."""
+    if not numpy:
+        return ""
+    ones = ", ".join(["1.0"] * _PROFILE)
+    apart = (len(table.value) - 1) / (_PROFILE - 1)
+    places = f"{numpy}.arange({len(table.value)}) / {_number(apart)}, {numpy}.arange({_PROFILE})"
+    factors = f"{numpy}.interp({places}, [{ones}])"
+    if table.name != _RESULT:
+        return f"{table.name} = {table.name} * {factors}"
+    value = table.statements[0].value if isinstance(table.statements[0], ast.Return) else None
+    return f"return ({syntax.text(value)}) * {factors}" if value and value.lineno == value.end_lineno else ""
+
+
 def _rows(value: list[Any]) -> str:
     if isinstance(value[0], list | tuple):
         rows = [f"    [{', '.join(map(_number, row))}]," for row in value]
@@ -188,10 +246,28 @@ def _rows(value: list[Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return repr(float(f"{float(value):.6g}"))
+    return repr(float(f"{float(value):.9g}"))  # what touches without overlapping must still do so
 
 
 def _is_table(value: Any) -> bool:
+    return _is_varied(value) or _is_uniform(value) or _is_long(value)
+
+
+def _is_uniform(value: Any) -> bool:
+    import numpy as np
+
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and 1 <= value.ndim <= 2
+    return is_array and _LEAST <= value.size <= _MOST and len(np.unique(value)) == 1 and bool(np.isfinite(value).all())
+
+
+def _is_long(value: Any) -> bool:
+    import numpy as np
+
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 1
+    return is_array and _MOST < value.size <= _LONGEST and bool(np.isfinite(value).all())
+
+
+def _is_varied(value: Any) -> bool:
     import numpy as np
 
     if isinstance(value, list):
