@@ -54,7 +54,8 @@ def checked_judge(spec: ArenaSpec) -> JudgeSpec:
         )
     address = urlsplit(upstream)
     if address.scheme not in ("http", "https") or not address.hostname or address.username:
-        raise BadInput(f'judge.upstream is {upstream[:100]!r}; use an address such as "https://api.openai.com/v1"')
+        shown = upstream.rpartition("@")[2][:100]  # a password may stand before it
+        raise BadInput(f'judge.upstream is "{shown}"; use an address such as "https://api.openai.com/v1"')
     if judge.key and not judge.usd:
         raise BadInput(f"judge.usd is 0, but {judge.key} pays for calls: set the most dollars, such as usd = 5.0")
     for name in judge.prices:

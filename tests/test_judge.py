@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gpu_worker import worker
 from gpu_worker.judge import upstream
 from mesh.events import Failed, JudgeUse, RunFinished, Scored
 from tests.support.model_server import ModelServer, Script, fail, model_server, say
@@ -100,6 +101,34 @@ print(json.dumps({"n": float(answers[0]) + float(answers[3])}))
     assert KEY.encode() not in msgspec.json.encode(done)
     for file in tmp_path.rglob("*"):
         assert not (file.is_file() and KEY.encode() in file.read_bytes()), file
+
+
+@pytest.mark.parametrize("tier", ["C", "E"])
+async def test_a_judge_asks_by_its_token_where_there_are_no_networks_of_their_own(
+    tier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def chosen(*_: object) -> tuple[str, str]:
+        return tier, ""
+
+    monkeypatch.setattr(worker, "choose_tier", chosen)
+    score = """
+with open("/proc/self/environ", "rb") as file:
+    assert b"7h3" not in file.read()
+with open(os.path.join(os.environ["MESH_OUT"], "found")) as file:
+    print(file.read(), file=sys.stderr)
+    file.seek(0)
+    assert "environment" not in (trial := json.load(file)), trial
+    assert "TIER" == "E" or trial == ["no setting"], trial
+token, os.environ["OPENAI_API_KEY"] = os.environ["OPENAI_API_KEY"], "mesh-guessed"
+assert ask("how good?").startswith("401 ")
+os.environ["OPENAI_API_KEY"] = token
+print(json.dumps({"n": float(ask("how good?"))}))
+""".replace("TIER", tier)
+    arena = ARENA.replace('predict = ["python", "predict.py"]', "")
+    with model_server(say("7", usage=(1000, 100))) as server:
+        done = await judged(tmp_path, server, monkeypatch, score, arena=arena)
+    assert isinstance(done.outcome, Scored), done
+    assert (done.outcome.value, done.tier, done.judge and done.judge.calls) == (7.0, tier, 1)
 
 
 @pytest.mark.parametrize(
