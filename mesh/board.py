@@ -16,6 +16,7 @@ from mesh import events as e
 from mesh.bounds import MAX_INTEGER
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
+from mesh.records import JudgeTotal as JudgeTotal
 from mesh.records import Member as Member
 from mesh.records import Note as Note
 from mesh.records import Proposal as Proposal
@@ -77,7 +78,7 @@ class Board(msgspec.Struct):
     looks: list[str] = []
     judged: list[int] = []
     seconds: dict[str, float] = {}
-    judge: e.JudgeUse = e.JudgeUse()
+    judge: JudgeTotal = msgspec.field(default_factory=JudgeTotal)
     scored_seq: int = 0
 
     @property
@@ -171,8 +172,9 @@ class Board(msgspec.Struct):
                 self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
                 self._pay(event.cost)
-                self.judge = self.judge.plus(event.judge)
-                self.usd += event.judge.usd if event.judge else 0.0
+                if event.judge:
+                    self.judge.add(event.judge)
+                    self.usd += event.judge.usd
             case e.ItemsCompared():
                 return self._compare(event)
             case e.ProposalPromoted():

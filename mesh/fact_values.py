@@ -49,18 +49,6 @@ class JudgeUse(msgspec.Struct, frozen=True, kw_only=True):
     tokens_out: b.Quantity = 0
     usd: b.Amount = 0.0
 
-    def plus(self, more: "JudgeUse | None") -> "JudgeUse":
-        """Return the sum of this and another one, with integers that fit a fact."""
-        if more is None:
-            return self
-        return JudgeUse(
-            calls=min(self.calls + more.calls, b.MAX_INTEGER),
-            cached=min(self.cached + more.cached, b.MAX_INTEGER),
-            tokens_in=min(self.tokens_in + more.tokens_in, b.MAX_INTEGER),
-            tokens_out=min(self.tokens_out + more.tokens_out, b.MAX_INTEGER),
-            usd=self.usd + more.usd,
-        )
-
 
 class KeptCall(msgspec.Struct, frozen=True, kw_only=True):
     """The prompt and the answer of a model call, which lie beside the log as an object of this hash.

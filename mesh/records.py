@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from mesh import events as e
+from mesh.bounds import MAX_INTEGER
 
 NOTE_CHARACTERS = 2000
 """Characters that a board keeps of a note."""
@@ -40,6 +41,24 @@ class Proposal(msgspec.Struct):
     why: str = ""
     rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
     sealed: list[str] = []
+
+
+class JudgeTotal(msgspec.Struct):
+    """What the scoring of all runs has asked of models: the sum of `JudgeUse` over an arena."""
+
+    calls: int = 0
+    cached: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
+
+    def add(self, use: e.JudgeUse) -> None:
+        """Add what one run has used; integers stay within the 64 bits of a snapshot."""
+        self.calls = min(self.calls + use.calls, MAX_INTEGER)
+        self.cached = min(self.cached + use.cached, MAX_INTEGER)
+        self.tokens_in = min(self.tokens_in + use.tokens_in, MAX_INTEGER)
+        self.tokens_out = min(self.tokens_out + use.tokens_out, MAX_INTEGER)
+        self.usd += use.usd
 
 
 class Run(msgspec.Struct):

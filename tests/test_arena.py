@@ -106,9 +106,9 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
     ("old", "new", "sentence"),
     [
         ("[trial]", "[trail]", "unknown table or key 'trail'; use [arena], [objective], [artifact], [knobs], [data], "
-                               "[environment], [trial], [score], [worker], [selection], [stop]"),
+                               "[environment], [judge], [trial], [score], [worker], [selection], [stop]"),
         ("\n[arena]", "seed = 1\n[arena]", "unknown table or key 'seed'; use [arena], [objective], [artifact], "
-                                           "[knobs], [data], [environment], [trial], [score], [worker], "
+                                           "[knobs], [data], [environment], [judge], [trial], [score], [worker], "
                                            "[selection], [stop]"),
         ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; use command, budget_s, deadline_s, preload, "
                                  "memory_gb, disk_gb, network, budget_counts, budget_tolerance, startup_s, "

@@ -12,6 +12,7 @@ from mesh.errors import BadArena
 from mesh.events import JudgeUse
 from mesh.judge_rules import judge_words, priced
 from mesh.leaderboard import Ranking
+from mesh.records import JudgeTotal
 from mesh.spec import JudgeSpec
 from mesh.testing import given
 from mesh_cli.live.headline import progress_line
@@ -83,7 +84,7 @@ async def test_what_a_judge_has_spent_stands_in_views_headline_and_status(tmp_pa
         ("w", finish("r2", T1, 1.0)),
     ]
     board = given(*history)
-    assert (board.judge, board.usd) == (use, 0.25)
+    assert (board.judge, board.usd) == (JudgeTotal(3, 2, 1000, 50, 0.25), 0.25)
     line = progress_line(board, Ranking(board), 10.0, None)
     assert line.endswith("judge 1,050 tokens ($0.2500) in 3 calls, 2 answers from the cache")
     status = standing_of(board, ())

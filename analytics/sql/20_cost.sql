@@ -1,6 +1,13 @@
 -- What was spent, by whom and on what; what is unknown is counted as such and never as zero.
 CREATE OR REPLACE VIEW cost AS
-WITH spent AS (
+WITH ended AS MATERIALIZED (
+    SELECT
+        r.arena, f.seq, r.worker, f.usd, f.trial_s, f.score_s, f.judge_calls, f.judge_usd, f.judge_tokens_in,
+        f.judge_tokens_out
+    FROM runs r
+    JOIN finished f ON f.arena = r.arena AND f.seq = r.finished_seq
+),
+spent AS (
     SELECT
         arena, seq, 'proposal' AS what, author AS who, usd, tokens_in, tokens_out, seconds
     FROM proposed
@@ -14,12 +21,11 @@ WITH spent AS (
     FROM facts
     WHERE kind = 'model.asked'
     UNION ALL
-    SELECT arena, finished_seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM runs WHERE finished_seq IS NOT NULL
+    SELECT arena, seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM ended
     UNION ALL
-    SELECT f.arena, f.seq, 'judge', r.worker, f.judge_usd, f.judge_tokens_in, f.judge_tokens_out, f.score_s
-    FROM finished f
-    JOIN runs r ON r.arena = f.arena AND r.finished_seq = f.seq
-    WHERE f.judge_calls IS NOT NULL
+    SELECT arena, seq, 'judge', worker, judge_usd, judge_tokens_in, judge_tokens_out, score_s
+    FROM ended
+    WHERE judge_calls IS NOT NULL
 )
 SELECT
     arena, what, who, count(*) AS count, sum(usd ORDER BY seq) AS usd, count(*) - count(usd) AS usd_unknown,
