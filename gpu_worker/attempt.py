@@ -13,6 +13,7 @@ import anyio.abc
 import anyio.to_thread
 import msgspec
 
+from gpu_worker.build_cache import Builds
 from gpu_worker.exclusive import turn
 from gpu_worker.folders import close, deleted
 from gpu_worker.gpu_gauge import Gauge
@@ -23,8 +24,8 @@ from gpu_worker.run import Result, execute
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
-from mesh import frozen_data
-from mesh.bounds import MAX_ATTEMPT
+from mesh import frozen_data, settings
+from mesh.bounds import MAX_ATTEMPT, MAX_TEXT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
 from mesh.errors import BusError, HostTrouble, ObjectMissing
@@ -193,6 +194,11 @@ class Attempts:
                         gauge=self._gauge,
                         environment=member.environment,
                         judge=judge,
+                        builds=Builds(
+                            settings.builds_dir(member.home),
+                            settings.runs_dir(member.home) / "artifact",
+                            member.machine.environment,
+                        ),
                     )
                 if isinstance(result.outcome, Failed):
                     if trouble := disk.full() or deleted(folder, self._sandbox):
@@ -287,6 +293,7 @@ def finished(
         stages=result.stages,
         own_seeds=result.own_seeds,
         judge=result.judge,
+        build_cache=result.build_cache[:MAX_TEXT],
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
 

@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,13 +45,14 @@ def lay_out_trial(
     *,
     data: Path | None = None,
     home: Mapping[str, str] = NO_LINKS,
+    begin: Callable[[Path, Mapping[str, bytes]], None] | None = None,
 ) -> None:
     """Make the trial's folders in `run`; they belong to the user that it runs as, who may write every file.
 
     Many harnesses write into their own folder. `changed_protected` says which protected files it changed.
 
     Modes and times of the frozen `data` are set back, except where its mount was read-only to earlier trials. `home`
-    are links in its `HOME`, by name.
+    are links in its `HOME`, by name. `begin` is called with its folder `trial` and the files that were written there.
 
     Raises:
         OSError: this machine cannot (disk full, no permission).
@@ -63,6 +64,8 @@ def lay_out_trial(
         restore(data)
     write_files(run / "trial", files, files)
     lay_out_prepared(run / "trial", data)
+    if begin:
+        begin(run / "trial", files)
     for name in ("out", "tmp"):
         (run / name).mkdir()
     _link(run / "tmp", home)

@@ -37,6 +37,7 @@ class Site(msgspec.Struct, frozen=True):
         stage: the stage that the score program is told, and a trial of that stage alone; "" for none.
         environment: the interpreter of its processes, and what else they have of this machine.
         judge: what its scoring may ask of models; None for nothing.
+        at: where its trial sees the artifact; "" for where it lies.
     """
 
     spec: ArenaSpec
@@ -51,11 +52,17 @@ class Site(msgspec.Struct, frozen=True):
     stage: str = ""
     environment: TaskEnvironment = TaskEnvironment()
     judge: Session | None = None
+    at: str = ""
 
     @property
     def keys(self) -> dict[str, str]:
         """What the scoring alone has of variables: its keys, and where it finds the judge."""
         return self.environment.keys | (self.judge.variables if self.judge else {})
+
+    @property
+    def artifact(self) -> str:
+        """The folder in which its trial sees the artifact."""
+        return self.at or str(self.folder / "trial")
 
     def command(self, words: Sequence[str]) -> tuple[str, ...]:
         """Return the command that a command line of the arena stands for."""
@@ -86,12 +93,14 @@ def trial_request(site: Site, budget: TrialBudget) -> Request:
     command = site.command(spec.trial.command) if spec.trial.command else _evaluation(site)
     launch = _sandboxed(
         site,
-        Launch(command, env, str(run / "trial")),
+        Launch(command, env, site.artifact),
         read=[run / "trial", site.data / "public"],
         write=[run / name for name in TRIAL_WRITES],
         network=_network(spec) if spec.trial.command else _scorer_network(spec),
         asks=not spec.trial.command,
     )
+    if launch.policy and site.artifact != str(run / "trial"):
+        launch = replace(launch, policy=replace(launch.policy, twins=((str(run / "trial"), site.artifact),)))
     deadline_s = request.deadline_s if spec.trial.command else spec.score.deadline_s
     if budget.counts == "gpu":
         limits = _limits(spec, deadline_s)
@@ -183,11 +192,11 @@ def _evaluation(site: Site) -> tuple[str, ...]:
     With the interpreter of the arena it is a script without options, which starts warm (`gpu_worker.supervisor.fork`).
     """
     spec, run = site.spec, site.folder
-    program, results = str(run / "trial" / spec.artifact.editable[0]), str(run / "out" / "results")
+    program, results = f"{site.artifact}/{spec.artifact.editable[0]}", str(run / "out" / "results")
     (runner_file, *_), command = runner(spec), site.command(spec.score.command)
     if spec.score.how == "shinka":
         folders = [word.removeprefix(REPOSITORY_OPTION) for word in command if word.startswith(REPOSITORY_OPTION)]
-        what = ("--repo_path", str(run / "trial" / folders[0])) if folders else ("--program_path", program)
+        what = ("--repo_path", f"{site.artifact}/{folders[0]}") if folders else ("--program_path", program)
         command = tuple(word for word in command if not word.startswith(REPOSITORY_OPTION))
         return (site.environment.python, runner_file, results, *command, *what, "--results_dir", results)
     words = (runner_file, command[1], program, *map(str, spec.score.cascade), *command[2:])

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gpu_worker.budget import TrialBudget, score_budget, trial_budget
+from gpu_worker.build_cache import BuildCache, Builds, why_not_cached
 from gpu_worker.curve import Curve
 from gpu_worker.file_score import read_score, remove_stale
 from gpu_worker.folders import BadOutput, changed_protected, lay_out_score, lay_out_trial
@@ -100,6 +101,7 @@ class Result(msgspec.Struct, frozen=True):
     stages: StageEnds = ()
     own_seeds: int = 0
     judge: JudgeUse | None = None
+    build_cache: str = ""
 
 
 async def execute(
@@ -115,6 +117,7 @@ async def execute(
     gauge: Callable[[str], Gauge | None] = open_gauge,
     environment: TaskEnvironment = OWN_ENVIRONMENT,
     judge: Session | None = None,
+    builds: Builds | None = None,
 ) -> Result:
     """Run a trial and score it, in stages where the arena has them.
 
@@ -130,6 +133,7 @@ async def execute(
         gauge: opens the gauge of a GPU by its CUDA index.
         environment: the interpreter of its processes, and what else they have of this machine.
         judge: what its scoring may ask of models; None for nothing.
+        builds: what earlier builds left, for arenas with `artifact.cache`.
 
     Raises:
         HostTrouble: this machine cannot do it; says nothing about the proposal.
@@ -142,7 +146,15 @@ async def execute(
     varied, own_seeds = files, 0
     if request.lane in PROOF and opened.spec.trial.own_seeds == "vary" and opened.spec.objective.noise == "measured":
         varied, own_seeds = with_other_seeds(files, editable_paths(opened.spec, files), told)
-    running = _Running(site, supervisor, varied, frozenset(inputs.base), inputs.hidden, begun, tell, killed, gauge)
+    cache: BuildCache | None = None
+    unused = why_not_cached(sandbox.tier) if opened.spec.artifact.cache else ""
+    if builds and opened.spec.artifact.cache and not unused:
+        accepted = arena.overlay(opened.spec, inputs.base, inputs.base) | runner(opened.spec)
+        cache = await anyio.to_thread.run_sync(builds.of, opened, accepted, environment)
+        site = replace(site, at=str(cache.at))
+    running = _Running(
+        site, supervisor, varied, frozenset(inputs.base), inputs.hidden, begun, tell, killed, gauge, cache
+    )
     outcome: Scored | Failed | None = None
     stages: list[StageEnd] = []
     for step in steps_of(opened.spec, request, opened.base_tree):
@@ -159,6 +171,8 @@ async def execute(
             break
     assert outcome is not None
     assert running.last is not None
+    if cache and isinstance(outcome, Scored):
+        await anyio.to_thread.run_sync(cache.fill, folder / "trial")
     trial = running.last
     log = f"{trial.out[-LOG_TAIL // 2 :]}\n{trial.err[-LOG_TAIL // 2 :]}".strip()
     return Result(
@@ -180,6 +194,7 @@ async def execute(
         stages=evaluator_stages(trial) if not opened.spec.trial.command else tuple(stages),
         own_seeds=own_seeds,
         judge=judge.use() if judge else None,
+        build_cache=cache.told if cache else unused,
     )
 
 
@@ -200,7 +215,9 @@ class _Running:
         tell: Callable[[bytes], Awaitable[None]],
         killed: Callable[[], bool],
         gauge: Callable[[str], Gauge | None],
+        cache: BuildCache | None = None,
     ) -> None:
+        self._cache = cache
         self._site, self._supervisor, self._files, self._hidden = site, supervisor, files, hidden
         self._base = base
         self._begun, self._tell, self._killed, self._gauge = begun, tell, killed, gauge
@@ -218,7 +235,8 @@ class _Running:
             request = replace(request, budget_s=step.budget_s)
         site = replace(self._site, spec=step.spec, request=request, stage=step.name if step.budget_s else "")
         files, editable = self._files | runner(step.spec), editable_paths(step.spec, self._files)
-        lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links)
+        begin = self._cache.begin if self._cache else None
+        lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links, begin=begin)
         await _in_thread(lay_out, folder, files, editable, site.sandbox)
         if step.spec.score.file:
             remove_stale(folder / "trial", step.spec.score.file)

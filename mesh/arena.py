@@ -158,10 +158,13 @@ def _check(spec: ArenaSpec, where: str) -> None:
         if name.removesuffix("/") != Path(name).as_posix():
             refuse(f"artifact.editable: write {name!r} as {Path(name).as_posix()!r}")
     _check_hidden(spec, refuse)
-    for key in ("prepared", "writes"):
+    for key in ("prepared", "writes", "cache"):
         for name in getattr(spec.artifact, key):
             if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
                 refuse(f"artifact.{key}: {name!r} must be a relative path or pattern inside the arena")
+    for name in (*spec.artifact.editable, "arena.toml"):
+        if is_hidden(spec.artifact.cache, name):
+            refuse(f"artifact.cache matches {name!r}, a file of the arena: name only what the build makes, as `build/`")
     if spec.artifact.prepared and not spec.artifact.prepare:
         refuse(
             "artifact.prepared needs artifact.prepare, the command that writes these files: name it, or leave both out"
@@ -301,7 +304,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
         if n not in editable and n != "arena.toml" and (not n.endswith(".md") or is_hidden(hidden, n))
     ]
     protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
-    artifact = msgspec.structs.replace(spec.artifact, leave_out=None, prepare_hours=0.0)
+    artifact = msgspec.structs.replace(spec.artifact, leave_out=None, prepare_hours=0.0, cache=())
     spec = msgspec.structs.replace(spec, artifact=artifact)
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"

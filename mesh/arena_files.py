@@ -23,8 +23,8 @@ ATTACKS = "attacks"
 def left_out_by(spec: ArtifactSpec) -> tuple[str, ...]:
     """Return the patterns of files that do not belong to an arena."""
     if spec.leave_out is not None:
-        return spec.leave_out
-    return (_MADE_BY_TRIALS, _MADE_BY_PREPARE) if spec.prepare else (_MADE_BY_TRIALS,)
+        return (*spec.leave_out, *spec.cache)
+    return (_MADE_BY_TRIALS, *((_MADE_BY_PREPARE,) if spec.prepare else ()), *spec.cache)
 
 
 def never_part(name: str, leave_out: Sequence[str]) -> str:

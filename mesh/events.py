@@ -255,6 +255,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     built: b.Word = ""
     packages: b.Text = ""
     judge: JudgeUse | None = None
+    build_cache: b.Text = ""
 
     def key(self, post_id: str) -> str:
         return self.run

@@ -129,6 +129,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "stages": "Stages that ran, in their order, with their numbers and seconds; empty without stages.",
         "judge": "What its scoring has asked of models (`[judge]`); null in an arena without any.",
         "own_seeds": "How many seeds that the program gives itself were replaced by others, in a run that proves.",
+        "build_cache": "What became of `artifact.cache`: `used`, `filled`, or `built from nothing` and why; empty "
+        "without it.",
         "predict_s": "Seconds, of the same kind, of the code that answered the score program (`score.predict`).",
     },
     "ItemsCompared": {
@@ -301,6 +303,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "prepare_hours": "Hours that `prepare` may take; 0: ten minutes, and longer for large sources of data.",
         "writes": "Protected files or patterns that a trial may change in its own copy, such as a harness's table of "
         "results. A trial that changes another protected file has no score.",
+        "cache": "Files or patterns (`build/`, `target/`, `**/*.o`) that the build inside of a trial makes. What the "
+        "accepted artifact's build leaves there is kept on each machine, and later trials begin with a copy "
+        "([how to](../howto/builds.md)). They do not belong to the arena.",
     },
     "DataSpec": {
         "source": "File or folder of your own, of any size, that `artifact.prepare` reads as `MESH_SOURCE`; a relative "

@@ -245,6 +245,11 @@ def runs_dir(home: Path) -> Path:
     return home / "runs"
 
 
+def builds_dir(home: Path) -> Path:
+    """Return the folder that keeps what builds of accepted artifacts left (`artifact.cache`)."""
+    return home / "builds"
+
+
 def host() -> str:
     """Return this machine's name."""
     return platform.node() or "localhost"

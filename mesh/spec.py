@@ -52,7 +52,8 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `leave_out` are patterns of files that do not belong to the arena; None: folders called `out`, and `data` where
     `prepare` makes data. `prepared` are patterns of files that `prepare` writes beside itself and that trials find at
-    the same place. `writes` are patterns of protected files that a trial may change in its own copy.
+    the same place. `writes` are patterns of protected files that a trial may change in its own copy. `cache` are
+    patterns of what its build makes and later trials begin with, such as `build/`.
     """
 
     editable: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)]
@@ -62,6 +63,7 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     prepared: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     prepare_hours: Annotated[float, Meta(ge=0, le=1000)] = 0.0
     writes: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
+    cache: Annotated[tuple[b.Path, ...], _Few] = ()
 
 
 class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

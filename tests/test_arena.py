@@ -113,6 +113,10 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
         ("budget_s", "bugdet_s", "unknown key 'bugdet_s' in [trial]; use command, budget_s, deadline_s, preload, "
                                  "memory_gb, disk_gb, network, budget_counts, budget_tolerance, startup_s, "
                                  "own_seeds, exclusive"),
+        ("[artifact]", "[artifact]\ncache = ['build/', '*.py']",
+         "artifact.cache matches 'train.py', a file of the arena: name only what the build makes, as `build/`"),
+        ("[artifact]", "[artifact]\ncache = ['../build']",
+         "artifact.cache: '../build' must be a relative path or pattern inside the arena"),
         ("summary", "sumary", "unknown key 'sumary' in [arena]; use name, summary, brief"),
         ('how = "command"\ncommand = ["python", "score.py"]\n', "[worker]\nclass_ = 'any'\n",
          "unknown key 'class_' in [worker]; use class, tier, gpu_memory_gb"),
@@ -354,3 +358,16 @@ def running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def test_what_a_build_makes_is_no_part_of_an_arena_and_does_not_change_its_evaluator(folder: Path) -> None:
+    path = folder / "arena.toml"
+    without = arena.load_arena(folder)
+    (folder / "build").mkdir()
+    (folder / "build/a.o").write_bytes(b"mine")
+    path.write_text(path.read_text(encoding="utf-8").replace("[artifact]", "[artifact]\ncache = ['build/']"))
+    spec = arena.load_arena(folder)
+    assert spec.artifact.cache == ("build/",)
+    files = arena_files.read_files(folder, (), arena_files.left_out_by(spec.artifact))
+    assert "build/a.o" not in files
+    assert arena.evaluator_hash(spec, files) == arena.evaluator_hash(without, files)

@@ -4,7 +4,7 @@ import datetime as dt
 import re
 import textwrap
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -58,21 +58,29 @@ class Arena:
     def __init__(self, bus: MemoryBus, folder: Path) -> None:
         self.bus, self.home = bus, folder / "home"
         self.code = CodeStore(folder / "author.git", bus)
-        self.base = ""
+        self.base = self.base_tree = ""
 
     async def open(
-        self, spec: ArenaSpec = SPEC, *, score: str = SCORE, frozen: str = "", evaluator: str = "", train: str = ""
+        self,
+        spec: ArenaSpec = SPEC,
+        *,
+        score: str = SCORE,
+        frozen: str = "",
+        evaluator: str = "",
+        train: str = "",
+        files: Mapping[str, str] | None = None,
     ) -> None:
-        files = {"train.py": train.encode(), "score.py": textwrap.dedent(score).encode()}
-        commit = self.code.commit(files, message="base", author="ann", at=dt.datetime.now(dt.UTC))
+        texts = files or {"train.py": train, "score.py": textwrap.dedent(score)}
+        contents = {name: text.encode() for name, text in texts.items()}
+        commit = self.code.commit(contents, message="base", author="ann", at=dt.datetime.now(dt.UTC))
         await self.code.push(commit.commit)
-        self.base = commit.commit
+        self.base, self.base_tree = commit.commit, commit.tree
         opened = ArenaOpened(
             version=1,
             spec=spec,
             base_commit=commit.commit,
             base_tree=commit.tree,
-            evaluator=evaluator or evaluator_hash(spec, files),
+            evaluator=evaluator or evaluator_hash(spec, contents),
             data=frozen,
         )
         await self.post(opened)

@@ -28,6 +28,8 @@ class Policy:
         read: absolute paths that it may read, and execute from.
         write: absolute paths that it may also write.
         tmp: the folder that appears as `/tmp`, where it has mounts of its own; "" for none.
+        twins: folders that it may write, each with the path of an empty folder at which it appears too, where it has
+            mounts of its own.
         devices: device files that it may open.
         limits: limits of `setrlimit`, by name without `RLIMIT_`.
         protect: process ids that it may not signal; negative for a process group.
@@ -42,6 +44,7 @@ class Policy:
     read: Sequence[str] = ()
     write: Sequence[str] = ()
     tmp: str = ""
+    twins: Sequence[Sequence[str]] = ()
     devices: Sequence[str] = ()
     limits: dict[str, int] = field(default_factory=dict)
     protect: Sequence[int] = ()
@@ -134,7 +137,7 @@ def _arrange(policy: Policy) -> None:
     if policy.door:
         path, token, port = policy.door
         door.open_door(path, token, int(port))
-    mounts.arrange(policy.read, policy.write, uid=policy.uid, tmp=policy.tmp)
+    mounts.arrange(policy.read, policy.write, uid=policy.uid, tmp=policy.tmp, twins=policy.twins)
 
 
 def _raise_loopback() -> None:

@@ -25,7 +25,14 @@ _remembered: dict[str, str] = {}
 """The obstacle on the way to each path of the system, "" for none."""
 
 
-def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: str = "") -> None:
+def arrange(
+    read: Iterable[str],
+    write: Iterable[str],
+    *,
+    uid: int | None,
+    tmp: str = "",
+    twins: Sequence[Sequence[str]] = (),
+) -> None:
     """Rearrange the mounts of this process's own namespace.
 
     Args:
@@ -33,6 +40,7 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: 
         write: paths that stay visible and writable.
         uid: the user that the process will be; None for who it is.
         tmp: an empty folder that appears as `/tmp` and `/var/tmp`; without one these are empty and read-only.
+        twins: folders of `write`, each with the path of an empty folder at which it appears too.
 
     Raises:
         OSError: the kernel does not allow it (`mount_setattr` is there since Linux 5.12).
@@ -42,11 +50,14 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: 
     read = [path for path in read if os.path.exists(path)]
     tops = [entry.path for entry in os.scandir("/") if entry.name not in _KEPT and entry.is_dir(follow_symlinks=False)]
     covers: dict[str, list[tuple[str, int]]] = {folder: [] for folder in tops}
-    for path in [*read, *write]:
+    uncovered: list[tuple[str, int]] = []
+    for source, path in [*((path, path) for path in (*read, *write)), *twins]:
         top = f"/{path.split('/')[1]}"
         cover = top if top in covers else _obstacle(path) if uid is not None else ""
         if cover:
-            covers.setdefault(cover, []).append((path, os.open(path, os.O_PATH | os.O_CLOEXEC)))
+            covers.setdefault(cover, []).append((path, os.open(source, os.O_PATH | os.O_CLOEXEC)))
+        elif source != path:
+            uncovered.append((path, os.open(source, os.O_PATH | os.O_CLOEXEC)))
     own_tmp = os.open(tmp, os.O_PATH | os.O_CLOEXEC) if tmp else None
     for cover in covers:
         kernel.mount("tmpfs", cover, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, COVER)
@@ -61,8 +72,11 @@ def arrange(read: Iterable[str], write: Iterable[str], *, uid: int | None, tmp: 
     for path in write:
         if not any(path == inner for needed in covers.values() for inner, _ in needed):
             kernel.mount(path, path, flags=kernel.MS_BIND)
+    for path, place in uncovered:
+        _bind(place, path)
+        os.close(place)
     _set("/", _RDONLY, 0, recursive=True)
-    for path in write:
+    for path in [*write, *(path for _, path in twins)]:
         _set(path, 0, _RDONLY, recursive=False)
     for path in temporary:
         _set(path, kernel.MS_NOSUID | kernel.MS_NODEV, _RDONLY, recursive=False)
