@@ -134,6 +134,8 @@ def test_programs_without_any_knob_can_be_searched() -> None:
     assert can_rewrite(files, ["x.py"], KnobsSpec())
     assert structural_moves((), files, ["x.py"], KnobsSpec()) == ("tables", FACTORS)
     assert structural_moves((), files, ["x.py"], KnobsSpec(structural=False)) == ()
+    assert not can_rewrite(files, ["x.py"], KnobsSpec(exclude=("*",)))
+    assert structural_moves((), files, ["x.py"], KnobsSpec(exclude=("*",))) == ("tables",)
     many = "def run():\n    return f(" + ", ".join(f"{n}.5" for n in range(3, 20)) + ")\n"
     rich = {"x.py": (TSP + many).encode()}
     assert structural_moves(find_knobs("x.py", TSP + many), rich, ["x.py"], KnobsSpec()) == ("tables",)

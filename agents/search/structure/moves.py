@@ -10,7 +10,7 @@ from contextlib import suppress
 from agents.search.samplers.protocol import Values
 from agents.search.samplers.table_moves import table_knobs, without_tables
 from agents.search.samplers.walk import has_literals
-from agents.search.structure.factors import FACTORS, factor_sites, factored
+from agents.search.structure.factors import FACTORS, factored
 from agents.search.structure.tables import Rewriting, with_tables
 from agents.search.structure.ties import TIES, is_tied
 from mesh.knobs import Knob, knobs_of
@@ -49,7 +49,7 @@ def structural_moves(
     return (
         "tables",
         *((TIES,) if is_tied(space) else ()),
-        *((FACTORS,) if is_poor and has_factors(files, editable) else ()),
+        *((FACTORS,) if is_poor and has_factors(files, editable, rules) else ()),
     )
 
 
@@ -60,12 +60,19 @@ def has_table(values: Values) -> bool:
 
 def can_rewrite(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec) -> bool:
     """Tell whether files without knobs can be rewritten so that they have some; arguments as of `rewritten`."""
-    return is_structural((), rules) and (rewritten(files, editable, rules) is not None or has_factors(files, editable))
+    return is_structural((), rules) and (
+        rewritten(files, editable, rules) is not None or has_factors(files, editable, rules)
+    )
 
 
-def has_factors(files: Mapping[str, bytes], editable: Sequence[str]) -> bool:
-    """Tell whether an expression of the editable Python files may get a factor; arguments as of `rewritten`."""
-    return any(factor_sites(source) for _, source in _python(files, editable))
+def has_factors(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec) -> bool:
+    """Tell whether an expression of the editable Python files may get a factor that is a knob; arguments as above."""
+    for name, source in _python(files, editable):
+        if new := next(factored(source), None):
+            count = len(knobs_of({name: source.encode()}, [name], rules))
+            if len(knobs_of({name: new.source.encode()}, [name], rules)) > count:
+                return True
+    return False
 
 
 def with_factor(
