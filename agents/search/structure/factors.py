@@ -52,7 +52,7 @@ _RESULT = re.compile(r"score|loss|bound|objective|fitness|metric|error|cost|tota
 _Scope = ast.AST | None
 
 
-class Site(msgspec.Struct, frozen=True):
+class FactorSite(msgspec.Struct, frozen=True):
     """An expression that may get a number: its bytes, whether it needs brackets before `*`, and where it stands."""
 
     start: int
@@ -94,12 +94,12 @@ def neutral(source: str) -> Iterator[Rewriting]:
             yield Rewriting(_put(data, site, f"({text} + 0.0)"), site.name)
 
 
-def _put(data: bytes, site: Site, text: str) -> str:
+def _put(data: bytes, site: FactorSite, text: str) -> str:
     return (data[: site.start] + text.encode() + data[site.end :]).decode()
 
 
 @lru_cache(maxsize=32)
-def factor_sites(source: str) -> tuple[Site, ...]:
+def factor_sites(source: str) -> tuple[FactorSite, ...]:
     """Return the expressions of a Python source that may get a number, in the order in which they stand.
 
     Args:
@@ -113,7 +113,7 @@ def factor_sites(source: str) -> tuple[Site, ...]:
     except NO_PYTHON:
         return ()
     floats = _Floats(syntax)
-    found: list[Site] = []
+    found: list[FactorSite] = []
     for node in sorted((each for each in syntax.nodes if isinstance(each, ast.expr)), key=_order):
         parent = syntax.parents.get(node)
         if not _is_place(node, parent, syntax) or not floats.may_be_float(node, parent):
@@ -125,7 +125,7 @@ def factor_sites(source: str) -> tuple[Site, ...]:
         factor = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div) and _has_number(node)
         term = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub) and _has_number(node)
         is_sum = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub)
-        site = Site(start, end, is_sum, not factor, not term, _where(syntax, node, parent))
+        site = FactorSite(start, end, is_sum, not factor, not term, _where(syntax, node, parent))
         is_returned = isinstance(parent, ast.Return | ast.Tuple)
         if _RESULT.search(site.name.rpartition(".")[2]) or (is_returned and _is_result(node)):
             continue  # what a program says of itself, such as its own score
@@ -275,7 +275,7 @@ def _where(syntax: PythonSyntax, node: ast.expr, parent: ast.AST | None) -> str:
     return f"{function}.{role}".lstrip(".")
 
 
-def _keeps_names(data: bytes, site: Site, known: dict[str, object]) -> bool:
+def _keeps_names(data: bytes, site: FactorSite, known: dict[str, object]) -> bool:
     """Tell whether all literals keep their names and values: results are known by the names of knobs."""
     text = data[site.start : site.end].decode()
     for new in (f"({text}) * 1.5", f"({text} + 1.5)"):
