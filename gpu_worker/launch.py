@@ -78,7 +78,11 @@ SPLITS: dict[Lane, str] = {
 }
 """The split of the data that the score program is told to use, by the lane of the run."""
 
-_RUNNERS = {"openevolve": ("openevolve.py",), "shinka": ("shinka.py", "shinka_standin.py")}
+_RUNNERS = {
+    "openevolve": ("openevolve.py",),
+    "shinka": ("shinka.py", "shinka_standin.py"),
+    "coral": ("coral.py", "coral_standin.py", "openevolve.py"),
+}
 
 
 def trial_request(site: Site, budget: TrialBudget) -> Request:
@@ -199,6 +203,7 @@ def _evaluation(site: Site) -> tuple[str, ...]:
         what = ("--repo_path", f"{site.artifact}/{folders[0]}") if folders else ("--program_path", program)
         command = tuple(word for word in command if not word.startswith(REPOSITORY_OPTION))
         return (site.environment.python, runner_file, results, *command, *what, "--results_dir", results)
+    program = site.artifact if spec.score.how == "coral" else program
     words = (runner_file, command[1], program, *map(str, spec.score.cascade), *command[2:])
     return (command[0], *words) if command[0] == site.environment.python else (command[0], "-I", *words)
 

@@ -15,6 +15,7 @@ from mesh.arena_commands import check_commands, check_scorer_rights, checked_env
 from mesh.arena_files import MAX_FILE_BYTES, left_out_by, never_part
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
+from mesh.coral_task import CORAL_OPTIONS
 from mesh.decoding import decode_toml
 from mesh.editable_paths import editable_paths, is_pattern
 from mesh.editable_regions import bounded, protected_text, trouble_in_file
@@ -266,14 +267,15 @@ def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
     if spec.trial.command:
         refuse(f'trial.command must be left out: with score.how = "{how}" the evaluator runs the program itself')
     repository = [word for word in spec.score.command[2:] if word.startswith(REPOSITORY_OPTION)]
-    if len(spec.artifact.editable) != 1 and not (how == "shinka" and repository):
+    if len(spec.artifact.editable) != 1 and how != "coral" and not (how == "shinka" and repository):
         refuse(f'artifact.editable must list one file: with score.how = "{how}" the evaluator gets one program')
-    if how == "openevolve" and (
-        len(spec.score.command) < 2 or any(not word.startswith(EVALUATOR_OPTIONS) for word in spec.score.command[2:])
+    options = {"openevolve": EVALUATOR_OPTIONS, "coral": CORAL_OPTIONS}.get(how)
+    if options and (
+        len(spec.score.command) < 2 or any(not word.startswith(options) for word in spec.score.command[2:])
     ):
         refuse(
             'score.command must be an interpreter and the evaluator: ["python", "evaluator.py"]; '
-            f"only options may follow: {', '.join(EVALUATOR_OPTIONS)}"
+            f"only options may follow: {', '.join(options)}"
         )
     if not spec.score.command:
         refuse('score.command is missing: name the evaluation, without its options: ["python", "evaluate.py"]')

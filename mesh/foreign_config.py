@@ -79,23 +79,23 @@ def openevolve_options(text: str, name: str = "config.yaml") -> TaskOptions:
     """
     import yaml
 
-    whole = _inside(_composed(text, name))
-    evaluator, prompt = _inside(whole.get("evaluator")), _inside(whole.get("prompt"))
+    whole = inside(composed(text, name))
+    evaluator, prompt = inside(whole.get("evaluator")), inside(whole.get("prompt"))
     listed = evaluator.get("cascade_thresholds")
     thresholds: tuple[float, ...] = THRESHOLDS
     if isinstance(listed, yaml.SequenceNode):
         thresholds = tuple(number for node in listed.value if (number := _number(node)) is not None)
     cascade = evaluator.get("cascade_evaluation")
     is_off = cascade is not None and str(cascade.value).lower() in _FALSE
-    memory_gb = _memory_gb(_scalar(evaluator.get("memory_limit_mb")))
-    message = _scalar(prompt.get("system_message") or whole.get("system_message")).strip()
-    suffix = _scalar(whole.get("file_suffix")) or _SUFFIXES.get(_scalar(whole.get("language")).lower(), "")
-    dimensions = _inside(whole.get("database")).get("feature_dimensions") or whole.get("feature_dimensions")
-    features = [_scalar(node) for node in dimensions.value] if isinstance(dimensions, yaml.SequenceNode) else []
-    arguments = {name: value for name, node in _inside(evaluator.get("evaluator_args")).items()
-                 if (value := _plain(node)) is not None}  # fmt: skip
+    memory_gb = _memory_gb(scalar(evaluator.get("memory_limit_mb")))
+    message = scalar(prompt.get("system_message") or whole.get("system_message")).strip()
+    suffix = scalar(whole.get("file_suffix")) or _SUFFIXES.get(scalar(whole.get("language")).lower(), "")
+    dimensions = inside(whole.get("database")).get("feature_dimensions") or whole.get("feature_dimensions")
+    features = [scalar(node) for node in dimensions.value] if isinstance(dimensions, yaml.SequenceNode) else []
+    arguments = {name: value for name, node in inside(evaluator.get("evaluator_args")).items()
+                 if (value := plain_value(node)) is not None}  # fmt: skip
     return TaskOptions(
-        timeout_s=seconds_in(_scalar(evaluator.get("timeout"))) or TIMEOUT_S,
+        timeout_s=seconds_in(scalar(evaluator.get("timeout"))) or TIMEOUT_S,
         cascade=() if is_off else thresholds,
         memory_gb=memory_gb or 4.0,
         features=tuple(name for name in features if re.fullmatch(r"[\w.-]{1,100}", name)),
@@ -136,12 +136,12 @@ def has_key(text: str, name: str = "config.yaml") -> bool:
 
 def _told_in_yaml(text: str, name: str) -> dict[str, Any]:
     try:
-        whole = _inside(_composed(text, name))
+        whole = inside(composed(text, name))
     except ValueError:
         return {}
-    parts = [_inside(whole.get(part)) for part in ("evo", "evo_config", "job", "job_config")]
+    parts = [inside(whole.get(part)) for part in ("evo", "evo_config", "job", "job_config")]
     nodes = {key: node for part in parts for key, node in part.items() if key in _TOLD}
-    return {key: [_scalar(item) for item in node.value] if node.id == "sequence" else _scalar(node)
+    return {key: [scalar(item) for item in node.value] if node.id == "sequence" else scalar(node)
             for key, node in nodes.items() if node.value}  # fmt: skip
 
 
@@ -210,7 +210,12 @@ def _memory_gb(text: str) -> float:
     return round(gigabytes, 3) if 0 < gigabytes <= 1e6 else 0.0
 
 
-def _composed(text: str, name: str) -> Any:
+def composed(text: str, name: str) -> Any:
+    """Return the root node of a text of YAML, None for an empty one; nothing is turned into objects.
+
+    Raises:
+        ValueError: it is not valid YAML, or nested too deeply.
+    """
     import yaml
 
     if _DEEP.search(text):
@@ -225,18 +230,18 @@ def _composed(text: str, name: str) -> Any:
         raise ValueError(f"{name} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
 
 
-def _inside(node: Any) -> dict[str, Any]:
+def inside(node: Any) -> dict[str, Any]:
     """Return the nodes in a mapping by their keys; {} for any other node."""
     pairs = node.value if node is not None and node.id == "mapping" else ()
     return {key.value: value for key, value in pairs if isinstance(key.value, str)}
 
 
-def _scalar(node: Any) -> str:
+def scalar(node: Any) -> str:
     """Return the text of a scalar, "" for null and other nodes."""
     return node.value if node is not None and node.id == "scalar" and node.tag != f"{_TAG}null" else ""
 
 
-def _plain(node: Any) -> bool | float | str | None:
+def plain_value(node: Any) -> bool | float | str | None:
     """Return the value of a scalar, None for other nodes."""
     if node.id != "scalar":
         return None

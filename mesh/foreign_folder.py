@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mesh import settings
+from mesh.coral_task import TASK_FILE
 from mesh.errors import BadArena
 from mesh.foreign_config import has_key
 from mesh.foreign_tasks import (
@@ -184,6 +185,8 @@ def _files_of(folder: Path) -> list[str]:
     """Return the names of the files in a folder, and of an evaluator in a folder of its own."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     names += ["evaluator/evaluator.py"] if (folder / "evaluator" / "evaluator.py").is_file() else []
+    if TASK_FILE in names:
+        return [*names, *(name for name in _below(folder, ".") if "/" in name)]
     repository = repository_of(names, _reader(folder))
     names += _named_in(folder, _reader(folder)("program.md")) if "program.md" in names else []
     return [*names, *_below(folder, repository)] if repository else names

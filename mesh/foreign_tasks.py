@@ -11,14 +11,16 @@ from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
+from mesh.coral_task import CoralTask, read_coral
 from mesh.foreign_config import TaskOptions, openevolve_options, shinka_options
 from mesh.loop_reading import Loop, LoopWish, read_loop
 from mesh.python_syntax import NO_PYTHON
 from mesh.task_imports import imported_modules
+from mesh.task_toml import evaluated_toml, left_out_lines, string, toml_list
 
 KNOWN = (
     "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
-    "karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"
+    "CORAL (task.yaml with a grader), karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"
 )
 EVALUATOR_OPTIONS = ("--features=", "--evaluator-args=")
 """What may follow an OpenEvolve evaluator in `score.command`: metrics that do not count in the mean, arguments."""
@@ -87,6 +89,8 @@ def recognise(
         ValueError: the configuration is not valid YAML, several files may be the program, or the files disagree about
             the metric.
     """
+    if coral := read_coral(files, read, lambda folder: editable_in(folder, files)):
+        return _coral(token_of(name), coral, files, read, tuple(leave_out))
     configs = configurations(files)
     for evaluator in _EVALUATORS:
         if evaluator not in files:
@@ -256,7 +260,6 @@ def _followed(name: str, files: Collection[str], read: Read) -> str:
 
 
 def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how: str, metric: str = _COMBINED) -> str:
-    system = {"openevolve": "an OpenEvolve task", "shinka": "a ShinkaEvolve task"}[how]
     command = ["python", task.evaluator]
     if task.editable:
         command.append(REPOSITORY_OPTION + task.program)
@@ -266,31 +269,34 @@ def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how
     cascade = "\n# Thresholds after evaluate_stage1, 2, ...; [] calls only evaluate()."
     cascade += f"\ncascade = {list(options.cascade)}"
     mean = f"# {_COMBINED}, if the evaluator returns none: the mean of the numbers that it returns.\n"
-    brief = f"\nbrief = {long_text(options.brief)}" if options.brief else ""
-    return f"""# The mesh wrote this file for {system}; change what you like.
-[arena]
-name = "{token_of(task.name)}"
-summary = {string(f"The task {task.name}")}{brief}
+    is_openevolve = how == "openevolve"
+    return evaluated_toml(
+        token_of(task.name),
+        "an OpenEvolve task" if is_openevolve else "a ShinkaEvolve task",
+        options,
+        objective=f'{mean if is_openevolve else ""}metric = {string(metric)}\ndirection = "maximize"',
+        editable=task.editable or (task.program,),
+        leave_out=task.leave_out,
+        modules=modules,
+        score=f'how = "{how}"\ncommand = {toml_list(command)}{cascade if is_openevolve else ""}',
+    )
 
-[objective]
-{mean if how == "openevolve" else ""}metric = {string(metric)}
-direction = "maximize"
 
-[artifact]
-editable = {_list(task.editable or (task.program,))} # everything else is protected
-{_left_out(task.leave_out)}
-[trial]                             # no command: the evaluator runs the program
-budget_s = {options.timeout_s:.1f}
-deadline_s = {options.timeout_s:.1f}
-memory_gb = {options.memory_gb}
-network = false
-preload = {_list(modules)}          # imported once; each evaluation is a fork
-
-[score]
-how = "{how}"
-command = {_list(command)}{cascade if how == "openevolve" else ""}
-deadline_s = {options.timeout_s:.1f}        # for the whole evaluation; every process of it is killed then
-"""
+def _coral(name: str, task: CoralTask, files: Collection[str], read: Read, leave_out: tuple[str, ...]) -> Layout:
+    modules = imported_modules((read(task.grader), *map(read, task.editable)), files)
+    text = evaluated_toml(
+        name,
+        "a CORAL task",
+        TaskOptions(timeout_s=task.timeout_s, brief=task.brief),
+        objective=f'metric = "score"\ndirection = "{task.direction}"',
+        editable=task.editable,
+        leave_out=leave_out,
+        modules=tuple(module for module in modules if module != "coral"),
+        score=f'how = "coral"\ncommand = {toml_list(task.command())}',
+    )
+    hidden = ", ".join(task.private)
+    notes = (f"{hidden}: CORAL shows it to the grader alone; here the judged program can read it too",)
+    return Layout("CORAL", text, notes if task.private else ())
 
 
 def _autoresearch(name: str, loop: Loop, read: Read, leave_out: tuple[str, ...]) -> Layout:
@@ -329,8 +335,8 @@ metric = {string(loop.metric)}
 direction = "{loop.direction}"
 
 [artifact]
-editable = {_list(loop.editable)}             # everything else is protected
-{data if loop.prepare else ""}{_left_out(leave_out)}
+editable = {toml_list(loop.editable)}             # everything else is protected
+{data if loop.prepare else ""}{left_out_lines(leave_out)}
 [trial]                             # `uv run` is not needed: python is the one that runs the worker
 command = ["python", "-c", "{run}"]
 budget_s = {loop.budget_s:.1f}                    # TIME_BUDGET, which counts wall time after compiling
@@ -345,34 +351,3 @@ how = "stdout"                      # the trial prints its score, so scores are 
 pattern = '^{re.escape(loop.metric)}\\s*[:=]\\s*([^\\s,%]+)'
 """
     return Layout("karpathy/autoresearch", text, tuple(notes))
-
-
-def _left_out(patterns: tuple[str, ...]) -> str:
-    if not patterns:
-        return ""
-    why = "# What other programs left here, and what git ignores; take out of this list what the task needs."
-    return f"{why}\nleave_out = {_list(patterns)}\n"
-
-
-def _list(words: Iterable[str]) -> str:
-    return f"[{', '.join(string(word) for word in words)}]"
-
-
-def string(text: str) -> str:
-    """Return a text as a string of TOML on one line."""
-    return '"' + _escaped(text).replace("\n", "\\n") + '"'
-
-
-def long_text(text: str) -> str:
-    """Return a text as a string of TOML over several lines."""
-    return f'"""\n{_escaped(text)}\n"""'
-
-
-def _escaped(text: str) -> str:
-    whole = text.replace("\r", "").replace("\\", "\\\\").replace('"', '\\"')
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", lambda found: _code_of(found[0]), whole)
-
-
-def _code_of(character: str) -> str:
-    number = ord(character)
-    return "\\t" if number == 9 else "?" if 0xD800 <= number < 0xE000 else f"\\u{number:04x}"

@@ -315,7 +315,8 @@ FIELDS: dict[str, dict[str, str]] = {
         'read, when the data is made: `"refuse"` the arena, `"warn"`, or do not look (`"off"`).',
     },
     "TrialSpec": {
-        "command": 'Command that runs the artifact. Leave it out with `score.how = "openevolve"` or `"shinka"`.',
+        "command": "Command that runs the artifact. Leave it out where an evaluator runs it: `score.how` is "
+        '`"openevolve"`, `"shinka"` or `"coral"`.',
         "budget_s": "Budget of a trial in seconds; it reads them from `MESH_BUDGET_S`. The worker ends a trial that "
         "uses more than `budget_s` x `budget_tolerance` + `startup_s`: the run is `over_budget`.",
         "deadline_s": "Wall seconds after which the worker kills every process of the trial; at least `budget_s`.",
@@ -335,10 +336,10 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "ScoreSpec": {
         "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints, '
-        '`"file"` one that it writes. `"openevolve"` and `"shinka"` call the evaluators of these systems. All but the '
-        "first are self-reported.",
+        '`"file"` one that it writes. `"openevolve"`, `"shinka"` and `"coral"` call the evaluators of these '
+        "systems. All but the first are self-reported.",
         "command": "Score program: it runs after the trial has ended, and its last line is a JSON object of numbers. "
-        'With `"openevolve"` or `"shinka"` it is the evaluator.',
+        'With `"openevolve"`, `"shinka"` or `"coral"` it is the evaluator.',
         "predict": "Command that runs the proposal's code and answers the score program (`MESH_PREDICTOR`). It runs in "
         'a second sandbox without private data. Only with `"command"`.',
         "pattern": 'Regular expression with one group around the number; the last match counts. With `"stdout"` or '

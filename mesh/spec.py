@@ -77,7 +77,7 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How a trial runs. The worker ends it at `deadline_s` wall seconds, and when it has used more than its budget.
 
     The budget is `budget_s` x `budget_tolerance` + `startup_s`, in seconds of what `budget_counts` names. `command` is
-    empty if the evaluator runs the program (`openevolve`, `shinka`); its programs know of no budget, so none is set.
+    empty if the evaluator runs the program (`openevolve`, `shinka`, `coral`); such programs know of no budget.
     With `own_seeds = "vary"` proof runs have other seeds than those that a program gives itself.
     """
 
@@ -100,11 +100,11 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
     without private data. `stdout` (`pattern`, one group), `file` (a JSON `key`, a CSV `column` of the last or a named
-    `row`, or a `pattern`), `openevolve` and `shinka` (evaluators) are self-reported.
+    `row`, or a `pattern`), `openevolve`, `shinka` and `coral` (evaluators) are self-reported.
     `stage` are cheaper scorings before the one that counts.
     """
 
-    how: Literal["command", "stdout", "file", "openevolve", "shinka"]
+    how: Literal["command", "stdout", "file", "openevolve", "shinka", "coral"]
     command: _Command = ()
     predict: _Command = ()
     pattern: b.Text = ""

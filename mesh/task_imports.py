@@ -45,7 +45,7 @@ def imported_modules(sources: Iterable[str], files: Collection[str] = (), *, any
 
 def missing_modules(sources: Iterable[str], files: Collection[str] = ()) -> tuple[str, ...]:
     """Return the packages that these sources import at their top, unconditionally, and this interpreter lacks."""
-    own = {name.partition("/")[0].removesuffix(".py") for name in files} | {"openevolve", "shinka"}
+    own = {name.partition("/")[0].removesuffix(".py") for name in files} | {"openevolve", "shinka", "coral"}
     tops = {name.partition(".")[0] for name, _ in _imports(sources, everywhere=False)} - own - sys.stdlib_module_names
     return tuple(sorted(top for top in tops if not _is_module(top)))
 

@@ -87,7 +87,7 @@ def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
         " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
         "the mesh also reads tasks of OpenEvolve (initial_program.* and evaluator.py), "
         "ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
-        "karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"
+        "CORAL (task.yaml with a grader), karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"
     )
     assert refused(tmp_path / "nowhere") == sentence
     assert refused(tmp_path) == sentence

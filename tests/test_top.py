@@ -65,7 +65,7 @@ async def a_screen(server: EmbeddedServer) -> AsyncIterator[Screen]:
             app = Top(watch)
             async with app.run_test(size=SIZE) as pilot:
                 screen = Screen(bus, app, pilot, tasks)
-                await screen.until(lambda text: f"champion {T2[:10]}" in text and "title 2222" in text)
+                await screen.until(lambda text: f"champion {T2[:10]}" in text and "past_" in text)
                 yield screen
             tasks.cancel_scope.cancel()
 
