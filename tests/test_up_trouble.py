@@ -46,6 +46,7 @@ class Told:
                 self.text += text
 
 
+@pytest.mark.serial
 async def test_a_swarm_outlives_a_full_disk_and_ends_with_a_sentence_when_its_home_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
