@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from mesh.board import Board
-from mesh.events import Failed
+from mesh.events import PROOF, Failed
 from mesh.times import duration
 
 ODD_FAILED = 0.25
@@ -14,6 +14,8 @@ ODD_BEYOND = 0.1
 """By how much the share of proof must be above its limit for advice."""
 FEWEST_RUNS = 20
 """Finished runs before there is advice."""
+FREE_PROOFS = 8
+"""Runs of proof that do not count in its share."""
 
 
 class RunTime(msgspec.Struct, frozen=True):
@@ -25,7 +27,10 @@ class RunTime(msgspec.Struct, frozen=True):
 
 
 class WorkerTime(msgspec.Struct, frozen=True):
-    """Seconds of workers; `failed_s` is the part of `search_s` in failed runs, `runs` the number of finished runs."""
+    """Seconds of workers; `failed_s` is the part of `search_s` in failed runs.
+
+    `runs` and `proofs` are the numbers of finished runs, and of those that prove.
+    """
 
     search_s: float
     failed_s: float
@@ -33,6 +38,7 @@ class WorkerTime(msgspec.Struct, frozen=True):
     controls_s: float
     looks_s: float
     runs: int
+    proofs: int
 
     @property
     def total_s(self) -> float:
@@ -48,14 +54,14 @@ class WorkerTime(msgspec.Struct, frozen=True):
 def worker_time(runs: Iterable[RunTime]) -> WorkerTime:
     """Return the sums over finished runs."""
     seconds = dict[str, float]()
-    failed_s, count = 0.0, 0
+    failed_s, count, proofs = 0.0, 0, 0
     for run in runs:
-        count += 1
+        count, proofs = count + 1, proofs + (run.lane in PROOF)
         seconds[run.lane] = seconds.get(run.lane, 0.0) + run.seconds
         failed_s += run.seconds if run.failed and run.lane == "explore" else 0.0
     looks_s = sum(seconds.get(lane, 0.0) for lane in ("sealed", "audit"))
     search_s, proof_s, controls_s = (seconds.get(lane, 0.0) for lane in ("explore", "confirm", "control"))
-    return WorkerTime(search_s, failed_s, proof_s, controls_s, looks_s, count)
+    return WorkerTime(search_s, failed_s, proof_s, controls_s, looks_s, count, proofs)
 
 
 def times_of(board: Board) -> Iterable[RunTime]:
@@ -93,7 +99,7 @@ def time_advice(time: WorkerTime, proof_share: float) -> list[str]:
             f"{time.failed_s / time.search_s:.0%} of the time of search went into failed runs: "
             "`mesh sql \"FROM runs WHERE state = 'failed'\"` shows why; a narrower range of a knob may help"
         )
-    if time.proof_share > proof_share + ODD_BEYOND:
+    if time.proof_share * max(0.0, 1 - FREE_PROOFS / max(1, time.proofs)) > proof_share + ODD_BEYOND:
         found.append(
             f"proof took {time.proof_share:.0%} of the time, more than the {proof_share:.0%} that it may take from "
             "search: search had too little to run; start more explorers or a model"

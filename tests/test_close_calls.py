@@ -31,7 +31,7 @@ def close() -> Log:
     log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
     log.propose(BASE, how="baseline")
     play(log, {BASE: [10.0, 10.2, 9.8]})
-    claimed(log, near=9.5)
+    claimed(log, near=9.55)
     for _ in range(100):
         events = due(log)
         for event in events:
@@ -191,3 +191,19 @@ def test_a_race_that_proof_cannot_afford_to_go_on_with_gives_way_to_a_better_cla
     while not (begun := racing(log)):
         claimed(log, **{f"bad-{log.board.seq}": 11.0})
     assert begun == {FRESH}
+
+
+def test_a_race_that_is_nearly_decided_does_not_give_way() -> None:
+    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.1)))
+    log.open()
+    log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
+    log.propose(BASE, how="baseline")
+    play(log, {BASE: [10.0, 10.2, 9.8]})
+    claimed(log, near=9.55)
+    log.propose(SEARCHING)
+    log.request(SEARCHING)
+    play(log, {NEAR: [9.6, 9.9, 9.75], BASE: [10.1, 10.0, 10.05]})
+    assert racing(log) == set()
+    assert log.board.proposals[NEAR].verdict == "open"
+    claimed(log, fresh=5.0)
+    assert due(log) == []  # it waits until search has run more, and is not given up for what is newer

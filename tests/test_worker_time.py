@@ -23,11 +23,12 @@ def test_the_shares_of_search_proof_and_controls_add_up() -> None:
 
 def test_only_what_is_odd_gets_advice() -> None:
     assert time_advice(spent(explore=60.0, confirm=40.0), 0.4) == []
-    assert time_advice(spent(explore=49.0, confirm=41.0, control=10.0), 0.4) == [
-        "proof took 51% of the time, more than the 40% that it may take from search: search had too little to run; "
+    assert time_advice(spent(explore=49.0, confirm=41.0, control=10.0), 0.4) == []  # but for eight runs, it is 31 %
+    assert time_advice(spent(explore=10.0, confirm=80.0, control=10.0), 0.4) == [
+        "proof took 90% of the time, more than the 40% that it may take from search: search had too little to run; "
         "start more explorers or a model"
     ]
-    assert time_advice(spent(explore=49.0, confirm=41.0, control=10.0), 0.6) == []
+    assert time_advice(spent(explore=10.0, confirm=80.0, control=10.0), 0.6) == []
     [failing] = time_advice(spent(explore=70.0, failed=30.0, confirm=10.0), 0.4)
     assert failing.startswith("30% of the time of search went into failed runs: `mesh sql")
     # a failed run of proof is not one of search, and a few runs say nothing

@@ -43,6 +43,8 @@ from mesh.paired import Scores
 
 SIZE = 5
 """Number of claims in a race."""
+NEARLY = 0.95
+"""Probability of a challenger to be better than the champion, from which its race does not give way."""
 
 HOPELESS = 0.2
 """A challenger drops out if its probability to be better than the champion is below this."""
@@ -95,6 +97,9 @@ def _give_way(
 ) -> list[AnyEvent]:
     """End a race that cannot go on, if a claim that waits is better than all of its challengers; begin the next one.
 
+    A race that is nearly decided, with a challenger that is better than the champion with a probability of `NEARLY`,
+    goes on instead: while search finds something better every few runs, no race would ever end.
+
     To stop without a promotion costs the test nothing: it is one more way not to promote. A close call that races again
     is retired already.
     """
@@ -107,6 +112,15 @@ def _give_way(
     found, champion = noise(board, worker_class), fresh(board, board.champion, worker_class)
     text = "gives its place to a better claim: proof has had its share of the workers' time, and cannot go on with both"
     rivals = proofs(board, board.champion, worker_class)
+    open_ones = {tree: scores for tree, scores in racing.items() if scores and tree in board.undecided}
+    chance = {
+        tree: p_better(
+            board, scores, champion, found, item_noise(runs_in_race(board, tree, race, worker_class), rivals)
+        )
+        for tree, scores in open_ones.items()
+    }
+    if any(p is not None and p >= NEARLY for p in chance.values()):
+        return []
     ended: list[AnyEvent] = [
         retired(
             board,
@@ -114,13 +128,10 @@ def _give_way(
             "not_better",
             text,
             sum(scores.values()) / len(scores),
-            p=p_better(
-                board, scores, champion, found, item_noise(runs_in_race(board, tree, race, worker_class), rivals)
-            ),
+            p=chance[tree],
             seeds=tuple(scores),
         )
-        for tree, scores in racing.items()
-        if scores and tree in board.undecided
+        for tree, scores in open_ones.items()
     ]
     return ended or _start(board, race + 1, waiting, worker_class)
 
