@@ -14,8 +14,8 @@ ODD_BEYOND = 0.1
 """By how much the share of proof must be above its limit for advice."""
 FEWEST_RUNS = 20
 """Finished runs before there is advice."""
-FREE_PROOFS = 8
-"""Runs of proof that do not count in its share."""
+ALLOWANCE = 8
+"""Runs of proof beyond its share: those of the baseline, and the first of the first race."""
 
 
 class RunTime(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ def time_advice(time: WorkerTime, proof_share: float) -> list[str]:
             f"{time.failed_s / time.search_s:.0%} of the time of search went into failed runs: "
             "`mesh sql \"FROM runs WHERE state = 'failed'\"` shows why; a narrower range of a knob may help"
         )
-    if time.proof_share * max(0.0, 1 - FREE_PROOFS / max(1, time.proofs)) > proof_share + ODD_BEYOND:
+    if time.proof_share * max(0.0, 1 - ALLOWANCE / max(1, time.proofs)) > proof_share + ODD_BEYOND:
         found.append(
             f"proof took {time.proof_share:.0%} of the time, more than the {proof_share:.0%} that it may take from "
             "search: search had too little to run; start more explorers or a model"

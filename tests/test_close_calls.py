@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agents.curation.close_calls import close_calls, races_of
-from agents.curation.proof_share import ALLOWANCE, affords
+from agents.curation.proof_share import affords
 from agents.curation.run_requests import SEEDS
 from mesh.board import Board
 from mesh.events import ProposalRetired, RunFinished, RunRequested, Scored, WorkerJoined
@@ -15,6 +15,7 @@ from mesh.evidence import CLOSE
 from mesh.leaderboard import leaderboard
 from mesh.spec import SelectionSpec
 from mesh.testing import Log, git_hash
+from mesh.worker_time import ALLOWANCE
 from mesh_cli.live.summary import unproven
 from tests.test_race import BASE, NOISY, asked, claimed, due, play
 

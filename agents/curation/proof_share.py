@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from mesh.board import Board, Run
 from mesh.events import PROOF
 from mesh.fleet import is_awaited
-
-ALLOWANCE = 8
-"""Runs of proof beyond the share: those of the baseline, and the first of the first race."""
+from mesh.worker_time import ALLOWANCE
 
 
 def affords(board: Board, runs: int) -> bool:
