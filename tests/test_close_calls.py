@@ -169,16 +169,27 @@ def test_a_race_begins_once_search_has_run_enough() -> None:
     assert proofs + 2 - ALLOWANCE > 0.25 * (finished - 1 + 2)
 
 
-def test_a_race_that_proof_cannot_afford_to_go_on_with_gives_way_to_a_better_claim() -> None:
-    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.1)))
+def one_race(scores: list[float], *, share: float, claim: float) -> Log:
+    """An arena with a race of one challenger that has these scores on three seeds, and where search has a run."""
+    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=share)))
     log.open()
     log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
     log.propose(BASE, how="baseline")
     play(log, {BASE: [10.0, 10.2, 9.8]})
-    claimed(log, near=9.95)
+    claimed(log, near=claim)
     log.propose(SEARCHING)
     log.request(SEARCHING)
-    play(log, {NEAR: [9.8, 10.1, 9.95], BASE: [10.1, 10.0, 10.05]})
+    left = {NEAR: list(scores), BASE: [10.1, 10.0, 10.05]}
+    while (events := due(log)) and all(left[who] for who, _, _ in asked(log)):
+        for event in events:
+            log.add("curator", event)
+            if isinstance(event, RunRequested):
+                log.finish(event.run, left[event.proposal].pop(0))
+    return log
+
+
+def test_a_race_that_proof_cannot_afford_to_go_on_with_gives_way_to_a_better_claim() -> None:
+    log = one_race([9.8, 10.1, 9.95], share=0.1, claim=9.95)
     assert racing(log) == set()
     assert log.board.proposals[NEAR].verdict == "open"
     claimed(log, worse=9.99)  # better than the champion's mean, but not than the challenger
@@ -195,16 +206,37 @@ def test_a_race_that_proof_cannot_afford_to_go_on_with_gives_way_to_a_better_cla
 
 
 def test_a_race_that_is_nearly_decided_does_not_give_way() -> None:
-    log = Log(msgspec.structs.replace(NOISY, selection=SelectionSpec(proof_share=0.1)))
-    log.open()
-    log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
-    log.propose(BASE, how="baseline")
-    play(log, {BASE: [10.0, 10.2, 9.8]})
-    claimed(log, near=9.55)
-    log.propose(SEARCHING)
-    log.request(SEARCHING)
-    play(log, {NEAR: [9.6, 9.9, 9.75], BASE: [10.1, 10.0, 10.05]})
+    log = one_race([9.6, 9.9, 9.75], share=0.1, claim=9.55)
     assert racing(log) == set()
     assert log.board.proposals[NEAR].verdict == "open"
     claimed(log, fresh=5.0)
     assert due(log) == []  # it waits until search has run more, and is not given up for what is newer
+
+
+def test_a_race_that_it_can_afford_gives_way_to_a_claim_that_is_clearly_better() -> None:
+    log = one_race([10.2, 10.1, 9.95], share=1.0, claim=9.9)
+    assert racing(log) == {NEAR}
+    claimed(log, little=9.85)
+    assert racing(log) == {NEAR}
+    claimed(log, fresh=5.0)
+    [given_up] = due(log)
+    assert isinstance(given_up, ProposalRetired)
+    assert (given_up.proposal, given_up.why, given_up.met) == (NEAR, "not_better", BASE)
+    assert "gives its place to a better claim: this race was not nearly decided" in given_up.text
+    log.add("curator", given_up)
+    assert racing(log) == {FRESH, git_hash("little")}
+
+
+def test_who_looks_better_than_the_champion_in_such_a_race_races_again() -> None:
+    log = one_race([9.9, 10.0, 9.95], share=1.0, claim=9.9)
+    claimed(log, fresh=5.0)
+    assert racing(log) == {FRESH}
+    play(log, {FRESH: [10.4, 10.3] * 8, BASE: [10.1, 10.0] * 8, NEAR: [10.2, 10.3] * 8})
+    assert (races_of(log.board, NEAR), races_of(log.board, FRESH)) == ({1, 3}, {2})
+    assert {log.board.proposals[tree].verdict for tree in (NEAR, FRESH)} == {"retired"}
+
+
+def test_a_race_that_it_can_afford_and_that_is_nearly_decided_goes_on() -> None:
+    log = one_race([9.6, 9.9, 9.75], share=1.0, claim=9.55)
+    claimed(log, fresh=5.0)
+    assert racing(log) == {NEAR}

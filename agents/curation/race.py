@@ -59,6 +59,7 @@ PROMISING = 0.5
 """A challenger that leaves the race for better ones waits for the next race if it is better with this probability."""
 
 _LATE = 0.4
+_TOO_MUCH = "proof has had its share of the workers' time, and cannot go on with both"
 _OWN_SEED = "; the program seeds itself: its claim has its own seed, and the fresh runs have others"
 _KNOWN = 50
 """More earlier scores of a champion than this hardly change the error rate of a race."""
@@ -85,20 +86,26 @@ def prove(board: Board, now: dt.datetime | None = None) -> list[AnyEvent]:
         return given_up
     moves = _stage(board, race, members, worker_class) if members else []
     asked = sum(isinstance(move, RunRequested) for move in moves)
-    if asked and not affords(board, asked):  # the race goes on once search has run more, unless a better claim waits
-        return [*given_up, *_give_way(board, race, moves, waiting, worker_class)]
+    if asked:
+        affordable = affords(board, asked)
+        instead = _give_way(board, race, moves, waiting, worker_class, affordable=affordable)
+        if instead or not affordable:  # the race goes on once search has run more, unless a better claim waits
+            return [*given_up, *instead]
     if moves or any(is_racing(board, tree, race) for tree in (*members, board.champion)):
         return [*given_up, *moves]
     return [*given_up, *_start(board, race + 1, waiting, worker_class)]
 
 
 def _give_way(
-    board: Board, race: int, moves: Sequence[AnyEvent], waiting: Sequence[str], worker_class: str
+    board: Board, race: int, moves: Sequence[AnyEvent], waiting: Sequence[str], worker_class: str, *, affordable: bool
 ) -> list[AnyEvent]:
-    """End a race that cannot go on, if a claim that waits is better than all of its challengers; begin the next one.
+    """End a race that asks for more runs, if a claim that waits is worth them more; begin the next one.
 
-    A race that is nearly decided, with a challenger that is better than the champion with a probability of `NEARLY`,
-    goes on instead: while search finds something better every few runs, no race would ever end.
+    A race that proof cannot afford ends for a claim that is better than all of its challengers. One that it can afford
+    ends only for a claim that is clearly better than them, with a probability of `NEARLY`; those of its challengers
+    that look better than the champion race again. A race that is nearly decided, with a challenger that is better than
+    the champion with that probability, goes on: while search finds something better every few runs, no race would
+    ever end.
 
     To stop without a promotion costs the test nothing: it is one more way not to promote. A close call that races again
     is retired already.
@@ -110,7 +117,8 @@ def _give_way(
     if best is None or not means or not all(board.spec.objective.better(best[0], mean) for mean in means):
         return []
     found, champion = noise(board, worker_class), fresh(board, board.champion, worker_class)
-    text = "gives its place to a better claim: proof has had its share of the workers' time, and cannot go on with both"
+    text = "gives its place to a better claim: "
+    text += "this race was not nearly decided" if affordable else _TOO_MUCH
     rivals = proofs(board, board.champion, worker_class)
     open_ones = {tree: scores for tree, scores in racing.items() if scores and tree in board.undecided}
     chance = {
@@ -119,21 +127,23 @@ def _give_way(
         )
         for tree, scores in open_ones.items()
     }
-    if any(p is not None and p >= NEARLY for p in chance.values()):
+    if any(p >= NEARLY for p in chance.values()):
         return []
+    instead = _start(board, race + 1, waiting, worker_class) if affordable else []
+    if affordable:
+        standing = _standing(board, list(racing), race, worker_class)
+        claims = {FIRST_SEED: best[0]}
+        if not instead or not all(p_better(board, claims, each, found) >= NEARLY for each in standing.values()):
+            return []
     ended: list[AnyEvent] = [
         retired(
-            board,
-            tree,
-            "not_better",
-            text,
-            sum(scores.values()) / len(scores),
-            p=chance[tree],
-            seeds=tuple(scores),
+            board, tree, "not_better", text, sum(scores.values()) / len(scores), p=chance[tree], seeds=tuple(scores)
         )
         for tree, scores in open_ones.items()
+        if not affordable or chance[tree] < PROMISING or len(races_of(board, tree)) >= RACES
     ]
-    return ended or _start(board, race + 1, waiting, worker_class)
+    verdicts = [move for move in moves if not isinstance(move, RunRequested)]
+    return ended or [*verdicts, *(instead or _start(board, race + 1, waiting, worker_class))]
 
 
 def is_on(board: Board) -> bool:
