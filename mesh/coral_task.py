@@ -11,14 +11,13 @@ from typing import Any
 
 import msgspec
 
-from mesh.foreign_config import TIMEOUT_S, composed, inside, plain_value, scalar, seconds_in
+from mesh.foreign_config import MAX_BRIEF, TIMEOUT_S, composed, inside, plain_value, scalar, seconds_in
 from mesh.spec import Direction
 
 TASK_FILE = "task.yaml"
 CORAL_OPTIONS = ("--entrypoint=", "--codebase=", "--private=", "--evaluator-args=")
 """What follows a grader in `score.command`."""
 
-_MAX_BRIEF = 60_000
 _ENTRY = "grader:Grader"
 
 
@@ -59,6 +58,8 @@ def read_coral(
 ) -> CoralTask | None:
     """Return what a folder's `task.yaml` says, None if the folder is no task of CORAL.
 
+    Without a grader among the files, `task.yaml` belongs to something else, and is not read.
+
     Args:
         files: paths of the files in the folder.
         read: returns the text of one of them.
@@ -67,7 +68,7 @@ def read_coral(
     Raises:
         ValueError: the file is not valid YAML, or grader or program are not there.
     """
-    if TASK_FILE not in files:
+    if TASK_FILE not in files or not any(name == "eval/grader.py" or name.startswith("grader/") for name in files):
         return None
     whole = inside(composed(read(TASK_FILE), TASK_FILE))
     task, grader = inside(whole.get("task")), inside(whole.get("grader"))
@@ -99,7 +100,7 @@ def read_coral(
         private=tuple(name for name in private if name not in (".", "") and not name.startswith(("/", ".."))),
         direction="minimize" if is_smaller else "maximize",
         timeout_s=seconds_in(scalar(grader.get("timeout"))) or TIMEOUT_S,
-        brief="\n\n".join(filter(None, words))[:_MAX_BRIEF],
+        brief="\n\n".join(filter(None, words))[:MAX_BRIEF],
     )
 
 

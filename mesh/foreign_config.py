@@ -16,12 +16,13 @@ import msgspec
 TIMEOUT_S = 300.0
 THRESHOLDS = (0.5, 0.75, 0.9)
 """OpenEvolve's default thresholds of a cascade (`EvaluatorConfig`)."""
+MAX_BRIEF = 60_000
+"""Characters of a task's words to the model that are kept."""
 
 _FALSE = ("false", "no", "off", "0", "null", "~", "")
 _DEEP = re.compile(r"(?:[\[{]\s*){100}")
 """Brackets on which the parser would spend seconds before it gives up."""
 _TAG = "tag:yaml.org,2002:"
-_MAX_BRIEF = 60_000
 _UNITS_S = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)?(?=[\s\d]|$)")
 _GIGABYTES = {"": 1 / 1024, "k": 1 / 1024**2, "m": 1 / 1024, "g": 1.0, "t": 1024.0}
@@ -100,7 +101,7 @@ def openevolve_options(text: str, name: str = "config.yaml") -> TaskOptions:
         memory_gb=memory_gb or 4.0,
         features=tuple(name for name in features if re.fullmatch(r"[\w.-]{1,100}", name)),
         arguments=json.dumps(arguments) if arguments else "",
-        brief="" if re.fullmatch(r"\w*", message) else message[:_MAX_BRIEF],  # a single word names a template
+        brief="" if re.fullmatch(r"\w*", message) else message[:MAX_BRIEF],  # a single word names a template
         suffix=suffix if re.fullmatch(r"\.\w{1,10}", suffix) else "",
     )
 
@@ -116,7 +117,7 @@ def shinka_options(sources: Iterable[tuple[str, str]]) -> TaskOptions:
         found = {**told, **found}
     return TaskOptions(
         timeout_s=seconds_in(str(found.get("time", ""))) or TIMEOUT_S,
-        brief=str(found.get("task_sys_msg", "")).strip()[:_MAX_BRIEF],
+        brief=str(found.get("task_sys_msg", "")).strip()[:MAX_BRIEF],
         program=_relative(found.get("init_program_path")),
         repository=_relative(found.get("seed_repo_path")),
         mutable=_relatives(found.get("mutable_paths")),

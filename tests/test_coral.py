@@ -117,7 +117,10 @@ async def test_the_older_form_with_a_grader_in_eval_scores_a_whole_folder(tmp_pa
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"grader/src/step_grader/grader.py": None}, "its grader step_grader.grader:Grader is not below this folder"),
+        (
+            {"grader/src/step_grader/grader.py": None, "grader/pyproject.toml": ""},
+            "its grader step_grader.grader:Grader is not below this folder",
+        ),
         ({"seed/solution.py": None}, "seed/solution.py is no program to start from"),
         ({"task.yaml": "task: [\n"}, "is not valid YAML"),
     ],
@@ -128,6 +131,7 @@ def test_what_is_missing_is_said_in_a_sentence(changed: dict[str, str | None], w
         describe(write(tmp_path / "step", files), tmp_path / "home")
 
 
-def test_another_task_yaml_is_no_task_of_coral(tmp_path: Path) -> None:
-    folder = write(tmp_path / "other", {"task.yaml": "task: build\ngrader: none\n", "main.py": "X = 1\n"})
+@pytest.mark.parametrize("text", ["task: build\ngrader: none\n", "task: [\n", "\x00", "task: {}\ngrader: {a: b}\n"])
+def test_another_task_yaml_is_no_task_of_coral(text: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "other", {"task.yaml": text, "main.py": "X = 1\n"})
     assert describe(folder, tmp_path / "home") == ""
