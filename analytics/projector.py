@@ -21,6 +21,13 @@ _AHEAD = 8
 """Batches that are read while others are written."""
 _MOST = 4000
 """Entries that are written at once; more do not make a write cheaper per entry."""
+_REST, _LONGEST_REST_S = 4, 0.2
+"""A write of few new entries is followed by a rest so many times as long, within bounds: the next one takes more.
+
+A write has a cost of its own, as much as that of a hundred entries.
+"""
+_FEW = 200
+"""Entries of a write after which it does not rest: a log is read that others wait for."""
 _PATIENCE_S = 120.0
 """Seconds that a write waits for memory that a query uses."""
 
@@ -77,8 +84,18 @@ async def _fold(
     identity: str,
     entries: AsyncGenerator[list[Entry]],
     reached: Callable[[int], None],
+    *,
+    rests: bool = False,
 ) -> None:
     """Fold entries and report how far; reading continues meanwhile, so that a write takes more at once.
+
+    Args:
+        projection: the file.
+        arena: the arena of the log.
+        identity: the log's own id.
+        entries: batches of entries.
+        reached: called with the last sequence that is written.
+        rests: wait a little after a write of few entries.
 
     Raises:
         MeshError: reading or writing failed; entries read but not yet written are dropped.
@@ -98,8 +115,11 @@ async def _fold(
                 with suppress(anyio.WouldBlock, anyio.EndOfStream):
                     while len(together) < _MOST:
                         together += receive.receive_nowait()
+                began = anyio.current_time()
                 await _append(projection, arena, identity, together)
                 reached(together[-1].seq)
+                if rests and len(together) < _FEW:
+                    await anyio.sleep(min(_LONGEST_REST_S, _REST * (anyio.current_time() - began)))
     except BaseExceptionGroup as group:
         raise leaf(group) from None
 
@@ -135,7 +155,7 @@ class _Follower:
 
             reached(seq)
             entries = self._bus.read(seq, follow=True)
-            await _fold(self._projection, arena, self.identity, entries, reached)
+            await _fold(self._projection, arena, self.identity, entries, reached, rests=True)
 
 
 class _Projector:

@@ -213,8 +213,8 @@ async def test_an_option_that_a_role_does_not_know_is_refused(tmp_path: Path) ->
         Explorer(Context("ann", 0, CodeReader(code), {"sampler": "magic"}))
 
 
-def agent_command(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"MESH_HOME": str(home)}
+def agent_command(home: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MESH_HOME": str(home)} | variables
     environment.pop("MESH_NATS", None)
     command = [sys.executable, "-m", "mesh.agent", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -247,3 +247,24 @@ def test_help_shows_examples(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "  python -m mesh.agent explorer --arena nanolm --count 4\n" in done.stdout
     assert "  python -m mesh.agent my_pkg.mod:Role --arena nanolm" in done.stdout
+
+
+THREADS = """
+import os
+
+
+class Role:
+    listens = ("run.finished",)
+
+    def __init__(self, context):
+        print(os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"], os.environ["MKL_NUM_THREADS"])
+
+    async def handle(self, post, board):
+        return []
+"""
+
+
+def test_numeric_libraries_of_agents_have_one_thread_unless_the_user_says_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "threads.py").write_text(THREADS)
+    words = ("threads:Role", "--path", str(tmp_path), "--arena", "x", "--check")
+    assert agent_command(tmp_path, *words, OMP_NUM_THREADS="3").stdout == "3 1 1\n"

@@ -5,6 +5,7 @@ import mesh.safe_path  # noqa: F401  before all others
 # isort: split
 
 import argparse
+import os
 import secrets
 import sys
 import tempfile
@@ -26,6 +27,9 @@ from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
 
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables that numeric libraries read when they are imported."""
+
 _EXAMPLES = """\
 examples:
   python -m mesh.agent explorer --arena nanolm --count 4
@@ -39,6 +43,8 @@ examples:
 
 def main() -> int:
     """Parse the command line and run."""
+    for variable in _THREADS:
+        os.environ.setdefault(variable, "1")  # matrices are small: threads that wait for each other take trials' cores
     parser = _parser()
     args = parser.parse_args()
     if args.arena is None and not args.check:
