@@ -12,7 +12,7 @@ from gpu_worker.environment import inherited
 from gpu_worker.machine import survey
 from gpu_worker.sandbox import landlock
 from gpu_worker.sandbox.tiers import Tier
-from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, try_tier
+from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, starts_cuda, try_tier
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
@@ -35,7 +35,8 @@ async def examine_worker() -> None:
     parser.add_argument("--home", type=Path, help="folder of caches and runs (default: the nearest .mesh)")
     home = (parser.parse_args(sys.argv[2:]).home or settings.home()).resolve()
     machine = survey("auto", None)
-    found = {tier: await try_tier(tier, settings.runs_dir(home)) for tier in ALL if tier in (*candidates(), "D", "E")}
+    cuda, tiers = starts_cuda(machine), [tier for tier in ALL if tier in (*candidates(), "D", "E")]
+    found = {tier: await try_tier(tier, settings.runs_dir(home), cuda=cuda) for tier in tiers}
     console = Console(width=None if sys.stdout.isatty() else 110)
     device = f"{machine.device}, {machine.memory_mb:,} MB"
     console.print(f"{machine.worker_class} ({device}), {len(machine.slots)} slots, Landlock ABI {landlock.abi()}")

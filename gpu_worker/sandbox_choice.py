@@ -4,6 +4,7 @@ import ctypes
 import os
 import secrets
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ import msgspec
 
 from gpu_worker.environment import inherited
 from gpu_worker.launch import supervisor_options
+from gpu_worker.machine import Machine
 from gpu_worker.sandbox import attacks
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.supervisor.client import start_supervisor
@@ -68,12 +70,13 @@ class TierFinding(msgspec.Struct, frozen=True):
         return self.error or "; ".join([*(f"open: {name}" for name in self.open), *self.broken])
 
 
-async def choose_tier(wish: Wish, folder: Path) -> tuple[Tier, list[TierFinding]]:
+async def choose_tier(wish: Wish, folder: Path, *, cuda: bool = False) -> tuple[Tier, list[TierFinding]]:
     """Return the strongest tier that holds, and the findings on the way.
 
     Args:
         wish: which tiers are allowed.
         folder: where trials will run; the self-test runs in it.
+        cuda: whether trials use a GPU, so that CUDA must start in the tier.
 
     Raises:
         HostTrouble: no strong tier holds, and the wish allows no weaker one.
@@ -82,7 +85,7 @@ async def choose_tier(wish: Wish, folder: Path) -> tuple[Tier, list[TierFinding]
         return "E", []
     findings: list[TierFinding] = []
     for tier in candidates():
-        found = await try_tier(tier, folder)
+        found = await try_tier(tier, folder, cuda=cuda)
         findings.append(found)
         if found.holds:
             return tier, findings
@@ -94,6 +97,13 @@ async def choose_tier(wish: Wish, folder: Path) -> tuple[Tier, list[TierFinding]
     )
 
 
+def starts_cuda(machine: Machine) -> bool:
+    """Tell whether slots of the machine have a GPU, and CUDA starts without a sandbox."""
+    if all(slot.device == "cpu" for slot in machine.slots):
+        return False
+    return subprocess.run([sys.executable, "-I", "-c", attacks.START_CUDA], capture_output=True).returncode == 0
+
+
 def candidates() -> list[Tier]:
     """Return the tiers that this user can try here, strongest first."""
     if sys.platform != "linux":
@@ -101,26 +111,26 @@ def candidates() -> list[Tier]:
     return ["A", "B", "C"] if os.geteuid() == 0 else ["A", "C"]
 
 
-async def try_tier(tier: Tier, folder: Path) -> TierFinding:
-    """Attack a tier from inside and return what was found."""
+async def try_tier(tier: Tier, folder: Path, *, cuda: bool = False) -> TierFinding:
+    """Attack a tier from inside and return what was found; with `cuda`, CUDA must start in it."""
     try:
         sandbox = sandbox_of(tier)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="selftest-", dir=folder) as name, targets(Path(name)) as target:
-            return await _attack(sandbox, Path(name), target)
+            return await _attack(sandbox, Path(name), target, cuda=cuda)
     except (HostTrouble, OSError) as error:
         return TierFinding(tier, error=str(error))
 
 
-async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any]) -> TierFinding:
+async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any], *, cuda: bool) -> TierFinding:
     folder.chmod(0o711)
     work, program = folder / "work", folder / "attacks.py"
     work.mkdir()
     program.write_bytes(Path(attacks.__file__).read_bytes())
     program.chmod(0o444)
     sandbox.give([work])
-    policy = sandbox.policy([program], [work])
-    aim = msgspec.json.encode({**target, "work": str(work)}).decode()
+    policy = sandbox.policy([program], [work], cuda=cuda)
+    aim = msgspec.json.encode({**target, "work": str(work), "cuda": cuda}).decode()
     async with start_supervisor(options=supervisor_options(sandbox)) as supervisor:
         env = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work)}
         launch = Launch((sys.executable, "-I", str(program), aim), env, str(work), policy)

@@ -21,7 +21,7 @@ from gpu_worker.machine import Machine, survey
 from gpu_worker.member import Membership, check_price
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
-from gpu_worker.sandbox_choice import Wish, choose_tier
+from gpu_worker.sandbox_choice import Wish, choose_tier, starts_cuda
 from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
@@ -66,7 +66,8 @@ async def run_worker(
     """
     price = check_price(price_per_hour_usd)
     machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
-    tier, _ = await choose_tier(sandbox, settings.runs_dir(home))
+    cuda = await anyio.to_thread.run_sync(starts_cuda, machine)
+    tier, _ = await choose_tier(sandbox, settings.runs_dir(home), cuda=cuda)
     draining = draining or anyio.Event()
     while True:
         worker = Worker(bus, name, home, machine, tier, draining, price_per_hour_usd=price)

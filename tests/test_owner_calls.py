@@ -1,4 +1,4 @@
-"""A trial that runs as the worker's user sets modes and times of its own files, and of nobody else's."""
+"""Calls that depend on a path: a trial sets modes and times of its own files alone, and CUDA names no thread."""
 
 import os
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpu_worker.sandbox import landlock
-from gpu_worker.sandbox.tiers import sandbox_of
+from gpu_worker.sandbox.tiers import Tier, sandbox_of
+from gpu_worker.sandbox_choice import candidates
 from tests.test_sandbox import run_sandboxed
 
 pytestmark = [
@@ -134,3 +135,51 @@ async def test_modes_and_times_of_other_files_stay(tmp_path: Path) -> None:
     assert (ended.rc, ended.out, ended.err) == (0, "14 14\n", "")
     assert [(path.stat().st_mode, path.stat().st_mtime_ns) for path in (folder, folder / "file", Path("/"))] == before
     assert script.stat().st_mode & 0o111 == 0
+
+
+NAMES = """
+import ctypes, os, subprocess, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def opens(path):
+    number = libc.open(path.encode(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    return number if number >= 0 else -ctypes.get_errno()
+here = threading.Event()
+thread = threading.Thread(target=here.wait)
+thread.start()
+for path in (f"/proc/self/task/{thread.native_id}/comm", f"/proc/{os.getpid()}/task/{thread.native_id}/comm"):
+    number = opens(path)
+    assert number >= 0, (path, number)
+    os.write(number, b"named")
+    assert os.readlink(f"/proc/self/fd/{number}") == "/dev/null"
+assert open(f"/proc/self/task/{thread.native_id}/comm").read() != "named\\n"
+here.set()
+number = opens("mine")
+os.write(number, b"text")
+assert open("mine").read() == "text"
+opens("mine")
+assert open("mine").read() == ""
+refused = [opens(path) for path in (f"/proc/{os.getppid()}/oom_score_adj", "/proc/self/../1/comm", "/usr/comm", "/dev")]
+assert all(number < 0 for number in refused), refused
+assert opens("") == -2
+assert libc.open(ctypes.c_void_p(8), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) < 0
+assert ctypes.get_errno() == 14
+began = time.perf_counter()
+def many():
+    for turn in range(200): os.close(opens(f"file-{turn}"))
+threads = [threading.Thread(target=many) for _ in range(3)]
+for each in threads: each.start()
+for each in threads: each.join()
+if len(sys.argv) > 1 and sys.argv[-1] != "child":
+    subprocess.run([sys.executable, sys.argv[0], "child"], check=True)
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("tier", ["A", "C"])
+async def test_a_trial_with_a_gpu_and_its_children_open_the_names_of_threads_and_write_nothing(
+    tier: Tier, tmp_path: Path
+) -> None:
+    if tier not in candidates():
+        pytest.skip(f"REPORTED: this machine has no tier {tier}")
+    ended = await run_sandboxed(sandbox_of(tier), tmp_path / "run", NAMES, cuda=True)
+    assert (ended.rc, ended.out, ended.err) == (0, "done\n", "")

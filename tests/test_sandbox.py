@@ -13,11 +13,20 @@ import msgspec
 import pytest
 
 from gpu_worker.environment import inherited
+from gpu_worker.machine import survey
 from gpu_worker.sandbox import landlock, seccomp
 from gpu_worker.sandbox.attacks import attacks, deeds
 from gpu_worker.sandbox.contain import Policy
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
-from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, check_wish, choose_tier, try_tier
+from gpu_worker.sandbox_choice import (
+    OPEN_BY_DESIGN,
+    TierFinding,
+    candidates,
+    check_wish,
+    choose_tier,
+    starts_cuda,
+    try_tier,
+)
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
 from mesh.errors import BadInput, HostTrouble
@@ -25,7 +34,7 @@ from mesh.events import Failed, Scored
 from mesh.memory import MemoryHub
 from tests.test_worker import Arena
 
-PROBES = {*attacks({"pid": 1, "secret": "", "evaluator": ""}), *deeds("")}
+PROBES = {*attacks({"pid": 1, "secret": "", "evaluator": ""}), *deeds("", cuda=False)}
 
 AS_AN_ORDINARY_USER = """
 import os, sys
@@ -112,6 +121,17 @@ def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> N
 async def test_the_self_test_finds_an_open_sandbox(tmp_path: Path) -> None:
     found = await try_tier("E", tmp_path)
     assert {"read a secret file", "connect by TCP", "write the evaluator", "set up io_uring"} <= set(found.open)
+
+
+async def test_a_tier_in_which_cuda_does_not_start_is_not_for_trials_with_a_gpu(tmp_path: Path) -> None:
+    tier, _ = await choose_tier("auto", tmp_path)
+    found = await try_tier(tier, tmp_path, cuda=True)
+    if starts_cuda(survey("auto", None)):
+        assert found.holds
+    else:
+        [broken] = found.broken
+        assert broken.startswith("start CUDA (RuntimeError: ")
+        assert not found.holds
 
 
 def test_a_weaker_sandbox_is_never_taken_silently() -> None:
@@ -289,6 +309,11 @@ def test_the_filter_of_system_calls_jumps_to_where_it_should(machine: str) -> No
     assert [verdict(number) for number in (fchmodat, utimensat, fchownat)] == [allow] * 3
     steps = seccomp.program(machine, (1,), (100, -200), own=1000, asks=True)
     assert [verdict(number) for number in (fchmodat, utimensat, fchownat)] == [0x7FC00000] * 2 + [refuse | 1]
+    anew = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    ways = (anew, os.O_RDONLY, os.O_TRUNC, anew | os.O_CLOEXEC)
+    for scoped, truncates in ((True, allow), (False, refuse | 1)):
+        steps = seccomp.program(machine, (1,), (100,), own=1000, truncation_scoped=scoped, asks_names=True)
+        assert [verdict(openat, third=way) for way in ways] == [0x7FC00000, allow, truncates, allow]
     assert verdict(435) == refuse | 38
     assert verdict(1, architecture=0x40000003) == 0x80000000
 

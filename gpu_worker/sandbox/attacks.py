@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+START_CUDA = "import ctypes, sys; error = ctypes.CDLL('libcuda.so.1').cuInit(0); sys.exit(error and f'error {error}')"
+"""A program of Python that fails where CUDA does not start; its last line says why."""
 IS_ARM = os.uname().machine == "aarch64"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,7 +35,7 @@ def main() -> None:
             results[name] = "open"
         except Exception:
             results[name] = "blocked"
-    for name, deed in deeds(target["work"]).items():
+    for name, deed in deeds(target["work"], cuda=target["cuda"]).items():
         try:
             deed()
             results[name] = "works"
@@ -184,7 +186,7 @@ def attacks(target: dict[str, Any]) -> dict[str, Callable[[], object]]:
     }
 
 
-def deeds(work: str) -> dict[str, Callable[[], object]]:
+def deeds(work: str, *, cuda: bool) -> dict[str, Callable[[], object]]:
     """Return the deeds that must work, by name."""
 
     def write(path: str) -> None:
@@ -201,12 +203,18 @@ def deeds(work: str) -> dict[str, Callable[[], object]]:
         with multiprocessing.get_context("fork").Pool(2) as made:
             assert made.map(abs, [-1, -2]) == [1, 2]
 
+    def start_cuda() -> None:
+        done = subprocess.run([sys.executable, "-I", "-c", START_CUDA], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError((done.stderr.splitlines() or [""])[-1])
+
     return {
         "write its folder": lambda: write(f"{work}/probe"),
         "use shared memory": lambda: write(f"/dev/shm/mesh-{os.getpid()}"),
         "start a thread": thread,
         "start a program": lambda: subprocess.run([sys.executable, "-I", "-c", ""], check=True),
         "use a pool of processes": pool,
+        **({"start CUDA": start_cuda} if cuda else {}),
     }
 
 

@@ -31,6 +31,7 @@ class Policy:
         twins: folders that it may write, each with the path of an empty folder at which it appears too, where it has
             mounts of its own.
         devices: device files that it may open.
+        names_threads: whether it opens the names of its threads, as CUDA does.
         limits: limits of `setrlimit`, by name without `RLIMIT_`.
         protect: process ids that it may not signal; negative for a process group.
         door: path, token and port of the door that it opens first (`gpu_worker.sandbox.door`); empty for none.
@@ -46,6 +47,7 @@ class Policy:
     tmp: str = ""
     twins: Sequence[Sequence[str]] = ()
     devices: Sequence[str] = ()
+    names_threads: bool = False
     limits: dict[str, int] = field(default_factory=dict)
     protect: Sequence[int] = ()
     door: Sequence[str] = ()
@@ -197,4 +199,5 @@ def _filter(policy: Policy) -> seccomp.Filter:
         signals_scoped=policy.landlock and landlock.abi() >= landlock.SCOPES,
         truncation_scoped=policy.landlock and landlock.abi() >= landlock.TRUNCATES,
         owns_others=policy.uid is None and not policy.namespaces,
+        names_threads=policy.names_threads,
     )

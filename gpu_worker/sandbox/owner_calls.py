@@ -1,14 +1,22 @@
-"""Answers a trial's calls that set modes and times of files, where it runs as the owner of files that are not its own.
+"""Answers those calls of a trial that depend on a path: a filter sees numbers, so it has the kernel ask the supervisor.
 
-Neither Landlock nor modes keep an owner from closing its home, or from leaving state in the times of any file. A filter
-sees numbers, not paths. So it has the kernel ask a thread of the supervisor, which opens the file that is meant, looks
-where that is, and sets what the trial wants, or refuses. A path that changes meanwhile does no harm: what was opened is
-what is looked at and set. A signal that the trial handles may interrupt its call. The standard library alone.
+Where a trial runs as the owner of files that are not its own, these are the calls that set modes and times. Neither
+Landlock nor file modes keep an owner from closing its home, or from leaving state in the times of any file. A thread of
+the supervisor opens the file that is meant, looks where that is, and sets what the trial wants, or refuses. A path that
+changes meanwhile does no harm: what was opened is what is looked at and set.
+
+Where a trial uses a GPU, these are the calls that open a file to write it anew. CUDA names its threads in
+`/proc/self/task/N/comm` and gives up if it cannot open that file (driver 580), which in a sandbox is read-only. It gets
+`/dev/null` in its place, so that no trial can write below /proc. All other files are opened as if nobody had been
+asked.
+
+A signal that the trial handles may interrupt its call. The standard library alone.
 """
 
 import errno
 import fcntl
 import os
+import re
 import select
 import struct
 import threading
@@ -43,8 +51,14 @@ _CALLS = {  # (x86_64, aarch64), -1 where an architecture does not have it
 OWNERS = ((92, -1), (93, 55), (94, -1), (260, 54))
 """chown, fchown, lchown and fchownat: an ordinary user can but choose among its groups."""
 
+OPENAT = (257, 56)
+TO_WRITE_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+"""How CUDA opens the name of a thread: as `fopen` does with mode `w`."""
+
+_NAME_OF_THREAD = re.compile(r"/proc/(self|thread-self|\d+)/(task/\d+/)?comm")
 _COLUMN = {"x86_64": 0, "aarch64": 1}
-_RECEIVE, _SEND, _IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
+_RECEIVE, _SEND, _IS_VALID, _ADD_DESCRIPTOR = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103
+_CONTINUE = 1
 _NOT_FOLLOW, _EMPTY_PATH, _HERE = 0x100, 0x1000, 2**32 - 100
 _NOW, _OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 _LONGEST_PATH = 4096
@@ -76,17 +90,40 @@ def _answer(listener: int, write: list[str]) -> None:
             except OSError:  # who asked was killed
                 continue
             identity, pid, _, number, _, _, *arguments = struct.unpack("=QIIiIQ6Q", question)
+            value = code = flags = 0
             try:
-                _set(listener, write, identity, pid, number, arguments)
-                code = 0
+                if number == OPENAT[_COLUMN[os.uname().machine]]:
+                    value, flags = _open_name(listener, identity, pid, arguments)
+                else:
+                    _set(listener, write, identity, pid, number, arguments)
             except OSError as error:
                 code = -(error.errno or errno.EPERM)
             except Exception:
                 code = -errno.EFAULT
             with suppress(OSError):
-                fcntl.ioctl(listener, _SEND, bytearray(struct.pack("=QqiI", identity, 0, code, 0)))
+                fcntl.ioctl(listener, _SEND, bytearray(struct.pack("=QqiI", identity, value, code, flags)))
     finally:
         os.close(listener)
+
+
+def _open_name(listener: int, identity: int, pid: int, arguments: list[int]) -> tuple[int, int]:
+    """Return the caller's new descriptor of `/dev/null` if it opens the name of a thread; else flags to go on."""
+    try:
+        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            path = _text(memory, arguments[1])
+        finally:
+            os.close(memory)
+    except OSError:  # the kernel knows what is wrong with it
+        return 0, _CONTINUE
+    if not _NAME_OF_THREAD.fullmatch(path):
+        return 0, _CONTINUE
+    nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        added = bytearray(struct.pack("=QIIII", identity, 0, nothing, 0, 0))
+        return fcntl.ioctl(listener, _ADD_DESCRIPTOR, added), 0
+    finally:
+        os.close(nothing)
 
 
 def _set(listener: int, write: list[str], identity: int, pid: int, number: int, arguments: list[int]) -> None:

@@ -106,7 +106,7 @@ _OF_ONE_PROCESS = {  # their first argument is a process or thread, 0 for the ca
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
 }
-_TRUNCATE, _OPENAT = {"x86_64": 76, "aarch64": 45}, {"x86_64": 257, "aarch64": 56}
+_TRUNCATE, _OPENAT = {"x86_64": 76, "aarch64": 45}, dict(zip(("x86_64", "aarch64"), owner_calls.OPENAT, strict=True))
 _OPEN, _OPENAT2 = 2, 437
 _SET_PRIORITY, _SET_IO_PRIORITY = {"x86_64": 141, "aarch64": 140}, {"x86_64": 251, "aarch64": 30}
 _OF_PROCESS, _IO_OF_PROCESS = 0, 1
@@ -164,13 +164,13 @@ def restrict(filtering: "Filter") -> int | None:
     """Refuse the calls in the tables, sockets of other families, and signals to protected processes.
 
     Returns:
-        Where it owns others' files, the descriptor by which the kernel asks about calls that set modes and times
-        (`gpu_worker.sandbox.owner_calls`); None also where the kernel cannot ask (before Linux 5.0).
+        Where it owns others' files or names its threads, the descriptor by which the kernel asks about calls that
+        depend on a path (`gpu_worker.sandbox.owner_calls`); None also where the kernel cannot ask (before Linux 5.0).
 
     Raises:
         OSError: the kernel accepts no filter, or its architecture is not in the tables.
     """
-    if filtering.owns_others:
+    if filtering.owns_others or filtering.names_threads:
         for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):  # the first since Linux 5.19
             with suppress(OSError):
                 return _install(compiled(filtering, asks=True), flags)
@@ -192,6 +192,7 @@ class Filter:
             that are younger than itself.
         truncation_scoped: whether another layer blocks the truncation of files that may only be read.
         owns_others: whether it runs as the owner of files that are not its own, and nothing makes them read-only.
+        names_threads: whether it opens the names of its threads, as CUDA does.
     """
 
     families: tuple[int, ...]
@@ -201,6 +202,7 @@ class Filter:
     signals_scoped: bool
     truncation_scoped: bool
     owns_others: bool
+    names_threads: bool = False
 
 
 @functools.lru_cache(4)
@@ -221,7 +223,8 @@ def compiled(filtering: Filter, *, asks: bool = False) -> bytes:
         shares_ipc=filtering.shares_ipc,
         signals_scoped=filtering.signals_scoped or not filtering.own,
         truncation_scoped=filtering.truncation_scoped or not filtering.own,
-        asks=asks,
+        asks=asks and filtering.owns_others,
+        asks_names=asks and filtering.names_threads,
     )
     return b"".join(struct.pack("=HBBI", op, yes, no, k) for op, yes, no, k in steps)
 
@@ -242,10 +245,12 @@ def program(
     signals_scoped: bool = True,
     truncation_scoped: bool = True,
     asks: bool = False,
+    asks_names: bool = False,
 ) -> list[_Step]:
     """Return the filter as (operation, jump if true, jump if false, value); jumps count steps that are skipped.
 
-    `own` is the id of the process, 0 where it has a user id of its own; the other arguments are those of `Filter`.
+    `own` is the id of the process, 0 where it has a user id of its own. `asks` is for calls that set modes and times,
+    `asks_names` for those that open a file to write it anew; the other arguments are those of `Filter`.
     """
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -272,11 +277,14 @@ def program(
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ASK)]
     for number in (numbers[column] for numbers in owner_calls.OWNERS if asks and numbers[column] >= 0):
         steps += [(_EQUAL, 0, 1, number), _REFUSED]
+    names = [(_EQUAL, 0, 1, owner_calls.TO_WRITE_ANEW), (_RETURN, 0, 0, _ASK)] if asks_names else []
+    if truncation_scoped and names:
+        steps += _when(_OPENAT[machine], names, _THIRD_ARGUMENT)
     if not truncation_scoped:
         steps += [(_EQUAL, 0, 1, _TRUNCATE[machine]), _REFUSED]
         steps += [(_EQUAL, 0, 1, _OPENAT2), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]  # its flags are in memory
         reads_alone = [(_ANY_BIT, 0, 2, os.O_TRUNC), (_ANY_BIT, 1, 0, os.O_ACCMODE), _REFUSED]
-        steps += _when(_OPENAT[machine], reads_alone, _THIRD_ARGUMENT)
+        steps += _when(_OPENAT[machine], [*names, *reads_alone], _THIRD_ARGUMENT)
         steps += _when(_OPEN, reads_alone, _SECOND_ARGUMENT) if machine == "x86_64" else []
     # The flags of clone3 are in memory, where a filter cannot look: glibc falls back to clone.
     steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]

@@ -94,6 +94,7 @@ class Sandbox(msgspec.Struct, frozen=True):
             write=(SHM, *map(str, write)),
             tmp=str(tmp or ""),
             devices=(*DEVICES, *(cuda_devices() if cuda else ())),
+            names_threads=cuda,
             limits=limits,
             protect=self.protect,
             door=tuple(door),
