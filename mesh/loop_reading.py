@@ -125,7 +125,7 @@ def read_loop(files: Collection[str], read: _READ, wish: LoopWish | None = None)
     if "program.md" not in files:
         return None
     program = read("program.md")
-    editable = _editable(program, files)
+    editable = stated_editable(program, files) or (("train.py",) if "train.py" in files else ())
     command = _command(program, files, editable)
     is_classic = {"prepare.py", "train.py"} <= set(files)
     if not editable or not command or not (is_classic or _GREP.search(program) or "results.tsv" in program):
@@ -143,8 +143,8 @@ def read_loop(files: Collection[str], read: _READ, wish: LoopWish | None = None)
     return Loop(editable, command, prepare, metric, direction, budget_s, reasons)
 
 
-def _editable(program: str, files: Collection[str]) -> tuple[str, ...]:
-    """Return the files that `program.md` lets the agent edit; `train.py` if it does not say."""
+def stated_editable(program: str, files: Collection[str]) -> tuple[str, ...]:
+    """Return the files that words to an agent let it edit, none if they do not say."""
     found: dict[str, None] = {}
     for pattern in _EDIT:
         for match in pattern.finditer(program):
@@ -155,7 +155,28 @@ def _editable(program: str, files: Collection[str]) -> tuple[str, ...]:
                 found |= dict.fromkeys(_known(name, files))
         if found:
             break
-    return tuple(found) or (("train.py",) if "train.py" in files else ())
+    return tuple(found)
+
+
+def stated_metric(program: str, table: str = "") -> tuple[str, ...]:
+    """Return the names of the metric in words to an agent, by their `grep`, and in a table of results."""
+    found = [*_from_grep(program), *_from_header("results.tsv", table), *_from_header("program.md", program)]
+    return tuple(dict.fromkeys(each.value for each in found))
+
+
+def stated_direction(metric: str, text: str, file: str) -> tuple[Direction, str] | None:
+    """Return which way a metric is better and the place in a file that says so; None if it does not, or says both."""
+    for kind in (_near, _general):
+        ways = {each.value: each.where for each in reversed([*kind(metric, file, text)])}
+        if ways:
+            way = next(iter(ways))
+            return (("minimize" if way == "minimize" else "maximize"), ways[way]) if len(ways) == 1 else None
+    return None
+
+
+def is_beside_metric(name: str) -> bool:
+    """Tell whether numbers of this name tell about the run, such as seconds and memory, rather than how good it is."""
+    return bool(_BESIDE.search(name))
 
 
 def _known(name: str, files: Collection[str]) -> tuple[str, ...]:

@@ -46,3 +46,8 @@ def score_source_fault(spec: ArenaSpec) -> str:
                 f"objective names the number {others[0]!r}, but score.pattern gives only the metric: use key or column"
             )
     return ""
+
+
+def is_score_file(name: str) -> bool:
+    """Tell whether a word is the name of a file that a score can be read from by a key or a column."""
+    return PurePosixPath(name).suffix in (".json", ".jsonl", ".csv", ".tsv")

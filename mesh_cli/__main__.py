@@ -43,6 +43,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     export,
     git,
     import_,
+    init,
     kill,
     leaderboard,
     lineage,
@@ -66,7 +67,7 @@ from mesh_cli.exit import ExitCode, exit_code_of
 __all__ = ["ORDER", "app", "main"]
 
 ORDER: dict[str, tuple[str, ...]] = {
-    "Start": ("up", "new", "open", "close", "check", "doctor"),
+    "Start": ("up", "init", "check", "new", "open", "close", "doctor"),
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),

@@ -1,6 +1,5 @@
 """What `mesh check` finds: the baseline's scores, and how each attack of the arena ended."""
 
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,15 +18,10 @@ from mesh.text import printable
 from mesh_cli.render.columns import Column, aligned, width_of_output
 from mesh_cli.setup.attacks import Attack, changed_files, holds, read_attacks
 from mesh_cli.setup.check_runs import Artifact, run_artifacts
+from mesh_cli.setup.time_metrics import is_rate, is_time
 
 _BASELINE = "baseline"
 _PROOF = "baseline, in proof"
-_TIME = re.compile(
-    r"(^|_)(s|ms|us|ns|secs?|seconds?|minutes?|time|times|runtime|latency|duration|elapsed|speedup|speed|throughput|"
-    r"fps|qps|rps)(_|$)",
-    re.IGNORECASE,
-)
-"""Names of metrics that are times, or rates by time."""
 
 
 class BaselineRun(msgspec.Struct, frozen=True):
@@ -209,7 +203,7 @@ def check_lines(checked: Checked) -> list[str]:
 def check_warnings(checked: Checked) -> list[str]:
     """Return one sentence for everything that works, but at a price."""
     said = []
-    if checked.slots > 1 and not checked.exclusive and _TIME.search(checked.metric):
+    if checked.slots > 1 and not checked.exclusive and (is_time(checked.metric) or is_rate(checked.metric)):
         said.append(
             f"{printable(checked.metric)} reads like a time, and this machine runs {checked.slots} trials at a time, "
             "which slow each other: set trial.exclusive = true"

@@ -1,0 +1,147 @@
+"""`mesh init`: looks at a folder, asks three questions, and writes a commented `arena.toml`.
+
+Nothing of the folder is executed: what a program prints is read from its text. `mesh check` then runs it.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mesh.arena import load_arena
+from mesh.errors import BadArena, BadInput
+from mesh.foreign_folder import describe
+from mesh.loop_reading import LoopWish
+from mesh.text import printable
+from mesh_cli.arenas import names as template_names
+from mesh_cli.setup.first_look.arena_text import arena_text
+from mesh_cli.setup.first_look.folder_view import FolderView, view_folder
+from mesh_cli.setup.first_look.guesses import Guesses, guess
+from mesh_cli.setup.first_look.run_lines import AGENT_NOTES, shown_command
+from mesh_cli.setup.init_plan import BACKUP, AskPerson, InitWish, asked_plan
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xls", ".parquet", ".xml")
+
+
+def init_arena(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callable[[str], object]) -> Path:
+    """Write an `arena.toml` into a folder; return its path.
+
+    Args:
+        folder: the folder of a script or a program.
+        wish: what the options say.
+        ask: asks the person; None where there is nobody to ask.
+        say: takes a line about what was seen and done.
+
+    Raises:
+        BadInput: the folder cannot be used, or something is not clear and nobody can be asked; it names the option.
+        BadArena: there is an `arena.toml`, or the answers make none that works.
+    """
+    toml = folder / "arena.toml"
+    view = view_folder(folder)
+    if toml.exists() and not wish.force:
+        raise BadArena(f"{toml} exists: change it there, or give --force to write another and keep it as {BACKUP}")
+    _refuse_without_program(view)
+    before = _kept(toml)
+    try:
+        if not wish.is_own and (told := _foreign(folder, wish, ask, say)):
+            say(told)
+            return toml
+        found = guess(view)
+        for line in seen_lines(view, found):
+            say(line)
+        plan = asked_plan(view, found, wish, ask)
+        toml.write_text(arena_text(plan), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{toml} cannot be written: {error.strerror}") from None
+    except BaseException:
+        if before and not toml.exists():
+            before.rename(toml)
+        raise
+    say("")
+    say(f"wrote {toml}" + (f"; the former one is {before}" if before else ""))
+    load_arena(folder)
+    return toml
+
+
+def _kept(toml: Path) -> Path | None:
+    """Move an `arena.toml` out of the way; return where it is now, None if there was none."""
+    if not toml.exists():
+        return None
+    backup = next(path for number in range(1, 1000)
+                  if not (path := toml.with_name(BACKUP if number == 1 else f"{BACKUP}{number}")).exists())  # fmt: skip
+    return toml.rename(backup)
+
+
+def _refuse_without_program(view: FolderView) -> None:
+    names = [name for name in (*view.names, *view.large) if not re.match(r"(?:README|LICENSE)|\.", name)]
+    templates = ", ".join(template_names())
+    if not names:
+        raise BadInput(
+            f"{view.folder} has no program: copy yours into it, or begin with a template: mesh new digits "
+            f"{view.folder} (templates: {templates})"
+        )
+    if all(name.endswith(_TABLES) for name in names):
+        raise BadInput(
+            f"{view.folder} has data, but no program that could become better: put a script beside it, or make an "
+            f"arena from a template: mesh new invoices my-arena --data {view.folder}"
+        )
+
+
+def _foreign(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callable[[str], object]) -> str:
+    """Write the `arena.toml` of a task of another system; return what was done, "" if it is none."""
+    loop = LoopWish(wish.metric, wish.direction, wish.budget_s)
+    try:
+        told = describe(folder, wish=loop)
+    except BadArena as error:
+        if "are for autoresearch loops" in str(error):
+            told = describe(folder)
+        elif ask:
+            say(f"{error}")
+            return ""
+        else:
+            raise BadArena(str(error).replace("--run-seconds", "--budget")) from None
+    return f"{told}\n`mesh up` opens such a task as it is, also without this file" if told else ""
+
+
+def seen_lines(view: FolderView, found: Guesses) -> list[str]:
+    """Return what was seen in a folder, in a few lines."""
+    count = f"{len(view.names)} file{'s' if len(view.names) != 1 else ''}"
+    tracked = f", {view.tracked} tracked by git" if view.tracked is not None else ""
+    lines = [f"{view.folder.resolve().name}: {count}{tracked}"]
+
+    def row(label: str, text: str, where: str = "") -> None:
+        lines.append(f"  {label:<9} {printable(text)}" + (f"  ({where})" if where else ""))
+
+    for run in found.runs[:1]:
+        row("runs", shown_command(run.words), run.where)
+    for number in found.numbers[:3]:
+        row("prints", number.shown, f"{number.file} line {number.line}")
+    if found.editable:
+        row("changes", ", ".join(found.editable[:5]), found.editable_why)
+    if notes := [name for name in AGENT_NOTES if name in view.names]:
+        row("notes", ", ".join(notes))
+    if view.environment:
+        row("packages", view.environment)
+    if view.apart:
+        more = f" and {len(view.apart) - 6} more" if len(view.apart) > 6 else ""
+        row("left out", ", ".join(view.apart[:6]) + more)
+    if view.large:
+        row("large", ", ".join(view.large[:4]), "stored once as data")
+    return lines
+
+
+def ask_person(question: str, default: str) -> str:
+    """AskPerson at the terminal; return the answer, the default for an empty one.
+
+    Raises:
+        BadInput: the input ends.
+    """
+    shown = f"[{default}] " if default else ""
+    end = "" if question.endswith("?") else ":"
+    line = f"\n{question}{end}\n   {shown}" if question[:1].isdigit() else f"{question}{end} {shown}"
+    print(line, end="", file=sys.stderr, flush=True)
+    given = sys.stdin.readline()
+    if not given:
+        print(file=sys.stderr)
+        raise BadInput("nothing was written: the questions were not answered")
+    return given.strip() or default
