@@ -165,6 +165,10 @@ def has_own_network(tier: Tier, spec: ArenaSpec) -> bool:
     return tier == "A" and _scorer_network(spec) != "all"
 
 
+USER = dict.fromkeys(("USER", "LOGNAME"), "mesh")
+"""The name of a trial's user: its id may be in no table, and torch asks for the name when it compiles."""
+
+
 def slot_environment(slot: Slot) -> dict[str, str]:
     """Return the variables that numeric libraries read when they are imported: number of threads, and the GPU."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MESH_THREADS")
@@ -179,7 +183,7 @@ def slot_environment(slot: Slot) -> dict[str, str]:
 def _environment(site: Site) -> dict[str, str]:
     """Return the environment that trial and scorer share."""
     run, slot = site.folder, site.slot
-    env = site.environment.variables | inherited() | slot_environment(slot) | {"PATH": site.environment.path}
+    env = USER | site.environment.variables | inherited() | slot_environment(slot) | {"PATH": site.environment.path}
     env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
     env |= {"MESH_SEED": str(site.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}

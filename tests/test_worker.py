@@ -284,6 +284,16 @@ async def test_a_trial_that_puts_links_and_pipes_in_place_of_its_folders_harms_n
     assert not list(settings.runs_dir(arena.home).iterdir())
 
 
+async def test_a_trial_whose_user_has_no_entry_in_a_table_has_a_name_all_the_same(arena: Arena) -> None:
+    await arena.open()
+    train = """
+    import getpass
+    print(getpass.getuser())
+    """
+    done = await arena.run(train + GOOD)
+    assert done.log_tail == "mesh"
+
+
 async def test_a_trial_sees_only_what_it_is_given(
     arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
