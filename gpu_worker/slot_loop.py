@@ -198,22 +198,27 @@ class SlotLoop:
             SupervisorDied: it died while there was nothing to do.
         """
         found: Delivery | None = None
-        async with anyio.create_task_group() as tasks:
+        try:
+            async with anyio.create_task_group() as tasks:
 
-            async def until_closed() -> None:
-                await self._member.follower.until(lambda board: board.closed is not None)
+                async def until_closed() -> None:
+                    await self._member.follower.until(lambda board: board.closed is not None)
+                    tasks.cancel_scope.cancel()
+
+                async def until_draining() -> None:
+                    await self._member.draining.wait()
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(until_closed)
+                tasks.start_soon(until_draining)
+                tasks.start_soon(supervisor.died)
+                if not self._member.is_over:
+                    found = await anext(deliveries)
                 tasks.cancel_scope.cancel()
-
-            async def until_draining() -> None:
-                await self._member.draining.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(until_closed)
-            tasks.start_soon(until_draining)
-            tasks.start_soon(supervisor.died)
-            if not self._member.is_over:
-                found = await anext(deliveries)
-            tasks.cancel_scope.cancel()
+        except BaseException:
+            if found:  # it came at the very moment of the trouble: nobody else would get it until its lease ends
+                await self._hand_back(found)
+            raise
         return found
 
     async def _hand_back(self, delivery: Delivery, error: BaseException | None = None) -> None:

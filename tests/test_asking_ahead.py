@@ -1,6 +1,8 @@
 """A slot asks for its next run while the last one is cleared away; trouble in between costs neither of them."""
 
 from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -9,6 +11,8 @@ import pytest
 
 from gpu_worker.attempt import Clearing
 from gpu_worker.slot_loop import LEASE_S, SlotLoop
+from gpu_worker.supervisor.client import Supervisor, SupervisorDied
+from mesh.bus import Delivery
 from mesh.errors import HostTrouble
 from mesh.events import RunStarted, Scored
 from tests.test_worker import Arena, arena  # noqa: F401
@@ -77,3 +81,36 @@ async def test_the_lease_of_the_next_run_is_kept_while_the_last_one_is_cleared_a
         await others.aclose()
         assert taken is None
         assert isinstance((await arena.finished("r2")).outcome, Scored)
+
+
+async def test_a_run_that_comes_at_the_moment_when_the_supervisor_dies_does_not_wait_for_the_end_of_its_lease(
+    arena: Arena,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await arena.open()
+    work, given, deaths = arena.bus.work, anyio.Event(), list[str]()
+    waits = anyio.Event()
+    died = Supervisor.died
+
+    async def die_once(self: Supervisor) -> None:
+        if not deaths:
+            waits.set()
+            await given.wait()
+            deaths.append(self.token)
+            raise SupervisorDied("the supervisor died")
+        await died(self)
+
+    async def for_long(queue: str, kinds: Sequence[str], *, lease_s: float) -> AsyncGenerator[Delivery]:
+        async with aclosing(work(queue, kinds, lease_s=100 * lease_s)) as deliveries:
+            async for delivery in deliveries:
+                given.set()
+                yield delivery
+
+    monkeypatch.setattr(arena.bus, "work", for_long)
+    monkeypatch.setattr(Supervisor, "died", die_once)
+    async with arena.worker():
+        with anyio.fail_after(30):
+            await waits.wait()
+            await arena.request(TRAIN)
+            assert isinstance((await arena.finished()).outcome, Scored)
+    assert len(deaths) == 1

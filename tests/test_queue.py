@@ -4,7 +4,9 @@ from contextlib import aclosing
 from pathlib import Path
 
 import anyio
+import pytest
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from mesh.jetstream import connect, queue
 from mesh.server import embedded
@@ -38,3 +40,28 @@ async def test_a_member_asks_again_for_kinds_without_work_only_after_news_or_a_w
                 assert (await anext(jobs)).entry.subject.key.startswith("explore.")
         await nc.flush()
         assert asked[-2:] == ["control", "explore"]
+
+
+async def test_an_entry_on_its_way_to_a_member_that_leaves_goes_to_another_one_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for the end of its lease, here longer than the test lasts."""
+    leaving, receive = anyio.CancelScope(), Subscription.next_msg
+
+    async def leave_once(self: Subscription, timeout: float | None = 1.0) -> Msg:
+        monkeypatch.undo()
+        leaving.cancel()  # the question is sent, and nobody has looked for the answer yet
+        return await receive(self, timeout)
+
+    async with embedded(tmp_path) as server, connect(server.url) as hub, connect(server.url) as other:
+        bus, others = await hub.arena("a", create=True), await other.arena("a")
+        await bus.post(request("r1"))
+        with anyio.fail_after(30):
+            async with aclosing(bus.work("w", ["run.requested.explore"], lease_s=300)) as jobs:
+                monkeypatch.setattr(Subscription, "next_msg", leave_once)
+                with leaving:
+                    await anext(jobs)
+            assert leaving.cancelled_caught
+            async with aclosing(others.work("w", ["run.requested.explore"], lease_s=300)) as jobs:
+                given = await anext(jobs)
+        assert (given.entry.subject.key, given.attempt) == ("explore.r1", 2)

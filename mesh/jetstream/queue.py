@@ -21,6 +21,10 @@ from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Link
 from mesh.jetstream.log import message_info, stream_of
 
+LATE_S = 0.5
+"""Seconds that a member that leaves waits for the answer to its last question: it may be an entry, for another member.
+"""
+
 IDLE_POLL_S = 1.0
 """Seconds after which a member asks for a kind again that had no entry, and so notices a lease that has ended."""
 
@@ -119,6 +123,7 @@ class _Member:
         self._nc: Client | None = None
         self._inbox = ""
         self._subscriptions: list[Subscription] = []
+        self._is_asking = False
 
     @property
     def is_stale(self) -> bool:
@@ -148,11 +153,22 @@ class _Member:
         self._nc = nc
 
     async def close(self) -> None:
-        self._nc, subscriptions, self._subscriptions = None, self._subscriptions, []
+        nc, self._nc = self._nc, None
+        subscriptions, self._subscriptions = self._subscriptions, []
         with anyio.move_on_after(2, shield=True):
+            if self._is_asking and nc is self._link.nc:
+                await self._pass_on()
             for subscription in subscriptions:
                 with suppress(*TRANSIENT):
                     await subscription.unsubscribe()
+
+    async def _pass_on(self) -> None:
+        """Hand back what the server answers to a question that was cancelled: it would wait until its lease ends."""
+        self._is_asking = False
+        with suppress(*TRANSIENT):
+            msg = await self._answers.next_msg(timeout=LATE_S)
+            if msg.reply.startswith("$JS.ACK."):
+                await self._link.request(msg.reply, b"-NAK", timeout_s=1)
 
     async def take(self) -> Msg | None:
         """Ask each consumer that may have a message; return the first one, None if there is none."""
@@ -161,10 +177,12 @@ class _Member:
             try:
                 assert self._nc is not None, "take comes after open"
                 next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream_of(self._arena)}.{kind.consumer}"
+                self._is_asking = True
                 await self._nc.publish(next_subject, b'{"batch":1,"no_wait":true}', reply=self._inbox)
                 msg = await self._answers.next_msg(timeout=2)
+                self._is_asking = False
             except TRANSIENT:
-                self._nc = None
+                self._nc, self._is_asking = None, False
                 await anyio.sleep(0.1)
                 return None
             given = msg.reply.startswith("$JS.ACK.")
