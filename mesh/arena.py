@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from mesh.arena_commands import check_commands, check_scorer_rights, checked_environment
-from mesh.arena_files import MAX_FILE_BYTES, left_out_by, never_part
+from mesh.arena_files import MAX_FILE_BYTES, never_part
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.coral_task import CORAL_OPTIONS
@@ -22,7 +22,9 @@ from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN, REPOSITORY_OPTION
 from mesh.hidden_files import is_hidden
+from mesh.ignore_patterns import check_patterns
 from mesh.judge_rules import checked_judge
+from mesh.named_files import score_inputs
 from mesh.score_source import score_source_fault
 from mesh.spec import (
     ArenaSpec,
@@ -87,7 +89,7 @@ def load_arena(folder: Path) -> ArenaSpec:
             raise BadArena(f"{path}: artifact.editable: {name!r} does not exist in {folder}")
         if file.resolve() != folder.resolve() / name:
             raise BadArena(f"{path}: artifact.editable: the path {name!r} contains a link: copy the file instead")
-        if why := never_part(name, left_out_by(spec.artifact)):
+        if why := never_part(name, spec.artifact):
             raise BadArena(f"{path}: artifact.editable: {name!r} {why}")
         if trouble := trouble_in_file(name, file):
             raise BadArena(f"{path}: artifact.editable: {trouble}")
@@ -163,6 +165,10 @@ def _check(spec: ArenaSpec, where: str) -> None:
         for name in getattr(spec.artifact, key):
             if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
                 refuse(f"artifact.{key}: {name!r} must be a relative path or pattern inside the arena")
+    try:
+        check_patterns(spec.artifact.ignore)
+    except BadInput as error:
+        refuse(f"artifact.ignore: {error}")
     for name in (*spec.artifact.editable, "arena.toml"):
         if is_hidden(spec.artifact.cache, name):
             refuse(f"artifact.cache matches {name!r}, a file of the arena: name only what the build makes, as `build/`")
@@ -293,20 +299,17 @@ def hash_of(files: Iterable[tuple[str, bytes]]) -> str:
 def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     """Return the hash of all that decides a score: the protected and hidden files and the rules of `arena.toml`.
 
-    Text around editable regions is protected. The arena's name, summary and brief do not count, nor where the data's
-    source lies: a hidden file has the hash of its contents. Neither do `knobs`, `selection`, `stop`, and `noise` and
-    `also` of `objective`: they use scores but do not change them, so old and new scores stay comparable. But a score
-    that has items to compare is another one than a score without: `noise = "items"` counts. Of `judge`, the models
-    count and which answers are used again.
+    Text around editable regions is protected. Notes that no program names do not count (`mesh.named_files`), nor do the
+    arena's name, summary and brief, nor where the data's source lies: a hidden file has the hash of its contents.
+    Neither do `knobs`, `selection`, `stop`, and `noise` and `also` of `objective`: they use scores but do not change
+    them, so old and new scores stay comparable. But a score that has items to compare is another one than a score
+    without: `noise = "items"` counts. Of `judge`, the models count and which answers are used again.
     """
-    editable, hidden = editable_paths(spec, files), spec.artifact.hidden
-    protected = [
-        (f"file {n}", data)
-        for n, data in files.items()
-        if n not in editable and n != "arena.toml" and (not n.endswith(".md") or is_hidden(hidden, n))
-    ]
+    editable = editable_paths(spec, files)
+    inputs = score_inputs(files, editable, spec.artifact.hidden)
+    protected = [(f"file {n}", data) for n, data in inputs.items() if n not in editable]
     protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
-    artifact = msgspec.structs.replace(spec.artifact, leave_out=None, prepare_hours=0.0, cache=())
+    artifact = msgspec.structs.replace(spec.artifact, ignore=(), leave_out=None, prepare_hours=0.0, cache=())
     spec = msgspec.structs.replace(spec, artifact=artifact)
     plain = msgspec.convert(msgspec.to_builtins(spec), ArenaSpec)  # as a reader of the log gets it: 1 is 1.0
     noise: Literal["measured", "items"] = "items" if plain.objective.noise == "items" else "measured"

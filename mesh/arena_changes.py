@@ -19,7 +19,7 @@ def arena_changes(
     *,
     is_evaluator_new: bool,
 ) -> str:
-    """Return what differs between two versions, such as "run.log is new; trial.budget_s differs".
+    """Return what differs between two versions, such as "run.log is new; trial.budget_s changed".
 
     Args:
         before: the visible files of the old version, by name.
@@ -32,11 +32,11 @@ def arena_changes(
     parts = [
         _listed([name for name in names if name not in before], "is new", "are new"),
         _listed([name for name in names if name not in after], "is gone", "are gone"),
-        _listed([n for n in names if n in before and n in after and before[n] != after[n]], "differs", "differ"),
-        _listed(sorted(_fields("", msgspec.to_builtins(old), msgspec.to_builtins(new))), "differs", "differ"),
+        _listed([n for n in names if n in before and n in after and before[n] != after[n]], "changed", "changed"),
+        _listed(sorted(_fields("", msgspec.to_builtins(old), msgspec.to_builtins(new))), "changed", "changed"),
     ]
     told = "; ".join(part for part in parts if part)
-    return told or ("a hidden file or the data's source differs" if is_evaluator_new else "arena.toml differs")
+    return told or ("a hidden file or the data's source changed" if is_evaluator_new else "arena.toml changed")
 
 
 def _fields(prefix: str, old: Any, new: Any) -> Iterator[str]:

@@ -1,115 +1,353 @@
-"""The files of an arena's folder that are the artifact: what is read at opening, and what is left out."""
+"""The files of an arena's folder that are the artifact: what is read at opening, and what is left out and why.
+
+`mesh.folder_rules` decides. Links inside of the folder are followed; what leaves it, leads in a circle, or is no file
+is left out. `folder_lines` says what happened in a line or two, and nothing for a clean folder.
+"""
 
 import os
-from collections.abc import Callable, Sequence
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from mesh.errors import BadArena
 from mesh.file_trees import TooDeep, open_folder, walk
-from mesh.hidden_files import is_hidden, leads_to, without_match
-from mesh.spec import ArtifactSpec
+from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, words_of
+from mesh.hidden_files import is_hidden, without_match
+from mesh.ignore_patterns import verdict
+from mesh.leavings import CACHE, NEVER, is_secret
+from mesh.spec import ArenaSpec, ArtifactSpec
+from mesh.text import printable
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """Size of the largest file of an arena."""
 _MAX_FILES = 2000
-_TOOLS = {"node_modules", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
-_SECRET = {".env", ".netrc", ".pypirc", ".git-credentials", "id_rsa", "id_ed25519"}
-_NEVER = {".git", ".mesh", "__pycache__", ".venv", ".DS_Store", *_TOOLS, *_SECRET}
-_MADE_BY_TRIALS, _MADE_BY_PREPARE = "**/out", "**/data"
-ATTACKS = "attacks"
-"""The folder of an arena with cheating artifacts (`mesh check --attacks`): no trial, model or commit ever has it."""
+_MAX_COUNTED = 50_000
+_SHOWN = 3
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_ANY = ArtifactSpec(editable=())
 
 
-def left_out_by(spec: ArtifactSpec) -> tuple[str, ...]:
-    """Return the patterns of files that do not belong to an arena."""
-    if spec.leave_out is not None:
-        return (*spec.leave_out, *spec.cache)
-    return (_MADE_BY_TRIALS, *((_MADE_BY_PREPARE,) if spec.prepare else ()), *spec.cache)
+class LeftOut(msgspec.Struct, frozen=True):
+    """A file or folder that is left out: why, how many files it has, and how many bytes.
+
+    `is_named`: a program of the arena names it. `is_odd`: it is left out because it cannot be taken.
+    """
+
+    path: str
+    why: str
+    files: int = 1
+    size: int = 0
+    is_named: bool = False
+    is_odd: bool = False
 
 
-def never_part(name: str, leave_out: Sequence[str]) -> str:
+class FolderRead(msgspec.Struct, frozen=True):
+    """What was read of a folder: its files by path, what was left out, what git ignores and is taken all the same.
+
+    `remarks` are sentences about what the user may not expect.
+    """
+
+    files: dict[str, bytes]
+    left: tuple[LeftOut, ...] = ()
+    taken_anyway: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def never_part(name: str, artifact: ArtifactSpec) -> str:
     """Return why a file can be no part of an arena, "" if it can."""
     parts = Path(name).parts
-    if apart := _NEVER.intersection(parts) | {ATTACKS}.intersection(parts[:1]):
+    if apart := {part for part in parts if part in NEVER or is_secret(part)} | {ATTACKS}.intersection(parts[:1]):
         return f"is in {min(apart)!r}, which is never part of an artifact: move the file"
-    if is_hidden(leave_out, name):
-        return "is left out of the artifact by artifact.leave_out: move the file, or change the list"
+    if verdict(artifact.ignore, name) or is_hidden((*(artifact.leave_out or ()), *artifact.cache), name):
+        return "is left out of the artifact by artifact.ignore: move the file, or change the list"
+    made = (MADE_BY_TRIALS, *([MADE_BY_PREPARE] if artifact.prepare else []))
+    if artifact.leave_out is None and parts[0] in made and verdict(artifact.ignore, name) is None:
+        return f'is in {parts[0]!r}, which is made anew: move the file, or write "!{parts[0]}/" into artifact.ignore'
     return ""
 
 
-def read_files(
-    folder: Path,
-    hidden: Sequence[str] = (),
-    leave_out: Sequence[str] = (_MADE_BY_TRIALS, _MADE_BY_PREPARE),
-    *,
-    left: Callable[[str], object] = lambda path: None,
-) -> dict[str, bytes]:
-    """Return an arena's files by relative POSIX path, without caches, attacks, environments and git's own folder.
+def read_files(folder: Path, artifact: ArtifactSpec = _ANY) -> dict[str, bytes]:
+    """Return the files of a folder by relative POSIX path; see `read_arena`."""
+    return _read(folder, artifact).files
+
+
+def read_arena(folder: Path, spec: ArenaSpec, data: Path | None = None) -> FolderRead:
+    """Read an arena's files by relative POSIX path, and say what is left out.
 
     Args:
         folder: the arena.
-        hidden: patterns of hidden files, which are read from folders that are left out too.
-        leave_out: patterns of files that do not belong to the arena.
-        left: called with the path of each file or folder that is left out, but for caches.
+        spec: what its `arena.toml` says.
+        data: the source of the data, which wins over `data.source`; None if it was not given.
 
     Raises:
-        BadArena: there are too many files, one is too large or cannot be read, one is a link to a folder, out of the
-            arena or to a hidden file, a pattern matches nothing, or folders are nested too deep.
+        BadArena: there are too many files, one is too large, is a link to a hidden file or to what a program needs
+            outside of the folder, a pattern matches nothing, or folders are nested too deep.
     """
-    files: dict[str, bytes] = {}
-    here = folder.resolve()
+    source, named = "", data if data else folder / Path(spec.data.source).expanduser()
+    if data or spec.data.source:
+        inside = os.path.relpath(named.resolve(), folder.resolve())
+        source = "" if inside.startswith("..") or inside == "." else inside
+    return _read(folder, spec.artifact, words_of(spec), source)
 
-    def is_read(entry: os.DirEntry[str], path: str) -> bool:
-        if entry.name in _SECRET:
-            left(path)
-        if path == ATTACKS or entry.name in _NEVER:
-            return False
-        if is_hidden(hidden, path):
-            return True
-        is_apart = is_hidden(leave_out, path) or (entry.is_dir() and os.path.exists(here / path / "pyvenv.cfg"))
-        if is_apart and (is_read := entry.is_dir() and leads_to(hidden, path)):
-            return is_read
-        if is_apart:
-            left(path)
-        return not is_apart
 
+def _read(folder: Path, artifact: ArtifactSpec, words: Sequence[str] = (), source: str = "") -> FolderRead:
+    reading = _Reading(folder, Rules(folder, artifact, words, source), artifact)
     try:
-        top = open_folder(here, needs=0)
-        try:
-            for below, _, entries in walk(top, needs=0):
-                entries[:] = sorted((e for e in entries if is_read(e, below + e.name)), key=lambda entry: entry.name)
-                for entry in entries:
-                    path = folder / below / entry.name
-                    if entry.is_symlink():
-                        _check_link(path, here, () if is_hidden(hidden, below + entry.name) else hidden)
-                    if entry.name.endswith(".pyc") or not path.is_file():
-                        continue
-                    size = path.stat().st_size
-                    if size > MAX_FILE_BYTES:
-                        raise BadArena(
-                            f"{path} has {size:,} bytes, but a file may have {MAX_FILE_BYTES:,}: "
-                            "make data in artifact.prepare, or name it in artifact.leave_out"
-                        )
-                    files[f"{below}{entry.name}"] = path.read_bytes()
-                    if len(files) > _MAX_FILES:
-                        raise BadArena(
-                            f"{folder} has more than {_MAX_FILES:,} files: name what is not code in artifact.leave_out"
-                        )
-        finally:
-            os.close(top)
+        reading.read("", folder.resolve())
     except TooDeep as error:
-        raise BadArena(f"{folder}: {error}: nest them less, or move them out of the folder") from None
+        raise BadArena(f"{folder}: {error}: nest them less, or name the folder in artifact.ignore") from None
     except OSError as error:
         raise BadArena(f"{error.filename or folder} cannot be read: {error.strerror}") from None
-    if nothing := without_match(hidden, files):
+    reading.check()
+    if nothing := without_match(artifact.hidden, reading.files):
         raise BadArena(f"{folder / 'arena.toml'}: artifact.hidden: {nothing[0]!r} matches no file in {folder}")
-    return files
+    left = tuple(sorted(reading.left, key=lambda each: each.path))
+    return FolderRead(reading.files, left, tuple(sorted(reading.anyway())), tuple(reading.remarks()))
 
 
-def _check_link(path: Path, arena: Path, hidden: Sequence[str]) -> None:
-    if path.is_dir():
-        raise BadArena(f"{path} is a link to a folder: copy the folder instead")
-    if path.is_file() and not path.resolve().is_relative_to(arena):
-        raise BadArena(f"{path} is a link that leaves the arena: copy the file instead")
-    if path.is_file() and is_hidden(hidden, target := path.resolve().relative_to(arena).as_posix()):
-        raise BadArena(f"{path} is a link to {target!r}, which artifact.hidden keeps from trials: hide the link too")
+def folder_lines(read: FolderRead) -> list[str]:
+    """Return in a line or two what was taken and left out; nothing if there is nothing to say."""
+    lines = []
+    left = [each for each in read.left if not each.is_odd]
+    if any(each.why != CACHE for each in left):
+        largest = sorted(left, key=lambda each: (-each.size, each.path))[:_SHOWN]
+        names = ", ".join(f"{printable(each.path)} ({each.why}, {size_words(each.size)})" for each in largest)
+        rest = len(left) - len(largest)
+        total = f"; {sum(each.files for each in left):,} files, {size_words(sum(each.size for each in left))} in all"
+        more = f" and {rest} more{total}" if rest else ""
+        size = size_words(sum(map(len, read.files.values())))
+        count = len(read.files)
+        lines.append(
+            f"the arena has {count:,} file{'s' if count != 1 else ''} ({size}); left out: {names}{more}. "
+            'To take one: "!NAME" in artifact.ignore'
+        )
+    if odd := [each for each in read.left if each.is_odd]:
+        shown = "; ".join(f"{printable(each.path)} {each.why}" for each in odd[:_SHOWN])
+        lines.append(f"left out: {shown}{f' (and {len(odd) - _SHOWN} more such)' if odd[_SHOWN:] else ''}")
+    if read.taken_anyway:
+        names = _some(read.taken_anyway)
+        lines.append(f"taken although git ignores it, because a program names it: {names}")
+    if named := [each.path for each in read.left if each.is_named]:
+        first = printable(named[0])
+        lines.append(
+            f"warning: programs name {_some(named)}, which is left out: if they read it, write "
+            f'ignore = ["!{first}"] under [artifact] in arena.toml'
+        )
+    return [*lines, *read.remarks]
+
+
+def size_words(size: int) -> str:
+    """Return a number of bytes in words."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}" if size < 999.5 * factor else f"{size / factor:,.0f} {unit}"
+    return f"{size} bytes"
+
+
+def _some(names: Collection[str]) -> str:
+    shown = [printable(name) for name in list(names)[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+class _Reading:
+    """One reading of a folder: what it took and left."""
+
+    def __init__(self, folder: Path, rules: Rules, artifact: ArtifactSpec) -> None:
+        self.files: dict[str, bytes] = {}
+        self.left: list[LeftOut] = []
+        self._folder, self._here = folder, folder.resolve()
+        self._rules, self._artifact = rules, artifact
+        self._large: list[tuple[int, str]] = []
+        self._pointers: list[str] = []
+
+    def read(self, prefix: str, top: Path) -> None:
+        """Read what belongs to the arena in a folder, whose files get names that begin with the prefix."""
+        opened = open_folder(top, needs=0)
+        linked: list[tuple[str, Path]] = []
+        try:
+            for below, _, entries in walk(opened, needs=0, live=True):
+                kept = []
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    path = f"{prefix}{below}{entry.name}"
+                    if not self._rules.never(path) and self._take(path, entry, linked):
+                        kept.append(entry)
+                entries[:] = kept
+        finally:
+            os.close(opened)
+        for path, target in linked:
+            self.read(f"{path}/", target)
+
+    def _take(self, path: str, entry: os.DirEntry[str], linked: list[tuple[str, Path]]) -> bool:
+        """Take a file, or tell whether a folder is entered."""
+        place = self._folder / path
+        try:
+            is_dir = entry.is_dir()
+        except OSError:
+            is_dir = False
+        why = self._rules.why_apart(path, is_dir=is_dir)
+        if why and not (is_dir and self._rules.enters(path)):
+            self._leave(path, why, is_named=self._rules.names(entry.name))
+            return False
+        if fault := self._fault(path, entry, place, is_dir):
+            self._leave(path, fault, is_odd=True)
+            return False
+        if is_dir:
+            if not entry.is_symlink():
+                return True
+            linked.append((path, place.resolve()))
+            return False
+        self._read_file(path, place)
+        return False
+
+    def _fault(self, path: str, entry: os.DirEntry[str], place: Path, is_dir: bool) -> str:
+        """Return why a file or folder cannot be taken, "" if it can."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            return "has a name that is not UTF-8"
+        if not path.isprintable():
+            return "has a control character in its name"
+        if entry.is_symlink() and (fault := self._fault_of_link(path, place)):
+            return fault
+        if not os.access(place, os.R_OK | (os.X_OK if is_dir else 0)):
+            return "cannot be read by you"
+        if not is_dir and not place.is_file():
+            return "is a socket, a pipe or a device"
+        return ""
+
+    def _fault_of_link(self, path: str, place: Path) -> str:
+        try:
+            target = place.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return f"is a link to {os.readlink(place)!r}, which does not exist or leads in a circle"
+        if not target.is_relative_to(self._here):
+            if self._rules.names(place.name):
+                raise BadArena(
+                    f"{place} is a link that leaves the arena, to {target}, and a program names it: copy it into the "
+                    f"folder; where it is large data, {_cure_of_data(target)}; or name it in artifact.ignore"
+                )
+            return f"is a link that leaves the arena, to {target}: copy it into the folder if trials need it"
+        inside = target.relative_to(self._here).as_posix()
+        parts = Path(path).parts
+        if any(self._here.joinpath(*parts[:n]).resolve().is_relative_to(target) for n in range(len(parts))):
+            return "is a link to a folder that it is in"
+        hidden = self._artifact.hidden
+        if target.is_file() and is_hidden(hidden, inside) and not is_hidden(hidden, path):
+            raise BadArena(
+                f"{place} is a link to {inside!r}, which artifact.hidden keeps from trials: hide the link too"
+            )
+        if self._is_apart(inside, is_dir=target.is_dir()):
+            return f"is a link to {inside!r}, which is left out"
+        return ""
+
+    def _is_apart(self, path: str, *, is_dir: bool) -> bool:
+        parts = path.split("/")
+        above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+        return any(
+            self._rules.never(each) or self._rules.why_apart(each, is_dir=is_dir or each != path) for each in above
+        )
+
+    def _read_file(self, path: str, place: Path) -> None:
+        try:
+            if (size := place.stat().st_size) > MAX_FILE_BYTES:
+                self._large.append((size, path))
+                return
+            self.files[path] = place.read_bytes()
+        except FileNotFoundError:  # another program has removed it meanwhile
+            return
+        if self.files[path].startswith(_POINTER):
+            self._pointers.append(path)
+        if len(self.files) > _MAX_FILES:
+            tops = Counter(f"{name.split('/')[0]}/" if "/" in name else "" for name in self.files)
+            most = ", ".join(f"{name or 'the folder itself'} {n:,}" for name, n in tops.most_common(3))
+            raise BadArena(
+                f"{self._folder} has more than {_MAX_FILES:,} files (of those read, {most}): name what is not code in "
+                "artifact.ignore or .meshignore"
+            )
+
+    def _leave(self, path: str, why: str, *, is_named: bool = False, is_odd: bool = False) -> None:
+        if is_odd:
+            self.left.append(LeftOut(path, why, is_odd=True))
+            return
+        count, size, names = _measured(self._folder / path)
+        if not count:
+            return
+        is_read = is_named and why in _WARNED and any(map(self._rules.names, names))
+        self.left.append(LeftOut(path, why, count, size, is_read))
+
+    def check(self) -> None:
+        """Refuse files that are too large.
+
+        Raises:
+            BadArena: there are some; the message names them and the cure.
+        """
+        if not self._large:
+            return
+        self._large.sort(reverse=True)
+        size, path = self._large[0]
+        place = self._folder / path
+        more = _some([f"{name} ({size_words(size)})" for size, name in self._large[1:]])
+        raise BadArena(
+            f"{place} has {size:,} bytes, but a file of an arena may have {MAX_FILE_BYTES:,}: if the task does not "
+            f"need it, name it in artifact.ignore or .meshignore; if it does, {_cure_of_data(place)}"
+            + (f" (also too large: {more})" if more else "")
+        )
+
+    def anyway(self) -> Iterator[str]:
+        """Yield what git ignores and is taken because a program names it."""
+        taken = self._rules.taken_for
+        for path in taken:
+            above = path.rpartition("/")[0]
+            if above not in taken and (path in self.files or any(n.startswith(f"{path}/") for n in self.files)):
+                yield path
+
+    def remarks(self) -> Iterator[str]:
+        """Yield sentences about what lies here other than a user may expect."""
+        if self._pointers:
+            yield (
+                f"warning: {_some(self._pointers)} is a pointer of git LFS, not the file itself: `git lfs pull` gets it"
+            )
+        for link in self._rules.submodules():
+            if not any(name.startswith(f"{link}/") for name in self.files):
+                yield f"warning: {link} is a submodule without files: `git submodule update --init` gets them"
+        if missing := self._rules.missing():
+            yield f"git tracks files that are not in this sparse checkout: {_some(missing)}"
+
+
+_WARNED = {"results", "checkpoints", "a log", "left by another system", "a tracker's folder", "ignored by git"}
+"""What programs write more often than they read it."""
+
+
+def _cure_of_data(place: Path) -> str:
+    return (
+        f"keep it out of the artifact and let [data] source = {str(place)!r} give it to artifact.prepare (docs/howto/"
+        f"data.md), or let trials read it where it lies: readable = [{str(place)!r}] under [environment]"
+    )
+
+
+def _measured(place: Path) -> tuple[int, int, set[str]]:
+    """Return how many files something has, their bytes and names; it stops at a large number of files."""
+    try:
+        state = place.lstat()
+        if not stat.S_ISDIR(state.st_mode):
+            return 1, state.st_size, {place.name}
+    except OSError:
+        return 0, 0, set()
+    count, size, known = 0, 0, set[str]()
+    with suppress(OSError):
+        opened = open_folder(place, needs=0)
+        try:
+            for _, _, entries in walk(opened, needs=0, live=True):
+                files = [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
+                known.update(entry.name for entry in files)
+                count += len(files)
+                size += sum(entry.stat(follow_symlinks=False).st_size for entry in files)
+                if count >= _MAX_COUNTED:
+                    break
+        finally:
+            os.close(opened)
+    return count, size, known

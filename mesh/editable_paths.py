@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from mesh.hidden_files import is_hidden
+from mesh.ignore_patterns import verdict
 from mesh.spec import ArenaSpec
 
 MAX_NEW_FILES, MAX_NEW_BYTES = 100, 4 * 1024**2
@@ -81,7 +82,7 @@ def _allows(spec: ArenaSpec, programs: frozenset[str], name: str) -> bool:
     artifact = spec.artifact
     if not _is_plain_path(name) or name in programs or is_hidden(artifact.hidden, name):
         return False
-    if artifact.leave_out and is_hidden(artifact.leave_out, name):
+    if verdict(artifact.ignore, name) or (artifact.leave_out and is_hidden(artifact.leave_out, name)):
         return False
     return is_hidden(_patterns(artifact.editable), name) and f"{name}/" not in artifact.editable
 

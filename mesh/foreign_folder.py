@@ -12,6 +12,7 @@ from pathlib import Path
 from mesh import settings
 from mesh.coral_task import TASK_FILE
 from mesh.errors import BadArena
+from mesh.folder_rules import MADE_BY_PREPARE, MADE_BY_TRIALS, Rules
 from mesh.foreign_config import has_key
 from mesh.foreign_tasks import (
     ForeignTask,
@@ -25,19 +26,15 @@ from mesh.foreign_tasks import (
     token_of,
 )
 from mesh.loop_reading import LoopWish
+from mesh.spec import ArtifactSpec
 from mesh.task_imports import missing_modules
 
 _MAX_CONFIG_BYTES = 256 * 1024
 """Bytes of a foreign file that is read; parsing YAML takes a second for each half megabyte."""
 
-LEAVINGS = (
-    *("openevolve_output*", "shinka_results*", "results", "results.tsv", "checkpoints", "logs", "outputs"),
-    *("wandb", "mlruns", "*.egg-info", "**/.env*", "**/*.log", "**/*.sqlite*", "**/evolution_db*"),
-)
-"""What OpenEvolve, ShinkaEvolve and their users' runs leave in the folder of a task; and secrets."""
-
 _MAX_FILES = 2000
 
+_LITERAL = re.compile(r"""["']([^"'\n]{1,200})["']""")
 _NO_NAME = re.compile(r"init(ial)?(_|$)|solution$|seed_repo$|main$")
 _VAGUE = {"task", "tasks", "src", "code", "program", "example", "evaluator", "eval", "openevolve", "shinka", "new"}
 """Names of folders that say nothing about a task."""
@@ -65,7 +62,7 @@ def describe(folder: Path, home: Path | None = None, wish: LoopWish | None = Non
 
     def find() -> Layout | None:
         files = _files_of(folder)
-        return recognise(_free_name(folder, home), files, _reader(folder), _leave_out(folder, files), wish)
+        return recognise(_free_name(folder, home), files, _reader(folder), _ignored(folder, files), wish)
 
     layout = _found(folder, find)
     if wish and wish != LoopWish() and (not layout or layout.system != "karpathy/autoresearch"):
@@ -105,7 +102,7 @@ def describe_program(program: Path, evaluator: Path, config: Path | None, home: 
         read = _reader(folder, config)
         stem = program.stem if not _NO_NAME.match(program.stem) else ""
         configs = (str(config),) if config else configurations(files)
-        name, left = _free_name(folder, home, stem), _leave_out(folder, files, inside)
+        name, left = _free_name(folder, home, stem), _ignored(folder, files, inside)
         first, editable = inside[0], tuple[str, ...]()
         if takes := scores_a_folder(read(inside[1])):
             first = first if program.is_dir() else str(Path(first).parts[0])
@@ -174,7 +171,7 @@ def _written(folder: Path, layout: Layout) -> str:
     missing = missing_modules((read(name) for name in files if name.endswith(".py") and "/" not in name), files)
     notes = list(layout.notes)
     if secret := [name for name in files if has_key(read(name), name)]:
-        notes.append(f"{', '.join(secret)}: holds a key; what is in artifact.leave_out reaches no worker and no model")
+        notes.append(f"{', '.join(secret)}: holds a key; what is in artifact.ignore reaches no worker and no model")
     if missing:
         notes.append(f"it imports {', '.join(missing)}, which {sys.executable} does not have: install what it needs")
     done = f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
@@ -243,42 +240,24 @@ def _common(program: Path, evaluator: Path) -> Path:
     raise BadArena(f"{program} and {evaluator} do not lie in one folder: copy both into a folder of their own")
 
 
-def _leave_out(folder: Path, files: Sequence[str], needed: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the patterns of what is no part of a task: known leavings, and what git ignores and no source names."""
+def _ignored(folder: Path, files: Sequence[str], needed: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the patterns of what holds a key and is no part of a task; with `!` of what would be left out and is one.
+
+    All else that lies in folders is judged by `mesh.folder_rules` when the arena opens.
+    """
     read = _reader(folder)
     sources = [text for name in files if name.endswith(".py") and (text := read(name))]
-    words = {word for text in sources for literal in re.findall(r"""["']([^"'\n]{1,200})["']""", text)
-             for word in literal.split("/")}  # fmt: skip
-    ignored = [name for name in _ignored(folder) if name.rstrip("/") not in words]
     secret = [name for name in files if name not in needed and has_key(read(name), name)]
     imported = {f"{module}.py" for text in sources for module in re.findall(r"\b(?:import|from)\s+(\w+)", text)}
+    words = {part for text in sources for literal in _LITERAL.findall(text) for part in literal.split("/")}
     if named := sorted((words | imported).intersection(secret)):
         raise ValueError(
             f"{named[0]} holds a key, and the task reads it, so that every worker and model would get the key: write "
             "the name of a variable in its place, such as ${OPENAI_API_KEY}"
         )
-    tops = {Path(name).parts[0] for name in needed}
-    runs = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.startswith("results_"))
-    return tuple(
-        dict.fromkeys([*LEAVINGS, *runs, *secret, *(name for name in ignored if name.rstrip("/") not in tops)])
-    )
-
-
-def _ignored(folder: Path) -> list[str]:
-    """Return the names in a folder that git ignores, none where the folder is in no repository or is ignored itself."""
-    if not any((parent / ".git").exists() for parent in (folder.resolve(), *folder.resolve().parents)):
-        return []
-    import pygit2
-
-    try:
-        repository = pygit2.Repository(str(folder.resolve()))
-        top = Path(repository.workdir or "/").resolve()
-        inside = folder.resolve().relative_to(top).as_posix()
-        if inside != "." and repository.path_is_ignored(f"{inside}/"):
-            return []
-        entries = [(entry.name, "/" if entry.is_dir() else "") for entry in sorted(folder.iterdir())]
-        prefix = "" if inside == "." else f"{inside}/"
-        found = [name for name, slash in entries if repository.path_is_ignored(f"{prefix}{name}{slash}")]
-    except (pygit2.GitError, ValueError, OSError):
-        return []
-    return [name for name in found if name not in ("arena.toml", "__pycache__", ".venv", ".mesh")]
+    rules = Rules(folder, ArtifactSpec(editable=()))
+    own = [MADE_BY_TRIALS, *([MADE_BY_PREPARE] if "prepare.py" in files else [])]
+    kept = [name for name in own if (folder / name).is_dir() and rules.is_part(name)]
+    tops = {Path(name).parts[0] for name in needed if "/" in name}
+    kept += sorted(name for name in tops.difference(kept) if rules.why_apart(name, is_dir=True))
+    return (*(f"/{name}" for name in secret), *(f"!/{name}/" for name in kept))

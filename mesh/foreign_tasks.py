@@ -16,7 +16,7 @@ from mesh.foreign_config import TaskOptions, openevolve_options, shinka_options
 from mesh.loop_reading import Loop, LoopWish, read_loop
 from mesh.python_syntax import NO_PYTHON
 from mesh.task_imports import imported_modules
-from mesh.task_toml import evaluated_toml, left_out_lines, string, toml_list
+from mesh.task_toml import evaluated_toml, ignored_lines, string, toml_list
 
 KNOWN = (
     "OpenEvolve (initial_program.* and evaluator.py), ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
@@ -57,7 +57,7 @@ class Layout(msgspec.Struct, frozen=True):
 class ForeignTask(msgspec.Struct, frozen=True):
     """A program and its evaluator, by their paths in the task's folder, with the configurations that may apply.
 
-    `leave_out` are patterns of files beside them that do not belong to the task. `editable` are the files of a program
+    `ignore` are patterns of files beside them that do not belong to the task. `editable` are the files of a program
     that is a whole folder; `program` is that folder then.
     """
 
@@ -65,7 +65,7 @@ class ForeignTask(msgspec.Struct, frozen=True):
     program: str
     evaluator: str
     configs: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
     editable: tuple[str, ...] = ()
 
 
@@ -73,7 +73,7 @@ def recognise(
     name: str,
     files: Collection[str],
     read: Read = lambda name: "",
-    leave_out: Iterable[str] = (),
+    ignore: Iterable[str] = (),
     wish: LoopWish | None = None,
 ) -> Layout | None:
     """Return the layout of a folder, None if it is none of `KNOWN`.
@@ -82,7 +82,7 @@ def recognise(
         name: name of the folder, which becomes the name of the arena.
         files: names of the files in it.
         read: returns the text of one of them.
-        leave_out: patterns of files that do not belong to the task.
+        ignore: patterns of files that do not belong to the task.
         wish: what the user says about the metric of an autoresearch loop.
 
     Raises:
@@ -90,7 +90,7 @@ def recognise(
             the metric.
     """
     if coral := read_coral(files, read, lambda folder: editable_in(folder, files)):
-        return _coral(token_of(name), coral, files, read, tuple(leave_out))
+        return _coral(token_of(name), coral, files, read, tuple(ignore))
     configs = configurations(files)
     for evaluator in _EVALUATORS:
         if evaluator not in files:
@@ -106,14 +106,14 @@ def recognise(
                     f"{evaluator} scores a folder (--repo_path), and {repository} is none that has a program: name the "
                     "folder to start from as seed_repo, or as evo.seed_repo_path in shinka.yaml"
                 )
-            task = ForeignTask(name, repository, evaluator, (), tuple(leave_out), inside)
+            task = ForeignTask(name, repository, evaluator, (), tuple(ignore), inside)
             return layout_of(task, files, read)
         options = _shinka(files, read) if is_shinka else _options(configs, read)
         program = options.program if options.program in files else _program(files, read, options.suffix)
         if program:
-            return layout_of(ForeignTask(name, program, evaluator, configs, tuple(leave_out)), files, read)
+            return layout_of(ForeignTask(name, program, evaluator, configs, tuple(ignore)), files, read)
     if loop := read_loop(files, read, wish):
-        return _autoresearch(token_of(name), loop, read, tuple(leave_out))
+        return _autoresearch(token_of(name), loop, read, tuple(ignore))
     return None
 
 
@@ -276,13 +276,13 @@ def _toml(task: ForeignTask, options: TaskOptions, modules: tuple[str, ...], how
         options,
         objective=f'{mean if is_openevolve else ""}metric = {string(metric)}\ndirection = "maximize"',
         editable=task.editable or (task.program,),
-        leave_out=task.leave_out,
+        ignore=task.ignore,
         modules=modules,
         score=f'how = "{how}"\ncommand = {toml_list(command)}{cascade if is_openevolve else ""}',
     )
 
 
-def _coral(name: str, task: CoralTask, files: Collection[str], read: Read, leave_out: tuple[str, ...]) -> Layout:
+def _coral(name: str, task: CoralTask, files: Collection[str], read: Read, ignore: tuple[str, ...]) -> Layout:
     modules = imported_modules((read(task.grader), *map(read, task.editable)), files)
     text = evaluated_toml(
         name,
@@ -290,7 +290,7 @@ def _coral(name: str, task: CoralTask, files: Collection[str], read: Read, leave
         TaskOptions(timeout_s=task.timeout_s, brief=task.brief),
         objective=f'metric = "score"\ndirection = "{task.direction}"',
         editable=task.editable,
-        leave_out=leave_out,
+        ignore=ignore,
         modules=tuple(module for module in modules if module != "coral"),
         score=f'how = "coral"\ncommand = {toml_list(task.command())}',
     )
@@ -299,7 +299,7 @@ def _coral(name: str, task: CoralTask, files: Collection[str], read: Read, leave
     return Layout("CORAL", text, notes if task.private else ())
 
 
-def _autoresearch(name: str, loop: Loop, read: Read, leave_out: tuple[str, ...]) -> Layout:
+def _autoresearch(name: str, loop: Loop, read: Read, ignore: tuple[str, ...]) -> Layout:
     start = "import os, sys; os.environ['HOME'] = {home}; {more}os.execv(sys.executable, [sys.executable, {words}])"
     prepare_words, words = (", ".join(f"'{word}'" for word in each) for each in (loop.prepare, loop.command))
     prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", words=prepare_words)
@@ -336,7 +336,7 @@ direction = "{loop.direction}"
 
 [artifact]
 editable = {toml_list(loop.editable)}             # everything else is protected
-{data if loop.prepare else ""}{left_out_lines(leave_out)}
+{data if loop.prepare else ""}{ignored_lines(ignore)}
 [trial]                             # `uv run` is not needed: python is the one that runs the worker
 command = ["python", "-c", "{run}"]
 budget_s = {loop.budget_s:.1f}                    # TIME_BUDGET, which counts wall time after compiling

@@ -294,8 +294,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "Of a file with lines `EVOLVE-BLOCK-START` and `EVOLVE-BLOCK-END` only the lines between them may change.",
         "hidden": "Files or patterns (`*`, `**`, a folder) that no trial, predictor or model sees; only `prepare` and "
         "the score program find them, at their own paths. They may lie in `data/`. See [the sandbox](../sandbox.md).",
-        "leave_out": "Files or patterns (`*`, `**`, a folder) beside the arena that do not belong to it. Opening lists "
-        "what they leave out. Default: folders called `out`, and folders called `data` if there is a `prepare`.",
+        "ignore": "Patterns as in `.gitignore` of files that do not belong to the arena; `!name` takes what would be "
+        "left out, such as `!results/`. They come before `.meshignore`, git and what is left out by itself "
+        "([what belongs to an arena](../howto/folder.md)).",
+        "leave_out": "The older list: files or patterns (`*`, `**`, a folder) that do not belong to the arena. It "
+        "stands in place of all that is left out without it, such as results and what git ignores. Use `ignore`.",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
         "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
         "prepared": "Files or patterns (`*`, `**`, a folder) that `prepare` writes beside itself, in the folder of the "

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
 from mesh.arena_changes import arena_changes
 from mesh.arena_commands import elsewhere_words, environment_words, rights_words, spec_folders
-from mesh.arena_files import left_out_by, read_files
+from mesh.arena_files import folder_lines, read_arena
 from mesh.baseline import baseline_failure
 from mesh.board import Board
 from mesh.built_environment import trouble_in_build
@@ -33,6 +33,7 @@ from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
 from mesh.judge_rules import ModelPrice, judge_words, priced
 from mesh.knobs import range_faults, unmatched_rules
+from mesh.named_files import score_inputs
 from mesh.preparation import keep_prepared, run_prepare
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
@@ -40,7 +41,6 @@ from mesh.spec import ArenaSpec
 from mesh.wire import Post
 
 _MAX_SOURCE_FILES = 64
-_SHOWN_FILES = 12
 _ALIKE_BYTES = 12
 _USUAL = re.compile(
     rb"^(import|from|#|except|def evaluate|if __name__)|spec_from_file|module_from_spec|exec_module|add_argument"
@@ -93,8 +93,8 @@ async def open_arena(
             sys.stderr.write(f"mesh: {words}\n")
     if exact:
         spec = replace(spec, objective=replace(spec.objective, noise="none"))
-    left = list[str]()
-    files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
+    read = await anyio.to_thread.run_sync(read_arena, folder, spec, data)
+    files = read.files
     editable = editable_paths(spec, files)
     if why := trouble_in_build(spec.environment, files, editable):
         raise BadArena(f"{folder / 'arena.toml'}: {why}")
@@ -113,11 +113,8 @@ async def open_arena(
         spec = replace(spec, data=replace(spec.data, source=source.path.name))  # where it lies is nobody's business
     board = await _board(hub, spec.name, home)
     last, closed = board.opened, board.closed
-    if left and (spec.artifact.leave_out is not None or not spec.artifact.prepare):
-        more = f" and {len(left) - _SHOWN_FILES} more" if len(left) > _SHOWN_FILES else ""
-        sys.stderr.write(
-            f"mesh: left out of the arena: {', '.join(left[:_SHOWN_FILES])}{more} (see artifact.leave_out)\n"
-        )
+    for line in folder_lines(read):
+        sys.stderr.write(f"mesh: {line}\n")
     tree, evaluator = add_tree(shown, {}), arena.evaluator_hash(spec, shown | hidden)
     before = shown
     if last and last.base_tree != tree:
@@ -125,7 +122,8 @@ async def open_arena(
         _check_related(spec, folder, home, shown, before)
     _tell_of_memory(spec)
     failed = baseline_failure(board) is not None
-    if last and not closed and not failed and (last.base_tree, last.evaluator, last.spec) == (tree, evaluator, spec):
+    is_same = bool(last) and _inputs(spec, before) == _inputs(spec, shown)
+    if last and is_same and not closed and not failed and (last.evaluator, last.spec) == (evaluator, spec):
         remember(home, spec.name, folder)
         return await hub.arena(spec.name), last
     if last and last.evaluator == evaluator:
@@ -155,7 +153,7 @@ async def open_arena(
     if last and not closed and not failed:
         is_evaluator_new = last.evaluator != evaluator
         changed = arena_changes(before, shown, last.spec, spec, is_evaluator_new=is_evaluator_new)
-        scores = f"scores of version {last.version} {'do not count any more' if is_evaluator_new else 'count'}"
+        scores = "scores are measured again" if is_evaluator_new else f"scores of version {last.version} still count"
         sys.stderr.write(f"mesh: version {follower.board.next_version} of {spec.name}: {changed}; {scores}\n")
     opened = ArenaOpened(
         version=follower.board.next_version,
@@ -191,6 +189,11 @@ async def _board(hub: Hub, name: str, home: Path) -> Board:
     follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
     await follower.catch_up()
     return follower.board
+
+
+def _inputs(spec: ArenaSpec, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the visible files that a score may depend on: a change of others makes no version."""
+    return score_inputs(files, editable_paths(spec, files), spec.artifact.hidden)
 
 
 def _tell_of_memory(spec: ArenaSpec) -> None:

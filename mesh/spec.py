@@ -50,10 +50,11 @@ def gain(direction: Direction, value: float, over: float = 0.0) -> float:
 class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The files that proposals change, those that no trial sees, and the command that makes the data at opening.
 
-    `leave_out` are patterns of files that do not belong to the arena; None: folders called `out`, and `data` where
-    `prepare` makes data. `prepared` are patterns of files that `prepare` writes beside itself and that trials find at
-    the same place. `writes` are patterns of protected files that a trial may change in its own copy. `cache` are
-    patterns of what its build makes and later trials begin with, such as `build/`.
+    `ignore` are patterns as in `.gitignore` of what does not belong to the arena, with `!` of what does all the same.
+    `leave_out` is the older list, which stands for all that is left out without it. `prepared` are patterns of files
+    that `prepare` writes beside itself and that trials find at the same place. `writes` are patterns of protected files
+    that a trial may change in its own copy. `cache` are patterns of what its build makes and later trials begin with,
+    such as `build/`.
     """
 
     editable: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)]
@@ -64,6 +65,7 @@ class ArtifactSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     prepare_hours: Annotated[float, Meta(ge=0, le=1000)] = 0.0
     writes: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     cache: Annotated[tuple[b.Path, ...], _Few] = ()
+    ignore: Annotated[tuple[b.Path, ...], Meta(max_length=b.MAX_ITEMS)] = ()
 
 
 class DataSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ def evaluated_toml(
     *,
     objective: str,
     editable: tuple[str, ...],
-    leave_out: tuple[str, ...],
+    ignore: tuple[str, ...],
     modules: tuple[str, ...],
     score: str,
 ) -> str:
@@ -29,7 +29,7 @@ summary = {string(f"The task {name}")}{brief}
 
 [artifact]
 editable = {toml_list(editable)} # everything else is protected
-{left_out_lines(leave_out)}
+{ignored_lines(ignore)}
 [trial]                             # no command: the evaluator runs the program
 budget_s = {options.timeout_s:.1f}
 deadline_s = {options.timeout_s:.1f}
@@ -43,12 +43,12 @@ deadline_s = {options.timeout_s:.1f}        # for the whole evaluation; every pr
 """
 
 
-def left_out_lines(patterns: tuple[str, ...]) -> str:
-    """Return the lines of `artifact.leave_out` with a comment, "" without patterns."""
+def ignored_lines(patterns: tuple[str, ...]) -> str:
+    """Return the lines of `artifact.ignore` with a comment, "" without patterns."""
     if not patterns:
         return ""
-    why = "# What other programs left here, and what git ignores; take out of this list what the task needs."
-    return f"{why}\nleave_out = {toml_list(patterns)}\n"
+    why = "# As in .gitignore; ! takes what would be left out. Results, logs and what git ignores need no entry."
+    return f"{why}\nignore = {toml_list(patterns)}\n"
 
 
 def toml_list(words: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ SLOW = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(SPEC.trial, b
     [
         (KEPT, KEPT | {"run.log": b"x"}, "run.log is new"),
         (FILES, KEPT, "a.txt and b.txt are gone"),
-        (FILES, {**FILES, "b.txt": b"c", "train.py": b""}, "b.txt and train.py differ"),
+        (FILES, {**FILES, "b.txt": b"c", "train.py": b""}, "b.txt and train.py changed"),
         (
             KEPT,
             {f"{n}.txt": b"" for n in range(9)},
@@ -34,9 +34,9 @@ def test_files_are_named(before: dict[str, bytes], after: dict[str, bytes], told
 
 
 def test_rules_of_arena_toml_and_what_is_hidden_are_named() -> None:
-    assert arena_changes(KEPT, KEPT, SPEC, SLOW, is_evaluator_new=True) == "trial.budget_s differs"
-    assert arena_changes(KEPT, KEPT, SPEC, SPEC, is_evaluator_new=True) == "a hidden file or the data's source differs"
-    assert arena_changes(KEPT, KEPT, SPEC, SPEC, is_evaluator_new=False) == "arena.toml differs"
+    assert arena_changes(KEPT, KEPT, SPEC, SLOW, is_evaluator_new=True) == "trial.budget_s changed"
+    assert arena_changes(KEPT, KEPT, SPEC, SPEC, is_evaluator_new=True) == "a hidden file or the data's source changed"
+    assert arena_changes(KEPT, KEPT, SPEC, SPEC, is_evaluator_new=False) == "arena.toml changed"
 
 
 async def test_opening_says_what_changed_and_whether_scores_count(
@@ -44,12 +44,42 @@ async def test_opening_says_what_changed_and_whether_scores_count(
 ) -> None:
     folder, hub = write_arena(tmp_path / "arena"), MemoryHub()
     await open_arena(hub, folder, home=home)
-    (folder / "run.log").write_text("from last night\n")
+    (folder / "table.csv").write_text("1\n")
     await open_arena(hub, folder, home=home)
-    (folder / "arena.toml").write_text((folder / "arena.toml").read_text() + "\n# a comment\n")
+    (folder / "score.py").write_text((folder / "score.py").read_text() + "\n# a comment\n")
+    await open_arena(hub, folder, home=home)
+    (folder / "train.py").write_text((folder / "train.py").read_text() + "\n# a comment\n")
     await open_arena(hub, folder, home=home)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mesh: version")]
     assert told == [
-        "mesh: version 2 of tiny: run.log is new; scores of version 1 do not count any more",
-        "mesh: version 3 of tiny: arena.toml differs; scores of version 2 count",
+        "mesh: version 2 of tiny: table.csv is new; scores are measured again",
+        "mesh: version 3 of tiny: score.py changed; scores are measured again",
+        "mesh: version 4 of tiny: train.py changed; scores of version 3 still count",
     ]
+
+
+async def test_a_note_a_log_and_a_comment_in_arena_toml_make_no_version(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, hub = write_arena(tmp_path / "arena"), MemoryHub()
+    (folder / "README.md").write_text("# Tiny\n")
+    first = (await open_arena(hub, folder, home=home))[1]
+    for name in ("README.md", "NOTES.txt", "LICENSE", ".gitignore", "run.log", "docs/a.rst", "arena.toml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        with (folder / name).open("a") as file:
+            file.write("\n# more\n")
+        assert (await open_arena(hub, folder, home=home))[1] == first, name
+    assert "version" not in capsys.readouterr().err
+
+
+async def test_a_note_that_a_program_reads_decides_scores(tmp_path: Path, home: Path) -> None:
+    folder, hub = write_arena(tmp_path / "arena"), MemoryHub()
+    score = folder / "score.py"
+    score.write_text(score.read_text() + "\nRUBRIC = 'prompts/rubric.md'\n")
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "rubric.md").write_text("Be strict.\n")
+    first = (await open_arena(hub, folder, home=home))[1]
+    (folder / "prompts" / "rubric.md").write_text("Be mild.\n")
+    second = (await open_arena(hub, folder, home=home))[1]
+    assert (second.version, second.reason) == (2, "changed: prompts/rubric.md changed")
+    assert second.evaluator != first.evaluator

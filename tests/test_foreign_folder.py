@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mesh import arena
-from mesh.arena_files import left_out_by, read_files
+from mesh.arena_files import read_arena, read_files
 from mesh.errors import BadArena
 from mesh.events import Scored
 from mesh.foreign_config import seconds_in
@@ -147,13 +147,13 @@ async def test_folders_called_data_and_out_belong_to_a_task_and_leavings_do_not(
     }
     folder = write(tmp_path / "a-task", files | left)
     spec = spec_of(folder, home)
-    seen = list[str]()
-    kept = read_files(folder, (), left_out_by(spec.artifact), left=seen.append)
-    assert kept.keys() == {*files, "arena.toml"}
-    assert set(seen) == {".env", "env", "openevolve_output", "results_20260101", "run.log"}
+    read = read_arena(folder, spec)
+    assert read.files.keys() == {*files, "arena.toml"}
+    names = {".env", "env", "node_modules", "openevolve_output", "results_20260101", "run.log"}
+    assert {each.path for each in read.left} == names
     _, first = await open_arena(MemoryHub(), folder, home=home)
     write(folder, {"run.log": "more", "logs/a.txt": ""})
-    assert arena.evaluator_hash(spec, read_files(folder, (), left_out_by(spec.artifact))) == first.evaluator
+    assert arena.evaluator_hash(spec, read_files(folder, spec.artifact)) == first.evaluator
     done = await run(folder, tmp_path)
     assert isinstance(done.outcome, Scored), done.log_tail
 
@@ -165,9 +165,11 @@ def test_what_git_ignores_is_left_out_unless_the_task_names_it(tmp_path: Path, h
     files = {"initial_program.py": PROGRAM, "evaluator.py": evaluator, "tables/a.csv": "1", "cache.bin": "x"}
     pygit2.init_repository(str(tmp_path))
     write(tmp_path, {".gitignore": "cache.bin\ntables/\n"})
-    kept = spec_of(write(tmp_path / "a-task", files), home).artifact.leave_out or ()
-    assert "cache.bin" in kept
-    assert "tables" not in kept
+    folder = write(tmp_path / "a-task", files)
+    read = read_arena(folder, spec_of(folder, home))
+    assert read.files.keys() == {"arena.toml", "evaluator.py", "initial_program.py", "tables/a.csv"}
+    assert [(each.path, each.why) for each in read.left] == [("cache.bin", "ignored by git")]
+    assert read.taken_anyway == ("tables",)
 
 
 async def test_an_unrelated_task_never_becomes_the_next_version_of_an_arena(tmp_path: Path, home: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mesh import arena
-from mesh.arena_files import left_out_by, read_files
+from mesh.arena_files import read_arena, read_files
 from mesh.errors import BadArena
 from mesh.events import Failed, Scored
 from mesh.foreign_config import has_key, shinka_options
@@ -189,12 +189,10 @@ def test_a_file_with_a_key_belongs_to_no_task(tmp_path: Path, home: Path) -> Non
     folder = write(tmp_path / "task", {**files, **hidden})
     assert "config.yaml: holds a key" in describe(folder, home)
     spec = arena.load_arena(folder)
-    kept = read_files(folder, (), left_out_by(spec.artifact))
+    kept = read_files(folder, spec.artifact)
     assert set(kept) == {"arena.toml", "evaluator.py", "initial_program.py", "tools/a.py"}
     assert not any(KEY.encode() in data for data in kept.values())
-    left = list[str]()
-    assert ".env" not in read_files(folder, (), (), left=left.append)
-    assert left == [".env", "tools/.env"]
+    assert [each.path for each in read_arena(folder, spec).left] == [".env", ".env.local", "config.yaml", "tools/.env"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ SENTENCE = (
     "mesh: --no-confirm treats loss as exact: the first better score is promoted, without a confirmation run on "
     "another seed"
 )
-VERSION_2 = "mesh: version 2 of tiny: objective.noise differs; scores of version 1 count\n"
+VERSION_2 = "mesh: version 2 of tiny: objective.noise changed; scores of version 1 still count\n"
 
 
 async def test_it_holds_whatever_the_file_says_and_until_it_is_opened_without(tmp_path: Path, home: Path) -> None:
@@ -35,12 +35,12 @@ async def test_it_holds_whatever_the_file_says_and_until_it_is_opened_without(tm
     assert exact == msgspec.structs.replace(
         noisy,
         version=2,
-        reason="changed: objective.noise differs",
+        reason="changed: objective.noise changed",
         spec=msgspec.structs.replace(noisy.spec, objective=exact.spec.objective),
     )
     assert (await open_arena(hub, folder, home=home, exact=True))[1] == exact
     again = (await open_arena(hub, folder, home=home))[1]
-    assert again == msgspec.structs.replace(noisy, version=3, reason="changed: objective.noise differs")
+    assert again == msgspec.structs.replace(noisy, version=3, reason="changed: objective.noise changed")
     assert f"mesh: {exactly(exact.spec)}" == SENTENCE
 
 

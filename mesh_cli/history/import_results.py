@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh import settings
 from mesh.arena import load_arena
-from mesh.arena_files import left_out_by, read_files
+from mesh.arena_files import read_arena
 from mesh.board import Board
 from mesh.bus import Hub
 from mesh.code import CodeStore
@@ -147,7 +147,7 @@ async def import_results(hub: Hub, source: Source) -> Imported:
 def _origin(source: Source, spec: ArenaSpec) -> CodeOrigin:
     if source.live is None:
         return CodeOrigin(source.repository, True, None, EDITABLE)
-    files = read_files(source.live, spec.artifact.hidden, left_out_by(spec.artifact))
+    files = read_arena(source.live, spec).files
     shown, _ = split_hidden(spec.artifact.hidden, files)
     repository = source.repository or source.live
     return CodeOrigin(repository, source.repository is not None, shown, tuple(editable_paths(spec, files)))

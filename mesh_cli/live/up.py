@@ -23,7 +23,7 @@ from agents.llm.model_options import RESEARCHER_OPTIONS, model_parameters
 from agents.search.structure.moves import can_rewrite
 from gpu_worker.machine import survey
 from mesh import arena, own_packages, settings
-from mesh.arena_files import left_out_by, read_files
+from mesh.arena_files import read_arena
 from mesh.bus import ArenaBus
 from mesh.editable_paths import editable_paths, is_pattern
 from mesh.errors import BadInput
@@ -104,7 +104,7 @@ def check_can_propose(folder: Path, spec: ArenaSpec, *, explorers: int) -> None:
         BadInput: the editable files have no knob.
     """
     has_patterns = any(map(is_pattern, spec.artifact.editable))
-    below = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact)) if has_patterns else ()
+    below = read_arena(folder, spec).files if has_patterns else ()
     editable = editable_paths(spec, below)
     files = {name: (folder / name).read_bytes() for name in editable if (folder / name).is_file()}
     if explorers and not knobs_of(files, editable, spec.knobs) and not can_rewrite(files, editable, spec.knobs):

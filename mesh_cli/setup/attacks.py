@@ -13,11 +13,11 @@ from typing import Annotated, get_args
 import msgspec
 from msgspec import Meta
 
-from mesh.arena_files import ATTACKS
 from mesh.decoding import decode_toml
 from mesh.editable_paths import editable_paths
 from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
+from mesh.folder_rules import ATTACKS
 from mesh.spec import ArenaSpec, ObjectiveSpec
 
 LIST = "attacks.toml"

@@ -1,0 +1,252 @@
+"""What belongs to an artifact: which files and folders of an arena's folder are taken, and why others are left out.
+
+The first that names a path decides: keys and caches that are never taken, `artifact.hidden`, `artifact.ignore` and
+`.meshignore`, git's index, what tools and other systems leave, what git ignores and no program of the arena names.
+Where there is no repository, `.gitignore` counts all the same.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mesh.hidden_files import is_hidden, leads_to
+from mesh.ignore_patterns import read_patterns, takes_back_below, verdict
+from mesh.leavings import NEVER, is_secret, leaving
+from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, is_named, words_in
+from mesh.spec import ArenaSpec, ArtifactSpec
+
+ATTACKS = "attacks"
+"""The folder of an arena with cheating artifacts (`mesh check --attacks`): no trial, model or commit ever has it."""
+MADE_BY_TRIALS, MADE_BY_PREPARE = "out", "data"
+_LEGACY = frozenset({".venv", "node_modules", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+_MAX_SOURCES = 400
+
+
+class Rules:
+    """Decides about the paths below a folder.
+
+    Args:
+        folder: the folder of the arena.
+        artifact: what `arena.toml` says of its files.
+        words: words of commands that name files.
+        source: where the owner's data lies, which no trial reads.
+    """
+
+    def __init__(self, folder: Path, artifact: ArtifactSpec, words: Sequence[str] = (), source: str = "") -> None:
+        """Read the patterns, git's index and what the programs name."""
+        self._folder, self._artifact, self._source = folder, artifact, source.removeprefix("./").strip("/")
+        self._own = (*read_patterns(folder / ".meshignore"), *artifact.ignore)
+        self._git = _Git(folder)
+        self._by_folder: dict[str, tuple[str, ...]] = {}
+        self._apart: dict[str, str] = {}
+        self._named = named_words(folder) | {part for word in words for part in word.split("/")}
+        self.taken_for: dict[str, str] = {}
+
+    def never(self, path: str) -> bool:
+        """Tell whether a path is passed over without a word."""
+        name = path.rpartition("/")[2]
+        return path == ATTACKS or name in NEVER or name.endswith(".pyc")
+
+    def enters(self, path: str) -> bool:
+        """Tell whether a folder that is left out may have files that are taken."""
+        return leads_to(self._artifact.hidden, path) or takes_back_below(self._own, path)
+
+    def why_apart(self, path: str, *, is_dir: bool) -> str:
+        """Return why a file or folder is left out, "" if it is taken; a folder is remembered."""
+        why = self._decide(path, is_dir)
+        if is_dir and why:
+            self._apart[path] = why
+        return why
+
+    def names(self, name: str) -> bool:
+        """Tell whether a program of the arena names a file or folder as one that it reads."""
+        return is_named(name, self._named)
+
+    def is_part(self, name: str) -> bool:
+        """Tell whether a folder that trials or `prepare` could have made belongs to the task, as far as git shows."""
+        return not self._git.tracks(name) and (not self._is_git_ignored(name, True) or self.names(name))
+
+    def submodules(self) -> list[str]:
+        """Return the submodules of the repository in the folder."""
+        return self._git.links
+
+    def missing(self) -> list[str]:
+        """Return the files that git tracks and that are not here, because the checkout is sparse."""
+        return self._git.missing()
+
+    def _decide(self, path: str, is_dir: bool) -> str:
+        name = path.rpartition("/")[2]
+        if is_secret(name):
+            return "may hold keys"
+        if is_hidden(self._artifact.hidden, path):
+            return ""
+        own = verdict(self._own, path, is_dir=is_dir)
+        if own is not None:
+            return "artifact.ignore or .meshignore" if own else ""
+        if is_hidden(self._artifact.cache, path):
+            return "made by builds"
+        if self._artifact.leave_out is not None:
+            return self._decide_by_list(path, name, is_dir)
+        if self._is_source(path):
+            return "the source of the data"
+        if self._git.tracks(path):
+            return ""
+        if (above := path.rpartition("/")[0]) in self._apart:
+            return self._apart[above]
+        if why := self._made(path, is_dir):
+            return why
+        if why := leaving(
+            path, str(self._folder), is_dir=is_dir, is_named=lambda path: self.names(path.rpartition("/")[2])
+        ):
+            return why
+        if self._is_git_ignored(path, is_dir):
+            if not self._is_read(path, name, above):
+                return "ignored by git"
+            self.taken_for[path] = name
+        return ""
+
+    def _decide_by_list(self, path: str, name: str, is_dir: bool) -> str:
+        """Decide by `artifact.leave_out`, the older list, which stands for all that others leave and git ignores."""
+        if name in _LEGACY or is_hidden(self._artifact.leave_out or (), path):
+            return "artifact.leave_out"
+        is_environment = is_dir and os.path.exists(self._folder / path / "pyvenv.cfg")
+        return "a virtualenv" if is_environment else ""
+
+    def _made(self, path: str, is_dir: bool) -> str:
+        top, _, below = path.partition("/")
+        if not is_dir and not below:
+            return ""
+        if top == MADE_BY_PREPARE and self._artifact.prepare:
+            return "made by prepare"
+        return "made by trials" if top == MADE_BY_TRIALS else ""
+
+    def _is_source(self, path: str) -> bool:
+        return bool(self._source) and (path == self._source or path.startswith(f"{self._source}/"))
+
+    def _is_git_ignored(self, path: str, is_dir: bool) -> bool:
+        if self._git.is_here:
+            return self._git.ignores(path, is_dir)
+        parts = path.split("/")
+        for depth in range(len(parts) - 1, -1, -1):
+            above = "/".join(parts[:depth])
+            if above not in self._by_folder:
+                self._by_folder[above] = read_patterns(self._folder / above / ".gitignore")
+            found = verdict(self._by_folder[above], "/".join(parts[depth:]), is_dir=is_dir)
+            if found is not None:
+                return found
+        return False
+
+    def _is_read(self, path: str, name: str, above: str) -> bool:
+        """Tell whether a program reads what git ignores: it names it, or the folder in which all is ignored."""
+        if self.names(name) or above in self.taken_for:
+            return True
+        if not above or not self.names(above.rpartition("/")[2]):
+            return False
+        inside = [
+            entry.name for entry in os.scandir(self._folder / above) if not entry.name.startswith((".", "README"))
+        ]
+        return not any(self._git.tracks(f"{above}/{each}") for each in inside)
+
+
+class _Git:
+    """The repository of a folder, if it has one that can be read and does not ignore the folder itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.is_here = False
+        self.links: list[str] = []
+        self._tracked, self._above = set[str](), set[str]()
+        self._folder, self._prefix = folder, ""
+        real = folder.resolve()
+        if not any(os.path.lexists(parent / ".git") for parent in (real, *real.parents)):
+            return
+        import pygit2
+
+        try:
+            repository = pygit2.Repository(str(real))
+            inside = real.relative_to(Path(repository.workdir or "/").resolve()).as_posix()
+            self._prefix = "" if inside == "." else f"{inside}/"
+            if self._prefix and repository.path_is_ignored(self._prefix):
+                return
+            entries = [(entry.path, entry.mode) for entry in repository.index]
+            self._is_sparse = "core.sparsecheckout" in repository.config and repository.config.get_bool(
+                "core.sparsecheckout"
+            )
+        except (pygit2.GitError, ValueError, OSError):
+            return
+        self._repository, self._error = repository, pygit2.GitError
+        self.is_here = True
+        for path, mode in entries:
+            if path.startswith(self._prefix):
+                name = path.removeprefix(self._prefix)
+                self._tracked.add(name)
+                if mode == pygit2.enums.FileMode.COMMIT:
+                    self.links.append(name)
+                parts = name.split("/")[:-1]
+                self._above.update("/".join(parts[: n + 1]) for n in range(len(parts)))
+
+    def tracks(self, path: str) -> bool:
+        """Tell whether git tracks a file, something below a folder, or the submodule that it is in."""
+        return (
+            path in self._tracked
+            or path in self._above
+            or any(path.startswith(f"{link}/") and ".git" not in path for link in self.links)
+        )
+
+    def ignores(self, path: str, is_dir: bool) -> bool:
+        try:
+            return bool(self._repository.path_is_ignored(f"{self._prefix}{path}{'/' if is_dir else ''}"))
+        except (self._error, ValueError):  # a name that is not UTF-8
+            return False
+
+    def missing(self) -> list[str]:
+        if not self.is_here or not self._is_sparse:
+            return []
+        return sorted(name for name in self._tracked if not os.path.lexists(self._folder / name))
+
+
+def words_of(spec: ArenaSpec) -> list[str]:
+    """Return the words of an arena's commands."""
+    commands = (spec.trial.command, spec.score.command, spec.score.predict, spec.artifact.prepare)
+    return [word for command in (*commands, *(stage.command for stage in spec.score.stage)) for word in command]
+
+
+def named_words(folder: Path) -> set[str]:
+    """Return what the programs of a folder name."""
+    found = set[str]()
+    for path in _sources(folder):
+        try:
+            with path.open("rb") as file:
+                text = file.read(MAX_SOURCE_BYTES).decode(errors="replace")
+        except OSError:
+            continue
+        found |= words_in(text)
+    return found
+
+
+def _sources(folder: Path) -> list[Path]:
+    """Return the programs in a folder and in the folders in it, as far as nobody else left them."""
+    found: list[Path] = []
+    folders = [folder]
+    for here in folders:
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            path = here / entry.name
+            if _is_file(entry) and entry.name.endswith(SOURCES) and len(found) < _MAX_SOURCES:
+                found.append(path)
+            elif here == folder and entry.is_dir(follow_symlinks=False) and _may_have_programs(entry.name, folder):
+                folders.append(path)
+    return found
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _may_have_programs(name: str, folder: Path) -> bool:
+    return name not in NEVER and not leaving(name, str(folder), is_dir=True, is_named=lambda path: False)

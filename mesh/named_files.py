@@ -1,0 +1,64 @@
+"""Which files the programs of an arena name, and which files beside them no score depends on: notes, licences, logs.
+
+A name counts where it stands as a text in a program, also as part of a path (`"data/points.csv"`) or as a pattern
+(`"*.csv"`), in a line that does more than write a file.
+"""
+
+import fnmatch
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from mesh.hidden_files import is_hidden
+
+SOURCES = (".py", ".sh", ".c", ".h", ".cc", ".cpp", ".rs", ".go", ".js", ".ts", ".jl", ".R", ".r", ".lua", ".java")
+"""Ends of the names of programs."""
+MAX_SOURCE_BYTES = 256 * 1024
+"""Bytes of a program that are looked through."""
+
+_LITERAL = re.compile(r"""["']([^"'\n]{1,200})["']""")
+_WRITES = re.compile(
+    r"""\b(save\w*|dump|to_(csv|json|parquet|pickle)|write\w*|mkdir|makedirs|\w*FileHandler|unlink|remove|rmtree)\b"""
+    r"""|open\([^()]*,\s*(mode\s*=\s*)?["'][wax]"""
+)
+_READS = re.compile(r"\b(load\w*|read\w*|genfromtxt|connect|exists|is_file|is_dir)\b")
+_NOTE = re.compile(
+    r"""(.*\.(md|markdown|rst|log)|(readme|licen[cs]e|copying|changelog|changes|notes?|todo|authors|contributing|citation)
+    [^/.]*(\.(txt|cff))?|\.git(ignore|attributes|modules|keep)|\.meshignore|\.editorconfig|\.pre-commit-config\.yaml)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def words_in(source: str) -> set[str]:
+    """Return the parts of paths that stand as texts in a program, but for those of lines that only write."""
+    found = set[str]()
+    for line in source.splitlines():
+        if not _WRITES.search(line) or _READS.search(line):
+            found.update(part for literal in _LITERAL.findall(line) for part in literal.split("/"))
+    return found - {"", ".", ".."}
+
+
+def is_named(name: str, words: Collection[str]) -> bool:
+    """Tell whether the name of a file or folder is one of these words, or matches one that is a pattern."""
+    return name in words or any("*" in word and word.strip("*.") and fnmatch.fnmatchcase(name, word) for word in words)
+
+
+def score_inputs(files: Mapping[str, bytes], editable: Iterable[str], hidden: Collection[str]) -> dict[str, bytes]:
+    """Return the files that a score may depend on: all but `arena.toml` and notes that no program names.
+
+    Args:
+        files: the files of an arena by path.
+        editable: names of the editable files, which all count.
+        hidden: patterns of hidden files, which all count.
+    """
+    ours = set(editable)
+    aside = {n for n in files if n not in ours and is_note(n) and not is_hidden(tuple(hidden), n)}
+    if aside:
+        sources = (data[:MAX_SOURCE_BYTES] for name, data in files.items() if name.endswith(SOURCES))
+        words = {word for data in sources for word in words_in(data.decode(errors="replace"))}
+        aside = {name for name in aside if not is_named(name.rpartition("/")[2], words)}
+    return {name: data for name, data in files.items() if name not in aside and name != "arena.toml"}
+
+
+def is_note(path: str) -> bool:
+    """Tell whether a file is for readers by its name: a note, a licence, a log, a rule of git."""
+    return path.startswith(".github/") or _NOTE.fullmatch(path.rpartition("/")[2]) is not None
