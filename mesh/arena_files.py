@@ -1,66 +1,37 @@
 """The files of an arena's folder that are the artifact: what is read at opening, and what is left out and why.
 
 `mesh.folder_rules` decides. Links inside of the folder are followed; what leaves it, leads in a circle, or is no file
-is left out. `folder_lines` says what happened in a line or two, and nothing for a clean folder.
+is left out. `mesh.folder_report` says what happened in a line or two, and nothing for a clean folder.
 """
 
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from mesh.errors import BadArena
 from mesh.file_trees import TooDeep, open_folder, walk
-from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, words_of
+from mesh.folder_report import FolderRead, LeftOut, size_words, some_names
+from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, command_words
 from mesh.hidden_files import is_hidden, without_match
 from mesh.ignore_patterns import verdict
-from mesh.leavings import CACHE, NEVER, is_secret
+from mesh.leavings import NEVER_TAKEN, is_secret
 from mesh.spec import ArenaSpec, ArtifactSpec
-from mesh.text import printable
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """Size of the largest file of an arena."""
 _MAX_FILES = 2000
 _MAX_COUNTED = 50_000
-_SHOWN = 3
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _ANY = ArtifactSpec(editable=())
-
-
-class LeftOut(msgspec.Struct, frozen=True):
-    """A file or folder that is left out: why, how many files it has, and how many bytes.
-
-    `is_named`: a program of the arena names it. `is_odd`: it is left out because it cannot be taken.
-    """
-
-    path: str
-    why: str
-    files: int = 1
-    size: int = 0
-    is_named: bool = False
-    is_odd: bool = False
-
-
-class FolderRead(msgspec.Struct, frozen=True):
-    """What was read of a folder: its files by path, what was left out, what git ignores and is taken all the same.
-
-    `remarks` are sentences about what the user may not expect.
-    """
-
-    files: dict[str, bytes]
-    left: tuple[LeftOut, ...] = ()
-    taken_anyway: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 def never_part(name: str, artifact: ArtifactSpec) -> str:
     """Return why a file can be no part of an arena, "" if it can."""
     parts = Path(name).parts
-    if apart := {part for part in parts if part in NEVER or is_secret(part)} | {ATTACKS}.intersection(parts[:1]):
+    if apart := {part for part in parts if part in NEVER_TAKEN or is_secret(part)} | {ATTACKS}.intersection(parts[:1]):
         return f"is in {min(apart)!r}, which is never part of an artifact: move the file"
     if verdict(artifact.ignore, name) or is_hidden((*(artifact.leave_out or ()), *artifact.cache), name):
         return "is left out of the artifact by artifact.ignore: move the file, or change the list"
@@ -87,11 +58,18 @@ def read_arena(folder: Path, spec: ArenaSpec, data: Path | None = None) -> Folde
         BadArena: there are too many files, one is too large, is a link to a hidden file or to what a program needs
             outside of the folder, a pattern matches nothing, or folders are nested too deep.
     """
-    source, named = "", data if data else folder / Path(spec.data.source).expanduser()
-    if data or spec.data.source:
-        inside = os.path.relpath(named.resolve(), folder.resolve())
-        source = "" if inside.startswith("..") or inside == "." else inside
-    return _read(folder, spec.artifact, words_of(spec), source)
+    source = _place_of_source(folder, spec, data)
+    return _read(folder, spec.artifact, command_words(spec), source)
+
+
+def _place_of_source(folder: Path, spec: ArenaSpec, data: Path | None) -> str:
+    """Return where in the folder the source of the data lies, "" if it is elsewhere or has editable files in it."""
+    if not data and not spec.data.source:
+        return ""
+    named = data or folder / Path(spec.data.source).expanduser()
+    inside = os.path.relpath(named.resolve(), folder.resolve())
+    is_ours = any(name == inside or name.startswith(f"{inside}/") for name in spec.artifact.editable)
+    return "" if inside.startswith("..") or inside == "." or is_ours else inside
 
 
 def _read(folder: Path, artifact: ArtifactSpec, words: Sequence[str] = (), source: str = "") -> FolderRead:
@@ -107,50 +85,6 @@ def _read(folder: Path, artifact: ArtifactSpec, words: Sequence[str] = (), sourc
         raise BadArena(f"{folder / 'arena.toml'}: artifact.hidden: {nothing[0]!r} matches no file in {folder}")
     left = tuple(sorted(reading.left, key=lambda each: each.path))
     return FolderRead(reading.files, left, tuple(sorted(reading.anyway())), tuple(reading.remarks()))
-
-
-def folder_lines(read: FolderRead) -> list[str]:
-    """Return in a line or two what was taken and left out; nothing if there is nothing to say."""
-    lines = []
-    left = [each for each in read.left if not each.is_odd]
-    if any(each.why != CACHE for each in left):
-        largest = sorted(left, key=lambda each: (-each.size, each.path))[:_SHOWN]
-        names = ", ".join(f"{printable(each.path)} ({each.why}, {size_words(each.size)})" for each in largest)
-        rest = len(left) - len(largest)
-        total = f"; {sum(each.files for each in left):,} files, {size_words(sum(each.size for each in left))} in all"
-        more = f" and {rest} more{total}" if rest else ""
-        size = size_words(sum(map(len, read.files.values())))
-        count = len(read.files)
-        lines.append(
-            f"the arena has {count:,} file{'s' if count != 1 else ''} ({size}); left out: {names}{more}. "
-            'To take one: "!NAME" in artifact.ignore'
-        )
-    if odd := [each for each in read.left if each.is_odd]:
-        shown = "; ".join(f"{printable(each.path)} {each.why}" for each in odd[:_SHOWN])
-        lines.append(f"left out: {shown}{f' (and {len(odd) - _SHOWN} more such)' if odd[_SHOWN:] else ''}")
-    if read.taken_anyway:
-        names = _some(read.taken_anyway)
-        lines.append(f"taken although git ignores it, because a program names it: {names}")
-    if named := [each.path for each in read.left if each.is_named]:
-        first = printable(named[0])
-        lines.append(
-            f"warning: programs name {_some(named)}, which is left out: if they read it, write "
-            f'ignore = ["!{first}"] under [artifact] in arena.toml'
-        )
-    return [*lines, *read.remarks]
-
-
-def size_words(size: int) -> str:
-    """Return a number of bytes in words."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}" if size < 999.5 * factor else f"{size / factor:,.0f} {unit}"
-    return f"{size} bytes"
-
-
-def _some(names: Collection[str]) -> str:
-    shown = [printable(name) for name in list(names)[:_SHOWN]]
-    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 class _Reading:
@@ -290,7 +224,7 @@ class _Reading:
         self._large.sort(reverse=True)
         size, path = self._large[0]
         place = self._folder / path
-        more = _some([f"{name} ({size_words(size)})" for size, name in self._large[1:]])
+        more = some_names([f"{name} ({size_words(size)})" for size, name in self._large[1:]])
         raise BadArena(
             f"{place} has {size:,} bytes, but a file of an arena may have {MAX_FILE_BYTES:,}: if the task does not "
             f"need it, name it in artifact.ignore or .meshignore; if it does, {_cure_of_data(place)}"
@@ -308,14 +242,13 @@ class _Reading:
     def remarks(self) -> Iterator[str]:
         """Yield sentences about what lies here other than a user may expect."""
         if self._pointers:
-            yield (
-                f"warning: {_some(self._pointers)} is a pointer of git LFS, not the file itself: `git lfs pull` gets it"
-            )
+            names = some_names(self._pointers)
+            yield f"warning: {names} is a pointer of git LFS, not the file itself: `git lfs pull` gets it"
         for link in self._rules.submodules():
             if not any(name.startswith(f"{link}/") for name in self.files):
                 yield f"warning: {link} is a submodule without files: `git submodule update --init` gets them"
         if missing := self._rules.missing():
-            yield f"git tracks files that are not in this sparse checkout: {_some(missing)}"
+            yield f"git tracks files that are not in this sparse checkout: {some_names(missing)}"
 
 
 _WARNED = {"results", "checkpoints", "a log", "left by another system", "a tracker's folder", "ignored by git"}

@@ -9,10 +9,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mesh.git_folder import GitFolder
 from mesh.hidden_files import is_hidden, leads_to
 from mesh.ignore_patterns import read_patterns, takes_back_below, verdict
-from mesh.leavings import NEVER, is_secret, leaving
-from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, is_named, words_in
+from mesh.leavings import NEVER_TAKEN, is_secret, leaving
+from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, names_file, words_in
 from mesh.spec import ArenaSpec, ArtifactSpec
 
 ATTACKS = "attacks"
@@ -36,16 +37,16 @@ class Rules:
         """Read the patterns, git's index and what the programs name."""
         self._folder, self._artifact, self._source = folder, artifact, source.removeprefix("./").strip("/")
         self._own = (*read_patterns(folder / ".meshignore"), *artifact.ignore)
-        self._git = _Git(folder)
+        self._git = GitFolder(folder)
         self._by_folder: dict[str, tuple[str, ...]] = {}
         self._apart: dict[str, str] = {}
-        self._named = named_words(folder) | {part for word in words for part in word.split("/")}
+        self._named = _named_words(folder) | {part for word in words for part in word.split("/")}
         self.taken_for: dict[str, str] = {}
 
     def never(self, path: str) -> bool:
         """Tell whether a path is passed over without a word."""
         name = path.rpartition("/")[2]
-        return path == ATTACKS or name in NEVER or name.endswith(".pyc")
+        return path == ATTACKS or name in NEVER_TAKEN or name.endswith(".pyc")
 
     def enters(self, path: str) -> bool:
         """Tell whether a folder that is left out may have files that are taken."""
@@ -60,7 +61,7 @@ class Rules:
 
     def names(self, name: str) -> bool:
         """Tell whether a program of the arena names a file or folder as one that it reads."""
-        return is_named(name, self._named)
+        return names_file(name, self._named)
 
     def is_part(self, name: str) -> bool:
         """Tell whether a folder that trials or `prepare` could have made belongs to the task, as far as git shows."""
@@ -148,69 +149,13 @@ class Rules:
         return not any(self._git.tracks(f"{above}/{each}") for each in inside)
 
 
-class _Git:
-    """The repository of a folder, if it has one that can be read and does not ignore the folder itself."""
-
-    def __init__(self, folder: Path) -> None:
-        self.is_here = False
-        self.links: list[str] = []
-        self._tracked, self._above = set[str](), set[str]()
-        self._folder, self._prefix = folder, ""
-        real = folder.resolve()
-        if not any(os.path.lexists(parent / ".git") for parent in (real, *real.parents)):
-            return
-        import pygit2
-
-        try:
-            repository = pygit2.Repository(str(real))
-            inside = real.relative_to(Path(repository.workdir or "/").resolve()).as_posix()
-            self._prefix = "" if inside == "." else f"{inside}/"
-            if self._prefix and repository.path_is_ignored(self._prefix):
-                return
-            entries = [(entry.path, entry.mode) for entry in repository.index]
-            self._is_sparse = "core.sparsecheckout" in repository.config and repository.config.get_bool(
-                "core.sparsecheckout"
-            )
-        except (pygit2.GitError, ValueError, OSError):
-            return
-        self._repository, self._error = repository, pygit2.GitError
-        self.is_here = True
-        for path, mode in entries:
-            if path.startswith(self._prefix):
-                name = path.removeprefix(self._prefix)
-                self._tracked.add(name)
-                if mode == pygit2.enums.FileMode.COMMIT:
-                    self.links.append(name)
-                parts = name.split("/")[:-1]
-                self._above.update("/".join(parts[: n + 1]) for n in range(len(parts)))
-
-    def tracks(self, path: str) -> bool:
-        """Tell whether git tracks a file, something below a folder, or the submodule that it is in."""
-        return (
-            path in self._tracked
-            or path in self._above
-            or any(path.startswith(f"{link}/") and ".git" not in path for link in self.links)
-        )
-
-    def ignores(self, path: str, is_dir: bool) -> bool:
-        try:
-            return bool(self._repository.path_is_ignored(f"{self._prefix}{path}{'/' if is_dir else ''}"))
-        except (self._error, ValueError):  # a name that is not UTF-8
-            return False
-
-    def missing(self) -> list[str]:
-        if not self.is_here or not self._is_sparse:
-            return []
-        return sorted(name for name in self._tracked if not os.path.lexists(self._folder / name))
-
-
-def words_of(spec: ArenaSpec) -> list[str]:
+def command_words(spec: ArenaSpec) -> list[str]:
     """Return the words of an arena's commands."""
     commands = (spec.trial.command, spec.score.command, spec.score.predict, spec.artifact.prepare)
     return [word for command in (*commands, *(stage.command for stage in spec.score.stage)) for word in command]
 
 
-def named_words(folder: Path) -> set[str]:
+def _named_words(folder: Path) -> set[str]:
     """Return what the programs of a folder name."""
     found = set[str]()
     for path in _sources(folder):
@@ -249,4 +194,4 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _may_have_programs(name: str, folder: Path) -> bool:
-    return name not in NEVER and not leaving(name, str(folder), is_dir=True, is_named=lambda path: False)
+    return name not in NEVER_TAKEN and not leaving(name, str(folder), is_dir=True, is_named=lambda path: False)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
-NEVER = frozenset({".git", ".mesh", "__pycache__", ".DS_Store"})
+NEVER_TAKEN = frozenset({".git", ".mesh", "__pycache__", ".DS_Store"})
 """Names that are no part of any artifact, and that no listing shows."""
 CACHE = "a tool's cache"
 _KEYS = ("id_rsa", "id_ed25519", ".netrc", ".pypirc", ".git-credentials")

@@ -37,7 +37,7 @@ def words_in(source: str) -> set[str]:
     return found - {"", ".", ".."}
 
 
-def is_named(name: str, words: Collection[str]) -> bool:
+def names_file(name: str, words: Collection[str]) -> bool:
     """Tell whether the name of a file or folder is one of these words, or matches one that is a pattern."""
     return name in words or any("*" in word and word.strip("*.") and fnmatch.fnmatchcase(name, word) for word in words)
 
@@ -55,7 +55,7 @@ def score_inputs(files: Mapping[str, bytes], editable: Iterable[str], hidden: Co
     if aside:
         sources = (data[:MAX_SOURCE_BYTES] for name, data in files.items() if name.endswith(SOURCES))
         words = {word for data in sources for word in words_in(data.decode(errors="replace"))}
-        aside = {name for name in aside if not is_named(name.rpartition("/")[2], words)}
+        aside = {name for name in aside if not names_file(name.rpartition("/")[2], words)}
     return {name: data for name, data in files.items() if name not in aside and name != "arena.toml"}
 
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
 from mesh.arena_changes import arena_changes
 from mesh.arena_commands import elsewhere_words, environment_words, rights_words, spec_folders
-from mesh.arena_files import folder_lines, read_arena
+from mesh.arena_files import read_arena
 from mesh.baseline import baseline_failure
 from mesh.board import Board
 from mesh.built_environment import trouble_in_build
@@ -28,6 +28,7 @@ from mesh.code import CodeStore
 from mesh.editable_paths import editable_paths
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble, UnknownName
 from mesh.events import ArenaOpened
+from mesh.folder_report import folder_lines
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree

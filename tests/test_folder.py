@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mesh import arena
-from mesh.arena_files import FolderRead, folder_lines, read_arena, read_files
+from mesh.arena_files import read_arena, read_files
 from mesh.errors import BadArena
+from mesh.folder_report import FolderRead, folder_lines
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec
