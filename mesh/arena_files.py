@@ -14,7 +14,7 @@ from pathlib import Path
 from mesh.errors import BadArena
 from mesh.file_trees import TooDeep, open_folder, walk
 from mesh.folder_report import FolderRead, LeftOut, size_words, some_names
-from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, command_words
+from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, words_of_commands
 from mesh.hidden_files import is_hidden, without_match
 from mesh.ignore_patterns import verdict
 from mesh.leavings import NEVER_TAKEN, is_secret
@@ -59,7 +59,7 @@ def read_arena(folder: Path, spec: ArenaSpec, data: Path | None = None) -> Folde
             outside of the folder, a pattern matches nothing, or folders are nested too deep.
     """
     source = _place_of_source(folder, spec, data)
-    return _read(folder, spec.artifact, command_words(spec), source)
+    return _read(folder, spec.artifact, words_of_commands(spec), source)
 
 
 def _place_of_source(folder: Path, spec: ArenaSpec, data: Path | None) -> str:

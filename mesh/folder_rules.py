@@ -149,7 +149,7 @@ class Rules:
         return not any(self._git.tracks(f"{above}/{each}") for each in inside)
 
 
-def command_words(spec: ArenaSpec) -> list[str]:
+def words_of_commands(spec: ArenaSpec) -> list[str]:
     """Return the words of an arena's commands."""
     commands = (spec.trial.command, spec.score.command, spec.score.predict, spec.artifact.prepare)
     return [word for command in (*commands, *(stage.command for stage in spec.score.stage)) for word in command]

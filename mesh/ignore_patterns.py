@@ -3,6 +3,7 @@
 The library `pathspec` matches them as git does. Git itself is asked for its own files where there is a repository.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,11 @@ def verdict(patterns: Sequence[str], path: str, *, is_dir: bool = False) -> bool
 def takes_back_below(patterns: Iterable[str], folder: str) -> bool:
     """Tell whether a pattern with `!` may take back something below a folder."""
     return leads_to([pattern[1:].lstrip("/") for pattern in patterns if pattern.startswith("!")], folder)
+
+
+def pattern_of(path: str) -> str:
+    """Return the pattern that names one file or folder."""
+    return "/" + re.sub(r"([\\*?\[\]]| $)", r"\\\1", path)
 
 
 def check_patterns(patterns: Iterable[str]) -> None:

@@ -297,8 +297,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "ignore": "Patterns as in `.gitignore` of files that do not belong to the arena; `!name` takes what would be "
         "left out, such as `!results/`. They come before `.meshignore`, git and what is left out by itself "
         "([what belongs to an arena](../howto/folder.md)).",
-        "leave_out": "The older list: files or patterns (`*`, `**`, a folder). It stands in place of all that is left out "
-        "without it, such as results and what git ignores. Use `ignore`.",
+        "leave_out": "An older list of files and patterns, in place of all that is left out without it. Use `ignore`.",
         "prepare": "Command that makes the data once, when the arena opens. Trials may read the files in "
         "`$MESH_OUT/public`; only the score program may read those in `$MESH_OUT/private`.",
         "prepared": "Files or patterns (`*`, `**`, a folder) that `prepare` writes beside itself, in the folder of the "

@@ -220,7 +220,7 @@ def test_an_arena_is_never_overwritten_and_force_keeps_the_former_one(tmp_path: 
     assert (folder / "arena.toml").read_text() == "# mine\n"
     made(folder, InitWish(yes=True, force=True))
     assert (folder / "arena.toml.bak").read_text() == "# mine\n"
-    assert "arena.toml.bak" in (load_arena(folder).artifact.leave_out or ())
+    assert "arena.toml.bak" in load_arena(folder).artifact.ignore
 
 
 def test_what_people_leave_in_a_folder_is_left_out_and_what_git_tracks_is_not(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_file_that_is_too_large_becomes_data_at_its_place(tmp_path: Path) -> N
     made(folder)
     spec = load_arena(folder)
     assert (spec.data.source, spec.artifact.prepared) == ("data/big.csv", ("data/big.csv",))
-    assert "data/big.csv" in (spec.artifact.leave_out or ())
+    assert "/data/big.csv" in spec.artifact.ignore
 
 
 def test_a_score_may_be_in_a_file_or_come_from_a_program(tmp_path: Path) -> None:

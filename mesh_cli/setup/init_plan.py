@@ -11,6 +11,7 @@ import msgspec
 from mesh import settings
 from mesh.errors import BadInput
 from mesh.foreign_folder import free_name
+from mesh.ignore_patterns import pattern_of
 from mesh.interpreter import find_interpreter
 from mesh.score_source import is_score_file
 from mesh.spec import Direction
@@ -41,7 +42,6 @@ _SETTINGS = (
     ".csv",
 )
 _BUDGET = r"^\s*(?:TIME_(?:BUDGET|LIMIT)|BUDGET|TIME_LIMIT_S|BUDGET_S)\s*=\s*(\d+(?:\.\d+)?)"
-_GENERAL = ("**/*.log", "**/*.sqlite*", BACKUP)
 _WAYS: dict[str, Direction] = {
     **dict.fromkeys(("min", "minimize", "lower", "low", "smaller", "less", "l", "down"), "minimize"),
     **dict.fromkeys(("max", "maximize", "higher", "high", "larger", "more", "h", "up"), "maximize"),
@@ -126,10 +126,16 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         budget_s=budget_s,
         direction=direction,
         environment=_environment(view, wish, ask),
-        leave_out=tuple(dict.fromkeys([*view.apart, *([source] if source else view.large), *_GENERAL])),
+        ignore=_ignored(view, source),
         brief=next((name for name in AGENT_NOTES if name in view.names), ""),
         source=source,
     )
+
+
+def _ignored(view: FolderView, source: str) -> tuple[str, ...]:
+    """Return the patterns of what no rule names; with a source, `prepare` makes data, and a folder `data` is kept."""
+    kept = ("!/data/",) if source and any(name.startswith("data/") for name in view.names) else ()
+    return (*kept, *map(pattern_of, [*view.unlisted, *([source] if source else view.large)]), BACKUP)
 
 
 def _scored(

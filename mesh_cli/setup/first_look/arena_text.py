@@ -28,7 +28,7 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
         key: its key.
         scorer: the program that scores a finished trial; empty if there is none.
         environment: key and value of `[environment]`, empty for none.
-        leave_out: patterns of what does not belong to the program.
+        ignore: patterns of what does not belong to the program.
         brief: the file with words for agents, "" for none.
         source: a file or folder too large for an artifact, which trials find at its place; "" for none.
     """
@@ -44,7 +44,7 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     scorer: tuple[str, ...] = ()
     environment: tuple[str, str] | tuple[()] = ()
-    leave_out: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
     brief: str = ""
     source: str = ""
 
@@ -70,9 +70,9 @@ def arena_text(plan: ArenaPlan) -> str:
         "[artifact]",
         _noted(f"editable = {toml_list(plan.editable)}", "what may change; all else is protected"),
     ]
-    if plan.leave_out:
-        parts += ["leave_out = [                       # what lies here and is no part of the program"]
-        parts += [f"    {line}" for line in _wrapped(plan.leave_out)] + ["]"]
+    if plan.ignore:
+        parts += ["ignore = [                       # what lies here and is no part of the program"]
+        parts += [f"    {line}" for line in _wrapped(plan.ignore)] + ["]"]
     if plan.source:
         parts += _data_lines(plan.source)
     if plan.environment:

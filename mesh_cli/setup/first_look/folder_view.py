@@ -1,17 +1,17 @@
 """The files of a folder that may become an arena, and what lies beside them: environments, logs, builds, large data."""
 
 import os
-import re
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
-from mesh.arena_files import ATTACKS, MAX_FILE_BYTES, never_part
+from mesh.arena_files import MAX_FILE_BYTES
 from mesh.errors import BadInput
-from mesh.foreign_folder import LEAVINGS
-from mesh.hidden_files import is_hidden
+from mesh.folder_rules import Rules
+from mesh.git_folder import GitFolder
+from mesh.leavings import is_secret
+from mesh.spec import ArtifactSpec
 
 _MOST = 4000
 _DEEPEST = 8
@@ -29,6 +29,7 @@ class FolderView(msgspec.Struct, frozen=True):
         names: paths of the files that may belong to the artifact.
         tracked: how many of them git tracks; None where the folder is in no repository.
         apart: files and folders that are left alone: environments, logs, databases, builds, what git ignores.
+        unlisted: those of them that only `artifact.ignore` keeps out of an artifact.
         large: files that are too large for an artifact.
         environment: name of the virtual environment in the folder, "" for none.
     """
@@ -37,6 +38,7 @@ class FolderView(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     tracked: int | None = None
     apart: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
     environment: str = ""
 
@@ -58,8 +60,9 @@ def view_folder(folder: Path) -> FolderView:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder: name the folder of your script")
-    tracked, ignored = _git(folder)
+    git, rules = GitFolder(folder), Rules(folder, ArtifactSpec(editable=()))
     names, apart, large, environment = list[str](), list[str](), list[str](), ""
+    built = list[str]()
     try:
         for above, folders, files in os.walk(folder, onerror=_refuse):
             below = os.path.relpath(above, folder)
@@ -70,22 +73,23 @@ def view_folder(folder: Path) -> FolderView:
                 if (Path(above) / name / "pyvenv.cfg").exists():
                     environment = environment or (path if "/" not in path else "")
                     apart += [path] if name != ".venv" else []
-                elif never_part(path, ()) or path == ATTACKS or prefix.count("/") >= _DEEPEST:
+                elif rules.never(path) or is_secret(name) or prefix.count("/") >= _DEEPEST:
                     continue
-                elif not _has(tracked, f"{path}/") and (
-                    is_hidden(LEAVINGS, path) or name in _BUILDS or ignored(f"{path}/")
-                ):
+                elif rules.why_apart(path, is_dir=True):
                     apart.append(path)
+                elif name in _BUILDS and not git.tracks(path):
+                    built.append(path)
                 else:
                     kept.append(name)
             folders[:] = kept
             for name in sorted(files):
                 path = f"{prefix}{name}"
-                if never_part(path, ()) or path == "arena.toml" or name.endswith(".pyc"):
+                if rules.never(path) or is_secret(name) or path == "arena.toml":
                     continue
-                is_left = is_hidden(LEAVINGS, path) or ignored(path) or _is_built(Path(above) / name)
-                if path not in tracked and is_left:
+                if rules.why_apart(path, is_dir=False):
                     apart.append(path)
+                elif _is_built(Path(above) / name) and not git.tracks(path):
+                    built.append(path)
                 elif (Path(above) / name).stat().st_size > MAX_FILE_BYTES:
                     large.append(path)
                 else:
@@ -94,36 +98,17 @@ def view_folder(folder: Path) -> FolderView:
                 break
     except OSError as error:
         raise BadInput(f"{error.filename or folder} cannot be read: {error.strerror}") from None
-    back = _named_by_sources(folder, names, apart)
+    back = [name for name in built if rules.names(name)]
     names += [name for name in back if (folder / name).is_file()]
-    apart = [name for name in apart if name not in back]
-    count = len(tracked.intersection(names)) if tracked else None
-    return FolderView(folder, tuple(sorted(names)), count, tuple(apart), tuple(large), environment)
-
-
-def _named_by_sources(folder: Path, names: list[str], apart: list[str]) -> list[str]:
-    """Return what is set apart, is no leaving of a run, and is named in a source: data that git ignores, as a rule."""
-    sources = [name for name in names if name.endswith((".py", ".sh", ".js", ".R", ".jl", ".c", ".cpp", ".rs", ".go"))]
-    words = {
-        part
-        for name in sources
-        for literal in re.findall(r"""["']([^"'\n]{1,200})["']""", _text(folder / name))
-        for part in literal.split("/")
-    }
-    return [
-        name
-        for name in apart
-        if name in words and not is_hidden(LEAVINGS, name) and not (folder / name / "pyvenv.cfg").exists()
-        and not _is_built(folder / name)
-    ]  # fmt: skip
+    built = [name for name in built if name not in back]
+    count = sum(map(git.tracks, names)) if git.is_here else None
+    return FolderView(
+        folder, tuple(sorted(names)), count, tuple(sorted([*apart, *built])), tuple(built), tuple(large), environment
+    )
 
 
 def _refuse(error: OSError) -> None:
     raise error
-
-
-def _has(tracked: set[str], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in tracked)
 
 
 def _is_built(path: Path) -> bool:
@@ -144,22 +129,3 @@ def _text(path: Path) -> str:
         return "" if len(data) > _MAX_TEXT or b"\0" in data else data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _git(folder: Path) -> tuple[set[str], Callable[[str], bool]]:
-    """Return the files below a folder that git tracks, and what tells whether git ignores a path there."""
-    here = folder.resolve()
-    if not any((parent / ".git").exists() for parent in (here, *here.parents)):
-        return set(), lambda path: False
-    import pygit2
-
-    try:
-        repository = pygit2.Repository(str(here))
-        inside = here.relative_to(Path(repository.workdir or "/").resolve()).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
-        if prefix and repository.path_is_ignored(prefix):
-            return set(), lambda path: False
-        tracked = {each.path.removeprefix(prefix) for each in repository.index if each.path.startswith(prefix)}
-    except (pygit2.GitError, ValueError, OSError):
-        return set(), lambda path: False
-    return tracked, lambda path: bool(repository.path_is_ignored(f"{prefix}{path}"))
