@@ -30,6 +30,7 @@ from agents.search.structure.factors import FACTORS
 from agents.search.structure.moves import has_table, rewritten, structural_moves, with_factor
 from agents.search.structure.needless import PUT_BACK, changed_groups, next_put_backs
 from agents.search.structure.ties import TIES, TieMoves
+from agents.search.titles import title_of
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
@@ -158,8 +159,7 @@ class Explorer:
             if (tree := self._code.tree_of(changed)) in seen:
                 continue
             made = ({name: changed[name] for name in changed if name in editable}, tree, values)
-            changes = changes_of(knobs, values)
-            return self._drafted(known, number, made, parents, kind, choice.share, changes)
+            return self._drafted(known, number, made, parents, kind, choice.share, knobs)
         return None
 
     async def _restructured(
@@ -214,7 +214,7 @@ class Explorer:
                 if (tree := self._code.tree_of(changed)) in seen:
                     return None
                 made = ({name: changed[name] for name in changed if name in editable}, tree, values)
-                return self._drafted(known, number, made, parents, kind, share, changes_of(knobs, values))
+                return self._drafted(known, number, made, parents, kind, share, knobs)
         return None
 
     async def _put_back(self, board: Board, known: Known) -> list[Draft]:
@@ -235,8 +235,7 @@ class Explorer:
                     if (own := self._code.tree_of(changed)) in board.proposals:
                         continue
                     files = {name: changed[name] for name in editable if name in changed}
-                    changes = changes_of(turned, values)
-                    made.append(self._drafted(known, 0, (files, own, values), (tree,), PUT_BACK, None, changes)[0])
+                    made.append(self._drafted(known, 0, (files, own, values), (tree,), PUT_BACK, None, turned)[0])
         return made
 
     def _drafted(
@@ -247,16 +246,16 @@ class Explorer:
         parents: tuple[str, ...],
         kind: str,
         share: float | None,
-        changes: Sequence[KnobChange] = (),
+        knobs: Sequence[Knob] = (),
         title: str = "",
     ) -> tuple[Draft, Trial]:
         """Return the draft of changed files with their tree and their values, and its trial."""
         changed, tree, values = made
-        words = [f"{change.name} {change.old} → {change.new}" for change in changes]
-        title = title or ", ".join(words[:3]) + (f" and {len(words) - 3} more" if words[3:] else "")
+        changes = changes_of(knobs, values)
+        count = sum(trial.by == kind for trial in known.every)
         draft = Draft(
             changed,
-            f"{kind}: {title}",
+            f"{kind}: {title}" if title else title_of(kind, count + 1, knobs, changes),
             self._reasons[kind],
             parents,
             knobs=tuple(changes),

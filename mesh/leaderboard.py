@@ -7,6 +7,7 @@ the same rule in SQL, for the page and the report; `tests/test_leaderboard_contr
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -18,8 +19,12 @@ from mesh.evidence import is_close, noise, ranking_rule, student_t
 from mesh.outcomes import badness
 from mesh.slowness import slower_sentence
 from mesh.standing import Standing
+from mesh.text import needed_places, plain_number
 
 MARKED = "* self-reported: the candidate's own code ran in the process that reported this score"
+
+_FIRST = 10
+"""Rows whose scores must read as different ones."""
 
 ProposalState = Literal[
     "open",
@@ -94,6 +99,11 @@ class Ranking:
             run.finished.worker_class for tree in self.board.proposals for run in self._scored(tree) if run.finished
         )
         return min(scores, key=lambda name: (-scores[name], name), default="")
+
+    @cached_property
+    def places(self) -> int:
+        """The decimals with which scores are shown; see `places_of`."""
+        return places_of(self.rows())
 
     def rows(self) -> list[LeaderboardRow]:
         """Return the rows, best first.
@@ -267,6 +277,12 @@ def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
     return "demoted" if proposal.verdict == "retired" and proposal.why == "demoted" else proposal.verdict
 
 
+def places_of(rows: Sequence[LeaderboardRow]) -> int:
+    """Return the decimals with which the scores of a leaderboard are shown: four, or more where they need more."""
+    best = next((row for row in rows if row.state == "champion"), None)
+    return needed_places([row.mean for row in rows[:_FIRST]], best.low if best else None, best.high if best else None)
+
+
 def slower_than_baseline(ranking: Ranking) -> str:
     """Return in a sentence by how much the champion is slower than the baseline; "" if it is not much slower."""
     opened = ranking.board.opened
@@ -274,15 +290,15 @@ def slower_than_baseline(ranking: Ranking) -> str:
     return slower_sentence(champion.trial_s, base.trial_s) if champion and base else ""
 
 
-def row_score(row: LeaderboardRow | None) -> str:
+def row_score(row: LeaderboardRow | None, places: int = 4) -> str:
     """Return the mean of a row, with an asterisk if it is self-reported; '-' without a score."""
-    return f"{row.mean:.4f}{'*' if row.self_reported else ''}" if row else "-"
+    return f"{plain_number(row.mean, places)}{'*' if row.self_reported else ''}" if row else "-"
 
 
-def row_interval(row: LeaderboardRow) -> str:
+def row_interval(row: LeaderboardRow, places: int = 4) -> str:
     """Return the 95 % interval of a row in units of the metric; '-' if the noise is unknown."""
     if row.low is not None and row.high is not None:
-        return f"{row.low:.4f} … {row.high:.4f}"
+        return f"{plain_number(row.low, places)} … {plain_number(row.high, places)}"
     return "-" if row.fresh or row.violation is not None else "a claim"
 
 

@@ -70,8 +70,13 @@ def how_it_ended(outcome: Scored | Failed) -> str:
     if isinstance(outcome, Infeasible | ScreenedOut):
         return outcome.reason.replace("_", " ")
     if isinstance(outcome, Failed):
-        return "stopped" if outcome.reason == "killed" else f"failed ({outcome.reason})"
+        return "stopped early" if is_early_stopped(outcome) else f"failed ({outcome.reason})"
     return "scored"
+
+
+def is_early_stopped(outcome: Scored | Failed) -> bool:
+    """Tell whether early stopping, the budget or `mesh kill` ended a run, which is no failure of it."""
+    return isinstance(outcome, Failed) and outcome.reason == "killed"
 
 
 def badness(outcome: Infeasible | ScreenedOut) -> tuple[int, float]:

@@ -1,12 +1,16 @@
 """Makes text of others safe to show: without invisible characters, on one line, of bounded length. Pure."""
 
+import math
 import unicodedata
+from collections.abc import Sequence
+from itertools import pairwise
 
 UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 """Unicode's control, format, private, surrogate and separator characters, which can hide or reorder text."""
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LINE = 400
+_FEWEST, _MOST, _TINIEST = 4, 9, 1e-9
 
 
 def printable(text: str, limit: int = _LINE) -> str:
@@ -32,6 +36,33 @@ def signed_number(value: float, places: int = 4) -> str:
         return f"{value:+.{places}f}"
     digits, _, power = f"{value:+.1e}".partition("e")
     return f"{digits.removesuffix('.0')}e{int(power)}"
+
+
+def needed_places(means: Sequence[float], low: float | None = None, high: float | None = None) -> int:
+    """Return how many decimals scores need, from four to nine.
+
+    Args:
+        means: The first means of a ranking; they must read as different where there is no interval.
+        low: The champion's interval, of which two digits are seen; None without one.
+        high: Its other end.
+    """
+    apart = [(high - low) / 20] if low is not None and high is not None and high > low else []
+    if not apart:
+        known = sorted(value for value in means if math.isfinite(value))
+        apart = [b - a for a, b in pairwise(known) if b - a > _TINIEST * max(1.0, abs(b))]
+    return min(_MOST, max(_FEWEST, -math.floor(math.log10(min(apart))))) if apart else _FEWEST
+
+
+def plain_number(value: float, places: int = 4) -> str:
+    """Return a score with `places` decimals; in two significant digits where that would read as zero: `3e-5`."""
+    return signed_number(value, places).removeprefix("+")
+
+
+def chance(p_better: float) -> str:
+    """Return a probability to be better in words; it is never rounded to certainty."""
+    percent = f"{100 * p_better:.0f}"
+    shown = "<1" if percent == "0" and p_better > 0 else ">99" if percent == "100" and p_better < 1 else percent
+    return f"chance to be better {shown} %"
 
 
 def short(name: str) -> str:

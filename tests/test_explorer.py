@@ -11,6 +11,7 @@ from agents.explorer import UNDECIDED, Explorer, apply, fitting
 from agents.search.samplers import portfolio
 from agents.search.samplers.mutate import ELITE
 from agents.search.samplers.portfolio import LEARNING, RATIONALE
+from agents.search.titles import title_of
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import (
     AgentJoined,
@@ -91,7 +92,7 @@ async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler:
     post = begun.score(begun.base, 9.0)
     made = proposals(await begun.when(explorer(begun, sampler=sampler), post))
     assert len(made) == UNDECIDED
-    for proposal in made:
+    for number, proposal in enumerate(made, 1):
         files = await begun.code.files(proposal.commit)
         old, new = find_knobs("train.py", TRAIN.decode()), find_knobs("train.py", files["train.py"].decode())
         changes = tuple(
@@ -99,8 +100,7 @@ async def test_a_proposal_is_a_real_commit_of_a_real_edit(begun: Arena, sampler:
             for a, b in zip(old, new, strict=True)
             if a.value != b.value
         )
-        words = [f"{c.name} {c.old} → {c.new}" for c in changes]
-        title = f"{sampler}: {', '.join(words[:3])}" + (f" and {len(words) - 3} more" if words[3:] else "")
+        title = title_of(sampler, number, old, changes)
         assert proposal == ProposalPosted(
             tree=begun.code.tree_of(files),
             commit=proposal.commit,
@@ -128,6 +128,18 @@ async def test_a_proposal_carries_the_share_of_its_sampler_where_lots_are_drawn(
     # runs that took no time move nothing
     its = portfolio.shares(LEARNING, [])
     assert all(origin.share == round(its[origin.name], 4) for origin in drawn)
+
+
+def test_a_title_names_the_knobs_that_moved_most_for_their_range() -> None:
+    source = "LR = 0.01  # mesh: 1e-4..1.0 log\nWIDTH = 100  # mesh: 1..1000\nDROP = 0.5  # mesh: 0.0..1.0\n"
+    knobs = find_knobs("a.py", f"{source}BETA = 0.9  # mesh: 0.0..1.0\n")
+    new = (0.1, 110, 0.123456789, 0.9000001)
+    changes = [KnobChange(file="a.py", name=k.name, old=k.value, new=v) for k, v in zip(knobs, new, strict=True)]
+    named = "DROP 0.5 → 0.1235, LR 0.01 → 0.1, WIDTH 100 → 110 and 1 more"
+    assert title_of("mutate", 7, knobs, changes) == f"mutate: {named}"
+    assert title_of("sobol", 3, knobs, changes) == "sobol #3: 4 knobs"
+    assert title_of("sobol", 3, knobs, changes[:1]) == "sobol: LR 0.01 → 0.1"
+    assert title_of("step", 1, knobs, changes[3:]) == "step: BETA 0.9 → 0.9000001"
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -10,7 +10,7 @@ import pytest
 
 from agents.curation.reevaluation import due
 from mesh.board import Board
-from mesh.text import signed_number
+from mesh.text import needed_places, plain_number, signed_number
 from mesh_cli.connect import board_of, reach
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import TRAIN, write_arena
@@ -138,6 +138,18 @@ def test_gains_are_shown_in_the_digits_that_they_need(home: Path, mesh: Mesh) ->
         "+0.0000",
         "-12.5000",
     ]
+    assert "1.26468" in mesh("leaderboard").out
+    assert "1.26468" in mesh("show", "champion").out
+    first = json.loads(mesh("leaderboard", "--json").out)[-1]["proposal"]
+    told = mesh("diff", first, "champion")
+    assert "by 3e-5" in told.out, told
+    assert [needed_places(*given) for given in ([[1.0, 2.0]], [[1.26471, 1.26468]], [[1.0], 0.5, 0.5001], [[]])] == [
+        4,
+        5,
+        6,
+        4,
+    ]
+    assert [plain_number(value) for value in (3e-5, 0.5, -2e-6)] == ["3e-5", "0.5000", "-2e-6"]
     report = home / "report.md"
     assert mesh("report", "-o", report).code == 0
     text = report.read_text()

@@ -134,7 +134,7 @@ def test_metrics_beside_the_objective_are_bounded() -> None:
     ("outcome", "ended", "told"),
     [
         (Scored(value=0.5), "scored", "0.5000"),
-        (Failed(reason="killed", message="the run was stopped after 1.3 s"), "stopped", "stopped"),
+        (Failed(reason="killed", message="the run was stopped after 1.3 s"), "stopped early", "stopped early"),
         (Failed(reason="over_budget", message="used 12 s"), "failed (over_budget)", "failed (over_budget): used 12 s"),
         (
             Infeasible(message="p95_ms is 60", value=1.0, violation=0.2),

@@ -316,7 +316,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
         "why: because",
         "state: champion, rank 1, loss 3.0000 (95 %: 2.8397 … 3.1603)",
         "confirmed on 3 fresh seeds",
-        "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, chance to be better: >99 %, 3 seeds",
+        "promoted in round 2 against base: mean 3.0000, 95 %: 2.9000 … 3.1000, chance to be better >99 %, 3 seeds",
         "predicted gain +0.5000 (75% sure), measured gain over its first parent +1.0000",
         "knobs: LR 0.0003 → 0.001",
         "cost: 4 runs, 1.5 s of worker time, 120 tokens, $0.2500",

@@ -330,8 +330,8 @@ async def test_the_log_tells_what_each_sampler_and_each_agent_earned(tmp_path: P
     history = [("ann", fact) for fact in (opened(), e.AgentJoined(boot="b", role="explorer"), *facts)]
     async with folded(tmp_path / "a.duckdb", history) as queries:
         assert await rows(queries, "SELECT * EXCLUDE (arena, first_share, last_share, mean_share) FROM samplers") == [
-            ["tpe", 2, 2, 1, 1, 4.0, 4.0, 1.0],
-            ["mutate", 2, 2, 0, 1, 1.0, 4.0, 0.25],
+            ["tpe", 2, 2, 1, 1, 4.0, 4.0, 1.0, 0],
+            ["mutate", 2, 2, 0, 1, 1.0, 4.0, 0.25, 0],
         ]
         assert await rows(queries, "SELECT agent, improvement, worker_s, earned_per_s FROM agents") == [
             ["ann", 5.0, 10.0, 0.5]

@@ -70,6 +70,7 @@ async def test_what_is_posted_shows_within_a_second(
     async with stage(home, server) as on, Visit(on.browser, on.address) as visit:
         await visit.open()
         tab = visit.tab
+        await tab.locator("#tab-board").click()
         await on.say(NotePosted(channel="general", text="warm"))  # what is done for the first time is no measure
         await tab.get_by_text("warm", exact=True).wait_for()
         status = tab.locator("#progress-status")
@@ -112,6 +113,7 @@ async def test_other_peoples_text_is_shown_and_does_nothing(home: Path, server: 
             replace(finish("r-evil", tree, 0.1), evaluator=""), NotePosted(channel="general", text=f"live {NASTY}")
         )
         tab = visit.tab
+        await tab.locator("#tab-board").click()
         await tab.get_by_text(f"live {NASTY}", exact=True).wait_for()
         await tab.get_by_text(NASTY, exact=True).wait_for()
         await tab.locator(f'tr[data-id="{tree}"] button').click()
@@ -135,6 +137,7 @@ async def test_who_has_the_token_posts_from_the_page(home: Path, server: Embedde
         await visit.open(f"#token={TOKEN}")
         tab = visit.tab
         assert await tab.evaluate("location.href") == on.address
+        await tab.locator("#tab-board").click()
         await tab.get_by_label("Note", exact=True).last.fill("from the page")
         await tab.get_by_role("button", name="Post").click()
         await tab.locator(".note").get_by_text("from the page", exact=True).wait_for()
@@ -150,6 +153,7 @@ async def test_who_has_the_token_posts_from_the_page(home: Path, server: Embedde
 async def test_without_a_token_the_page_only_reads(home: Path, server: EmbeddedServer) -> None:
     async with stage(home, server, token="") as on, Visit(on.browser, on.address) as visit:
         await visit.open()
+        await visit.tab.locator("#tab-board").click()
         await visit.tab.locator(".compose").get_by_text("Read-only").wait_for()
         assert await visit.tab.locator(".compose input, .compose textarea").count() == 0
         assert visit.complaints == []
@@ -158,8 +162,10 @@ async def test_without_a_token_the_page_only_reads(home: Path, server: EmbeddedS
 async def test_an_arena_in_which_nothing_happened_yet_says_so(home: Path, server: EmbeddedServer) -> None:
     async with stage(home, server, 0) as on, Visit(on.browser, on.address) as visit:
         await visit.open()
-        await visit.tab.locator("#chart").get_by_text("No run has finished yet.").wait_for()
-        await visit.tab.locator("#standing").get_by_text("No run has finished yet.").wait_for()
+        await visit.tab.locator("#chart").get_by_text("No run has a score yet.").wait_for()
+        await visit.tab.locator("#standing").get_by_text("No run has a score yet.").wait_for()
+        await visit.tab.locator("#activity").get_by_text("opened version 1").wait_for()
+        await visit.tab.locator("#tab-board").click()
         await visit.tab.locator("#board").get_by_text("No notes yet.").wait_for()
         tree = "e" * 40
         await on.say(ProposalPosted(tree=tree, commit=git_hash("c"), title="the first", origin=Origin(how="human")))
@@ -207,22 +213,22 @@ async def test_five_thousand_proposals_stay_usable(home: Path, server: EmbeddedS
 async def test_a_phone_shows_everything_in_its_width(home: Path, server: EmbeddedServer, scheme: str) -> None:
     async with (
         stage(home, server, 60) as on,
-        Visit(on.browser, on.address, width=390, height=844, scheme=scheme) as visit,
+        Visit(on.browser, on.address, width=375, height=812, scheme=scheme) as visit,
     ):
         await on.say(NotePosted(channel="general", text="w" * 500))
         await visit.open()
         tab = visit.tab
-        for name in ("Progress", "Leaders", "Lineage", "Board", "Workers", "SQL"):
+        for name in ("Progress", "Leaders", "Lineage", "Activity", "Board", "Workers", "SQL"):
             await tab.locator("nav.bottom").get_by_text(name, exact=True).click()
-            assert await tab.evaluate("document.documentElement.scrollWidth") == 390, name
+            assert await tab.evaluate("document.documentElement.scrollWidth") == 375, name
         assert await tab.locator("#sql").is_visible()
         for panel in ("progress", "leaderboard", "dag", "talk"):
             box = await tab.locator(f"#{panel}").bounding_box()
             assert box
-            assert (box["width"] <= 390, box["height"] > 200) == (True, True), panel
+            assert (box["width"] <= 375, box["height"] > 200) == (True, True), panel
         await tab.locator("#standing tbody tr").first.click()
         await tab.locator("#drawer .inner").wait_for()
-        assert await tab.evaluate("document.getElementById('drawer').scrollWidth") == 390
+        assert await tab.evaluate("document.getElementById('drawer').scrollWidth") == 375
         dark = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert dark == ("rgb(15, 17, 20)" if scheme == "dark" else "rgb(247, 247, 245)")
         assert visit.complaints == []
@@ -258,11 +264,12 @@ async def test_everything_is_reached_by_keyboard(home: Path, server: EmbeddedSer
         await tab.keyboard.press("Escape")
         await tab.keyboard.press("/")
         assert await tab.evaluate("document.activeElement.id") == "statement"
+        assert await tab.evaluate("getSelection().toString()") == await tab.locator("#statement").input_value() != ""
         await tab.keyboard.press("Control+Enter")
         await tab.locator("#sql").get_by_text("as of a").wait_for()
         await tab.locator("#tab-sql").focus()
         await tab.keyboard.press("ArrowRight")
-        assert await tab.evaluate("document.activeElement.id") == "tab-board"
+        assert await tab.evaluate("document.activeElement.id") == "tab-activity"
         assert visit.complaints == []
 
 
@@ -275,6 +282,7 @@ async def test_the_page_comes_back_when_its_server_does(home: Path, server: Embe
             port = address.rstrip("/").rpartition(":")[2]
             visit = await Visit(browser, address).__aenter__()
             await visit.open()
+            await visit.tab.locator("#tab-board").click()
         await visit.tab.locator('.connection[data-state="away"]').wait_for()
         await bus.post(Post.new("ann", NotePosted(channel="general", text="while it was away")))
         async with web(home, server.url, "a", "--port", port):
@@ -284,9 +292,10 @@ async def test_the_page_comes_back_when_its_server_does(home: Path, server: Embe
             assert await visit.tab.locator(".note", has_text="while it was away").count() == 1
             assert "no worker is here" in await visit.tab.locator("#connection-text").inner_text()
             await server.stop()
-            await visit.tab.get_by_text("The server does not answer since").wait_for()
+            await visit.tab.get_by_text("The server of the log has not answered since").wait_for()
             assert "not connected" in await visit.tab.locator("#connection-text").inner_text()
             await visit.tab.reload()  # a new visitor sees what is known
+            await visit.tab.locator("#tab-board").click()
             await visit.tab.get_by_text("while it was away", exact=True).wait_for()
             await server.ensure()
             await visit.tab.locator('.connection[data-state="idle"]').wait_for()

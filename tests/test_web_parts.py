@@ -83,3 +83,45 @@ def test_what_is_vendored_is_what_the_table_says() -> None:
 )
 def test_loopback_is_told_from_what_others_reach(host: str, alone: bool) -> None:
     assert access.is_loopback(host) is alone
+
+
+THEMES = {
+    "light": r":root \{(.*?)\}",
+    "dark": r":root\[data-theme=\"dark\"\] \{(.*?)\}",
+    "dark by the system": r":root:not\(\[data-theme=\"light\"\]\) \{(.*?)\}",
+}
+TEXT = [
+    *((ink, paper) for ink in ("ink", "muted") for paper in ("bg", "panel", "hover")),
+    *(("accent", paper) for paper in ("panel", "hover")),
+    *((ink, "hover") for ink in ("good", "bad")),
+    *(("gold-ink", paper) for paper in ("bg", "gold-bg")),
+    *((ink, "gold-bg") for ink in ("ink", "muted")),
+    *((ink, paper) for ink in ("ink",) for paper in ("plus", "minus")),
+    *(("on-gold", "gold"), ("panel", "accent"), ("bad", "panel")),
+]
+"""Colours of text and of what is behind it."""
+MARKS = ["dot", "gold", "bad", "faint", "muted", "accent"]
+"""Colours of what is drawn on a panel."""
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour, by WCAG 2.2."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, two: str) -> float:
+    dark, light = sorted((luminance(one), luminance(two)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_and_marks_have_the_contrast_of_wcag_aa(theme: str) -> None:
+    found = re.search(THEMES[theme], (STATIC / "style.css").read_text(), re.DOTALL)
+    assert found
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", found[1]))
+    text = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in TEXT}
+    marks = {mark: contrast(colours[mark], colours["panel"]) for mark in MARKS}
+    assert {pair: round(ratio, 2) for pair, ratio in text.items() if ratio < 4.5} == {}
+    assert {mark: round(ratio, 2) for mark, ratio in marks.items() if ratio < 3} == {}

@@ -11,6 +11,7 @@ import statistics
 from mesh.board import Board
 from mesh.events import CritiquePosted
 from mesh.evidence import claim, fresh, noise
+from mesh.text import chance
 
 _FEWEST = 5
 """Fewest claims from which their spread is estimated."""
@@ -45,7 +46,7 @@ def judge_score(board: Board, run: str) -> CritiquePosted | None:
     side = "better" if p >= 0.5 else "worse"
     text = (
         f"scored {scored.value:.6g}; expected score on a fresh seed {expected:.6g}, {side} than the champion "
-        f"(chance to be better: {p:.0%}; standard deviation between seeds: {found.sd:.3g})"
+        f"({chance(p)}); standard deviation between seeds {found.sd:.3g}"
     )
     return CritiquePosted(
         target=run,

@@ -71,7 +71,7 @@ def made_by(kind: str, author: str) -> str:
 
 def ending(reason: str) -> str:
     """Return how a run without a score ended, in words; `killed` is what early stopping does."""
-    return "early-stopped" if reason == "killed" else spaced(reason)
+    return "stopped early" if reason == "killed" else spaced(reason)
 
 
 def percent(part: float, whole: float) -> str:

@@ -18,6 +18,7 @@ did AS (
     SELECT
         arena, worker, count(*) AS runs,
         count(*) FILTER (state = 'scored') AS scored, count(*) FILTER (state = 'failed') AS failed,
+        count(*) FILTER (state = 'killed') AS stopped,
         count(*) FILTER (state = 'running') AS running, sum(trial_s ORDER BY finished_seq) AS trial_s, max(finished_at) AS last_at
     FROM runs
     GROUP BY ALL
@@ -26,7 +27,7 @@ SELECT
     l.arena, l.worker, l.worker_class, l.device, l.slots, l.tier, l.host, l.price_per_hour_usd, l.lives,
     CASE WHEN l.here THEN 'here' ELSE 'left' END AS state, l.joined_at, l.left_at, d.last_at,
     coalesce(d.runs, 0) AS runs, coalesce(d.scored, 0) AS scored, coalesce(d.failed, 0) AS failed,
-    coalesce(d.running, 0) AS running, coalesce(d.trial_s, 0) AS trial_s
+    coalesce(d.running, 0) AS running, coalesce(d.trial_s, 0) AS trial_s, coalesce(d.stopped, 0) AS stopped
 FROM lives l
 LEFT JOIN did d USING (arena, worker)
 ORDER BY l.arena, l.worker;

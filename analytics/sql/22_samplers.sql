@@ -14,7 +14,8 @@ gained AS (
 ),
 ran AS (
     SELECT
-        arena, proposal, count(*) FILTER (state IN ('failed', 'killed')) AS failed, count(*) AS runs,
+        arena, proposal, count(*) FILTER (state = 'failed') AS failed, count(*) FILTER (state = 'killed') AS stopped,
+        count(*) AS runs,
         sum(trial_s ORDER BY finished_seq) AS worker_s
     FROM runs
     WHERE lane = 'explore' AND finished_seq IS NOT NULL
@@ -26,7 +27,7 @@ SELECT
     sum(coalesce(g.gain, 0) ORDER BY s.seq) AS improvement, sum(coalesce(r.worker_s, 0) ORDER BY s.seq) AS worker_s,
     sum(coalesce(g.gain, 0) ORDER BY s.seq) / nullif(sum(coalesce(r.worker_s, 0) ORDER BY s.seq), 0) AS earned_per_s,
     arg_min(s.share, s.seq) AS first_share, arg_max(s.share, s.seq) AS last_share,
-    avg(s.share ORDER BY s.seq) AS mean_share
+    avg(s.share ORDER BY s.seq) AS mean_share, sum(coalesce(r.stopped, 0))::BIGINT AS stopped
 FROM sampled s
 LEFT JOIN ran r USING (arena, proposal)
 LEFT JOIN gained g USING (arena, proposal)

@@ -33,11 +33,14 @@ from mesh.events import NotePosted
 from mesh.fleet import present, under_way
 from mesh.follow import Follower
 from mesh.roll_call import Watchman
+from mesh.text import needed_places
 from mesh.wire import MAX_POST_BYTES, Post, check_token
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY_BYTES = 2 * MAX_POST_BYTES
 DAG, MAX_DAG = 200, 20_000
+_FIRST = 10
+"""Scores of the leaderboard that must read as different ones."""
 _SERVER_WITHIN_S = 10.0
 """Seconds that one request waits for the server of the log."""
 T = TypeVar("T")
@@ -115,6 +118,9 @@ async def _state(request: Request) -> Response:
     spec = board.opened.spec if board.opened else None
     champion = board.proposals.get(board.champion)
     base = board.opened.base_tree if board.opened else ""
+    reigns = state.reigns.records()
+    measured = state.measured({base, *(reign["proposal"] for reign in reigns)})
+    best = measured.get(board.champion, {})
     return _json(
         {
             "seq": board.seq,
@@ -136,14 +142,21 @@ async def _state(request: Request) -> Response:
             "name": page.name,
             "counts": counts | {"running": len(running), "waiting": len(board.unfinished) - len(running)},
             "champion": {"id": board.champion, "title": champion.event.title} if champion else None,
-            "baseline": next((row for row in state.standing.records() if row["proposal"] == base), None),
+            "baseline": measured.get(base),
             "standing": state.standing.records(SHOWN),
             "scored_proposals": len(state.standing.rows),
-            "reigns": state.reigns.records(),
+            "reigns": [reign | _mean_of(measured.get(reign["proposal"], {})) for reign in reigns],
+            "places": needed_places(
+                [row["mean"] for row in state.standing.records(_FIRST)], best.get("low"), best.get("high")
+            ),
             "workers": _workers(page, running),
             "agents": _agents(page),
         }
     )
+
+
+def _mean_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in ("mean", "low", "high")}
 
 
 def _workers(page: Page, running: list[str]) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ class Feed:
         return b"id: %d\nevent: fact\ndata: %s\n\n" % (entry.seq, data)
 
     async def events(self, after: int) -> AsyncGenerator[bytes]:
-        """Yield the entries after sequence `after`, then new ones as they come, and a comment as a heartbeat."""
+        """Yield the entries after sequence `after`, then new ones as they come; a heartbeat while there are none."""
         states = self._states
         yield b"retry: 1000\n\n"
         if after > self._follower.board.seq:  # the log was replaced since the client left
@@ -87,7 +87,7 @@ class Feed:
             with anyio.move_on_after(BEAT_S) as waited:
                 await news.wait()
             if waited.cancelled_caught:
-                yield b": beat\n\n"
+                yield b"event: beat\ndata: {}\n\n"
 
     async def _since(self, after: int) -> AsyncGenerator[tuple[int, bytes]]:
         """Yield (last sequence, events) of the entries after `after` up to now."""

@@ -6,6 +6,7 @@ from typing import Any
 from analytics.web.view_cache import State
 from mesh.board import Board
 from mesh.leaderboard import state_of
+from mesh.outcomes import is_early_stopped
 
 _TITLE = 160
 
@@ -64,12 +65,14 @@ def _node(board: Board, tree: str, row: dict[str, Any] | None) -> dict[str, Any]
         "origin": proposal.event.origin.how,
         "parents": proposal.event.parents,
         "state": state_of(proposal, fresh=row["fresh"] if row else None),
-        "failed": _all_failed(board, tree),
+        **_ended(board, tree),
         "mean": row["mean"] if row else None,
     }
 
 
-def _all_failed(board: Board, tree: str) -> bool:
-    """Tell whether runs of a proposal ended, none of them with a score."""
+def _ended(board: Board, tree: str) -> dict[str, bool]:
+    """Tell whether runs of a proposal ended, none of them with a number: all failed, or some stopped early."""
     ended = [run for name in board.proposals[tree].runs if (run := board.runs[name]).finished]
-    return bool(ended) and all(run.value is None for run in ended)
+    without = bool(ended) and not any(run.has_number for run in ended)
+    stopped = any(is_early_stopped(run.finished.outcome) for run in ended if run.finished)
+    return {"failed": without and not stopped, "stopped": without and stopped}

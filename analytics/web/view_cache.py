@@ -5,6 +5,7 @@ time goes into that; every visitor gets the latest state.
 """
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any
@@ -61,6 +62,12 @@ class State(msgspec.Struct, frozen=True):
     reigns: Table = Table([], [])
     as_of: int = 0
     trouble: str = ""
+
+    def measured(self, proposals: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return the rows of the leaderboard of some proposals, by proposal."""
+        at = self.standing.columns.index("proposal") if self.standing.rows else 0
+        rows = [row for row in self.standing.rows if row[at] in proposals]
+        return {row[at]: dict(zip(self.standing.columns, row, strict=True)) for row in rows}
 
 
 class ViewCache:

@@ -26,7 +26,7 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
         if json:
             print_json(rows)
             return
-        print("\n".join(ranking(board.spec.objective, rows, width_of_output())))
+        print("\n".join(ranking(board.spec.objective, rows, width_of_output(), ranking_of.places)))
         if any(row.self_reported for row in rows):
             print(MARKED, file=sys.stderr)
         if slower := slower_than_baseline(ranking_of):

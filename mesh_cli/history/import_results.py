@@ -27,6 +27,7 @@ from mesh.errors import BadInput
 from mesh.foreign_folder import remember
 from mesh.hidden_files import split_hidden
 from mesh.spec import ArenaSpec, ArtifactSpec, Direction, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.text import chance
 from mesh.wire import Post, check_token
 from mesh_cli.connect import board_of
 from mesh_cli.history.history_noise import REAL_GAIN, HistoryNoise, history_noise
@@ -310,6 +311,4 @@ def _in_words(gain: float | None, p: float | None) -> str:
     if gain is None or p is None:
         return ""
     said = f"better by {gain:.3g}" if gain > 0 else f"worse by {-gain:.3g}" if gain < 0 else "equal"
-    return (
-        f"; {said}, {'beyond' if p >= REAL_GAIN else 'within'} the noise of this history (chance to be better: {p:.0%})"
-    )
+    return f"; {said}, {'beyond' if p >= REAL_GAIN else 'within'} the noise of this history ({chance(p)})"

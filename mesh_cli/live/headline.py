@@ -5,7 +5,7 @@ from collections import Counter
 from mesh.board import Board
 from mesh.events import Failed
 from mesh.leaderboard import Ranking
-from mesh.text import printable
+from mesh.text import plain_number, printable, signed_number
 from mesh.times import duration
 
 _MESSAGE = 200
@@ -26,12 +26,12 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     metric = board.spec.objective.metric
     parts = [f"best {metric} -"]
     if best and best.mean is not None:
-        parts = [f"best {metric} {best.mean:.4f}"]
+        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}"]
         if base and base.mean is not None:
             gain = board.spec.objective.gain(best.mean - base.mean)
-            parts.append(f"gain {gain:+.4f} over the baseline {base.mean:.4f}")
+            parts.append(f"gain {signed_number(gain)} over the baseline {plain_number(base.mean, ranking.places)}")
     elif base and base.mean is not None:
-        parts = [f"best {metric} {base.mean:.4f} (the baseline)"]
+        parts = [f"best {metric} {plain_number(base.mean, ranking.places)} (the baseline)"]
     parts.append(f"{duration(elapsed_s)} elapsed")
     if left_s is not None:
         parts.append(f"{duration(max(0.0, left_s))} left")

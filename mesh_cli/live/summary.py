@@ -12,7 +12,7 @@ from mesh.evidence import CLOSE, is_close
 from mesh.leaderboard import Ranking, row_score, slower_than_baseline
 from mesh.outcomes import how_it_ended
 from mesh.stalled import why_paused
-from mesh.text import printable, short
+from mesh.text import plain_number, printable, short
 from mesh.times import duration
 from mesh.worker_time import time_advice, times_of, worker_time
 from mesh_cli.live.headline import frequent_failure, is_reached, models_line, progress_line
@@ -62,11 +62,14 @@ def summary(
     ranking = Ranking(board)
     if (base := baseline_of(ranking)) is not None:
         broken = board.opened is not None and board.missed(board.opened.base_tree) is not None
-        print(f"baseline {metric} {base:.4f}{' (infeasible: it violates a constraint)' if broken else ''}")
+        remark = " (infeasible: it violates a constraint)" if broken else ""
+        print(f"baseline {metric} {plain_number(base, ranking.places)}{remark}")
     if row := ranking.of(board.champion):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
-        print(f"champion {metric} {row_score(row)}  {short(board.champion)} by {champion.author}: {title}")
+        print(
+            f"champion {metric} {row_score(row, ranking.places)}  {short(board.champion)} by {champion.author}: {title}"
+        )
     if slower := slower_than_baseline(ranking):
         print(slower)
     for line in unproven(board):

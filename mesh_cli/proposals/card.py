@@ -10,14 +10,21 @@ from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished,
 from mesh.outcomes import how_it_ended
 from mesh.proposal_card import Relative, RunRow
 from mesh.slowness import is_much_slower, seconds_text
-from mesh.text import printable, short
+from mesh.text import chance, needed_places, plain_number, printable, short, signed_number
 from mesh_cli.proposals.describe import About, critique_words
+from mesh_cli.render.columns import Column, aligned
 
 BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 60
 LAST_LINES = 20
 _MANY = 20
 """Rows of a table; JSON has them all."""
+_RUN_COLUMNS = [
+    Column("run"),
+    Column("lane"),
+    *(Column(name, right=True) for name in ("seed", "result", "seconds", "used", "MB")),
+    Column("worker"),
+]
 
 
 def card(board: Board, about: About) -> list[str]:
@@ -49,16 +56,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
-def chance(p_better: float) -> str:
-    """Return a probability to be better in words; it is never rounded to certainty."""
-    percent = f"{100 * p_better:.0f}"
-    shown = "<1" if percent == "0" and p_better > 0 else ">99" if percent == "100" and p_better < 1 else percent
-    return f"chance to be better: {shown} %"
-
-
-def number_text(value: object, form: str = ".4f") -> str:
+def number_text(value: object, form: str) -> str:
     """Return a number, `-` for None."""
     return "-" if value is None else format(value, form)
+
+
+def gain_text(gain: float | None) -> str:
+    """Return a gain with its sign and the digits that it needs, `-` for None."""
+    return "-" if gain is None else signed_number(gain)
 
 
 def _proposal(board: Board, about: About) -> Iterator[str]:
@@ -76,8 +81,9 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     yield from (_ruling(board, ruling) for ruling in about["rulings"])
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
-        real = number_text(about["parents"][0].gain, "+.4f") if about["parents"] else "-"
-        yield f"predicted gain {about['predicted_gain']:+.4f}{sure}, measured gain over its first parent {real}"
+        real = gain_text(about["parents"][0].gain) if about["parents"] else "-"
+        predicted = gain_text(about["predicted_gain"])
+        yield f"predicted gain {predicted}{sure}, measured gain over its first parent {real}"
     if about["knobs"]:
         yield "knobs: " + ", ".join(knob_text(change) for change in about["knobs"])
     yield _cost(about["cost"])
@@ -93,14 +99,19 @@ def _standing(board: Board, about: About) -> str:
     if about["mean"] is None:
         return f"state: {state}, no score yet"
     mark = " (self-reported)" if about["self_reported"] else ""
-    bounds = "" if about["low"] is None else f" (95 %: {about['low']:.4f} … {about['high']:.4f})"
+    parents = [about["mean"] + row.gain for row in about["parents"] if row.gain is not None]
+    places = needed_places([about["mean"], *parents], about["low"], about["high"])
+    low, mean, high = (
+        "" if about[name] is None else plain_number(about[name], places) for name in ("low", "mean", "high")
+    )
+    bounds = f" (95 %: {low} … {high})" if low else ""
     rests = (
         f"confirmed on {_count(about['fresh'], 'fresh seed')}"
         if about["fresh"]
         else f"candidate score of {_count(about['seeds'], 'seed')}"
     )
     rank = "" if about["rank"] is None else f"rank {about['rank']}, "
-    return f"state: {state}, {rank}{board.spec.objective.metric} {about['mean']:.4f}{mark}{bounds}, {rests}"
+    return f"state: {state}, {rank}{board.spec.objective.metric} {mean}{mark}{bounds}, {rests}"
 
 
 def _time(about: About) -> Iterator[str]:
@@ -113,9 +124,11 @@ def _time(about: About) -> Iterator[str]:
 
 
 def _ruling(board: Board, ruling: About) -> str:
-    numbers = [f"mean {ruling['mean']:.4f}"] if ruling["mean"] is not None else []
-    if ruling.get("low") is not None and ruling.get("high") is not None:
-        numbers.append(f"95 %: {ruling['low']:.4f} … {ruling['high']:.4f}")
+    low, high = ruling.get("low"), ruling.get("high")
+    places = needed_places([], low, high)
+    numbers = [f"mean {plain_number(ruling['mean'], places)}"] if ruling["mean"] is not None else []
+    if low is not None and high is not None:
+        numbers.append(f"95 %: {plain_number(low, places)} … {plain_number(high, places)}")
     if ruling["p_better"] is not None:
         numbers.append(chance(ruling["p_better"]))
     if ruling["seeds"]:
@@ -138,22 +151,32 @@ def _relatives(word: str, rows: list[Relative]) -> Iterator[str]:
         yield f"{word}:"
     for row in rows[:_MANY]:
         title = printable(row.title, 80) if row.known else "(not in this arena)"
-        yield f"  {printable(short(row.proposal))} {number_text(row.gain, '+.4f'):>9}  {title}"
+        yield f"  {printable(short(row.proposal))} {gain_text(row.gain):>9}  {title}"
     yield from _more(rows)
 
 
 def _runs(word: str, rows: list[RunRow]) -> Iterator[str]:
     if rows:
         yield f"{word}:"
-        yield f"  {'run':<32} {'lane':<8} {'seed':>6} {'result':>14} {'seconds':>8} {'used':>7} {'MB':>7} worker"
-    for row in rows[:_MANY]:
-        result = number_text(row.value) if row.value is not None else row.reason or row.state
-        seconds, memory = number_text(row.trial_s, ".1f"), number_text(row.peak_memory_mb, ".0f")
-        used, worker = number_text(row.budget_used_s, ".1f"), printable(row.worker, 40)
-        yield f"  {row.run:<32} {row.lane:<8} {row.seed:>6} {result:>14} {seconds:>8} {used:>7} {memory:>7} {worker}"
-        if row.message:
-            yield f"    {printable(row.message, 200)}"
+        header, *lines = aligned(_RUN_COLUMNS, [_run_cells(row) for row in rows[:_MANY]], None)
+        yield f"  {header}"
+        for row, line in zip(rows[:_MANY], lines, strict=True):
+            yield f"  {line}"
+            if row.message:
+                yield f"    {printable(row.message, 200)}"
     yield from _more(rows)
+
+
+def _run_cells(row: RunRow) -> list[str]:
+    result = plain_number(row.value) if row.value is not None else _ended(row.reason or row.state)
+    seconds, memory = number_text(row.trial_s, ".1f"), number_text(row.peak_memory_mb, ".0f")
+    used, worker = number_text(row.budget_used_s, ".1f"), printable(row.worker, 40)
+    return [row.run, row.lane, str(row.seed), result, seconds, used, memory, worker]
+
+
+def _ended(word: str) -> str:
+    """Return a reason or a state in words: what was killed has not failed."""
+    return "stopped early" if word == "killed" else word
 
 
 def _more(rows: Sequence[object]) -> Iterator[str]:
@@ -244,7 +267,8 @@ def _agent(board: Board, about: About) -> Iterator[str]:
     if states:
         yield f"{_count(about['proposals'], 'proposal')} ({states}), {about['promoted']} promoted"
     if about["promoted"]:
-        yield f"earned {about['earned']:+.4f} {board.spec.objective.metric} over the champions that it replaced"
+        metric = board.spec.objective.metric
+        yield f"earned {gain_text(about['earned'])} {metric} over the champions that it replaced"
     if about["critiques"]:
         yield "critiques: " + ", ".join(f"{count} {verdict}" for verdict, count in about["critiques"].items())
     if about["tokens"] is not None or about["usd"] is not None or about["failed_calls"]:
@@ -264,7 +288,7 @@ def _worker(board: Board, about: About) -> Iterator[str]:
     yield f"worker {about['name']}: {device}{host}, {about['slots']} slots, sandbox {tier}, {_lives(about)}"
     if about["price_per_hour_usd"] is not None:
         yield f"price: ${about['price_per_hour_usd']:.2f} an hour"
-    outcomes = ", ".join(f"{count} {word}" for word, count in about["outcomes"].items())
+    outcomes = ", ".join(f"{count} {_ended(word)}" for word, count in about["outcomes"].items())
     yield f"{_count(about['runs'], 'run')} finished{f' ({outcomes})' if outcomes else ''}, {about['worker_s']:.1f} s"
     if about["running"]:
         yield f"running: {', '.join(about['running'][:_MANY])}"

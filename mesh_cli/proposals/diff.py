@@ -12,8 +12,8 @@ from mesh.events import KnobChange
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
 from mesh.spec import KnobsSpec
-from mesh.text import printable, short
-from mesh_cli.proposals.card import chance, knob_text, number_text
+from mesh.text import chance, needed_places, plain_number, printable, short
+from mesh_cli.proposals.card import knob_text, number_text
 from mesh_cli.render.colour import Ink
 
 _Files = Mapping[str, bytes]
@@ -190,8 +190,13 @@ def changed_lines(old: _Files, new: _Files, ink: Ink) -> Iterator[str]:
 
 
 def _metric(metric: Metric) -> Iterator[str]:
+    low, high = metric.new_interval or metric.old_interval or (None, None)
+    places = needed_places([mean for mean in (metric.old, metric.new) if mean is not None], low, high)
+
     def side(mean: float | None, bounds: tuple[float, float] | None) -> str:
-        return number_text(mean) + (f" (95 %: {bounds[0]:.4f} … {bounds[1]:.4f})" if bounds else "")
+        return ("-" if mean is None else plain_number(mean, places)) + (
+            f" (95 %: {plain_number(bounds[0], places)} … {plain_number(bounds[1], places)})" if bounds else ""
+        )
 
     yield f"{metric.name}: {side(metric.old, metric.old_interval)} → {side(metric.new, metric.new_interval)}"
     if metric.gain is None:
@@ -199,7 +204,9 @@ def _metric(metric: Metric) -> Iterator[str]:
         return
     words = {True: "beyond the noise", False: "within the noise", None: "not proven"}[metric.beyond_noise]
     sure = "" if metric.p_better is None else f" ({chance(metric.p_better)})"
-    change = f"{'better' if metric.gain > 0 else 'worse'} by {abs(metric.gain):.4f}" if metric.gain else "equal"
+    change = (
+        f"{'better' if metric.gain > 0 else 'worse'} by {plain_number(abs(metric.gain))}" if metric.gain else "equal"
+    )
     yield f"  {change}{sure}, {words}: {printable(metric.text, 200)}"
 
 

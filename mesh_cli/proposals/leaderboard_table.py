@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mesh.leaderboard import LeaderboardRow, row_interval, row_score
 from mesh.slowness import seconds_text
 from mesh.spec import ObjectiveSpec
-from mesh.text import printable, short
+from mesh.text import plain_number, printable, short
 from mesh_cli.render.columns import Column, aligned
 
 
@@ -28,21 +28,24 @@ def columns(goal: ObjectiveSpec, *, sealed: bool = False, missed: bool = False) 
     ]
 
 
-def cells(row: LeaderboardRow, goal: ObjectiveSpec, *, sealed: bool = False, missed: bool = False) -> list[str]:
-    """Return a row as the cells of `columns`."""
+def cells(
+    row: LeaderboardRow, goal: ObjectiveSpec, places: int = 4, *, sealed: bool = False, missed: bool = False
+) -> list[str]:
+    """Return a row as the cells of `columns`, scores with `places` decimals."""
     others = [f"{row.also[name]:.4g}" if name in row.also else "-" for name in goal.also]
     if goal.constraints or missed:
         others.append("-" if row.violation is None else f"{row.violation:.0%}{f' at {row.stage}' if row.stage else ''}")
     if sealed:
-        others += ["-" if value is None else f"{value:.4f}" for value in (row.sealed, row.gap)]
-    numbers = [str(row.rank), row_score(row), *others, row_interval(row), str(row.seeds), seconds_text(row.trial_s)]
+        others += ["-" if value is None else plain_number(value, places) for value in (row.sealed, row.gap)]
+    numbers = [str(row.rank), row_score(row, places), *others, row_interval(row, places), str(row.seeds)]
+    numbers.append(seconds_text(row.trial_s))
     numbers.append("-" if row.budget_used_s is None else f"{row.budget_used_s:.2f}")
     return [*numbers, row.state, short(row.proposal), printable(row.author, 20), printable(row.title)]
 
 
-def ranking(goal: ObjectiveSpec, rows: Sequence[LeaderboardRow], width: int | None) -> list[str]:
-    """Return the leaderboard as lines of at most `width` cells."""
+def ranking(goal: ObjectiveSpec, rows: Sequence[LeaderboardRow], width: int | None, places: int = 4) -> list[str]:
+    """Return the leaderboard as lines of at most `width` cells, scores with `places` decimals."""
     sealed = any(row.sealed is not None for row in rows)
     missed = any(row.violation is not None for row in rows)
-    table = [cells(row, goal, sealed=sealed, missed=missed) for row in rows]
+    table = [cells(row, goal, places, sealed=sealed, missed=missed) for row in rows]
     return aligned(columns(goal, sealed=sealed, missed=missed), table, width)

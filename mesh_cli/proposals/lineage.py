@@ -99,7 +99,7 @@ def line(ranking: Ranking, tree: str) -> str:
         return f"{printable(short(tree))} (not on the board)"
     gain = gain_over_parents(ranking, tree)
     change = signed_number(gain) if gain is not None else ""
-    score, state = row_score(ranking.of(tree)), ranking.state(tree)
+    score, state = row_score(ranking.of(tree), ranking.places), ranking.state(tree)
     return f"{short(tree)} {score:>9} {state:<13} {change:>8}  {printable(proposal.event.title, 90)}"
 
 
@@ -135,7 +135,7 @@ def dot(board: Board, found: Family) -> Iterator[str]:
     for tree in found.depths:
         title = printable(board.proposals[tree].event.title, 60) if tree in board.proposals else "not on the board"
         shape = ", peripheries=2" if tree == board.champion else ""
-        label = f"{printable(short(tree))}  {row_score(ranking.of(tree))}"
+        label = f"{printable(short(tree))}  {row_score(ranking.of(tree), ranking.places)}"
         yield f"  {_quoted(tree)} [label={_quoted(label, title)}{shape}];"
     for tree, others in found.relatives.items():
         for other in others:

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from mesh import events as e
 from mesh.outcomes import how_it_ended
-from mesh.text import short
+from mesh.text import needed_places, plain_number, short, signed_number
 
 
 def say(event: e.AnyEvent) -> str:
@@ -35,7 +35,8 @@ def say(event: e.AnyEvent) -> str:
         case e.ItemsCompared():
             return f"compares the items of {event.run} with those of {event.over}: {_difference(event)}"
         case e.ProposalPromoted():
-            return f"promotes {short(event.proposal)} with {event.mean:.4f}: champion of round {event.round}"
+            mean = plain_number(event.mean, needed_places([], event.low, event.high))
+            return f"promotes {short(event.proposal)} with {mean}: champion of round {event.round}"
         case e.ProposalRetired():
             return f"retires {short(event.proposal)} ({event.why.replace('_', ' ')}) {event.text}"
         case e.HoldoutOpened():
@@ -53,9 +54,9 @@ def say(event: e.AnyEvent) -> str:
 
 def _outcome(outcome: e.Scored | e.Failed) -> str:
     if isinstance(outcome, e.Scored):
-        return f"{outcome.value:.4f}{' (self-reported)' if outcome.self_reported else ''}"
+        return f"{plain_number(outcome.value)}{' (self-reported)' if outcome.self_reported else ''}"
     if isinstance(outcome, e.Infeasible):
-        return f"infeasible ({outcome.value:.4f}): {outcome.message}"
+        return f"infeasible ({plain_number(outcome.value)}): {outcome.message}"
     if isinstance(outcome, e.ScreenedOut):
         return outcome.message
     ended = how_it_ended(outcome)
@@ -65,4 +66,6 @@ def _outcome(outcome: e.Scored | e.Failed) -> str:
 def _difference(event: e.ItemsCompared) -> str:
     if event.difference is None or event.error is None:
         return event.text or "nothing is known of their difference"
-    return f"{event.difference:+.4f} ± {event.error:.4f}" + ("" if event.common else ", as they have none in common")
+    return f"{signed_number(event.difference)} ± {plain_number(event.error)}" + (
+        "" if event.common else ", as they have none in common"
+    )

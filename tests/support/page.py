@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,7 +47,8 @@ async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN
             yield address
         finally:
             with anyio.CancelScope(shield=True):
-                process.send_signal(signal.SIGINT)
+                with suppress(ProcessLookupError):  # a test may have killed it
+                    process.send_signal(signal.SIGINT)
                 with anyio.move_on_after(10):
                     await process.wait()
                 if process.returncode is None:

@@ -31,7 +31,7 @@ def authors(data: ReportData) -> Section:
                 dollars(kind.usd) if kind.usd is not None or kind.how == "model" else "–",
             )
         )
-    header = "author | proposals | runs | failed | early-stopped | best so far | champions | gain | worker time"
+    header = "author | proposals | runs | failed | stopped early | best so far | champions | gain | worker time"
     explained = (
         "Gain is the sum, over all promotions, of the improvement over the champion before, both on fresh seeds; "
         "positive is better. “Best so far” counts single scores, which include luck."

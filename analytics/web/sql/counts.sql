@@ -2,7 +2,9 @@
 SELECT
     count(*) AS runs,
     count(*) FILTER (state = 'scored') AS scored,
-    count(*) FILTER (state IN ('failed', 'killed')) AS failed,
+    count(*) FILTER (finished_seq IS NOT NULL) AS finished,
+    count(*) FILTER (state = 'failed') AS failed,
+    count(*) FILTER (state = 'killed' AND finished_seq IS NOT NULL) AS stopped,
     count(*) FILTER (state = 'running') AS running,
     count(*) FILTER (state = 'requested') AS waiting,
     count(*) FILTER (finished_at > (now() AT TIME ZONE 'UTC') - INTERVAL 5 MINUTE) / 5 AS per_minute,

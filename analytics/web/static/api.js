@@ -32,11 +32,30 @@ export function post(path, body, withToken = false) {
   return answer(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-/** Follow the log from a sequence on; after a break the browser reconnects and sends its position. */
+const SILENT_MS = 25000;
+
+/**
+ * Follow the log from a sequence on; after a break the browser reconnects and sends its position.
+ *
+ * The server sends something at least every 10 seconds. If nothing comes for longer, because one of the two machines slept
+ * or the server is frozen, the connection counts as broken, and a new one is made.
+ */
 export function follow(after, { onFact, onState, onReset, onOpen, onBreak }) {
   let last = after;
   const open = () => {
     const source = new EventSource(`/api/events?after=${last}`);
+    let heard = Date.now();
+    const guard = setInterval(() => {
+      if (Date.now() - heard < SILENT_MS) return;
+      again();
+      open();
+    }, 1000);
+    const again = () => {
+      clearInterval(guard);
+      source.close();
+      onBreak(heard / 1000);
+    };
+    for (const name of ["open", "fact", "state", "reset", "beat"]) source.addEventListener(name, () => (heard = Date.now()));
     const at = (event) => {
       if (event.lastEventId) last = Number(event.lastEventId);
     };
@@ -48,11 +67,13 @@ export function follow(after, { onFact, onState, onReset, onOpen, onBreak }) {
     source.addEventListener("state", onState);
     source.addEventListener("reset", (event) => {
       at(event);
-      onReset();
+      onReset(last);
     });
     source.addEventListener("error", () => {
-      onBreak();
-      if (source.readyState === EventSource.CLOSED) setTimeout(open, 3000);
+      heard = Date.now(); // the browser tries again by itself, unless it gave up
+      if (source.readyState !== EventSource.CLOSED) return onBreak(heard / 1000);
+      again();
+      setTimeout(open, 3000);
     });
   };
   open();

@@ -4,9 +4,9 @@ import { makeActivity } from "./activity.js";
 import { follow, get, takeToken } from "./api.js";
 import { makeBoard } from "./board.js";
 import { makeDag } from "./lineage.js";
-import { calm } from "./dom.js";
+import { calm, showPlaces } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
-import { showConnection, showHeader, showTrouble, troubleOf } from "./header.js";
+import { awayOf, showConnection, showHeader, showTrouble, troubleOf } from "./header.js";
 import { makeLeaderboard } from "./leaderboard.js";
 import { makeProgress } from "./progress.js";
 import { startSql } from "./sql.js";
@@ -33,13 +33,19 @@ let live = false;
 let whole = false;
 
 let last = null;
+let since = null;
+let missing = "";
 
-const showLive = calm(() => last && showConnection(live, seq, last), 200);
+const showLive = calm(() => {
+  if (!last) return;
+  showConnection(live, seq, last, since);
+  showTrouble(live || since === null ? troubleOf(last) || missing : awayOf(since, seq, last));
+}, 200);
 
 async function loadState() {
   const state = await get("/api/state");
   last = state;
-  showTrouble(troubleOf(state));
+  showPlaces(state.places);
   showHeader(state);
   showLeaderboard(state);
   showWorkers(state);
@@ -54,7 +60,8 @@ async function loadRest() {
   const rest = [get("/api/dots").then(progress.load), dag.load(), get("/api/board").then((found) => board.load(found.notes))];
   const failed = (await Promise.allSettled(rest)).filter((ended) => ended.status === "rejected");
   whole = !failed.length;
-  if (failed.length) showTrouble(failed[0].reason.message);
+  missing = failed.length ? failed[0].reason.message : "";
+  showLive();
 }
 
 const loaded = calm(async () => {
@@ -63,7 +70,7 @@ const loaded = calm(async () => {
     if (whole) dag.state();
     else await loadRest();
   } catch (error) {
-    showTrouble(error.message);
+    if (live) showTrouble(error.message);
   }
 }, 100);
 
@@ -95,9 +102,26 @@ async function start() {
   follow(Math.max(0, after - RECENT), {
     onFact: take,
     onState: loaded,
-    onReset: () => loadAll().catch(() => {}),
-    onOpen: () => { live = true; showLive(); },
-    onBreak: () => { live = false; showLive(); },
+    onReset: (at) => {
+      if (at < seq) {
+        seq = at; // the log was replaced
+        tellActivity.clear();
+      }
+      loadAll().catch(() => {});
+    },
+    onOpen: () => {
+      live = true;
+      if (since !== null) {
+        [since, whole] = [null, false]; // everything is asked for again: nobody says what was missed
+        loaded();
+      }
+      showLive();
+    },
+    onBreak: (heard) => {
+      live = false;
+      since ??= heard;
+      showLive();
+    },
   });
   document.body.dataset.ready = "yes";
 }

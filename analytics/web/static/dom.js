@@ -30,12 +30,23 @@ export function svg(tag, props, ...children) {
   return made;
 }
 
-/** A score: four decimals, fewer for large numbers, powers for tiny ones. */
+let places = 4;
+/** Take the decimals that the scores of this arena need to differ. */
+export const showPlaces = (wanted) => (places = Math.max(4, Math.min(9, wanted || 4)));
+
+/** A score: four decimals or as many as `showPlaces` says, fewer for large numbers, powers for tiny ones. */
 export function score(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(3);
-  return value.toLocaleString("en-US", { minimumFractionDigits: size < 1000 ? 4 : 0, maximumFractionDigits: size < 1000 ? 4 : 1 });
+  return value.toLocaleString("en-US", { minimumFractionDigits: size < 1000 ? places : places - 4, maximumFractionDigits: size < 1000 ? places : Math.max(1, places - 4) });
+}
+
+/** A share in percent without its sign, in the digits that it needs: 0.47 %, 3e-5 %, 12 %. */
+export function percent(share) {
+  const size = Math.abs(share) * 100;
+  if (size !== 0 && size < 0.001) return `${Number(size.toPrecision(1)).toExponential()} %`;
+  return `${size >= 10 || size === 0 ? size.toFixed(0) : size >= 1 ? size.toFixed(1) : Number(size.toPrecision(2))} %`;
 }
 
 export const count = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US"));
@@ -51,13 +62,19 @@ export function seconds(value) {
   return `${(value / 3600).toFixed(1)} h`;
 }
 
-export const clock = (time) => new Date(time * 1000).toLocaleTimeString("en-GB");
+/** The time of day, with the day where it is not today. */
+export function clock(time) {
+  const at = new Date(time * 1000);
+  const day = at.toDateString() === new Date().toDateString() ? "" : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} `;
+  return day + at.toLocaleTimeString("en-GB");
+}
 export function ago(time) {
   const passed = Math.max(0, Date.now() / 1000 - time);
   return passed < 5 ? "now" : `${seconds(passed)} ago`;
 }
 
-export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state);
+/** A state as in SQL; a run that was killed is no failure, and says so. */
+export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state === "killed" ? "stopped early" : state);
 export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Call `work` soon, once for many calls, and at most every `rest` ms. */

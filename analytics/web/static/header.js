@@ -1,8 +1,8 @@
 // The top line: the arena, its champion, the progress, and whether this page is live.
 
-import { byId, clock, count, el, fill, score, seconds } from "./dom.js";
+import { byId, clock, count, el, fill, percent, score, seconds } from "./dom.js";
 
-const fact = (name, value, more = null, kind = "") => el(`div${kind}`, {}, el("dt", {}, name), el("dd", {}, value, more ? el("small", {}, more) : null));
+const fact = (name, value, more = null, kind = "") => el(`div${kind}`, {}, el("dt", {}, name), el("dd", {}, value, more ? " " : null, more ? el("small", {}, more) : null));
 
 export function showHeader(state) {
   const { arena, counts } = state;
@@ -13,28 +13,29 @@ export function showHeader(state) {
   byId("summary").title = arena.summary;
   const facts = [];
   if (champion) {
-    const spread = champion.high === null ? "" : `± ${((champion.high - champion.low) / 2).toPrecision(2)}`;
+    const spread = champion.high === null || champion.high === champion.low ? "" : `± ${((champion.high - champion.low) / 2).toPrecision(2)}`;
     facts.push(fact(`${arena.metric} ${arena.direction === "minimize" ? "↓" : "↑"}`, score(champion.mean), spread, ".champion"));
     if (state.baseline && state.baseline.mean && state.baseline.proposal !== champion.proposal) {
-      const gain = ((champion.mean - state.baseline.mean) / Math.abs(state.baseline.mean)) * 100;
+      const gain = (champion.mean - state.baseline.mean) / Math.abs(state.baseline.mean);
       const better = gain > 0 === (arena.direction === "maximize") ? "better" : "worse";
-      facts.push(fact("vs baseline", gain === 0 ? "equal" : `${Math.abs(gain).toFixed(Math.abs(gain) < 10 ? 2 : 0)} % ${better}`));
+      facts.push(fact("vs baseline", gain === 0 ? "equal" : `${percent(gain)} ${better}`));
     }
   } else facts.push(fact(arena.metric, "–", "no champion yet", ".champion"));
   facts.push(fact("proposals", count(counts.proposals)));
-  facts.push(fact("runs", count((counts.scored || 0) + (counts.failed || 0)), counts.failed ? `${count(counts.failed)} failed` : null));
+  facts.push(fact("runs", count(counts.finished || 0), [counts.failed ? `${count(counts.failed)} failed` : "", counts.stopped ? `${count(counts.stopped)} stopped early` : ""].filter(Boolean).join(", ") || null));
   facts.push(fact("running", count(counts.running || 0), counts.waiting ? `${count(counts.waiting)} waiting` : null));
   facts.push(fact("runs per minute", (counts.per_minute || 0).toFixed(1), counts.trial_s ? `${seconds(counts.trial_s)} of trials` : null));
   fill(byId("facts"), facts);
 }
 
-/** Whether the page hears of the log, and whether anybody works: `state` is the last answer of the page's server. */
-export function showConnection(connected, seq, state) {
-  const [kind, text] = !connected ? ["away", "reconnecting"]
-    : state.silent_since ? ["away", `not connected · ${count(seq)}`]
-    : state.arena.state === "closed" ? ["idle", `closed · ${count(seq)}`]
-    : !state.has_workers ? ["idle", `no worker is here · ${count(seq)}`]
-    : ["live", `live · ${count(seq)}`];
+/** Whether the page hears of the log, since when not, and whether anybody works: `state` is the last answer of its server. */
+export function showConnection(connected, seq, state, since) {
+  const at = `entry ${count(seq)}`;
+  const [kind, text] = !connected ? ["away", since === null ? "connecting" : `not connected since ${clock(since)}`]
+    : state.silent_since ? ["away", `not connected · ${at}`]
+    : state.arena.state === "closed" ? ["idle", `closed · ${at}`]
+    : !state.has_workers ? ["idle", `no worker is here · ${at}`]
+    : ["live", `live · ${at}`];
   byId("connection").dataset.state = kind;
   byId("connection-text").textContent = text;
 }
@@ -43,7 +44,13 @@ export function showConnection(connected, seq, state) {
 export function troubleOf(state) {
   if (!state.silent_since) return state.trouble;
   const last = state.last === null ? "the log is empty" : `the last entry is ${count(state.seq)} of ${clock(state.last)}`;
-  return `The server does not answer since ${clock(state.silent_since)}; ${last}. This page goes on when it is back.`;
+  return `The server of the log has not answered since ${clock(state.silent_since)}; ${last}. This page goes on when it is back.`;
+}
+
+/** What to say while the page's own server is away. */
+export function awayOf(since, seq, state) {
+  const shown = Math.max(seq, state.seq);
+  return `This page has not heard from its server since ${clock(since)} and shows what was known then${shown ? `, up to entry ${count(shown)}` : ""}. It tries again by itself; if mesh web has ended, start it on the same port.`;
 }
 
 export function showTrouble(text) {

@@ -33,11 +33,14 @@ function stretch(places, height) {
   if (factor > 1) for (const place of Object.values(places)) place.y *= factor;
 }
 
-/** Return the direction and distances with which dagre makes a picture of about the panel's shape. */
-export function shapeOf(nodes) {
+/** Return the direction and distances with which dagre's picture is largest in a panel of this shape; null if too small. */
+export function shapeOf(nodes, width, height) {
   const layers = layersOf(nodes);
   const largest = Math.max(1, ...layers.map((layer) => layer.length));
-  return largest > 1.2 * layers.length ? { rankDir: "TB", nodeSep: 14, rankSep: 46 } : { rankDir: "LR", nodeSep: 14, rankSep: 34 };
+  const down = Math.min(width / (largest * 26), height / (layers.length * 58));
+  const across = Math.min(width / (layers.length * 46), height / (largest * 26));
+  if (Math.max(down, across) < 0.4) return null;
+  return down >= across ? { rankDir: "TB", nodeSep: 14, rankSep: 46 } : { rankDir: "LR", nodeSep: 14, rankSep: 34 };
 }
 
 /** Return the generations: a proposal is one after the latest of its parents. */

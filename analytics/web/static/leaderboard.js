@@ -23,17 +23,17 @@ export function makeLeaderboard(open) {
   let shown = "";
   return function show(state) {
     const rows = state.standing;
-    const news = JSON.stringify(rows);
+    const news = JSON.stringify([rows, state.places, rows.length ? 0 : state.counts.failed]);
     if (news === shown) return;
     shown = news;
     const all = `${count(state.scored_proposals)} ${state.scored_proposals === 1 ? "proposal" : "proposals"} with a score`;
     byId("leaderboard-status").textContent = !rows.length ? "" : rows.length < state.scored_proposals ? `the best ${rows.length} of ${all}` : all;
-    if (!rows.length) return fill(body, el("p.empty", {}, "No run has finished yet. Scores will appear here."));
+    if (!rows.length) return fill(body, el("p.empty", {}, state.counts.failed ? `No run has a score yet; ${count(state.counts.failed)} failed. Their reasons are in the activity.` : "No run has a score yet. Scores will appear here."));
     const focused = document.activeElement?.closest?.("tr[data-id]")?.dataset.id;
     const scale = scaleOf(rows);
     const usual = state.baseline?.trial_s;
     const table = el("table.standing", {},
-      el("thead", {}, el("tr", {}, el("th.number", { scope: "col" }, "#"), el("th.number", { scope: "col" }, state.arena.metric), el("th.wide", { scope: "col" }, "95 % interval"), el("th", { scope: "col" }, "proposal"), el("th", { scope: "col" }, "state"))),
+      el("thead", {}, el("tr", {}, el("th.number", { scope: "col" }, "#"), el("th.number.metric", { scope: "col", title: state.arena.metric }, state.arena.metric), el("th.wide", { scope: "col" }, "95 % interval"), el("th", { scope: "col" }, "proposal"), el("th", { scope: "col" }, "state"))),
       el("tbody", {}, rows.map((row, place) => line(row, scale, usual, focused ? row.proposal === focused : place === 0))));
     fill(body, table);
     if (focused) body.querySelector(`tr[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });

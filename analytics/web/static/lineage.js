@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, calm, color, count, plain, score } from "./dom.js";
+import { uncrowded } from "./labels.js";
 import { layered, shapeOf } from "./layout.js";
 import { onTheme } from "./theme.js";
 import cytoscape from "./vendor/cytoscape.esm.min.mjs";
@@ -12,6 +13,8 @@ cytoscape.use(dagre);
 const SOME = 100;
 const ALL = 20000;
 const BY_DAGRE = 250;
+const ROOMY = 70; // with more proposals there is no room for every score
+const FIRST = ["champion", "past_champion", "confirming", "close", "claimed"];
 
 export function makeDag(open) {
   const host = byId("graph");
@@ -20,17 +23,18 @@ export function makeDag(open) {
   let [all, total, champion, touched, loading] = [false, 0, "", false, false];
   let cy = null;
   let scale = 1;
-  let labelled = true;
+  let letter = 1;
   let settling = 0;
   let picked = "";
 
-  const element = (node) => ({ group: "nodes", data: { id: node.id, state: node.failed && node.state === "open" ? "failed" : node.state, label: node.mean === null ? "" : score(node.mean) } });
+  const element = (node) => ({ group: "nodes", data: { id: node.id, state: node.state !== "open" ? node.state : node.failed ? "failed" : node.stopped ? "stopped" : "open", label: "" } });
+  const textOf = (node) => (node.mean === null ? "" : score(node.mean));
   const edges = (node) => node.parents.filter((parent) => nodes.has(parent)).map((parent) => ({ group: "edges", data: { id: `${parent}>${node.id}`, source: parent, target: node.id } }));
 
   function build() {
     cy?.destroy();
     cy = cytoscape({
-      container: host, style: style(scale, labelled), elements: [], minZoom: 0.02, maxZoom: 3, boxSelectionEnabled: false, autounselectify: false,
+      container: host, style: style(scale, letter), elements: [], minZoom: 0.02, maxZoom: 3, boxSelectionEnabled: false, autounselectify: false,
       hideEdgesOnViewport: nodes.size > 1500, textureOnViewport: nodes.size > 1500, pixelRatio: nodes.size > 1500 ? 1 : "auto",
     });
     cy.add([...nodes.values()].map(element));
@@ -52,13 +56,26 @@ export function makeDag(open) {
 
   function arrange() {
     if (!cy || !nodes.size || !host.clientWidth) return;
-    if (nodes.size <= BY_DAGRE) cy.layout({ name: "dagre", ...shapeOf([...nodes.values()]), edgeSep: 6, nodeDimensionsIncludeLabels: nodes.size <= 70, fit: false, animate: false }).run();
+    if (nodes.size <= ROOMY) cy.batch(() => nodes.forEach((node) => cy.getElementById(node.id).data("label", textOf(node)))); // the layout makes room for them
+    const shape = nodes.size <= BY_DAGRE && shapeOf([...nodes.values()], host.clientWidth, host.clientHeight);
+    if (shape) cy.layout({ name: "dagre", ...shape, edgeSep: 6, nodeDimensionsIncludeLabels: nodes.size <= ROOMY, fit: false, animate: false }).run();
     else {
       const places = layered([...nodes.values()], host.clientWidth / Math.max(1, host.clientHeight));
       cy.layout({ name: "preset", positions: (node) => places[node.id()], fit: false, animate: false }).run();
     }
     if (!touched) frame();
     resize();
+    label();
+  }
+
+  /** Show the scores for which there is room: the champion's first, then those of past champions and of the best. */
+  function label() {
+    if (!cy || cy.destroyed()) return;
+    const rank = (node) => (FIRST.includes(node.state) ? FIRST.indexOf(node.state) : FIRST.length);
+    const order = [...nodes.values()].sort((a, b) => rank(a) - rank(b) || b.seq - a.seq);
+    const placed = order.map((node) => ({ id: node.id, ...cy.getElementById(node.id).position(), ...(node.state === "champion" ? { size: 26 * scale, font: "bold 13px" } : { size: 14 * scale, font: "10px" }), text: textOf(node), above: node.state === "champion" || node.state === "past_champion" }));
+    const kept = uncrowded(placed, letter);
+    cy.batch(() => placed.forEach(({ id, text }) => cy.getElementById(id).data("label", kept.has(id) ? text : "")));
   }
 
   /** Show everything; if proposals would become dots, show the neighbourhood of the champion. */
@@ -92,20 +109,21 @@ export function makeDag(open) {
     return found;
   }
 
-  /** Keep dots at three pixels or more when zoomed out, and show scores only where they can be read. */
+  /** Keep dots at three pixels or more when zoomed out, and letters as large as they are. */
   function resize() {
     if (!cy || cy.destroyed()) return;
     const wanted = 1.5 ** Math.max(0, Math.round(Math.log(0.27 / cy.zoom()) / Math.log(1.5)));
-    const near = cy.zoom() > 0.75;
-    if (wanted === scale && near === labelled) return;
-    [scale, labelled] = [wanted, near];
-    cy.style(style(scale, labelled));
+    const size = 1.2 ** Math.max(0, Math.ceil(Math.log(1 / cy.zoom()) / Math.log(1.2) - 1e-9));
+    if (wanted === scale && size === letter) return;
+    [scale, letter] = [wanted, size];
+    cy.style(style(scale, letter));
+    label();
   }
 
   function tell(id) {
     const node = nodes.get(id);
-    if (node) status.textContent = `${node.mean === null ? (node.failed ? "no run gave a score" : node.state) : score(node.mean)} · ${plain(node.title)}`;
-    else status.textContent = !total ? "" : nodes.size < total ? `${count(nodes.size)} of ${count(total)} proposals: the ancestors of the champion, the best, the latest` : `${count(total)} proposals`;
+    if (node) status.textContent = `${node.mean === null ? (node.failed ? "no run gave a score" : node.stopped ? "stopped early" : node.state) : score(node.mean)} · ${plain(node.title)}`;
+    else status.textContent = !total ? "No proposal yet." : nodes.size < total ? `${count(nodes.size)} of ${count(total)} proposals: the ancestors of the champion, the best, the latest` : `${count(total)} proposals`;
   }
 
   async function load() {
@@ -117,8 +135,10 @@ export function makeDag(open) {
       [total, champion] = [found.total, found.champion];
       nodes.clear();
       found.nodes.forEach((node) => nodes.set(node.id, node));
-      if (same) cy.batch(() => found.nodes.forEach((node) => cy.getElementById(node.id).data(element(node).data)));
-      else build();
+      if (same) {
+        cy.batch(() => found.nodes.forEach((node) => cy.getElementById(node.id).data("state", element(node).data.state)));
+        label();
+      } else build();
       tell("");
       host.dataset.nodes = String(nodes.size);
       if (picked) pick(picked);
@@ -183,7 +203,7 @@ export function makeDag(open) {
     load().catch((error) => (status.textContent = error.message));
   });
   new ResizeObserver(() => { if (cy) { cy.resize(); if (!touched) frame(); } }).observe(host);
-  onTheme(() => cy?.style(style(scale, labelled)));
+  onTheme(() => cy?.style(style(scale, letter)));
 
   return {
     load,
@@ -191,7 +211,7 @@ export function makeDag(open) {
     pick,
     take({ kind, seq, author, event }) {
       if (kind === "proposal.posted" && !nodes.has(event.tree)) {
-        const node = { id: event.tree, seq, author, title: event.title, parents: event.parents, state: "open", failed: false, mean: null };
+        const node = { id: event.tree, seq, author, title: event.title, parents: event.parents, state: "open", failed: false, stopped: false, mean: null };
         total += 1;
         nodes.set(node.id, node);
         if (!cy) return build(), tell("");
@@ -207,20 +227,21 @@ export function makeDag(open) {
   };
 }
 
-function style(scale, labelled) {
+function style(scale, letter) {
   const named = Object.fromEntries(["ink", "muted", "line", "panel", "gold", "dot", "bad", "accent", "faint", "edge"].map((name) => [name, color(`--${name}`)]));
   const size = (units) => ({ width: units * scale, height: units * scale });
   const state = (name, rules) => ({ selector: `node[state = "${name}"]`, style: rules });
   return [
-    { selector: "node", style: { ...size(12), "background-color": named.dot, label: labelled ? "data(label)" : "", color: named.muted, "font-size": 10, "font-family": "system-ui, sans-serif", "text-valign": "bottom", "text-margin-y": 3, "overlay-opacity": 0 } },
+    { selector: "node", style: { ...size(12), "background-color": named.dot, label: "data(label)", color: named.muted, "font-size": 10 * letter, "font-family": "system-ui, sans-serif", "text-valign": "bottom", "text-margin-y": 3, "overlay-opacity": 0 } },
     { selector: "edge", style: { width: 1.25 * Math.sqrt(scale), "line-color": named.edge, "curve-style": "haystack", events: "no", "overlay-opacity": 0 } },
     state("retired", { "background-color": named.faint, ...size(9) }),
     state("demoted", { "background-color": named.faint, "border-width": 2 * scale, "border-color": named.gold, ...size(10) }),
     state("failed", { "background-color": named.bad, shape: "diamond" }),
+    state("stopped", { "background-color": named.faint, shape: "diamond", ...size(10) }),
     state("open", { "background-color": named.panel, "border-width": 1.5 * scale, "border-color": named.muted }),
     state("claimed", { "background-color": named.panel, "border-width": 2.5 * scale, "border-color": named.dot }),
     state("past_champion", { "background-color": named.panel, "border-width": 3 * scale, "border-color": named.gold, ...size(14) }),
-    state("champion", { "background-color": named.gold, shape: "star", ...size(26), color: named.ink, label: "data(label)", "font-size": 15, "font-weight": "bold", "z-index": 9 }),
+    state("champion", { "background-color": named.gold, shape: "star", ...size(26), color: named.ink, "font-size": 13 * letter, "font-weight": "bold", "z-index": 9 }),
     { selector: "node:selected", style: { "underlay-color": named.accent, "underlay-opacity": 0.35, "underlay-padding": 6, "z-index": 10 } },
   ];
 }

@@ -1,7 +1,12 @@
-// Progress: a dot per scored run, a line for the best so far, a ring per promotion.
+// Progress: a dot per scored run, the champion's mean as a bold line in its interval, the best single score dashed.
 
-import { byId, calm, clock, color, count, el, fill, score, short } from "./dom.js";
+import { byId, calm, clock, color, count, el, fill, plain, score, short } from "./dom.js";
+import { series } from "./series.js";
 import { onTheme } from "./theme.js";
+
+const WHOLE = [1, 2, 5].flatMap((step) => Array.from({ length: 8 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
+const MANY = 40; // promotions from which on their rings are small
+const LETTER = 6.4; // pixels of a digit of an axis
 
 export function makeProgress(open) {
   const host = byId("chart");
@@ -16,10 +21,12 @@ export function makeProgress(open) {
   let at = null;
 
   const draw = calm(() => {
+    byId("progress-legend").hidden = !dots.length;
     if (!dots.length) {
       plot?.destroy();
       plot = null;
-      return fill(host, el("p.empty", {}, "No run has finished yet."));
+      status.textContent = "";
+      return fill(host, el("p.empty", {}, "No run has a score yet."));
     }
     shown = series(dots, reigns, arena.direction === "minimize", axis);
     if (plot) plot.setData(shown.data);
@@ -29,26 +36,34 @@ export function makeProgress(open) {
   }, 150);
 
   function rest() {
-    const best = shown.best.at(-1);
-    status.textContent = `best single score ${score(best)} of ${count(dots.length)} scores${shown.beyond ? `, ${count(shown.beyond)} outside of the chart` : ""}`;
+    status.textContent = `best single score ${score(shown.best)} of ${count(dots.length)} ${dots.length === 1 ? "score" : "scores"}${shown.beyond ? `, ${count(shown.beyond)} outside of the chart` : ""}`;
   }
 
   function build() {
     fill(host);
-    const [ink, line, dot, best, gold] = ["--muted", "--line", "--dot", "--ink", "--gold"].map(color);
-    const font = "11px system-ui, sans-serif";
-    const ticks = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
+    const [ink, line, dot, gold] = ["--muted", "--line", "--dot", "--gold"].map(color);
+    const [font, labelFont] = ["11px system-ui, sans-serif", "11px system-ui, sans-serif"];
+    const ticks = { stroke: ink, font, labelFont, labelSize: 18, labelGap: 0, grid: { stroke: line, width: 1 }, ticks: { show: false } };
+    const steps = uPlot.paths.stepped({ align: 1 });
+    const edge = { width: 0, paths: steps, points: { show: false } };
     plot = new uPlot({
       width: host.clientWidth, height: host.clientHeight, legend: { show: false }, padding: [10, 14, 0, 0],
       cursor: { points: { show: false }, drag: { x: true, y: false, setScale: true }, y: false, x: true },
       scales: { x: { time: axis === "time" }, y: { range: () => shown.range } },
-      axes: [ { ...ticks, size: 28 }, { ...ticks, size: 62 } ],
+      axes: [
+        { ...ticks, size: 24, label: axis === "time" ? "time (this computer's clock)" : "runs with a score, in order", ...(axis === "time" ? {} : { incrs: WHOLE }) },
+        { ...ticks, size: (_, values) => 14 + LETTER * Math.max(4, ...(values || []).map((value) => value.length)), label: `${plain(arena.metric).slice(0, 40)} (${arena.direction === "minimize" ? "lower" : "higher"} is better)`, values: (_, splits, __, ___, step) => splits.map((value) => tick(value, step)) },
+      ],
       series: [
         {},
         { paths: () => null, points: { show: true, size: 5, width: 0, fill: dot, stroke: dot } },
-        { stroke: best, width: 1.75, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
-        { paths: () => null, points: { show: true, size: 10, width: 2, fill: color("--panel"), stroke: gold } },
+        { stroke: ink, width: 1, dash: [4, 3], paths: steps, points: { show: false } },
+        edge,
+        edge,
+        { stroke: gold, width: 3, paths: steps, points: { show: false } },
+        { paths: () => null, points: { show: true, size: reigns.length > MANY ? 6 : 10, width: 2, fill: color("--panel"), stroke: gold } },
       ],
+      bands: [{ series: [4, 3], fill: color("--gold-band") }],
       hooks: { setCursor: [hover] },
     }, shown.data, host);
     plot.over.addEventListener("click", () => at && open(at.proposal));
@@ -59,13 +74,17 @@ export function makeProgress(open) {
     const { left, top, idx } = self.cursor;
     at = null;
     let nearest = 900;
-    for (let place = Math.max(0, (idx ?? 0) - 60); idx !== null && left >= 0 && place < Math.min(dots.length, idx + 60); place++) {
-      const away = (self.valToPos(shown.data[0][place], "x") - left) ** 2 + (self.valToPos(shown.data[1][place], "y") - top) ** 2;
-      if (away < nearest) [nearest, at] = [away, dots[place]];
+    const { points, data } = shown;
+    for (let place = Math.max(0, (idx ?? 0) - 60); idx !== null && left >= 0 && place < Math.min(points.length, idx + 60); place++) {
+      const y = data[1][place] ?? data[6][place];
+      if (y === null) continue;
+      const away = (self.valToPos(data[0][place], "x") - left) ** 2 + (self.valToPos(y, "y") - top) ** 2;
+      if (away < nearest) [nearest, at] = [away, points[place].dot || points[place].reign];
     }
     self.over.classList.toggle("over-dot", Boolean(at));
-    if (at) status.textContent = `${score(at.value)} · ${short(at.proposal)} · ${at.lane} · ${clock(at.time)}`;
-    else rest();
+    if (!at) rest();
+    else if (at.run) status.textContent = `${score(at.value)} · ${short(at.proposal)} · ${at.lane} · ${clock(at.time)}`;
+    else status.textContent = `champion ${score(at.mean)}${at.low === null ? "" : ` (95 %: ${score(at.low)} to ${score(at.high)})`} · ${short(at.proposal)} · promoted at ${clock(at.time)}`;
   }
 
   new ResizeObserver(() => plot?.setSize({ width: host.clientWidth, height: host.clientHeight })).observe(host);
@@ -95,34 +114,19 @@ export function makeProgress(open) {
       draw();
     },
     state(state) {
-      const turned = state.arena.direction !== arena.direction;
-      const more = state.reigns.length !== reigns.length;
+      const turned = state.arena.direction !== arena.direction || state.arena.metric !== arena.metric;
+      const more = JSON.stringify(state.reigns) !== JSON.stringify(reigns);
       [arena, reigns] = [state.arena, state.reigns];
-      if (turned || more) draw();
+      if (turned) redraw();
+      else if (more) draw();
     },
   };
 }
 
-/** Return the series to draw; scores far on the worse side are drawn at the edge, so that they do not flatten the rest. */
-function series(dots, reigns, lower, axis) {
-  const xs = dots.map((dot, place) => (axis === "time" ? dot.time : place + 1));
-  for (let place = 1; place < xs.length; place++) if (xs[place] < xs[place - 1]) xs[place] = xs[place - 1];
-  let top = null;
-  const best = dots.map(({ value }) => (top = top === null ? value : lower ? Math.min(top, value) : Math.max(top, value)));
-  const sorted = dots.map((dot) => dot.value).sort((a, b) => a - b);
-  const part = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-  const few = dots.length < 20;
-  let [low, high] = [few || lower ? sorted[0] : part(0.1), few || !lower ? sorted.at(-1) : part(0.9)];
-  const room = (high - low) * 0.07 || Math.abs(high) * 0.05 || 1;
-  const range = [low - room, high + room];
-  const ys = dots.map(({ value }) => Math.min(range[1], Math.max(range[0], value)));
-  const beyond = dots.filter(({ value }) => value < range[0] || value > range[1]).length;
-  const stairs = best.map((value) => Math.min(range[1], Math.max(range[0], value)));
-  const marks = new Array(dots.length).fill(null);
-  let place = 0;
-  for (const reign of reigns) {
-    while (place + 1 < dots.length && dots[place + 1].seq <= reign.seq) place++;
-    marks[place] = stairs[place];
-  }
-  return { data: [xs, ys, stairs, marks], best, range, beyond };
+/** A number beside an axis, with the decimals that two neighbours need to differ. */
+function tick(value, step) {
+  if (Math.abs(value) >= 1e7 || (step && step < 1e-9)) return value.toExponential(2);
+  let places = 0;
+  while (places < 9 && Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) > 1e-6 * step * 10 ** places) places++;
+  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
 }

@@ -38,6 +38,7 @@ export function startSql() {
     event.preventDefault();
     choose("sql");
     text.focus();
+    text.select();
     text.scrollIntoView({ block: "nearest" });
   });
 }
