@@ -230,9 +230,9 @@ def test_the_picture_tells_lanes_and_failures_apart(many: ReportData) -> None:
     for words in (
         f"crash ({count['crash']})",
         f"timeout ({count['timeout']})",
-        f"early-stopped ({count['killed']})",
+        f"stopped early ({count['killed']})",
         f"control ({sum(run.lane == 'control' for run in many.runs)})",
-        "champion, 95 % interval",
+        "champion's mean, 95 % interval",
         "best single score",
     ):
         assert words in drawn, words

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, PLOT, LEFT, RIGHT, BELOW, _TITLE, LETTERS = 11.0, 3.9, 0.75, 1.35, 0.95, 0.28, 150
+WIDTH, PLOT, LEFT, RIGHT, BELOW, _TITLE, LETTERS = 11.0, 3.9, 0.9, 1.35, 0.95, 0.28, 150
 """Inches: the picture's width, the plot's height, the margins beside and below it, the height of a title; letters of a
 line of text."""
 ROW = 0.17
@@ -97,6 +97,7 @@ class Picture:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_ylim(self._low, self._high)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_ylabel(harmless(goal.metric, 40) + (" (higher is better)" if goal.sign > 0 else " (lower is better)"))
         axes.grid(axis="y", color=LINE, linewidth=0.6)
         axes.set_axisbelow(True)
@@ -187,7 +188,7 @@ class Picture:
             color=GREEN,
             linewidth=2.0,
             zorder=4,
-            label="champion" if self._data.goal.exact else "champion, 95 % interval",
+            label="champion's mean" + ("" if self._data.goal.exact else ", 95 % interval"),
             solid_joinstyle="miter",
         )
         last = reigns[-1][2].value

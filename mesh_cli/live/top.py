@@ -19,7 +19,7 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from mesh.errors import leaf
-from mesh.leaderboard import MARKED, Ranking, row_interval, row_score
+from mesh.leaderboard import MARKED, Ranking, places_of, row_interval, row_score
 from mesh.text import printable, short
 from mesh_cli.live.feed import RECENT, Watch
 from mesh_cli.proposals.card import card
@@ -82,12 +82,12 @@ class Top(App[None]):
 
     CSS = """
     #head { height: 1; background: $panel; }
-    #ranks { height: 2fr; min-height: 5; border: round $surface-lighten-2; }
+    #ranks { height: 2fr; min-height: 5; border: round $foreground 60%; }
     #middle { height: 1fr; min-height: 5; max-height: 12; }
-    #queue { width: 3fr; height: 100%; border: round $surface-lighten-2; }
-    #workers { width: 2fr; height: 100%; border: round $surface-lighten-2; }
+    #queue { width: 3fr; height: 100%; border: round $foreground 60%; }
+    #workers { width: 2fr; height: 100%; border: round $foreground 60%; }
     #ranks, #queue, #workers, #tail { overflow-x: hidden; }
-    #tail { height: 2fr; min-height: 4; border: round $surface-lighten-2; }
+    #tail { height: 2fr; min-height: 4; border: round $foreground 60%; }
     #ranks:focus, #queue:focus, #workers:focus, #tail:focus { border: round $accent; }
     #filter { display: none; height: 1; border: none; padding: 0; }
     #filter.open { display: block; }
@@ -159,7 +159,8 @@ class Top(App[None]):
         if self._filter:
             parts.append(f"filter: {printable(self._filter, 20)}")
         if board.champion and board.opened:
-            parts.append(f"champion {short(board.champion)} {row_score(Ranking(board).of(board.champion))}")
+            ranking = Ranking(board)
+            parts.append(f"champion {short(board.champion)} {row_score(ranking.of(board.champion), ranking.places)}")
         if not watch.is_ready:
             parts.append("reading the log …")
         elif not watch.has_workers and not board.closed:
@@ -171,9 +172,11 @@ class Top(App[None]):
 
     def _draw_ranks(self) -> None:
         rows = []
-        for row in self._watch.leaderboard()[:RANKED]:
+        found = self._watch.leaderboard()
+        places = places_of(found)
+        for row in found[:RANKED]:
             said = short(row.proposal), printable(row.author, 16), printable(row.title, 200)
-            cells = (row.rank, row_score(row), row_interval(row), row.state, *said)
+            cells = (row.rank, row_score(row, places), row_interval(row, places), row.state, *said)
             if self._is_shown(row.proposal, *map(str, cells)):
                 rows.append((row.proposal, cells))
         self.query_one("#ranks", _Pane).show(rows)

@@ -16,7 +16,7 @@ from mesh.events import CritiquePosted, ModelAsked
 from mesh.follow import Follower
 from mesh.leaderboard import MARKED, Ranking, row_score
 from mesh.stalled import why_paused
-from mesh.text import printable, short
+from mesh.text import plain_number, printable, short
 from mesh.wire import Entry
 from mesh_cli.board.lines import Lines
 from mesh_cli.live.headline import models_line, progress_line
@@ -32,7 +32,12 @@ _SHOWN = (
     "worker.joined",
     "agent.joined",
 )
-_RECENT = 12
+_RECENT = 40
+"""Entries that are kept; as many are shown as the screen has room for."""
+_LEADERS, _WIDE = 8, 100
+"""Rows of the leaderboard, at most; columns of a screen from which on the author is shown."""
+_FRAMES = 8
+"""Lines of the title, the table's head and frame, the frame of the entries, and the last line, which stays free."""
 _HEADLINE_EVERY_S = 60.0
 
 
@@ -121,21 +126,29 @@ class LiveView(View):
         metric = board.spec.objective.metric
         ranking = Ranking(board)
         base = baseline_of(ranking)
-        title = f"leaderboard of {board.arena}" + ("" if base is None else f" (baseline {base:.4f})")
-        rows = ranking.rows()[:8]
+        title = f"leaderboard of {board.arena}" + (
+            "" if base is None else f" (baseline {plain_number(base, ranking.places)})"
+        )
+        width, height = self._live.console.size
+        words = [self.headline(board, ranking), models_line(board, 0, self.flaws), why_paused(board)]
+        head = Text("\n".join(filter(None, words)))
+        left = height - len(head.wrap(self._live.console, width)) - _FRAMES
+        shown = min(_LEADERS, max(2, left // 2))
+        rows = ranking.rows()[:shown]
         remark = [Text(MARKED)] if any(row.self_reported for row in rows) else []
-        table = Table("rank", metric, "state", "proposal", "author", "title", title=title)
+        heads = ["rank", metric, "state", "proposal", *(["author"] if width >= _WIDE else [])]
+        table = Table(*heads, title=title, expand=True)
+        table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=1)
+        for column in table.columns[:-1]:
+            column.no_wrap = True
         for row in rows:
-            cells = (row.rank, row_score(row), row.state, short(row.proposal), row.author)
-            table.add_row(*(Text(str(cell)) for cell in cells), Text(printable(row.title, 60)))
+            cells = (row.rank, row_score(row, ranking.places), row.state, short(row.proposal), row.author)
+            table.add_row(*(Text(str(cell)) for cell in cells[: len(heads)]), Text(printable(row.title, 200)))
         finished = len(board.runs) - len(board.unfinished)
         status = f"{len(board.proposals)} proposals, {finished} runs finished, {len(board.unfinished)} in the queue"
-        words = [self.headline(board, ranking), models_line(board, 0, self.flaws), why_paused(board)]
+        recent = self._recent[-max(1, left - len(rows) - len(remark)) :]
         return Group(
-            Text("\n".join(filter(None, words))),
-            table,
-            *remark,
-            Panel(Text("\n".join(self._recent), overflow="ellipsis", no_wrap=True), title=status),
+            head, table, *remark, Panel(Text("\n".join(recent), overflow="ellipsis", no_wrap=True), title=status)
         )
 
     def close(self) -> None:
