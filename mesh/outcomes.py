@@ -79,6 +79,11 @@ def is_early_stopped(outcome: Scored | Failed) -> bool:
     return isinstance(outcome, Failed) and outcome.reason == "killed"
 
 
+def reason_words(reason: str) -> str:
+    """Return a reason, a state or a why in words: `killed` is early stopping."""
+    return "stopped early" if reason == "killed" else reason.replace("_", " ")
+
+
 def badness(outcome: Infeasible | ScreenedOut) -> tuple[int, float]:
     """Return a key by which candidates without a score are ordered: who came further first, then by violation."""
     return (outcome.left + 1 if isinstance(outcome, ScreenedOut) else 0), outcome.violation

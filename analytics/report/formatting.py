@@ -69,11 +69,6 @@ def made_by(kind: str, author: str) -> str:
     return f"{harmless(author, 30)} ({harmless(kind, 40)})"
 
 
-def ending(reason: str) -> str:
-    """Return how a run without a score ended, in words; `killed` is what early stopping does."""
-    return "stopped early" if reason == "killed" else spaced(reason)
-
-
 def percent(part: float, whole: float) -> str:
     """Return a share; "<1 %" where there is something."""
     if not whole:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from analytics.report.data import FinishedRun, Promotion, ReportData
-from analytics.report.formatting import decimals, ending, half, harmless, score_text
+from analytics.report.formatting import decimals, half, harmless, score_text
 from analytics.report.scale import labelled, score_range, spread
 from mesh.events import PROOF
+from mesh.outcomes import reason_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -234,7 +235,7 @@ class Picture:
             colour = PURPLE if reason == "killed" else RED
             thin = 1.0 if len(at) < 200 else 0.5
             axes.vlines(at, row - 0.38, row + 0.38, color=colour, linewidth=thin, rasterized=self._is_many)
-            words = f"{ending(reason)} ({len(at):,})"
+            words = f"{reason_words(reason)} ({len(at):,})"
             self._beside(axes, words, row, axes.get_yaxis_transform())
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

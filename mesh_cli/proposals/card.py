@@ -7,7 +7,7 @@ import msgspec
 
 from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
-from mesh.outcomes import how_it_ended
+from mesh.outcomes import how_it_ended, reason_words
 from mesh.proposal_card import Relative, RunRow
 from mesh.slowness import is_much_slower, seconds_text
 from mesh.text import chance, needed_places, plain_number, printable, short, signed_number
@@ -94,7 +94,7 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
 
 
 def _standing(board: Board, about: About) -> str:
-    why = about["why"].replace("_", " ")
+    why = reason_words(about["why"])
     state = f"{about['state']} ({why})" if why else about["state"]
     if about["mean"] is None:
         return f"state: {state}, no score yet"
@@ -133,7 +133,7 @@ def _ruling(board: Board, ruling: About) -> str:
         numbers.append(chance(ruling["p_better"]))
     if ruling["seeds"]:
         numbers.append(f"{_count(len(ruling['seeds']), 'seed')}")
-    why = f" ({ruling['why'].replace('_', ' ')})" if "why" in ruling else ""
+    why = f" ({reason_words(ruling['why'])})" if "why" in ruling else ""
     met = f" against {short(ruling['met'])}" if ruling["met"] else ""
     text = f": {printable(ruling['text'], 200)}" if ruling["text"] else ""
     return f"  {ruling['verdict']}{why} in round {ruling['round']}{met}: {', '.join(numbers) or 'no scores'}{text}"
@@ -168,15 +168,10 @@ def _runs(word: str, rows: list[RunRow]) -> Iterator[str]:
 
 
 def _run_cells(row: RunRow) -> list[str]:
-    result = plain_number(row.value) if row.value is not None else _ended(row.reason or row.state)
+    result = plain_number(row.value) if row.value is not None else reason_words(row.reason or row.state)
     seconds, memory = number_text(row.trial_s, ".1f"), number_text(row.peak_memory_mb, ".0f")
     used, worker = number_text(row.budget_used_s, ".1f"), printable(row.worker, 40)
     return [row.run, row.lane, str(row.seed), result, seconds, used, memory, worker]
-
-
-def _ended(word: str) -> str:
-    """Return a reason or a state in words: what was killed has not failed."""
-    return "stopped early" if word == "killed" else word
 
 
 def _more(rows: Sequence[object]) -> Iterator[str]:
@@ -288,7 +283,7 @@ def _worker(board: Board, about: About) -> Iterator[str]:
     yield f"worker {about['name']}: {device}{host}, {about['slots']} slots, sandbox {tier}, {_lives(about)}"
     if about["price_per_hour_usd"] is not None:
         yield f"price: ${about['price_per_hour_usd']:.2f} an hour"
-    outcomes = ", ".join(f"{count} {_ended(word)}" for word, count in about["outcomes"].items())
+    outcomes = ", ".join(f"{count} {reason_words(word)}" for word, count in about["outcomes"].items())
     yield f"{_count(about['runs'], 'run')} finished{f' ({outcomes})' if outcomes else ''}, {about['worker_s']:.1f} s"
     if about["running"]:
         yield f"running: {', '.join(about['running'][:_MANY])}"

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from mesh import events as e
-from mesh.outcomes import how_it_ended
+from mesh.outcomes import how_it_ended, reason_words
 from mesh.text import needed_places, plain_number, short, signed_number
 
 
@@ -38,7 +38,7 @@ def say(event: e.AnyEvent) -> str:
             mean = plain_number(event.mean, needed_places([], event.low, event.high))
             return f"promotes {short(event.proposal)} with {mean}: champion of round {event.round}"
         case e.ProposalRetired():
-            return f"retires {short(event.proposal)} ({event.why.replace('_', ' ')}) {event.text}"
+            return f"retires {short(event.proposal)} ({reason_words(event.why)}) {event.text}"
         case e.HoldoutOpened():
             return f"opens the sealed split for {short(event.proposal)} (look {event.look})"
         case e.NotePosted():

@@ -4,7 +4,8 @@ from collections import Counter
 
 from analytics.report.data import ReportData
 from analytics.report.elements import Block, Section, table_block
-from analytics.report.formatting import ending, percent, spaced
+from analytics.report.formatting import percent
+from mesh.outcomes import reason_words
 
 
 def outcomes(data: ReportData) -> Section:
@@ -29,7 +30,7 @@ def outcomes(data: ReportData) -> Section:
         blocks.append("No run has finished yet.")
     if data.states:
         rows = [
-            (f"{state}: {spaced(why)}" if why not in ("", state) else state, f"{number:,}")
+            (f"{state}: {reason_words(why)}" if why not in ("", state) else state, f"{number:,}")
             for state, why, number in data.states
         ]
         blocks.append(table_block("proposals | count", rows))
@@ -39,4 +40,4 @@ def outcomes(data: ReportData) -> Section:
 
 
 def _outcome(reason: str, value: float | None) -> str:
-    return ending(reason) if reason else "scored" if value is not None else "scored by an earlier evaluator"
+    return reason_words(reason) if reason else "scored" if value is not None else "scored by an earlier evaluator"

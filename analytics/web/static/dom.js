@@ -51,8 +51,8 @@ export function percent(share) {
 
 export const count = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US"));
 export const short = (tree) => String(tree).slice(0, 10);
-/** A reason in words: `out_of_memory` is "out of memory". States stay as they are in SQL. */
-export const words = (reason) => String(reason).replaceAll("_", " ");
+/** A reason in words: `out_of_memory` is "out of memory", and what was `killed` has not failed. States stay as they are in SQL. */
+export const words = (reason) => (reason === "killed" ? "stopped early" : String(reason).replaceAll("_", " "));
 
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
@@ -74,7 +74,7 @@ export function ago(time) {
 }
 
 /** A state as in SQL; a run that was killed is no failure, and says so. */
-export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state === "killed" ? "stopped early" : state);
+export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state === "killed" ? words(state) : state);
 export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Call `work` soon, once for many calls, and at most every `rest` ms. */

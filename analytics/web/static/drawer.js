@@ -62,7 +62,7 @@ function runs(found) {
   return el("div.scroll", { tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, ["lane", "seed", "state"].map((name) => el("th", { scope: "col" }, name)), ["score", "time", "used", "memory"].map((name) => el("th.number", { scope: "col" }, name)))),
     el("tbody", {}, found.flatMap((run) => [
       el("tr", {}, el("td", {}, run.lane), el("td.muted", {}, run.seed), el("td", {}, chip(run.state)), el("td.number", {}, score(run.value), run.self_reported ? "*" : ""), el("td.number", {}, seconds(run.trial_s)), el("td.number", { title: "seconds that count against the budget" }, run.budget_used_s !== null ? seconds(run.budget_used_s) : "–"), el("td.number", {}, run.peak_memory_mb ? `${Math.round(run.peak_memory_mb)} MB` : "–")),
-      run.message || run.log || run.critiques.length ? el("tr.more", {}, el("td", { colspan: "7" }, run.message ? el("p.error", {}, `${words(run.reason)}: ${run.message}`) : null, run.log ? el("details", {}, el("summary", {}, "End of the output"), el("pre", {}, run.log)) : null, run.critiques.length ? el("ul.critiques", {}, run.critiques.map(critique)) : null)) : null,
+      run.message || run.log || run.critiques.length ? el("tr.more", {}, el("td", { colspan: "7" }, run.message ? el(run.reason === "killed" ? "p.muted" : "p.error", {}, `${words(run.reason)}: ${run.message}`) : null, run.log ? el("details", {}, el("summary", {}, "End of the output"), el("pre", {}, run.log)) : null, run.critiques.length ? el("ul.critiques", {}, run.critiques.map(critique)) : null)) : null,
     ]))));
 }
 
