@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mesh.server import EmbeddedServer
 from mesh.testing import git_hash
 from tests.support.history import finish, request
 from tests.support.page import Visit
-from tests.test_web_page import Stage, stage
+from tests.test_web_page import Stage, seconds_until, stage
 
 DRAWN = """async () => {
   const { series } = await import("/static/series.js");
@@ -61,9 +62,8 @@ async def test_labels_of_the_lineage_never_overlap(home: Path, server: EmbeddedS
                 await visit.open()
                 for button in ("Fit", "Show all", "Champion"):
                     await visit.tab.locator("#dag").get_by_role("button", name=button).click()
-                    await visit.tab.wait_for_function(
-                        "document.querySelector('#dag-status').textContent !== 'loading …'"
-                    )
+                    loaded = "document.querySelector('#dag-status').textContent !== 'loading …'"
+                    await seconds_until(visit.tab, loaded, time.monotonic())
                     labels = await visit.tab.evaluate(LABELS)
                     assert "champion" in [state for *_, state in labels], (width, button)
                     for one, two in itertools.combinations(labels, 2):
