@@ -8,6 +8,8 @@ import pytest
 
 from mesh.arena import load_arena
 from mesh.errors import BadInput
+from mesh.loop_reading import LoopWish
+from mesh_cli.arenas import told_folder
 from mesh_cli.setup.own_environment import agree_on_environment
 from tests.support.terminal import Terminal
 from tests.test_environment import task
@@ -48,10 +50,25 @@ def test_what_the_user_wants_is_written_down_and_used(
     spec = load_arena(folder).environment
     assert spec.python == str(folder / wish)
     assert spec.variables == (("HF_HOME",) if where == "table" else ())
-    agree_on_environment(folder, None)
-    assert capsys.readouterr().err == ""
+    for again in (None, wish):
+        agree_on_environment(folder, again)
+        assert capsys.readouterr().err == ""
+    (folder / "venv").symlink_to(".venv")
     with pytest.raises(BadInput, match=r"names environment\.python: change it there"):
         agree_on_environment(folder, "venv")
+
+
+@pytest.mark.parametrize("command", ["up", "open"])
+def test_a_task_that_has_no_arena_toml_yet_gets_the_environment_too(command: str, folder: Path, tmp_path: Path) -> None:
+    (folder / "arena.toml").unlink()
+    words = [sys.executable, "-m", "mesh_cli", command, str(folder), "--environment", str(tmp_path / "gone")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "is a task of OpenEvolve: wrote " in done.stderr
+    assert f"{tmp_path / 'gone'} is not on this machine" in done.stderr.splitlines()[-1]
+    told_folder(folder, wish=LoopWish())
+    agree_on_environment(folder, ".venv")
+    assert load_arena(folder).environment.python == str(folder / ".venv")
 
 
 def test_a_list_of_packages_is_a_hint_and_becomes_the_environment(

@@ -64,7 +64,7 @@ def told_folder(
 ) -> Path:
     """Return the folder of `arena_folder`, or of a program with its evaluator; say on stderr what was made.
 
-    Where `wish` says something about an autoresearch loop, its `arena.toml` is written too.
+    With a `wish`, the `arena.toml` of a task of another system is written too.
 
     Raises:
         BadArena: the program has no evaluator, they cannot be used, or the system can look up no such path.
@@ -81,7 +81,7 @@ def told_folder(
         folder, sentence = describe_program(given, evaluator, config)
     else:
         folder, sentence = arena_folder(given.parent if given.name == "arena.toml" else given)
-    if not sentence and wish and wish != LoopWish():
+    if not sentence and wish:
         sentence = describe(folder, wish=wish)
     if sentence:
         print(f"mesh: {sentence}", file=sys.stderr)

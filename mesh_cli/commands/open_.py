@@ -14,6 +14,7 @@ from mesh_cli.app import (
     NoConfirm,
     RunSeconds,
     TaskConfig,
+    TaskPython,
     app,
 )
 from mesh_cli.exit import run
@@ -28,6 +29,7 @@ def open_(
     metric: MetricName = None,
     direction: MetricDirection = None,
     run_seconds: RunSeconds = None,
+    environment: TaskPython = None,
     nats: Nats = None,
     data: Data = None,
     no_confirm: NoConfirm = False,
@@ -38,16 +40,17 @@ def open_(
     """
 
     async def work() -> None:
+        import anyio.to_thread
+
         from mesh import settings
-        from mesh.foreign_folder import describe
         from mesh.open_arena import exactly, open_arena
         from mesh.text import short
         from mesh_cli.arenas import loop_wish, told_folder
         from mesh_cli.connect import reach_hub
+        from mesh_cli.setup.own_environment import agree_on_environment
 
         found = told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds))
-        if description := describe(found):
-            print(f"mesh: {description}", file=sys.stderr)
+        await anyio.to_thread.run_sync(agree_on_environment, found, environment, abandon_on_cancel=True)
         async with reach_hub(nats) as hub:
             _, opened = await open_arena(
                 hub, found, home=settings.home(), exact=no_confirm, data=data, price_of=judge_price

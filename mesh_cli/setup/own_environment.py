@@ -38,6 +38,9 @@ def agree_on_environment(folder: Path, wish: str | None) -> None:
     if wish == "none" or (named and wish is None):
         return
     if named:
+        key, value = _setting(folder, wish)
+        if table.get(key) == value:
+            return
         raise BadInput(f"--environment is {wish}, but {toml} names environment.{named[0]}: change it there")
     if wish is not None:
         _write(toml, text, *_setting(folder, wish))
