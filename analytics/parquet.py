@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from analytics.projection import view_sources
+from analytics.projection import promised_views
 from analytics.sql_protocol import Answer
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, QueryError
@@ -64,7 +64,9 @@ class ParquetFile:
 
 
 def write_views(database: Path, folder: Path) -> list[Path]:
-    """Write every view of a database to `<view>.parquet` in `folder` and return the files; no process may have it open.
+    """Write the promised views of a database to `<view>.parquet` in `folder`, and return the files.
+
+    No process may have the database open.
 
     Raises:
         BadInput: the folder cannot be written.
@@ -73,7 +75,7 @@ def write_views(database: Path, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with duckdb.connect(str(database), read_only=True, config=_CONFIG) as db:
-            for name, _ in view_sources():
+            for name in promised_views():
                 path = folder / f"{name}.parquet"
                 with atomic_write(path) as beside:
                     _copy(db, name, beside)

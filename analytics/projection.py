@@ -25,7 +25,7 @@ from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKille
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 11
+LAYOUT = 12
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
@@ -44,15 +44,21 @@ _ENCODE = msgspec.json.Encoder()
 
 _TABLES = (Path(__file__).parent / "tables.sql").read_text(encoding="utf-8")
 _KEYS = """
-SELECT arena, kind, key, CASE WHEN kind = 'critique.posted' THEN author ELSE '' END AS author FROM posts WHERE counts
+SELECT arena, kind, key, CASE WHEN kind = 'critique.posted' THEN author ELSE '' END AS author
+FROM internal.posts
+WHERE counts
 UNION ALL
-SELECT arena, 'run', run, '' FROM requested"""
+SELECT arena, 'run', run, '' FROM internal.requested"""
 _KNOWN = f"""
 SELECT kind, key, author
 FROM ({_KEYS})
 JOIN (SELECT unnest(?::VARCHAR[]) AS kind, unnest(?::VARCHAR[]) AS key, unnest(?::VARCHAR[]) AS author)
     USING (kind, key, author)
 WHERE arena = ?"""  # noqa: S608 SQL of our own
+_ALL = """
+SELECT table_schema, table_name, CASE table_type WHEN 'VIEW' THEN 'VIEW' ELSE 'TABLE' END
+FROM information_schema.tables
+WHERE table_schema IN ('main', 'internal')"""
 _FACTS = ("opened", "proposed", "criticised", "requested", "started", "finished", "judged", "scored")
 """The tables beside `posts` that derive from it."""
 
@@ -72,6 +78,10 @@ class Damaged(HostTrouble):
 
 class Busy(HostTrouble):
     """DuckDB has no memory left for a write, because of a query; try the write again."""
+
+
+class InUse(BadInput):
+    """Another process has the file open."""
 
 
 class Projection:
@@ -96,7 +106,7 @@ class Projection:
             raise BadInput(f"{path} cannot be a database: {error.strerror}") from error
         except duckdb.Error as error:
             if "lock on file" in str(error):
-                raise BadInput(f"{path} is in use by another projector: stop that one, or name another --db") from error
+                raise InUse(f"{path} is in use by another projector: stop that one, or name another --db") from error
             raise
         try:
             self._prepare()
@@ -154,19 +164,18 @@ class Projection:
             db.execute("SET lock_configuration = true")
             db.begin()
             db.execute(_TABLES)
-            if db.execute("SELECT version FROM layout").fetchall() != [(LAYOUT,)]:
-                for table in ("posts", *_FACTS, "checkpoints", "student_t"):
-                    db.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
-                db.execute("DELETE FROM layout")
+            if db.execute("SELECT version FROM internal.layout").fetchall() != [(LAYOUT,)]:
+                for schema, name, kind in db.execute(_ALL).fetchall():
+                    db.execute(f'DROP {kind} IF EXISTS {schema}."{name}" CASCADE')
                 db.execute(_TABLES)
-                db.execute("INSERT INTO layout VALUES (?)", [LAYOUT])
-                with db.appender("student_t") as appender:
+                db.execute("INSERT INTO internal.layout VALUES (?)", [LAYOUT])
+                with db.appender("internal.student_t") as appender:
                     appender.append_rows([(dof, student_t(dof)) for dof in range(1, TABLED + 1)])
             for _, sql in view_sources():
                 db.execute(sql)
             db.commit()
             for table in ("posts", *_FACTS, "checkpoints", "student_t"):
-                db.execute(f"SELECT bit_xor(hash({table})) FROM {table}").fetchall()  # noqa: S608 reads every block
+                db.execute(f"SELECT bit_xor(hash({table})) FROM internal.{table}").fetchall()  # noqa: S608 reads every block
             db.execute(_KEYS)
             while keys := db.fetchmany(10_000):
                 for key in keys:
@@ -189,13 +198,13 @@ class Projection:
             HostTrouble: the file cannot be written.
         """
         with self._transaction() as db:
-            found = db.execute("SELECT identity, seq FROM checkpoints WHERE arena = ?", [arena]).fetchone()
+            found = db.execute("SELECT identity, seq FROM internal.checkpoints WHERE arena = ?", [arena]).fetchone()
             if found and found[0] == identity and found[1] <= head:
                 return int(found[1])
             self._open.pop(arena, None)
             for table in ("posts", *_FACTS):
-                db.execute(f"DELETE FROM {table} WHERE arena = ?", [arena])  # noqa: S608 names of our own
-            db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, 0)", [arena, identity])
+                db.execute(f"DELETE FROM internal.{table} WHERE arena = ?", [arena])  # noqa: S608 names of our own
+            db.execute("INSERT OR REPLACE INTO internal.checkpoints VALUES (?, ?, 0)", [arena, identity])
             return 0
 
     def append(self, arena: str, identity: str, entries: Sequence[Entry]) -> None:
@@ -211,14 +220,15 @@ class Projection:
             rule = before = rule_of(db, arena) if ranks else None
             for table, of_table in rows.items():
                 if of_table:
-                    with db.appender(table) as appender:
+                    with db.appender(f"internal.{table}") as appender:
                         appender.append_rows(of_table)
             if rows["opened"]:
                 rule = rule_of(db, arena)
             if ranks:
                 keep_scores(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
             db.execute(
-                "UPDATE checkpoints SET identity = ?, seq = ? WHERE arena = ?", [identity, entries[-1].seq, arena]
+                "UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?",
+                [identity, entries[-1].seq, arena],
             )
 
     def _rows(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> dict[str, list[Any]]:
@@ -273,7 +283,7 @@ class Projection:
     def _unfinished(self, db: duckdb.DuckDBPyConnection, arena: str) -> set[str]:
         """Return the requested runs of an arena that have not finished; kept from batch to batch."""
         if arena not in self._open:
-            query = "SELECT run FROM requested ANTI JOIN finished USING (arena, run) WHERE arena = ?"
+            query = "SELECT run FROM internal.requested ANTI JOIN internal.finished USING (arena, run) WHERE arena = ?"
             self._open[arena] = {run for (run,) in db.execute(query, [arena]).fetchall()}
         return self._open[arena]
 
@@ -306,9 +316,20 @@ def _name(entry: Entry, post: Post) -> _Name:
 
 
 def view_sources() -> list[tuple[str, str]]:
-    """Return name and SQL of every view; a view comes after those that it reads."""
-    files = sorted((Path(__file__).parent / "sql").glob("*.sql"))
-    return [(f.name.removesuffix(".sql").partition("_")[2], f.read_text(encoding="utf-8")) for f in files]
+    """Return name and SQL of every view; a view comes after those that it reads.
+
+    The name of a view that nobody is promised begins with `internal.`.
+    """
+    found = []
+    for file in sorted((Path(__file__).parent / "sql").glob("*.sql")):
+        text, name = file.read_text(encoding="utf-8"), file.name.removesuffix(".sql").partition("_")[2]
+        found.append((f"internal.{name}" if f"VIEW internal.{name} AS" in text else name, text))
+    return found
+
+
+def promised_views() -> list[str]:
+    """Return the names of the views whose columns stay: those that SHOW TABLES lists."""
+    return [name for name, _ in view_sources() if "." not in name]
 
 
 def row_of(arena: str, entry: Entry) -> _Row:

@@ -11,23 +11,23 @@ from mesh.standing import Rule, Standing
 
 _PIECE = 20_000
 """Sequences whose scores are in memory at once."""
-_RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM opened WHERE arena = ?"
+_RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM internal.opened WHERE arena = ?"
 _NEW = """
 SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq,
     coalesce(f.budget_used_s, 0), coalesce(f.margin, 0)
-FROM finished f
-JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
-JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
+FROM internal.finished f
+JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
+JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
 WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed'
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
 ORDER BY f.seq"""
 _LATEST = """
 SELECT proposal, worker_class, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean,
     squares_added, claimed_count, claimed_sum, used_s, margin_sum
-FROM scored
+FROM internal.scored
 WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY proposal, worker_class ORDER BY seq DESC) = 1"""
-_BEST = "SELECT max(best) FROM scored WHERE arena = ?"
+_BEST = "SELECT max(best) FROM internal.scored WHERE arena = ?"
 
 
 def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
@@ -43,7 +43,7 @@ def keep_scores(
     if rule is None:
         return
     if rule != before:
-        db.execute("DELETE FROM scored WHERE arena = ?", [arena])
+        db.execute("DELETE FROM internal.scored WHERE arena = ?", [arena])
         since = 1
     for start in range(since, until + 1, _PIECE):
         end = min(start + _PIECE - 1, until)
@@ -68,5 +68,5 @@ def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tupl
         before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
         head = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
         rows.append((*head, asked_seq, rule.sign, fresh, previous, *msgspec.structs.astuple(standing), before, best))
-    with db.appender("scored") as appender:
+    with db.appender("internal.scored") as appender:
         appender.append_rows(rows)

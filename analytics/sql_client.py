@@ -19,6 +19,8 @@ from mesh.errors import BadInput, BusError, BusUnavailable, QueryError, leaf
 
 _STARTS_WITHIN_S = 5.0
 """Seconds in which a projector that has the file of this home begins to answer."""
+_IDLE_S = 2.0
+"""Seconds without a query after which the file of this home is closed, so that a projector can open it."""
 
 
 async def ask(bus: Live, query: Query) -> Answer:
@@ -51,11 +53,18 @@ async def sql_client(hub: Hub, bus: ArenaBus) -> AsyncIterator["SqlClient"]:
 
 
 class SqlClient:
-    """Asks the projector; if none answers, folds the logs into the file of this home and answers from that."""
+    """Asks the projector; if none answers, folds the logs into the file of this home and answers from that.
+
+    DuckDB lets one process open a file. So the file is closed again soon after the last query, and the next one asks
+    for a projector first: a prompt that is left open keeps none from starting.
+    """
 
     def __init__(self, hub: Hub, bus: ArenaBus, tasks: TaskGroup) -> None:
         self._hub, self._bus, self._tasks = hub, bus, tasks
         self._own: SqlServer | None = None
+        self._closed = anyio.Event()
+        self._closed.set()
+        self._asking, self._asked = 0, 0.0
 
     async def pages(self, query: Query) -> AsyncGenerator[Answer]:
         """Yield the answer page by page, at least one; close the generator to stop the query.
@@ -66,6 +75,7 @@ class SqlClient:
         """
         query = replace(query, id=uuid.uuid4().hex)
         ended = False
+        self._asking += 1
         try:
             page = await self._first(query)
             yield page
@@ -77,6 +87,7 @@ class SqlClient:
             if not ended:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(2), suppress(BusError):
                     await self._stop(query.id)
+            self._asking, self._asked = self._asking - 1, anyio.current_time()
 
     async def rows(self, sql: str, timeout_s: float = 10.0) -> list[list[object]]:
         """Return all rows of a small answer; raises as `pages`."""
@@ -89,6 +100,7 @@ class SqlClient:
     async def _first(self, query: Query) -> Answer:
         if self._own is not None:
             return _answer(await self._own.handle(encode(query)))
+        await self._closed.wait()
         give_up = anyio.current_time() + _STARTS_WITHIN_S
         while True:
             try:
@@ -123,24 +135,35 @@ class SqlClient:
         """
         opened: list[Projection] = []
         trouble: list[BaseException] = []
-        ready = anyio.Event()
+        ready, closed, scope = anyio.Event(), anyio.Event(), anyio.CancelScope()
 
         async def hold(projection: Projection, bus: ArenaBus) -> None:
             opened.append(projection)
 
         async def work(run: Callable[[], Awaitable[None]]) -> None:
             try:
-                await run()
+                with scope:
+                    await run()
             except Exception as error:
                 trouble.append(leaf(error))
                 if ready.is_set():
                     raise
                 ready.set()
+            finally:
+                closed.set()
+
+        async def close_when_idle() -> None:
+            while self._asking or anyio.current_time() < self._asked + _IDLE_S:
+                await anyio.sleep(_IDLE_S / 4)
+            self._own = None
+            scope.cancel()
 
         self._tasks.start_soon(work, partial(project, self._hub, path, on_ready=ready.set, beside=hold))
         await ready.wait()
         if trouble:
             raise trouble[0]
+        self._closed = closed
+        self._tasks.start_soon(close_when_idle)
         return SqlServer(opened[0])
 
 

@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="how", tag="answer"):
     """The rows, and for every arena the sequence up to which the log was folded when they were read.
 
     `more` is the service that has the next page, "" where this is the last; `truncated`, on the last, says that there
-    were more rows than requested.
+    were more rows than requested. `remark` is a sentence about the statement, "" where there is nothing to say.
     """
 
     columns: list[str]
@@ -46,6 +46,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="how", tag="answer"):
     truncated: bool
     elapsed_s: float
     more: str = ""
+    remark: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, tag_field="how", tag="refusal"):

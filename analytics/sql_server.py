@@ -13,7 +13,7 @@ import anyio
 import duckdb
 import msgspec
 
-from analytics.projection import Projection
+from analytics.projection import InUse, Projection
 from analytics.projector import project
 from analytics.sql_protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_more, decode_query, encode
 from analytics.statement import Running
@@ -33,6 +33,8 @@ _AT_ONCE = 2
 
 MAX_OPEN = 8
 """Answers in pages that are read at the same time."""
+_WAITS_S = 15.0
+"""Seconds that a projector waits for its file, which a command without a projector has open while it is asked."""
 IDLE_S = 20.0
 """Seconds between two pages after which an answer expires."""
 LIFE_S = 100.0
@@ -95,7 +97,9 @@ class SqlServer:
                 truncated = not running.ended and bool(await running.page(1, 0))
         finally:
             running.close()
-        return Answer(running.columns, running.types, rows, running.as_of, truncated, running.elapsed_s)
+        return Answer(
+            *(running.columns, running.types, rows, running.as_of, truncated, running.elapsed_s), remark=running.remark
+        )
 
     async def first(self, query: Query) -> Answer:
         """Return the first page of an answer.
@@ -163,7 +167,10 @@ class SqlServer:
                 keep = not running.ended and held.rows != 0
                 held.used = anyio.current_time()
             service = self.service if keep else ""
-            return Answer(running.columns, running.types, rows, running.as_of, truncated, running.elapsed_s, service)
+            return Answer(
+                *(running.columns, running.types, rows, running.as_of, truncated, running.elapsed_s),
+                *(service, running.remark),
+            )
         finally:
             if not keep:
                 self._close(name)
@@ -203,7 +210,14 @@ async def fold_and_answer(
             on_open(queries[0])
         await queries[0].serve(bus)
 
-    await project(hub, path, on_ready=on_ready, beside=answer)
+    give_up = anyio.current_time() + _WAITS_S
+    while True:
+        try:
+            return await project(hub, path, on_ready=on_ready, beside=answer)
+        except InUse:  # before anything began; by a command that answers from the file itself, and soon closes it
+            if anyio.current_time() > give_up:
+                raise
+        await anyio.sleep(0.2)
 
 
 _STOPPED = "the query was stopped by its client"

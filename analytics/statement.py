@@ -14,6 +14,7 @@ import duckdb
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 
+from analytics.did_you_mean import did_you_mean, in_our_dialect, odd_words
 from analytics.json_values import plain
 from analytics.projection import Projection
 from mesh.errors import QueryError, leaf
@@ -36,6 +37,7 @@ class Running:
         as_of: for every arena the sequence up to which the log was folded when the statement began.
         elapsed_s: seconds of work so far, without the time between pages.
         ended: whether the last row was returned.
+        remark: a sentence about the statement: it compares a column with a word that the column never has.
     """
 
     def __init__(self, projection: Projection, sql: str, timeout_s: float) -> None:
@@ -44,6 +46,7 @@ class Running:
         self.as_of: dict[str, int] = {}
         self.elapsed_s = 0.0
         self.ended = False
+        self.remark = odd_words(sql)
         self._sql, self._timeout_s = sql, timeout_s
         self._projection = projection
         self._db = projection.cursor()
@@ -121,14 +124,26 @@ class Running:
             raise QueryError(self._late or "the query was interrupted") from error
         except duckdb.Error as error:
             self._projection.suspect(error)
-            raise QueryError(_sentence(error)) from error
+            raise QueryError(self._meant(error) or _sentence(error)) from error
         finally:
             self.elapsed_s += time.monotonic() - began
+
+    def _meant(self, error: duckdb.Error) -> str:
+        if isinstance(error, duckdb.ParserException) and (ours := in_our_dialect(self._sql)):
+            return f"{_sentence(error)}; {ours}"
+        if not isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+            return ""
+        try:
+            with self._projection.cursor() as db:
+                db.execute("BEGIN TRANSACTION READ ONLY")
+                return did_you_mean(db, self._sql, str(error))
+        except duckdb.Error:  # an error about names must not become another one
+            return ""
 
     def _begin(self) -> None:
         statement = self._statement()
         self._db.execute("BEGIN TRANSACTION READ ONLY")
-        self.as_of = dict(self._db.execute("SELECT arena, seq FROM checkpoints ORDER BY arena").fetchall())
+        self.as_of = dict(self._db.execute("SELECT arena, seq FROM internal.checkpoints ORDER BY arena").fetchall())
         self._db.execute(statement)
         self._begun = True
         description = self._db.description or []
@@ -173,7 +188,8 @@ class Running:
             raise QueryError(f"this statement is refused: a query only reads ({_READS})") from None
         if kind not in _ALLOWED:
             name = kind.name
-            raise QueryError(f"{name} is refused: a query only reads ({_READS})")
+            ours = in_our_dialect(self._sql)
+            raise QueryError(f"{name} is refused: a query only reads ({_READS}){'; ' if ours else ''}{ours}")
         return statements[0]
 
 

@@ -1,26 +1,28 @@
--- What the projector writes; everything else is a view (`sql/`). `posts` is the log itself. The others repeat the
--- columns of the facts that there are most of, so that no view must take bodies apart: of several facts with one key the
--- first counts and stands there, and of several requests of one run the first.
-CREATE TABLE IF NOT EXISTS posts (
+-- What the projector writes; everything else is a view (`sql/`). Views that people are promised stand in the schema `main`,
+-- tables and all other views in `internal`, so that SHOW TABLES lists what is promised. `posts` is the log itself. The others
+-- repeat the columns of the facts that there are most of, so that no view must take bodies apart: of several facts with one
+-- key the first counts and stands there, and of several requests of one run the first.
+CREATE SCHEMA IF NOT EXISTS internal;
+CREATE TABLE IF NOT EXISTS internal.posts (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, posted_at TIMESTAMP, id VARCHAR, author VARCHAR, kind VARCHAR,
     key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN, counts BOOLEAN);
-CREATE TABLE IF NOT EXISTS opened (
+CREATE TABLE IF NOT EXISTS internal.opened (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, version BIGINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT,
     exact BOOLEAN, also VARCHAR[]);
-CREATE TABLE IF NOT EXISTS proposed (
+CREATE TABLE IF NOT EXISTS internal.proposed (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, proposal VARCHAR, title VARCHAR, rationale VARCHAR,
     commit VARCHAR, origin VARCHAR, origin_name VARCHAR, parents VARCHAR[], predicted_gain DOUBLE, confidence DOUBLE,
     usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT, seconds DOUBLE, share DOUBLE, as_of BIGINT);
-CREATE TABLE IF NOT EXISTS criticised (
+CREATE TABLE IF NOT EXISTS internal.criticised (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, target VARCHAR, verdict VARCHAR, rule VARCHAR,
     predicted DOUBLE, confidence DOUBLE, costs BOOLEAN, usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT,
     seconds DOUBLE);
-CREATE TABLE IF NOT EXISTS requested (
+CREATE TABLE IF NOT EXISTS internal.requested (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT,
     worker_class VARCHAR, evaluator VARCHAR);
-CREATE TABLE IF NOT EXISTS started (
+CREATE TABLE IF NOT EXISTS internal.started (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, attempt BIGINT, worker VARCHAR);
-CREATE TABLE IF NOT EXISTS finished (
+CREATE TABLE IF NOT EXISTS internal.finished (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, how VARCHAR, reason VARCHAR, message VARCHAR,
     value DOUBLE, self_reported BOOLEAN, worker VARCHAR, worker_class VARCHAR, evaluator VARCHAR, trial_s DOUBLE,
     score_s DOUBLE, cpu_s DOUBLE, peak_memory_mb DOUBLE, usd DOUBLE, budget_used_s DOUBLE, budget_counts VARCHAR,
@@ -29,18 +31,18 @@ CREATE TABLE IF NOT EXISTS finished (
     stages VARCHAR[], stage_values DOUBLE[], stage_trial_s DOUBLE[], stage_score_s DOUBLE[],
     margin DOUBLE, judge_calls BIGINT, judge_cached BIGINT, judge_tokens_in BIGINT, judge_tokens_out BIGINT,
     judge_usd DOUBLE);
-CREATE TABLE IF NOT EXISTS judged (
+CREATE TABLE IF NOT EXISTS internal.judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
     p_better DOUBLE);
 -- A row per score that ranks, in the order of the log, with the standing of its proposal in its worker class after it
 -- (`mesh/standing.py`); `previous` is the sequence of the score before in that class, `asked_seq` that of the request.
-CREATE TABLE IF NOT EXISTS scored (
+CREATE TABLE IF NOT EXISTS internal.scored (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT, value DOUBLE,
     worker_class VARCHAR, trial_s DOUBLE, self_reported BOOLEAN, asked_seq BIGINT, sign TINYINT, fresh BOOLEAN,
     previous BIGINT, scores BIGINT, least DOUBLE, greatest DOUBLE, seconds DOUBLE, any_self_reported BOOLEAN,
     proven_count BIGINT, proven_mean DOUBLE, squares_added DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
     used_s DOUBLE, margin_sum DOUBLE, best_before DOUBLE, best DOUBLE);
-CREATE TABLE IF NOT EXISTS checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
-CREATE TABLE IF NOT EXISTS layout (version INTEGER);
+CREATE TABLE IF NOT EXISTS internal.checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
+CREATE TABLE IF NOT EXISTS internal.layout (version INTEGER);
 -- The quantile of Student's t that bounds a two-sided 95 % interval, for the degrees of freedom up to 1000.
-CREATE TABLE IF NOT EXISTS student_t (dof BIGINT, t975 DOUBLE);
+CREATE TABLE IF NOT EXISTS internal.student_t (dof BIGINT, t975 DOUBLE);

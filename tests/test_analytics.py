@@ -35,7 +35,7 @@ def dump(path: Path) -> list[Any]:
     projection = Projection.open(path)
     try:
         with projection.cursor() as db:
-            tables = ["checkpoints", *(name for name, _ in view_sources())]
+            tables = ["internal.checkpoints", *(name for name, _ in view_sources())]
             return [(name, sorted(map(repr, db.execute(f"FROM {name}").fetchall()))) for name in tables]
     finally:
         projection.close()

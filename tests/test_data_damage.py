@@ -180,7 +180,7 @@ async def test_a_projection_that_is_damaged_anywhere_is_folded_again(
 
 def read(path: Path) -> tuple[str, int]:
     with duckdb.connect(str(path), read_only=True) as db:
-        [found] = db.sql("SELECT identity, seq FROM checkpoints").fetchall()
+        [found] = db.sql("SELECT identity, seq FROM internal.checkpoints").fetchall()
         return str(found[0]), int(found[1])
 
 
@@ -210,7 +210,7 @@ async def test_damage_that_a_query_finds_makes_the_projector_fold_the_log_again(
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(project, hub, path, beside=beside))
-            while len(used) < 2 or used[1].cursor().sql("SELECT count(*) FROM posts").fetchall() != [(1,)]:
+            while len(used) < 2 or used[1].cursor().sql("SELECT count(*) FROM internal.posts").fetchall() != [(1,)]:
                 await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
     assert "moved to a.duckdb.damaged-1, folding again\n" in capsys.readouterr().err

@@ -298,7 +298,7 @@ def test_the_noise_in_force_is_that_of_the_curator(tmp_path: Path) -> None:
             projection.checkpoint(arena, "log", len(entries))
             projection.append(arena, "log", entries)
             with projection.cursor() as db:
-                sql = f"SELECT worker_class, sd, dof FROM noise_in_force WHERE arena = '{arena}' ORDER BY ALL"
+                sql = f"SELECT worker_class, sd, dof FROM internal.noise_in_force WHERE arena = '{arena}' ORDER BY ALL"
                 found = db.execute(sql).fetchall()
             ranking = Ranking(board)
             classes = sorted({name for tree in board.proposals for name in ranking.standings(tree)})
@@ -312,7 +312,7 @@ def test_the_quantile_of_student_s_t_is_right_beyond_the_table_too(tmp_path: Pat
     projection = Projection.open(tmp_path / "a.duckdb")
     try:
         with projection.cursor() as db:
-            tabled = dict(db.execute("FROM student_t").fetchall())
+            tabled = dict(db.execute("FROM internal.student_t").fetchall())
             [(sql,)] = db.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'noise_in_force'").fetchall()
             assert tabled == {dof: student_t(dof) for dof in range(1, TABLED + 1)}
             expansion = sql[sql.index("t.t975,") + len("t.t975,") : sql.index(") AS t975")]

@@ -95,6 +95,36 @@ def test_ctrl_c_interrupts_the_query_that_runs_and_drops_a_line_but_never_leaves
         assert terminal.code() == 0
 
 
+def test_a_prompt_that_is_left_open_keeps_no_projector_from_starting_and_shows_what_is_new(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with serving(home) as url:
+        anyio.run(fill, home, url, write_arena(tmp_path / "arena"))
+        with Terminal("sql", lines=40, columns=100) as terminal:
+            terminal.until("mesh >")
+            for typed, shown in {  # here the prompt folds the log itself
+                "BEGIN;": "mesh: TRANSACTION is refused: a query only reads",
+                "SELECT count(*) AS before FROM runs;": r"before\n.*\n +3\n",
+            }.items():
+                terminal.press(typed + "\r")
+                terminal.until(shown)
+                terminal.until("mesh >")
+            command = [sys.executable, "-m", "analytics", "--home", str(home)]
+            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as projector:
+                assert projector.stderr is not None
+                assert "is up to date" in projector.stderr.readline()
+                post = [sys.executable, "-m", "mesh_cli", "post", "general", "fresh"]
+                subprocess.run(post, check=True, capture_output=True)
+                while True:
+                    terminal.press("SELECT 'notes', count(*) FROM board WHERE text = 'fresh';\r")
+                    if terminal.until(r"\nnotes +│ +(\d)\n")[1] == "1":
+                        break
+                    terminal.until("mesh >")
+                terminal.until("mesh >")
+                terminal.press("\x04")
+                assert "Traceback" not in terminal.rest()
+                projector.terminate()
+
+
 def test_what_was_asked_is_recalled_and_names_are_completed(lab: Lab) -> None:
     with Terminal("sql", lines=40, columns=100) as terminal:
         terminal.until("mesh >")

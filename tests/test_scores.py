@@ -84,7 +84,7 @@ def folded(path: Path, entries: list[Entry], sizes: list[int]) -> dict[str, list
             projection.append("a", "log", left[:count])
             left = left[count:]
         with projection.cursor() as db:
-            names = ("scored", *(name for name, _ in view_sources()))
+            names = ("internal.scored", *(name for name, _ in view_sources()))
             return {name: sorted(map(repr, db.execute(f"FROM {name}").fetchall())) for name in names}
     finally:
         projection.close()
@@ -94,7 +94,7 @@ def folded(path: Path, entries: list[Entry], sizes: list[int]) -> dict[str, list
 def test_every_number_is_the_same_however_a_log_is_cut_into_batches(tmp_path: Path, versions: int) -> None:
     log = a_log(7, versions)
     whole = folded(tmp_path / "whole.duckdb", log, [len(log)])
-    assert whole["scored"]
+    assert whole["internal.scored"]
     for number, sizes in enumerate(([1], [3, 11], [64])):
         assert folded(tmp_path / f"{number}.duckdb", log, sizes) == whole
 
@@ -118,7 +118,8 @@ def test_a_standing_is_what_its_scores_say(tmp_path: Path) -> None:
                     (claimed if is_claim else proven)[of.proposal, where].append(value)
     with projection.cursor() as db:
         found = db.execute(
-            "SELECT proposal, worker_class, proven_mean, proven_count, claimed_sum, claimed_count FROM class_standings"
+            "SELECT proposal, worker_class, proven_mean, proven_count, claimed_sum, claimed_count "
+            "FROM internal.class_standings"
         ).fetchall()
     projection.close()
     assert {row[:2] for row in found} == proven.keys() | claimed.keys()
@@ -143,7 +144,7 @@ def test_a_batch_that_could_not_be_written_counts_when_it_is_written_again(tmp_p
     projection.append("a", "log", log[:100])
     with projection.cursor() as other:
         other.begin()
-        other.execute("UPDATE checkpoints SET seq = 0")
+        other.execute("UPDATE internal.checkpoints SET seq = 0")
         with pytest.raises(HostTrouble):
             projection.append("a", "log", log[100:])
         other.rollback()

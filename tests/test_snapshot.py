@@ -12,7 +12,7 @@ import anyio
 import duckdb
 import pytest
 
-from analytics.projection import view_sources
+from analytics.projection import promised_views
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import write_arena
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
@@ -88,11 +88,11 @@ def test_a_replay_ends_where_it_is_told_and_ranks_as_of_then(lab: Lab, mesh: Mes
     assert not target.with_name("then.duckdb.wal").exists()
 
 
-def test_every_view_is_also_a_parquet_file(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
+def test_every_promised_view_is_also_a_parquet_file(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
     folder = tmp_path / "parquet"
     for words in (["snapshot", tmp_path / "a.duckdb"], ["replay", tmp_path / "b.duckdb", "--to-seq", 12]):
         assert mesh(*words, "--parquet", folder).code == 0
-        assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.parquet" for name, _ in view_sources())
+        assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.parquet" for name in promised_views())
         with duckdb.connect() as db:
             assert db.execute(f"SELECT proposal, mean FROM '{folder}/leaderboard.parquet'").fetchall() == [
                 (lab.better, 0.25),

@@ -19,6 +19,7 @@ PROMISED = [
     *("leaderboard", "runs", "proposals", "lineage", "frontier", "agents"),
     *("critics", "workers", "noise", "cost", "board", "events"),
     *("knobs", "metrics", "stages", "screening", "model_calls", "judging"),
+    *("arenas", "champions", "changes", "scores", "samplers", "halving"),
 ]
 QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTALL))
 

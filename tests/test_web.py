@@ -224,7 +224,7 @@ async def test_sql_only_reads_and_is_bounded(open_lab: OpenLab) -> None:
         many = (await ask("FROM range(5000)")).json()
         assert (len(many["rows"]), many["truncated"]) == (1000, True)
         for statement in (
-            "DELETE FROM posts",
+            "DELETE FROM internal.posts",
             "COPY posts TO '/tmp/x.csv'",
             "SELECT 1; SELECT 2",
             "SELEC",

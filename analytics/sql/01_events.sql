@@ -3,4 +3,4 @@ CREATE OR REPLACE VIEW events AS
 SELECT
     arena, seq, time, posted_at, id, author, kind, key, cause, decoded,
     CASE WHEN decoded THEN body END AS body, CASE WHEN NOT decoded THEN body END AS raw
-FROM posts;
+FROM internal.posts;

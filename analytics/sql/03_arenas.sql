@@ -2,7 +2,7 @@
 CREATE OR REPLACE VIEW arenas AS
 WITH opened AS (
     SELECT *, try_cast(body->>'$.version' AS BIGINT) AS version
-    FROM facts
+    FROM internal.facts
     WHERE kind = 'arena.opened'
     QUALIFY row_number() OVER (PARTITION BY arena ORDER BY version DESC, seq DESC) = 1
 )
@@ -18,6 +18,6 @@ SELECT
     CASE WHEN c.seq IS NULL THEN 'open' ELSE 'closed' END AS state,
     c.time AS closed_at, c.body->>'$.reason' AS closed_because
 FROM opened o
-LEFT JOIN facts c
+LEFT JOIN internal.facts c
     ON c.kind = 'arena.closed' AND c.arena = o.arena AND c.seq > o.seq
     AND try_cast(c.body->>'$.version' AS BIGINT) = o.version;

@@ -2,8 +2,8 @@
 CREATE OR REPLACE VIEW champions AS
 WITH RECURSIVE promotions AS MATERIALIZED (
     SELECT j.arena, j.seq, j.time, j.proposal, j.met
-    FROM judged j
-    JOIN proposed p ON p.arena = j.arena AND p.proposal = j.proposal AND p.seq < j.seq
+    FROM internal.judged j
+    JOIN internal.proposed p ON p.arena = j.arena AND p.proposal = j.proposal AND p.seq < j.seq
     WHERE j.verdict = 'promoted' AND j.proposal <> j.met
 ),
 reigns AS (

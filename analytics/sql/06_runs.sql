@@ -4,19 +4,19 @@ CREATE OR REPLACE VIEW runs AS
 WITH starts AS (
     SELECT
         s.arena, s.run, min(s.time) AS started_at, max(s.attempt) AS attempts, arg_max(s.worker, s.seq) AS worker
-    FROM started s
-    JOIN requested r ON r.arena = s.arena AND r.run = s.run AND s.seq > r.seq
+    FROM internal.started s
+    JOIN internal.requested r ON r.arena = s.arena AND r.run = s.run AND s.seq > r.seq
     GROUP BY ALL
 ),
 kills AS (
-    SELECT arena, key AS run, seq, body->>'$.by' AS killed_by FROM facts WHERE kind = 'run.killed'
+    SELECT arena, key AS run, seq, body->>'$.by' AS killed_by FROM internal.facts WHERE kind = 'run.killed'
 ),
 lives AS (
     SELECT
         j.arena, j.key AS boot, j.author AS worker,
         l.seq IS NOT NULL OR j.seq < max(j.seq) OVER (PARTITION BY j.arena, j.author) AS gone
-    FROM facts j
-    LEFT JOIN facts l ON l.kind = 'worker.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
+    FROM internal.facts j
+    LEFT JOIN internal.facts l ON l.kind = 'worker.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
     WHERE j.kind = 'worker.joined'
 )
 SELECT
@@ -42,9 +42,9 @@ SELECT
     coalesce(nullif(f.evaluator, ''), r.evaluator) AS evaluator,
     r.seq, f.seq AS finished_seq,
     f.message, f.cpu_s, f.usd, f.budget_used_s, f.budget_counts, f.predict_s, f.violation, f.stage
-FROM requested r
-LEFT JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal
+FROM internal.requested r
+LEFT JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run
 LEFT JOIN kills k ON k.arena = r.arena AND k.run = r.run AND k.seq > r.seq
-LEFT JOIN finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+LEFT JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
 LEFT JOIN lives n ON n.arena = r.arena AND n.boot = coalesce(f.worker, s.worker);

@@ -8,14 +8,14 @@ WITH spoken AS (
         count(*) FILTER (verdict = 'endorse') AS endorsed,
         count(*) FILTER (verdict = 'warn') AS warned,
         count(*) FILTER (verdict = 'block') AS blocked
-    FROM criticised
+    FROM internal.criticised
     GROUP BY ALL
 ),
 ran AS (
     SELECT r.arena, r.proposal, count(*) AS runs, count(*) FILTER (f.how = 'scored') AS scored,
         min(f.seq) AS result_seq
-    FROM requested r
-    LEFT JOIN finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+    FROM internal.requested r
+    LEFT JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
     GROUP BY ALL
 )
 SELECT
@@ -24,6 +24,6 @@ SELECT
     coalesce(n.runs, 0) AS runs, coalesce(n.scored, 0) AS scored,
     coalesce(j.endorsed, 0) AS endorsed, coalesce(j.warned, 0) AS warned, coalesce(j.blocked, 0) AS blocked,
     v.share, n.result_seq - nullif(v.as_of, 0) - 1 AS staleness
-FROM verdicts v
+FROM internal.verdicts v
 LEFT JOIN spoken j ON j.arena = v.arena AND j.proposal = v.proposal
 LEFT JOIN ran n ON n.arena = v.arena AND n.proposal = v.proposal;

@@ -3,4 +3,4 @@
 CREATE OR REPLACE VIEW scores AS
 SELECT arena, proposal, run, lane, seed, value, sign, worker_class, time AS finished_at, seq AS finished_seq, trial_s,
     self_reported, fresh
-FROM scored;
+FROM internal.scored;

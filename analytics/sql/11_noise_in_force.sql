@@ -2,10 +2,10 @@
 -- intervals (`mesh/evidence.py`). It is the standard deviation of fresh scores of one proposal over its seeds, pooled over
 -- proposals: since the last promotion, and of the champion, where that gives 10 degrees of freedom, else of all; of the
 -- class, else of all classes. `t975` is the quantile of Student's t that bounds a two-sided 95 % interval.
-CREATE OR REPLACE VIEW noise_in_force AS
+CREATE OR REPLACE VIEW internal.noise_in_force AS
 WITH several AS (
     SELECT DISTINCT s.arena, s.worker_class, s.proposal
-    FROM scored s
+    FROM internal.scored s
     JOIN champions c ON c.reigns AND c.arena = s.arena
     WHERE s.proven_count > 1 AND s.fresh AND (s.asked_seq >= c.seq OR s.proposal = c.proposal)
 ),
@@ -13,7 +13,7 @@ since AS (
     SELECT
         s.arena, s.worker_class, count(*) - 1 AS dof, var_pop(s.value ORDER BY s.seq) * count(*) AS squares,
         max(s.seq) AS seq
-    FROM scored s
+    FROM internal.scored s
     JOIN several USING (arena, worker_class, proposal)
     JOIN champions c ON c.reigns AND c.arena = s.arena
     WHERE s.fresh AND (s.asked_seq >= c.seq OR s.proposal = c.proposal)
@@ -26,7 +26,7 @@ of_class AS (
     HAVING sum(dof) > 0
     UNION ALL
     SELECT arena, worker_class, false, sum(squares_added ORDER BY seq), count(*)
-    FROM scored
+    FROM internal.scored
     WHERE fresh AND proven_count > 1
     GROUP BY ALL
 ),
@@ -37,7 +37,7 @@ found AS (
     SELECT
         k.arena, k.worker_class, a.recent,
         sqrt(coalesce(o.squares / o.dof, a.squares / a.dof)) AS sd, coalesce(o.dof, a.dof) AS dof
-    FROM (SELECT DISTINCT arena, worker_class FROM scored) k
+    FROM (SELECT DISTINCT arena, worker_class FROM internal.scored) k
     JOIN of_all a ON a.arena = k.arena
     LEFT JOIN of_class o ON o.arena = k.arena AND o.worker_class = k.worker_class AND o.recent = a.recent
 ),
@@ -55,4 +55,4 @@ SELECT
         1.959963984540054 + 2.372271230298562 / c.dof + 2.8224986157396112 / c.dof ** 2
         + 2.555849679507722 / c.dof ** 3 + 1.5895340533938225 / c.dof ** 4) AS t975
 FROM chosen c
-LEFT JOIN student_t t ON t.dof = c.dof;
+LEFT JOIN internal.student_t t ON t.dof = c.dof;

@@ -2,11 +2,11 @@
 -- there, else the class in which it has most fresh scores, of equals most scores. The mean is that of the fresh scores
 -- alone where there are some (else it is a claim), with a 95 % interval by Student's t and the noise in force,
 -- and by its items where it is a mean over items.
-CREATE OR REPLACE VIEW standings AS
+CREATE OR REPLACE VIEW internal.standings AS
 WITH candidates AS MATERIALIZED (
     SELECT s.*, r.worker_class IS NOT NULL AS ranks
-    FROM class_standings s
-    LEFT JOIN ranking_classes r ON r.arena = s.arena AND r.worker_class = s.worker_class
+    FROM internal.class_standings s
+    LEFT JOIN internal.ranking_classes r ON r.arena = s.arena AND r.worker_class = s.worker_class
 ),
 chosen AS (
     SELECT * FROM candidates s
@@ -27,4 +27,4 @@ SELECT
     l.proven_count AS fresh, CASE WHEN l.claimed_count > 0 THEN l.claimed_sum / l.claimed_count END AS claimed,
     l.worker_class, l.ranks, nullif(l.used_s, 0) / l.scores AS budget_used_s
 FROM chosen l
-LEFT JOIN noise_in_force n ON n.arena = l.arena AND n.worker_class = l.worker_class;
+LEFT JOIN internal.noise_in_force n ON n.arena = l.arena AND n.worker_class = l.worker_class;

@@ -7,24 +7,24 @@ CREATE OR REPLACE VIEW leaderboard AS
 WITH latest AS (
     SELECT arena, arg_max(evaluator, coalesce(version, 0)) AS evaluator, arg_max(sign, coalesce(version, 0)) AS sign,
         arg_max(also, coalesce(version, 0)) AS also
-    FROM opened
+    FROM internal.opened
     GROUP BY arena
 ),
 broken AS MATERIALIZED (
     SELECT f.arena, r.proposal, f.seq AS run_seq, f.violation, f.infeasible_value, f.worker_class, f.self_reported,
         f.budget_used_s, a.sign, f.how, f.stage, f.stages_left, coalesce(f.stages_left, -1) AS missed
-    FROM finished f
-    JOIN requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
-    JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
+    FROM internal.finished f
+    JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
+    JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
     JOIN latest a ON a.arena = f.arena
     WHERE f.how IN ('infeasible', 'screened_out') AND r.lane <> 'sealed' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
     QUALIFY row_number() OVER (PARTITION BY f.arena, r.proposal ORDER BY missed DESC, f.violation DESC, f.seq) = 1
 ),
 sealed AS (
     SELECT f.arena, r.proposal, sum(f.value ORDER BY f.seq) / count(*) AS sealed
-    FROM requested r
-    JOIN proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
-    JOIN finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+    FROM internal.requested r
+    JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
+    JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
     JOIN latest a ON a.arena = f.arena
     WHERE r.lane = 'sealed' AND f.value IS NOT NULL
         AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
@@ -37,7 +37,7 @@ rated AS MATERIALIZED (
     SELECT s.arena, s.proposal, s.sign, s.mean, s.low, s.high, s.seeds, s.best, s.worst, s.trial_s, s.self_reported,
         s.fresh, s.claimed, s.worker_class, s.ranks, s.budget_used_s, b.violation, NULL::BIGINT AS run_seq,
         NULL::VARCHAR AS how, NULL::VARCHAR AS stage, NULL::BIGINT AS stages_left, NULL::BIGINT AS missed
-    FROM standings s
+    FROM internal.standings s
     LEFT JOIN broken b ON b.arena = s.arena AND b.proposal = s.proposal
     LEFT JOIN reigning c ON c.arena = s.arena AND c.proposal = s.proposal
     WHERE b.proposal IS NULL OR c.proposal IS NOT NULL
@@ -55,7 +55,7 @@ bounds AS (
 known AS (
     SELECT m.*, v.seq, v.state, v.close, b.bounded, m.run_seq IS NOT NULL AS infeasible
     FROM rated m
-    JOIN verdicts v ON v.arena = m.arena AND v.proposal = m.proposal
+    JOIN internal.verdicts v ON v.arena = m.arena AND v.proposal = m.proposal
     JOIN bounds b ON b.arena = m.arena
 ),
 ranked AS (
@@ -75,13 +75,13 @@ wanted AS (
 ),
 printed AS (
     SELECT f.arena, f.run, f.seq, unnest(f.metrics) AS name, unnest(f.numbers) AS number
-    FROM finished f
+    FROM internal.finished f
     WHERE f.metrics IS NOT NULL AND EXISTS (SELECT 1 FROM wanted w WHERE w.arena = f.arena)
 ),
 counted AS (
     SELECT k.arena, k.proposal, p.name, p.number, p.seq
     FROM known k
-    JOIN scored s
+    JOIN internal.scored s
         ON s.arena = k.arena AND s.proposal = k.proposal AND s.worker_class = k.worker_class AND (s.fresh OR k.fresh = 0)
     JOIN printed p ON p.arena = s.arena AND p.seq = s.seq
     WHERE NOT k.infeasible
@@ -116,7 +116,7 @@ SELECT
     CASE WHEN NOT r.infeasible THEN r.sign * (r.mean - e.sealed) END AS gap,
     r.stage, r.stages_left
 FROM ranked r
-JOIN proposed p ON p.arena = r.arena AND p.seq = r.seq
+JOIN internal.proposed p ON p.arena = r.arena AND p.seq = r.seq
 LEFT JOIN sealed e ON e.arena = r.arena AND e.proposal = r.proposal
 LEFT JOIN others o ON o.arena = r.arena AND o.proposal = r.proposal
 ORDER BY r.arena, r.rank;

@@ -1,13 +1,13 @@
 -- The best single score so far over time: one row per run that improved on all before it.
 CREATE OR REPLACE VIEW frontier AS
 WITH latest AS (
-    SELECT arena, arg_max(time, coalesce(version, 0)) AS opened_at FROM opened GROUP BY arena
+    SELECT arena, arg_max(time, coalesce(version, 0)) AS opened_at FROM internal.opened GROUP BY arena
 )
 SELECT
     s.arena, s.time, s.seq, s.run, s.proposal, p.title, p.author, s.value AS best,
     s.best - s.best_before AS gain, epoch(s.time - a.opened_at) / 3600 AS hours
-FROM scored s
+FROM internal.scored s
 JOIN latest a ON a.arena = s.arena
-LEFT JOIN proposed p ON p.arena = s.arena AND p.proposal = s.proposal
+LEFT JOIN internal.proposed p ON p.arena = s.arena AND p.proposal = s.proposal
 WHERE s.best_before IS NULL OR s.best > s.best_before
 ORDER BY s.arena, s.seq;

@@ -9,8 +9,8 @@ WITH lives AS (
         j.arena, j.author AS agent, count(*) AS lives, arg_max(l.seq IS NULL, j.seq) AS here,
         arg_max(j.body->>'$.role', j.seq) AS role, arg_max(j.body->>'$.model', j.seq) AS model,
         arg_max(j.body->>'$.host', j.seq) AS host, min(j.time) AS joined_at, max(l.time) AS left_at
-    FROM facts j
-    LEFT JOIN facts l ON l.kind = 'agent.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
+    FROM internal.facts j
+    LEFT JOIN internal.facts l ON l.kind = 'agent.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
     WHERE j.kind = 'agent.joined'
     GROUP BY ALL
 ),
@@ -21,7 +21,7 @@ did AS (
         count(*) FILTER (kind = 'critique.posted') AS critiques,
         count(*) FILTER (kind = 'run.requested') AS runs_requested,
         count(*) FILTER (kind = 'note.posted') AS notes
-    FROM facts
+    FROM internal.facts
     GROUP BY ALL
 ),
 late AS (
@@ -29,7 +29,7 @@ late AS (
 ),
 won AS (
     SELECT p.arena, p.author AS agent, count(*) AS promoted
-    FROM verdicts p
+    FROM internal.verdicts p
     WHERE p.state IN ('champion', 'past_champion')
     GROUP BY ALL
 ),

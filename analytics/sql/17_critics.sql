@@ -5,8 +5,8 @@ CREATE OR REPLACE VIEW critics AS
 WITH words AS (
     SELECT
         c.arena, c.seq, c.author AS critic, coalesce(r.proposal, c.target) AS proposal, c.verdict, c.predicted, c.confidence
-    FROM criticised c
-    LEFT JOIN requested r ON r.arena = c.arena AND r.run = c.target
+    FROM internal.criticised c
+    LEFT JOIN internal.requested r ON r.arena = c.arena AND r.run = c.target
 ),
 judged AS (
     SELECT
@@ -17,8 +17,8 @@ judged AS (
             WHEN p.state = 'retired' AND p.why <> 'blocked' THEN 0
         END AS won
     FROM words w
-    LEFT JOIN verdicts p USING (arena, proposal)
-    LEFT JOIN standings m USING (arena, proposal)
+    LEFT JOIN internal.verdicts p USING (arena, proposal)
+    LEFT JOIN internal.standings m USING (arena, proposal)
 )
 SELECT
     arena, critic, count(*) AS critiques,

@@ -9,8 +9,8 @@ WITH lives AS (
         arg_max(j.body->>'$.host', j.seq) AS host,
         arg_max(try_cast(j.body->>'$.price_per_hour_usd' AS DOUBLE), j.seq) AS price_per_hour_usd,
         min(j.time) AS joined_at, max(l.time) AS left_at
-    FROM facts j
-    LEFT JOIN facts l ON l.kind = 'worker.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
+    FROM internal.facts j
+    LEFT JOIN internal.facts l ON l.kind = 'worker.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
     WHERE j.kind = 'worker.joined'
     GROUP BY ALL
 ),

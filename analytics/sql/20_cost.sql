@@ -5,20 +5,20 @@ WITH ended AS MATERIALIZED (
         r.arena, f.seq, r.worker, f.usd, f.trial_s, f.score_s, f.judge_calls, f.judge_usd, f.judge_tokens_in,
         f.judge_tokens_out
     FROM runs r
-    JOIN finished f ON f.arena = r.arena AND f.seq = r.finished_seq
+    JOIN internal.finished f ON f.arena = r.arena AND f.seq = r.finished_seq
 ),
 spent AS (
     SELECT
         arena, seq, 'proposal' AS what, author AS who, usd, tokens_in, tokens_out, seconds
-    FROM proposed
+    FROM internal.proposed
     UNION ALL
-    SELECT arena, seq, 'critique', author, usd, tokens_in, tokens_out, seconds FROM criticised WHERE costs
+    SELECT arena, seq, 'critique', author, usd, tokens_in, tokens_out, seconds FROM internal.criticised WHERE costs
     UNION ALL
     SELECT
         arena, seq, 'failed call', author, try_cast(body->>'$.cost.usd' AS DOUBLE),
         try_cast(body->>'$.cost.tokens_in' AS BIGINT), try_cast(body->>'$.cost.tokens_out' AS BIGINT),
         try_cast(body->>'$.cost.seconds' AS DOUBLE)
-    FROM facts
+    FROM internal.facts
     WHERE kind = 'model.asked'
     UNION ALL
     SELECT arena, seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM ended

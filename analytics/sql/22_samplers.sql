@@ -4,7 +4,7 @@
 -- the probabilities with which the kind was drawn at first and last, `mean_share` is over all that it proposed.
 CREATE OR REPLACE VIEW samplers AS
 WITH sampled AS (
-    SELECT arena, proposal, seq, author, origin_name AS kind, share FROM proposed WHERE origin = 'sampler'
+    SELECT arena, proposal, seq, author, origin_name AS kind, share FROM internal.proposed WHERE origin = 'sampler'
 ),
 gained AS (
     SELECT arena, proposal, sum(gain ORDER BY seq) AS gain, count(*) AS improvements

@@ -13,10 +13,10 @@ killed AS (
     GROUP BY ALL
 ),
 spared AS (
-    SELECT DISTINCT arena, target AS run FROM criticised WHERE rule = 'halving'
+    SELECT DISTINCT arena, target AS run FROM internal.criticised WHERE rule = 'halving'
 ),
 confirmed AS (
-    SELECT DISTINCT arena, proposal FROM requested WHERE lane = 'confirm'
+    SELECT DISTINCT arena, proposal FROM internal.requested WHERE lane = 'confirm'
 ),
 judged AS (
     SELECT arena, count(*) AS would_be_killed, count(c.proposal) AS wrong

@@ -2,7 +2,7 @@
 CREATE OR REPLACE VIEW changes AS
 WITH said AS (
     SELECT arena, seq, key AS proposal, unnest(from_json(body->'$.knobs', '["JSON"]')) AS knob
-    FROM facts
+    FROM internal.facts
     WHERE kind = 'proposal.posted'
 )
 SELECT

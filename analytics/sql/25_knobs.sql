@@ -2,7 +2,7 @@
 -- before they carried all values say only what changed.
 CREATE OR REPLACE VIEW knobs AS
 WITH said AS (
-    SELECT arena, seq, key AS proposal, body FROM facts WHERE kind = 'proposal.posted'
+    SELECT arena, seq, key AS proposal, body FROM internal.facts WHERE kind = 'proposal.posted'
 ),
 files AS (
     SELECT s.arena, s.seq, s.proposal, f.key AS file, f.value AS inside

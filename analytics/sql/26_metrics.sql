@@ -2,9 +2,9 @@
 CREATE OR REPLACE VIEW metrics AS
 WITH measured AS (
     SELECT arena, run, seq, unnest(metrics) AS name, unnest(numbers) AS value, generate_subscripts(metrics, 1) AS place
-    FROM finished
+    FROM internal.finished
 )
 SELECT m.arena, m.run, m.name, m.value, r.proposal, r.lane, r.seed, m.seq
 FROM measured m
-JOIN requested r ON r.arena = m.arena AND r.run = m.run AND r.seq < m.seq
+JOIN internal.requested r ON r.arena = m.arena AND r.run = m.run AND r.seq < m.seq
 ORDER BY m.arena, m.seq, m.place;

@@ -5,7 +5,7 @@ WITH ran AS (
         arena, run, seq, how, stage AS ended_by, unnest(stages) AS stage, unnest(stage_values) AS value,
         unnest(stage_trial_s) AS trial_s, unnest(stage_score_s) AS score_s,
         generate_subscripts(stages, 1) AS place, len(stages) AS count
-    FROM finished
+    FROM internal.finished
 )
 SELECT
     n.arena, n.run, n.stage, n.place,
@@ -17,5 +17,5 @@ SELECT
     END AS state,
     n.value, n.trial_s, n.score_s, r.proposal, r.lane, r.seed, n.seq
 FROM ran n
-JOIN requested r ON r.arena = n.arena AND r.run = n.run AND r.seq < n.seq
+JOIN internal.requested r ON r.arena = n.arena AND r.run = n.run AND r.seq < n.seq
 ORDER BY n.arena, n.seq, n.place;

@@ -9,7 +9,7 @@ WITH said AS (
             WHEN 'critique.posted' THEN 'critique'
             ELSE 'unused'
         END AS became
-    FROM facts
+    FROM internal.facts
     WHERE kind = 'model.asked'
         OR (kind IN ('proposal.posted', 'critique.posted') AND json_type(body, '$.cost') = 'OBJECT')
 )

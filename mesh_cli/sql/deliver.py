@@ -93,9 +93,9 @@ class _Tally:
             return ""
         as_of = ", ".join(f"{arena} {seq}" for arena, seq in last.as_of.items())
         cut = ", cut at the row limit" if last.truncated else ""
-        return (
-            f"{self.rows} {'row' if self.rows == 1 else 'rows'}{cut} in {last.elapsed_s * 1000:.0f} ms, as of {as_of}"
-        )
+        remark = f"\nremark: {last.remark}" if last.remark else ""
+        rows = f"{self.rows} {'row' if self.rows == 1 else 'rows'}{cut}"
+        return f"{rows} in {last.elapsed_s * 1000:.0f} ms, as of {as_of}{remark}"
 
 
 def _write(spool: Iterable[bytes], form: Format, path: Path | None, paged: bool, tally: _Tally) -> None:

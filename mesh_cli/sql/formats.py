@@ -165,7 +165,7 @@ class _JsonLines:
 
 class _Csv:
     def __init__(self, target: Target) -> None:
-        self._writer, self._begun = csv.writer(target), False
+        self._writer, self._begun = csv.writer(target, lineterminator="\n"), False
 
     def page(self, answer: Answer) -> None:
         if not self._begun:

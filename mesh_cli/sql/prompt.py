@@ -52,11 +52,12 @@ KEYWORDS = (
         "GROUP BY ALL",
     ),
 )
-_TABLES = (
-    "SELECT table_name FROM information_schema.tables WHERE table_name NOT IN ('layout', 'checkpoints') ORDER BY 1"
+_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+_NAMES = f"({_TABLES}) UNION SELECT column_name FROM information_schema.columns WHERE table_schema = 'main'"  # noqa: S608  # nothing of others
+_COLUMNS = (
+    "SELECT table_name AS view, column_name AS column, data_type AS type FROM information_schema.columns "
+    "WHERE table_schema = 'main'"
 )
-_NAMES = f"({_TABLES}) UNION SELECT column_name FROM information_schema.columns"  # noqa: S608  # nothing of others
-_COLUMNS = "SELECT table_name AS view, column_name AS column, data_type AS type FROM information_schema.columns"
 
 
 class Prompt:
@@ -132,7 +133,7 @@ class Prompt:
         elif name == ".tables":
             await answer(self._client, self._plainly(), _TABLES)
         elif name == ".schema":
-            where = f" WHERE table_name = '{word.replace(chr(39), chr(39) * 2)}'" if word else ""
+            where = f" AND table_name = '{word.replace(chr(39), chr(39) * 2)}'" if word else ""
             await answer(self._client, self._plainly(), f"{_COLUMNS}{where} ORDER BY table_name, ordinal_position")
         elif name == ".format":
             self._format(word)

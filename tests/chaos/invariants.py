@@ -88,5 +88,5 @@ def posts_at_wrong_times(path: Path) -> int:
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """Return what a projection says, table by table and view by view."""
     with duckdb.connect(str(path), read_only=True) as db:
-        names = ["posts", *(name for name, _ in view_sources())]
+        names = ["internal.posts", *(name for name, _ in view_sources())]
         return {name: db.sql(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in names}

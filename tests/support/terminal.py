@@ -59,13 +59,14 @@ class Terminal:
         """Type `keys`; `\\x03` is Ctrl-C, `\\x04` Ctrl-D, `\\r` Enter."""
         os.write(self._ours, keys.encode())
 
-    def until(self, pattern: str, *, within_s: float = 60.0) -> None:
+    def until(self, pattern: str, *, within_s: float = 60.0) -> re.Match[str]:
         """Wait until the text without its style matches `pattern`; the next call looks behind that match."""
         end = time.monotonic() + within_s
         while not (match := re.search(pattern, self._unseen())):
             if time.monotonic() > end or not self._read(end - time.monotonic()):
                 raise AssertionError(f"{pattern!r} was not shown, but {self._unseen()!r}")
         self._seen += match.end()
+        return match
 
     def until_signals(self, *, within_s: float = 30.0) -> None:
         """Wait until Ctrl-C is a signal: it is an ordinary key while a prompt reads."""

@@ -1,6 +1,6 @@
 -- The champion and its first parents, nearest first.
 WITH RECURSIVE posted AS MATERIALIZED (
-    SELECT key AS proposal, body->>'$.parents[0]' AS parent FROM facts WHERE kind = 'proposal.posted' AND arena = {arena}
+    SELECT key AS proposal, body->>'$.parents[0]' AS parent FROM internal.facts WHERE kind = 'proposal.posted' AND arena = {arena}
 ),
 chain AS (
     SELECT proposal, 0 AS depth FROM champions WHERE arena = {arena} AND reigns
@@ -15,5 +15,5 @@ SELECT
     CAST(f.body->'$.knobs' AS VARCHAR), p.state
 FROM chain c
 JOIN proposals p ON p.arena = {arena} AND p.proposal = c.proposal
-JOIN facts f ON f.arena = {arena} AND f.seq = p.seq
+JOIN internal.facts f ON f.arena = {arena} AND f.seq = p.seq
 ORDER BY c.depth;

@@ -4,6 +4,6 @@ SELECT
     o.body->>'$.base_commit', a.state, a.closed_because, l.head, l.last_at, epoch(l.last_at - a.opened_at),
     (o.body->>'$.spec.selection.proof_share')::DOUBLE
 FROM arenas a
-JOIN facts o ON o.arena = a.arena AND o.kind = 'arena.opened' AND o.key = a.version::VARCHAR
-JOIN (SELECT arena, max(seq) AS head, max(time) AS last_at FROM facts GROUP BY arena) l ON l.arena = a.arena
+JOIN internal.facts o ON o.arena = a.arena AND o.kind = 'arena.opened' AND o.key = a.version::VARCHAR
+JOIN (SELECT arena, max(seq) AS head, max(time) AS last_at FROM internal.facts GROUP BY arena) l ON l.arena = a.arena
 WHERE a.arena = {arena};

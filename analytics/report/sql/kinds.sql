@@ -14,7 +14,7 @@ posted AS (
     SELECT
         key AS proposal, seq, body->>'$.origin.how' AS how, coalesce(body->>'$.origin.name', '') AS name,
         try_cast(body->>'$.cost.usd' AS DOUBLE) AS usd
-    FROM facts
+    FROM internal.facts
     WHERE arena = {arena} AND kind = 'proposal.posted'
 )
 SELECT

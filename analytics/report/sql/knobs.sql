@@ -1,7 +1,7 @@
 -- The knobs that search turned, and how often what they were turned in became champion.
 WITH turned AS (
     SELECT key AS proposal, unnest(from_json(body->'$.knobs', '[{"file": "VARCHAR", "name": "VARCHAR"}]')) AS knob
-    FROM facts
+    FROM internal.facts
     WHERE arena = {arena} AND kind = 'proposal.posted'
 ),
 reigned AS (

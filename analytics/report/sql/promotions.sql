@@ -4,6 +4,6 @@ SELECT
     try_cast(f.body->>'$.p_better' AS DOUBLE), c.met
 FROM champions c
 JOIN proposals p USING (arena, proposal)
-JOIN facts f ON f.arena = c.arena AND f.seq = c.seq
+JOIN internal.facts f ON f.arena = c.arena AND f.seq = c.seq
 WHERE c.arena = {arena}
 ORDER BY c.reign;
