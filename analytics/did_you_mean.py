@@ -11,7 +11,15 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 import duckdb
 
-from analytics.sql_words import KNOBS, METRICS, SAME, SAME_WORDS, SYNTAX, VIEWS, WORDS
+from analytics.sql_words import (
+    CLOSED_WORDS,
+    COLUMN_WORDS,
+    KNOB_WORDS,
+    METRIC_WORDS,
+    OTHER_DIALECTS,
+    STATE_WORDS,
+    VIEW_WORDS,
+)
 
 _COLUMN = (
     r'Referenced column "([^"]+)" not found',
@@ -46,7 +54,7 @@ def did_you_mean(db: duckdb.DuckDBPyConnection, sql: str, error: str) -> str:
 
 def in_our_dialect(sql: str) -> str:
     """Return what to write in place of a statement that only other dialects and prompts know, or ""."""
-    for pattern, ours in SYNTAX:
+    for pattern, ours in OTHER_DIALECTS:
         if found := re.search(pattern, sql, re.IGNORECASE):
             return found.expand(ours)
     return ""
@@ -54,10 +62,10 @@ def in_our_dialect(sql: str) -> str:
 
 def odd_words(sql: str) -> str:
     """Return a sentence where a statement compares a column with a word that the column never has, or ""."""
-    used = _used(sql, {where.partition(".")[0] for where in WORDS})
+    used = _used(sql, {where.partition(".")[0] for where in CLOSED_WORDS})
     for column, first, several in re.findall(_COMPARED, sql, re.IGNORECASE):
-        wheres = [f"{view}.{column.lower()}" for view in used if f"{view}.{column.lower()}" in WORDS]
-        known = dict.fromkeys(word for where in wheres for word in WORDS[where].split())
+        wheres = [f"{view}.{column.lower()}" for view in used if f"{view}.{column.lower()}" in CLOSED_WORDS]
+        known = dict.fromkeys(word for where in wheres for word in CLOSED_WORDS[where].split())
         for word in re.findall(r"'([^']*)'", first or several) if wheres else ():
             if not (set(word.split()) <= set(known)):
                 ours = _same_word(word.lower(), known)
@@ -70,7 +78,7 @@ _COMPARED = r"\b(state|lane|origin|became|what)\s*(?:(?:=|<>|!=|==)\s*('[^']*')|
 
 
 def _same_word(word: str, known: Iterable[str]) -> str:
-    for words, ours in SAME_WORDS:
+    for words, ours in STATE_WORDS:
         if word in words.split() and (found := next((o for o in ours.split() if o in known), "")):
             return found
     return next(iter(difflib.get_close_matches(word, list(known), 1, _CLOSE)), "")
@@ -108,13 +116,13 @@ def _about_column(
         return f"{head}; {found}"
     if found := _in_log(db, word):
         return f"{head}; {found}"
-    for where, words in WORDS.items():
+    for where, words in CLOSED_WORDS.items():
         view, _, column = where.partition(".")
         if view in used and word.lower() in words.split():
             return f"{head}; did you mean WHERE {column} = '{word.lower()}'?"
     runs = [view for view in used if "run" in views[view]]
     proposals = [view for view in used if "proposal" in views[view]]
-    for (view, words), by, keys in ((KNOBS, proposals, "proposal"), (METRICS, runs or proposals, "run")):
+    for (view, words), by, keys in ((KNOB_WORDS, proposals, "proposal"), (METRIC_WORDS, runs or proposals, "run")):
         if _plain(word) in words.split() or _plain(word) == view:
             keys = keys if by is runs or keys == "proposal" or runs else "proposal"
             more = f"FROM {by[0]} JOIN {view} USING (arena, {keys})" if by else f"FROM {view}"
@@ -133,7 +141,7 @@ def _about_view(db: duckdb.DuckDBPyConnection, word: str, views: Mapping[str, Se
     if plain in _LISTS:
         return "SHOW TABLES lists the views, and DESCRIBE runs the columns of one"
     head = f'there is no view "{word}"'
-    for words, ours in VIEWS:
+    for words, ours in VIEW_WORDS:
         if plain in words.split():
             return f"{head}; did you mean {ours}?" if ours in views else f"{head}; did you mean FROM {ours}?"
     if found := _in_log(db, word):
@@ -153,7 +161,7 @@ def _same(word: str, columns: Sequence[str], *, alike: bool = True) -> str:
     for name in dict.fromkeys(tried):
         if name in columns:
             return name
-        for words, ours in SAME:
+        for words, ours in COLUMN_WORDS:
             if name in words.split() and (found := next((o for o in ours.split() if o in columns), "")):
                 return found
         for form in (f"{name}s", name.removesuffix("s"), f"{name}_s", f"{name}_at", f"{name}_mb"):

@@ -4,7 +4,7 @@
 another word for it.
 """
 
-SAME = (
+COLUMN_WORDS = (
     # words that people type, and our columns for them, the first that a view has
     ("score result objective loss fitness reward metric target values objective_value", "value mean best"),
     ("best_value best_score top highest max_score min_loss", "best mean value"),
@@ -50,12 +50,12 @@ SAME = (
     ("val number_value param_value", "value number"),
     ("param parameter param_name parameter_name knob metric_name", "name"),
 )
-KNOBS = (
+KNOB_WORDS = (
     "knobs",
     "params parameters hyperparameters hparams config configs settings search_space user_attrs args best_params",
 )
-METRICS = "metrics", "summary summary_metrics other_metrics numbers measurements system_attrs measures"
-VIEWS = (
+METRIC_WORDS = "metrics", "summary summary_metrics other_metrics numbers measurements system_attrs measures"
+VIEW_WORDS = (
     # words that people type after FROM, and what to ask in their place
     ("trials trial experiments experiment jobs job evaluations evals attempts tests run outcomes results", "runs"),
     ("result ranking rankings rank top summary standings scoreboard best_runs winners", "leaderboard"),
@@ -81,7 +81,7 @@ VIEWS = (
     ("running queue queued pending active", "runs WHERE state IN ('requested', 'running')"),
 )
 
-WORDS = {
+CLOSED_WORDS = {
     "runs.state": "requested running scored infeasible screened_out failed killed",
     "proposals.state": "open champion past_champion demoted retired",
     "leaderboard.state": "champion past_champion demoted retired close confirming claimed infeasible screened_out",
@@ -96,7 +96,7 @@ WORDS = {
     "cost.what": "proposal critique run judge failed call",
 }
 """The columns that only have these words."""
-SAME_WORDS = (
+STATE_WORDS = (
     # words that people compare a state with, and ours
     ("completed complete finished done success succeeded ok passed", "scored"),
     ("error errored crashed crash failure fail", "failed"),
@@ -111,7 +111,7 @@ SAME_WORDS = (
     ("llm ai gpt researcher", "model"),
     ("user person people manual", "human"),
 )
-SYNTAX = (
+OTHER_DIALECTS = (
     # what other dialects and prompts have, and what to write here
     (r"^\s*SHOW\s+(?:COLUMNS|FIELDS)\s+(?:FROM|IN)\s+(\w+)", r"write DESCRIBE \1"),
     (r"^\s*SHOW\s+CREATE\b", "write DESCRIBE and the name of the view"),

@@ -19,6 +19,7 @@ from gpu_worker.worker import run_worker
 from mesh import settings
 from mesh.daemon import run_daemon
 from mesh.jetstream import connect
+from mesh.jetstream.address import parse_address
 from mesh.server import find_url
 from mesh.wire import check_token
 
@@ -34,7 +35,9 @@ def main() -> int:
     """Parse the command line and run."""
     if sys.argv[1:2] == ["doctor"]:
         return run_daemon(examine_worker, name="doctor")
-    args = parser().parse_args()
+    args = (options := parser()).parse_args()
+    if not (arena := settings.value("arena", args.arena)):
+        options.error("--arena is missing; name the arena, such as --arena digits")
     draining = None if args.now else anyio.Event()
 
     async def work() -> None:
@@ -44,7 +47,8 @@ def main() -> int:
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         async with connect(url, name=check_token("name", args.name), outage_s=600, credentials=credentials) as hub:
-            bus = await hub.arena(args.arena)
+            bus = await hub.arena(arena)
+            print(f"{args.name}: takes runs of arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
             why = await run_worker(
                 bus,
                 name=args.name,
@@ -71,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--arena", required=True, help="Take runs of this arena.")
+    made.add_argument("--arena", help="Take runs of this arena (default: the setting `arena`).")
     made.add_argument("--slots", type=int, metavar="N", help="Run N trials at a time (default: one per GPU or core).")
     made.add_argument(
         "--slots-per-gpu", type=int, default=1, metavar="N", help="Run N trials at a time on one GPU (default: 1)."

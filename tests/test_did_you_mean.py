@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from analytics.projection import promised_views
 from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
-from analytics.sql_words import KNOBS, METRICS, SAME, SAME_WORDS, VIEWS, WORDS
+from analytics.sql_words import CLOSED_WORDS, COLUMN_WORDS, KNOB_WORDS, METRIC_WORDS, STATE_WORDS, VIEW_WORDS
 from mesh import events as e
 from mesh.errors import QueryError
 from tests.support.folding import folded, rows
@@ -73,7 +73,7 @@ GUESSED = {
     "SELECT startTime FROM runs": "started_at?",
     "SELECT TOP 5 * FROM leaderboard": "write LIMIT 5 at the end",
     "SHOW COLUMNS FROM runs": "write DESCRIBE runs",
-    "SHOW VIEWS": "SHOW TABLES lists the views",
+    "SHOW VIEW_WORDS": "SHOW TABLES lists the views",
     ".tables": "write SHOW TABLES",
     "PRAGMA table_info('runs')": "write DESCRIBE runs",
     # a data scientist who knows optuna, mlflow and wandb
@@ -143,20 +143,20 @@ async def test_show_tables_lists_the_promised_views_and_nothing_else(queries: Sq
 async def test_every_word_of_ours_is_a_view_or_a_column(queries: SqlServer) -> None:
     columns = await rows(queries, "SELECT column_name, table_name FROM information_schema.columns")
     names, views = {row[0] for row in columns}, {row[1] for row in columns}
-    assert {ours for _, all_ours in SAME for ours in all_ours.split()} <= names
-    assert {KNOBS[0], METRICS[0]} <= views
-    for _, ours in VIEWS:
+    assert {ours for _, all_ours in COLUMN_WORDS for ours in all_ours.split()} <= names
+    assert {KNOB_WORDS[0], METRIC_WORDS[0]} <= views
+    for _, ours in VIEW_WORDS:
         await queries.answer(Query(f"FROM {ours}"))
-    for where in WORDS:
+    for where in CLOSED_WORDS:
         view, _, column = where.partition(".")
         await queries.answer(Query(f"SELECT {column} FROM {view}"))
-    known = {word for words in WORDS.values() for word in words.split()}
-    assert {word for _, all_ours in SAME_WORDS for word in all_ours.split()} <= known
+    known = {word for words in CLOSED_WORDS.values() for word in words.split()}
+    assert {word for _, all_ours in STATE_WORDS for word in all_ours.split()} <= known
 
 
 def test_the_words_of_a_column_are_those_that_the_page_names() -> None:
     page = (Path(__file__).parents[1] / "docs" / "reference" / "views.md").read_text(encoding="utf-8")
-    for where, words in WORDS.items():
+    for where, words in CLOSED_WORDS.items():
         view, _, column = where.partition(".")
         [section] = re.findall(rf"\n## `{view}`\n(.*?)(?=\n## |\Z)", page, re.DOTALL)
         [meaning] = re.findall(rf"^\| `{column}` \| VARCHAR \| (.*) \|$", section, re.MULTILINE)

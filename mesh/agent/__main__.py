@@ -23,6 +23,7 @@ from mesh.code import CodeStore
 from mesh.daemon import run_daemon
 from mesh.errors import BadInput, MeshError
 from mesh.jetstream import connect
+from mesh.jetstream.address import parse_address
 from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
@@ -47,7 +48,8 @@ def main() -> int:
         os.environ.setdefault(variable, "1")  # matrices are small: threads that wait for each other take trials' cores
     parser = _parser()
     args = parser.parse_args()
-    if args.arena is None and not args.check:
+    arena = "" if args.check else settings.value("arena", args.arena)
+    if not arena and not args.check:
         parser.error("--arena is missing; name the arena, such as --arena digits")
     shown = args.name or args.role.partition(":")[2].lower() or args.role
     name = args.name or f"{shown}-{secrets.token_hex(2)}"
@@ -68,8 +70,8 @@ def main() -> int:
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         async with connect(url, name=name, outage_s=600, credentials=credentials) as hub:
-            bus = await hub.arena(args.arena)
-            code = CodeStore(settings.code_dir(home, args.arena), bus)
+            bus = await hub.arena(arena)
+            code = CodeStore(settings.code_dir(home, arena), bus)
             single = args.count == 1 and args.first == 1
             reader = item_reader(role, bus)
             seats = []
@@ -78,7 +80,8 @@ def main() -> int:
                 context = Context(agent_name, index, CodeReader(code), options, args.path, reader, CallKeeper(bus))
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))
-            why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, args.arena))
+            print(f"{name}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
+            why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, arena))
             print(f"{name}: {why}", file=sys.stderr)
             if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
                 raise leaving
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("role", help=f"{', '.join(SHORT_NAMES)}, or your own role as module:Class")
-    parser.add_argument("--arena", help="name of the arena")
+    parser.add_argument("--arena", help="name of the arena (default: the setting `arena`)")
     parser.add_argument("--count", type=_positive, default=1, help="run this many agents (default 1)")
     parser.add_argument("--first", type=_positive, default=1, help="number the first agent so (default 1)")
     parser.add_argument(
