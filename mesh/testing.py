@@ -33,6 +33,7 @@ from mesh.events import (
     Lane,
     Origin,
     ProposalPosted,
+    ProposalPromoted,
     ProposalRetired,
     RunFinished,
     RunRequested,
@@ -156,6 +157,11 @@ class Log:
         """Run a proposal once for each result, with seeds from 1 on, and return the last post."""
         runs = [self.request(tree, seed=seed) for seed in range(1, len(results) + 1)]
         return [self.finish(run, result) for run, result in zip(runs, results, strict=True)][-1]
+
+    def promote(self, tree: str, *, mean: float = 0.0) -> Post:
+        """Make a proposal the champion, as the curator would."""
+        event = ProposalPromoted(proposal=git_hash(tree), round=self.board.round, met=self.board.champion, mean=mean)
+        return self.add("curator", event)
 
     def retire(self, tree: str, *, why: Literal["blocked", "failed", "not_better", "killed"] = "not_better") -> Post:
         """Retire a proposal, as the curator would."""

@@ -73,7 +73,7 @@ GUESSED = {
     "SELECT startTime FROM runs": "started_at?",
     "SELECT TOP 5 * FROM leaderboard": "write LIMIT 5 at the end",
     "SHOW COLUMNS FROM runs": "write DESCRIBE runs",
-    "SHOW VIEW_WORDS": "SHOW TABLES lists the views",
+    "SHOW VIEWS": "SHOW TABLES lists the views",
     ".tables": "write SHOW TABLES",
     "PRAGMA table_info('runs')": "write DESCRIBE runs",
     # a data scientist who knows optuna, mlflow and wandb
