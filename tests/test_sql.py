@@ -49,6 +49,7 @@ def test_each_form_says_the_same(lab: Lab, tmp_path: Path) -> None:
     assert [json.loads(line) for line in sql(QUERY, "-F", "jsonl").out.splitlines()] == [row]
     done = subprocess.run([*COMMAND, QUERY, "--csv"], capture_output=True, check=True)
     assert done.stdout == b'run,value,list,nothing\nr1,0.75,"[1,2]",\n'
+    assert sql("SELECT true AS t, NULL AS n, 1 AS one", "--csv").out == "t,n,one\ntrue,,1\n"
     assert list(csv.reader(io.StringIO(sql(QUERY, "-F", "csv").out))) == [list(row), ["r1", "0.75", "[1,2]", ""]]
     assert sql(QUERY, "-F", "markdown").out.splitlines() == [
         "| run | value | list | nothing |",

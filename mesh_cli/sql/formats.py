@@ -172,7 +172,7 @@ class _Csv:
             self._begun = True
             self._writer.writerow(answer.columns)
         self._writer.writerows(
-            [_text(value) if isinstance(value, list | dict) else value for value in row] for row in answer.rows
+            [_text(value) if isinstance(value, list | dict | bool) else value for value in row] for row in answer.rows
         )
 
     def end(self, last: Answer) -> None:
