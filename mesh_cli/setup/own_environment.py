@@ -37,7 +37,7 @@ def agree_on_environment(folder: Path, wish: str | None) -> None:
     named = [key for key in _NAMES_ONE if isinstance(table, dict) and table.get(key)]
     if wish == "none" or (named and wish is None):
         return
-    if named:
+    if named and wish is not None:
         key, value = _setting(folder, wish)
         if table.get(key) == value:
             return
