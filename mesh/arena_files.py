@@ -19,6 +19,7 @@ from mesh.hidden_files import is_hidden, without_match
 from mesh.ignore_patterns import verdict
 from mesh.leavings import NEVER_TAKEN, is_secret
 from mesh.spec import ArenaSpec, ArtifactSpec
+from mesh.task_toml import string
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """Size of the largest file of an arena."""
@@ -256,9 +257,11 @@ _WARNED = {"results", "checkpoints", "a log", "left by another system", "a track
 
 
 def _cure_of_data(place: Path) -> str:
+    named = string(str(place.absolute()))
     return (
-        f"keep it out of the artifact and let [data] source = {str(place)!r} give it to artifact.prepare (docs/howto/"
-        f"data.md), or let trials read it where it lies: readable = [{str(place)!r}] under [environment]"
+        f"keep it out of the artifact and let source = {named} under [data] give it to artifact.prepare (docs/howto/"
+        f"data.md), or let trials read it where it lies: readable = [{named}] under [environment], and that path in "
+        "the program"
     )
 
 

@@ -193,7 +193,7 @@ def test_caches_and_what_is_too_large_are_no_part_of_an_artifact(folder: Path, m
     with pytest.raises(
         BadArena,
         match=r"^.* has \d+ bytes, but a file of an arena may have 100: if .* name it in artifact.ignore or .meshignore"
-        r"; if it does, keep it out of the artifact and let \[data\] source = '.*' give it to artifact.prepare",
+        r"; if it does, keep it out of the artifact and let source = .* under \[data\] give it to artifact.prepare",
     ):
         arena_files.read_files(folder)
 

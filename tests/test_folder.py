@@ -98,7 +98,7 @@ def test_what_tools_and_other_systems_leave_is_no_part_of_it_and_is_listed(folde
     assert read.files.keys() - TASK.keys() == {"results_parser.py", ".env.example"}
     assert why(read).keys() == set(LEAVINGS.values())
     line, *more = folder_lines(read)
-    assert line.startswith("the arena has 5 files (22 bytes); left out: .env (may hold keys, 1 bytes), ")
+    assert line.startswith("the arena has 5 files (22 bytes); left out: .env (may hold keys, 1 byte), ")
     assert f"and {len(LEAVINGS) - 3} more; {len(LEAVINGS)} files, {len(LEAVINGS)} bytes in all." in line
     assert more == []
 
@@ -281,8 +281,8 @@ def test_what_is_too_large_or_too_much_is_refused_with_the_names_and_the_cure(fo
     told = str(refused.value)
     assert told.startswith(f"{folder}/data/b.bin has 200,000,000 bytes, but a file of an arena may have 8,388,608: ")
     assert "name it in artifact.ignore or .meshignore" in told
-    assert f"[data] source = '{folder}/data/b.bin'" in told
-    assert f"readable = ['{folder}/data/b.bin'] under [environment]" in told
+    assert f'let source = "{folder}/data/b.bin" under [data]' in told
+    assert f'readable = ["{folder}/data/b.bin"] under [environment], and that path in the program' in told
     assert told.endswith("(also too large: a.bin (9 MB))")
     assert taken(folder, "*.bin") == set()
     write(folder, {f"many/{n}.json": "" for n in range(2010)})
@@ -296,8 +296,7 @@ def test_folders_of_data_are_left_out_where_prepare_makes_them_and_it_is_said(fo
     read = read_arena(folder, spec(prepare=True))
     assert why(read) == {"data": "made by prepare", "out": "made by trials"}
     assert (
-        "left out: data (made by prepare, 1 bytes), out (made by trials, 1 bytes). To take one: "
-        in folder_lines(read)[0]
+        "left out: data (made by prepare, 1 byte), out (made by trials, 1 byte). To take one: " in folder_lines(read)[0]
     )
     assert taken(folder, "!/data/", "!/out/", prepare=True) == {
         *("data/rows.csv", "out/x", "src/data/loader.py", "src/out/a.py"),
