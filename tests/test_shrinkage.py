@@ -1,5 +1,6 @@
 """What a critic makes of a score, and what becomes of a critic whose forecasts do not come true."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunFi
 from mesh.memory import MemoryBus
 from mesh.spec import ObjectiveSpec
 from mesh.testing import SPEC, Log, git_hash, run_of
+from mesh.text import chance
 
 BASE, IDEA = map(git_hash, ("base", "idea"))
 
@@ -46,6 +48,10 @@ def test_a_score_that_luck_explains_is_doubted_with_what_is_expected(log: Log) -
     worse = judge_score(log.board, run_of("p5"))
     assert worse is not None
     assert (worse.verdict, worse.rule) == ("warn", "within_noise")
+    assert re.search(r"worse than the champion \(chance to be better (<1|\d+) %\); standard deviation", worse.text)
+    assert [chance(p) for p in (0.0, 0.001, 0.5, 0.999, 1.0)] == [
+        f"chance to be better {percent} %" for percent in ("0", "<1", "50", ">99", "100")
+    ]
 
 
 def test_nothing_is_said_of_failures_proof_and_the_unfinished(log: Log) -> None:

@@ -51,6 +51,9 @@ async def shown_once(visit: Visit, scores: int) -> None:
     await tab.locator("#activity").get_by_text("#general: good morning").wait_for(timeout=MS)
     await tab.locator(f'#standing tr[data-id="{NEW}"]').wait_for(timeout=MS)
     assert await tab.locator("#activity").get_by_text("proposed at night").count() == 1
+    assert (
+        await tab.locator("#activity").get_by_text("opened version 1 of the arena").count() == 1
+    )  # nor is it forgotten
     state = await state_of(visit, lambda s: not s["trouble"] and s["as_of"] == s["seq"])
     trees = await tab.locator("#standing tr[data-id]").evaluate_all("rows => rows.map((row) => row.dataset.id)")
     assert trees == [row["proposal"] for row in state["standing"]]

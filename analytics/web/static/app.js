@@ -67,10 +67,12 @@ async function loadRest() {
 const loaded = calm(async () => {
   try {
     await loadState();
-    if (whole) dag.state();
-    else await loadRest();
+    if (!whole) return await loadRest();
+    missing = "";
+    dag.state();
   } catch (error) {
-    if (live) showTrouble(error.message);
+    missing = error.message;
+    showLive();
   }
 }, 100);
 

@@ -51,7 +51,7 @@ export function makeProgress(open) {
       cursor: { points: { show: false }, drag: { x: true, y: false, setScale: true }, y: false, x: true },
       scales: { x: { time: axis === "time" }, y: { range: () => shown.range } },
       axes: [
-        { ...ticks, size: 24, label: axis === "time" ? "time (this computer's clock)" : "runs with a score, in order", ...(axis === "time" ? {} : { incrs: WHOLE }) },
+        { ...ticks, size: 24, label: axis === "time" ? "time (this computer's clock)" : "runs with a score, in order", ...(axis === "time" ? { space: 70, values: (_, splits, __, ___, step) => splits.map((at) => timeTick(at, step)) } : { incrs: WHOLE }) },
         { ...ticks, size: (_, values) => 14 + LETTER * Math.max(4, ...(values || []).map((value) => value.length)), label: `${plain(arena.metric).slice(0, 40)} (${arena.direction === "minimize" ? "lower" : "higher"} is better)`, values: (_, splits, __, ___, step) => splits.map((value) => tick(value, step)) },
       ],
       series: [
@@ -121,6 +121,14 @@ export function makeProgress(open) {
       else if (more) draw();
     },
   };
+}
+
+/** A time below an axis: the day where a step is as long, else the time of day. */
+function timeTick(at, step) {
+  const time = new Date(at * 1000);
+  const day = time.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  const clock = time.toLocaleTimeString("en-GB").slice(0, step < 60 ? 8 : 5);
+  return step >= 86400 || clock === "00:00" ? day : clock;
 }
 
 /** A number beside an axis, with the decimals that two neighbours need to differ. */
