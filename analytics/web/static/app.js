@@ -108,6 +108,7 @@ async function start() {
       if (at < seq) {
         seq = at; // the log was replaced
         tellActivity.clear();
+        progress.forget();
       }
       loadAll().catch(() => {});
     },

@@ -99,11 +99,22 @@ export function makeProgress(open) {
   }
 
   return {
+    /** Take the scores of the projector; those that came live and that it has not folded yet stay. */
     load(table) {
+      const before = dots;
       dots = table.rows.map(([seq, time, value, proposal, run, lane]) => ({ seq, time, value, proposal, run, lane }));
       runs.clear();
       dots.forEach((dot) => runs.add(dot.run));
+      const folded = Math.max(table.as_of || 0, dots.at(-1)?.seq || 0);
+      for (const dot of before) {
+        if (dot.seq <= folded || runs.has(dot.run)) continue;
+        runs.add(dot.run);
+        dots.push(dot);
+      }
       draw();
+    },
+    forget() {
+      dots = [];
     },
     take(fact) {
       const { run, value, proposal } = fact.event;
