@@ -14,7 +14,11 @@ from mesh.errors import BadArena
 from mesh.events import Failed, FailureReason, Scored
 from mesh.spec import Direction, ObjectiveSpec
 from mesh_cli.setup.attacks import allowance, changed_files, holds, read_attacks
-from mesh_cli.setup.check_arena import Checked, check_arena, check_lines, check_warnings
+from mesh_cli.setup.check_arena import check_arena
+from mesh_cli.setup.check_facts import ArenaFacts
+from mesh_cli.setup.check_oddities import check_warnings
+from mesh_cli.setup.check_result import BaselineRun, Checked
+from mesh_cli.setup.check_view import check_lines
 
 DIGITS = Path(__file__).parents[1] / "arenas" / "digits"
 NUMBER = """
@@ -69,13 +73,14 @@ def test_an_attack_that_gets_through_is_shown_and_fails_the_command(number: Path
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines == [
-        "baseline number 5.0000 ± 0.0000 (2 seeds)",
-        "",
+    assert lines[:4] == ["number: number, higher is better", "", "baseline", "score 5.0000 (2 seeds: 5.0000, 5.0000)"]
+    attacks = lines.index("attacks")
+    assert lines[attacks + 1 : attacks + 4] == [
         "attack expected got it tries",
         "leaves code for eval not better than baseline 11.0000 GOT THROUGH runs in the scorer",
         "not a number bad_score or no_score bad_score held",
     ]
+    assert lines[-1] == "not ready: 1 problem"
     said = "mesh: attack 'leaves code for eval' got 11.0000; expected: not better than baseline"
     assert done.stderr.splitlines()[-1] == said
     assert "4/4 " in done.stderr
@@ -119,7 +124,7 @@ print(json.dumps({{"number": sum(values) / 2}}))
     done = await check_arena(number, seeds=1, slots=1, device="cpu")
     assert [type(run.outcome) for run in done.baseline] == [Scored]
     assert done.same_items == warned
-    told = check_warnings(done)
+    told = [sentence for sentence in check_warnings(done) if "items" in sentence]
     assert len(told) == bool(warned)
     assert all("search and proof have the same 2 items, so every judged candidate counts as a test" in t for t in told)
 
@@ -249,8 +254,10 @@ def test_a_check_says_whether_a_time_is_measured_alone(metric: str, slots: int, 
         "set trial.exclusive = true"
     )
     assert check_warnings(done) == ([said] if warned else [])
-    alone = "runs: one at a time on a machine, on fixed cores (trial.exclusive)"
-    assert (alone in check_lines(done)) == exclusive
+    run = BaselineRun(1, Scored(value=1.0), 1.0, 0.0)
+    lines = check_lines(Checked("a", metric, (run,), (), slots=slots, exclusive=exclusive), 200)
+    [night] = [line for line in lines if "a night" in line]
+    assert ("one at a time, on fixed cores (trial.exclusive)" in night) == exclusive
 
 
 async def test_a_real_check_counts_the_slots_of_the_machine(number: Path) -> None:
@@ -263,3 +270,86 @@ async def test_a_real_check_counts_the_slots_of_the_machine(number: Path) -> Non
         (1, True, [5.0]),
         (2, False, [5.0]),
     ]
+
+
+def runs(*values: float, output: str = "", used_s: float = 1.0) -> tuple[BaselineRun, ...]:
+    """Runs of a baseline that got these scores."""
+    return tuple(
+        BaselineRun(seed, Scored(value=value), 1.0, 0.5, (), used_s, 100.0, output)
+        for seed, value in enumerate(values, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "baseline", "sentence"),
+    [
+        (ArenaFacts(budget_s=2.0), runs(0.5, 0.5), "seeds do nothing: all runs got the same score"),
+        (ArenaFacts(budget_s=2.0, reads_seed=True), runs(0.5, 0.5), ""),
+        (ArenaFacts(budget_s=2.0, own_seeds=1), runs(0.5, 0.5), ""),
+        (ArenaFacts(budget_s=2.0), runs(0.5, 0.6), ""),
+        (ArenaFacts(budget_s=2.0, noise="none"), runs(0.5, 0.6), 'objective.noise is "none", but the baseline got'),
+        (ArenaFacts(budget_s=1.1), runs(0.5, 0.6), "needs 1.0 s of its budget of 1.1 s"),
+        (ArenaFacts(budget_s=600.0, command=("a",)), runs(0.5, 0.6), "trial.budget_s = 5.0 is enough"),
+        (
+            ArenaFacts(budget_s=2.0, how="stdout", pattern=r"acc: ([\d.]+)"),
+            runs(0.5, 0.6, output="train acc: 0.9\ntest acc: 0.5\n"),
+            "matches 2 different numbers of the output (0.9, 0.5), and the last one counts",
+        ),
+        (ArenaFacts(budget_s=2.0, how="stdout", pattern=r"acc: ([\d.]+)"), runs(0.5, 0.6, output="acc: 0.5\n"), ""),
+    ],
+)
+def test_what_is_odd_is_said_in_a_sentence_each(
+    facts: ArenaFacts, baseline: tuple[BaselineRun, ...], sentence: str
+) -> None:
+    done = Checked("a", "loss", baseline, (), facts=facts)
+    told = check_warnings(done)
+    assert [sentence in each for each in told] == [True] * bool(sentence)
+    verdict = "ready, with 1 thing to look at" if sentence else "ready"
+    assert check_lines(done)[-1] == verdict
+
+
+def test_a_time_that_shall_be_higher_is_odd_and_so_is_a_rate_that_shall_be_lower() -> None:
+    for metric, direction in (("p95_ms", "maximize"), ("qps", "minimize"), ("p95_ms", "minimize"), ("qps", "maximize")):
+        facts = ArenaFacts(budget_s=2.0, direction=direction)  # type: ignore[arg-type]
+        told = check_warnings(Checked("a", metric, runs(0.5, 0.6), (), facts=facts))
+        assert bool(told) == ((metric == "p95_ms") == (direction == "maximize"))
+
+
+async def test_a_check_shows_files_knobs_and_a_night_within_eighty_columns(number: Path) -> None:
+    (number / "number.py").write_text(
+        "import os, pathlib, random\nSEED = 3\nWIDTH = 5  # mesh: 1..9\nrandom.seed(SEED)\n"
+        '(pathlib.Path(os.environ["MESH_OUT"]) / "number").write_text(str(WIDTH + random.random()))\n'
+    )
+    (number / "notes.txt").write_text("x")
+    text = (number / "arena.toml").read_text()
+    (number / "arena.toml").write_text(text.replace("[trial]", 'hidden = ["notes.txt"]\n[trial]'))
+    done = await check_arena(number, slots=2, device="cpu")
+    assert len(done.baseline) == 2
+    assert len(set(done.scores)) == 1, "search keeps the program's own seed"
+    assert len(set(done.proof_scores)) == 2, "proof replaces it"
+    lines = check_lines(done)
+    assert all(len(line) <= 80 for line in lines)
+    plain = [" ".join(line.split()) for line in lines]
+    assert "may change number.py" in plain
+    assert "hidden notes.txt (only the score program sees it)" in plain
+    assert "leak audit found nothing private where runs can read" in plain
+    assert "WIDTH 5 1 .. 9 number.py" in plain
+    assert any(line.startswith("noise ± 0.") for line in plain)
+    assert any(line.startswith("a night about ") and line.endswith("in 8 hours, 2 at a time") for line in plain)
+    assert plain[-1] == "ready"
+
+
+def test_a_baseline_that_prints_another_number_says_which_it_prints(number: Path, tmp_path: Path) -> None:
+    (number / "number.py").write_text('print("Accuracy: 0.75")\nprint("Loss: 0.1")\n')
+    text = (number / "arena.toml").read_text()
+    printed = 'how = "stdout"\npattern = "F1: (.*)"\n'
+    (number / "arena.toml").write_text(text.replace('how = "command"\ncommand = ["python", "score.py"]\n', printed))
+    command = [sys.executable, "-m", "mesh_cli", "check", str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "it prints Accuracy: 0.75, Loss: 0.1" in lines
+    assert lines[-1] == "not ready: 2 problems"
+    assert done.stderr.splitlines()[-1].startswith(
+        "mesh: the baseline failed on seed 2: no_score: no line that the trial"
+    )

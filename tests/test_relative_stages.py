@@ -18,7 +18,8 @@ from mesh.memory import MemoryHub
 from mesh.spec import ScoreSpec
 from mesh.stages import StageSpec
 from mesh.testing import SPEC, Log, git_hash
-from mesh_cli.setup.check_arena import BaselineRun, baseline_stages
+from mesh_cli.setup.check_arena import baseline_stages
+from mesh_cli.setup.check_result import BaselineRun
 from tests.test_stages import raw
 from tests.test_worker import SPEC as WORKER_SPEC
 from tests.test_worker import Arena

@@ -21,7 +21,7 @@ def check(
     attacks: Annotated[
         bool, Parameter(negative="", help="Run the arena's attacks too; fail if one gets what it should not.")
     ] = False,
-    seeds: Annotated[int, Parameter(help="Run the baseline on this many seeds.", validator=Number(gte=1))] = 3,
+    seeds: Annotated[int, Parameter(help="Run the baseline on this many seeds.", validator=Number(gte=1))] = 2,
     slots: Annotated[
         int | None,
         Parameter(
@@ -34,7 +34,9 @@ def check(
     sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="How strictly to sandbox trials.")] = "auto",
     json: Json = False,
 ) -> int:
-    """Run the baseline of an arena, and with --attacks its cheating artifacts, by a real worker; nothing is kept.
+    """Try an arena: open it, run its baseline by a real worker, and say what is odd; nothing is kept.
+
+    It shows score, noise, seconds of a run, files, knobs with their ranges. With --attacks it runs cheating artifacts.
 
     Example: mesh check digits --attacks
     """
@@ -44,7 +46,10 @@ def check(
 
     async def work() -> None:
         nonlocal failed
-        from mesh_cli.setup.check_arena import check_arena, check_lines, check_problems, check_warnings
+        from mesh_cli.render.colour import Ink, is_coloured
+        from mesh_cli.render.columns import width_of_output
+        from mesh_cli.setup.check_arena import check_arena
+        from mesh_cli.setup.check_view import check_lines, check_problems
 
         done = await check_arena(
             told_folder(folder, wish=loop_wish(metric, direction, run_seconds)),
@@ -58,9 +63,7 @@ def check(
         if json:
             print_json(done)
         else:
-            print("\n".join(check_lines(done)))
-        for sentence in check_warnings(done):
-            print(f"mesh: warning: {sentence}", file=sys.stderr)
+            print("\n".join(check_lines(done, width_of_output(), Ink(is_coloured()))), flush=True)
         for sentence in check_problems(done):
             print(f"mesh: {sentence}", file=sys.stderr)
             failed = True

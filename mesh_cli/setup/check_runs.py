@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 import anyio
@@ -43,6 +44,7 @@ async def run_artifacts(
     slots: int | None = None,
     sandbox: Wish = "auto",
     finished: Callable[[str, RunFinished], object] = lambda name, event: None,
+    opened: Callable[[float], object] = lambda seconds: None,
 ) -> dict[str, list[RunFinished]]:
     """Run artifacts of the arena in `folder`; return how each ended, by name, one for each seed.
 
@@ -53,6 +55,7 @@ async def run_artifacts(
         slots: runs at a time; by default as many as the machine has cores or GPUs.
         sandbox: whether a weaker sandbox may be used.
         finished: called with the name of an artifact as each of its runs ends.
+        opened: called with the seconds that opening took, data and leak audit included.
 
     Raises:
         BadArena: the arena cannot be opened.
@@ -60,14 +63,16 @@ async def run_artifacts(
     """
     with tempfile.TemporaryDirectory(prefix="mesh-", ignore_cleanup_errors=True) as name:
         home = Path(name)
-        bus, opened = await open_arena(MemoryHub(), folder, home=home, logs=settings.home(), price_of=judge_price)
+        begun = monotonic()
+        bus, fact = await open_arena(MemoryHub(), folder, home=home, logs=settings.home(), price_of=judge_price)
+        opened(monotonic() - begun)
         code, now = CodeStore(settings.code_dir(home / "author", bus.arena), bus), dt.datetime.now(dt.UTC)
-        base = await code.files(opened.base_commit)
-        trial, wanted = opened.spec.trial, dict[str, tuple[str, int]]()
+        base = await code.files(fact.base_commit)
+        trial, wanted = fact.spec.trial, dict[str, tuple[str, int]]()
         for artifact in artifacts:
             files = {**base, **artifact.changed}
-            made = code.commit(files, parents=[opened.base_commit], message=artifact.name, author="operator", at=now)
-            await code.push(made.commit, base=opened.base_commit)
+            made = code.commit(files, parents=[fact.base_commit], message=artifact.name, author="operator", at=now)
+            await code.push(made.commit, base=fact.base_commit)
             for place, seed in enumerate(artifact.seeds):
                 run = f"check-{len(wanted)}"
                 wanted[run] = artifact.name, place
@@ -79,7 +84,7 @@ async def run_artifacts(
                     seed=seed,
                     budget_s=trial.budget_s,
                     deadline_s=trial.deadline_s,
-                    evaluator=opened.evaluator,
+                    evaluator=fact.evaluator,
                 )
                 await bus.post(Post.new("operator", request))
         ended: dict[str, RunFinished] = {}

@@ -1,0 +1,126 @@
+"""What is odd about an arena that works: `mesh check` says it before a night is spent on it. Pure."""
+
+import re
+
+from mesh.slowness import seconds_text
+from mesh.text import printable
+from mesh_cli.setup.check_result import Checked
+from mesh_cli.setup.time_metrics import is_rate, is_time
+
+_LITTLE, _MUCH = 0.05, 0.8
+_SHORT_S = 100.0
+"""Budgets below it cost little, however little of them a run needs."""
+_LABELLED = re.compile(r"([A-Za-z][\w@./ -]{0,40}?)[\"']?\s*[:=]\s*[\"']?([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)")
+
+
+def check_warnings(checked: Checked) -> list[str]:
+    """Return one sentence for everything that works, but at a price."""
+    return [
+        *_about_time(checked),
+        *_about_seeds(checked),
+        *_about_output(checked),
+        *_about_limits(checked),
+        *_about_items(checked),
+    ]
+
+
+def other_numbers(output: str) -> list[str]:
+    """Return the numbers with their labels that an output has, such as `Test accuracy: 0.93`, at most six."""
+    found = {match[1].strip(): match[2] for match in _LABELLED.finditer(output)}
+    return [f"{label}: {number}" for label, number in list(found.items())[-6:]]
+
+
+def _about_time(checked: Checked) -> list[str]:
+    metric, facts = checked.metric, checked.facts
+    if not (is_time(metric) or is_rate(metric)):
+        return []
+    said = []
+    if checked.slots > 1 and not checked.exclusive:
+        said.append(
+            f"{printable(metric)} reads like a time, and this machine runs {checked.slots} trials at a time, "
+            "which slow each other: set trial.exclusive = true"
+        )
+    if facts and (facts.direction == "maximize") == is_time(metric):
+        better = "higher" if facts.direction == "maximize" else "lower"
+        kind = "time" if is_time(metric) else "rate"
+        said.append(f"{printable(metric)} reads like a {kind}, and objective.direction says that {better} is better")
+    return said
+
+
+def _about_seeds(checked: Checked) -> list[str]:
+    facts, scores = checked.facts, [*checked.scores, *checked.proof_scores]
+    if not facts or len(scores) < 2:
+        return []
+    is_same = len(set(scores)) == 1
+    if facts.noise == "none" and not is_same:
+        return [
+            'objective.noise is "none", but the baseline got different scores: leave it out, so that gains are proven '
+            "on fresh seeds"
+        ]
+    if facts.noise == "measured" and is_same and not facts.reads_seed and not facts.own_seeds:
+        return [
+            "seeds do nothing: all runs got the same score, and no file reads MESH_SEED. If the score is exact, set "
+            'objective.noise = "none", so that one run proves; else let the program draw with MESH_SEED'
+        ]
+    return []
+
+
+def _about_output(checked: Checked) -> list[str]:
+    facts = checked.facts
+    if not facts or facts.how != "stdout" or not checked.baseline:
+        return []
+    output = checked.baseline[0].output
+    try:
+        found = re.findall(facts.pattern, output, re.MULTILINE)
+    except re.error:
+        return []
+    different = list(dict.fromkeys(found))
+    if len(different) < 2:
+        return []
+    listed = ", ".join(different[:3]) + (", ..." if len(different) > 3 else "")
+    return [
+        f"score.pattern matches {len(different)} different numbers of the output ({printable(listed)}), and the last "
+        "one counts: make it match the result alone"
+    ]
+
+
+def _about_limits(checked: Checked) -> list[str]:
+    facts = checked.facts
+    if not facts or not checked.scores:
+        return []
+    said = []
+    used = max(run.used_s for run in checked.baseline)
+    share = used / facts.budget_s if facts.budget_s else 0.0
+    if share > _MUCH:
+        said.append(
+            f"the baseline needs {used:.1f} s of its budget of {facts.budget_s:g} s: a candidate that is a little "
+            "slower ends without a score; raise trial.budget_s"
+        )
+    elif share < _LITTLE and facts.budget_s >= _SHORT_S and facts.command:
+        said.append(
+            f"a run needs {seconds_text(used)} s of its budget of {facts.budget_s:g} s, and one that hangs takes all: "
+            f"trial.budget_s = {_rounded(used)} is enough"
+        )
+    if checked.slots * facts.memory_gb > facts.machine_gb > 0 and checked.slots > 1:
+        peak = max(run.peak_memory_mb for run in checked.baseline) / 1024
+        if checked.slots * peak > _MUCH * facts.machine_gb:
+            said.append(
+                f"{checked.slots} runs at a time may take {checked.slots * peak:.1f} of this machine's "
+                f"{facts.machine_gb:.1f} GB of memory: start `mesh up` with fewer --slots"
+            )
+    return said
+
+
+def _rounded(used_s: float) -> str:
+    wanted = max(2.0, 5 * used_s)
+    return f"{wanted:.0f}.0"
+
+
+def _about_items(checked: Checked) -> list[str]:
+    if not checked.same_items:
+        return []
+    return [
+        f"search and proof have the same {checked.same_items:,} items, so every judged candidate counts as a test: "
+        "after 100 candidates a gain must be so clear that luck shows it a hundred times less often; let the score "
+        "program take other items for MESH_SPLIT=confirm than for search",
+    ]
