@@ -13,6 +13,7 @@ from mesh.errors import BadArena, BadInput
 from mesh_cli.setup.first_look.folder_view import view_folder
 from mesh_cli.setup.first_look.guesses import guess
 from mesh_cli.setup.first_look.printed_numbers import named_pattern, printed_numbers
+from mesh_cli.setup.first_look.run_lines import shown_command
 from mesh_cli.setup.init_arena import init_arena
 from mesh_cli.setup.init_plan import InitWish
 from tests.support.terminal import Terminal
@@ -142,6 +143,20 @@ def test_a_package_of_node_is_run_by_its_script(tmp_path: Path) -> None:
     assert (found.editable, found.runs[0].words) == (editable, command)
     assert found.metric is not None
     assert (found.metric.name, found.direction) == (metric, direction)
+
+
+@pytest.mark.parametrize(
+    ("makefile", "line"),
+    [
+        ("run: sort.c\n\t$(CC) -O3 -o run sort.c\nfast: sort.c\n\tcc -o run sort.c\n", "make -s && ./run"),
+        ("bench: sort.c\n\tcc sort.c -o b\nrun: bench\n\t./b 100\n", "make -s run"),
+        ("lib.o: sort.c\n\tcc -c -o lib.o sort.c\nbench: lib.o\n\tcc lib.o -o b\n", "make -s bench && ./b"),
+    ],
+)
+def test_a_target_that_only_builds_is_no_run(makefile: str, line: str, tmp_path: Path) -> None:
+    found = guess(view_folder(folder_of(tmp_path, {"Makefile": makefile, "sort.c": SORT})))
+    assert shown_command(found.runs[0].words) == line
+    assert found.editable == ("sort.c",)
 
 
 @pytest.mark.parametrize(

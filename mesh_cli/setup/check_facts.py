@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mesh.arena_commands import spec_folders
-from mesh.arena_files import left_out_by, read_files
+from mesh.arena_files import read_arena
 from mesh.editable_paths import editable_paths
 from mesh.hidden_files import split_hidden
 from mesh.interpreter import below_home
@@ -78,8 +78,8 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
     Raises:
         BadArena: its files cannot be read.
     """
-    left: list[str] = []
-    files = read_files(folder, spec.artifact.hidden, left_out_by(spec.artifact), left=left.append)
+    read = read_arena(folder, spec)
+    files = read.files
     shown, hidden = split_hidden(spec.artifact.hidden, files)
     editable = [name for name in editable_paths(spec, files) if name in files]
     varies = spec.trial.own_seeds == "vary" and spec.objective.noise == "measured"
@@ -97,7 +97,7 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
         editable=tuple(editable),
         protected=tuple(sorted(name for name in shown if name not in editable and name != "arena.toml")),
         hidden=tuple(sorted(hidden)),
-        left_out=tuple(left),
+        left_out=tuple(each.path for each in read.left),
         readable=tuple(map(below_home, spec_folders(spec.environment))),
         prepares=bool(spec.artifact.prepare),
         leak_audit=spec.data.leak_audit if is_private else "",

@@ -174,20 +174,33 @@ def _recipes(view: FolderView, targets: list[str]) -> str:
 
 def _from_makefile(view: FolderView) -> Iterator[RunLine]:
     rules, file = _rules(view), _makefile(view)
-    for place, target in enumerate(_TARGETS):
-        if target in rules and rules[target][2]:
+    targets = [*_TARGETS, *(name for name in rules if name not in _TARGETS and _TELLING.search(name))]
+    for place, target in enumerate(targets):
+        if target in rules and rules[target][2] and not _only_builds(rules[target][2]):
             words = ("make", "-s", target)
             yield RunLine(words, files_run(view, words), f"{file} line {rules[target][0]}", 48 - place)
+    first = next(iter(rules), "")
     made = [
-        (name.replace("$@", target), at)
+        (name.replace("$@", target), at, "" if target == first or first == "all" else f" {target}")
         for target, (at, _, recipe) in rules.items()
         for name in re.findall(r"-o\s+(\$@|[\w./-]+)(?:\s|$)", recipe)
         if not name.replace("$@", target).endswith((".o", ".so"))
     ]
-    for name, at in made[:3]:
-        line = f"make -s && ./{name}"
+    for name, at, target in made[:3]:
+        line = f"make -s{target} && ./{name}"
         yield RunLine(("sh", "-c", line), files_run(view, ("sh", "-c", line)), f"{file} line {at}",
                       36 + 4 * bool(_TELLING.search(name)))  # fmt: skip
+
+
+def _only_builds(recipe: str) -> bool:
+    """Tell whether all that a recipe does is to compile and to copy."""
+    return all(
+        re.match(
+            r"(?:[\w./-]*(?:cc|gcc|g\+\+|clang|clang\+\+|c\+\+|nvcc|rustc|ld|ar)|mkdir|cp|rm|echo|strip)\b|\$", line
+        )
+        or re.search(r"\s-o\s", line)
+        for line in recipe.strip().splitlines()
+    )
 
 
 def _from_package(view: FolderView) -> Iterator[RunLine]:
