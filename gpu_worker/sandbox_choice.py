@@ -142,22 +142,28 @@ async def _attack(sandbox: Sandbox, folder: Path, target: Mapping[str, Any], *, 
         return TierFinding(sandbox.tier, error=f"the self-test did not run: {last}")
 
 
+_LONGEST_FOLDER = 100
+"""Bytes of a folder's path in which a socket can be: the path of a socket has at most 107."""
+
+
 @contextmanager
 def targets(folder: Path) -> Iterator[dict[str, Any]]:
     """Set up the targets of the attacks: files, sockets, and this process itself."""
-    secret, evaluator, path = folder / "secret", folder / "evaluator.py", folder / "socket"
+    secret, evaluator = folder / "secret", folder / "evaluator.py"
     secret.write_text("a key")
     secret.chmod(0o600)
     evaluator.write_text("print(1)")
     evaluator.chmod(0o444)
     abstract, key = f"mesh-{secrets.token_hex(8)}", secrets.randbelow(2**31 - 1) + 1
     with (
+        _for_socket(folder) as near,
         _segment(key),
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_UNIX) as by_path,
         socket.socket(socket.AF_UNIX) as by_name,
     ):
-        by_path.bind(os.path.relpath(path) if len(str(path)) > 100 else str(path))
+        path = near / "socket"
+        by_path.bind(str(path))
         by_path.listen()
         path.chmod(0o777)
         by_name.bind("\0" + abstract)
@@ -172,6 +178,17 @@ def targets(folder: Path) -> Iterator[dict[str, Any]]:
             "segment": key,
             "socket": str(path),
         }
+
+
+@contextmanager
+def _for_socket(folder: Path) -> Iterator[Path]:
+    """Give the folder, or one with a shorter path where a socket's path would be too long in it."""
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="mesh-") as short:
+        os.chmod(short, 0o711)
+        yield Path(short)
 
 
 @contextmanager

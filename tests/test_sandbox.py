@@ -118,6 +118,11 @@ def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> N
     assert (found.error, found.broken, set(found.open) - OPEN_BY_DESIGN[tier]) == ("", [], set())
 
 
+async def test_a_home_whose_path_is_too_long_for_a_socket_has_the_same_sandbox(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["ein-langer-Ordner-ä"] * 6)
+    assert (await choose_tier("auto", deep))[0] == (await choose_tier("auto", tmp_path))[0]
+
+
 async def test_the_self_test_finds_an_open_sandbox(tmp_path: Path) -> None:
     found = await try_tier("E", tmp_path)
     assert {"read a secret file", "connect by TCP", "write the evaluator", "set up io_uring"} <= set(found.open)
