@@ -179,6 +179,7 @@ def test_a_target_that_only_builds_is_no_run(makefile: str, line: str, tmp_path:
         ("a.go", r'fmt.Printf("loss=%v\n", l)', "loss", "loss=0.25"),
         ("a.js", "console.log(`Score: ${s}`);", "score", "Score: 0.25"),
         ("a.js", 'console.log("Score:", s);', "score", "Score: 0.25"),
+        ("a.c", r'fprintf(stderr, "achieved tok/s: %f\n", s);', "achieved_tok_per_s", "achieved tok/s: 0.25"),
         ("a.sh", 'echo "wins: $W"', "wins", "wins: 0.25"),
         ("a.R", 'cat("rmse:", r, "\\n")', "rmse", "rmse: 0.25"),
         ("a.jl", 'println("cost = ", c)', "cost", "cost = 0.25"),
@@ -321,3 +322,15 @@ def test_the_command_says_what_it_saw_and_what_comes_next(tmp_path: Path) -> Non
     assert "  prints    elapsed: … ms  (sort.c line 6)" in lines
     assert lines[-1].startswith("next: mesh check")
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_number_that_is_printed_as_an_error_is_read_too_and_a_rate_is_better_where_it_is_higher(
+    tmp_path: Path,
+) -> None:
+    source = 'int main(void) { fprintf(stderr, "speed tok/s: %f\\n", 2.5); return 0; }\n'
+    folder = folder_of(tmp_path, {"run.c": source, "Makefile": "run: run.c\n\tcc -o run run.c\n"})
+    made(folder)
+    spec = load_arena(folder)
+    assert spec.trial.command == ("sh", "-c", "make -s && ./run 2>&1")
+    assert (spec.objective.metric, spec.objective.direction) == ("speed_tok_per_s", "maximize")
+    assert spec.trial.exclusive

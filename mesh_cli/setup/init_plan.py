@@ -181,7 +181,10 @@ def _scored(
         last = max((each.line for each in numbers if each.file == number.file), default=0)
         if number.line == last and number.file.endswith(".py"):
             return msgspec.structs.replace(base, metric=number.key, run=("true",), scorer=words)
-    return msgspec.structs.replace(base, metric=number.name, pattern=number.pattern)
+    line = view.text(number.file).splitlines()[number.line - 1]
+    if re.search(r"stderr|\bcerr\b|\beprintln!|console\.error|\blogg(?:er|ing)\.", line):  # scores are read from stdout
+        words = ("sh", "-c", f"{shown_command(words)} 2>&1")
+    return msgspec.structs.replace(base, metric=number.name, pattern=number.pattern, run=words)
 
 
 def _has_one_group(pattern: str) -> bool:

@@ -71,7 +71,7 @@ def arena_text(plan: ArenaPlan) -> str:
         _noted(f"editable = {toml_list(plan.editable)}", "what may change; all else is protected"),
     ]
     if plan.ignore:
-        parts += ["ignore = [                       # what lies here and is no part of the program"]
+        parts += [_noted("ignore = [", "what lies here and is no part of the program")]
         parts += [f"    {line}" for line in _wrapped(plan.ignore)] + ["]"]
     if plan.source:
         parts += _data_lines(plan.source)

@@ -211,4 +211,4 @@ def _of_template(file: str, line: int, template: str) -> Iterator[PrintedNumber]
 
 
 def _slug(label: str) -> str:
-    return re.sub(r"[^\w@.]+", "_", label).strip("_.").lower()[:60]
+    return re.sub(r"[^\w@.]+", "_", re.sub(r"/(?=s(?:ec|econd)?\b)", "_per_", label)).strip("_.").lower()[:60]
