@@ -67,6 +67,8 @@ def _marked(folder: str) -> str:
     """Return what a mark in the folder says that it is."""
     if _is_file(folder, "pyvenv.cfg") or os.path.isdir(os.path.join(folder, "conda-meta")):
         return "a virtualenv"
+    if _is_file(folder, os.path.join("server", "nats.conf")):
+        return "a home of the mesh"
     if _is_file(folder, "CACHEDIR.TAG"):
         return CACHE
     if os.path.basename(folder) == "target" and _is_file(os.path.dirname(folder), "Cargo.toml"):

@@ -66,6 +66,7 @@ def why(read: FolderRead) -> dict[str, str]:
 LEAVINGS = {
     "env/pyvenv.cfg": "env",
     "my env/conda-meta/history": "my env",
+    "home/server/nats.conf": "home",
     ".venv/bin/x": ".venv",
     ".tox/py311/x": ".tox",
     "node_modules/a/index.js": "node_modules",
