@@ -95,3 +95,22 @@ async def test_a_run_that_was_stopped_early_has_not_failed(home: Path, server: E
         lines = await visit.tab.locator("#activity li", has_text="eeeeeeeeee").all_inner_texts()
         assert [line for line in lines if "fail" in line] == []
         assert visit.complaints == []
+
+
+LATE = """async () => {
+  const { makeProgress } = await import("/static/progress.js?again");
+  const progress = makeProgress(() => {});
+  const folded = { rows: [[1, 0, 0.5, "t", "r1", "explore"]], as_of: 3 };
+  progress.load(folded);
+  progress.take({ seq: 5, time: 1, event: { run: "r2", value: 0.4, proposal: "t" } });
+  progress.load(folded);
+}"""
+
+
+async def test_a_score_that_the_projector_has_not_folded_yet_stays(home: Path, server: EmbeddedServer) -> None:
+    """The page asks for all scores again after a break, while new ones come in."""
+    async with stage(home, server, 0) as on, Visit(on.browser, on.address) as visit:
+        await visit.open()
+        await visit.tab.evaluate(LATE)
+        await visit.tab.locator("#progress-status").get_by_text("best single score 0.4000 of 2 scores").wait_for()
+        assert visit.complaints == []
