@@ -15,7 +15,7 @@ from mesh.events import Failed, FailureReason, Scored
 from mesh.spec import Direction, ObjectiveSpec
 from mesh_cli.setup.attacks import allowance, changed_files, holds, read_attacks
 from mesh_cli.setup.check_arena import check_arena
-from mesh_cli.setup.check_facts import ArenaFacts
+from mesh_cli.setup.check_facts import ArenaFacts, arena_facts
 from mesh_cli.setup.check_oddities import check_warnings
 from mesh_cli.setup.check_result import BaselineRun, Checked
 from mesh_cli.setup.check_view import check_lines
@@ -353,3 +353,18 @@ def test_a_baseline_that_prints_another_number_says_which_it_prints(number: Path
     assert done.stderr.splitlines()[-1].startswith(
         "mesh: the baseline failed on seed 2: no_score: no line that the trial"
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("true", "the whole network, no keys"),
+        ("false", "no network, no keys"),
+        ('"loopback"', "a loopback of its own, no keys"),
+    ],
+)
+def test_a_check_says_which_network_a_run_has(network: str, words: str, number: Path) -> None:
+    text = (number / "arena.toml").read_text()
+    (number / "arena.toml").write_text(text.replace("[trial]", f"[trial]\nnetwork = {network}"))
+    lines = check_lines(Checked("a", "loss", runs(0.5, 0.6), (), facts=arena_facts(number, load_arena(number))))
+    assert words in " ".join(" ".join(lines).split())

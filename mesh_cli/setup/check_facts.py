@@ -16,6 +16,12 @@ from mesh.knobs import knobs_of
 from mesh.own_seeds import with_other_seeds
 from mesh.spec import ArenaSpec, Direction
 
+_NETWORKS: dict[bool | str, str] = {
+    True: "the whole network",
+    False: "no network",
+    "loopback": "a loopback of its own",
+}
+
 
 class KnobRange(msgspec.Struct, frozen=True):
     """A knob as a person reads it: its name, its value, its range or choices, and its file."""
@@ -44,6 +50,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
         hidden: files that no trial sees.
         left_out: what lies in the folder and does not belong to the arena.
         readable: folders beside the system's that trials may read.
+        network: the network of a trial, in words.
         prepares: whether a command makes data.
         leak_audit: `data.leak_audit`, "" where there is nothing private to look for.
         knobs: the knobs.
@@ -65,6 +72,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
     hidden: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
+    network: str = "no network"
     prepares: bool = False
     leak_audit: str = ""
     knobs: tuple[KnobRange, ...] = ()
@@ -99,6 +107,7 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
         hidden=tuple(sorted(hidden)),
         left_out=tuple(each.path for each in read.left),
         readable=tuple(map(below_home, spec_folders(spec.environment))),
+        network=_NETWORKS[spec.trial.network],
         prepares=bool(spec.artifact.prepare),
         leak_audit=spec.data.leak_audit if is_private else "",
         knobs=tuple(map(_shown, knobs_of(files, editable, spec.knobs))),

@@ -133,7 +133,7 @@ def _files(checked: Checked) -> list[tuple[str, str]]:
     rows += [("hidden", f"{_named(facts.hidden)}   (only the score program sees it)")] if facts.hidden else []
     rows += [("left out", _named(facts.left_out))] if facts.left_out else []
     also = f", {_named(facts.readable)}" if facts.readable else ""
-    return [*rows, ("readable", f"these files, Python and the system{also}; no network, no keys")]
+    return [*rows, ("readable", f"these files, Python and the system{also}; {facts.network}, no keys")]
 
 
 def _data(checked: Checked) -> list[tuple[str, str]]:

@@ -87,7 +87,7 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         cure = f"say it with {option}" + (
             "" if wish.yes or not default else f", or take the guess {default!r} with --yes"
         )
-        raise BadInput(f"{view.folder}: {_sentence(question)}: {cure}")
+        raise BadInput(f"{view.folder.resolve().name}: {_sentence(question)}: {cure}")
 
     run = ""
     if not wish.editable and not found.editable and found.runs and wish.run:
