@@ -25,7 +25,7 @@ from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKille
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 12
+LAYOUT = 13
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000

@@ -40,7 +40,8 @@ def table_row(
             margin = event.items.margin if event.items else None
             numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible | e.ScreenedOut) else {}
             metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
-            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin, *_judged(event.judge))
+            gpu = (event.peak_gpu_memory_mb, event.gpu_utilisation)
+            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin, *_judged(event.judge), *gpu)
             return "finished", (arena, seq, time, event.run, *end, *where, *spent, *more)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)

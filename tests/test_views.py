@@ -139,3 +139,16 @@ async def test_metrics_have_all_numbers_of_a_score(tmp_path: Path) -> None:
         ["r1", "loss", 1.0, git_hash("t1"), "explore", 1, 5],
         ["r1", "acc", 0.75, git_hash("t1"), "explore", 1, 5],
     ]
+
+
+async def test_runs_have_what_they_took_of_their_gpu(tmp_path: Path) -> None:
+    known = replace(finish("r1", git_hash("t1"), 1.0), peak_gpu_memory_mb=2612.0, gpu_utilisation=50.0)
+    history: list[tuple[str, e.AnyEvent]] = [
+        ("ann", proposal(git_hash("t1"))),
+        ("cur", request("r1", git_hash("t1"))),
+        ("cur", request("r2", git_hash("t1"), 2)),
+        ("w", known),
+        ("w", finish("r2", git_hash("t1"), 1.0)),
+    ]
+    sql = "SELECT run, peak_gpu_memory_mb, gpu_utilisation FROM runs ORDER BY run"
+    assert await asked(tmp_path, history, sql) == [["r1", 2612.0, 50.0], ["r2", None, None]]

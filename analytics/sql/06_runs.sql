@@ -41,7 +41,8 @@ SELECT
     coalesce(f.self_reported, false) AS self_reported,
     coalesce(nullif(f.evaluator, ''), r.evaluator) AS evaluator,
     r.seq, f.seq AS finished_seq,
-    f.message, f.cpu_s, f.usd, f.budget_used_s, f.budget_counts, f.predict_s, f.violation, f.stage
+    f.message, f.cpu_s, f.usd, f.budget_used_s, f.budget_counts, f.predict_s, f.violation, f.stage,
+    f.peak_gpu_memory_mb, f.gpu_utilisation
 FROM internal.requested r
 LEFT JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run
