@@ -46,10 +46,13 @@ def needed_places(means: Sequence[float], low: float | None = None, high: float 
         low: The champion's interval, of which two digits are seen; None without one.
         high: Its other end.
     """
-    apart = [(high - low) / 20] if low is not None and high is not None and high > low else []
-    if not apart:
+    width = high / 20 - low / 20 if low is not None and high is not None else 0.0
+    if width > 0:
+        apart = [width]
+    else:
         known = sorted(value for value in means if math.isfinite(value))
         apart = [b - a for a, b in pairwise(known) if b - a > _TINIEST * max(1.0, abs(b))]
+    apart = [each for each in apart if math.isfinite(each)]  # the difference of huge scores is beyond all numbers
     return min(_MOST, max(_FEWEST, -math.floor(math.log10(min(apart))))) if apart else _FEWEST
 
 

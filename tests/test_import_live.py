@@ -145,6 +145,11 @@ def test_gains_are_shown_in_the_digits_that_they_need(home: Path, mesh: Mesh) ->
     assert "by 3e-5" in told.out, told
     assert (needed_places([1.0, 2.0]), needed_places([1.26471, 1.26468]), needed_places([])) == (4, 5, 4)
     assert needed_places([1.0], 0.5, 0.5001) == 6
+    assert (needed_places([1e308, -1e308]), needed_places([], -1e308, 1.5e308), needed_places([], 0.0, 5e-324)) == (
+        4,
+        4,
+        4,
+    )
     assert [plain_number(value) for value in (3e-5, 0.5, -2e-6)] == ["3e-5", "0.5000", "-2e-6"]
     report = home / "report.md"
     assert mesh("report", "-o", report).code == 0

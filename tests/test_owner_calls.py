@@ -1,6 +1,7 @@
 """Calls that depend on a path: a trial sets modes and times of its own files alone, and CUDA names no thread."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -183,3 +184,16 @@ async def test_a_trial_with_a_gpu_and_its_children_open_the_names_of_threads_and
         pytest.skip(f"REPORTED: this machine has no tier {tier}")
     ended = await run_sandboxed(sandbox_of(tier), tmp_path / "run", NAMES, cuda=True)
     assert (ended.rc, ended.out, ended.err) == (0, "done\n", "")
+
+
+def test_who_ends_while_its_path_is_read_holds_the_supervisor_up_no_longer() -> None:
+    with subprocess.Popen(["sleep", "100"]) as asking:
+        place = int(Path(f"/proc/{asking.pid}/maps").read_text(encoding="ascii").partition("-")[0], 16)
+        memory = os.open(f"/proc/{asking.pid}/mem", os.O_RDONLY)
+        asking.kill()
+    check = f"from gpu_worker.sandbox import owner_calls; owner_calls._text({memory}, {place})"
+    done = subprocess.run(
+        [sys.executable, "-c", check], pass_fds=[memory], capture_output=True, text=True, timeout=20, check=False
+    )
+    os.close(memory)
+    assert "it ended meanwhile" in done.stderr

@@ -186,7 +186,9 @@ def _text(memory: int, address: int) -> str:
         if len(found) >= _LONGEST_PATH:
             raise OSError(errno.ENAMETOOLONG, "a path that does not end")
         start = address + len(found)
-        found += os.pread(memory, 4096 - start % 4096, start)
+        if not (part := os.pread(memory, 4096 - start % 4096, start)):
+            raise ProcessLookupError(errno.ESRCH, "it ended meanwhile")
+        found += part
     return os.fsdecode(found.partition(b"\0")[0])
 
 
