@@ -29,6 +29,7 @@ _COLUMN = (
 )
 _TABLE = (r"Table with name (\S+) does not exist",)
 
+_BEFORE_TEXT = r"(?:[=<>]|\bI?LIKE\b|\bIN\s*\((?:[^()]*,)?)\s*"
 _LISTS = ("views", "tables", "view", "table", "databases", "schema", "columns", "dt", "indexes", "catalog")
 _CLOSE = 0.78
 _OTHERS = 3
@@ -44,7 +45,7 @@ def did_you_mean(db: duckdb.DuckDBPyConnection, sql: str, error: str) -> str:
     """
     if word := _first(_COLUMN, error):
         views = _columns(db)
-        if f'"{word}"' in sql and not re.search(rf"\b{re.escape(word)}\b", sql.replace(f'"{word}"', "")):
+        if re.search(rf'{_BEFORE_TEXT}"{re.escape(word)}"', sql, re.IGNORECASE):
             return f"\"{word}\" in double quotes is the name of a column; a text stands in single quotes: '{word}'"
         return _about_column(db, word, _used(sql, views), views)
     if word := _first(_TABLE, error):
@@ -167,7 +168,9 @@ def _same(word: str, columns: Sequence[str], *, alike: bool = True) -> str:
         for form in (f"{name}s", name.removesuffix("s"), f"{name}_s", f"{name}_at", f"{name}_mb"):
             if form in columns:
                 return form
-    return next(iter(difflib.get_close_matches(plain, columns, 1, _CLOSE)), "") if alike else ""
+    if not alike or any(plain in words.split() for words, _ in COLUMN_WORDS):  # a word that we know is no misspelling
+        return ""
+    return next(iter(difflib.get_close_matches(plain, columns, 1, _CLOSE)), "")
 
 
 _FIRST = ("runs", "proposals", "leaderboard", "cost", "frontier", "agents")
