@@ -1,5 +1,6 @@
 """`mesh init`: what it sees in folders of many kinds, what it asks, and the arena.toml that it writes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -334,3 +335,24 @@ def test_a_number_that_is_printed_as_an_error_is_read_too_and_a_rate_is_better_w
     assert spec.trial.command == ("sh", "-c", "make -s && ./run 2>&1")
     assert (spec.objective.metric, spec.objective.direction) == ("speed_tok_per_s", "maximize")
     assert spec.trial.exclusive
+
+
+def test_pipes_and_links_to_nowhere_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(CLASSIFIER)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latest").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    assert view_folder(tmp_path).names == ("train.py",)
+
+
+def test_a_file_that_may_change_is_named_as_the_shell_completes_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(CLASSIFIER)
+    init_arena(tmp_path, InitWish(editable=("./train.py",), yes=True), None, print)
+    assert load_arena(tmp_path).artifact.editable == ("train.py",)
+
+
+def test_a_file_elsewhere_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(CLASSIFIER)
+    with pytest.raises(BadInput, match=r"train\.py' is not a file in .*--editable train\.py"):
+        init_arena(tmp_path, InitWish(editable=(str(tmp_path / "train.py"),), yes=True), None, print)
+    assert not (tmp_path / "arena.toml").exists()

@@ -96,11 +96,12 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         re.split(r"[\s,]+", answer("1. What may change? Files or patterns, such as src/*.py",
                                    " ".join(found.editable), "--editable FILE"))
     )  # fmt: skip
+    editable = tuple(name.removeprefix("./") for name in editable)
     for name in editable:
-        if not ("*" in name or name.endswith("/") or (view.folder / name).is_file()):
-            raise BadInput(
-                f"{name!r} is not a file in {view.folder}: name files that may change, as --editable train.py"
-            )
+        is_inside = not name.startswith("/") and ".." not in name.split("/")
+        if is_inside and ("*" in name or name.endswith("/") or (view.folder / name).is_file()):
+            continue
+        raise BadInput(f"{name!r} is not a file in {view.folder}: name files that may change, as --editable train.py")
     guessed = shown_command(found.runs[0].words) if found.runs else ""
     run = answer("2. How is it run? The command, as you type it", guessed, "--run COMMAND", is_said=wish.run)
     try:

@@ -84,13 +84,14 @@ def view_folder(folder: Path) -> FolderView:
             folders[:] = kept
             for name in sorted(files):
                 path = f"{prefix}{name}"
-                if rules.never(path) or is_secret(name) or path == "arena.toml":
-                    continue
+                place = Path(above) / name
+                if rules.never(path) or is_secret(name) or path == "arena.toml" or not place.is_file():
+                    continue  # a pipe or a link to nowhere is left out with a word when the arena opens
                 if rules.why_apart(path, is_dir=False):
                     apart.append(path)
-                elif _is_built(Path(above) / name) and not git.tracks(path):
+                elif _is_built(place) and not git.tracks(path):
                     built.append(path)
-                elif (Path(above) / name).stat().st_size > MAX_FILE_BYTES:
+                elif place.stat().st_size > MAX_FILE_BYTES:
                     large.append(path)
                 else:
                     names.append(path)
