@@ -20,6 +20,7 @@ from mesh.decoding import decode_toml
 from mesh.editable_paths import editable_paths, is_pattern
 from mesh.editable_regions import bounded, protected_text, trouble_in_file
 from mesh.errors import BadArena, BadInput
+from mesh.folder_rules import words_of_commands
 from mesh.foreign_tasks import EVALUATOR_OPTIONS, KNOWN, REPOSITORY_OPTION
 from mesh.hidden_files import is_hidden
 from mesh.ignore_patterns import check_patterns
@@ -306,7 +307,7 @@ def evaluator_hash(spec: ArenaSpec, files: Mapping[str, bytes]) -> str:
     without: `noise = "items"` counts. Of `judge`, the models count and which answers are used again.
     """
     editable = editable_paths(spec, files)
-    inputs = score_inputs(files, editable, spec.artifact.hidden)
+    inputs = score_inputs(files, editable, spec.artifact.hidden, words_of_commands(spec))
     protected = [(f"file {n}", data) for n, data in inputs.items() if n not in editable]
     protected += [(f"around {n}", text) for n in editable if (text := protected_text(files.get(n, b"")))]
     artifact = msgspec.structs.replace(spec.artifact, ignore=(), leave_out=None, prepare_hours=0.0, cache=())

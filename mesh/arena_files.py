@@ -7,7 +7,7 @@ is left out. `mesh.folder_report` says what happened in a line or two, and nothi
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def _place_of_source(folder: Path, spec: ArenaSpec, data: Path | None) -> str:
     return "" if inside.startswith("..") or inside == "." or is_ours else inside
 
 
-def _read(folder: Path, artifact: ArtifactSpec, words: Sequence[str] = (), source: str = "") -> FolderRead:
+def _read(folder: Path, artifact: ArtifactSpec, words: Collection[str] = (), source: str = "") -> FolderRead:
     reading = _Reading(folder, Rules(folder, artifact, words, source), artifact)
     try:
         reading.read("", folder.resolve())

@@ -6,14 +6,14 @@ Where there is no repository, `.gitignore` counts all the same.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from mesh.git_folder import GitFolder
 from mesh.hidden_files import is_hidden, leads_to
 from mesh.ignore_patterns import read_patterns, takes_back_below, verdict
 from mesh.leavings import NEVER_TAKEN, is_secret, leaving
-from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, names_file, words_in
+from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, NamedWords, words_in, words_of_command
 from mesh.spec import ArenaSpec, ArtifactSpec
 
 ATTACKS = "attacks"
@@ -29,18 +29,19 @@ class Rules:
     Args:
         folder: the folder of the arena.
         artifact: what `arena.toml` says of its files.
-        words: words of commands that name files.
+        words: parts of paths in the arena's commands.
         source: where the owner's data lies, which no trial reads.
     """
 
-    def __init__(self, folder: Path, artifact: ArtifactSpec, words: Sequence[str] = (), source: str = "") -> None:
+    def __init__(self, folder: Path, artifact: ArtifactSpec, words: Collection[str] = (), source: str = "") -> None:
         """Read the patterns, git's index and what the programs name."""
         self._folder, self._artifact, self._source = folder, artifact, source.removeprefix("./").strip("/")
         self._own = (*read_patterns(folder / ".meshignore"), *artifact.ignore)
         self._git = GitFolder(folder)
         self._by_folder: dict[str, tuple[str, ...]] = {}
         self._apart: dict[str, str] = {}
-        self._named = _named_words(folder) | {part for word in words for part in word.split("/")}
+        self._untracked: dict[str, bool] = {}
+        self._named = NamedWords(_named_words(folder).union(words))
         self.taken_for: dict[str, str] = {}
 
     def never(self, path: str) -> bool:
@@ -61,7 +62,7 @@ class Rules:
 
     def names(self, name: str) -> bool:
         """Tell whether a program of the arena names a file or folder as one that it reads."""
-        return names_file(name, self._named)
+        return self._named.name(name)
 
     def is_part(self, name: str) -> bool:
         """Tell whether a folder that trials or `prepare` could have made belongs to the task, as far as git shows."""
@@ -141,18 +142,23 @@ class Rules:
         """Tell whether a program reads what git ignores: it names it, or the folder in which all is ignored."""
         if self.names(name) or above in self.taken_for:
             return True
-        if not above or not self.names(above.rpartition("/")[2]):
-            return False
-        inside = [
-            entry.name for entry in os.scandir(self._folder / above) if not entry.name.startswith((".", "README"))
-        ]
-        return not any(self._git.tracks(f"{above}/{each}") for each in inside)
+        if above not in self._untracked:
+            self._untracked[above] = (
+                bool(above) and self.names(above.rpartition("/")[2]) and not self._has_tracked(above)
+            )
+        return self._untracked[above]
+
+    def _has_tracked(self, folder: str) -> bool:
+        names = (name for name in os.listdir(self._folder / folder) if not name.startswith((".", "README")))
+        return any(self._git.tracks(f"{folder}/{name}") for name in names)
 
 
-def words_of_commands(spec: ArenaSpec) -> list[str]:
-    """Return the words of an arena's commands."""
+def words_of_commands(spec: ArenaSpec) -> set[str]:
+    """Return the parts of paths in an arena's commands."""
     commands = (spec.trial.command, spec.score.command, spec.score.predict, spec.artifact.prepare)
-    return [word for command in (*commands, *(stage.command for stage in spec.score.stage)) for word in command]
+    return {
+        part for each in (*commands, *(stage.command for stage in spec.score.stage)) for part in words_of_command(each)
+    }
 
 
 def _named_words(folder: Path) -> set[str]:

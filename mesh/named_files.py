@@ -1,12 +1,13 @@
 """Which files the programs of an arena name, and which files beside them no score depends on: notes, licences, logs.
 
-A name counts where it stands as a text in a program, also as part of a path (`"data/points.csv"`) or as a pattern
-(`"*.csv"`), in a line that does more than write a file.
+A name counts where it stands as a text in a program or in a command, also as part of a path (`"data/points.csv"`) or as
+a pattern (`"*.csv"`), in a line that does more than write a file.
 """
 
 import fnmatch
 import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import PurePosixPath
 
 from mesh.hidden_files import is_hidden
 
@@ -15,6 +16,9 @@ SOURCES = (".py", ".sh", ".c", ".h", ".cc", ".cpp", ".rs", ".go", ".js", ".ts", 
 MAX_SOURCE_BYTES = 256 * 1024
 """Bytes of a program that are looked through."""
 
+_SETTINGS = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg")
+_BETWEEN = re.compile(r"""[\s/"'`=:,;|&<>(){}\[\]]+""")
+_HOLE = re.compile(r"\{[^{}]*\}")
 _LITERAL = re.compile(r"""["']([^"'\n]{1,200})["']""")
 _WRITES = re.compile(
     r"""\b(save\w*|dump|to_(csv|json|parquet|pickle)|write\w*|mkdir|makedirs|\w*FileHandler|unlink|remove|rmtree)\b"""
@@ -37,25 +41,54 @@ def words_in(source: str) -> set[str]:
     return found - {"", ".", ".."}
 
 
-def names_file(name: str, words: Collection[str]) -> bool:
-    """Tell whether the name of a file or folder is one of these words, or matches one that is a pattern."""
-    return name in words or any("*" in word and word.strip("*.") and fnmatch.fnmatchcase(name, word) for word in words)
+class NamedWords:
+    """Words that programs have as texts, which name files and folders."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        """Take the words; those with `*` are patterns."""
+        self._words = frozenset(words)
+        self._patterns = [word for word in self._words if "*" in word and word.strip("*.")]
+
+    def name(self, file: str) -> bool:
+        """Tell whether the name of a file or folder is one of these words, or matches one that is a pattern."""
+        return file in self._words or any(fnmatch.fnmatchcase(file, pattern) for pattern in self._patterns)
 
 
-def score_inputs(files: Mapping[str, bytes], editable: Iterable[str], hidden: Collection[str]) -> dict[str, bytes]:
-    """Return the files that a score may depend on: all but `arena.toml` and notes that no program names.
+def words_of_command(command: Iterable[str]) -> set[str]:
+    """Return the parts of paths in a command, also where it is a line for a shell."""
+    return {part for word in command for part in _BETWEEN.split(word)} - {"", ".", ".."}
+
+
+def score_inputs(
+    files: Mapping[str, bytes], editable: Iterable[str], hidden: Collection[str], said: Collection[str] = ()
+) -> dict[str, bytes]:
+    """Return the files that a score may depend on: all but `arena.toml` and notes that nothing names.
+
+    A program may name a note itself, a folder that it is in, its suffix, or a file of settings that names it.
 
     Args:
         files: the files of an arena by path.
         editable: names of the editable files, which all count.
         hidden: patterns of hidden files, which all count.
+        said: parts of paths in the arena's commands.
     """
     ours = set(editable)
     aside = {n for n in files if n not in ours and is_note(n) and not is_hidden(tuple(hidden), n)}
     if aside:
         sources = (data[:MAX_SOURCE_BYTES] for name, data in files.items() if name.endswith(SOURCES))
-        words = {word for data in sources for word in words_in(data.decode(errors="replace"))}
-        aside = {name for name in aside if not names_file(name.rpartition("/")[2], words)}
+        words = {word for data in sources for word in words_in(data.decode(errors="replace"))}.union(said)
+        named = NamedWords(_HOLE.sub("*", word) for word in words)
+        lists = [
+            data[:MAX_SOURCE_BYTES].decode(errors="replace")
+            for name, data in files.items()
+            if name.endswith(_SETTINGS) and name != "arena.toml" and named.name(name.rpartition("/")[2])
+        ]
+        named = NamedWords({_HOLE.sub("*", word) for word in words | words_of_command(lists)})
+        aside = {
+            name
+            for name in aside
+            if PurePosixPath(name).suffix not in words and not any(map(named.name, name.split("/")))
+        }
     return {name: data for name, data in files.items() if name not in aside and name != "arena.toml"}
 
 

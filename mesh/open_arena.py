@@ -29,6 +29,7 @@ from mesh.editable_paths import editable_paths
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble, UnknownName
 from mesh.events import ArenaOpened
 from mesh.folder_report import folder_lines
+from mesh.folder_rules import words_of_commands
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
@@ -194,7 +195,7 @@ async def _board(hub: Hub, name: str, home: Path) -> Board:
 
 def _inputs(spec: ArenaSpec, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the visible files that a score may depend on: a change of others makes no version."""
-    return score_inputs(files, editable_paths(spec, files), spec.artifact.hidden)
+    return score_inputs(files, editable_paths(spec, files), spec.artifact.hidden, words_of_commands(spec))
 
 
 def _tell_of_memory(spec: ArenaSpec) -> None:

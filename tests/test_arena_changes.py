@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mesh.arena import evaluator_hash, load_arena
 from mesh.arena_changes import arena_changes
+from mesh.arena_files import read_files
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.testing import SPEC
@@ -83,3 +85,27 @@ async def test_a_note_that_a_program_reads_decides_scores(tmp_path: Path, home: 
     second = (await open_arena(hub, folder, home=home))[1]
     assert (second.version, second.reason) == (2, "changed: prompts/rubric.md changed")
     assert second.evaluator != first.evaluator
+
+
+READERS = {
+    "a command names it": ("prompt.md", "", {}),
+    "a program has its name but for a part": ("prompts/rubric.md", 'print(open(f"prompts/{NAME}.md").read())', {}),
+    "a program lists its folder": ("corpus/a.md", 'print([p.read_text() for p in Path("corpus").iterdir()])', {}),
+    "a program has its suffix": ("words/a.md", 'print(open(NAME + ".md").read())', {}),
+    "a file of settings names it": ("a/rubric.md", 'print(open("a.yaml").read())', {"a.yaml": "rubric: a/rubric.md\n"}),
+}
+
+
+@pytest.mark.parametrize("case", READERS)
+def test_a_note_decides_scores_however_it_is_named(case: str, tmp_path: Path) -> None:
+    name, line, more = READERS[case]
+    folder = write_arena(tmp_path / "arena")
+    spec = load_arena(folder)
+    if not line:
+        spec = msgspec.structs.replace(
+            spec, trial=msgspec.structs.replace(spec.trial, command=("sh", "-c", f"python train.py <{name}"))
+        )
+    files = {**read_files(folder), "read.py": line.encode(), name: b"Be strict."}
+    files |= {other: text.encode() for other, text in more.items()}
+    assert evaluator_hash(spec, files) != evaluator_hash(spec, {**files, name: b"Be mild."})
+    assert evaluator_hash(spec, files) == evaluator_hash(spec, {**files, "other/README.rst": b"Read me."})

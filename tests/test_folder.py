@@ -3,9 +3,11 @@
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mesh import arena
 from mesh.arena_files import read_arena, read_files
@@ -346,3 +348,24 @@ async def test_what_appears_beside_a_task_does_not_touch_its_scores(tmp_path: Pa
     write(folder, dict.fromkeys(LEAVINGS, "x"))
     write(folder, {"out/metrics.json": "{}", "README.md": "# Tiny\n"})
     assert (await open_arena(hub, folder, home=home))[1] == first
+
+
+def test_a_folder_with_many_files_is_judged_once(folder: Path) -> None:
+    write(
+        folder, {"train.py": "x = list(Path('data').iterdir())", ".gitignore": "data/*\n!data/a.csv", "data/a.csv": ""}
+    )
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    for number in range(8000):
+        (folder / "data" / f"{number}.png").touch()
+    begun = time.process_time()
+    assert taken(folder) == {".gitignore", "data/a.csv"}
+    assert time.process_time() - begun < 8  # 30 s where each file reads its folder again
+
+
+def test_a_line_for_a_shell_names_files(folder: Path) -> None:
+    write(folder, {".gitignore": "*.csv", "a.csv": "1", "b.csv": "2"})
+    command = ("sh", "-c", "python train.py <a.csv")
+    read = read_arena(folder, replace(spec(), trial=replace(SPEC.trial, command=command)))
+    assert "a.csv" in read.files
+    assert "b.csv" not in read.files
