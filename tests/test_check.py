@@ -260,6 +260,12 @@ def test_a_check_says_whether_a_time_is_measured_alone(metric: str, slots: int, 
     assert ("one at a time, on fixed cores (trial.exclusive)" in night) == exclusive
 
 
+def test_a_night_has_the_time_between_runs_too() -> None:
+    runs = [BaselineRun(1, Scored(value=1.0), seconds, 0.0) for seconds in (0.0, 0.02, 60.0)]
+    nights = [Checked("a", "loss", (run,), (), slots=2).a_night for run in runs]
+    assert nights == [960_000, 720_000, 959]
+
+
 async def test_a_real_check_counts_the_slots_of_the_machine(number: Path) -> None:
     text = (number / "arena.toml").read_text()
     (number / "arena.toml").write_text(text.replace("[trial]", "[trial]\nexclusive = true"))
