@@ -50,6 +50,10 @@ def test_each_form_says_the_same(lab: Lab, tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, QUERY, "--csv"], capture_output=True, check=True)
     assert done.stdout == b'run,value,list,nothing\nr1,0.75,"[1,2]",\n'
     assert sql("SELECT true AS t, NULL AS n, 1 AS one", "--csv").out == "t,n,one\ntrue,,1\n"
+    done = subprocess.run(
+        [*COMMAND, "SELECT 'a' || chr(13) || 'b' AS t, 1 AS n", "--csv"], capture_output=True, check=True
+    )
+    assert done.stdout == b't,n\n"a\rb",1\n'
     assert list(csv.reader(io.StringIO(sql(QUERY, "-F", "csv").out))) == [list(row), ["r1", "0.75", "[1,2]", ""]]
     assert sql(QUERY, "-F", "markdown").out.splitlines() == [
         "| run | value | list | nothing |",

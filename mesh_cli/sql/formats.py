@@ -163,9 +163,19 @@ class _JsonLines:
         pass
 
 
+class _Lines:
+    """Ends rows by a line feed alone; the writer, which quotes what holds an end of its own lines, must not know."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def write(self, row: str) -> None:
+        self._target.write(row.removesuffix("\r\n") + "\n")
+
+
 class _Csv:
     def __init__(self, target: Target) -> None:
-        self._writer, self._begun = csv.writer(target, lineterminator="\n"), False
+        self._writer, self._begun = csv.writer(_Lines(target)), False
 
     def page(self, answer: Answer) -> None:
         if not self._begun:
