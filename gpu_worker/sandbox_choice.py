@@ -101,7 +101,11 @@ def starts_cuda(machine: Machine) -> bool:
     """Tell whether slots of the machine have a GPU, and CUDA starts without a sandbox."""
     if all(slot.device == "cpu" for slot in machine.slots):
         return False
-    return subprocess.run([sys.executable, "-I", "-c", attacks.START_CUDA], capture_output=True).returncode == 0
+    command = [sys.executable, "-I", "-c", attacks.START_CUDA]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=WITHIN_S).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def candidates() -> list[Tier]:

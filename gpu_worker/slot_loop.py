@@ -18,7 +18,7 @@ from gpu_worker.machine import Slot, capped
 from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Sandbox, sandbox_of
-from gpu_worker.sandbox_choice import try_tier
+from gpu_worker.sandbox_choice import starts_cuda, try_tier
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
 from mesh import settings
 from mesh.board import Board
@@ -240,7 +240,9 @@ class SlotLoop:
             with suppress(HostTrouble):
                 if gauge := await anyio.to_thread.run_sync(self._open_gauge, slot.cuda_index):
                     gauge.close()
-                if member.tier in "DE" or (await try_tier(member.tier, settings.runs_dir(member.home))).holds:
+                cuda = await anyio.to_thread.run_sync(starts_cuda, member.machine)
+                runs = settings.runs_dir(member.home)
+                if member.tier in "DE" or (await try_tier(member.tier, runs, cuda=cuda)).holds:
                     return
 
     async def _pause(self, seconds: float) -> None:

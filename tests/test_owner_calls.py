@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.sandbox import landlock
+from gpu_worker.sandbox import landlock, owner_calls
 from gpu_worker.sandbox.tiers import Tier, sandbox_of
 from gpu_worker.sandbox_choice import candidates
 from tests.test_sandbox import run_sandboxed
@@ -174,6 +174,18 @@ if len(sys.argv) > 1 and sys.argv[-1] != "child":
     subprocess.run([sys.executable, sys.argv[0], "child"], check=True)
     print("done")
 """
+
+
+@pytest.mark.parametrize(
+    ("release", "can"),
+    [("5.9.0", True), ("6.18.44-fc-v310-gpu", True), ("10.0", True), ("5.8.18", False), ("4.4.0", False), ("?", False)],
+)
+def test_a_kernel_that_cannot_pass_calls_on_is_not_asked_to(
+    release: str, can: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*known[:2], release, *known[3:])))
+    assert owner_calls.can_pass_on() is can
 
 
 @pytest.mark.parametrize("tier", ["A", "C"])

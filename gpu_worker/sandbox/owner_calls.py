@@ -69,6 +69,12 @@ def owner_call_numbers(machine: str) -> list[int]:
     return [numbers[_COLUMN[machine]] for numbers in _CALLS if numbers[_COLUMN[machine]] >= 0]
 
 
+def can_pass_on() -> bool:
+    """Tell whether the kernel lets a call go on, and takes a descriptor as an answer (Linux 5.9)."""
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return found is not None and tuple(map(int, found.groups())) >= (5, 9)
+
+
 def answer_owner_calls(listener: int, write: Sequence[str]) -> None:
     """Answer in a thread, until no process with the filter lives.
 

@@ -170,7 +170,7 @@ def restrict(filtering: "Filter") -> int | None:
     Raises:
         OSError: the kernel accepts no filter, or its architecture is not in the tables.
     """
-    if filtering.owns_others or filtering.names_threads:
+    if filtering.owns_others or (filtering.names_threads and owner_calls.can_pass_on()):
         for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):  # the first since Linux 5.19
             with suppress(OSError):
                 return _install(compiled(filtering, asks=True), flags)
@@ -224,7 +224,7 @@ def compiled(filtering: Filter, *, asks: bool = False) -> bytes:
         signals_scoped=filtering.signals_scoped or not filtering.own,
         truncation_scoped=filtering.truncation_scoped or not filtering.own,
         asks=asks and filtering.owns_others,
-        asks_names=asks and filtering.names_threads,
+        asks_names=asks and filtering.names_threads and owner_calls.can_pass_on(),
     )
     return b"".join(struct.pack("=HBBI", op, yes, no, k) for op, yes, no, k in steps)
 
