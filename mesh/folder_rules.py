@@ -12,7 +12,7 @@ from pathlib import Path
 from mesh.git_folder import GitFolder
 from mesh.hidden_files import is_hidden, leads_to
 from mesh.ignore_patterns import read_patterns, takes_back_below, verdict
-from mesh.leavings import NEVER_TAKEN, is_secret, leaving
+from mesh.leavings import NEVER_TAKEN, is_secret, leaving, may_be_secret
 from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, NamedWords, words_in, words_of_command
 from mesh.spec import ArenaSpec, ArtifactSpec
 
@@ -140,6 +140,8 @@ class Rules:
 
     def _is_read(self, path: str, name: str, above: str) -> bool:
         """Tell whether a program reads what git ignores: it names it, or the folder in which all is ignored."""
+        if may_be_secret(name):
+            return False
         if self.names(name) or above in self.taken_for:
             return True
         if above not in self._untracked:

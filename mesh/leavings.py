@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,7 +14,11 @@ from pathspec import GitIgnoreSpec
 NEVER_TAKEN = frozenset({".git", ".mesh", "__pycache__", ".DS_Store"})
 """Names that are no part of any artifact, and that no listing shows."""
 CACHE = "a tool's cache"
-_KEYS = ("id_rsa", "id_ed25519", ".netrc", ".pypirc", ".git-credentials")
+_KEYS = (
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", ".netrc", ".pypirc", ".npmrc"),
+    *(".git-credentials", ".envrc", ".ssh", ".aws", ".azure", ".kube", ".gnupg"),
+)
+_LIKE_KEYS = re.compile(r"(?:^|[._-])(?:secrets?|credentials?|api[_-]?keys?)(?:[._-]|$)|\.(?:env|pem|key|p12)$", re.I)
 _SAMPLES = (".example", ".sample", ".template", ".dist")
 
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -43,6 +48,11 @@ _DATABASE = ("*.sqlite", "*.sqlite3", "*.db", "*.duckdb")
 def is_secret(name: str) -> bool:
     """Tell whether a file or folder of this name holds keys, which no worker and no model gets."""
     return name in _KEYS or name == ".env" or (name.startswith(".env.") and not name.endswith(_SAMPLES))
+
+
+def may_be_secret(name: str) -> bool:
+    """Tell whether a file of this name may hold keys, where git ignores it: it is taken only if the owner names it."""
+    return _LIKE_KEYS.search(name) is not None
 
 
 def leaving(path: str, folder: str, *, is_dir: bool, is_named: Callable[[str], bool]) -> str:

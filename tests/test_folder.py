@@ -369,3 +369,21 @@ def test_a_line_for_a_shell_names_files(folder: Path) -> None:
     read = read_arena(folder, replace(spec(), trial=replace(SPEC.trial, command=command)))
     assert "a.csv" in read.files
     assert "b.csv" not in read.files
+
+
+def test_keys_are_not_taken_because_a_program_names_them(folder: Path) -> None:
+    keys = ("secrets.json", "credentials.json", "api_keys.yaml", "server.pem", "prod.env")
+    others = ("tokens.json", "keys.csv")
+    write(folder, dict.fromkeys((*keys, *others), "x") | {".gitignore": "\n".join((*keys, *others))})
+    write(folder, {"train.py": f"FILES = {[*keys, *others]}"})
+    assert taken(folder) == {".gitignore", *others}
+    assert taken(folder, "!secrets.json") == {".gitignore", "secrets.json", *others}
+    assert any("programs name api_keys.yaml" in line for line in folder_lines(read_arena(folder, spec())))
+
+
+def test_folders_and_files_of_keys_are_never_taken(folder: Path) -> None:
+    keys = ("id_ecdsa", "id_dsa", "id_ed25519_sk", ".envrc", ".npmrc", ".ssh/mine", ".aws/credentials", ".kube/config")
+    write(folder, dict.fromkeys(keys, "x"))
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    assert taken(folder) == set()
