@@ -6,8 +6,8 @@ that marks its editable region has knobs there alone.
 
 An author who gives ranges (`# mesh: 1e-4..3e-2 log`) says by that which values are knobs: then the other ones are only
 the module-level constants in capitals, with a guessed range. Without such comments every literal that is worth a
-trial is a knob. `[knobs]` in `arena.toml` changes both. Seeds and what judges are never knobs. An edit replaces only
-the literal; every other byte of the file stays.
+trial is a knob, unless its name says that it sets the task. `[knobs]` in `arena.toml` changes both. Seeds and what
+judges are never knobs. An edit replaces only the literal; every other byte of the file stays.
 """
 
 import difflib
@@ -33,6 +33,12 @@ _FINER = 0.02
 
 _UNTIED = (b"0", b"1", b"2", b"-1", b"0.0", b"1.0")
 _MESH = "mesh:"
+_SEED = re.compile("SEED|RANDOM_STATE")
+_TASK = re.compile(
+    r"(test|val|valid|validation|holdout|eval)_?(size|fraction|frac|ratio|split|share)|(n_|num_)?rep(eat|etition)?s?",
+    re.IGNORECASE,
+)
+"""What sets the task: the share of the test, and how often something is measured."""
 _EVERY = KnobsSpec()
 
 
@@ -107,7 +113,7 @@ def _knob(file: str, literal: SourceLiteral, rules: KnobsSpec, *, is_wide: bool,
         is_wide: Whether literals without a comment are knobs.
         is_commented: Whether a comment of the line is about this literal.
     """
-    if literal.excluded in NEVER or (literal.is_named and "SEED" in literal.name):
+    if literal.excluded in NEVER or (literal.is_named and _SEED.search(literal.name)):
         return None
     if _matches(rules.exclude, file, literal.name):
         return None
@@ -116,7 +122,7 @@ def _knob(file: str, literal: SourceLiteral, rules: KnobsSpec, *, is_wide: bool,
     if rules.include and not _matches(rules.include, file, literal.name):
         return None
     comment = knob_ranges.comment_of(literal.comment) if is_commented else ""
-    if literal.excluded and not is_asked and not comment:
+    if (literal.excluded or _sets_task(literal.name)) and not is_asked and not comment:
         return None
     bounds = [text for pattern, text in rules.bounds.items() if _matches((pattern,), file, literal.name)]
     if given := knob_ranges.given_range(bounds[-1] if bounds else comment):
@@ -124,6 +130,11 @@ def _knob(file: str, literal: SourceLiteral, rules: KnobsSpec, *, is_wide: bool,
     if literal.is_named and (knob := knob_ranges.guessed_constant(file, literal.name, literal.value)):
         return knob
     return knob_ranges.guessed_literal(file, literal) if is_wide or rules.include else None
+
+
+def _sets_task(name: str) -> bool:
+    last = re.sub(r"(\[\d+\]|#\d+)+$", "", name).rpartition(".")[2]
+    return _TASK.fullmatch(last) is not None
 
 
 def _line(data: bytes, literal: SourceLiteral) -> int:

@@ -298,3 +298,14 @@ def test_a_value_has_its_place_in_the_range() -> None:
     assert [round(x.place(v), 9) for v in (0.0, 1e-4, 1e-2, 1, 5)] == [0, 0, 0.5, 1, 1]
     assert [y.place(v) for v in (-2, -1, 1, 3, 4)] == [0, 0, 0.5, 1, 1]
     assert (x.at(0.5), y.at(0.5), x.at(-1), y.at(2)) == (0.01, 1, 1e-4, 3)
+
+
+def test_what_sets_the_task_is_a_knob_only_where_somebody_says_so() -> None:
+    python = b"RANDOM_STATE = 42\nTEST_SIZE = 0.3\nval_split = 0.1\nREPEATS = 3\nN_TREES = 50\nREPLICAS = 4\n"
+    code = b"#define REPEATS 3\n#define BLOCK 32\n"
+    assert [knob.name for knob in knobs_of({"a.py": python}, ["a.py"])] == ["N_TREES", "REPLICAS"]
+    assert [knob.name for knob in knobs_of({"mm.c": code}, ["mm.c"])] == ["BLOCK"]
+    asked = python.replace(b"TEST_SIZE = 0.3", b"TEST_SIZE = 0.3  # mesh: 0.1..0.5")
+    assert "TEST_SIZE" in [knob.name for knob in knobs_of({"a.py": asked}, ["a.py"])]
+    rules = KnobsSpec(include=("REPEATS", "RANDOM_STATE"))
+    assert [knob.name for knob in knobs_of({"a.py": python}, ["a.py"], rules)] == ["REPEATS"]
