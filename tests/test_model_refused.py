@@ -113,6 +113,17 @@ async def test_a_swarm_without_a_knob_or_a_model_says_so_at_once(
     assert said.startswith("arena tiny has no knobs and no model is given, so nobody can propose anything; give")
 
 
+async def test_a_json_file_that_is_none_and_a_text_are_told_from_code(tmp_path: Path, home: Path) -> None:
+    said = []
+    for name, text in (("rules.json", '{"a": 1, oops'), ("prompt.txt", "Be kind.")):
+        toml = ARENA.replace('editable = ["train.py"]', f'editable = ["{name}"]')
+        folder = write_arena(tmp_path / name.partition(".")[0], arena=toml)
+        (folder / name).write_text(text)
+        said.append(await refused(folder, home))
+    assert said[0].startswith("rules.json is not valid JSON, so it has no knobs: Expecting property name")
+    assert said[1].endswith("give --model (with --api-base for a server of your own)")
+
+
 async def test_knobs_that_are_all_excluded_are_none(tmp_path: Path, home: Path) -> None:
     folder = write_arena(tmp_path / "arena", arena=ARENA + '\n[knobs]\nexclude = ["*"]\n')
     assert (await refused(folder, home)).startswith("arena tiny has no knobs and no model is given")

@@ -43,7 +43,7 @@ def judge_score(board: Board, run: str) -> CritiquePosted | None:
     gain = board.spec.objective.gain(expected, mean)
     error = math.sqrt(kept * found.sd**2 + found.sd**2 / len(champion))
     p = statistics.NormalDist().cdf(gain / error) if error else float(gain > 0)
-    side = "better" if p >= 0.5 else "worse"
+    side = "better" if p >= 0.5 else "worse" if gain else "no better"
     text = (
         f"scored {scored.value:.6g}; expected score on a fresh seed {expected:.6g}, {side} than the champion "
         f"({chance(p)}); standard deviation between seeds {found.sd:.3g}"

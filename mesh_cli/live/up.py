@@ -5,6 +5,7 @@ them all on Ctrl-C, at the end of the time, or when the arena is closed.
 """
 
 import importlib.util
+import json
 import math
 import os
 import sys
@@ -31,6 +32,7 @@ from mesh.follow import Follower
 from mesh.foreign_folder import describe
 from mesh.jetstream import connect
 from mesh.knobs import knobs_of
+from mesh.literals import language_of
 from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
@@ -108,10 +110,21 @@ def check_can_propose(folder: Path, spec: ArenaSpec, *, explorers: int) -> None:
     editable = editable_paths(spec, below)
     files = {name: (folder / name).read_bytes() for name in editable if (folder / name).is_file()}
     if explorers and not knobs_of(files, editable, spec.knobs) and not can_rewrite(files, editable, spec.knobs):
+        for name in (name for name in files if name.endswith(".json")):
+            _check_json(name, files[name])
+        code = [name for name in editable if language_of(name) and not name.endswith(".json")]
+        cure = f", or add constants to {' or '.join(code)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
         raise BadInput(
-            f"arena {spec.name} has no knobs and no model is given, so nobody can propose anything; give --model, or "
-            f"add constants to {' or '.join(editable)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+            f"arena {spec.name} has no knobs and no model is given, so nobody can propose anything; give --model "
+            f"(with --api-base for a server of your own){cure if code else ''}"
         )
+
+
+def _check_json(name: str, data: bytes) -> None:
+    try:
+        json.loads(data)
+    except ValueError as error:
+        raise BadInput(f"{name} is not valid JSON, so it has no knobs: {error}") from None
 
 
 async def up(
