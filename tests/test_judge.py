@@ -107,7 +107,7 @@ print(json.dumps({"n": float(answers[0]) + float(answers[3])}))
 async def test_a_judge_asks_by_its_token_where_there_are_no_networks_of_their_own(
     tier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def chosen(*_: object) -> tuple[str, str]:
+    async def chosen(*_: object, **__: object) -> tuple[str, str]:
         return tier, ""
 
     monkeypatch.setattr(worker, "choose_tier", chosen)

@@ -74,7 +74,7 @@ async def test_a_person_proposes_a_change_and_stops_a_run(tmp_path: Path, home: 
         assert killed.reason == "killed"
         late = await run("kill", name)
         assert (late.returncode, late.stdout) == (2, "")
-        assert late.stderr == f"mesh: run {name} is stopped; only a run that waits or runs can be stopped\n"
+        assert late.stderr == f"mesh: run {name} is stopped early; only a run that waits or runs can be stopped\n"
 
 
 def _is_scored(board: Board, tree: str) -> bool:

@@ -127,7 +127,10 @@ def _give_way(
         )
         for tree, scores in open_ones.items()
     }
-    if any(p >= NEARLY for p in chance.values()):
+    stays = any(
+        tree in board.undecided and not scores and not _may_return(board, tree) for tree, scores in racing.items()
+    )
+    if any(p >= NEARLY for p in chance.values()) or (affordable and stays):
         return []
     instead = _start(board, race + 1, waiting, worker_class) if affordable else []
     if affordable:
@@ -140,7 +143,7 @@ def _give_way(
             board, tree, "not_better", text, sum(scores.values()) / len(scores), p=chance[tree], seeds=tuple(scores)
         )
         for tree, scores in open_ones.items()
-        if not affordable or chance[tree] < PROMISING or len(races_of(board, tree)) >= RACES
+        if not affordable or chance[tree] < PROMISING or not _may_return(board, tree)
     ]
     verdicts = [move for move in moves if not isinstance(move, RunRequested)]
     return ended or [*verdicts, *(instead or _start(board, race + 1, waiting, worker_class))]
@@ -294,8 +297,7 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     for tree in ranked:
         scores = scores_in_race(board, tree, race, worker_class)
         values = list(scores.values())
-        may_return = claim(board, tree) is not None and len(races_of(board, tree)) < RACES  # claims lead to races
-        waits = bool(kept) and tree in able and chance[tree] >= PROMISING and may_return
+        waits = bool(kept) and tree in able and chance[tree] >= PROMISING and _may_return(board, tree)
         if tree not in kept and tree in board.undecided and not waits:
             text = "not better than the champion on a fresh seed, and the metric shows no noise"
             if exact and has_items(board):
@@ -320,6 +322,11 @@ def _stage(board: Board, race: int, members: Sequence[str], worker_class: str) -
     if kept:
         verdicts += _ask(board, race, kept, range(done + 1, upto + 1), worker_class)
     return verdicts
+
+
+def _may_return(board: Board, tree: str) -> bool:
+    """Tell whether a challenger that leaves a race undecided can come to another one: only a claim leads there."""
+    return claim(board, tree) is not None and len(races_of(board, tree)) < RACES
 
 
 def _level(board: Board, race: int) -> float:

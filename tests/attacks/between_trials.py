@@ -168,7 +168,12 @@ _pair("leave a cached module of the interpreter", *_file(os.path.dirname(os.__fi
 _pair("leave a System V segment of memory", _leave_segment, lambda key: checked(libc.shmget(key, 4096, 0)), open_in="E")
 _pair("leave System V semaphores", _leave_semaphores, lambda key: checked(libc.semget(key, 1, 0)), open_in="E")
 _pair("leave System V messages", _leave_messages, lambda key: checked(libc.msgget(key, 0)), open_in="E")
-_pair("leave a POSIX message queue", _leave_queue, lambda key: checked(libc.mq_open(f"/mesh-{key}".encode(), 0)))
+_pair(
+    "leave a POSIX message queue",
+    _leave_queue,
+    lambda key: checked(libc.mq_open(f"/mesh-{key}".encode(), 0)),
+    open_in="E",
+)
 _pair("leave a key", _leave_key, _find_key, open_in="E")
 _pair("leave a process that listens", _leave_listener, _find_listener)
 _pair(
