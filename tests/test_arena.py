@@ -18,7 +18,7 @@ from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec, KnobsSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
-from tests.support.arenas import ARENA
+from tests.support.arenas import ARENA, write
 from tests.test_file_trees import nest
 
 TOML = (
@@ -44,13 +44,6 @@ SPEC = ArenaSpec(
     trial=TrialSpec(command=("python", "train.py"), budget_s=1.0, deadline_s=2.0),
     score=ScoreSpec(how="command", command=("python", "score.py")),
 )
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
 
 
 @pytest.fixture

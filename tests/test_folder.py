@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,16 +18,9 @@ from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec
 from mesh.testing import SPEC
-from tests.support.arenas import write_arena
+from tests.support.arenas import write, write_arena
 
 TASK = {"arena.toml": "", "score.py": "print(1)\n", "train.py": "LR = 1\n"}
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -266,12 +260,26 @@ def test_what_is_no_file_has_no_readable_name_or_vanishes_is_left_out_and_named(
     assert all(line.isprintable() for line in folder_lines(read))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+READ_AS_OWNER = """
+import sys
+from pathlib import Path
+
+from gpu_worker.sandbox import kernel
+
+kernel.drop_capabilities()  # root by name, who may read what an owner may
+from tests.test_folder import read_arena, spec, why
+
+print(why(read_arena(Path(sys.argv[1]), spec())))
+"""
+
+
 def test_what_the_user_cannot_read_is_left_out_and_named(folder: Path) -> None:
     write(folder, {"closed.txt": "", "pg/x": ""})
     (folder / "closed.txt").chmod(0)
     (folder / "pg").chmod(0)
-    assert why(read_arena(folder, spec())) == {"closed.txt": "cannot be read by you", "pg": "cannot be read by you"}
+    words = [sys.executable, "-c", READ_AS_OWNER, str(folder)]
+    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{dict.fromkeys(('closed.txt', 'pg'), 'cannot be read by you')}\n", "")
     (folder / "pg").chmod(0o700)
 
 

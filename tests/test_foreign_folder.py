@@ -14,18 +14,12 @@ from mesh.foreign_folder import describe, describe_program
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec
+from tests.support.arenas import write
 from tests.test_foreign_tasks import run
 from tests.test_take_part import mesh
 
 EVALUATOR = "def evaluate(path):\n    return {'combined_score': float(len(open(path).read()))}\n"
 PROGRAM = "SLOPE = 1.5\n\n\ndef predict(x):\n    return SLOPE * x\n"
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
 
 
 @pytest.fixture

@@ -35,6 +35,14 @@ print((pathlib.Path(os.environ["MESH_OUT"]) / "loss.json").read_text())
 """
 
 
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Write files by their paths below a folder, and return the folder."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
 def write_arena(folder: Path, *, train: str = TRAIN, score: str = SCORE, arena: str = ARENA) -> Path:
     """Write an arena's files and return their folder."""
     folder.mkdir(parents=True, exist_ok=True)

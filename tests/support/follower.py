@@ -44,7 +44,7 @@ class Follower:
         for name, words in {"python": "", "mesh": " -P -m mesh_cli"}.items():
             (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
             (tools / name).chmod(0o755)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MESH_", "XDG_"))}
         path = f"{tools}:{Path(sys.executable).parent}:{kept['PATH']}"
         self.env = {**kept, "PATH": path, "HOME": str(folder), "COLUMNS": "120", **(variables or {})}
         self.said = ""
