@@ -132,7 +132,7 @@ def _give_way(
     )
     if any(p >= NEARLY for p in chance.values()) or (affordable and stays):
         return []
-    instead = _start(board, race + 1, waiting, worker_class) if affordable else []
+    instead = _start(board, race + 1, waiting, worker_class)
     if affordable:
         standing = _standing(board, list(racing), race, worker_class)
         claims = {FIRST_SEED: best[0]}
@@ -146,7 +146,7 @@ def _give_way(
         if not affordable or chance[tree] < PROMISING or not _may_return(board, tree)
     ]
     verdicts = [move for move in moves if not isinstance(move, RunRequested)]
-    return ended or [*verdicts, *(instead or _start(board, race + 1, waiting, worker_class))]
+    return ended or [*verdicts, *instead]
 
 
 def is_on(board: Board) -> bool:
