@@ -63,8 +63,8 @@ def asked(folder: Path, *queries: str, on: int | None = None, program: Path = PR
 
 def test_what_an_engine_computes_and_what_it_sleeps_is_counted(tmp_path: Path) -> None:
     (computed, _), (slept, _), (both, wall) = asked(tmp_path, "0.08", "1.08", "0.0")
-    assert computed >= 80
-    assert slept >= 80
+    assert computed >= 80  # never less than the CPU time
+    assert slept >= 70  # the asking process may have waited for a CPU while the engine slept: that time is taken out
     assert both <= wall
 
 
