@@ -16,6 +16,7 @@ from mesh.constraints import constraints_of
 from mesh.decoding import decode_json
 from mesh.events import Failed, Infeasible, Scored, StageEnds
 from mesh.file_trees import MAX_DEPTH
+from mesh.labelled_numbers import label_name, labelled_numbers, missing_metric
 from mesh.spec import ArenaSpec, ObjectiveSpec
 from mesh.stages import StageSpec
 
@@ -180,15 +181,24 @@ def _exceeded(what: str, end: Ending, limits: Limits) -> str:
 
 
 def _printed_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
-    """Return the outcome from what the trial itself printed; the last match of the arena's pattern counts."""
+    """Return the outcome from what the trial itself printed; the last match of the arena's pattern counts.
+
+    The other numbers with labels are kept beside it, so that constraints can limit them.
+    """
     matches = re.findall(spec.score.pattern, end.out, re.MULTILINE)
     if not matches:
-        return Failed(reason="no_score", message=f"no line that the trial printed matches {spec.score.pattern!r}")
+        return Failed(reason="no_score", message=missing_metric(spec.objective.metric, end.out, end.err))
     try:
         value = float(matches[-1])
     except ValueError:
         return Failed(reason="no_score", message=f"the trial printed {matches[-1][:100]!r} as its score, not a number")
-    return _within_bounds(spec.objective, value, {spec.objective.metric: value}, self_reported=True)
+    if not abs(value) <= MAX_NUMBER:
+        return _within_bounds(spec.objective, value, {}, self_reported=True)
+    goal, printed = spec.objective, labelled_numbers(end.out)
+    for name in (goal.metric, *goal.constraints, *goal.also):
+        if label_name(name) in printed:
+            printed[name] = printed.pop(label_name(name))
+    return _scored(spec, {**printed, goal.metric: value}, self_reported=True)
 
 
 def file_outcome(spec: ArenaSpec, found: dict[str, float] | Failed) -> Scored | Failed:

@@ -258,11 +258,6 @@ def _check_numbers(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
         constraints_of(goal.constraints)
     except ValueError as error:
         refuse(f"objective.constraints: {error}")
-    if spec.score.how == "stdout" and (others := [*goal.constraints, *goal.also]):
-        refuse(
-            f'objective names the number {others[0]!r}, but score.how = "stdout" gives only the metric: '
-            'score with how = "command"'
-        )
 
 
 def _check_evaluator(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:

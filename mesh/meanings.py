@@ -283,7 +283,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "noise": '`"measured"`: several seeds prove a gain. `"none"`: the metric is exact, and one score proves. '
         '`"items"`: the metric is a mean over items of fixed data, which prove a gain in pairs. See '
         "[which noise to take](../selection.md#which-noise-to-take).",
-        "also": "Other numbers of a score that the leaderboard, the report and the page show beside the metric.",
+        "also": 'Other numbers of a score, shown beside the metric; with `"stdout"` those behind their printed names.',
         "constraints": 'What numbers of a score must be: `p95_ms = "<= 50"`, with `<=`, `<`, `>=`, `>` or `==`. A '
         "candidate that violates one is infeasible: it is never promoted, and ranks by how much it violates.",
     },

@@ -9,8 +9,9 @@ from agents.critic import Critic
 from agents.curation.admission import decide
 from agents.search.samplers.history import feasible_first
 from agents.search.samplers.protocol import Trial, best_first
+from gpu_worker.budget import TrialBudget
 from gpu_worker.gpu_gauge import Reading
-from gpu_worker.outcome import MAX_METRICS, score_outcome
+from gpu_worker.outcome import MAX_METRICS, score_outcome, trial_outcome
 from mesh.arena import evaluator_hash, parse_arena
 from mesh.constraints import parse_constraint
 from mesh.errors import BadArena
@@ -70,16 +71,28 @@ def test_a_constraint_that_cannot_be_read_refuses_the_arena_in_one_sentence(text
     assert unusable(bad) == f"objective.constraints: {sentence}"
 
 
-def test_a_printed_score_has_no_other_numbers_to_limit_or_to_show() -> None:
+def test_a_printed_score_has_the_other_numbers_of_its_output_to_limit_and_to_show() -> None:
     raw = {
         "arena": {"name": "a"},
-        "objective": {"metric": "loss", "direction": "minimize", "also": ["acc"]},
+        "objective": {"metric": "loss", "direction": "minimize", "constraints": {"Checksum": "== 8123"}},
         "artifact": {"editable": ["train.py"]},
         "trial": {"command": ["python", "train.py"], "budget_s": 1, "deadline_s": 2},
         "score": {"how": "stdout", "pattern": "loss=(.*)"},
     }
-    with pytest.raises(BadArena, match=r"the number 'acc', but score\.how = \"stdout\" gives only the metric"):
-        parse_arena(raw, "arena.toml")
+    spec, budget = parse_arena(raw, "arena.toml"), TrialBudget("cpu", 1.0, 0.0)
+
+    def printed(out: str) -> Scored | Failed | None:
+        end = ending(rc=0, out=out)
+        return trial_outcome(spec, end, SCORING, Reading(), 0, killed=False, budget=budget, used_s=0.1)
+
+    found = printed("rows: 4\nchecksum: 8,123\nloss=0.5\n")
+    assert found == Scored(value=0.5, metrics={"loss": 0.5, "Checksum": 8123, "rows": 4}, self_reported=True)
+    cheat = printed("checksum: 2011\nloss=0.1\n")
+    assert isinstance(cheat, Infeasible)
+    assert cheat.message == "Checksum is 2011, but must be == 8123"
+    assert printed("loss=0.1\n") == Failed(
+        reason="no_score", message="Checksum is missing, but objective.constraints limits it"
+    )
 
 
 def scored(line: str) -> Scored | Failed:

@@ -8,7 +8,7 @@ from mesh import arena
 from mesh.errors import BadArena
 from mesh.events import Failed, Scored
 from mesh.foreign_folder import describe
-from tests.test_foreign_folder import write
+from tests.support.arenas import write
 from tests.test_foreign_tasks import run
 
 SOLUTION = "STEP = 2.5\n\n\ndef run():\n    return 10 - (STEP - 4) ** 2\n"

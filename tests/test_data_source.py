@@ -15,7 +15,8 @@ from mesh.jetstream import connect
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
-from tests.test_arena import FILES, refused, write
+from tests.support.arenas import write
+from tests.test_arena import FILES, refused
 from tests.test_take_part import mesh
 
 PREPARE = """

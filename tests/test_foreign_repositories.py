@@ -10,7 +10,8 @@ from mesh.errors import BadArena
 from mesh.events import Failed, Scored
 from mesh.foreign_config import has_key, shinka_options
 from mesh.foreign_folder import describe, describe_program
-from tests.test_foreign_folder import EVALUATOR, PROGRAM, write
+from tests.support.arenas import write
+from tests.test_foreign_folder import EVALUATOR, PROGRAM
 from tests.test_foreign_tasks import run
 
 EVALUATE = """

@@ -8,7 +8,8 @@ import anyio
 
 from mesh.jetstream import connect
 from mesh.server import embedded
-from tests.test_arena import FILES, write
+from tests.support.arenas import write
+from tests.test_arena import FILES
 
 
 async def command(*words: str, home: Path) -> tuple[int, str]:

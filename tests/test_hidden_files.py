@@ -28,9 +28,9 @@ from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.spec import ArtifactSpec
 from mesh.testing import git_hash
-from tests.support.arenas import ARENA
+from tests.support.arenas import ARENA, write
 from tests.support.swarm import swarm_of
-from tests.test_arena import refused, write
+from tests.test_arena import refused
 from tests.test_take_part import mesh
 
 SECRET = "the answer is 5408112"

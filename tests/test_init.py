@@ -208,7 +208,19 @@ def test_a_name_that_nobody_prints_by_a_known_call_has_a_pattern_too(output: str
             "it is not clear which number is the score: say it with --metric NAME",
         ),
         ({"notes.md": "words\n"}, InitWish(yes=True), "it is not clear which files may change: say it with --editable"),
-        ({"train.py": CLASSIFIER}, InitWish(), "or take the guess 'train.py' with --yes"),
+        (
+            {"train.py": CLASSIFIER},
+            InitWish(),
+            "nobody can be asked here. Guessed: what may change 'train.py', the command 'python train.py', the score "
+            "'test_accuracy', its direction 'max'. Take the guesses with --yes, or say otherwise with --editable",
+        ),
+        (
+            {"a.py": 'print(f"zork: {1}")\n'},
+            InitWish(run="python a.py"),
+            "guessed: what may change 'a.py', the score 'zork'; not clear: say its direction with --direction min or "
+            "--direction max; --yes takes the guesses",
+        ),
+        ({"notes.md": "words\n"}, InitWish(), "nobody can be asked here. not clear: say what may change with --edit"),
         ({"train.py": CLASSIFIER}, InitWish(yes=True, editable=("x.py",)), "'x.py' is not a file in"),
         ({"train.py": CLASSIFIER}, InitWish(yes=True, pattern="acc"), "with one group around the number"),
         ({"train.py": CLASSIFIER}, InitWish(yes=True, run="python 'a"), "which no shell reads"),
@@ -310,6 +322,34 @@ def test_the_terminal_shows_what_was_seen_and_asks_with_the_guesses(tmp_path: Pa
         screen.until(r"next: mesh check")
     spec = load_arena(folder)
     assert (spec.objective.metric, spec.trial.budget_s) == ("precision", 5.0)
+
+
+def test_a_metric_that_no_program_prints_is_said_at_once_with_the_nearest_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path, {"train.py": CLASSIFIER})
+    made(folder, InitWish(yes=True, metric="test_acuracy", direction="maximize"))
+    said = capsys.readouterr().err
+    assert said.startswith("mesh: no text of a program here prints test_acuracy; they print test_accuracy")
+    assert said.endswith(": did you mean test_accuracy?\n")
+
+
+def test_a_program_that_is_not_read_is_run_once_if_its_owner_agrees(tmp_path: Path) -> None:
+    files = {"go.py": 'import sys\nLINE = "Hit rate: 0.5\\nMiss rate: 0.25\\n"\nsys.stdout.writelines([LINE])\n'}
+    folder = folder_of(tmp_path, files)
+    with Terminal(
+        "init", str(folder), "--editable", "go.py", "--run", f"{sys.executable} go.py", "--budget", "5",
+        "--metric", "hitrate", "--direction", "max", MESH_HOME=str(tmp_path / "home"),
+    ) as screen:  # fmt: skip
+        screen.until(r"No text of a program here prints hitrate")
+        screen.press("yes\r")
+        screen.until(r"it printed hit_rate 0\.5, miss_rate 0\.25")
+        screen.until(r"Which number is the score\?[^\[]*\[hit_rate\]")
+        screen.press("\r")
+        screen.until(r"next: mesh check")
+    spec = load_arena(folder)
+    assert spec.objective.metric == "hit_rate"
+    assert re.findall(spec.score.pattern, "Hit rate: 0.5", re.MULTILINE) == ["0.5"]
 
 
 def test_the_command_says_what_it_saw_and_what_comes_next(tmp_path: Path) -> None:

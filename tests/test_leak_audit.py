@@ -24,7 +24,8 @@ from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.readable import audited_paths
 from mesh.shingles import numbers_in, rows_of
-from tests.test_arena import FILES, write
+from tests.support.arenas import write
+from tests.test_arena import FILES
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 RANDOM = random.Random(7)

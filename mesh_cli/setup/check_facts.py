@@ -42,6 +42,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
         pattern: `score.pattern`.
         command: the command of a trial; empty where the evaluator runs the program.
         budget_s: seconds that a trial may use, and `deadline_s` of wall time.
+        limit_s: used seconds that end a trial, with tolerance and start-up; 0 for no limit.
         deadline_s: wall seconds of a trial.
         memory_gb: memory limit of a trial.
         machine_gb: memory of this machine.
@@ -64,6 +65,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
     pattern: str = ""
     command: tuple[str, ...] = ()
     budget_s: float = 0.0
+    limit_s: float = 0.0
     deadline_s: float = 0.0
     memory_gb: float = 0.0
     machine_gb: float = 0.0
@@ -99,6 +101,7 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
         pattern=spec.score.pattern,
         command=spec.trial.command,
         budget_s=spec.trial.budget_s,
+        limit_s=spec.trial.budget_s * spec.trial.budget_tolerance + spec.trial.startup_s if spec.trial.command else 0.0,
         deadline_s=spec.trial.deadline_s,
         memory_gb=spec.trial.memory_gb,
         machine_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3,

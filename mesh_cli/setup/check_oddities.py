@@ -10,7 +10,6 @@ from mesh_cli.setup.time_metrics import is_rate, is_time
 _LITTLE, _MUCH = 0.05, 0.8
 _SHORT_S = 100.0
 """Budgets below it cost little, however little of them a run needs."""
-_LABELLED = re.compile(r"([A-Za-z][\w@./ -]{0,40}?)[\"']?\s*[:=]\s*[\"']?([-+]?\d[\d.]*(?:[eE][-+]?\d+)?)")
 
 
 def check_warnings(checked: Checked) -> list[str]:
@@ -22,12 +21,6 @@ def check_warnings(checked: Checked) -> list[str]:
         *_about_limits(checked),
         *_about_items(checked),
     ]
-
-
-def other_numbers(output: str) -> list[str]:
-    """Return the numbers with their labels that an output has, such as `Test accuracy: 0.93`, at most six."""
-    found = {match[1].strip(): match[2] for match in _LABELLED.finditer(output)}
-    return [f"{label}: {number}" for label, number in list(found.items())[-6:]]
 
 
 def _about_time(checked: Checked) -> list[str]:
@@ -91,15 +84,20 @@ def _about_limits(checked: Checked) -> list[str]:
     said = []
     used = max(run.used_s for run in checked.baseline)
     share = used / facts.budget_s if facts.budget_s else 0.0
-    if share > _MUCH:
+    if 0 < facts.limit_s < used / _MUCH:
         said.append(
-            f"the baseline needs {used:.1f} s of its budget of {facts.budget_s:g} s: a candidate that is a little "
-            "slower ends without a score; raise trial.budget_s"
+            f"the baseline used {used:.1f} s, and a run ends after {facts.limit_s:g} s (trial.budget_s x "
+            "budget_tolerance + startup_s): a candidate that is a little slower has no score; raise trial.budget_s"
         )
     elif share < _LITTLE and facts.budget_s >= _SHORT_S and facts.command:
         said.append(
             f"a run needs {seconds_text(used)} s of its budget of {facts.budget_s:g} s, and one that hangs takes all: "
             f"trial.budget_s = {_rounded(used)} is enough"
+        )
+    if facts.command and 0 < facts.deadline_s < (took := max(run.trial_s for run in checked.baseline)) / _MUCH:
+        said.append(
+            f"the baseline took {took:.1f} s by the clock, and trial.deadline_s is {facts.deadline_s:g} s: a run "
+            "beside others is slower and has no score; raise trial.deadline_s"
         )
     if checked.slots * facts.memory_gb > facts.machine_gb > 0 and checked.slots > 1:
         peak = max(run.peak_memory_mb for run in checked.baseline) / 1024

@@ -1,6 +1,7 @@
 """How `mesh check` reads: sections of aligned lines, then what is odd, then the verdict."""
 
 import math
+import re
 import statistics
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,8 @@ from mesh.slowness import seconds_text
 from mesh.text import printable
 from mesh_cli.render.colour import Ink
 from mesh_cli.render.columns import Column, aligned, cut_cell
-from mesh_cli.setup.check_oddities import check_warnings, other_numbers
-from mesh_cli.setup.check_result import NIGHT_H, Checked
+from mesh_cli.setup.check_oddities import check_warnings
+from mesh_cli.setup.check_result import NIGHT_H, BaselineRun, Checked
 
 _LABEL, _USUAL_WIDTH, _LEAST_WIDTH = 12, 80, 40
 _MOST_KNOBS = 12
@@ -52,11 +53,7 @@ def outcome_words(outcome: Scored | Failed, *, brief: bool = False) -> str:
 
 def check_problems(checked: Checked) -> list[str]:
     """Return one sentence for everything that is not as it should be."""
-    bad = [
-        f"the baseline failed on seed {ended.seed}: {outcome_words(ended.outcome)}"
-        for ended in (*checked.baseline, *checked.proof)
-        if isinstance(ended.outcome, Failed)
-    ]
+    bad = list(_failures(checked))
     bad += [
         f"the baseline misses the threshold of stage {stage.name} on {stage.missed} of {len(stage.values)} seeds: "
         f"{printable(stage.metric)} must be {stage.threshold}; no threshold ends the baseline, but candidates like it"
@@ -68,6 +65,23 @@ def check_problems(checked: Checked) -> list[str]:
         for tried in checked.attacks
         if not tried.held
     ]
+
+
+def _failures(checked: Checked) -> Iterator[str]:
+    """Yield each cause of failed runs once, however many seeds it failed."""
+    runs = (*checked.baseline, *checked.proof)
+    causes: dict[tuple[str, str], list[BaselineRun]] = {}
+    for run in runs:
+        if isinstance(run.outcome, Failed):
+            same = re.sub(r"\d+(?:\.\d+)?", "#", run.outcome.message)
+            causes.setdefault((run.outcome.reason, same), []).append(run)
+    for failed in causes.values():
+        seeds = list(dict.fromkeys(run.seed for run in failed))
+        where = (
+            f"seed {seeds[0]}" if len(seeds) == 1
+            else "every seed" if len(failed) == len(runs) else f"seeds {', '.join(map(str, seeds))}"
+        )  # fmt: skip
+        yield f"the baseline failed on {where}: {outcome_words(failed[0].outcome)}"
 
 
 def _better(checked: Checked) -> str:
@@ -89,8 +103,8 @@ def _baseline(checked: Checked) -> Iterator[tuple[str, str]]:
         if isinstance(ended, Failed):
             yield "because", outcome_words(ended)
         output = checked.baseline[0].output if checked.baseline else ""
-        if facts and facts.how == "stdout" and (numbers := other_numbers(output)):
-            yield "it prints", printable(", ".join(numbers))
+        if facts and facts.how == "stdout" and isinstance(ended, Failed) and ended.reason == "no_score":
+            output = ""  # the sentence says what it printed
         for number, line in enumerate(output.strip().splitlines()[-_LOG_LINES:]):
             yield "output" if not number else "", printable(line, 200)
     for stage in checked.stages:

@@ -21,6 +21,7 @@ from mesh_cli.setup.first_look.folder_view import FolderView
 from mesh_cli.setup.first_look.guesses import Guesses, guess_direction, guess_editable, numbers_of
 from mesh_cli.setup.first_look.printed_numbers import PrintedNumber, named_pattern
 from mesh_cli.setup.first_look.run_lines import AGENT_NOTES, files_run, run_words, shown_command
+from mesh_cli.setup.first_run import printed_metric
 
 USUAL_BUDGET_S = 60.0
 """Seconds of a run where nothing says how long it takes."""
@@ -89,6 +90,8 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         )
         raise BadInput(f"{view.folder.resolve().name}: {_sentence(question)}: {cure}")
 
+    if not ask and not wish.yes:
+        _refuse_without_answers(view, found, wish)
     run = ""
     if not wish.editable and not found.editable and found.runs and wish.run:
         found = msgspec.structs.replace(found, editable=guess_editable(view, run_words(wish.run))[0])
@@ -117,7 +120,12 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
     except (ValueError, AssertionError):
         raise BadInput(f"the budget is {budget!r}: use seconds, such as 60") from None
     numbers = numbers_of(view, words)
-    plan = _scored(view, numbers, wish, answer, words, editable)
+    talk = ask if not wish.yes else None
+
+    def printed(metric: str) -> str:
+        return printed_metric(metric, [each.name for each in numbers], view.folder, words, budget_s, talk)
+
+    plan = _scored(view, numbers, wish, answer, words, editable, printed)
     direction = wish.direction or _direction(view, plan.metric, answer)
     source = _source_of(view)
     return msgspec.structs.replace(
@@ -130,6 +138,39 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         ignore=_ignored(view, source),
         brief=next((name for name in AGENT_NOTES if name in view.names), ""),
         source=source,
+    )
+
+
+def _refuse_without_answers(view: FolderView, found: Guesses, wish: InitWish) -> None:
+    """Refuse where nobody can answer and an option is missing; say what was guessed, and the command that takes it.
+
+    Raises:
+        BadInput: an option is missing.
+    """
+    numbers = numbers_of(view, run_words(wish.run)) if wish.run and _is_read(wish.run) else found.numbers
+    metric = wish.metric or (numbers[0].name if numbers else "")
+    way = guess_direction(view, metric)[0] if metric else None
+    scored = wish.metric or wish.pattern or wish.file or wish.scorer
+    parts = (
+        (wish.editable, "what may change", " ".join(found.editable), "--editable FILE"),
+        (wish.run, "the command", shown_command(found.runs[0].words) if found.runs else "", "--run COMMAND"),
+        (scored, "the score", "" if scored else metric, "--metric NAME"),
+        (wish.direction, "its direction", "" if way is None else way[:3], "--direction min or --direction max"),
+    )
+    missing = [(what, guessed, option) for given, what, guessed, option in parts if not given]
+    if not missing:
+        return
+    guesses = ", ".join(f"{what} {guessed!r}" for what, guessed, _ in missing if guessed)
+    unclear = [f"{what} with {option}" for what, guessed, option in missing if not guessed]
+    name = view.folder.resolve().name
+    if unclear:
+        seen = f"guessed: {guesses}; not clear: " if guesses else "not clear: "
+        also = "; --yes takes the guesses" if guesses else ""
+        raise BadInput(f"{name}: nobody can be asked here. {seen}say {', '.join(unclear)}{also}")
+    options = ", ".join(option for _, _, option in missing)
+    raise BadInput(
+        f"{name}: nobody can be asked here. Guessed: {guesses}. Take the guesses with --yes, or say otherwise with "
+        f"{options}"
     )
 
 
@@ -146,6 +187,7 @@ def _scored(
     answer: Callable[..., str],
     words: tuple[str, ...],
     editable: tuple[str, ...],
+    printed: Callable[[str], str],
 ) -> ArenaPlan:
     """Return a plan that has the command and the score; what else it says does not count."""
     base = ArenaPlan(name="", editable=editable, run=words, budget_s=1.0, metric="", direction="maximize")
@@ -175,7 +217,10 @@ def _scored(
         if not _has_one_group(wish.pattern):
             raise BadInput(f"--pattern is {wish.pattern!r}: use a regular expression with one group around the number")
         return msgspec.structs.replace(base, metric=metric, pattern=wish.pattern)
-    number = next((each for each in numbers if each.name.lower() == metric.lower() or each.key == metric), None)
+    number = _number_of(metric, numbers)
+    if number is None:
+        metric = printed(metric)
+        number = _number_of(metric, numbers)
     if number is None:
         return msgspec.structs.replace(base, metric=metric, pattern=named_pattern(metric))
     if number.key and number.file in words and all(name.endswith(_SETTINGS) for name in editable):
@@ -186,6 +231,17 @@ def _scored(
     if re.search(r"stderr|\bcerr\b|\beprintln!|console\.error|\blogg(?:er|ing)\.", line):  # scores are read from stdout
         words = ("sh", "-c", f"{shown_command(words)} 2>&1")
     return msgspec.structs.replace(base, metric=number.name, pattern=number.pattern, run=words)
+
+
+def _is_read(command: str) -> bool:
+    try:
+        return bool(run_words(command))
+    except ValueError:
+        return False
+
+
+def _number_of(metric: str, numbers: tuple[PrintedNumber, ...]) -> PrintedNumber | None:
+    return next((each for each in numbers if each.name.lower() == metric.lower() or each.key == metric), None)
 
 
 def _has_one_group(pattern: str) -> bool:
