@@ -88,6 +88,106 @@ def test_an_arena_that_has_run_takes_no_history(home: Path, mesh: Mesh) -> None:
     refused(mesh("import", file, "--open", home / "tiny", "--yes"), ExitCode.BAD_INPUT, "--metric is loss, but")
 
 
+LOOP_TRAIN = """import prepare
+HEIGHT = {height}
+print("---")
+print(f"{metric}:   {{prepare.score(HEIGHT):.4f}}")
+print(f"total_seconds:   {{0.1:.1f}}")
+"""
+LOOP_PREPARE = """TIME_BUDGET = {seconds}
+def score(height):
+    return {sign} * (height - 0.6) ** 2
+if __name__ == "__main__":
+    print("nothing to fetch")
+"""
+LOOPS = {
+    # Lower is better, python without uv, crashes as 0.000000, no repository.
+    "classic": (
+        "- Modify `train.py`, the only file you edit.\nGoal: the lowest val_bpb.\n`grep '^val_bpb:' run.log`\n"
+        "Run `python train.py > run.log 2>&1`.\n",
+        "train.py",
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+        "a1\t1.81\t0.0\tkeep\tbaseline\nb2\t1.49\t0.0\tkeep\twide\nc3\t0.000000\t0.0\tcrash\tdeep\n",
+        ("val_bpb", "minimize", 300.0, "wide", 3),
+    ),
+    # Higher is better, `uv run`, -999.0 for what crashed.
+    "finance": (
+        'Modify `train.py` only.\n**Goal: get the highest val_sharpe.**\n`grep "^val_sharpe:\\|^failed:" run.log`\n'
+        "Run: `uv run train.py > run.log 2>&1`\n",
+        "train.py",
+        "commit\tval_sharpe\tmemory_gb\tstatus\tdescription\n"
+        "a1\t0.45\t0.0\tkeep\tbaseline\nb2\t-999.0\t0.0\tcrash\tno prior\nc3\t0.44\t0.0\tdiscard\tworse\n",
+        ("val_sharpe", "maximize", 120.0, "baseline", 3),
+    ),
+    # The edited file is not the one that runs; names instead of commits, other statuses, a baseline without a score.
+    "trading": (
+        "- Modify `strategy.py` \u2014 this is the only file you edit.\n"
+        "**The goal: get the highest `score`.** Higher is better.\n"
+        '`uv run train.py > run.log 2>&1`\n`grep "^score:\\|^sharpe:" run.log`\n',
+        "strategy.py",
+        "commit\tscore\tsharpe\tmax_dd\tstatus\tdescription\nexp0\t-999.000\t0\t0\tBASELINE\tno trades\n"
+        "exp1\t1.079\t1.079\t8.74\tKEEP\tfallback\nexp2\t0.68\t0.68\t4.39\tREVERT\talign\n"
+        "exp3\t1.136\t1.136\t9.15\tKEEP\traise\n",
+        ("score", "maximize", 60.0, "raise", 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LOOPS)
+def test_a_lived_in_loop_without_an_arena_goes_on_from_its_results(home: Path, mesh: Mesh, form: str) -> None:
+    program, edited, rows, (metric, direction, seconds, best, count) = LOOPS[form]
+    folder = home / form
+    (folder / ".venv").mkdir(parents=True)
+    (folder / "logs").mkdir()
+    files = {
+        "program.md": program,
+        "train.py": LOOP_TRAIN.format(height=1.0, metric=metric),
+        "prepare.py": LOOP_PREPARE.format(seconds=f"{seconds:g}", sign=1 if direction == "minimize" else -1),
+        "results.tsv": rows,
+        "run.log": f"{metric}: 1.5\n",
+        "logs/1.txt": "step 1\n",
+        ".venv/pyvenv.cfg": "home = /usr/bin\n",
+        "notes.ipynb": "{}",
+        edited: LOOP_TRAIN.format(height=1.0, metric=metric),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    done = mesh("import", folder / "results.tsv", "--open", folder, "--environment", "none", "--yes")
+    assert done.code == 0, done.err
+    assert f"mesh: {folder} is a task of karpathy/autoresearch: wrote {folder / 'arena.toml'}, in which" in done.err
+    assert f"  metric     {metric}: as in arena.toml; " in done.err
+    assert done.out.startswith(f"arena {form} has {count} rows, {count} of them new\narena {form} is open, version 2: ")
+
+    async def opened() -> Board:
+        async with reach(form, None) as bus:
+            return await board_of(bus)
+
+    now = anyio.run(opened)
+    spec = now.spec
+    assert (spec.objective.metric, spec.objective.direction, spec.trial.budget_s) == (metric, direction, seconds)
+    assert spec.artifact.editable == (edited,)
+    assert now.opened is not None
+    assert (now.proposals[now.champion].event.title, now.champion) == (best, now.opened.base_tree)
+    assert mesh("import", folder / "results.tsv", "--open", folder, "--environment", "none", "--yes").code == 0
+
+
+def test_a_loop_whose_files_disagree_takes_its_metric_from_the_option_of_the_import(home: Path, mesh: Mesh) -> None:
+    folder = home / "loop"
+    folder.mkdir()
+    (folder / "program.md").write_text(LOOPS["classic"][0])
+    (folder / "train.py").write_text(LOOP_TRAIN.format(height=1.0, metric="val_bpb") + "print(f'val_loss: {1.0}')\n")
+    (folder / "prepare.py").write_text(LOOP_PREPARE.format(seconds=300, sign=1))
+    file = folder / "results.tsv"
+    file.write_text("commit\tval_loss\tstatus\tdescription\na1\t1.81\tkeep\tbaseline\n")
+    refused(mesh("import", file, "--open", folder, "--yes"), ExitCode.BAD_INPUT, "name it with --metric NAME")
+    assert not (folder / "arena.toml").exists()
+    done = mesh("import", file, "--open", folder, "--metric", "val_loss", "--yes")
+    assert done.code == 0, done.err
+    assert 'metric = "val_loss"' in (folder / "arena.toml").read_text()
+    # The options of a run are for the folder alone.
+    refused(mesh("import", file, "--run-seconds", "5", "--yes"), ExitCode.BAD_INPUT, "add it")
+
+
 def test_diffs_times_and_parents_become_code_times_and_lineage(home: Path, mesh: Mesh) -> None:
     write_arena(home / "tiny")
 

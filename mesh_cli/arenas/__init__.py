@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from msgspec.structs import replace
+
 from mesh import settings
 from mesh.errors import BadArena
 from mesh.foreign_folder import describe, describe_program
@@ -86,6 +88,28 @@ def told_folder(
     if sentence:
         print(f"mesh: {sentence}", file=sys.stderr)
     return folder
+
+
+def told_loop(
+    given: Path, metric: str | None, direction: Literal["minimize", "maximize"] | None, run_seconds: float | None
+) -> Path:
+    """Return the folder of `told_folder`, which gets its `arena.toml` if it is a loop whose results are imported.
+
+    `metric` names a column of the results: it is the loop's metric only where the loop's own files do not agree on one.
+    `metric` and `direction` are no wishes where an `arena.toml` states both.
+
+    Raises:
+        BadArena: as `told_folder`.
+    """
+    if (given / "arena.toml").exists() or not (given / "program.md").exists():
+        return told_folder(given, wish=LoopWish(budget_s=run_seconds or 0.0))
+    wish = LoopWish("", direction or "", run_seconds or 0.0)
+    try:
+        return told_folder(given, wish=wish)
+    except BadArena:
+        if not metric:
+            raise
+        return told_folder(given, wish=replace(wish, metric=metric))
 
 
 def names() -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mesh_cli.app import Nats, app
+from mesh_cli.app import Nats, RunSeconds, TaskPython, app
 from mesh_cli.exit import ExitCode, run
 
 if TYPE_CHECKING:
@@ -33,8 +33,14 @@ def import_(
     ] = None,
     open_: Annotated[
         Path | None,
-        Parameter(name="--open", help="Make the history the beginning of the arena in this folder, and open it."),
+        Parameter(
+            name="--open",
+            help="Make the history the beginning of the arena in this folder, and open it; an autoresearch loop there "
+            "gets its arena.toml, as from mesh up.",
+        ),
     ] = None,
+    run_seconds: RunSeconds = None,
+    environment: TaskPython = None,
     yes: Annotated[bool, Parameter(negative="", help="Import without asking.")] = False,
     nats: Nats = None,
 ) -> int:
@@ -44,12 +50,18 @@ def import_(
     """
 
     def source() -> "Source":
-        from mesh_cli.arenas import told_folder
+        from mesh.errors import BadInput
+        from mesh_cli.arenas import told_loop
         from mesh_cli.history.import_results import Source
         from mesh_cli.history.result_columns import AskedColumns
+        from mesh_cli.setup.own_environment import agree_on_environment
 
         named = tuple(word.strip() for word in columns.split(",")) if columns else ()
-        live = told_folder(open_) if open_ else None
+        if open_ is None and (run_seconds or environment):
+            raise BadInput("--run-seconds and --environment are for the folder of --open FOLDER: add it")
+        live = told_loop(open_, metric, direction, run_seconds) if open_ else None
+        if live:
+            agree_on_environment(live, environment)
         return Source(file, repo, name, AskedColumns(id_, metric, status, text), named, direction, live)
 
     async def work() -> None:

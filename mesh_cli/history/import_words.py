@@ -21,8 +21,10 @@ def mapping_lines(history: ForeignHistory, source: Source) -> Iterator[str]:
         yield f"  {'note':<11}{note}"
     better = "less" if history.direction == "minimize" else "more"
     called = f" (column {roles.metric})" if roles.metric_name != roles.metric else ""
-    why = roles.reasons.get("metric", "")
-    yield f"  {'metric':<11}{roles.metric_name}{called}: {why}; {better} is better: {history.why_direction}"
+    given = "as in arena.toml"
+    why = given if source.live and source.asked.metric is None else roles.reasons.get("metric", "")
+    towards = given if source.live and source.direction is None else history.why_direction
+    yield f"  {'metric':<11}{roles.metric_name}{called}: {why}; {better} is better: {towards}"
     if roles.commit:
         code = (
             "whose code is read from the repository"
