@@ -1,7 +1,7 @@
 """The page's server as a Starlette app: the page, a small JSON interface, and the feed.
 
-`GET /api/state`, `dots`, `dag`, `proposal/<tree>`, `board` and `events` read. `POST /api/sql` runs read-only SQL.
-`POST /api/note` is the only route that writes; it needs the token. An error is `{"error": sentence}`.
+`GET /api/state`, `dots`, `dag`, `proposal/<tree>` and its `/call`, `board` and `events` read. `POST /api/sql` runs
+read-only SQL. `POST /api/note` is the only route that writes; it needs the token. An error is `{"error": sentence}`.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Scope
 from analytics.web.access import Guard, holds_token
 from analytics.web.event_stream import CLIENTS, EventStream, Feed
 from analytics.web.lineage import lineage
-from analytics.web.proposal import proposal_page
+from analytics.web.proposal import call_page, proposal_page
 from analytics.web.view_cache import NEWEST, SHOWN, ViewCache
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
@@ -77,6 +77,7 @@ def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
         Route("/api/dots", _dots),
         Route("/api/dag", _dag),
         Route("/api/proposal/{tree}", _proposal),
+        Route("/api/proposal/{tree}/call", _call),
         Route("/api/board", _board),
         Route("/api/events", _events),
         Route("/api/note", _note, methods=["POST"]),
@@ -206,6 +207,12 @@ async def _proposal(request: Request) -> Response:
     tree = request.path_params["tree"]
     with _bounded():
         return _json(await proposal_page(page.follower.board, page.code, page.views.state, tree))
+
+
+async def _call(request: Request) -> Response:
+    page = _page(request)
+    with _bounded():
+        return _json(await call_page(page.follower.board, page.bus, request.path_params["tree"]))
 
 
 @contextmanager

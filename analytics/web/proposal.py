@@ -1,4 +1,4 @@
-"""One proposal in full: rationale, changed code, runs, curves and critiques."""
+"""One proposal in full: rationale, changed code, runs, curves and critiques; and the model call that it comes from."""
 
 import difflib
 from typing import Any
@@ -8,9 +8,11 @@ from anyio.to_thread import run_sync
 
 from analytics.web.view_cache import State
 from mesh.board import Board, Critique, Run
+from mesh.bus import RecentObjects
 from mesh.code import CodeStore
 from mesh.errors import MeshError, UnknownName
 from mesh.events import CurvePoint
+from mesh.kept_calls import call_data
 from mesh.proposal_card import RunRow, card_of
 
 _MANY = 100
@@ -18,6 +20,8 @@ _MANY = 100
 _CURVES, _POINTS = 12, 300
 """Curves that are shown, and points of each."""
 _TEXT = 20_000
+_CALL_TEXT = 60_000
+"""Characters of a message of a model call that are shown; `mesh show` has them all."""
 _MAX_FILE_BYTES = 300_000
 MAX_DIFF_LINES = 3000
 
@@ -49,8 +53,38 @@ async def proposal_page(board: Board, code: CodeStore, state: State, tree: str) 
             for run in curves[:_CURVES]
             if run.finished
         ],
+        "call": _call_sizes(board, tree),
         "diffs": [await _diff(board, code, parent.proposal, tree) for parent in card.parents],
     }
+
+
+async def call_page(board: Board, objects: RecentObjects, tree: str) -> dict[str, Any]:
+    """Return the model call that a proposal comes from, as `call_data`; long texts are cut at their end.
+
+    Raises:
+        UnknownName: the arena has no such proposal, or no model call of it was kept.
+    """
+    proposal = board.proposals.get(tree)
+    if proposal is None or proposal.event.call is None:
+        raise UnknownName(f"arena {board.arena} keeps no model call of a proposal {tree[:60]!r}")
+    call = await call_data(objects, proposal.seq, proposal.event.call)
+    if "missing" in call:
+        return call
+    messages = [
+        {"role": message.get("role", ""), **_cut(message.get("content", ""))} for message in call["messages"][:_MANY]
+    ]
+    texts = {name: _cut(call[name]) for name in ("answer", "thoughts", "trouble")}
+    return {**call, "messages": messages, **texts}
+
+
+def _cut(text: str) -> dict[str, Any]:
+    """Return the start of a text, and how many characters of it are left out."""
+    return {"text": text[:_CALL_TEXT], "left_out": max(0, len(text) - _CALL_TEXT)}
+
+
+def _call_sizes(board: Board, tree: str) -> dict[str, int] | None:
+    call = board.proposals[tree].event.call
+    return {"prompt_bytes": call.prompt_bytes, "answer_bytes": call.answer_bytes} if call else None
 
 
 def _critique(critique: Critique) -> dict[str, Any]:

@@ -29,11 +29,12 @@ def show(
     """
 
     async def work() -> None:
+        from mesh.kept_calls import call_data
         from mesh.text import printable
         from mesh_cli.connect import entry_of, opened_board_of, reach
         from mesh_cli.proposals.card import card
         from mesh_cli.proposals.describe import about, about_fact
-        from mesh_cli.proposals.model_call import call_data, call_lines, call_of, call_text, no_call
+        from mesh_cli.proposals.model_call import call_lines, call_of, call_text, no_call
         from mesh_cli.resolve import find, named_words
 
         async with reach(arena, nats) as bus:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mesh.bus import RecentObjects
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import CritiquePosted, KeptCall, ModelAsked, ProposalPosted
-from mesh.model_calls import KEPT_BYTES, ModelCall, unpack_call
+from mesh.model_calls import ModelCall
 from mesh.text import printable, visible
 from mesh.wire import Entry
 
@@ -18,23 +17,6 @@ def call_of(entry: Entry) -> KeptCall | None:
     """Return what a fact says of its model call; None if it has none, or none was kept."""
     event = entry.post.event if entry.post else None
     return event.call if isinstance(event, ProposalPosted | CritiquePosted | ModelAsked) else None
-
-
-async def call_data(objects: RecentObjects, seq: int, kept: KeptCall) -> dict[str, Any]:
-    """Return a call as data for JSON; without `messages`, but with `missing`, if it is not kept any more.
-
-    Args:
-        objects: the store of the arena.
-        seq: sequence of the fact that the call led to.
-        kept: what that fact says of the call.
-    """
-    known = {"seq": seq, "prompt_bytes": kept.prompt_bytes, "answer_bytes": kept.answer_bytes}
-    try:
-        call = unpack_call(kept.sha256, await objects.kept(kept.sha256))
-    except ObjectMissing as error:
-        why = f"only the newest {KEPT_BYTES // 1024**2} MB of the calls of an arena are kept ({error})"
-        return {**known, "missing": why}
-    return {**known, **{name: getattr(call, name) for name in ModelCall.__struct_fields__}}
 
 
 def call_lines(call: dict[str, Any]) -> Iterator[str]:

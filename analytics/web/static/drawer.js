@@ -1,6 +1,7 @@
 // One proposal in a drawer: rationale, changes, runs, curves, critiques. Escape closes it.
 
 import { get } from "./api.js";
+import { call } from "./call.js";
 import { ago, byId, chip, color, el, fill, score, seconds, short, words } from "./dom.js";
 
 export function makeDrawer(onOpen) {
@@ -44,6 +45,7 @@ function parts(found, open) {
     row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), row.trial_s ? number("time of a trial", seconds(row.trial_s)) : null, found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
     found.why ? el("p.muted", {}, `${found.state === "demoted" ? "Demoted" : "Retired"}: ${words(found.why)}.`) : null,
     found.rationale ? part("Rationale", el("p.text", { dir: "auto" }, found.rationale)) : null,
+    found.call ? part("Model call", call(found.proposal, found.call)) : null,
     found.knobs.length ? part("Knobs", el("table.knobs", {}, el("tbody", {}, found.knobs.map((knob) => el("tr", {}, el("td", {}, el("code", {}, knob.name), el("span.by", {}, knob.file)), el("td.number.muted", {}, value(knob.old)), el("td.number", {}, `→ ${value(knob.new)}`)))))) : null,
     found.curves.length ? part("Curves", el("div.curve")) : null,
     part("Runs", found.runs.length ? runs(found.runs) : el("p.muted", {}, "No run was requested yet.")),
