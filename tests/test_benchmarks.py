@@ -15,10 +15,11 @@ from benchmarks import busy, kill, nanolm, swarm
 from benchmarks.__main__ import benchmarks_by_name, main
 from benchmarks.parts import harness, mix, nanolm_sides
 from benchmarks.parts.trials import Run, per_second
+from benchmarks.parts.virtual_workers import opening_runs
 from mesh import arena, wire
 from mesh import events as e
 from mesh.memory import MemoryHub
-from mesh.testing import git_hash
+from mesh.testing import Log, git_hash
 from mesh.wire import Post
 
 
@@ -29,7 +30,7 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    names = "busy, evaluations, halving, kill, log, nanolm, page, paired, reading, replay, search, select, swarm"
+    names = "busy, evaluations, fleet, halving, kill, log, nanolm, page, paired, reading, replay, search, select, swarm"
     names += ", trial_overhead"
     assert printed.err == f"benchmarks: NAME is 'nothing'; use one of {names}\n"
 
@@ -54,6 +55,22 @@ def test_every_goal_must_hold_and_the_last_line_says_so(
     assert last.keys() == {"name", "figures", "goals", "holds", "machine"}
     assert last["holds"] is holds
     assert last["goals"] == {"a": [">=", 0.7], "b": ["within", [0.85, 1.15]]}
+
+
+def test_a_settled_history_has_nothing_undecided_and_its_arena_has_a_champion() -> None:
+    log = Log()
+    first = mix.opening("a")
+    facts = [first, *opening_runs(first), *mix.posts("a-", 1000, settled=True)]
+    for post in facts:
+        log.add(post.author, post.event)
+    board = log.board
+    assert isinstance(first.event, e.ArenaOpened)
+    assert board.champion == first.event.base_tree
+    assert len(board.scores(board.champion)) == 8
+    assert not board.undecided
+    assert not board.unfinished
+    assert not board.void
+    assert len(board.proposals) == 101
 
 
 def test_the_mix_of_facts_has_no_key_twice_and_can_be_written() -> None:

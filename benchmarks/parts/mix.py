@@ -9,6 +9,7 @@ from mesh.testing import commit_hash, git_hash, run_of
 from mesh.wire import Post
 
 _LOG_TAIL = "".join(f"step {n} loss {5 - n / 20:.4f} tokens/s {90_000 + n}\n" for n in range(12))
+_VERDICT = "its score is not better than the champion's"
 _RATIONALE = "A smaller step after warm-up lets the last third settle; the best two so far agree on the width. "
 
 
@@ -27,19 +28,26 @@ def opening(name: str) -> Post:
     )
 
 
-def posts(name: str, count: int) -> Iterator[Post]:
-    """Yield `count` posts, the same for the same `name` except for ids and times; no two names share a key."""
+def posts(name: str, count: int, *, settled: bool = False) -> Iterator[Post]:
+    """Yield `count` posts, the same for the same `name` except for ids and times; no two names share a key.
+
+    Args:
+        name: where the posts are drawn from.
+        count: how many.
+        settled: each proposal is retired in the end, instead of a note.
+    """
     made = 0
     for number in range(count):
-        for author, event in _proposal_and_its_runs(git_hash(f"{name}{number:x}"), random.Random(f"{name} {number}")):
+        tree, rng = git_hash(f"{name}{number:x}"), random.Random(f"{name} {number}")
+        for author, event in _proposal_and_its_runs(tree, rng, settled=settled):
             if made == count:
                 return
             made += 1
             yield Post.new(author, event)
 
 
-def _proposal_and_its_runs(tree: str, rng: random.Random) -> Iterator[tuple[str, e.AnyEvent]]:
-    """Yield one proposal, two critiques, two runs of three facts each, and a note: ten facts."""
+def _proposal_and_its_runs(tree: str, rng: random.Random, *, settled: bool) -> Iterator[tuple[str, e.AnyEvent]]:
+    """Yield one proposal, two critiques, two runs of three facts each, and a note or a verdict: ten facts."""
     explorer = f"explorer-{rng.randrange(4)}"
     knobs = tuple(e.KnobChange(file="train.py", name=f"KNOB_{n}", old=n, new=rng.random()) for n in range(3))
     yield (
@@ -60,7 +68,10 @@ def _proposal_and_its_runs(tree: str, rng: random.Random) -> Iterator[tuple[str,
         yield critic, e.CritiquePosted(target=tree, verdict="endorse", rule="sound", text="parses and is new")
     for seed in (1, 2):
         yield from _run(tree, seed, rng)
-    yield explorer, e.NotePosted(channel="general", text=f"{tree}: {_RATIONALE}")
+    if settled:
+        yield "curator", e.ProposalRetired(proposal=tree, round=0, why="not_better", seeds=(1, 2), text=_VERDICT)
+    else:
+        yield explorer, e.NotePosted(channel="general", text=f"{tree}: {_RATIONALE}")
 
 
 def _run(tree: str, seed: int, rng: random.Random) -> Iterator[tuple[str, e.AnyEvent]]:
