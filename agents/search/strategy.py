@@ -11,9 +11,11 @@ matter; the other knobs stay as they are in the best code. The numbers of large 
 (`samplers.table_moves`), and not by the walk.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from random import Random
+from statistics import median
 
 import msgspec
 
@@ -27,14 +29,20 @@ from mesh.knobs import Knob
 TRIES = 30
 """Draws before an explorer stops looking for new files; the second half uses mutation and random draws."""
 
+WALKED = 3
+"""Draws of one proposal in which the walk comes first: an explorer may know its next moves under other code."""
+
 REDRAWN = 6
 """Ideas of one draw at most; the first one that is accepted by its chance of a score is taken, else the safest."""
 
 SETTLED_AFTER, SETTLED_SHARE = 30, 0.02
 """Code is rewritten once its literals have all been tried and the latest results, so many, added at most this share."""
 
-IDLE_AFTER, RESTED = 40, 0.2
-"""A sampler that rewrites code and gained nothing with its latest results, so many, is asked at this share of times."""
+IDLE_AFTER, RESTED = 25, 0.2
+"""Beside samplers that rewrite code, one whose latest results, so many, gained nothing is asked so much less often."""
+
+COMPARED = 20
+"""Latest gains, so many, of which the larger half counts where code is rewritten."""
 
 EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
@@ -113,7 +121,7 @@ class Strategy:
         places = {where(knob) for knob in plain}
         known = [trial for trial in known if trial.by not in structural or places <= trial.values.keys()]
         known = since_rewritten(places, known, structural)
-        if attempt < TRIES // 2 and walk.walks_first(plain, known, pending):
+        if attempt < WALKED and walk.walks_first(plain, known, pending):
             return Choice("walk", None, self._samplers["walk"].ask(plain, known, pending, rng))
         few = walk.that_matter(plain, known)
         about = few.beside(known)
@@ -134,8 +142,9 @@ class Strategy:
         attempt: int,
         structural: Sequence[str],
     ) -> Choice:
-        kinds = [*self._offered(structural, known, rng), "mutate"]
-        kind, share = self._choose(kinds, known, rng) if attempt < TRIES // 2 else ("mutate", 0.0)
+        kind, share = "mutate", 0.0
+        if attempt < TRIES // 2:
+            kind, share = self._earning([*structural, "mutate"], known, rng)
         if kind in structural:
             return Choice(kind, round(share, 4), Idea({}))
         whole = [trial for trial in known if all(where(knob) in trial.values for knob in space)]
@@ -152,16 +161,20 @@ class Strategy:
     ) -> tuple[str, float | None]:
         if attempt >= TRIES // 2:
             return ("mutate", "random")[attempt % 2], None
-        kind, share = self._choose([*self._kinds, "walk", *self._offered(structural, known, rng)], known, rng)
+        kinds = [*self._kinds, "walk", *structural]
+        kind, share = self._earning(kinds, known, rng) if structural else self._choose(kinds, known, rng)
         has_model = kind in structural or portfolio.has_model(kind, len(few), about)
         return (kind if has_model else "walk"), round(share, 4)
 
-    def _offered(self, structural: Sequence[str], known: Sequence[Trial], rng: Random) -> list[str]:
-        """Return the samplers that rewrite code, mostly without those of which a number of results gained nothing."""
-        if len(structural) < 2 or rng.random() < RESTED:
-            return [*structural]
-        idle = unproductive(structural, portfolio.gains(known), IDLE_AFTER)
-        return [kind for kind in structural if kind not in idle]
+    def _earning(self, kinds: Sequence[str], known: Sequence[Trial], rng: Random) -> tuple[str, float]:
+        """Return a sampler and its share, by gains alone, and mostly not one of which no late result gained.
+
+        Where tables or ties are turned, a tiny step from the best is nearly always among the best, and the turn of a
+        knob without effect is as good as the best: neither finds anything.
+        """
+        judged = larger_gains(known)
+        idle = () if rng.random() < RESTED else unproductive(kinds, portfolio.gains(judged), IDLE_AFTER)
+        return self._choose([kind for kind in kinds if kind not in idle] or kinds, judged, rng)
 
     def _screened(
         self, kind: str, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random
@@ -220,6 +233,25 @@ def since_rewritten(places: set[Where], known: list[Trial], structural: Sequence
     if first is None or not whole or places <= first.values.keys() or whole[0].by not in structural:
         return known
     return [msgspec.structs.replace(whole[0], by=""), *whole[1:]]
+
+
+def larger_gains(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials with a loss for those alone that gained as much as the larger half of the latest gains did.
+
+    Args:
+        trials: The finished trials, in the order of the log.
+    """
+    found: list[Trial] = []
+    latest: deque[float] = deque(maxlen=COMPARED)
+    best = inf
+    for trial in trials:
+        gain = best - (inf if trial.loss is None else trial.loss)
+        is_large = best == inf or (gain > 0 and gain >= median([*latest, gain]))
+        found.append(trial if is_large else msgspec.structs.replace(trial, loss=None))
+        if gain > 0 and trial.loss is not None:
+            latest.extend([gain] if best < inf else [])
+            best = trial.loss
+    return found
 
 
 def has_settled(trials: Sequence[Trial]) -> bool:

@@ -1,14 +1,18 @@
 """Moves of the numbers of literal tables, such as the coordinates of points: a few at a time, from the best trial.
 
 One to three numbers, or a whole row, move by normal steps. Each number has its own size of step, which grows where a
-move was not worse and shrinks where it was (a (1+1) evolution strategy with a success rule, Rechenberg, 1973). Most
-moves of one number alone have no effect in such a table, so moves that are as good as the best are kept.
+move was not worse and shrinks where it was (a (1+1) evolution strategy with a success rule, Rechenberg, 1973). A step
+that gained is made once more, and one that was worse the other way (mirrored sampling, Brockhoff et al., 2010). Most
+moves of one number alone have no effect in such a table, so moves that are as good as the best are kept, once it is
+better than the first code: where nothing has gained yet, all of them may be failures.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
+
+import msgspec
 
 from agents.search.samplers.protocol import Idea, Trial, Values, Where, where
 from mesh.knobs import Knob
@@ -24,21 +28,35 @@ _LARGEST, _SMALLEST = 2.0, 1e-4
 _SIZES = (0.1, 0.3, 1.0)
 _WINDOW = 800
 
+_LONGER = 1.5
+"""A step that gained is made once more, by so much longer."""
+
+_MIRRORED, _DIRECTED = 3, 0.5
+"""How many of the latest steps that were worse are made the other way, and the chance of each."""
+
+_RECENT = 60
+"""Latest trials that a step is not to repeat."""
+
 
 class TableMoves:
     """Moves a few numbers of the tables of the best trial that has all of them."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         knobs = {where(knob): knob for knob in table_knobs(space)}
-        head, sizes = _course(knobs, trials)
-        known = head.values if head else {}
+        course = _course(knobs, trials)
+        known = course.head.values if course.head else {}
         values: Values = {where(knob): known.get(where(knob), knob.value) for knob in space}
+        parents = (course.head.tree,) if course.head else ()
+        taken = {tuple(trial.values.get(at) for at in knobs) for trial in (*trials[-_RECENT:], *pending)}
+        for step in course.next_steps():
+            if rng.random() < _DIRECTED:
+                values_then = values | {at: _inside(knobs[at], _number(values[at]) + by) for at, by in step.items()}
+                if tuple(values_then[at] for at in knobs) not in taken:
+                    return Idea(values_then, parents)
         for at in _chosen(list(knobs), rng):
-            knob, here = knobs[at], values[at]
-            assert not isinstance(here, str)
-            step = rng.gauss(0, sizes.get(at, 0.5) * rng.choice(_SIZES)) * (knob.unit or 1.0)
-            values[at] = float(f"{min(knob.high, max(knob.low, here + step)):.6g}")
-        return Idea(values, (head.tree,) if head else ())
+            step_by = rng.gauss(0, course.sizes.get(at, 0.5) * rng.choice(_SIZES)) * (knobs[at].unit or 1.0)
+            values[at] = _inside(knobs[at], _number(values[at]) + step_by)
+        return Idea(values, parents)
 
 
 def table_knobs(space: Sequence[Knob]) -> list[Knob]:
@@ -54,30 +72,68 @@ def without_tables(space: Sequence[Knob]) -> list[Knob]:
     return [knob for knob in space if knob.step != "add" or count[_table(knob)] <= STEPPED]
 
 
-def _course(knobs: dict[Where, Knob], trials: Sequence[Trial]) -> tuple[Trial | None, dict[Where, float]]:
-    """Return the best trial so far, and how large the steps of each number are now, in units of its knob."""
+class _Course(msgspec.Struct):
+    """The best trial so far, the size of the steps of each number in units of its knob, and the latest moves.
+
+    `led` is the step that led to the best trial. `failed` are the steps from there that were worse.
+    """
+
     head: Trial | None = None
-    sizes: dict[Where, float] = {}
+    sizes: dict[Where, float] = msgspec.field(default_factory=dict)
+    led: dict[Where, float] = msgspec.field(default_factory=dict)
+    failed: list[dict[Where, float]] = msgspec.field(default_factory=list)
+
+    def next_steps(self) -> Iterator[dict[Where, float]]:
+        """Yield the step that gained, longer, then the latest steps that were worse, the other way."""
+        if self.led:
+            yield {at: _LONGER * by for at, by in self.led.items()}
+        for step in self.failed[: -_MIRRORED - 1 : -1]:
+            yield {at: -by for at, by in step.items()}
+
+
+def _course(knobs: dict[Where, Knob], trials: Sequence[Trial]) -> _Course:
+    course, first = _Course(), None
     known = [trial for trial in trials if trial.values and all(at in trial.values for at in knobs)]
     best = min(known, key=lambda trial: (_loss(trial), trial.seq), default=None)
     recent = known[-_WINDOW:]
     for trial in [best, *recent] if best and best not in recent and len(known) > _WINDOW else recent:
+        head = course.head
         if head is None:
-            head = trial if trial.loss is not None else None
+            course.head = first = trial if trial.loss is not None else None
             continue
-        is_kept = _loss(trial) <= _loss(head)
-        moved = [at for at in knobs if trial.values[at] != head.values[at]]
-        if trial.by == "tables" and len(moved) <= 2 * len(knobs) // 3:
-            for at in moved:
-                size = sizes.get(at, 0.5) * (_GROW if is_kept else _SHRINK)
-                sizes[at] = min(_LARGEST, max(_SMALLEST, size))
+        assert first is not None
+        # what is as good as the first code may be worse: a failure can have that score
+        is_kept = _loss(trial) < _loss(head) or (_loss(trial) == _loss(head) < _loss(first))
+        step = {
+            at: _number(trial.values[at]) - _number(head.values[at])
+            for at in knobs
+            if trial.values[at] != head.values[at]
+        }
+        is_move = len(step) <= 2 * len(knobs) // 3
+        if trial.by == "tables" and is_move:
+            for at in step:
+                size = course.sizes.get(at, 0.5) * (_GROW if is_kept else _SHRINK)
+                course.sizes[at] = min(_LARGEST, max(_SMALLEST, size))
         if is_kept:
-            head = trial
-    return head, sizes
+            is_gain = trial.by in ("tables", "ties") and _loss(trial) < _loss(head)
+            course.head, course.led, course.failed = trial, step if is_gain and is_move else {}, []
+        elif trial.by == "tables" and is_move:
+            # a move that was asked for before the best trial was known lacks the step that led there
+            course.failed.append({at: by for at, by in step.items() if at not in course.led or by != -course.led[at]})
+    return course
 
 
 def _loss(trial: Trial) -> float:
     return float("inf") if trial.loss is None else trial.loss
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _inside(knob: Knob, value: float) -> float:
+    return float(f"{min(knob.high, max(knob.low, value)):.6g}")
 
 
 def _chosen(places: list[Where], rng: Random) -> list[Where]:

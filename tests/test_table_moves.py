@@ -1,0 +1,76 @@
+"""Steps of the numbers of a table: longer after a gain, the other way after a loss, none from what may be a failure."""
+
+import random
+from itertools import pairwise
+
+from agents.search.samplers.portfolio import LEARNING, installed_samplers
+from agents.search.samplers.protocol import Trial, Values, where
+from agents.search.samplers.table_moves import TableMoves
+from agents.search.strategy import Strategy, larger_gains
+from mesh.knobs import find_knobs
+
+ROWS = "import numpy as np\n\n\ndef run():\n    return improve(np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]))\n"
+SPACE = find_knobs("t.py", ROWS)
+FIRST: Values = {where(knob): knob.value for knob in SPACE}
+AT = where(SPACE[0])
+
+
+def _trial(n: int, loss: float | None, *, value: float = 0.1) -> Trial:
+    return Trial(tree=f"{n}", seq=n, values=FIRST | {AT: value}, loss=loss, by="tables")
+
+
+def _asked(trials: list[Trial]) -> set[float]:
+    ideas = [TableMoves().ask(SPACE, trials, [], random.Random(n)) for n in range(60)]
+    assert {at for idea in ideas for at in idea.values} == {*FIRST}
+    head = min(trials, key=lambda trial: (trial.loss is None, trial.loss))
+    alone = [idea for idea in ideas if {at for at, v in idea.values.items() if v != head.values[at]} == {AT}]
+    return {float(idea.values[AT]) for idea in alone}
+
+
+def test_a_step_that_gained_is_made_once_more_and_longer() -> None:
+    trials = [_trial(0, 1.0), _trial(1, 0.8, value=0.14)]
+    assert 0.2 in _asked(trials)  # 0.14 and 1.5 times 0.04
+    assert 0.2 not in _asked([*trials, _trial(2, 0.9, value=0.2)])
+
+
+def test_a_step_that_was_worse_is_made_the_other_way() -> None:
+    trials = [_trial(0, 1.0), _trial(1, 1.2, value=0.14)]
+    assert 0.06 in _asked(trials)
+    assert 0.06 not in _asked([*trials, _trial(2, 1.1, value=0.06)])
+
+
+def test_a_step_asked_for_before_the_best_was_known_is_turned_without_the_step_that_led_there() -> None:
+    other = where(SPACE[1])
+    late = Trial(tree="2", seq=2, values=FIRST | {other: 0.25}, loss=1.1, by="tables")
+    trials = [_trial(0, 1.0), _trial(1, 0.8, value=0.14), late]
+    ideas = [TableMoves().ask(SPACE, trials, [], random.Random(n)) for n in range(60)]
+    assert any((idea.values[AT], idea.values[other]) == (0.14, 0.15) for idea in ideas)
+
+
+def test_what_is_as_good_as_the_first_code_is_no_start_until_something_gains() -> None:
+    # the first code is as bad as a failure: a circle of radius 0 scores as much as circles that overlap
+    trials = [_trial(0, 0.0), *(_trial(n, 0.0, value=n / 10 + 0.3) for n in range(1, 30))]
+    assert TableMoves().ask(SPACE, trials, [], random.Random(1)).parents == ("0",)
+    trials += [_trial(30, -0.1, value=0.12), _trial(31, -0.1, value=0.13)]
+    assert TableMoves().ask(SPACE, trials, [], random.Random(1)).parents == ("31",)
+
+
+def test_a_gain_counts_where_it_is_as_large_as_half_of_the_latest_ones() -> None:
+    losses: list[float | None] = [1.0, 0.9, 0.9, None, 0.8, 0.79999, 0.75, 0.5, 0.6]
+    found = larger_gains([_trial(n, loss) for n, loss in enumerate(losses)])
+    assert [trial.loss for trial in found] == [1.0, 0.9, None, None, 0.8, None, None, 0.5, None]
+    kept = [trial.loss for trial in found if trial.loss is not None]
+    assert all(one > two for one, two in pairwise(kept))
+    assert [trial.seq for trial in found] == [*range(len(losses))]
+
+
+def test_a_walk_whose_next_moves_an_explorer_knows_under_other_code_gives_way() -> None:
+    space = find_knobs("t.py", "def f():\n    return g(0.3, 1.7, 5.5)\n")
+    start: Values = {where(knob): knob.value for knob in space}
+    trials = [Trial(tree="0", seq=0, values=start, loss=1.0, by="", seconds=5.0)]
+    strategy = Strategy(installed_samplers()[0], LEARNING)
+    kinds = [
+        {strategy.ask(space, trials, [], random.Random(n), attempt).kind for n in range(40)} for attempt in range(6)
+    ]
+    assert kinds[:3] == [{"walk"}] * 3
+    assert all(len(each) > 1 for each in kinds[3:])
