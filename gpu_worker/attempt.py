@@ -1,10 +1,12 @@
 """One attempt at a run: what is given is decided on, executed, and posted as finished, while its lease is extended."""
 
+import math
 import uuid
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
@@ -20,7 +22,7 @@ from gpu_worker.gpu_gauge import Gauge
 from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
-from gpu_worker.run import Result, execute
+from gpu_worker.run import Result, RunInputs, execute, lay_out_ahead
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
@@ -28,13 +30,16 @@ from mesh import frozen_data, settings
 from mesh.bounds import MAX_ATTEMPT, MAX_TEXT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
-from mesh.errors import BusError, HostTrouble, ObjectMissing
+from mesh.errors import BusError, HostTrouble, MeshError, ObjectMissing
 from mesh.events import PROOF, Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
 from mesh.file_trees import delete
 from mesh.wire import Post
 
 EXTEND_EVERY_S = 1.5
 KILL_AGAIN_S = 0.3
+SHORT_S = 0.5
+"""A run of more seconds than this is worth the wait for the next one: who claims that meanwhile keeps it from others.
+"""
 
 
 class Tally:
@@ -75,6 +80,28 @@ class Clearing:
             self._free.release()
 
 
+class Course:
+    """How far a slot's run is: its trial has `begun`; it was `measured`, and its folder is still cleared.
+
+    What a run measured is posted, whatever happens then.
+    """
+
+    def __init__(self) -> None:
+        self.begun, self.measured = anyio.Event(), anyio.Event()
+
+    def end(self) -> None:
+        """Note that the run needs the slot no more."""
+        self.begun.set()
+        self.measured.set()
+
+
+class Staged(msgspec.Struct, frozen=True):
+    """What of a run is ready before its turn: its inputs, and its folder, which is closed until then."""
+
+    inputs: RunInputs
+    folder: Path
+
+
 class Attempts:
     """Takes what the queue delivers to one slot.
 
@@ -101,16 +128,52 @@ class Attempts:
         self._slot, self._supervisor, self._sandbox = slot, supervisor, sandbox
         self._endings, self._clearing, self._gauge = endings, clearing, gauge
         self._free = anyio.Semaphore(1)
+        self._last_s = math.inf
 
-    async def take(self, delivery: Delivery, measured: anyio.Event) -> None:
+    @property
+    def are_short(self) -> bool:
+        """Whether the last run was so short that it is worth while to claim and stage the next one during a run."""
+        return self._last_s <= SHORT_S and not self._member.board.spec.trial.exclusive
+
+    async def stage(self, delivery: Delivery) -> Staged | None:
+        """Fetch and lay out what a delivery needs while another run goes on; None where that cannot be.
+
+        Nothing is posted, and what is wrong with the run is found again in its turn.
+        """
+        member, post = self._member, delivery.entry.post
+        if post is None or not isinstance(post.event, RunRequested) or self._sandbox.tier in "DE":
+            return None
+        await member.follower.reached(delivery.entry.seq)
+        decision = triage(member.board, post.event, delivery.entry.seq, self._taker(post.event.run))
+        if not isinstance(decision, Execute) or member.board.spec.artifact.cache:
+            return None
+        folder = self._new_folder()
+        with suppress(MeshError, OSError):
+            inputs = await self._prefetch.inputs(post.event)
+            lay_out = partial(lay_out_ahead, inputs, self._sandbox, folder, member.environment)
+            if await anyio.to_thread.run_sync(lay_out):
+                return Staged(inputs, folder)
+        await self._clearing.clear(folder)
+        return None
+
+    async def unstage(self, staged: Staged) -> None:
+        """Delete what was laid out for a run that another worker gets."""
+        await self._clearing.clear(staged.folder)
+
+    def _new_folder(self) -> Path:
+        folder = self._member.runs_folder / uuid.uuid4().hex[:16]  # a name that tells the trial nothing
+        self._clearing.folders.add(folder)
+        return folder
+
+    async def take(self, delivery: Delivery, course: Course, staged: Staged | None = None) -> None:
         """Decide on a delivery and act: execute the run, hand it back, or end it.
 
         The end of a run that was executed may still be on its way to the log when this returns.
 
         Args:
             delivery: what the queue has delivered.
-            measured: set once a run has been executed, while its folder is still cleared: what it measured is posted,
-                whatever happens then.
+            course: told how far the run is.
+            staged: what is ready of it.
 
         Raises:
             HostTrouble: this machine cannot do it; the delivery is to be handed back.
@@ -121,7 +184,11 @@ class Attempts:
             return
         request = post.event
         await member.follower.reached(delivery.entry.seq)
-        match triage(member.board, request, delivery.entry.seq, self._taker(request.run)):
+        decision = triage(member.board, request, delivery.entry.seq, self._taker(request.run))
+        if staged and (not isinstance(decision, Execute) or staged.inputs.opened is not member.board.opened):
+            await self.unstage(staged)
+            staged = None
+        match decision:
             case Drop():
                 await delivery.done()
             case Leave(delay_s, declined):
@@ -132,7 +199,7 @@ class Attempts:
             case End(outcome):
                 await self._finish(post, request, delivery, member.board.runs[request.run].attempts, outcome)
             case Execute():
-                await self._execute(post, request, delivery, measured)
+                await self._execute(post, request, delivery, course, staged)
             case never:
                 assert_never(never)
 
@@ -147,38 +214,41 @@ class Attempts:
             handed_back=tally.handed_back[run],
         )
 
-    async def _execute(self, post: Post, request: RunRequested, delivery: Delivery, measured: anyio.Event) -> None:
+    async def _execute(
+        self, post: Post, request: RunRequested, delivery: Delivery, course: Course, staged: Staged | None
+    ) -> None:
         member = self._member
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep_lease, delivery)
             async with turn(alone=member.board.spec.trial.exclusive, gives_up=member.draining.is_set) as is_mine:
                 if is_mine:
-                    await self._execute_now(post, request, delivery, measured)
+                    await self._execute_now(post, request, delivery, course, staged)
                 else:
                     await delivery.hand_back(0)
             tasks.cancel_scope.cancel()
 
-    async def _execute_now(self, post: Post, request: RunRequested, delivery: Delivery, measured: anyio.Event) -> None:
+    async def _execute_now(
+        self, post: Post, request: RunRequested, delivery: Delivery, course: Course, staged: Staged | None
+    ) -> None:
         member = self._member
         # Attempts are those in the log: a run that was handed back for want of the right device has none.
         attempt = min(member.board.runs[request.run].attempts + 1, MAX_ATTEMPT)
         async with anyio.create_task_group() as tasks:
-            begun = anyio.Event()
+            begun = course.begun
             tasks.start_soon(self._begin, post, request, attempt, begun)
             try:
-                inputs = await self._prefetch.inputs(request)
+                inputs = staged.inputs if staged else await self._prefetch.inputs(request)
                 judged = bisect_left(member.board.judged, delivery.entry.seq)
                 inputs = msgspec.structs.replace(inputs, trials=judged)
             except ObjectMissing as error:
                 await begun.wait()
                 await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
             else:
-                folder = member.runs_folder / uuid.uuid4().hex[:16]  # a name that tells the trial nothing
-                self._clearing.folders.add(folder)
+                folder = staged.folder if staged else self._new_folder()
                 tasks.start_soon(self._kill_when_stopped, request.run)
                 disk = DiskWatch(folder)
                 tasks.start_soon(disk.follow)
-                if not member.draining.is_set():
+                if not member.draining.is_set() and not self.are_short:
                     machine = member.machine
                     tasks.start_soon(self._prefetch.fetch_ahead, machine.worker_class, len(machine.slots))
                 with member.judging(request.run) as judge:
@@ -199,7 +269,9 @@ class Attempts:
                             settings.runs_dir(member.home) / "artifact",
                             member.machine.environment,
                         ),
+                        is_laid_out=staged is not None,
                     )
+                self._last_s = result.trial_s + result.score_s
                 if isinstance(result.outcome, Failed):
                     if trouble := disk.full() or deleted(folder, self._sandbox):
                         raise HostTrouble(trouble)  # it says nothing about the proposal
@@ -207,7 +279,7 @@ class Attempts:
                         raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
                 await self._free.acquire()
                 self._endings.start_soon(self._end, post, request, delivery, attempt, result)
-                measured.set()
+                course.measured.set()
                 await self._clearing.clear(folder)
             tasks.cancel_scope.cancel()
 
@@ -215,7 +287,7 @@ class Attempts:
         """Post that a run begins, before it does: a trial that kills its worker counts as an attempt."""
         member = self._member
         started = RunStarted(run=request.run, attempt=attempt, worker=member.boot, device=self._slot.device)
-        await member.follower.reached(await member.post(started, cause=post.id))
+        await member.post(started, cause=post.id)
         begun.set()
 
     async def _kill_when_stopped(self, run: str) -> None:

@@ -57,11 +57,29 @@ def lay_out_trial(
     Raises:
         OSError: this machine cannot (disk full, no permission).
     """
+    lay_out_closed(run, files, sandbox, data=data, home=home, begin=begin)
+    open_trial(run, sandbox, data=data)
+
+
+def lay_out_closed(
+    run: Path,
+    files: Mapping[str, bytes],
+    sandbox: Sandbox,
+    *,
+    data: Path | None = None,
+    home: Mapping[str, str] = NO_LINKS,
+    begin: Callable[[Path, Mapping[str, bytes]], None] | None = None,
+) -> None:
+    """Make the trial's folders in `run` and let no other user enter it: the trial before it may still go on.
+
+    Arguments as of `lay_out_trial`; `open_trial` is to follow.
+
+    Raises:
+        OSError: this machine cannot (disk full, no permission).
+    """
     _reopen(run.parent)
     delete(run)
-    sweep_outside(run, sandbox)
-    if data and sandbox.tier != "A":
-        restore(data)
+    run.mkdir(mode=0o700, parents=True)
     write_files(run / "trial", files, files)
     lay_out_prepared(run / "trial", data)
     if begin:
@@ -70,10 +88,21 @@ def lay_out_trial(
         (run / name).mkdir()
     _link(run / "tmp", home)
     (run / "report.jsonl").touch()
-    run.chmod(0o711)
+    sandbox.give([run / name for name in TRIAL_WRITES])
+
+
+def open_trial(run: Path, sandbox: Sandbox, *, data: Path | None = None) -> None:
+    """Let the trial in, for which `lay_out_closed` has made folders; call it when no process of an earlier one lives.
+
+    Raises:
+        OSError: this machine cannot.
+    """
+    sweep_outside(run, sandbox)
+    if data and sandbox.tier != "A":
+        restore(data)
     if sandbox.shares_user:
         (run / _SHARED).write_text(json.dumps(shared_memory.listing()))
-    sandbox.give([run / name for name in TRIAL_WRITES])
+    run.chmod(0o711)
 
 
 def lay_out_score(

@@ -21,6 +21,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import HostTrouble, MeshError, ObjectMissing
 from mesh.events import LANES, ArenaOpened, RunRequested
+from mesh.fleet import slots
 from mesh.text import short
 
 KEEP_BYTES = 4 * 1024 * 1024
@@ -105,3 +106,14 @@ def next_runs(board: Board, worker_class: str, count: int) -> list[RunRequested]
         if not run.attempts and not run.killed and run.requested.worker_class in ("any", worker_class)
     )
     return [request for _, _, request in heapq.nsmallest(count, waiting, key=lambda found: found[:2])]
+
+
+def has_spare_run(board: Board) -> bool:
+    """Tell whether more runs wait than slots of the fleet are idle, so that a busy slot may claim one."""
+    begun = waiting = 0
+    for name in islice(board.unfinished, LOOK_AT):
+        if board.runs[name].attempts:
+            begun += 1
+        else:
+            waiting += 1
+    return waiting > max(0, slots(board).total() - begun)

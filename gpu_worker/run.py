@@ -18,7 +18,14 @@ from gpu_worker.budget import TrialBudget, score_budget, trial_budget
 from gpu_worker.build_cache import BuildCache, Builds, why_not_cached
 from gpu_worker.curve import Curve
 from gpu_worker.file_score import read_score, remove_stale
-from gpu_worker.folders import BadOutput, changed_protected, lay_out_score, lay_out_trial
+from gpu_worker.folders import (
+    BadOutput,
+    changed_protected,
+    lay_out_closed,
+    lay_out_score,
+    lay_out_trial,
+    open_trial,
+)
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.item_file import KeptItems, with_items
 from gpu_worker.judge.session import Session
@@ -118,6 +125,7 @@ async def execute(
     environment: TaskEnvironment = OWN_ENVIRONMENT,
     judge: Session | None = None,
     builds: Builds | None = None,
+    is_laid_out: bool = False,
 ) -> Result:
     """Run a trial and score it, in stages where the arena has them.
 
@@ -134,6 +142,7 @@ async def execute(
         environment: the interpreter of its processes, and what else they have of this machine.
         judge: what its scoring may ask of models; None for nothing.
         builds: what earlier builds left, for arenas with `artifact.cache`.
+        is_laid_out: whether `lay_out_ahead` has made the folder.
 
     Raises:
         HostTrouble: this machine cannot do it; says nothing about the proposal.
@@ -142,10 +151,7 @@ async def execute(
     told = told_seed(opened, request)
     site = Site(opened.spec, request, folder, slot, sandbox, inputs.data, supervisor.token, told, inputs.trials)
     site = replace(site, environment=environment, judge=judge)
-    files = arena.overlay(opened.spec, inputs.base, inputs.proposal)
-    varied, own_seeds = files, 0
-    if request.lane in PROOF and opened.spec.trial.own_seeds == "vary" and opened.spec.objective.noise == "measured":
-        varied, own_seeds = with_other_seeds(files, editable_paths(opened.spec, files), told)
+    files, varied, own_seeds = _artifact(inputs)
     cache: BuildCache | None = None
     unused = why_not_cached(sandbox.tier) if opened.spec.artifact.cache else ""
     if builds and opened.spec.artifact.cache and not unused:
@@ -153,7 +159,7 @@ async def execute(
         cache = await anyio.to_thread.run_sync(builds.of, opened, accepted, environment)
         site = replace(site, at=str(cache.at))
     running = _Running(
-        site, supervisor, varied, frozenset(inputs.base), inputs.hidden, begun, tell, killed, gauge, cache
+        site, supervisor, varied, frozenset(inputs.base), inputs.hidden, begun, tell, killed, gauge, cache, is_laid_out
     )
     outcome: Scored | Failed | None = None
     stages: list[StageEnd] = []
@@ -198,6 +204,31 @@ async def execute(
     )
 
 
+def lay_out_ahead(inputs: RunInputs, sandbox: Sandbox, folder: Path, environment: TaskEnvironment) -> bool:
+    """Lay out the first trial of a run while the trial before it goes on, closed to that; `execute` opens it.
+
+    Returns:
+        Whether the run begins with a trial, so that the folder is there.
+
+    Raises:
+        OSError: this machine cannot.
+    """
+    step = next(iter(steps_of(inputs.opened.spec, inputs.request, inputs.opened.base_tree)))
+    if step.has_trial:
+        files = _artifact(inputs)[1] | runner(step.spec)
+        lay_out_closed(folder, files, sandbox, data=inputs.data, home=environment.links)
+    return step.has_trial
+
+
+def _artifact(inputs: RunInputs) -> tuple[dict[str, bytes], dict[str, bytes], int]:
+    """Return the files of a run as they were proposed, as they run, and how many seeds of their own are others."""
+    spec, request = inputs.opened.spec, inputs.request
+    files = arena.overlay(spec, inputs.base, inputs.proposal)
+    if request.lane in PROOF and spec.trial.own_seeds == "vary" and spec.objective.noise == "measured":
+        return files, *with_other_seeds(files, editable_paths(spec, files), told_seed(inputs.opened, request))
+    return files, files, 0
+
+
 class _Running:
     """The processes of one run, one after the other, and what they took together.
 
@@ -216,8 +247,9 @@ class _Running:
         killed: Callable[[], bool],
         gauge: Callable[[str], Gauge | None],
         cache: BuildCache | None = None,
+        is_laid_out: bool = False,
     ) -> None:
-        self._cache = cache
+        self._cache, self._is_laid_out = cache, is_laid_out
         self._site, self._supervisor, self._files, self._hidden = site, supervisor, files, hidden
         self._base = base
         self._begun, self._tell, self._killed, self._gauge = begun, tell, killed, gauge
@@ -235,9 +267,13 @@ class _Running:
             request = replace(request, budget_s=step.budget_s)
         site = replace(self._site, spec=step.spec, request=request, stage=step.name if step.budget_s else "")
         files, editable = self._files | runner(step.spec), editable_paths(step.spec, self._files)
-        begin = self._cache.begin if self._cache else None
-        lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links, begin=begin)
-        await _in_thread(lay_out, folder, files, editable, site.sandbox)
+        if self._is_laid_out:
+            self._is_laid_out = False
+            await _in_thread(partial(open_trial, folder, site.sandbox, data=site.data), folder)
+        else:
+            begin = self._cache.begin if self._cache else None
+            lay_out = partial(lay_out_trial, data=site.data, home=site.environment.links, begin=begin)
+            await _in_thread(partial(lay_out, folder, files, editable, site.sandbox), folder)
         if step.spec.score.file:
             remove_stale(folder / "trial", step.spec.score.file)
         await self._begun.wait()
@@ -290,7 +326,7 @@ class _Running:
             home, data = self._site.environment.links, self._site.data
             lay_out = partial(lay_out_score, predicts=predicts, hidden=self._hidden, home=home, data=data)
             lay_out = partial(lay_out, unseen=self._files.keys() - self._base)
-            await _in_thread(lay_out, folder, self._files, editable, sandbox)
+            await _in_thread(partial(lay_out, folder, self._files, editable, sandbox), folder)
         except BadOutput as error:
             return Failed(reason="no_score", message=str(error))
         site = replace(self._site, spec=step.spec, stage=step.name)
@@ -347,14 +383,8 @@ async def _watched(
         opened.close()
 
 
-async def _in_thread(
-    lay_out: Callable[[Path, dict[str, bytes], tuple[str, ...], Sandbox], None],
-    folder: Path,
-    files: dict[str, bytes],
-    editable: tuple[str, ...],
-    sandbox: Sandbox,
-) -> None:
+async def _in_thread(lay_out: Callable[[], None], folder: Path) -> None:
     try:
-        await anyio.to_thread.run_sync(lay_out, folder, files, editable, sandbox)
+        await anyio.to_thread.run_sync(lay_out)
     except OSError as error:
         raise HostTrouble(f"the files of a run cannot be written to {folder.parent}: {error.strerror}") from None

@@ -9,14 +9,14 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from gpu_worker.attempt import EXTEND_EVERY_S, Attempts, Clearing, Tally, keep_lease
+from gpu_worker.attempt import EXTEND_EVERY_S, Attempts, Clearing, Course, Staged, Tally, keep_lease
 from gpu_worker.cleanup import claim_folder
 from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge, open_gauge
 from gpu_worker.launch import slot_environment, supervisor_options
 from gpu_worker.machine import Slot, capped
 from gpu_worker.member import Membership
-from gpu_worker.prefetch import Prefetch
+from gpu_worker.prefetch import Prefetch, has_spare_run
 from gpu_worker.sandbox.tiers import Sandbox, sandbox_of
 from gpu_worker.sandbox_choice import starts_cuda, try_tier
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
@@ -32,9 +32,19 @@ LEASE_S = 5.0
 RETRY_AFTER_S = 3.0
 FIRST_REST_S = 0.1
 HAND_BACK_S = 2.0
+HOLD_S, _LOOK_EVERY_S = 1.0, 0.1
+"""Seconds that a run waits at most in a slot where another one goes on, and after which the slot looks at it again."""
 
 Terms = tuple[tuple[str, ...], Slot, tuple[str, ...], EnvironmentSpec]
 """What the arena asks of a supervisor: modules to import, the slot with its cap of GPU memory, options, environment."""
+
+
+class Claim:
+    """A run that a slot has been given, and what of it is ready."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.staged: Staged | None = None
 
 
 class SlotLoop:
@@ -154,42 +164,89 @@ class SlotLoop:
             kinds = [f"run.requested.{lane}" for lane in LANES]
             async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
                 delivery = await self._next(deliveries, supervisor)
-                while delivery is not None:
+                claim = Claim(delivery) if delivery else None
+                while claim is not None:
                     is_over = self._member.draining.is_set() or self._is_idle(self._member.board)
                     if is_over or self._terms(sandbox) != terms:
-                        await self._hand_back(delivery)
+                        await self._hand_back(claim.delivery)
                         return
-                    delivery = await self._take_and_ask(attempts, delivery, deliveries, supervisor)
+                    claim = await self._take_and_ask(attempts, claim, deliveries, supervisor)
 
     async def _take_and_ask(
-        self, attempts: Attempts, delivery: Delivery, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor
-    ) -> Delivery | None:
-        """Take a delivery and return the next one as `_next` does; it is asked for while the run is cleared away."""
-        measured, asked = anyio.Event(), anyio.Event()
-        following: Delivery | None = None
+        self, attempts: Attempts, claim: Claim, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor
+    ) -> Claim | None:
+        """Take a claim and return the next one, None where `_next` gives none.
+
+        It is asked for while the run is cleared away, or while the run goes on: where runs are short, and more of them
+        wait than slots of the fleet are idle. Then it is staged, and given back if the run takes long.
+        """
+        course, asked = Course(), anyio.Event()
+        following: Claim | None = None
 
         async def ask() -> None:
             nonlocal following
-            await measured.wait()
-            following = await self._next(deliveries, supervisor)
+            if attempts.are_short and await self._until_spare(course):
+                delivery = await self._next(deliveries, supervisor)
+                following = Claim(delivery) if delivery else None
+                if following is None or await self._held(attempts, following, course, asked):
+                    asked.set()
+                    return
+                given_back, following = following, None
+                await self._hand_back(given_back.delivery)
+                if given_back.staged:
+                    await attempts.unstage(given_back.staged)
+            await course.measured.wait()
+            delivery = await self._next(deliveries, supervisor)
+            following = Claim(delivery) if delivery else None
             asked.set()
-            if following:
-                await keep_lease(following, EXTEND_EVERY_S)
+            if delivery:
+                await keep_lease(delivery, EXTEND_EVERY_S)
 
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
-                await attempts.take(delivery, measured)
-                measured.set()
+                await attempts.take(claim.delivery, course, claim.staged)
+                course.end()
                 await asked.wait()
                 tasks.cancel_scope.cancel()
         except BaseException as error:
-            if not measured.is_set():
-                await self._hand_back(delivery, leaf(error))
+            if not course.measured.is_set():
+                await self._hand_back(claim.delivery, leaf(error))
             if following:
-                await self._hand_back(following)
+                await self._hand_back(following.delivery)
             raise
         return following
+
+    async def _until_spare(self, course: Course) -> bool:
+        """Wait while the run goes on until a run waits that no idle slot takes; return whether there is one."""
+        await course.begun.wait()
+        async with anyio.create_task_group() as tasks:
+
+            async def until_measured() -> None:
+                await course.measured.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_measured)
+            await self._member.follower.until(has_spare_run)
+            tasks.cancel_scope.cancel()
+        return not course.measured.is_set()
+
+    async def _held(self, attempts: Attempts, claim: Claim, course: Course, asked: anyio.Event) -> bool:
+        """Stage a claim and keep its lease, for good once the run is measured; return False where that takes long."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_lease, claim.delivery, EXTEND_EVERY_S)
+            until = anyio.current_time() + HOLD_S
+            claim.staged = await attempts.stage(claim.delivery)
+            while not course.measured.is_set():
+                with anyio.move_on_after(_LOOK_EVERY_S):
+                    await course.measured.wait()
+                    break
+                if anyio.current_time() > until or not has_spare_run(self._member.board):
+                    tasks.cancel_scope.cancel()
+                    return False
+            asked.set()
+            await anyio.sleep_forever()
+        return True
 
     async def _next(self, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor) -> Delivery | None:
         """Wait for a delivery; None when the arena is closed or the worker drains.

@@ -78,6 +78,10 @@ class Gate:
         """Let all trials end."""
         (self._folder / "open").touch()
 
+    def close(self) -> None:
+        """Let the trials that begin from now on wait."""
+        (self._folder / "open").unlink()
+
     async def finished(self, run: str) -> RunFinished:
         """Wait until a run is finished."""
         await self.on.until(lambda board: board.runs[run].finished is not None)
