@@ -6,7 +6,8 @@ earlier one. It blocks, as an opinion, a dead end: several similar proposals fai
 near duplicates. `judge` is pure.
 
 If a model is configured, the critic asks it about the proposals that passed the rules, and posts one critique for both
-(`agents.critique.model`). After a score, it says how much of the score is luck (`agents.critique.shrinkage`).
+(`agents.critique.model`). After a score, it says how much of the score is luck (`agents.critique.shrinkage`), and
+whether a result, such as a checksum, is not that of the baseline.
 """
 
 import ast
@@ -25,6 +26,7 @@ from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.knobs import NEAR
 from mesh.spec import ArenaSpec
+from mesh.steady_results import other_results
 from mesh.text import short
 from mesh.wire import Post
 
@@ -86,7 +88,7 @@ class Critic:
     def _judge_scores(self, board: Board, runs: Iterable[str]) -> list[CritiquePosted]:
         """Return critiques of the first `MISSED` of these runs that have a score and no critique of this critic."""
         new = (name for name in runs if name in board.runs and not self._has_judged(board.runs[name]))
-        return list(islice((critique for name in new if (critique := judge_score(board, name))), MISSED))
+        return list(islice((critique for name in new if (critique := _of_score(board, name))), MISSED))
 
     def _has_judged(self, target: Proposal | Run) -> bool:
         return any(critique.author == self._name for critique in target.critiques)
@@ -138,6 +140,17 @@ class Critic:
             except ObjectMissing:
                 self._known[tree] = None
         return self._known[tree]
+
+
+def _of_score(board: Board, run: str) -> CritiquePosted | None:
+    """Return the critique of a score: its luck, and whether the run gave other results than the baseline."""
+    critique = judge_score(board, run)
+    if board.runs[run].requested.lane != "explore" or not (odd := other_results(board, board.runs[run])):
+        return critique
+    beside = f"; {critique.text}" if critique else ""
+    text = f"{odd}: does it still do all of the work?{beside}"
+    predicted = critique.predicted if critique else None
+    return CritiquePosted(target=run, verdict="warn", rule="other_results", text=text, predicted=predicted)
 
 
 def _opinions(context: Context) -> "ModelCritic":

@@ -15,6 +15,7 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
 
     async def work() -> None:
         from mesh.leaderboard import MARKED, Ranking, slower_than_baseline
+        from mesh.steady_results import odd_champion
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.leaderboard_table import ranking
         from mesh_cli.render.columns import width_of_output
@@ -31,5 +32,7 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
             print(MARKED, file=sys.stderr)
         if slower := slower_than_baseline(ranking_of):
             print(slower, file=sys.stderr)
+        if odd := odd_champion(board):
+            print(odd, file=sys.stderr)
 
     return run(work)

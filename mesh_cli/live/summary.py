@@ -12,6 +12,7 @@ from mesh.evidence import CLOSE, is_close
 from mesh.leaderboard import Ranking, row_score, slower_than_baseline
 from mesh.outcomes import how_it_ended
 from mesh.stalled import why_paused
+from mesh.steady_results import odd_champion
 from mesh.text import plain_number, printable, short
 from mesh.times import duration
 from mesh.worker_time import time_advice, times_of, worker_time
@@ -72,6 +73,8 @@ def summary(
         )
     if slower := slower_than_baseline(ranking):
         print(slower)
+    if odd := odd_champion(board):
+        print(odd)
     for line in unproven(board):
         print(line)
     print(progress_line(board, ranking, elapsed_s, None))

@@ -10,6 +10,7 @@ from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished,
 from mesh.outcomes import how_it_ended, reason_words
 from mesh.proposal_card import Relative, RunRow
 from mesh.slowness import is_much_slower, seconds_text
+from mesh.steady_results import odd_results
 from mesh.text import chance, needed_places, plain_number, printable, short, signed_number
 from mesh_cli.proposals.describe import About, critique_words
 from mesh_cli.render.columns import Column, aligned
@@ -78,6 +79,8 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     yield ""
     yield _standing(board, about)
     yield from _time(about)
+    if odd := odd_results(board, about["proposal"]):
+        yield f"odd: {odd}"
     yield from (_ruling(board, ruling) for ruling in about["rulings"])
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"

@@ -18,6 +18,7 @@ from mesh_cli.setup.check_facts import arena_facts
 from mesh_cli.setup.check_result import BaselineRun, Checked, StageChecked, Tried
 from mesh_cli.setup.check_runs import Artifact, run_artifacts
 from mesh_cli.setup.check_view import outcome_words
+from mesh_cli.setup.size_trials import SizeTrials
 
 _BASELINE, _OTHER_SEEDS, _PROOF = "baseline", "baseline, other seeds", "baseline, in proof"
 
@@ -34,7 +35,8 @@ async def check_arena(
 ) -> Checked:
     """Run the baseline of the arena in `folder` on seeds from 1, and its attacks on seed 1.
 
-    Where its programs give themselves seeds, the baseline also runs with others in their place, as proof does.
+    Where its programs give themselves seeds, the baseline also runs with others in their place, as proof does. Then it
+    runs with half of each knob that may be the size of the problem, if that takes less than a minute.
 
     Raises:
         BadArena: the arena or its list of attacks cannot be used.
@@ -53,6 +55,8 @@ async def check_arena(
     ]
     total = sum(len(artifact.seeds) for artifact in artifacts)
     count, opening_s = 0, 0.0
+    at_a_time = 1 if spec.trial.exclusive else len(survey(device, slots).slots)
+    sizes = SizeTrials(folder, spec)
 
     def tell(name: str, event: RunFinished) -> None:
         nonlocal count
@@ -63,8 +67,14 @@ async def check_arena(
         nonlocal opening_s
         opening_s = seconds
 
+    def more(so_far: dict[str, list[RunFinished]]) -> list[Artifact]:
+        nonlocal total
+        added = sizes.more(so_far, (_BASELINE, _PROOF), at_a_time)
+        total += len(added)
+        return added
+
     ended = await run_artifacts(
-        folder, artifacts, device=device, slots=slots, sandbox=sandbox, finished=tell, opened=opened
+        folder, artifacts, device=device, slots=slots, sandbox=sandbox, finished=tell, opened=opened, more=more
     )
     baseline, proof = _runs(ended[_BASELINE]), _runs(ended.get(_OTHER_SEEDS, []))
     scores = [each.outcome.value for each in baseline if isinstance(each.outcome, Scored)]
@@ -80,11 +90,12 @@ async def check_arena(
         attacks=tuple(tried),
         stages=baseline_stages(spec, baseline),
         same_items=_same_items(ended[_BASELINE][0], ended[_PROOF][0]) if by_items else 0,
-        slots=1 if spec.trial.exclusive else len(survey(device, slots).slots),
+        slots=at_a_time,
         exclusive=spec.trial.exclusive,
         facts=facts,
         proof=proof,
         opening_s=opening_s,
+        sizes=sizes.found(ended),
     )
 
 

@@ -56,6 +56,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
         leak_audit: `data.leak_audit`, "" where there is nothing private to look for.
         knobs: the knobs.
         own_seeds: how many seeds the programs give themselves that proof replaces.
+        limited: numbers that `objective.constraints` limits.
         reads_seed: whether a file reads `MESH_SEED`.
     """
 
@@ -79,6 +80,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
     leak_audit: str = ""
     knobs: tuple[KnobRange, ...] = ()
     own_seeds: int = 0
+    limited: tuple[str, ...] = ()
     reads_seed: bool = False
 
 
@@ -115,6 +117,7 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
         leak_audit=spec.data.leak_audit if is_private else "",
         knobs=tuple(map(_shown, knobs_of(files, editable, spec.knobs))),
         own_seeds=with_other_seeds(files, editable, 1)[1] if varies else 0,
+        limited=tuple(spec.objective.constraints),
         reads_seed=any(re.search(rb"MESH_SEED", data) for data in files.values()),
     )
 

@@ -2,9 +2,11 @@
 
 import re
 
+from mesh.size_names import exact_number
 from mesh.slowness import seconds_text
 from mesh.text import printable
 from mesh_cli.setup.check_result import Checked
+from mesh_cli.setup.size_trials import size_sentence
 from mesh_cli.setup.time_metrics import is_rate, is_time
 
 _LITTLE, _MUCH = 0.05, 0.8
@@ -20,6 +22,7 @@ def check_warnings(checked: Checked) -> list[str]:
         *_about_output(checked),
         *_about_limits(checked),
         *_about_items(checked),
+        *_about_sizes(checked),
     ]
 
 
@@ -122,3 +125,18 @@ def _about_items(checked: Checked) -> list[str]:
         "after 100 candidates a gain must be so clear that luck shows it a hundred times less often; let the score "
         "program take other items for MESH_SPLIT=confirm than for search",
     ]
+
+
+def _about_sizes(checked: Checked) -> list[str]:
+    facts = checked.facts
+    said = [size_sentence(tried, checked.metric) for tried in checked.sizes]
+    pinned = {name for tried in checked.sizes for name, _, _ in tried.results}
+    free = {name: value for name, value in checked.steady.items() if name not in pinned}
+    if facts and facts.how in ("stdout", "file") and free and len(checked.baseline) > 1:
+        lines = ", ".join(f'{printable(name)} = "== {exact_number(value)}"' for name, value in [*free.items()][:3])
+        listed = ", ".join(f"{printable(name)} {exact_number(value)}" for name, value in [*free.items()][:3])
+        said.append(
+            f"all runs of the baseline gave {listed}, and no candidate has to: if each must, write {lines} under "
+            "[objective.constraints]"
+        )
+    return said

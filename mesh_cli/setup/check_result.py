@@ -3,7 +3,9 @@
 import msgspec
 
 from mesh.events import Failed, Scored, StageEnd
+from mesh.size_names import steady_numbers
 from mesh_cli.setup.check_facts import ArenaFacts
+from mesh_cli.setup.size_trials import SizeTried
 
 NIGHT_H = 8.0
 """Hours of a night."""
@@ -58,6 +60,7 @@ class Checked(msgspec.Struct, frozen=True):
         exclusive: whether a run has the machine for itself, as `trial.exclusive` says.
         facts: what the arena is made of.
         proof: runs of the baseline with other seeds in place of those that the program gives itself.
+        sizes: knobs that look like the size of the problem.
         opening_s: seconds that opening took: preparing data, and looking for leaks.
     """
 
@@ -72,6 +75,7 @@ class Checked(msgspec.Struct, frozen=True):
     facts: ArenaFacts | None = None
     proof: tuple[BaselineRun, ...] = ()
     opening_s: float = 0.0
+    sizes: tuple[SizeTried, ...] = ()
 
     @property
     def scores(self) -> list[float]:
@@ -82,6 +86,13 @@ class Checked(msgspec.Struct, frozen=True):
     def proof_scores(self) -> list[float]:
         """The baseline's scores where its own seeds are replaced."""
         return [ended.outcome.value for ended in self.proof if isinstance(ended.outcome, Scored)]
+
+    @property
+    def steady(self) -> dict[str, float]:
+        """The results, such as a checksum, that all runs of the baseline have alike, without those that are limited."""
+        ended = (run.outcome for run in (*self.baseline, *self.proof))
+        limited = self.facts.limited if self.facts else ()
+        return steady_numbers([o.metrics for o in ended if isinstance(o, Scored)], but=(self.metric, *limited))
 
     @property
     def run_s(self) -> float:

@@ -45,6 +45,7 @@ async def run_artifacts(
     sandbox: Wish = "auto",
     finished: Callable[[str, RunFinished], object] = lambda name, event: None,
     opened: Callable[[float], object] = lambda seconds: None,
+    more: Callable[[dict[str, list[RunFinished]]], Sequence[Artifact]] = lambda ended: (),
 ) -> dict[str, list[RunFinished]]:
     """Run artifacts of the arena in `folder`; return how each ended, by name, one for each seed.
 
@@ -56,6 +57,7 @@ async def run_artifacts(
         sandbox: whether a weaker sandbox may be used.
         finished: called with the name of an artifact as each of its runs ends.
         opened: called with the seconds that opening took, data and leak audit included.
+        more: called with what has ended when all has; returns what else to run, nothing to end.
 
     Raises:
         BadArena: the arena cannot be opened.
@@ -69,24 +71,28 @@ async def run_artifacts(
         code, now = CodeStore(settings.code_dir(home / "author", bus.arena), bus), dt.datetime.now(dt.UTC)
         base = await code.files(fact.base_commit)
         trial, wanted = fact.spec.trial, dict[str, tuple[str, int]]()
-        for artifact in artifacts:
-            files = {**base, **artifact.changed}
-            made = code.commit(files, parents=[fact.base_commit], message=artifact.name, author="operator", at=now)
-            await code.push(made.commit, base=fact.base_commit)
-            for place, seed in enumerate(artifact.seeds):
-                run = f"check-{len(wanted)}"
-                wanted[run] = artifact.name, place
-                request = RunRequested(
-                    run=run,
-                    lane=artifact.lane,
-                    proposal=made.tree,
-                    commit=made.commit,
-                    seed=seed,
-                    budget_s=trial.budget_s,
-                    deadline_s=trial.deadline_s,
-                    evaluator=fact.evaluator,
-                )
-                await bus.post(Post.new("operator", request))
+
+        async def ask(these: Sequence[Artifact]) -> None:
+            for artifact in these:
+                files = {**base, **artifact.changed}
+                made = code.commit(files, parents=[fact.base_commit], message=artifact.name, author="operator", at=now)
+                await code.push(made.commit, base=fact.base_commit)
+                for place, seed in enumerate(artifact.seeds):
+                    run = f"check-{len(wanted)}"
+                    wanted[run] = artifact.name, place
+                    request = RunRequested(
+                        run=run,
+                        lane=artifact.lane,
+                        proposal=made.tree,
+                        commit=made.commit,
+                        seed=seed,
+                        budget_s=trial.budget_s,
+                        deadline_s=trial.deadline_s,
+                        evaluator=fact.evaluator,
+                    )
+                    await bus.post(Post.new("operator", request))
+
+        await ask(artifacts)
         ended: dict[str, RunFinished] = {}
 
         async def work() -> None:
@@ -104,9 +110,15 @@ async def run_artifacts(
                                 ended[event.run] = event
                                 finished(wanted[event.run][0], event)
                     if len(ended) == len(wanted):
-                        break
+                        if not (these := more(_by_name(wanted, ended))):
+                            break
+                        await ask(these)
             tasks.cancel_scope.cancel()
-    result: dict[str, list[RunFinished]] = {artifact.name: [] for artifact in artifacts}
-    for run, (artifact_name, _) in wanted.items():
-        result[artifact_name].append(ended[run])
+    return {artifact.name: [] for artifact in artifacts} | _by_name(wanted, ended)
+
+
+def _by_name(wanted: Mapping[str, tuple[str, int]], ended: Mapping[str, RunFinished]) -> dict[str, list[RunFinished]]:
+    result: dict[str, list[RunFinished]] = {}
+    for run, (name, _) in wanted.items():
+        result.setdefault(name, []).append(ended[run])
     return result

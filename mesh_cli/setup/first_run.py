@@ -50,6 +50,32 @@ def printed_metric(
     return ask("   Which number is the score?", nearest_name(metric, found) or next(reversed(found), metric))
 
 
+def required_results(
+    names: Sequence[str],
+    folder: Path,
+    words: Sequence[str],
+    budget_s: float,
+    ask: Callable[[str, str], str] | None,
+) -> tuple[tuple[str, float], ...]:
+    """Return the results that every candidate must give, with their values; none unless the user wants them.
+
+    Args:
+        names: results that the texts of the programs print, such as a checksum.
+        folder: the folder of the program.
+        words: the command that runs it.
+        budget_s: seconds that a run may take.
+        ask: asks the user; None where there is nobody.
+    """
+    if not names or not ask:
+        return ()
+    listed = ", ".join(names)
+    if ask(f"   It also prints {listed}. Must every candidate print the same? Then it runs once now", "yes")[:1] != "y":
+        return ()
+    output, _ = _run_once(folder, words, min(_LONGEST_S, 4 * budget_s))
+    found = labelled_numbers(output)
+    return tuple((name, found[name]) for name in names if name in found)
+
+
 def _run_once(folder: Path, words: Sequence[str], within_s: float) -> tuple[str, str]:
     """Run the command as the user would; return what it printed, and what it printed as errors."""
     try:

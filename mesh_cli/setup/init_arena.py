@@ -1,6 +1,6 @@
 """`mesh init`: looks at a folder, asks three questions, and writes a commented `arena.toml`.
 
-Nothing of the folder is executed: what a program prints is read from its text. `mesh check` then runs it.
+What a program prints is read from its text. It is executed only if the person agrees; `mesh check` then runs it.
 """
 
 import re
@@ -8,10 +8,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mesh.arena import load_arena
+from mesh.arena_files import read_arena
+from mesh.editable_paths import editable_paths
 from mesh.errors import BadArena, BadInput
 from mesh.foreign_folder import describe
+from mesh.knobs import knobs_of
 from mesh.loop_reading import LoopWish
+from mesh.size_names import is_size_name
 from mesh.text import printable
 from mesh_cli.arenas import names as template_names
 from mesh_cli.setup.first_look.arena_text import arena_text
@@ -19,6 +25,7 @@ from mesh_cli.setup.first_look.folder_view import FolderView, view_folder
 from mesh_cli.setup.first_look.guesses import Guesses, guess
 from mesh_cli.setup.first_look.run_lines import AGENT_NOTES, shown_command
 from mesh_cli.setup.init_plan import BACKUP, AskPerson, InitWish, asked_plan
+from mesh_cli.setup.size_trials import may_be_size
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xls", ".parquet", ".xml")
 
@@ -51,6 +58,8 @@ def init_arena(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callabl
             say(line)
         plan = asked_plan(view, found, wish, ask)
         toml.write_text(arena_text(plan), encoding="utf-8")
+        if fixed := _sizes(folder, ask if not wish.yes else None, say):
+            toml.write_text(arena_text(replace(plan, fixed=fixed)), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{toml} cannot be written: {error.strerror}") from None
     except BaseException:
@@ -61,6 +70,26 @@ def init_arena(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callabl
     say(f"wrote {toml}" + (f"; the former one is {before}" if before else ""))
     load_arena(folder)
     return toml
+
+
+def _sizes(folder: Path, ask: AskPerson | None, say: Callable[[str], object]) -> tuple[str, ...]:
+    """Return the knobs that are to stay, because they read like the size of the problem."""
+    spec = load_arena(folder)
+    files = read_arena(folder, spec).files
+    knobs = knobs_of(files, [name for name in editable_paths(spec, files) if name in files], spec.knobs)
+    names = tuple(dict.fromkeys(knob.name for knob in knobs if may_be_size(knob) and is_size_name(knob.name)))
+    if not names:
+        return ()
+    listed = ", ".join(names[:6]) + (" and more" if len(names) > 6 else "")
+    they, them = ("They read", "them") if len(names) > 1 else ("It reads", "it")
+    if ask:
+        like = they.lower().partition(" ")[2]
+        kept = ask(
+            f"   {listed} {like} like the size of the problem, which is no gain if it shrinks. Keep {them}?", "yes"
+        )
+        return names if kept[:1].lower() == "y" else ()
+    say(f"  keeps     {listed}  ({they.lower()} like the size of the problem: see [knobs])")
+    return names
 
 
 def _kept(toml: Path) -> Path | None:

@@ -14,6 +14,7 @@ from mesh.foreign_folder import free_name
 from mesh.ignore_patterns import pattern_of
 from mesh.interpreter import find_interpreter
 from mesh.score_source import is_score_file
+from mesh.size_names import is_result_name
 from mesh.spec import Direction
 from mesh.task_imports import missing_modules
 from mesh_cli.setup.first_look.arena_text import ArenaPlan
@@ -21,7 +22,7 @@ from mesh_cli.setup.first_look.folder_view import FolderView
 from mesh_cli.setup.first_look.guesses import Guesses, guess_direction, guess_editable, numbers_of
 from mesh_cli.setup.first_look.printed_numbers import PrintedNumber, named_pattern
 from mesh_cli.setup.first_look.run_lines import AGENT_NOTES, files_run, run_words, shown_command
-from mesh_cli.setup.first_run import printed_metric
+from mesh_cli.setup.first_run import printed_metric, required_results
 
 USUAL_BUDGET_S = 60.0
 """Seconds of a run where nothing says how long it takes."""
@@ -128,6 +129,9 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
     plan = _scored(view, numbers, wish, answer, words, editable, printed)
     direction = wish.direction or _direction(view, plan.metric, answer)
     source = _source_of(view)
+    results = tuple(
+        name for each in numbers if (name := each.name) != plan.metric and plan.pattern and is_result_name(name)
+    )[:3]
     return msgspec.structs.replace(
         plan,
         name=free_name(view.folder, settings.home()),
@@ -138,6 +142,8 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         ignore=_ignored(view, source),
         brief=next((name for name in AGENT_NOTES if name in view.names), ""),
         source=source,
+        results=results,
+        required=required_results(results, view.folder, plan.run, budget_s, talk),
     )
 
 

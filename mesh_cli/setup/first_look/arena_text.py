@@ -5,6 +5,7 @@ import re
 
 import msgspec
 
+from mesh.size_names import exact_number
 from mesh.spec import Direction
 from mesh.task_toml import string, toml_list
 from mesh_cli.setup.first_look.run_lines import shown_command
@@ -30,6 +31,9 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
         environment: key and value of `[environment]`, empty for none.
         ignore: patterns of what does not belong to the program.
         brief: the file with words for agents, "" for none.
+        results: other numbers that the run prints, which a better program may have to keep: a checksum, a count.
+        required: those that every candidate must give, with their values.
+        fixed: knobs that stay: they look like the size of the problem.
         source: a file or folder too large for an artifact, which trials find at its place; "" for none.
     """
 
@@ -47,6 +51,9 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
     ignore: tuple[str, ...] = ()
     brief: str = ""
     source: str = ""
+    results: tuple[str, ...] = ()
+    required: tuple[tuple[str, float], ...] = ()
+    fixed: tuple[str, ...] = ()
 
 
 def arena_text(plan: ArenaPlan) -> str:
@@ -65,6 +72,7 @@ def arena_text(plan: ArenaPlan) -> str:
     better = "lower" if plan.direction == "minimize" else "higher"
     parts += ["", "[objective]", f"metric = {string(plan.metric)}"]
     parts += [_noted(f'direction = "{plan.direction}"', f"{better} is better")]
+    parts += _required_lines(plan)
     parts += [
         "",
         "[artifact]",
@@ -80,7 +88,28 @@ def arena_text(plan: ArenaPlan) -> str:
         built = "the environment with the packages" if key == "python" else "workers install these packages once"
         parts += ["", "[environment]", _noted(f"{key} = {string(value)}", built)]
     parts += ["", "[trial]", *_trial_lines(plan), "", "[score]", *_score_lines(plan)]
+    if plan.fixed:
+        bounds = ", ".join(f'{string(name)} = "fixed"' for name in plan.fixed)
+        parts += [
+            "",
+            "[knobs]",
+            "# These read like the size of the problem, and a smaller problem is no gain. Take out what may change.",
+            f"bounds = {{{bounds}}}",
+        ]
     return "\n".join(parts) + "\n"
+
+
+def _required_lines(plan: ArenaPlan) -> list[str]:
+    if plan.required:
+        each = ", ".join(f'{string(name)} = "== {exact_number(value)}"' for name, value in plan.required)
+        return [_noted(f"constraints = {{{each}}}", "every candidate must give the same")]
+    if not plan.results:
+        return []
+    each = ", ".join(f'{string(name)} = "== VALUE"' for name in plan.results)
+    return [
+        f"# The run also prints {', '.join(plan.results)}. If every candidate must give the same, take the values that",
+        f"# `mesh check` shows, and write: constraints = {{{each}}}",
+    ]
 
 
 def _trial_lines(plan: ArenaPlan) -> list[str]:
