@@ -1,12 +1,14 @@
 """Steps of the numbers of a table: longer after a gain, the other way after a loss, none from what may be a failure."""
 
 import random
+from collections import Counter
 from itertools import pairwise
 
 from agents.search.samplers.portfolio import LEARNING, installed_samplers
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.table_moves import TableMoves
-from agents.search.strategy import Strategy, larger_gains
+from agents.search.strategy import TRIES, Strategy, larger_gains
+from agents.search.structure.moves import has_table
 from mesh.knobs import find_knobs
 
 ROWS = "import numpy as np\n\n\ndef run():\n    return improve(np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]))\n"
@@ -25,6 +27,10 @@ def _asked(trials: list[Trial]) -> set[float]:
     head = min(trials, key=lambda trial: (trial.loss is None, trial.loss))
     alone = [idea for idea in ideas if {at for at, v in idea.values.items() if v != head.values[at]} == {AT}]
     return {float(idea.values[AT]) for idea in alone}
+
+
+def _starts(trials: list[Trial]) -> Counter[tuple[str, ...]]:
+    return Counter(TableMoves().ask(SPACE, trials, [], random.Random(n)).parents for n in range(200))
 
 
 def test_a_step_that_gained_is_made_once_more_and_longer() -> None:
@@ -47,12 +53,12 @@ def test_a_step_asked_for_before_the_best_was_known_is_turned_without_the_step_t
     assert any((idea.values[AT], idea.values[other]) == (0.14, 0.15) for idea in ideas)
 
 
-def test_what_is_as_good_as_the_first_code_is_no_start_until_something_gains() -> None:
+def test_half_of_the_moves_start_from_the_first_table_until_something_gains() -> None:
     # the first code is as bad as a failure: a circle of radius 0 scores as much as circles that overlap
     trials = [_trial(0, 0.0), *(_trial(n, 0.0, value=n / 10 + 0.3) for n in range(1, 30))]
-    assert TableMoves().ask(SPACE, trials, [], random.Random(1)).parents == ("0",)
+    assert 60 < _starts(trials)["0",] < 140 < _starts(trials)["29",] + 80
     trials += [_trial(30, -0.1, value=0.12), _trial(31, -0.1, value=0.13)]
-    assert TableMoves().ask(SPACE, trials, [], random.Random(1)).parents == ("31",)
+    assert _starts(trials) == {("31",): 200}
 
 
 def test_a_gain_counts_where_it_is_as_large_as_half_of_the_latest_ones() -> None:
@@ -74,3 +80,21 @@ def test_a_walk_whose_next_moves_an_explorer_knows_under_other_code_gives_way() 
     ]
     assert kinds[:3] == [{"walk"}] * 3
     assert all(len(each) > 1 for each in kinds[3:])
+
+
+def test_code_is_rewritten_at_once_where_its_literals_have_nothing_new() -> None:
+    space = find_knobs("t.py", "def f():\n    return g(2)\n")
+    start: Values = {where(knob): knob.value for knob in space}
+    trials = [Trial(tree="0", seq=0, values=start, loss=1.0, by="", seconds=5.0)]
+    strategy = Strategy(installed_samplers()[0], LEARNING)
+    kinds = [
+        strategy.ask(space, trials, [], random.Random(1), attempt, structural=("tables", "ties")).kind
+        for attempt in range(TRIES)
+    ]
+    assert not {*kinds[: TRIES // 2]} & {"tables", "ties"}
+    assert {*kinds[TRIES // 2 :]} == {"tables", "ties", "mutate", "random"}
+
+
+def test_a_pair_of_numbers_in_brackets_is_no_table() -> None:
+    assert has_table(FIRST)
+    assert not has_table({("t.py", "run.points[0]"): 0.5, ("t.py", "run.points[1]"): 0.5, ("t.py", "run.x"): 0.5})

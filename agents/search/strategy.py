@@ -115,6 +115,11 @@ class Strategy:
         plain = without_tables(space)
         if not plain:  # tables alone: one number has hardly an effect, and a model of a few of them says nothing
             return self._ask_of_tables(space, known, pending, rng, attempt, structural)
+        if attempt >= TRIES // 2 and structural:  # the literals have nothing new
+            kinds = [*structural, "mutate", "random"]
+            kind = kinds[attempt % len(kinds)]
+            if kind in structural:
+                return Choice(kind, None, Idea({}))
         is_begun = any(trial.by in structural for trial in (*known, *pending))
         if not is_begun and not (has_settled(known) and walk.is_made(plain, known, pending)):
             structural = ()  # the champion would have numbers in the place of the literals that still gain

@@ -3,8 +3,8 @@
 One to three numbers, or a whole row, move by normal steps. Each number has its own size of step, which grows where a
 move was not worse and shrinks where it was (a (1+1) evolution strategy with a success rule, Rechenberg, 1973). A step
 that gained is made once more, and one that was worse the other way (mirrored sampling, Brockhoff et al., 2010). Most
-moves of one number alone have no effect in such a table, so moves that are as good as the best are kept, once it is
-better than the first code: where nothing has gained yet, all of them may be failures.
+moves of one number alone have no effect in such a table, so moves that are as good as the best are kept. Where nothing
+has gained yet, they may all be failures: then half of the moves start from the first table.
 """
 
 import re
@@ -28,6 +28,9 @@ _LARGEST, _SMALLEST = 2.0, 1e-4
 _SIZES = (0.1, 0.3, 1.0)
 _WINDOW = 800
 
+_FAR = 0.1
+"""Share of the steps that are large whatever the sizes, so that a number comes out of a corner."""
+
 _LONGER = 1.5
 """A step that gained is made once more, by so much longer."""
 
@@ -44,6 +47,8 @@ class TableMoves:
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         knobs = {where(knob): knob for knob in table_knobs(space)}
         course = _course(knobs, trials)
+        if course.first and course.head and course.first.loss == course.head.loss and rng.random() < 0.5:
+            course = _Course(head=course.first)  # what is only as good may be a failure with the same score
         known = course.head.values if course.head else {}
         values: Values = {where(knob): known.get(where(knob), knob.value) for knob in space}
         parents = (course.head.tree,) if course.head else ()
@@ -53,9 +58,10 @@ class TableMoves:
                 values_then = values | {at: _inside(knobs[at], _number(values[at]) + by) for at, by in step.items()}
                 if tuple(values_then[at] for at in knobs) not in taken:
                     return Idea(values_then, parents)
+        is_far = rng.random() < _FAR
         for at in _chosen(list(knobs), rng):
-            step_by = rng.gauss(0, course.sizes.get(at, 0.5) * rng.choice(_SIZES)) * (knobs[at].unit or 1.0)
-            values[at] = _inside(knobs[at], _number(values[at]) + step_by)
+            size = _LARGEST * rng.random() if is_far else course.sizes.get(at, 0.5) * rng.choice(_SIZES)
+            values[at] = _inside(knobs[at], _number(values[at]) + rng.gauss(0, size) * (knobs[at].unit or 1.0))
         return Idea(values, parents)
 
 
@@ -66,6 +72,11 @@ def table_knobs(space: Sequence[Knob]) -> list[Knob]:
     return [knob for knob in numbers if count[_table(knob)] >= LEAST_NUMBERS]
 
 
+def name_of_table(name: str) -> str:
+    """Return the name of the table in which the number with a name stands."""
+    return re.sub(r"(\[\d+\])*(#\d+)?$", "", name)
+
+
 def without_tables(space: Sequence[Knob]) -> list[Knob]:
     """Return the knobs that are not numbers of a table with more than `STEPPED` of them."""
     count = Counter(_table(knob) for knob in table_knobs(space))
@@ -73,11 +84,12 @@ def without_tables(space: Sequence[Knob]) -> list[Knob]:
 
 
 class _Course(msgspec.Struct):
-    """The best trial so far, the size of the steps of each number in units of its knob, and the latest moves.
+    """The first and the best trial so far, the size of the steps of each number in units of its knob, and late moves.
 
     `led` is the step that led to the best trial. `failed` are the steps from there that were worse.
     """
 
+    first: Trial | None = None
     head: Trial | None = None
     sizes: dict[Where, float] = msgspec.field(default_factory=dict)
     led: dict[Where, float] = msgspec.field(default_factory=dict)
@@ -92,18 +104,16 @@ class _Course(msgspec.Struct):
 
 
 def _course(knobs: dict[Where, Knob], trials: Sequence[Trial]) -> _Course:
-    course, first = _Course(), None
+    course = _Course()
     known = [trial for trial in trials if trial.values and all(at in trial.values for at in knobs)]
     best = min(known, key=lambda trial: (_loss(trial), trial.seq), default=None)
     recent = known[-_WINDOW:]
     for trial in [best, *recent] if best and best not in recent and len(known) > _WINDOW else recent:
         head = course.head
         if head is None:
-            course.head = first = trial if trial.loss is not None else None
+            course.head = course.first = trial if trial.loss is not None else None
             continue
-        assert first is not None
-        # what is as good as the first code may be worse: a failure can have that score
-        is_kept = _loss(trial) < _loss(head) or (_loss(trial) == _loss(head) < _loss(first))
+        is_kept = _loss(trial) <= _loss(head)
         step = {
             at: _number(trial.values[at]) - _number(head.values[at])
             for at in knobs
@@ -148,4 +158,4 @@ def _chosen(places: list[Where], rng: Random) -> list[Where]:
 
 
 def _table(knob: Knob) -> tuple[str, str]:
-    return knob.file, re.sub(r"(\[\d+\])*(#\d+)?$", "", knob.name)
+    return knob.file, name_of_table(knob.name)

@@ -4,11 +4,12 @@ They are for programs whose literals are knobs because nobody gave ranges, or th
 declares the knobs, nothing is rewritten unless `[knobs] structural = true`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from agents.search.samplers.protocol import Values
-from agents.search.samplers.table_moves import table_knobs, without_tables
+from agents.search.samplers.table_moves import LEAST_NUMBERS, name_of_table, table_knobs, without_tables
 from agents.search.samplers.walk import has_literals
 from agents.search.structure.factors import FACTORS, factored
 from agents.search.structure.tables import Rewriting, with_tables
@@ -55,7 +56,8 @@ def structural_moves(
 
 def has_table(values: Values) -> bool:
     """Tell whether some of the values of a trial may be numbers of a table."""
-    return any("[" in name for _, name in values)
+    count = Counter((file, name_of_table(name)) for file, name in values if "[" in name)
+    return max(count.values(), default=0) >= LEAST_NUMBERS
 
 
 def can_rewrite(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec) -> bool:
