@@ -1,19 +1,19 @@
 """SQL as people guess it: a first guess works, or is answered with a suggestion that is right and that works."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from analytics.projection import promised_views
+from analytics.projection import Projection, promised_views
 from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
 from analytics.sql_words import CLOSED_WORDS, COLUMN_WORDS, KNOB_WORDS, METRIC_WORDS, STATE_WORDS, VIEW_WORDS
 from mesh import events as e
 from mesh.errors import QueryError
-from tests.support.folding import folded, rows
+from tests.support.folding import folded_once, rows
 from tests.support.history import RICH_HISTORY, T1, finish, proposal, request
 from tests.test_sql_page import PROMISED
 
@@ -25,10 +25,15 @@ OWN: list[tuple[str, e.AnyEvent]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def projection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projection]:
+    with folded_once(tmp_path_factory.mktemp("projection") / "a.duckdb", [*RICH_HISTORY, *OWN]) as projection:
+        yield projection
+
+
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncIterator[SqlServer]:
-    async with folded(tmp_path / "a.duckdb", [*RICH_HISTORY, *OWN]) as queries:
-        yield queries
+async def queries(projection: Projection) -> SqlServer:
+    return SqlServer(projection)
 
 
 async def refused(queries: SqlServer, sql: str) -> str:

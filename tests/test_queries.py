@@ -1,26 +1,34 @@
 """SqlServer of strangers: what is answered, what is refused, and what is interrupted."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from analytics.projection import Projection
 from analytics.sql_protocol import STOP, Answer, More, Query, Refusal, decode_query, decode_reply, encode
 from analytics.sql_server import MAX_OPEN, SqlServer
 from mesh import events as e
 from mesh.errors import BadInput, QueryError
 from mesh.memory import MemoryHub
 from mesh.wire import Post
-from tests.support.folding import ask, ask_until, bus_with, folded, projecting, rows
+from tests.support.folding import ask, ask_until, bus_with, folded_once, projecting, rows
 from tests.support.history import HISTORY
 
 
+@pytest.fixture(scope="module")
+def projection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projection]:
+    with folded_once(tmp_path_factory.mktemp("projection") / "a.duckdb") as projection:
+        yield projection
+
+
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncIterator[SqlServer]:
-    async with folded(tmp_path / "a.duckdb") as queries:
-        yield queries
+async def queries(projection: Projection) -> AsyncIterator[SqlServer]:
+    queries = SqlServer(projection)
+    yield queries
+    queries.close()
 
 
 REFUSED = {

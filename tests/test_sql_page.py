@@ -1,15 +1,16 @@
 """`docs/reference/views.md` explains every column of the promised views, and the queries of `docs/sql.md` run."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from analytics.projection import Projection
 from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
 from mesh.testing import run_of
-from tests.support.folding import folded, rows
+from tests.support.folding import folded_once, rows
 from tests.support.history import RICH_HISTORY, T1, T2, T3, T4
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -24,10 +25,15 @@ PROMISED = [
 QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTALL))
 
 
+@pytest.fixture(scope="module")
+def projection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projection]:
+    with folded_once(tmp_path_factory.mktemp("projection") / "a.duckdb", RICH_HISTORY) as projection:
+        yield projection
+
+
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncIterator[SqlServer]:
-    async with folded(tmp_path / "a.duckdb", RICH_HISTORY) as queries:
-        yield queries
+async def queries(projection: Projection) -> SqlServer:
+    return SqlServer(projection)
 
 
 @pytest.mark.parametrize("view", PROMISED)

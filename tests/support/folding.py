@@ -1,7 +1,7 @@
 """How tests fold a history into the projection, and ask it in SQL."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,21 @@ async def folded(path: Path, history: Sequence[Fact] | None = None) -> AsyncIter
     projection = Projection.open(path)
     try:
         yield SqlServer(projection)
+    finally:
+        projection.close()
+
+
+@contextmanager
+def folded_once(path: Path, history: Sequence[Fact] | None = None) -> Iterator[Projection]:
+    """Yield a history folded into the file at `path`, for all tests of a module that only read it."""
+
+    async def fold() -> None:
+        await replay(await bus_with(MemoryHub(), history), path)
+
+    anyio.run(fold)
+    projection = Projection.open(path)
+    try:
+        yield projection
     finally:
         projection.close()
 
