@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+_ENOUGH = Path(__file__).with_name("enough.py")
 _FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -33,20 +34,42 @@ class Follower:
     """One person at one machine: a home of their own, and a folder that they are in."""
 
     def __init__(
-        self, folder: Path, *, other_words: Mapping[str, str], variables: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        other_words: Mapping[str, str],
+        variables: Mapping[str, str] | None = None,
+        enough: Sequence[str] = (),
     ) -> None:
-        """Args: `other_words` are words of the page that this machine has others for, such as an address."""
+        """Make the person's tools.
+
+        Args:
+            folder: the person's home.
+            other_words: words of the page that this machine has others for, such as an address.
+            variables: more variables of the environment.
+            enough: `mesh up` is interrupted once its output had all of these (`tests.support.enough`).
+        """
         self.folder = self.here = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._other_words = other_words
         tools = folder.parent / f"{folder.name}-tools"
         tools.mkdir()
+        up = f'[ "$1" != up ] || exec "{sys.executable}" -P "{_ENOUGH}" "$@"\n' if enough else ""
         for name, words in {"python": "", "mesh": " -P -m mesh_cli"}.items():
-            (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+            begin = up if name == "mesh" else ""
+            (tools / name).write_text(f'#!/bin/sh\n{begin}exec "{sys.executable}"{words} "$@"\n')
             (tools / name).chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MESH_", "XDG_"))}
         path = f"{tools}:{Path(sys.executable).parent}:{kept['PATH']}"
-        self.env = {**kept, "PATH": path, "HOME": str(folder), "COLUMNS": "120", **(variables or {})}
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")  # fingerprints of this machine's files
+        own = {
+            "PATH": path,
+            "HOME": str(folder),
+            "XDG_CACHE_HOME": cache,
+            "COLUMNS": "120",
+            "ENOUGH": "\n".join(enough),
+        }
+        self.env = {**kept, **own, **(variables or {})}
         self.said = ""
 
     def follow(self, blocks: Sequence[Block]) -> None:
@@ -81,7 +104,7 @@ class Follower:
             env={**self.env, "PLACE": str(place)},
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
