@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -19,22 +18,12 @@ CONFIG = ROOT / "deploy" / "nats-server.conf"
 BLOCKS = blocks_of("deploy/README.md")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Machine(Follower):
     """A machine; `scp hub:token` copies from the home of the hub, and packages are there already."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        words = {
-            "hub:4222": f"127.0.0.1:{port}",
-            "127.0.0.1:4222": f"127.0.0.1:{port}",
-            "scp hub:": f"cp {folder.parent}/hub/",
-        }
-        super().__init__(folder, other_words=words | {"pip install": ": installed"})
+    def __init__(self, folder: Path) -> None:
+        self.other_words = {"scp hub:": f"cp {folder.parent}/hub/", "pip install": ": installed"}
+        super().__init__(folder, other_words=self.other_words)
         self.going_on: list[subprocess.Popen[bytes]] = []
 
     def start(self, block: Block, shows: str) -> "subprocess.Popen[bytes]":
@@ -64,16 +53,31 @@ class Machine(Follower):
                 process.kill()
 
 
+def serve(found: dict[str, Machine]) -> "subprocess.Popen[bytes]":
+    """Start the server of the hub, which chooses its port itself; it keeps it, and all machines know it."""
+    hub = found["hub"]
+    [block] = [b for b in BLOCKS if "nats-server -c" in b.text]
+    process = hub.start(block, "Server is ready")
+    ports = hub.folder / f"nats-server_{process.pid}.ports"
+    while not (ports.exists() and ports.read_text().endswith("}")):
+        assert process.poll() is None
+    port = json.loads(ports.read_text())["nats"][0].rpartition(":")[2]
+    config = hub.folder / "nats-server.conf"
+    config.write_text(config.read_text(encoding="utf-8").replace("port: -1", f"port: {port}"), encoding="utf-8")
+    for machine in found.values():
+        machine.other_words |= {"hub:4222": f"127.0.0.1:{port}", "127.0.0.1:4222": f"127.0.0.1:{port}"}
+    return process
+
+
 @contextmanager
 def machines(folder: Path) -> Iterator[dict[str, Machine]]:
-    port = free_port()
     with ExitStack() as stack:
         found = {}
         for name in ("third", "second", "hub"):
-            found[name] = Machine(folder / name, port)
+            found[name] = Machine(folder / name)
         for name in found:
             stack.callback(found[name].end)
-        text = CONFIG.read_text(encoding="utf-8").replace("port: 4222", f"port: {port}")
+        text = CONFIG.read_text(encoding="utf-8").replace("port: 4222", 'port: -1\nports_file_dir: "."')
         (folder / "hub" / "nats-server.conf").write_text(text, encoding="utf-8")
         (folder / "second" / "role.py").write_bytes((ROOT / "examples" / "role.py").read_bytes())
         yield found
@@ -92,7 +96,8 @@ def test_three_machines_come_up_as_the_page_says_and_outlive_a_killed_server_and
             if not block.title.endswith("goes on"):
                 machine.run(block.text)
                 continue
-            started[block.text] = machine.start(block, BLOCKS[number + 1].text.strip())
+            shows = BLOCKS[number + 1].text.strip()
+            started[block.text] = serve(found) if "nats-server -c" in block.text else machine.start(block, shows)
         hub = found["hub"]
         server, worker = (
             next(p for text, p in started.items() if word in text) for word in ("nats-server", "--name second")
@@ -129,7 +134,7 @@ def test_the_server_wants_a_token_and_nobody_comes_in_without_it(tmp_path: Path)
     with machines(tmp_path) as found:
         hub = found["hub"]
         hub.run("echo mesh_secret > token")
-        hub.start(next(b for b in BLOCKS if "nats-server -c" in b.text), "Server is ready")
+        serve(found)
         address = hub.words("nats://127.0.0.1:4222")
         hub.run(f"mesh open digits --nats {address} 2>&1 && exit 9 || echo refused with $?")
         assert "mesh_secret" not in hub.said
