@@ -1,5 +1,6 @@
 """Fixtures: a home of the test's own, the real nats-server, and a bus of either kind."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,18 +10,20 @@ import anyio
 import pytest
 
 from mesh.bus import ArenaBus
+from mesh.config import KEYS, variable
 from mesh.jetstream import connect
 from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 
 LONGEST = (
-    "hostile_client", "up", "sql", "chaos", "leaderboard_contract", "nanolm", "budget", "fuzz", "web_page", "check",
-    "asked_continuously", "analytics", "new", "staged_chaos", "built_environment", "web_ends", "researcher",
-    "critique_model", "wheel", "scores", "sandbox", "unstuck", "tutorial", "leases", "healing", "foreign_tasks",
-    "foreign_scores", "code_damage", "explorer", "broken_baseline", "up_trouble", "blind_model", "never_silent",
-    "critique_model_swarm", "item_swarm", "cli", "invoices_export", "own_packages", "web", "up_model", "safe_path",
-    "researcher_swarm", "samplers", "worker_ends", "hidden", "budget_runs", "top", "tail", "left_behind", "take_part",
-    "extremes", "no_confirm", "examples", "doctor", "report", "worker",
+    "queries", "sql_page", "sql", "howto", "up", "snapshot", "hostile_client", "never_silent", "web_page", "search",
+    "budget", "web_night", "explorer", "blind_model", "check", "chaos", "code_damage", "search_arena", "extremes",
+    "results_tsv", "worker_ends", "fuzz", "model_refused", "critique_model_swarm", "prompt", "leases", "analytics",
+    "deploy", "report", "web_ends", "web_pictures", "nanolm", "healing", "llm_client", "race", "cli",
+    "leaderboard_contract", "web", "up_end", "foreign_tasks", "views", "asked_continuously", "foreign_scores",
+    "own_search", "model_calls", "walk", "new", "tail", "broken_baseline", "tutorial", "leak_audit", "own_packages",
+    "invoices", "staged_runs", "safe_path", "server_trouble", "doctor", "worker", "roles", "wheel", "hidden", "top",
+    "taken_keys", "hidden_files", "take_part", "budget_runs", "tables",
 )  # fmt: skip
 """Files of tests that begin first, the longest first: side by side, nobody waits for one of them in the end."""
 
@@ -34,6 +37,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the files that take longest to the front."""
     place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give tests the settings of nobody: neither those of the person who runs them, nor what another test chose."""
+    folder = tmp_path_factory.mktemp("settings")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in KEYS:
+            patch.delenv(variable(name), raising=False)
+        patch.delenv("MESH_CONTEXT", raising=False)
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        yield folder / "mesh"
+
+
+@pytest.fixture(autouse=True)
+def leave_no_settings(nobodys_settings: Path) -> Iterator[None]:
+    """End with an error if a test leaves a setting, a variable or a current folder to the tests after it."""
+    before = _surroundings()
+    yield
+    assert _surroundings() == before
+    assert not nobodys_settings.exists(), "a test wrote settings: give it an XDG_CONFIG_HOME of its own"
+
+
+def _surroundings() -> tuple[str, dict[str, str]]:
+    return os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith(("MESH_", "XDG_"))}
 
 
 @pytest.fixture(autouse=True)
