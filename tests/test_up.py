@@ -57,9 +57,9 @@ class Up:
         self._text = TextReceiveStream(process.stdout)
         self._rest = ""
 
-    async def says(self, word: str, times: int = 1) -> None:
+    async def says(self, word: str, times: int = 1, *, within_s: float = PATIENCE_S) -> None:
         """Wait until so many lines hold the word."""
-        with anyio.fail_after(PATIENCE_S):
+        with anyio.fail_after(within_s):
             while sum(word in line for line in self.lines) < times:
                 await self._read()
 
