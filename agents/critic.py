@@ -1,7 +1,8 @@
 """The critic: judges proposals before any compute is spent on them, and scores after the run.
 
 It blocks a proposal that does not parse, changes protected files or text outside of editable regions, or is not the
-code that it claims to be. It also blocks a proposal that changes only a seed, comments or docstrings, or repeats an
+code that it claims to be. One that changes what the version in force fixes (`mesh.version_rules`) is ruled out by its
+block. It also blocks a proposal that changes only a seed, comments or docstrings, or repeats an
 earlier one. It blocks, as an opinion, a dead end: several similar proposals failed and none had a score. It warns of
 near duplicates. `judge` is pure.
 
@@ -25,6 +26,8 @@ from mesh.editable_regions import any_trespass
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.knobs import NEAR
+from mesh.rule_breaches import rules_of, turned_literals
+from mesh.ruling_out import FIXED
 from mesh.spec import ArenaSpec
 from mesh.steady_results import other_results
 from mesh.text import short
@@ -126,8 +129,15 @@ class Critic:
             for other, p in list(
                 board.proposals.items()
             )  # a copy, because new proposals may come while code is fetched
-            if p.seq < proposal.seq and p.why != "blocked" and (known := await self._fingerprint(p, board))
+            if p.seq < proposal.seq
+            and p.why != "blocked"
+            and not p.ruled_out
+            and (known := await self._fingerprint(p, board))
         }
+        is_sampler, event = proposal.event.origin.how == "sampler", proposal.event
+        turned = turned_literals(board, event.parents, event.knobs, is_sampler=is_sampler)
+        if why := rules_of(opened, self._base[1]).changed_value(files, turned=turned):
+            return _block(tree, FIXED, why)
         return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))
 
     async def _fingerprint(self, proposal: Proposal, board: Board) -> Fingerprint | None:

@@ -122,7 +122,7 @@ class Explorer:
         best, code = await self._best_code(board, known)
         editable = editable_paths(board.spec, base, code)
         first = knobs_of(base, editable, rules)
-        space = steady(knobs_of(code, editable, rules), first)
+        space = steady(knobs_of(code, editable, rules, base=base), first)
         structural = () if self._forced else structural_moves(space, code, editable, rules)
         if structural and TIES not in structural and any(trial.by == "tables" for trial in known.trials):
             structural = (*structural, TIES)  # the best code may still be as good without the table
@@ -149,7 +149,7 @@ class Explorer:
                     await self._code.files(board, parent)
             except ObjectMissing:  # another author may post a proposal and never share its code
                 continue
-            knobs = space if parents[0] == best else steady(knobs_of(files, editable, rules), first)
+            knobs = space if parents[0] == best else steady(knobs_of(files, editable, rules, base=base), first)
             knobs = [*knobs, *tied(files, knobs, idea.values)]
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
             if not knobs or any(are_near(knobs, values, trial.values) for trial in before):
@@ -188,7 +188,7 @@ class Explorer:
             if found and is_new(found[0], found[1].source):
                 name, new = found
                 changed = {**start, name: new.source.encode()}
-                values = {where(knob): knob.value for knob in knobs_of(changed, editable, rules)}
+                values = {where(knob): knob.value for knob in knobs_of(changed, editable, rules, base=base)}
                 made = ({name: changed[name]}, self._code.tree_of(changed), values)
                 return self._drafted(known, number, made, (best,), kind, share, title=new.title)
         if kind == FACTORS:
@@ -198,7 +198,7 @@ class Explorer:
         for trial in islice(with_numbers, 1 if kind == TIES else TRIES):
             with suppress(ObjectMissing):
                 files = await self._code.files(board, trial.tree)
-                knobs = knobs_of(files, editable, rules)
+                knobs = knobs_of(files, editable, rules, base=base)
                 if kind != TIES and not table_knobs(knobs):
                     continue
                 mover = TieMoves() if kind == TIES else TableMoves()
@@ -207,7 +207,7 @@ class Explorer:
                     return None
                 parents = idea.parents or (trial.tree,)
                 files = await self._code.files(board, parents[0])
-                knobs = knobs_of(files, editable, rules)
+                knobs = knobs_of(files, editable, rules, base=base)
                 values = {where(knob): idea.values.get(where(knob), knob.value) for knob in knobs}
                 start = {**base, **{each: files[each] for each in editable if each in files}}
                 changed = apply(start, base, knobs, values)
@@ -219,7 +219,7 @@ class Explorer:
 
     async def _put_back(self, board: Board, known: Known) -> list[Draft]:
         """Return drafts that put back changes of a claim which may not matter."""
-        rules, made = board.spec.knobs, list[Draft]()
+        rules, made, base = board.spec.knobs, list[Draft](), await self._code.files(board)
         for tree in claims_to_put_back(board)[:1]:
             with suppress(ObjectMissing):
                 old, new = await self._code.files(board, board.champion), await self._code.files(board, tree)
@@ -227,11 +227,11 @@ class Explorer:
                 before, after = literals_in(old, editable), literals_in(new, editable)
                 if before.keys() != after.keys():
                     continue  # its code is another one
-                knobs = knobs_of(new, editable, rules)
+                knobs = knobs_of(new, editable, rules, base=base)
                 for back in next_put_backs(changed_groups(before, after, knobs), results(board, tree)):
                     turned = [*knobs, *tied(new, knobs, back)]
                     values = {where(knob): back.get(where(knob), knob.value) for knob in turned}
-                    changed = apply(new, await self._code.files(board), turned, values)
+                    changed = apply(new, base, turned, values)
                     if (own := self._code.tree_of(changed)) in board.proposals:
                         continue
                     files = {name: changed[name] for name in editable if name in changed}

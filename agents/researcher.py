@@ -329,7 +329,8 @@ def _knobs(before: Mapping[str, bytes], patch: Patch, spec: ArenaSpec) -> tuple[
     """Return the knobs whose values the patch changes."""
     editable, rules = editable_paths(spec, before, patch.files), spec.knobs
     old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable, rules)}
-    new = {(knob.file, knob.name): knob.value for knob in knobs_of({**before, **patch.files}, editable, rules)}
+    after = knobs_of({**before, **patch.files}, editable, rules, base=before)
+    new = {(knob.file, knob.name): knob.value for knob in after}
     return tuple(
         KnobChange(file=at[0], name=at[1], old=old[at], new=value)
         for at, value in new.items()

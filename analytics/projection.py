@@ -25,7 +25,7 @@ from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKille
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 13
+LAYOUT = 14
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
@@ -216,13 +216,14 @@ class Projection:
         """
         with self._transaction() as db:
             rows = self._rows(db, arena, entries)
-            ranks = bool(rows["opened"] or rows["finished"])
+            rules_out = any(row[-1] is not None for row in rows["criticised"])
+            ranks = bool(rows["opened"] or rows["finished"] or rules_out)
             rule = before = rule_of(db, arena) if ranks else None
             for table, of_table in rows.items():
                 if of_table:
                     with db.appender(f"internal.{table}") as appender:
                         appender.append_rows(of_table)
-            if rows["opened"]:
+            if rows["opened"] or rules_out:
                 rule = rule_of(db, arena)
             if ranks:
                 keep_scores(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)

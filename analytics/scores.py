@@ -1,7 +1,7 @@
 """Keeping the table `scored`: every score that ranks, with the standing of its proposal in its worker class after it.
 
 It is kept in the transaction that appends the facts. A new version of an arena that ranks by another rule (evaluator,
-baseline, direction) has the table written anew for that arena.
+baseline, direction, proposals that it rules out) has the table written anew for that arena.
 """
 
 import duckdb
@@ -11,7 +11,11 @@ from mesh.standing import Rule, Standing
 
 _PIECE = 20_000
 """Sequences whose scores are in memory at once."""
-_RULE = "SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact FROM internal.opened WHERE arena = ?"
+_RULE = """
+SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact, baseline, ruled_out
+FROM internal.opened
+WHERE arena = ?"""
+_RULED_OUT = "SELECT target FROM internal.criticised WHERE arena = ? AND ruling IS NOT NULL AND seq > ?"
 _NEW = """
 SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq,
     coalesce(f.budget_used_s, 0), coalesce(f.margin, 0)
@@ -20,6 +24,7 @@ JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.s
 JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
 WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed'
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
+    AND r.proposal NOT IN (SELECT unnest(?::VARCHAR[]))
 ORDER BY f.seq"""
 _LATEST = """
 SELECT proposal, worker_class, seq, scores, least, greatest, seconds, any_self_reported, proven_count, proven_mean,
@@ -33,7 +38,11 @@ _BEST = "SELECT max(best) FROM internal.scored WHERE arena = ?"
 def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
     """Return the rule in force by what is in the tables; None where the arena was never opened."""
     found = db.execute(_RULE, [arena]).fetchall()  # few: finding the latest here is cheaper than a plan that sorts
-    return Rule(*max(found)[2:]) if found else None
+    if not found:
+        return None
+    _, seq, evaluator, base_tree, sign, exact, baseline, listed = max(found, key=lambda row: row[:2])
+    later = {tree for (tree,) in db.execute(_RULED_OUT, [arena, seq]).fetchall()}
+    return Rule(evaluator, base_tree, sign, exact, ruled_out=frozenset(listed or ()) | (later - {baseline}))
 
 
 def keep_scores(
@@ -47,7 +56,7 @@ def keep_scores(
         since = 1
     for start in range(since, until + 1, _PIECE):
         end = min(start + _PIECE - 1, until)
-        if found := db.execute(_NEW, [arena, start, end, rule.evaluator]).fetchall():
+        if found := db.execute(_NEW, [arena, start, end, rule.evaluator, list(rule.ruled_out)]).fetchall():
             _add(db, arena, rule, found)
 
 

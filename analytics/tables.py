@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Any
 
 from mesh import events as e
+from mesh.ruling_out import FIXED
 
 _Row = tuple[Any, ...]
 
@@ -50,7 +51,8 @@ def table_row(
             return "started", (arena, seq, time, event.run, _fits(event.attempt, _BIG), event.worker)
         case e.CritiquePosted():
             word = (event.target, event.verdict, event.rule, event.predicted, event.confidence)
-            return "criticised", (arena, seq, time, author, *word, event.cost is not None, *_cost(event.cost))
+            ruling = event.text if (event.verdict, event.rule) == ("block", FIXED) else None
+            return "criticised", (arena, seq, time, author, *word, event.cost is not None, *_cost(event.cost), ruling)
         case e.ProposalPosted(origin=origin):
             idea = (event.tree, event.title, event.rationale, event.commit, origin.how, origin.name)
             forecast = (list(event.parents), event.predicted_gain, event.confidence)
@@ -67,6 +69,9 @@ def table_row(
                 int(spec.objective.gain(1)),
                 spec.objective.noise == "none",
                 list(spec.objective.also),
+                event.base_tree,
+                [tree for group in event.ruled_out for tree in group.proposals],
+                [group.text for group in event.ruled_out for _ in group.proposals],
             )
             return "opened", (arena, seq, time, _fits(event.version, _BIG), *rule)
         case _:

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS internal.posts (
     key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN, counts BOOLEAN);
 CREATE TABLE IF NOT EXISTS internal.opened (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, version BIGINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT,
-    exact BOOLEAN, also VARCHAR[]);
+    exact BOOLEAN, also VARCHAR[], baseline VARCHAR, ruled_out VARCHAR[], rulings VARCHAR[]);
 CREATE TABLE IF NOT EXISTS internal.proposed (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, proposal VARCHAR, title VARCHAR, rationale VARCHAR,
     commit VARCHAR, origin VARCHAR, origin_name VARCHAR, parents VARCHAR[], predicted_gain DOUBLE, confidence DOUBLE,
@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS internal.proposed (
 CREATE TABLE IF NOT EXISTS internal.criticised (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, author VARCHAR, target VARCHAR, verdict VARCHAR, rule VARCHAR,
     predicted DOUBLE, confidence DOUBLE, costs BOOLEAN, usd DOUBLE, tokens_in BIGINT, tokens_out BIGINT,
-    seconds DOUBLE);
+    seconds DOUBLE, ruling VARCHAR);
 CREATE TABLE IF NOT EXISTS internal.requested (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT,
     worker_class VARCHAR, evaluator VARCHAR);

@@ -11,7 +11,7 @@ import inspect
 
 import msgspec
 
-from mesh import bounds, fact_values, outcomes, records, stages
+from mesh import bounds, fact_values, outcomes, records, ruling_out, stages
 from mesh import events as e
 from mesh.bounds import MAX_INTEGER
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
@@ -44,7 +44,8 @@ class Board(msgspec.Struct):
     proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first run
     of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
     number that the evaluator in force gave, 0 without one: what failed before it is no evidence. `judge` is what the
-    scoring of all runs has asked of models.
+    scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
+    the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`).
     """
 
     arena: str
@@ -80,6 +81,8 @@ class Board(msgspec.Struct):
     seconds: dict[str, float] = {}
     judge: JudgeTotal = msgspec.field(default_factory=JudgeTotal)
     scored_seq: int = 0
+    bases: list[tuple[int, str]] = []
+    heir: str = ""
 
     @property
     def next_version(self) -> int:
@@ -121,6 +124,9 @@ class Board(msgspec.Struct):
                 changed = self.opened is not None and event.evaluator != self.opened.evaluator
                 self.opened, self.closed, self.opened_at, self.looks = event, None, entry.time, []
                 self.scored_seq = self._first_number() if changed else self.scored_seq
+                if not self.bases or self.bases[-1][1] != event.base_commit:
+                    self.bases.append((entry.seq, event.base_commit))
+                ruling_out.rule_out(self, entry.seq, event)
             case e.ArenaClosed():
                 if event.version > (self.opened.version if self.opened else 0):
                     self.closed_early.add(event.version)
@@ -200,6 +206,8 @@ class Board(msgspec.Struct):
         if not target or any(c.author == author for c in target.critiques):
             return False
         target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
+        if event.verdict == "block" and event.rule == ruling_out.FIXED and isinstance(target, Proposal):
+            ruling_out.rule_out_one(self, target, event.text)
         self._think(author, event.cost)
         if event.cost is not None:
             self.failed_calls.pop(author, None)
@@ -234,7 +242,7 @@ class Board(msgspec.Struct):
 
     def _promote(self, seq: int, event: e.ProposalPromoted) -> bool:
         proposal = self.proposals.get(event.proposal)
-        if not proposal or event.met != self.champion or event.proposal == self.champion:
+        if not proposal or event.met != self.champion or event.proposal == self.champion or proposal.ruled_out:
             return False
         if past := self.proposals.get(self.champion):
             past.verdict = "past_champion"
@@ -242,7 +250,7 @@ class Board(msgspec.Struct):
         proposal.rulings.append(event)
         self.undecided.pop(event.proposal, None)
         self.champions.append(event.proposal)
-        self.promoted_seq = seq
+        self.promoted_seq, self.heir = seq, ""
         self.round += 1
         return True
 
@@ -279,13 +287,14 @@ class Board(msgspec.Struct):
         return self.opened.spec
 
     def scores(self, proposal: str) -> list[float]:
-        """Return the scores that the evaluator in force gave a proposal, in the order of the requests."""
+        """Return the scores of a proposal that count in the version in force, in the order of the requests."""
         return [run.value for run in self.current_runs(proposal) if run.value is not None]
 
     def sealed_runs(self, proposal: str) -> list[Run]:
         """Return the runs of a proposal on the sealed split that the evaluator in force scored, or will score."""
         evaluator = self.opened.evaluator if self.opened else ""
-        found = self.proposals[proposal].sealed if proposal in self.proposals else []
+        known = self.proposals.get(proposal)
+        found = known.sealed if known and not known.ruled_out else []
         return [run for run in map(self.runs.__getitem__, found) if run.evaluator in ("", evaluator)]
 
     def sealed_score(self, proposal: str) -> float | None:
@@ -300,12 +309,12 @@ class Board(msgspec.Struct):
         return max(found, key=outcomes.badness, default=None)
 
     def current_runs(self, proposal: str) -> list[Run]:
-        """Return the runs of a proposal that the evaluator in force scored, or will score.
+        """Return the runs of a proposal that the evaluator in force scored, or will score; none if it is ruled out.
 
         Failures before its first number are left out: where nothing can be scored, they say nothing of a proposal.
         """
-        evaluator = self._evaluator
-        runs = (self.runs[run] for run in self.proposals[proposal].runs)
+        evaluator, known = self._evaluator, self.proposals[proposal]
+        runs = (self.runs[run] for run in (() if known.ruled_out else known.runs))
         return [run for run in runs if run.evaluator in ("", evaluator) and not self.ended_in_vain(run)]
 
     def ended_in_vain(self, run: Run) -> bool:
@@ -349,5 +358,5 @@ def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bo
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
 _SPEC = inspect.getmodule(ArenaSpec) or e
-_SOURCES = (inspect.getmodule(Board) or e, records, bounds, outcomes, fact_values, e, _SPEC, stages)
+_SOURCES = (inspect.getmodule(Board) or e, records, ruling_out, bounds, outcomes, fact_values, e, _SPEC, stages)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -67,11 +67,14 @@ def trouble_in_file(name: str, path: Path, max_bytes: int = 8 * 1024 * 1024) -> 
 def bounded(base: bytes, proposed: bytes) -> bytes:
     """Return the file that runs: the regions of the proposed file inside of the base's protected text.
 
-    If the two files do not have the same number of regions, it is the base's file.
+    A file with other markers, such as those of an earlier version, is cut at the base's protected text. If that is not
+    in it, and the two files do not have the same number of regions, it is the base's file.
     """
     ours, theirs = _regions(base), _regions(proposed) or []
     if not ours:
         return proposed
+    if _outside_lines(base, ours) != _outside_lines(proposed, theirs) and (anew := _marked_anew(base, ours, proposed)):
+        return anew
     if len(ours) != len(theirs):
         return base
     parts = [base[slice(*span)] for span in _outside(base, ours)]
@@ -114,6 +117,16 @@ def any_trespass(base: Mapping[str, bytes], proposed: Mapping[str, bytes], names
     return next((why for name in both if (why := trespass(name, base[name], proposed[name]))), "")
 
 
+def fits_without_markers(base: bytes, proposed: bytes) -> bool:
+    """Tell whether a file, such as one of a version with other markers, has the base's protected text in its place."""
+    return bool(_marked_anew(base, _regions(base) or [], proposed))
+
+
+def is_only_marked_anew(one: bytes, other: bytes) -> bool:
+    """Tell whether two files differ in markers alone."""
+    return _lines(_MARKER.sub(b"", one)) == _lines(_MARKER.sub(b"", other))
+
+
 def protected_text(data: bytes) -> bytes:
     """Return the bytes of a file that no proposal may change; b"" for a file without regions."""
     regions = _regions(data)
@@ -134,6 +147,39 @@ def _outside(data: bytes, spans: Sequence[ByteSpan]) -> list[ByteSpan]:
     """Return the spans before, between and after the regions."""
     ends = [0, *(edge for span in spans for edge in span), len(data)]
     return list(pairwise(ends))[::2]
+
+
+def _outside_lines(data: bytes, spans: Sequence[ByteSpan]) -> list[list[bytes]]:
+    return [_lines(data[slice(*span)]) for span in _outside(data, spans)]
+
+
+def _marked_anew(base: bytes, ours: Sequence[ByteSpan], proposed: bytes) -> bytes:
+    """Return the proposed file with the base's markers for its own; b"" if the base's protected text is not in it.
+
+    The text before the first region must begin the file, and the text after the last one end it. The others are taken
+    where they come first.
+    """
+    plain = _MARKER.sub(b"", proposed).splitlines(keepends=True)
+    words = [line.rstrip() for line in plain]
+    pieces = [_MARKER.sub(b"", base[slice(*span)]) for span in _outside(base, ours)]
+    outside = [[line.rstrip() for line in piece.splitlines()] for piece in pieces]
+    for lines in (words, outside[-1]):
+        while lines and not lines[-1]:
+            lines.pop()
+    begin, end = len(outside[0]), len(words) - len(outside[-1])
+    if begin > end or words[:begin] != outside[0] or words[end:] != outside[-1]:
+        return b""
+    inside, at = list[bytes](), begin
+    for piece in outside[1:-1]:
+        starts = (start for start in range(at, end - len(piece) + 1) if words[start : start + len(piece)] == piece)
+        if (start := next(starts, None)) is None:
+            return b""
+        inside.append(b"".join(plain[at:start]))
+        at = start + len(piece)
+    inside.append(b"".join(plain[at:end]))
+    inside = [text if not text or text.endswith(b"\n") else text + b"\n" for text in inside]
+    parts = [base[slice(*span)] for span in _outside(base, ours)]
+    return b"".join(part for both in zip(parts, [*inside, b""], strict=True) for part in both)
 
 
 def _lines(data: bytes) -> list[bytes]:

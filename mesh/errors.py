@@ -4,6 +4,7 @@
     ├── BadInput                 an input of the user is not valid
     │   ├── BadArena             an arena folder or its arena.toml
     │   ├── Leaving              an agent leaves for good: with its options it can never work
+    │   ├── RulesBroken          a proposal changes what the version in force fixes
     │   └── UnknownName          a role, arena, proposal or run that does not exist
     ├── BusError                 the log did not do what was asked
     │   ├── AlreadyPosted        the fact is in the log already: callers treat it as done
@@ -37,6 +38,10 @@ class BadArena(BadInput):
 
 class Leaving(BadInput):
     """An agent leaves for good, for this reason: starting it again with the same options would not help."""
+
+
+class RulesBroken(BadInput):
+    """A proposal changes what the version in force fixes."""
 
 
 class UnknownName(BadInput):

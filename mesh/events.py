@@ -24,6 +24,7 @@ from mesh.fact_values import KnobChange as KnobChange
 from mesh.fact_values import KnobValues as KnobValues
 from mesh.fact_values import Lane as Lane
 from mesh.fact_values import Origin as Origin
+from mesh.fact_values import RuledOut as RuledOut
 from mesh.outcomes import Failed as Failed
 from mesh.outcomes import FailureReason as FailureReason
 from mesh.outcomes import Infeasible as Infeasible
@@ -50,7 +51,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
-    """An arena, or a new version of it, is open. `code`, `evaluator` and `data` are content hashes."""
+    """An arena, or a new version of it, is open. `code`, `evaluator` and `data` are content hashes.
+
+    `ruled_out` are earlier proposals that changed what this version fixes: while it is in force, no score of theirs
+    counts, and none of them is champion.
+    """
 
     version: b.Version
     spec: ArenaSpec
@@ -59,6 +64,7 @@ class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
     evaluator: b.OptionalSha256
     data: b.OptionalSha256 = ""
     reason: b.Text = ""
+    ruled_out: Annotated[tuple[RuledOut, ...], Meta(max_length=b.MAX_ITEMS)] = ()
 
     def key(self, post_id: str) -> str:
         return str(self.version)

@@ -186,7 +186,8 @@ def _fresh_runs(board: Board) -> Iterator[Run]:
     for name in names:
         run = board.runs[name]
         known = board.proposals.get(run.requested.proposal)
-        if known and known.seq < run.seq and run.requested.lane != "sealed" and run.evaluator in ("", rule.evaluator):
+        is_early = known is None or known.seq >= run.seq or known.ruled_out
+        if not is_early and run.requested.lane != "sealed" and run.evaluator in ("", rule.evaluator):
             yield run
 
 

@@ -76,6 +76,13 @@ KnobValues = Annotated[
 """Values of knobs, by file and name."""
 
 
+class RuledOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Proposals that changed what a version fixes; `text` says in one sentence what they changed."""
+
+    text: b.Text
+    proposals: b.Trees
+
+
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     """One point of a learning curve."""
 

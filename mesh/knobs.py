@@ -42,7 +42,13 @@ _TASK = re.compile(
 _EVERY = KnobsSpec()
 
 
-def knobs_of(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec = _EVERY) -> list[Knob]:
+def knobs_of(
+    files: Mapping[str, bytes],
+    editable: Sequence[str],
+    rules: KnobsSpec = _EVERY,
+    *,
+    base: Mapping[str, bytes] | None = None,
+) -> list[Knob]:
     """Return the knobs of the editable files whose language is known, in the order of the files and their lines.
 
     Files that are not UTF-8 have none, so no edit damages them.
@@ -51,13 +57,15 @@ def knobs_of(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSp
         files: Contents by path.
         editable: The paths of the files that may be edited.
         rules: Which literals are knobs, as `[knobs]` in `arena.toml` says.
+        base: The baseline's files. Where they have a literal, their comment about it counts, not that of `files`, which
+            may be of an earlier version; by default the files' own comments count.
     """
     sources: dict[str, str] = {}
     for name in editable:
         if language_of(name) and name in files:
             with suppress(UnicodeDecodeError):
                 sources[name] = files[name].decode()
-    return _knobs(sources, rules)
+    return _knobs(sources, rules, base or {})
 
 
 def literal_values(file: str, data: bytes) -> dict[str, Scalar]:
@@ -70,11 +78,13 @@ def literal_values(file: str, data: bytes) -> dict[str, Scalar]:
 
 def find_knobs(file: str, source: str, rules: KnobsSpec = _EVERY) -> list[Knob]:
     """Return the knobs of a file in the order of their lines; none if it does not parse."""
-    return _knobs({file: source}, rules)
+    return _knobs({file: source}, rules, {})
 
 
-def _knobs(sources: Mapping[str, str], rules: KnobsSpec) -> list[Knob]:
-    literals = {file: literals_of(file, source) for file, source in sources.items()}
+def _knobs(sources: Mapping[str, str], rules: KnobsSpec, base: Mapping[str, bytes]) -> list[Knob]:
+    literals = {
+        file: _as_commented(literals_of(file, source), source, file, base.get(file)) for file, source in sources.items()
+    }
     is_wide = rules.literals
     if is_wide == "auto":
         is_wide = not any(_has_range(literal) for each in literals.values() for literal in each)
@@ -83,6 +93,19 @@ def _knobs(sources: Mapping[str, str], rules: KnobsSpec) -> list[Knob]:
         for file, found in literals.items()
         for knob in _knobs_of_file(file, sources[file].encode(), found, rules, is_wide=is_wide)
     ]
+
+
+def _as_commented(
+    literals: Sequence[SourceLiteral], source: str, file: str, base: bytes | None
+) -> Sequence[SourceLiteral]:
+    """Return the literals with the comments that the baseline has about them."""
+    if base is None or source.encode() == base:
+        return literals
+    try:
+        comments = {each.name: each.comment for each in literals_of(file, base.decode())}
+    except UnicodeDecodeError:
+        return literals
+    return [replace(each, comment=comments.get(each.name, each.comment)) for each in literals]
 
 
 def _knobs_of_file(
@@ -115,16 +138,16 @@ def _knob(file: str, literal: SourceLiteral, rules: KnobsSpec, *, is_wide: bool,
     """
     if literal.excluded in NEVER or (literal.is_named and _SEED.search(literal.name)):
         return None
-    if _matches(rules.exclude, file, literal.name):
+    if matches(rules.exclude, file, literal.name):
         return None
     both = (literal.name, f"{file}:{literal.name}")
     is_asked = any(name in rules.include or name in rules.bounds for name in both)
-    if rules.include and not _matches(rules.include, file, literal.name):
+    if rules.include and not matches(rules.include, file, literal.name):
         return None
     comment = knob_ranges.comment_of(literal.comment) if is_commented else ""
     if (literal.excluded or _sets_task(literal.name)) and not is_asked and not comment:
         return None
-    bounds = [text for pattern, text in rules.bounds.items() if _matches((pattern,), file, literal.name)]
+    bounds = [text for pattern, text in rules.bounds.items() if matches((pattern,), file, literal.name)]
     if given := knob_ranges.given_range(bounds[-1] if bounds else comment):
         return knob_ranges.given_knob(file, literal, given)
     if literal.is_named and (knob := knob_ranges.guessed_constant(file, literal.name, literal.value)):
@@ -158,7 +181,7 @@ def _ties(data: bytes, literals: Sequence[SourceLiteral]) -> dict[str, tuple[str
     return {name: tuple(names) for names in groups.values() if len(names) > 1 for name in names}
 
 
-def _matches(patterns: Sequence[str], file: str, name: str) -> bool:
+def matches(patterns: Sequence[str], file: str, name: str) -> bool:
     """Tell whether a name, alone or with its file, fits a pattern: `*` stands for any text, `?` for one character."""
     for pattern in patterns:
         words = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
@@ -205,7 +228,7 @@ def unmatched_rules(files: Mapping[str, bytes], editable: Sequence[str], rules: 
     said: list[str] = []
     for key, names in patterns:
         for pattern in names:
-            if any(_matches((pattern,), file, name) for file, name in known):
+            if any(matches((pattern,), file, name) for file, name in known):
                 continue
             words = {form: None for file, name in known for form in (name, f"{file}:{name}")}
             near = difflib.get_close_matches(pattern, list(words), n=1, cutoff=0.5)

@@ -37,6 +37,7 @@ ProposalState = Literal[
     "retired",
     "infeasible",
     "screened_out",
+    "ruled_out",
 ]
 
 
@@ -270,6 +271,8 @@ def state_of(proposal: Proposal, *, fresh: int | None) -> ProposalState:
         proposal: A proposal of the board.
         fresh: The number of its fresh scores; None if it has no score at all.
     """
+    if proposal.ruled_out:
+        return "ruled_out"
     if proposal.verdict == "open":
         return "open" if fresh is None else "confirming" if fresh else "claimed"
     if is_close(proposal):

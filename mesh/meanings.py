@@ -48,6 +48,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "spec": "All of `arena.toml`.",
         "data": "Hash of the data that `artifact.prepare` made; empty if there is none.",
         "reason": "Why this version was opened.",
+        "ruled_out": "Earlier proposals that changed what this version fixes, by what they changed.",
     },
     "ArenaClosed": {
         "version": "Version of the arena that ends.",
@@ -186,11 +187,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "tokens_in": "Tokens that the models have read.",
         "tokens_out": "Tokens that the models have written.",
         "usd": "Dollars. A call whose end is not known counts with the most that it may have cost.",
-    },
-    "KeptCall": {
-        "sha256": "Name of the object, and sha256 of its bytes.",
-        "prompt_bytes": "Bytes of all messages of the prompt, before anything was cut.",
-        "answer_bytes": "Bytes of the answer and of what the provider calls its reasoning, before anything was cut.",
     },
     "KnobChange": {
         "file": "File of the constant.",

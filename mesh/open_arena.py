@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -27,7 +27,7 @@ from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.editable_paths import editable_paths
 from mesh.errors import AlreadyPosted, BadArena, HostTrouble, UnknownName
-from mesh.events import ArenaOpened
+from mesh.events import ArenaOpened, CritiquePosted
 from mesh.folder_report import folder_lines
 from mesh.folder_rules import words_of_commands
 from mesh.follow import Follower, post_once
@@ -39,7 +39,10 @@ from mesh.named_files import score_inputs
 from mesh.preparation import keep_prepared, run_prepare
 from mesh.private_folder import private_folder, sweep_private
 from mesh.readable import audited_paths
+from mesh.rule_breaches import breaches, meaning_lines
+from mesh.ruling_out import FIXED, reinstated
 from mesh.spec import ArenaSpec
+from mesh.version_rules import VersionRules
 from mesh.wire import Post
 
 _MAX_SOURCE_FILES = 64
@@ -151,14 +154,15 @@ async def open_arena(
         )
         commit = made.commit
         await code.push(commit)
-    changed = ""
+    changed, version = "", follower.board.next_version
     if last and not closed and not failed:
         is_evaluator_new = last.evaluator != evaluator
         changed = arena_changes(before, shown, last.spec, spec, is_evaluator_new=is_evaluator_new)
         scores = "scores are measured again" if is_evaluator_new else f"scores of version {last.version} still count"
-        sys.stderr.write(f"mesh: version {follower.board.next_version} of {spec.name}: {changed}; {scores}\n")
+        sys.stderr.write(f"mesh: version {version} of {spec.name}: {changed}; {scores}\n")
+    rules = VersionRules(version, spec, shown)
     opened = ArenaOpened(
-        version=follower.board.next_version,
+        version=version,
         spec=spec,
         base_commit=commit,
         base_tree=tree,
@@ -171,7 +175,9 @@ async def open_arena(
         else f"changed: {changed}"
         if last
         else "",
+        ruled_out=await breaches(follower.board, rules, code, tree),
     )
+    known, champion = follower.board.seq, follower.board.champion
     try:
         await post_once(bus, follower.board, Post.new(author, opened))
     except AlreadyPosted:
@@ -179,7 +185,34 @@ async def open_arena(
         if follower.board.opened is not None:
             return bus, follower.board.opened
         raise
+    await follower.catch_up()
+    await _settle(bus, follower.board, code, rules, author, known, champion)
     return bus, opened
+
+
+async def _settle(
+    bus: ArenaBus, board: Board, code: CodeStore, rules: VersionRules, author: str, known: int, champion: str
+) -> None:
+    """Rule out what others proposed while the version was opened, after entry `known`; say what the version means.
+
+    `champion` is that of the version before.
+    """
+    assert board.opened is not None
+    for line in meaning_lines(board, champion):
+        sys.stderr.write(f"mesh: {line}\n")
+    late = {tree for tree, proposal in board.proposals.items() if proposal.seq > known}
+    for group in await breaches(board, rules, code, board.opened.base_tree, only=late) if late else ():
+        for tree in group.proposals:
+            block = CritiquePosted(target=tree, verdict="block", rule=FIXED, text=group.text, confidence=1.0)
+            await _post_anyway(bus, board, Post.new(author, block))
+    if again := reinstated(board):
+        await _post_anyway(bus, board, Post.new(author, again))
+
+
+async def _post_anyway(bus: ArenaBus, board: Board, post: Post) -> None:
+    """Post a fact, or find that somebody has posted it."""
+    with suppress(AlreadyPosted):
+        await post_once(bus, board, post)
 
 
 async def _board(hub: Hub, name: str, home: Path) -> Board:

@@ -101,7 +101,7 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         rationale=event.rationale,
         as_of=event.as_of,
         state=ranking.state(tree),
-        why=proposal.why,
+        why=proposal.ruled_out or proposal.why,
         rank=rank,
         mean=row.mean if row else None,
         low=row.low if row else None,

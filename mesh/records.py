@@ -28,7 +28,9 @@ class Proposal(msgspec.Struct):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
     `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
-    promotions and retirements.
+    promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
+    no score of it counts. `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
+    retired for a champion that was ruled out.
     """
 
     seq: int
@@ -41,6 +43,8 @@ class Proposal(msgspec.Struct):
     why: str = ""
     rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
     sealed: list[str] = []
+    ruled_out: str = ""
+    back_seq: int = 0
 
 
 class JudgeTotal(msgspec.Struct):

@@ -1,6 +1,18 @@
-"""The meaning of each key of the tables of `arena.toml` that say what scores cost and decide; see `mesh.meanings`."""
+"""The meaning of each key of the tables of `arena.toml` that say what scores cost and decide, and of small structs.
+
+`mesh.meanings` has the others.
+"""
 
 RULE_FIELDS: dict[str, dict[str, str]] = {
+    "KeptCall": {
+        "sha256": "Name of the object, and sha256 of its bytes.",
+        "prompt_bytes": "Bytes of all messages of the prompt, before anything was cut.",
+        "answer_bytes": "Bytes of the answer and of what the provider calls its reasoning, before anything was cut.",
+    },
+    "RuledOut": {
+        "text": "What they changed, as in `changed N, which version 3 fixes`.",
+        "proposals": "Their tree hashes; at most 10,000 in one fact, champions first, then the latest.",
+    },
     "JudgeSpec": {
         "models": "Models that the score program may ask, by the names that it uses.",
         "key": "Name of the worker's environment variable that has the key, such as `OPENAI_API_KEY`; empty for a "

@@ -19,12 +19,14 @@ class Rule(msgspec.Struct, frozen=True):
         base_tree: tree of the baseline, whose scores are all fresh.
         sign: 1 if greater is better, -1 if less is.
         exact: whether the metric has no noise, so that all scores are fresh.
+        ruled_out: proposals whose scores do not rank, in tables that keep scores; a board knows them itself.
     """
 
     evaluator: str
     base_tree: str
     sign: int
     exact: bool
+    ruled_out: frozenset[str] = frozenset()
 
     def is_fresh(self, proposal: str, lane: str) -> bool:
         """Tell whether a score is fresh: it played no part in choosing the proposal."""

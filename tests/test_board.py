@@ -171,7 +171,13 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
     then = NOW + dt.timedelta(seconds=7)
     void = dict.fromkeys(range(2, 8))
     assert board == Board(
-        arena="a", seq=7, time=then, opened=opened(), opened_at=NOW + dt.timedelta(seconds=1), void=void
+        arena="a",
+        seq=7,
+        time=then,
+        opened=opened(),
+        opened_at=NOW + dt.timedelta(seconds=1),
+        void=void,
+        bases=[(1, opened().base_commit)],
     )
 
 

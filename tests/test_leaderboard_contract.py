@@ -18,6 +18,7 @@ from mesh.board import Board
 from mesh.evidence import noise, student_t
 from mesh.leaderboard import LeaderboardRow, Ranking, leaderboard
 from mesh.memory import MemoryHub
+from mesh.ruling_out import reinstated
 from mesh.testing import content_hash, git_hash, run_of
 from mesh.wire import Entry, Post
 from mesh_cli.history.import_results import Source, import_results
@@ -78,11 +79,30 @@ class History:
             base_commit=git_hash("c"),
             base_tree=rng.choice(self.trees[:3]),
             evaluator=evaluator,
+            ruled_out=self.rulings(version),
         )
+
+    def rulings(self, version: int) -> tuple[e.RuledOut, ...]:
+        """What a version rules out: also what nobody has proposed."""
+        rng = random.Random(f"rulings {self.number} {version} {self.trees[-1]}")
+        chosen = [tree for tree in self.trees if rng.random() < 0.15] if version > 1 else []
+        if self.board.champion not in ("", *chosen) and version > 1 and rng.random() < 0.25:
+            chosen.append(self.board.champion)
+        return tuple(e.RuledOut(text=f"changed K{n}", proposals=(tree,)) for n, tree in enumerate(chosen))
 
     def event(self) -> e.AnyEvent:
         rng, board = self.rng, self.board
         self.number += 1
+        late = random.Random(f"late {self.number} {self.trees[-1]} {len(self.told)}")
+        if late.random() < 0.01:
+            rule = late.choice(("fixed", "fixed", "sound"))
+            known = list(board.proposals)
+            target = late.choice([*known, board.champion or known[0]])
+            return e.CritiquePosted(
+                target=target, verdict=late.choice(("block", "block", "warn")), rule=rule, text=rule
+            )
+        if late.random() < 0.02 and (again := reinstated(board)):
+            return again
         draw = rng.random()
         if draw < 0.08:
             return proposal(rng.choice(self.trees))
@@ -193,11 +213,47 @@ def test_the_board_and_sql_rank_random_histories_the_same(part: int, tmp_path: P
         assert list(map(columns, found[arena])) == list(map(close_to, by_board(arena, entries))), arena
 
 
+def test_the_board_and_sql_agree_on_champions_and_on_what_is_ruled_out(tmp_path: Path) -> None:
+    logs = {f"a{seed}": logged(f"a{seed}", History(seed).told) for seed in range(0, HISTORIES, 4)}
+    projection = Projection.open(tmp_path / "a.duckdb")
+    try:
+        for arena, entries in logs.items():
+            projection.checkpoint(arena, "log", len(entries))
+            for some in (entries[: len(entries) // 2], entries[len(entries) // 2 :]):
+                projection.append(arena, "log", some)
+        for arena, entries in logs.items():
+            board = Board(arena=arena)
+            for entry in entries:
+                board.fold(entry)
+            with projection.cursor() as db:
+                found = db.execute(f"SELECT proposal, reigns FROM champions WHERE arena = '{arena}' ORDER BY reign")
+                reigns = found.fetchall()
+                sql = f"SELECT proposal, state, ruled_out FROM proposals WHERE arena = '{arena}' ORDER BY seq"
+                states = db.execute(sql).fetchall()
+            assert [tree for tree, _ in reigns] == board.champions, arena
+            assert [tree for tree, now in reigns if now] == ([board.champion] if board.champion else []), arena
+            known = board.proposals.items()
+            assert [row[::2] for row in states] == [(tree, p.ruled_out or None) for tree, p in known], arena
+            assert all((state == "ruled_out") == bool(board.proposals[tree].ruled_out) for tree, state, _ in states)
+    finally:
+        projection.close()
+
+
 def test_the_random_histories_have_what_makes_rules_differ() -> None:
     met: Counter[str] = Counter()
     for seed in range(HISTORIES):
         met.update(set(features(History(seed).board)))
-    wanted = ("several classes", "tie", "stale score", "no interval", "exact", "minimize", "maximize", *STATES)
+    wanted = (
+        "several classes",
+        "tie",
+        "stale score",
+        "no interval",
+        "exact",
+        "minimize",
+        "maximize",
+        "ruled out",
+        *STATES,
+    )
     assert [name for name in wanted if met[name] < HISTORIES // 12] == []
 
 
@@ -217,6 +273,8 @@ def features(board: Board) -> Iterator[str]:
     if board.spec.objective.noise == "none" and any(row.low is not None for row in rows):
         yield "exact"
     assert board.opened is not None
+    if any(known.ruled_out for known in board.proposals.values()):
+        yield "ruled out"
     if any(run.value is not None and run.evaluator != board.opened.evaluator for run in board.runs.values()):
         yield "stale score"
 

@@ -32,6 +32,7 @@ from mesh.events import (
 )
 from mesh.evidence import mean_of
 from mesh.fleet import home_class, is_awaited, queue_depth, slots
+from mesh.ruling_out import back, reinstated
 from mesh.stalled import is_champion_due, is_pause_said, why_paused
 
 PER_AUTHOR = 4
@@ -46,6 +47,8 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
         return []
     if ends := stop(board, now):
         return list(ends)
+    if again_champion := reinstated(board):
+        return [again_champion]
     proven = _best(board) if is_exact(board) else [*prove(board, now), *recheck(board)]
     verdicts = [event for event in proven if not _is_unfit_winner(board, event)]
     decided = {event.proposal for event in verdicts if isinstance(event, ProposalRetired)}
@@ -166,7 +169,7 @@ def _best(board: Board) -> list[AnyEvent]:
     if is_champion_awaited(board):
         return []
     by_class: dict[str, dict[str, float]] = {home_class(board): {}}
-    for tree in [*board.undecided, *reevaluated(board)]:
+    for tree in dict.fromkeys([*board.undecided, *reevaluated(board), *back(board)]):
         if (
             board.missed(tree) is None
             and (found := mean_of(board, tree))

@@ -14,6 +14,7 @@ from mesh.events import AnyEvent
 from mesh.evidence import Noise, claim, fresh, noise, p_better
 from mesh.fleet import home_class, is_awaited, is_gone, slots
 from mesh.paired import Scores
+from mesh.ruling_out import back
 
 WAITING = 16
 """Number of claims that may wait for a race; the weakest beyond it are retired."""
@@ -28,6 +29,7 @@ def weigh_claims(board: Board, now: dt.datetime | None = None) -> tuple[list[Any
     A claim is weak if it does not reach the champion, or if too many better ones wait. A worker class is new if it has
     workers and claims, but no score of the champion yet. If the workers of a claim left before the champion got a score
     there, the claim is measured again on other workers. The same happens if the champion fails on those workers.
+    A claim whose case a new version has opened again may race once more.
     A claim whose needless changes are being put back waits; `now` is the present time, by default that of the log.
     """
     now = now or board.time
@@ -37,10 +39,10 @@ def weigh_claims(board: Board, now: dt.datetime | None = None) -> tuple[list[Any
     waiting: dict[str, float] = {}
     luck: dict[str, Noise] = {}
     racing = members_of(board, current_race(board))
-    for tree in [*board.undecided, *reevaluated(board)]:
+    for tree in dict.fromkeys([*board.undecided, *reevaluated(board), *back(board)]):
         found = claim(board, tree)
-        runs = board.current_runs(tree)
-        raced = {race_of(run.requested) for run in runs if run.requested.lane == "confirm"}
+        runs, since = board.current_runs(tree), board.proposals[tree].back_seq
+        raced = {race_of(run.requested) for run in runs if run.requested.lane == "confirm" and run.seq > since}
         if found is None or tree in racing or any(is_awaited(board, run) for run in runs):
             continue
         if raced and tree not in board.undecided:

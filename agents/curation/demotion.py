@@ -90,4 +90,5 @@ def _before(board: Board) -> str:
     """Return the last champion before the present one that was not demoted; "" if there is none."""
     place = board.champions.index(board.champion) if board.champion in board.champions else 0
     others = (tree for tree in reversed(board.champions[:place]) if tree != board.champion)
-    return next((tree for tree in others if board.proposals[tree].verdict == "past_champion"), "")
+    allowed = (tree for tree in others if not board.proposals[tree].ruled_out)
+    return next((tree for tree in allowed if board.proposals[tree].verdict == "past_champion"), "")

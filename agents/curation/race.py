@@ -197,9 +197,9 @@ def _first_champion(board: Board) -> list[AnyEvent]:
 
 
 def _cured(board: Board, base: str) -> list[str]:
-    """Return the baseline if it was given up as failed and has a score now, as in logs of older versions."""
+    """Return the baseline if it was given up and has a score: it failed once, or all champions are ruled out."""
     known = board.proposals.get(base)
-    return [base] if known and (known.verdict, known.why) == ("retired", "failed") and board.scores(base) else []
+    return [base] if known and known.verdict == "retired" and board.scores(base) else []
 
 
 def _start(board: Board, race: int, waiting: Sequence[str], worker_class: str) -> list[AnyEvent]:

@@ -30,7 +30,8 @@ def due(board: Board) -> list[str]:
         wanted += reversed([tree for tree, p in board.proposals.items() if p.verdict == "past_champion"])
         wanted += sorted(rest, key=lambda tree: -board.spec.objective.gain(last[tree]))[:TOP]
     wanted += _failed_in_vain(board)
-    return [tree for tree in dict.fromkeys(wanted) if not board.current_runs(tree)]
+    allowed = (tree for tree in dict.fromkeys(wanted) if not board.proposals[tree].ruled_out)
+    return [tree for tree in allowed if not board.current_runs(tree)]
 
 
 def _failed_in_vain(board: Board) -> list[str]:

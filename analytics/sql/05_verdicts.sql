@@ -1,4 +1,5 @@
--- One row per proposal: what it is, and what became of it: open, champion, past_champion, demoted or retired (with why).
+-- One row per proposal: what it is, and what became of it: open, champion, past_champion, demoted or retired (with why);
+-- ruled_out while the version in force fixes what it changed, with a sentence in `ruled_out`.
 -- Who never was champion is retired by the first retirement; who was, is demoted by one that came after its last reign.
 -- `close` is true of a proposal that was retired although it is better than the champion with a probability of 0.8 or more.
 CREATE OR REPLACE VIEW internal.verdicts AS
@@ -27,6 +28,7 @@ retired AS (
 SELECT
     p.*,
     CASE
+        WHEN o.proposal IS NOT NULL THEN 'ruled_out'
         WHEN c.reigns THEN 'champion'
         WHEN r.demoted THEN 'demoted'
         WHEN c.proposal IS NOT NULL THEN 'past_champion'
@@ -34,7 +36,9 @@ SELECT
         ELSE 'open'
     END AS state,
     CASE WHEN r.demoted THEN 'demoted' WHEN c.proposal IS NULL THEN r.why END AS why,
-    c.promoted_at, c.proposal IS NULL AND coalesce(r.close, false) AS close
+    c.promoted_at, c.proposal IS NULL AND o.proposal IS NULL AND coalesce(r.close, false) AS close,
+    o.text AS ruled_out
 FROM internal.proposed p
 LEFT JOIN ruled c ON c.arena = p.arena AND c.proposal = p.proposal
-LEFT JOIN retired r ON r.arena = p.arena AND r.proposal = p.proposal;
+LEFT JOIN retired r ON r.arena = p.arena AND r.proposal = p.proposal
+LEFT JOIN internal.ruled_out o ON o.arena = p.arena AND o.proposal = p.proposal AND o.until_seq = 9223372036854775807;

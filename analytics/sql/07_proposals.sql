@@ -23,7 +23,7 @@ SELECT
     v.predicted_gain, v.confidence, v.state, v.why, v.promoted_at,
     coalesce(n.runs, 0) AS runs, coalesce(n.scored, 0) AS scored,
     coalesce(j.endorsed, 0) AS endorsed, coalesce(j.warned, 0) AS warned, coalesce(j.blocked, 0) AS blocked,
-    v.share, n.result_seq - nullif(v.as_of, 0) - 1 AS staleness
+    v.share, n.result_seq - nullif(v.as_of, 0) - 1 AS staleness, v.ruled_out
 FROM internal.verdicts v
 LEFT JOIN spoken j ON j.arena = v.arena AND j.proposal = v.proposal
 LEFT JOIN ran n ON n.arena = v.arena AND n.proposal = v.proposal;

@@ -18,6 +18,9 @@ broken AS MATERIALIZED (
     JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
     JOIN latest a ON a.arena = f.arena
     WHERE f.how IN ('infeasible', 'screened_out') AND r.lane <> 'sealed' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
+        AND NOT EXISTS (
+            SELECT 1 FROM internal.ruled_out o
+            WHERE o.arena = f.arena AND o.proposal = r.proposal AND o.until_seq = 9223372036854775807)
     QUALIFY row_number() OVER (PARTITION BY f.arena, r.proposal ORDER BY missed DESC, f.violation DESC, f.seq) = 1
 ),
 sealed AS (

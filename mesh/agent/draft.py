@@ -16,9 +16,10 @@ from mesh.agent.postable import check_fact
 from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.editable_paths import editable_paths, too_many_new
-from mesh.editable_regions import bounded, trespass
-from mesh.errors import BadInput
+from mesh.editable_regions import bounded, fits_without_markers, trespass
+from mesh.errors import BadInput, RulesBroken
 from mesh.events import AnyEvent, Cost, KeptCall, KnobChange, NotePosted, Origin, ProposalPosted
+from mesh.rule_breaches import rules_of, turned_literals
 from mesh.text import short
 
 
@@ -59,7 +60,7 @@ class Author(msgspec.Struct, frozen=True):
         name: its name on the board.
         role: its role.
         model: its model, "" if it has none.
-        told: trees of others' proposals that it drafted again and has been told about.
+        told: trees of others' proposals that it drafted again, and broken rules, that it has been told about.
     """
 
     name: str
@@ -78,7 +79,8 @@ async def to_facts(
     """Return the answers with every draft turned into a fact; its commit is in the store's cache.
 
     If nobody has proposed the baseline, it comes first. A draft with the files of another author's proposal becomes a
-    note that names that author, once per author and proposal. One with the files of an own proposal is left out.
+    note that names that author, once per author and proposal. One with the files of an own proposal is left out. One
+    that changes what the version in force fixes becomes a note that says so.
 
     Args:
         answers: facts and drafts, in order.
@@ -99,7 +101,13 @@ async def to_facts(
         if not isinstance(answer, Draft):
             facts.append(answer)
             continue
-        fact = await to_fact(answer, author, board, store, at, as_of)
+        try:
+            fact = await to_fact(answer, author, board, store, at, as_of)
+        except RulesBroken as error:
+            if str(error) not in author.told:
+                author.told.add(str(error))
+                facts.append(NotePosted(channel="ops", text=f"{author.name}: {error}, so it is not posted"))
+            continue
         known = board.proposals.get(fact.tree)
         if known is None and fact.tree not in made:
             facts.append(fact)
@@ -131,6 +139,10 @@ async def to_fact(
             origin=Origin(how="baseline"),
             values=knob_values(base, editable, board.spec.knobs),
         )
+    is_sampler = bool(draft.origin and draft.origin.how == "sampler")
+    turned = turned_literals(board, draft.parents, draft.knobs, is_sampler=is_sampler)
+    if why := rules_of(board.opened, base).changed_value(files, turned=turned):
+        raise RulesBroken(f"draft {draft.title!r} {why}")
     words = f"{draft.title}\n\n{draft.rationale}\n" if draft.rationale else f"{draft.title}\n"
     made = store.commit(files, parents=commits, message=words, author=author.name, at=at)
     fact = ProposalPosted(
@@ -145,7 +157,7 @@ async def to_fact(
         knobs=draft.knobs,
         cost=draft.cost,
         as_of=as_of if draft.as_of is None else draft.as_of,
-        values=knob_values(files, editable, board.spec.knobs),
+        values=knob_values(files, editable, board.spec.knobs, base=base),
         call=draft.call,
     )
     check_fact(fact)
@@ -161,7 +173,8 @@ def _merged(
     draft: Draft, base: Mapping[str, bytes], first: Mapping[str, bytes], editable: Sequence[str]
 ) -> dict[str, bytes]:
     """Return the files of a commit: the baseline's, then the first parent's editable ones, then the draft's."""
-    merged = {**base, **{name: first[name] for name in editable if name in first}}
+    ours = {name: first[name] for name in editable if name in first}
+    merged = {**base, **{name: bounded(base[name], data) if name in base else data for name, data in ours.items()}}
     for name, content in draft.files.items():
         try:
             data = content.encode() if isinstance(content, str) else bytes(content)
@@ -173,7 +186,7 @@ def _merged(
             allowed = ", ".join(editable)
             raise BadInput(f"draft {draft.title!r} changes {name!r}, which is protected; change only {allowed}")
         if name in base:
-            if why := trespass(name, base[name], data):
+            if (why := trespass(name, base[name], data)) and not fits_without_markers(base[name], data):
                 raise BadInput(f"draft {draft.title!r} leaves what it may change: {why}")
             data = bounded(base[name], data)
         merged[name] = data

@@ -12,9 +12,18 @@ MAX_KNOBS = 1000
 """Knobs of a proposal that its fact carries: the first ones, by file and line."""
 
 
-def knob_values(files: Mapping[str, bytes], editable: Sequence[str], rules: KnobsSpec = _EVERY) -> KnobValues:
-    """Return the values of all knobs of the editable files, by file and name; at most `MAX_KNOBS`."""
+def knob_values(
+    files: Mapping[str, bytes],
+    editable: Sequence[str],
+    rules: KnobsSpec = _EVERY,
+    *,
+    base: Mapping[str, bytes] | None = None,
+) -> KnobValues:
+    """Return the values of all knobs of the editable files, by file and name; at most `MAX_KNOBS`.
+
+    The arguments are those of `knobs_of`.
+    """
     values: KnobValues = {}
-    for knob in knobs_of(files, editable, rules)[:MAX_KNOBS]:
+    for knob in knobs_of(files, editable, rules, base=base)[:MAX_KNOBS]:
         values.setdefault(knob.file, {})[knob.name] = knob.value
     return values

@@ -15,6 +15,7 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
 
     async def work() -> None:
         from mesh.leaderboard import MARKED, Ranking, slower_than_baseline
+        from mesh.rule_breaches import ruled_out_words
         from mesh.steady_results import odd_champion
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.leaderboard_table import ranking
@@ -30,6 +31,8 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
         print("\n".join(ranking(board.spec.objective, rows, width_of_output(), ranking_of.places)))
         if any(row.self_reported for row in rows):
             print(MARKED, file=sys.stderr)
+        if ruled_out := ruled_out_words(board):
+            print(ruled_out, file=sys.stderr)
         if slower := slower_than_baseline(ranking_of):
             print(slower, file=sys.stderr)
         if odd := odd_champion(board):

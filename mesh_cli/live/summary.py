@@ -11,6 +11,7 @@ from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
 from mesh.leaderboard import Ranking, row_score, slower_than_baseline
 from mesh.outcomes import how_it_ended
+from mesh.rule_breaches import ruled_out_words
 from mesh.stalled import why_paused
 from mesh.steady_results import odd_champion
 from mesh.text import plain_number, printable, short
@@ -75,7 +76,7 @@ def summary(
         print(slower)
     if odd := odd_champion(board):
         print(odd)
-    for line in unproven(board):
+    for line in (*filter(None, [ruled_out_words(board)]), *unproven(board)):
         print(line)
     print(progress_line(board, ranking, elapsed_s, None))
     if goal is not None:

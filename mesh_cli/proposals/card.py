@@ -97,10 +97,10 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
 
 
 def _standing(board: Board, about: About) -> str:
-    why = reason_words(about["why"])
+    why = about["why"] if about["state"] == "ruled_out" else reason_words(about["why"])
     state = f"{about['state']} ({why})" if why else about["state"]
     if about["mean"] is None:
-        return f"state: {state}, no score yet"
+        return f"state: {state}, no score {'counts' if about['state'] == 'ruled_out' else 'yet'}"
     mark = " (self-reported)" if about["self_reported"] else ""
     parents = [about["mean"] + row.gain for row in about["parents"] if row.gain is not None]
     places = needed_places([about["mean"], *parents], about["low"], about["high"])
@@ -108,8 +108,10 @@ def _standing(board: Board, about: About) -> str:
         "" if about[name] is None else plain_number(about[name], places) for name in ("low", "mean", "high")
     )
     bounds = f" (95 %: {low} … {high})" if low else ""
+    proven = "confirmed" if about["state"] in ("champion", "past_champion") else "measured"
+    so_far = " so far" if about["state"] == "confirming" else ""
     rests = (
-        f"confirmed on {_count(about['fresh'], 'fresh seed')}"
+        f"{proven} on {_count(about['fresh'], 'fresh seed')}{so_far}"
         if about["fresh"]
         else f"candidate score of {_count(about['seeds'], 'seed')}"
     )

@@ -21,7 +21,10 @@ _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 
 
 class Known(msgspec.Struct, frozen=True):
-    """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run."""
+    """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run.
+
+    Those that the version in force rules out are in none of them: their code with other values may be tried.
+    """
 
     seq: int
     trials: list[Trial]
@@ -41,6 +44,8 @@ class History:
         self._files = files
         self._values: dict[str, Values] = {}
         self._done: dict[str, tuple[str, int, Trial]] = {}
+        self._version = 0
+        self._base: Mapping[str, bytes] | None = None
 
     async def read(self, board: Board) -> Known:
         """Return all proposals with their values and results.
@@ -48,12 +53,15 @@ class History:
         Raises:
             BusError: The log cannot be reached.
         """
+        if self._version != (version := board.opened.version if board.opened else 0):
+            self._values, self._done, self._version = {}, {}, version  # other literals may be knobs now
+            self._base = None
         for tree, proposal in list(board.proposals.items()):
             if tree not in self._values:
                 self._values[tree] = await self._values_of(board, proposal)
         known = Known(board.seq, [], [], [])
         for tree, proposal in board.proposals.items():
-            if tree not in self._values:  # posted while code was fetched
+            if tree not in self._values or proposal.ruled_out:  # posted while code was fetched, or counts no more
                 continue
             trial, finished = self._trial(board, tree, proposal)
             if finished:
@@ -96,13 +104,16 @@ class History:
             changed = {(change.file, change.name): change.new for change in event.knobs}
             values = self._values[event.parents[0]] | {at: new for at, new in changed.items() if new is not None}
             return {at: value for at, value in values.items() if changed.get(at, value) is not None}
+        baseline = board.opened.base_tree if board.opened else ""
         try:
-            files = await self._files(board, event.tree)
+            if self._base is None:
+                self._base = await self._files(board, baseline)
+            base = self._base
+            files = base if event.tree == baseline else await self._files(board, event.tree)
         except ObjectMissing:
             return {}
-        return {
-            where(knob): knob.value for knob in knobs_of(files, editable_paths(board.spec, files), board.spec.knobs)
-        }
+        knobs = knobs_of(files, editable_paths(board.spec, files), board.spec.knobs, base=base)
+        return {where(knob): knob.value for knob in knobs}
 
 
 def feasible_first(trials: list[Trial]) -> list[Trial]:

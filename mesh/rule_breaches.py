@@ -1,0 +1,149 @@
+"""Which proposals of an arena break the rules of a version, by their code: `mesh.version_rules` is the rule itself.
+
+Who opens a version looks at all proposals that there are; a critic and whoever drafts a proposal look at that one.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from mesh.board import Board
+from mesh.code import CodeStore
+from mesh.errors import ObjectMissing
+from mesh.events import ArenaOpened, KnobChange, RuledOut
+from mesh.ruling_out import reinstated
+from mesh.text import plain_number, printable, short
+from mesh.version_rules import VersionRules
+
+MOST_RULED_OUT = 10_000
+"""Proposals that one `arena.opened` rules out: champions first, then the latest."""
+
+_SENTENCES = 4
+"""Sentences about what a version rules out."""
+
+_last: dict[tuple[str, int, str], VersionRules] = {}
+
+
+def rules_of(opened: ArenaOpened, base: Mapping[str, bytes]) -> VersionRules:
+    """Return the rules of a version; those asked for last are kept.
+
+    Args:
+        opened: the version.
+        base: the files of its base commit.
+    """
+    key = (opened.spec.name, opened.version, opened.base_commit)
+    if key not in _last:
+        made = VersionRules(opened.version, opened.spec, base)
+        _last.clear()
+        _last[key] = made
+    return _last[key]
+
+
+def turned_literals(
+    board: Board, parents: Sequence[str], changes: Iterable[KnobChange] = (), *, is_sampler: bool = True
+) -> set[tuple[str, str]]:
+    """Return file and name of the literals that samplers changed, in a proposal and in those that it comes from.
+
+    Args:
+        board: The board of the arena.
+        parents: The trees that the proposal comes from.
+        changes: The knobs that it changes itself.
+        is_sampler: Whether a sampler made it.
+    """
+    found = {(change.file, change.name) for change in changes} if is_sampler else set()
+    waiting, seen = list(parents), set[str]()
+    while waiting:
+        tree = waiting.pop()
+        if tree in seen or tree not in board.proposals:
+            continue
+        seen.add(tree)
+        event = board.proposals[tree].event
+        waiting += event.parents
+        if event.origin.how == "sampler":
+            found |= {(change.file, change.name) for change in event.knobs}
+    return found
+
+
+def base_commit_of(board: Board, tree: str) -> str:
+    """Return the base commit that a proposal was made under."""
+    seq = board.proposals[tree].seq
+    return next((commit for opened, commit in reversed(board.bases) if opened < seq), board.bases[0][1])
+
+
+def ruled_out_words(board: Board) -> str:
+    """Return in a sentence how many proposals the version in force rules out, and for what; "" if none."""
+    reasons = Counter(proposal.ruled_out for proposal in board.proposals.values() if proposal.ruled_out)
+    if not reasons:
+        return ""
+    [(first, most)], count = reasons.most_common(1), reasons.total()
+    others = len(reasons) - 1
+    more = f" ({most:,} of them), and {others} other {'reason' if others == 1 else 'reasons'}" if others else ""
+    return f"{count:,} {'proposal does' if count == 1 else 'proposals do'} not count (ruled out): {first}{more}"
+
+
+def meaning_lines(board: Board, champion: str) -> list[str]:
+    """Return in sentences what the version in force makes of earlier proposals; none if it rules out nothing.
+
+    Args:
+        board: The board as of the opening of the version.
+        champion: The champion before that.
+    """
+    if board.opened is None:
+        return []
+    lines, version = list[str](), board.opened.version
+    for group in board.opened.ruled_out[:_SENTENCES]:
+        count = len(group.proposals)
+        many = "1 proposal no longer counts: it" if count == 1 else f"{count:,} proposals no longer count: they"
+        text = group.text if count == 1 else group.text.replace("has ", "have ", 1)
+        lines.append(f"{many} {text}")
+    if len(board.opened.ruled_out) > _SENTENCES:
+        count = sum(len(group.proposals) for group in board.opened.ruled_out[_SENTENCES:])
+        lines.append(
+            f"{count:,} more proposals no longer count, for {len(board.opened.ruled_out) - _SENTENCES} reasons"
+        )
+    if again := reinstated(board):
+        title = printable(board.proposals[again.proposal].event.title, 80)
+        words = f"{short(again.proposal)} ({title}), {board.spec.objective.metric} {plain_number(again.mean)}"
+        lines.append(f"the champion is now {words}: the last one that keeps to version {version}")
+    elif champion and not board.champion:
+        lines.append(f"there is no champion now: the baseline of version {version} is measured, and becomes the first")
+    return lines
+
+
+async def breaches(
+    board: Board, rules: VersionRules, store: CodeStore, base_tree: str, *, only: Collection[str] | None = None
+) -> tuple[RuledOut, ...]:
+    """Return the proposals of a board that break the rules of a version, by what they changed.
+
+    A proposal whose code nobody has shared is not judged.
+
+    Args:
+        board: the board, before the version is opened.
+        rules: the rules of the version.
+        store: the code store of the arena.
+        base_tree: the tree of the version's baseline, which breaks nothing.
+        only: the proposals to look at; None looks at all.
+
+    Raises:
+        BusError: the log cannot be reached.
+    """
+    bases: dict[str, dict[str, bytes]] = {}
+    found: dict[str, str] = {}
+    for tree, proposal in board.proposals.items():
+        if tree == base_tree or (only is not None and tree not in only):
+            continue
+        commit = base_commit_of(board, tree)
+        try:
+            if commit not in bases:
+                bases[commit] = await store.files(commit)
+            files = await store.files(proposal.event.commit, base=commit)
+        except ObjectMissing:
+            continue
+        turned = turned_literals(board, (tree,)) if rules.asks_samplers else ()
+        if why := rules.breach(files, bases[commit], turned=turned):
+            found[tree] = why
+    crowned = [tree for tree in reversed(board.champions) if tree in found]
+    chosen = list(dict.fromkeys([*crowned, *reversed(found)]))[:MOST_RULED_OUT]
+    groups: dict[str, list[str]] = {}
+    for tree in chosen:
+        groups.setdefault(found[tree], []).append(tree)
+    return tuple(RuledOut(text=text, proposals=tuple(trees)) for text, trees in groups.items())

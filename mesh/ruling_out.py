@@ -1,0 +1,118 @@
+"""What a new version of an arena makes of earlier proposals: which are ruled out, and who is champion then. Pure.
+
+A proposal is ruled out while the version in force fixes what it changed. `arena.opened` lists those that were there; a
+critic's block by the rule `FIXED` rules out one that came later. No score of such a proposal counts. If the champion is
+among them, the last champion that keeps to the version becomes champion again, by its old scores. A later version that
+fixes less brings proposals back: the former champion at once if it was proven better than the present one.
+"""
+
+from typing import Protocol
+
+from mesh import events as e
+from mesh.records import Proposal
+
+FIXED = "fixed"
+"""The rule of a critic that blocks what changed something that the version in force fixes."""
+
+
+class Reign(Protocol):
+    """The part of a board that this is about; `mesh.board.Board` says what the fields are."""
+
+    opened: e.ArenaOpened | None
+    champion: str
+    champions: list[str]
+    promoted_seq: int
+    heir: str
+    round: int
+    proposals: dict[str, Proposal]
+    undecided: dict[str, None]
+
+
+def rule_out(board: Reign, seq: int, event: e.ArenaOpened) -> None:
+    """Fold what a new version rules out into the board; entry `seq` opened it."""
+    now = {tree: group.text for group in event.ruled_out for tree in group.proposals if tree in board.proposals}
+    before = {tree for tree, proposal in board.proposals.items() if proposal.ruled_out}
+    if not now and not before:
+        return
+    champions = [tree for tree in board.champions if tree in now]
+    for tree, proposal in board.proposals.items():
+        proposal.ruled_out = now.get(tree, "")
+        last = proposal.rulings[-1] if proposal.rulings else None
+        is_void = isinstance(last, e.ProposalRetired) and last.why == "not_better" and last.met in champions
+        if not proposal.ruled_out and (tree in before or is_void):
+            proposal.back_seq = seq
+    open_ones = ((tree, p) for tree, p in board.proposals.items() if p.verdict == "open")
+    board.undecided = {tree: None for tree, proposal in open_ones if not proposal.ruled_out}
+    _dethrone(board)
+    board.heir = _heir(board, before)
+
+
+def rule_out_one(board: Reign, proposal: Proposal, text: str) -> None:
+    """Fold into the board that a critic rules out a proposal; the baseline keeps to its version."""
+    if board.opened is None or proposal.event.tree == board.opened.base_tree or proposal.ruled_out:
+        return
+    proposal.ruled_out = text or "changed what this version fixes"
+    board.undecided.pop(proposal.event.tree, None)
+    if board.champion == proposal.event.tree:
+        _dethrone(board)
+        board.heir = _heir(board, set())
+
+
+def reinstated(board: Reign) -> e.ProposalPromoted | None:
+    """Return the promotion of the past champion that the version in force makes champion again; None if there is none.
+
+    Its numbers are those of its last promotion: nothing is measured again.
+    """
+    if not board.heir or board.opened is None:
+        return None
+    proposal, version = board.proposals[board.heir], board.opened.version
+    last = next(each for each in reversed(proposal.rulings) if isinstance(each, e.ProposalPromoted))
+    why = f"version {version} fixes what a later champion changed"
+    return e.ProposalPromoted(
+        proposal=board.heir,
+        round=board.round + 1,
+        met=board.champion,
+        mean=last.mean,
+        low=last.low,
+        high=last.high,
+        seeds=last.seeds,
+        p_better=last.p_better if board.champion else None,
+        text=f"champion again: {f'version {version} allows what it changed' if board.champion else why}",
+    )
+
+
+def back(board: Reign) -> list[str]:
+    """Return the decided proposals whose case the version in force has opened again: they may race once more."""
+    return [
+        tree
+        for tree, proposal in board.proposals.items()
+        if proposal.back_seq and not proposal.ruled_out and tree not in board.undecided and tree != board.champion
+    ]
+
+
+def _dethrone(board: Reign) -> None:
+    """Take the title from a champion that is ruled out."""
+    champion = board.proposals.get(board.champion)
+    if champion and champion.ruled_out:
+        champion.verdict, board.champion, board.promoted_seq = "past_champion", "", 0
+
+
+def _heir(board: Reign, before: set[str]) -> str:
+    """Return the past champion that becomes champion: the last one allowed, or one that was proven better than it.
+
+    Args:
+        board: The board.
+        before: The proposals that the version before ruled out.
+    """
+    allowed = [tree for tree in board.champions if _may_reign(board, tree)]
+    current = board.champion or next(reversed(allowed), "")
+    if not current:
+        return ""
+    later = board.champions[board.champions.index(current) + 1 :]
+    returned = [tree for tree in later if tree in before and tree in allowed and tree != current]
+    return returned[-1] if returned else "" if board.champion else current
+
+
+def _may_reign(board: Reign, tree: str) -> bool:
+    proposal = board.proposals[tree]
+    return proposal.verdict in ("champion", "past_champion") and not proposal.ruled_out
