@@ -15,7 +15,15 @@ _RULE = """
 SELECT coalesce(version, 0), seq, evaluator, base_tree, sign, exact, baseline, ruled_out
 FROM internal.opened
 WHERE arena = ?"""
-_RULED_OUT = "SELECT target FROM internal.criticised WHERE arena = ? AND ruling IS NOT NULL AND seq > ?"
+_RULED_OUT = """
+SELECT p.proposal
+FROM internal.proposed p
+WHERE p.arena = $arena AND p.proposal <> $baseline AND EXISTS (
+    SELECT 1 FROM internal.criticised c
+    WHERE c.arena = p.arena AND c.target = p.proposal AND c.ruling IS NOT NULL AND c.seq > greatest(p.seq, $opened))
+UNION
+SELECT proposal FROM internal.proposed
+WHERE arena = $arena AND seq < $opened AND proposal IN (SELECT unnest($listed::VARCHAR[]))"""
 _NEW = """
 SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class, f.trial_s, f.self_reported, r.seq,
     coalesce(f.budget_used_s, 0), coalesce(f.margin, 0)
@@ -41,8 +49,9 @@ def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
     if not found:
         return None
     _, seq, evaluator, base_tree, sign, exact, baseline, listed = max(found, key=lambda row: row[:2])
-    later = {tree for (tree,) in db.execute(_RULED_OUT, [arena, seq]).fetchall()}
-    return Rule(evaluator, base_tree, sign, exact, ruled_out=frozenset(listed or ()) | (later - {baseline}))
+    asked = {"arena": arena, "baseline": baseline, "opened": seq, "listed": listed or []}
+    ruled_out = frozenset(tree for (tree,) in db.execute(_RULED_OUT, asked).fetchall())
+    return Rule(evaluator, base_tree, sign, exact, ruled_out=ruled_out)
 
 
 def keep_scores(
