@@ -68,6 +68,8 @@ class Critic:
             return self._judge_scores(board, [post.event.run])
         if not isinstance(post.event, ProposalPosted):
             return []
+        if self._opinions:
+            self._opinions.lost_calls(board)  # none: it forgets the calls whose facts are on the board
         # with a model, all waiting proposals are judged together, so that several calls run at once
         return await self._judge_all([*board.undecided] if self._opinions else [post.event.tree], board)
 
@@ -75,7 +77,8 @@ class Critic:
         """Judge the proposals and scores that it has missed."""
         if board.opened is None or board.closed:
             return []
-        return [*await self._judge_all([*board.undecided], board), *self._missed(board)]
+        lost = self._opinions.lost_calls(board) if self._opinions else []
+        return [*lost, *await self._judge_all([*board.undecided], board), *self._missed(board)]
 
     async def _judge_all(self, trees: Sequence[str], board: Board) -> Sequence[AnyEvent]:
         proposals = [board.proposals[tree] for tree in trees if tree in board.proposals]
@@ -171,7 +174,7 @@ def _opinions(context: Context) -> "ModelCritic":
         raise BadInput(
             f"models need the package {error.name}, which is not installed; run pip install 'mesh-swarm[models]'"
         ) from None
-    return ModelCritic(context.name, context.options, context.calls)
+    return ModelCritic(context.name, context.options, context.calls, context.unposted)
 
 
 def judge(

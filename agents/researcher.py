@@ -86,7 +86,7 @@ class Researcher:
         self._wants_schema = options.get("structured", "auto") != "off"
         if not options.get("model"):
             raise BadInput("a researcher needs a model; give --model provider/name, such as openai/gpt-4o")
-        self._budget = Budget(self._name, options, answer_tokens=_ANSWER_TOKENS)
+        self._budget = Budget(self._name, options, answer_tokens=_ANSWER_TOKENS, unposted=context.unposted)
         self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
         self._timeout_s = number_option(options, "timeout_s", 300.0) or 0.0
         least = tokens_of(_rules(with_schema=True)) * 2
@@ -130,7 +130,7 @@ class Researcher:
             return []
         if board.opened.base_tree not in board.proposals:
             return [BASELINE]
-        if lost := self._lost(board):
+        if lost := self._lost(board) or self._budget.lost_calls(board):
             return lost
         if (
             self._spent
@@ -188,6 +188,7 @@ class Researcher:
             if stop := self._budget.exceeds(board, messages, costs):
                 self._spent = True
                 return [*failed, NotePosted(channel="ops", text=stop)]
+            number = self._budget.unposted.begin(board, self._budget.most(messages))
             try:
                 answer = await client.ask_model(
                     self._budget.model,
@@ -196,7 +197,9 @@ class Researcher:
                     timeout_s=self._timeout_s,
                     schema=schema,
                 )
+                self._budget.unposted.answered(number, answer.cost)
             except BadInput as error:
+                self._budget.unposted.answered(number, Cost())
                 self._leaving = Leaving(str(error))
                 refused = ModelAnswer("", Cost(), str(error))
                 if call := await self._records.keep(messages, refused, schema=schema):

@@ -220,6 +220,11 @@ def snapshot_file(home: Path, arena: str) -> Path:
     return home / "boards" / f"{arena}.msgpack"
 
 
+def unposted_calls_file(home: Path, arena: str, name: str) -> Path:
+    """Return the file with the model calls of an agent whose cost is in no fact yet."""
+    return home / "calls" / arena / f"{name}.json"
+
+
 def marks_file(home: Path, arena: str, user: str) -> Path:
     """Return the file with the last notes that a user has read in an arena."""
     return home / "read" / f"{arena}-{user}.json"

@@ -7,6 +7,7 @@ then stands alone. A model is never certain: its blocks are opinions, and a bad 
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -26,7 +27,7 @@ from mesh.agent.call_keeper import CallKeeper
 from mesh.board import Board
 from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadInput
-from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, NotePosted
+from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, ModelAsked, NotePosted
 
 AT_ONCE = 4
 """Number of proposals that a model is asked about at a time; rules alone judge the others."""
@@ -60,9 +61,15 @@ class ModelCritic:
     Options: those of `Budget`, `prompt_tokens`, and `timeout_s` (at most `ANSWER_S`).
     """
 
-    def __init__(self, name: str, options: Mapping[str, str], calls: CallKeeper | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, str],
+        calls: CallKeeper | None = None,
+        unposted: Path | None = None,
+    ) -> None:
         self._name = name
-        self._budget = Budget(name, options, answer_tokens=_ANSWER_TOKENS)
+        self._budget = Budget(name, options, answer_tokens=_ANSWER_TOKENS, unposted=unposted)
         self._prompt_tokens = int(number_option(options, "prompt_tokens", _PROMPT_TOKENS) or 0)
         self._timeout_s = number_option(options, "timeout_s", ANSWER_S) or 0.0
         if self._timeout_s > ANSWER_S:
@@ -76,6 +83,7 @@ class ModelCritic:
             )
         self._records = CallRecords(calls, self._budget.model, self._budget.answer_tokens)
         self._silent = False
+        self._owed: list[Cost] = []
 
     def worth_asking(self, board: Board, critiques: Sequence[CritiquePosted]) -> list[CritiquePosted]:
         """Return the critiques of waiting proposals that the model may be asked about now."""
@@ -84,10 +92,16 @@ class ModelCritic:
         passed = [c for c in critiques if c.verdict != "block" and c.rule != "baseline"]
         return [c for c in passed if not board.proposals[c.target].runs][:AT_ONCE]
 
+    def lost_calls(self, board: Board) -> list[ModelAsked]:
+        """Return the fact about calls that an earlier life of this critic has paid for without a fact."""
+        lost = self._budget.lost_calls(board)
+        self._owed = [event.cost for event in lost]
+        return lost
+
     async def of(self, board: Board, critiques: Sequence[CritiquePosted], code: Mapping[str, Files]) -> list[AnyEvent]:
         """Return each critique, with the model's opinion if it answers in time, else with a fact about the cost."""
         events: list[AnyEvent] = []
-        reserved: list[Cost] = []
+        reserved = list(self._owed)
         found: dict[str, list[AnyEvent]] = {}
         async with anyio.create_task_group() as tasks:
             for critique in critiques:
@@ -96,13 +110,14 @@ class ModelCritic:
                     events += self._silence(stop)
                     break
                 reserved.append(self._budget.most(messages))
-                tasks.start_soon(self._ask, critique, messages, found)
+                number = self._budget.unposted.begin(board, reserved[-1])
+                tasks.start_soon(self._ask, critique, messages, found, number)
         for critique in critiques:
             events += found.get(critique.target, [critique])
         return events
 
     async def _ask(
-        self, critique: CritiquePosted, messages: Sequence[Message], found: dict[str, list[AnyEvent]]
+        self, critique: CritiquePosted, messages: Sequence[Message], found: dict[str, list[AnyEvent]], number: int
     ) -> None:
         try:
             answer = await client.ask_model(
@@ -112,7 +127,9 @@ class ModelCritic:
                 timeout_s=self._timeout_s,
                 within_s=self._timeout_s,
             )
+            self._budget.unposted.answered(number, answer.cost)
         except BadInput as error:
+            self._budget.unposted.answered(number, Cost())
             refused = ModelAnswer("", Cost(), str(error))
             call = await self._records.keep(messages, refused)
             failed = [self._budget.failed_call("critique", refused.cost, False, str(error), call)] if call else []

@@ -6,10 +6,12 @@ exceed a budget is not made. After failed calls there is a pause, which is compu
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from agents.llm import client
 from agents.llm.client import Message, Model
 from agents.llm.model_options import model_parameters
+from agents.llm.unposted_calls import UnpostedCalls
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, KeptCall, ModelAsked
@@ -31,8 +33,11 @@ class Budget:
         BadInput: An option is not valid, or a budget cannot be kept.
     """
 
-    def __init__(self, name: str, options: Mapping[str, str], *, answer_tokens: int) -> None:
+    def __init__(
+        self, name: str, options: Mapping[str, str], *, answer_tokens: int, unposted: Path | None = None
+    ) -> None:
         self._name = name
+        self.unposted = UnpostedCalls(name, unposted)
         self.model = Model(options["model"], options.get("api_base", ""), model_parameters(options))
         self.answer_tokens = int(number_option(options, "answer_tokens", answer_tokens) or 0)
         self._usd = number_option(options, "budget_usd", None)
@@ -85,6 +90,17 @@ class Budget:
         """
         text = client.clean(text, _TEXT)
         return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=text, call=call)
+
+    def lost_calls(self, board: Board) -> list[ModelAsked]:
+        """Return the fact about calls of an earlier life, whose cost no fact has; none if there are none.
+
+        Call it before other calls, where all facts of earlier calls are on the board.
+        """
+        if not (lost := self.unposted.take(board)):
+            return []
+        count, cost = lost
+        text = f"{count} call{'s' if count > 1 else ''} ended without a fact: their process was stopped, or died"
+        return [self.failed_call("lost", cost, False, text)]
 
 
 def pauses(board: Board, name: str, now: dt.datetime) -> bool:

@@ -77,7 +77,9 @@ def main() -> int:
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 agent_name = name if single else f"{name}-{index + 1}"
-                context = Context(agent_name, index, CodeReader(code), options, args.path, reader, CallKeeper(bus))
+                unposted = settings.unposted_calls_file(home, arena, agent_name)
+                keeper = CallKeeper(bus)
+                context = Context(agent_name, index, CodeReader(code), options, args.path, reader, keeper, unposted)
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))
             print(f"{name}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)

@@ -39,6 +39,7 @@ class Context(msgspec.Struct, frozen=True):
         path: folder of classes that the user wrote, if an option names one.
         items: reads the scores of single items; only a curator has it.
         calls: keeps calls of models; None keeps none.
+        unposted: file for calls of models whose cost is in no fact yet; None for none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Context(msgspec.Struct, frozen=True):
     path: Path = Path()
     items: ItemReader | None = None
     calls: CallKeeper | None = None
+    unposted: Path | None = None
 
 
 class Agent(Protocol):

@@ -82,7 +82,12 @@ def model_server(*script: Script) -> Iterator[ModelServer]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            size = int(self.headers["Content-Length"])
+            data = self.rfile.read(size)
+            if len(data) < size:  # who asked has died amid its question
+                self.close_connection = True
+                return
+            body = json.loads(data)
             place = len(state.asked)
             state.asked.append(body)
             state.headers.append(dict(self.headers.items()))

@@ -37,6 +37,7 @@ class Swarm:
                 *here,
             ],
         }
+        self.home = home
         self.running: dict[str, anyio.abc.Process] = {}
         self._log = home.parent / "swarm.log"
 
