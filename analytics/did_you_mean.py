@@ -8,9 +8,11 @@ and only then names that look alike. Every suggestion is a name or a statement t
 import difflib
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import duckdb
 
+from analytics.sql_scope import scope_of, statement_words
 from analytics.sql_words import (
     CLOSED_WORDS,
     COLUMN_WORDS,
@@ -28,6 +30,7 @@ _COLUMN = (
     r'column "([^"]+)" not found',
 )
 _TABLE = (r"Table with name (\S+) does not exist",)
+_ALIAS = (r'Referenced table "([^"]+)" not found',)
 
 _BEFORE_TEXT = r"(?:[=<>]|\bI?LIKE\b|\bIN\s*\((?:[^()]*,)?)\s*"
 _LISTS = ("views", "tables", "view", "table", "databases", "schema", "columns", "dt", "indexes", "catalog")
@@ -47,7 +50,11 @@ def did_you_mean(db: duckdb.DuckDBPyConnection, sql: str, error: str) -> str:
         views = _columns(db)
         if re.search(rf'{_BEFORE_TEXT}"{re.escape(word)}"', sql, re.IGNORECASE):
             return f"\"{word}\" in double quotes is the name of a column; a text stands in single quotes: '{word}'"
-        return _about_column(db, word, _used(sql, views), views)
+        scope = scope_of(sql, word)
+        derived = _derived(db, scope.queries)
+        return _about_column(db, word, _used(scope.sql, {**views, **derived}), views, derived)
+    if word := _first(_ALIAS, error):
+        return _about_alias(db, word, sql, _columns(db))
     if word := _first(_TABLE, error):
         return _about_view(db, word.rpartition(".")[2].strip('"'), _columns(db))
     return ""
@@ -63,19 +70,27 @@ def in_our_dialect(sql: str) -> str:
 
 def odd_words(sql: str) -> str:
     """Return a sentence where a statement compares a column with a word that the column never has, or ""."""
-    used = _used(sql, {where.partition(".")[0] for where in CLOSED_WORDS})
-    for column, first, several in re.findall(_COMPARED, sql, re.IGNORECASE):
+    words = statement_words(sql)
+    used = _used(words.sql, {where.partition(".")[0] for where in CLOSED_WORDS})
+    for column, first, several in re.findall(_COMPARED, words.sql, re.IGNORECASE):
         wheres = [f"{view}.{column.lower()}" for view in used if f"{view}.{column.lower()}" in CLOSED_WORDS]
         known = dict.fromkeys(word for where in wheres for word in CLOSED_WORDS[where].split())
-        for word in re.findall(r"'([^']*)'", first or several) if wheres else ():
+        for word in map(words.text, re.findall(r"'\d+'", first or several)) if wheres else ():
             if not (set(word.split()) <= set(known)):
                 ours = _same_word(word.lower(), known)
                 meant = f"did you mean '{ours}'? It" if ours else "it"
                 return f"{column.lower()} is never '{word}'; {meant} is {_listed(list(known), 'or')}"
+    for word in map(words.text, re.findall(r"\bproposal\s*==?\s*('\d+')", words.sql, re.IGNORECASE)):
+        if word in CLOSED_WORDS["proposals.state"].split() or word in CLOSED_WORDS["proposals.origin"].split():
+            column = "state" if word in CLOSED_WORDS["proposals.state"].split() else "origin"
+            has = any(f"{view}.{column}" in CLOSED_WORDS and view in ("proposals", "leaderboard") for view in used)
+            named = f"{column} = '{word}'"
+            meant = named if has else f"proposal IN (FROM proposals SELECT proposal WHERE {named})"
+            return f"proposal is never '{word}', it is a hash of 40 digits; did you mean {meant}?"
     return ""
 
 
-_COMPARED = r"\b(state|lane|origin|became|what)\s*(?:(?:=|<>|!=|==)\s*('[^']*')|(?:NOT\s+)?IN\s*\(([^)]*)\))"
+_COMPARED = r"\b(state|lane|origin|became|what)\b\)?\s*(?:(?:=|<>|!=|==)\s*('[^']*')|(?:NOT\s+)?IN\s*\(([^)]*)\))"
 
 
 def _same_word(word: str, known: Iterable[str]) -> str:
@@ -83,6 +98,32 @@ def _same_word(word: str, known: Iterable[str]) -> str:
         if word in words.split() and (found := next((o for o in ours.split() if o in known), "")):
             return found
     return next(iter(difflib.get_close_matches(word, list(known), 1, _CLOSE)), "")
+
+
+def _derived(db: duckdb.DuckDBPyConnection, queries: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the columns of the queries that a statement names, of those that stand as they are."""
+    found: dict[str, list[str]] = {}
+    for name, query in queries.items():
+        with suppress(duckdb.Error):
+            found[name] = [str(row[0]) for row in db.execute(f"DESCRIBE {query}").fetchall()]
+    return found
+
+
+def _about_alias(db: duckdb.DuckDBPyConnection, word: str, sql: str, views: Mapping[str, Sequence[str]]) -> str:
+    """Return what a name before a dot may have meant: a view that is not in FROM, a knob, or a number of runs."""
+    scope = scope_of(sql, word)
+    used = _used(scope.sql, views)
+    head = f'there is no "{word}" after FROM'
+    dotted = re.search(rf'\b{re.escape(word)}"?\s*\.\s*"?(\w+)', scope.sql, re.IGNORECASE)
+    if dotted and (found := _in_log(db, dotted[1])):
+        return f"{head}; {found}"
+    for view, words in (KNOB_WORDS, METRIC_WORDS, *((ours, theirs) for theirs, ours in VIEW_WORDS if ours in views)):
+        if _plain(word) == view or _plain(word) in words.split():
+            keys = "arena, run" if view in ("metrics",) and "runs" in used else "arena, proposal"
+            by = next((own for own in used if "proposal" in views[own]), "")
+            shares = by and "proposal" in views[view]
+            return f"{head}; did you mean FROM {f'{by} JOIN {view} USING ({keys})' if shares else view}?"
+    return f"{head}; it has {_listed(used)}, or their aliases" if used else ""
 
 
 def _first(patterns: Sequence[str], error: str) -> str:
@@ -107,11 +148,20 @@ def _used(sql: str, views: Container[str]) -> list[str]:
 
 
 def _about_column(
-    db: duckdb.DuckDBPyConnection, word: str, used: Sequence[str], views: Mapping[str, Sequence[str]]
+    db: duckdb.DuckDBPyConnection,
+    word: str,
+    used: Sequence[str],
+    promised: Mapping[str, Sequence[str]],
+    derived: Mapping[str, Sequence[str]],
 ) -> str:
+    views = {**promised, **derived}
     head = f'there is no column "{word}" in {_listed(used, "or") or "the statement"}'
     for view in used:
-        if ours := _same(word, views[view]):
+        ours = _same(word, views[view])
+        is_ranked = "champion" in CLOSED_WORDS.get(f"{view}.state", "").split()
+        if ours == "state" and is_ranked and _plain(word) in _OF_CHAMPION:
+            ours = "state = 'champion'"
+        if ours:
             return f"{head}; did you mean {ours}{f' of {view}' if len(used) > 1 else ''}?"
     if found := _metric(db, word, used, views):
         return f"{head}; {found}"
@@ -128,7 +178,9 @@ def _about_column(
             keys = keys if by is runs or keys == "proposal" or runs else "proposal"
             more = f"FROM {by[0]} JOIN {view} USING (arena, {keys})" if by else f"FROM {view}"
             return f"{head}; did you mean the view {view}? It has a row for each of them: {more}"
-    if elsewhere := [view for view in views if _same(word, views[view], alike=False)]:
+    order = sorted(promised, key=lambda view: view != "leaderboard") if proposals and not runs else list(promised)
+    elsewhere = [view for view in order if _same(word, views[view], alike=False)]
+    if elsewhere and not derived.keys() & {*used}:
         first = _same(word, views[elsewhere[0]], alike=False)
         of = [view for view in elsewhere if first in views[view]][:_OTHERS]
         return f"{head}; did you mean {first} of {_listed(of, 'or')}?"
@@ -147,7 +199,7 @@ def _about_view(db: duckdb.DuckDBPyConnection, word: str, views: Mapping[str, Se
             return f"{head}; did you mean {ours}?" if ours in views else f"{head}; did you mean FROM {ours}?"
     if found := _in_log(db, word):
         return f"{head}; {found}"
-    if close := difflib.get_close_matches(plain, views, 1, _CLOSE):
+    if close := difflib.get_close_matches(plain, [view for view in views if view[0] == plain[0]], 1, _CLOSE):
         return f"{head}; did you mean {close[0]}?"
     for view, columns in views.items():
         if ours := _same(word, columns, alike=False):
@@ -173,6 +225,7 @@ def _same(word: str, columns: Sequence[str], *, alike: bool = True) -> str:
     return next(iter(difflib.get_close_matches(plain, columns, 1, _CLOSE)), "")
 
 
+_OF_CHAMPION = ("champion", "is_champion", "is_best", "winner")
 _FIRST = ("runs", "proposals", "leaderboard", "cost", "frontier", "agents")
 """Views that are suggested before others."""
 _BEFORE = ("run_", "trial_", "n_", "num_", "total_", "avg_", "mean_", "max_", "min_", "is_", "proposal_", "final_")
@@ -199,6 +252,7 @@ def _metric(db: duckdb.DuckDBPyConnection, word: str, used: Sequence[str], views
 def _in_log(db: duckdb.DuckDBPyConnection, word: str) -> str:
     """Return where a number that runs print, or a knob of the artifact, is found; "" if it is neither."""
     for view, what in (("metrics", "a number of runs"), ("knobs", "a knob")):
+        word = re.sub(r"^(?:params?|config|hparams|metrics?|summary)[_.]", "", word, flags=re.IGNORECASE) or word
         names = [str(row[0]) for row in db.execute(f"SELECT DISTINCT name FROM {view} LIMIT 10000").fetchall()]  # noqa: S608
         if name := next((n for n in sorted(names, key=len) if _abbreviates(word, n)), ""):
             quoted = "'" + name.replace("'", "''") + "'"

@@ -73,7 +73,7 @@ GUESSED = {
     "SELECT worker, avg(runtime) FROM runs GROUP BY worker": "trial_s?",
     'SELECT * FROM runs WHERE state = "failed"': "a text stands in single quotes: 'failed'",
     "SELECT commit FROM leaderboard": "commit of proposals?",
-    "SELECT score FROM proposals": "did you mean value of runs",
+    "SELECT score FROM proposals": "did you mean mean of leaderboard or lineage?",
     "SELECT started FROM proposals": "started_at of runs",
     "SELECT costs FROM agents": "did you mean usd of runs",
     'SELECT value, "trial_id" FROM runs': "did you mean run?",
@@ -100,6 +100,30 @@ GUESSED = {
     "SELECT val_acc FROM runs": "FROM metrics WHERE name = 'val_accuracy'?",
     "SELECT datetime_start FROM runs": "started_at?",
     "SELECT generation, mean FROM leaderboard": "did you mean seq of",
+    "SELECT key, value FROM metrics": "did you mean name?",
+    "FROM latest_metrics": "did you mean metrics?",
+    "SELECT params_lr FROM runs": "FROM knobs WHERE name = 'LR'?",
+    "SELECT params.lr, value FROM runs": 'no "params" after FROM; "lr" is a knob; did you mean FROM knobs WHERE name',
+    "SELECT metrics.value FROM runs": "did you mean FROM runs JOIN metrics USING (arena, run)?",
+    "SELECT df.score FROM leaderboard": "it has leaderboard, or their aliases",
+    "SELECT objective FROM arenas": "did you mean metric?",
+    "SELECT prompt FROM model_calls": "did you mean prompt_bytes?",
+    "SELECT hour(time) FROM runs": "did you mean requested_at?",
+    "SELECT champion FROM proposals": "did you mean state = 'champion'?",
+    "FROM leaderboard WHERE is_champion": "did you mean state = 'champion'?",
+    "runs.head()": "write FROM runs LIMIT 5, or SUMMARIZE runs",
+    "PIVOT knobs ON name USING first(number)": "PIVOT knobs ON name IN ('LR') USING first(number)",
+    # names of queries inside of the statement
+    "WITH b AS (SELECT proposal, max(value) AS m FROM runs GROUP BY 1) SELECT score FROM b": (
+        'no column "score" in b; its columns are proposal, m'
+    ),
+    "WITH b AS (SELECT min(value) AS best_loss FROM runs) SELECT best_los FROM b": "in b; did you mean best_loss?",
+    "WITH b AS (SELECT score AS s FROM runs) SELECT s FROM b": "in runs; did you mean value?",
+    "SELECT x.score FROM (SELECT value FROM runs WHERE state = 'a(b') x": "in x; did you mean value?",
+    "SELECT title FROM proposals WHERE proposal IN (SELECT proposal FROM runs WHERE score < 1)": (
+        "in runs; did you mean value?"
+    ),
+    "WITH a AS (SELECT 1 AS one), b AS (FROM a SELECT one AS two) SELECT three FROM b": "in b; its columns are two",
     # a manager
     "SELECT sum(cost) FROM runs": "usd?",
     "SELECT agent, sum(usd) FROM cost GROUP BY agent": "who?",
@@ -126,6 +150,7 @@ async def test_a_guess_is_answered_with_what_was_meant(sql: str, queries: SqlSer
         "FROM metrics",
         "FROM scores",
         "DESC runs",
+        "PIVOT knobs ON name IN ('LR') USING first(number)",
         "SELECT * FROM runs WHERE finished_at > now() - INTERVAL 1 HOUR",
         "SELECT date_trunc('hour', finished_at) AS h, count(*) FROM runs GROUP BY 1 ORDER BY 1",
         "SELECT name, avg(value), stddev(value) FROM metrics GROUP BY name",
@@ -184,6 +209,16 @@ ODD = {
     "FROM runs WHERE state = 'failed' AND lane = 'explore'": "",
     "FROM cost WHERE what = 'failed call'": "",
     "SELECT 'state = ' || state FROM runs": "",
+    "FROM runs -- state = 'done'": "",
+    "FROM runs /* WHERE state = 'done' */": "",
+    "SELECT 'the words state = ''done'' mean nothing' FROM runs": "",
+    "SELECT 'state = ' || 'x' FROM runs": "",
+    "SELECT $$state = 'done'$$ FROM runs": "",
+    "FROM runs WHERE lower(state) = 'done'": "did you mean 'scored'?",
+    "FROM proposals WHERE proposal = 'champion'": "did you mean state = 'champion'?",
+    "FROM leaderboard WHERE proposal = 'baseline'": "did you mean origin = 'baseline'?",
+    "FROM runs WHERE proposal = 'champion'": "proposal IN (FROM proposals SELECT proposal WHERE state = 'champion')?",
+    "FROM runs WHERE proposal = 'abc'": "",
 }
 
 
