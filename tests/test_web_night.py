@@ -212,6 +212,59 @@ async def test_the_page_beside_a_swarm_lives_through_server_swarm_and_restart(
         assert len(shown) == len(set(shown)) > 0
 
 
+@pytest.mark.serial
+@pytest.mark.timeout(600)
+async def test_the_open_page_says_when_the_time_is_over_and_goes_on_with_the_next_swarm(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MESH_NATS", raising=False)
+    arena = write_arena(tmp_path / "arena")
+    async with AsyncExitStack() as stack:
+
+        async def start(*words: str) -> anyio.abc.Process:
+            command = [*MESH, "up", "--slots", "2", "--quiet", *words]
+            up = await anyio.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=arena)
+            stack.push_async_callback(end, up)
+            return up
+
+        up = await start("--hours", str(25 / 3600), "--web")
+        address = await page_named_by(up)
+        browser = await stack.enter_async_context(browsing())
+        visit = await stack.enter_async_context(Visit(browser, address))
+        await visit.open()
+        tab, ended = visit.tab, visit.tab.locator("#ended")
+        assert await ended.is_hidden()
+
+        # when the time is over, the swarm ends and the page stays
+        await ended.wait_for(state="visible", timeout=MS)
+        state = await state_of(visit, lambda s: not s["trouble"] and s["as_of"] == s["seq"])
+        assert up.returncode is None
+        assert not any("gpu_worker" in " ".join(process.cmdline()) for process in belonging_to(home))
+        assert (await tab.locator("#connection-text").inner_text()).startswith("the swarm has ended · entry ")
+        champion = next(row for row in state["standing"] if row["state"] == "champion")
+        said = await ended.inner_text()
+        assert re.match(r"The swarm ended at \d\d:\d\d:\d\d\. Champion: ", said)
+        assert f"Champion: {champion['title']}, loss {champion['mean']:.4f}" in said
+        commands = [text for text in await ended.locator("code").all_inner_texts() if text != "mesh up"]
+        assert commands == [f"mesh {words} --arena tiny" for words in ("show champion", "apply champion", "report")]
+        for command in commands:  # each works as it stands, though the swarm's server is gone
+            words = [*command.split()[1:], *(["-o", str(tmp_path / "r.html")] if "report" in command else [])]
+            words += ["--help"] if "apply" in command else []
+            done = await anyio.run_process([*MESH, *words], check=False)
+            assert done.returncode == 0, (command, done.stderr)
+        assert await tab.locator("#trouble").is_hidden()
+
+        # the next swarm on this home is shown by the same page without a reload, and its end too
+        again = await start("--hours", str(25 / 3600))
+        await ended.wait_for(state="hidden", timeout=MS)
+        await tab.locator(LIVE).wait_for(timeout=MS)
+        await state_of(visit, lambda s: s["counts"]["scored"] > state["counts"]["scored"])
+        with anyio.fail_after(2 * PATIENCE_S):
+            assert await again.wait() == 0
+        await ended.wait_for(state="visible", timeout=MS)
+        assert (await ended.inner_text()) != said
+
+
 async def end(up: anyio.abc.Process) -> None:
     """End a swarm with all its processes."""
     with anyio.CancelScope(shield=True):

@@ -6,7 +6,7 @@ import { makeBoard } from "./board.js";
 import { makeDag } from "./lineage.js";
 import { calm, showPlaces } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
-import { awayOf, showConnection, showHeader, showTrouble, troubleOf } from "./header.js";
+import { awayOf, showConnection, showEnded, showHeader, showTrouble, troubleOf } from "./header.js";
 import { makeLeaderboard } from "./leaderboard.js";
 import { makeProgress } from "./progress.js";
 import { startSql } from "./sql.js";
@@ -39,6 +39,7 @@ let missing = "";
 const showLive = calm(() => {
   if (!last) return;
   showConnection(live, seq, last, since);
+  showEnded(last, live);
   showTrouble(live || since === null ? troubleOf(last) || missing : awayOf(since, seq, last));
 }, 200);
 

@@ -34,10 +34,26 @@ export function showConnection(connected, seq, state, since) {
   const [kind, text] = !connected ? ["away", since === null ? "connecting" : `not connected since ${clock(since)}`]
     : state.silent_since ? ["away", `not connected · ${at}`]
     : state.arena.state === "closed" ? ["idle", `closed · ${at}`]
+    : hasEnded(state) ? ["idle", `the swarm has ended · ${at}`]
     : !state.has_workers ? ["idle", `no worker is here · ${at}`]
     : ["live", `live · ${at}`];
   byId("connection").dataset.state = kind;
   byId("connection-text").textContent = text;
+}
+
+/** Whether all agents have said that they leave, and no worker is here: the time was over, or somebody ended the swarm. */
+const hasEnded = (state) => !state.has_workers && state.agents.length > 0 && state.agents.every((agent) => agent.state === "left");
+
+/** What to do after the end of a swarm: the champion, and commands that take it further. */
+export function showEnded(state, connected) {
+  const host = byId("ended");
+  host.hidden = !connected || Boolean(state.silent_since) || state.arena.state === "closed" || !hasEnded(state);
+  if (host.hidden) return;
+  const [row, base] = [state.standing.find((each) => each.state === "champion"), state.baseline];
+  const better = row && base && base.mean !== null && base.proposal !== row.proposal ? `, baseline ${score(base.mean)}` : "";
+  const best = row ? `Champion: ${row.title}, ${state.arena.metric} ${score(row.mean)}${better}.` : "It has no champion.";
+  const named = [...(row ? ["show champion", "apply champion"] : []), "report"].map((words) => [el("code", {}, `mesh ${words} --arena ${state.arena.name}`), ", "]);
+  fill(host, `The swarm ended at ${clock(state.last)}. ${best} Next: `, ...named.flat().slice(0, -1), ". ", el("code", {}, "mesh up"), " in the arena's folder goes on.");
 }
 
 /** What is wrong, in one sentence: the server's silence comes before all else. */
