@@ -195,5 +195,8 @@ def hidden_program(message: str, environment: TaskEnvironment) -> str:
             ):
                 real = os.path.realpath(program)
                 more = f" and what {real} needs" if not is_visible(real, (folder,)) else ""
+                if os.path.basename(real) == "rustup":  # it starts the compiler that lies in a folder of its own
+                    toolchains = os.environ.get("RUSTUP_HOME") or os.path.expanduser("~/.rustup")
+                    more = f" and {toolchains}"
                 return f"{message}; {program} is hidden by the sandbox: name {folder}{more} in environment.readable"
     return message

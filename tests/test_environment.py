@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpu_worker.machine import survey
+from gpu_worker.task_environment import TaskEnvironment, hidden_program
 from mesh.arena import load_arena
 from mesh.errors import BadArena, HostTrouble
 from mesh.events import Failed, Scored
@@ -205,6 +206,17 @@ async def test_a_tool_in_the_home_works_where_its_folders_are_readable(home: Pat
     ended = await run(task(tmp_path / "task", TOOL, toolchain), tmp_path)
     assert isinstance(ended.outcome, Scored), ended
     assert ended.outcome.value == 0.25
+
+
+def test_the_cure_for_a_compiler_of_rustup_names_its_toolchains(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUSTUP_HOME", raising=False)
+    tools = home / ".tool" / "bin"
+    (tools / "rustup").write_text("#!/bin/sh\n")
+    (tools / "rustup").chmod(0o755)
+    (tools / "rustc").symlink_to("rustup")
+    environment = TaskEnvironment(hidden=(str(tools),))
+    cure = f"name {tools} and {home}/.rustup in environment.readable"
+    assert hidden_program("[Errno 2] No such file or directory: 'rustc'", environment).endswith(cure)
 
 
 @pytest.mark.parametrize("name", ["~", "/", "~/..", "relative", "~/nothing", "TASK", "PARENT"])
