@@ -1,13 +1,15 @@
 """The screen of `mesh up`: leaderboard and entries fit the terminal."""
 
 import io
+from typing import Literal
 
 import pytest
 from rich.console import Console
 
-from mesh.events import NotePosted, Origin, ProposalPosted
+from mesh.events import CritiquePosted, NotePosted, Origin, ProposalPosted
+from mesh.leaderboard import Ranking
 from mesh.testing import Log, commit_hash, git_hash
-from mesh_cli.live.up_view import LiveView
+from mesh_cli.live.up_view import LiveView, QuietView, is_shown
 from tests.support.history import entries
 
 LONG = "gaussian: HIDDEN 16 → 14, LEARNING_RATE 0.1 → 0.8657, MOMENTUM 0.3 → 0.1 and 11 more"
@@ -40,3 +42,21 @@ def test_the_screen_fits_the_terminal(columns: int, lines: int, monkeypatch: pyt
     assert max(map(len, shown)) <= columns
     assert "note 59" in shown[-2]
     assert any("gaussian" in line and "0.0000" in line for line in shown)
+
+
+def test_warnings_that_decide_nothing_are_counted_and_not_shown() -> None:
+    def critique(verdict: Literal["endorse", "warn", "block"], rule: str) -> CritiquePosted:
+        return CritiquePosted(target=git_hash("t"), verdict=verdict, rule=rule, text="why")
+
+    counted = [critique("warn", rule) for rule in ("within_noise", "within_noise", "near_duplicate")]
+    decisions = [critique("block", "duplicate"), critique("block", "dead_end"), critique("warn", "model")]
+    given = entries([("critic", event) for event in (*counted, *decisions, critique("endorse", "sound"))])
+    assert [is_shown(entry) for entry in given] == [False] * 3 + [True] * 3 + [False]
+    view = QuietView(5)
+    log = Log()
+    log.open()
+    assert "champion" not in view.headline(log.board, Ranking(log.board))
+    for entry in given:
+        view.take(entry, counts=True)
+    line = view.headline(log.board, Ranking(log.board))
+    assert line.endswith("left, 2 no better than the champion, 1 near duplicates")

@@ -41,18 +41,29 @@ _FRAMES = 8
 _HEADLINE_EVERY_S = 60.0
 
 
+_COUNTED = {"within_noise": "no better than the champion", "near_duplicate": "near duplicates"}
+"""Warnings that decide nothing: the headline counts them, `mesh tail` has each."""
+
+
 def is_shown(entry: Entry) -> bool:
-    """Tell whether to show an entry; of critiques only those that warn or block."""
+    """Tell whether to show an entry; of critiques those that block, and warnings that are not counted."""
     event = entry.post.event if entry.post else None
-    return entry.subject.kind in _SHOWN or (isinstance(event, CritiquePosted) and event.verdict != "endorse")
+    return entry.subject.kind in _SHOWN or (
+        isinstance(event, CritiquePosted) and event.verdict != "endorse" and not _is_counted(event)
+    )
+
+
+def _is_counted(event: CritiquePosted) -> bool:
+    return event.verdict == "warn" and event.rule in _COUNTED
 
 
 class View:
-    """What both views know: the time, and why answers of models could not be used."""
+    """What both views know: the time, why answers of models could not be used, and warnings that are only counted."""
 
     def __init__(self, minutes: float | None) -> None:
         self._began, self._minutes = time.monotonic(), minutes
         self.flaws: Counter[str] = Counter()
+        self._warned: Counter[str] = Counter()
 
     @property
     def elapsed_s(self) -> float:
@@ -60,15 +71,18 @@ class View:
         return time.monotonic() - self._began
 
     def hear(self, entry: Entry) -> None:
-        """Remember why an answer of a model could not be used."""
+        """Remember why an answer of a model could not be used, and count warnings."""
         event = entry.post.event if entry.post else None
         if isinstance(event, ModelAsked):
             self.flaws[event.text] += 1
+        if isinstance(event, CritiquePosted) and _is_counted(event):
+            self._warned[_COUNTED[event.rule]] += 1
 
     def headline(self, board: Board, ranking: Ranking) -> str:
         """Return best score, gain, time and cost in one line."""
         left_s = None if self._minutes is None else self._minutes * 60 - self.elapsed_s
-        return progress_line(board, ranking, self.elapsed_s, left_s)
+        counted = [f"{self._warned[words]} {words}" for words in _COUNTED.values() if self._warned[words]]
+        return ", ".join([progress_line(board, ranking, self.elapsed_s, left_s), *counted])
 
 
 class PlainView(View):
