@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
-from itertools import pairwise
+
+import pytest
 
 from agents.search.samplers.portfolio import LEARNING, installed_samplers
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.table_moves import TableMoves
-from agents.search.strategy import TRIES, Strategy, larger_gains
+from agents.search.strategy import TRIES, Strategy, shares_by_gain, strict_gains
 from agents.search.structure.moves import has_table
 from mesh.knobs import find_knobs
 
@@ -61,13 +62,20 @@ def test_half_of_the_moves_start_from_the_first_table_until_something_gains() ->
     assert _starts(trials) == {("31",): 200}
 
 
-def test_a_gain_counts_where_it_is_as_large_as_half_of_the_latest_ones() -> None:
-    losses: list[float | None] = [1.0, 0.9, 0.9, None, 0.8, 0.79999, 0.75, 0.5, 0.6]
-    found = larger_gains([_trial(n, loss) for n, loss in enumerate(losses)])
-    assert [trial.loss for trial in found] == [1.0, 0.9, None, None, 0.8, None, None, 0.5, None]
-    kept = [trial.loss for trial in found if trial.loss is not None]
-    assert all(one > two for one, two in pairwise(kept))
-    assert [trial.seq for trial in found] == [*range(len(losses))]
+def test_shares_go_by_what_was_gained_and_not_by_how_often() -> None:
+    losses: list[float | None] = [1.0, 0.9, 0.9, None, 0.8, 0.95]
+    gained = strict_gains([_trial(n, loss) for n, loss in enumerate(losses)])
+    assert [round(gain, 6) for _, gain in gained] == [0, 0.1, 0, 0, 0.1, 0]
+    trials, loss = [_trial(0, 10.0)], 10.0
+    for n in range(1, 120):  # ties gain little each time, tables much each tenth time
+        by, gain = ("ties", 1e-4) if n % 2 else ("tables", 0.1 if n % 10 == 0 else 0.0)
+        loss -= gain
+        trials.append(Trial(tree=f"{n}", seq=n, values=FIRST, loss=loss, by=by, seconds=1.0))
+    found = shares_by_gain(["tables", "ties", "mutate"], strict_gains(trials))
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["ties"] < 0.05 < 0.6 < found["tables"]
+    assert 0.2 < found["mutate"] < 0.4  # it is new: as good as the mean
+    assert shares_by_gain(["tables"], []) == {"tables": pytest.approx(1)}
 
 
 def test_a_walk_whose_next_moves_an_explorer_knows_under_other_code_gives_way() -> None:

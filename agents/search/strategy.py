@@ -11,11 +11,9 @@ matter; the other knobs stay as they are in the best code. The numbers of large 
 (`samplers.table_moves`), and not by the walk.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from random import Random
-from statistics import median
 
 import msgspec
 
@@ -38,11 +36,11 @@ REDRAWN = 6
 SETTLED_AFTER, SETTLED_SHARE = 30, 0.02
 """Code is rewritten once its literals have all been tried and the latest results, so many, added at most this share."""
 
-IDLE_AFTER, RESTED = 25, 0.2
+IDLE_AFTER, RESTED = 25, 0.1
 """Beside samplers that rewrite code, one whose latest results, so many, gained nothing is asked so much less often."""
 
-COMPARED = 20
-"""Latest gains, so many, of which the larger half counts where code is rewritten."""
+NEW, LEAST_SHARE = 12, 0.03
+"""Results up to which a sampler is new, and the smallest share of one, where shares go by what was gained."""
 
 EXPLORED = 0.05
 """Share of the ideas that are neither mended nor screened, so that a wrong rule is found out."""
@@ -149,7 +147,7 @@ class Strategy:
     ) -> Choice:
         kind, share = "mutate", 0.0
         if attempt < TRIES // 2:
-            kind, share = self._earning([*structural, "mutate"], known, rng)
+            kind, share = self._earning([*structural, "mutate"], structural or ["mutate"], known, rng)
         if kind in structural:
             return Choice(kind, round(share, 4), Idea({}))
         whole = [trial for trial in known if all(where(knob) in trial.values for knob in space)]
@@ -167,19 +165,24 @@ class Strategy:
         if attempt >= TRIES // 2:
             return ("mutate", "random")[attempt % 2], None
         kinds = [*self._kinds, "walk", *structural]
-        kind, share = self._earning(kinds, known, rng) if structural else self._choose(kinds, known, rng)
+        kind, share = self._earning(kinds, structural, known, rng) if structural else self._choose(kinds, known, rng)
         has_model = kind in structural or portfolio.has_model(kind, len(few), about)
         return (kind if has_model else "walk"), round(share, 4)
 
-    def _earning(self, kinds: Sequence[str], known: Sequence[Trial], rng: Random) -> tuple[str, float]:
-        """Return a sampler and its share, by gains alone, and mostly not one of which no late result gained.
+    def _earning(
+        self, kinds: Sequence[str], structural: Sequence[str], known: Sequence[Trial], rng: Random
+    ) -> tuple[str, float]:
+        """Return a sampler and its share where code is rewritten: by what it gained, and mostly one that still gains.
 
-        Where tables or ties are turned, a tiny step from the best is nearly always among the best, and the turn of a
-        knob without effect is as good as the best: neither finds anything.
+        There a tiny step from the best is nearly always among the best, and the turn of a knob without effect is as
+        good as the best: ranks say little.
         """
-        judged = larger_gains(known)
-        idle = () if rng.random() < RESTED else unproductive(kinds, portfolio.gains(judged), IDLE_AFTER)
-        return self._choose([kind for kind in kinds if kind not in idle] or kinds, judged, rng)
+        gained = strict_gains(known)
+        idle = () if rng.random() < RESTED else unproductive(kinds, gained, IDLE_AFTER)
+        offered = [kind for kind in kinds if kind not in idle] or structural
+        share_of = shares_by_gain(offered, gained)
+        kind = rng.choices(offered, [share_of[each] for each in offered])[0]
+        return kind, share_of[kind]
 
     def _screened(
         self, kind: str, space: Sequence[Knob], known: Sequence[Trial], pending: Sequence[Trial], rng: Random
@@ -240,23 +243,41 @@ def since_rewritten(places: set[Where], known: list[Trial], structural: Sequence
     return [msgspec.structs.replace(whole[0], by=""), *whole[1:]]
 
 
-def larger_gains(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials with a loss for those alone that gained as much as the larger half of the latest gains did.
+def strict_gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
+    """Return each trial with what it added to the best before it; 0 if it is only as good.
 
     Args:
         trials: The finished trials, in the order of the log.
     """
-    found: list[Trial] = []
-    latest: deque[float] = deque(maxlen=COMPARED)
+    found: list[tuple[Trial, float]] = []
     best = inf
     for trial in trials:
-        gain = best - (inf if trial.loss is None else trial.loss)
-        is_large = best == inf or (gain > 0 and gain >= median([*latest, gain]))
-        found.append(trial if is_large else msgspec.structs.replace(trial, loss=None))
-        if gain > 0 and trial.loss is not None:
-            latest.extend([gain] if best < inf else [])
-            best = trial.loss
+        loss = inf if trial.loss is None else trial.loss
+        found.append((trial, best - loss if loss < best < inf else 0.0))
+        best = min(best, loss)
     return found
+
+
+def shares_by_gain(kinds: Sequence[str], gained: Sequence[tuple[Trial, float]]) -> dict[str, float]:
+    """Return the share of each sampler: by what it gained per worker-second of late; a new one counts as the mean.
+
+    Args:
+        kinds: The names of the samplers.
+        gained: The finished trials, in the order of the log, with what each gained.
+    """
+    made, earned, cost = (dict.fromkeys(kinds, 0.0) for _ in range(3))
+    for place, (trial, gain) in enumerate(reversed(gained)):
+        if trial.by in made:
+            weight = 0.5 ** (place / portfolio.HALF_LIFE)
+            made[trial.by] += 1
+            earned[trial.by] += weight * gain
+            cost[trial.by] += weight * max(trial.seconds, 1e-3)
+    worth = {kind: earned[kind] / cost[kind] if cost[kind] else 0.0 for kind in kinds}
+    mean = sum(worth.values()) / len(kinds)
+    worth |= {kind: max(worth[kind], mean) for kind in kinds if made[kind] < NEW}
+    total = sum(worth.values())
+    rest = 1 - LEAST_SHARE * len(kinds)
+    return {kind: LEAST_SHARE + rest * (worth[kind] / total if total else 1 / len(kinds)) for kind in kinds}
 
 
 def has_settled(trials: Sequence[Trial]) -> bool:
