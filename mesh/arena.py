@@ -70,8 +70,8 @@ def load_arena(folder: Path) -> ArenaSpec:
     path = folder / "arena.toml"
     if not path.is_file():
         raise BadArena(
-            f"{path} does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
-            f"the mesh also reads tasks of {KNOWN}"
+            f"{path} does not exist: an arena is a folder with an arena.toml: `mesh init {folder}` writes it "
+            f"(`mesh up digits` runs one); the mesh also reads tasks of {KNOWN}"
         )
     try:
         if path.stat().st_size > MAX_FILE_BYTES:

@@ -23,6 +23,8 @@ from mesh.task_toml import string
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """Size of the largest file of an arena."""
+MAX_ARENA_BYTES = 128 * 1024 * 1024
+"""Size of all files of an arena together: every worker keeps them, and every trial gets a copy."""
 _MAX_FILES = 2000
 _MAX_COUNTED = 50_000
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -221,6 +223,7 @@ class _Reading:
             BadArena: there are some; the message names them and the cure.
         """
         if not self._large:
+            self._check_total()
             return
         self._large.sort(reverse=True)
         size, path = self._large[0]
@@ -230,6 +233,17 @@ class _Reading:
             f"{place} has {size:,} bytes, but a file of an arena may have {MAX_FILE_BYTES:,}: if the task does not "
             f"need it, name it in artifact.ignore or .meshignore; if it does, {_cure_of_data(place)}"
             + (f" (also too large: {more})" if more else "")
+        )
+
+    def _check_total(self) -> None:
+        if (total := sum(map(len, self.files.values()))) <= MAX_ARENA_BYTES:
+            return
+        largest = sorted(((len(data), name) for name, data in self.files.items()), reverse=True)
+        names = some_names([f"{name} ({size_words(size)})" for size, name in largest])
+        raise BadArena(
+            f"the files of {self._folder} have {size_words(total)} together, but an arena may have "
+            f"{size_words(MAX_ARENA_BYTES)}: the largest are {names}. What the task does not need, name in "
+            f"artifact.ignore or .meshignore; for data, {_cure_of_data(self._folder / largest[0][1])}"
         )
 
     def anyway(self) -> Iterator[str]:

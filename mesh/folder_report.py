@@ -7,6 +7,7 @@ import msgspec
 from mesh.leavings import CACHE
 from mesh.text import printable
 
+OPEN_KEYS = "may hold keys, and git does not ignore it"
 _SHOWN = 3
 
 
@@ -52,6 +53,8 @@ def folder_lines(read: FolderRead) -> list[str]:
             f"the arena has {count:,} file{'s' if count != 1 else ''} ({size}); left out: {names}{more}. "
             'To take one: "!NAME" in artifact.ignore'
         )
+    if keys := [each.path for each in left if each.why == OPEN_KEYS]:
+        lines.append(f"given to no worker and no model, because of keys that may be in it: {some_names(keys)}")
     if odd := [each for each in read.left if each.is_odd]:
         shown = "; ".join(f"{printable(each.path)} {each.why}" for each in odd[:_SHOWN])
         lines.append(f"left out: {shown}{f' (and {len(odd) - _SHOWN} more such)' if odd[_SHOWN:] else ''}")

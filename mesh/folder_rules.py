@@ -9,10 +9,11 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from mesh.folder_report import OPEN_KEYS
 from mesh.git_folder import GitFolder
 from mesh.hidden_files import is_hidden, leads_to
 from mesh.ignore_patterns import read_patterns, takes_back_below, verdict
-from mesh.leavings import NEVER_TAKEN, is_secret, leaving, may_be_secret
+from mesh.leavings import NEVER_TAKEN, is_secret, keeps_secrets, leaving, may_be_secret
 from mesh.named_files import MAX_SOURCE_BYTES, SOURCES, NamedWords, words_in, words_of_command
 from mesh.spec import ArenaSpec, ArtifactSpec
 
@@ -85,6 +86,8 @@ class Rules:
         own = verdict(self._own, path, is_dir=is_dir)
         if own is not None:
             return "artifact.ignore or .meshignore" if own else ""
+        if not is_dir and keeps_secrets(name) and not self._is_git_ignored(path, is_dir):
+            return OPEN_KEYS
         if is_hidden(self._artifact.cache, path):
             return "made by builds"
         if self._artifact.leave_out is not None:

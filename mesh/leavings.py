@@ -19,6 +19,21 @@ _KEYS = (
     *(".git-credentials", ".envrc", ".ssh", ".aws", ".azure", ".kube", ".gnupg"),
 )
 _LIKE_KEYS = re.compile(r"(?:^|[._-])(?:secrets?|credentials?|api[_-]?keys?)(?:[._-]|$)|\.(?:env|pem|key|p12)$", re.I)
+_KEPT_IN = (
+    ".yaml",
+    ".yml",
+    ".json",
+    ".toml",
+    ".ini",
+    ".cfg",
+    ".conf",
+    ".txt",
+    ".env",
+    ".pem",
+    ".key",
+    ".p12",
+    ".properties",
+)
 _SAMPLES = (".example", ".sample", ".template", ".dist")
 
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -53,6 +68,11 @@ def is_secret(name: str) -> bool:
 def may_be_secret(name: str) -> bool:
     """Tell whether a file of this name may hold keys, where git ignores it: it is taken only if the owner names it."""
     return _LIKE_KEYS.search(name) is not None
+
+
+def keeps_secrets(name: str) -> bool:
+    """Tell whether a file of this name keeps keys, also where git does not ignore it: `secrets.yaml`, `prod.env`."""
+    return may_be_secret(name) and (name.endswith(_KEPT_IN) or "." not in name)
 
 
 def leaving(path: str, folder: str, *, is_dir: bool, is_named: Callable[[str], bool]) -> str:

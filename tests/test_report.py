@@ -123,7 +123,7 @@ async def test_greater_is_better_where_the_arena_says_so(tmp_path: Path) -> None
 
 async def test_an_exact_metric_needs_no_interval_and_no_seeds(tmp_path: Path) -> None:
     facts = await facts_in(Research(60, exact=True).fold(tmp_path / "a.duckdb"))
-    assert "the metric is exact" in headline(facts)
+    assert "the metric is taken as exact on the same cases, and says nothing about others" in headline(facts)
     assert "fresh seed" not in headline(facts)
     assert "±" not in headline(facts)
     assert "a score needs no confirmation" in text_of(page_of(facts))

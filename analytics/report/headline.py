@@ -1,8 +1,13 @@
 """The report in one sentence: the improvement, the runs, the noise and the price."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from analytics.report.data import ReportData
 from analytics.report.formatting import count, decimals, dollars, half, percent_change, score_text
 from mesh.times import duration
+
+_NO_MORE = "on the same cases, and says nothing about others"
 
 
 def headline(data: ReportData) -> str:
@@ -41,7 +46,7 @@ def _effort(data: ReportData) -> str:
     """Return runs, worker time and fresh seeds."""
     amount, unit = duration(sum(run.seconds for run in data.runs)).split()
     words = [count(len(data.runs), "run"), f"{amount} worker-{unit}"]
-    if data.champion and data.champion.value.fresh and not data.goal.exact:
+    if data.champion and data.champion.value.fresh and not data.goal.exact and not seeds_agree(data.noise):
         words.append(count(data.champion.value.fresh, "fresh seed"))
     return ", ".join(words)
 
@@ -49,13 +54,20 @@ def _effort(data: ReportData) -> str:
 def _trust(data: ReportData) -> list[str]:
     """Return the noise, and whether scores are self-reported."""
     if data.goal.exact:
-        words = ["the metric is exact"]
+        words = [f"the metric is taken as exact {_NO_MORE}"]
+    elif seeds_agree(data.noise):
+        words = [f"every seed gave the same score: it is exact {_NO_MORE}"]
     elif known := [row for row in data.noise if row[4] is not None]:
         sd = max(known, key=lambda row: row[3])[4]
         words = [f"noise sd {score_text(sd, decimals(data))}"]
     else:
         words = ["noise not measured"]
     return [*words, "scores are self-reported"] if data.self_reported else words
+
+
+def seeds_agree(noise: Sequence[Sequence[Any]]) -> bool:
+    """Tell by rows of the view `noise` whether the fresh scores of each worker class are equal: seeds say no more."""
+    return bool(noise) and all(sd == 0 and dof > 1 for _, _, _, dof, sd in noise)
 
 
 def spent(data: ReportData) -> str:

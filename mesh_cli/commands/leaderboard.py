@@ -14,6 +14,7 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
     """
 
     async def work() -> None:
+        from mesh.exactness import exact_sentence
         from mesh.leaderboard import MARKED, Ranking, slower_than_baseline
         from mesh.rule_breaches import ruled_out_words
         from mesh.steady_results import odd_champion
@@ -35,6 +36,8 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
             print(ruled_out, file=sys.stderr)
         if slower := slower_than_baseline(ranking_of):
             print(slower, file=sys.stderr)
+        if exact := exact_sentence(board):
+            print(exact, file=sys.stderr)
         if odd := odd_champion(board):
             print(odd, file=sys.stderr)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mesh.board import Board
 from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
+from mesh.exactness import exact_sentence
 from mesh.leaderboard import Ranking, row_score, slower_than_baseline
 from mesh.outcomes import how_it_ended
 from mesh.rule_breaches import ruled_out_words
@@ -74,6 +75,8 @@ def summary(
         )
     if slower := slower_than_baseline(ranking):
         print(slower)
+    if exact := exact_sentence(board):
+        print(exact)
     if odd := odd_champion(board):
         print(odd)
     for line in (*filter(None, [ruled_out_words(board)]), *unproven(board)):

@@ -7,6 +7,7 @@ import msgspec
 
 from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
+from mesh.exactness import SAYS_NOTHING, exact_on
 from mesh.outcomes import how_it_ended, reason_words
 from mesh.proposal_card import Relative, RunRow
 from mesh.slowness import is_much_slower, seconds_text
@@ -110,8 +111,11 @@ def _standing(board: Board, about: About) -> str:
     bounds = f" (95 %: {low} … {high})" if low else ""
     proven = "confirmed" if about["state"] in ("champion", "past_champion") else "measured"
     so_far = " so far" if about["state"] == "confirming" else ""
+    exact = exact_on(board) if about["fresh"] else ""
     rests = (
-        f"{proven} on {_count(about['fresh'], 'fresh seed')}{so_far}"
+        f"{exact}; {SAYS_NOTHING}"
+        if exact
+        else f"{proven} on {_count(about['fresh'], 'fresh seed')}{so_far}"
         if about["fresh"]
         else f"candidate score of {_count(about['seeds'], 'seed')}"
     )
@@ -134,9 +138,10 @@ def _ruling(board: Board, ruling: About) -> str:
     numbers = [f"mean {plain_number(ruling['mean'], places)}"] if ruling["mean"] is not None else []
     if low is not None and high is not None:
         numbers.append(f"95 %: {plain_number(low, places)} … {plain_number(high, places)}")
+    exact = exact_on(board) if ruling["p_better"] in (0.0, 1.0) else ""
     if ruling["p_better"] is not None:
-        numbers.append(chance(ruling["p_better"]))
-    if ruling["seeds"]:
+        numbers.append(exact or chance(ruling["p_better"]))
+    if ruling["seeds"] and not exact:
         numbers.append(f"{_count(len(ruling['seeds']), 'seed')}")
     why = f" ({reason_words(ruling['why'])})" if "why" in ruling else ""
     met = f" against {short(ruling['met'])}" if ruling["met"] else ""

@@ -9,6 +9,7 @@ import msgspec
 from mesh.board import Board
 from mesh.editable_paths import editable_paths
 from mesh.events import KnobChange
+from mesh.exactness import SAYS_NOTHING, exact_on
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
 from mesh.spec import KnobsSpec
@@ -106,7 +107,14 @@ def metric_of(board: Board, old: str, new: str) -> Metric:
     gain = gain_of(ranking, new, old)
     if board.spec.objective.noise == "none" and gain is not None:
         sure = 0.5 if gain == 0 else float(gain > 0)
-        return Metric(name, *means, gain=gain, p_better=sure, beyond_noise=gain != 0, text="the metric is exact")
+        return Metric(
+            name,
+            *means,
+            gain=gain,
+            p_better=sure,
+            beyond_noise=gain != 0,
+            text=f"taken as exact on the same cases; {SAYS_NOTHING}",
+        )
     before, after = ranking.standings(old), ranking.standings(new)
     fresh = {c: n for c in sorted(before) if c in after and (n := min(before[c].proven_count, after[c].proven_count))}
     if fresh:
@@ -132,7 +140,9 @@ def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
     items = item_noise(proofs(board, new, worker_class), proofs(board, old, worker_class))
     known = known and (items is not None or board.spec.objective.noise != "items")
     sure = p_better(board, after, before, noise(board, worker_class), items)
+    exact = exact_on(board)
     seeds = f"{one.proven_count} and {two.proven_count} fresh seeds on {worker_class}"
+    seeds = f"{exact} on {worker_class}; {SAYS_NOTHING}" if exact else seeds
     return Metric(
         board.spec.objective.metric,
         one.mean,

@@ -56,7 +56,9 @@ def _about_seeds(checked: Checked) -> list[str]:
     if facts.noise == "measured" and is_same and not facts.reads_seed and not facts.own_seeds:
         return [
             "seeds do nothing: all runs got the same score, and no file reads MESH_SEED. If the score is exact, set "
-            'objective.noise = "none", so that one run proves; else let the program draw with MESH_SEED'
+            'objective.noise = "none", so that one run proves; else let the program draw with MESH_SEED. Where it is a '
+            'mean over fixed cases, it says nothing about others: write noise = "items" in [objective], and the score '
+            'of each case as {"values": [...]} to the file $MESH_ITEMS, or hold cases out (docs/howto/hold-out.md)'
         ]
     return []
 

@@ -130,9 +130,9 @@ def _noise(checked: Checked) -> str:
         return "not known from one seed"
     spread, mean = statistics.stdev(scores), abs(statistics.fmean(scores))
     if noise == "none":
-        return 'exact, by objective.noise = "none": one run proves'
+        return 'exact on the same cases, by objective.noise = "none": one run proves, and says nothing about others'
     if not spread:
-        return "none seen: the seeds got the same score"
+        return "none seen: the seeds got the same score, which is exact on the same cases and says nothing about others"
     share = f" ({100 * spread / mean:.2g} % of the score)" if mean else ""
     seeds = f"{facts.own_seeds} seed{'s' if facts.own_seeds > 1 else ''}" if facts else ""
     why = f", where proof replaces the {seeds} in the code" if checked.proof_scores else " between seeds"

@@ -72,6 +72,11 @@ def arena_text(plan: ArenaPlan) -> str:
     better = "lower" if plan.direction == "minimize" else "higher"
     parts += ["", "[objective]", f"metric = {string(plan.metric)}"]
     parts += [_noted(f'direction = "{plan.direction}"', f"{better} is better")]
+    if plan.scorer:
+        parts += [
+            "# Of fixed cases the score is exact, and says nothing about others. To prove gains by the cases, write",
+            '# noise = "items", and the score of each case as {"values": [...]} to $MESH_ITEMS (docs/selection.md)',
+        ]
     parts += _required_lines(plan)
     parts += [
         "",

@@ -1,7 +1,7 @@
 """The files of a folder that may become an arena, and what lies beside them: environments, logs, builds, large data."""
 
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import msgspec
@@ -64,7 +64,7 @@ def view_folder(folder: Path) -> FolderView:
     names, apart, large, environment = list[str](), list[str](), list[str](), ""
     built = list[str]()
     try:
-        for above, folders, files in os.walk(folder, onerror=_refuse):
+        for above, folders, files in os.walk(folder, onerror=partial(_closed, folder, apart)):
             below = os.path.relpath(above, folder)
             prefix = "" if below == "." else f"{below}/"
             kept = []
@@ -85,7 +85,13 @@ def view_folder(folder: Path) -> FolderView:
             for name in sorted(files):
                 path = f"{prefix}{name}"
                 place = Path(above) / name
-                if rules.never(path) or is_secret(name) or path == "arena.toml" or not place.is_file():
+                if (
+                    rules.never(path)
+                    or is_secret(name)
+                    or not path.isprintable()
+                    or path == "arena.toml"
+                    or not place.is_file()
+                ):
                     continue  # a pipe or a link to nowhere is left out with a word when the arena opens
                 if rules.why_apart(path, is_dir=False):
                     apart.append(path)
@@ -108,8 +114,11 @@ def view_folder(folder: Path) -> FolderView:
     )
 
 
-def _refuse(error: OSError) -> None:
-    raise error
+def _closed(folder: Path, apart: list[str], error: OSError) -> None:
+    """Leave a folder alone that cannot be read, unless it is the folder itself."""
+    if error.filename is None or Path(error.filename) == folder:
+        raise error
+    apart.append(os.path.relpath(error.filename, folder))
 
 
 def _is_built(path: Path) -> bool:
