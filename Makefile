@@ -56,7 +56,7 @@ $(BYTECODE): $(DEV)
 	@touch $@
 
 $(IMPORTED): $(DEV)
-	@$(BIN)/python -c "import litellm, optuna" || true
+	@LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -c "import litellm, optuna" || true
 	@touch $@
 
 $(DIGITS): pyproject.toml constraints.txt | $(BIN)/python
