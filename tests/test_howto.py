@@ -79,7 +79,7 @@ CONFIDENCE: 0.6
 
 FILE: train.py
 <<<<<<< SEARCH
-HIDDEN = 16
+{line}
 =======
 HIDDEN = {width}
 >>>>>>> REPLACE"""
@@ -89,14 +89,18 @@ def test_a_model_is_checked_asked_paid_and_read(tmp_path: Path) -> None:
     widths = iter(range(17, 200))
 
     def answer(prompt: str) -> Reply:
-        return say(ANSWER.format(width=next(widths)))
+        line = re.search(r"^HIDDEN = \d+", prompt.partition("arent A")[2], re.MULTILINE)
+        if not line:
+            return say("ready")  # before it starts, a swarm asks whether the model answers
+        # the width of the parent: a champion of the samplers may have another one than the page's
+        return say(ANSWER.format(line=line[0], width=next(widths)))
 
     script: list[Script] = [say("yes"), *[answer] * 100]
     with model_server(*script) as server:
         person = followed(
             tmp_path,
             blocks_of("docs/howto/model.md"),
-            enough="a wider layer",
+            enough="(?:a wider layer.*?){2}",
             **{"http://localhost:8000/v1": server.url},
         )
         assert "HIDDEN" in person.said
