@@ -77,7 +77,8 @@ def test_the_arenas_that_come_with_the_mesh_are_good(name: str) -> None:
 
 def test_a_folder_without_an_arena_is_refused(tmp_path: Path) -> None:
     sentence = (
-        " does not exist: an arena is a folder with an arena.toml (`mesh up digits` runs one); "
+        " does not exist: an arena is a folder with an arena.toml: `mesh init FOLDER` writes it "
+        "(`mesh up digits` runs one); "
         "the mesh also reads tasks of OpenEvolve (initial_program.* and evaluator.py), "
         "ShinkaEvolve (initial.* or seed_repo, and evaluate.py), "
         "CORAL (task.yaml with a grader), karpathy/autoresearch and its forks (program.md, prepare.py and train.py)"

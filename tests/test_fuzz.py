@@ -178,8 +178,8 @@ def _run(words: list[str], output: io.StringIO) -> object:
     return "no exit code"
 
 
-def test_600_command_lines_without_a_server(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _command_lines(_lines(4, 600, COMMANDS), tmp_path, monkeypatch)
+def test_600_command_lines_without_a_server(home: Path, tmp_path: Path) -> None:
+    _command_lines(_lines(4, 600, COMMANDS), tmp_path)
 
 
 _READING = "status leaderboard show diff lineage children leaves post reply channels kill tail"
@@ -199,19 +199,20 @@ def test_200_command_lines_with_a_server(home: Path, tmp_path: Path, monkeypatch
                 await bus.post_all([Post.new(author, event) for author, event in RICH_HISTORY])
 
         anyio.run(fill)
-        _command_lines(_lines(5, 200, READING), tmp_path, monkeypatch)
+        _command_lines(_lines(5, 200, READING), tmp_path)
 
 
-def _command_lines(lines: Iterator[list[str]], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _command_lines(lines: Iterator[list[str]], folder: Path) -> None:
     (folder / "here").mkdir()
-    monkeypatch.chdir(folder / "here")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-    for words in lines:
-        output = io.StringIO()
-        with one(words):
-            code = _run(words, output)
-            assert isinstance(code, int), code
-            assert "Traceback" not in output.getvalue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "here")
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        for words in lines:
+            output = io.StringIO()
+            with one(words):
+                code = _run(words, output)
+                assert isinstance(code, int), code
+                assert "Traceback" not in output.getvalue()
 
 
 PATHS = ("/", "/api/state", "/api/dots", "/api/dag", f"/api/proposal/{T1}", "/api/board", "/api/events", "/api/note",

@@ -144,7 +144,7 @@ def test_an_option_for_loops_is_refused_where_there_is_an_arena_or_no_loop(tmp_p
 
 
 READS_DATA = TRAIN.replace("import json, time", "import json, os\nassert json.load(open('data.json')) == {'x': 1}")
-SCORED = Scored(value=0.75, metrics={"val_sharpe": 0.75}, self_reported=True)
+SCORED = Scored(value=0.75, metrics={"val_sharpe": 0.75, "peak_vram_mb": 0.0}, self_reported=True)
 ENDS = {
     "": SCORED,
     "open('.best', 'w').write('1')\nopen('data.json', 'w').write('{}')\n": SCORED,
