@@ -24,7 +24,7 @@ _MANY = frozenset(("n", "num", "nb", "no", "number", "max", "total", "count", "h
 _WHOLES = frozenset(
     ("problem", "input", "data", "dataset", "grid", "array", "matrix", "mesh", "board", "list", "graph", "sample")
 ) | frozenset(("table", "vector", "image", "field", "domain", "text", "string", "bench", "workload", "corpus"))
-_CHECKS = frozenset(("checksum", "check", "crc", "crc32", "hash", "digest", "parity", "sum", "fingerprint"))
+_CHECKS = frozenset(("checksum", "check", "crc", "crc32", "hash", "digest", "parity", "fingerprint"))
 _FOUND = frozenset(("found", "solutions", "primes", "matches", "passed", "answered", "processed", "checked", "visited"))
 _OTHER = frozenset(
     (
@@ -64,11 +64,15 @@ def is_result_name(name: str) -> bool:
     words = set(_words(name))
     if words & _OTHER:
         return False
-    return bool(words & (_CHECKS | _FOUND | {"count"})) or name.lower() in _SIZES or any(map(_is_thing, words))
+    return (
+        _is_checksum(name) or bool(words & (_FOUND | {"count"})) or name.lower() in _SIZES or any(map(_is_thing, words))
+    )
 
 
 def steady_numbers(scores: Iterable[Mapping[str, float]], *, but: Iterable[str] = ()) -> dict[str, float]:
     """Return the results that are the same in all of these scores, by their names.
+
+    A count is a whole number above 1: a share or a distance of things, such as `image_similarity`, is what gets better.
 
     Args:
         scores: the numbers of each score.
@@ -78,22 +82,32 @@ def steady_numbers(scores: Iterable[Mapping[str, float]], *, but: Iterable[str] 
     return {
         name: value
         for name, value in first.items()
-        if name not in but and is_result_name(name) and all(other.get(name) == value for other in others)
+        if name not in but
+        and is_result_name(name)
+        and (_is_checksum(name) or (value > 1 and value == int(value)))
+        and all(other.get(name) == value for other in others)
     }
 
 
 def changed_results(steady: Mapping[str, float], found: Mapping[str, float]) -> str:
-    """Return which results of the baseline a score does not repeat, such as `checksum is 2011, not 8123`, or ""."""
+    """Return which results of the baseline a score does not repeat, such as `checksum is 2011, not 8123`, or "".
+
+    A checksum must be the same. A count may grow: more rows are not less work.
+    """
     return ", ".join(
         f"{name} is {exact_number(found[name])}, not {exact_number(value)}"
         for name, value in steady.items()
-        if name in found and found[name] != value
+        if name in found and (found[name] != value if _is_checksum(name) else found[name] < value)
     )
 
 
 def exact_number(value: float) -> str:
     """Return a number with all digits that it needs to be read again as it is, such as 8123 or 0.1."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _is_checksum(name: str) -> bool:
+    return not _CHECKS.isdisjoint(_words(name))
 
 
 def _is_thing(word: str) -> bool:
