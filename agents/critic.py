@@ -12,11 +12,13 @@ whether a result, such as a checksum, is not that of the baseline.
 """
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, ClassVar
 
-from agents.critique.fingerprint import Fingerprint, fingerprint
+from agents.critique.earlier import Earlier
+from agents.critique.fingerprint import fingerprint
 from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
 from mesh.agent.protocol import Context
@@ -57,7 +59,8 @@ class Critic:
     def __init__(self, context: Context) -> None:
         self._name, self._code = context.name, context.code
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
-        self._known: dict[str, Fingerprint | None] = {}
+        self._earlier, self._learned = Earlier(), 0
+        self._skipped: dict[str, None] = {}
         self._opinions = _opinions(context) if context.options.get("model") else None
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
@@ -120,39 +123,45 @@ class Critic:
                 target=tree, verdict="endorse", rule="baseline", text="the baseline: every proposal is compared with it"
             )
         if self._base[0] != opened.base_commit:
-            self._base, self._known = (opened.base_commit, await self._code.files(board)), {}
+            self._base = (opened.base_commit, await self._code.files(board))
+            self._earlier, self._skipped, self._learned = Earlier(), {}, 0
         try:
             files, real = await self._code.files(board, tree), await self._code.real_tree(board, tree)
         except ObjectMissing as error:
             return _block(tree, "no_code", str(error))
         if real != tree:
             return _block(tree, "other_code", f"claims tree {short(tree)}, but its commit has tree {short(real)}")
-        earlier = {
-            other: known
-            for other, p in list(
-                board.proposals.items()
-            )  # a copy, because new proposals may come while code is fetched
-            if p.seq < proposal.seq
-            and p.why != "blocked"
-            and not p.ruled_out
-            and (known := await self._fingerprint(p, board))
-        }
         is_sampler, event = proposal.event.origin.how == "sampler", proposal.event
         turned = turned_literals(board, event.parents, event.knobs, is_sampler=is_sampler)
         if why := rules_of(opened, self._base[1]).changed_value(files, turned=turned):
             return _block(tree, FIXED, why)
-        return judge(opened.spec, tree, files, self._base[1], earlier, ends=_ends(board))
+        await self._learn(board, proposal.seq)
 
-    async def _fingerprint(self, proposal: Proposal, board: Board) -> Fingerprint | None:
-        """Return the fingerprint of an earlier proposal; None if its code is not available."""
-        tree = proposal.event.tree
-        if tree not in self._known:
-            try:
+        def counts(other: str) -> bool:
+            known = board.proposals[other]
+            return known.seq < proposal.seq and _is_known(known)
+
+        return judge(
+            opened.spec, tree, files, self._base[1], self._earlier, counts=counts, ended=lambda t: _end(board, t)
+        )
+
+    async def _learn(self, board: Board, until: int) -> None:
+        """Take the fingerprints of all proposals before an entry of the log; without those whose code is missing.
+
+        Blocked ones, and those that are ruled out, do not count meanwhile, and their code is not fetched.
+        """
+        new = takewhile(lambda item: item[1].seq > self._learned, reversed(board.proposals.items()))
+        wanted = [tree for tree, proposal in new if proposal.seq < until][::-1]
+        again = [tree for tree in self._skipped if _is_known(board.proposals[tree])]
+        for tree in [*again, *wanted]:
+            self._learned = max(self._learned, board.proposals[tree].seq)
+            self._skipped.pop(tree, None)
+            if not _is_known(board.proposals[tree]):
+                self._skipped[tree] = None
+                continue
+            with suppress(ObjectMissing):
                 files = await self._code.files(board, tree)
-                self._known[tree] = fingerprint(files, editable_paths(board.spec, files))
-            except ObjectMissing:
-                self._known[tree] = None
-        return self._known[tree]
+                self._earlier.add(tree, fingerprint(files, editable_paths(board.spec, files)))
 
 
 def _of_score(board: Board, run: str) -> CritiquePosted | None:
@@ -182,9 +191,10 @@ def judge(
     tree: str,
     files: Mapping[str, bytes],
     base: Mapping[str, bytes],
-    earlier: Mapping[str, Fingerprint],
+    earlier: Earlier,
     *,
-    ends: Mapping[str, bool] | None = None,
+    counts: Callable[[str], bool] = lambda _: True,
+    ended: Callable[[str], bool | None] = lambda _: None,
 ) -> CritiquePosted:
     """Return the critique of one proposal.
 
@@ -193,43 +203,55 @@ def judge(
         tree: The proposal, by its tree hash.
         files: All files of the proposal, by path.
         base: The files of the arena's base commit.
-        earlier: Fingerprints of earlier proposals, by tree hash.
-        ends: Whether an earlier proposal has a score, for those whose runs have all finished.
+        earlier: Fingerprints of earlier proposals.
+        counts: Whether one of them counts, by its tree hash.
+        ended: Whether one of them ran well; None while it has not.
     """
     editable = editable_paths(spec, base, files)
     if broken := _broken(files, base, editable):
         return _block(tree, *broken)
     own, first = fingerprint(files, editable), fingerprint(base, editable)
-    for other, known in {"": first, **earlier}.items():
-        label = f"proposal {short(other)}" if other else "the baseline"
-        if known.meaning == own.meaning:
-            return _block(tree, "duplicate", f"same code as {label} except for comments and layout")
-        if known.seedless == own.seedless:
-            return _block(tree, "seed_only", f"differs from {label} only in a seed")
-    for other, known in earlier.items():
-        if own.is_near(known):
-            text = f"near duplicate of proposal {short(other)}: every knob differs by less than {NEAR:.0%} of its range"
-            return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
-    around = [won for other, won in (ends or {}).items() if other in earlier and own.is_near(earlier[other], AROUND)]
-    if len(around) >= DEAD_END and not any(around):
-        text = f"all {len(around)} earlier proposals with every knob within {AROUND:.0%} of its range have failed"
-        return CritiquePosted(target=tree, verdict="block", rule="dead_end", text=text, confidence=0.9)
+    if own.meaning == first.meaning or own.seedless == first.seedless:
+        return _same(tree, "the baseline", seed_only=own.meaning != first.meaning)
+    if same := earlier.same(own, counts):
+        return _same(tree, f"proposal {short(same.tree)}", seed_only=same.seed_only)
+    if other := next(earlier.near(own, counts), ""):
+        text = f"near duplicate of proposal {short(other)}: every knob differs by less than {NEAR:.0%} of its range"
+        return CritiquePosted(target=tree, verdict="warn", rule="near_duplicate", text=text)
+    failed = 0
+    for other in earlier.near(own, counts, AROUND):
+        if won := ended(other):
+            break
+        failed += won is False
+    else:
+        if failed >= DEAD_END:
+            text = f"all {failed} earlier proposals with every knob within {AROUND:.0%} of its range have failed"
+            return CritiquePosted(target=tree, verdict="block", rule="dead_end", text=text, confidence=0.9)
     return CritiquePosted(
         target=tree, verdict="endorse", rule="sound", text="parses, changes only editable files, and is new"
     )
 
 
-def _ends(board: Board) -> dict[str, bool]:
-    """Return whether each proposal ran well, for proposals whose runs have all finished.
+def _is_known(proposal: Proposal) -> bool:
+    """Tell whether a later proposal is compared with this one."""
+    return proposal.why != "blocked" and not proposal.ruled_out
+
+
+def _end(board: Board, tree: str) -> bool | None:
+    """Return whether a proposal ran well; None if it has no run, or one that has not finished.
 
     One that misses a constraint or a threshold ran well: where they bind, the best proposals have such neighbours.
     """
-    runs = {tree: board.current_runs(tree) for tree in board.proposals}
-    return {
-        tree: any(run.value is not None or run.missed for run in done)
-        for tree, done in runs.items()
-        if done and all(run.finished for run in done)
-    }
+    done = board.current_runs(tree)
+    if not done or not all(run.finished for run in done):
+        return None
+    return any(run.value is not None or run.missed for run in done)
+
+
+def _same(tree: str, other: str, *, seed_only: bool) -> CritiquePosted:
+    if seed_only:
+        return _block(tree, "seed_only", f"differs from {other} only in a seed")
+    return _block(tree, "duplicate", f"same code as {other} except for comments and layout")
 
 
 def _block(tree: str, rule: str, text: str) -> CritiquePosted:

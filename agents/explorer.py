@@ -20,8 +20,8 @@ from typing import ClassVar
 import anyio.to_thread
 
 from agents.curation.put_back import claims_to_put_back, results
+from agents.search.history import History, Known
 from agents.search.samplers import portfolio
-from agents.search.samplers.history import History, Known
 from agents.search.samplers.own import own_sampler, reason_of
 from agents.search.samplers.protocol import Trial, Values, best_first, place, where
 from agents.search.samplers.table_moves import TableMoves, table_knobs
@@ -97,11 +97,11 @@ class Explorer:
         if not is_measured(board) or why_paused(board):
             return []
         known = await self._history.read(board)
-        own = {tree for tree, proposal in board.proposals.items() if proposal.author == self._name}
-        waiting = sum(trial.tree in own for trial in known.pending)
+        own = self._history.authored(self._name)
+        waiting = sum(board.proposals[trial.tree].author == self._name for trial in known.pending)
         made: list[Draft | NotePosted] = list(await self._put_back(board, known) if self._speaks else ())
         for number in range(min(_AT_ONCE, share(board) - waiting)):
-            found = await self._propose(board, known, len(own) + number)
+            found = await self._propose(board, known, own + number)
             if found is None:
                 break
             draft, trial = found
@@ -128,11 +128,11 @@ class Explorer:
             structural = (*structural, TIES)  # the best code may still be as good without the table
         if not space:
             rng = Random(f"{self._name} {known.seq}")
-            has_tables = any(trial.by == "tables" for trial in known.every)
+            has_tables = known.made_by("tables") > 0
             found = await self._restructured(board, known, rng, number, None, "tables")
             return found if found or has_tables else await self._restructured(board, known, rng, number, None, FACTORS)
-        before = known.every
-        seen = board.proposals.keys() | {trial.tree for trial in before}
+        drafted = known.drafted
+        seen = {trial.tree for trial in drafted}
         for attempt in range(TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
             ask = partial(self._strategy.ask, structural=structural)
@@ -152,11 +152,13 @@ class Explorer:
             knobs = space if parents[0] == best else steady(knobs_of(files, editable, rules, base=base), first)
             knobs = [*knobs, *tied(files, knobs, idea.values)]
             values = {where(knob): fitting(knob, idea.values.get(where(knob))) for knob in knobs}
-            if not knobs or any(are_near(knobs, values, trial.values) for trial in before):
+            if not knobs or any(are_near(knobs, values, trial.values) for trial in drafted):
+                continue
+            if self._history.is_near(knobs, values):
                 continue
             start = {**base, **{name: files[name] for name in files if name in editable}}
             changed = apply(start, base, knobs, values)
-            if (tree := self._code.tree_of(changed)) in seen:
+            if (tree := self._code.tree_of(changed)) in seen or tree in board.proposals:
                 continue
             made = ({name: changed[name] for name in changed if name in editable}, tree, values)
             return self._drafted(known, number, made, parents, kind, choice.share, knobs)
@@ -171,7 +173,7 @@ class Explorer:
         one more factor or summand. Ties: a move of numbers that belong together.
         """
         rules = board.spec.knobs
-        seen = board.proposals.keys() | {trial.tree for trial in known.every}
+        seen = {trial.tree for trial in known.drafted}
         base = await self._code.files(board)
         best = next((trial.tree for trial in best_first(known.trials)), board.opened.base_tree if board.opened else "")
         with suppress(ObjectMissing):
@@ -180,7 +182,9 @@ class Explorer:
             start = {**base, **{each: files[each] for each in editable if each in files}}
 
             def is_new(name: str, source: str) -> bool:
-                return self._code.tree_of({**start, name: source.encode()}) not in seen
+                tree = self._code.tree_of({**start, name: source.encode()})
+
+                return tree not in seen and tree not in board.proposals
 
             rewrite = {"tables": partial(rewritten, rules=rules), FACTORS: partial(with_factor, is_new=is_new)}
             find = rewrite.get(kind)
@@ -211,7 +215,7 @@ class Explorer:
                 values = {where(knob): idea.values.get(where(knob), knob.value) for knob in knobs}
                 start = {**base, **{each: files[each] for each in editable if each in files}}
                 changed = apply(start, base, knobs, values)
-                if (tree := self._code.tree_of(changed)) in seen:
+                if (tree := self._code.tree_of(changed)) in seen or tree in board.proposals:
                     return None
                 made = ({name: changed[name] for name in changed if name in editable}, tree, values)
                 return self._drafted(known, number, made, parents, kind, share, knobs)
@@ -252,7 +256,7 @@ class Explorer:
         """Return the draft of changed files with their tree and their values, and its trial."""
         changed, tree, values = made
         changes = changes_of(knobs, values)
-        count = sum(trial.by == kind for trial in known.every)
+        count = known.made_by(kind)
         draft = Draft(
             changed,
             f"{kind}: {title}" if title else title_of(kind, count + 1, knobs, changes),
@@ -316,10 +320,8 @@ def best_code(board: Board, known: Known) -> list[str]:
     Proposals without knobs are skipped.
     """
     assert board.opened is not None
-    ranked = [trial.tree for trial in best_first(known.trials) if trial.values]
-    with_knobs = {trial.tree for trial in known.every if trial.values}
-    champion = [board.champion] if board.champion in with_knobs else []
-    return [*champion, *ranked, board.opened.base_tree]
+    champion = [board.champion] if known.has_values(board.champion) else []
+    return [*champion, *known.best, board.opened.base_tree]
 
 
 def fitting(knob: Knob, value: Scalar | None) -> Scalar:

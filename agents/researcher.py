@@ -24,7 +24,7 @@ from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, wort
 from agents.llm.json_answer import SCHEMA
 from agents.llm.patch import Flaw, Patch, parse_answer
 from agents.llm.readiness import check_ready
-from agents.search.samplers.history import History
+from agents.search.history import History
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured

@@ -45,7 +45,8 @@ class Board(msgspec.Struct):
     of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
     number that the evaluator in force gave, 0 without one: what failed before it is no evidence. `judge` is what the
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
-    the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`).
+    the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
+    counts the proposals that critics have ruled out.
     """
 
     arena: str
@@ -83,6 +84,7 @@ class Board(msgspec.Struct):
     scored_seq: int = 0
     bases: list[tuple[int, str]] = []
     heir: str = ""
+    ruled_out_late: int = 0
 
     @property
     def next_version(self) -> int:
@@ -207,7 +209,9 @@ class Board(msgspec.Struct):
             return False
         target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
         if event.verdict == "block" and event.rule == ruling_out.FIXED and isinstance(target, Proposal):
+            was_out = target.ruled_out
             ruling_out.rule_out_one(self, target, event.text)
+            self.ruled_out_late += target.ruled_out != was_out
         self._think(author, event.cost)
         if event.cost is not None:
             self.failed_calls.pop(author, None)

@@ -71,14 +71,14 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
 
     def place(self, value: float) -> float:
         """Return the position of a number in the range, 0 to 1, on a log scale if `log`."""
-        low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
+        low, high, at = (self.scaled(number) for number in (self.low, self.high, value))
         return min(1.0, max(0.0, (at - low) / (high - low)))
 
     def at(self, place: float) -> Scalar:
         """Return the number at a position (0 to 1) of the range: whole, or with four significant digits."""
-        low, high = self._scaled(self.low), self._scaled(self.high)
+        low, high = self.scaled(self.low), self.scaled(self.high)
         number = low + (high - low) * min(1.0, max(0.0, place))
-        number = math.exp(number) if self.log else _logistic(number) if self.step == "logit" else number
+        number = self.unscaled(number)
         if self.is_power:
             return int(2 ** round(math.log2(number)))
         number = round(number) if self.is_int else float(f"{number:.4g}")
@@ -100,7 +100,7 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         if self.step == "one" or (self.is_int and not self.log):
             new = value + float(round(steps * max(1.0, self.unit)))
         elif self.step == "logit":
-            new = _logistic(self._scaled(value) + steps)
+            new = _logistic(self.scaled(value) + steps)
         elif self.log:
             new = max(value, self.low) * 2.0 ** (round(steps) if self.is_power else steps)
         else:
@@ -138,10 +138,15 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         beside = (value // 2, value * 2) if self.is_power else (round(value) - 1, round(value) + 1)
         return rng.choice([int(step) for step in beside if self.low <= step <= self.high])
 
-    def _scaled(self, number: float) -> float:
+    def scaled(self, number: float) -> float:
+        """Return a number on the scale of the range, where positions are even."""
         if self.step == "logit":
             return _logit(min(self.high, max(self.low, number)))
         return math.log(max(number, self.low)) if self.log else float(number)
+
+    def unscaled(self, number: float) -> float:
+        """Return the number of a place on the scale of the range: the inverse of `scaled`."""
+        return math.exp(number) if self.log else _logistic(number) if self.step == "logit" else number
 
 
 def _logit(number: float) -> float:

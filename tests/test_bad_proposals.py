@@ -6,7 +6,7 @@ import pytest
 
 from agents.critic import Critic
 from agents.explorer import Explorer
-from agents.search.samplers.history import History
+from agents.search.history import History
 from mesh.agent.code_reader import CodeReader
 from mesh.errors import ObjectMissing
 from mesh.events import CritiquePosted, KnobChange, Origin, ProposalPosted

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from agents.curation.admission import decide
 from agents.curation.reevaluation import due
 from agents.explorer import Explorer
-from agents.search.samplers.history import History
+from agents.search.history import History
 from mesh.baseline import baseline_failure, is_baseline_due, is_measured
 from mesh.board import Board
 from mesh.events import AnyEvent, Infeasible, RunFinished, RunRequested, WorkerJoined, WorkerLeft

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from agents.critic import Critic
 from agents.curation.admission import decide
-from agents.search.samplers.history import feasible_first
+from agents.search.history import feasible_first
 from agents.search.samplers.protocol import Trial, best_first
 from gpu_worker.budget import TrialBudget
 from gpu_worker.gpu_gauge import Reading

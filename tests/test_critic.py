@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from agents.critic import Critic, judge
+from agents.critique.earlier import Earlier
 from agents.critique.fingerprint import fingerprint
 from mesh.agent.runtime import Seat, run_agents
 from mesh.events import AgentJoined, ArenaClosed, CritiquePosted, Origin, ProposalPosted, ProposalRetired
@@ -34,7 +35,9 @@ def changed(old: str, new: str, files: dict[str, bytes] = FILES) -> dict[str, by
 
 def word(files: dict[str, bytes], **earlier: dict[str, bytes]) -> CritiquePosted:
     """The word on files, given earlier proposals by their trees."""
-    return judge(SPEC, "t", files, FILES, {tree: fingerprint(theirs, EDITABLE) for tree, theirs in earlier.items()})
+    return judge(
+        SPEC, "t", files, FILES, Earlier({tree: fingerprint(theirs, EDITABLE) for tree, theirs in earlier.items()})
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_what_says_the_same_as_an_earlier_proposal_is_blocked() -> None:
     relu = changed('ACT = "tanh"', 'ACT = "relu"')
     text = "same code as proposal 0123456789 except for comments and layout"
     assert judge(
-        SPEC, "t", changed("# mesh", "# mesh", relu), FILES, {"0123456789abcdef": fingerprint(relu, EDITABLE)}
+        SPEC, "t", changed("# mesh", "# mesh", relu), FILES, Earlier({"0123456789abcdef": fingerprint(relu, EDITABLE)})
     ) == (block("duplicate", text))
 
 
@@ -115,7 +118,7 @@ def test_what_says_the_same_as_an_earlier_proposal_is_blocked() -> None:
 )
 def test_what_changes_nothing_but_a_seed_is_blocked(before: str, after: str) -> None:
     base = changed("SEED = 1\n", before + "\n")
-    critique = judge(SPEC, "t", changed(before, after, base), base, {})
+    critique = judge(SPEC, "t", changed(before, after, base), base, Earlier())
     assert critique == block("seed_only", "differs from the baseline only in a seed")
 
 
@@ -155,14 +158,14 @@ def test_what_is_new_is_endorsed(old: str, new: str) -> None:
 def test_a_small_relative_step_that_is_large_in_its_range_is_new() -> None:
     base = {"train.py": b"BETA = 0.98  # mesh: 0.9..0.999\n"}
     earlier = {"other": fingerprint({"train.py": b"BETA = 0.99  # mesh: 0.9..0.999\n"}, EDITABLE)}
-    assert judge(SPEC, "t", {"train.py": b"BETA = 0.995  # mesh: 0.9..0.999\n"}, base, earlier) == SOUND
+    assert judge(SPEC, "t", {"train.py": b"BETA = 0.995  # mesh: 0.9..0.999\n"}, base, Earlier(earlier)) == SOUND
 
 
 def test_editable_files_of_another_language_are_compared_byte_by_byte() -> None:
     spec = msgspec.structs.replace(SPEC, artifact=ArtifactSpec(editable=("a.cfg",)))
     base = {"a.cfg": b"# x = ("}
-    assert judge(spec, "t", {"a.cfg": b"# x = (("}, base, {}) == SOUND
-    assert judge(spec, "t", base, base, {}).rule == "duplicate"
+    assert judge(spec, "t", {"a.cfg": b"# x = (("}, base, Earlier()) == SOUND
+    assert judge(spec, "t", base, base, Earlier()).rule == "duplicate"
 
 
 def test_code_too_deep_for_a_walk_of_its_syntax_is_compared_byte_by_byte() -> None:

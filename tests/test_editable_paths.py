@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from agents.critic import judge
+from agents.critique.earlier import Earlier
 from agents.llm.patch import Flaw, Patch, parse_answer
 from mesh import arena
 from mesh.code import CodeStore
@@ -128,7 +129,7 @@ def test_the_critic_and_a_models_answer_keep_to_it(folder: Path) -> None:
 
     def verdict(**changes: bytes) -> tuple[str, str]:
         files = base | {name.replace("__", "/"): data for name, data in changes.items()}
-        critique = judge(spec, git_hash("t"), files, base, {})
+        critique = judge(spec, git_hash("t"), files, base, Earlier())
         return critique.verdict, critique.rule
 
     assert verdict(src__new=b"x") == ("endorse", "sound")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.critic import judge
+from agents.critique.earlier import Earlier
 from agents.llm.patch import Flaw, Patch, parse_answer
 from mesh import arena
 from mesh.agent.draft import Draft
@@ -134,9 +135,9 @@ async def test_a_draft_outside_is_refused_and_one_inside_keeps_the_protected_byt
 
 
 def test_the_critic_blocks_what_is_outside() -> None:
-    critique = judge(SPEC, "t", {**FILES, "train.py": OUTSIDE}, FILES, {})
+    critique = judge(SPEC, "t", {**FILES, "train.py": OUTSIDE}, FILES, Earlier())
     assert (critique.verdict, critique.rule, critique.text) == ("block", "protected", SENTENCE)
-    assert judge(SPEC, "t", {**FILES, "train.py": INSIDE}, FILES, {}).verdict == "endorse"
+    assert judge(SPEC, "t", {**FILES, "train.py": INSIDE}, FILES, Earlier()).verdict == "endorse"
 
 
 def test_the_protected_text_of_a_file_is_part_of_what_scores() -> None:

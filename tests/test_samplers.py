@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from agents.explorer import Explorer
-from agents.search.samplers.history import History
+from agents.search.history import History
 from agents.search.samplers.portfolio import (
     FLOOR,
     LEARNING,

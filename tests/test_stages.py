@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from agents.critic import Critic
 from agents.curation.admission import decide
-from agents.search.samplers.history import feasible_first
+from agents.search.history import feasible_first
 from agents.search.samplers.protocol import Trial, best_first
 from analytics.report.queries import report_data
 from analytics.report.sections.cost import cost

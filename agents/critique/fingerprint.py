@@ -7,6 +7,7 @@ is `random_state`. The arguments of calls such as `manual_seed(1)` and `default_
 import ast
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -32,6 +33,12 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
 def fingerprint(files: Mapping[str, bytes], editable: Sequence[str]) -> Fingerprint:
     """Return the fingerprint of the editable files."""
+    return _fingerprint(tuple((name, files[name]) for name in editable if name in files), tuple(editable))
+
+
+@lru_cache(maxsize=64)  # the baseline's is asked for again and again, and that of a proposal for the next one
+def _fingerprint(contents: tuple[tuple[str, bytes], ...], editable: tuple[str, ...]) -> Fingerprint:
+    files = dict(contents)
     knobs = knobs_of(files, editable)
     knobless = _without_knobs(files, knobs)
     return Fingerprint(

@@ -1,0 +1,238 @@
+"""The history that samplers learn from: every proposal of any author, with its knob values and its result.
+
+For proposals of people and models, knob values are read from their code. For those of samplers, they follow from the
+parent and the listed changes, so that a restart need not fetch all code. The caches only save work.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice, takewhile
+
+import msgspec
+from msgspec.structs import replace
+
+from agents.search.nearness import Nearness
+from agents.search.samplers.protocol import Trial, Values, best_first, where
+from agents.search.strategy import TRIES
+from mesh.board import Board, Proposal
+from mesh.changes import ChangeReader
+from mesh.editable_paths import editable_paths
+from mesh.errors import ObjectMissing
+from mesh.knobs import Knob, knobs_of
+from mesh.outcomes import badness
+
+_Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
+"""Returns the files of a proposal by its tree."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run.
+
+    An explorer appends to `pending` what it drafts. `counts` are the numbers of proposals by sampler, and `best` are
+    the proposals with values and a score, the best first, but not more than are looked at. `values` are those of all.
+    Proposals that the version in force rules out are in no list: their code with other values may be tried.
+    """
+
+    seq: int
+    trials: list[Trial]
+    pending: list[Trial]
+    barred: list[Trial]
+    counts: Mapping[str, int] = {}
+    best: list[str] = []
+    values: Mapping[str, Values] = {}
+
+    @property
+    def every(self) -> list[Trial]:
+        """All trials: finished, pending and barred."""
+        return [*self.trials, *self.pending, *self.barred]
+
+    @property
+    def drafted(self) -> list[Trial]:
+        """The pending trials that are not in the log yet."""
+        return [trial for trial in self.pending if trial.seq > self.seq]
+
+    def has_values(self, tree: str) -> bool:
+        """Tell whether the code of a proposal has knobs."""
+        return bool(self.values.get(tree))
+
+    def made_by(self, kind: str) -> int:
+        """Return how many proposals a sampler has made."""
+        return self.counts.get(kind, 0) + sum(trial.by == kind for trial in self.drafted)
+
+
+class History:
+    """Reads the history from a board; a read costs what has changed since the one before."""
+
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+        self._values: dict[str, Values] = {}
+        self._changes, self._board = ChangeReader(), Board(arena="")
+        self._version = 0
+        self._base: Mapping[str, bytes] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._trials: list[Trial] = []
+        self._ranked: list[tuple[float, int, str]] = []
+        self._violations = 0
+        self._pending: dict[str, Trial] = {}
+        self._barred: dict[str, Trial] = {}
+        self._counts: Counter[str] = Counter()
+        self._authors: Counter[str] = Counter()
+        self._near, self._trees = Nearness(), list[str]()
+
+    async def read(self, board: Board) -> Known:
+        """Return all proposals with their values and results.
+
+        Raises:
+            BusError: The log cannot be reached.
+        """
+        while missing := self._without_values(board):  # some may be posted while code is fetched
+            for tree in missing:
+                self._values[tree] = await self._values_of(board, board.proposals[tree])
+        self._update(board)
+        trials = feasible_first(self._trials) if self._violations else list(self._trials)
+        best = (trial.tree for trial in best_first(trials) if trial.values) if self._violations else self._best()
+        pending, barred = list(self._pending.values()), list(self._barred.values())
+        return Known(board.seq, trials, pending, barred, self._counts, list(islice(best, TRIES)), self._values)
+
+    def authored(self, name: str) -> int:
+        """Return how many proposals an author has made, by the last read."""
+        return self._authors[name]
+
+    def is_near(self, knobs: Sequence[Knob], values: Values) -> bool:
+        """Tell whether values are near those of a proposal, by the last read."""
+        found = (self._trees[position] for position in self._near.near(knobs, values))
+        return any(tree not in self._board.proposals or not self._is_untried(tree) for tree in found)
+
+    def _is_untried(self, tree: str) -> bool:
+        """Tell whether a proposal is ruled out, or failed by an older evaluator alone, or before any score."""
+        proposal = self._board.proposals[tree]
+        if proposal.ruled_out:
+            return True
+        return proposal.verdict != "open" and proposal.why == "failed" and not self._has_trial(proposal.seq)
+
+    def _has_trial(self, seq: int) -> bool:
+        at = bisect_left(self._trials, seq, key=_seq)
+        return at < len(self._trials) and self._trials[at].seq == seq
+
+    def _without_values(self, board: Board) -> list[str]:
+        """Return proposals whose values are not known; in a new version of the arena, other literals may be knobs."""
+        version = board.opened.version if board.opened else 0
+        if board is not self._board or version != self._version:
+            self._values = self._values if version == self._version else {}
+            self._board, self._version, self._base = board, version, None
+            return [tree for tree in board.proposals if tree not in self._values]
+        return [*takewhile(lambda tree: tree not in self._values, reversed(board.proposals))][::-1]
+
+    def _best(self) -> Iterator[str]:
+        return (tree for _, _, tree in self._ranked if self._values[tree])
+
+    def _update(self, board: Board) -> None:
+        changes = self._changes.look(board)
+        if changes.is_new:
+            self._forget()
+        for tree in changes.proposals:
+            self._near.add(self._values[tree])
+            self._trees.append(tree)
+            self._authors[board.proposals[tree].author] += 1
+        runs = (board.runs[name].requested.proposal for name in (*changes.requested, *changes.ended))
+        for tree in dict.fromkeys([*changes.proposals, *runs, *self._pending]):
+            if proposal := board.proposals.get(tree):
+                self._drop(tree, proposal.seq)
+                self._place(board, tree, proposal)
+        order = sorted(self._pending.values(), key=_seq)
+        self._pending = {trial.tree: trial for trial in order}
+
+    def _drop(self, tree: str, seq: int) -> None:
+        old = self._pending.pop(tree, None) or self._barred.pop(tree, None)
+        if self._has_trial(seq):
+            old = self._trials.pop(bisect_left(self._trials, seq, key=_seq))
+            if old.loss is not None:
+                self._ranked.pop(bisect_left(self._ranked, (old.loss, old.seq, tree)))
+            self._violations -= bool(old.violation)
+        if old:
+            self._counts[old.by] -= 1
+
+    def _place(self, board: Board, tree: str, proposal: Proposal) -> None:
+        if proposal.ruled_out:
+            return
+        trial, finished = self._trial(board, tree, proposal)
+        if finished:
+            insort(self._trials, trial, key=_seq)
+            if trial.loss is not None:
+                insort(self._ranked, (trial.loss, trial.seq, tree))
+            self._violations += bool(trial.violation)
+        elif proposal.verdict == "open":
+            self._pending[tree] = trial
+        elif proposal.why != "failed":  # what failed by an older evaluator alone, or before any score, is untried
+            self._barred[tree] = trial
+        else:
+            return
+        self._counts[trial.by] += 1
+
+    def _trial(self, board: Board, tree: str, proposal: Proposal) -> tuple[Trial, bool]:
+        """Return a proposal as a trial, and whether it has a result."""
+        runs = board.current_runs(tree)
+        ended = [run for run in runs if run.finished]
+        scores = [run.value for run in ended if run.value is not None]
+        origin = proposal.event.origin
+        trial = Trial(
+            tree=tree,
+            seq=proposal.seq,
+            values=self._values[tree],
+            loss=-board.spec.objective.gain(sum(scores) / len(scores)) if scores else None,
+            by=origin.name if origin.how == "sampler" else "",
+            violation=worst.violation if (worst := board.missed(tree)) else 0.0,
+            stages_missed=badness(worst)[0] if worst else 0,
+            seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
+        )
+        return trial, bool(scores) or (bool(runs) and len(ended) == len(runs))
+
+    async def _values_of(self, board: Board, proposal: Proposal) -> Values:
+        event = proposal.event
+        if event.origin.how == "sampler" and event.knobs and event.parents and event.parents[0] in self._values:
+            changed = {(change.file, change.name): change.new for change in event.knobs}
+            values = self._values[event.parents[0]] | {at: new for at, new in changed.items() if new is not None}
+            return {at: value for at, value in values.items() if changed.get(at, value) is not None}
+        baseline = board.opened.base_tree if board.opened else ""
+        try:
+            if self._base is None:
+                self._base = await self._files(board, baseline)
+            base = self._base
+            files = base if event.tree == baseline else await self._files(board, event.tree)
+        except ObjectMissing:
+            return {}
+        knobs = knobs_of(files, editable_paths(board.spec, files), board.spec.knobs, base=base)
+        return {where(knob): knob.value for knob in knobs}
+
+
+def _seq(trial: Trial) -> int:
+    return trial.seq
+
+
+def feasible_first(trials: list[Trial]) -> list[Trial]:
+    """Return the trials with a loss for those that miss a constraint or a threshold: all are worse than every other.
+
+    Those that violate a constraint come first, then those that a stage ended, by the stages that they did not pass.
+    Among each other they are ordered by their violation (K. Deb, 2000). The losses of the first kind lie one spread of
+    the feasible losses beyond the worst, and at most two, those of each further kind one more. So a sampler that only
+    minimises walks to where constraints and thresholds hold.
+    """
+    kinds = sorted({trial.stages_missed for trial in trials if trial.violation})
+    if not kinds:
+        return trials
+    most = {
+        kind: max(trial.violation for trial in trials if trial.violation and trial.stages_missed == kind)
+        for kind in kinds
+    }
+    losses = [trial.loss for trial in trials if trial.loss is not None and not trial.violation]
+    worst, spread = max(losses, default=0.0), (max(losses) - min(losses) if losses else 0.0) or 1.0
+    beyond = {kind: worst + spread * place for place, kind in enumerate(kinds, 1)}
+    return [
+        replace(trial, loss=beyond[trial.stages_missed] + spread * trial.violation / most[trial.stages_missed])
+        if trial.violation
+        else trial
+        for trial in trials
+    ]

@@ -1,0 +1,108 @@
+"""Finds which of many values are near some, without comparing each: what `mesh.knobs.are_near` says of all of them.
+
+Each knob that is asked for has a column of numbers. A comparison of columns with bounds leaves a few candidates, which
+are then compared exactly. So a question about 20,000 values costs little more than one about 200.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from agents.search.samplers.protocol import Values, Where, where
+from mesh.events import Scalar
+from mesh.knobs import NEAR, Knob, are_near
+
+MOST_ASKED, MOST_KEPT = 6, 64
+"""Columns that a question looks at, and columns that are kept."""
+
+_LEAST_SPARE = 1e-9
+"""By how much of a range the bounds are wider than the share, because logarithms are rounded."""
+
+
+class Nearness:
+    """Values by their position, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._values: list[Values] = []
+        self._columns: dict[Where, _Column] = {}
+        self._texts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, values: Values) -> int:
+        """Add values and return their position."""
+        self._values.append(values)
+        return len(self._values) - 1
+
+    def near(self, knobs: Sequence[Knob], values: Values, share: float = NEAR) -> Iterator[int]:
+        """Yield the positions of those that `are_near` to some values, in order.
+
+        Args:
+            knobs: The knobs to compare, with their ranges.
+            values: The values to compare with, by file and name of the knob.
+            share: A share of the range, 0 to 1.
+        """
+        for position in self._candidates(knobs, values, share):
+            if are_near(knobs, values, self._values[position], share):
+                yield position
+
+    def _candidates(self, knobs: Sequence[Knob], values: Values, share: float) -> Any:
+        import numpy as np
+
+        found = np.ones(len(self._values), dtype=bool)
+        for knob in knobs[:MOST_ASKED]:
+            low, high = self._bounds(knob, values.get(where(knob)), share)
+            column = self._column(where(knob))
+            found &= np.isnan(column) if math.isnan(low) else (column >= low) & (column <= high)
+        return np.flatnonzero(found).tolist()
+
+    def _bounds(self, knob: Knob, value: Scalar | None, share: float) -> tuple[float, float]:
+        """Return the least and the greatest number that may be near a value; not a number where only None is."""
+        number = self._number(value)
+        if knob.choices or not isinstance(value, int | float) or knob.low >= knob.high:
+            return number, number
+        low, high = (knob.scaled(end) for end in (knob.low, knob.high))
+        at, spare = knob.place(value), share + _LEAST_SPARE
+        least = -math.inf if at - spare <= 0 else knob.unscaled(low + (at - spare) * (high - low))
+        most = math.inf if at + spare >= 1 else knob.unscaled(low + (at + spare) * (high - low))
+        return min(least, number), max(most, number)
+
+    def _column(self, at: Where) -> Any:
+        if at not in self._columns:
+            if len(self._columns) >= MOST_KEPT:
+                self._columns.clear()
+            self._columns[at] = _Column()
+        column = self._columns[at]
+        column.extend(self._number(values.get(at)) for values in self._values[column.size :])
+        return column.numbers[: column.size]
+
+    def _number(self, value: Scalar | None) -> float:
+        """Return a number that equal values share; not a number for None."""
+        if value is None:
+            return math.nan
+        if isinstance(value, str):
+            return -1e300 * (1 + self._texts.setdefault(value, len(self._texts)) * 1e-9)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.copysign(math.inf, value)
+
+
+class _Column:
+    """Numbers in an array that doubles when it is full."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self.size, self.numbers = 0, np.empty(64)
+
+    def extend(self, more: Iterator[float]) -> None:
+        """Append numbers."""
+        import numpy as np
+
+        for number in more:
+            if self.size == len(self.numbers):
+                self.numbers = np.concatenate([self.numbers, np.empty(self.size)])
+            self.numbers[self.size] = number
+            self.size += 1

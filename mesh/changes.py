@@ -1,0 +1,58 @@
+"""What has changed on a board since it was last looked at, found without a walk over all that it keeps. Pure.
+
+A process that keeps something per proposal or run asks after each fact, and updates what is named. The cost is that of
+the changes and of the unfinished runs.
+"""
+
+from itertools import takewhile
+
+import msgspec
+
+from mesh.board import Board, Proposal, Run
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """Proposals and runs by their ids, in the order of the log.
+
+    `is_new` says that nothing known before counts any more: this is another board, or one with another evaluator, or
+    other proposals are ruled out. Then all are named. `requested` are new runs, `ended` those whose finish is new.
+    """
+
+    is_new: bool
+    proposals: list[str]
+    requested: list[str]
+    ended: list[str]
+
+
+class ChangeReader:
+    """Tells what has changed on a board since the last call of `look`."""
+
+    def __init__(self) -> None:
+        self._board: Board | None = None
+        self._key: object = None
+        self._proposal, self._run = 0, 0
+        self._unfinished: dict[str, None] = {}
+
+    def look(self, board: Board) -> Changes:
+        """Return the changes since the last call."""
+        opened = board.opened
+        version, evaluator = (opened.version, opened.evaluator) if opened else (0, "")
+        key = version, evaluator, board.scored_seq, board.ruled_out_late
+        is_new = board is not self._board or key != self._key
+        if is_new:
+            self._board, self._key, self._proposal, self._run, self._unfinished = board, key, 0, 0, {}
+        proposals = _since(board.proposals, self._proposal)
+        requested = _since(board.runs, self._run)
+        open_ones = dict.fromkeys([*self._unfinished, *requested])
+        ended = [name for name in open_ones if name not in board.unfinished]
+        self._unfinished = {name: None for name in open_ones if name in board.unfinished}
+        if proposals:
+            self._proposal = board.proposals[proposals[-1]].seq
+        if requested:
+            self._run = board.runs[requested[-1]].seq
+        return Changes(is_new, proposals, requested, ended)
+
+
+def _since(known: dict[str, Proposal] | dict[str, Run], seq: int) -> list[str]:
+    """Return the keys of what came after an entry of the log, in its order."""
+    return list(takewhile(lambda name: known[name].seq > seq, reversed(known)))[::-1]

@@ -1,0 +1,183 @@
+"""What is kept up fact by fact is what a plain calculation from the whole board gives, after every fact."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from agents.critique.earlier import Earlier, Same
+from agents.critique.fingerprint import Fingerprint
+from agents.search.history import History, feasible_first
+from agents.search.nearness import Nearness
+from agents.search.samplers.protocol import Trial, Values, best_first, where
+from agents.search.strategy import TRIES
+from mesh.board import Board
+from mesh.changes import ChangeReader
+from mesh.editable_paths import editable_paths
+from mesh.knob import Knob
+from mesh.knobs import NEAR, are_near, knobs_of
+from mesh.outcomes import badness
+from tests.test_leaderboard_contract import History as Random
+from tests.test_leaderboard_contract import logged
+
+SEEDS = range(60)
+
+
+async def files(board: Board, tree: str) -> Mapping[str, bytes]:
+    number = int(tree, 16)
+    knobs = f"A = {1 + number % 4}.0  # mesh: 0.1..100 log\nB = {number}  # mesh: 0..20\n"
+    return {"train.py": knobs.encode() if number % 7 else b"print('no knobs')\n"}
+
+
+async def plain(board: Board) -> tuple[list[Trial], list[Trial], list[Trial]]:
+    """Return finished, pending and barred trials, each from all of its runs."""
+    trials, pending, barred = list[Trial](), list[Trial](), list[Trial]()
+    base = await files(board, board.opened.base_tree if board.opened else "0")
+    for tree, proposal in board.proposals.items():
+        code = await files(board, tree)
+        if proposal.ruled_out:
+            continue
+        knobs = knobs_of(code, editable_paths(board.spec, code), board.spec.knobs, base=base)
+        runs = board.current_runs(tree)
+        ended = [run for run in runs if run.finished]
+        scores = [run.value for run in ended if run.value is not None]
+        worst = board.missed(tree)
+        trial = Trial(
+            tree=tree,
+            seq=proposal.seq,
+            values={where(knob): knob.value for knob in knobs},
+            loss=-board.spec.objective.gain(sum(scores) / len(scores)) if scores else None,
+            by=proposal.event.origin.name if proposal.event.origin.how == "sampler" else "",
+            violation=worst.violation if worst else 0.0,
+            stages_missed=badness(worst)[0] if worst else 0,
+            seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
+        )
+        if scores or (runs and len(ended) == len(runs)):
+            trials.append(trial)
+        elif proposal.verdict == "open":
+            pending.append(trial)
+        elif proposal.why != "failed":
+            barred.append(trial)
+    return feasible_first(trials), pending, barred
+
+
+def plain_near(knobs: Sequence[Knob], values: Values, others: Sequence[Values], share: float = NEAR) -> list[int]:
+    """Return the positions of those that are near, by comparing each."""
+    return [position for position, other in enumerate(others) if are_near(knobs, values, other, share)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_history_that_is_kept_up_is_the_one_that_is_read_at_once(seed: int) -> None:
+    made, dice = Random(seed), random.Random(seed)
+    history, board = History(files), Board(arena="a")
+    for entry in logged("a", made.told):
+        board.fold(entry)
+        if dice.random() < 0.3:
+            continue  # explorers hear the latest fact only
+        known = await history.read(board)
+        trials, pending, barred = await plain(board)
+        assert (known.trials, known.pending) == (trials, pending)
+        assert sorted(known.barred, key=lambda trial: trial.seq) == barred
+        every = [*trials, *pending, *barred]
+        assert known.best == [trial.tree for trial in best_first(trials) if trial.values][:TRIES]
+        assert +Counter(known.counts) == Counter(trial.by for trial in every)
+        assert {tree for tree in board.proposals if known.has_values(tree)} >= {t.tree for t in every if t.values}
+        for author in ("ann", "bob"):
+            assert history.authored(author) == sum(p.author == author for p in board.proposals.values())
+        some = await files(board, f"{dice.randrange(12):040x}")
+        knobs = knobs_of(some, ["train.py"], board.spec.knobs)
+        values = {where(knob): knob.value for knob in knobs}
+        assert history.is_near(knobs, values) == bool(plain_near(knobs, values, [trial.values for trial in every]))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_changes_of_a_board_are_named_once(seed: int) -> None:
+    reader, board, dice = ChangeReader(), Board(arena="a"), random.Random(seed)
+    proposals, requested, ended = list[str](), list[str](), list[str]()
+    for entry in logged("a", Random(seed).told):
+        board.fold(entry)
+        if dice.random() < 0.5:
+            changes = reader.look(board)
+            if changes.is_new:
+                proposals, requested, ended = [], [], []
+            proposals, requested = [*proposals, *changes.proposals], [*requested, *changes.requested]
+            ended += changes.ended
+            assert (proposals, requested) == (list(board.proposals), list(board.runs))
+            assert sorted(ended) == sorted(name for name, run in board.runs.items() if run.finished)
+
+
+KNOBS = [
+    Knob(file="a", name="log", value=0.1, low=1e-4, high=1.0, log=True),
+    Knob(file="a", name="even", value=5, low=0, high=9),
+    Knob(file="a", name="chance", value=0.5, low=0.001, high=0.999, step="logit"),
+    Knob(file="a", name="word", value="x", choices=("x", "y")),
+    Knob(file="a", name="flag", value=True, choices=(True, False)),
+]
+
+
+def drawn(dice: random.Random, others: list[Values]) -> Values:
+    """Return values at random, or near others, at the ends of ranges and beyond; some are missing."""
+    found: dict[tuple[str, str], Any] = {}
+    start = dice.choice(others) if others and dice.random() < 0.6 else {}
+    for knob in KNOBS:
+        old = start.get(where(knob))
+        if dice.random() < 0.05:
+            continue
+        if knob.choices:
+            found[where(knob)] = dice.choice(knob.choices) if old is None or dice.random() < 0.2 else old
+        elif isinstance(old, int | float) and dice.random() < 0.9:
+            moved = knob.at(knob.place(old) + dice.choice((0.0, 0.009, 0.0099999, 0.01, 0.012, -0.0095, 0.1)))
+            found[where(knob)] = dice.choice((old, moved))
+        else:
+            beyond = [knob.low, knob.high, knob.low / 2, knob.high * 2] if knob.step != "logit" else [0.001, 0.999]
+            found[where(knob)] = dice.choice([*beyond, knob.at(dice.random()), "text"])
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_index_finds_all_that_is_near_and_nothing_else(seed: int) -> None:
+    dice, index, others = random.Random(seed), Nearness(), list[Values]()
+    met = 0
+    for _ in range(150):
+        values, share = drawn(dice, others), dice.choice((NEAR, 0.1, 0.5))
+        knobs = dice.sample(KNOBS, dice.randint(0, len(KNOBS)))
+        found = list(index.near(knobs, values, share))
+        assert found == plain_near(knobs, values, others, share)
+        met += bool(found)
+        others.append(values)
+        assert index.add(values) == len(index) - 1
+    assert met > 20
+
+
+def printed(dice: random.Random) -> Fingerprint:
+    knobs = tuple(replace(knob, value=knob.at(dice.choice((0.2, 0.205, 0.5)))) for knob in KNOBS[:3])
+    code = dice.choice("abc")
+    return Fingerprint(
+        meaning=f"{code}{dice.randrange(12)}",
+        seedless=f"{code}{dice.randrange(6)}",
+        knobless=code,
+        knobs=knobs[: dice.choice((2, 3))],
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_critic_finds_the_first_that_is_the_same_and_all_that_are_near(seed: int) -> None:
+    dice, earlier, known = random.Random(seed), Earlier(), dict[str, Fingerprint]()
+    for number in range(60):
+        own = printed(dice)
+        left_out = {tree for tree in known if dice.random() < 0.3}
+        counted = {tree: each for tree, each in known.items() if tree not in left_out}
+        same = None
+        for tree, each in counted.items():
+            if own.meaning == each.meaning or own.seedless == each.seedless:
+                same = Same(tree, own.meaning != each.meaning)
+                break
+        assert earlier.same(own, counted.__contains__) == same
+        for share in (NEAR, 0.1, 0.4):
+            near = [tree for tree, each in counted.items() if own.is_near(each, share)]
+            assert list(earlier.near(own, counted.__contains__, share)) == near
+        known[str(number)] = own
+        earlier.add(str(number), own)
