@@ -17,6 +17,7 @@ from contextlib import suppress
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, ClassVar
 
+from agents.critique.claim_sums import ClaimSums
 from agents.critique.earlier import Earlier
 from agents.critique.fingerprint import fingerprint
 from agents.critique.shrinkage import judge_score
@@ -61,6 +62,7 @@ class Critic:
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
         self._earlier, self._learned = Earlier(), 0
         self._skipped: dict[str, None] = {}
+        self._claims = ClaimSums()
         self._opinions = _opinions(context) if context.options.get("model") else None
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
@@ -97,7 +99,8 @@ class Critic:
     def _judge_scores(self, board: Board, runs: Iterable[str]) -> list[CritiquePosted]:
         """Return critiques of the first `MISSED` of these runs that have a score and no critique of this critic."""
         new = (name for name in runs if name in board.runs and not self._has_judged(board.runs[name]))
-        return list(islice((critique for name in new if (critique := _of_score(board, name))), MISSED))
+        critiques = (critique for name in new if (critique := _of_score(board, name, self._claims)))
+        return list(islice(critiques, MISSED))
 
     def _has_judged(self, target: Proposal | Run) -> bool:
         return any(critique.author == self._name for critique in target.critiques)
@@ -164,9 +167,9 @@ class Critic:
                 self._earlier.add(tree, fingerprint(files, editable_paths(board.spec, files)))
 
 
-def _of_score(board: Board, run: str) -> CritiquePosted | None:
+def _of_score(board: Board, run: str, claims: ClaimSums) -> CritiquePosted | None:
     """Return the critique of a score: its luck, and whether the run gave other results than the baseline."""
-    critique = judge_score(board, run)
+    critique = judge_score(board, run, claims)
     if board.runs[run].requested.lane != "explore" or not (odd := other_results(board, board.runs[run])):
         return critique
     beside = f"; {critique.text}" if critique else ""

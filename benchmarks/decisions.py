@@ -19,6 +19,7 @@ import anyio
 from msgspec.structs import replace
 
 from agents.critic import judge
+from agents.critique.claim_sums import ClaimSums
 from agents.critique.earlier import Earlier
 from agents.critique.fingerprint import Fingerprint, fingerprint
 from agents.critique.shrinkage import judge_score
@@ -70,7 +71,7 @@ class Made:
         self._first = fingerprint(self._files, (FILE,))
         self._knobs = find_knobs(FILE, PROGRAM)
         self._history = History(self._read)
-        self._earlier = Earlier()
+        self._earlier, self._claims = Earlier(), ClaimSums()
         spec = ArenaSpec(
             name="a",
             objective=ObjectiveSpec(metric="loss", direction="minimize"),
@@ -170,7 +171,7 @@ class Made:
         files = {FILE: PROGRAM.replace("0.5", f"0.{self._count}").encode()}
         judge(board.spec, tree, files, self._files, self._earlier, ended=lambda _: True)
         yield "critic.judge", with_time.ms()
-        judge_score(board, run)
+        judge_score(board, run, self._claims)
         yield "critic.score", with_time.ms()
         decide(board, board.time)
         yield "curator", with_time.ms()

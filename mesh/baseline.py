@@ -11,8 +11,9 @@ def is_measured(board: Board) -> bool:
     """Tell whether the baseline has a number by the evaluator in force: a score, or one that misses a limit."""
     if board.opened is None or board.opened.base_tree not in board.proposals:
         return False
-    runs = board.current_runs(board.opened.base_tree)
-    return any(run.has_number for run in runs)
+    base = board.proposals[board.opened.base_tree]
+    runs = (board.runs[name] for name in base.runs)
+    return not base.ruled_out and any(run.has_number and board.is_current(run) for run in runs)  # mostly the first
 
 
 def baseline_failure(board: Board) -> Run | None:

@@ -8,6 +8,7 @@ snapshot instead of the first entry.
 import datetime as dt
 import hashlib
 import inspect
+from typing import TypeGuard
 
 import msgspec
 
@@ -22,6 +23,7 @@ from mesh.records import Note as Note
 from mesh.records import Proposal as Proposal
 from mesh.records import Run as Run
 from mesh.records import Verdict as Verdict
+from mesh.remembered import Remembered
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
@@ -30,6 +32,9 @@ _NOTES = 20
 
 _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
+
+
+_current: Remembered[list[Run]] = Remembered()
 
 
 class Board(msgspec.Struct):
@@ -46,7 +51,8 @@ class Board(msgspec.Struct):
     number that the evaluator in force gave, 0 without one: what failed before it is no evidence. `judge` is what the
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
-    counts the proposals that critics have ruled out.
+    counts the proposals that critics have ruled out. `evidence_changes` counts
+    the finishes that change fresh evidence, or the claims of proposals that have some.
     """
 
     arena: str
@@ -85,6 +91,7 @@ class Board(msgspec.Struct):
     bases: list[tuple[int, str]] = []
     heir: str = ""
     ruled_out_late: int = 0
+    evidence_changes: int = 0
 
     @property
     def next_version(self) -> int:
@@ -176,6 +183,7 @@ class Board(msgspec.Struct):
                 run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
                     self.scored_seq = entry.seq
+                self.evidence_changes += self._is_evidence(run, known)
                 self.finished, lane = self.finished + 1, run.requested.lane
                 self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
@@ -202,6 +210,14 @@ class Board(msgspec.Struct):
             case e.BudgetGranted():
                 pass
         return True
+
+    def _is_evidence(self, run: Run, known: Proposal | None) -> bool:
+        """Tell whether the finish of a run is fresh evidence, or changes the claim of a proposal that has some."""
+        if run.requested.lane in e.PROOF or self.opened is None or self.opened.spec.objective.noise == "none":
+            return True
+        if run.requested.proposal == self.opened.base_tree:
+            return True
+        return known is not None and any(self.runs[name].requested.lane in e.PROOF for name in known.runs)
 
     def _critique(self, event: e.CritiquePosted, author: str) -> bool:
         target = self.runs.get(event.target) or self.proposals.get(event.target)
@@ -317,9 +333,13 @@ class Board(msgspec.Struct):
 
         Failures before its first number are left out: where nothing can be scored, they say nothing of a proposal.
         """
-        evaluator, known = self._evaluator, self.proposals[proposal]
-        runs = (self.runs[run] for run in (() if known.ruled_out else known.runs))
-        return [run for run in runs if run.evaluator in ("", evaluator) and not self.ended_in_vain(run)]
+        known = self.proposals[proposal]
+        names = () if known.ruled_out else known.runs
+        return [*_current.of(self, self.seq, proposal, lambda: [*filter(self.is_current, map(self.runs.get, names))])]
+
+    def is_current(self, run: Run | None) -> TypeGuard[Run]:
+        """Tell whether `current_runs` has a run, unless its proposal is ruled out."""
+        return run is not None and run.evaluator in ("", self._evaluator) and not self.ended_in_vain(run)
 
     def ended_in_vain(self, run: Run) -> bool:
         """Tell whether a run ended before the evaluator in force gave its first number, so that it says nothing."""

@@ -16,6 +16,7 @@ from mesh.events import PROOF, ProposalRetired
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
 from mesh.paired import Scores, SeedEffect, difference, moderated, seed_effect
+from mesh.remembered import Remembered
 from mesh.standing import Rule
 
 INTERVAL = 0.95
@@ -108,6 +109,10 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
         worker_class: The worker class whose scores are pooled.
         without: A proposal to leave out; "" for none.
     """
+    return _noises.of(board, _state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without))
+
+
+def _noise_of(board: Board, worker_class: str, without: str) -> Noise:
     recent = _noise(board, worker_class, without, since=board.promoted_seq)
     if recent.dof >= _ENOUGH and recent.seeds and recent.seeds.dof >= _ENOUGH:
         return recent
@@ -141,6 +146,10 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
         worker_class: The worker class.
         found: Its noise.
     """
+    return _exact.of(board, _state(board), (worker_class, found), lambda: _shows_no_noise(board, worker_class, found))
+
+
+def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
     if board.spec.objective.noise == "items":
         runs = [run for run in _fresh_runs(board) if run.finished and run.finished.worker_class == worker_class]
         return not found.sd and repeats(runs)
@@ -156,6 +165,18 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
             if not math.isclose(seen[tree], run.value, rel_tol=_ROUNDING):
                 return False
     return True
+
+
+def _state(board: Board) -> tuple[int | str, ...]:
+    """Return all that the noise and the exactness of scores depend on and that may change on a board."""
+    opened = board.opened
+    version, evaluator = (opened.version, opened.evaluator) if opened else (0, "")
+    changes = board.evidence_changes, board.promoted_seq, board.scored_seq, board.ruled_out_late
+    return (board.champion, version, evaluator, *changes)
+
+
+_noises: Remembered[Noise] = Remembered()
+_exact: Remembered[bool] = Remembered()
 
 
 def is_close(proposal: Proposal) -> bool:

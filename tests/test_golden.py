@@ -318,6 +318,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         judged=[9, 21],
         scored_seq=9,
         bases=[(1, "0333727b2a9ef3f1c7d34f1c6e1a9f5f0c1d2e3f")],
+        evidence_changes=1,
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32

@@ -8,18 +8,27 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from agents.critique.claim_sums import ClaimSums, spread_of
 from agents.critique.earlier import Earlier, Same
 from agents.critique.fingerprint import Fingerprint
+from agents.curation.race_log import current_race, entrants_of, members_of
+from agents.curation.run_requests import race_of
 from agents.search.history import History, feasible_first
 from agents.search.nearness import Nearness
 from agents.search.samplers.protocol import Trial, Values, best_first, where
 from agents.search.strategy import TRIES
+from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.changes import ChangeReader
 from mesh.editable_paths import editable_paths
+from mesh.events import RunRequested
+from mesh.evidence import _noise_of as calculated_noise
+from mesh.evidence import _shows_no_noise as calculated_exactness
+from mesh.evidence import claim, noise, shows_no_noise
 from mesh.knob import Knob
 from mesh.knobs import NEAR, are_near, knobs_of
 from mesh.outcomes import badness
+from tests.support.history import CPU, GPU
 from tests.test_leaderboard_contract import History as Random
 from tests.test_leaderboard_contract import logged
 
@@ -181,3 +190,48 @@ def test_a_critic_finds_the_first_that_is_the_same_and_all_that_are_near(seed: i
             assert list(earlier.near(own, counted.__contains__, share)) == near
         known[str(number)] = own
         earlier.add(str(number), own)
+
+
+def with_races(entry_facts: Sequence[tuple[str, Any]], dice: random.Random) -> list[tuple[str, Any]]:
+    """Return the facts with runs in races, some of them of strangers with a number that no race can have."""
+    races = [0, 0, 1, 1, 2, 3, 5, 10**6]
+    return [
+        (author, replace(fact, race=dice.choice(races)) if isinstance(fact, RunRequested) else fact)
+        for author, fact in entry_facts
+    ]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_evidence_that_is_remembered_is_what_a_calculation_gives_after_every_fact(seed: int) -> None:
+    dice, board, sums = random.Random(seed), Board(arena="a"), ClaimSums()
+    for entry in logged("a", with_races(Random(seed).told, dice)):
+        board.fold(entry)
+        for tree, proposal in board.proposals.items():
+            runs = [board.runs[name] for name in proposal.runs]
+            evaluator = board.opened.evaluator if board.opened else ""
+            runs = [] if proposal.ruled_out else runs
+            wanted = [run for run in runs if run.evaluator in ("", evaluator) and not board.ended_in_vain(run)]
+            assert board.current_runs(tree) == wanted
+        base = board.opened.base_tree if board.opened else ""
+        has_number = base in board.proposals and any(run.has_number for run in board.current_runs(base))
+        assert is_measured(board) == has_number
+        if dice.random() < 0.5:
+            continue
+        for worker_class in (CPU, GPU, "cpu", ""):
+            left_out = dice.choice(["", *board.proposals])
+            found = noise(board, worker_class, without=left_out)
+            assert found == calculated_noise(board, worker_class, left_out)
+            exact = shows_no_noise(board, worker_class, found)
+            assert exact == calculated_exactness(board, worker_class, found)
+            claims = [c[0] for tree in board.proposals if (c := claim(board, tree)) and c[1] == worker_class]
+            assert sums.of(board, worker_class) == spread_of(claims)
+        asked = [board.runs[name].requested for name in board.proofs]
+        race = max((race_of(each) for each in asked if race_of(each) <= len(asked)), default=0)
+        assert current_race(board) == race
+        for number in {race_of(each) for each in asked}:
+            inside = [each for each in asked if each.lane == "confirm" and race_of(each) == number]
+            assert entrants_of(board, number) == {each.proposal for each in inside}
+            counts = Counter(
+                each.proposal for each in inside if each.proposal != board.champion and each.proposal in board.proposals
+            )
+            assert set(members_of(board, number)) <= {t for t in counts if counts[t] == max(counts.values())}

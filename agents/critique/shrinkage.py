@@ -6,8 +6,9 @@ that the shrunk score beats the champion's fresh mean.
 """
 
 import math
-import statistics
+from statistics import NormalDist, fmean
 
+from agents.critique.claim_sums import ClaimSums, spread_of
 from mesh.board import Board
 from mesh.events import CritiquePosted
 from mesh.evidence import claim, fresh, noise
@@ -17,12 +18,13 @@ _FEWEST = 5
 """Fewest claims from which their spread is estimated."""
 
 
-def judge_score(board: Board, run: str) -> CritiquePosted | None:
+def judge_score(board: Board, run: str, sums: ClaimSums | None = None) -> CritiquePosted | None:
     """Return the critique of an explore run with a score; None without a champion or with too little data.
 
     Args:
         board: The board of the arena.
         run: The name of the run.
+        sums: The claims as they are kept up; None adds them up here.
     """
     scored = board.runs.get(run)
     if scored is None or scored.value is None or scored.requested.lane != "explore":
@@ -32,17 +34,20 @@ def judge_score(board: Board, run: str) -> CritiquePosted | None:
     worker_class, tree = scored.finished.worker_class, scored.requested.proposal
     champion = list(fresh(board, board.champion, worker_class).values())
     found = noise(board, worker_class)
-    claims = [c[0] for other in board.proposals if (c := claim(board, other)) and c[1] == worker_class]
-    if tree == board.champion or not champion or not found.dof or len(claims) < _FEWEST:
+    if sums:
+        claims = sums.of(board, worker_class)
+    else:
+        claims = spread_of([c[0] for t in board.proposals if (c := claim(board, t)) and c[1] == worker_class])
+    if tree == board.champion or not champion or not found.dof or claims.count < _FEWEST:
         return None
-    middle, spread = statistics.fmean(claims), statistics.variance(claims)
+    middle, spread = claims.mean, claims.variance
     real = max(spread - found.sd**2, 0.05 * spread)
     kept = real / (real + found.sd**2) if real else 0.0
     expected = middle + kept * (scored.value - middle)
-    mean = statistics.fmean(champion)
+    mean = fmean(champion)
     gain = board.spec.objective.gain(expected, mean)
     error = math.sqrt(kept * found.sd**2 + found.sd**2 / len(champion))
-    p = statistics.NormalDist().cdf(gain / error) if error else float(gain > 0)
+    p = NormalDist().cdf(gain / error) if error else float(gain > 0)
     side = "better" if p >= 0.5 else "worse" if gain else "no better"
     text = (
         f"scored {scored.value:.6g}; expected score on a fresh seed {expected:.6g}, {side} than the champion "

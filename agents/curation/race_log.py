@@ -1,10 +1,13 @@
 """What the log says of races: their seeds and stages, who runs in them, and how far they are. Pure."""
 
+from bisect import bisect_left, bisect_right
+from itertools import islice
+
 from agents.curation.close_calls import races_again
 from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import SEEDS, race_of
 from mesh.board import Board, Run
-from mesh.events import PROOF, Failed, ProposalPromoted
+from mesh.events import PROOF, Failed, ProposalPromoted, RunRequested
 from mesh.evidence import proofs
 from mesh.fleet import is_awaited
 
@@ -24,8 +27,37 @@ def current_race(board: Board) -> int:
     Every race requests a run, so a greater number than there are such runs is not one of ours: a stranger's request
     must not make the next race one whose seeds nobody can hold.
     """
-    races = (race_of(board.runs[run].requested) for run in board.proofs)
-    return max((race for race in races if race <= len(board.proofs)), default=0)
+    races = _numbers.of(board).races
+    at = bisect_right(races, len(board.proofs))
+    return races[at - 1] if at else 0
+
+
+class _Numbers:
+    """The races of the board that was asked about last: their numbers, rising, and their requests of challengers."""
+
+    def __init__(self) -> None:
+        self._board: Board | None = None
+        self._taken = 0
+        self.races: list[int] = []
+        self.challengers: dict[int, list[RunRequested]] = {}
+
+    def of(self, board: Board) -> "_Numbers":
+        """Return this, with all requests of a board taken; those that were taken before are not looked at again."""
+        if board is not self._board or self._taken > len(board.proofs):
+            self._board, self._taken, self.races, self.challengers = board, 0, [], {}
+        for name in islice(board.proofs, self._taken, None):
+            request = board.runs[name].requested
+            race = race_of(request)
+            at = bisect_left(self.races, race)
+            if self.races[at : at + 1] != [race]:
+                self.races.insert(at, race)
+            if request.lane == "confirm":
+                self.challengers.setdefault(race, []).append(request)
+        self._taken = len(board.proofs)
+        return self
+
+
+_numbers = _Numbers()
 
 
 def stages(seeds: int) -> list[int]:
@@ -48,15 +80,8 @@ def members_of(board: Board, race: int) -> list[str]:
     They are undecided, or in the race as a close call or after a re-evaluation.
     """
     counts: dict[str, int] = {}
-    for name in reversed(board.proofs):
-        request = board.runs[name].requested
-        if (
-            race
-            and race_of(request) == race
-            and request.lane == "confirm"
-            and request.proposal != board.champion
-            and board.proposals.get(request.proposal)
-        ):
+    for request in reversed(_numbers.of(board).challengers.get(race, [])) if race else []:
+        if request.proposal != board.champion and board.proposals.get(request.proposal):
             counts[request.proposal] = counts.get(request.proposal, 0) + 1
     most = max(counts.values(), default=0)
     again = reevaluated(board)
@@ -69,8 +94,7 @@ def members_of(board: Board, race: int) -> list[str]:
 
 def entrants_of(board: Board, race: int) -> set[str]:
     """Return all proposals that have run as challengers in a race."""
-    requested = (board.runs[name].requested for name in board.proofs)
-    return {run.proposal for run in requested if run.lane == "confirm" and race_of(run) == race}
+    return {request.proposal for request in _numbers.of(board).challengers.get(race, [])}
 
 
 def families_proven(board: Board) -> list[int]:
