@@ -13,12 +13,11 @@ whether a result, such as a checksum, is not that of the baseline.
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import islice, takewhile
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.critique.claim_sums import ClaimSums
-from agents.critique.earlier import Earlier
+from agents.critique.earlier import Earlier, Learned
 from agents.critique.fingerprint import fingerprint
 from agents.critique.shrinkage import judge_score
 from agents.llm.digest import worth_showing
@@ -60,8 +59,7 @@ class Critic:
     def __init__(self, context: Context) -> None:
         self._name, self._code = context.name, context.code
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
-        self._earlier, self._learned = Earlier(), 0
-        self._skipped: dict[str, None] = {}
+        self._learned = Learned(self._code.files)
         self._claims = ClaimSums()
         self._opinions = _opinions(context) if context.options.get("model") else None
 
@@ -127,7 +125,7 @@ class Critic:
             )
         if self._base[0] != opened.base_commit:
             self._base = (opened.base_commit, await self._code.files(board))
-            self._earlier, self._skipped, self._learned = Earlier(), {}, 0
+            self._learned = Learned(self._code.files)
         try:
             files, real = await self._code.files(board, tree), await self._code.real_tree(board, tree)
         except ObjectMissing as error:
@@ -138,33 +136,8 @@ class Critic:
         turned = turned_literals(board, event.parents, event.knobs, is_sampler=is_sampler)
         if why := rules_of(opened, self._base[1]).changed_value(files, turned=turned):
             return _block(tree, FIXED, why)
-        await self._learn(board, proposal.seq)
-
-        def counts(other: str) -> bool:
-            known = board.proposals[other]
-            return known.seq < proposal.seq and _is_known(known)
-
-        return judge(
-            opened.spec, tree, files, self._base[1], self._earlier, counts=counts, ended=lambda t: _end(board, t)
-        )
-
-    async def _learn(self, board: Board, until: int) -> None:
-        """Take the fingerprints of all proposals before an entry of the log; without those whose code is missing.
-
-        Blocked ones, and those that are ruled out, do not count meanwhile, and their code is not fetched.
-        """
-        new = takewhile(lambda item: item[1].seq > self._learned, reversed(board.proposals.items()))
-        wanted = [tree for tree, proposal in new if proposal.seq < until][::-1]
-        again = [tree for tree in self._skipped if _is_known(board.proposals[tree])]
-        for tree in [*again, *wanted]:
-            self._learned = max(self._learned, board.proposals[tree].seq)
-            self._skipped.pop(tree, None)
-            if not _is_known(board.proposals[tree]):
-                self._skipped[tree] = None
-                continue
-            with suppress(ObjectMissing):
-                files = await self._code.files(board, tree)
-                self._earlier.add(tree, fingerprint(files, editable_paths(board.spec, files)))
+        earlier, counts = await self._learned.before(board, proposal)
+        return judge(opened.spec, tree, files, self._base[1], earlier, counts=counts, ended=lambda t: _end(board, t))
 
 
 def _of_score(board: Board, run: str, claims: ClaimSums) -> CritiquePosted | None:
@@ -233,11 +206,6 @@ def judge(
     return CritiquePosted(
         target=tree, verdict="endorse", rule="sound", text="parses, changes only editable files, and is new"
     )
-
-
-def _is_known(proposal: Proposal) -> bool:
-    """Tell whether a later proposal is compared with this one."""
-    return proposal.why != "blocked" and not proposal.ruled_out
 
 
 def _end(board: Board, tree: str) -> bool | None:

@@ -51,8 +51,8 @@ class Board(msgspec.Struct):
     number that the evaluator in force gave, 0 without one: what failed before it is no evidence. `judge` is what the
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
-    counts the proposals that critics have ruled out. `evidence_changes` counts
-    the finishes that change fresh evidence, or the claims of proposals that have some.
+    are the proposals that critics have ruled out in this version. `evidence_changes` counts the finishes that change
+    fresh evidence, or the claims of proposals that have some.
     """
 
     arena: str
@@ -90,7 +90,7 @@ class Board(msgspec.Struct):
     scored_seq: int = 0
     bases: list[tuple[int, str]] = []
     heir: str = ""
-    ruled_out_late: int = 0
+    ruled_out_late: list[str] = []
     evidence_changes: int = 0
 
     @property
@@ -131,7 +131,8 @@ class Board(msgspec.Struct):
                 if self.opened and event.version <= self.opened.version:
                     return False
                 changed = self.opened is not None and event.evaluator != self.opened.evaluator
-                self.opened, self.closed, self.opened_at, self.looks = event, None, entry.time, []
+                self.opened, self.closed, self.opened_at = event, None, entry.time
+                self.looks, self.ruled_out_late = [], []
                 self.scored_seq = self._first_number() if changed else self.scored_seq
                 if not self.bases or self.bases[-1][1] != event.base_commit:
                     self.bases.append((entry.seq, event.base_commit))
@@ -224,10 +225,9 @@ class Board(msgspec.Struct):
         if not target or any(c.author == author for c in target.critiques):
             return False
         target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
-        if event.verdict == "block" and event.rule == ruling_out.FIXED and isinstance(target, Proposal):
-            was_out = target.ruled_out
-            ruling_out.rule_out_one(self, target, event.text)
-            self.ruled_out_late += target.ruled_out != was_out
+        is_fixed = event.verdict == "block" and event.rule == ruling_out.FIXED
+        if is_fixed and isinstance(target, Proposal) and ruling_out.rule_out_one(self, target, event.text):
+            self.ruled_out_late.append(event.target)
         self._think(author, event.cost)
         if event.cost is not None:
             self.failed_calls.pop(author, None)

@@ -14,14 +14,17 @@ from mesh.board import Board, Proposal, Run
 class Changes(msgspec.Struct, frozen=True):
     """Proposals and runs by their ids, in the order of the log.
 
-    `is_new` says that nothing known before counts any more: this is another board, or one with another evaluator, or
-    other proposals are ruled out. Then all are named. `requested` are new runs, `ended` those whose finish is new.
+    `is_new` says that nothing known before counts any more: this is another board, or one with another version or
+    evaluator. Then all are named. `requested` are new runs, `ended` those whose finish is new. `ruled_out` are
+    proposals that critics have ruled out since, and `promoted` those that have become champion.
     """
 
     is_new: bool
     proposals: list[str]
     requested: list[str]
     ended: list[str]
+    ruled_out: list[str]
+    promoted: list[str]
 
 
 class ChangeReader:
@@ -30,17 +33,18 @@ class ChangeReader:
     def __init__(self) -> None:
         self._board: Board | None = None
         self._key: object = None
-        self._proposal, self._run = 0, 0
+        self._proposal, self._run, self._ruled_out, self._promoted = 0, 0, 0, 0
         self._unfinished: dict[str, None] = {}
 
     def look(self, board: Board) -> Changes:
         """Return the changes since the last call."""
         opened = board.opened
         version, evaluator = (opened.version, opened.evaluator) if opened else (0, "")
-        key = version, evaluator, board.scored_seq, board.ruled_out_late
+        key = version, evaluator, board.scored_seq
         is_new = board is not self._board or key != self._key
         if is_new:
-            self._board, self._key, self._proposal, self._run, self._unfinished = board, key, 0, 0, {}
+            self._board, self._key, self._unfinished = board, key, {}
+            self._proposal, self._run, self._ruled_out, self._promoted = 0, 0, 0, 0
         proposals = _since(board.proposals, self._proposal)
         requested = _since(board.runs, self._run)
         open_ones = dict.fromkeys([*self._unfinished, *requested])
@@ -50,7 +54,9 @@ class ChangeReader:
             self._proposal = board.proposals[proposals[-1]].seq
         if requested:
             self._run = board.runs[requested[-1]].seq
-        return Changes(is_new, proposals, requested, ended)
+        ruled_out, promoted = board.ruled_out_late[self._ruled_out :], board.champions[self._promoted :]
+        self._ruled_out, self._promoted = len(board.ruled_out_late), len(board.champions)
+        return Changes(is_new, proposals, requested, ended, ruled_out, promoted)
 
 
 def _since(known: dict[str, Proposal] | dict[str, Run], seq: int) -> list[str]:

@@ -171,7 +171,7 @@ def _state(board: Board) -> tuple[int | str, ...]:
     """Return all that the noise and the exactness of scores depend on and that may change on a board."""
     opened = board.opened
     version, evaluator = (opened.version, opened.evaluator) if opened else (0, "")
-    changes = board.evidence_changes, board.promoted_seq, board.scored_seq, board.ruled_out_late
+    changes = board.evidence_changes, board.promoted_seq, board.scored_seq, len(board.ruled_out_late)
     return (board.champion, version, evaluator, *changes)
 
 

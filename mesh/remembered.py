@@ -10,9 +10,7 @@ class Remembered(Generic[_T]):
     """Results of one function of a board and of some arguments, for the board that was asked about last."""
 
     def __init__(self) -> None:
-        self._board: object = None
-        self._state: Hashable = None
-        self._results: dict[Hashable, _T] = {}
+        self._kept: tuple[object, Hashable, dict[Hashable, _T]] = (None, None, {})
 
     def of(self, board: object, state: Hashable, arguments: Hashable, calculate: Callable[[], _T]) -> _T:
         """Return the result for some arguments; calculate it where the board or the state is another one than before.
@@ -23,8 +21,9 @@ class Remembered(Generic[_T]):
             arguments: The other arguments.
             calculate: Returns the result.
         """
-        if board is not self._board or state != self._state:
-            self._board, self._state, self._results = board, state, {}
-        if arguments not in self._results:
-            self._results[arguments] = calculate()
-        return self._results[arguments]
+        kept = self._kept  # one name for all three, because another thread may ask about another board
+        if board is not kept[0] or state != kept[1]:
+            kept = self._kept = (board, state, {})
+        if arguments not in kept[2]:
+            kept[2][arguments] = calculate()
+        return kept[2][arguments]

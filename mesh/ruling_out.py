@@ -47,15 +47,19 @@ def rule_out(board: Reign, seq: int, event: e.ArenaOpened) -> None:
     board.heir = _heir(board, before)
 
 
-def rule_out_one(board: Reign, proposal: Proposal, text: str) -> None:
-    """Fold into the board that a critic rules out a proposal; the baseline keeps to its version."""
+def rule_out_one(board: Reign, proposal: Proposal, text: str) -> bool:
+    """Fold into the board that a critic rules out a proposal, and tell whether it does.
+
+    The baseline keeps to its version.
+    """
     if board.opened is None or proposal.event.tree == board.opened.base_tree or proposal.ruled_out:
-        return
+        return False
     proposal.ruled_out = text or "changed what this version fixes"
     board.undecided.pop(proposal.event.tree, None)
     if board.champion == proposal.event.tree:
         _dethrone(board)
         board.heir = _heir(board, set())
+    return True
 
 
 def reinstated(board: Reign) -> e.ProposalPromoted | None:

@@ -3,14 +3,17 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from agents.critique.claim_sums import ClaimSums, spread_of
-from agents.critique.earlier import Earlier, Same
-from agents.critique.fingerprint import Fingerprint
+from agents.critique.earlier import Earlier, Learned, Same
+from agents.critique.fingerprint import Fingerprint, fingerprint
+from agents.critique.shrinkage import judge_score
+from agents.curation.admission import decide
 from agents.curation.race_log import current_race, entrants_of, members_of
 from agents.curation.run_requests import race_of
 from agents.search.history import History, feasible_first
@@ -18,21 +21,116 @@ from agents.search.nearness import Nearness
 from agents.search.samplers.protocol import Trial, Values, best_first, where
 from agents.search.strategy import TRIES
 from mesh.baseline import is_measured
-from mesh.board import Board
+from mesh.board import Board, from_bytes
 from mesh.changes import ChangeReader
 from mesh.editable_paths import editable_paths
-from mesh.events import RunRequested
+from mesh.errors import ObjectMissing
+from mesh.events import AnyEvent, CritiquePosted, Failed, RuledOut, RunFinished, RunKilled, RunRequested
 from mesh.evidence import _noise_of as calculated_noise
 from mesh.evidence import _shows_no_noise as calculated_exactness
-from mesh.evidence import claim, noise, shows_no_noise
+from mesh.evidence import claim, fresh, noise, shows_no_noise
 from mesh.knob import Knob
 from mesh.knobs import NEAR, are_near, knobs_of
 from mesh.outcomes import badness
+from mesh.ruling_out import FIXED, reinstated
 from tests.support.history import CPU, GPU
 from tests.test_leaderboard_contract import History as Random
 from tests.test_leaderboard_contract import logged
 
-SEEDS = range(60)
+SEEDS = range(120)
+UNRULY = SEEDS[60:]
+"""Histories with many versions, critics that rule out late, withdrawn runs and repeated facts."""
+
+
+class Unruly(Random):
+    """A random history in which proposals are ruled out after they counted, and come back."""
+
+    def add(self, event: AnyEvent) -> None:
+        """Take a fact; there are many critics, because each judges a proposal once."""
+        author = self.rng.choice(("ann", "bob"))
+        if isinstance(event, CritiquePosted):
+            author = f"critic-{len(self.told) % 7}"
+        self.told.append((author, event))
+        self.board.fold(logged("a", [self.told[-1]], after=len(self.told) - 1)[0])
+
+    def rulings(self, version: int) -> tuple[RuledOut, ...]:
+        """Return what a version rules out: nothing, some of what the one before did, or others."""
+        dice = self.rng
+        before = [tree for tree, known in self.board.proposals.items() if known.ruled_out]
+        chosen = dice.choice(([], [], before[::2], [tree for tree in self.trees if dice.random() < 0.4]))
+        if self.board.champion and dice.random() < 0.2:
+            chosen = [*{*chosen, self.board.champion}]
+        return tuple(RuledOut(text=f"changed K{n}", proposals=(tree,)) for n, tree in enumerate(sorted(chosen)))
+
+    def event(self) -> AnyEvent:
+        """Return the next fact."""
+        dice, board = self.rng, self.board
+        assert board.opened is not None
+        draw = dice.random()
+        if draw < 0.04:
+            return self.opening(board.opened.version + 1)
+        if draw < 0.10:
+            target = dice.choice([*board.proposals, *([board.champion] if board.champion else [])])
+            return CritiquePosted(target=target, verdict="block", rule=FIXED, text=dice.choice(("", "changed K")))
+        if draw < 0.14 and (again := reinstated(board)):
+            return again
+        if draw < 0.18 and self.asked:
+            return RunKilled(run=dice.choice(self.asked).run, by="operator", text="withdrawn")
+        killed = [asked for asked in self.asked if board.runs[asked.run].killed]
+        if draw < 0.22 and killed:
+            ended, end = dice.choice(killed), Failed(reason="killed", message="withdrawn")
+            return RunFinished(
+                run=ended.run,
+                proposal=ended.proposal,
+                outcome=end,
+                worker="w",
+                worker_class=self.classes[0],
+                trial_s=0.1,
+            )
+        if draw < 0.28:
+            return dice.choice(self.told)[1]
+        return super().event()
+
+
+def history_of(seed: int) -> list[tuple[str, AnyEvent]]:
+    """Return a random history."""
+    return (Unruly(seed) if seed in UNRULY else Random(seed)).told
+
+
+def test_the_unruly_histories_have_what_changes_what_counted_before() -> None:
+    met: Counter[str] = Counter()
+    for seed in UNRULY:
+        board = Board(arena="a")
+        was_out, scored, proven = set[str](), set[str](), set[str]()
+        for entry in logged("a", history_of(seed)):
+            counts, late = board.fold(entry), len(board.ruled_out_late)
+            out = {tree for tree, known in board.proposals.items() if known.ruled_out}
+            kind = type(entry.post.event).__name__ if entry.post else ""
+            for tree in out - was_out:
+                met[f"ruled out by a {'critic' if late and kind == 'CritiquePosted' else 'version'}"] += 1
+                met["ruled out after a score"] += tree in scored
+                met["ruled out after fresh scores"] += tree in proven
+            met["back"] += len(was_out - out)
+            met["back with a score"] += sum(bool(board.scores(tree)) for tree in was_out - out)
+            met[f"late {kind}"] += not counts
+            met["withdrawn"] += kind == "RunKilled" and counts
+            met["champion again"] += kind == "ProposalPromoted" and counts and board.champion in board.champions[:-1]
+            was_out, scored = out, {tree for tree in board.proposals if board.scores(tree)}
+            proven = {tree for tree in scored if fresh(board, tree)}
+    wanted = (
+        "ruled out by a critic",
+        "ruled out by a version",
+        "ruled out after a score",
+        "ruled out after fresh scores",
+        "back",
+        "back with a score",
+        "late ProposalPosted",
+        "late RunFinished",
+        "late RunRequested",
+        "withdrawn",
+        "champion again",
+    )
+    assert [name for name in wanted if met[name] < len(UNRULY) // 4] == []
 
 
 async def files(board: Board, tree: str) -> Mapping[str, bytes]:
@@ -80,9 +178,9 @@ def plain_near(knobs: Sequence[Knob], values: Values, others: Sequence[Values], 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_history_that_is_kept_up_is_the_one_that_is_read_at_once(seed: int) -> None:
-    made, dice = Random(seed), random.Random(seed)
+    dice = random.Random(seed)
     history, board = History(files), Board(arena="a")
-    for entry in logged("a", made.told):
+    for entry in logged("a", history_of(seed)):
         board.fold(entry)
         if dice.random() < 0.3:
             continue  # explorers hear the latest fact only
@@ -106,7 +204,7 @@ async def test_a_history_that_is_kept_up_is_the_one_that_is_read_at_once(seed: i
 def test_all_changes_of_a_board_are_named_once(seed: int) -> None:
     reader, board, dice = ChangeReader(), Board(arena="a"), random.Random(seed)
     proposals, requested, ended = list[str](), list[str](), list[str]()
-    for entry in logged("a", Random(seed).told):
+    for entry in logged("a", history_of(seed)):
         board.fold(entry)
         if dice.random() < 0.5:
             changes = reader.look(board)
@@ -192,6 +290,48 @@ def test_a_critic_finds_the_first_that_is_the_same_and_all_that_are_near(seed: i
         earlier.add(str(number), own)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_critic_compares_with_all_earlier_proposals_that_count_now(seed: int) -> None:
+    dice, board = random.Random(seed), Board(arena="a")
+
+    async def some_files(board: Board, tree: str) -> Mapping[str, bytes]:
+        if int(tree, 16) % 7 == 5:
+            raise ObjectMissing("nobody has shared it")
+        return await files(board, tree)
+
+    learned = Learned(some_files)
+    for entry in logged("a", history_of(seed)):
+        board.fold(entry)
+        if not board.proposals or dice.random() < 0.5:
+            continue
+        judged = dice.choice([*board.proposals.values()])
+        earlier, counts = await learned.before(board, judged)
+        expected = list[tuple[str, Fingerprint]]()
+        for tree, known in board.proposals.items():
+            if known.seq < judged.seq and known.why != "blocked" and not known.ruled_out:
+                with suppress(ObjectMissing):
+                    code = await some_files(board, tree)
+                    expected.append((tree, fingerprint(code, editable_paths(board.spec, code))))
+        assert [each for each in earlier if counts(each[0])] == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_decisions_on_a_board_that_is_kept_up_are_those_on_a_copy_that_nobody_has_looked_at(seed: int) -> None:
+    facts = with_races(history_of(seed), random.Random(seed))
+    decided: list[list[Any]] = []
+    for is_copied in (False, True):
+        board, sums = Board(arena="a"), ClaimSums()
+        decided.append([])
+        for entry in logged("a", facts):
+            board.fold(entry)
+            known = from_bytes(board.to_bytes()) if is_copied else board
+            assert known
+            scores = [judge_score(known, name, None if is_copied else sums) for name in known.runs]
+            decided[-1].append((scores, decide(known, known.time)))
+    for kept_up, copied in zip(*decided, strict=True):
+        assert kept_up == copied
+
+
 def with_races(entry_facts: Sequence[tuple[str, Any]], dice: random.Random) -> list[tuple[str, Any]]:
     """Return the facts with runs in races, some of them of strangers with a number that no race can have."""
     races = [0, 0, 1, 1, 2, 3, 5, 10**6]
@@ -204,7 +344,7 @@ def with_races(entry_facts: Sequence[tuple[str, Any]], dice: random.Random) -> l
 @pytest.mark.parametrize("seed", SEEDS)
 def test_evidence_that_is_remembered_is_what_a_calculation_gives_after_every_fact(seed: int) -> None:
     dice, board, sums = random.Random(seed), Board(arena="a"), ClaimSums()
-    for entry in logged("a", with_races(Random(seed).told, dice)):
+    for entry in logged("a", with_races(history_of(seed), dice)):
         board.fold(entry)
         for tree, proposal in board.proposals.items():
             runs = [board.runs[name] for name in proposal.runs]

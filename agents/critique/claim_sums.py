@@ -51,7 +51,7 @@ class ClaimSums:
         if changes.is_new:
             self._forget()
         runs = (board.runs[name].requested.proposal for name in (*changes.requested, *changes.ended))
-        for tree in {*runs} & board.proposals.keys():
+        for tree in {*runs, *changes.ruled_out} & board.proposals.keys():
             if old := self._claims.pop(tree, None):
                 self._add(*old, -1)
             if new := claim(board, tree):

@@ -138,7 +138,7 @@ class History:
             self._trees.append(tree)
             self._authors[board.proposals[tree].author] += 1
         runs = (board.runs[name].requested.proposal for name in (*changes.requested, *changes.ended))
-        for tree in dict.fromkeys([*changes.proposals, *runs, *self._pending]):
+        for tree in dict.fromkeys([*changes.proposals, *runs, *changes.ruled_out, *changes.promoted, *self._pending]):
             if proposal := board.proposals.get(tree):
                 self._drop(tree, proposal.seq)
                 self._place(board, tree, proposal)
