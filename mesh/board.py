@@ -175,6 +175,8 @@ class Board(msgspec.Struct):
                 if not (run := self.runs.get(event.run)) or run.killed or run.finished:
                     return False
                 run.killed = True
+                of = self.proposals.get(run.requested.proposal)
+                run.withdrawn = bool(of and of.ruled_out)
             case e.RunFinished():
                 if not (run := self.runs.get(event.run)) or run.finished:
                     return False
@@ -342,8 +344,9 @@ class Board(msgspec.Struct):
         return run is not None and run.evaluator in ("", self._evaluator) and not self.ended_in_vain(run)
 
     def ended_in_vain(self, run: Run) -> bool:
-        """Tell whether a run ended before the evaluator in force gave its first number, so that it says nothing."""
-        return run.finished is not None and run.finished_seq < self.scored_seq
+        """Tell whether a run says nothing: it ended before the evaluator in force gave a number, or was withdrawn."""
+        is_early = run.finished is not None and run.finished_seq < self.scored_seq
+        return is_early or (run.withdrawn and run.value is None)
 
     @property
     def _evaluator(self) -> str:

@@ -246,19 +246,32 @@ def _check_related(
 ) -> None:
     """Refuse to make a task the next version of an arena that it has nothing to do with.
 
-    It has where it comes from the same folder, or where a file or a third of the lines of code is the same.
-
     Raises:
         BadArena: it has not.
     """
     known = origin(home, spec.name)
-    if known == str(folder.resolve()) or not _differ(files, before):
+    if is_related(spec.name, folder, home, files, before):
         return
     where = f", which was opened from {known}" if known else ""
     raise BadArena(
         f"{folder / 'arena.toml'}: arena.name is {spec.name!r}, the name of another arena{where}: "
         f"take another name, such as {free_name(folder, home)!r}"
     )
+
+
+def is_related(name: str, folder: Path, home: Path, files: Mapping[str, bytes], before: Mapping[str, bytes]) -> bool:
+    """Tell whether a folder may hold the next version of an arena.
+
+    It may where it is the folder that the arena was opened from, or where a file or a third of the lines is the same.
+
+    Args:
+        name: the name of the arena.
+        folder: the folder.
+        home: folder of caches.
+        files: the visible files of the folder.
+        before: those of the version in force.
+    """
+    return origin(home, name) == str(folder.resolve()) or not _differ(files, before)
 
 
 def _differ(files: Mapping[str, bytes], before: Mapping[str, bytes]) -> bool:

@@ -45,7 +45,10 @@ class RunRow(msgspec.Struct, frozen=True):
 
 
 class ProposalCard(msgspec.Struct, frozen=True):
-    """All that the board knows about a proposal; `rank` is its place on the leaderboard, None if it has no score."""
+    """All that the board knows about a proposal; `rank` is its place on the leaderboard, None if it has no score.
+
+    `ruled_since` is the version since which it is ruled out, 0 if it is not; `why` says what it changed then.
+    """
 
     proposal: str
     commit: str
@@ -58,6 +61,7 @@ class ProposalCard(msgspec.Struct, frozen=True):
     as_of: int
     state: str
     why: str
+    ruled_since: int
     rank: int | None
     mean: float | None
     low: float | None
@@ -102,6 +106,7 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         as_of=event.as_of,
         state=ranking.state(tree),
         why=proposal.ruled_out or proposal.why,
+        ruled_since=proposal.ruled_since,
         rank=rank,
         mean=row.mean if row else None,
         low=row.low if row else None,

@@ -29,7 +29,8 @@ class Proposal(msgspec.Struct):
 
     `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
     promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
-    no score of it counts. `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
+    no score of it counts; `ruled_since` is the version since which that is so without a break, 0 if it is not.
+    `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
     retired for a champion that was ruled out.
     """
 
@@ -44,6 +45,7 @@ class Proposal(msgspec.Struct):
     rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
     sealed: list[str] = []
     ruled_out: str = ""
+    ruled_since: int = 0
     back_seq: int = 0
 
 
@@ -68,9 +70,10 @@ class JudgeTotal(msgspec.Struct):
 class Run(msgspec.Struct):
     """A requested run and its progress.
 
-    `begun` are the boot ids of the workers that began its attempts. `finished` is its first finish in the log,
-    `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons of its items, by
-    the other run.
+    `begun` are the boot ids of the workers that began its attempts. `withdrawn` if its proposal was ruled out when it
+    was killed: then it says nothing of the proposal, even if a later version allows that. `finished` is its first
+    finish in the log, `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons
+    of its items, by the other run.
     """
 
     seq: int
@@ -84,6 +87,7 @@ class Run(msgspec.Struct):
     finished_seq: int = 0
     finished_at: dt.datetime | None = None
     compared: dict[str, e.ItemsCompared] = {}
+    withdrawn: bool = False
 
     @property
     def evaluator(self) -> str:

@@ -3,14 +3,17 @@
 Who opens a version looks at all proposals that there are; a critic and whoever drafts a proposal look at that one.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
 
 from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.errors import ObjectMissing
-from mesh.events import ArenaOpened, KnobChange, RuledOut
-from mesh.ruling_out import reinstated
+from mesh.events import ArenaOpened, KnobChange, ProposalPromoted, RuledOut
+from mesh.ruling_out import reinstated, rule_out
 from mesh.text import plain_number, printable, short
 from mesh.version_rules import VersionRules
 
@@ -70,14 +73,50 @@ def base_commit_of(board: Board, tree: str) -> str:
 
 
 def ruled_out_words(board: Board) -> str:
-    """Return in a sentence how many proposals the version in force rules out, and for what; "" if none."""
-    reasons = Counter(proposal.ruled_out for proposal in board.proposals.values() if proposal.ruled_out)
-    if not reasons:
+    """Return in a sentence how many proposals are ruled out, since which version, and for what; "" if none."""
+    ruled = [proposal for proposal in board.proposals.values() if proposal.ruled_out]
+    if not ruled:
         return ""
-    [(first, most)], count = reasons.most_common(1), reasons.total()
-    others = len(reasons) - 1
+    reasons, count = Counter(proposal.ruled_out for proposal in ruled), len(ruled)
+    [(first, most)], others = reasons.most_common(1), len(reasons) - 1
     more = f" ({most:,} of them), and {others} other {'reason' if others == 1 else 'reasons'}" if others else ""
-    return f"{count:,} {'proposal does' if count == 1 else 'proposals do'} not count (ruled out): {first}{more}"
+    versions = sorted({proposal.ruled_since for proposal in ruled})
+    since = f"version {versions[0]}" if len(versions) == 1 else f"versions {versions[0]} to {versions[-1]}"
+    many = "1 proposal is" if count == 1 else f"{count:,} proposals are"
+    return f"{many} ruled out since {since}, and {'counts' if count == 1 else 'count'} nowhere: {first}{more}"
+
+
+def coming_lines(board: Board, version: int, groups: Sequence[RuledOut]) -> list[str]:
+    """Return in sentences what a version that is not open yet would change for the proposals of a board.
+
+    Args:
+        board: The board of the arena, as it is now.
+        version: The number of the version.
+        groups: The proposals that it would rule out.
+    """
+    if board.opened is None:
+        return []
+    after, lines = copy.deepcopy(board), list[str]()
+    rule_out(after, board.seq + 1, msgspec.structs.replace(board.opened, version=version, ruled_out=tuple(groups)))
+    before = {tree for tree, proposal in board.proposals.items() if proposal.ruled_out}
+    now = {tree: proposal.ruled_out for tree, proposal in after.proposals.items() if proposal.ruled_out}
+    champion = after.heir or after.champion
+    if new := [tree for tree in now if tree not in before]:
+        reasons = list(dict.fromkeys(now[tree] for tree in new))
+        more = f"; {len(reasons) - _SENTENCES} more reasons" if len(reasons) > _SENTENCES else ""
+        among = ", the champion among them," if board.champion in new else ""
+        many = f"{len(new):,} proposals{among}" if len(new) > 1 else "the champion" if among else "1 proposal"
+        texts = [text.replace("has ", "have ", 1) if len(new) > 1 else text for text in reasons[:_SENTENCES]]
+        they, why = "they" if len(new) > 1 else "it", "; ".join(texts) + more
+        lines.append(f"{many} would count nowhere from version {version} on: {they} {why}")
+    if back := len(before - now.keys()):
+        lines.append(
+            f"{back:,} proposal{'s' if back > 1 else ''} that {'are' if back > 1 else 'is'} ruled out would count again"
+        )
+    if lines and champion != board.champion:
+        to_come = "there would be no champion until the new baseline is measured"
+        lines.append(f"the champion would be {_champion_words(board, champion)}" if champion else to_come)
+    return lines
 
 
 def meaning_lines(board: Board, champion: str) -> list[str]:
@@ -101,12 +140,19 @@ def meaning_lines(board: Board, champion: str) -> list[str]:
             f"{count:,} more proposals no longer count, for {len(board.opened.ruled_out) - _SENTENCES} reasons"
         )
     if again := reinstated(board):
-        title = printable(board.proposals[again.proposal].event.title, 80)
-        words = f"{short(again.proposal)} ({title}), {board.spec.objective.metric} {plain_number(again.mean)}"
+        words = _champion_words(board, again.proposal)
         lines.append(f"the champion is now {words}: the last one that keeps to version {version}")
     elif champion and not board.champion:
         lines.append(f"there is no champion now: the baseline of version {version} is measured, and becomes the first")
     return lines
+
+
+def _champion_words(board: Board, tree: str) -> str:
+    """Return a past champion in words, with the mean of its last promotion."""
+    proposal = board.proposals[tree]
+    last = next(each for each in reversed(proposal.rulings) if isinstance(each, ProposalPromoted))
+    title = printable(proposal.event.title, 80)
+    return f"{short(tree)} ({title}), {board.spec.objective.metric} {plain_number(last.mean)}"
 
 
 async def breaches(

@@ -37,6 +37,7 @@ def rule_out(board: Reign, seq: int, event: e.ArenaOpened) -> None:
     champions = [tree for tree in board.champions if tree in now]
     for tree, proposal in board.proposals.items():
         proposal.ruled_out = now.get(tree, "")
+        proposal.ruled_since = (proposal.ruled_since or event.version) if proposal.ruled_out else 0
         last = proposal.rulings[-1] if proposal.rulings else None
         is_void = isinstance(last, e.ProposalRetired) and last.why == "not_better" and last.met in champions
         if not proposal.ruled_out and (tree in before or is_void):
@@ -55,6 +56,7 @@ def rule_out_one(board: Reign, proposal: Proposal, text: str) -> bool:
     if board.opened is None or proposal.event.tree == board.opened.base_tree or proposal.ruled_out:
         return False
     proposal.ruled_out = text or "changed what this version fixes"
+    proposal.ruled_since = board.opened.version
     board.undecided.pop(proposal.event.tree, None)
     if board.champion == proposal.event.tree:
         _dethrone(board)

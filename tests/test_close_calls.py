@@ -9,13 +9,15 @@ import pytest
 from agents.curation.close_calls import close_calls, races_of
 from agents.curation.proof_share import affords
 from agents.curation.run_requests import SEEDS
+from agents.curation.waiting_claims import waiting_words
 from mesh.board import Board
-from mesh.events import ProposalRetired, RunFinished, RunRequested, Scored, WorkerJoined
+from mesh.events import ArenaClosed, ProposalRetired, RunFinished, RunRequested, Scored, WorkerJoined, WorkerLeft
 from mesh.evidence import CLOSE
 from mesh.leaderboard import leaderboard
 from mesh.spec import SelectionSpec
 from mesh.testing import Log, git_hash
 from mesh.worker_time import ALLOWANCE
+from mesh_cli.live.status import spending_of
 from mesh_cli.live.summary import unproven
 from tests.test_race import BASE, NOISY, asked, claimed, due, play
 
@@ -167,6 +169,34 @@ def test_a_race_begins_once_search_has_run_enough() -> None:
     proofs, finished = len(log.board.proofs), log.board.finished
     assert proofs + 2 - ALLOWANCE <= 0.25 * (finished + 2)
     assert proofs + 2 - ALLOWANCE > 0.25 * (finished - 1 + 2)
+
+
+def test_where_proof_has_had_its_share_status_and_the_end_of_mesh_up_say_that_claims_wait() -> None:
+    log = beginning(14)
+    said = (
+        "8 claims wait for proof: proof has had its 25% of the worker time; raise selection.proof_share in arena.toml "
+        "to prove sooner"
+    )
+    assert waiting_words(log.board) == said
+    assert spending_of(log.board)["advice"][0] == said
+    assert said in unproven(log.board)
+    log.add("w", WorkerLeft(boot="w"))
+    assert waiting_words(log.board) == said  # the swarm has ended, and they still wait
+    log.add("w", WorkerJoined(boot="w2", worker_class="cpu", device="cpu", slots=20))
+    while not racing(log):
+        assert waiting_words(log.board) == said
+        claimed(log, **{f"worse-{log.board.seq}": 11.0})
+    assert waiting_words(log.board) == ""
+    assert waiting_words(beginning(9).board) == ""
+
+
+def test_a_race_that_waits_for_search_counts_among_the_claims_that_wait() -> None:
+    log = one_race([9.8, 10.1, 9.95], share=0.1, claim=9.95)
+    assert waiting_words(log.board).startswith("1 claim waits for proof: proof has had its 10% of the worker time")
+    claimed(log, fresh=5.0)
+    assert waiting_words(log.board).startswith("2 claims wait for proof")
+    log.add("op", ArenaClosed(version=1, reason="operator"))
+    assert waiting_words(log.board) == ""
 
 
 def one_race(scores: list[float], *, share: float, claim: float) -> Log:

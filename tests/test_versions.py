@@ -35,8 +35,8 @@ SMALLER = "# EVOLVE-BLOCK-START\nRATE = 0.1\n# EVOLVE-BLOCK-END\nprint(SIZE, RAT
 class Study:
     """An arena of one editable file, whose facts the test posts itself."""
 
-    def __init__(self, hub: Hub, folder: Path, name: str, text: str) -> None:
-        self.hub, self.folder, self.name, self.text = hub, folder / "tiny", name, text
+    def __init__(self, hub: Hub, url: str, folder: Path, name: str, text: str) -> None:
+        self.hub, self.url, self.folder, self.name, self.text = hub, url, folder / "tiny", name, text
         self.home = folder / "home"
         self.arena = ARENA.replace("train.py", name)
 
@@ -105,7 +105,7 @@ class Study:
 async def study(folder: Path, name: str, text: str) -> AsyncIterator[Study]:
     with anyio.fail_after(100):
         async with embedded(folder / "server") as server, connect(server.url, name="test") as hub:
-            yield Study(hub, folder, name, text)
+            yield Study(hub, server.url, folder, name, text)
 
 
 def why(board: Board, tree: str) -> str:

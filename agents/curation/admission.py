@@ -2,8 +2,9 @@
 
 The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of the
 log, up to a queue depth and a limit per author. `race` turns claims into promotions, `demotion` re-tests champions, and
-`stopping` ends the arena. `reevaluation` requests new scores after a change of the evaluator. If the arena's metric is
-exact (`noise = "none"`), one score is enough, and the best proposal is promoted at once.
+`stopping` ends the arena. `reevaluation` requests new scores after a change of the evaluator, and `withdrawals` ends
+the runs of what is ruled out. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best
+proposal is promoted at once.
 """
 
 import datetime as dt
@@ -18,6 +19,7 @@ from agents.curation.reevaluation import due, is_champion_awaited, reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
 from agents.curation.stopping import stop
+from agents.curation.withdrawals import withdrawals
 from mesh.baseline import is_baseline_due, is_measured
 from mesh.board import Board, Proposal, Run
 from mesh.events import (
@@ -47,8 +49,9 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
         return []
     if ends := stop(board, now):
         return list(ends)
+    withdrawn: list[AnyEvent] = [*withdrawals(board)]
     if again_champion := reinstated(board):
-        return [again_champion]
+        return [*withdrawn, again_champion]
     proven = _best(board) if is_exact(board) else [*prove(board, now), *recheck(board)]
     verdicts = [event for event in proven if not _is_unfit_winner(board, event)]
     decided = {event.proposal for event in verdicts if isinstance(event, ProposalRetired)}
@@ -57,8 +60,8 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
     again = _reevaluations(board)
     if paused := why_paused(board):
         said = [] if is_pause_said(board) else [NotePosted(channel="search", text=paused)]
-        return [*verdicts, *again, *said, *([control_run(board)] if is_champion_due(board) else [])]
-    return [*verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
+        return [*withdrawn, *verdicts, *again, *said, *([control_run(board)] if is_champion_due(board) else [])]
+    return [*withdrawn, *verdicts, *again, *_admissions(board, now, room=_room(board) - len(again))]
 
 
 def is_exact(board: Board) -> bool:

@@ -14,8 +14,11 @@ def affords(board: Board, runs: int) -> bool:
     It may while its share of the workers' time stays within `proof_share`, and whenever search has nothing to run.
     Where the log has no times, runs count.
     """
-    if not _is_searching(board):
-        return True
+    return not _is_searching(board) or is_within_share(board, runs)
+
+
+def is_within_share(board: Board, runs: int) -> bool:
+    """Tell whether the share of proof stays within `proof_share` with this many more runs, whatever search does."""
     proven = len(board.proofs)
     seconds, whole = sum(board.seconds.get(lane, 0.0) for lane in PROOF), sum(board.seconds.values())
     if not seconds:

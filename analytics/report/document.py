@@ -25,7 +25,7 @@ from mesh.times import duration
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A report in words; `picture` is the caption of the picture."""
+    """A report in words; `picture` is the caption of the picture, `remarks` are sentences below the headline."""
 
     title: str
     summary: str
@@ -33,10 +33,18 @@ class Document(msgspec.Struct, frozen=True):
     picture: str
     sections: list[Section]
     footer: str
+    remarks: tuple[str, ...] = ()
 
 
-def document(data: ReportData, diffs: Mapping[str, Diff], version: str) -> Document:
-    """Return the report of these data, with the changed lines of code that are known, by proposal."""
+def document(data: ReportData, diffs: Mapping[str, Diff], version: str, *, remarks: Sequence[str] = ()) -> Document:
+    """Return the report of these data.
+
+    Args:
+        data: what was read from the views.
+        diffs: the changed lines of code that are known, by proposal.
+        version: the version of the mesh.
+        remarks: what else a reader must know, in sentences.
+    """
     goal = data.goal
     state = f"closed ({goal.closed_because})" if goal.state == "closed" else "open"
     footer = (
@@ -61,6 +69,7 @@ def document(data: ReportData, diffs: Mapping[str, Diff], version: str) -> Docum
         picture=_picture(data),
         sections=list(sections),
         footer=footer,
+        remarks=tuple(harmless(remark, 500) for remark in remarks),
     )
 
 

@@ -17,6 +17,7 @@ def markdown(document: Document) -> str:
         f"# {plain_markdown(document.title)}",
         plain_markdown(document.summary),
         f"**{plain_markdown(document.headline)}**",
+        *(plain_markdown(remark) for remark in document.remarks),
     ]
     for section in document.sections:
         parts.append(f"## {plain_markdown(section.title)}")

@@ -1,13 +1,14 @@
 """`mesh report`: queries the projector, fetches the code to show, and writes the file whole or not at all."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from anyio.to_thread import run_sync
 
 import mesh
+from agents.curation.waiting_claims import waiting_words
 from analytics.projector import Projection, replay
 from analytics.report.code_diff import Diff, diff_of
 from analytics.report.data import ReportData
@@ -17,9 +18,11 @@ from analytics.sql_client import ask as ask_projector
 from analytics.sql_protocol import Query
 from analytics.sql_server import MAX_ROWS, MAX_TIMEOUT_S, SqlServer
 from mesh import settings
+from mesh.board import Board
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
-from mesh_cli.connect import code_store_of
+from mesh.rule_breaches import ruled_out_words
+from mesh_cli.connect import board_of, code_store_of
 from mesh_cli.render.output import atomically
 
 FORMS = {".html": "html", ".htm": "html", ".png": "png", ".md": "markdown"}
@@ -51,8 +54,20 @@ async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[byte
     async with projection_to_ask(bus, to_seq) as ask:
         data = await report_data(ask, bus.arena)
     diffs = {} if form == "png" else await _diffs(bus, data)
-    page = document(data, diffs, mesh.__version__)
+    board = await _board_until(bus, to_seq) if to_seq else await board_of(bus)
+    remarks = [*filter(None, (ruled_out_words(board), waiting_words(board)))]
+    page = document(data, diffs, mesh.__version__, remarks=remarks)
     return await run_sync(_rendered, form, data, page), page.headline
+
+
+async def _board_until(bus: JetStreamBus, seq: int) -> Board:
+    """Return the board of an arena as of an entry."""
+    board = Board(arena=bus.arena)
+    async with aclosing(bus.read(0, until=seq)) as batches:
+        async for batch in batches:
+            for entry in batch:
+                board.fold(entry)
+    return board
 
 
 def _rendered(form: str, data: ReportData, page: Document) -> bytes:

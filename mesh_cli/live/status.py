@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from agents.curation.waiting_claims import waiting_words
 from mesh import settings
 from mesh.board import Board, Member
 from mesh.bus import ArenaBus, Bus
@@ -16,6 +17,7 @@ from mesh.errors import BusUnavailable, MeshError
 from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.roll_call import expected, roll_call
+from mesh.rule_breaches import ruled_out_words
 from mesh.stalled import why_paused
 from mesh.times import duration
 from mesh.wire import Pattern
@@ -70,6 +72,7 @@ def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
         "runs_waiting": len(board.unfinished) - len(running),
         "champion": board.champion,
         "paused": why_paused(board),
+        "ruled_out": ruled_out_words(board),
         "model_tokens": sum(board.tokens.values()),
         "model_usd": round(sum(board.spent.values()), 6),
         "judge_calls": board.judge.calls,
@@ -109,7 +112,11 @@ def spending_of(board: Board) -> dict[str, Any]:
     """Return what the workers' time went into, in seconds, and advice where that is odd."""
     time = worker_time(times_of(board))
     share = board.spec.selection.proof_share if board.opened else 1.0
-    return {"worker_time": msgspec.to_builtins(time), "advice": time_advice(time, share)}
+    waiting = [waiting_words(board)] if board.opened else []
+    return {
+        "worker_time": msgspec.to_builtins(time),
+        "advice": [*filter(None, waiting), *time_advice(time, share)],
+    }
 
 
 async def runs_per_minute(bus: Bus, board: Board) -> float:
@@ -161,8 +168,7 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip
-    if not row["paused"]:
-        hidden.add("paused")
+    hidden |= {name for name in ("paused", "ruled_out") if not row[name]}
     if row["model_tokens"] or row["model_usd"]:
         shown["models"] = f"{row['model_tokens']:,} tokens (${row['model_usd']:.4f})"
     if row["judge_calls"] or row["judge_cached"]:

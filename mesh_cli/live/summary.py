@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from agents.curation.waiting_claims import waiting_words
 from mesh.board import Board
 from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
@@ -108,7 +109,9 @@ def unproven(board: Board) -> list[str]:
     lines = list[str]()
     if spent := sum(board.seconds.get(lane, 0.0) for lane in PROOF):
         share = spent / sum(board.seconds.values())
-        lines = [f"proof took {share:.0%} of the worker time, {duration(spent)} for {len(board.proofs):,} runs"]
+        lines.append(f"proof took {share:.0%} of the worker time, {duration(spent)} for {len(board.proofs):,} runs")
+    lines += filter(None, [waiting_words(board)])
+    if spent:
         lines += time_advice(worker_time(times_of(board)), board.spec.selection.proof_share)
     close = [
         (tree, last)

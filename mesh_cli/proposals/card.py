@@ -98,10 +98,14 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
 
 
 def _standing(board: Board, about: About) -> str:
-    why = about["why"] if about["state"] == "ruled_out" else reason_words(about["why"])
+    if about["state"] == "ruled_out":
+        return (
+            f"state: ruled out since version {about['ruled_since']}: it {printable(about['why'], 300)}; no score counts"
+        )
+    why = reason_words(about["why"])
     state = f"{about['state']} ({why})" if why else about["state"]
     if about["mean"] is None:
-        return f"state: {state}, no score {'counts' if about['state'] == 'ruled_out' else 'yet'}"
+        return f"state: {state}, no score yet"
     mark = " (self-reported)" if about["self_reported"] else ""
     parents = [about["mean"] + row.gain for row in about["parents"] if row.gain is not None]
     places = needed_places([about["mean"], *parents], about["low"], about["high"])

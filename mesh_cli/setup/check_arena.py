@@ -18,6 +18,7 @@ from mesh_cli.setup.check_facts import arena_facts
 from mesh_cli.setup.check_result import BaselineRun, Checked, StageChecked, Tried
 from mesh_cli.setup.check_runs import Artifact, run_artifacts
 from mesh_cli.setup.check_view import outcome_words
+from mesh_cli.setup.next_version import next_version_lines
 from mesh_cli.setup.size_trials import SizeTrials
 
 _BASELINE, _OTHER_SEEDS, _PROOF = "baseline", "baseline, other seeds", "baseline, in proof"
@@ -45,6 +46,7 @@ async def check_arena(
     describe(folder)
     spec = load_arena(folder)
     facts = arena_facts(folder, spec)
+    coming = await next_version_lines(folder, spec)
     listed: tuple[Attack, ...] = read_attacks(folder) if attacks else ()
     by_items = spec.objective.noise == "items"
     artifacts = [
@@ -96,6 +98,7 @@ async def check_arena(
         proof=proof,
         opening_s=opening_s,
         sizes=sizes.found(ended),
+        next_version=tuple(coming),
     )
 
 

@@ -61,6 +61,7 @@ class Checked(msgspec.Struct, frozen=True):
         facts: what the arena is made of.
         proof: runs of the baseline with other seeds in place of those that the program gives itself.
         sizes: knobs that look like the size of the problem.
+        next_version: what opening the folder would make of the history of the arena of that name, in sentences.
         opening_s: seconds that opening took: preparing data, and looking for leaks.
     """
 
@@ -76,6 +77,7 @@ class Checked(msgspec.Struct, frozen=True):
     proof: tuple[BaselineRun, ...] = ()
     opening_s: float = 0.0
     sizes: tuple[SizeTried, ...] = ()
+    next_version: tuple[str, ...] = ()
 
     @property
     def scores(self) -> list[float]:

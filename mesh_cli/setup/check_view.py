@@ -36,9 +36,10 @@ def check_lines(checked: Checked, width: int | None = None, ink: Ink | None = No
     lines += _knobs(checked, folds, ink)
     if checked.attacks:
         lines += ["", ink.sign("star", "attacks"), *_attacks(checked, width)]
-    if odd := check_warnings(checked):
-        lines += ["", ink.sign("star", "odd")]
-        for sentence in odd:
+    odd = check_warnings(checked)
+    for title, sentences in (("next version", checked.next_version), ("odd", odd)):
+        lines += ["", ink.sign("star", title)] if sentences else []
+        for sentence in sentences:
             lines += textwrap.wrap(sentence, folds, initial_indent="  - ", subsequent_indent="    ",
                                    break_long_words=False, break_on_hyphens=False)  # fmt: skip
     return [*lines, "", _verdict(checked, len(odd), ink)]

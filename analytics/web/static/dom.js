@@ -74,7 +74,7 @@ export function ago(time) {
 }
 
 /** A state as in SQL; a run that was killed is no failure, and says so. */
-export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, state === "killed" ? words(state) : state);
+export const chip = (state) => el(`span.chip.s-${/^[a-z_]+$/.test(state) ? state : "open"}`, {}, ["killed", "ruled_out"].includes(state) ? words(state) : state);
 export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Call `work` soon, once for many calls, and at most every `rest` ms. */

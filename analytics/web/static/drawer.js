@@ -43,7 +43,7 @@ function parts(found, open) {
   const row = found.standing;
   return [
     row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), row.trial_s ? number("time of a trial", seconds(row.trial_s)) : null, found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
-    found.why ? el("p.muted", {}, `${found.state === "demoted" ? "Demoted" : "Retired"}: ${words(found.why)}.`) : null,
+    verdict(found),
     found.rationale ? part("Rationale", el("p.text", { dir: "auto" }, found.rationale)) : null,
     found.call ? part("Model call", call(found.proposal, found.call)) : null,
     found.knobs.length ? part("Knobs", el("table.knobs", {}, el("tbody", {}, found.knobs.map((knob) => el("tr", {}, el("td", {}, el("code", {}, knob.name), el("span.by", {}, knob.file)), el("td.number.muted", {}, value(knob.old)), el("td.number", {}, `→ ${value(knob.new)}`)))))) : null,
@@ -55,6 +55,12 @@ function parts(found, open) {
     found.parents.length ? part("Parents", relatives(found.parents, open)) : null,
     found.children.length ? part("Children", relatives(found.children, open)) : null,
   ];
+}
+
+/** Why a proposal is no candidate any more, in a sentence. */
+function verdict(found) {
+  if (found.state === "ruled_out") return el("p.ruled", {}, `Ruled out since version ${found.ruled_since}: it ${found.why}. No score of it counts.`);
+  return found.why ? el("p.muted", {}, `${found.state === "demoted" ? "Demoted" : "Retired"}: ${words(found.why)}.`) : null;
 }
 
 const number = (name, text) => el("div", {}, el("dt", {}, name), el("dd", {}, text));
