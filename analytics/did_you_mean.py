@@ -90,6 +90,41 @@ def odd_words(sql: str) -> str:
     return ""
 
 
+def odd_names(db: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """Return a sentence where a statement asks for a name that no knob or number has, or "".
+
+    Args:
+        db: a connection that may read the projection.
+        sql: the statement, which has found nothing.
+    """
+    words = statement_words(sql)
+    used = [view for view in _used(words.sql, _NAMING) if view in _NAMING]
+    known = {
+        str(row[0]): view
+        for view in used
+        for row in db.execute(f"SELECT DISTINCT name FROM {view} LIMIT 10000").fetchall()  # noqa: S608
+    }
+    for first, several in re.findall(_NAME_COMPARED, words.sql, re.IGNORECASE) if used else ():
+        for word in map(words.text, re.findall(r"'\d+'", first or several)):
+            if word in known:
+                continue
+            names = sorted(known, key=len)
+            ours = [name for name in names if _abbreviates(word, name)] or difflib.get_close_matches(
+                word, names, 1, _CLOSE
+            )
+            quoted = ["'" + name.replace("'", "''") + "'" for name in (ours or names)[:_OTHERS]]
+            head = f"no {_NAMING[known[ours[0]] if ours else used[0]]} is named '{word}'"
+            if ours:
+                return f"{head}; did you mean {_listed(quoted, 'or')}?"
+            return (
+                f"{head}; there are {_listed(quoted)}{' and others' if len(names) > _OTHERS else ''}" if names else ""
+            )
+    return ""
+
+
+_NAMING = {"knobs": "knob", "changes": "knob", "metrics": "number of runs"}
+"""Views whose rows have names from the log, and what those name."""
+_NAME_COMPARED = r"\bname\b\)?\s*(?:==?\s*('\d+')|IN\s*\(([^)]*)\))"
 _COMPARED = r"\b(state|lane|origin|became|what)\b\)?\s*(?:(?:=|<>|!=|==)\s*('[^']*')|(?:NOT\s+)?IN\s*\(([^)]*)\))"
 
 

@@ -7,6 +7,7 @@ extensions or settings (`Projection` locks those). DuckDB yields rows as it find
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ import duckdb
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 
-from analytics.did_you_mean import did_you_mean, in_our_dialect, odd_words
+from analytics.did_you_mean import did_you_mean, in_our_dialect, odd_names, odd_words
 from analytics.json_values import plain
 from analytics.projection import Projection
 from mesh.errors import QueryError, leaf
@@ -37,7 +38,8 @@ class Running:
         as_of: for every arena the sequence up to which the log was folded when the statement began.
         elapsed_s: seconds of work so far, without the time between pages.
         ended: whether the last row was returned.
-        remark: a sentence about the statement: it compares a column with a word that the column never has.
+        remark: a sentence about the statement: it compares a column with a word that the column never has. Where it
+            has found nothing, once its last row was returned, also with a name that is nowhere in the log.
     """
 
     def __init__(self, projection: Projection, sql: str, timeout_s: float) -> None:
@@ -53,6 +55,7 @@ class Running:
         self._begun = False
         self._waiting: deque[tuple[list[Any], int]] = deque()
         self._piece = 1
+        self._is_empty = True
         self._lock = threading.Lock()
         self._working = self._closed = False
         self._stopped = anyio.Event()
@@ -119,7 +122,11 @@ class Running:
                 raise QueryError(self._late)
             if not self._begun:
                 self._begin()
-            return self._take(max_rows, max_characters)
+            rows = self._take(max_rows, max_characters)
+            self._is_empty = self._is_empty and not any(value for row in rows for value in row)
+            if self.ended and self._is_empty and not self.remark:
+                self.remark = self._looked_up(odd_names)
+            return rows
         except duckdb.InterruptException as error:
             raise QueryError(self._late or "the query was interrupted") from error
         except duckdb.Error as error:
@@ -133,11 +140,15 @@ class Running:
             return f"{_sentence(error)}; {ours}"
         if not isinstance(error, duckdb.BinderException | duckdb.CatalogException):
             return ""
+        return self._looked_up(lambda db, sql: did_you_mean(db, sql, str(error)))
+
+    def _looked_up(self, remark: Callable[[duckdb.DuckDBPyConnection, str], str]) -> str:
+        """Return a sentence about the statement that needs the projection; "" if that fails."""
         try:
             with self._projection.cursor() as db:
                 db.execute("BEGIN TRANSACTION READ ONLY")
-                return did_you_mean(db, self._sql, str(error))
-        except duckdb.Error:  # an error about names must not become another one
+                return remark(db, self._sql)
+        except duckdb.Error:  # a sentence about names must not become an error
             return ""
 
     def _begin(self) -> None:

@@ -13,10 +13,11 @@ from mesh.editable_regions import editable_spans
 from mesh.python_syntax import NO_PYTHON, PythonSyntax, callee_of, last_name
 
 _SEEDER = re.compile(
-    r"((numpy|np|cp|mx|tf|tensorflow|jax)\.)?(random\.)?(seed|default_rng|RandomState|SeedSequence|PRNGKey|set_seed)"
+    r"((numpy|np|cp|mx|tf|tensorflow|jax)\.)?(random\.)?(seed|default_rng|RandomState|SeedSequence|PRNGKey|set_seed"
+    r"|PCG64(DXSM)?|MT19937|Philox|SFC64)"
     r"|random\.Random|(jax\.)?random\.key|(torch\.)?(cuda\.)?manual_seed(_all)?|seed_everything"
 )
-_NAMES = frozenset(("seed", "random_seed", "random_state", "rng_seed", "np_seed", "torch_seed", "global_seed"))
+_NAMES = frozenset(("seed", "random_seed", "random_state", "rng", "rng_seed", "np_seed", "torch_seed", "global_seed"))
 _MOST = 2**31 - 1
 
 

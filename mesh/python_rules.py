@@ -13,7 +13,11 @@ from mesh.python_syntax import Function, PythonSyntax, callee_of, dotted, last_n
 
 _EPS = 1e-6
 _LATE, _LAST = 2, 3
-_SEED = re.compile(r"seed|random_state|prngkey|default_rng|randomstate", re.IGNORECASE)
+_SEED = re.compile(
+    r"seed|random_state|prngkey|default_rng|randomstate|(^|_)rng\d*$|"
+    r"(^|\.)(random\.random|random\.key|pcg64(dxsm)?|mt19937|philox|sfc64)$",
+    re.IGNORECASE,
+)
 _JUDGE = re.compile(r"_*(validate|check|verify|evaluate|is_valid|is_solution|is_feasible|test)(?![a-z])")
 _SCORE = re.compile(r"_*(calc|calculate|compute|get|final|total)_(score|scores|metric|metrics|fitness)(?![a-z])")
 _JUDGES = re.compile(r"(Evaluator|Validator|Checker|Verifier)$")
@@ -166,7 +170,7 @@ class PythonRules:
 
 def _seed(chain: list[tuple[ast.AST, ast.AST]], name: str) -> str:
     calls = [dotted(above.func) for above, below in chain if isinstance(above, ast.Call) and below is not above.func]
-    name = name.rpartition(".")[2]
+    name = name.rpartition(".")[2].partition("#")[0]
     if _SEED.search(name) or (calls and _SEED.search(calls[0])):
         return "seed"
     return "version" if "version" in name.lower() else ""

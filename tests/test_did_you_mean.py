@@ -19,7 +19,7 @@ from tests.test_sql_page import PROMISED
 
 T = "f" * 40
 OWN: list[tuple[str, e.AnyEvent]] = [
-    ("ann", replace(proposal(T, T1), values={"train.py": {"LEARNING_RATE": "0.1"}})),
+    ("ann", replace(proposal(T, T1), values={"train.py": {"LEARNING_RATE": "0.1", "train.dropout": "0.2"}})),
     ("cur", request("mine", T)),
     ("w", replace(finish("mine", T, 0.5), outcome=e.Scored(value=0.5, metrics={"loss": 0.5, "val_accuracy": 0.9}))),
 ]
@@ -226,3 +226,28 @@ ODD = {
 async def test_a_word_that_a_column_never_has_is_remarked(sql: str, queries: SqlServer) -> None:
     remark = (await queries.answer(Query(sql))).remark
     assert (ODD[sql] in remark) if ODD[sql] else remark == ""
+
+
+NOWHERE = {
+    "SELECT * FROM knobs WHERE name = 'dropout'": "no knob is named 'dropout'; did you mean 'train.dropout'?",
+    "SELECT number FROM knobs k WHERE k.name = 'Dropout' AND k.number > 0": "did you mean 'train.dropout'?",
+    "SELECT count(*) FROM knobs WHERE name IN ('dropout', 'nothing')": "did you mean 'train.dropout'?",
+    "SELECT max(value) FROM metrics WHERE name = 'acc'": "did you mean 'val_accuracy'?",
+    "FROM runs JOIN metrics USING (arena, run) WHERE name = 'accuracy'": "no number of runs is named 'accuracy'",
+    "FROM knobs WHERE name = 'train.dropuot'": "did you mean 'train.dropout'?",
+    "FROM knobs WHERE name = 'zzz'": "no knob is named 'zzz'; there are ",
+    # what is there, what found rows, and what has no such column gets no remark
+    "FROM knobs WHERE name = 'train.dropout'": "",
+    "FROM knobs WHERE name = 'train.dropout' AND number > 9": "",
+    "FROM knobs WHERE name = 'dropout' OR number > 0": "",
+    "SELECT 'dropout' AS name FROM runs WHERE 1 = 0": "",
+    "FROM workers WHERE worker = 'dropout'": "",
+}
+
+
+@pytest.mark.parametrize("sql", NOWHERE)
+async def test_a_name_that_is_nowhere_in_the_log_is_answered_with_those_that_are(sql: str, queries: SqlServer) -> None:
+    remark = (await queries.answer(Query(sql))).remark
+    assert (NOWHERE[sql] in remark) if NOWHERE[sql] else remark == ""
+    for name in re.findall(r"'([^']+)'\?", remark):
+        assert (await queries.answer(Query(f"FROM knobs WHERE name = '{name}' LIMIT 1"))).rows or name == "val_accuracy"

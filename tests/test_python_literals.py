@@ -190,6 +190,12 @@ def test_single_steps_fit_the_kind_of_a_value() -> None:
         ("np.random.seed(42)", "seed", "seed"),
         ("rng = np.random.default_rng(0)", "rng", "seed"),
         ("f(random_state=7)", "random_state", "seed"),
+        ("rng = 42", "rng", "seed"),
+        ("q = qmc.Sobol(d=n, rng=5)", "rng", "seed"),
+        ("s = np.random.RandomState(3)", "s", "seed"),
+        ("def f(x, my_rng=9): pass", "f.my_rng", "seed"),
+        ("u = random.Random(5)", "u", "seed"),
+        ("g = np.random.Generator(np.random.PCG64(11))", "g", "seed"),
         ("def f(seed=3): pass", "f.seed", "seed"),
         ("__version__ = 3", "__version__", "version"),
         ("print(x * 100)", "print", "message"),
@@ -227,6 +233,11 @@ def test_single_steps_fit_the_kind_of_a_value() -> None:
 def test_what_is_not_worth_a_trial_is_no_knob(source: str, name: str, why: str) -> None:
     assert reason(source, name) == why
     assert name not in knobs(source)
+
+
+def test_what_only_begins_like_a_seed_is_a_knob() -> None:
+    found = knobs("rng_scale = 0.5\nstring = 40\nx = rng.normal(0.0, 3.5)\ny = rng.random() * 2.5\n")
+    assert {"rng_scale", "string", "x#2", "y"} <= found.keys()
 
 
 def test_a_function_that_others_call_too_does_not_judge() -> None:

@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from msgspec.structs import replace
 
 from mesh.events import Scalar
+from mesh.literal_files.accumulators import without_accumulators
 from mesh.literal_files.code_scopes import CodeScopes
 from mesh.literal_files.comment_styles import CommentStyle, Masked, comment_style, masked
 from mesh.literal_files.found import in_bytes, numbered, range_comment
@@ -103,10 +104,13 @@ def code_literals(source: str, style: CommentStyle) -> tuple[SourceLiteral, ...]
 
     ends = [match.start() for match in re.finditer("\n", source)]
     named = {one.start: one for one in _named(source, mask.code, style.family)}
+    starts = sorted(named)
     found = without_enumerations(
-        [with_reason(_placed(named[start], scope(start))) for start in sorted(named)],
-        [bisect_left(ends, start) for start in sorted(named)],
+        [with_reason(_placed(named[start], scope(start))) for start in starts],
+        [bisect_left(ends, start) for start in starts],
     )
+    if style.family in ("braces", "assign"):
+        found = without_accumulators(found, mask.code, scopes, names=[named[start].name for start in starts])
     by_start = {one.start: one for one in found}
     for begin, literal in _commented(source, mask, style.family):
         before = by_start.get(begin)

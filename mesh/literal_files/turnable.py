@@ -27,7 +27,7 @@ _LAST = {
     "port": "port ports",
     "id": "id ids uid gid pid",
     "date": "date year month day",
-    "seed": "salt state",
+    "seed": "salt state rng",
     "code": "code codes errno magic mask flags crc checksum opcode signal umask chmod",
 }
 _WHOLE = {

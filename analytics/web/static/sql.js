@@ -50,6 +50,7 @@ function table(answer) {
   const summary = `${count(answer.rows.length)} ${answer.rows.length === 1 ? "row" : "rows"}${answer.truncated ? " (limit reached)" : ""} in ${Math.round(answer.elapsed_s * 1000)} ms, as of ${as_of}`;
   return [
     el("p.status", { role: "status" }, summary),
+    answer.remark ? el("p.status", {}, answer.remark) : null,
     el("table.rows", {}, el("thead", {}, el("tr", {}, answer.columns.map((name, place) => el(`th${numbers[place] ? ".number" : ""}`, { scope: "col" }, name)))),
       el("tbody", {}, answer.rows.map((row) => el("tr", {}, row.map(cell))))),
   ];
