@@ -9,6 +9,7 @@ import ast
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -17,6 +18,7 @@ from mesh.events import Scalar
 from mesh.python_names import LONGEST_NAME, literal_role, literal_scope
 from mesh.python_rules import PythonRules
 from mesh.python_syntax import NO_PYTHON, PythonSyntax, callee_of, dotted
+from mesh.python_word_lists import WordList, word_lists
 from mesh.python_words import dtypes_of, known_words
 from mesh.source_literal import Language, SourceLiteral
 
@@ -41,13 +43,14 @@ def python_literals(source: str) -> tuple[SourceLiteral, ...]:
     """Return the literals of a Python source in the order in which they stand; none if it does not parse."""
     try:
         syntax = PythonSyntax(source)
-        constants, taken = _constants(syntax)
-        return tuple(sorted([*constants, *_others(syntax, constants, taken)], key=lambda each: each.start))
+        lists = word_lists(syntax)
+        constants, taken = _constants(syntax, lists)
+        return tuple(sorted([*constants, *_others(syntax, constants, taken, lists)], key=lambda each: each.start))
     except NO_PYTHON:
         return ()
 
 
-def _constants(syntax: PythonSyntax) -> tuple[list[SourceLiteral], set[ast.AST]]:
+def _constants(syntax: PythonSyntax, lists: Sequence[WordList]) -> tuple[list[SourceLiteral], set[ast.AST]]:
     """Return the literals of the constants, and the nodes that they take up."""
     found: list[SourceLiteral] = []
     taken: set[ast.AST] = set()
@@ -71,7 +74,9 @@ def _constants(syntax: PythonSyntax) -> tuple[list[SourceLiteral], set[ast.AST]]
             parts = [(f"{target.id}[{n}]", node, literal[n]) for n, node in enumerate(value.elts)]
         for name, node, scalar in parts:
             start, end = syntax.span(node)
-            words = known_words(syntax, node) if isinstance(node, ast.Constant) and isinstance(scalar, str) else ()
+            words: tuple[str, ...] = ()
+            if isinstance(node, ast.Constant) and isinstance(scalar, str):
+                words = known_words(syntax, node, lists)
             found.append(
                 SourceLiteral(
                     name=name,
@@ -86,7 +91,9 @@ def _constants(syntax: PythonSyntax) -> tuple[list[SourceLiteral], set[ast.AST]]
     return found, taken
 
 
-def _others(syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast.AST]) -> list[SourceLiteral]:
+def _others(
+    syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast.AST], lists: Sequence[WordList]
+) -> list[SourceLiteral]:
     rules = PythonRules(syntax)
     times = Counter({literal.name: 1 for literal in constants})
     scalars = _scalars(syntax, taken)
@@ -99,7 +106,8 @@ def _others(syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast
         times[place] += 1
         name = place if times[place] == 1 else f"{place}#{times[place]}"
         words = dtypes_of(syntax, node) if isinstance(node, ast.Attribute) else ()
-        words = known_words(syntax, node) if isinstance(node, ast.Constant) and isinstance(value, str) else words
+        if isinstance(node, ast.Constant) and isinstance(value, str):
+            words = known_words(syntax, node, lists)
         table = _table(syntax, node, tables)
         excluded = rules.reason(node, value, name) or ("data" if table.size > MAX_TABLE else "")
         start, end = syntax.span(node)

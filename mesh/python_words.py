@@ -5,8 +5,11 @@ A string of which nothing lists the other words is not a knob.
 
 import ast
 import re
+from collections.abc import Sequence
 
+from mesh.python_names import literal_role
 from mesh.python_syntax import Function, PythonSyntax, callee_of, dotted, last_name
+from mesh.python_word_lists import WordList
 
 _PAD = ("reflect", "edge", "symmetric", "wrap", "constant")
 _MINIMIZE = ("Nelder-Mead", "Powell", "CG", "BFGS", "L-BFGS-B", "TNC", "COBYLA", "SLSQP", "trust-constr")
@@ -58,13 +61,20 @@ _DTYPES = ("float64", "float32")
 _MODULES = ("np", "numpy", "jnp", "torch", "tf", "mx", "cp", "cupy")
 
 
-def known_words(syntax: PythonSyntax, node: ast.Constant) -> tuple[str, ...]:
-    """Return the words that a string could be, itself among them; () if they are not known."""
+def known_words(syntax: PythonSyntax, node: ast.Constant, lists: Sequence[WordList] = ()) -> tuple[str, ...]:
+    """Return the words that a string could be, itself among them; () if they are not known.
+
+    Args:
+        syntax: The source.
+        node: The string.
+        lists: The lists of words of the source, by the names of what they are for.
+    """
     text = str(node.value)
     parent = syntax.parents.get(node)
     if isinstance(parent, ast.Compare | ast.Subscript | ast.JoinedStr | ast.Expr):
         return ()
-    for words in (_of_call(syntax, node), _of_annotation(syntax, node), *_UNMISTAKABLE, *_of_comments(syntax, node)):
+    nearest = (_of_call(syntax, node), _of_annotation(syntax, node), *_UNMISTAKABLE, *_of_comments(syntax, node, lists))
+    for words in (*nearest, *_under_its_name(syntax, node, lists)):
         if text in words and len(set(words)) > 1:
             return tuple(dict.fromkeys(words))
     return ()
@@ -116,9 +126,31 @@ def _listed(node: ast.expr | None) -> tuple[str, ...]:
     return tuple(each.value for each in elements if isinstance(each, ast.Constant) and isinstance(each.value, str))
 
 
-def _of_comments(syntax: PythonSyntax, node: ast.Constant) -> list[tuple[str, ...]]:
+def _under_its_name(syntax: PythonSyntax, node: ast.Constant, lists: Sequence[WordList]) -> list[tuple[str, ...]]:
+    """Return the lists of words for what a string sets: a parameter, a field, a key or an option; the nearest first."""
+    match syntax.parents.get(node):
+        case ast.Dict() as parent if node in parent.keys:
+            return []
+        case ast.Dict():
+            sources = {"remark", "list"}
+        case ast.keyword() | ast.arguments() | ast.AnnAssign():
+            sources = {"remark", "list", "comparison"}
+        case ast.Assign() as parent if isinstance(syntax.parents.get(parent), ast.Module):
+            sources = {"remark", "list", "comparison"}
+        case _:
+            sources = {"remark"}
+    name = literal_role(syntax, node).lower()
+    found = [each for each in lists if each.name == name and each.source in sources]
+    function = next((each for each, _ in syntax.chain(node) if isinstance(each, Function)), None)
+    lines = range(function.lineno, (function.end_lineno or function.lineno) + 1) if function else range(0)
+    return [each.words for each in sorted(found, key=lambda each: each.line not in lines)]
+
+
+def _of_comments(syntax: PythonSyntax, node: ast.Constant, lists: Sequence[WordList]) -> list[tuple[str, ...]]:
     """Return the lists of words in the comment of the line, in one that is the line above, and in the docstring."""
     above = syntax.line(node.lineno - 1).strip()
+    if any(each.line == node.lineno - 1 and each.name != literal_role(syntax, node).lower() for each in lists):
+        above = ""  # it says what another word could be
     comments = [syntax.rest(node).partition("#")[2], above[1:] if above.startswith("#") else ""]
     found: list[tuple[str, ...]] = []
     function = next((each for each, _ in syntax.chain(node) if isinstance(each, Function)), None)
