@@ -37,6 +37,24 @@ _REAL_CALLS = frozenset(
 )
 """Names and functions whose value is no whole number."""
 
+_REAL_PLACES: dict[str, tuple[int, ...]] = {
+    "linspace": (0, 1),
+    "logspace": (0, 1),
+    "geomspace": (0, 1),
+    "uniform": (0, 1),
+    "normal": (0, 1),
+    "gauss": (0, 1),
+    "normalvariate": (0, 1),
+    "lognormal": (0, 1),
+    "laplace": (0, 1),
+    "triangular": (0, 1, 2),
+    "exponential": (0,),
+    "expovariate": (0,),
+    "clip": (1, 2),
+}
+_REAL_OPTIONS = frozenset(("start", "stop", "low", "high", "left", "right", "mode", "loc", "scale", "minval", "maxval"))
+"""Arguments of functions of numpy, jax and random that take any number, by their places and their names."""
+
 
 @lru_cache(maxsize=64)
 def python_literals(source: str) -> tuple[SourceLiteral, ...]:
@@ -170,7 +188,8 @@ def _need_not_be_whole(syntax: PythonSyntax, node: ast.expr, value: Scalar) -> b
     """Tell whether a fraction in the place of a whole number gives a program that works as well.
 
     So it is beside a true division, in a sum or a product with a number that is no whole one (`2 * math.pi`), as the
-    argument of a root or a sine, and as the base of a power that is not whole (`3**0.5`).
+    argument of a root or a sine, as the end of a `linspace` or a `uniform`, and as the base of a power that is not
+    whole (`3**0.5`).
     """
     parent = syntax.parents.get(node)
     if not _is_number(value) or isinstance(value, float):
@@ -183,8 +202,16 @@ def _need_not_be_whole(syntax: PythonSyntax, node: ast.expr, value: Scalar) -> b
         case ast.BinOp(op=ast.Mult() | ast.Add() | ast.Sub()):
             return _is_fraction(parent.right if parent.left is node else parent.left)
         case ast.Call() if node in parent.args:
-            return callee_of(parent) in _REAL_CALLS
+            callee = callee_of(parent)
+            return callee in _REAL_CALLS or parent.args.index(node) in _places(callee)
+        case ast.keyword(arg=str(option)):
+            return option in _REAL_OPTIONS and bool(_places(callee_of(syntax.parents[parent])))
     return False
+
+
+def _places(callee: str) -> tuple[int, ...]:
+    module, _, name = callee.rpartition(".")
+    return _REAL_PLACES.get(name, ()) if module else ()
 
 
 def _is_fraction(node: ast.expr) -> bool:

@@ -27,6 +27,11 @@ from mesh.knobs import Knob, are_near, edit, find_knobs
         ("x = f(40)", [40]),
         ("x = 2 * np.size", [2]),
         ("x = int(n / 3)", [3.0]),
+        ("x = np.exp(np.linspace(-2, 1, n))", [-2.0, 1.0]),
+        ("x = rng.normal(loc=3, scale=2, size=5)", [3.0, 2.0]),
+        ("x = random.uniform(-4, 4) + n.clip(y, -2, 2)", [-4.0, 4.0, -2.0, 2.0]),
+        ("x = rng.integers(low=2, high=9)", [2, 9]),
+        ("x = clip(y, 2, 9)", [2, 9]),  # a function of the program's own
     ],
 )
 def test_a_whole_number_beside_a_fraction_becomes_one(line: str, values: list[float]) -> None:
