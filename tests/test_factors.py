@@ -112,12 +112,32 @@ def test_the_other_knobs_keep_their_names() -> None:
         "def run(h):\n    j = 1.0 - h\n    return use(j)",
         "def run(y):\n    return y",
         "import math\n# EVOLVE-BLOCK-START\nA = 3\n# EVOLVE-BLOCK-END\ndef run(x):\n    return math.sqrt(x)",
+        "def run(x: float) -> int:\n    return round(x)",
+        "def run(x: float, n: int, w: str):\n    return w",
+        "def run(x: float):\n    x = [x]\n    return x",
+        "def validate(x: float) -> float:\n    return x",
+        "def score(x: float) -> float:\n    loss = x + x\n    return loss",
         "this is no Python",
         "",
     ],
 )
 def test_what_is_not_surely_a_float_or_judges_stays(lines: str) -> None:
     assert factor_sites(lines + "\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "sites"),
+    [
+        ("def run(x: float) -> float:\n    return x\n", ["run.return"]),
+        ("def run(x: float, n: int):\n    y = x + n\n    return use(y)\n", ["run.y"]),
+        ("def run(n) -> float:\n    return far(n)\n", ["run.return"]),
+        ("def run(n):\n    y = far(n)\n    return use(y)\n\ndef far(n) -> float:\n    pass\n", ["run.y"]),
+        ("def run(n):\n    y: float = far(n)\n    return y\n", ["run.y", "run.return"]),
+    ],
+)
+def test_what_an_annotation_says_to_be_a_float_is_one(source: str, sites: list[str]) -> None:
+    assert [site.name for site in factor_sites(source)] == sites
+    assert can_rewrite({"x.py": source.encode()}, ["x.py"], KnobsSpec())
 
 
 def test_a_product_that_has_a_literal_gets_a_summand_alone() -> None:

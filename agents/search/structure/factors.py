@@ -5,8 +5,8 @@ best code, away from 1 or 0, so that no needless ones pile up. If it gains, it i
 turns further. It pays where a program has few literals, or none.
 
 Only what is surely a float is changed: it is made of a float, of a function of `math`, `random` or `numpy` that gives
-floats, or of names that are. What judges, seeds, indices, sizes, bounds of `range`, texts and what is only printed stay
-as they are, and so does code outside of the editable regions.
+floats, or of names and functions that are, as an annotation `float` may say. What judges, seeds, indices, sizes, bounds
+of `range`, texts and what is only printed stay as they are, and so does code outside of the editable regions.
 """
 
 import ast
@@ -49,6 +49,7 @@ _MODULES = _names("math cmath random numpy np numpy.random np.random rng self.rn
 _RESULT = re.compile(r"score|loss|bound|objective|fitness|metric|error|cost|total|ratio|reward|val(ue)?$|sum")
 """Names of what a program says of its own result."""
 
+_A_FLOAT = ast.Constant(0.0)
 _Scope = ast.AST | None
 
 
@@ -172,6 +173,9 @@ class _Floats:
     def __init__(self, syntax: PythonSyntax) -> None:
         self._syntax = syntax
         self._bound: dict[tuple[_Scope, str], list[ast.expr | None]] = {}
+        self._functions = {
+            node.name for node in syntax.nodes if isinstance(node, Function) and _says_float(node.returns)
+        }
         for node in syntax.nodes:
             for name, value in _bindings(node):
                 self._bound.setdefault((self._scope(node), name), []).append(value)
@@ -180,7 +184,12 @@ class _Floats:
         """Tell whether an expression is surely a float, or stands where any number is taken for one."""
         if isinstance(parent, ast.Call) and node in parent.args:
             return not _is_text(node)
-        return self.is_float(node, self._scope(node))
+        scope = self._scope(node)
+        if isinstance(parent, ast.Return) and isinstance(scope, Function) and _says_float(scope.returns):
+            return True
+        if isinstance(parent, ast.AnnAssign) and _says_float(parent.annotation):
+            return True
+        return self.is_float(node, scope)
 
     def is_float(self, node: ast.expr, scope: _Scope, depth: int = 0) -> bool:
         """Tell whether an expression is surely a float or an array of floats."""
@@ -200,7 +209,7 @@ class _Floats:
                 return True
             case ast.Call():
                 is_filled = _is_of(node, _FILLED) and len(node.args) == 1 and not node.keywords
-                return is_filled or _is_of(node, _FLOATS)
+                return is_filled or _is_of(node, _FLOATS) or callee_of(node) in self._functions
             case ast.Name(id=name):
                 values = self._bound.get((scope, name), [])
                 return bool(values) and all(
@@ -215,6 +224,10 @@ class _Floats:
 def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
     """Yield the names that a node binds, with the values that say whether they are floats; None if nothing does."""
     match node:
+        case (
+            ast.arg(arg=name, annotation=annotation) | ast.AnnAssign(target=ast.Name(id=name), annotation=annotation)
+        ) if _says_float(annotation):
+            yield name, _A_FLOAT
         case (
             ast.Assign(targets=[ast.Name(id=name)], value=value)
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
@@ -237,6 +250,10 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
             yield name, None
         case ast.Global(names=names) | ast.Nonlocal(names=names):
             yield from ((name, None) for name in names)
+
+
+def _says_float(annotation: ast.expr | None) -> bool:
+    return isinstance(annotation, ast.Name) and annotation.id == "float"
 
 
 def _is_of(call: ast.Call, functions: frozenset[str]) -> bool:
