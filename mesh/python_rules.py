@@ -21,6 +21,8 @@ _SEED = re.compile(
 _JUDGE = re.compile(r"_*(validate|check|verify|evaluate|is_valid|is_solution|is_feasible|test)(?![a-z])")
 _SCORE = re.compile(r"_*(calc|calculate|compute|get|final|total)_(score|scores|metric|metrics|fitness)(?![a-z])")
 _JUDGES = re.compile(r"(Evaluator|Validator|Checker|Verifier)$")
+_VERDICT = re.compile(r"(is_|all_)?(correct|valid|feasible|passed|verified|solved)")
+_FAULTS = re.compile(r"collision|violation|conflict|fault|failure|invalid|infeasib|mistake")
 _SHOWN = re.compile(r"_*(plot|visuali[sz]e|print|display|show|report)(?![a-z])")
 _CLOCK = re.compile(r"(^|_)(time|elapsed|budget|deadline|clock)(_|$)", re.IGNORECASE)
 _DRAWS = ("randint", "randrange", "integers")
@@ -69,6 +71,7 @@ class PythonRules:
     def __init__(self, syntax: PythonSyntax) -> None:
         self._syntax = syntax
         self._judges = judges_in(syntax)
+        self._weighed = _weighed(syntax)
         self._changed = _counters(syntax)
         self._spoken = _spoken(syntax)
 
@@ -123,6 +126,10 @@ class PythonRules:
                     return "message"
                 case ast.Call() if _SPOKEN.search(callee_of(above)) and below is not above.func:
                     return "message"
+                case ast.stmt() if _verdict(above) is below:
+                    return "verdict"
+                case ast.Assign(targets=[ast.Name(id=name)]) if self._function(chain, above, name) in self._weighed:
+                    return "verdict"
                 case ast.If() if below is above.test and all(map(self._speaks, above.body)):
                     return "printed"
                 case ast.If() | ast.While() if below is above.test and _reads_clock(above):
@@ -132,6 +139,14 @@ class PythonRules:
                 case ast.match_case() if below is above.pattern:
                     return "key"
         return ""
+
+    def _function(
+        self, chain: list[tuple[ast.AST, ast.AST]], statement: ast.AST, name: str
+    ) -> tuple[ast.AST | None, str]:
+        """Return a name that a statement sets, with the function in which it does."""
+        outside = iter(above for above, _ in chain)
+        next((above for above in outside if above is statement), None)
+        return next((above for above in outside if isinstance(above, Function)), None), name
 
     def _speaks(self, statement: ast.stmt) -> bool:
         """Tell whether a statement only prints, or only computes what is printed."""
@@ -237,6 +252,36 @@ def _has_float(node: ast.expr) -> bool:
 
 def _sides(node: ast.BinOp) -> tuple[ast.expr, ast.expr]:
     return node.left, node.right
+
+
+def _verdict(statement: ast.AST) -> ast.expr | None:
+    """Return the expression of a statement that decides whether a result is good; None if it has none.
+
+    So do `is_valid = error < 1e-6`, and the condition of an `if` that only counts collisions, violations or the like.
+    """
+    match statement:
+        case (
+            ast.Assign(targets=[target], value=ast.Compare() | ast.BoolOp() as value)
+            | ast.AnnAssign(target=target, value=ast.Compare() | ast.BoolOp() as value)
+        ) if _VERDICT.fullmatch(last_name(target)):
+            return value
+        case ast.If(test=test, body=body, orelse=[]) if all(
+            isinstance(each, ast.AugAssign) and _FAULTS.search(last_name(each.target)) for each in body
+        ):
+            return test
+    return None
+
+
+def _weighed(syntax: PythonSyntax) -> set[tuple[ast.AST | None, str]]:
+    """Return the names, with their functions, that are only used to decide whether a result is good."""
+    ends: dict[tuple[ast.AST | None, str], set[bool]] = {}
+    for node in syntax.nodes:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            chain = list(syntax.chain(node))
+            function = next((above for above, _ in chain if isinstance(above, Function)), None)
+            is_verdict = any(_verdict(above) is below for above, below in chain)
+            ends.setdefault((function, node.id), set()).add(is_verdict)
+    return {name for name, uses in ends.items() if uses == {True}}
 
 
 def _reads_clock(statement: ast.If | ast.While) -> bool:
