@@ -61,14 +61,17 @@ def python_literals(source: str) -> tuple[SourceLiteral, ...]:
     """Return the literals of a Python source in the order in which they stand; none if it does not parse."""
     try:
         syntax = PythonSyntax(source)
-        lists = word_lists(syntax)
-        constants, taken = _constants(syntax, lists)
-        return tuple(sorted([*constants, *_others(syntax, constants, taken, lists)], key=lambda each: each.start))
+        rules, lists = PythonRules(syntax), word_lists(syntax)
+        constants, taken = _constants(syntax, rules, lists)
+        others = _others(syntax, rules, lists, constants, taken)
+        return tuple(sorted([*constants, *others], key=lambda each: each.start))
     except NO_PYTHON:
         return ()
 
 
-def _constants(syntax: PythonSyntax, lists: Sequence[WordList]) -> tuple[list[SourceLiteral], set[ast.AST]]:
+def _constants(
+    syntax: PythonSyntax, rules: PythonRules, lists: Sequence[WordList]
+) -> tuple[list[SourceLiteral], set[ast.AST]]:
     """Return the literals of the constants, and the nodes that they take up."""
     found: list[SourceLiteral] = []
     taken: set[ast.AST] = set()
@@ -103,6 +106,7 @@ def _constants(syntax: PythonSyntax, lists: Sequence[WordList]) -> tuple[list[So
                     value=scalar,
                     comment=syntax.rest(value),
                     choices=words,
+                    excluded=rules.constant_reason(node),
                 )
             )
             taken.update(ast.walk(node))
@@ -110,9 +114,12 @@ def _constants(syntax: PythonSyntax, lists: Sequence[WordList]) -> tuple[list[So
 
 
 def _others(
-    syntax: PythonSyntax, constants: list[SourceLiteral], taken: set[ast.AST], lists: Sequence[WordList]
+    syntax: PythonSyntax,
+    rules: PythonRules,
+    lists: Sequence[WordList],
+    constants: list[SourceLiteral],
+    taken: set[ast.AST],
 ) -> list[SourceLiteral]:
-    rules = PythonRules(syntax)
     times = Counter({literal.name: 1 for literal in constants})
     scalars = _scalars(syntax, taken)
     counts = {(literal_scope(syntax, node), value) for node, value in scalars if rules.counts(node)}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mesh.python_syntax import Function, PythonSyntax, callee_of, dotted, last_name
+from mesh.python_verdicts import Verdicts, judges_in
 
 _EPS = 1e-6
 _LATE, _LAST = 2, 3
@@ -18,11 +19,6 @@ _SEED = re.compile(
     r"(^|\.)(random\.random|random\.key|pcg64(dxsm)?|mt19937|philox|sfc64)$",
     re.IGNORECASE,
 )
-_JUDGE = re.compile(r"_*(validate|check|verify|evaluate|is_valid|is_solution|is_feasible|test)(?![a-z])")
-_SCORE = re.compile(r"_*(calc|calculate|compute|get|final|total)_(score|scores|metric|metrics|fitness)(?![a-z])")
-_JUDGES = re.compile(r"(Evaluator|Validator|Checker|Verifier)$")
-_VERDICT = re.compile(r"(is_|all_)?(correct|valid|feasible|passed|verified|solved)")
-_FAULTS = re.compile(r"collision|violation|conflict|fault|failure|invalid|infeasib|mistake")
 _SHOWN = re.compile(r"_*(plot|visuali[sz]e|print|display|show|report)(?![a-z])")
 _CLOCK = re.compile(r"(^|_)(time|elapsed|budget|deadline|clock)(_|$)", re.IGNORECASE)
 _DRAWS = ("randint", "randrange", "integers")
@@ -71,7 +67,7 @@ class PythonRules:
     def __init__(self, syntax: PythonSyntax) -> None:
         self._syntax = syntax
         self._judges = judges_in(syntax)
-        self._weighed = _weighed(syntax)
+        self._verdicts = Verdicts(syntax, self._judges)
         self._changed = _counters(syntax)
         self._spoken = _spoken(syntax)
 
@@ -81,8 +77,13 @@ class PythonRules:
         return (
             self._outside(chain)
             or _seed(chain, name)
+            or ("verdict" if self._verdicts.turn_on(chain) else "")
             or ("" if isinstance(value, str) else _place(chain, value) or self._use(node, chain, value))
         )
+
+    def constant_reason(self, node: ast.expr) -> str:
+        """Return in a word why the constant of a module is not turned, "" if it is."""
+        return "verdict" if self._verdicts.turn_on(list(self._syntax.chain(node))) else ""
 
     def priority(self, node: ast.expr, value: object) -> int:
         """Return when a literal is tried: 1 for parameters and assignments, 2 inside of expressions, 3 for the rest."""
@@ -126,10 +127,6 @@ class PythonRules:
                     return "message"
                 case ast.Call() if _SPOKEN.search(callee_of(above)) and below is not above.func:
                     return "message"
-                case ast.stmt() if _verdict(above) is below:
-                    return "verdict"
-                case ast.Assign(targets=[ast.Name(id=name)]) if self._function(chain, above, name) in self._weighed:
-                    return "verdict"
                 case ast.If() if below is above.test and all(map(self._speaks, above.body)):
                     return "printed"
                 case ast.If() | ast.While() if below is above.test and _reads_clock(above):
@@ -139,14 +136,6 @@ class PythonRules:
                 case ast.match_case() if below is above.pattern:
                     return "key"
         return ""
-
-    def _function(
-        self, chain: list[tuple[ast.AST, ast.AST]], statement: ast.AST, name: str
-    ) -> tuple[ast.AST | None, str]:
-        """Return a name that a statement sets, with the function in which it does."""
-        outside = iter(above for above, _ in chain)
-        next((above for above in outside if above is statement), None)
-        return next((above for above in outside if isinstance(above, Function)), None), name
 
     def _speaks(self, statement: ast.stmt) -> bool:
         """Tell whether a statement only prints, or only computes what is printed."""
@@ -254,36 +243,6 @@ def _sides(node: ast.BinOp) -> tuple[ast.expr, ast.expr]:
     return node.left, node.right
 
 
-def _verdict(statement: ast.AST) -> ast.expr | None:
-    """Return the expression of a statement that decides whether a result is good; None if it has none.
-
-    So do `is_valid = error < 1e-6`, and the condition of an `if` that only counts collisions, violations or the like.
-    """
-    match statement:
-        case (
-            ast.Assign(targets=[target], value=ast.Compare() | ast.BoolOp() as value)
-            | ast.AnnAssign(target=target, value=ast.Compare() | ast.BoolOp() as value)
-        ) if _VERDICT.fullmatch(last_name(target)):
-            return value
-        case ast.If(test=test, body=body, orelse=[]) if all(
-            isinstance(each, ast.AugAssign) and _FAULTS.search(last_name(each.target)) for each in body
-        ):
-            return test
-    return None
-
-
-def _weighed(syntax: PythonSyntax) -> set[tuple[ast.AST | None, str]]:
-    """Return the names, with their functions, that are only used to decide whether a result is good."""
-    ends: dict[tuple[ast.AST | None, str], set[bool]] = {}
-    for node in syntax.nodes:
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            chain = list(syntax.chain(node))
-            function = next((above for above, _ in chain if isinstance(above, Function)), None)
-            is_verdict = any(_verdict(above) is below for above, below in chain)
-            ends.setdefault((function, node.id), set()).add(is_verdict)
-    return {name for name, uses in ends.items() if uses == {True}}
-
-
 def _reads_clock(statement: ast.If | ast.While) -> bool:
     """Tell whether a condition decides what time counts: its body counts time, or it is about time itself."""
     counted = [each.target for each in statement.body if isinstance(each, ast.AugAssign)]
@@ -325,32 +284,6 @@ def _leads_to(syntax: PythonSyntax, node: ast.Name) -> str:
 
 def _numbers(text: str) -> set[int]:
     return {int(word) for word in re.findall(r"(?<![\w.])\d{1,9}(?![\d.]\d)", text)}
-
-
-def judges_in(syntax: PythonSyntax) -> set[ast.AST]:
-    """Return the functions and classes that judge, and the functions that only they call."""
-    functions = [node for node in syntax.nodes if isinstance(node, Function)]
-    judges: set[ast.AST] = {node for node in functions if _JUDGE.match(node.name) or _SCORE.fullmatch(node.name)}
-    judges |= {node for node in syntax.nodes if isinstance(node, ast.ClassDef) and _JUDGES.search(node.name)}
-    if not judges:
-        return judges
-    users: dict[str, list[set[ast.AST]]] = {}
-    for node in syntax.nodes:
-        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-            around: set[ast.AST] = {
-                above for above, _ in syntax.chain(node) if isinstance(above, Function | ast.ClassDef)
-            }
-            users.setdefault(dotted(node).rpartition(".")[2], []).append(around)
-    while True:
-        more = {
-            node
-            for node in functions
-            if node not in judges and (uses := users.get(node.name)) and all(use & (judges | {node}) for use in uses)
-        }
-        more = {node for node in more if any(use & judges for use in users[node.name])}
-        if not more:
-            return judges
-        judges |= more
 
 
 def _counters(syntax: PythonSyntax) -> set[tuple[ast.AST | None, str]]:

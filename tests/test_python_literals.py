@@ -240,40 +240,6 @@ def test_what_only_begins_like_a_seed_is_a_knob() -> None:
     assert {"rng_scale", "string", "x#2", "y"} <= found.keys()
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "correct = score >= 40.5",
-        "is_valid = all_in and worst < 40.5",
-        "if d < 40.5: self.collision_count += 1",
-        "near = 40.5\n    for d in ds:\n        if d < near:\n            violations += 1",
-        "ok_at: float = 2.5\n    limit = 40.5\n    feasible: bool = ok_at < limit and ok_at != limit",
-    ],
-)
-def test_what_decides_whether_a_result_is_good_is_turned_only_where_it_is_asked_for(body: str) -> None:
-    source = f"def run(ds, d, self, score, worst, all_in):\n    {body}\n    return ds\n"
-    [literal] = [each for each in literals_of("t.py", source) if each.value == 40.5]
-    assert literal.excluded == "verdict"
-    assert literal.name not in knobs(source)
-    assert literal.name in knobs(source, KnobsSpec(literals=True, include=(literal.name,)))
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "if d < 40.5: count += 1",
-        "if d < 40.5:\n        collisions += 1\n        d = g(d)",
-        "near = 40.5\n    if d < near: collisions += 1\n    d = move(d, near)",
-        "converged = d < 40.5",
-        "valid = place(40.5)",
-    ],
-)
-def test_a_number_that_also_does_something_else_is_still_a_knob(body: str) -> None:
-    assert 40.5 in [
-        each.value for each in knobs(f"def run(d, count, collisions):\n    {body}\n    return d\n").values()
-    ]
-
-
 def test_a_function_that_others_call_too_does_not_judge() -> None:
     source = "def near(x):\n    return x < 0.5\ndef check(x):\n    return near(x)\ndef run(x):\n    return near(x)\n"
     assert names(source) == ["near.return.x"]

@@ -17,8 +17,8 @@ import msgspec
 
 from agents.search.structure.constant_folding import ConstantFolding, NotConstant, Returned
 from mesh.editable_regions import editable_spans
-from mesh.python_rules import judges_in
 from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of
+from mesh.python_verdicts import judges_in
 
 _LEAST, _MOST = 4, 300
 """Fewest and most numbers of a table."""
