@@ -47,20 +47,46 @@ def test_the_champion_is_written_with_its_bytes_and_the_mode_that_was_there(lab:
     assert path.read_text() == TRAIN
 
 
-def test_a_change_of_the_owner_is_never_overwritten(lab: Lab, mesh: Mesh, folder: Path) -> None:
-    mine = TRAIN + "# my own line\n"
+def test_a_change_of_the_owner_is_kept_beside_the_champion(lab: Lab, mesh: Mesh, folder: Path) -> None:
+    mine = TRAIN.replace("HEIGHT = 1.0  # mesh: 0.0..2.0", "HEIGHT = 1.0  # mesh: fixed") + "# my own line\n"
+    (folder / "train.py").write_text(mine)
+    done = mesh("apply", "--folder", folder)
+    said = f"mesh: train.py in {folder} changed since proposal {lab.better[:10]} was made; your comments are kept, and"
+    assert (done.code, done.err.partition(" the code")[0]) == (0, said)
+    written = (folder / "train.py").read_text()
+    assert written.endswith("# my own line\n")
+    assert "  # mesh: fixed\n" in written
+    marks = [line[0] for line in done.out.splitlines() if "fixed" in line]
+    assert marks.count("-") == marks.count("+") == 1  # the number changes, and its comment stays
+    # it is known again by what it has in common with the champion, and the way back keeps the changes too
+    assert mesh("apply", lab.worse, "--folder", folder).code == 0
+    assert (folder / "train.py").read_text() == mine
+
+
+def test_where_the_owner_and_the_proposal_changed_the_same_place_nothing_is_written(
+    lab: Lab, mesh: Mesh, folder: Path
+) -> None:
+    assert mesh("apply", "--folder", folder).code == 0
+    theirs = (folder / "train.py").read_text()
+    place, (old, new) = next(
+        (at, pair)
+        for at, pair in enumerate(zip(TRAIN.splitlines(), theirs.splitlines(), strict=True), start=1)
+        if pair[0] != pair[1]
+    )
+    mine = TRAIN.replace(old, old.replace(" = ", " = 7 + "))
     (folder / "train.py").write_text(mine)
     done = mesh("apply", "--folder", folder)
     assert (done.code, done.out) == (ExitCode.BAD_INPUT, "")
-    assert done.err.startswith(f"mesh: train.py in {folder} changed since the arena was opened; keep your change")
+    assert done.err.startswith(f"mesh: train.py (line {place}) in {folder} changed since the arena was opened, where")
     assert (folder / "train.py").read_text() == mine
+    assert new in theirs
 
 
 def test_one_changed_file_keeps_all_others_from_being_written(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_bytes(b"old\r\n")
     (tmp_path / "b.py").write_bytes(b"mine")
     known = {"a.py": b"old\r\n", "b.py": b"old"}
-    with pytest.raises(BadInput, match=r"^b.py in "):
+    with pytest.raises(BadInput, match=r"^b.py \(line 1\) in "):
         files_to_write(tmp_path, ["a.py", "b.py"], {"a.py": b"new\r\n", "b.py": b"new"}, [known])
     assert (tmp_path / "a.py").read_bytes() == b"old\r\n"
 

@@ -23,7 +23,8 @@ def write_proposal(
 ) -> int:
     """Write the editable files of the champion, or of a named proposal, into the folder of its arena; show the diff.
 
-    A file that you have changed since the arena was opened is never overwritten. Other files stay as they are.
+    What you have changed since the proposal was made is kept, such as comments for knobs. Where the proposal changes
+    the same place, nothing is written. Other files stay as they are.
 
     Example: mesh apply champion --check
     """
@@ -34,10 +35,11 @@ def write_proposal(
         from mesh import settings
         from mesh.arena import load_arena
         from mesh.editable_paths import editable_paths
+        from mesh.rule_breaches import base_commit_of
         from mesh.text import short
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
-        from mesh_cli.proposals.apply_files import files_to_write, origin_of, shown_path, write_over
+        from mesh_cli.proposals.apply_files import files_to_write, kept_words, origin_of, shown_path, write_over
         from mesh_cli.proposals.diff import changed_lines
         from mesh_cli.render.colour import Ink, is_coloured
         from mesh_cli.resolve import find_proposal
@@ -48,12 +50,17 @@ def write_proposal(
             board, code = await opened_board_of(bus), code_store_of(bus)
             tree = find_proposal(board, proposal)
             chosen = await files_of(board, code, tree)
+            own_base = await code.files(base_commit_of(board, tree)) if tree in board.proposals else None
             known = [await files_of(board, code, each) for each in ("", *board.champions)]
-        wanted = files_to_write(place, editable_paths(board.spec, chosen), chosen, known)
+        wanted = files_to_write(place, editable_paths(board.spec, chosen), chosen, known, own_base=own_base)
         before = {file.name: file.before for file in wanted if file.before is not None}
         for line in changed_lines(before, {file.name: file.after for file in wanted}, Ink(is_coloured(color))):
             print(line)
         words = f"proposal {short(tree)}"
+        for file in wanted:
+            if file.kept:
+                since = f"mesh: {file.name} in {place} changed since {words} was made"
+                print(f"{since}; {kept_words(file, chosen[file.name])}", file=sys.stderr)
         if not wanted:
             print(f"mesh: {place} has the files of {words} already; nothing to write", file=sys.stderr)
         elif check:
