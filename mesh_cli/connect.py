@@ -7,7 +7,7 @@ lasts, and folds the log itself where a projector is needed.
 import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mesh import settings
 from mesh.board import Board
@@ -130,10 +130,18 @@ async def entry_of(bus: JetStreamBus, seq: int) -> Entry:
     raise UnknownName(f"arena {bus.arena} has no fact #{seq}")
 
 
-def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
-    """Return which two proposals to compare, the old one first: both named, or a parent and its child.
+def pair_of(
+    board: Board, first: str, second: str | None, against: Literal["base", "parent"] = "parent"
+) -> tuple[str, str]:
+    """Return which two proposals to compare, the old one first: both named, or one and its parent or the baseline.
 
-    "" stands for the baseline, the parent of a proposal that names none.
+    "" stands for the baseline where nobody has posted it: it is the parent of a proposal that names none.
+
+    Args:
+        board: the board of the arena.
+        first: a word that names a proposal.
+        second: another one; None for what `against` says.
+        against: what a single proposal is compared with.
 
     Raises:
         BadInput: the only one named is the baseline, which has no parent.
@@ -142,7 +150,8 @@ def pair_of(board: Board, first: str, second: str | None) -> tuple[str, str]:
     if second is not None:
         return find_proposal(board, first), find_proposal(board, second)
     new = find_proposal(board, first)
-    parents = [parent for parent in board.proposals[new].event.parents if parent in board.proposals]
+    known = [parent for parent in board.proposals[new].event.parents if parent in board.proposals]
+    parents = known if against == "parent" else []
     base = board.opened.base_tree if board.opened else ""
     if not parents and new == base:
         raise BadInput(f"proposal {short(new)} is the baseline; name a second proposal to compare it with")

@@ -1,7 +1,8 @@
 """Finds what a word of the command line names: a proposal, a run, an agent, a worker or a fact. Pure.
 
-A proposal is named by the beginning of its tree or commit hash, or `champion`; a run by its name or the beginning of
-it; an agent or worker by its name; a fact by its sequence, `#12` or `12`. `run:NAME` says which kind is meant.
+A proposal is named by the beginning of its tree or commit hash, `champion` or `baseline`; a run by its name or the
+beginning of it; an agent or worker by its name; a fact by its sequence, `#12` or `12`. `run:NAME` says which kind is
+meant.
 """
 
 import re
@@ -17,6 +18,7 @@ _Kind = Literal["proposal", "run", "agent", "worker", "fact"]
 _KINDS: tuple[_Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
 LISTED = 10
 SHORTEST_NUMBER_AS_HASH = 4
+_NO_BASELINE = "nobody has posted the baseline of arena {} yet; name a proposal instead"
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
@@ -52,6 +54,8 @@ def find(board: Board, word: str) -> tuple[Named, list[Named]]:
     if not (whole or starts):
         if word == "champion":
             raise UnknownName(_no_champion(board))
+        if word == "baseline":
+            raise UnknownName(_NO_BASELINE.format(board.arena))
         raise UnknownName(f"{word[:60]!r} is not the name of anything in arena {board.arena}, nor the start of one")
     raise UnknownName(
         f"{word!r} matches {_list(board, whole or starts, plain)}; write more of it, or its kind as in run:NAME"
@@ -67,12 +71,16 @@ def find_proposal(board: Board, word: str) -> str:
     plain = word.removeprefix("proposal:")
     if plain in ("champion", "") and board.champion:
         return board.champion
+    if plain == "baseline" and (base := _baseline(board)):
+        return base
     found = sorted(named.id for named in _started_with(board, plain) if named.kind == "proposal")
     if plain in board.proposals or len(found) == 1:
         return plain if plain in board.proposals else found[0]
     if not found:
         if plain in ("champion", ""):
             raise UnknownName(_no_champion(board))
+        if plain == "baseline":
+            raise UnknownName(_NO_BASELINE.format(board.arena))
         raise UnknownName(f"no proposal of arena {board.arena} starts with {word[:60]!r}; see mesh leaderboard")
     named = _list(board, [Named("proposal", tree) for tree in found], plain)
     raise UnknownName(f"{len(found)} proposals of arena {board.arena} start with {word!r}: {named}; write more of it")
@@ -83,6 +91,12 @@ def named_words(named: Named) -> str:
     if named.kind == "proposal":
         return f"proposal {short(named.id)}"
     return f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
+
+
+def _baseline(board: Board) -> str:
+    """Return the proposal that is the artifact as it was opened; "" before anybody has posted it."""
+    base = board.opened.base_tree if board.opened else ""
+    return base if base in board.proposals else ""
 
 
 def _no_champion(board: Board) -> str:
@@ -97,6 +111,8 @@ def _whole(board: Board, word: str) -> list[Named]:
         found.append(Named("fact", str(int(number[1]))))
     if word == "champion" and board.champion:
         found.append(Named("proposal", board.champion))
+    if word == "baseline" and (base := _baseline(board)):
+        found.append(Named("proposal", base))
     if word in board.proposals:
         found.append(Named("proposal", word))
     if word in board.runs:
@@ -126,6 +142,6 @@ def _list(board: Board, found: list[Named], word: str) -> str:
 
 def _shown(board: Board, named: Named, word: str) -> str:
     """Return a thing by name, with its commit if that is what starts with `word`."""
-    if named.kind != "proposal" or word == "champion" or named.id.startswith(word):
+    if named.kind != "proposal" or word in ("champion", "baseline") or named.id.startswith(word):
         return named_words(named)
     return f"{named_words(named)} (commit {short(board.proposals[named.id].event.commit)})"

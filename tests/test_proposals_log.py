@@ -83,6 +83,22 @@ def test_two_proposals_are_compared_down_to_their_code(trees: dict[str, str], me
     refused(mesh("diff", "zzz"), ExitCode.BAD_INPUT, "no proposal of arena tiny starts with 'zzz'")
 
 
+def test_one_proposal_is_compared_with_its_parent_or_with_the_baseline(trees: dict[str, str], mesh: Mesh) -> None:
+    by_parent = mesh("diff", trees["both"]).out
+    assert mesh("diff", trees["both"], "--parent").out == by_parent
+    by_base = mesh("diff", trees["both"], "--base").out
+    assert by_base == mesh("diff", "baseline", trees["both"]).out != by_parent
+    assert by_base.endswith("+A = 1\n+B = 2\n")
+    assert f"- {trees['base'][:10]} base" in by_base
+    assert mesh("show", "baseline").out.startswith(f"proposal {trees['base']}\n")
+    for words, why in (
+        (("baseline", "--base"), "is the baseline; name a second proposal to compare it with"),
+        ((trees["both"], "--base", "--parent"), "--base and --parent name two things to compare with; give one"),
+        ((trees["both"], trees["left"], "--base"), "--base names what to compare with, and so does"),
+    ):
+        refused(mesh("diff", *words), ExitCode.BAD_INPUT, why)
+
+
 @pytest.mark.parametrize(("command", "coloured"), [("diff", "\x1b[32m+B = 2\x1b[0m"), ("tail", "\x1b[38;5;")])
 def test_every_command_is_coloured_only_where_that_is_wanted(
     trees: dict[str, str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch, command: str, coloured: str

@@ -13,6 +13,12 @@ def diff(
     first: str,
     second: str | None = None,
     *,
+    base: Annotated[
+        bool, Parameter(name="--base", negative="", help="Compare one proposal with the baseline of the arena.")
+    ] = False,
+    parent: Annotated[
+        bool, Parameter(name="--parent", negative="", help="Compare one proposal with its first parent (the default).")
+    ] = False,
     arena: ArenaOption = None,
     nats: Nats = None,
     stat: Annotated[bool, Parameter(negative="", help="Print only how many lines of each file changed.")] = False,
@@ -21,17 +27,25 @@ def diff(
 ) -> int:
     """Compare two proposals: metric, cost, knobs and code. A single proposal is compared with its first parent.
 
-    Example: mesh diff champion --stat
+    With --base, a single proposal is compared with the baseline: all that the search has changed.
+
+    Example: mesh diff champion --base
     """
 
     async def work() -> None:
+        from mesh.errors import BadInput
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, pair_of, reach
         from mesh_cli.proposals.diff import comparison, lines_of
         from mesh_cli.render.colour import Ink, is_coloured
 
+        if base and parent:
+            raise BadInput("--base and --parent name two things to compare with; give one of them")
+        if second is not None and (base or parent):
+            option = "--base" if base else "--parent"
+            raise BadInput(f"{option} names what to compare with, and so does {second}; leave one of them out")
         async with reach(arena, nats) as bus:
             board, code = await opened_board_of(bus), code_store_of(bus)
-            old, new = pair_of(board, first, second)
+            old, new = pair_of(board, first, second, "base" if base else "parent")
             before, after = await files_of(board, code, old), await files_of(board, code, new)
         compared = comparison(board, old, new, before, after)
         if json:
