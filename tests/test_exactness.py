@@ -21,9 +21,9 @@ def scored(log: Log, tree: str, *values: float, **others: float) -> None:
         log.add("w", RunFinished(run=run, proposal=git_hash(tree), outcome=outcome, worker="w", worker_class="cpu"))
 
 
-def arena(*values: float, noise: str = "measured", **others: float) -> Log:
+def arena(*values: float, noise: str = "measured", kind: type[Log] = Log, **others: float) -> Log:
     """An arena whose champion was confirmed with these scores."""
-    log = Log(replace(SPEC, objective=replace(SPEC.objective, noise=noise)))
+    log = kind(replace(SPEC, objective=replace(SPEC.objective, noise=noise)))
     log.open(tree="base")
     log.propose("base", how="baseline")
     scored(log, "base", *(value + 1 for value in values), **others)

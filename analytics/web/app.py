@@ -30,9 +30,11 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, MeshError, ObjectMissing, UnknownName
 from mesh.events import NotePosted
+from mesh.exactness import exact_on, exact_sentence
 from mesh.fleet import present, under_way
 from mesh.follow import Follower
 from mesh.roll_call import Watchman
+from mesh.rule_breaches import ruled_out_words
 from mesh.text import needed_places
 from mesh.wire import MAX_POST_BYTES, Post, check_token
 
@@ -139,6 +141,8 @@ async def _state(request: Request) -> Response:
                 "opened": board.opened_at.timestamp() if board.opened_at else None,
                 "base": base,
             },
+            "exact": exact_on(board),
+            "remarks": [*filter(None, (exact_sentence(board), ruled_out_words(board)))],
             "may_post": bool(page.token),
             "name": page.name,
             "counts": counts | {"running": len(running), "waiting": len(board.unfinished) - len(running)},

@@ -4,6 +4,7 @@ from collections import Counter
 
 from mesh.board import Board
 from mesh.events import Failed
+from mesh.exactness import exact_on
 from mesh.leaderboard import Ranking
 from mesh.text import plain_number, printable, signed_number
 from mesh.times import duration
@@ -26,7 +27,8 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     metric = board.spec.objective.metric
     parts = [f"best {metric} -"]
     if best and best.mean is not None:
-        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}"]
+        exact = exact_on(board)
+        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}{f' ({exact})' if exact else ''}"]
         if base and base.mean is not None:
             gain = board.spec.objective.gain(best.mean - base.mean)
             parts.append(f"gain {signed_number(gain)} over the baseline {plain_number(base.mean, ranking.places)}")

@@ -14,7 +14,7 @@ export function showHeader(state) {
   const facts = [];
   if (champion) {
     const spread = champion.high === null || champion.high === champion.low ? "" : `± ${((champion.high - champion.low) / 2).toPrecision(2)}`;
-    facts.push(fact(`${arena.metric} ${arena.direction === "minimize" ? "↓" : "↑"}`, score(champion.mean), spread, ".champion"));
+    facts.push(fact(`${arena.metric} ${arena.direction === "minimize" ? "↓" : "↑"}`, score(champion.mean), spread || state.exact || null, ".champion"));
     if (state.baseline && state.baseline.mean && state.baseline.proposal !== champion.proposal) {
       const gain = (champion.mean - state.baseline.mean) / Math.abs(state.baseline.mean);
       const better = gain > 0 === (arena.direction === "maximize") ? "better" : "worse";
@@ -26,6 +26,8 @@ export function showHeader(state) {
   facts.push(fact("running", count(counts.running || 0), counts.waiting ? `${count(counts.waiting)} waiting` : null));
   facts.push(fact("runs per minute", (counts.per_minute || 0).toFixed(1), counts.trial_s ? `${seconds(counts.trial_s)} of trials` : null));
   fill(byId("facts"), facts);
+  byId("remarks").hidden = !state.remarks.length;
+  fill(byId("remarks"), state.remarks.map((sentence) => el("p", {}, `${sentence[0].toUpperCase()}${sentence.slice(1)}.`)));
 }
 
 /** Whether the page hears of the log, since when not, and whether anybody works: `state` is the last answer of its server. */
