@@ -15,7 +15,7 @@ from mesh.errors import BadArena
 from mesh.file_trees import TooDeep, open_folder, walk
 from mesh.folder_report import FolderRead, LeftOut, size_words, some_names
 from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, words_of_commands
-from mesh.hidden_files import is_hidden, without_match
+from mesh.hidden_files import is_hidden, leads_to, without_match
 from mesh.ignore_patterns import verdict
 from mesh.leavings import NEVER_TAKEN, is_secret
 from mesh.spec import ArenaSpec, ArtifactSpec
@@ -151,10 +151,23 @@ class _Reading:
         if entry.is_symlink() and (fault := self._fault_of_link(path, place)):
             return fault
         if not os.access(place, os.R_OK | (os.X_OK if is_dir else 0)):
-            return "cannot be read by you"
+            return self._fault_of_rights(path, place)
         if not is_dir and not place.is_file():
             return "is a socket, a pipe or a device"
         return ""
+
+    def _fault_of_rights(self, path: str, place: Path) -> str:
+        """Return the words for what this user may not read; refuse what the arena needs."""
+        editable = self._artifact.editable
+        is_needed = path == ".meshignore" or is_hidden(editable, path) or leads_to(editable, path)
+        if is_needed or self._rules.names(place.name) or self._rules.imports(path):
+            why = "it says what the arena is made of" if path == ".meshignore" else "the arena needs it"
+            raise BadArena(
+                f"{place} cannot be read by you, and {why}: change its rights (`chmod u+rX {place}`)"
+                + ("" if is_needed else ", or name it in artifact.ignore if no run reads it")
+            )
+        more = ", so what it names is not ignored" if place.name == ".gitignore" else ""
+        return f"cannot be read by you{more}"
 
     def _fault_of_link(self, path: str, place: Path) -> str:
         try:
@@ -262,6 +275,8 @@ class _Reading:
         for link in self._rules.submodules():
             if not any(name.startswith(f"{link}/") for name in self.files):
                 yield f"warning: {link} is a submodule without files: `git submodule update --init` gets them"
+        if unread := self._rules.unread():
+            yield f"warning: {unread} cannot be read by you, so it is not known what git tracks and ignores"
         if missing := self._rules.missing():
             yield f"git tracks files that are not in this sparse checkout: {some_names(missing)}"
 

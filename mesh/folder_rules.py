@@ -6,7 +6,8 @@ Where there is no repository, `.gitignore` counts all the same.
 """
 
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mesh.folder_report import OPEN_KEYS
@@ -22,6 +23,7 @@ ATTACKS = "attacks"
 MADE_BY_TRIALS, MADE_BY_PREPARE = "out", "data"
 _LEGACY = frozenset({".venv", "node_modules", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
 _MAX_SOURCES = 400
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+\.*(\w+)", re.MULTILINE)
 
 
 class Rules:
@@ -44,6 +46,7 @@ class Rules:
         self._untracked: dict[str, bool] = {}
         self._named = NamedWords(_named_words(folder).union(words))
         self.taken_for: dict[str, str] = {}
+        self._imported: set[str] | None = None
 
     def never(self, path: str) -> bool:
         """Tell whether a path is passed over without a word."""
@@ -65,6 +68,13 @@ class Rules:
         """Tell whether a program of the arena names a file or folder as one that it reads."""
         return self._named.name(name)
 
+    def imports(self, path: str) -> bool:
+        """Tell whether a program of the arena imports a module of this name."""
+        if self._imported is None:
+            self._imported = {word for text in _texts(self._folder) for word in _IMPORT.findall(text)}
+        name = path.rpartition("/")[2]
+        return (name.removesuffix(".py") if name.endswith(".py") else name) in self._imported
+
     def is_part(self, name: str) -> bool:
         """Tell whether a folder that trials or `prepare` could have made belongs to the task, as far as git shows."""
         return not self._git.tracks(name) and (not self._is_git_ignored(name, True) or self.names(name))
@@ -72,6 +82,10 @@ class Rules:
     def submodules(self) -> list[str]:
         """Return the submodules of the repository in the folder."""
         return self._git.links
+
+    def unread(self) -> str:
+        """Return the `.git` of the folder that this user may not read; "" if there is none."""
+        return self._git.unread
 
     def missing(self) -> list[str]:
         """Return the files that git tracks and that are not here, because the checkout is sparse."""
@@ -169,14 +183,19 @@ def words_of_commands(spec: ArenaSpec) -> set[str]:
 def _named_words(folder: Path) -> set[str]:
     """Return what the programs of a folder name."""
     found = set[str]()
+    for text in _texts(folder):
+        found |= words_in(text)
+    return found
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    """Yield the programs of a folder that can be read."""
     for path in _sources(folder):
         try:
             with path.open("rb") as file:
-                text = file.read(MAX_SOURCE_BYTES).decode(errors="replace")
+                yield file.read(MAX_SOURCE_BYTES).decode(errors="replace")
         except OSError:
             continue
-        found |= words_in(text)
-    return found
 
 
 def _sources(folder: Path) -> list[Path]:

@@ -13,13 +13,16 @@ class GitFolder:
 
     def __init__(self, folder: Path) -> None:
         """Read the index of the repository that the folder is in."""
-        self.is_here = False
+        self.is_here, self.unread = False, ""
         self.links: list[str] = []
         self._tracked, self._above = set[str](), set[str]()
         self._folder, self._prefix = folder, ""
         real = folder.resolve()
-        if not any(os.path.lexists(parent / ".git") for parent in (real, *real.parents)):
+        found = next((parent / ".git" for parent in (real, *real.parents) if os.path.lexists(parent / ".git")), None)
+        if found is None:
             return
+        parts = (found, found / "index", found / "HEAD")
+        self.unread = next((str(each) for each in parts if os.path.lexists(each) and not os.access(each, os.R_OK)), "")
         import pygit2
 
         try:

@@ -82,19 +82,19 @@ def config_dir() -> Path:
 def user_file() -> Path | None:
     """Return the file of the user's settings, None if there is none."""
     path = config_dir() / "config.toml"
-    return path if path.is_file() else None
+    return path if _is_there(path) else None
 
 
 def project_file() -> Path | None:
     """Return the nearest `mesh.toml` at or above the current folder, None if there is none."""
     here = Path.cwd()
-    return next((d / "mesh.toml" for d in (here, *here.parents) if (d / "mesh.toml").is_file()), None)
+    return next((d / "mesh.toml" for d in (here, *here.parents) if _is_there(d / "mesh.toml")), None)
 
 
 def arena_here() -> tuple[Path, str] | None:
     """Return the nearest folder with an `arena.toml` at or above the current one and the arena's name, None without."""
     here = Path.cwd()
-    folder = next((d for d in (here, *here.parents) if (d / ARENA_FILE).is_file()), None)
+    folder = next((d for d in (here, *here.parents) if _is_there(d / ARENA_FILE)), None)
     if folder is None:
         return None
     try:
@@ -116,7 +116,7 @@ def contexts() -> config.Contexts:
         BadInput: their file cannot be read.
     """
     path = contexts_file()
-    return config.read_contexts(_text(path), str(path)) if path.exists() else config.Contexts()
+    return config.read_contexts(_text(path), str(path)) if _is_there(path) else config.Contexts()
 
 
 def save_contexts(changed: config.Contexts) -> None:
@@ -140,6 +140,13 @@ def is_private(path: Path) -> bool:
         return path.stat().st_mode & 0o077 == 0
     except OSError:
         return True
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a folder above it is closed to this user
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _layer(path: Path) -> config.Layer:

@@ -108,7 +108,10 @@ def check_can_propose(folder: Path, spec: ArenaSpec, *, explorers: int) -> None:
     has_patterns = any(map(is_pattern, spec.artifact.editable))
     below = read_arena(folder, spec).files if has_patterns else ()
     editable = editable_paths(spec, below)
-    files = {name: (folder / name).read_bytes() for name in editable if (folder / name).is_file()}
+    try:
+        files = {name: (folder / name).read_bytes() for name in editable if (folder / name).is_file()}
+    except OSError as error:
+        raise BadInput(f"{error.filename} cannot be read: {error.strerror}; the arena needs it") from None
     if explorers and not knobs_of(files, editable, spec.knobs) and not can_rewrite(files, editable, spec.knobs):
         for name in (name for name in files if name.endswith(".json")):
             _check_json(name, files[name])

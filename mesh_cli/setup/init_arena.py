@@ -3,6 +3,7 @@
 What a program prints is read from its text. It is executed only if the person agrees; `mesh check` then runs it.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -47,6 +48,8 @@ def init_arena(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callabl
     view = view_folder(folder)
     if toml.exists() and not wish.force:
         raise BadArena(f"{toml} exists: change it there, or give --force to write another and keep it as {BACKUP}")
+    if toml.exists() and not os.access(toml, os.R_OK):
+        raise BadArena(f"{toml} cannot be read by you: change its rights (`chmod u+r {toml}`)")
     _refuse_without_program(view)
     before = _kept(toml)
     try:

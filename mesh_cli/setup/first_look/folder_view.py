@@ -70,7 +70,7 @@ def view_folder(folder: Path) -> FolderView:
             kept = []
             for name in sorted(folders):
                 path = f"{prefix}{name}"
-                if (Path(above) / name / "pyvenv.cfg").exists():
+                if os.path.exists(os.path.join(above, name, "pyvenv.cfg")):
                     environment = environment or (path if "/" not in path else "")
                     apart += [path] if name != ".venv" else []
                 elif rules.never(path) or is_secret(name) or prefix.count("/") >= _DEEPEST:
