@@ -7,7 +7,7 @@ interesting is a claim. Scores are compared inside one worker class.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -32,6 +32,10 @@ _ROUNDING = 1e-12
 """Means of equal scores differ by rounding, by less than this share of the scores."""
 
 
+_FEW = 8
+"""Up to so many runs of a proposal are looked through in each question; of more, the answer is remembered."""
+
+
 class Noise(msgspec.Struct, frozen=True):
     """Standard deviation between seeds, in units of the metric, and the degrees of freedom of this estimate.
 
@@ -52,7 +56,7 @@ class Estimate(msgspec.Struct, frozen=True):
     count: int
 
 
-def fresh(board: Board, tree: str, worker_class: str = "") -> dict[int, float]:
+def fresh(board: Board, tree: str, worker_class: str = "") -> Mapping[int, float]:
     """Return the fresh scores of a proposal by seed, in the order of the requests.
 
     Args:
@@ -60,11 +64,24 @@ def fresh(board: Board, tree: str, worker_class: str = "") -> dict[int, float]:
         tree: The proposal, by its tree hash.
         worker_class: Count only this worker class; "" counts all.
     """
+    if len(board.proposals[tree].runs) <= _FEW:
+        return _fresh(board, tree, worker_class)
+    state = board.stamp(tree)
+    return _fresh_of.of(board, state, (tree, worker_class), lambda: _fresh(board, tree, worker_class))
+
+
+def _fresh(board: Board, tree: str, worker_class: str) -> dict[int, float]:
     return {run.requested.seed: run.value for run in proofs(board, tree, worker_class) if run.value is not None}
 
 
 def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
     """Return the finished runs of a proposal that count as evidence; their scores, if any, are fresh."""
+    if len(board.proposals[tree].runs) <= _FEW:
+        return _proofs(board, tree, worker_class)
+    return [*_proofs_of.of(board, board.stamp(tree), (tree, worker_class), lambda: _proofs(board, tree, worker_class))]
+
+
+def _proofs(board: Board, tree: str, worker_class: str) -> list[Run]:
     unchosen = tree == ranking_rule(board).base_tree
     return [
         run
@@ -109,7 +126,9 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
         worker_class: The worker class whose scores are pooled.
         without: A proposal to leave out; "" for none.
     """
-    return _noises.of(board, _state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without))
+    return _noises.of(
+        board, evidence_state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without)
+    )
 
 
 def _noise_of(board: Board, worker_class: str, without: str) -> Noise:
@@ -146,7 +165,9 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
         worker_class: The worker class.
         found: Its noise.
     """
-    return _exact.of(board, _state(board), (worker_class, found), lambda: _shows_no_noise(board, worker_class, found))
+    return _exact.of(
+        board, evidence_state(board), (worker_class, found), lambda: _shows_no_noise(board, worker_class, found)
+    )
 
 
 def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
@@ -167,16 +188,18 @@ def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
     return True
 
 
-def _state(board: Board) -> tuple[int | str, ...]:
-    """Return all that the noise and the exactness of scores depend on and that may change on a board."""
+_fresh_of: Remembered[dict[int, float]] = Remembered()
+_proofs_of: Remembered[list[Run]] = Remembered()
+_noises: Remembered[Noise] = Remembered()
+_exact: Remembered[bool] = Remembered()
+
+
+def evidence_state(board: Board) -> tuple[int | str, ...]:
+    """Return all that fresh scores, their noise and their exactness depend on and that may change on a board."""
     opened = board.opened
     version, evaluator = (opened.version, opened.evaluator) if opened else (0, "")
     changes = board.evidence_changes, board.promoted_seq, board.scored_seq, len(board.ruled_out_late)
     return (board.champion, version, evaluator, *changes)
-
-
-_noises: Remembered[Noise] = Remembered()
-_exact: Remembered[bool] = Remembered()
 
 
 def is_close(proposal: Proposal) -> bool:

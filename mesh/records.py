@@ -27,7 +27,8 @@ class Critique(msgspec.Struct, frozen=True):
 class Proposal(msgspec.Struct):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
-    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
+    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `ended` counts the
+    runs of both that have finished. `rulings` are its
     promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
     no score of it counts; `ruled_since` is the version since which that is so without a break, 0 if it is not.
     `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
@@ -47,6 +48,7 @@ class Proposal(msgspec.Struct):
     ruled_out: str = ""
     ruled_since: int = 0
     back_seq: int = 0
+    ended: int = 0
 
 
 class JudgeTotal(msgspec.Struct):
