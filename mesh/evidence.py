@@ -6,16 +6,16 @@ interesting is a claim. Scores are compared inside one worker class.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from mesh.board import Board, Proposal, Run
 from mesh.events import PROOF, ProposalRetired
+from mesh.fresh_scores import FreshScores, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
-from mesh.paired import Scores, SeedEffect, difference, moderated, seed_effect
+from mesh.paired import Scores, SeedEffect, difference, moderated
 from mesh.remembered import Remembered
 from mesh.standing import Rule
 
@@ -127,30 +127,21 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
         without: A proposal to leave out; "" for none.
     """
     return _noises.of(
-        board, evidence_state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without)
+        board, evidence_state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without, _scores)
     )
 
 
-def _noise_of(board: Board, worker_class: str, without: str) -> Noise:
-    recent = _noise(board, worker_class, without, since=board.promoted_seq)
-    if recent.dof >= _ENOUGH and recent.seeds and recent.seeds.dof >= _ENOUGH:
-        return recent
-    whole = _noise(board, worker_class, without, since=0)
-    return Noise(recent.sd, recent.dof, whole.seeds) if recent.dof >= _ENOUGH else whole
+def _noise_of(board: Board, worker_class: str, without: str, scores: FreshScores) -> Noise:
+    kept = scores.of(board, ranking_rule(board))
+    sd, dof = kept.recent.spread(worker_class, without)
+    seeds = kept.recent.seeds(worker_class, without)
+    if dof >= _ENOUGH and seeds and seeds.dof >= _ENOUGH:
+        return Noise(sd, dof, seeds)
+    seeds = kept.whole.seeds(worker_class, without)
+    return Noise(*((sd, dof) if dof >= _ENOUGH else kept.whole.spread(worker_class, without)), seeds)
 
 
-def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
-    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-    columns: dict[str, dict[int, float]] = defaultdict(dict)
-    for run in _fresh_runs(board):
-        tree = run.requested.proposal
-        if tree != without and (run.seq >= since or tree == board.champion) and run.finished and run.value is not None:
-            groups[tree, run.finished.worker_class].append(run.value)
-            if run.finished.worker_class == worker_class:
-                columns[tree][run.requested.seed] = run.value
-    of_class = pooled(values for (_, measured_on), values in groups.items() if measured_on == worker_class)
-    found = of_class if of_class.dof else pooled(groups.values())
-    return Noise(found.sd, found.dof, seed_effect(columns.values()))
+_scores = FreshScores()
 
 
 def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
@@ -236,20 +227,8 @@ def _fresh_runs(board: Board) -> Iterator[Run]:
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Noise:
-    """Return the pooled standard deviation of groups of scores, each around its own mean.
-
-    Welford's method sums the squares, because the textbook formula finds a spread of 1e-17 in 0.1, 0.1, 0.1. Groups of
-    equal values have a spread of exactly 0. Source: B. P. Welford, Technometrics 4(3), 1962.
-    """
-    squares, dof = 0.0, 0
-    for values in groups:
-        mean = 0.0
-        for count, value in enumerate(values, 1):
-            off = value - mean
-            mean += off / count
-            squares += off * (value - mean)
-        dof += max(0, len(values) - 1)
-    return Noise(math.sqrt(squares / dof) if dof else math.inf, dof)
+    """Return the pooled standard deviation of groups of scores, each around its own mean."""
+    return Noise(*pooled_spread([squares(values) for values in groups]))
 
 
 def student_t(dof: int) -> float:
