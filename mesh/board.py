@@ -33,13 +33,7 @@ _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
 
 
-_FEW = 8
-"""Up to so many runs of a proposal are looked through in each question; of more, the answer is remembered."""
-
 _current: Remembered[list[Run]] = Remembered()
-
-Stamp = tuple[int, int, bool, int, int]
-"""Equal as long as nothing about the runs of a proposal has changed."""
 
 
 class Board(msgspec.Struct):
@@ -157,9 +151,9 @@ class Board(msgspec.Struct):
                     return False
                 self.workers[event.boot] = Member(author, entry.seq, event)
             case e.AgentLeft():
-                return _leave(self.agents, event.boot)
+                return records.mark_left(self.agents, event.boot)
             case e.WorkerLeft():
-                return _leave(self.workers, event.boot, silent=event.silent)
+                return records.mark_left(self.workers, event.boot, silent=event.silent)
             case e.ProposalPosted():
                 if event.tree in self.proposals:
                     return False
@@ -346,12 +340,12 @@ class Board(msgspec.Struct):
         known = self.proposals[proposal]
         if known.ruled_out:
             return []
-        if len(known.runs) <= _FEW:
+        if len(known.runs) <= records.FEW_RUNS:
             return [run for run in map(self.runs.__getitem__, known.runs) if self.is_current(run)]
         runs = map(self.runs.__getitem__, known.runs)
         return [*_current.of(self, self.stamp(proposal), proposal, lambda: [*filter(self.is_current, runs)])]
 
-    def stamp(self, proposal: str) -> Stamp:
+    def stamp(self, proposal: str) -> records.Stamp:
         """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""
         known = self.proposals[proposal]
         version = self.opened.version if self.opened else 0
@@ -391,14 +385,6 @@ def from_bytes(data: bytes) -> Board | None:
         return msgspec.msgpack.decode(raw, type=Board) if shape == _SHAPE else None
     except msgspec.MsgspecError:
         return None
-
-
-def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:
-    member = members.get(boot)
-    if member is None or member.left:
-        return False
-    member.left, member.silent = True, silent
-    return True
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.

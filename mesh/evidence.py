@@ -16,6 +16,7 @@ from mesh.fresh_scores import FreshScores, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
 from mesh.paired import Scores, SeedEffect, difference, moderated
+from mesh.records import FEW_RUNS
 from mesh.remembered import Remembered
 from mesh.standing import Rule
 
@@ -30,10 +31,6 @@ CLOSE = 0.8
 
 _ROUNDING = 1e-12
 """Means of equal scores differ by rounding, by less than this share of the scores."""
-
-
-_FEW = 8
-"""Up to so many runs of a proposal are looked through in each question; of more, the answer is remembered."""
 
 
 class Noise(msgspec.Struct, frozen=True):
@@ -64,7 +61,7 @@ def fresh(board: Board, tree: str, worker_class: str = "") -> Mapping[int, float
         tree: The proposal, by its tree hash.
         worker_class: Count only this worker class; "" counts all.
     """
-    if len(board.proposals[tree].runs) <= _FEW:
+    if len(board.proposals[tree].runs) <= FEW_RUNS:
         return _fresh(board, tree, worker_class)
     state = board.stamp(tree)
     return _fresh_of.of(board, state, (tree, worker_class), lambda: _fresh(board, tree, worker_class))
@@ -76,7 +73,7 @@ def _fresh(board: Board, tree: str, worker_class: str) -> dict[int, float]:
 
 def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
     """Return the finished runs of a proposal that count as evidence; their scores, if any, are fresh."""
-    if len(board.proposals[tree].runs) <= _FEW:
+    if len(board.proposals[tree].runs) <= FEW_RUNS:
         return _proofs(board, tree, worker_class)
     return [*_proofs_of.of(board, board.stamp(tree), (tree, worker_class), lambda: _proofs(board, tree, worker_class))]
 

@@ -11,6 +11,12 @@ from mesh.bounds import MAX_INTEGER
 NOTE_CHARACTERS = 2000
 """Characters that a board keeps of a note."""
 
+FEW_RUNS = 8
+"""Up to so many runs of a proposal are looked through in each question; of more, the answer is remembered."""
+
+Stamp = tuple[int, int, bool, int, int]
+"""Equal as long as nothing about the runs of a proposal has changed."""
+
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
@@ -131,3 +137,12 @@ class Member(msgspec.Struct):
     joined: e.AgentJoined | e.WorkerJoined
     left: bool = False
     silent: bool = False
+
+
+def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:
+    """Note that a member left; return whether it was there."""
+    member = members.get(boot)
+    if member is None or member.left:
+        return False
+    member.left, member.silent = True, silent
+    return True
