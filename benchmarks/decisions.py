@@ -3,8 +3,9 @@
 The history is made up: explorers propose new values of four knobs, each runs once, some in twenty fail, some in forty
 run on fresh seeds, and what has a score is retired. Then, again and again, one more proposal is posted and its run
 finished, and each role decides: the explorer reads the history, tells what is near and whether the search is paused;
-the critic judges the proposal and its score; the curator decides. `growth.*` is the cost at the longest history over
-that at the middle one.
+the critic judges the proposal and its score; the curator decides. `curator.reopened` is a decision in an arena whose
+second version has another evaluator and began in the first tenth of the history. `p99_ms.*` are from the longest
+history, and `growth.*` is the median cost there over that at the middle one.
 """
 
 import datetime as dt
@@ -36,8 +37,10 @@ from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSp
 from mesh.stalled import why_paused
 from mesh.wire import Post
 
+ROLES = ("explorer", "critic.judge", "critic.score", "curator", "curator.reopened")
 GOALS: dict[str, Goal] = {
-    f"growth.{role}": ("<=", 1.5) for role in ("explorer", "critic.judge", "critic.score", "curator")
+    **{f"growth.{role}": ("<=", 1.5) for role in ROLES},
+    **{f"p99_ms.{role}": ("<=", 5.0) for role in ROLES},
 }
 SIZES = (200, 2000, 20_000)
 FILE = "initial_program.py"
@@ -49,14 +52,20 @@ async def measure(quick: bool) -> Figures:
     """Return CPU milliseconds per decision of each role, by the length of the history."""
     sizes = SIZES[:2] if quick else SIZES
     figures: Figures = {}
-    made = Made()
+    made, reopened = Made(), Made()
+    reopened.until(sizes[0] // 10)
+    reopened.open_again()
     for size in sizes:
         made.until(size)
-        found = await made.decisions(10 if quick else 30)
-        for name, ms in found.items():
-            figures[f"{name}_ms.{size}"] = ms
-        say(f"{size} runs: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.items()))
-    for name in found:
+        reopened.until(size)
+        found = await made.decisions(10 if quick else 200)
+        again = await reopened.decisions(10 if quick else 200)
+        spent = {**found, "curator.reopened": again["curator"]}
+        for name, each in spent.items():
+            figures[f"{name}_ms.{size}"] = statistics.median(each)
+            figures[f"p99_ms.{name}"] = sorted(each)[int(0.99 * len(each))]
+        say(f"{size} runs: " + ", ".join(f"{name} {statistics.median(each):.2f} ms" for name, each in spent.items()))
+    for name in ROLES:
         figures[f"growth.{name}"] = figures[f"{name}_ms.{sizes[-1]}"] / max(0.05, figures[f"{name}_ms.{sizes[-2]}"])
     return figures
 
@@ -79,9 +88,11 @@ class Made:
             trial=TrialSpec(command=("python", FILE), budget_s=1, deadline_s=2),
             score=ScoreSpec(how="command", command=("python", "score.py")),
         )
-        self._base = _hash("base")
-        opened = e.ArenaOpened(version=1, spec=spec, base_commit=self._base, base_tree=self._base, evaluator="0" * 64)
-        self._fold("operator", opened)
+        self._base, self._evaluator = _hash("base"), "0" * 64
+        self._opened = e.ArenaOpened(
+            version=1, spec=spec, base_commit=self._base, base_tree=self._base, evaluator=self._evaluator
+        )
+        self._fold("operator", self._opened)
         self._fold("w", e.WorkerJoined(boot="w", worker_class=CLASS, device="cpu", slots=1))
         self._fold("x", e.AgentJoined(boot="x", role="explorer"))
         self._propose(self._base, {})
@@ -89,6 +100,13 @@ class Made:
             self._run(self._base, "control" if seed > 1 else "explore", seed, 1.0)
         promoted = e.ProposalPromoted(proposal=self._base, round=1, met="", mean=1.0, low=0.9, high=1.1)
         self._fold("curator", promoted)
+
+    def open_again(self) -> None:
+        """Open a second version with another evaluator, which scores the baseline again."""
+        self._evaluator = "1" * 64
+        self._fold("operator", replace(self._opened, version=2, evaluator=self._evaluator))
+        for seed in range(11, 15):
+            self._run(self._base, "control", seed, 1.0)
 
     async def _read(self, board: Board, tree: str) -> dict[str, bytes]:
         return self._files
@@ -110,14 +128,28 @@ class Made:
     def _run(self, tree: str, lane: e.Lane, seed: int, score: float) -> str:
         name = f"{tree[:10]}-{lane}-{seed}"
         asked = e.RunRequested(
-            run=name, lane=lane, proposal=tree, commit=tree, seed=seed, budget_s=1, deadline_s=2, evaluator="0" * 64
+            run=name,
+            lane=lane,
+            proposal=tree,
+            commit=tree,
+            seed=seed,
+            budget_s=1,
+            deadline_s=2,
+            evaluator=self._evaluator,
+            version=self.board.opened.version if self.board.opened else 1,
         )
         self._fold("curator", asked)
         self._fold("w", e.RunStarted(run=name, attempt=1, worker="w"))
         fails = seed > 0 and self._rng.random() < 0.05 and tree != self._base
         outcome: Any = e.Failed(reason="crash", message="made up") if fails else e.Scored(value=score)
         ended = e.RunFinished(
-            run=name, proposal=tree, outcome=outcome, worker="w", worker_class=CLASS, trial_s=0.01, evaluator="0" * 64
+            run=name,
+            proposal=tree,
+            outcome=outcome,
+            worker="w",
+            worker_class=CLASS,
+            trial_s=0.01,
+            evaluator=self._evaluator,
         )
         self._fold("w", ended)
         return name
@@ -148,8 +180,8 @@ class Made:
         while len(self.board.runs) < runs:
             self._add()
 
-    async def decisions(self, count: int) -> dict[str, float]:
-        """Return the median CPU time (ms) of the decisions after each of `count` more runs."""
+    async def decisions(self, count: int) -> dict[str, list[float]]:
+        """Return the CPU times (ms) of the decisions after each of `count` more runs."""
         spent: dict[str, list[float]] = {}
         await self._history.read(self.board)
         for _ in range(count + 1):
@@ -158,7 +190,7 @@ class Made:
                 spent.setdefault(name, []).append(ms)
             self._fold("curator", e.ProposalRetired(proposal=tree, round=1, why="not_better", met=self._base))
             await anyio.lowlevel.checkpoint()
-        return {name: statistics.median(each[1:]) for name, each in spent.items()}
+        return {name: each[1:] for name, each in spent.items()}
 
     async def _timed(self, tree: str, run: str) -> AsyncIterator[tuple[str, float]]:
         board = self.board

@@ -8,7 +8,6 @@ snapshot instead of the first entry.
 import datetime as dt
 import hashlib
 import inspect
-from typing import TypeGuard
 
 import msgspec
 
@@ -52,7 +51,7 @@ class Board(msgspec.Struct):
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
     are the proposals that critics have ruled out in this version. `evidence_changes` counts the finishes that change
-    fresh evidence, or the claims of proposals that have some.
+    fresh evidence, or the claims of proposals that have some, and the comparisons of items.
     """
 
     arena: str
@@ -152,9 +151,9 @@ class Board(msgspec.Struct):
                     return False
                 self.workers[event.boot] = Member(author, entry.seq, event)
             case e.AgentLeft():
-                return _leave(self.agents, event.boot)
+                return records.mark_left(self.agents, event.boot)
             case e.WorkerLeft():
-                return _leave(self.workers, event.boot, silent=event.silent)
+                return records.mark_left(self.workers, event.boot, silent=event.silent)
             case e.ProposalPosted():
                 if event.tree in self.proposals:
                     return False
@@ -183,6 +182,8 @@ class Board(msgspec.Struct):
                 known = self.proposals.get(run.requested.proposal)
                 if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
                     self.judged.append(entry.seq)
+                if known:
+                    known.ended += 1
                 run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
                     self.scored_seq = entry.seq
@@ -251,6 +252,7 @@ class Board(msgspec.Struct):
         if not run or event.over not in self.runs or event.over in run.compared:
             return False
         run.compared[event.over] = event
+        self.evidence_changes += 1
         return True
 
     def _look(self, event: e.HoldoutOpened) -> bool:
@@ -336,12 +338,22 @@ class Board(msgspec.Struct):
         Failures before its first number are left out: where nothing can be scored, they say nothing of a proposal.
         """
         known = self.proposals[proposal]
-        names = () if known.ruled_out else known.runs
-        return [*_current.of(self, self.seq, proposal, lambda: [*filter(self.is_current, map(self.runs.get, names))])]
+        if known.ruled_out:
+            return []
+        if len(known.runs) <= records.FEW_RUNS:
+            return [run for run in map(self.runs.__getitem__, known.runs) if self.is_current(run)]
+        runs = map(self.runs.__getitem__, known.runs)
+        return [*_current.of(self, self.stamp(proposal), proposal, lambda: [*filter(self.is_current, runs)])]
 
-    def is_current(self, run: Run | None) -> TypeGuard[Run]:
+    def stamp(self, proposal: str) -> records.Stamp:
+        """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""
+        known = self.proposals[proposal]
+        version = self.opened.version if self.opened else 0
+        return version, self.scored_seq, bool(known.ruled_out), len(known.runs), known.ended
+
+    def is_current(self, run: Run) -> bool:
         """Tell whether `current_runs` has a run, unless its proposal is ruled out."""
-        return run is not None and run.evaluator in ("", self._evaluator) and not self.ended_in_vain(run)
+        return run.evaluator in ("", self._evaluator) and not self.ended_in_vain(run)
 
     def ended_in_vain(self, run: Run) -> bool:
         """Tell whether a run says nothing: it ended before the evaluator in force gave a number, or was withdrawn."""
@@ -373,14 +385,6 @@ def from_bytes(data: bytes) -> Board | None:
         return msgspec.msgpack.decode(raw, type=Board) if shape == _SHAPE else None
     except msgspec.MsgspecError:
         return None
-
-
-def _leave(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:
-    member = members.get(boot)
-    if member is None or member.left:
-        return False
-    member.left, member.silent = True, silent
-    return True
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.

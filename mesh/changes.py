@@ -8,23 +8,28 @@ from itertools import takewhile
 
 import msgspec
 
-from mesh.board import Board, Proposal, Run
+from mesh.board import Board, Proposal, Run, Verdict
 
 
 class Changes(msgspec.Struct, frozen=True):
     """Proposals and runs by their ids, in the order of the log.
 
     `is_new` says that nothing known before counts any more: this is another board, or one with another version or
-    evaluator. Then all are named. `requested` are new runs, `ended` those whose finish is new. `ruled_out` are
-    proposals that critics have ruled out since, and `promoted` those that have become champion.
+    evaluator. Then all are named. `requested` are new runs, `ended` those whose finish is new. `ruled` are
+    the proposals whose verdict is another one, and those that critics have ruled out since.
     """
 
     is_new: bool
     proposals: list[str]
     requested: list[str]
     ended: list[str]
-    ruled_out: list[str]
-    promoted: list[str]
+    ruled: list[str]
+
+    def touched(self, board: Board) -> dict[str, None]:
+        """Return all proposals that are named, or have a run that is named."""
+        asked = (board.runs[name].requested.proposal for name in (*self.requested, *self.ended))
+        with_runs = (tree for tree in asked if tree in board.proposals)
+        return dict.fromkeys([*self.proposals, *with_runs, *self.ruled])
 
 
 class ChangeReader:
@@ -33,7 +38,9 @@ class ChangeReader:
     def __init__(self) -> None:
         self._board: Board | None = None
         self._key: object = None
-        self._proposal, self._run, self._ruled_out, self._promoted = 0, 0, 0, 0
+        self._proposal, self._run, self._ruled_out = 0, 0, 0
+        self._undecided = set[str]()
+        self._champions: dict[str, Verdict] = {}
         self._unfinished: dict[str, None] = {}
 
     def look(self, board: Board) -> Changes:
@@ -44,7 +51,8 @@ class ChangeReader:
         is_new = board is not self._board or key != self._key
         if is_new:
             self._board, self._key, self._unfinished = board, key, {}
-            self._proposal, self._run, self._ruled_out, self._promoted = 0, 0, 0, 0
+            self._proposal, self._run, self._ruled_out = 0, 0, 0
+            self._undecided, self._champions = set(), {}
         proposals = _since(board.proposals, self._proposal)
         requested = _since(board.runs, self._run)
         open_ones = dict.fromkeys([*self._unfinished, *requested])
@@ -54,9 +62,17 @@ class ChangeReader:
             self._proposal = board.proposals[proposals[-1]].seq
         if requested:
             self._run = board.runs[requested[-1]].seq
-        ruled_out, promoted = board.ruled_out_late[self._ruled_out :], board.champions[self._promoted :]
-        self._ruled_out, self._promoted = len(board.ruled_out_late), len(board.champions)
-        return Changes(is_new, proposals, requested, ended, ruled_out, promoted)
+        return Changes(is_new, proposals, requested, ended, self._ruled(board, proposals))
+
+    def _ruled(self, board: Board, proposals: list[str]) -> list[str]:
+        """Return proposals that were undecided and are not, champions with another verdict, and what is ruled out."""
+        decided = [tree for tree in (*self._undecided, *proposals) if tree not in board.undecided]
+        champions = {tree: board.proposals[tree].verdict for tree in board.champions}
+        changed = [tree for tree, verdict in champions.items() if self._champions.get(tree) != verdict]
+        ruled_out = board.ruled_out_late[self._ruled_out :]
+        self._undecided, self._champions = {*board.undecided}, champions
+        self._ruled_out = len(board.ruled_out_late)
+        return [*decided, *changed, *ruled_out]
 
 
 def _since(known: dict[str, Proposal] | dict[str, Run], seq: int) -> list[str]:

@@ -6,16 +6,17 @@ interesting is a claim. Scores are compared inside one worker class.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from mesh.board import Board, Proposal, Run
 from mesh.events import PROOF, ProposalRetired
+from mesh.fresh_scores import FreshScores, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
-from mesh.paired import Scores, SeedEffect, difference, moderated, seed_effect
+from mesh.paired import Scores, SeedEffect, difference, moderated
+from mesh.records import FEW_RUNS
 from mesh.remembered import Remembered
 from mesh.standing import Rule
 
@@ -52,7 +53,7 @@ class Estimate(msgspec.Struct, frozen=True):
     count: int
 
 
-def fresh(board: Board, tree: str, worker_class: str = "") -> dict[int, float]:
+def fresh(board: Board, tree: str, worker_class: str = "") -> Mapping[int, float]:
     """Return the fresh scores of a proposal by seed, in the order of the requests.
 
     Args:
@@ -60,11 +61,24 @@ def fresh(board: Board, tree: str, worker_class: str = "") -> dict[int, float]:
         tree: The proposal, by its tree hash.
         worker_class: Count only this worker class; "" counts all.
     """
+    if len(board.proposals[tree].runs) <= FEW_RUNS:
+        return _fresh(board, tree, worker_class)
+    state = board.stamp(tree)
+    return _fresh_of.of(board, state, (tree, worker_class), lambda: _fresh(board, tree, worker_class))
+
+
+def _fresh(board: Board, tree: str, worker_class: str) -> dict[int, float]:
     return {run.requested.seed: run.value for run in proofs(board, tree, worker_class) if run.value is not None}
 
 
 def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
     """Return the finished runs of a proposal that count as evidence; their scores, if any, are fresh."""
+    if len(board.proposals[tree].runs) <= FEW_RUNS:
+        return _proofs(board, tree, worker_class)
+    return [*_proofs_of.of(board, board.stamp(tree), (tree, worker_class), lambda: _proofs(board, tree, worker_class))]
+
+
+def _proofs(board: Board, tree: str, worker_class: str) -> list[Run]:
     unchosen = tree == ranking_rule(board).base_tree
     return [
         run
@@ -109,29 +123,22 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
         worker_class: The worker class whose scores are pooled.
         without: A proposal to leave out; "" for none.
     """
-    return _noises.of(board, _state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without))
+    return _noises.of(
+        board, evidence_state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without, _scores)
+    )
 
 
-def _noise_of(board: Board, worker_class: str, without: str) -> Noise:
-    recent = _noise(board, worker_class, without, since=board.promoted_seq)
-    if recent.dof >= _ENOUGH and recent.seeds and recent.seeds.dof >= _ENOUGH:
-        return recent
-    whole = _noise(board, worker_class, without, since=0)
-    return Noise(recent.sd, recent.dof, whole.seeds) if recent.dof >= _ENOUGH else whole
+def _noise_of(board: Board, worker_class: str, without: str, scores: FreshScores) -> Noise:
+    kept = scores.of(board, ranking_rule(board))
+    sd, dof = kept.recent.spread(worker_class, without)
+    seeds = kept.recent.seeds(worker_class, without)
+    if dof >= _ENOUGH and seeds and seeds.dof >= _ENOUGH:
+        return Noise(sd, dof, seeds)
+    seeds = kept.whole.seeds(worker_class, without)
+    return Noise(*((sd, dof) if dof >= _ENOUGH else kept.whole.spread(worker_class, without)), seeds)
 
 
-def _noise(board: Board, worker_class: str, without: str, since: int) -> Noise:
-    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-    columns: dict[str, dict[int, float]] = defaultdict(dict)
-    for run in _fresh_runs(board):
-        tree = run.requested.proposal
-        if tree != without and (run.seq >= since or tree == board.champion) and run.finished and run.value is not None:
-            groups[tree, run.finished.worker_class].append(run.value)
-            if run.finished.worker_class == worker_class:
-                columns[tree][run.requested.seed] = run.value
-    of_class = pooled(values for (_, measured_on), values in groups.items() if measured_on == worker_class)
-    found = of_class if of_class.dof else pooled(groups.values())
-    return Noise(found.sd, found.dof, seed_effect(columns.values()))
+_scores = FreshScores()
 
 
 def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
@@ -146,7 +153,9 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
         worker_class: The worker class.
         found: Its noise.
     """
-    return _exact.of(board, _state(board), (worker_class, found), lambda: _shows_no_noise(board, worker_class, found))
+    return _exact.of(
+        board, evidence_state(board), (worker_class, found), lambda: _shows_no_noise(board, worker_class, found)
+    )
 
 
 def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
@@ -167,16 +176,18 @@ def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
     return True
 
 
-def _state(board: Board) -> tuple[int | str, ...]:
-    """Return all that the noise and the exactness of scores depend on and that may change on a board."""
+_fresh_of: Remembered[dict[int, float]] = Remembered()
+_proofs_of: Remembered[list[Run]] = Remembered()
+_noises: Remembered[Noise] = Remembered()
+_exact: Remembered[bool] = Remembered()
+
+
+def evidence_state(board: Board) -> tuple[int | str, ...]:
+    """Return all that fresh scores, their noise and their exactness depend on and that may change on a board."""
     opened = board.opened
     version, evaluator = (opened.version, opened.evaluator) if opened else (0, "")
     changes = board.evidence_changes, board.promoted_seq, board.scored_seq, len(board.ruled_out_late)
     return (board.champion, version, evaluator, *changes)
-
-
-_noises: Remembered[Noise] = Remembered()
-_exact: Remembered[bool] = Remembered()
 
 
 def is_close(proposal: Proposal) -> bool:
@@ -213,20 +224,8 @@ def _fresh_runs(board: Board) -> Iterator[Run]:
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Noise:
-    """Return the pooled standard deviation of groups of scores, each around its own mean.
-
-    Welford's method sums the squares, because the textbook formula finds a spread of 1e-17 in 0.1, 0.1, 0.1. Groups of
-    equal values have a spread of exactly 0. Source: B. P. Welford, Technometrics 4(3), 1962.
-    """
-    squares, dof = 0.0, 0
-    for values in groups:
-        mean = 0.0
-        for count, value in enumerate(values, 1):
-            off = value - mean
-            mean += off / count
-            squares += off * (value - mean)
-        dof += max(0, len(values) - 1)
-    return Noise(math.sqrt(squares / dof) if dof else math.inf, dof)
+    """Return the pooled standard deviation of groups of scores, each around its own mean."""
+    return Noise(*pooled_spread([squares(values) for values in groups]))
 
 
 def student_t(dof: int) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from mesh.board import Board, Member, Run
 from mesh.events import AgentJoined, WorkerJoined
+from mesh.remembered import Remembered
 
 
 def agents_here(board: Board, role: str) -> dict[str, AgentJoined]:
@@ -72,12 +73,24 @@ def home_class(board: Board) -> str:
     """
     if board.spec.worker.class_ != "any":
         return board.spec.worker.class_
-    runs = board.current_runs(board.champion) if board.champion else []
-    proven = Counter(run.finished.worker_class for run in runs if run.finished and run.value is not None)
+    proven = scored_in(board, board.champion) if board.champion else Counter[str]()
     present = slots(board)
     if present:
         return max(sorted(present), key=lambda name: (proven[name], present[name]))
     return max(sorted(proven), key=lambda name: proven[name], default="")
+
+
+def scored_in(board: Board, tree: str) -> Counter[str]:
+    """Return how many scores of a proposal count, by worker class."""
+
+    def count() -> Counter[str]:
+        runs = board.current_runs(tree)
+        return Counter(run.finished.worker_class for run in runs if run.finished and run.value is not None)
+
+    return _scored.of(board, board.stamp(tree), tree, count)
+
+
+_scored: Remembered[Counter[str]] = Remembered()
 
 
 def queue_depth(board: Board) -> int:

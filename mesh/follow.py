@@ -51,8 +51,11 @@ class Follower:
         self._identity = ""
         self._changed = anyio.Event()
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Fold all entries that are in the log now.
+
+        Args:
+            on_progress: called now and then, with the entry that is folded and the last one.
 
         Raises:
             BusUnavailable: the log cannot be reached.
@@ -64,6 +67,8 @@ class Follower:
             async for batch in batches:
                 for entry in batch:
                     self.board.fold(entry)
+                if on_progress:
+                    on_progress(self.board.seq, head)
         self.save()
 
     async def follow(self, on_entry: Callable[[Entry, bool], None] | None = None) -> None:

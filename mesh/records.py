@@ -11,6 +11,12 @@ from mesh.bounds import MAX_INTEGER
 NOTE_CHARACTERS = 2000
 """Characters that a board keeps of a note."""
 
+FEW_RUNS = 8
+"""Up to so many runs of a proposal are looked through in each question; of more, the answer is remembered."""
+
+Stamp = tuple[int, int, bool, int, int]
+"""Equal as long as nothing about the runs of a proposal has changed."""
+
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
@@ -27,7 +33,8 @@ class Critique(msgspec.Struct, frozen=True):
 class Proposal(msgspec.Struct):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
-    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `rulings` are its
+    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `ended` counts the
+    runs of both that have finished. `rulings` are its
     promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
     no score of it counts; `ruled_since` is the version since which that is so without a break, 0 if it is not.
     `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
@@ -47,6 +54,7 @@ class Proposal(msgspec.Struct):
     ruled_out: str = ""
     ruled_since: int = 0
     back_seq: int = 0
+    ended: int = 0
 
 
 class JudgeTotal(msgspec.Struct):
@@ -129,3 +137,12 @@ class Member(msgspec.Struct):
     joined: e.AgentJoined | e.WorkerJoined
     left: bool = False
     silent: bool = False
+
+
+def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:
+    """Note that a member left; return whether it was there."""
+    member = members.get(boot)
+    if member is None or member.left:
+        return False
+    member.left, member.silent = True, silent
+    return True

@@ -6,11 +6,15 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
+_MOST = 1000
+"""Results that are remembered of one function."""
+
+
 class Remembered(Generic[_T]):
     """Results of one function of a board and of some arguments, for the board that was asked about last."""
 
     def __init__(self) -> None:
-        self._kept: tuple[object, Hashable, dict[Hashable, _T]] = (None, None, {})
+        self._kept: tuple[object, dict[Hashable, tuple[Hashable, _T]]] = (None, {})
 
     def of(self, board: object, state: Hashable, arguments: Hashable, calculate: Callable[[], _T]) -> _T:
         """Return the result for some arguments; calculate it where the board or the state is another one than before.
@@ -21,9 +25,10 @@ class Remembered(Generic[_T]):
             arguments: The other arguments.
             calculate: Returns the result.
         """
-        kept = self._kept  # one name for all three, because another thread may ask about another board
-        if board is not kept[0] or state != kept[1]:
-            kept = self._kept = (board, state, {})
-        if arguments not in kept[2]:
-            kept[2][arguments] = calculate()
-        return kept[2][arguments]
+        kept = self._kept  # one name for both, because another thread may ask about another board
+        if board is not kept[0] or len(kept[1]) > _MOST:
+            kept = self._kept = (board, {})
+        found = kept[1].get(arguments)
+        if found is None or found[0] != state:
+            found = kept[1][arguments] = (state, calculate())
+        return found[1]

@@ -87,15 +87,6 @@ def reinstated(board: Reign) -> e.ProposalPromoted | None:
     )
 
 
-def back(board: Reign) -> list[str]:
-    """Return the decided proposals whose case the version in force has opened again: they may race once more."""
-    return [
-        tree
-        for tree, proposal in board.proposals.items()
-        if proposal.back_seq and not proposal.ruled_out and tree not in board.undecided and tree != board.champion
-    ]
-
-
 def _dethrone(board: Reign) -> None:
     """Take the title from a champion that is ruled out."""
     champion = board.proposals.get(board.champion)

@@ -18,6 +18,7 @@ from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.server import embedded, find_url
 from mesh.text import short
 from mesh.wire import Entry
+from mesh_cli.render.fold_progress import FoldProgress
 from mesh_cli.resolve import find_proposal
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
 
 async def board_of(bus: ArenaBus) -> Board:
     """Return the board of an arena as of now."""
-    follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
-    await follower.catch_up()
+    follower, progress = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena)), FoldProgress()
+    await follower.catch_up(progress.at)
+    progress.end(bus.arena, follower.board.seq)
     return follower.board
 
 

@@ -260,6 +260,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 ["r-base"],
                 "champion",
                 rulings=[PROMOTED],
+                ended=1,
             ),
             CHILD: Proposal(
                 11,
@@ -271,6 +272,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 "retired",
                 "not_better",
                 rulings=[RETIRED],
+                ended=len(FAILURES),
             ),
         },
         runs={

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from agents.critique.claim_sums import ClaimSums, spread_of
 from agents.critique.earlier import Earlier, Learned, Same
@@ -25,71 +25,23 @@ from mesh.board import Board, from_bytes
 from mesh.changes import ChangeReader
 from mesh.editable_paths import editable_paths
 from mesh.errors import ObjectMissing
-from mesh.events import AnyEvent, CritiquePosted, Failed, RuledOut, RunFinished, RunKilled, RunRequested
+from mesh.events import AnyEvent, RunRequested
+from mesh.evidence import Noise, _fresh_runs, claim, fresh, noise, pooled, shows_no_noise
 from mesh.evidence import _noise_of as calculated_noise
 from mesh.evidence import _shows_no_noise as calculated_exactness
-from mesh.evidence import claim, fresh, noise, shows_no_noise
+from mesh.fresh_scores import FreshScores
 from mesh.knob import Knob
 from mesh.knobs import NEAR, are_near, knobs_of
 from mesh.outcomes import badness
-from mesh.ruling_out import FIXED, reinstated
+from mesh.paired import seed_effect
 from tests.support.history import CPU, GPU
+from tests.support.unruly import Unruly
 from tests.test_leaderboard_contract import History as Random
 from tests.test_leaderboard_contract import logged
 
 SEEDS = range(120)
 UNRULY = SEEDS[60:]
 """Histories with many versions, critics that rule out late, withdrawn runs and repeated facts."""
-
-
-class Unruly(Random):
-    """A random history in which proposals are ruled out after they counted, and come back."""
-
-    def add(self, event: AnyEvent) -> None:
-        """Take a fact; there are many critics, because each judges a proposal once."""
-        author = self.rng.choice(("ann", "bob"))
-        if isinstance(event, CritiquePosted):
-            author = f"critic-{len(self.told) % 7}"
-        self.told.append((author, event))
-        self.board.fold(logged("a", [self.told[-1]], after=len(self.told) - 1)[0])
-
-    def rulings(self, version: int) -> tuple[RuledOut, ...]:
-        """Return what a version rules out: nothing, some of what the one before did, or others."""
-        dice = self.rng
-        before = [tree for tree, known in self.board.proposals.items() if known.ruled_out]
-        chosen = dice.choice(([], [], before[::2], [tree for tree in self.trees if dice.random() < 0.4]))
-        if self.board.champion and dice.random() < 0.2:
-            chosen = [*{*chosen, self.board.champion}]
-        return tuple(RuledOut(text=f"changed K{n}", proposals=(tree,)) for n, tree in enumerate(sorted(chosen)))
-
-    def event(self) -> AnyEvent:
-        """Return the next fact."""
-        dice, board = self.rng, self.board
-        assert board.opened is not None
-        draw = dice.random()
-        if draw < 0.04:
-            return self.opening(board.opened.version + 1)
-        if draw < 0.10:
-            target = dice.choice([*board.proposals, *([board.champion] if board.champion else [])])
-            return CritiquePosted(target=target, verdict="block", rule=FIXED, text=dice.choice(("", "changed K")))
-        if draw < 0.14 and (again := reinstated(board)):
-            return again
-        if draw < 0.18 and self.asked:
-            return RunKilled(run=dice.choice(self.asked).run, by="operator", text="withdrawn")
-        killed = [asked for asked in self.asked if board.runs[asked.run].killed]
-        if draw < 0.22 and killed:
-            ended, end = dice.choice(killed), Failed(reason="killed", message="withdrawn")
-            return RunFinished(
-                run=ended.run,
-                proposal=ended.proposal,
-                outcome=end,
-                worker="w",
-                worker_class=self.classes[0],
-                trial_s=0.1,
-            )
-        if draw < 0.28:
-            return dice.choice(self.told)[1]
-        return super().event()
 
 
 def history_of(seed: int) -> list[tuple[str, AnyEvent]]:
@@ -341,6 +293,28 @@ def with_races(entry_facts: Sequence[tuple[str, Any]], dice: random.Random) -> l
     ]
 
 
+def plain_noise(board: Board, worker_class: str, without: str) -> Noise:
+    """Return the noise from all fresh runs of the board: those since the last promotion, or all if they are too few."""
+
+    def since(seq: int) -> Noise:
+        groups, columns = dict[tuple[str, str], list[float]](), dict[str, dict[int, float]]()
+        for run in _fresh_runs(board):
+            tree = run.requested.proposal
+            if tree == without or run.value is None or not run.finished or (run.seq < seq and tree != board.champion):
+                continue
+            groups.setdefault((tree, run.finished.worker_class), []).append(run.value)
+            if run.finished.worker_class == worker_class:
+                columns.setdefault(tree, {})[run.requested.seed] = run.value
+        own = pooled(values for (_, name), values in groups.items() if name == worker_class)
+        found = own if own.dof else pooled(groups.values())
+        return Noise(found.sd, found.dof, seed_effect(columns.values()))
+
+    recent, whole = since(board.promoted_seq), since(0)
+    if recent.dof >= 10 and recent.seeds and recent.seeds.dof >= 10:
+        return recent
+    return Noise(recent.sd, recent.dof, whole.seeds) if recent.dof >= 10 else whole
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_evidence_that_is_remembered_is_what_a_calculation_gives_after_every_fact(seed: int) -> None:
     dice, board, sums = random.Random(seed), Board(arena="a"), ClaimSums()
@@ -360,7 +334,13 @@ def test_evidence_that_is_remembered_is_what_a_calculation_gives_after_every_fac
         for worker_class in (CPU, GPU, "cpu", ""):
             left_out = dice.choice(["", *board.proposals])
             found = noise(board, worker_class, without=left_out)
-            assert found == calculated_noise(board, worker_class, left_out)
+            assert found == calculated_noise(board, worker_class, left_out, FreshScores())
+            plain_one = plain_noise(board, worker_class, left_out)
+            assert found.dof == plain_one.dof
+            assert found.sd == pytest.approx(plain_one.sd, rel=1e-9, abs=1e-15)
+            assert bool(found.seeds) == bool(plain_one.seeds)
+            if found.seeds and plain_one.seeds:
+                assert astuple(found.seeds) == pytest.approx(astuple(plain_one.seeds), rel=1e-5, abs=1e-6)
             exact = shows_no_noise(board, worker_class, found)
             assert exact == calculated_exactness(board, worker_class, found)
             claims = [c[0] for tree in board.proposals if (c := claim(board, tree)) and c[1] == worker_class]

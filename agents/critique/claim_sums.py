@@ -50,8 +50,7 @@ class ClaimSums:
         changes = self._changes.look(board)
         if changes.is_new:
             self._forget()
-        runs = (board.runs[name].requested.proposal for name in (*changes.requested, *changes.ended))
-        for tree in {*runs, *changes.ruled_out} & board.proposals.keys():
+        for tree in changes.touched(board):
             if old := self._claims.pop(tree, None):
                 self._add(*old, -1)
             if new := claim(board, tree):

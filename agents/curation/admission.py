@@ -15,9 +15,10 @@ from typing import Literal
 from agents.critique.calibration import holds_back, overruled, patience_s
 from agents.curation.demotion import control_run, recheck
 from agents.curation.race import prove
-from agents.curation.reevaluation import due, is_champion_awaited, reevaluated
+from agents.curation.reevaluation import due, is_champion_awaited
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
+from agents.curation.settled import back, reevaluated
 from agents.curation.stopping import stop
 from agents.curation.withdrawals import withdrawals
 from mesh.baseline import is_baseline_due, is_measured
@@ -34,7 +35,7 @@ from mesh.events import (
 )
 from mesh.evidence import mean_of
 from mesh.fleet import home_class, is_awaited, queue_depth, slots
-from mesh.ruling_out import back, reinstated
+from mesh.ruling_out import reinstated
 from mesh.stalled import is_champion_due, is_pause_said, why_paused
 
 PER_AUTHOR = 4

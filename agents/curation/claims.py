@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from agents.curation.item_proof import has_items
 from agents.curation.put_back import awaits_put_back, superseded
 from agents.curation.race_log import current_race, is_excused, members_of, seeds_itself
-from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import FIRST_SEED, again, race_of, request
+from agents.curation.settled import back, reevaluated
 from agents.curation.verdicts import retired
 from mesh.board import Board
 from mesh.events import AnyEvent
-from mesh.evidence import Noise, claim, fresh, noise, p_better
+from mesh.evidence import Noise, claim, evidence_state, fresh, noise, p_better
 from mesh.fleet import home_class, is_awaited, is_gone, slots
 from mesh.paired import Scores
-from mesh.ruling_out import back
+from mesh.remembered import Remembered
 
 WAITING = 16
 """Number of claims that may wait for a race; the weakest beyond it are retired."""
@@ -37,7 +37,6 @@ def weigh_claims(board: Board, now: dt.datetime | None = None) -> tuple[list[Any
     there = slots(board)
     given_up: list[AnyEvent] = []
     waiting: dict[str, float] = {}
-    luck: dict[str, Noise] = {}
     racing = members_of(board, current_race(board))
     for tree in dict.fromkeys([*board.undecided, *reevaluated(board), *back(board)]):
         found = claim(board, tree)
@@ -55,19 +54,12 @@ def weigh_claims(board: Board, now: dt.datetime | None = None) -> tuple[list[Any
             elif there and tree in board.undecided:
                 given_up += _remeasure(board, tree, worker_class)
             continue
-        if worker_class not in luck:
-            luck[worker_class] = noise(board, worker_class)
-        champion = _with_claim(board, champion, luck[worker_class], worker_class)
-        bar = expected_on(FIRST_SEED, champion, luck[worker_class])
-        own = claim(board, board.champion)
-        if own and own[1] == worker_class and has_items(board):
-            bar = own[0]  # claims have the items of search, and proofs others
-        elif own and own[1] == worker_class and seeds_itself(board, board.champion):
-            bar = min(bar, own[0], key=board.spec.objective.gain)  # claims have the seed of the program, proofs others
+        champion, bar = _measure_in(board, worker_class)
         if board.spec.objective.better(value, bar):
             waiting[tree] = abs(value - bar)
         elif tree in board.undecided:
-            p = None if has_items(board) else p_better(board, {FIRST_SEED: value}, champion, luck[worker_class])
+            found_noise = noise(board, worker_class)
+            p = None if has_items(board) else p_better(board, {FIRST_SEED: value}, champion, found_noise)
             given_up.append(
                 retired(board, tree, "not_better", "its score is not better than the champion's", value, p=p)
             )
@@ -98,6 +90,26 @@ def expected_on(seed: int, champion: Scores, found: Noise) -> float:
 def _mean(values: Sequence[float]) -> float:
     """Return the mean, without a rounding error where all values are equal."""
     return values[0] + sum(value - values[0] for value in values) / len(values)
+
+
+def _measure_in(board: Board, worker_class: str) -> tuple[Scores, float]:
+    """Return the champion's scores in a worker class by seed, and the score that a claim has to reach there."""
+    return _measures.of(board, evidence_state(board), worker_class, lambda: _measured_now(board, worker_class))
+
+
+_measures: Remembered[tuple[Scores, float]] = Remembered()
+
+
+def _measured_now(board: Board, worker_class: str) -> tuple[Scores, float]:
+    found = noise(board, worker_class)
+    champion = _with_claim(board, fresh(board, board.champion, worker_class), found, worker_class)
+    bar = expected_on(FIRST_SEED, champion, found)
+    own = claim(board, board.champion)
+    if own and own[1] == worker_class and has_items(board):
+        bar = own[0]  # claims have the items of search, and proofs others
+    elif own and own[1] == worker_class and seeds_itself(board, board.champion):
+        bar = min(bar, own[0], key=board.spec.objective.gain)  # claims have the seed of the program, proofs others
+    return champion, bar
 
 
 def _with_claim(board: Board, champion: Scores, found: Noise, worker_class: str) -> Scores:

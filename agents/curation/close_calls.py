@@ -5,6 +5,7 @@ and the race has a level of its own.
 """
 
 from agents.curation.run_requests import race_of
+from agents.curation.settled import close_ones
 from mesh.board import Board
 from mesh.events import ProposalRetired
 from mesh.evidence import fresh, is_close
@@ -16,12 +17,11 @@ RACES = 2
 def close_calls(board: Board, worker_class: str) -> list[str]:
     """Return the close calls that may race against the champion again, the most probable first."""
     found: dict[str, float] = {}
-    for tree in dict.fromkeys(board.runs[name].requested.proposal for name in board.proofs):
-        proposal = board.proposals.get(tree)
-        if proposal is None or not is_close(proposal) or len(races_of(board, tree)) >= RACES:
+    for tree in close_ones(board):
+        last = board.proposals[tree].rulings[-1]
+        if not isinstance(last, ProposalRetired) or last.met != board.champion:
             continue
-        last = proposal.rulings[-1]
-        if isinstance(last, ProposalRetired) and last.met == board.champion and fresh(board, tree, worker_class):
+        if len(races_of(board, tree)) < RACES and fresh(board, tree, worker_class):
             found[tree] = last.p_better or 0.0
     return sorted(found, key=lambda tree: -found[tree])
 

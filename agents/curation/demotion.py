@@ -4,9 +4,10 @@ from agents.curation.race_log import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
 from mesh.board import Board
 from mesh.events import PROOF, AnyEvent, ProposalPromoted, ProposalRetired, RunRequested
-from mesh.evidence import estimate, fresh, noise, p_better, proofs
+from mesh.evidence import estimate, evidence_state, fresh, noise, p_better, proofs
 from mesh.fleet import home_class
 from mesh.item_evidence import item_noise
+from mesh.remembered import Remembered
 
 EVERY = 25
 """Number of finished explore runs after which the champion is re-run, unless a race has re-run it."""
@@ -46,23 +47,16 @@ def control_run(board: Board) -> RunRequested:
 
 def _demotion(board: Board) -> list[AnyEvent]:
     """Promote the previous champion again if the control runs of the present one are surely worse."""
-    before = _before(board)
-    worker_class = home_class(board)
-    controls = {
-        run.requested.seed: run.value
-        for run in board.current_runs(board.champion)
-        if run.requested.lane == "control" and run.finished and run.value is not None
-        if worker_class in ("", run.finished.worker_class)
-    }
-    if not before or len(controls) < _ENOUGH:
+    before, worker_class = _before(board), home_class(board)
+    if not before:
         return []
-    found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
-    items = item_noise(proofs(board, before, worker_class), proofs(board, board.champion, worker_class))
-    p = p_better(board, earlier, controls, found, items)
+    state = evidence_state(board)
+    p, mean, count = _measured.of(board, state, (before, worker_class), lambda: _measure(board, before, worker_class))
     if p < SURELY:
         return []
-    value, mean = estimate(list(earlier.values()), found), sum(controls.values()) / len(controls)
-    text = f"champion again: the mean of {len(controls)} control runs of its successor is worse ({mean:.6g})"
+    found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
+    value = estimate(list(earlier.values()), found)
+    text = f"champion again: the mean of {count} control runs of its successor is worse ({mean:.6g})"
     again = ProposalPromoted(
         proposal=before,
         round=board.round + 1,
@@ -81,9 +75,28 @@ def _demotion(board: Board) -> list[AnyEvent]:
         met=before,
         mean=mean,
         p_better=1 - p,
-        text=f"demoted: its {len(controls)} control runs are worse than the scores of the previous champion",
+        text=f"demoted: its {count} control runs are worse than the scores of the previous champion",
     )
     return [again, demoted]
+
+
+def _measure(board: Board, before: str, worker_class: str) -> tuple[float, float, int]:
+    """Return how probably a former champion is better, and the mean and number of the control runs of this one."""
+    controls = {
+        run.requested.seed: run.value
+        for run in board.current_runs(board.champion)
+        if run.requested.lane == "control" and run.finished and run.value is not None
+        if worker_class in ("", run.finished.worker_class)
+    }
+    if len(controls) < _ENOUGH:
+        return 0.0, 0.0, len(controls)
+    found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
+    items = item_noise(proofs(board, before, worker_class), proofs(board, board.champion, worker_class))
+    p = p_better(board, earlier, controls, found, items)
+    return p, sum(controls.values()) / len(controls), len(controls)
+
+
+_measured: Remembered[tuple[float, float, int]] = Remembered()
 
 
 def _before(board: Board) -> str:

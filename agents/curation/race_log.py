@@ -4,8 +4,8 @@ from bisect import bisect_left, bisect_right
 from itertools import islice
 
 from agents.curation.close_calls import races_again
-from agents.curation.reevaluation import reevaluated
 from agents.curation.run_requests import SEEDS, race_of
+from agents.curation.settled import reevaluated
 from mesh.board import Board, Run
 from mesh.events import PROOF, Failed, ProposalPromoted, RunRequested
 from mesh.evidence import proofs
@@ -117,10 +117,13 @@ def families_proven(board: Board) -> list[int]:
 
 def is_racing(board: Board, tree: str, race: int) -> bool:
     """Tell whether a run of this race is unfinished and some worker can still finish it."""
-    proposal = board.proposals.get(tree)
-    out = [board.runs[name] for name in proposal.runs if name in board.unfinished] if proposal else []
-    runs = [run for run in out if is_awaited(board, run)]
-    return any(race_of(run.requested) == race and run.requested.lane in PROOF for run in runs)
+    if tree not in board.proposals:
+        return False
+    out = (board.runs[name] for name in board.unfinished)
+    runs = (run for run in out if run.requested.proposal == tree and run.seq > board.proposals[tree].seq)
+    return any(
+        race_of(run.requested) == race and run.requested.lane in PROOF and is_awaited(board, run) for run in runs
+    )
 
 
 def runs_in_race(board: Board, tree: str, race: int, worker_class: str) -> list[Run]:

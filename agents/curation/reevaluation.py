@@ -5,17 +5,16 @@ proposals are scored again, and so are the latest that failed under it, or befor
 proposals are simply admitted again, by `agents.curation.admission`.
 """
 
-from itertools import takewhile
+from itertools import islice
 
+from agents.curation.settled import failed_in_vain, finished_by_older
 from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.fleet import is_awaited
+from mesh.remembered import Remembered
 
 TOP = 5
 """Number of retired proposals that are scored again: the best by their last scores."""
-
-RETRIED = 20
-"""Number of failed proposals that run again after a cure: the latest."""
 
 
 def due(board: Board) -> list[str]:
@@ -25,53 +24,37 @@ def due(board: Board) -> list[str]:
     if base in board.proposals and base not in board.undecided and base != board.champion:
         wanted.append(base)
     if board.opened and board.opened.version > 1:
-        last = _last_scores(board)
-        rest = [tree for tree in last if board.proposals[tree].verdict == "retired"]
-        wanted += reversed([tree for tree, p in board.proposals.items() if p.verdict == "past_champion"])
-        wanted += sorted(rest, key=lambda tree: -board.spec.objective.gain(last[tree]))[:TOP]
-    wanted += _failed_in_vain(board)
+        past = [tree for tree in {*board.champions} if board.proposals[tree].verdict == "past_champion"]
+        wanted += sorted(past, key=lambda tree: -board.proposals[tree].seq)
+        best = (tree for tree in _by_last_scores(board) if board.proposals[tree].verdict == "retired")
+        wanted += islice(best, TOP)
+    wanted += failed_in_vain(board) if is_measured(board) else []
     allowed = (tree for tree in dict.fromkeys(wanted) if not board.proposals[tree].ruled_out)
     return [tree for tree in allowed if not board.current_runs(tree)]
 
 
-def _failed_in_vain(board: Board) -> list[str]:
-    """Return the latest proposals that failed where nothing could be scored, or under an older evaluator alone."""
-    if not is_measured(board):
-        return []
-    assert board.opened is not None
-    early = takewhile(lambda tree: board.proposals[tree].seq < board.scored_seq, board.proposals)
-    trees = list(early if board.opened.version == 1 else board.proposals)
-    failed = [tree for tree in reversed(trees) if _has_failed(board, tree)]
-    return failed[:RETRIED]
-
-
-def _has_failed(board: Board, tree: str) -> bool:
-    """Tell whether a proposal was retired as failed, although no evaluator ever gave it a number."""
-    proposal = board.proposals[tree]
-    if proposal.verdict != "retired" or proposal.why != "failed" or not proposal.runs:
-        return False
-    return not any(board.runs[run].has_number for run in proposal.runs)
-
-
 def is_champion_awaited(board: Board) -> bool:
     """Tell whether the champion has no score by the present evaluator yet, but may still get one."""
-    if not board.champion or board.scores(board.champion):
+    if not board.champion:
         return False
     runs = board.current_runs(board.champion)
+    if any(run.value is not None for run in runs):
+        return False
     return not runs or any(is_awaited(board, run) for run in runs)
 
 
-def reevaluated(board: Board) -> list[str]:
-    """Return the decided proposals, except the champion, with scores by the present and an older evaluator."""
-    if board.opened is None or board.opened.version == 1:
-        return []
-    return [
-        tree
-        for tree, proposal in board.proposals.items()
-        if proposal.verdict in ("past_champion", "retired")
-        and len(board.current_runs(tree)) < len(proposal.runs)
-        and board.scores(tree)
-    ]
+def _by_last_scores(board: Board) -> list[str]:
+    """Return the proposals that the evaluator before the present one has scored, the best first."""
+    version = board.opened.version if board.opened else 0
+    return _ranked.of(board, (version, finished_by_older(board)), (), lambda: _ranked_now(board))
+
+
+_ranked: Remembered[list[str]] = Remembered()
+
+
+def _ranked_now(board: Board) -> list[str]:
+    last = _last_scores(board)
+    return sorted(last, key=lambda tree: -board.spec.objective.gain(last[tree]))
 
 
 def _last_scores(board: Board) -> dict[str, float]:

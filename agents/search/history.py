@@ -137,11 +137,10 @@ class History:
             self._near.add(self._values[tree])
             self._trees.append(tree)
             self._authors[board.proposals[tree].author] += 1
-        runs = (board.runs[name].requested.proposal for name in (*changes.requested, *changes.ended))
-        for tree in dict.fromkeys([*changes.proposals, *runs, *changes.ruled_out, *changes.promoted, *self._pending]):
-            if proposal := board.proposals.get(tree):
-                self._drop(tree, proposal.seq)
-                self._place(board, tree, proposal)
+        for tree in changes.touched(board):
+            proposal = board.proposals[tree]
+            self._drop(tree, proposal.seq)
+            self._place(board, tree, proposal)
         order = sorted(self._pending.values(), key=_seq)
         self._pending = {trial.tree: trial for trial in order}
 

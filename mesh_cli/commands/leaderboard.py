@@ -20,9 +20,13 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
         from mesh.steady_results import odd_champion
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.proposals.leaderboard_table import ranking
+        from mesh_cli.proposals.projected_rows import projected_rows
         from mesh_cli.render.columns import width_of_output
 
         async with reach(arena, nats) as bus:
+            if json and (known := await projected_rows(bus, n)):
+                print_json(known)
+                return
             board = await opened_board_of(bus)
         ranking_of = Ranking(board)
         rows = ranking_of.rows()[:n]
