@@ -42,7 +42,8 @@ class Rules:
         self._by_folder: dict[str, tuple[str, ...]] = {}
         self._apart: dict[str, str] = {}
         self._untracked: dict[str, bool] = {}
-        self._named = NamedWords(_named_words(folder).union(words))
+        named, written = _named_words(folder)
+        self._named, self._written = NamedWords(named.union(words)), NamedWords(named | written)
         self.taken_for: dict[str, str] = {}
 
     def never(self, path: str) -> bool:
@@ -64,6 +65,10 @@ class Rules:
     def names(self, name: str) -> bool:
         """Tell whether a program of the arena names a file or folder as one that it reads."""
         return self._named.name(name)
+
+    def fills(self, name: str) -> bool:
+        """Tell whether a program of the arena names a folder at all, also as one that it writes to."""
+        return self._written.name(name)
 
     def is_part(self, name: str) -> bool:
         """Tell whether a folder that trials or `prepare` could have made belongs to the task, as far as git shows."""
@@ -166,9 +171,9 @@ def words_of_commands(spec: ArenaSpec) -> set[str]:
     }
 
 
-def _named_words(folder: Path) -> set[str]:
-    """Return what the programs of a folder name."""
-    found = set[str]()
+def _named_words(folder: Path) -> tuple[set[str], set[str]]:
+    """Return what the programs of a folder name as what they read, and all that they name."""
+    found, every = set[str](), set[str]()
     for path in _sources(folder):
         try:
             with path.open("rb") as file:
@@ -176,7 +181,8 @@ def _named_words(folder: Path) -> set[str]:
         except OSError:
             continue
         found |= words_in(text)
-    return found
+        every |= words_in(text, written=True)
+    return found, every
 
 
 def _sources(folder: Path) -> list[Path]:

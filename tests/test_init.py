@@ -256,7 +256,7 @@ def test_what_people_leave_in_a_folder_is_left_out_and_what_git_tracks_is_not(tm
     files = {"train.py": CLASSIFIER, "run.log": "x", "runs.sqlite3": "x", "logs/a.txt": "x", ".gitignore": "cache/\n"}
     folder = folder_of(tmp_path, files | {"cache/x": "x", "outputs/kept.csv": "x", "CACHE.log": "x"})
     (folder / "sort").write_bytes(b"\x7fELF\x02\x01\x01\x00")
-    venv.create(folder / "env", with_pip=False)
+    venv.create(folder / "taskenv", with_pip=False)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     subprocess.run(["git", "add", "-f", "train.py", "outputs/kept.csv", ".gitignore"], cwd=folder, check=True)
     view = view_folder(folder)
@@ -396,3 +396,73 @@ def test_a_file_elsewhere_is_refused_before_anything_is_written(tmp_path: Path) 
     with pytest.raises(BadInput, match=r"train\.py' is not a file in .*--editable train\.py"):
         init_arena(tmp_path, InitWish(editable=(str(tmp_path / "train.py"),), yes=True), None, print)
     assert not (tmp_path / "arena.toml").exists()
+
+
+LIVED_IN = """
+import csv
+import os
+import joblib
+RESULTS = "results.csv"
+score = 0.9426
+print(f"Accuracy: {score:.4f}")
+print(classification_report([1], [1]) if False else "")
+with open(RESULTS, "a", newline="") as f:
+    csv.writer(f).writerow([score])
+open("plot.txt", "w").write("x")
+old = open("table.csv").read()
+"""
+
+
+def test_files_that_a_run_writes_may_be_written(tmp_path: Path) -> None:
+    files = {"train.py": LIVED_IN, "results.csv": "a\n", "plot.txt": "", "table.csv": "1\n", "README.md": "a\n"}
+    folder = folder_of(tmp_path, files)
+    made(folder)
+    assert load_arena(folder).artifact.writes == ("plot.txt", "results.csv")
+
+
+def test_rules_that_an_imported_program_reads_may_change_with_it(tmp_path: Path) -> None:
+    files = {
+        "rules.json": RULES,
+        "router.py": "import json\nRULES = json.load(open('rules.json'))\n",
+        "evaluate.py": "from router import RULES\nprint(f\"Accuracy: {100 * RULES['threshold']:.2f}% (9/10)\")\n",
+    }
+    folder = folder_of(tmp_path, files)
+    made(folder)
+    assert load_arena(folder).artifact.editable == ("router.py", "rules.json")
+
+
+def test_tables_and_what_is_logged_into_a_file_are_no_printed_numbers() -> None:
+    text = """
+import logging
+logging.basicConfig(filename="a.log")
+print(classification_report(y_test, y_pred))
+logging.info("wrong %s: %s instead of %s", a, b, c)
+print("Accuracy: %s" % accuracy)
+"""
+    assert [each.name for each in printed_numbers("a.py", text)] == ["accuracy"]
+    logged = text.replace('filename="a.log"', "level=10").replace("wrong %s: %s instead of", "Loss: %s after")
+    assert "loss" in [each.name for each in printed_numbers("a.py", logged)]
+
+
+def test_a_program_runs_once_in_the_environment_that_was_agreed_to_and_says_why_it_fails(tmp_path: Path) -> None:
+    files = {
+        "train.py": 'import sys\nprint("rows:", 5)\nprint("score:", 0.5)\nassert sys.prefix.endswith("taskenv"), "no env"\n'
+    }
+    folder = folder_of(tmp_path, files)
+    venv.create(folder / "taskenv", with_pip=False)
+    for answer, seen in (("yes", r"it runs … [\d.]+ s\s"), ("none", r"exit code 1: AssertionError: no env")):
+        with Terminal("init", str(folder), "--force", MESH_HOME=str(tmp_path / "home")) as screen:
+            for question in (r"1\. What", r"2\. How is it run", r"How many seconds"):
+                screen.until(question)
+                screen.press("\r")
+            screen.until(r"Run it in its taskenv")
+            screen.press(f"{answer}\r")
+            screen.until(r"3\. How is it scored\?")
+            screen.press("score\r")
+            screen.until(r"lower or a higher score")
+            screen.press("higher\r")
+            screen.until(r"Must every candidate print the same\?")
+            screen.press("yes\r")
+            screen.until(seen)
+            screen.until(r"next: mesh check")
+        (folder / "arena.toml").unlink()

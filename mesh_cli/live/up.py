@@ -223,6 +223,7 @@ async def _swarm(
         nats = settings.value("nats", nats)
         embeds = not nats
         if not nats:
+            settings.make_home(home)
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
         hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600, credentials=credentials))
         bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm, data=data, price_of=judge_price)

@@ -29,6 +29,7 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
         key: its key.
         scorer: the program that scores a finished trial; empty if there is none.
         environment: key and value of `[environment]`, empty for none.
+        writes: other files that the run writes, such as a table of its results.
         ignore: patterns of what does not belong to the program.
         brief: the file with words for agents, "" for none.
         results: other numbers that the run prints, which a better program may have to keep: a checksum, a count.
@@ -48,6 +49,7 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     scorer: tuple[str, ...] = ()
     environment: tuple[str, str] | tuple[()] = ()
+    writes: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     brief: str = ""
     source: str = ""
@@ -83,6 +85,8 @@ def arena_text(plan: ArenaPlan) -> str:
         "[artifact]",
         _noted(f"editable = {toml_list(plan.editable)}", "what may change; all else is protected"),
     ]
+    if plan.writes:
+        parts += [_noted(f"writes = {toml_list(plan.writes)}", "what a run may write in its own copy")]
     if plan.ignore:
         parts += [_noted("ignore = [", "what lies here and is no part of the program")]
         parts += [f"    {line}" for line in _wrapped(plan.ignore)] + ["]"]
