@@ -445,10 +445,9 @@ print("Accuracy: %s" % accuracy)
 
 
 def test_a_program_runs_once_in_the_environment_that_was_agreed_to_and_says_why_it_fails(tmp_path: Path) -> None:
-    files = {
-        "train.py": 'import sys\nprint("rows:", 5)\nprint("score:", 0.5)\nassert sys.prefix.endswith("taskenv"), "no env"\n'
-    }
-    folder = folder_of(tmp_path, files)
+    text = 'import sys\nprint("rows:", 5)\nprint("score:", 0.5)\n'
+    text += 'assert sys.prefix.endswith("taskenv"), "no env"\n'
+    folder = folder_of(tmp_path, {"train.py": text})
     venv.create(folder / "taskenv", with_pip=False)
     for answer, seen in (("yes", r"it runs … [\d.]+ s\s"), ("none", r"exit code 1: AssertionError: no env")):
         with Terminal("init", str(folder), "--force", MESH_HOME=str(tmp_path / "home")) as screen:
@@ -466,3 +465,40 @@ def test_a_program_runs_once_in_the_environment_that_was_agreed_to_and_says_why_
             screen.until(seen)
             screen.until(r"next: mesh check")
         (folder / "arena.toml").unlink()
+
+
+ASKS = """
+import json, os
+from openai import OpenAI
+client = OpenAI({address})
+prompt = open("prompt.txt").read()
+answer = client.chat.completions.create(model=os.environ.get("EVAL_MODEL", "qwen2.5-7b"), messages=[])
+print(f"accuracy: {{1 / len(prompt):.3f}} (1/2)")
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "upstream", "key", "usd"),
+    [
+        ('base_url="http://localhost:8000/v1"', "http://localhost:8000/v1", "", 0.0),
+        ("", "https://api.openai.com/v1", "OPENAI_API_KEY", 1.0),
+    ],
+)
+def test_a_scorer_that_asks_a_model_asks_it_as_a_score_program(
+    address: str, upstream: str, key: str, usd: float, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, {"prompt.txt": "Sort it.\n", "eval_prompt.py": ASKS.format(address=address)})
+    made(folder, InitWish(yes=True, environment="none"))
+    spec = load_arena(folder)
+    assert (spec.trial.command, spec.score.how, spec.score.command) == (
+        ("true",),
+        "command",
+        ("python", "eval_prompt.py"),
+    )
+    assert re.findall(spec.score.pattern, "accuracy: 0.500 (1/2)") == ["0.500"]
+    assert (spec.judge.models, spec.judge.upstream, spec.judge.key, spec.judge.usd) == (
+        ("qwen2.5-7b",),
+        upstream,
+        key,
+        usd,
+    )

@@ -18,6 +18,7 @@ from mesh.size_names import is_result_name
 from mesh.spec import Direction
 from mesh.task_imports import missing_modules
 from mesh_cli.setup.first_look.arena_text import ArenaPlan
+from mesh_cli.setup.first_look.asked_models import asked_models
 from mesh_cli.setup.first_look.folder_view import FolderView
 from mesh_cli.setup.first_look.guesses import Guesses, guess_direction, guess_editable, guess_written, numbers_of
 from mesh_cli.setup.first_look.printed_numbers import PrintedNumber, named_pattern
@@ -129,6 +130,7 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         return printed_metric(metric, [each.name for each in numbers], view.folder, words, budget_s, talk, programs)
 
     plan = _scored(view, numbers, wish, answer, words, editable, printed)
+    plan = _asking(view, plan, words)
     direction = wish.direction or _direction(view, plan.metric, answer)
     source = _source_of(view)
     results = tuple(
@@ -146,7 +148,7 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         brief=next((name for name in AGENT_NOTES if name in view.names), ""),
         source=source,
         results=results,
-        required=required_results(results, view.folder, plan.run, budget_s, talk, programs),
+        required=required_results(results, view.folder, words, budget_s, talk, programs),
     )
 
 
@@ -240,6 +242,16 @@ def _scored(
     if re.search(r"stderr|\bcerr\b|\beprintln!|console\.error|\blogg(?:er|ing)\.", line):  # scores are read from stdout
         words = ("sh", "-c", f"{shown_command(words)} 2>&1")
     return msgspec.structs.replace(base, metric=number.name, pattern=number.pattern, run=words)
+
+
+def _asking(view: FolderView, plan: ArenaPlan, words: tuple[str, ...]) -> ArenaPlan:
+    """Return the plan of a program that asks models: it scores, since trials have no network, through a proxy."""
+    if plan.file or not all(name.endswith(_SETTINGS) for name in plan.editable):
+        return plan
+    asked = asked_models(map(view.text, files_run(view, words)))
+    if not asked:
+        return plan
+    return msgspec.structs.replace(plan, run=("true",), scorer=plan.scorer or plan.run, asked=asked)
 
 
 def _is_read(command: str) -> bool:
