@@ -61,7 +61,7 @@ from mesh.events import (
     StageEnds,
 )
 from mesh.hidden_files import is_hidden
-from mesh.named_files import is_empty_folder
+from mesh.leavings import is_empty_folder
 from mesh.own_seeds import with_other_seeds
 
 LOG_TAIL = 4000

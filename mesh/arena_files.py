@@ -17,8 +17,7 @@ from mesh.folder_report import FolderRead, LeftOut, size_words, some_names
 from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, words_of_commands
 from mesh.hidden_files import is_hidden, without_match
 from mesh.ignore_patterns import verdict
-from mesh.leavings import NEVER_TAKEN, is_secret
-from mesh.named_files import EMPTY_FOLDER
+from mesh.leavings import EMPTY_FOLDER, NEVER_TAKEN, is_secret
 from mesh.spec import ArenaSpec, ArtifactSpec
 from mesh.task_toml import string
 

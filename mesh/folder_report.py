@@ -4,8 +4,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from mesh.leavings import CACHE
-from mesh.named_files import is_empty_folder
+from mesh.leavings import CACHE, is_empty_folder
 from mesh.text import printable
 
 OPEN_KEYS = "may hold keys, and git does not ignore it"

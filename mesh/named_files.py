@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from mesh.hidden_files import is_hidden
+from mesh.leavings import is_empty_folder
 
 SOURCES = (".py", ".sh", ".c", ".h", ".cc", ".cpp", ".rs", ".go", ".js", ".ts", ".jl", ".R", ".r", ".lua", ".java")
 """Ends of the names of programs."""
-EMPTY_FOLDER = ".gitkeep"
-"""Name of the empty file by which an empty folder is kept in a commit."""
 MAX_SOURCE_BYTES = 256 * 1024
 """Bytes of a program that are looked through."""
 
@@ -55,11 +54,6 @@ def written_in(source: str) -> set[str]:
         named = {*_LITERAL.findall(line), *(constants[word] for word in _WORD.findall(line) if word in constants)}
         (written if _WRITES.search(line) and not _READS.search(line) else other).update(named)
     return {path.removeprefix("./") for path in written - other}
-
-
-def is_empty_folder(path: str, data: bytes) -> bool:
-    """Tell whether a file only keeps a folder: no score depends on it."""
-    return not data and path.rpartition("/")[2] == EMPTY_FOLDER
 
 
 class NamedWords:

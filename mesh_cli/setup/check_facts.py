@@ -13,7 +13,7 @@ from mesh.hidden_files import split_hidden
 from mesh.interpreter import below_home
 from mesh.knob import Knob
 from mesh.knobs import knobs_of
-from mesh.named_files import is_empty_folder
+from mesh.leavings import is_empty_folder
 from mesh.own_seeds import with_other_seeds
 from mesh.spec import ArenaSpec, Direction
 
