@@ -27,6 +27,7 @@ _WRITES = re.compile(
 )
 _CONSTANT = re.compile(r"""^\s*(\w+)\s*=\s*(?:Path\()?["']([^"'\n]{1,200})["']\)?\s*(?:#.*)?$""", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_LOOKS = re.compile(r"\b(exists|is_file|is_dir|isfile|isdir|getsize)\b")
 _READS = re.compile(r"\b(load\w*|read\w*|genfromtxt|connect|exists|is_file|is_dir)\b")
 _NOTE = re.compile(
     r"""(.*\.(md|markdown|rst|log)|(readme|licen[cs]e|copying|changelog|changes|notes?|todo|authors|contributing|citation)
@@ -45,14 +46,18 @@ def words_in(source: str, *, written: bool = False) -> set[str]:
 
 
 def written_in(source: str) -> set[str]:
-    """Return the paths that a program writes or appends to and reads nowhere: texts of a line, or constants in it."""
+    """Return the paths that a program writes or appends to and reads nowhere: texts of a line, or constants in it.
+
+    To look whether a file is there is not to read it.
+    """
     constants = dict(_CONSTANT.findall(source))
     written, other = set[str](), set[str]()
     for line in source.splitlines():
-        if _CONSTANT.match(line):
+        writes, reads = _WRITES.search(line), _READS.search(_LOOKS.sub("", line))
+        if _CONSTANT.match(line) or (_LOOKS.search(line) and not writes and not reads):
             continue
         named = {*_LITERAL.findall(line), *(constants[word] for word in _WORD.findall(line) if word in constants)}
-        (written if _WRITES.search(line) and not _READS.search(line) else other).update(named)
+        (written if writes and not reads else other).update(named)
     return {path.removeprefix("./") for path in written - other}
 
 

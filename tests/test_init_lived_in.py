@@ -38,7 +38,9 @@ import csv
 import os
 import joblib
 RESULTS = "results.csv"
+new = not os.path.exists("results.csv")
 score = 0.9426
+joblib.dump(score, "models/model.pkl")
 print(f"Accuracy: {score:.4f}")
 print(classification_report([1], [1]) if False else "")
 with open(RESULTS, "a", newline="") as f:
@@ -52,7 +54,7 @@ def test_files_that_a_run_writes_may_be_written(tmp_path: Path) -> None:
     files = {"train.py": LIVED_IN, "results.csv": "a\n", "plot.txt": "", "table.csv": "1\n", "README.md": "a\n"}
     folder = folder_of(tmp_path, files)
     made(folder)
-    assert load_arena(folder).artifact.writes == ("plot.txt", "results.csv")
+    assert load_arena(folder).artifact.writes == ("models/model.pkl", "plot.txt", "results.csv")
 
 
 def test_rules_that_an_imported_program_reads_may_change_with_it(tmp_path: Path) -> None:

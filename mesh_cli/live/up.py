@@ -304,7 +304,16 @@ async def _swarm(
         finally:
             show.close()
             follower.save()
-            summary(follower.board, first, folder, data, elapsed_s=show.elapsed_s, flaws=show.flaws, goal=size.goal)
+            summary(
+                follower.board,
+                first,
+                folder,
+                data,
+                elapsed_s=show.elapsed_s,
+                flaws=show.flaws,
+                goal=size.goal,
+                options=thinker.flags() if thinker else (),
+            )
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
         wanted = [*own, *(["researcher"] if thinker else [])]

@@ -25,6 +25,8 @@ _NO_METRIC = re.compile(
     re.I,
 )
 _RULES = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg")
+_FILE = re.compile(r"[A-Za-z_][\w.-]*(?:/[\w.-]+)*\.[a-z]\w{1,7}")
+"""A path that a program may write to."""
 _MARK = re.compile(r"EVOLVE-BLOCK-START|(?:#|//|--|;|%|/\*)\s*mesh:")
 
 
@@ -169,11 +171,15 @@ def _imported(view: FolderView, script: str) -> list[str]:
 
 
 def guess_written(view: FolderView, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the files of the folder that the programs of a command write, or append to, and do not read."""
+    """Return the files in the folder that the programs of a command write or append to and do not read.
+
+    A file that is not there yet is one too: it lies there after the next run, and may be taken because others read it.
+    """
     files = files_run(view, words)
     programs = dict.fromkeys((*files, *(file for name in files for file in _imported(view, name))))
     written = {path for name in programs for path in written_in(view.text(name))}
-    return tuple(name for name in view.names if name in written)
+    later = {path for path in written if _FILE.fullmatch(path) and ".." not in path.split("/")}
+    return tuple(sorted({*(name for name in view.names if name in written), *later}))
 
 
 def guess_direction(view: FolderView, metric: str) -> tuple[Direction | None, str]:
