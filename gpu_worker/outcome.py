@@ -24,6 +24,15 @@ MAX_METRICS, MAX_NAME = 64, 100
 """Metrics beside the objective that are kept, and how long their names may be; the rest is dropped."""
 
 _MEMORY = re.compile(r"MemoryError|OutOfMemoryError|out of memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
+_CONNECTS = re.compile(
+    r"Connection ?Error|Connection refused|ECONNREFUSED|Network is unreachable|ENETUNREACH|Name or service not known|"
+    r"name resolution|getaddrinfo|ENOTFOUND|Could not resolve host|Max retries exceeded|URLError",
+    re.IGNORECASE,
+)
+_NO_NETWORK = (
+    "; trials have no network: where it asks a model, score with [judge] (docs/howto/judges.md); where it loads data, "
+    "load it in artifact.prepare"
+)
 _Numbers = dict[str, float | None]
 _OF_SCORING = ("no_score", "bad_score", "crash", "screened_out", "infeasible")
 
@@ -75,12 +84,12 @@ def trial_outcome(
         return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
     if end.why in ("", "killed", "budget", "deadline") and budget.exceeded_by(used_s):
         return Failed(reason="over_budget", message=budget.sentence(what, used_s))
-    if failure := _trial_failure(what, end, limits):
+    if failure := _trial_failure(what, end, limits, is_offline=not spec.trial.network):
         return failure
     if killed:
         return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
     if spec.score.how == "stdout":
-        return _printed_score(spec, end)
+        return _printed_score(spec, end, self_reported=True)
     if not spec.trial.command:
         return _evaluator_score(spec, end)
     return None
@@ -104,6 +113,8 @@ def score_outcome(spec: ArenaSpec, end: Ending, limits: Limits, gpu: Reading, gp
         return Failed(reason="no_score", message=sentence)
     if end.rc != 0:
         return Failed(reason="no_score", message=f"scoring {_how(end.rc)}: {_last(end.err)}")
+    if spec.score.pattern:
+        return _printed_score(spec, end, self_reported=False)
     lines = end.out.strip().splitlines()
     try:
         found = decode_json(lines[-1] if lines else "", _Numbers)
@@ -140,7 +151,7 @@ def changed_sentence(names: Sequence[str]) -> str:
     )
 
 
-def _trial_failure(what: str, end: Ending, limits: Limits) -> Failed | None:
+def _trial_failure(what: str, end: Ending, limits: Limits, *, is_offline: bool) -> Failed | None:
     if end.why == "killed":
         return Failed(reason="killed", message=f"the run was stopped after {end.seconds:.1f} s")
     if sentence := _exceeded(what, end, limits):
@@ -150,7 +161,8 @@ def _trial_failure(what: str, end: Ending, limits: Limits) -> Failed | None:
         return None
     if _MEMORY.search(end.err[-4000:]):
         return Failed(reason="out_of_memory", message=f"{what} ran out of memory: {_last(end.err)}")
-    return Failed(reason="crash", message=f"{what} {_how(end.rc)}: {_last(end.err)}")
+    cure = _NO_NETWORK if is_offline and _CONNECTS.search(end.err[-4000:]) else ""
+    return Failed(reason="crash", message=f"{what} {_how(end.rc)}: {_last(end.err)}{cure}")
 
 
 def _exceeded(what: str, end: Ending, limits: Limits) -> str:
@@ -180,8 +192,8 @@ def _exceeded(what: str, end: Ending, limits: Limits) -> str:
             return ""
 
 
-def _printed_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
-    """Return the outcome from what the trial itself printed; the last match of the arena's pattern counts.
+def _printed_score(spec: ArenaSpec, end: Ending, *, self_reported: bool) -> Scored | Failed:
+    """Return the outcome from what the trial itself, or the score program, printed; the last match counts.
 
     The other numbers with labels are kept beside it, so that constraints can limit them.
     """
@@ -191,14 +203,15 @@ def _printed_score(spec: ArenaSpec, end: Ending) -> Scored | Failed:
     try:
         value = float(matches[-1])
     except ValueError:
-        return Failed(reason="no_score", message=f"the trial printed {matches[-1][:100]!r} as its score, not a number")
+        who = "the trial" if self_reported else "the score program"
+        return Failed(reason="no_score", message=f"{who} printed {matches[-1][:100]!r} as its score, not a number")
     if not abs(value) <= MAX_NUMBER:
-        return _within_bounds(spec.objective, value, {}, self_reported=True)
+        return _within_bounds(spec.objective, value, {}, self_reported=self_reported)
     goal, printed = spec.objective, labelled_numbers(end.out)
     for name in (goal.metric, *goal.constraints, *goal.also):
         if label_name(name) in printed:
             printed[name] = printed.pop(label_name(name))
-    return _scored(spec, {**printed, goal.metric: value}, self_reported=True)
+    return _scored(spec, {**printed, goal.metric: value}, self_reported=self_reported)
 
 
 def file_outcome(spec: ArenaSpec, found: dict[str, float] | Failed) -> Scored | Failed:

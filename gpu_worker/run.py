@@ -61,6 +61,7 @@ from mesh.events import (
     StageEnds,
 )
 from mesh.hidden_files import is_hidden
+from mesh.leavings import is_empty_folder
 from mesh.own_seeds import with_other_seeds
 
 LOG_TAIL = 4000
@@ -309,6 +310,7 @@ class _Running:
         if outcome is None or isinstance(outcome, Scored):
             may_change = step.spec.artifact.writes
             kept = {n: b for n, b in files.items() if n not in editable and not is_hidden(may_change, n)}
+            kept = {n: b for n, b in kept.items() if not is_empty_folder(n, b)}
             kept.pop(step.spec.score.file, None)
             if outcome is None and step.spec.score.how == "file":
                 read = partial(read_score, step.spec.score, step.spec.objective.metric, folder / "trial")

@@ -192,7 +192,7 @@ def _check(spec: ArenaSpec, where: str) -> None:
     for stage in spec.score.stage:
         if own := editable.intersection(stage.command[:2]):
             refuse(f"score.stage {stage.name!r}: command runs {min(own)!r}, which proposals may change: use another")
-    if spec.score.how == "stdout":
+    if spec.score.how == "stdout" or (spec.score.how == "command" and spec.score.pattern):
         try:
             groups = re.compile(spec.score.pattern).groups
         except (re.error, RecursionError, OverflowError) as error:

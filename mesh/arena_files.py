@@ -17,7 +17,7 @@ from mesh.folder_report import FolderRead, LeftOut, size_words, some_names
 from mesh.folder_rules import ATTACKS, MADE_BY_PREPARE, MADE_BY_TRIALS, Rules, words_of_commands
 from mesh.hidden_files import is_hidden, leads_to, without_match
 from mesh.ignore_patterns import verdict
-from mesh.leavings import NEVER_TAKEN, is_secret
+from mesh.leavings import EMPTY_FOLDER, NEVER_TAKEN, is_secret
 from mesh.spec import ArenaSpec, ArtifactSpec
 from mesh.task_toml import string
 
@@ -84,6 +84,7 @@ def _read(folder: Path, artifact: ArtifactSpec, words: Collection[str] = (), sou
     except OSError as error:
         raise BadArena(f"{error.filename or folder} cannot be read: {error.strerror}") from None
     reading.check()
+    reading.keep_folders()
     if nothing := without_match(artifact.hidden, reading.files):
         raise BadArena(f"{folder / 'arena.toml'}: artifact.hidden: {nothing[0]!r} matches no file in {folder}")
     left = tuple(sorted(reading.left, key=lambda each: each.path))
@@ -99,6 +100,7 @@ class _Reading:
         self._folder, self._here = folder, folder.resolve()
         self._rules, self._artifact = rules, artifact
         self._large: list[tuple[int, str]] = []
+        self._folders: list[str] = []
         self._pointers: list[str] = []
 
     def read(self, prefix: str, top: Path) -> None:
@@ -126,6 +128,9 @@ class _Reading:
         except OSError:
             is_dir = False
         why = self._rules.why_apart(path, is_dir=is_dir)
+        is_own = is_dir and not entry.is_symlink() and (not why or why in _EMPTIED)
+        if is_own and self._rules.fills(entry.name):
+            self._folders.append(path)
         if why and not (is_dir and self._rules.enters(path)):
             self._leave(path, why, is_named=self._rules.names(entry.name))
             return False
@@ -248,6 +253,13 @@ class _Reading:
             + (f" (also too large: {more})" if more else "")
         )
 
+    def keep_folders(self) -> None:
+        """Keep the folders that programs name and that have no file to take: a program that writes there needs them."""
+        taken = {"/".join(name.split("/")[:depth]) for name in self.files for depth in range(1, name.count("/") + 1)}
+        for path in self._folders:
+            if path not in taken and not is_hidden(self._artifact.hidden, path):
+                self.files[f"{path}/{EMPTY_FOLDER}"] = b""
+
     def _check_total(self) -> None:
         if (total := sum(map(len, self.files.values()))) <= MAX_ARENA_BYTES:
             return
@@ -283,6 +295,8 @@ class _Reading:
 
 _WARNED = {"results", "checkpoints", "a log", "left by another system", "a tracker's folder", "ignored by git"}
 """What programs write more often than they read it."""
+_EMPTIED = {*_WARNED, "artifact.ignore or .meshignore"}
+"""Why folders are left out that a trial finds empty if a program names them."""
 
 
 def _cure_of_data(place: Path) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from mesh.leavings import CACHE
+from mesh.leavings import CACHE, is_empty_folder
 from mesh.text import printable
 
 OPEN_KEYS = "may hold keys, and git does not ignore it"
@@ -48,7 +48,7 @@ def folder_lines(read: FolderRead) -> list[str]:
         total = f"; {sum(each.files for each in left):,} files, {size_words(sum(each.size for each in left))} in all"
         more = f" and {rest} more{total}" if rest else ""
         size = size_words(sum(map(len, read.files.values())))
-        count = len(read.files)
+        count = sum(not is_empty_folder(name, data) for name, data in read.files.items())
         lines.append(
             f"the arena has {count:,} file{'s' if count != 1 else ''} ({size}); left out: {names}{more}. "
             'To take one: "!NAME" in artifact.ignore'

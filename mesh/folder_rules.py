@@ -44,7 +44,8 @@ class Rules:
         self._by_folder: dict[str, tuple[str, ...]] = {}
         self._apart: dict[str, str] = {}
         self._untracked: dict[str, bool] = {}
-        self._named = NamedWords(_named_words(folder).union(words))
+        named, written = _named_words(folder)
+        self._named, self._written = NamedWords(named.union(words)), NamedWords(named | written)
         self.taken_for: dict[str, str] = {}
         self._imported: set[str] | None = None
 
@@ -74,6 +75,10 @@ class Rules:
             self._imported = {word for text in _texts(self._folder) for word in _IMPORT.findall(text)}
         name = path.rpartition("/")[2]
         return (name.removesuffix(".py") if name.endswith(".py") else name) in self._imported
+
+    def fills(self, name: str) -> bool:
+        """Tell whether a program of the arena names a folder at all, also as one that it writes to."""
+        return self._written.name(name)
 
     def is_part(self, name: str) -> bool:
         """Tell whether a folder that trials or `prepare` could have made belongs to the task, as far as git shows."""
@@ -180,12 +185,13 @@ def words_of_commands(spec: ArenaSpec) -> set[str]:
     }
 
 
-def _named_words(folder: Path) -> set[str]:
-    """Return what the programs of a folder name."""
-    found = set[str]()
+def _named_words(folder: Path) -> tuple[set[str], set[str]]:
+    """Return what the programs of a folder name as what they read, and all that they name."""
+    found, every = set[str](), set[str]()
     for text in _texts(folder):
         found |= words_in(text)
-    return found
+        every |= words_in(text, written=True)
+    return found, every
 
 
 def _texts(folder: Path) -> Iterator[str]:

@@ -35,7 +35,8 @@ _UNTIED = (b"0", b"1", b"2", b"-1", b"0.0", b"1.0")
 _MESH = "mesh:"
 _SEED = re.compile("SEED|RANDOM_STATE")
 _TASK = re.compile(
-    r"(test|val|valid|validation|holdout|eval)_?(size|fraction|frac|ratio|split|share)|(n_|num_)?rep(eat|etition)?s?",
+    r"(test|train|val|valid|validation|holdout|eval)_?(size|fraction|frac|ratio|split|share)|"
+    r"(n_?|num_)?(splits|folds)|k_?folds?|cv|(n_|num_)?rep(eat|etition)?s?",
     re.IGNORECASE,
 )
 """What sets the task: the share of the test, and how often something is measured."""
@@ -157,7 +158,7 @@ def _knob(file: str, literal: SourceLiteral, rules: KnobsSpec, *, is_wide: bool,
 
 def _sets_task(name: str) -> bool:
     last = re.sub(r"(\[\d+\]|#\d+)+$", "", name).rpartition(".")[2]
-    return _TASK.fullmatch(last) is not None
+    return _TASK.fullmatch(last.replace("-", "_")) is not None
 
 
 def _line(data: bytes, literal: SourceLiteral) -> int:

@@ -14,6 +14,8 @@ from pathspec import GitIgnoreSpec
 NEVER_TAKEN = frozenset({".git", ".mesh", "__pycache__", ".DS_Store"})
 """Names that are no part of any artifact, and that no listing shows."""
 CACHE = "a tool's cache"
+EMPTY_FOLDER = ".gitkeep"
+"""Name of the empty file by which an empty folder is kept in a commit."""
 _KEYS = (
     *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", ".netrc", ".pypirc", ".npmrc"),
     *(".git-credentials", ".envrc", ".ssh", ".aws", ".azure", ".kube", ".gnupg"),
@@ -73,6 +75,11 @@ def may_be_secret(name: str) -> bool:
 def keeps_secrets(name: str) -> bool:
     """Tell whether a file of this name keeps keys, also where git does not ignore it: `secrets.yaml`, `prod.env`."""
     return may_be_secret(name) and (name.endswith(_KEPT_IN) or "." not in name)
+
+
+def is_empty_folder(path: str, data: bytes) -> bool:
+    """Tell whether a file only keeps a folder: no score depends on it."""
+    return not data and path.rpartition("/")[2] == EMPTY_FOLDER
 
 
 def leaving(path: str, folder: str, *, is_dir: bool, is_named: Callable[[str], bool]) -> str:

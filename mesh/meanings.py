@@ -336,12 +336,12 @@ FIELDS: dict[str, dict[str, str]] = {
         "how": '`"command"` runs a program of yours after the trial. `"stdout"` reads a number that the trial prints, '
         '`"file"` one that it writes. `"openevolve"`, `"shinka"` and `"coral"` call the evaluators of these '
         "systems. All but the first are self-reported.",
-        "command": "Score program: it runs after the trial has ended, and its last line is a JSON object of numbers. "
-        'With `"openevolve"`, `"shinka"` or `"coral"` it is the evaluator.',
+        "command": "Score program: it runs after the trial has ended, and its last line is a JSON object of numbers, "
+        'or it prints the number of `pattern`. With `"openevolve"`, `"shinka"` or `"coral"` it is the evaluator.',
         "predict": "Command that runs the proposal's code and answers the score program (`MESH_PREDICTOR`). It runs in "
         'a second sandbox without private data. Only with `"command"`.',
-        "pattern": 'Regular expression with one group around the number; the last match counts. With `"stdout"` or '
-        '`"file"`.',
+        "pattern": 'Regular expression with one group around the number; the last match counts. With `"stdout"`, '
+        '`"file"`, or `"command"`, whose program then prints no JSON.',
         "file": 'File that the trial writes, such as `"out/metrics.json"`, in its own folder. One that lies there '
         'before the trial is deleted and never counts. Only with `"file"`.',
         "key": 'Key of the number in a JSON file, such as `"test.f1"` or `"runs.-1.score"`; of a file with an object '

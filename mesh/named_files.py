@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from mesh.hidden_files import is_hidden
+from mesh.leavings import is_empty_folder
 
 SOURCES = (".py", ".sh", ".c", ".h", ".cc", ".cpp", ".rs", ".go", ".js", ".ts", ".jl", ".R", ".r", ".lua", ".java")
 """Ends of the names of programs."""
@@ -24,6 +25,9 @@ _WRITES = re.compile(
     r"""\b(save\w*|dump|to_(csv|json|parquet|pickle)|write\w*|mkdir|makedirs|\w*FileHandler|unlink|remove|rmtree)\b"""
     r"""|open\([^()]*,\s*(mode\s*=\s*)?["'][wax]"""
 )
+_CONSTANT = re.compile(r"""^\s*(\w+)\s*=\s*(?:Path\()?["']([^"'\n]{1,200})["']\)?\s*(?:#.*)?$""", re.MULTILINE)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_LOOKS = re.compile(r"\b(exists|is_file|is_dir|isfile|isdir|getsize)\b")
 _READS = re.compile(r"\b(load\w*|read\w*|genfromtxt|connect|exists|is_file|is_dir)\b")
 _NOTE = re.compile(
     r"""(.*\.(md|markdown|rst|log)|(readme|licen[cs]e|copying|changelog|changes|notes?|todo|authors|contributing|citation)
@@ -32,13 +36,29 @@ _NOTE = re.compile(
 )
 
 
-def words_in(source: str) -> set[str]:
-    """Return the parts of paths that stand as texts in a program, but for those of lines that only write."""
+def words_in(source: str, *, written: bool = False) -> set[str]:
+    """Return the parts of paths that stand as texts in a program; those of lines that only write if they are wanted."""
     found = set[str]()
     for line in source.splitlines():
-        if not _WRITES.search(line) or _READS.search(line):
+        if written or not _WRITES.search(line) or _READS.search(line):
             found.update(part for literal in _LITERAL.findall(line) for part in literal.split("/"))
     return found - {"", ".", ".."}
+
+
+def written_in(source: str) -> set[str]:
+    """Return the paths that a program writes or appends to and reads nowhere: texts of a line, or constants in it.
+
+    To look whether a file is there is not to read it.
+    """
+    constants = dict(_CONSTANT.findall(source))
+    written, other = set[str](), set[str]()
+    for line in source.splitlines():
+        writes, reads = _WRITES.search(line), _READS.search(_LOOKS.sub("", line))
+        if _CONSTANT.match(line) or (_LOOKS.search(line) and not writes and not reads):
+            continue
+        named = {*_LITERAL.findall(line), *(constants[word] for word in _WORD.findall(line) if word in constants)}
+        (written if writes and not reads else other).update(named)
+    return {path.removeprefix("./") for path in written - other}
 
 
 class NamedWords:
@@ -89,6 +109,7 @@ def score_inputs(
             for name in aside
             if PurePosixPath(name).suffix not in words and not any(map(named.name, name.split("/")))
         }
+    aside |= {name for name, data in files.items() if is_empty_folder(name, data)} - ours
     return {name: data for name, data in files.items() if name not in aside and name != "arena.toml"}
 
 

@@ -13,6 +13,7 @@ import os
 import platform
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mesh import config
@@ -173,6 +174,18 @@ def home() -> Path:
     here = Path.cwd()
     found = next((d / ".mesh" for d in (here, *here.parents) if (d / ".mesh").is_dir()), None)
     return found or here / ".mesh"
+
+
+def make_home(home: Path) -> None:
+    """Make the home folder, and have git pass over it: it often lies in the folder of a project.
+
+    Where it cannot be written to, the server says so when it starts.
+    """
+    with suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+        marker = home / ".gitignore"
+        if not marker.exists():
+            marker.write_text("*\n", encoding="utf-8")
 
 
 def server_dir(home: Path) -> Path:

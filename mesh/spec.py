@@ -100,9 +100,9 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a finished trial is scored. Its seconds are CPU seconds on a CPU and wall seconds on a GPU.
 
-    `command`: a protected program's last line is a JSON object of numbers; `predict` runs the proposal's code for it,
-    without private data. `stdout` (`pattern`, one group), `file` (a JSON `key`, a CSV `column` of the last or a named
-    `row`, or a `pattern`), `openevolve`, `shinka` and `coral` (evaluators) are self-reported.
+    `command`: a protected program's last line is a JSON object of numbers, or it prints `pattern`; `predict` runs the
+    proposal's code for it, without private data. `stdout` (`pattern`, one group), `file` (a JSON `key`, a CSV `column`
+    of the last or a named `row`, or a `pattern`), `openevolve`, `shinka` and `coral` (evaluators) are self-reported.
     `stage` are cheaper scorings before the one that counts.
     """
 

@@ -39,6 +39,7 @@ async def served(nats: str | None, *, make: bool = False) -> AsyncIterator[str]:
     if settings.value("nats", nats) or not (make or (folder / "store").is_dir()):
         yield find_url(nats, home)
         return
+    settings.make_home(home)
     async with embedded(folder) as server:
         yield server.url
 

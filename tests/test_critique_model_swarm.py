@@ -80,9 +80,14 @@ def test_a_critic_without_a_model_needs_nothing_of_what_models_need() -> None:
         "Critic(Context('c', 0, None))\n"
         "try:\n    Critic(Context('c', 0, None, {'model': 'openai/m'}))\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
+        "from mesh.agent.roles import find_role\n"
+        "try:\n    find_role('researcher')\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    of_critic, of_researcher = done.stdout.splitlines()
     assert (
-        done.stdout
-        == "BadInput models need the package stamina, which is not installed; run pip install 'mesh-swarm[models]'\n"
+        of_critic
+        == "BadInput models need the package stamina, which is not installed; run pip install 'mesh-swarm[models]'"
     )
+    assert of_researcher.endswith("which is not installed; run pip install 'mesh-swarm[models]'")

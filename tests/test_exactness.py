@@ -6,7 +6,9 @@ from msgspec.structs import replace
 from analytics.report.headline import seeds_agree
 from mesh.events import RunFinished, Scored
 from mesh.exactness import exact_on, exact_sentence
+from mesh.leaderboard import Ranking
 from mesh.testing import SPEC, Log, git_hash
+from mesh_cli.live.headline import progress_line
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
@@ -70,3 +72,17 @@ def test_a_card_and_a_comparison_count_no_seeds_where_seeds_do_nothing() -> None
 )
 def test_a_report_tells_exact_scores_by_their_noise(rows: list[list[object]], exact: bool) -> None:
     assert seeds_agree(rows) == exact
+
+
+def test_a_gain_over_a_baseline_that_has_a_claim_alone_is_not_counted() -> None:
+    log = Log(SPEC)
+    log.open(tree="base")
+    log.propose("base", how="baseline")
+    log.score("base", 0.4)
+    log.propose("best")
+    scored(log, "best", 0.5, 0.6, 0.4, 0.5)
+    log.promote("best", mean=0.5)
+    line = progress_line(log.board, Ranking(log.board), 1.0, None)
+    assert "gain over the baseline 0.4000 not known: that is a claim, without fresh seeds" in line
+    counted = progress_line((again := arena(0.5, 0.6, 0.4)).board, Ranking(again.board), 1.0, None)
+    assert "gain +1.0000 over the baseline 1.5000" in counted

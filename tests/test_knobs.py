@@ -305,6 +305,12 @@ def test_what_sets_the_task_is_a_knob_only_where_somebody_says_so() -> None:
     code = b"#define REPEATS 3\n#define BLOCK 32\n"
     assert [knob.name for knob in knobs_of({"a.py": python}, ["a.py"])] == ["N_TREES", "REPLICAS"]
     assert [knob.name for knob in knobs_of({"mm.c": code}, ["mm.c"])] == ["BLOCK"]
+    options = (
+        b'p.add_argument("--test-size", type=float, default=0.3)\np.add_argument("--depth", type=int, default=7)\n'
+    )
+    assert [knob.name for knob in knobs_of({"a.py": options}, ["a.py"])] == ["depth"]
+    folds = b"def main():\n    a = cross_val_score(clf, X, y, cv=5)\n    b = KFold(n_splits=5)\n    c = fit(depth=5)\n"
+    assert [knob.name for knob in knobs_of({"a.py": folds}, ["a.py"])] == ["main.depth"]
     asked = python.replace(b"TEST_SIZE = 0.3", b"TEST_SIZE = 0.3  # mesh: 0.1..0.5")
     assert "TEST_SIZE" in [knob.name for knob in knobs_of({"a.py": asked}, ["a.py"])]
     rules = KnobsSpec(include=("REPEATS", "RANDOM_STATE"))

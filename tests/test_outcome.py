@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from gpu_worker.budget import TrialBudget
 from gpu_worker.gpu_gauge import Reading
@@ -121,6 +122,29 @@ def test_a_trial_that_ends_well_is_scored_unless_it_was_stopped_or_took_too_much
 )
 def test_the_last_line_of_the_score_program_decides(end: Ending, expected: Scored | Failed) -> None:
     assert score_outcome(SPEC, end, SCORING, NO_GPU, 0) == expected
+
+
+def test_a_score_program_may_print_its_number_as_people_do() -> None:
+    spec = replace(SPEC, score=replace(SPEC.score, pattern=r"loss: ([\d.]+)"))
+    end = ending(rc=0, out="rows: 3\nloss: 9\nloss: 2.5 (5/2)\ndone\n")
+    assert score_outcome(spec, end, SCORING, NO_GPU, 0) == Scored(
+        value=2.5, metrics={"loss": 2.5, "rows": 3.0}, self_reported=False
+    )
+    found = score_outcome(spec, ending(rc=0, out="rows: 3\n"), SCORING, NO_GPU, 0)
+    assert isinstance(found, Failed)
+    assert "finds no loss" in found.message
+
+
+def test_a_trial_that_wants_the_network_is_told_what_to_do() -> None:
+    end = ending(rc=1, err="x\nopenai.APIConnectionError: Connection error.")
+    found = trial_outcome(SPEC, end, LIMITS, NO_GPU, 0, killed=False, budget=BUDGET, used_s=1.0)
+    assert isinstance(found, Failed)
+    assert "Connection error.; trials have no network: where it asks a model, score with [judge]" in found.message
+    online = replace(SPEC, trial=replace(SPEC.trial, network=True))
+    found = trial_outcome(online, end, LIMITS, NO_GPU, 0, killed=False, budget=BUDGET, used_s=1.0)
+    assert found == Failed(
+        reason="crash", message="the trial ended with exit code 1: openai.APIConnectionError: Connection error."
+    )
 
 
 def test_metrics_beside_the_objective_are_bounded() -> None:

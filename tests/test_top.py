@@ -94,6 +94,16 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedS
         assert len(screen.drawn().splitlines()) == SIZE[1]
 
 
+async def test_a_narrow_screen_leaves_columns_out_and_shows_the_titles(server: EmbeddedServer, home: Path) -> None:
+    async with a_screen(server) as screen:
+        titled = "│ rank  score   state          proposal    title"
+        await screen.until(lambda text: titled in text and "95 % interval" not in text)
+        await screen.pilot.resize_terminal(120, 40)
+        await screen.until(lambda text: "95 % interval" in text and "author" in text)
+        await screen.pilot.resize_terminal(80, 24)
+        await screen.until(lambda text: titled in text and "95 % interval" not in text)
+
+
 async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: Path) -> None:
     async with a_screen(server) as screen:
         pilot = screen.pilot

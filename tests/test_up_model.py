@@ -52,6 +52,8 @@ async def test_a_researcher_asks_proposes_and_is_run_and_nobody_else_has_the_key
         asked, keys = len(server.asked), {headers["Authorization"] for headers in server.headers}
     assert keys == {f"Bearer {KEY}"}
     assert KEY not in "\n".join(up.lines)
+    goes_on = next(line for line in up.lines if " up " in line and NAME in line)
+    assert goes_on.endswith(f"--model {NAME} --api-base {server.url} --budget-tokens 1000000")
     board: Board = await log_of(home)
     made = [proposal for proposal in board.proposals.values() if proposal.event.origin.how == "model"]
     assert 1 <= len(made) <= asked

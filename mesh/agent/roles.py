@@ -8,6 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mesh.errors import BadInput, MeshError, UnknownName
 from mesh.events import KINDS
 from mesh.wire import check_token
 
+_OF_MODELS = ("litellm", "stamina")
 SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
 
 
@@ -33,6 +35,7 @@ def find_role(name: str, path: Path | None = None) -> type[Agent]:
     """
     if name in SHORT_NAMES:
         own_packages.check_own("agents")
+        _refuse_without_packages(name)
         return find_class("role", f"agents.{name}:{name.capitalize()}", path=None)
     if ":" not in name:
         raise UnknownName(f"there is no role {name!r}: use {', '.join(SHORT_NAMES)}, or your own as module:Class")
@@ -167,6 +170,18 @@ def method_trouble(role: type[Any], method: str, args: str, *, is_async: bool) -
     bound = ["self", *args.split(", ")] if inspect.isfunction(function) else args.split(", ")
     trouble = _misfit(function, *bound)
     return f"{role.__name__}.{method} cannot be called with {args}: {trouble}; write {wanted}" if trouble else ""
+
+
+def _refuse_without_packages(name: str) -> None:
+    """Refuse a role of ours whose packages are not installed.
+
+    Raises:
+        BadInput: a package is missing; the sentence has the command that installs it.
+    """
+    if name == "researcher" and (missing := [each for each in _OF_MODELS if find_spec(each) is None]):
+        raise BadInput(
+            f"models need the package {missing[0]}, which is not installed; run pip install 'mesh-swarm[models]'"
+        )
 
 
 def _misfit_of_class(found: type[Any], *args: str) -> str:

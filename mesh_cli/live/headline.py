@@ -5,7 +5,7 @@ from collections import Counter
 from mesh.board import Board
 from mesh.events import Failed
 from mesh.exactness import exact_on
-from mesh.leaderboard import Ranking
+from mesh.leaderboard import LeaderboardRow, Ranking
 from mesh.text import plain_number, printable, signed_number
 from mesh.times import duration
 
@@ -30,8 +30,11 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
         exact = exact_on(board)
         parts = [f"best {metric} {plain_number(best.mean, ranking.places)}{f' ({exact})' if exact else ''}"]
         if base and base.mean is not None:
-            gain = board.spec.objective.gain(best.mean - base.mean)
-            parts.append(f"gain {signed_number(gain)} over the baseline {plain_number(base.mean, ranking.places)}")
+            against = f"over the baseline {plain_number(base.mean, ranking.places)}"
+            if is_one_claim(base, best):
+                parts.append(f"gain {against} not known: that is a claim, without fresh seeds")
+            else:
+                parts.append(f"gain {signed_number(board.spec.objective.gain(best.mean - base.mean))} {against}")
     elif base and base.mean is not None:
         parts = [f"best {metric} {plain_number(base.mean, ranking.places)} (the baseline)"]
     parts.append(f"{duration(elapsed_s)} elapsed")
@@ -43,6 +46,11 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     if text := judge_text(board):
         parts.append(f"judge {text}")
     return ", ".join(parts)
+
+
+def is_one_claim(base: LeaderboardRow, best: LeaderboardRow) -> bool:
+    """Tell whether the baseline has claims alone while the champion has a mean of fresh seeds that scatter."""
+    return not base.fresh and best.fresh > 1 and best.low is not None and best.low != best.high
 
 
 def is_reached(board: Board, goal: float | None) -> bool:

@@ -1,9 +1,11 @@
 """The last words of `mesh up`: baseline and champion, runs by outcome, what to try next."""
 
+import shlex
 import shutil
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from agents.curation.waiting_claims import waiting_words
@@ -37,6 +39,7 @@ def summary(
     elapsed_s: float = 0.0,
     flaws: Flaws = _NONE,
     goal: float | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Print what came of a swarm that began when the log ended with entry `first`.
 
@@ -48,6 +51,7 @@ def summary(
         elapsed_s: Seconds since the start.
         flaws: Why answers of models could not be used.
         goal: The score at which the swarm was to end.
+        options: What else the command had, for the one that goes on.
     """
     if board.opened is None:
         return
@@ -101,7 +105,8 @@ def summary(
         commands += [f"tail --kind model.asked {where}", f"show NUMBER --answer {where}"]
     commands += [f"sql \"FROM frontier WHERE arena = '{board.arena}'\""]
     print("next:\n" + "\n".join(f"  {mesh} {command}" for command in commands))
-    print(f"to continue:\n  {mesh} up {folder}{f' --data {data}' if data else ''}")
+    again = ["up", str(folder), *(["--data", str(data)] if data else []), *options]
+    print(f"to continue:\n  {mesh} {shlex.join(again)}")
 
 
 def unproven(board: Board) -> list[str]:

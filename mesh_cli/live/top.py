@@ -15,6 +15,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
@@ -55,6 +56,12 @@ async def top(watch: Watch) -> None:
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
+
+
+_WIDE = 100
+_WIDE_HEADS = ("rank", "score", "95 % interval", "state", "proposal", "author", "title")
+_NARROW_HEADS = ("rank", "score", "state", "proposal", "title")
+"""Columns of the leaderboard below this width: otherwise nothing of the title is seen."""
 
 
 class Words(ModalScreen[None]):
@@ -106,6 +113,7 @@ class Top(App[None]):
         self._watch = watch
         self._filter = ""
         self._shown: tuple[object, ...] = ()
+        self._heads: tuple[str, ...] = ()
         self._drawn_seq = 0
         self._next_ranking = 0.0
 
@@ -125,14 +133,17 @@ class Top(App[None]):
         titles = {"ranks": "leaderboard", "queue": "queue", "workers": "workers", "tail": "board"}
         for name, title in titles.items():
             self.query_one(f"#{name}").border_title = title
-        self.query_one("#ranks", _Pane).add_columns(
-            "rank", "score", "95 % interval", "state", "proposal", "author", "title"
-        )
         self.query_one("#queue", _Pane).add_columns("lane", "proposal", "progress", "value", "worker")
         self.query_one("#workers", _Pane).add_columns("worker", "busy", "class")
+        self._choose_heads(self.size.width)
         self.query_one("#ranks").focus()
         self.look()
         self.set_interval(_LOOK_S, self.look)
+
+    def on_resize(self, event: Resize) -> None:
+        """Leave columns out where they would take the place of the titles."""
+        if self._choose_heads(event.size.width):
+            self.look()
 
     def look(self) -> None:
         """Draw what has changed; the clock may still call while the panes go away at the end."""
@@ -152,6 +163,15 @@ class Top(App[None]):
             self._next_ranking = time.monotonic() + 9 * (time.monotonic() - now)
         self._draw_tail()
 
+    def _choose_heads(self, width: int) -> bool:
+        """Give the leaderboard the columns that a width has room for; tell whether they are others."""
+        heads = _WIDE_HEADS if width >= _WIDE else _NARROW_HEADS
+        if heads == self._heads or not self.query("#ranks"):
+            return False
+        self._heads, self._shown, self._next_ranking = heads, (), 0.0
+        self.query_one("#ranks", _Pane).head(heads)
+        return True
+
     def _draw_head(self, connected: bool) -> None:
         watch, board = self._watch, self._watch.board
         state = "closed" if board.closed else "open"
@@ -164,7 +184,7 @@ class Top(App[None]):
         if not watch.is_ready:
             parts.append("reading the log …")
         elif not watch.has_workers and not board.closed:
-            parts.append("no worker is here")
+            parts.append("no workers")
         line = Text(" · ".join(parts))
         if not connected:
             line = Text(" DISCONNECTED: waiting for the server ", style="bold reverse") + line
@@ -176,8 +196,9 @@ class Top(App[None]):
         places = places_of(found)
         for row in found[:RANKED]:
             said = short(row.proposal), printable(row.author, 16), printable(row.title, 200)
-            cells = (row.rank, row_score(row, places), row_interval(row, places), row.state, *said)
-            if self._is_shown(row.proposal, *map(str, cells)):
+            every = (row.rank, row_score(row, places), row_interval(row, places), row.state, *said)
+            cells = tuple(cell for head, cell in zip(_WIDE_HEADS, every, strict=True) if head in self._heads)
+            if self._is_shown(row.proposal, *map(str, every)):
                 rows.append((row.proposal, cells))
         self.query_one("#ranks", _Pane).show(rows)
 
@@ -261,6 +282,12 @@ class _Pane(DataTable[Text]):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - the name that textual gives it
         super().__init__(id=id, cursor_type="row", show_cursor=True, zebra_stripes=False, cell_padding=1)
         self._rows: list[tuple[str, tuple[object, ...]]] = []
+
+    def head(self, heads: Sequence[str]) -> None:
+        """Begin again, with these columns."""
+        self._rows = []
+        self.clear(columns=True)
+        self.add_columns(*heads)
 
     def show(self, rows: Sequence[tuple[str, tuple[object, ...]]]) -> None:
         """Show these rows, each with its key."""

@@ -226,6 +226,7 @@ async def _swarm(
         nats = settings.value("nats", nats)
         embeds = not nats
         if not nats:
+            settings.make_home(home)
             nats = (await stack.enter_async_context(embedded(settings.server_dir(home), sync=sync))).url
         hub = await stack.enter_async_context(connect(nats, name="mesh-up", outage_s=600, credentials=credentials))
         bus, opened = await open_arena(hub, folder, home=home, exact=no_confirm, data=data, price_of=judge_price)
@@ -306,7 +307,16 @@ async def _swarm(
         finally:
             show.close()
             follower.save()
-            summary(follower.board, first, folder, data, elapsed_s=show.elapsed_s, flaws=show.flaws, goal=size.goal)
+            summary(
+                follower.board,
+                first,
+                folder,
+                data,
+                elapsed_s=show.elapsed_s,
+                flaws=show.flaws,
+                goal=size.goal,
+                options=thinker.flags() if thinker else (),
+            )
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)
         wanted = [*own, *(["researcher"] if thinker else [])]

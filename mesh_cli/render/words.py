@@ -31,7 +31,7 @@ def say(event: e.AnyEvent) -> str:
         case e.RunKilled():
             return f"kills {event.run} ({event.by}) {event.text}"
         case e.RunFinished():
-            return f"finished {event.run}: {_outcome(event.outcome)} in {event.trial_s:.1f} s"
+            return f"finished {event.run}: {_outcome(event.outcome)} in {event.trial_s + event.score_s:.1f} s"
         case e.ItemsCompared():
             return f"compares the items of {event.run} with those of {event.over}: {_difference(event)}"
         case e.ProposalPromoted():

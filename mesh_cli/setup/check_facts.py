@@ -13,6 +13,7 @@ from mesh.hidden_files import split_hidden
 from mesh.interpreter import below_home
 from mesh.knob import Knob
 from mesh.knobs import knobs_of
+from mesh.leavings import is_empty_folder
 from mesh.own_seeds import with_other_seeds
 from mesh.spec import ArenaSpec, Direction
 
@@ -94,6 +95,7 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
     files = read.files
     shown, hidden = split_hidden(spec.artifact.hidden, files)
     editable = [name for name in editable_paths(spec, files) if name in files]
+    apart = {"arena.toml", *editable, *(name for name, data in shown.items() if is_empty_folder(name, data))}
     varies = spec.trial.own_seeds == "vary" and spec.objective.noise == "measured"
     is_private = bool(spec.artifact.prepare or hidden)
     return ArenaFacts(
@@ -108,7 +110,7 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
         memory_gb=spec.trial.memory_gb,
         machine_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3,
         editable=tuple(editable),
-        protected=tuple(sorted(name for name in shown if name not in editable and name != "arena.toml")),
+        protected=tuple(sorted(name for name in shown if name not in apart)),
         hidden=tuple(sorted(hidden)),
         left_out=tuple(each.path for each in read.left),
         readable=tuple(map(below_home, spec_folders(spec.environment))),

@@ -18,8 +18,9 @@ from mesh.size_names import is_result_name
 from mesh.spec import Direction
 from mesh.task_imports import missing_modules
 from mesh_cli.setup.first_look.arena_text import ArenaPlan
+from mesh_cli.setup.first_look.asked_models import asked_models
 from mesh_cli.setup.first_look.folder_view import FolderView
-from mesh_cli.setup.first_look.guesses import Guesses, guess_direction, guess_editable, numbers_of
+from mesh_cli.setup.first_look.guesses import Guesses, guess_direction, guess_editable, guess_written, numbers_of
 from mesh_cli.setup.first_look.printed_numbers import PrintedNumber, named_pattern
 from mesh_cli.setup.first_look.run_lines import AGENT_NOTES, files_run, run_words, shown_command
 from mesh_cli.setup.first_run import printed_metric, required_results
@@ -120,13 +121,16 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         assert 0 < budget_s <= 1e6
     except (ValueError, AssertionError):
         raise BadInput(f"the budget is {budget!r}: use seconds, such as 60") from None
+    environment = _environment(view, wish, ask)
+    programs = _programs_of(view, environment)
     numbers = numbers_of(view, words)
     talk = ask if not wish.yes else None
 
     def printed(metric: str) -> str:
-        return printed_metric(metric, [each.name for each in numbers], view.folder, words, budget_s, talk)
+        return printed_metric(metric, [each.name for each in numbers], view.folder, words, budget_s, talk, programs)
 
     plan = _scored(view, numbers, wish, answer, words, editable, printed)
+    plan = _asking(view, plan, words)
     direction = wish.direction or _direction(view, plan.metric, answer)
     source = _source_of(view)
     results = tuple(
@@ -138,12 +142,13 @@ def asked_plan(view: FolderView, found: Guesses, wish: InitWish, ask: AskPerson 
         editable=editable,
         budget_s=budget_s,
         direction=direction,
-        environment=_environment(view, wish, ask),
+        environment=environment,
+        writes=tuple(name for name in guess_written(view, words) if name not in editable),
         ignore=_ignored(view, source),
         brief=next((name for name in AGENT_NOTES if name in view.names), ""),
         source=source,
         results=results,
-        required=required_results(results, view.folder, plan.run, budget_s, talk),
+        required=required_results(results, view.folder, words, budget_s, talk, programs),
     )
 
 
@@ -239,6 +244,16 @@ def _scored(
     return msgspec.structs.replace(base, metric=number.name, pattern=number.pattern, run=words)
 
 
+def _asking(view: FolderView, plan: ArenaPlan, words: tuple[str, ...]) -> ArenaPlan:
+    """Return the plan of a program that asks models: it scores, since trials have no network, through a proxy."""
+    if plan.file or not all(name.endswith(_SETTINGS) for name in plan.editable):
+        return plan
+    asked = asked_models(map(view.text, files_run(view, words)))
+    if not asked:
+        return plan
+    return msgspec.structs.replace(plan, run=("true",), scorer=plan.scorer or plan.run, asked=asked)
+
+
 def _is_read(command: str) -> bool:
     try:
         return bool(run_words(command))
@@ -321,6 +336,18 @@ def _environment(view: FolderView, wish: InitWish, ask: AskPerson | None) -> tup
             file=sys.stderr,
         )
     return ()
+
+
+def _programs_of(view: FolderView, environment: tuple[str, str] | tuple[()]) -> str:
+    """Return the folder of the programs of an environment that is there, "" for none."""
+    if not environment or environment[0] != "python":
+        return ""
+    named = Path(environment[1]).expanduser()
+    inside = view.folder / named
+    try:
+        return find_interpreter(str(inside.resolve()) if inside.exists() else environment[1]).programs
+    except BadInput:
+        return ""
 
 
 def _source_of(view: FolderView) -> str:

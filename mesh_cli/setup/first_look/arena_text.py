@@ -8,6 +8,7 @@ import msgspec
 from mesh.size_names import exact_number
 from mesh.spec import Direction
 from mesh.task_toml import string, toml_list
+from mesh_cli.setup.first_look.asked_models import USD, AskedModels
 from mesh_cli.setup.first_look.run_lines import shown_command
 from mesh_cli.setup.time_metrics import is_rate, is_time
 
@@ -29,11 +30,13 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
         key: its key.
         scorer: the program that scores a finished trial; empty if there is none.
         environment: key and value of `[environment]`, empty for none.
+        writes: other files that the run writes, such as a table of its results.
         ignore: patterns of what does not belong to the program.
         brief: the file with words for agents, "" for none.
         results: other numbers that the run prints, which a better program may have to keep: a checksum, a count.
         required: those that every candidate must give, with their values.
         fixed: knobs that stay: they look like the size of the problem.
+        asked: the models that the score program asks, None for none.
         source: a file or folder too large for an artifact, which trials find at its place; "" for none.
     """
 
@@ -48,12 +51,14 @@ class ArenaPlan(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     scorer: tuple[str, ...] = ()
     environment: tuple[str, str] | tuple[()] = ()
+    writes: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     brief: str = ""
     source: str = ""
     results: tuple[str, ...] = ()
     required: tuple[tuple[str, float], ...] = ()
     fixed: tuple[str, ...] = ()
+    asked: AskedModels | None = None
 
 
 def arena_text(plan: ArenaPlan) -> str:
@@ -83,6 +88,8 @@ def arena_text(plan: ArenaPlan) -> str:
         "[artifact]",
         _noted(f"editable = {toml_list(plan.editable)}", "what may change; all else is protected"),
     ]
+    if plan.writes:
+        parts += [_noted(f"writes = {toml_list(plan.writes)}", "what a run may write in its own copy")]
     if plan.ignore:
         parts += [_noted("ignore = [", "what lies here and is no part of the program")]
         parts += [f"    {line}" for line in _wrapped(plan.ignore)] + ["]"]
@@ -92,7 +99,7 @@ def arena_text(plan: ArenaPlan) -> str:
         key, value = plan.environment
         built = "the environment with the packages" if key == "python" else "workers install these packages once"
         parts += ["", "[environment]", _noted(f"{key} = {string(value)}", built)]
-    parts += ["", "[trial]", *_trial_lines(plan), "", "[score]", *_score_lines(plan)]
+    parts += ["", "[trial]", *_trial_lines(plan), *_judge_lines(plan.asked), "", "[score]", *_score_lines(plan)]
     if plan.fixed:
         bounds = ", ".join(f'{string(name)} = "fixed"' for name in plan.fixed)
         parts += [
@@ -136,13 +143,31 @@ def _trial_lines(plan: ArenaPlan) -> list[str]:
     return lines
 
 
+def _judge_lines(asked: AskedModels | None) -> list[str]:
+    if not asked:
+        return []
+    lines = [
+        "",
+        "[judge]",
+        "# Trials have no network: the score program asks the model, through a proxy that keeps the key and counts.",
+        _noted(f"models = {toml_list(asked.models or ('MODEL',))}", "the only models that it may ask"),
+    ]
+    if asked.upstream:
+        return [*lines, _noted(f"upstream = {string(asked.upstream)}", "your server"), "calls_per_run = 1000"]
+    lines += [_noted(f"key = {string(asked.key)}", "set it where `mesh up` runs: export it")]
+    return [*lines, _noted(f"usd = {USD}", "most dollars of all calls"), "calls_per_run = 1000"]
+
+
 def _score_lines(plan: ArenaPlan) -> list[str]:
     if plan.scorer:
+        found = f"# Its last line is JSON with the metric: {{{string(plan.metric)}: 0.5}}"
+        if plan.pattern:
+            found = f"pattern = {_literal(plan.pattern)}"
         return [
             _noted('how = "command"', "a protected program scores after the run has ended:"),
             f"command = {toml_list(plan.scorer)}",
-            f"# Its last line is JSON with the metric: {{{string(plan.metric)}: 0.5}}",
-            f"deadline_s = {float(max(60.0, plan.budget_s) if plan.run == ('true',) else 60.0)}",
+            found,
+            f"deadline_s = {_deadline_of_score(plan)}",
         ]
     if plan.file:
         return [
@@ -160,6 +185,12 @@ def _score_lines(plan: ArenaPlan) -> list[str]:
             '# do not trust what proposes, let a program of yours score: how = "command".',
         ]
     return lines
+
+
+def _deadline_of_score(plan: ArenaPlan) -> float:
+    if plan.asked:
+        return max(600.0, plan.budget_s)  # models answer slowly
+    return max(60.0, plan.budget_s) if plan.run == ("true",) else 60.0
 
 
 def _is_script_protected(plan: ArenaPlan) -> bool:

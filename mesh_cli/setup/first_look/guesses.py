@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from mesh.loop_reading import by_name, is_beside_metric, stated_direction, stated_editable, stated_metric
+from mesh.named_files import written_in
 from mesh.spec import Direction
 from mesh_cli.setup.first_look.folder_view import FolderView
 from mesh_cli.setup.first_look.printed_numbers import PrintedNumber, printed_numbers
@@ -23,6 +24,9 @@ _NO_METRIC = re.compile(
     r"(?:^|_)(?:checksum|check|seed|size|rows|count|iterations?|threads|version|epoch|length|sum|best|i|n|k|x)(?:_|$)",
     re.I,
 )
+_RULES = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg")
+_FILE = re.compile(r"[A-Za-z_][\w.-]*(?:/[\w.-]+)*\.[a-z]\w{1,7}")
+"""A path that a program may write to."""
 _MARK = re.compile(r"EVOLVE-BLOCK-START|(?:#|//|--|;|%|/\*)\s*mesh:")
 
 
@@ -121,7 +125,8 @@ def guess_editable(view: FolderView, words: tuple[str, ...]) -> tuple[tuple[str,
             (inside, f"read by {scripts[0]}") if inside else (tuple(scripts), "the script that runs" if scripts else "")
         )
     found = tuple(dict.fromkeys(name for scorer in scorers for name in _settings_of(view, scorer)))
-    found = tuple(name for name in found if not SCORER.search(name))
+    found += tuple(name for each in found for name in _settings_of(view, each) if name.endswith(_RULES))
+    found = tuple(dict.fromkeys(name for name in found if not SCORER.search(name)))
     return found[:20], f"used by {scorers[0]}" if found else ""
 
 
@@ -138,10 +143,11 @@ def _settings_of(view: FolderView, script: str) -> tuple[str, ...]:
 
 
 def _named(view: FolderView, script: str) -> list[str]:
-    """Return the files that stand in the strings of a program."""
+    """Return the files that stand in the strings of a program, but for those that it only writes."""
     strings = {
         text for pair in re.findall(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'", view.text(script)) for text in pair
     }
+    strings -= written_in(view.text(script))
     above = PurePosixPath(script).parent
     found = []
     for name in view.names:
@@ -162,6 +168,18 @@ def _imported(view: FolderView, script: str) -> list[str]:
                for end in ("", ".js", ".mjs", ".ts")]  # fmt: skip
     both = [each for name in wanted for each in (name, (above / name).as_posix(), f"src/{name}")]
     return [name for name in dict.fromkeys(both) if name in view.names and name != script]
+
+
+def guess_written(view: FolderView, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files in the folder that the programs of a command write or append to and do not read.
+
+    A file that is not there yet is one too: it lies there after the next run, and may be taken because others read it.
+    """
+    files = files_run(view, words)
+    programs = dict.fromkeys((*files, *(file for name in files for file in _imported(view, name))))
+    written = {path for name in programs for path in written_in(view.text(name))}
+    later = {path for path in written if _FILE.fullmatch(path) and ".." not in path.split("/")}
+    return tuple(sorted({*(name for name in view.names if name in written), *later}))
 
 
 def guess_direction(view: FolderView, metric: str) -> tuple[Direction | None, str]:

@@ -18,6 +18,9 @@ _HOLE = "\0"
 _PERCENT = re.compile(r"%[-+ 0#]*[\d*]*(?:\.[\d*]+)?(?:l|ll|z|h|j)?[diufFeEgGsvxp]")
 _BRACES = re.compile(r"[$#]\{[^{}]*\}|\{[\w.:!<>^+#?$*=\[\]-]*\}|\$\([^()]*\)|\$\w+")
 _PRINTS = {"print", "info", "warning", "write", "echo", "log", "debug", "error", "secho", "pprint"}
+_LOGS = {"info", "warning", "debug", "error", "log"}
+_TABLES = {"classification_report", "confusion_matrix", "multilabel_confusion_matrix", "crosstab", "DataFrame"}
+"""Calls whose result is a table and not a number."""
 _CALL = re.compile(
     r"\b(?:f?printf|println!?|print!?|console\.log|puts|echo|std::cout|cout|std::println|fmt\.Print\w*|cat|message|"
     r"System\.out\.print\w*|Console\.Write\w*|io\.write|say|writeln!?)\b[^\n;]{0,20}?(?=[\"'`])"
@@ -80,10 +83,8 @@ def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, bool]]:
     found: list[tuple[ast.Call, bool]] = []
 
     def visit(node: ast.AST, in_loop: bool) -> None:
-        if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in _PRINTS and node.args:
-                found.append((node, in_loop))
+        if isinstance(node, ast.Call) and _callee(node) in _PRINTS and node.args:
+            found.append((node, in_loop))
         inside = in_loop or isinstance(node, ast.For | ast.While | ast.AsyncFor)
         for child in ast.iter_child_nodes(node):
             visit(child, inside)
@@ -102,10 +103,14 @@ def _of_call(file: str, tree: ast.AST, call: ast.Call, in_loop: bool) -> Iterato
             yield PrintedNumber(name, f'{{"{key}": …}}', pattern, file, call.lineno, key, in_loop)
     if keys:
         return
+    if _callee(call) in _LOGS and _logs_to_file(tree):
+        return
     template = " ".join(map(_template, args))
+    if _callee(call) in _LOGS and len(args) > 1:  # info("loss %s", loss)
+        template = _PERCENT.sub(_HOLE, _template(args[0]))
     if template.strip() == _HOLE and len(args) == 1:
         value = args[0]
-        while isinstance(value, ast.Call) and value.args:  # round(x, 3), float(x)
+        while isinstance(value, ast.Call) and value.args and _callee(value) not in _TABLES:  # round(x, 3), float(x)
             value = value.args[0]
         if isinstance(value, ast.JoinedStr):
             value = next(each.value for each in value.values if isinstance(each, ast.FormattedValue))
@@ -116,6 +121,20 @@ def _of_call(file: str, tree: ast.AST, call: ast.Call, in_loop: bool) -> Iterato
         return
     for found in _of_template(file, call.lineno, template):
         yield msgspec.structs.replace(found, in_loop=in_loop)
+
+
+def _logs_to_file(tree: ast.AST) -> bool:
+    """Tell whether a program sends what it logs into a file, and not to its output."""
+    return any(
+        isinstance(node, ast.Call)
+        and _callee(node) == "basicConfig"
+        and any(each.arg == "filename" for each in node.keywords)
+        for node in ast.walk(tree)
+    )
+
+
+def _callee(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _template(node: ast.AST) -> str:
