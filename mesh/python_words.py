@@ -54,6 +54,16 @@ _KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
 _UNMISTAKABLE: tuple[tuple[str, ...], ...] = (_MINIMIZE[:1] + _MINIMIZE[4:], _PARSERS)
 """Sets whose words mean the same wherever they stand."""
 
+_NOT_TURNED = (
+    frozenset(
+        ("train", "training", "val", "valid", "validation", "test", "testing", "eval", "evaluation", "dev", "holdout")
+    ),
+    frozenset(("cpu", "cuda", "gpu", "tpu", "mps")),
+    frozenset(("r", "w", "rb", "wb", "rt", "wt")),
+)
+"""Words that are no choice of a method: parts of the data (to train on the test would be a cheat), devices, and modes
+of files. Two of one kind in a list say that it is such a list."""
+
 _POSITIONAL = {"pad": (2, "mode"), "BeautifulSoup": (1, "features"), "convolve": (2, "mode")}
 """The place of a parameter among the positional arguments."""
 
@@ -76,7 +86,8 @@ def known_words(syntax: PythonSyntax, node: ast.Constant, lists: Sequence[WordLi
     nearest = (_of_call(syntax, node), _of_annotation(syntax, node), *_UNMISTAKABLE, *_of_comments(syntax, node, lists))
     for words in (*nearest, *_under_its_name(syntax, node, lists)):
         if text in words and len(set(words)) > 1:
-            return tuple(dict.fromkeys(words))
+            is_fixed = any(len(kind.intersection(map(str.lower, words))) > 1 for kind in _NOT_TURNED)
+            return () if is_fixed else tuple(dict.fromkeys(words))
     return ()
 
 
