@@ -15,8 +15,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from gpu_worker.attempt import Tally
 from gpu_worker.cleanup import clear_leftovers
+from gpu_worker.lease import Tally
 from gpu_worker.machine import Machine, survey
 from gpu_worker.member import Membership, check_price
 from gpu_worker.prefetch import Prefetch
