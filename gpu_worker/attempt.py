@@ -3,8 +3,7 @@
 import math
 import uuid
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,15 @@ import anyio.to_thread
 import msgspec
 
 from gpu_worker.build_cache import Builds
+from gpu_worker.clearing import Clearing
 from gpu_worker.exclusive import turn
-from gpu_worker.folders import close, deleted
+from gpu_worker.folders import deleted
 from gpu_worker.gpu_gauge import Gauge
+from gpu_worker.lease import EXTEND_EVERY_S, Tally, hand_back, keep_lease
 from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
-from gpu_worker.run import Result, RunInputs, execute, lay_out_ahead
+from gpu_worker.run import EndedRun, Result, RunInputs, execute, lay_out_ahead
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
@@ -30,64 +31,26 @@ from mesh import frozen_data, settings
 from mesh.bounds import MAX_ATTEMPT, MAX_TEXT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
-from mesh.errors import BusError, HostTrouble, MeshError, ObjectMissing
+from mesh.errors import BusError, HostTrouble, MeshError, ObjectMissing, leaf
 from mesh.events import PROOF, Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
-from mesh.file_trees import delete
 from mesh.wire import Post
 
-EXTEND_EVERY_S = 1.5
 KILL_AGAIN_S = 0.3
 SHORT_S = 0.5
 """A run of more seconds than this is worth the wait for the next one: who claims that meanwhile keeps it from others.
 """
 
 
-class Tally:
-    """How often this worker has declined runs, and handed back those that it had begun, by run."""
-
-    def __init__(self) -> None:
-        self.declined: Counter[str] = Counter()
-        self.handed_back: Counter[str] = Counter()
-
-
-class Clearing:
-    """Deletes the folders of a slot's runs: beside the run that follows where its trial cannot look into them.
-
-    Args:
-        tasks: where it deletes; one folder at a time, so that what is left does not pile up. Where the slot has
-            trouble, they may be cancelled.
-        folders: folders that are not deleted yet.
-    """
-
-    def __init__(self, tasks: anyio.abc.TaskGroup, folders: set[Path], sandbox: Sandbox) -> None:
-        self._tasks, self.folders, self._sandbox = tasks, folders, sandbox
-        self._free = anyio.Semaphore(1)
-
-    async def clear(self, folder: Path) -> None:
-        """Delete what a run left outside of its folder, and have its folder deleted; then the next run may begin."""
-        await anyio.to_thread.run_sync(close, folder, self._sandbox)
-        await self._free.acquire()
-        if self._sandbox.tier in "DE":
-            await self._delete(folder)
-        else:
-            self._tasks.start_soon(self._delete, folder)
-
-    async def _delete(self, folder: Path) -> None:
-        try:
-            await anyio.to_thread.run_sync(delete, folder)
-            self.folders.discard(folder)
-        finally:
-            self._free.release()
-
-
 class Course:
     """How far a slot's run is: its trial has `begun`; it was `measured`, and its folder is still cleared.
 
-    What a run measured is posted, whatever happens then.
+    What a run measured is posted, whatever happens then. Where a run that is staged `follows`, that may begin as soon
+    as no process of this one lives; this one is then judged beside it.
     """
 
     def __init__(self) -> None:
         self.begun, self.measured = anyio.Event(), anyio.Event()
+        self.follows = False
 
     def end(self) -> None:
         """Note that the run needs the slot no more."""
@@ -160,6 +123,10 @@ class Attempts:
         """Delete what was laid out for a run that another worker gets."""
         await self._clearing.clear(staged.folder)
 
+    async def close_left(self) -> None:
+        """Close what an earlier run left to the next one."""
+        await self._clearing.close_left()
+
     def _new_folder(self) -> Path:
         folder = self._member.runs_folder / uuid.uuid4().hex[:16]  # a name that tells the trial nothing
         self._clearing.folders.add(folder)
@@ -188,6 +155,8 @@ class Attempts:
         if staged and (not isinstance(decision, Execute) or staged.inputs.opened is not member.board.opened):
             await self.unstage(staged)
             staged = None
+        if staged is None:
+            await self._clearing.close_left()
         match decision:
             case Drop():
                 await delivery.done()
@@ -238,8 +207,8 @@ class Attempts:
             tasks.start_soon(self._begin, post, request, attempt, begun)
             try:
                 inputs = staged.inputs if staged else await self._prefetch.inputs(request)
-                judged = bisect_left(member.board.judged, delivery.entry.seq)
-                inputs = msgspec.structs.replace(inputs, trials=judged)
+                trials = bisect_left(member.board.judged, delivery.entry.seq)
+                inputs = msgspec.structs.replace(inputs, trials=trials)
             except ObjectMissing as error:
                 await begun.wait()
                 await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
@@ -252,7 +221,7 @@ class Attempts:
                     machine = member.machine
                     tasks.start_soon(self._prefetch.fetch_ahead, machine.worker_class, len(machine.slots))
                 with member.judging(request.run) as judge:
-                    result = await execute(
+                    measured = await execute(
                         inputs,
                         self._slot,
                         self._supervisor,
@@ -269,19 +238,47 @@ class Attempts:
                             settings.runs_dir(member.home) / "artifact",
                             member.machine.environment,
                         ),
+                        in_thread=self._clearing.in_thread,
                         is_laid_out=staged is not None,
                     )
-                self._last_s = result.trial_s + result.score_s
-                if isinstance(result.outcome, Failed):
-                    if trouble := disk.full() or deleted(folder, self._sandbox):
-                        raise HostTrouble(trouble)  # it says nothing about the proposal
-                    if not await frozen_data.is_intact(inputs.data):
-                        raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
-                await self._free.acquire()
-                self._endings.start_soon(self._end, post, request, delivery, attempt, result)
-                course.measured.set()
-                await self._clearing.clear(folder)
+                self._last_s = measured.seconds
+                end = partial(self._end, post, request, delivery, attempt)
+                judged = partial(self._judged, measured, inputs, folder, disk)
+                if await self._may_leave(course):
+                    self._endings.start_soon(end, judged, self._clearing.leave(folder))
+                    course.measured.set()
+                else:
+                    result = await judged()
+                    await self._free.acquire()
+                    self._endings.start_soon(end, result)
+                    course.measured.set()
+                    await self._clearing.clear(folder)
             tasks.cancel_scope.cancel()
+
+    async def _may_leave(self, course: Course) -> bool:
+        """Tell whether the next run may begin before this one is judged, once earlier ones are posted and deleted."""
+        if not course.follows:
+            return False
+        await self._free.acquire()
+        await self._clearing.begin_to_leave()
+        if not course.follows:  # it was given back meanwhile
+            self._free.release()
+            self._clearing.rather_not()
+        return course.follows
+
+    async def _judged(self, measured: EndedRun, inputs: RunInputs, folder: Path, disk: DiskWatch) -> Result:
+        """Judge what a run left.
+
+        Raises:
+            HostTrouble: it failed, and perhaps because of this machine.
+        """
+        result = await measured.judge()
+        if isinstance(result.outcome, Failed):
+            if trouble := disk.full() or deleted(folder, self._sandbox):
+                raise HostTrouble(trouble)  # it says nothing about the proposal
+            if not await frozen_data.is_intact(inputs.data):
+                raise HostTrouble(f"the prepared data in {inputs.data} changed while a run used it")
+        return result
 
     async def _begin(self, post: Post, request: RunRequested, attempt: int, begun: anyio.Event) -> None:
         """Post that a run begins, before it does: a trial that kills its worker counts as an attempt."""
@@ -296,11 +293,31 @@ class Attempts:
             await self._supervisor.kill()
             await anyio.sleep(KILL_AGAIN_S)
 
-    async def _end(self, post: Post, request: RunRequested, delivery: Delivery, attempt: int, result: Result) -> None:
-        """Post what a run has measured; its lease is extended meanwhile."""
+    async def _end(
+        self,
+        post: Post,
+        request: RunRequested,
+        delivery: Delivery,
+        attempt: int,
+        found: Result | Callable[[], Awaitable[Result]],
+        is_judged: anyio.Event | None = None,
+    ) -> None:
+        """Post what a run has measured, judged first where it is not; its lease is extended meanwhile.
+
+        Raises:
+            HostTrouble: it could not be judged, and is handed back.
+        """
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(keep_lease, delivery, EXTEND_EVERY_S)
+                try:
+                    result = found if isinstance(found, Result) else await found()
+                except BaseException as error:
+                    await hand_back(self._tally, delivery, leaf(error))
+                    raise
+                finally:
+                    if is_judged:
+                        is_judged.set()
                 if result.items and request.lane in PROOF:  # before the fact: whoever reads that finds them
                     await self._member.bus.put(result.items.fact.sha256, result.items.data)
                 await self._finish(post, request, delivery, attempt, result.outcome, result)
@@ -368,11 +385,3 @@ def finished(
         build_cache=result.build_cache[:MAX_TEXT],
         cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )
-
-
-async def keep_lease(delivery: Delivery, after_s: float = 0) -> None:
-    """Extend the lease of a delivery until cancelled, for the first time after some seconds."""
-    await anyio.sleep(after_s)
-    while True:
-        await delivery.extend()
-        await anyio.sleep(EXTEND_EVERY_S)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from gpu_worker.folders import sweep_outside
+from gpu_worker.folders import make_enterable, sweep_outside
 from gpu_worker.sandbox import shared_memory
 from gpu_worker.sandbox.tiers import FIRST_UID, UIDS, free_uids
 from gpu_worker.supervisor import cgroup
@@ -25,7 +25,7 @@ def claim_folder(folder: Path, token: str) -> None:
         HostTrouble: the folder cannot be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_enterable(folder)
         process = psutil.Process()
         (folder / "owner").write_bytes(msgspec.json.encode([process.pid, process.create_time()]))
         (folder / f"{token}.token").write_bytes(b"x" * 65536)

@@ -177,6 +177,16 @@ def sweep_outside(run: Path, sandbox: Sandbox | None = None) -> None:
         shared_memory.sweep_since(json.loads((run / _SHARED).read_bytes()))
 
 
+def make_enterable(folder: Path) -> None:
+    """Make the folder of a worker's runs, which the users of trials enter and do not list, whatever umask it has.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)
+
+
 def changed_protected(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     """Return which of these files are not in a folder as they were written; call it when no process of a trial lives.
 

@@ -20,7 +20,7 @@ from mesh.board import Board
 from mesh.built_environment import build_environment
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
-from mesh.errors import BadInput, HostTrouble, ObjectMissing
+from mesh.errors import BadInput, HostTrouble, MeshError, ObjectMissing
 from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
 from mesh.settings import host
@@ -59,6 +59,8 @@ class Membership:
         self.environment = TaskEnvironment()
         self._environment_of: int | None = None
         self._no_environment = ""
+        self.trouble: type[MeshError] = HostTrouble
+        """The kind of error that `unfit` is: the machine's fault, or that of what the arena wants to have built."""
         self.ahead: tuple[str, ...] = ()
         """Modules that an evaluator imports, if the interpreter of the task has them."""
         self._finding = anyio.Lock()
@@ -84,7 +86,7 @@ class Membership:
             opened = self.board.opened
             if opened is None or opened.version == self._environment_of:
                 return
-            found, why = TaskEnvironment(), ""
+            found, why, self.trouble = TaskEnvironment(), "", HostTrouble
             try:
                 wanted, built, self.ahead = opened.spec.environment, None, ()
                 if wanted.requirements or wanted.lock or (wanted.python and not opened.spec.trial.command):
@@ -92,7 +94,9 @@ class Membership:
                         opened.base_commit
                     )
                     if wanted.requirements or wanted.lock:
+                        self.trouble = BadInput
                         built = await build_environment(wanted, files, settings.environments_dir(), self._say)
+                        self.trouble = HostTrouble
                     self.ahead = _imports_of(opened.spec, files)
                 found = await anyio.to_thread.run_sync(task_environment, wanted, self.tier, [self.home], built)
                 self._judges.append(

@@ -9,11 +9,13 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from gpu_worker.attempt import EXTEND_EVERY_S, Attempts, Clearing, Course, Staged, Tally, keep_lease
+from gpu_worker.attempt import Attempts, Course, Staged
 from gpu_worker.cleanup import claim_folder
+from gpu_worker.clearing import Clearing
 from gpu_worker.folders import clear
 from gpu_worker.gpu_gauge import Gauge, open_gauge
 from gpu_worker.launch import slot_environment, supervisor_options
+from gpu_worker.lease import EXTEND_EVERY_S, Tally, hand_back, keep_lease
 from gpu_worker.machine import Slot, capped
 from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch, has_spare_run
@@ -24,14 +26,13 @@ from mesh import settings
 from mesh.board import Board
 from mesh.bus import Delivery
 from mesh.disk import SCARCE_BELOW_BYTES, full_disk
-from mesh.errors import BusError, HostTrouble, leaf
-from mesh.events import LANES, NotePosted, RunRequested
+from mesh.errors import HostTrouble, leaf
+from mesh.events import LANES, NotePosted
 from mesh.spec import EnvironmentSpec
 
 LEASE_S = 5.0
 RETRY_AFTER_S = 3.0
 FIRST_REST_S = 0.1
-HAND_BACK_S = 2.0
 HOLD_S, _LOOK_EVERY_S = 1.0, 0.1
 """Seconds that a run waits at most in a slot where another one goes on, and after which the slot looks at it again."""
 
@@ -168,7 +169,8 @@ class SlotLoop:
                 while claim is not None:
                     is_over = self._member.draining.is_set() or self._is_idle(self._member.board)
                     if is_over or self._terms(sandbox) != terms:
-                        await self._hand_back(claim.delivery)
+                        await hand_back(self._tally, claim.delivery)
+                        await attempts.close_left()
                         return
                     claim = await self._take_and_ask(attempts, claim, deliveries, supervisor)
 
@@ -192,7 +194,7 @@ class SlotLoop:
                     asked.set()
                     return
                 given_back, following = following, None
-                await self._hand_back(given_back.delivery)
+                await hand_back(self._tally, given_back.delivery)
                 if given_back.staged:
                     await attempts.unstage(given_back.staged)
             await course.measured.wait()
@@ -211,9 +213,9 @@ class SlotLoop:
                 tasks.cancel_scope.cancel()
         except BaseException as error:
             if not course.measured.is_set():
-                await self._hand_back(claim.delivery, leaf(error))
+                await hand_back(self._tally, claim.delivery, leaf(error))
             if following:
-                await self._hand_back(following.delivery)
+                await hand_back(self._tally, following.delivery)
             raise
         return following
 
@@ -237,11 +239,13 @@ class SlotLoop:
             tasks.start_soon(keep_lease, claim.delivery, EXTEND_EVERY_S)
             until = anyio.current_time() + HOLD_S
             claim.staged = await attempts.stage(claim.delivery)
+            course.follows = claim.staged is not None
             while not course.measured.is_set():
                 with anyio.move_on_after(_LOOK_EVERY_S):
                     await course.measured.wait()
                     break
                 if anyio.current_time() > until or not has_spare_run(self._member.board):
+                    course.follows = False
                     tasks.cancel_scope.cancel()
                     return False
             asked.set()
@@ -274,18 +278,9 @@ class SlotLoop:
                 tasks.cancel_scope.cancel()
         except BaseException:
             if found:  # it came at the very moment of the trouble: nobody else would get it until its lease ends
-                await self._hand_back(found)
+                await hand_back(self._tally, found)
             raise
         return found
-
-    async def _hand_back(self, delivery: Delivery, error: BaseException | None = None) -> None:
-        """Give a run to another worker, after a pause where the trouble is this machine's."""
-        is_trouble = isinstance(error, HostTrouble)
-        event = delivery.entry.post.event if delivery.entry.post else None
-        if is_trouble and not isinstance(error, SupervisorDied) and isinstance(event, RunRequested):
-            self._tally.handed_back[event.run] += 1
-        with anyio.move_on_after(2, shield=True), suppress(BusError):
-            await delivery.hand_back(HAND_BACK_S if is_trouble else 0.0)
 
     async def _until_healthy(self, slot: Slot) -> None:
         """Wait until the disk has room, the GPU answers and the sandbox holds."""

@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from gpu_worker.environment import inherited
+from gpu_worker.folders import make_enterable
 from gpu_worker.sandbox.tiers import Sandbox, Tier
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
@@ -164,8 +165,9 @@ async def why_unusable(environment: TaskEnvironment, sandbox: Sandbox, folder: P
     """
     work = folder / "work"
     try:
-        work.mkdir(parents=True)
-        folder.chmod(0o711)
+        make_enterable(folder.parent)
+        make_enterable(folder)
+        work.mkdir()
         sandbox.give([work])
         policy = sandbox.policy([Path(each) for each in environment.readable], [work])
         async with start_supervisor() as supervisor:
@@ -177,6 +179,12 @@ async def why_unusable(environment: TaskEnvironment, sandbox: Sandbox, folder: P
     if ended.rc == 0:
         return ""
     last = (ended.err.strip().splitlines() or [ended.why or f"exit code {ended.rc}"])[-1]
+    if environment.built:
+        return (
+            f"the environment of the task, {os.path.dirname(os.path.dirname(environment.python))}, cannot be used in "
+            f"sandbox tier {sandbox.tier} ({last}): environments are built below XDG_CACHE_HOME, so set that to a "
+            "folder that every user may enter, such as /var/cache"
+        )
     return (
         f"environment.python: {environment.python} cannot be started in sandbox tier {sandbox.tier} ({last}): put it "
         "where every user may read it, such as below /opt, or name what it needs in environment.readable"

@@ -15,8 +15,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from gpu_worker.attempt import Tally
 from gpu_worker.cleanup import clear_leftovers
+from gpu_worker.lease import Tally
 from gpu_worker.machine import Machine, survey
 from gpu_worker.member import Membership, check_price
 from gpu_worker.prefetch import Prefetch
@@ -26,7 +26,7 @@ from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
-from mesh.errors import BusError, HostTrouble
+from mesh.errors import BusError
 from mesh.events import WorkerLeft
 from mesh.file_trees import delete
 from mesh.roll_call import answer_roll_call
@@ -60,7 +60,7 @@ async def run_worker(
         on_ready: called once it has joined.
 
     Raises:
-        BadInput: the device, the number of slots or the price is not valid here.
+        BadInput: the device, the number of slots, the price or the source of the task's environment is not valid.
         BusError: the log cannot be reached, or refuses us.
         HostTrouble: no sandbox that is allowed here, or strong enough for the arena, holds on this machine.
     """
@@ -107,7 +107,7 @@ class Worker:
             return member.why_over()
         await member.find_environment()
         if unfit := member.unfit():
-            raise HostTrouble(unfit)
+            raise member.trouble(unfit)
         await anyio.to_thread.run_sync(clear_leftovers, settings.runs_dir(member.home))
         await member.post(member.joined())
         if on_ready:

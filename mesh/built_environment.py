@@ -29,7 +29,9 @@ from mesh.spec import EnvironmentSpec
 
 BUILD_WITHIN_S = 3600.0
 _LOOK_AGAIN_S = 0.2
-_LAST_LINES = 3
+_LAST_LINES, _MOST_WORDS = 3, 600
+_ASIDE = ("WARNING:", "DEPRECATION:", "warning:", "[notice]")
+_VERSIONS = re.compile(r" \(from versions: [^()]*\)")
 _REFERS = re.compile(rb"^\s*(?:-r|-c|--requirement|--constraint)[ =]\s*(\S+)", re.MULTILINE)
 _OF_THE_TASK = re.compile(rb"^\s*(?:-e\b|--editable\b|\.{1,2}(?:/?\s*$|/(?!.*\.whl))|file:)", re.MULTILINE)
 _PIP = """
@@ -111,7 +113,7 @@ async def build_environment(
         total.update(f"{len(name)} {name} {len(data)} ".encode() + data)
     key = total.hexdigest()[:16]
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        _make_readable(cache)
         async with _locked(cache / f"{key}.lock"):
             link = cache / key
             if not os.access(link / "bin" / "python", os.X_OK):
@@ -120,6 +122,15 @@ async def build_environment(
     except OSError as error:
         raise BadInput(f"the environment of the task cannot be built in {cache}: {error.strerror}") from None
     return await anyio.to_thread.run_sync(find_interpreter, str(place)), key
+
+
+def _make_readable(folder: Path) -> None:
+    """Make a folder; new ones of root can be entered by the users of trials, whatever umask it has."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        for path in new:
+            path.chmod(0o755)
 
 
 def _sources(spec: EnvironmentSpec, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -151,6 +162,7 @@ async def _build(spec: EnvironmentSpec, files: Mapping[str, bytes], base: Interp
         )
     name = spec.requirements or spec.lock
     await say(f"builds the environment of the task from {name} ({'uv' if uv else 'pip'}, Python {base.version})")
+    _make_readable(folder)
     for path, data in files.items():
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).write_bytes(data)
@@ -194,14 +206,26 @@ async def _run(step: Sequence[str], folder: Path, name: str) -> None:
     try:
         with anyio.fail_after(BUILD_WITHIN_S):
             done = await anyio.run_process(
-                step, check=False, cwd=folder, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT
+                step,
+                check=False,
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
+                umask=0o022,  # trials may run as another user
             )
     except TimeoutError:
         raise BadInput(f"the environment of the task was not built from {name} within {BUILD_WITHIN_S:g} s") from None
     if done.returncode:
-        lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-        why = "; ".join(lines[-_LAST_LINES:])[-600:] or f"exit code {done.returncode}"
+        why = _reason(done.stdout.decode(errors="replace")) or f"exit code {done.returncode}"
         raise BadInput(f"the environment of the task cannot be built from {name}: {program} says: {why}")
+
+
+def _reason(text: str) -> str:
+    """Return why an installer failed: its last lines, without warnings and the list of all versions there are."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(_ASIDE)] or lines
+    return _VERSIONS.sub("", "; ".join(lines[-_LAST_LINES:]))[-_MOST_WORDS:]
 
 
 @asynccontextmanager

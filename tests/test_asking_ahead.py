@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from gpu_worker.attempt import Clearing
+from gpu_worker.clearing import Clearing
 from gpu_worker.slot_loop import LEASE_S, SlotLoop
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied
 from mesh.bus import Delivery

@@ -13,7 +13,7 @@ import pytest
 
 from mesh import settings
 from mesh.built_environment import build_environment, trouble_in_build
-from mesh.errors import BadArena, BadInput, HostTrouble
+from mesh.errors import BadArena, BadInput
 from mesh.events import Scored
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
@@ -138,16 +138,18 @@ async def test_a_build_that_is_killed_in_the_middle_is_done_again(wheels: Path, 
 
 async def test_a_build_that_fails_refuses_the_runs_in_one_sentence(wheels: Path, tmp_path: Path) -> None:
     folder = task(tmp_path / "task", EVALUATOR, 'requirements = "requirements.txt"')
-    (folder / "requirements.txt").write_text(listed(wheels, "tinywheel==7"))
+    (folder / "requirements.txt").write_text(listed(wheels, "--find-links /nowhere/at/all\ntinywheel==7"))
     with pytest.raises(BaseExceptionGroup) as error:
         await run_all(folder, tmp_path, 1)
     trouble: BaseException = error.value
     while isinstance(trouble, BaseExceptionGroup):
         trouble = trouble.exceptions[0]
-    assert isinstance(trouble, HostTrouble)
+    assert isinstance(trouble, BadInput)  # starting the worker again is of no use
     words = str(trouble)
     assert "cannot run here: the environment of the task cannot be built from requirements.txt: " in words
     assert "tinywheel==7" in words
+    assert "WARNING" not in words
+    assert "from versions" not in words
     assert not [path for path in settings.environments_dir().iterdir() if path.is_dir()]
 
 
@@ -195,3 +197,21 @@ async def test_a_lock_without_uv_says_what_to_do(tmp_path: Path, monkeypatch: py
 
     with pytest.raises(BadInput, match=r"environment\.lock needs uv, which is not on PATH here"):
         await build_environment(EnvironmentSpec(lock="uv.lock"), files, tmp_path, say)
+
+
+async def test_every_user_may_read_what_is_built_whatever_the_umask_is(wheels: Path, tmp_path: Path) -> None:
+    async def say(what: str) -> None:
+        return None
+
+    old = os.umask(0o077)
+    try:
+        files = {"requirements.txt": listed(wheels, "tinywheel<2").encode()}
+        interpreter, _ = await build_environment(SPEC, files, tmp_path / "new" / "environments", say)
+    finally:
+        os.umask(old)
+    [module] = Path(interpreter.prefix).rglob("tinywheel.py")
+    above = [path for path in module.parents if path.is_relative_to(interpreter.prefix)]
+    assert [path for path in above if path.stat().st_mode & 0o055 != 0o055] == []
+    assert module.stat().st_mode & 0o044 == 0o044
+    if os.geteuid() == 0:
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755

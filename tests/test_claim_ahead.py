@@ -8,6 +8,7 @@ import msgspec
 import nats
 import pytest
 
+from gpu_worker import attempt, slot_loop
 from gpu_worker.prefetch import has_spare_run
 from mesh.board import Board
 from mesh.events import ArenaOpened, Failed, RunFinished, RunKilled, RunStarted, Scored, WorkerJoined
@@ -17,6 +18,13 @@ from tests.test_leases import Gate, a_gate
 from tests.test_worker import GOOD, SPEC, Arena, arena
 
 __all__ = ["arena"]
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a slot claim and keep a run however slow this machine is."""
+    monkeypatch.setattr(attempt, "SHORT_S", 60)
+    monkeypatch.setattr(slot_loop, "HOLD_S", 60)
 
 
 async def until_staged(arena: Arena) -> Path:
@@ -30,12 +38,13 @@ async def until_staged(arena: Arena) -> Path:
             await anyio.sleep(0.005)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_next_run_is_laid_out_while_a_run_goes_on_and_no_other_user_may_enter_it(arena: Arena) -> None:
     await arena.open()
     await arena.request(GOOD, "short")
     async with arena.worker():
         await arena.finished("short")
-        await arena.request(f"time.sleep(0.9)\n# 1\n{GOOD}", "current")
+        await arena.request(f"time.sleep(3)\n# 1\n{GOOD}", "current")
         await arena.request(f"# 2\n{GOOD}", "next")
         staged = await until_staged(arena)
         assert staged.stat().st_mode & 0o777 == 0o700
@@ -45,12 +54,13 @@ async def test_the_next_run_is_laid_out_while_a_run_goes_on_and_no_other_user_ma
     assert sorted(finish.run for finish in await arena.all(RunFinished)) == ["current", "next", "short"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_run_that_is_withdrawn_while_a_slot_has_claimed_it_never_begins(arena: Arena) -> None:
     await arena.open()
     await arena.request(GOOD, "short")
     async with arena.worker():
         await arena.finished("short")
-        await arena.request(f"time.sleep(0.9)\n# 1\n{GOOD}", "current")
+        await arena.request(f"time.sleep(3)\n# 1\n{GOOD}", "current")
         await arena.request(f"# 2\n{GOOD}", "next")
         await until_staged(arena)
         await arena.post(RunKilled(run="next", by="rule", text="not needed any more"))
@@ -60,12 +70,13 @@ async def test_a_run_that_is_withdrawn_while_a_slot_has_claimed_it_never_begins(
     assert "next" not in [start.run for start in await arena.all(RunStarted)]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_new_version_of_the_arena_throws_away_what_was_laid_out_for_the_old_one(arena: Arena) -> None:
     await arena.open()
     await arena.request(GOOD, "short")
     async with arena.worker():
         await arena.finished("short")
-        await arena.request(f"time.sleep(0.9)\n# 1\n{GOOD}", "current")
+        await arena.request(f"time.sleep(3)\n# 1\n{GOOD}", "current")
         await arena.request(f"# 2\n{GOOD}", "next")
         await until_staged(arena)
         [opened] = await arena.all(ArenaOpened)

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gpu_worker.attempt import Clearing
+from gpu_worker.clearing import Clearing
 from gpu_worker.environment import inherited
 from gpu_worker.sandbox.tiers import Sandbox, Tier, sandbox_of
 from gpu_worker.sandbox_choice import choose_tier

@@ -117,7 +117,7 @@ async def run(inputs: RunInputs, slot: Slot, folder: Path, gauge: Gauge) -> Any:
 
     with anyio.fail_after(60):
         async with start_supervisor() as supervisor:
-            return await execute(
+            measured = await execute(
                 inputs,
                 slot,
                 supervisor,
@@ -128,6 +128,7 @@ async def run(inputs: RunInputs, slot: Slot, folder: Path, gauge: Gauge) -> Any:
                 killed=lambda: False,
                 gauge=lambda _: gauge,
             )
+            return await measured.judge()
 
 
 async def test_a_trial_that_takes_more_than_its_slot_s_share_is_ended(

@@ -139,7 +139,7 @@ async def test_the_tiers_that_close_files_close_hidden_ones(
         pass
 
     async with start_supervisor() as supervisor:
-        result = await execute(
+        measured = await execute(
             RunInputs(request, opened, shown, shown, data, hidden),
             Slot(0, "cpu", 1),
             supervisor,
@@ -149,6 +149,7 @@ async def test_the_tiers_that_close_files_close_hidden_ones(
             tell=tell,
             killed=lambda: False,
         )
+        result = await measured.judge()
     assert isinstance(result.outcome, Scored), result.outcome
     assert result.evaluator == arena.evaluator_hash(spec, shown | hidden)
     found = result.outcome.metrics

@@ -110,7 +110,7 @@ class Bench:
             json.loads(line)
 
         with anyio.fail_after(60):
-            result = await execute(
+            measured = await execute(
                 RunInputs(request, opened, base, base | code, self.data),
                 Slot(0, "cpu", 1),
                 self.supervisor,
@@ -120,6 +120,7 @@ class Bench:
                 tell=tell,
                 killed=lambda: False,
             )
+            result = await measured.judge()
         return result, folder
 
     def clear(self, folder: Path) -> None:
