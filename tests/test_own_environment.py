@@ -2,17 +2,22 @@
 
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 from mesh.arena import load_arena
+from mesh.arena_files import read_arena
 from mesh.errors import BadInput
 from mesh.loop_reading import LoopWish
 from mesh_cli.arenas import told_folder
+from mesh_cli.setup.init_arena import init_arena
+from mesh_cli.setup.init_plan import InitWish
 from mesh_cli.setup.own_environment import agree_on_environment
 from tests.support.terminal import Terminal
 from tests.test_environment import task
+from tests.test_init import PROGRAM, folder_of
 
 EVALUATOR = "def evaluate(path):\n    return {'combined_score': 1.0}\n"
 
@@ -93,3 +98,19 @@ def test_a_terminal_asks(folder: Path, tmp_path: Path) -> None:
         terminal.until("wrote python")
         terminal.until("--option sets options of explorers")
     assert load_arena(folder).environment.python == str(folder / ".venv")
+
+
+def test_a_task_of_another_system_gets_the_environment_that_was_named_and_no_other_is_taken_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"program.md": PROGRAM, "train.py": 'LR = 0.1\nprint(f"val_loss: {LR}")\n'}
+    folder = folder_of(tmp_path, files | {"prepare.py": "TIME_BUDGET = 3\n", "results.tsv": "commit\tval_loss\n"})
+    venv.create(folder / ".venv", with_pip=False)
+    init_arena(folder, InitWish(), None, lambda line: None)
+    assert load_arena(folder).environment.python == ""
+    assert "is not used: give --environment .venv to use it" in capsys.readouterr().err
+    for wish in (InitWish(environment=".venv", force=True), InitWish(yes=True, force=True)):
+        init_arena(folder, wish, None, lambda line: None)
+        assert load_arena(folder).environment.python == str(folder / ".venv")
+    assert [path.name for path in folder.glob("*.bak*")] == ["arena.toml.bak", "arena.toml.bak2"]
+    assert not [name for name in read_arena(folder, load_arena(folder)).files if "bak" in name]

@@ -57,7 +57,8 @@ async def check_arena(
     ]
     total = sum(len(artifact.seeds) for artifact in artifacts)
     count, opening_s = 0, 0.0
-    at_a_time = 1 if spec.trial.exclusive else len(survey(device, slots).slots)
+    machine = survey(device, slots)
+    at_a_time = 1 if spec.trial.exclusive else len(machine.slots)
     sizes = SizeTrials(folder, spec)
 
     def tell(name: str, event: RunFinished) -> None:
@@ -94,6 +95,7 @@ async def check_arena(
         same_items=_same_items(ended[_BASELINE][0], ended[_PROOF][0]) if by_items else 0,
         slots=at_a_time,
         exclusive=spec.trial.exclusive,
+        shares_cores=machine.device == "cpu",
         facts=facts,
         proof=proof,
         opening_s=opening_s,

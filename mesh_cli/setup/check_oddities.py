@@ -29,6 +29,12 @@ def check_warnings(checked: Checked) -> list[str]:
 def _about_time(checked: Checked) -> list[str]:
     metric, facts = checked.metric, checked.facts
     if not (is_time(metric) or is_rate(metric)):
+        if facts and facts.budget_counts == "wall" and checked.slots > 1 and checked.shares_cores:
+            return [
+                f'runs are limited by the clock (trial.budget_counts = "wall"), and {checked.slots} at a time share '
+                "the cores of this machine: how far one gets depends on the others. Start `mesh up` with --slots 1, or "
+                "set trial.exclusive = true"
+            ]
         return []
     said = []
     if checked.slots > 1 and not checked.exclusive:

@@ -58,6 +58,7 @@ class Checked(msgspec.Struct, frozen=True):
         same_items: the number of items if search and proof have the same ones, else 0.
         slots: trials that this machine runs at a time.
         exclusive: whether a run has the machine for itself, as `trial.exclusive` says.
+        shares_cores: whether runs at the same time have the same processor, and no GPU each.
         facts: what the arena is made of.
         proof: runs of the baseline with other seeds in place of those that the program gives itself.
         sizes: knobs that look like the size of the problem.
@@ -73,6 +74,7 @@ class Checked(msgspec.Struct, frozen=True):
     same_items: int = 0
     slots: int = 1
     exclusive: bool = False
+    shares_cores: bool = False
     facts: ArenaFacts | None = None
     proof: tuple[BaselineRun, ...] = ()
     opening_s: float = 0.0
