@@ -15,7 +15,7 @@ from mesh.events import PROOF, ProposalRetired
 from mesh.fresh_scores import FreshScores, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
-from mesh.paired import Scores, SeedEffect, difference, moderated
+from mesh.paired import Scores, SeedEffect, difference, moderated, side_by_side
 from mesh.records import FEW_RUNS
 from mesh.remembered import Remembered
 from mesh.standing import Rule
@@ -139,6 +139,24 @@ def _noise_of(board: Board, worker_class: str, without: str, scores: FreshScores
 
 
 _scores = FreshScores()
+
+
+def side_by_side_levels(board: Board, worker_class: str) -> list[dict[str, float]]:
+    """Return the levels of proposals without the effect of the seeds, by groups that common seeds connect.
+
+    Empty where no effect of the seeds is shown: then a mean over all fresh scores says more.
+
+    Args:
+        board: The board of the arena.
+        worker_class: The worker class whose scores count.
+    """
+    if not noise(board, worker_class).seeds:
+        return []
+    columns: dict[str, dict[int, float]] = defaultdict(dict)
+    for run in _fresh_runs(board):
+        if run.finished and run.finished.worker_class == worker_class and run.value is not None:
+            columns[run.requested.proposal][run.requested.seed] = run.value
+    return side_by_side(columns)
 
 
 def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:

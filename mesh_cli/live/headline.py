@@ -28,8 +28,12 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     if best and best.mean is not None:
         parts = [f"best {metric} {plain_number(best.mean, ranking.places)}"]
         if base and base.mean is not None:
-            gain = board.spec.objective.gain(best.mean - base.mean)
-            parts.append(f"gain {signed_number(gain)} over the baseline {plain_number(base.mean, ranking.places)}")
+            beside = ranking.gain_side_by_side(board.champion, board.opened.base_tree)
+            gain = ranking.gain(best.mean, base.mean) if beside is None else beside
+            over = f"the baseline {plain_number(base.mean, ranking.places)}"
+            parts.append(
+                f"gain {signed_number(gain)} over {over if beside is None else 'the baseline in runs side by side'}"
+            )
     elif base and base.mean is not None:
         parts = [f"best {metric} {plain_number(base.mean, ranking.places)} (the baseline)"]
     parts.append(f"{duration(elapsed_s)} elapsed")
