@@ -13,9 +13,10 @@ import anyio
 import msgspec
 import pytest
 
+from gpu_worker import member
 from gpu_worker.exclusive import turn
 from mesh.errors import HostTrouble
-from mesh.events import RunFinished, Scored, WorkerJoined
+from mesh.events import NotePosted, RunFinished, Scored, WorkerJoined
 from mesh.memory import MemoryHub
 from tests.test_worker import SPEC, Arena
 
@@ -23,6 +24,7 @@ ALONE = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(SPEC.trial, 
 HOLDER = """
 import anyio, sys
 from pathlib import Path
+from gpu_worker import member
 from gpu_worker.exclusive import turn
 
 async def main():
@@ -146,3 +148,22 @@ async def test_runs_of_two_workers_with_several_slots_never_overlap_and_stay_on_
     else:
         assert overlaps > 0
         assert cores == {(len(machine), machine[-1])}
+
+
+async def test_a_run_that_waits_long_to_be_alone_says_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "LONG_WAIT_S", 0.05)
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open(ALONE)
+    program = TIMED.replace("SECONDS", "0").replace("NUMBER", "1")
+    async with turn(alone=False, gives_up=lambda: False):
+        await arena.request(program, "r")
+        async with arena.worker():
+            with anyio.fail_after(60):
+                while not (notes := await arena.all(NotePosted)):
+                    await anyio.sleep(0.05)
+            assert not await arena.all(RunFinished)
+    [note] = notes
+    assert note.channel == "ops"
+    assert "waits to be alone (trial.exclusive): runs of other arenas of this user go on on this machine" in note.text
