@@ -6,6 +6,7 @@ interesting is a claim. Scores are compared inside one worker class.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -150,6 +151,10 @@ def side_by_side_levels(board: Board, worker_class: str) -> list[dict[str, float
         board: The board of the arena.
         worker_class: The worker class whose scores count.
     """
+    return _levels.of(board, evidence_state(board), worker_class, lambda: _levels_of(board, worker_class))
+
+
+def _levels_of(board: Board, worker_class: str) -> list[dict[str, float]]:
     if not noise(board, worker_class).seeds:
         return []
     columns: dict[str, dict[int, float]] = defaultdict(dict)
@@ -198,6 +203,7 @@ _fresh_of: Remembered[dict[int, float]] = Remembered()
 _proofs_of: Remembered[list[Run]] = Remembered()
 _noises: Remembered[Noise] = Remembered()
 _exact: Remembered[bool] = Remembered()
+_levels: Remembered[list[dict[str, float]]] = Remembered()
 
 
 def evidence_state(board: Board) -> tuple[int | str, ...]:

@@ -124,9 +124,8 @@ def _admissible(board: Board) -> Iterable[str]:
     """
     base = board.opened.base_tree if board.opened else ""
     if base not in board.proposals or is_measured(board):
-        return [
-            tree for tree in board.undecided if tree == base or board.proposals[tree].event.origin.how != "baseline"
-        ]
+        known = board.proposals
+        return (tree for tree in board.undecided if tree == base or known[tree].event.origin.how != "baseline")
     return [base] if base in board.undecided else []
 
 
