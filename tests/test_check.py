@@ -260,21 +260,6 @@ def test_a_check_says_whether_a_time_is_measured_alone(metric: str, slots: int, 
     assert ("one at a time, on fixed cores (trial.exclusive)" in night) == exclusive
 
 
-@pytest.mark.parametrize(
-    ("counts", "slots", "shares_cores", "warned"),
-    [("wall", 2, True, True), ("wall", 1, True, False), ("wall", 2, False, False), ("cpu", 2, True, False)],
-)
-def test_a_check_says_that_runs_which_end_by_the_clock_share_the_cores(
-    counts: str, slots: int, shares_cores: bool, warned: bool
-) -> None:
-    done = Checked(
-        "a", "val_bpb", (), (), slots=slots, shares_cores=shares_cores, facts=ArenaFacts(budget_counts=counts)
-    )
-    assert [sentence.partition(" (")[0] for sentence in check_warnings(done)] == (
-        ["runs are limited by the clock"] if warned else []
-    )
-
-
 def test_a_night_has_the_time_between_runs_too() -> None:
     runs = [BaselineRun(1, Scored(value=1.0), seconds, 0.0) for seconds in (0.0, 0.02, 60.0)]
     nights = [Checked("a", "loss", (run,), (), slots=2).a_night for run in runs]

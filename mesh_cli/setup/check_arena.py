@@ -1,5 +1,6 @@
 """What `mesh check` finds: what an arena is made of, the baseline's scores, and how each of its attacks ended."""
 
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ async def check_arena(
     ]
     total = sum(len(artifact.seeds) for artifact in artifacts)
     count, opening_s = 0, 0.0
-    machine = survey(device, slots)
+    load, machine = os.getloadavg()[0], survey(device, slots)
     at_a_time = 1 if spec.trial.exclusive else len(machine.slots)
     sizes = SizeTrials(folder, spec)
 
@@ -96,6 +97,8 @@ async def check_arena(
         slots=at_a_time,
         exclusive=spec.trial.exclusive,
         shares_cores=machine.device == "cpu",
+        load=load,
+        cores=os.cpu_count() or 1,
         facts=facts,
         proof=proof,
         opening_s=opening_s,

@@ -59,6 +59,7 @@ class Checked(msgspec.Struct, frozen=True):
         slots: trials that this machine runs at a time.
         exclusive: whether a run has the machine for itself, as `trial.exclusive` says.
         shares_cores: whether runs at the same time have the same processor, and no GPU each.
+        load: processes that wanted a core in the minute before, of the `cores` that there are.
         facts: what the arena is made of.
         proof: runs of the baseline with other seeds in place of those that the program gives itself.
         sizes: knobs that look like the size of the problem.
@@ -75,6 +76,8 @@ class Checked(msgspec.Struct, frozen=True):
     slots: int = 1
     exclusive: bool = False
     shares_cores: bool = False
+    load: float = 0.0
+    cores: int = 1
     facts: ArenaFacts | None = None
     proof: tuple[BaselineRun, ...] = ()
     opening_s: float = 0.0
