@@ -25,7 +25,7 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     base, best = ranking.of(board.opened.base_tree), ranking.of(board.champion)
     metric = board.spec.objective.metric
     parts = [f"best {metric} -"]
-    if best and best.mean is not None:
+    if best and best.mean is not None and board.champion != board.opened.base_tree:
         parts = [f"best {metric} {plain_number(best.mean, ranking.places)}"]
         if base and base.mean is not None:
             beside = ranking.gain_side_by_side(board.champion, board.opened.base_tree)
