@@ -9,7 +9,8 @@ from typing import Literal
 from gpu_worker.machine import survey
 from gpu_worker.sandbox_choice import Wish
 from mesh.arena import load_arena
-from mesh.events import RunFinished, Scored
+from mesh.arena_commands import import_cure
+from mesh.events import Failed, RunFinished, Scored
 from mesh.foreign_folder import describe
 from mesh.spec import ArenaSpec
 from mesh.stages import StageSpec
@@ -82,6 +83,7 @@ async def check_arena(
     )
     baseline, proof = _runs(ended[_BASELINE]), _runs(ended.get(_OTHER_SEEDS, []))
     scores = [each.outcome.value for each in baseline if isinstance(each.outcome, Scored)]
+    failed = [each.outcome.message for each in baseline if isinstance(each.outcome, Failed)]
     tried = []
     for attack in listed:
         outcome = ended[f"attack: {attack.name}"][0].outcome
@@ -98,6 +100,7 @@ async def check_arena(
         exclusive=spec.trial.exclusive,
         shares_cores=machine.device == "cpu",
         load=load,
+        cure=import_cure(spec.environment, failed[0]) if failed else "",
         cores=os.cpu_count() or 1,
         facts=facts,
         proof=proof,

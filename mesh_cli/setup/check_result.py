@@ -64,6 +64,7 @@ class Checked(msgspec.Struct, frozen=True):
         proof: runs of the baseline with other seeds in place of those that the program gives itself.
         sizes: knobs that look like the size of the problem.
         next_version: what opening the folder would make of the history of the arena of that name, in sentences.
+        cure: what may cure a baseline that cannot import a module.
         opening_s: seconds that opening took: preparing data, and looking for leaks.
     """
 
@@ -83,6 +84,7 @@ class Checked(msgspec.Struct, frozen=True):
     opening_s: float = 0.0
     sizes: tuple[SizeTried, ...] = ()
     next_version: tuple[str, ...] = ()
+    cure: str = ""
 
     @property
     def scores(self) -> list[float]:
