@@ -189,7 +189,10 @@ class Attempts:
         member = self._member
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep_lease, delivery)
-            async with turn(alone=member.board.spec.trial.exclusive, gives_up=member.draining.is_set) as is_mine:
+            alone, waiting = member.board.spec.trial.exclusive, anyio.CancelScope()
+            tasks.start_soon(member.tell_of_waiting, waiting, alone)
+            async with turn(alone=alone, gives_up=member.draining.is_set) as is_mine:
+                waiting.cancel()
                 if is_mine:
                     await self._execute_now(post, request, delivery, course, staged)
                 else:

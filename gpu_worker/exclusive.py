@@ -21,13 +21,13 @@ TRY_LOCK_EVERY_S = 0.02
 
 
 @asynccontextmanager
-async def turn(*, alone: bool, gives_up: Callable[[], bool], folder: Path = LOCK_FOLDER) -> AsyncIterator[bool]:
+async def turn(*, alone: bool, gives_up: Callable[[], bool], folder: Path | None = None) -> AsyncIterator[bool]:
     """Hold the machine for one run: alone, or beside other runs that share it.
 
     Args:
         alone: whether no other run of this user's workers may go on meanwhile.
         gives_up: asked while it waits; once it is true, the block is entered without the machine.
-        folder: where the locks are.
+        folder: where the locks are; default: `LOCK_FOLDER`.
 
     Yields:
         Whether the machine is held.
@@ -35,7 +35,7 @@ async def turn(*, alone: bool, gives_up: Callable[[], bool], folder: Path = LOCK
     Raises:
         HostTrouble: the locks of a run that wants to be alone cannot be opened; other runs go on without them.
     """
-    kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    kind, folder = fcntl.LOCK_EX if alone else fcntl.LOCK_SH, folder or LOCK_FOLDER
     async with AsyncExitStack() as held:
         async with AsyncExitStack() as passing:
             is_mine = await _lock(folder, "gate", kind, held if alone else passing, gives_up)

@@ -28,6 +28,9 @@ from mesh.spec import ArenaSpec
 from mesh.task_imports import imported_modules
 from mesh.wire import Post
 
+LONG_WAIT_S, TELL_AGAIN_S = 10.0, 600.0
+"""After so long people are told that a run waits for the machine, and not again so soon."""
+
 
 class Membership:
     """One life of a worker on one arena; `boot` names that life.
@@ -65,6 +68,7 @@ class Membership:
         """Modules that an evaluator imports, if the interpreter of the task has them."""
         self._finding = anyio.Lock()
         self._judges: list[JudgeProxy | None] = [None]
+        self._told_of_waiting = -math.inf
 
     @property
     def board(self) -> Board:
@@ -122,6 +126,25 @@ class Membership:
         for judge in filter(None, self._judges):
             judge.close()
         self._judges = [None]
+
+    async def tell_of_waiting(self, scope: anyio.CancelScope, alone: bool) -> None:
+        """Tell people why a run waits for the machine, if it still does after `LONG_WAIT_S`; at most once in a while.
+
+        Args:
+            scope: cancelled when the run has the machine.
+            alone: whether the run waits to be alone, or for one that is.
+        """
+        with scope:
+            await anyio.sleep(LONG_WAIT_S)
+            if anyio.current_time() < self._told_of_waiting + TELL_AGAIN_S:
+                return
+            self._told_of_waiting = anyio.current_time()
+            why = (
+                "waits to be alone (trial.exclusive): runs of other arenas of this user go on on this machine"
+                if alone
+                else "waits for a run of another arena on this machine that is to be alone (trial.exclusive)"
+            )
+            await self._say(f"{why}; times would be wrong otherwise")
 
     async def _say(self, what: str) -> None:
         await self.post(NotePosted(channel="ops", text=f"worker {self.name} {what}"))

@@ -116,6 +116,21 @@ def elsewhere_words(spec: EnvironmentSpec) -> str:
     )
 
 
+def import_cure(spec: EnvironmentSpec, message: str) -> str:
+    """Return what may cure a failure to import a module, "" for another failure or where nothing is known.
+
+    Args:
+        spec: the environment that the arena names.
+        message: the sentence of the failure.
+    """
+    if "ModuleNotFoundError" not in message and "ImportError" not in message:
+        return ""
+    try:
+        return elsewhere_words(spec)
+    except BadInput:
+        return ""
+
+
 def spec_folders(spec: EnvironmentSpec) -> tuple[str, ...]:
     """Return the folders that an arena's processes read beside the system's; raises as `find_interpreter`."""
     found = interpreter_of(spec)

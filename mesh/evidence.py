@@ -6,6 +6,7 @@ interesting is a claim. Scores are compared inside one worker class.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -15,7 +16,7 @@ from mesh.events import PROOF, ProposalRetired
 from mesh.fresh_scores import FreshScores, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
-from mesh.paired import Scores, SeedEffect, difference, moderated
+from mesh.paired import Scores, SeedEffect, difference, moderated, side_by_side
 from mesh.records import FEW_RUNS
 from mesh.remembered import Remembered
 from mesh.standing import Rule
@@ -141,6 +142,28 @@ def _noise_of(board: Board, worker_class: str, without: str, scores: FreshScores
 _scores = FreshScores()
 
 
+def side_by_side_levels(board: Board, worker_class: str) -> list[dict[str, float]]:
+    """Return the levels of proposals without the effect of the seeds, by groups that common seeds connect.
+
+    Empty where no effect of the seeds is shown: then a mean over all fresh scores says more.
+
+    Args:
+        board: The board of the arena.
+        worker_class: The worker class whose scores count.
+    """
+    return _levels.of(board, evidence_state(board), worker_class, lambda: _levels_of(board, worker_class))
+
+
+def _levels_of(board: Board, worker_class: str) -> list[dict[str, float]]:
+    if not noise(board, worker_class).seeds:
+        return []
+    columns: dict[str, dict[int, float]] = defaultdict(dict)
+    for run in _fresh_runs(board):
+        if run.finished and run.finished.worker_class == worker_class and run.value is not None:
+            columns[run.requested.proposal][run.requested.seed] = run.value
+    return side_by_side(columns)
+
+
 def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
     """Tell whether the scores of a worker class show that the metric is exact, so that one fresh run proves.
 
@@ -180,6 +203,7 @@ _fresh_of: Remembered[dict[int, float]] = Remembered()
 _proofs_of: Remembered[list[Run]] = Remembered()
 _noises: Remembered[Noise] = Remembered()
 _exact: Remembered[bool] = Remembered()
+_levels: Remembered[list[dict[str, float]]] = Remembered()
 
 
 def evidence_state(board: Board) -> tuple[int | str, ...]:

@@ -26,6 +26,7 @@ from mesh.foreign_tasks import (
     token_of,
 )
 from mesh.loop_reading import LoopWish
+from mesh.machine_memory import memory_gb
 from mesh.spec import ArtifactSpec
 from mesh.task_imports import missing_modules
 
@@ -62,7 +63,8 @@ def describe(folder: Path, home: Path | None = None, wish: LoopWish | None = Non
 
     def find() -> Layout | None:
         files = _files_of(folder)
-        return recognise(_free_name(folder, home), files, _reader(folder), _ignored(folder, files), wish)
+        name, left = _free_name(folder, home), _ignored(folder, files)
+        return recognise(name, files, _reader(folder), left, wish, memory_gb())
 
     layout = _found(folder, find)
     if wish and wish != LoopWish() and (not layout or layout.system != "karpathy/autoresearch"):
@@ -173,8 +175,12 @@ def _written(folder: Path, layout: Layout) -> str:
     if secret := [name for name in files if has_key(read(name), name)]:
         notes.append(f"{', '.join(secret)}: holds a key; what is in artifact.ignore reaches no worker and no model")
     if missing:
-        notes.append(f"it imports {', '.join(missing)}, which {sys.executable} does not have: install what it needs")
-    done = f"{folder} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
+        notes.append(
+            f"it imports {', '.join(missing)}, which {sys.executable} does not have: install what it needs, "
+            "or name an environment with --environment"
+        )
+    shown = folder if folder.parts else folder.resolve()
+    done = f"{shown} is a task of {layout.system}: wrote {path}, in which you can change its budget and other limits"
     return "; ".join([done, *notes])
 
 

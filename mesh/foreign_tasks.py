@@ -75,6 +75,7 @@ def recognise(
     read: Read = lambda name: "",
     ignore: Iterable[str] = (),
     wish: LoopWish | None = None,
+    machine_gb: float = math.inf,
 ) -> Layout | None:
     """Return the layout of a folder, None if it is none of `KNOWN`.
 
@@ -84,6 +85,7 @@ def recognise(
         read: returns the text of one of them.
         ignore: patterns of files that do not belong to the task.
         wish: what the user says about the metric of an autoresearch loop.
+        machine_gb: memory of this machine, more than which no trial is to have.
 
     Raises:
         ValueError: the configuration is not valid YAML, several files may be the program, or the files disagree about
@@ -113,7 +115,7 @@ def recognise(
         if program:
             return layout_of(ForeignTask(name, program, evaluator, configs, tuple(ignore)), files, read)
     if loop := read_loop(files, read, wish):
-        return _autoresearch(token_of(name), loop, read, tuple(ignore))
+        return _autoresearch(token_of(name), loop, read, tuple(ignore), machine_gb)
     return None
 
 
@@ -299,7 +301,7 @@ def _coral(name: str, task: CoralTask, files: Collection[str], read: Read, ignor
     return Layout("CORAL", text, notes if task.private else ())
 
 
-def _autoresearch(name: str, loop: Loop, read: Read, ignore: tuple[str, ...]) -> Layout:
+def _autoresearch(name: str, loop: Loop, read: Read, ignore: tuple[str, ...], machine_gb: float) -> Layout:
     start = "import os, sys; os.environ['HOME'] = {home}; {more}os.execv(sys.executable, [sys.executable, {words}])"
     prepare_words, words = (", ".join(f"'{word}'" for word in each) for each in (loop.prepare, loop.command))
     prepare = start.format(home="os.environ['MESH_OUT'] + '/public'", more="", words=prepare_words)
@@ -343,7 +345,7 @@ budget_s = {loop.budget_s:.1f}                    # TIME_BUDGET, which counts wa
 budget_counts = "wall"
 startup_s = {startup_s:.1f}                   # to compile and to evaluate
 deadline_s = {deadline_s:.1f}                  # the worker kills the whole process tree then
-memory_gb = 32.0
+memory_gb = {max(1.0, min(32.0, machine_gb // 1)):.1f}
 network = false                     # true lets a trial download kernels from a hub while it runs
 
 [score]

@@ -15,7 +15,7 @@ import msgspec
 
 from mesh import events as e
 from mesh.board import Board, Proposal, Run
-from mesh.evidence import is_close, noise, ranking_rule, student_t
+from mesh.evidence import is_close, noise, ranking_rule, side_by_side_levels, student_t
 from mesh.outcomes import badness
 from mesh.slowness import slower_sentence
 from mesh.standing import Standing
@@ -85,6 +85,7 @@ class Ranking:
         self._rule = ranking_rule(board)
         self._also = board.opened.spec.objective.also if board.opened else ()
         self._spread: dict[str, float | None] = {}
+        self._levels: dict[str, list[dict[str, float]]] = {}
         self._rows: dict[str, LeaderboardRow | None] = {}
 
     def gain(self, value: float, over: float = 0.0) -> float:
@@ -173,6 +174,25 @@ class Ranking:
             return None
         half = math.hypot(spread / math.sqrt(standing.proven_count), standing.margin_sum / standing.proven_count)
         return mean - half, mean + half
+
+    def gain_side_by_side(self, tree: str, over: str, worker_class: str = "") -> float | None:
+        """Return by how much a proposal is better than another on common seeds, in units of the metric.
+
+        It is None where seeds share nothing, or where no runs on common seeds connect the two: then the difference of
+        their means is the best estimate.
+
+        Args:
+            tree: The proposal.
+            over: The other proposal.
+            worker_class: The worker class whose scores count; "" for `worker_class`.
+        """
+        worker_class = worker_class or self.worker_class
+        if worker_class not in self._levels:
+            self._levels[worker_class] = side_by_side_levels(self.board, worker_class)
+        for levels in self._levels[worker_class]:
+            if tree in levels and over in levels:
+                return self.gain(levels[tree], levels[over])
+        return None
 
     def _scored(self, tree: str) -> list[Run]:
         runs = self.board.current_runs(tree) if tree in self.board.proposals else []

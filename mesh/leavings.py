@@ -57,6 +57,14 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("results", ("/results/", "/results.tsv", "/outputs/")),
     ("checkpoints", ("/checkpoints/", "/ckpt/", "/ckpts/")),
     ("a log", ("*.log", "*.log.[0-9]*", "nohup.out", "/logs/")),
+    (
+        "left by a profiler",
+        (
+            *("perf.data", "perf.data.old", "gmon.out", "*.gcda", "*.gcno", "callgrind.out.*", "cachegrind.out.*"),
+            *("massif.out.*", "vgcore.*", "*.prof", "*.nsys-rep", "*.ncu-rep"),
+        ),
+    ),
+    ("a former arena.toml", ("/arena.toml.bak*",)),
     ("a database's journal", ("*-journal", "*-wal", "*-shm")),
 )
 _DATABASE = ("*.sqlite", "*.sqlite3", "*.db", "*.duckdb")

@@ -5,7 +5,6 @@ whose baseline failed: it is measured again.
 """
 
 import datetime as dt
-import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -35,6 +34,7 @@ from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
 from mesh.judge_rules import ModelPrice, judge_words, priced
 from mesh.knobs import range_faults, unmatched_rules
+from mesh.machine_memory import memory_gb
 from mesh.named_files import score_inputs
 from mesh.preparation import keep_prepared, run_prepare
 from mesh.private_folder import private_folder, sweep_private
@@ -233,7 +233,7 @@ def _inputs(spec: ArenaSpec, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _tell_of_memory(spec: ArenaSpec) -> None:
     """Say that this machine has less memory than a trial may use."""
-    total_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    total_gb = memory_gb()
     if spec.trial.memory_gb > total_gb:
         sys.stderr.write(
             f"mesh: trial.memory_gb is {spec.trial.memory_gb:g}, but this machine has {total_gb:.1f} GB: run workers "

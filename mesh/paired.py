@@ -101,6 +101,44 @@ def difference(one: Scores, other: Scores, correlation: float) -> tuple[float, f
     return gap, math.sqrt((info[0] + info[1] + 2 * info[2]) / determinant)
 
 
+def side_by_side(columns: Mapping[str, Scores]) -> list[dict[str, float]]:
+    """Return the level of each proposal with the effect of its seeds taken out, by groups that common seeds connect.
+
+    A difference of two levels of one group compares scores on common seeds alone, also where two proposals met only
+    others that met each other. So it does not change when one of them gets scores while the machine is slow. This is
+    the within-block analysis of an incomplete block design (Cochran and Cox, "Experimental Designs", 1957, chapter 9).
+
+    Args:
+        columns: the fresh scores of each proposal by seed.
+    """
+    import numpy as np
+
+    blocks: dict[int, list[str]] = {}
+    for name, scores in columns.items():
+        for seed in scores:
+            blocks.setdefault(seed, []).append(name)
+    group_of = {name: {name} for name in columns}
+    for names in blocks.values():
+        joined = set().union(*(group_of[name] for name in names))
+        for name in joined:
+            group_of[name] = joined
+    levels = []
+    for group in {id(group): group for group in group_of.values()}.values():
+        place = {name: number for number, name in enumerate(name for name in columns if name in group)}
+        matrix, right = np.zeros((len(place), len(place))), np.zeros(len(place))
+        for seed, names in blocks.items():
+            if names[0] not in place:
+                continue
+            here, mean = [place[name] for name in names], statistics.fmean(columns[name][seed] for name in names)
+            matrix[np.ix_(here, here)] -= 1 / len(names)
+            for name in names:
+                matrix[place[name], place[name]] += 1
+                right[place[name]] += columns[name][seed] - mean
+        found = np.linalg.lstsq(matrix, right, rcond=None)[0]
+        levels.append({name: float(found[number]) for name, number in place.items()})
+    return levels
+
+
 def moderated(sd: float, one: Scores, other: Scores, correlation: float) -> float:
     """Return the standard deviation of a score by the pooled one and the own spread of `one`; never less than pooled.
 

@@ -208,6 +208,11 @@ def origin_file(home: Path, arena: str) -> Path:
     return home / "origins" / arena
 
 
+def page_port_file(home: Path) -> Path:
+    """Return the file that keeps the port of the home's page."""
+    return home / "page-port"
+
+
 def objects_dir(home: Path, arena: str) -> Path:
     """Return the folder that caches an arena's prepared data."""
     return home / "data" / arena

@@ -132,6 +132,20 @@ def test_a_new_evaluator_forgets_failures_and_a_board_read_back_agrees(log: Log)
     assert Board(**{f: getattr(log.board, f) for f in log.board.__struct_fields__}).scored_seq == log.board.scored_seq
 
 
+@pytest.mark.parametrize("retired", [True, False])
+def test_a_baseline_that_failed_does_not_run_beside_the_baseline_of_the_next_version(log: Log, retired: bool) -> None:
+    log.score(BASE, "crash")
+    if retired:
+        log.retire(BASE, why="failed")
+    mended = git_hash("mended")
+    log.add("operator", replace(opened(log.spec, tree=mended), version=2, evaluator=content_hash("new")))
+    log.propose(mended, how="baseline")
+    log.score(mended, 2.0)
+    log.promote(mended, mean=2.0)
+    assert BASE not in due(log.board)
+    assert all(tree != BASE for tree, _ in requests(log))
+
+
 async def test_samplers_and_explorers_do_not_know_of_failures_by_an_older_evaluator(tmp_path: Path) -> None:
     arena = Arena(tmp_path)
     arena.propose_baseline()

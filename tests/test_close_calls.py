@@ -224,6 +224,8 @@ def test_a_race_that_proof_cannot_afford_to_go_on_with_gives_way_to_a_better_cla
     assert log.board.proposals[NEAR].verdict == "open"
     claimed(log, worse=9.99)  # better than the champion's mean, but not than the challenger
     assert due(log) == []
+    claimed(log, lucky=9.85)  # better than the challenger's mean, but not more than luck explains
+    assert due(log) == []
     claimed(log, fresh=5.0)
     [given_up] = due(log)
     assert isinstance(given_up, ProposalRetired)

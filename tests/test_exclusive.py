@@ -13,9 +13,10 @@ import anyio
 import msgspec
 import pytest
 
+from gpu_worker import exclusive, member
 from gpu_worker.exclusive import turn
 from mesh.errors import HostTrouble
-from mesh.events import RunFinished, Scored, WorkerJoined
+from mesh.events import NotePosted, RunFinished, Scored, WorkerJoined
 from mesh.memory import MemoryHub
 from tests.test_worker import SPEC, Arena
 
@@ -23,6 +24,7 @@ ALONE = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(SPEC.trial, 
 HOLDER = """
 import anyio, sys
 from pathlib import Path
+from gpu_worker import member
 from gpu_worker.exclusive import turn
 
 async def main():
@@ -40,6 +42,12 @@ cores = sorted(os.sched_getaffinity(0))
 times = dict(loss=1.0, began=began, ended=time.monotonic(), cores=len(cores), core=cores[-1])
 (out / "score.json").write_text(json.dumps(times))
 """
+
+
+@pytest.fixture
+def own_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that no other swarm on this machine holds."""
+    monkeypatch.setattr(exclusive, "LOCK_FOLDER", tmp_path_factory.mktemp("locks"))
 
 
 async def _hold(folder: Path, log: list[str], name: str, *, alone: bool, until: Callable[[], bool]) -> None:
@@ -120,13 +128,13 @@ async def test_without_the_locks_only_runs_that_want_to_be_alone_are_refused(tmp
             pass
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("is_exclusive", [True, False])
 async def test_runs_of_two_workers_with_several_slots_never_overlap_and_stay_on_their_cores(
-    tmp_path: Path, *, exclusive: bool
+    tmp_path: Path, own_locks: None, *, is_exclusive: bool
 ) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
-    await arena.open(ALONE if exclusive else SPEC)
-    seconds = 0.15 if exclusive else 2  # a start takes less than two seconds on any machine
+    await arena.open(ALONE if is_exclusive else SPEC)
+    seconds = 0.15 if is_exclusive else 2  # a start takes less than two seconds on any machine
     program = TIMED.replace("SECONDS", str(seconds))
     for number in range(6):
         await arena.request(program.replace("NUMBER", str(number)), f"r{number}")
@@ -139,10 +147,29 @@ async def test_runs_of_two_workers_with_several_slots_never_overlap_and_stay_on_
     overlaps = sum(earlier[1] > later[0] for earlier, later in pairwise(times))
     cores = {(end.metrics["cores"], end.metrics["core"]) for end in ends if isinstance(end, Scored)}
     machine = sorted(os.sched_getaffinity(0))
-    if exclusive:
+    if is_exclusive:
         assert overlaps == 0
         assert cores == {(max(1, len(machine) // 2), machine[-1])}
         assert [joined.slots for joined in await arena.all(WorkerJoined)] == [1, 1]
     else:
         assert overlaps > 0
         assert cores == {(len(machine), machine[-1])}
+
+
+async def test_a_run_that_waits_long_to_be_alone_says_what_it_waits_for(
+    tmp_path: Path, own_locks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "LONG_WAIT_S", 0.05)
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open(ALONE)
+    program = TIMED.replace("SECONDS", "0").replace("NUMBER", "1")
+    async with turn(alone=False, gives_up=lambda: False):
+        await arena.request(program, "r")
+        async with arena.worker():
+            with anyio.fail_after(60):
+                while not (notes := await arena.all(NotePosted)):
+                    await anyio.sleep(0.05)
+            assert not await arena.all(RunFinished)
+    [note] = notes
+    assert note.channel == "ops"
+    assert "waits to be alone (trial.exclusive): runs of other arenas of this user go on on this machine" in note.text

@@ -2,17 +2,28 @@
 
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 from mesh.arena import load_arena
+from mesh.arena_commands import import_cure
+from mesh.arena_files import read_arena
 from mesh.errors import BadInput
+from mesh.events import Failed, RunFinished
 from mesh.loop_reading import LoopWish
+from mesh.testing import Log, git_hash
 from mesh_cli.arenas import told_folder
+from mesh_cli.live.broken_baseline import reason
+from mesh_cli.setup.check_result import BaselineRun, Checked
+from mesh_cli.setup.check_view import check_problems
+from mesh_cli.setup.init_arena import init_arena
+from mesh_cli.setup.init_plan import InitWish
 from mesh_cli.setup.own_environment import agree_on_environment
 from tests.support.terminal import Terminal
 from tests.test_environment import task
+from tests.test_init import PROGRAM, folder_of
 
 EVALUATOR = "def evaluate(path):\n    return {'combined_score': 1.0}\n"
 
@@ -93,3 +104,42 @@ def test_a_terminal_asks(folder: Path, tmp_path: Path) -> None:
         terminal.until("wrote python")
         terminal.until("--option sets options of explorers")
     assert load_arena(folder).environment.python == str(folder / ".venv")
+
+
+def test_a_task_of_another_system_gets_the_environment_that_was_named_and_no_other_is_taken_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"program.md": PROGRAM, "train.py": 'LR = 0.1\nprint(f"val_loss: {LR}")\n'}
+    folder = folder_of(tmp_path, files | {"prepare.py": "TIME_BUDGET = 3\n", "results.tsv": "commit\tval_loss\n"})
+    venv.create(folder / ".venv", with_pip=False)
+    init_arena(folder, InitWish(), None, lambda line: None)
+    assert load_arena(folder).environment.python == ""
+    assert "is not used: give --environment .venv to use it" in capsys.readouterr().err
+    for wish in (InitWish(environment=".venv", force=True), InitWish(yes=True, force=True)):
+        init_arena(folder, wish, None, lambda line: None)
+        assert load_arena(folder).environment.python == str(folder / ".venv")
+    assert [path.name for path in folder.glob("*.bak*")] == ["arena.toml.bak", "arena.toml.bak2"]
+    assert not [name for name in read_arena(folder, load_arena(folder)).files if "bak" in name]
+
+
+def test_a_module_that_the_sandbox_hides_is_named_with_its_cure_where_the_baseline_fails(
+    folder: Path, tmp_path: Path
+) -> None:
+    (hidden := tmp_path / "hidden").mkdir()
+    [packages] = (folder / ".venv" / "lib").glob("python3*/site-packages")
+    (packages / "mine.pth").write_text(f"{hidden}\n")
+    agree_on_environment(folder, ".venv")
+    spec = load_arena(folder)
+    log = Log(spec)
+    log.open()
+    log.propose("base", how="baseline")
+    message = "the trial ended with exit code 1: ModuleNotFoundError: No module named 'torch'"
+    outcome = Failed(reason="crash", message=message)
+    run = log.request("base")
+    log.add("w", RunFinished(run=run, proposal=git_hash("base"), outcome=outcome, worker="w", worker_class="cpu"))
+    cure = f"imports from {hidden} too, which the sandbox hides: name it in environment.readable"
+    assert cure in reason(log.board, log.board.runs[run])
+    failed = (BaselineRun(1, outcome, 0.1, 0.0),)
+    assert import_cure(spec.environment, message).endswith(cure)
+    assert cure in check_problems(Checked("a", "loss", failed, (), cure=import_cure(spec.environment, message)))[-1]
+    assert import_cure(spec.environment, "exit code 1: ValueError") == ""

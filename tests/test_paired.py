@@ -7,12 +7,17 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from agents.curation.claims import expected_on
 from benchmarks.paired import is_fooled
 from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, normal, student_of_3
 from mesh.evidence import Noise, fresh, noise, p_better
-from mesh.paired import SeedEffect, difference, moderated, seed_effect
+from mesh.leaderboard import Ranking
+from mesh.paired import SeedEffect, difference, moderated, seed_effect, side_by_side
+from mesh.testing import SPEC, Log, git_hash
+from mesh_cli.live.headline import progress_line
+from mesh_cli.proposals.diff import metric_of
 
 Columns = list[dict[int, float]]
 
@@ -35,6 +40,44 @@ RACES = {
 def test_a_difference_without_correlation_is_that_of_two_means() -> None:
     one, other = {1: 3.0, 2: 5.0}, {1: 1.0, 2: 2.0, 3: 3.0, 4: 6.0}
     assert difference(one, other, 0.0) == pytest.approx((1.0, math.sqrt(1 / 2 + 1 / 4)))
+
+
+def test_levels_side_by_side_do_not_move_when_one_is_scored_while_the_machine_is_slow() -> None:
+    base, middle = {1: 10.0, 2: 12.0}, {1: 8.0, 2: 10.0, 3: 18.0, 4: 19.0}
+    last = {3: 17.0, 4: 18.0, 5: 40.0, 6: 41.0}
+    [levels] = side_by_side({"base": base, "middle": middle, "last": last})
+    assert levels["base"] - levels["middle"] == pytest.approx(2.0)
+    assert levels["base"] - levels["last"] == pytest.approx(3.0)
+    assert statistics.fmean(last.values()) > statistics.fmean(base.values())
+
+
+def test_the_gain_over_the_baseline_does_not_shrink_while_the_machine_is_slow() -> None:
+    log = Log(replace(SPEC, objective=replace(SPEC.objective, noise="measured")))
+    log.open()
+    log.propose("base", how="baseline")
+    log.propose("p")
+    slow = {1: 10.0, 2: 14.0, 3: 11.0, 4: 13.0}
+    for seed, took in slow.items():
+        log.finish(log.request("base", seed=seed, lane="control"), took)
+        log.finish(log.request("p", seed=seed, lane="confirm"), took - 2 + seed / 100)
+    log.promote("p", mean=10.0)
+    ranking = Ranking(log.board)
+    assert ranking.gain_side_by_side(git_hash("p"), git_hash("base")) == pytest.approx(1.975)
+    for seed in range(11, 31):
+        log.finish(log.request("p", seed=seed, lane="control"), 30.0 + seed % 3)
+    ranking = Ranking(log.board)
+    row = ranking.of(git_hash("p"))
+    assert row
+    assert row.mean
+    assert row.mean > 20
+    line = progress_line(log.board, ranking, 1.0, None)
+    assert "gain +1.9750 over the baseline in runs side by side" in line
+    assert metric_of(log.board, git_hash("base"), git_hash("p")).gain == pytest.approx(1.975)
+
+
+def test_levels_without_common_seeds_are_not_compared() -> None:
+    groups = side_by_side({"a": {1: 1.0, 2: 2.0}, "b": {3: 1.0}, "c": {2: 3.0}, "d": {}})
+    assert [sorted(group) for group in groups] == [["a", "c"], ["b"], ["d"]]
 
 
 def test_a_difference_on_common_seeds_alone_is_the_mean_of_the_differences() -> None:

@@ -209,6 +209,17 @@ async def test_the_same_facts_give_the_same_bytes(tmp_path: Path) -> None:
     assert png(facts, "title", "headline") == png(again, "title", "headline")
 
 
+def test_a_champion_that_was_measured_in_a_slow_hour_is_not_just_called_worse(many: ReportData) -> None:
+    assert many.champion is not None
+    for chance, words in (
+        (0.999, "by runs of other times (side by side, when promoted: chance to be better "),
+        (0.6, "in"),
+    ):
+        slow = replace(many.champion, p_better=chance, value=replace(many.champion.value, mean=99.0))
+        said = headline(replace(many, promotions=[*many.promotions[:-1], slow]))
+        assert re.search(rf", which is worse,? {re.escape(words)}", said), said
+
+
 def test_the_page_needs_nothing_else_and_stays_small_with_many_runs(many: ReportData) -> None:
     page = page_of(many)
     tags = Tags(page)

@@ -147,6 +147,8 @@ def test_the_headline_has_the_gain_the_time_and_the_cost(log: Log) -> None:
     line = progress_line(log.board, Ranking(log.board), 75.0, 45.0)
     assert line.startswith("best loss 10.0000 (the baseline), ")
     assert line.endswith(" left, 3,000 tokens ($0.5000)")
+    log.promote("base", mean=10.0)
+    assert progress_line(log.board, Ranking(log.board), 75.0, 45.0) == line
     assert models_line(log.board, 0, Counter({"no change": 1})) == (
         "models: 1 proposals, 1 scored, 0 promoted; 1 answers could not be used, most often (1): no change"
     )

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from anyio.streams.text import TextReceiveStream
 
 from mesh.errors import BadInput
 from mesh_cli.live.up import minutes_of
+from mesh_cli.page_port import page_port
 from tests.support.arenas import write_arena
 from tests.test_cli import Lab, Mesh, lab, mesh
 from tests.test_up import MESH, PATIENCE_S, belonging_to
@@ -62,6 +64,17 @@ async def test_it_ends_at_the_goal_and_the_live_page_goes_on_until_ctrl_c(tmp_pa
                 up.terminate()
             await up.aclose()
     assert belonging_to(home) == []
+
+
+def test_the_page_of_a_home_keeps_its_port_while_nobody_else_has_it(tmp_path: Path) -> None:
+    port = page_port(tmp_path, "127.0.0.1")
+    assert page_port(tmp_path, "127.0.0.1") == port
+    with socket.create_server(("127.0.0.1", port)):
+        other = page_port(tmp_path, "127.0.0.1")
+    assert other != port
+    assert page_port(tmp_path, "127.0.0.1") == other
+    (tmp_path / "page-port").write_text("99999 or so")
+    assert 0 < page_port(tmp_path, "127.0.0.1") < 65536
 
 
 def test_the_time_is_in_minutes_or_hours() -> None:

@@ -118,10 +118,14 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
 
 
 def _admissible(board: Board) -> Iterable[str]:
-    """Return the undecided proposals that may run: the baseline alone until it has a number."""
+    """Return the undecided proposals that may run: the baseline alone until it has a number.
+
+    A baseline of an earlier version that never had a number does not run: the present one stands in its place.
+    """
     base = board.opened.base_tree if board.opened else ""
     if base not in board.proposals or is_measured(board):
-        return board.undecided
+        known = board.proposals
+        return (tree for tree in board.undecided if tree == base or known[tree].event.origin.how != "baseline")
     return [base] if base in board.undecided else []
 
 

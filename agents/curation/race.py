@@ -101,11 +101,10 @@ def _give_way(
 ) -> list[AnyEvent]:
     """End a race that asks for more runs, if a claim that waits is worth them more; begin the next one.
 
-    A race that proof cannot afford ends for a claim that is better than all of its challengers. One that it can afford
-    ends only for a claim that is clearly better than them, with a probability of `NEARLY`; those of its challengers
-    that look better than the champion race again. A race that is nearly decided, with a challenger that is better than
-    the champion with that probability, goes on: while search finds something better every few runs, no race would
-    ever end.
+    A race ends only for a claim that is clearly better than all of its challengers, with a probability of `NEARLY`: the
+    best of several lucky scores is better than a mean of fresh ones without being so, and no race would ever get a
+    second pair. Those of its challengers that look better than the champion race again, if proof can afford the race.
+    A race that is nearly decided, with a challenger that is better than the champion with that probability, goes on.
 
     To stop without a promotion costs the test nothing: it is one more way not to promote. A close call that races again
     is retired already.
@@ -132,12 +131,12 @@ def _give_way(
     )
     if any(p >= NEARLY for p in chance.values()) or (affordable and stays):
         return []
+    claims, standing = {FIRST_SEED: best[0]}, _standing(board, list(racing), race, worker_class)
+    if not all(p_better(board, claims, each, found) >= NEARLY for each in standing.values()):
+        return []
     instead = _start(board, race + 1, waiting, worker_class)
-    if affordable:
-        standing = _standing(board, list(racing), race, worker_class)
-        claims = {FIRST_SEED: best[0]}
-        if not instead or not all(p_better(board, claims, each, found) >= NEARLY for each in standing.values()):
-            return []
+    if affordable and not instead:
+        return []
     ended: list[AnyEvent] = [
         retired(
             board, tree, "not_better", text, sum(scores.values()) / len(scores), p=chance[tree], seeds=tuple(scores)

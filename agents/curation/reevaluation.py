@@ -28,7 +28,8 @@ def due(board: Board) -> list[str]:
         wanted += sorted(past, key=lambda tree: -board.proposals[tree].seq)
         best = (tree for tree in _by_last_scores(board) if board.proposals[tree].verdict == "retired")
         wanted += islice(best, TOP)
-    wanted += failed_in_vain(board) if is_measured(board) else []
+    failed = failed_in_vain(board) if is_measured(board) else []  # the present baseline stands for those of the past
+    wanted += [tree for tree in failed if board.proposals[tree].event.origin.how != "baseline"]
     allowed = (tree for tree in dict.fromkeys(wanted) if not board.proposals[tree].ruled_out)
     return [tree for tree in allowed if not board.current_runs(tree)]
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from analytics.report.data import ReportData
 from analytics.report.formatting import count, decimals, dollars, half, percent_change, score_text
+from mesh.text import chance
 from mesh.times import duration
 
+_SURE = 0.95
 _NO_MORE = "on the same cases, and says nothing about others"
 
 
@@ -38,7 +40,13 @@ def _result(data: ReportData) -> str:
     change = (
         f" ({percent_change((mean - begin) / abs(begin))})" if begin and abs(mean - begin) < 50 * abs(begin) else ""
     )
-    worse = ", which is worse," if data.goal.sign * (mean - begin) < 0 else ""
+    worse = ""
+    if data.goal.sign * (mean - begin) < 0:
+        worse = ", which is worse,"
+        if champion.value.fresh and champion.p_better is not None and champion.p_better >= _SURE:
+            worse = (
+                f", which is worse by runs of other times (side by side, when promoted: {chance(champion.p_better)}),"
+            )
     return f"From {score_text(begin, places)} to {now}{change}{worse}{claim} in"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Folder, Json, MetricDirection, MetricName, RunSeconds, app, print_json
+from mesh_cli.app import Folder, Json, MetricDirection, MetricName, RunSeconds, TaskPython, app, print_json
 from mesh_cli.exit import ExitCode, run
 
 
@@ -18,6 +18,7 @@ def check(
     metric: MetricName = None,
     direction: MetricDirection = None,
     run_seconds: RunSeconds = None,
+    environment: TaskPython = None,
     attacks: Annotated[
         bool, Parameter(negative="", help="Run the arena's attacks too; fail if one gets what it should not.")
     ] = False,
@@ -40,7 +41,10 @@ def check(
 
     Example: mesh check digits --attacks
     """
+    import anyio.to_thread
+
     from mesh_cli.arenas import loop_wish, told_folder
+    from mesh_cli.setup.own_environment import agree_on_environment
 
     failed = False
 
@@ -51,8 +55,10 @@ def check(
         from mesh_cli.setup.check_arena import check_arena
         from mesh_cli.setup.check_view import check_lines, check_problems
 
+        found = told_folder(folder, wish=loop_wish(metric, direction, run_seconds))
+        await anyio.to_thread.run_sync(agree_on_environment, found, environment, abandon_on_cancel=True)
         done = await check_arena(
-            told_folder(folder, wish=loop_wish(metric, direction, run_seconds)),
+            found,
             attacks=attacks,
             seeds=seeds,
             slots=slots,

@@ -18,8 +18,12 @@ def web(
     nats: Nats = None,
     host: Annotated[str, Parameter(help="Listen on this address.")] = "127.0.0.1",
     port: Annotated[
-        int, Parameter(help="Listen on this port; 0 means any free port.", validator=Number(gte=0, lte=65535))
-    ] = 0,
+        int | None,
+        Parameter(
+            help="Listen on this port; 0 means any free port. Default: the one that the page of this home had last.",
+            validator=Number(gte=0, lte=65535),
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         Parameter(
@@ -43,6 +47,7 @@ def web(
         from mesh import settings
         from mesh.errors import BadInput
         from mesh_cli.connect import pick, reach_hub
+        from mesh_cli.page_port import page_port
 
         try:
             from analytics.web.access import LOOPBACK, checked_token, is_loopback
@@ -57,7 +62,8 @@ def web(
             raise BadInput("the token is empty; leave --token out to serve a read-only page")
         checked_token(secret or "")
         shown = f"[{host}]" if ":" in host else host
-        with listen(host, port) as listening:
+        at = page_port(settings.home(), host) if port is None and is_loopback(host) else port or 0
+        with listen(host, at) as listening:
             url = f"http://{shown}:{listening.getsockname()[1]}/"
             if not is_loopback(host):
                 print(f"mesh: everybody who can reach {url} can read the whole arena (docs/web.md)", file=sys.stderr)

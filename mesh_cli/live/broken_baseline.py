@@ -2,6 +2,7 @@
 
 import sys
 
+from mesh.arena_commands import import_cure
 from mesh.baseline import baseline_failure, is_baseline_due
 from mesh.board import Board, Run
 from mesh.errors import MeshError
@@ -54,6 +55,8 @@ def reason(board: Board, run: Run) -> str:
     why = (
         f"{outcome.reason.replace('_', ' ')}: {printable(outcome.message, 500)}" if isinstance(outcome, Failed) else ""
     )
+    cure = import_cure(board.spec.environment, why)
+    why += f"; {cure}" if cure else ""
     return f"the baseline of arena {board.arena} has no score, so nothing can be compared ({why})"
 
 

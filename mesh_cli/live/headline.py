@@ -26,15 +26,18 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     base, best = ranking.of(board.opened.base_tree), ranking.of(board.champion)
     metric = board.spec.objective.metric
     parts = [f"best {metric} -"]
-    if best and best.mean is not None:
+    if best and best.mean is not None and board.champion != board.opened.base_tree:
         exact = exact_on(board)
         parts = [f"best {metric} {plain_number(best.mean, ranking.places)}{f' ({exact})' if exact else ''}"]
         if base and base.mean is not None:
             against = f"over the baseline {plain_number(base.mean, ranking.places)}"
-            if is_one_claim(base, best):
+            beside = ranking.gain_side_by_side(board.champion, board.opened.base_tree)
+            if beside is not None:
+                parts.append(f"gain {signed_number(beside)} over the baseline in runs side by side")
+            elif is_one_claim(base, best):
                 parts.append(f"gain {against} not known: that is a claim, without fresh seeds")
             else:
-                parts.append(f"gain {signed_number(board.spec.objective.gain(best.mean - base.mean))} {against}")
+                parts.append(f"gain {signed_number(ranking.gain(best.mean, base.mean))} {against}")
     elif base and base.mean is not None:
         parts = [f"best {metric} {plain_number(base.mean, ranking.places)} (the baseline)"]
     parts.append(f"{duration(elapsed_s)} elapsed")

@@ -6,7 +6,6 @@ the store of its home itself, the page serves it afterwards.
 
 import importlib.util
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import anyio
 from mesh.errors import BadInput
 from mesh.safe_path import PYTHON
 from mesh_cli.live.children import Children
+from mesh_cli.page_port import page_port
 
 _HOST = "127.0.0.1"
 _LOOK_EVERY_S = 0.3
@@ -38,8 +38,7 @@ class OwnPage:
 
     async def keep(self, arena: str) -> None:
         """Serve the page of an arena until cancelled."""
-        with socket.create_server((_HOST, 0)) as free:
-            port = free.getsockname()[1]
+        port = page_port(self._home, _HOST)
         env = {name: value for name, value in os.environ.items() if name != "MESH_NATS"}
         env |= {"MESH_HOME": str(self._home), "MESH_PARENT": "stdin"}
         if self._nats:

@@ -140,8 +140,10 @@ def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
     items = item_noise(proofs(board, new, worker_class), proofs(board, old, worker_class))
     known = known and (items is not None or board.spec.objective.noise != "items")
     sure = p_better(board, after, before, noise(board, worker_class), items)
+    beside = ranking.gain_side_by_side(new, old, worker_class)
     exact = exact_on(board)
     seeds = f"{one.proven_count} and {two.proven_count} fresh seeds on {worker_class}"
+    seeds += "" if beside is None else ", by runs side by side"
     seeds = f"{exact} on {worker_class}; {SAYS_NOTHING}" if exact else seeds
     return Metric(
         board.spec.objective.metric,
@@ -149,7 +151,7 @@ def _proven(ranking: Ranking, old: str, new: str, worker_class: str) -> Metric:
         two.mean,
         old_interval=intervals[0],
         new_interval=intervals[1],
-        gain=ranking.gain(two.mean, one.mean),
+        gain=ranking.gain(two.mean, one.mean) if beside is None else beside,
         p_better=sure if known else None,
         beyond_noise=(sure >= SURE or sure <= 1 - SURE) if known else None,
         text=f"{seeds}{'' if known else '; the noise of the difference is not known'}",

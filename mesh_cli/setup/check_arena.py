@@ -1,5 +1,6 @@
 """What `mesh check` finds: what an arena is made of, the baseline's scores, and how each of its attacks ended."""
 
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Literal
 from gpu_worker.machine import survey
 from gpu_worker.sandbox_choice import Wish
 from mesh.arena import load_arena
-from mesh.events import RunFinished, Scored
+from mesh.arena_commands import import_cure
+from mesh.events import Failed, RunFinished, Scored
 from mesh.foreign_folder import describe
 from mesh.spec import ArenaSpec
 from mesh.stages import StageSpec
@@ -57,7 +59,8 @@ async def check_arena(
     ]
     total = sum(len(artifact.seeds) for artifact in artifacts)
     count, opening_s = 0, 0.0
-    at_a_time = 1 if spec.trial.exclusive else len(survey(device, slots).slots)
+    load, machine = os.getloadavg()[0], survey(device, slots)
+    at_a_time = 1 if spec.trial.exclusive else len(machine.slots)
     sizes = SizeTrials(folder, spec)
 
     def tell(name: str, event: RunFinished) -> None:
@@ -80,6 +83,7 @@ async def check_arena(
     )
     baseline, proof = _runs(ended[_BASELINE]), _runs(ended.get(_OTHER_SEEDS, []))
     scores = [each.outcome.value for each in baseline if isinstance(each.outcome, Scored)]
+    failed = [each.outcome.message for each in baseline if isinstance(each.outcome, Failed)]
     tried = []
     for attack in listed:
         outcome = ended[f"attack: {attack.name}"][0].outcome
@@ -94,6 +98,10 @@ async def check_arena(
         same_items=_same_items(ended[_BASELINE][0], ended[_PROOF][0]) if by_items else 0,
         slots=at_a_time,
         exclusive=spec.trial.exclusive,
+        shares_cores=machine.device == "cpu",
+        load=load,
+        cure=import_cure(spec.environment, failed[0]) if failed else "",
+        cores=os.cpu_count() or 1,
         facts=facts,
         proof=proof,
         opening_s=opening_s,

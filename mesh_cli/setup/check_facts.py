@@ -1,6 +1,5 @@
 """What an arena is made of, for `mesh check`: files that may change and that may not, knobs with their ranges."""
 
-import os
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mesh.interpreter import below_home
 from mesh.knob import Knob
 from mesh.knobs import knobs_of
 from mesh.leavings import is_empty_folder
+from mesh.machine_memory import memory_gb
 from mesh.own_seeds import with_other_seeds
 from mesh.spec import ArenaSpec, Direction
 
@@ -47,6 +47,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
         deadline_s: wall seconds of a trial.
         memory_gb: memory limit of a trial.
         machine_gb: memory of this machine.
+        budget_counts: `trial.budget_counts`.
         editable: files that may change.
         protected: files that may not.
         hidden: files that no trial sees.
@@ -71,6 +72,7 @@ class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 0.0
     memory_gb: float = 0.0
     machine_gb: float = 0.0
+    budget_counts: str = "auto"
     editable: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
@@ -108,7 +110,8 @@ def arena_facts(folder: Path, spec: ArenaSpec) -> ArenaFacts:
         limit_s=spec.trial.budget_s * spec.trial.budget_tolerance + spec.trial.startup_s if spec.trial.command else 0.0,
         deadline_s=spec.trial.deadline_s,
         memory_gb=spec.trial.memory_gb,
-        machine_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3,
+        machine_gb=memory_gb(),
+        budget_counts=spec.trial.budget_counts,
         editable=tuple(editable),
         protected=tuple(sorted(name for name in shown if name not in apart)),
         hidden=tuple(sorted(hidden)),

@@ -10,6 +10,8 @@ from mesh_cli.setup.size_trials import size_sentence
 from mesh_cli.setup.time_metrics import is_rate, is_time
 
 _LITTLE, _MUCH = 0.05, 0.8
+_UNSTEADY = 0.2
+"""Times of one program that differ by a greater share are said to be unsteady."""
 _SHORT_S = 100.0
 """Budgets below it cost little, however little of them a run needs."""
 
@@ -29,12 +31,28 @@ def check_warnings(checked: Checked) -> list[str]:
 def _about_time(checked: Checked) -> list[str]:
     metric, facts = checked.metric, checked.facts
     if not (is_time(metric) or is_rate(metric)):
+        if facts and facts.budget_counts == "wall" and checked.slots > 1 and checked.shares_cores:
+            return [
+                f'runs are limited by the clock (trial.budget_counts = "wall"), and {checked.slots} at a time share '
+                "the cores of this machine: how far one gets depends on the others, and what wins while they work may "
+                "lose on a quiet machine. Start `mesh up` with --slots 1, set trial.exclusive = true, or end a run "
+                "after a number of steps"
+            ]
         return []
     said = []
     if checked.slots > 1 and not checked.exclusive:
         said.append(
             f"{printable(metric)} reads like a time, and this machine runs {checked.slots} trials at a time, "
             "which slow each other: set trial.exclusive = true"
+        )
+    times = [abs(score) for score in checked.scores if score]
+    if len(times) > 1 and (spread := max(times) / min(times) - 1) > _UNSTEADY:
+        why = "something else uses this machine, or it is short"
+        if checked.load > checked.cores:
+            why = f"other programs use this machine (load {checked.load:.1f} on {checked.cores} cores)"
+        said.append(
+            f"the same program got {printable(metric)} that differ by {spread:.0%}: {why}. A smaller gain takes many "
+            "runs to prove: stop what else runs, or repeat the work inside of the program"
         )
     if facts and (facts.direction == "maximize") == is_time(metric):
         better = "higher" if facts.direction == "maximize" else "lower"

@@ -58,10 +58,13 @@ class Checked(msgspec.Struct, frozen=True):
         same_items: the number of items if search and proof have the same ones, else 0.
         slots: trials that this machine runs at a time.
         exclusive: whether a run has the machine for itself, as `trial.exclusive` says.
+        shares_cores: whether runs at the same time have the same processor, and no GPU each.
+        load: processes that wanted a core in the minute before, of the `cores` that there are.
         facts: what the arena is made of.
         proof: runs of the baseline with other seeds in place of those that the program gives itself.
         sizes: knobs that look like the size of the problem.
         next_version: what opening the folder would make of the history of the arena of that name, in sentences.
+        cure: what may cure a baseline that cannot import a module.
         opening_s: seconds that opening took: preparing data, and looking for leaks.
     """
 
@@ -73,11 +76,15 @@ class Checked(msgspec.Struct, frozen=True):
     same_items: int = 0
     slots: int = 1
     exclusive: bool = False
+    shares_cores: bool = False
+    load: float = 0.0
+    cores: int = 1
     facts: ArenaFacts | None = None
     proof: tuple[BaselineRun, ...] = ()
     opening_s: float = 0.0
     sizes: tuple[SizeTried, ...] = ()
     next_version: tuple[str, ...] = ()
+    cure: str = ""
 
     @property
     def scores(self) -> list[float]:

@@ -54,7 +54,7 @@ def outcome_words(outcome: Scored | Failed, *, brief: bool = False) -> str:
 
 def check_problems(checked: Checked) -> list[str]:
     """Return one sentence for everything that is not as it should be."""
-    bad = list(_failures(checked))
+    bad = [*_failures(checked), *filter(None, [checked.cure])]
     bad += [
         f"the baseline misses the threshold of stage {stage.name} on {stage.missed} of {len(stage.values)} seeds: "
         f"{printable(stage.metric)} must be {stage.threshold}; no threshold ends the baseline, but candidates like it"

@@ -26,6 +26,7 @@ from mesh_cli.setup.first_look.folder_view import FolderView, view_folder
 from mesh_cli.setup.first_look.guesses import Guesses, guess
 from mesh_cli.setup.first_look.run_lines import AGENT_NOTES, shown_command
 from mesh_cli.setup.init_plan import BACKUP, AskPerson, InitWish, asked_plan
+from mesh_cli.setup.own_environment import agree_on_environment, own_folder
 from mesh_cli.setup.size_trials import may_be_size
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xls", ".parquet", ".xml")
@@ -55,6 +56,7 @@ def init_arena(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callabl
     try:
         if not wish.is_own and (told := _foreign(folder, wish, ask, say)):
             say(told)
+            agree_on_environment(folder, _wanted_environment(folder, wish))
             return toml
         found = guess(view)
         for line in seen_lines(view, found):
@@ -73,6 +75,11 @@ def init_arena(folder: Path, wish: InitWish, ask: AskPerson | None, say: Callabl
     say(f"wrote {toml}" + (f"; the former one is {before}" if before else ""))
     load_arena(folder)
     return toml
+
+
+def _wanted_environment(folder: Path, wish: InitWish) -> str | None:
+    """Return the environment for a task of another system: the one that was named, with --yes that of its folder."""
+    return wish.environment or (own_folder(folder) or None if wish.yes else None)
 
 
 def _sizes(folder: Path, ask: AskPerson | None, say: Callable[[str], object]) -> tuple[str, ...]:

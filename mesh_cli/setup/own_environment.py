@@ -45,7 +45,7 @@ def agree_on_environment(folder: Path, wish: str | None) -> None:
     if wish is not None:
         _write(toml, text, *_setting(folder, wish))
         return
-    found = next((name for name in FOLDERS if (folder / name / "bin" / "python").exists()), "")
+    found = own_folder(folder)
     if not found:
         if hint := _hint(folder):
             print(f"mesh: {hint}", file=sys.stderr)
@@ -64,6 +64,11 @@ def agree_on_environment(folder: Path, wish: str | None) -> None:
         f"mesh: {found} (Python {version}) is not used: give --environment {found} to use it, or --environment none",
         file=sys.stderr,
     )
+
+
+def own_folder(folder: Path) -> str:
+    """Return the name of the environment in the folder of a task, "" if there is none."""
+    return next((name for name in FOLDERS if (folder / name / "bin" / "python").exists()), "")
 
 
 def _setting(folder: Path, wish: str) -> tuple[str, str]:
