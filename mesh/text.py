@@ -11,6 +11,7 @@ UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LINE = 400
 _FEWEST, _MOST, _TINIEST = 4, 9, 1e-9
+_TINY_GAIN = 1e-4
 
 
 def printable(text: str, limit: int = _LINE) -> str:
@@ -36,6 +37,11 @@ def signed_number(value: float, places: int = 4) -> str:
         return f"{value:+.{places}f}"
     digits, _, power = f"{value:+.1e}".partition("e")
     return f"{digits.removesuffix('.0')}e{int(power)}"
+
+
+def signed_gain(gain: float, places: int = 4) -> str:
+    """Return a gain with its sign and the decimals of the scores beside it; a tiny one in two digits: `+3e-5`."""
+    return signed_number(gain, places if abs(gain) >= _TINY_GAIN else 4)
 
 
 def needed_places(means: Sequence[float], low: float | None = None, high: float | None = None) -> int:

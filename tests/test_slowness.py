@@ -94,7 +94,10 @@ def test_commands_show_seconds_and_call_a_slow_champion_slow(
         header, first, second = out.splitlines()
         place = header.index("seconds") + len("seconds")
         assert [line[:place].split()[-1] for line in (header, first, second)] == ["seconds", "49", "5"]
-        assert err == ("the champion is much slower than the baseline: a trial takes 49 s, 9.8 times as long as 5 s\n")
+        assert err.splitlines() == [
+            "champion: loss 2.0000, gain +1.0000 over the baseline 3.0000",
+            "the champion is much slower than the baseline: a trial takes 49 s, 9.8 times as long as 5 s",
+        ]
         assert [row["trial_s"] for row in json.loads(mesh("leaderboard", "--json")[0])] == [49.0, 5.0]
         assert "time: a trial takes 49 s (baseline 5 s, much slower)" in mesh("show", T1)[0].splitlines()
         assert "time: a trial takes 5 s (baseline 5 s)" in mesh("show", T0)[0].splitlines()

@@ -46,7 +46,7 @@ def test_the_headline_says_on_which_cases_a_score_is_exact() -> None:
     exact, noisy = arena(0.5, 0.5, 0.5, 0.5, cases=120).board, arena(0.5, 0.51, 0.49, 0.5).board
     line = progress_line(exact, Ranking(exact), 9.0, None)
     assert line.startswith("best loss 0.5000 (exact on these 120 cases), gain +1.0000 over the baseline 1.5000, ")
-    assert progress_line(noisy, Ranking(noisy), 9.0, None).startswith("best loss 0.5000, gain ")
+    assert progress_line(noisy, Ranking(noisy), 9.0, None).startswith("best loss 0.5000 ± 0.0089, gain ")
 
 
 async def test_the_page_says_on_which_cases_a_score_is_exact_and_what_is_ruled_out(

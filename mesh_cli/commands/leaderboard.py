@@ -19,6 +19,7 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
         from mesh.rule_breaches import ruled_out_words
         from mesh.steady_results import odd_champion
         from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.live.status import score_words, scores_of
         from mesh_cli.proposals.leaderboard_table import ranking
         from mesh_cli.proposals.projected_rows import projected_rows
         from mesh_cli.render.columns import width_of_output
@@ -36,6 +37,8 @@ def leaderboard(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, j
         print("\n".join(ranking(board.spec.objective, rows, width_of_output(), ranking_of.places)))
         if any(row.self_reported for row in rows):
             print(MARKED, file=sys.stderr)
+        if board.champion:
+            print(f"champion: {score_words(scores_of(board))}", file=sys.stderr)
         if ruled_out := ruled_out_words(board):
             print(ruled_out, file=sys.stderr)
         if slower := slower_than_baseline(ranking_of):

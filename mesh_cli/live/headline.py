@@ -6,7 +6,8 @@ from mesh.board import Board
 from mesh.events import Failed
 from mesh.exactness import exact_on
 from mesh.leaderboard import LeaderboardRow, Ranking
-from mesh.text import plain_number, printable, signed_number
+from mesh.proposal_numbers import gain_of
+from mesh.text import plain_number, printable, signed_gain
 from mesh.times import duration
 
 _MESSAGE = 200
@@ -26,18 +27,15 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     base, best = ranking.of(board.opened.base_tree), ranking.of(board.champion)
     metric = board.spec.objective.metric
     parts = [f"best {metric} -"]
-    if best and best.mean is not None and board.champion != board.opened.base_tree:
+    if best and best.mean is not None:
+        half = (best.high - best.low) / 2 if best.low is not None and best.high is not None else 0.0
+        spread = f" ± {plain_number(half, ranking.places)}" if half else ""
         exact = exact_on(board)
-        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}{f' ({exact})' if exact else ''}"]
-        if base and base.mean is not None:
-            against = f"over the baseline {plain_number(base.mean, ranking.places)}"
-            beside = ranking.gain_side_by_side(board.champion, board.opened.base_tree)
-            if beside is not None:
-                parts.append(f"gain {signed_number(beside)} over the baseline in runs side by side")
-            elif is_one_claim(base, best):
-                parts.append(f"gain {against} not known: that is a claim, without fresh seeds")
-            else:
-                parts.append(f"gain {signed_number(ranking.gain(best.mean, base.mean))} {against}")
+        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}{spread}{f' ({exact})' if exact else ''}"]
+        if board.champion == board.opened.base_tree:
+            parts[0] += " (the baseline)"
+        elif base and base.mean is not None:
+            parts.append(_gain(ranking, base, best))
     elif base and base.mean is not None:
         parts = [f"best {metric} {plain_number(base.mean, ranking.places)} (the baseline)"]
     parts.append(f"{duration(elapsed_s)} elapsed")
@@ -51,9 +49,9 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     return ", ".join(parts)
 
 
-def is_one_claim(base: LeaderboardRow, best: LeaderboardRow) -> bool:
-    """Tell whether the baseline has claims alone while the champion has a mean of fresh seeds that scatter."""
-    return not base.fresh and best.fresh > 1 and best.low is not None and best.low != best.high
+def is_one_run(base: LeaderboardRow, best: LeaderboardRow) -> bool:
+    """Tell whether the baseline has one run alone while the champion has a mean of seeds that scatter."""
+    return base.fresh <= 1 < best.fresh and best.low is not None and best.low != best.high
 
 
 def is_reached(board: Board, goal: float | None) -> bool:
@@ -109,3 +107,15 @@ def frequent_failure(board: Board, since: int) -> str:
     [((reason, message), count)] = found.most_common(1)
     why = f"{reason.replace('_', ' ')}: {printable(message, _MESSAGE)}"
     return f"{found.total()} of {ended} runs failed, most often ({count}) by {why}"
+
+
+def _gain(ranking: Ranking, base: LeaderboardRow, best: LeaderboardRow) -> str:
+    """Return the champion's gain over the baseline in words, by runs side by side where seeds share something."""
+    against = f"baseline {plain_number(base.mean, ranking.places)}"
+    beside = ranking.gain_side_by_side(best.proposal, base.proposal)
+    if beside is not None:
+        return f"gain {signed_gain(beside, ranking.places)} over the baseline in runs side by side"
+    if is_one_run(base, best):
+        return f"gain over the {against} not known: that is one run"
+    gain = gain_of(ranking, best.proposal, base.proposal)
+    return against if gain is None else f"gain {signed_gain(gain, ranking.places)} over the {against}"

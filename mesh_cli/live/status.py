@@ -16,9 +16,12 @@ from mesh.bus import ArenaBus, Bus
 from mesh.errors import BusUnavailable, MeshError
 from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
+from mesh.leaderboard import Ranking
+from mesh.proposal_numbers import gain_of
 from mesh.roll_call import expected, roll_call
 from mesh.rule_breaches import ruled_out_words
 from mesh.stalled import why_paused
+from mesh.text import needed_places, plain_number, signed_gain
 from mesh.times import duration
 from mesh.wire import Pattern
 from mesh.worker_time import WorkerTime, time_advice, time_words, times_of, worker_time
@@ -46,6 +49,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     answering = await roll_call(bus, expected(board))
     return {
         **standing_of(board, answering),
+        **scores_of(board),
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
         **spending_of(board),
@@ -85,6 +89,42 @@ def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
         "silent_workers": len(_names(present(board.workers)) - workers),
         "not_understood": board.unknown,
     }
+
+
+def scores_of(board: Board) -> dict[str, Any]:
+    """Return the means of champion and baseline, the champion's 95 % interval and its gain; None where unknown."""
+    ranking = Ranking(board) if board.opened else None
+    base = ranking.of(board.opened.base_tree) if ranking and board.opened else None
+    best = ranking.of(board.champion) if ranking else None
+    return {
+        "metric": board.spec.objective.metric if board.opened else "",
+        "champion_mean": best.mean if best else None,
+        "champion_low": best.low if best else None,
+        "champion_high": best.high if best else None,
+        "champion_is_baseline": bool(board.opened and board.champion == board.opened.base_tree),
+        "baseline_mean": base.mean if base else None,
+        "gain": gain_of(ranking, board.champion, board.opened.base_tree) if ranking and base and board.opened else None,
+        "places": ranking.places if ranking else needed_places([]),
+    }
+
+
+def score_words(row: dict[str, Any]) -> str:
+    """Return the champion's score and its gain, or the baseline's score; "" without any."""
+    places = row["places"]
+    base = "" if row["baseline_mean"] is None else plain_number(row["baseline_mean"], places)
+    if row["champion_mean"] is None:
+        return f"{row['metric']} {base} (the baseline)" if base else ""
+    words = f"{row['metric']} {plain_number(row['champion_mean'], places)}"
+    if row["champion_low"] is not None and row["champion_low"] != row["champion_high"]:
+        low, high = (plain_number(row[name], places) for name in ("champion_low", "champion_high"))
+        words += f" (95 %: {low} … {high})"
+    if row["champion_is_baseline"]:
+        return f"{words}, the baseline"
+    return (
+        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}"
+        if row["gain"] is not None
+        else words
+    )
 
 
 def _names(members: dict[str, Member]) -> set[str]:
@@ -161,10 +201,13 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         "worker time": time_words(msgspec.convert(row["worker_time"], WorkerTime)) or "none yet",
         "projector": lag,
         "snapshot": "none yet" if row["snapshot_age_s"] is None else f"{duration(row['snapshot_age_s'])} old",
+        "score": score_words(row) or "none yet",
         "last event": "none" if row["last_event_age_s"] is None else f"{duration(row['last_event_age_s'])} ago",
     }
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
+        "metric", "champion_mean", "champion_low", "champion_high", "champion_is_baseline", "baseline_mean", "gain",
+        "places",
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip

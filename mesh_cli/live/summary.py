@@ -13,7 +13,7 @@ from mesh.board import Board
 from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
 from mesh.exactness import exact_sentence
-from mesh.leaderboard import Ranking, row_score, slower_than_baseline
+from mesh.leaderboard import Ranking, row_interval, row_score, slower_than_baseline
 from mesh.outcomes import how_it_ended
 from mesh.rule_breaches import ruled_out_words
 from mesh.stalled import why_paused
@@ -75,9 +75,11 @@ def summary(
     if row := ranking.of(board.champion):
         champion = board.proposals[board.champion]
         title = printable(champion.event.title, 90)
-        print(
-            f"champion {metric} {row_score(row, ranking.places)}  {short(board.champion)} by {champion.author}: {title}"
+        interval = (
+            f" (95 %: {row_interval(row, ranking.places)})" if row.low is not None and row.low != row.high else ""
         )
+        score = f"{row_score(row, ranking.places)}{interval}"
+        print(f"champion {metric} {score}  {short(board.champion)} by {champion.author}: {title}")
     if slower := slower_than_baseline(ranking):
         print(slower)
     if exact := exact_sentence(board):

@@ -8,11 +8,13 @@ import msgspec
 from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
 from mesh.exactness import SAYS_NOTHING, exact_on
+from mesh.leaderboard import Ranking
 from mesh.outcomes import how_it_ended, reason_words
 from mesh.proposal_card import Relative, RunRow
+from mesh.proposal_numbers import gain_of
 from mesh.slowness import is_much_slower, seconds_text
 from mesh.steady_results import odd_results
-from mesh.text import chance, needed_places, plain_number, printable, short, signed_number
+from mesh.text import chance, needed_places, plain_number, printable, short, signed_gain, signed_number
 from mesh_cli.proposals.describe import About, critique_words
 from mesh_cli.render.columns import Column, aligned
 
@@ -124,7 +126,17 @@ def _standing(board: Board, about: About) -> str:
         else f"candidate score of {_count(about['seeds'], 'seed')}"
     )
     rank = "" if about["rank"] is None else f"rank {about['rank']}, "
-    return f"state: {state}, {rank}{board.spec.objective.metric} {mean}{mark}{bounds}, {rests}"
+    over = _over_baseline(board, about["proposal"], places)
+    return f"state: {state}, {rank}{board.spec.objective.metric} {mean}{mark}{bounds}, {rests}{over}"
+
+
+def _over_baseline(board: Board, tree: str, places: int) -> str:
+    """Return the gain of a proposal over the baseline in words; "" for the baseline, or where it is not known."""
+    ranking, base = Ranking(board), board.opened.base_tree if board.opened else ""
+    row, gain = ranking.of(base), gain_of(ranking, tree, base)
+    if tree == base or row is None or row.mean is None or gain is None:
+        return ""
+    return f"; gain {signed_gain(gain, places)} over the baseline {plain_number(row.mean, places)}"
 
 
 def _time(about: About) -> Iterator[str]:

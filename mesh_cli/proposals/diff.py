@@ -13,7 +13,7 @@ from mesh.exactness import SAYS_NOTHING, exact_on
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
 from mesh.spec import KnobsSpec
-from mesh.text import chance, needed_places, plain_number, printable, short
+from mesh.text import chance, needed_places, plain_number, printable, short, signed_gain
 from mesh_cli.proposals.card import knob_text, number_text
 from mesh_cli.render.colour import Ink
 
@@ -178,7 +178,7 @@ def lines_of(board: Board, compared: Mapping[str, Any], *, stat: bool, ink: Ink)
         title = printable(known.event.title, 90) if known else "the baseline"
         yield _paint(f"{sign} {short(tree) or 'base':<10} {title}", sign, ink)
     if compared["metric"]:
-        yield from _metric(compared["metric"])
+        yield from _metric(compared["metric"], Ranking(board).places)
     yield from _costs(compared)
     several = len({change.file for change in compared["knobs"]}) > 1
     if compared["knobs"]:
@@ -201,9 +201,9 @@ def changed_lines(old: _Files, new: _Files, ink: Ink) -> Iterator[str]:
         yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], ink) for line in change.lines)
 
 
-def _metric(metric: Metric) -> Iterator[str]:
+def _metric(metric: Metric, fewest: int) -> Iterator[str]:
     low, high = metric.new_interval or metric.old_interval or (None, None)
-    places = needed_places([mean for mean in (metric.old, metric.new) if mean is not None], low, high)
+    places = max(fewest, needed_places([mean for mean in (metric.old, metric.new) if mean is not None], low, high))
 
     def side(mean: float | None, bounds: tuple[float, float] | None) -> str:
         return ("-" if mean is None else plain_number(mean, places)) + (
@@ -217,7 +217,9 @@ def _metric(metric: Metric) -> Iterator[str]:
     words = {True: "beyond the noise", False: "within the noise", None: "not proven"}[metric.beyond_noise]
     sure = "" if metric.p_better is None else f" ({chance(metric.p_better)})"
     change = (
-        f"{'better' if metric.gain > 0 else 'worse'} by {plain_number(abs(metric.gain))}" if metric.gain else "equal"
+        f"{'better' if metric.gain > 0 else 'worse'} by {signed_gain(abs(metric.gain), places).removeprefix('+')}"
+        if metric.gain
+        else "equal"
     )
     yield f"  {change}{sure}, {words}: {printable(metric.text, 200)}"
 

@@ -34,12 +34,12 @@ let places = 4;
 /** Take the decimals that the scores of this arena need to differ. */
 export const showPlaces = (wanted) => (places = Math.max(4, Math.min(9, wanted || 4)));
 
-/** A score: four decimals or as many as `showPlaces` says, fewer for large numbers, powers for tiny ones. */
+/** A score: four decimals or as many as `showPlaces` says, as in a terminal; powers for tiny and huge ones. */
 export function score(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(3);
-  return value.toLocaleString("en-US", { minimumFractionDigits: size < 1000 ? places : places - 4, maximumFractionDigits: size < 1000 ? places : Math.max(1, places - 4) });
+  if (size !== 0 && (size < 0.001 || size >= 1e12)) return value.toExponential(3);
+  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
 
 /** A share in percent without its sign, in the digits that it needs: 0.47 %, 3e-5 %, 12 %. */

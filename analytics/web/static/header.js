@@ -18,7 +18,7 @@ export function showHeader(state) {
     if (state.baseline && state.baseline.mean && state.baseline.proposal !== champion.proposal) {
       const gain = (champion.mean - state.baseline.mean) / Math.abs(state.baseline.mean);
       const better = gain > 0 === (arena.direction === "maximize") ? "better" : "worse";
-      facts.push(fact("vs baseline", gain === 0 ? "equal" : `${percent(gain)} ${better}`));
+      facts.push(fact("vs baseline", gain === 0 ? "equal" : `${percent(gain)} ${better}`, `baseline ${score(state.baseline.mean)}`));
     }
   } else facts.push(fact(arena.metric, "–", "no champion yet", ".champion"));
   facts.push(fact("proposals", count(counts.proposals)));
