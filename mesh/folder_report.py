@@ -64,8 +64,8 @@ def folder_lines(read: FolderRead) -> list[str]:
     if named := [each.path for each in read.left if each.is_named]:
         first = printable(named[0])
         lines.append(
-            f"warning: programs name {some_names(named)}, which is left out: if they read it, write "
-            f'ignore = ["!{first}"] under [artifact] in arena.toml'
+            f"warning: programs name {some_names(named)}, which is left out: they may write there; if they read it, "
+            f'write ignore = ["!{first}"] under [artifact] in arena.toml'
         )
     return [*lines, *read.remarks]
 

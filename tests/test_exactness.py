@@ -74,7 +74,7 @@ def test_a_report_tells_exact_scores_by_their_noise(rows: list[list[object]], ex
     assert seeds_agree(rows) == exact
 
 
-def test_a_gain_over_a_baseline_that_has_a_claim_alone_is_not_counted() -> None:
+def test_a_gain_over_a_baseline_that_has_one_run_is_not_counted() -> None:
     log = Log(SPEC)
     log.open(tree="base")
     log.propose("base", how="baseline")
@@ -83,6 +83,12 @@ def test_a_gain_over_a_baseline_that_has_a_claim_alone_is_not_counted() -> None:
     scored(log, "best", 0.5, 0.6, 0.4, 0.5)
     log.promote("best", mean=0.5)
     line = progress_line(log.board, Ranking(log.board), 1.0, None)
-    assert "gain over the baseline 0.4000 not known: that is a claim, without fresh seeds" in line
+    assert "gain over the baseline 0.4000 not known: that is one run" in line
+    alone = Log(SPEC)
+    alone.open(tree="base")
+    alone.propose("base", how="baseline")
+    scored(alone, "base", 0.5, 0.6, 0.4)
+    alone.promote("base", mean=0.5)
+    assert progress_line(alone.board, Ranking(alone.board), 1.0, None).startswith("best loss 0.5000 (the baseline), ")
     counted = progress_line((again := arena(0.5, 0.6, 0.4)).board, Ranking(again.board), 1.0, None)
     assert "gain +1.0000 over the baseline 1.5000" in counted

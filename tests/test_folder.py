@@ -323,7 +323,7 @@ def test_results_that_a_program_reads_are_left_out_with_a_warning_that_has_the_c
     )
     lines = folder_lines(read_arena(folder, spec()))
     assert lines[1:] == [
-        "warning: programs name results, which is left out: if they read it, write "
+        "warning: programs name results, which is left out: they may write there; if they read it, write "
         'ignore = ["!results"] under [artifact] in arena.toml'
     ]
     assert "results/base.csv" in taken(folder, "!results")

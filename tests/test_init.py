@@ -256,7 +256,7 @@ def test_what_people_leave_in_a_folder_is_left_out_and_what_git_tracks_is_not(tm
     files = {"train.py": CLASSIFIER, "run.log": "x", "runs.sqlite3": "x", "logs/a.txt": "x", ".gitignore": "cache/\n"}
     folder = folder_of(tmp_path, files | {"cache/x": "x", "outputs/kept.csv": "x", "CACHE.log": "x"})
     (folder / "sort").write_bytes(b"\x7fELF\x02\x01\x01\x00")
-    venv.create(folder / "taskenv", with_pip=False)
+    venv.create(folder / "env", with_pip=False)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     subprocess.run(["git", "add", "-f", "train.py", "outputs/kept.csv", ".gitignore"], cwd=folder, check=True)
     view = view_folder(folder)
