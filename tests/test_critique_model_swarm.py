@@ -77,8 +77,9 @@ def test_a_critic_without_a_model_needs_nothing_of_what_models_need() -> None:
     program = (
         "import sys\nsys.modules['stamina'] = sys.modules['litellm'] = None\n"
         "from agents.critic import Critic\nfrom mesh.agent.protocol import Context\n"
-        "Critic(Context('c', 0, None))\n"
-        "try:\n    Critic(Context('c', 0, None, {'model': 'openai/m'}))\n"
+        "class Code:\n    files = None\n"
+        "Critic(Context('c', 0, Code()))\n"
+        "try:\n    Critic(Context('c', 0, Code(), {'model': 'openai/m'}))\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
         "from mesh.agent.roles import find_role\n"
         "try:\n    find_role('researcher')\n"
