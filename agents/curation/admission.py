@@ -109,7 +109,7 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
             break
         proposal = board.proposals[tree]
         waits = patience and not proposal.critiques and (now - proposal.time).total_seconds() < patience
-        idle = not is_blocked(board, proposal) and not board.current_runs(tree)
+        idle = not board.current_runs(tree) and not is_blocked(board, proposal)
         if not idle or waits or load[proposal.author] >= most:
             continue
         load[proposal.author] += 1
@@ -148,11 +148,14 @@ def _hopeless(board: Board) -> list[ProposalRetired]:
     verdicts: list[ProposalRetired] = []
     base = board.opened.base_tree if board.opened else ""
     for tree in board.undecided:
-        proposal, runs = board.proposals[tree], board.current_runs(tree)
-        if is_blocked(board, proposal) and not proposal.runs:
+        proposal = board.proposals[tree]
+        if not proposal.runs and is_blocked(board, proposal):
             why = next(c.text for c in proposal.critiques if c.verdict == "block")
             verdicts.append(_retire(board, tree, "blocked", why))
-        elif (worst := board.missed(tree)) and not _is_out(board, runs):
+        if not proposal.ended:
+            continue
+        runs = board.current_runs(tree)
+        if (worst := board.missed(tree)) and not _is_out(board, runs):
             if isinstance(worst, ScreenedOut):
                 verdicts.append(_retire(board, tree, "not_better", worst.message))
             else:

@@ -39,6 +39,8 @@ def weigh_claims(board: Board, now: dt.datetime | None = None) -> tuple[list[Any
     waiting: dict[str, float] = {}
     racing = members_of(board, current_race(board))
     for tree in dict.fromkeys([*board.undecided, *reevaluated(board), *back(board)]):
+        if not board.proposals[tree].ended:
+            continue
         found = claim(board, tree)
         runs, since = board.current_runs(tree), board.proposals[tree].back_seq
         raced = {race_of(run.requested) for run in runs if run.requested.lane == "confirm" and run.seq > since}
