@@ -105,10 +105,13 @@ class RunProcesses:
             await self._lay_out(partial(lay_out, folder, files, editable, site.sandbox))
         if step.spec.score.file:
             remove_stale(folder / "trial", step.spec.score.file)
+        budget = trial_budget(step.spec, request.budget_s, slot, sees_gpu=False)
+        to_run = trial_request(site, budget)  # while the fact that the run begins is posted
         await self._begun.wait()
         async with _watched(self._gauge, slot, supervisor) as watch:
-            budget = trial_budget(step.spec, request.budget_s, slot, sees_gpu=watch.sees)
-            to_run = trial_request(site, budget)
+            if watch.sees:
+                budget = trial_budget(step.spec, request.budget_s, slot, sees_gpu=True)
+                to_run = trial_request(site, budget)
             watch.limit_s = budget.limit_s if budget.counts == "gpu" else 0.0
 
             def used_s() -> float:

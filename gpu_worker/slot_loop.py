@@ -209,7 +209,8 @@ class SlotLoop:
                 tasks.start_soon(ask)
                 await attempts.take(claim.delivery, course, claim.staged)
                 course.end()
-                await asked.wait()
+                if not course.follows:
+                    await asked.wait()
                 tasks.cancel_scope.cancel()
         except BaseException as error:
             if not course.measured.is_set():

@@ -8,7 +8,6 @@ import. Any other command is executed. The standard library alone.
 import ast
 import atexit
 import contextlib
-import dataclasses
 import functools
 import importlib
 import json
@@ -91,7 +90,7 @@ class ForkAhead:
             NotStarted: it cannot be sandboxed, or its program cannot be run.
         """
         with open(self._launch_write, "w") as file:
-            json.dump([dataclasses.asdict(launch), use_extra, int(file_mb * 1024**2)], file)
+            file.write(json.dumps([launch.fields(), use_extra, int(file_mb * 1024**2)]))
         error, listener = _receive(self._answer)
         if error:
             os.waitpid(self.pid, 0)

@@ -57,6 +57,10 @@ class Launch:
         policy = fields.get("policy")
         return cls(**{**fields, "policy": Policy(**policy) if policy else None})
 
+    def fields(self) -> dict[str, Any]:
+        """Return what `of` takes; `dataclasses.asdict` would copy every path and variable."""
+        return {**vars(self), "policy": vars(self.policy) if self.policy else None}
+
 
 @dataclass(frozen=True)
 class Limits:
