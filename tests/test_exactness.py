@@ -89,6 +89,8 @@ def test_a_gain_over_a_baseline_that_has_one_run_is_not_counted() -> None:
     alone.propose("base", how="baseline")
     scored(alone, "base", 0.5, 0.6, 0.4)
     alone.promote("base", mean=0.5)
-    assert progress_line(alone.board, Ranking(alone.board), 1.0, None).startswith("best loss 0.5000 (the baseline), ")
+    assert progress_line(alone.board, Ranking(alone.board), 1.0, None).startswith(
+        "best loss 0.5000 ± 0.1299 (the baseline), "
+    )
     counted = progress_line((again := arena(0.5, 0.6, 0.4)).board, Ranking(again.board), 1.0, None)
-    assert "gain +1.0000 over the baseline 1.5000" in counted
+    assert "gain +1.0000 over the baseline in runs side by side" in counted

@@ -57,6 +57,8 @@ class Truth:
         self.places, self.base, self.mean = ranking.places, base.mean, best.mean
         self.low, self.high, self.half = best.low, best.high, (best.high - best.low) / 2
         self.gain = ranking.gain(best.mean, base.mean)
+        beside = ranking.gain_side_by_side(git_hash("best"), git_hash("base"))
+        self.compared = self.gain if beside is None else beside
         self.share = percent_change((best.mean - base.mean) / abs(base.mean))
 
     def named_in(self, text: str, *names: str) -> None:
@@ -94,16 +96,17 @@ async def test_every_output_names_the_same_numbers(
         bus = await hub.arena("a", create=True)
         for post in log.posts:
             await bus.post(post)
-        every, ends = ("base", "mean", "low", "high", "gain"), ("base", "mean", "half", "gain")
+        bounds = ("base", "mean", "low", "high")
+        every = (*bounds, "gain")
         truth.named_in(await mesh("leaderboard"), *every)
         truth.named_in(await mesh("show", "champion"), *every)
         compared = comparison(log.board, git_hash("base"), git_hash("best"), {}, {})  # the log has no code
-        truth.named_in("\n".join(lines_of(log.board, compared, stat=True, ink=Ink(on=False))), *every)
+        truth.named_in("\n".join(lines_of(log.board, compared, stat=True, ink=Ink(on=False))), *bounds, "compared")
         truth.named_in(await mesh("status"), *every)
-        truth.named_in(progress_line(log.board, Ranking(log.board), 9.0, None), *ends)
+        truth.named_in(progress_line(log.board, Ranking(log.board), 9.0, None), "mean", "half", "compared")
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             summary(log.board, 0, Path("folder"))
-        truth.named_in(printed.getvalue(), *every, "half")
+        truth.named_in(printed.getvalue(), *bounds, "half", "compared")
         report = home.parent / "report.md"
         said = await mesh("report", "-o", report)
         truth.named_in(said.replace("From ", ""), "base", "mean", "half")

@@ -29,12 +29,12 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
     parts = [f"best {metric} -"]
     if best and best.mean is not None:
         half = (best.high - best.low) / 2 if best.low is not None and best.high is not None else 0.0
-        spread = f" ± {plain_number(half, ranking.places)}" if half else ""
-        exact = exact_on(board)
-        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}{spread}{f' ({exact})' if exact else ''}"]
-        if board.champion == board.opened.base_tree:
-            parts[0] += " (the baseline)"
-        elif base and base.mean is not None:
+        parts = [f"best {metric} {plain_number(best.mean, ranking.places)}"]
+        parts[0] += f" ± {plain_number(half, ranking.places)}" if half else ""
+        is_base = board.champion == board.opened.base_tree
+        remark = "the baseline" if is_base else "" if half else exact_on(board)
+        parts[0] += f" ({remark})" if remark else ""
+        if base and base.mean is not None and not is_base:
             parts.append(_gain(ranking, base, best))
     elif base and base.mean is not None:
         parts = [f"best {metric} {plain_number(base.mean, ranking.places)} (the baseline)"]
