@@ -12,7 +12,7 @@ import msgspec
 import pynvml
 import pytest
 
-from gpu_worker import gpu_gauge, slot_loop
+from gpu_worker import gpu_gauge, lease, slot_loop
 from gpu_worker.gpu_gauge import Gauge, MemoryWatch, Reading, open_gauge
 from gpu_worker.launch import slot_environment
 from gpu_worker.machine import CONTEXT_MB, Machine, Slot, capped
@@ -235,7 +235,7 @@ async def test_a_lost_gpu_takes_no_runs_until_it_is_there_again(
     arena: Arena, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slot_loop, "RETRY_AFTER_S", 0.1)
-    monkeypatch.setattr(slot_loop, "HAND_BACK_S", 0.0)
+    monkeypatch.setattr(lease, "HAND_BACK_S", 0.0)
     await arena.open()
     mark = tmp_path / "began"
     train = f"mark = pathlib.Path({str(mark)!r})\nif not mark.exists(): mark.touch(); time.sleep(60)\n"

@@ -42,9 +42,12 @@ async def two_runs(arena: Arena, current: str) -> None:
     """Run `current` after a short run, and let it end when the run `next` is laid out beside it."""
     await arena.finished("short")
     await arena.request(f"{WAIT}{current}", "current")
-    await arena.request(f"# 2\n{PRINT}", "next")
     with anyio.fail_after(30):
-        while not any(course.follows for course in Followed.every):
+        while "current" not in {started.run for started in await arena.all(RunStarted)}:
+            await anyio.sleep(0.005)
+        earlier = [course for course in Followed.every if course.follows]
+        await arena.request(f"# 2\n{PRINT}", "next")
+        while not any(course.follows for course in Followed.every if course not in earlier):
             await anyio.sleep(0.005)
     [waiting] = [path for path in arena.home.glob("runs/*/*/trial") if "'go'" in (path / "train.py").read_text()]
     (waiting / "go").touch()
