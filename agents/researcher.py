@@ -17,7 +17,7 @@ from typing import ClassVar
 import anyio.to_thread
 
 from agents.llm import client
-from agents.llm.budget import Budget, number_option, pauses
+from agents.llm.budget import Budget, number_option
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
@@ -34,6 +34,7 @@ from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KeptCall, KnobChange, ModelAsked, NotePosted, Origin
 from mesh.fleet import agents_here
 from mesh.knobs import knobs_of
+from mesh.model_pauses import pauses, unsaid_pause
 from mesh.spec import ArenaSpec
 from mesh.stalled import why_paused
 from mesh.text import short
@@ -57,8 +58,8 @@ _PROMPT_TOKENS, _ANSWER_TOKENS = 24_000, 8_000
 RETRY_SHARE = 0.25
 """Share of a question's tokens that is kept free for a retry: the first answer and what is wrong with it."""
 
-_FLAWS = 3
-"""Most reasons why its last answers could not be used that the next question has."""
+_PARENTS = 5
+"""Number of the best proposals among which parents are."""
 
 
 class Researcher:
@@ -99,7 +100,6 @@ class Researcher:
         self._claimed: dict[str, tuple[Cost, KeptCall | None]] = {}
         self._leaving: Leaving | None = None
         self._spent = False
-        self._flaws: list[str] = []
         self._has_budget = bool(options.get("budget_usd") or options.get("budget_tokens"))
         self._idle_since: dt.datetime | None = None
 
@@ -132,6 +132,8 @@ class Researcher:
             return [BASELINE]
         if lost := self._lost(board) or self._budget.lost_calls(board):
             return lost
+        if text := unsaid_pause(board, self._name):
+            return [NotePosted(channel="search", text=text)]
         if (
             self._spent
             or not is_measured(board)
@@ -159,7 +161,7 @@ class Researcher:
         assert board.opened is not None
         without: set[str] = set()
         while True:
-            move, parents = choose(board, self._name, made, without)
+            move, parents = choose(board, self._name, made, without, unusable=_unusable(board, self._name))
             lost = {*parents} - (await self._code.at_hand(board, parents)).keys() - {board.opened.base_tree}
             if not lost:
                 return move, parents
@@ -211,13 +213,14 @@ class Researcher:
             if answer.notice:
                 failed.append(NotePosted(channel="ops", text=answer.notice))
             if answer.trouble:
-                return [*failed, self._budget.failed_call(move, answer.cost, False, answer.trouble, call)]
+                return [
+                    *failed,
+                    self._budget.failed_call(move, answer.cost, answer.ok, answer.trouble, call),
+                ]
             made = await self._made(board, answer, move, parents, call)
             if isinstance(made, Draft):
-                self._flaws.clear()
                 return [*failed, made]
             failed.append(self._budget.failed_call(move, answer.cost, True, made.text, call))
-            self._flaws[:] = [*dict.fromkeys([*self._flaws, made.text])][-_FLAWS:]
             messages = [*messages[:2], *self._retry(answer, made)]
         return failed
 
@@ -263,7 +266,9 @@ class Researcher:
         shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
         code = await self._code.at_hand(board, shown)
         code |= {parent: await self._code.files(board, parent) for parent in parents}
-        text = digest(board, parents, code, known.trials, max_tokens=room, flaws=self._flaws)
+        failed = board.failed_calls.get(self._name)
+        flaws = failed.reasons if failed else []
+        text = digest(board, parents, code, known.trials, max_tokens=room, flaws=flaws)
         return [{"role": "system", "content": rules}, {"role": "user", "content": f"{text}\n\n{task}"}]
 
     def _retry(self, answer: ModelAnswer, flaw: Flaw) -> list[Message]:
@@ -277,6 +282,12 @@ class Researcher:
 def _rules(*, with_schema: bool) -> str:
     """Return the rules of a researcher and the form of its answers."""
     return f"{prompt('researcher')}\n\n{prompt('answer_json' if with_schema else 'answer_text')}"
+
+
+def _unusable(board: Board, name: str) -> int:
+    """Return how many answers in a row could not be used."""
+    failed = board.failed_calls.get(name)
+    return failed.unusable if failed else 0
 
 
 def _is_samplers(board: Board, tree: str) -> bool:
@@ -308,21 +319,26 @@ def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) ->
     return models <= _SHARE * (models + samplers)
 
 
-def choose(board: Board, name: str, made: int, without: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
+def choose(
+    board: Board, name: str, made: int, without: Collection[str] = (), *, unusable: int = 0
+) -> tuple[str, tuple[str, ...]]:
     """Return the next move and its parent proposals; the move changes the first one.
+
+    After answers of no use the same question would get such an answer again: the move and the parents are others then.
 
     Args:
         board: The board of the arena.
         name: The name of the researcher.
         made: The number of proposals it has made.
         without: Proposals that cannot be a parent.
+        unusable: The number of answers in a row that could not be used.
     """
     assert board.opened is not None
-    draw = int.from_bytes(hashlib.sha256(f"{name} {made}".encode()).digest()[:8])
+    draw = int.from_bytes(hashlib.sha256(f"{name} {made + unusable}".encode()).digest()[:8])
     move = MOVES[draw % len(MOVES)]
-    ranked = [tree for tree in ranked_proposals(board) if tree not in without]
-    first = ranked[0] if ranked else board.opened.base_tree
-    others = [tree for tree in ranked[1:5] if tree != board.opened.base_tree]
+    ranked = [tree for tree in ranked_proposals(board) if tree not in without][:_PARENTS]
+    first = ranked[unusable // 2 % len(ranked)] if ranked else board.opened.base_tree
+    others = [tree for tree in ranked if tree not in (first, board.opened.base_tree)]
     if move == "recombine" and others:
         return move, (first, others[draw // len(MOVES) % len(others)])
     return ("improve" if move == "recombine" else move), (first,)

@@ -11,9 +11,10 @@ import inspect
 
 import msgspec
 
-from mesh import bounds, fact_values, outcomes, records, ruling_out, stages
+from mesh import bounds, fact_values, failed_calls, outcomes, records, ruling_out, stages
 from mesh import events as e
 from mesh.bounds import MAX_INTEGER
+from mesh.failed_calls import FailedCalls
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
 from mesh.records import JudgeTotal as JudgeTotal
@@ -42,8 +43,8 @@ class Board(msgspec.Struct):
     `undecided` are the proposals whose verdict is open. `proofs` are the runs of the lanes confirm and control. Both
     are in the order of the log. `champions` are all champions so far; the last one was promoted by entry
     `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent` (dollars, where known) and
-    `tokens` are the model costs of each author. `failed_calls` are the times of each author's model calls without a
-    usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
+    `tokens` are the model costs of each author. `failed_calls` are each author's model calls without a usable
+    answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
     closed before they were opened. `void` are the last entries that do not count, in their order. `looks` are the
     proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first run
     of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
@@ -79,7 +80,7 @@ class Board(msgspec.Struct):
     usd: float = 0.0
     spent: dict[str, float] = {}
     tokens: dict[str, int] = {}
-    failed_calls: dict[str, list[dt.datetime]] = {}
+    failed_calls: dict[str, FailedCalls] = {}
     latest: list[Note] = []
     closed_early: set[int] = set()
     looks: list[str] = []
@@ -132,6 +133,7 @@ class Board(msgspec.Struct):
                 changed = self.opened is not None and event.evaluator != self.opened.evaluator
                 self.opened, self.closed, self.opened_at = event, None, entry.time
                 self.looks, self.ruled_out_late = [], []
+                self.failed_calls.clear()
                 self.scored_seq = self._first_number() if changed else self.scored_seq
                 if not self.bases or self.bases[-1][1] != event.base_commit:
                     self.bases.append((entry.seq, event.base_commit))
@@ -146,6 +148,7 @@ class Board(msgspec.Struct):
                 if event.boot in self.agents:
                     return False
                 self.agents[event.boot] = Member(author, entry.seq, event)
+                failed_calls.forget_another_model(self.failed_calls, author, event.model)
             case e.WorkerJoined():
                 if event.boot in self.workers:
                     return False
@@ -210,7 +213,7 @@ class Board(msgspec.Struct):
                     self.latest = [*self.latest, note][-_NOTES:]
             case e.ModelAsked():
                 self._think(author, event.cost)
-                self.failed_calls.setdefault(author, []).append(entry.time)
+                failed_calls.add_failed_call(self.failed_calls, author, event, entry)
             case e.BudgetGranted():
                 pass
         return True
@@ -389,5 +392,6 @@ def from_bytes(data: bytes) -> Board | None:
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
 _SPEC = inspect.getmodule(ArenaSpec) or e
-_SOURCES = (inspect.getmodule(Board) or e, records, ruling_out, bounds, outcomes, fact_values, e, _SPEC, stages)
+_OTHERS = (failed_calls, records, ruling_out, bounds, outcomes, fact_values, e, _SPEC, stages)
+_SOURCES = (inspect.getmodule(Board) or e, *_OTHERS)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

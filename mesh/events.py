@@ -344,7 +344,7 @@ class NotePosted(Event, frozen=True, kw_only=True, tag="note.posted"):
 class ModelAsked(Event, frozen=True, kw_only=True, tag="model.asked"):
     """A model call that led to no proposal or critique; its cost counts like any other.
 
-    `ok` is whether the model gave an answer that could be read. `text` is why that answer was not used.
+    `ok` is whether the provider answered. `text` is why that answer was not used.
     """
 
     model: b.Word

@@ -161,7 +161,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "ModelAsked": {
         "purpose": "What the model was asked to do.",
-        "ok": "Whether the model gave an answer that could be read.",
+        "ok": "Whether the provider answered; false where it failed or was silent.",
         "text": "Why the answer was not used.",
     },
     "BudgetGranted": {

@@ -14,9 +14,9 @@ from agents import researcher
 from agents.critic import Critic
 from agents.curator import Curator
 from agents.explorer import Explorer
-from agents.llm import budget
 from agents.researcher import Researcher
 from gpu_worker.worker import run_worker
+from mesh import failed_calls
 from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.item_reader import ItemReader
@@ -43,7 +43,7 @@ KNOBLESS = KNOBLESS.replace("(HEIGHT - 0.5) ** 2 + WIDTH / 1000", "len(os.enviro
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setattr(researcher, "EXPLORERS_IDLE_S", 0.5)
-    monkeypatch.setattr(budget, "FIRST_PAUSE_S", 0.1)  # after an answer of no use
+    monkeypatch.setattr(failed_calls, "SHORT_PAUSE_S", 0.1)  # after an answer of no use
     monkeypatch.setattr(Researcher, "every_s", 0.1)
 
 

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from agents.critic import Critic
 from agents.critique.calibration import ANSWER_S, FEWEST_FORECASTS, brier, holds_back
 from agents.critique.model import AT_ONCE, SUREST, TEXT, Judgement, read_judgement
-from agents.llm.budget import FIRST_PAUSE_S
 from agents.llm.client import Model, price_of, size_of
 from agents.llm.patch import Flaw
 from mesh.errors import BadInput
@@ -25,6 +24,7 @@ from mesh.events import (
     ProposalPromoted,
     ProposalRetired,
 )
+from mesh.failed_calls import SHORT_PAUSE_S
 from mesh.testing import FILES, TRAIN, Arena
 from mesh.wire import Post
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
@@ -209,7 +209,7 @@ async def test_an_answer_that_cannot_be_read_is_counted_and_the_rules_speak_alon
         ),
         CritiquePosted(target=tree_of(post), verdict="endorse", rule="sound", text=SOUND),
     ]
-    assert (arena.board.tokens, len(arena.board.failed_calls["cid"])) == ({"cid": 1100}, 1)
+    assert (arena.board.tokens, arena.board.failed_calls["cid"].calls) == ({"cid": 1100}, 1)
 
 
 async def test_after_a_call_in_vain_there_is_a_pause_that_outlasts_a_restart(arena: Arena) -> None:
@@ -218,7 +218,7 @@ async def test_after_a_call_in_vain_there_is_a_pause_that_outlasts_a_restart(are
         [word] = await words(arena, critic(arena, server), propose(arena, 19))
         assert isinstance(word, CritiquePosted)
         assert (word.rule, len(server.asked)) == ("sound", 1)
-        arena.add("ann", NotePosted(channel="general", text="later"), after_s=FIRST_PAUSE_S)
+        arena.add("ann", NotePosted(channel="general", text="later"), after_s=SHORT_PAUSE_S)
         [word] = await words(arena, critic(arena, server), propose(arena, 29))
         assert isinstance(word, CritiquePosted)
         assert (word.rule, len(server.asked)) == ("model", 2)

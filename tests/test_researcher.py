@@ -26,6 +26,7 @@ from mesh.events import (
     ProposalPosted,
     ProposalRetired,
 )
+from mesh.failed_calls import SHORT_PAUSE_S
 from mesh.testing import FILES, TRAIN, VALUES, Arena, git_hash
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 from tests.test_digest import EVIL, free
@@ -150,11 +151,12 @@ async def test_a_second_bad_answer_and_a_refusal_are_counted_with_their_cost_and
         arena.add(ann, *events[:1])
         arena.add(ann, *events[1:])
         now = arena.board.time
-        assert await arena.when(who, now + dt.timedelta(seconds=29)) == []
-        events = timeless(await arena.when(who, now + dt.timedelta(seconds=31)))
-        assert events == [vain(f"{NAME} refuses: I will not.", ok=False)]
+        assert await arena.when(who, now + dt.timedelta(seconds=SHORT_PAUSE_S - 1)) == []
+        [event] = timeless(await arena.when(who, now + dt.timedelta(seconds=SHORT_PAUSE_S + 1)))
+        assert isinstance(event, ModelAsked)
+        assert (event.ok, event.text) == (True, f"{NAME} refuses: I will not.")
         assert (len(server.asked), arena.board.tokens) == (3, {ann: 2200})
-        arena.add(ann, *events)
+        arena.add(ann, event)
         [proposal] = timeless(await arena.when(who, arena.board.time + dt.timedelta(hours=1)))
         arena.add(ann, proposal)
     assert isinstance(proposal, ProposalPosted)
@@ -368,9 +370,10 @@ def test_what_cannot_work_is_refused_at_the_start(arena: Arena, options: dict[st
 async def test_the_next_question_says_why_the_last_answers_could_not_be_used(arena: Arena) -> None:
     bad = say("FILE: train.py\n<<<<<<< SEARCH\nNOT = 1\n=======\nNOT = 2\n>>>>>>> REPLACE")
     with model_server(bad, bad, edit("LR = 0.5"), edit("LR = 0.6")) as server:
-        ann = researcher(arena, server)
-        for _ in range(3):
-            await handle(arena, ann)
+        for _ in range(3):  # each after a restart
+            later = arena.board.time + dt.timedelta(seconds=SHORT_PAUSE_S)
+            for event in await arena.when(researcher(arena, server), later):
+                arena.add("ann", event)
         questions = [body["messages"][1]["content"] for body in server.asked if len(body["messages"]) == 2]
     reason = "the SEARCH text that begins with 'NOT = 1' is not in train.py"
     assert [question.count(reason) for question in questions] == [0, 1, 0]

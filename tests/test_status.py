@@ -10,7 +10,7 @@ from analytics.sql_protocol import SERVICE, Answer, encode
 from mesh import wire
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.events import RunStarted, WorkerJoined
+from mesh.events import AgentJoined, Cost, ModelAsked, RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.roll_call import answer_roll_call
 from mesh.testing import BEGAN
@@ -53,6 +53,21 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
     assert "workers         1, and 1 that does not answer" in status_lines(row, None)
     assert 0 <= row["last_event_age_s"] <= row["oldest_waiting_s"] < 60
     assert "queue           explore 2, the oldest for" in "\n".join(status_lines(row, None))
+
+
+async def test_an_agent_whose_model_fails_is_named_with_the_reason_and_the_end_of_its_pause(
+    open_bus: OpenBus, home: Path
+) -> None:
+    async with open_bus() as bus:
+        await tell(bus)
+        assert (await figures(bus))["silent"] == []
+        await bus.post(Post.new("ann", AgentJoined(boot="b9", role="researcher", model="openai/m")))
+        failed = ModelAsked(model="openai/m", purpose="improve", ok=False, cost=Cost(), text="no connection")
+        await bus.post(Post.new("ann", failed))
+        row = await figures(bus)
+    [sentence] = row["silent"]
+    assert sentence.startswith("ann pauses after 1 failed call in a row: no connection; it asks again at ")
+    assert f"silent          {sentence}" in status_lines(row, 80)
 
 
 async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Path) -> None:

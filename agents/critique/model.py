@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from agents.critique.calibration import ANSWER_S
 from agents.llm import client
-from agents.llm.budget import Budget, number_option, pauses
+from agents.llm.budget import Budget, number_option
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.data_marks import tame
@@ -28,6 +28,7 @@ from mesh.board import Board
 from mesh.bounds import MAX_NUMBER
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, ModelAsked, NotePosted
+from mesh.model_pauses import pauses
 
 AT_ONCE = 4
 """Number of proposals that a model is asked about at a time; rules alone judge the others."""
@@ -139,7 +140,7 @@ class ModelCritic:
         call = await self._records.keep(messages, answer)
         opinion = Flaw(answer.trouble) if answer.trouble else read_judgement("" if answer.thought else answer.text)
         if isinstance(opinion, Flaw):
-            unread = self._budget.failed_call("critique", answer.cost, not answer.trouble, opinion.text, call)
+            unread = self._budget.failed_call("critique", answer.cost, answer.ok, opinion.text, call)
             found[critique.target] = [unread, critique]
         else:
             found[critique.target] = [joined(critique, opinion, self._budget.model.name, answer.cost, call)]

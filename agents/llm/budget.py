@@ -1,10 +1,9 @@
 """Budgets of an agent that asks a model: which model, how long an answer may be, and how much it may spend.
 
 Budgets count per agent name and over restarts, because the spent amounts are read from the log. A call that might
-exceed a budget is not made. After failed calls there is a pause, which is computed from the log too.
+exceed a budget is not made. After failed calls there is a pause (`mesh.model_pauses`).
 """
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from agents.llm.unposted_calls import UnpostedCalls
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, KeptCall, ModelAsked
-
-FIRST_PAUSE_S, _MAX_PAUSE_S = 15.0, 900.0
-"""Pause after a failed call; it doubles with each further failure in a row, up to the maximum."""
+from mesh.failed_calls import LOST
 
 _TEXT = 400
 """Most characters of the text of a failed call."""
@@ -84,7 +81,7 @@ class Budget:
         Args:
             purpose: What the call was for, such as a move of the researcher.
             cost: What it cost.
-            ok: Whether the provider answered.
+            ok: Whether the provider answered; what it answered could not be used then.
             text: Why the call is of no use, one sentence.
             call: Its prompt and answer, if they were kept.
         """
@@ -100,14 +97,7 @@ class Budget:
             return []
         count, cost = lost
         text = f"{count} call{'s' if count > 1 else ''} ended without a fact: their process was stopped, or died"
-        return [self.failed_call("lost", cost, False, text)]
-
-
-def pauses(board: Board, name: str, now: dt.datetime) -> bool:
-    """Tell whether an agent must wait because its last calls failed."""
-    failed = board.failed_calls.get(name, [])
-    pause_s = min(_MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(16, len(failed) - 1))
-    return bool(failed) and (now - failed[-1]).total_seconds() < pause_s
+        return [self.failed_call(LOST, cost, False, text)]
 
 
 def number_option(options: Mapping[str, str], name: str, default: float | None) -> float | None:

@@ -65,6 +65,7 @@ class Price(msgspec.Struct, frozen=True):
 class ModelAnswer(msgspec.Struct, frozen=True):
     """The text of an answer, or in `trouble` one sentence why there is none; `cut` if it ran out of tokens.
 
+    `ok` unless the provider failed or was silent. An empty answer and a refusal are answers.
     `notice` says which parameters the server refused, so that the request was repeated without them. `thought` if the
     text is the model's reasoning, because the server gave no other: some put whole answers there. `thoughts` is that
     reasoning in any case.
@@ -77,6 +78,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     thought: bool = False
     notice: str = ""
     thoughts: str = ""
+    ok: bool = True
 
 
 _REFUSED = RefusedParameters()
@@ -201,9 +203,10 @@ async def ask_model(
                     reply = await _with_what_it_takes(model, messages, parameters, timeout_s, notices)
     except TimeoutError:  # the provider has read the question, and most providers charge for that
         trouble = f"{model.name} did not answer within {min(timeout_s, within_s):g} s"
-        return ModelAnswer("", cost(size_of(messages), 0), trouble)
+        return ModelAnswer("", cost(size_of(messages), 0), trouble, ok=False)
     except _NotNow as error:
-        return ModelAnswer("", cost(), f"{model.name} gave no answer in {ATTEMPTS} requests: {error}")
+        trouble = f"{model.name} gave no answer in {ATTEMPTS} requests: {error}"
+        return ModelAnswer("", cost(), trouble, ok=False)
     if isinstance(reply, str):
         return ModelAnswer("", cost(size_of(messages), 0), reply, notice="; ".join(notices))
     return msgspec.structs.replace(_read(model, reply, messages, cost), notice="; ".join(notices))

@@ -17,6 +17,7 @@ from mesh.errors import BusUnavailable, MeshError
 from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.leaderboard import Ranking
+from mesh.model_pauses import why_agents_pause
 from mesh.proposal_numbers import gain_of
 from mesh.roll_call import expected, roll_call
 from mesh.rule_breaches import ruled_out_words
@@ -53,6 +54,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
         **spending_of(board),
+        "silent": why_agents_pause(board, now),
         "runs_per_min": await runs_per_minute(bus, board),
         "projector_as_of": as_of[0],
         "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
@@ -208,7 +210,7 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
         "metric", "champion_mean", "champion_low", "champion_high", "champion_is_baseline", "baseline_mean", "gain",
         "places",
-        "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice",
+        "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice", "silent",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip
     hidden |= {name for name in ("paused", "ruled_out") if not row[name]}
@@ -220,6 +222,7 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     plain = {name.replace("_", " "): value for name, value in row.items() if name not in hidden} | shown
     lines = [f"{name:<15} {value}".rstrip() for name, value in plain.items()]
     lines = lines if width is None else [cut_cell(line, width) for line in lines]
+    lines += [f"{'silent':<15} {sentence}" for sentence in row["silent"]]
     return [*lines, *(f"{'advice':<15} {sentence}" for sentence in row["advice"])]
 
 

@@ -14,6 +14,7 @@ from mesh.events import PROOF, ProposalRetired, Scored, ScreenedOut
 from mesh.evidence import CLOSE, is_close
 from mesh.exactness import exact_sentence
 from mesh.leaderboard import Ranking, row_interval, row_score, slower_than_baseline
+from mesh.model_pauses import why_agents_pause
 from mesh.outcomes import how_it_ended
 from mesh.rule_breaches import ruled_out_words
 from mesh.stalled import why_paused
@@ -91,7 +92,8 @@ def summary(
     print(progress_line(board, ranking, elapsed_s, None))
     if goal is not None:
         print(f"goal {metric} {goal:g} {'reached' if is_reached(board, goal) else 'not reached'}")
-    for line in (models_line(board, first, flaws), frequent_failure(board, first), why_paused(board)):
+    silent = [why_paused(board), *why_agents_pause(board, board.time)]
+    for line in (models_line(board, first, flaws), frequent_failure(board, first), *silent):
         if line:
             print(line)
     mesh = _program()

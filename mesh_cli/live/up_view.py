@@ -1,5 +1,6 @@
 """What `mesh up` shows while the swarm runs: lines into a pipe, the leaderboard and latest entries on a terminal."""
 
+import datetime as dt
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from mesh.board import Board
 from mesh.events import CritiquePosted, ModelAsked
 from mesh.follow import Follower
 from mesh.leaderboard import MARKED, Ranking, row_score
+from mesh.model_pauses import why_agents_pause
 from mesh.stalled import why_paused
 from mesh.text import plain_number, printable, short
 from mesh.wire import Entry
@@ -101,7 +103,8 @@ class PlainView(View):
     async def draw(self, follower: Follower) -> None:
         while True:
             await anyio.sleep(_HEADLINE_EVERY_S)
-            print(self.headline(follower.board, Ranking(follower.board)), flush=True)
+            board = follower.board
+            print(self.headline(board, Ranking(board)), *_silent(board), sep="\n", flush=True)
 
     def close(self) -> None:
         sys.stdout.flush()
@@ -144,7 +147,7 @@ class LiveView(View):
             "" if base is None else f" (baseline {plain_number(base, ranking.places)})"
         )
         width, height = self._live.console.size
-        words = [self.headline(board, ranking), models_line(board, 0, self.flaws), why_paused(board)]
+        words = [self.headline(board, ranking), models_line(board, 0, self.flaws), *_silent(board)]
         head = Text("\n".join(filter(None, words)))
         left = height - len(head.wrap(self._live.console, width)) - _FRAMES
         shown = min(_LEADERS, max(2, left // 2))
@@ -167,6 +170,11 @@ class LiveView(View):
 
     def close(self) -> None:
         self._live.stop()
+
+
+def _silent(board: Board) -> list[str]:
+    """Return why the search or an agent is silent now, a sentence each."""
+    return [*filter(None, [why_paused(board)]), *why_agents_pause(board, dt.datetime.now(dt.UTC))]
 
 
 def view_of(minutes: float | None, *, quiet: bool) -> "QuietView | LiveView | PlainView":

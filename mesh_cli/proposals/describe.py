@@ -69,7 +69,7 @@ def about_agent(board: Board, name: str) -> About:
         "critiques": dict(Counter(word.verdict for word in words)),
         "usd": board.spent.get(name),
         "tokens": board.tokens.get(name),
-        "failed_calls": len(board.failed_calls.get(name, [])),
+        "failed_calls": failed.calls if (failed := board.failed_calls.get(name)) else 0,
         "latest": [
             {"proposal": tree, "title": own[tree].event.title, "state": ranking.state(tree)}
             for tree in list(own)[-_RECENT:][::-1]
