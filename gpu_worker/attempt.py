@@ -4,7 +4,7 @@ import math
 import uuid
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -24,15 +24,16 @@ from gpu_worker.machine import Slot
 from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.run import EndedRun, Result, RunInputs, execute, lay_out_ahead
+from gpu_worker.run_fact import finished
 from gpu_worker.sandbox.tiers import Sandbox
 from gpu_worker.supervisor.client import Supervisor
 from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
 from mesh import frozen_data, settings
-from mesh.bounds import MAX_ATTEMPT, MAX_TEXT
+from mesh.bounds import MAX_ATTEMPT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
 from mesh.errors import BusError, HostTrouble, MeshError, ObjectMissing, leaf
-from mesh.events import PROOF, Cost, Failed, RunFinished, RunRequested, RunStarted, Scored
+from mesh.events import PROOF, Failed, RunRequested, RunStarted, Scored
 from mesh.wire import Post
 
 KILL_AGAIN_S = 0.3
@@ -50,7 +51,12 @@ class Course:
 
     def __init__(self) -> None:
         self.begun, self.measured = anyio.Event(), anyio.Event()
-        self.follows = False
+        self.is_fetched = self.follows = False
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether the trial needs the server no more: it is in the log that it begins, and its files are here."""
+        return self.begun.is_set() and self.is_fetched
 
     def end(self) -> None:
         """Note that the run needs the slot no more."""
@@ -186,22 +192,37 @@ class Attempts:
     async def _execute(
         self, post: Post, request: RunRequested, delivery: Delivery, course: Course, staged: Staged | None
     ) -> None:
-        member = self._member
-        async with anyio.create_task_group() as tasks:
+        member, scope = self._member, anyio.CancelScope()
+        folder = staged.folder if staged else self._new_folder()
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as machine:
             tasks.start_soon(keep_lease, delivery)
             alone, waiting = member.board.spec.trial.exclusive, anyio.CancelScope()
             tasks.start_soon(member.tell_of_waiting, waiting, alone)
-            async with turn(alone=alone, gives_up=member.draining.is_set) as is_mine:
+            tasks.start_soon(member.cancel_without_server, scope, lambda: course.is_launched)
+            with scope:
+                is_mine = await machine.enter_async_context(turn(alone=alone, gives_up=member.draining.is_set))
                 waiting.cancel()
                 if is_mine:
-                    await self._execute_now(post, request, delivery, course, staged)
-                else:
-                    await delivery.hand_back(0)
+                    run = post, request, delivery, course, staged
+                    await self._execute_now(*run, folder, machine.aclose)
+            waiting.cancel()
+            if scope.cancelled_caught or not is_mine:
+                await machine.aclose()
+                await self._clearing.clear(folder)
+                await delivery.hand_back(0)
             tasks.cancel_scope.cancel()
 
     async def _execute_now(
-        self, post: Post, request: RunRequested, delivery: Delivery, course: Course, staged: Staged | None
+        self,
+        post: Post,
+        request: RunRequested,
+        delivery: Delivery,
+        course: Course,
+        staged: Staged | None,
+        folder: Path,
+        leave: Callable[[], Awaitable[None]],
     ) -> None:
+        """Execute a run; `leave` gives the machine to others before anything waits for the server again."""
         member = self._member
         # Attempts are those in the log: a run that was handed back for want of the right device has none.
         attempt = min(member.board.runs[request.run].attempts + 1, MAX_ATTEMPT)
@@ -212,11 +233,13 @@ class Attempts:
                 inputs = staged.inputs if staged else await self._prefetch.inputs(request)
                 trials = bisect_left(member.board.judged, delivery.entry.seq)
                 inputs = msgspec.structs.replace(inputs, trials=trials)
+                course.is_fetched = True
             except ObjectMissing as error:
+                course.is_fetched = True
                 await begun.wait()
+                await leave()
                 await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
             else:
-                folder = staged.folder if staged else self._new_folder()
                 tasks.start_soon(self._kill_when_stopped, request.run)
                 disk = DiskWatch(folder)
                 tasks.start_soon(disk.follow)
@@ -247,11 +270,14 @@ class Attempts:
                 self._last_s = measured.seconds
                 end = partial(self._end, post, request, delivery, attempt)
                 judged = partial(self._judged, measured, inputs, folder, disk)
+                if course.follows:
+                    await leave()
                 if await self._may_leave(course):
                     self._endings.start_soon(end, judged, self._clearing.leave(folder))
                     course.measured.set()
                 else:
                     result = await judged()
+                    await leave()
                     await self._free.acquire()
                     self._endings.start_soon(end, result)
                     course.measured.set()
@@ -340,51 +366,3 @@ class Attempts:
         await self._member.post(finished(self._member, request, attempt, outcome, result), cause=post.id)
         with suppress(BusError):  # it may be delivered again, and is then seen to be finished
             await delivery.done()
-
-
-def finished(
-    member: Membership, request: RunRequested, attempt: int, outcome: Scored | Failed, result: Result | None
-) -> RunFinished:
-    """Return the fact that a run ended; `result` is what was measured, None where there was no trial."""
-    opened = member.board.opened
-    assert opened is not None
-    event = RunFinished(
-        run=request.run,
-        proposal=request.proposal,
-        outcome=outcome,
-        worker=member.boot,
-        worker_class=member.machine.worker_class,
-        attempt=max(1, attempt),
-        evaluator=opened.evaluator,
-        data=opened.data,
-        environment=member.environment.mixed_with(member.machine.environment),
-        tier=member.tier,
-        built=member.environment.built,
-        packages=member.environment.packages,
-    )
-    if result is None:
-        return event
-    seconds = round(result.trial_s + result.score_s, 3)
-    return msgspec.structs.replace(
-        event,
-        curve=result.curve,
-        trial_s=round(result.trial_s, 3),
-        score_s=round(result.score_s, 3),
-        cpu_s=round(result.cpu_s, 3),
-        peak_memory_mb=round(result.peak_memory_mb, 1),
-        peak_gpu_memory_mb=result.gpu.peak_mb,
-        gpu_utilisation=result.gpu.utilisation,
-        code=result.code,
-        data=result.data,
-        evaluator=result.evaluator,
-        log_tail=result.log_tail,
-        budget_used_s=round(result.used_s, 3),
-        budget_counts=result.budget.counts,
-        predict_s=round(result.predict_s, 3),
-        items=result.items.fact if result.items else None,
-        stages=result.stages,
-        own_seeds=result.own_seeds,
-        judge=result.judge,
-        build_cache=result.build_cache[:MAX_TEXT],
-        cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
-    )

@@ -1,7 +1,7 @@
 """This worker as a member of the swarm: what it is, where the arena stands, and how it posts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -30,6 +30,10 @@ from mesh.wire import Post
 
 LONG_WAIT_S, TELL_AGAIN_S = 10.0, 600.0
 """After so long people are told that a run waits for the machine, and not again so soon."""
+
+LOOK_AFTER_S, ANSWERS_WITHIN_S = 5.0, 10.0
+"""Seconds without a trial after which a run asks whether the server is there, and in which that has to answer. A new
+leader of the server takes less."""
 
 
 class Membership:
@@ -145,6 +149,23 @@ class Membership:
                 else "waits for a run of another arena on this machine that is to be alone (trial.exclusive)"
             )
             await self._say(f"{why}; times would be wrong otherwise")
+
+    async def cancel_without_server(self, scope: anyio.CancelScope, is_launched: Callable[[], bool]) -> None:
+        """Cancel what holds the machine or waits for it where the server is gone: no trial would begin meanwhile.
+
+        Args:
+            scope: what to cancel.
+            is_launched: whether the trial needs the server no more; then this ends.
+        """
+        while True:
+            await anyio.sleep(LOOK_AFTER_S)
+            if is_launched():
+                return
+            with anyio.move_on_after(ANSWERS_WITHIN_S) as asking:
+                await self.bus.head()
+            if asking.cancelled_caught and not is_launched():
+                scope.cancel()
+                return
 
     async def _say(self, what: str) -> None:
         await self.post(NotePosted(channel="ops", text=f"worker {self.name} {what}"))

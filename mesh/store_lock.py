@@ -10,12 +10,13 @@ import errno
 import fcntl
 import hashlib
 import os
-import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+
+from mesh.byte_locks import HAS_BYTE_LOCKS, lock_byte
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -74,8 +75,7 @@ def _lock_path(folder: Path, found: list[int]) -> bool:
 
     A byte of one file stands for each path. Where this system has no such locks or no such file, nobody has any.
     """
-    command = getattr(fcntl, "F_OFD_SETLK", None)
-    if command is None:
+    if not HAS_BYTE_LOCKS:
         return True
     byte = int.from_bytes(hashlib.sha256(os.fsencode(folder.resolve())).digest()[:7]) >> 2
     path = os.path.join(tempfile.gettempdir(), f"mesh-stores-{os.geteuid()}")
@@ -83,10 +83,7 @@ def _lock_path(folder: Path, found: list[int]) -> bool:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         found.append(descriptor)
         if os.fstat(descriptor).st_uid == os.geteuid():
-            try:
-                fcntl.fcntl(descriptor, command, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
-            except OSError as error:
-                return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+            return lock_byte(descriptor, byte)
     return True
 
 

@@ -1,6 +1,5 @@
 """`trial.exclusive`: a run has the machine for itself, on fixed cores, and nobody waits for ever."""
 
-import fcntl
 import os
 import signal
 import sys
@@ -16,8 +15,10 @@ import pytest
 from gpu_worker import exclusive, member
 from gpu_worker.exclusive import turn
 from mesh.errors import HostTrouble
-from mesh.events import NotePosted, RunFinished, Scored, WorkerJoined
+from mesh.events import NotePosted, RunFinished, RunStarted, Scored, WorkerJoined
+from mesh.jetstream import connect
 from mesh.memory import MemoryHub
+from mesh.server import EmbeddedServer
 from tests.test_worker import SPEC, Arena
 
 ALONE = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(SPEC.trial, exclusive=True))
@@ -62,16 +63,10 @@ async def _hold(folder: Path, log: list[str], name: str, *, alone: bool, until: 
         log.append(f"{name} out")
 
 
-def _is_held(path: Path) -> bool:
-    """Whether somebody has a lock for himself alone."""
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+def _tickets(folder: Path) -> int:
+    """Return how many tickets were drawn."""
+    path = folder / f"mesh-turns-{os.geteuid()}"
+    return int.from_bytes(path.read_bytes()) if path.exists() else 0
 
 
 async def test_those_who_share_go_on_together_and_those_alone_one_after_the_other(tmp_path: Path) -> None:
@@ -95,11 +90,37 @@ async def test_who_waits_to_be_alone_is_not_passed_by_those_who_come_later(tmp_p
             while not log:
                 await anyio.sleep(0.01)
             tasks.start_soon(partial(hold, "alone", alone=True, until=lambda: True))
-            while not _is_held(tmp_path / f"mesh-gate-{os.geteuid()}"):
+            while _tickets(tmp_path) < 2:
                 await anyio.sleep(0.01)
         tasks.start_soon(partial(hold, "late", alone=False, until=lambda: True))
         late.set()
     assert log == ["first in", "first out", "alone in", "alone out", "late in", "late out"]
+
+
+async def test_two_that_always_want_to_be_alone_take_turns(tmp_path: Path) -> None:
+    """Each asks again at once, as a worker does whose next run waits."""
+    log = list[str]()
+
+    async def again_and_again(name: str) -> None:
+        for _ in range(20):
+            async with turn(alone=True, gives_up=lambda: False, folder=tmp_path):
+                log.append(name)
+                while _tickets(tmp_path) < min(len(log) + 1, 40):
+                    await anyio.sleep(0.01)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(again_and_again, "a")
+        tasks.start_soon(again_and_again, "b")
+    assert "".join(log) == "ab" * 20
+
+
+async def test_a_damaged_line_begins_a_new_count_and_still_keeps_runs_apart(tmp_path: Path) -> None:
+    (tmp_path / f"mesh-turns-{os.geteuid()}").write_bytes(b"\xff" * 9)
+    log = list[str]()
+    async with anyio.create_task_group() as tasks:
+        for name in "ab":
+            tasks.start_soon(partial(_hold, tmp_path, log, name, alone=True, until=lambda: True))
+    assert [each.split()[1] for each in log] == ["in", "out", "in", "out"]
 
 
 async def test_a_killed_holder_keeps_nobody_out_and_a_draining_worker_gives_up(tmp_path: Path) -> None:
@@ -119,8 +140,7 @@ async def test_a_killed_holder_keeps_nobody_out_and_a_draining_worker_gives_up(t
 
 
 async def test_without_the_locks_only_runs_that_want_to_be_alone_are_refused(tmp_path: Path) -> None:
-    for name in ("gate", "room"):
-        (tmp_path / f"mesh-{name}-{os.geteuid()}").symlink_to("/etc/hostname")
+    (tmp_path / f"mesh-turns-{os.geteuid()}").symlink_to("/etc/hostname")
     async with turn(alone=False, gives_up=lambda: False, folder=tmp_path) as is_mine:
         assert is_mine
     with pytest.raises(HostTrouble, match="cannot be opened"):
@@ -173,3 +193,27 @@ async def test_a_run_that_waits_long_to_be_alone_says_what_it_waits_for(
     [note] = notes
     assert note.channel == "ops"
     assert "waits to be alone (trial.exclusive): runs of other arenas of this user go on on this machine" in note.text
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+async def test_a_worker_whose_server_was_killed_keeps_the_machine_from_nobody(
+    tmp_path: Path, server: EmbeddedServer, own_locks: None, monkeypatch: pytest.MonkeyPatch, *, is_begun: bool
+) -> None:
+    for name, seconds in {"LONG_WAIT_S": 0.05, "LOOK_AFTER_S": 0.2, "ANSWERS_WITHIN_S": 1}.items():
+        monkeypatch.setattr(member, name, seconds)
+    program = TIMED.replace("SECONDS", "1").replace("NUMBER", "1")
+    async with connect(server.url, outage_s=600) as hub:
+        arena = Arena(await hub.arena("a", create=True), tmp_path)
+        await arena.open(ALONE)
+        async with arena.worker():
+            async with turn(alone=True, gives_up=lambda: is_begun):
+                await arena.request(program, "r")
+                while not await arena.all(RunStarted if is_begun else NotePosted):
+                    await anyio.sleep(0.05)
+                assert server._process
+                server._process.kill()
+                server._process.wait()
+            async with turn(alone=True, gives_up=lambda: False) as is_mine:
+                assert is_mine
+                await server.ensure()
+            assert isinstance((await arena.finished("r")).outcome, Scored)

@@ -10,7 +10,7 @@ from mesh.board import Board
 from mesh.errors import ObjectMissing
 from mesh.events import RunKilled, RunRequested, RunStarted
 from mesh.follow import Follower
-from mesh.memory import MemoryHub
+from mesh.memory import MemoryBus, MemoryHub
 from tests.test_worker import Arena
 
 CLASS = "cpu"
@@ -48,6 +48,7 @@ async def test_code_that_was_fetched_ahead_is_not_fetched_again_and_missing_code
     board = await board_of(arena)
     prefetch = Prefetch(arena.bus, arena.home, lambda: board)
     await prefetch.fetch_ahead(CLASS, 2)
+    assert isinstance(arena.bus, MemoryBus)
     arena.bus._objects.clear()
     first, second = board.runs["r1"].requested, board.runs["r2"].requested
     inputs = await prefetch.inputs(first)

@@ -18,6 +18,7 @@ from gpu_worker.sandbox_choice import Wish
 from gpu_worker.worker import run_worker
 from mesh import frozen_data, settings
 from mesh.arena import evaluator_hash
+from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.events import (
     ArenaOpened,
@@ -31,7 +32,7 @@ from mesh.events import (
     WorkerJoined,
     WorkerLeft,
 )
-from mesh.memory import MemoryBus, MemoryHub
+from mesh.memory import MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
 from tests.support.daemons import ESCAPING, alive
@@ -55,7 +56,7 @@ SPEC = ArenaSpec(
 class Arena:
     """A tiny arena on a bus in memory, and what a test asks of it."""
 
-    def __init__(self, bus: MemoryBus, folder: Path) -> None:
+    def __init__(self, bus: ArenaBus, folder: Path) -> None:
         self.bus, self.home = bus, folder / "home"
         self.code = CodeStore(folder / "author.git", bus)
         self.base = self.base_tree = ""
