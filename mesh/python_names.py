@@ -62,13 +62,18 @@ def parameter_of(arguments: ast.arguments, default: ast.AST) -> str:
     return next((arg.arg for arg, value in pairs if value is default), "")
 
 
+def longest_option(call: ast.Call) -> str:
+    """Return `learning-rate` for `add_argument("-l", "--learning-rate")`; "" if the call names no option."""
+    words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    return _plain(max(words, key=len).lstrip("-")) if words else ""
+
+
 def _option(syntax: PythonSyntax, keyword: ast.keyword) -> str:
     """Return `lr` for the default of `add_argument("--lr", default=0.1)`."""
     call = syntax.parents.get(keyword)
     if keyword.arg != "default" or not isinstance(call, ast.Call) or not callee_of(call).endswith("add_argument"):
         return ""
-    words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    return _plain(max(words, key=len).lstrip("-")) if words else ""
+    return longest_option(call)
 
 
 def _key(node: ast.expr | None) -> str:

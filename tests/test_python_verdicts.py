@@ -105,3 +105,80 @@ def test_what_other_functions_read_is_a_knob(judge: str) -> None:
 )
 def test_a_constant_by_which_a_program_judges_is_no_knob(judge: str) -> None:
     assert list(knobs(f"WIDTH = 0.35\nSTEPS = 40\n\n\n{judge}")) == ["STEPS"]
+
+
+WORLD = """class Flock:
+    speed: float = 4.5
+
+    def __init__(self, width=800.5, height=600.5, count=50, turn=0.25):
+        self.width, self.height, self.turn = width, height, turn
+        self.reach = 7.5
+        self.birds, self.hits = [], 0
+        for _ in range(count):
+            self.birds.append(Bird(uniform(0.5, width)))
+
+    def step(self):
+        move(self.birds, self.speed, self.turn, self.reach)
+
+    def get_metrics(self):
+        worst = max(bird.x for bird in self.birds) / self.width
+        return {"spread": worst / (self.height + 1), "turn": self.turn, "hits": self.hits}
+
+
+def main(parser):
+    parser.add_argument("-b", "--birds-here", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=1000)
+    args = parser.parse_args()
+    run(Flock(count=args.birds_here, turn=args.steps))
+"""
+
+
+def test_the_world_that_a_program_measures_is_no_knob() -> None:
+    behaviour = ["Flock.speed", "Flock.__init__.turn", "Flock.__init__.reach", "Flock.__init__.uniform", "main.steps"]
+    assert list(knobs(WORLD)) == behaviour
+    filled_at_once = WORLD.replace(
+        "        for _ in range(count):\n            self.birds.append(Bird(uniform(0.5, width)))\n",
+        "        self.birds = [Bird(uniform(0.5, width)) for _ in range(count)]\n",
+    )
+    assert "Flock.__init__.count" not in knobs(filled_at_once)
+    asked = KnobsSpec(literals=True, include=("Flock.__init__.width", "main.birds-here"))
+    assert list(knobs(WORLD, asked)) == ["Flock.__init__.width", "main.birds-here"]
+
+
+def test_what_is_only_counted_or_passed_on_is_still_a_knob() -> None:
+    nothing_measured = WORLD.replace("get_metrics", "describe")
+    assert {"Flock.__init__.width", "Flock.__init__.count", "main.birds-here"} <= knobs(nothing_measured).keys()
+    other_list = WORLD.replace("self.birds.append", "self.nests.append")
+    assert "Flock.__init__.count" in knobs(other_list)
+
+
+OWN_REFERENCE = """class Task:
+    def _solve(self, problem):
+        return solve_ivp(problem, method="RK45", rtol=1e-10, max_step=0.5)
+
+    def solve(self, problem):
+        return self._solve(problem) * 1.5
+
+    def guess(self, problem):
+        return problem * 2.5
+
+    def is_solution(self, problem, solution):
+        reference = self.solve(problem)
+        return np.allclose(solution, reference)
+
+
+def run_solver(problem):
+    return Task().solve(problem)
+"""
+
+
+def test_a_program_that_compares_with_its_own_answer_has_no_knob_in_what_answers() -> None:
+    assert list(knobs(OWN_REFERENCE)) == ["Task.guess.return.problem"]
+    for judge in (
+        "reference = self.solve(solution)",  # looks at what it judges
+        "reference = other.solve(problem)",  # is not of this program
+        "reference = problem",
+    ):
+        assert len(knobs(OWN_REFERENCE.replace("reference = self.solve(problem)", judge))) == 5
+    one_thing = OWN_REFERENCE.replace("is_solution(self, problem, solution)", "is_solution(self, problem)")
+    assert len(knobs(one_thing)) == 5

@@ -58,6 +58,19 @@ PROGRAMS = {
         "import numpy as np\n\n"
         "def run():\n    np.random.seed(3)\n    x = np.random.rand(4, 2) - 0.5\n    return improve(x)\n"
     ),
+    "quasi-random": (
+        "import numpy as np\nimport scipy.stats.qmc\n\n"
+        "def run():\n    x = scipy.stats.qmc.Sobol(d=3, scramble=True, seed=12).random(n=8)\n    return improve(x)\n"
+    ),
+    "quasi-random without a seed": (
+        "import numpy as np\n\ndef run():\n    from scipy.stats import qmc\n"
+        "    points = qmc.Halton(2, scramble=False)\n    points.random(3)\n"
+        "    x = qmc.scale(points.random(4), [0, 1], [1, 3])\n    return improve(x)\n"
+    ),
+    "latin hypercube": (
+        "import numpy as np\nfrom scipy.stats.qmc import LatinHypercube\n\n"
+        "def run():\n    x = LatinHypercube(d=2, seed=3).random(5)\n    return improve(x)\n"
+    ),
     "default": "import numpy as np\n\n"
     "def run(n=6):\n    x = np.arange(n) / n\n    x[0] += 0.25\n    return improve(x)\n",
     "module": "import numpy as np\nN = 4\nX = np.ones((N, 2)) * np.array([1.0, 2.5])\n\n"
@@ -157,6 +170,10 @@ def test_a_line_that_is_needed_later_stays_and_the_table_stands_behind_it() -> N
         "import numpy as np\n# EVOLVE-BLOCK-START\nA = 1\n# EVOLVE-BLOCK-END\n"
         "def run():\n    x = np.linspace(0, 1, 8)\n"
         "    return improve(x)\n",
+        "import numpy as np\nfrom scipy.stats import qmc\n\n"
+        "def run():\n    x = qmc.Sobol(d=2).random(8)\n    return improve(x)\n",  # no seed
+        "import numpy as np\nfrom scipy.stats import qmc\n\n"
+        "def run():\n    x = qmc.Sobol(d=2, seed=1).random(10**9)\n    return improve(x)\n",  # too many
         "def run(:\n",
     ],
 )

@@ -1,10 +1,9 @@
 """What a few lines of numpy compute, without running them: an evaluator of a small, harmless part of Python.
 
-It knows numbers, lists, arrays, loops over `range`, arithmetic, and named functions of `math` and `numpy`, each with a
-limit of size and of work. Attributes, calls and statements that are not listed here raise `NotConstant`. Nothing of the
-program is executed: an agent may read programs of strangers with it.
-
-It does not know functions of the program itself, files, imports at run time, or draws without a seed.
+It knows numbers, lists, arrays, loops over `range`, arithmetic, and named functions of `math`, `numpy` and `scipy`,
+each with a limit of size and of work. Attributes, calls and statements that are not listed here raise `NotConstant`.
+Nothing of the program is executed: an agent may read programs of strangers with it. Functions of the program itself,
+files, imports at run time, and draws without a seed are not known.
 """
 
 import ast
@@ -13,6 +12,8 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
+
+from agents.search.structure import quasi_random
 
 MAX_FOLDED = 20_000
 """Most items of a list or an array on the way."""
@@ -74,6 +75,7 @@ _NUMPY = _names(
 _NUMPY_RANDOM = _names("seed rand randn random uniform normal")
 _DRAWS = _names("dirichlet random uniform normal standard_normal rand randn")
 _ARRAY_METHODS = _names("astype clip copy cumsum dot flatten max mean min ravel reshape round std sum tolist transpose")
+_PACKAGES = ("numpy.random", *quasi_random.PACKAGES)
 _ARRAY_FIELDS = _names("T ndim shape size")
 _GROWING = _names("arange eye full identity linspace logspace meshgrid ones repeat tile zeros rand randn")
 
@@ -99,15 +101,12 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 
 
 class ConstantFolding:
-    """Computes statements one after the other; `values` are the names that are known so far."""
+    """Computes statements one after the other; `values` are the names that are known so far.
+
+    `modules` are the names of imported modules in the program: `{"np": "numpy", "math": "math", "pi": "math.pi"}`.
+    """
 
     def __init__(self, modules: Mapping[str, str], values: Mapping[str, Any] | None = None) -> None:
-        """Start with known values.
-
-        Args:
-            modules: The names of imported modules in the program: `{"np": "numpy", "math": "math", "pi": "math.pi"}`.
-            values: What is known before the first statement.
-        """
         import numpy as np
 
         self._np, self._modules = np, modules
@@ -226,10 +225,8 @@ class ConstantFolding:
                 return self._binary(op, self._value(left), self._value(right))
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
                 return _COMPARE[type(op)](self._value(left), self._value(right))
-            case ast.BoolOp(op=ast.And(), values=parts):
-                return all(self._value(part) for part in parts)
-            case ast.BoolOp(op=ast.Or(), values=parts):
-                return any(self._value(part) for part in parts)
+            case ast.BoolOp(op=op, values=parts):
+                return (all if isinstance(op, ast.And) else any)(self._value(part) for part in parts)
             case ast.IfExp(test=test, body=body, orelse=otherwise):
                 return self._value(body if self._value(test) else otherwise)
             case ast.Subscript(value=holder, slice=at):
@@ -292,8 +289,8 @@ class ConstantFolding:
         match node:
             case ast.Name(id=name) if name not in self.values:
                 return self._modules.get(name, "")
-            case ast.Attribute(value=holder, attr="random") if self._path(holder) == "numpy":
-                return "numpy.random"
+            case ast.Attribute(value=holder, attr=name) if (path := f"{self._path(holder)}.{name}") in _PACKAGES:
+                return path
         return ""
 
     def _called(self, node: ast.Call) -> Any:
@@ -319,10 +316,12 @@ class ConstantFolding:
             return getattr(math, name)(*args, **words)
         if module == "numpy.random":
             return self._drawn(name, args, words)
-        if module != "numpy" or name not in _NUMPY:
+        if module == quasi_random.MODULE:
+            began, found = monotonic(), quasi_random.made(name, args, words)
+            self._until += monotonic() - began  # the import takes longer than all else
+            return found
+        if module != "numpy" or name not in _NUMPY or isinstance(words.get("dtype"), str):
             raise NotConstant(f"{module}.{name}")
-        if isinstance(words.get("dtype"), str):
-            raise NotConstant("dtype")
         if name in _GROWING:
             self._check_size(name, args, words)
         return getattr(np, name)(*args, **words)
@@ -371,14 +370,15 @@ class ConstantFolding:
 
     def _method(self, value: Any, name: str, args: list[Any], words: dict[str, Any]) -> Any:
         np = self._np
-        if isinstance(value, np.ndarray) and name in _ARRAY_METHODS:
-            if any(isinstance(arg, str) for arg in args):
-                raise NotConstant("dtype")
+        is_known = name in _ARRAY_METHODS and not any(isinstance(arg, str) for arg in args)
+        if isinstance(value, np.ndarray) and is_known:
             return getattr(value, name)(*args, **words)
         if isinstance(value, list) and name in ("append", "extend", "copy") and len(value) < MAX_FOLDED:
             return getattr(value, name)(*args)
         if isinstance(value, np.random.Generator | np.random.RandomState) and name in _DRAWS:
             return self._draw(value, name, args, words)
+        if quasi_random.is_sampler(value):
+            return quasi_random.drawn(value, name, args, words)
         raise NotConstant(name)
 
 

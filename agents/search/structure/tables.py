@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from agents.search.structure import quasi_random
 from agents.search.structure.constant_folding import ConstantFolding, NotConstant, Returned
 from mesh.editable_regions import editable_spans
 from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of
@@ -30,6 +31,7 @@ _WIDTH = 110
 """Longest line of a table that is written."""
 
 
+_KNOWN = ("math", "numpy", *quasi_random.PACKAGES)
 _RESULT = "return"
 """In place of a name: the table is what a function returns."""
 
@@ -315,7 +317,7 @@ def _immutable(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _copied(value) for name, value in values.items() if type(value).__name__ not in _GENERATORS}
 
 
-_GENERATORS = ("Generator", "RandomState")
+_GENERATORS = ("Generator", "RandomState", *quasi_random.SAMPLERS)
 
 
 def _copied(value: Any) -> Any:
@@ -355,14 +357,15 @@ def _parameters(arguments: ast.arguments) -> list[str]:
 
 
 def _imported(module: ast.Module) -> dict[str, str]:
-    """Return the modules and functions of `math` and `numpy` that a program imports, by their names in it."""
+    """Return the modules and functions whose values can be computed that a program imports, by their names in it."""
     found: dict[str, str] = {}
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             for name in node.names:
-                if name.name in ("math", "numpy"):
-                    found[name.asname or name.name] = name.name
-        elif isinstance(node, ast.ImportFrom) and node.module in ("math", "numpy"):
+                if name.name in _KNOWN:
+                    root = name.name.partition(".")[0]
+                    found[name.asname or root] = name.name if name.asname else root
+        elif isinstance(node, ast.ImportFrom) and node.module in _KNOWN:
             found |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
     return found
 
