@@ -16,6 +16,7 @@ import msgspec
 from mesh import events as e
 from mesh.board import Board, Proposal, Run
 from mesh.evidence import is_close, noise, ranking_rule, side_by_side_levels, student_t
+from mesh.exactness import exact_on
 from mesh.outcomes import badness
 from mesh.slowness import slower_sentence
 from mesh.standing import Standing
@@ -101,6 +102,11 @@ class Ranking:
             run.finished.worker_class for tree in self.board.proposals for run in self._scored(tree) if run.finished
         )
         return min(scores, key=lambda name: (-scores[name], name), default="")
+
+    @cached_property
+    def exact(self) -> str:
+        """On what the scores of the arena are exact; "" where they have noise."""
+        return exact_on(self.board)
 
     @cached_property
     def places(self) -> int:

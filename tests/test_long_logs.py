@@ -14,7 +14,7 @@ from mesh.follow import Follower
 from mesh.leaderboard import leaderboard
 from mesh.memory import MemoryHub
 from mesh.wire import Post
-from mesh_cli.proposals.projected_rows import projected_rows
+from mesh_cli.projected.ranking import projected_rows
 from mesh_cli.render.fold_progress import FoldProgress
 from tests.support.folding import bus_with, projecting
 from tests.support.history import finish, proposal, request

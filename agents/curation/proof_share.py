@@ -1,6 +1,7 @@
 """How much of the workers' time proof may take. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from mesh.board import Board, Run
 from mesh.events import PROOF
@@ -19,12 +20,28 @@ def affords(board: Board, runs: int) -> bool:
 
 def is_within_share(board: Board, runs: int) -> bool:
     """Tell whether the share of proof stays within `proof_share` with this many more runs, whatever search does."""
-    proven = len(board.proofs)
-    seconds, whole = sum(board.seconds.get(lane, 0.0) for lane in PROOF), sum(board.seconds.values())
-    if not seconds:
-        seconds, whole = float(proven), float(board.finished)
-    mean = seconds / proven if proven else 0.0
-    return seconds + runs * mean <= board.spec.selection.proof_share * (whole + runs * mean) + ALLOWANCE * mean
+    return proof_time(board).is_within(board.spec.selection.proof_share, runs)
+
+
+class ProofTime(NamedTuple):
+    """The runs of proof that were requested, all finished runs, and the seconds of these by lane."""
+
+    proven: int
+    finished: int
+    seconds: Mapping[str, float]
+
+    def is_within(self, share: float, runs: int) -> bool:
+        """Tell whether proof stays within its share of the workers' time with this many more runs."""
+        seconds, whole = sum(self.seconds.get(lane, 0.0) for lane in PROOF), sum(self.seconds.values())
+        if not seconds:
+            seconds, whole = float(self.proven), float(self.finished)
+        mean = seconds / self.proven if self.proven else 0.0
+        return seconds + runs * mean <= share * (whole + runs * mean) + ALLOWANCE * mean
+
+
+def proof_time(board: Board) -> ProofTime:
+    """Return the time of proof and of all runs so far."""
+    return ProofTime(len(board.proofs), board.finished, board.seconds)
 
 
 def _is_searching(board: Board) -> bool:

@@ -1,7 +1,7 @@
 """Says when claims wait for proof because proof has had its share of the workers' time. Pure."""
 
 from agents.curation.claims import weigh_claims
-from agents.curation.proof_share import is_within_share
+from agents.curation.proof_share import ProofTime, proof_time
 from agents.curation.race_log import current_race, members_of
 from mesh.board import Board
 from mesh.events import PROOF
@@ -13,14 +13,8 @@ _SMALLEST_RACE = 2
 
 def waiting_words(board: Board) -> str:
     """Return in a sentence how many claims wait until search has had its share of the workers' time; "" if none do."""
-    if board.opened is None or board.closed or not board.champion or board.spec.objective.noise == "none":
+    if not may_wait(board, proof_time(board)):
         return ""
-    if is_within_share(board, _SMALLEST_RACE):
-        return ""
-    if any(
-        run.requested.lane in PROOF and is_awaited(board, run) for run in map(board.runs.__getitem__, board.unfinished)
-    ):
-        return ""  # a race is under way
     _, waiting, _ = weigh_claims(board)
     racing = [tree for tree in members_of(board, current_race(board)) if tree in board.undecided]
     if not (count := len(dict.fromkeys([*waiting, *racing]))):
@@ -30,3 +24,18 @@ def waiting_words(board: Board) -> str:
         f"{count} {'claim waits' if count == 1 else 'claims wait'} for proof: proof has had its {share:.0%} of the "
         "worker time; raise selection.proof_share in arena.toml to prove sooner"
     )
+
+
+def may_wait(board: Board, time: ProofTime) -> bool:
+    """Tell whether claims that are there wait: proof has had its share, and no race is under way.
+
+    Args:
+        board: A board that has the champion, the members and what is unfinished.
+        time: The time of proof.
+    """
+    if board.opened is None or board.closed or not board.champion or board.spec.objective.noise == "none":
+        return False
+    if time.is_within(board.spec.selection.proof_share, _SMALLEST_RACE):
+        return False
+    out = map(board.runs.__getitem__, board.unfinished)
+    return not any(run.requested.lane in PROOF and is_awaited(board, run) for run in out)

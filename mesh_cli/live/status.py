@@ -4,6 +4,7 @@ import datetime as dt
 import time
 from collections.abc import Collection
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,15 +19,16 @@ from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.leaderboard import Ranking
 from mesh.model_pauses import why_agents_pause
-from mesh.proposal_numbers import gain_of
 from mesh.roll_call import expected, roll_call
 from mesh.rule_breaches import ruled_out_words
 from mesh.stalled import why_paused
-from mesh.text import needed_places, plain_number, signed_gain
 from mesh.times import duration
 from mesh.wire import Pattern
 from mesh.worker_time import WorkerTime, time_advice, time_words, times_of, worker_time
 from mesh_cli.connect import board_of
+from mesh_cli.projected.asking import from_projector
+from mesh_cli.projected.state import projected_state
+from mesh_cli.proposals.champion_score import score_words, scores_of
 
 RATE_OVER_S = 300.0
 _ANSWER_WITHIN_S = 2.0
@@ -43,19 +45,30 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     async def ask() -> None:
         as_of.append(await projected(bus))
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask)
-        board = await board_of(bus)
+    state = await from_projector(bus, partial(projected_state, rate_over_s=RATE_OVER_S))
+    ranking: Ranking
+    if state:
+        board, ranking, time_spent = state.board, state.ranking, state.time
+        as_of.append(board.seq)
+        rate = _per_minute(board, state.finished_lately) if state.finished else 0.0
+        waiting = ""
+    else:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            board = await board_of(bus)
+        ranking, time_spent = Ranking(board), worker_time(times_of(board))
+        rate, waiting = await runs_per_minute(bus, board), waiting_words(board)
     now = dt.datetime.now(dt.UTC)
     answering = await roll_call(bus, expected(board))
     return {
         **standing_of(board, answering),
-        **scores_of(board),
+        **(state.counts if state else {}),
+        **scores_of(ranking),
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
-        **spending_of(board),
+        **spending_of(board, time_spent, waiting),
         "silent": why_agents_pause(board, now),
-        "runs_per_min": await runs_per_minute(bus, board),
+        "runs_per_min": rate,
         "projector_as_of": as_of[0],
         "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
         "snapshot_age_s": age_s,
@@ -93,42 +106,6 @@ def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     }
 
 
-def scores_of(board: Board) -> dict[str, Any]:
-    """Return the means of champion and baseline, the champion's 95 % interval and its gain; None where unknown."""
-    ranking = Ranking(board) if board.opened else None
-    base = ranking.of(board.opened.base_tree) if ranking and board.opened else None
-    best = ranking.of(board.champion) if ranking else None
-    return {
-        "metric": board.spec.objective.metric if board.opened else "",
-        "champion_mean": best.mean if best else None,
-        "champion_low": best.low if best else None,
-        "champion_high": best.high if best else None,
-        "champion_is_baseline": bool(board.opened and board.champion == board.opened.base_tree),
-        "baseline_mean": base.mean if base else None,
-        "gain": gain_of(ranking, board.champion, board.opened.base_tree) if ranking and base and board.opened else None,
-        "places": ranking.places if ranking else needed_places([]),
-    }
-
-
-def score_words(row: dict[str, Any]) -> str:
-    """Return the champion's score and its gain, or the baseline's score; "" without any."""
-    places = row["places"]
-    base = "" if row["baseline_mean"] is None else plain_number(row["baseline_mean"], places)
-    if row["champion_mean"] is None:
-        return f"{row['metric']} {base} (the baseline)" if base else ""
-    words = f"{row['metric']} {plain_number(row['champion_mean'], places)}"
-    if row["champion_low"] is not None and row["champion_low"] != row["champion_high"]:
-        low, high = (plain_number(row[name], places) for name in ("champion_low", "champion_high"))
-        words += f" (95 %: {low} … {high})"
-    if row["champion_is_baseline"]:
-        return f"{words}, the baseline"
-    return (
-        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}"
-        if row["gain"] is not None
-        else words
-    )
-
-
 def _names(members: dict[str, Member]) -> set[str]:
     return {member.name for member in members.values()}
 
@@ -150,14 +127,12 @@ def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     return {"slots": total, "slots_busy": busy, "slots_free": total - busy}
 
 
-def spending_of(board: Board) -> dict[str, Any]:
-    """Return what the workers' time went into, in seconds, and advice where that is odd."""
-    time = worker_time(times_of(board))
+def spending_of(board: Board, time: WorkerTime, waiting: str) -> dict[str, Any]:
+    """Return what the workers' time went into, in seconds, and advice where that is odd, or where claims wait."""
     share = board.spec.selection.proof_share if board.opened else 1.0
-    waiting = [waiting_words(board)] if board.opened else []
     return {
         "worker_time": msgspec.to_builtins(time),
-        "advice": [*filter(None, waiting), *time_advice(time, share)],
+        "advice": [*filter(None, [waiting]), *time_advice(time, share)],
     }
 
 
@@ -166,12 +141,18 @@ async def runs_per_minute(bus: Bus, board: Board) -> float:
     if not board.finished or board.opened_at is None:
         return 0.0
     begin = board.time - dt.timedelta(seconds=RATE_OVER_S)
-    span_s = min(RATE_OVER_S, max(1.0, (board.time - board.opened_at).total_seconds()))
     count = 0
     after = await bus.since(begin) - 1
     async with aclosing(bus.read(after, until=board.seq, only=[Pattern(kind="run.finished")])) as batches:
         async for batch in batches:
             count += len(batch)
+    return _per_minute(board, count)
+
+
+def _per_minute(board: Board, count: int) -> float:
+    if board.opened_at is None:
+        return 0.0
+    span_s = min(RATE_OVER_S, max(1.0, (board.time - board.opened_at).total_seconds()))
     return round(count * 60 / span_s, 2)
 
 

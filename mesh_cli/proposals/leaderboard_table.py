@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
-from mesh.leaderboard import LeaderboardRow, row_interval, row_score
+from mesh.exactness import exact_words
+from mesh.leaderboard import MARKED, LeaderboardRow, Ranking, row_interval, row_score, slower_than_baseline
+from mesh.rule_breaches import ruled_out_words
 from mesh.slowness import seconds_text
 from mesh.spec import ObjectiveSpec
+from mesh.steady_results import odd_champion
 from mesh.text import plain_number, printable, short
+from mesh_cli.proposals.champion_score import score_words, scores_of
 from mesh_cli.render.columns import Column, aligned
 
 
@@ -49,3 +53,12 @@ def ranking(goal: ObjectiveSpec, rows: Sequence[LeaderboardRow], width: int | No
     missed = any(row.violation is not None for row in rows)
     table = [cells(row, goal, places, sealed=sealed, missed=missed) for row in rows]
     return aligned(columns(goal, sealed=sealed, missed=missed), table, width)
+
+
+def remarks(of: Ranking, rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Return the sentences that stand below a leaderboard: of its champion, and of what does not count."""
+    board = of.board
+    marked = MARKED if any(row.self_reported for row in rows) else ""
+    champion = f"champion: {score_words(scores_of(of))}" if board.champion else ""
+    said = (marked, champion, ruled_out_words(board), slower_than_baseline(of), exact_words(of.exact))
+    return [*filter(None, (*said, odd_champion(board)))]

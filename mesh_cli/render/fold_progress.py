@@ -37,6 +37,6 @@ class FoldProgress:
         if took_s >= self._long_s and self._screen.isatty():
             self._screen.write(
                 f"mesh: reading {count:,} entries took {took_s:.0f} s. A projector (python -m analytics) answers at "
-                f"once: mesh leaderboard --json, or mesh sql \"FROM proposals WHERE arena = '{arena}'\"\n"
+                f"once, and is asked where it runs; also by mesh sql \"FROM proposals WHERE arena = '{arena}'\"\n"
             )
         self._screen.flush()

@@ -1,0 +1,89 @@
+"""The figures of `mesh status` that count over all of a log, from a projector."""
+
+from typing import Any
+
+from agents.curation.proof_share import ProofTime
+from agents.curation.waiting_claims import may_wait
+from mesh.bounds import MAX_INTEGER
+from mesh.events import PROOF
+from mesh.worker_time import WorkerTime
+from mesh_cli.projected.asking import Projector, Row, Unanswered
+from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
+
+
+class ProjectedState:
+    """What `mesh status` shows of an arena, but for who is there: `board` has the queue and the members.
+
+    Attributes:
+        ranking: The ranking, with the rows of champion and baseline.
+        counts: Figures of `mesh status` that an excerpt of a board has not.
+        time: What the workers' time went into.
+        finished_lately: Runs that ended in the last minutes of the log.
+    """
+
+    def __init__(self, ranking: ProjectedRanking, found: dict[str, list[Row]]) -> None:
+        self.ranking, self.board = ranking, ranking.board
+        [self._all] = found["counts"]
+        lanes = {row["lane"]: row for row in found["lanes"]}
+        self.counts = _counts(self._all, found["models"])
+        self.time = _worker_time(lanes)
+        self.finished_lately: int = self._all["lately"]
+        self.finished: int = self._all["finished"]
+        proven = self._all["proofs"]
+        seconds = {lane: row["in_order"] for lane, row in lanes.items()}
+        if may_wait(self.board, ProofTime(proven, self.finished, seconds)):
+            raise Unanswered  # how many claims wait depends on all proofs
+
+
+async def projected_state(projector: Projector, rate_over_s: float) -> ProjectedState:
+    """Return what `mesh status` shows of a long log.
+
+    Args:
+        projector: The projector.
+        rate_over_s: Seconds at the end of the log whose ends of runs are counted.
+
+    Raises:
+        BusUnavailable: No projector answers.
+        Unanswered: It cannot say it.
+    """
+    more = {
+        "counts": projector.sql("counts", rate_over_us=round(rate_over_s * 1e6)),
+        "lanes": projector.sql("lanes"),
+        "models": projector.sql("models"),
+    }
+    return ProjectedState(*await projected_ranking(projector, queue=True, more=more))
+
+
+def _counts(found: Row, models: list[Row]) -> dict[str, Any]:
+    paid = sorted((row for row in models if row["usd"] is not None), key=lambda row: row["usd_seq"])
+    tokens = found["judge_tokens_in"] or 0, found["judge_tokens_out"] or 0
+    return {
+        "proposals": found["proposals"],
+        "runs_finished": found["finished"],
+        "model_tokens": sum(min(int(row["tokens"]), MAX_INTEGER) for row in models),
+        "model_usd": round(sum(row["usd"] for row in paid), 6),
+        "judge_calls": _bounded(found["judge_calls"]),
+        "judge_cached": _bounded(found["judge_cached"]),
+        "judge_tokens": sum(map(_bounded, tokens)),
+        "judge_usd": round(found["judge_usd"] or 0.0, 6),
+        "not_understood": found["not_understood"],
+    }
+
+
+def _bounded(number: int | str | None) -> int:
+    return min(int(number or 0), MAX_INTEGER)
+
+
+def _worker_time(lanes: dict[str, Row]) -> WorkerTime:
+    def seconds(lane: str, column: str = "seconds") -> float:
+        return lanes[lane][column] or 0.0 if lane in lanes else 0.0
+
+    return WorkerTime(
+        search_s=seconds("explore"),
+        failed_s=seconds("explore", "failed"),
+        proof_s=seconds("confirm"),
+        controls_s=seconds("control"),
+        looks_s=seconds("sealed") + seconds("audit"),
+        runs=sum(row["runs"] for row in lanes.values()),
+        proofs=sum(row["runs"] for lane, row in lanes.items() if lane in PROOF),
+    )

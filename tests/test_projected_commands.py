@@ -1,0 +1,113 @@
+"""A command says the same of a long log whether it asks a projector or folds the log; by random histories."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh import events as e
+from mesh import wire
+from mesh.leaderboard import Ranking
+from mesh.memory import MemoryBus, MemoryHub
+from mesh.wire import Post
+from mesh_cli.connect import board_of
+from mesh_cli.live.status import figures, status_lines
+from mesh_cli.projected import asking
+from mesh_cli.projected.asking import from_projector
+from mesh_cli.projected.ranking import projected_ranking
+from mesh_cli.projected.state import projected_state
+from mesh_cli.proposals.leaderboard_table import ranking, remarks
+from tests.support.folding import projecting
+from tests.test_leaderboard_contract import History
+
+HISTORIES, PARTS = 16, 2
+
+
+def with_a_swarm(seed: int) -> Iterator[tuple[str, e.AnyEvent]]:
+    """Yield a random history with the facts of a swarm around it: members, starts, kills, critiques and their cost."""
+    rng = random.Random(f"swarm {seed}")
+    boots, runs, trees = list[str](), list[str](), list[str]()
+    for number, (author, event) in enumerate(History(seed).told):
+        yield author, event
+        runs += [event.run] if isinstance(event, e.RunRequested) else []
+        trees += [event.tree] if isinstance(event, e.ProposalPosted) else []
+        draw = rng.random()
+        if draw < 0.05:
+            boots.append(f"w{number}")
+            joined = e.WorkerJoined(boot=boots[-1], worker_class="cpu", device="cpu", slots=rng.randrange(1, 4))
+            yield rng.choice(("w-1", "w-2")), joined
+        elif draw < 0.08:
+            yield rng.choice(("ann", "bob")), e.AgentJoined(boot=f"a{number}", role="explorer")
+        elif draw < 0.10 and boots:
+            yield "w-1", e.WorkerLeft(boot=rng.choice(boots))
+        elif draw < 0.30 and runs:
+            yield "w-1", e.RunStarted(run=rng.choice(runs), attempt=number + 1, worker=rng.choice([*boots, "nobody"]))
+        elif draw < 0.33 and runs:
+            yield "op", e.RunKilled(run=rng.choice(runs), by="operator")
+        elif draw < 0.40 and trees:
+            cost = rng.choice((None, e.Cost(usd=rng.random(), tokens_in=rng.randrange(1000))))
+            target = rng.choice([*trees, *runs])
+            yield f"critic-{number}", e.CritiquePosted(target=target, verdict="warn", rule="sound", text="", cost=cost)
+        elif draw < 0.42:
+            cost = e.Cost(usd=rng.choice((None, rng.random())), tokens_out=rng.randrange(1000))
+            yield rng.choice(("ann", "bob")), e.ModelAsked(purpose="propose", model="m", ok=False, cost=cost)
+
+
+@asynccontextmanager
+async def told(seeds: Sequence[int], file: Path) -> AsyncIterator[list[MemoryBus]]:
+    """Yield the logs of random histories, which a projector has folded."""
+    hub = MemoryHub()
+    buses = []
+    for seed in seeds:
+        buses.append(bus := await hub.arena(f"a{seed}", create=True))
+        for author, event in with_a_swarm(seed):
+            post = Post.new(author, event)
+            bus.append_raw(wire.subject_of(bus.arena, post), wire.encode(post))
+        bus.append_raw(f"mesh.{bus.arena}.run.finished.r1.liar", b"not a fact")
+    async with projecting(hub, file):
+        yield buses
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Tell whether two values are equal, but for the last bits of the bounds of intervals."""
+    return bool(one == pytest.approx(other, rel=1e-9, abs=1e-12) if isinstance(one, float) else one == other)
+
+
+@pytest.fixture
+def asks(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Have commands ask a projector whatever the length of a log, or never."""
+    return lambda on: monkeypatch.setattr(asking, "LONG", 0 if on else 10**9)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_leaderboard_and_status_say_the_same_with_and_without_a_projector(
+    part: int, tmp_path: Path, home: Path, asks: Callable[[bool], None]
+) -> None:
+    answered = 0
+    async with told(range(part, HISTORIES, PARTS), tmp_path / "a.duckdb") as buses:
+        for bus in buses:
+            asks(True)
+            board = await board_of(bus)
+            answer = await from_projector(bus, partial(projected_ranking, first=5))
+            assert answer, bus.arena
+            of, whole = answer[0], Ranking(board)
+            shown = [
+                [*ranking(board.spec.objective, (rows := known.rows()[:5]), None, known.places), *remarks(known, rows)]
+                for known in (whole, of)
+            ]
+            assert shown[0] == shown[1], bus.arena
+            assert of.board.champion == board.champion, bus.arena
+            answered += await from_projector(bus, partial(projected_state, rate_over_s=300.0)) is not None
+            asked = await figures(bus)
+            asks(False)
+            folded = await figures(bus)
+            ages = {name for name in asked if name.endswith("_age_s") or name == "oldest_waiting_s"}
+            differ = {name: (folded[name], asked[name]) for name in folded if not alike(folded[name], asked[name])}
+            assert {name: differ[name] for name in differ.keys() - ages} == {}, bus.arena
+            lines = [status_lines(row | dict.fromkeys(ages), None) for row in (asked, folded)]
+            assert lines[0] == lines[1], bus.arena
+        assert answered > len(buses) / 2
