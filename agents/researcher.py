@@ -41,7 +41,7 @@ from mesh.text import short
 from mesh.wire import Post
 
 UNDECIDED = 2
-"""Limit of undecided proposals per researcher."""
+"""Limit of a researcher's proposals that wait for their first result."""
 
 _SHARE = 0.3
 """Share of the proposals that models may make beside explorers."""
@@ -150,7 +150,7 @@ class Researcher:
 
         They have no knobs, have tried all values, or are dead. Else they would propose at once.
         """
-        if any(_is_samplers(board, tree) for tree in board.undecided):
+        if any(board.proposals[tree].event.origin.how == "sampler" and _waits(board, tree) for tree in board.undecided):
             self._idle_since = None
             return False
         self._idle_since = self._idle_since or now
@@ -290,17 +290,15 @@ def _unusable(board: Board, name: str) -> int:
     return failed.unusable if failed else 0
 
 
-def _is_samplers(board: Board, tree: str) -> bool:
-    """Tell whether an undecided proposal is a sampler's and waits for its first result."""
-    if board.proposals[tree].event.origin.how != "sampler":
-        return False
+def _waits(board: Board, tree: str) -> bool:
+    """Tell whether an undecided proposal waits for its first result. One with a result may wait long for proof."""
     return not any(run.finished for run in board.current_runs(tree))
 
 
 def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) -> bool:
     """Tell whether a researcher may ask a model now.
 
-    It waits while too many of its proposals are undecided, after failed calls, and while models are ahead of samplers.
+    It does not while too many of its proposals wait for a result, in a pause, and while models are ahead of samplers.
 
     Args:
         board: The board of the arena.
@@ -308,7 +306,7 @@ def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) ->
         now: The time.
         alone: Whether explorers can propose nothing, so that no share is kept for them.
     """
-    if sum(board.proposals[tree].author == name for tree in board.undecided) >= UNDECIDED:
+    if sum(board.proposals[tree].author == name and _waits(board, tree) for tree in board.undecided) >= UNDECIDED:
         return False
     if pauses(board, name, now):
         return False

@@ -264,6 +264,17 @@ def test_few_proposals_wait_and_where_samplers_are_models_keep_to_their_share(ar
     assert is_due(board, "bob", now)
 
 
+def test_claims_that_wait_for_proof_do_not_keep_a_model_from_the_next_question(arena: Arena) -> None:
+    for number in range(2 * UNDECIDED):
+        arena.propose(f"u{number}")
+        assert is_due(arena.board, "ann", arena.board.time) == (number % UNDECIDED < UNDECIDED - 1)
+        if number % UNDECIDED == UNDECIDED - 1:
+            for each in range(number - UNDECIDED + 1, number + 1):
+                arena.score(f"u{each}", 1.0)
+            assert is_due(arena.board, "ann", arena.board.time)
+    assert len(arena.board.undecided) > 2 * UNDECIDED
+
+
 async def test_nothing_is_asked_of_an_arena_that_is_closed(arena: Arena) -> None:
     arena.add("operator", ArenaClosed(version=1, reason="operator"))
     with model_server() as server:
