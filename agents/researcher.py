@@ -12,6 +12,7 @@ more than their share of the proposals.
 import datetime as dt
 import hashlib
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import ClassVar
 
 import anyio.to_thread
@@ -43,8 +44,8 @@ from mesh.wire import Post
 UNDECIDED = 2
 """Limit of a researcher's proposals that wait for their first result."""
 
-_SHARE = 0.3
-"""Share of the proposals that models may make beside explorers."""
+_SHARE, _LATEST = 0.3, 40
+"""Share of the proposals that models may make beside explorers, and the number of the latest in which it is counted."""
 
 EXPLORERS_IDLE_S = 10.0
 """Seconds without a waiting proposal of a sampler after which explorers are taken to have nothing to propose."""
@@ -312,7 +313,7 @@ def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) ->
         return False
     if alone or not agents_here(board, "explorer"):
         return True
-    origins = [proposal.event.origin.how for proposal in board.proposals.values()]
+    origins = [proposal.event.origin.how for proposal in islice(reversed(board.proposals.values()), _LATEST)]
     models, samplers = origins.count("model"), origins.count("sampler")
     return models <= _SHARE * (models + samplers)
 
