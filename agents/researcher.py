@@ -12,6 +12,7 @@ more than their share of the proposals.
 import datetime as dt
 import hashlib
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import ClassVar
 
 import anyio.to_thread
@@ -41,10 +42,10 @@ from mesh.text import short
 from mesh.wire import Post
 
 UNDECIDED = 2
-"""Limit of undecided proposals per researcher."""
+"""Limit of a researcher's proposals that wait for their first result."""
 
-_SHARE = 0.3
-"""Share of the proposals that models may make beside explorers."""
+_SHARE, _LATEST = 0.3, 40
+"""Share of the proposals that models may make beside explorers, and the number of the latest in which it is counted."""
 
 EXPLORERS_IDLE_S = 10.0
 """Seconds without a waiting proposal of a sampler after which explorers are taken to have nothing to propose."""
@@ -150,7 +151,7 @@ class Researcher:
 
         They have no knobs, have tried all values, or are dead. Else they would propose at once.
         """
-        if any(_is_samplers(board, tree) for tree in board.undecided):
+        if any(board.proposals[tree].event.origin.how == "sampler" and _waits(board, tree) for tree in board.undecided):
             self._idle_since = None
             return False
         self._idle_since = self._idle_since or now
@@ -290,17 +291,15 @@ def _unusable(board: Board, name: str) -> int:
     return failed.unusable if failed else 0
 
 
-def _is_samplers(board: Board, tree: str) -> bool:
-    """Tell whether an undecided proposal is a sampler's and waits for its first result."""
-    if board.proposals[tree].event.origin.how != "sampler":
-        return False
+def _waits(board: Board, tree: str) -> bool:
+    """Tell whether an undecided proposal waits for its first result. One with a result may wait long for proof."""
     return not any(run.finished for run in board.current_runs(tree))
 
 
 def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) -> bool:
     """Tell whether a researcher may ask a model now.
 
-    It waits while too many of its proposals are undecided, after failed calls, and while models are ahead of samplers.
+    It does not while too many of its proposals wait for a result, in a pause, and while models are ahead of samplers.
 
     Args:
         board: The board of the arena.
@@ -308,13 +307,13 @@ def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) ->
         now: The time.
         alone: Whether explorers can propose nothing, so that no share is kept for them.
     """
-    if sum(board.proposals[tree].author == name for tree in board.undecided) >= UNDECIDED:
+    if sum(board.proposals[tree].author == name and _waits(board, tree) for tree in board.undecided) >= UNDECIDED:
         return False
     if pauses(board, name, now):
         return False
     if alone or not agents_here(board, "explorer"):
         return True
-    origins = [proposal.event.origin.how for proposal in board.proposals.values()]
+    origins = [proposal.event.origin.how for proposal in islice(reversed(board.proposals.values()), _LATEST)]
     models, samplers = origins.count("model"), origins.count("sampler")
     return models <= _SHARE * (models + samplers)
 
