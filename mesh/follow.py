@@ -10,7 +10,8 @@ import anyio
 import msgspec
 
 from mesh.atomic_write import atomic_write
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bus import Bus
 from mesh.disk import read_regular
 from mesh.errors import AlreadyPosted
@@ -120,7 +121,7 @@ class Follower:
             return
         self._saved = self.board.seq
         try:
-            body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
+            body = msgspec.msgpack.encode((self._identity, to_bytes(self.board)))
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._snapshot) as beside:
                 beside.write_bytes(hashlib.sha256(body).digest() + body)

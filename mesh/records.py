@@ -20,7 +20,7 @@ Stamp = tuple[int, int, bool, int, int]
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
-class Critique(msgspec.Struct, frozen=True):
+class Critique(msgspec.Struct, frozen=True, gc=False):
     """One critic's judgement of a proposal or run."""
 
     author: str
@@ -30,7 +30,7 @@ class Critique(msgspec.Struct, frozen=True):
     confidence: float | None = None
 
 
-class Proposal(msgspec.Struct):
+class Proposal(msgspec.Struct, gc=False):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
     `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `ended` counts the
@@ -45,12 +45,12 @@ class Proposal(msgspec.Struct):
     time: dt.datetime
     author: str
     event: e.ProposalPosted
-    critiques: list[Critique] = []
-    runs: list[str] = []
+    critiques: tuple[Critique, ...] = ()
+    runs: tuple[str, ...] = ()
     verdict: Verdict = "open"
     why: str = ""
-    rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
-    sealed: list[str] = []
+    rulings: tuple[e.ProposalPromoted | e.ProposalRetired, ...] = ()
+    sealed: tuple[str, ...] = ()
     ruled_out: str = ""
     ruled_since: int = 0
     back_seq: int = 0
@@ -75,13 +75,13 @@ class JudgeTotal(msgspec.Struct):
         self.usd += use.usd
 
 
-class Run(msgspec.Struct):
+class Run(msgspec.Struct, gc=False):
     """A requested run and its progress.
 
     `begun` are the boot ids of the workers that began its attempts. `withdrawn` if its proposal was ruled out when it
     was killed: then it says nothing of the proposal, even if a later version allows that. `finished` is its first
     finish in the log, `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons
-    of its items, by the other run.
+    of its items, by the other run; None as long as there is none.
     """
 
     seq: int
@@ -90,11 +90,11 @@ class Run(msgspec.Struct):
     worker: str = ""
     killed: bool = False
     finished: e.RunFinished | None = None
-    critiques: list[Critique] = []
-    begun: list[str] = []
+    critiques: tuple[Critique, ...] = ()
+    begun: tuple[str, ...] = ()
     finished_seq: int = 0
     finished_at: dt.datetime | None = None
-    compared: dict[str, e.ItemsCompared] = {}
+    compared: dict[str, e.ItemsCompared] | None = None
     withdrawn: bool = False
 
     @property
@@ -118,6 +118,10 @@ class Run(msgspec.Struct):
         """The outcome, if its numbers miss a constraint or the threshold of a stage; else None."""
         outcome = self.finished.outcome if self.finished else None
         return outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
+
+    def compared_with(self, other: "Run") -> e.ItemsCompared | None:
+        """Return the comparison of the items of this run with those of another one; None if there is none."""
+        return self.compared.get(other.requested.run) if self.compared else None
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from typing import get_args
 import msgspec
 
 from mesh import wire
-from mesh.board import Board, Critique, Member, Note, Proposal, Run, from_bytes
+from mesh.board import Board, Critique, Member, Note, Proposal, Run
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.events import (
     KINDS,
     AgentJoined,
@@ -256,10 +257,10 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(5),
                 "explorer",
                 BASELINE,
-                [Critique("critic", "endorse", "", "")],
-                ["r-base"],
+                (Critique("critic", "endorse", "", ""),),
+                ("r-base",),
                 "champion",
-                rulings=[PROMOTED],
+                rulings=(PROMOTED,),
                 ended=1,
             ),
             CHILD: Proposal(
@@ -267,11 +268,11 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(11),
                 "explorer",
                 IDEA,
-                [Critique("critic", "warn", "noise", "a small change", confidence=0.5)],
-                list(FAILURES),
+                (Critique("critic", "warn", "noise", "a small change", confidence=0.5),),
+                tuple(FAILURES),
                 "retired",
                 "not_better",
-                rulings=[RETIRED],
+                rulings=(RETIRED,),
                 ended=len(FAILURES),
             ),
         },
@@ -283,7 +284,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 "gpu-7-w1",
                 False,
                 FINISHES["r-base"],
-                begun=["gpu-7-w1"],
+                begun=("gpu-7-w1",),
                 finished_seq=9,
                 finished_at=at(9),
             ),
@@ -327,4 +328,4 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
     assert board == expected
     assert board.scores(BASE) == [2.5]
     assert board.scores(CHILD) == []
-    assert from_bytes(board.to_bytes()) == expected
+    assert from_bytes(to_bytes(board)) == expected
