@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from mesh import events as e
-from mesh import outcomes, records, ruling_out
+from mesh import lean, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
 from mesh.lean import share_names
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
@@ -37,7 +37,7 @@ _current: Remembered[list[Run]] = Remembered()
 
 
 class Board(msgspec.Struct):
-    """The state of one arena as of entry `seq`; only `fold` changes it.
+    """The state of one arena as of entry `seq`; only `fold` changes it, and `mesh.recall`, which changes no decision.
 
     `undecided` are the proposals whose verdict is open. `proofs` are the runs of the lanes confirm and control. Both
     are in the order of the log. `champions` are all champions so far; the last one was promoted by entry
@@ -51,7 +51,8 @@ class Board(msgspec.Struct):
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
     are the proposals that critics have ruled out in this version. `evidence_changes` counts the finishes that change
-    fresh evidence, or the claims of proposals that have some, and the comparisons of items.
+    fresh evidence, or the claims of proposals that have some, and the comparisons of items. `full` are the retired
+    proposals whose texts are on the board, the oldest first.
     """
 
     arena: str
@@ -91,6 +92,7 @@ class Board(msgspec.Struct):
     heir: str = ""
     ruled_out_late: list[str] = []
     evidence_changes: int = 0
+    full: dict[str, None] = {}
 
     @property
     def next_version(self) -> int:
@@ -164,7 +166,7 @@ class Board(msgspec.Struct):
                 self._think(author, event.cost)
                 self.failed_calls.pop(author, None)
             case e.CritiquePosted():
-                return self._critique(event, author)
+                return self._critique(entry.seq, event, author)
             case e.RunRequested():
                 return self._request(entry.seq, event)
             case e.RunStarted():
@@ -186,6 +188,9 @@ class Board(msgspec.Struct):
                     self.judged.append(entry.seq)
                 if known:
                     known.ended += 1
+                if run.requested.lane == "explore" and event.curve and self.opened:
+                    run.rungs = records.rungs_reached(event.curve, self.opened.spec.selection.rungs)
+                event = lean.lean_finish(event) if known and known.is_lean else event
                 share_names(event)
                 run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
@@ -226,11 +231,13 @@ class Board(msgspec.Struct):
             return True
         return known is not None and any(self.runs[name].requested.lane in e.PROOF for name in known.runs)
 
-    def _critique(self, event: e.CritiquePosted, author: str) -> bool:
+    def _critique(self, seq: int, event: e.CritiquePosted, author: str) -> bool:
         target = self.runs.get(event.target) or self.proposals.get(event.target)
         if not target or any(c.author == author for c in target.critiques):
             return False
-        critique = Critique(author, event.verdict, event.rule, event.text, event.confidence)
+        about = target if isinstance(target, Proposal) else self.proposals.get(target.requested.proposal)
+        text = "" if about and about.is_lean else event.text
+        critique = Critique(author, event.verdict, event.rule, text, event.confidence, seq)
         share_names(critique)
         target.critiques = (*target.critiques, critique)
         is_fixed = event.verdict == "block" and event.rule == ruling_out.FIXED
@@ -298,6 +305,7 @@ class Board(msgspec.Struct):
         share_names(event)
         proposal.rulings = (*proposal.rulings, event)
         self.undecided.pop(event.proposal, None)
+        lean.drop_oldest(self.full, event.proposal, self.proposals, self.runs)
         return True
 
     def _pay(self, cost: e.Cost | None) -> None:

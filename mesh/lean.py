@@ -1,6 +1,9 @@
-"""Keeps facts small in memory: texts that many facts repeat are one object, and what is empty is shared.
+"""Keeps facts small in memory: names that many facts repeat are one object, and texts stay in the log.
 
-A board keeps hundreds of thousands of runs, most of which name the same workers, classes, hashes and proposals.
+A board keeps hundreds of thousands of runs, most of which name the same workers, classes, hashes and proposals. Of a
+proposal that is decided, and of its runs, it keeps what decisions need, but neither reasons, nor learning curves, nor
+the ends of logs. The texts of the latest `FULL` such proposals stay on the board. Those of others are put back by
+`mesh.recall`, which reads them from the log by sequence; the oldest then leave the board again.
 """
 
 import sys
@@ -8,10 +11,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from mesh import events as e
 from mesh.records import Critique, Proposal, Run
+
+FULL = 200
+"""Retired proposals whose texts a board keeps: the latest, and those that were read from the log last."""
+
+_MESSAGE = 300
+"""Characters that a board keeps of the message of a failure; what compares failures needs fewer."""
 
 _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
     {
@@ -42,6 +51,73 @@ _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
 
 _NOTHING: dict[Any, Any] = {}
 """Stands for every empty mapping of a frozen fact; nobody changes it."""
+
+
+def drop_oldest(
+    full: dict[str, None], retired: str, proposals: Mapping[str, Proposal], runs: Mapping[str, Run]
+) -> None:
+    """Note that a proposal is retired, and leave the texts of the oldest such proposals to the log.
+
+    Args:
+        full: the retired proposals whose texts are on the board, the oldest first.
+        retired: the proposal.
+        proposals: those of the board.
+        runs: those of the board.
+    """
+    if not proposals[retired].is_lean:
+        full[retired] = None
+    while len(full) > FULL:
+        del full[oldest := next(iter(full))]
+        if proposals[oldest].verdict == "retired" and proposals[oldest].event.origin.how != "baseline":
+            _drop_texts(proposals[oldest], runs)
+
+
+def _drop_texts(proposal: Proposal, runs: Mapping[str, Run]) -> None:
+    """Leave the texts of a proposal, of its critiques and of its runs to the log."""
+    proposal.is_lean = True
+    proposal.event = replace(proposal.event, rationale="")
+    proposal.critiques = _without_texts(proposal.critiques)
+    for run in map(runs.__getitem__, (*proposal.runs, *proposal.sealed)):
+        run.critiques = _without_texts(run.critiques)
+        if run.finished:
+            run.finished = lean_finish(run.finished)
+
+
+def _without_texts(critiques: tuple[Critique, ...]) -> tuple[Critique, ...]:
+    return tuple(replace(critique, text="") for critique in critiques)
+
+
+def lean_finish(event: e.RunFinished) -> e.RunFinished:
+    """Return the end of a run without its learning curve and its log, and with the start of its message."""
+    outcome = event.outcome
+    if isinstance(outcome, e.Failed) and len(outcome.message) > _MESSAGE:
+        outcome = replace(outcome, message=outcome.message[:_MESSAGE])
+    return replace(event, outcome=outcome, curve=(), log_tail="", packages="", build_cache="")
+
+
+def seqs_of_texts(proposal: Proposal, runs: Mapping[str, Run]) -> list[int]:
+    """Return the sequences of the entries that have the texts of a proposal, of its critiques and of its runs."""
+    own = [runs[name] for name in (*proposal.runs, *proposal.sealed)]
+    critiques = [critique for each in (proposal, *own) for critique in each.critiques]
+    return [proposal.seq, *(run.finished_seq for run in own if run.finished), *(each.seq for each in critiques)]
+
+
+def put_texts_back(proposal: Proposal, runs: Mapping[str, Run], events: Mapping[int, e.AnyEvent]) -> None:
+    """Put the texts of a proposal back, from the facts at `seqs_of_texts` by their sequence; what lacks stays away."""
+    proposal.is_lean = False
+    if isinstance(posted := events.get(proposal.seq), e.ProposalPosted):
+        proposal.event = replace(proposal.event, rationale=posted.rationale)
+    proposal.critiques = tuple(_with_text(critique, events) for critique in proposal.critiques)
+    for run in map(runs.__getitem__, (*proposal.runs, *proposal.sealed)):
+        run.critiques = tuple(_with_text(critique, events) for critique in run.critiques)
+        if isinstance(finished := events.get(run.finished_seq), e.RunFinished):
+            share_names(finished)
+            run.finished = finished
+
+
+def _with_text(critique: Critique, events: Mapping[int, e.AnyEvent]) -> Critique:
+    fact = events.get(critique.seq)
+    return replace(critique, text=fact.text) if isinstance(fact, e.CritiquePosted) else critique
 
 
 def share_all(proposals: Mapping[str, Proposal], runs: Mapping[str, Run]) -> None:

@@ -1,6 +1,7 @@
 """What a board keeps of each proposal, run, note and member: the structs that `mesh.board` folds facts into."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -21,13 +22,14 @@ Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
 class Critique(msgspec.Struct, frozen=True, gc=False):
-    """One critic's judgement of a proposal or run."""
+    """One critic's judgement of a proposal or run, in entry `seq` of the log."""
 
     author: str
     verdict: Literal["endorse", "warn", "block"]
     rule: str
     text: str
     confidence: float | None = None
+    seq: int = 0
 
 
 class Proposal(msgspec.Struct, gc=False):
@@ -38,7 +40,7 @@ class Proposal(msgspec.Struct, gc=False):
     promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
     no score of it counts; `ruled_since` is the version since which that is so without a break, 0 if it is not.
     `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
-    retired for a champion that was ruled out.
+    retired for a champion that was ruled out. `is_lean` if its texts are in the log only (`mesh.lean`).
     """
 
     seq: int
@@ -55,6 +57,7 @@ class Proposal(msgspec.Struct, gc=False):
     ruled_since: int = 0
     back_seq: int = 0
     ended: int = 0
+    is_lean: bool = False
 
 
 class JudgeTotal(msgspec.Struct):
@@ -81,7 +84,8 @@ class Run(msgspec.Struct, gc=False):
     `begun` are the boot ids of the workers that began its attempts. `withdrawn` if its proposal was ruled out when it
     was killed: then it says nothing of the proposal, even if a later version allows that. `finished` is its first
     finish in the log, `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons
-    of its items, by the other run; None as long as there is none.
+    of its items, by the other run; None as long as there is none. `rungs` are the values of its learning curve at the
+    rungs of early stopping that it reached, each as (rung, value): the rungs in force when it finished.
     """
 
     seq: int
@@ -96,6 +100,7 @@ class Run(msgspec.Struct, gc=False):
     finished_at: dt.datetime | None = None
     compared: dict[str, e.ItemsCompared] | None = None
     withdrawn: bool = False
+    rungs: tuple[tuple[float, float], ...] = ()
 
     @property
     def evaluator(self) -> str:
@@ -141,6 +146,16 @@ class Member(msgspec.Struct):
     joined: e.AgentJoined | e.WorkerJoined
     left: bool = False
     silent: bool = False
+
+
+def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
+    """Return the value at which a learning curve reached a fraction of the budget; None if it has not reached it."""
+    return next((point.value for point in curve if point.fraction >= rung), None)
+
+
+def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """Return the rungs that a learning curve has reached, each with its value there."""
+    return tuple((rung, value) for rung in rungs if (value := at_rung(curve, rung)) is not None)
 
 
 def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:

@@ -270,10 +270,10 @@ def test_every_critic_has_one_word_on_a_proposal_and_one_on_a_run() -> None:
     counted = [board.fold(entry(seq, event, author)) for seq, (author, event) in enumerate(said, 3)]
     assert counted == [True, False, True, True, False]
     assert board.proposals[P].critiques == (
-        Critique("cid", "block", "noise", "no"),
-        Critique("dan", "endorse", "", ""),
+        Critique("cid", "block", "noise", "no", seq=3),
+        Critique("dan", "endorse", "", "", seq=5),
     )
-    assert board.runs["r"].critiques == (Critique("cid", "warn", "", ""),)
+    assert board.runs["r"].critiques == (Critique("cid", "warn", "", "", seq=6),)
 
 
 def test_an_arena_closes_in_its_version_and_opens_again_in_the_next() -> None:

@@ -257,7 +257,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(5),
                 "explorer",
                 BASELINE,
-                (Critique("critic", "endorse", "", ""),),
+                (Critique("critic", "endorse", "", "", seq=6),),
                 ("r-base",),
                 "champion",
                 rulings=(PROMOTED,),
@@ -268,7 +268,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(11),
                 "explorer",
                 IDEA,
-                (Critique("critic", "warn", "noise", "a small change", confidence=0.5),),
+                (Critique("critic", "warn", "noise", "a small change", confidence=0.5, seq=12),),
                 tuple(FAILURES),
                 "retired",
                 "not_better",
@@ -322,6 +322,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         scored_seq=9,
         bases=[(1, "0333727b2a9ef3f1c7d34f1c6e1a9f5f0c1d2e3f")],
         evidence_changes=1,
+        full={CHILD: None},
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32
