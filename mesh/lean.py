@@ -8,13 +8,16 @@ the ends of logs. The texts of the latest `FULL` such proposals stay on the boar
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import force_setattr, replace
 
 from mesh import events as e
 from mesh.records import Critique, Proposal, Run
+
+_T = TypeVar("_T")
 
 FULL = 200
 """Retired proposals whose texts a board keeps: the latest, and those that were read from the log last."""
@@ -88,11 +91,26 @@ def _without_texts(critiques: tuple[Critique, ...]) -> tuple[Critique, ...]:
 
 
 def lean_finish(event: e.RunFinished) -> e.RunFinished:
-    """Return the end of a run without its learning curve and its log, and with the start of its message."""
-    outcome = event.outcome
+    """Return the end of a run without its learning curve, its log and its CPU time, and with the start of its message.
+
+    Of its cost, what is known stays: the seconds are those of the run.
+    """
+    outcome, cost = event.outcome, event.cost
     if isinstance(outcome, e.Failed) and len(outcome.message) > _MESSAGE:
         outcome = replace(outcome, message=outcome.message[:_MESSAGE])
-    return replace(event, outcome=outcome, curve=(), log_tail="", packages="", build_cache="")
+    return replace(
+        event,
+        outcome=outcome,
+        cost=cost if cost and (cost.usd is not None or cost.tokens_in or cost.tokens_out) else None,
+        curve=(),
+        log_tail="",
+        packages="",
+        build_cache="",
+        cpu_s=0.0,
+        predict_s=0.0,
+        budget_used_s=event.budget_used_s or 0.0,  # one zero for all runs
+        score_s=event.score_s or 0.0,
+    )
 
 
 def seqs_of_texts(proposal: Proposal, runs: Mapping[str, Run]) -> list[int]:
@@ -130,24 +148,36 @@ def share_all(proposals: Mapping[str, Proposal], runs: Mapping[str, Run]) -> Non
             share_names(fact)
     for name, run in runs.items():
         sys.intern(name)
-        run.worker, run.begun = sys.intern(run.worker), tuple(map(sys.intern, run.begun))
+        run.worker, run.begun = sys.intern(run.worker), one(run.begun)
         for fact in (run.requested, run.finished, *run.critiques, *(run.compared or {}).values()):
             share_names(fact)
 
 
 def share_names(fact: Any) -> None:
     """Let the names in a fact be one object each with equal names elsewhere; the fact stays equal to what it was."""
-    for name in _NAMES.get(type(fact), ()):
-        force_setattr(fact, name, sys.intern(getattr(fact, name)))
-    match fact:
-        case e.ProposalPosted():
-            force_setattr(fact, "parents", tuple(map(sys.intern, fact.parents)))
-            for change in fact.knobs:
-                share_names(change)
-            share_names(fact.origin)
-            if not fact.values:
-                force_setattr(fact, "values", _NOTHING)
-        case e.RunRequested() if not fact.thresholds:
+    kind = type(fact)
+    for name in _NAMES.get(kind, ()):
+        if (text := getattr(fact, name)) and (shared := sys.intern(text)) is not text:
+            force_setattr(fact, name, shared)
+    if kind is e.ProposalPosted:
+        force_setattr(fact, "parents", tuple(map(sys.intern, fact.parents)))
+        for each in (*fact.knobs, fact.origin):
+            share_names(each)
+        if not fact.values:
+            force_setattr(fact, "values", _NOTHING)
+    elif kind is e.RunRequested:
+        for name in ("budget_s", "deadline_s"):
+            force_setattr(fact, name, one(getattr(fact, name)))
+        if not fact.thresholds:
             force_setattr(fact, "thresholds", _NOTHING)
-        case e.RunFinished(outcome=e.Scored() as outcome) if not outcome.metrics:
-            force_setattr(outcome, "metrics", _NOTHING)
+    elif kind is e.RunFinished and isinstance(outcome := fact.outcome, e.Scored):
+        metrics = {sys.intern(name): number for name, number in outcome.metrics.items()}
+        force_setattr(outcome, "metrics", metrics or _NOTHING)
+    elif kind is e.ProposalRetired or kind is Critique:
+        force_setattr(fact, "text", one(fact.text))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def one(value: _T) -> _T:
+    """Return the object that stands for all values that are equal to this one, as long as it is in use."""
+    return value

@@ -150,7 +150,10 @@ class Member(msgspec.Struct):
 
 def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
     """Return the value at which a learning curve reached a fraction of the budget; None if it has not reached it."""
-    return next((point.value for point in curve if point.fraction >= rung), None)
+    for point in curve:
+        if point.fraction >= rung:
+            return point.value
+    return None
 
 
 def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
