@@ -116,7 +116,7 @@ def lean_finish(event: e.RunFinished) -> e.RunFinished:
 def seqs_of_texts(proposal: Proposal, runs: Mapping[str, Run]) -> list[int]:
     """Return the sequences of the entries that have the texts of a proposal, of its critiques and of its runs."""
     own = [runs[name] for name in (*proposal.runs, *proposal.sealed)]
-    critiques = [critique for each in (proposal, *own) for critique in each.critiques]
+    critiques = [*proposal.critiques, *(critique for run in own for critique in run.critiques)]
     return [proposal.seq, *(run.finished_seq for run in own if run.finished), *(each.seq for each in critiques)]
 
 
@@ -138,17 +138,21 @@ def _with_text(critique: Critique, events: Mapping[int, e.AnyEvent]) -> Critique
     return replace(critique, text=fact.text) if isinstance(fact, e.CritiquePosted) else critique
 
 
-def share_all(proposals: Mapping[str, Proposal], runs: Mapping[str, Run]) -> None:
-    """Let all names in the proposals and runs of a board that was read from bytes be shared, as `fold` does."""
+def share_proposals(proposals: Mapping[str, Proposal]) -> None:
+    """Let all names in proposals that were read from bytes be shared, as `fold` does."""
     for tree, proposal in proposals.items():
         sys.intern(tree)
         proposal.author = sys.intern(proposal.author)
         proposal.runs, proposal.sealed = tuple(map(sys.intern, proposal.runs)), tuple(map(sys.intern, proposal.sealed))
         for fact in (proposal.event, *proposal.rulings, *proposal.critiques):
             share_names(fact)
+
+
+def share_runs(runs: Mapping[str, Run]) -> None:
+    """Let all names in runs that were read from bytes be shared, as `fold` does."""
     for name, run in runs.items():
         sys.intern(name)
-        run.worker, run.begun = sys.intern(run.worker), one(run.begun)
+        run.worker, run.begun = sys.intern(run.worker), one(tuple(map(sys.intern, run.begun)))
         for fact in (run.requested, run.finished, *run.critiques, *(run.compared or {}).values()):
             share_names(fact)
 
