@@ -173,7 +173,7 @@ class Board(msgspec.Struct):
                 if run := self.runs.get(event.run):
                     share_names(event)
                     run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
-                    run.begun = lean.one((*run.begun, event.worker))
+                    run.begun = lean.shared((*run.begun, event.worker))
             case e.RunKilled():
                 if not (run := self.runs.get(event.run)) or run.killed or run.finished:
                     return False

@@ -152,7 +152,7 @@ def share_runs(runs: Mapping[str, Run]) -> None:
     """Let all names in runs that were read from bytes be shared, as `fold` does."""
     for name, run in runs.items():
         sys.intern(name)
-        run.worker, run.begun = sys.intern(run.worker), one(tuple(map(sys.intern, run.begun)))
+        run.worker, run.begun = sys.intern(run.worker), shared(tuple(map(sys.intern, run.begun)))
         for fact in (run.requested, run.finished, *run.critiques, *(run.compared or {}).values()):
             share_names(fact)
 
@@ -161,8 +161,8 @@ def share_names(fact: Any) -> None:
     """Let the names in a fact be one object each with equal names elsewhere; the fact stays equal to what it was."""
     kind = type(fact)
     for name in _NAMES.get(kind, ()):
-        if (text := getattr(fact, name)) and (shared := sys.intern(text)) is not text:
-            force_setattr(fact, name, shared)
+        if (text := getattr(fact, name)) and (known := sys.intern(text)) is not text:
+            force_setattr(fact, name, known)
     if kind is e.ProposalPosted:
         force_setattr(fact, "parents", tuple(map(sys.intern, fact.parents)))
         for each in (*fact.knobs, fact.origin):
@@ -171,17 +171,17 @@ def share_names(fact: Any) -> None:
             force_setattr(fact, "values", _NOTHING)
     elif kind is e.RunRequested:
         for name in ("budget_s", "deadline_s"):
-            force_setattr(fact, name, one(getattr(fact, name)))
+            force_setattr(fact, name, shared(getattr(fact, name)))
         if not fact.thresholds:
             force_setattr(fact, "thresholds", _NOTHING)
     elif kind is e.RunFinished and isinstance(outcome := fact.outcome, e.Scored):
         metrics = {sys.intern(name): number for name, number in outcome.metrics.items()}
         force_setattr(outcome, "metrics", metrics or _NOTHING)
     elif kind is e.ProposalRetired or kind is Critique:
-        force_setattr(fact, "text", one(fact.text))
+        force_setattr(fact, "text", shared(fact.text))
 
 
 @lru_cache(maxsize=1024, typed=True)
-def one(value: _T) -> _T:
+def shared(value: _T) -> _T:
     """Return the object that stands for all values that are equal to this one, as long as it is in use."""
     return value
