@@ -20,7 +20,7 @@ from agents.critique.claim_sums import ClaimSums
 from agents.critique.earlier import Earlier, Learned
 from agents.critique.fingerprint import fingerprint
 from agents.critique.shrinkage import judge_score
-from agents.llm.digest import worth_showing
+from agents.llm.digest import worth_recalling, worth_showing
 from mesh.agent.protocol import Context
 from mesh.board import Board, Proposal, Run
 from mesh.editable_paths import editable_paths, too_many_new
@@ -57,7 +57,7 @@ class Critic:
     role: ClassVar[str] = "critic"
 
     def __init__(self, context: Context) -> None:
-        self._name, self._code = context.name, context.code
+        self._name, self._code, self._texts = context.name, context.code, context.texts
         self._base: tuple[str, Mapping[str, bytes]] = ("", {})
         self._learned = Learned(self._code.files)
         self._claims = ClaimSums()
@@ -113,6 +113,8 @@ class Critic:
         shown = [*(critique.target for critique in open_ones), *worth_showing(board)]
         base = {board.opened.base_tree: self._base[1]}  # no agent may have proposed the baseline yet
         code = {**await self._code.at_hand(board, shown), **base}
+        if self._texts:
+            await self._texts.recall(board, [*shown, *worth_recalling(board)])
         judged = await self._opinions.of(board, open_ones, code)
         return [*(critique for critique in critiques if critique not in open_ones), *judged]
 

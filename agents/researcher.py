@@ -21,7 +21,7 @@ from agents.llm import client
 from agents.llm.budget import Budget, number_option
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
-from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
+from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_recalling, worth_showing
 from agents.llm.json_answer import SCHEMA
 from agents.llm.patch import Flaw, Patch, parse_answer
 from agents.llm.readiness import check_ready
@@ -83,7 +83,7 @@ class Researcher:
     every_s: ClassVar[float] = 5.0
 
     def __init__(self, context: Context) -> None:
-        self._name, self._code = context.name, context.code
+        self._name, self._code, self._texts = context.name, context.code, context.texts
         options = context.options
         self._wants_schema = options.get("structured", "auto") != "off"
         if not options.get("model"):
@@ -267,6 +267,8 @@ class Researcher:
         shown = [board.opened.base_tree if board.opened else "", *worth_showing(board)]
         code = await self._code.at_hand(board, shown)
         code |= {parent: await self._code.files(board, parent) for parent in parents}
+        if self._texts:
+            await self._texts.recall(board, [*parents, *worth_recalling(board)])
         failed = board.failed_calls.get(self._name)
         flaws = failed.reasons if failed else []
         text = digest(board, parents, code, known.trials, max_tokens=room, flaws=flaws)

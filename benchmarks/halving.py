@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from agents.curation.early_stopping import at_rung, judge_curve
+from agents.curation.early_stopping import judge_curve
 from agents.explorer import apply
 from benchmarks.parts.harness import Figures, Goal, say
 from gpu_worker.worker import run_worker
@@ -29,6 +29,7 @@ from mesh.follow import Follower
 from mesh.knobs import knobs_of
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
+from mesh.records import at_rung
 from mesh.testing import git_hash
 from mesh.wire import Post
 

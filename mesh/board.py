@@ -1,20 +1,20 @@
 """The board: the state of the swarm, folded from the log entry by entry. Agents decide from it.
 
 Folding is pure: the same entries always give the same board, without clock, network or randomness. Of several facts
-with one key only the first counts. A board can be written to bytes and read back, so a process can start from a
-snapshot instead of the first entry.
+with one key only the first counts. `mesh.board_bytes` writes a board to bytes and reads it back, so a
+process can start from a snapshot instead of the first entry.
 """
 
 import datetime as dt
-import hashlib
-import inspect
+import sys
 
 import msgspec
 
-from mesh import bounds, fact_values, failed_calls, outcomes, records, ruling_out, stages
 from mesh import events as e
+from mesh import failed_calls, lean, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
 from mesh.failed_calls import FailedCalls
+from mesh.lean import share_names
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
 from mesh.records import JudgeTotal as JudgeTotal
@@ -38,7 +38,7 @@ _current: Remembered[list[Run]] = Remembered()
 
 
 class Board(msgspec.Struct):
-    """The state of one arena as of entry `seq`; only `fold` changes it.
+    """The state of one arena as of entry `seq`; only `fold` changes it, and `mesh.recall`, which changes no decision.
 
     `undecided` are the proposals whose verdict is open. `proofs` are the runs of the lanes confirm and control. Both
     are in the order of the log. `champions` are all champions so far; the last one was promoted by entry
@@ -52,7 +52,8 @@ class Board(msgspec.Struct):
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
     are the proposals that critics have ruled out in this version. `evidence_changes` counts the finishes that change
-    fresh evidence, or the claims of proposals that have some, and the comparisons of items.
+    fresh evidence, or the claims of proposals that have some, and the comparisons of items. `full` are the retired
+    proposals whose texts are on the board, the oldest first.
     """
 
     arena: str
@@ -92,6 +93,7 @@ class Board(msgspec.Struct):
     heir: str = ""
     ruled_out_late: list[str] = []
     evidence_changes: int = 0
+    full: dict[str, None] = {}
 
     @property
     def next_version(self) -> int:
@@ -161,18 +163,20 @@ class Board(msgspec.Struct):
                 if event.tree in self.proposals:
                     return False
                 kept = msgspec.structs.replace(event, values={}) if event.values else event  # they stay in the log
-                self.proposals[event.tree] = Proposal(entry.seq, entry.time, author, kept)
-                self.undecided[event.tree] = None
+                share_names(kept)
+                self.proposals[kept.tree] = Proposal(entry.seq, entry.time, sys.intern(author), kept)
+                self.undecided[kept.tree] = None
                 self._think(author, event.cost)
                 self.failed_calls.pop(author, None)
             case e.CritiquePosted():
-                return self._critique(event, author)
+                return self._critique(entry.seq, event, author)
             case e.RunRequested():
                 return self._request(entry.seq, event)
             case e.RunStarted():
                 if run := self.runs.get(event.run):
+                    share_names(event)
                     run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
-                    run.begun.append(event.worker)
+                    run.begun = lean.shared((*run.begun, event.worker))
             case e.RunKilled():
                 if not (run := self.runs.get(event.run)) or run.killed or run.finished:
                     return False
@@ -187,6 +191,10 @@ class Board(msgspec.Struct):
                     self.judged.append(entry.seq)
                 if known:
                     known.ended += 1
+                if run.requested.lane == "explore" and event.curve and self.opened:
+                    run.rungs = records.rungs_reached(event.curve, self.opened.spec.selection.rungs)
+                event = lean.lean_finish(event) if known and known.is_lean else event
+                share_names(event)
                 run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
                     self.scored_seq = entry.seq
@@ -226,11 +234,15 @@ class Board(msgspec.Struct):
             return True
         return known is not None and any(self.runs[name].requested.lane in e.PROOF for name in known.runs)
 
-    def _critique(self, event: e.CritiquePosted, author: str) -> bool:
+    def _critique(self, seq: int, event: e.CritiquePosted, author: str) -> bool:
         target = self.runs.get(event.target) or self.proposals.get(event.target)
         if not target or any(c.author == author for c in target.critiques):
             return False
-        target.critiques.append(Critique(author, event.verdict, event.rule, event.text, event.confidence))
+        about = target if isinstance(target, Proposal) else self.proposals.get(target.requested.proposal)
+        text = "" if about and about.is_lean else event.text
+        critique = Critique(author, event.verdict, event.rule, text, event.confidence, seq)
+        share_names(critique)
+        target.critiques = (*target.critiques, critique)
         is_fixed = event.verdict == "block" and event.rule == ruling_out.FIXED
         if is_fixed and isinstance(target, Proposal) and ruling_out.rule_out_one(self, target, event.text):
             self.ruled_out_late.append(event.target)
@@ -242,18 +254,24 @@ class Board(msgspec.Struct):
     def _request(self, seq: int, event: e.RunRequested) -> bool:
         if event.run in self.runs:
             return False
+        share_names(event)
         self.runs[event.run] = Run(seq, event)
         self.unfinished[event.run] = None
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
-            (proposal.sealed if event.lane == "sealed" else proposal.runs).append(event.run)
+            if event.lane == "sealed":
+                proposal.sealed = (*proposal.sealed, event.run)
+            else:
+                proposal.runs = (*proposal.runs, event.run)
         return True
 
     def _compare(self, event: e.ItemsCompared) -> bool:
         run = self.runs.get(event.run)
-        if not run or event.over not in self.runs or event.over in run.compared:
+        if not run or event.over not in self.runs or run.compared_with(self.runs[event.over]):
             return False
+        share_names(event)
+        run.compared = run.compared or {}
         run.compared[event.over] = event
         self.evidence_changes += 1
         return True
@@ -274,7 +292,8 @@ class Board(msgspec.Struct):
         if past := self.proposals.get(self.champion):
             past.verdict = "past_champion"
         proposal.verdict, proposal.why, self.champion = "champion", "", event.proposal
-        proposal.rulings.append(event)
+        share_names(event)
+        proposal.rulings = (*proposal.rulings, event)
         self.undecided.pop(event.proposal, None)
         self.champions.append(event.proposal)
         self.promoted_seq, self.heir = seq, ""
@@ -286,8 +305,10 @@ class Board(msgspec.Struct):
         if not proposal or proposal.verdict != ("past_champion" if event.why == "demoted" else "open"):
             return False
         proposal.verdict, proposal.why = "retired", event.why
-        proposal.rulings.append(event)
+        share_names(event)
+        proposal.rulings = (*proposal.rulings, event)
         self.undecided.pop(event.proposal, None)
+        lean.drop_oldest(self.full, event.proposal, self.proposals, self.runs)
         return True
 
     def _pay(self, cost: e.Cost | None) -> None:
@@ -375,23 +396,3 @@ class Board(msgspec.Struct):
     def has_answered(self, author: str, post_id: str) -> bool:
         """Tell whether `author` has posted a fact whose cause is the post `post_id`."""
         return post_id in self.answered.get(author, ())
-
-    def to_bytes(self) -> bytes:
-        """Return the board as bytes, with a hash of the code that defines it."""
-        return msgspec.msgpack.encode((_SHAPE, self))
-
-
-def from_bytes(data: bytes) -> Board | None:
-    """Return the board in `data`, None if another version wrote it or it is damaged."""
-    try:
-        shape, raw = msgspec.msgpack.decode(data, type=tuple[str, msgspec.Raw])
-        return msgspec.msgpack.decode(raw, type=Board) if shape == _SHAPE else None
-    except msgspec.MsgspecError:
-        return None
-
-
-# A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
-_SPEC = inspect.getmodule(ArenaSpec) or e
-_OTHERS = (failed_calls, records, ruling_out, bounds, outcomes, fact_values, e, _SPEC, stages)
-_SOURCES = (inspect.getmodule(Board) or e, *_OTHERS)
-_SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

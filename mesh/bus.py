@@ -72,6 +72,13 @@ class Bus(Protocol):
                 two of the patterns.
         """
 
+    async def entries(self, seqs: Sequence[int]) -> list[Entry]:
+        """Return the entries of these sequences, in their order; what the log does not have is left out.
+
+        Raises:
+            BusUnavailable: the log cannot be reached.
+        """
+
     async def since(self, time: dt.datetime) -> int:
         """Return the sequence of the first entry at or after `time`; if there is none, one more than the last."""
 

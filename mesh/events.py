@@ -35,7 +35,7 @@ from mesh.outcomes import StageEnds as StageEnds
 from mesh.spec import ArenaSpec
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", gc=False):
     """A fact; each subclass defines its tag and the fields that form its key."""
 
     one_per_author: ClassVar[bool] = False

@@ -20,7 +20,7 @@ Counting = Literal["cpu", "wall", "gpu"]
 """Which seconds count against a budget: CPU time of all processes, wall time, or time with a GPU open."""
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where an idea came from: the unchanged baseline, a sampler, a model or a person.
 
     `share` is the probability with which this sampler was drawn, null if none was drawn.
@@ -31,7 +31,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     share: b.Probability | None = None
 
 
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
+class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What something cost; null is unknown, not zero."""
 
     usd: b.Amount | None = None
@@ -40,7 +40,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     seconds: b.Amount | None = None
 
 
-class JudgeUse(msgspec.Struct, frozen=True, kw_only=True):
+class JudgeUse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the score program of a run has asked models: calls, those answered from the cache, tokens and dollars."""
 
     calls: b.Count = 0
@@ -50,7 +50,7 @@ class JudgeUse(msgspec.Struct, frozen=True, kw_only=True):
     usd: b.Amount = 0.0
 
 
-class KeptCall(msgspec.Struct, frozen=True, kw_only=True):
+class KeptCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The prompt and the answer of a model call, which lie beside the log as an object of this hash.
 
     The objects of the newest calls of an arena are kept; `mesh show` prints them.
@@ -61,7 +61,7 @@ class KeptCall(msgspec.Struct, frozen=True, kw_only=True):
     answer_bytes: b.Count
 
 
-class KnobChange(msgspec.Struct, frozen=True, kw_only=True):
+class KnobChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The change of one constant in an editable file: its value in the parent and in the proposal."""
 
     file: b.Path
@@ -76,14 +76,14 @@ KnobValues = Annotated[
 """Values of knobs, by file and name."""
 
 
-class RuledOut(msgspec.Struct, frozen=True, kw_only=True):
+class RuledOut(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Proposals that changed what a version fixes; `text` says in one sentence what they changed."""
 
     text: b.Text
     proposals: b.Trees
 
 
-class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
+class CurvePoint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One point of a learning curve."""
 
     step: b.Integer
@@ -92,7 +92,7 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     fraction: b.Number = 0.0
 
 
-class ItemsKept(msgspec.Struct, frozen=True, kw_only=True):
+class ItemsKept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The scores of single items that a score is the mean of.
 
     Of runs that prove something (lanes confirm and control) they lie beside the log, as an object of this hash.

@@ -10,14 +10,19 @@ import anyio
 import msgspec
 
 from mesh.atomic_write import atomic_write
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bus import Bus
 from mesh.disk import read_regular
 from mesh.errors import AlreadyPosted
 from mesh.wire import Entry, Post
 
-SNAPSHOT_EVERY = 2000
-"""Entries between two snapshots; to fold this many takes a few hundredths of a second."""
+SNAPSHOT_EVERY, SNAPSHOT_SHARE = 2000, 0.05
+"""Entries between two snapshots: this many, or this share of those before where that is more.
+
+A snapshot writes the whole board, so with the share its cost per entry does not grow with the log; who starts from one
+folds a twentieth of the log at most.
+"""
 _MAX_SNAPSHOT_BYTES = 4 * 1024**3
 
 
@@ -85,8 +90,7 @@ class Follower:
                         on_entry(entry, counts)
                 self._changed.set()
                 self._changed = anyio.Event()
-                if self.board.seq - self._saved >= SNAPSHOT_EVERY:
-                    self.save()
+                self.save()
 
     async def reached(self, seq: int) -> None:
         """Wait until the board has folded entry `seq`; another task must run `follow`."""
@@ -116,11 +120,11 @@ class Follower:
 
     def save(self) -> None:
         """Write the snapshot if it is due. Trouble ends nobody: it is told once, and the next start takes longer."""
-        if self._snapshot is None or self.board.seq - self._saved < SNAPSHOT_EVERY:
+        if self._snapshot is None or self.board.seq - self._saved < max(SNAPSHOT_EVERY, SNAPSHOT_SHARE * self._saved):
             return
         self._saved = self.board.seq
         try:
-            body = msgspec.msgpack.encode((self._identity, self.board.to_bytes()))
+            body = msgspec.msgpack.encode((self._identity, to_bytes(self.board)))
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._snapshot) as beside:
                 beside.write_bytes(hashlib.sha256(body).digest() + body)

@@ -62,7 +62,7 @@ def have_same_items(one: Run, other: Run) -> bool:
 
 def is_compared(one: Run, other: Run) -> bool:
     """Tell whether the items of two runs have been compared."""
-    return other.requested.run in one.compared or one.requested.run in other.compared
+    return bool(one.compared_with(other) or other.compared_with(one))
 
 
 def item_noise(one: Sequence[Run], other: Sequence[Run]) -> ItemNoise | None:
@@ -72,7 +72,7 @@ def item_noise(one: Sequence[Run], other: Sequence[Run]) -> ItemNoise | None:
     equal. Fresh items of each seed are independent, and their mean is the more exact the more seeds there are.
     """
     pairs = item_pairs(one, other)
-    found = [a.compared.get(b.requested.run) or b.compared.get(a.requested.run) for a, b in pairs]
+    found = [a.compared_with(b) or b.compared_with(a) for a, b in pairs]
     spreads = [Spread(each.error, each.dof) for each in found if each and each.error is not None and each.dof]
     if not pairs or len(spreads) < len(pairs):
         return None

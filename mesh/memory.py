@@ -126,6 +126,10 @@ class MemoryBus:
                 return state.lease(entry, now, lease_s)
         return None
 
+    async def entries(self, seqs: Sequence[int]) -> list[Entry]:
+        await anyio.lowlevel.checkpoint()
+        return [self._entries[seq - 1] for seq in seqs if 0 < seq <= len(self._entries)]
+
     async def head(self) -> int:
         return len(self._entries)
 

@@ -21,7 +21,7 @@ FailureReason = Literal[
 ]
 
 
-class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="scored"):
+class Scored(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="how", tag="scored"):
     """The run ended with a score. `self_reported` is true if the candidate's own code could forge it."""
 
     value: b.Number
@@ -29,7 +29,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="sc
     self_reported: bool = False
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="how", tag="failed"):
+class Failed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="how", tag="failed"):
     """The run ended without a score."""
 
     reason: FailureReason
@@ -89,7 +89,7 @@ def badness(outcome: Infeasible | ScreenedOut) -> tuple[int, float]:
     return (outcome.left + 1 if isinstance(outcome, ScreenedOut) else 0), outcome.violation
 
 
-class StageEnd(msgspec.Struct, frozen=True, kw_only=True):
+class StageEnd(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A stage that ran. `value` is null where it gave no number; the seconds are wall seconds."""
 
     stage: b.Word

@@ -75,7 +75,7 @@ class ProposalCard(msgspec.Struct, frozen=True):
     parents: list[Relative]
     children: list[Relative]
     knobs: tuple[KnobChange, ...]
-    critiques: list[Critique]
+    critiques: tuple[Critique, ...]
     runs: list[RunRow]
     cost: dict[str, object]
     worker_class: str | None

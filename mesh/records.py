@@ -1,6 +1,7 @@
 """What a board keeps of each proposal, run, note and member: the structs that `mesh.board` folds facts into."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -20,17 +21,18 @@ Stamp = tuple[int, int, bool, int, int]
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
-class Critique(msgspec.Struct, frozen=True):
-    """One critic's judgement of a proposal or run."""
+class Critique(msgspec.Struct, frozen=True, gc=False):
+    """One critic's judgement of a proposal or run, in entry `seq` of the log."""
 
     author: str
     verdict: Literal["endorse", "warn", "block"]
     rule: str
     text: str
     confidence: float | None = None
+    seq: int = 0
 
 
-class Proposal(msgspec.Struct):
+class Proposal(msgspec.Struct, gc=False):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
     `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `ended` counts the
@@ -38,23 +40,24 @@ class Proposal(msgspec.Struct):
     promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
     no score of it counts; `ruled_since` is the version since which that is so without a break, 0 if it is not.
     `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
-    retired for a champion that was ruled out.
+    retired for a champion that was ruled out. `is_lean` if its texts are in the log only (`mesh.lean`).
     """
 
     seq: int
     time: dt.datetime
     author: str
     event: e.ProposalPosted
-    critiques: list[Critique] = []
-    runs: list[str] = []
+    critiques: tuple[Critique, ...] = ()
+    runs: tuple[str, ...] = ()
     verdict: Verdict = "open"
     why: str = ""
-    rulings: list[e.ProposalPromoted | e.ProposalRetired] = []
-    sealed: list[str] = []
+    rulings: tuple[e.ProposalPromoted | e.ProposalRetired, ...] = ()
+    sealed: tuple[str, ...] = ()
     ruled_out: str = ""
     ruled_since: int = 0
     back_seq: int = 0
     ended: int = 0
+    is_lean: bool = False
 
 
 class JudgeTotal(msgspec.Struct):
@@ -75,13 +78,14 @@ class JudgeTotal(msgspec.Struct):
         self.usd += use.usd
 
 
-class Run(msgspec.Struct):
+class Run(msgspec.Struct, gc=False):
     """A requested run and its progress.
 
     `begun` are the boot ids of the workers that began its attempts. `withdrawn` if its proposal was ruled out when it
     was killed: then it says nothing of the proposal, even if a later version allows that. `finished` is its first
     finish in the log, `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons
-    of its items, by the other run.
+    of its items, by the other run; None as long as there is none. `rungs` are the values of its learning curve at the
+    rungs of early stopping that it reached, each as (rung, value): the rungs in force when it finished.
     """
 
     seq: int
@@ -90,12 +94,13 @@ class Run(msgspec.Struct):
     worker: str = ""
     killed: bool = False
     finished: e.RunFinished | None = None
-    critiques: list[Critique] = []
-    begun: list[str] = []
+    critiques: tuple[Critique, ...] = ()
+    begun: tuple[str, ...] = ()
     finished_seq: int = 0
     finished_at: dt.datetime | None = None
-    compared: dict[str, e.ItemsCompared] = {}
+    compared: dict[str, e.ItemsCompared] | None = None
     withdrawn: bool = False
+    rungs: tuple[tuple[float, float], ...] = ()
 
     @property
     def evaluator(self) -> str:
@@ -119,6 +124,10 @@ class Run(msgspec.Struct):
         outcome = self.finished.outcome if self.finished else None
         return outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
 
+    def compared_with(self, other: "Run") -> e.ItemsCompared | None:
+        """Return the comparison of the items of this run with those of another one; None if there is none."""
+        return self.compared.get(other.requested.run) if self.compared else None
+
 
 class Note(msgspec.Struct, frozen=True):
     """One of the latest notes, cut to `NOTE_CHARACTERS`."""
@@ -137,6 +146,19 @@ class Member(msgspec.Struct):
     joined: e.AgentJoined | e.WorkerJoined
     left: bool = False
     silent: bool = False
+
+
+def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
+    """Return the value at which a learning curve reached a fraction of the budget; None if it has not reached it."""
+    for point in curve:
+        if point.fraction >= rung:
+            return point.value
+    return None
+
+
+def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """Return the rungs that a learning curve has reached, each with its value there."""
+    return tuple((rung, value) for rung in rungs if (value := at_rung(curve, rung)) is not None)
 
 
 def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:

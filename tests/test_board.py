@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from mesh import follow, wire
-from mesh.board import Board, Critique, from_bytes
+from mesh.board import Board, Critique
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.events import (
     AgentJoined,
     AgentLeft,
@@ -116,7 +117,7 @@ def test_the_same_log_gives_the_same_board_wherever_a_reader_pauses() -> None:
     again = Board(arena="a")
     for seq, event in enumerate(events, 1):
         again.fold(entry(seq, event))
-        revived = from_bytes(again.to_bytes())
+        revived = from_bytes(to_bytes(again))
         assert revived == again
         again = revived
     assert counted == [True] * 6
@@ -146,7 +147,7 @@ def test_of_two_facts_with_one_key_the_first_counts() -> None:
     )
     assert counted == [True, True, False, True, False, True, False, True, False, True, False]
     assert board.proposals[P].event.title == "first"
-    assert (board.runs["r"].requested, board.proposals[P].runs) == (requested("r", P), ["r"])
+    assert (board.runs["r"].requested, board.proposals[P].runs) == (requested("r", P), ("r",))
     assert (board.agents["b"].joined, board.agents["b"].left) == (AgentJoined(boot="b", role="critic"), True)
 
 
@@ -268,11 +269,11 @@ def test_every_critic_has_one_word_on_a_proposal_and_one_on_a_run() -> None:
     board.fold(entry(2, requested("r", P)))
     counted = [board.fold(entry(seq, event, author)) for seq, (author, event) in enumerate(said, 3)]
     assert counted == [True, False, True, True, False]
-    assert board.proposals[P].critiques == [
-        Critique("cid", "block", "noise", "no"),
-        Critique("dan", "endorse", "", ""),
-    ]
-    assert board.runs["r"].critiques == [Critique("cid", "warn", "", "")]
+    assert board.proposals[P].critiques == (
+        Critique("cid", "block", "noise", "no", seq=3),
+        Critique("dan", "endorse", "", "", seq=5),
+    )
+    assert board.runs["r"].critiques == (Critique("cid", "warn", "", "", seq=6),)
 
 
 def test_an_arena_closes_in_its_version_and_opens_again_in_the_next() -> None:
@@ -303,7 +304,7 @@ def test_who_has_answered_a_post_is_known_from_facts_that_count() -> None:
 
 
 def test_bytes_of_another_shape_or_damaged_ones_are_no_board() -> None:
-    data = folded(opened())[0].to_bytes()
+    data = to_bytes(folded(opened())[0])
     assert from_bytes(data) == folded(opened())[0]
     assert from_bytes(b"") is None
     assert from_bytes(data[:-1]) is None

@@ -282,3 +282,14 @@ async def test_what_is_told_is_heard(open_bus: OpenBus) -> None:
                     await other.tell("curve.r1", b"1")
                     await anyio.sleep(0.01)
     assert heard == [("curve.r1", b"1")]
+
+
+async def test_entries_are_fetched_by_their_sequences_in_the_order_that_is_asked_for(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        posts = [note(str(n)) for n in range(100)]
+        await bus.post_all(posts)
+        wanted = [*range(99, 1, -3), 1, 1, 100]
+        found = await bus.entries([*wanted, 101, 0])
+        assert [entry.seq for entry in found] == wanted
+        assert [entry.post for entry in found] == [posts[seq - 1] for seq in wanted]
+        assert await bus.entries([]) == []

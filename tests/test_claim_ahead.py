@@ -123,7 +123,7 @@ async def test_a_claimed_run_is_not_kept_from_an_idle_worker_while_a_run_takes_l
         for run in ("current", "next"):
             assert isinstance((await gate.finished(run)).outcome, Scored)
         boots = {worker.name: boot for boot, worker in gate.on.follower.board.workers.items()}
-        assert gate.on.follower.board.runs["next"].begun == [boots["other"]]
+        assert gate.on.follower.board.runs["next"].begun == (boots["other"],)
 
 
 async def test_a_worker_that_is_killed_loses_neither_its_run_nor_the_one_that_it_has_claimed(home: Path) -> None:

@@ -13,7 +13,6 @@ from agents.curation.early_stopping import (
     AUTHORS,
     FEWEST_AT_RUNG,
     Rival,
-    at_rung,
     believed,
     is_spared,
     judge_curve,
@@ -34,6 +33,7 @@ from mesh.events import (
     Scored,
 )
 from mesh.memory import MemoryBus
+from mesh.records import at_rung
 from mesh.spec import SelectionSpec
 from mesh.testing import SPEC, Log, git_hash, run_of
 

@@ -19,7 +19,8 @@ from analytics.json_values import plain
 from analytics.projection import Projection, view_sources
 from analytics.web.log_entry import entry_json
 from mesh import wire
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bounds import MAX_INTEGER
 from mesh.events import KINDS
 from mesh.leaderboard import Ranking
@@ -52,7 +53,7 @@ def understood() -> Iterator[tuple[bytes, list[Entry]]]:
     board = Board(arena="a")
     for entry in odd_log()[:count]:
         board.fold(entry)
-    begin, needed = board.to_bytes(), list[Entry]()
+    begin, needed = to_bytes(board), list[Entry]()
     for entry in odd_log()[count:]:
         needed.append(entry)
         if entry.post and len(entry.raw) > 100:
@@ -96,7 +97,7 @@ def test_the_whole_log_folds_to_a_board_that_can_be_saved() -> None:
     board = Board(arena="a")
     for entry in odd_log():
         board.fold(entry)
-    assert from_bytes(board.to_bytes()) == board
+    assert from_bytes(to_bytes(board)) == board
     assert board.unknown == sum(entry.post is None for entry in odd_log())
 
 

@@ -27,7 +27,8 @@ from analytics.web.event_stream import Feed
 from analytics.web.view_cache import ViewCache
 from mesh import wire
 from mesh.arena import evaluator_hash, load_arena
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.code import CodeStore
 from mesh.errors import MeshError
 from mesh.follow import Follower
@@ -311,7 +312,7 @@ def test_1500_facts(tmp_path: Path) -> None:
     for entry in log:
         with one(entry.raw):
             board.fold(entry)
-    assert from_bytes(board.to_bytes()) == board
+    assert from_bytes(to_bytes(board)) == board
     assert 50 < sum(entry.post is not None for entry in log) < 1400
     projection = Projection.open(tmp_path / "a.duckdb")
     projection.checkpoint("a", "log", 0)

@@ -11,7 +11,8 @@ from typing import get_args
 import msgspec
 
 from mesh import wire
-from mesh.board import Board, Critique, Member, Note, Proposal, Run, from_bytes
+from mesh.board import Board, Critique, Member, Note, Proposal, Run
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.events import (
     KINDS,
     AgentJoined,
@@ -256,10 +257,10 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(5),
                 "explorer",
                 BASELINE,
-                [Critique("critic", "endorse", "", "")],
-                ["r-base"],
+                (Critique("critic", "endorse", "", "", seq=6),),
+                ("r-base",),
                 "champion",
-                rulings=[PROMOTED],
+                rulings=(PROMOTED,),
                 ended=1,
             ),
             CHILD: Proposal(
@@ -267,11 +268,11 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 at(11),
                 "explorer",
                 IDEA,
-                [Critique("critic", "warn", "noise", "a small change", confidence=0.5)],
-                list(FAILURES),
+                (Critique("critic", "warn", "noise", "a small change", confidence=0.5, seq=12),),
+                tuple(FAILURES),
                 "retired",
                 "not_better",
-                rulings=[RETIRED],
+                rulings=(RETIRED,),
                 ended=len(FAILURES),
             ),
         },
@@ -283,7 +284,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                 "gpu-7-w1",
                 False,
                 FINISHES["r-base"],
-                begun=["gpu-7-w1"],
+                begun=("gpu-7-w1",),
                 finished_seq=9,
                 finished_at=at(9),
             ),
@@ -321,10 +322,11 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         scored_seq=9,
         bases=[(1, "0333727b2a9ef3f1c7d34f1c6e1a9f5f0c1d2e3f")],
         evidence_changes=1,
+        full={CHILD: None},
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32
     assert board == expected
     assert board.scores(BASE) == [2.5]
     assert board.scores(CHILD) == []
-    assert from_bytes(board.to_bytes()) == expected
+    assert from_bytes(to_bytes(board)) == expected

@@ -21,7 +21,8 @@ from agents.search.nearness import Nearness
 from agents.search.samplers.protocol import Trial, Values, best_first, where
 from agents.search.strategy import TRIES
 from mesh.baseline import is_measured
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.changes import ChangeReader
 from mesh.editable_paths import editable_paths
 from mesh.errors import ObjectMissing
@@ -276,7 +277,7 @@ def test_decisions_on_a_board_that_is_kept_up_are_those_on_a_copy_that_nobody_ha
         decided.append([])
         for entry in logged("a", facts):
             board.fold(entry)
-            known = from_bytes(board.to_bytes()) if is_copied else board
+            known = from_bytes(to_bytes(board)) if is_copied else board
             assert known
             scores = [judge_score(known, name, None if is_copied else sums) for name in known.runs]
             decided[-1].append((scores, decide(known, known.time)))

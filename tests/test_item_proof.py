@@ -17,7 +17,8 @@ from benchmarks.parts.null_arenas import BASE
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Context
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.code import CodeStore
 from mesh.errors import ObjectMissing
 from mesh.events import ItemsCompared, ProposalPromoted, RunRequested
@@ -71,7 +72,7 @@ def test_the_curator_waits_for_the_comparison_and_a_replay_needs_no_object() -> 
     )
     arena.step()
     assert pairs_to_compare(board) == []
-    again = from_bytes(board.to_bytes())
+    again = from_bytes(to_bytes(board))
     assert again is not None
     assert decide(again, later) == decide(board, later) != []
 

@@ -10,7 +10,8 @@ import pytest
 from agents.curation.admission import decide
 from agents.curation.race_log import current_race
 from mesh import wire
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bounds import MAX_INTEGER
 from mesh.errors import BadInput
 from mesh.events import ArenaClosed, BudgetGranted, Cost, CritiquePosted, ModelAsked, NotePosted
@@ -58,7 +59,7 @@ def test_a_version_that_was_closed_before_it_was_opened_is_left_out() -> None:
         log.add("eve", ArenaClosed(version=2, reason="operator") if version == 2 else BudgetGranted(n=version))
     assert log.board.closed is None
     assert log.board.next_version == 3
-    again = from_bytes(log.board.to_bytes())
+    again = from_bytes(to_bytes(log.board))
     assert again is not None
     assert again.next_version == 3
     log.add("operator", msgspec.structs.replace(opened(), version=3))

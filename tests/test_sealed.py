@@ -96,7 +96,7 @@ def test_what_the_gate_refused_is_no_close_call_however_sure_its_proof_was() -> 
     proven = ProposalPromoted(proposal=GOOD, round=2, met=BASE, mean=5.0, seeds=(1,), p_better=0.99)
     [refused] = with_sealed(log.board, [proven])
     assert isinstance(refused, ProposalRetired)
-    log.board.proposals[GOOD].rulings.append(refused)
+    log.board.proposals[GOOD].rulings += (refused,)
     assert not is_close(log.board.proposals[GOOD])
     assert {row.proposal: row.state for row in leaderboard(log.board)}[GOOD] == "retired"
 

@@ -12,6 +12,7 @@ from agents.curation.admission import decide
 from mesh import events as e
 from mesh.agent.draft import Draft
 from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
 from mesh.errors import RulesBroken
@@ -328,7 +329,6 @@ class _Racing:
 
 
 def test_a_board_with_rulings_survives_its_snapshot() -> None:
-    from mesh.board import from_bytes
     from tests.support.history import T1, entries, opened, promote, proposal
 
     ruled = msgspec.structs.replace(opened(2), ruled_out=(e.RuledOut(text="changed N", proposals=(T1,)),))
@@ -336,4 +336,4 @@ def test_a_board_with_rulings_survives_its_snapshot() -> None:
     for entry in entries([("op", opened()), ("ann", proposal(T1)), ("cur", promote(T1, "", 1)), ("op", ruled)]):
         board.fold(entry)
     assert (board.champion, board.proposals[T1].ruled_out) == ("", "changed N")
-    assert from_bytes(board.to_bytes()) == board
+    assert from_bytes(to_bytes(board)) == board

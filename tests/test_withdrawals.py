@@ -12,7 +12,8 @@ from agents.curation.admission import decide
 from agents.curation.withdrawals import withdrawals
 from mesh import events as e
 from mesh.agent.draft import Draft
-from mesh.board import Board, Run, from_bytes
+from mesh.board import Board, Run
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.follow import Follower
@@ -64,7 +65,7 @@ def test_a_proposal_that_comes_back_runs_again_and_is_not_given_up_for_what_was_
         assert (board.proposals[T1].ruled_out, board.proposals[T1].ruled_since) == ("", 0)
         asked = [event for event in decide(board, board.time) if getattr(event, "proposal", "") == T1]
         assert [type(event) for event in asked] == [e.RunRequested]
-        assert from_bytes(board.to_bytes()) == board
+        assert from_bytes(to_bytes(board)) == board
     # one that somebody stopped while it counted is given up, as ever
     stopped = board_of(("op", e.RunKilled(run="run-1", by="operator")), ("w", finish("run-1", T1, KILLED)))
     [verdict] = [event for event in decide(stopped, stopped.time) if getattr(event, "proposal", "") == T1]

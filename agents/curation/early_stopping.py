@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from mesh.board import Board, Run
 from mesh.events import CritiquePosted, CurvePoint, Failed, RunKilled, WorkerJoined
+from mesh.records import at_rung
 from mesh.spec import Direction, SelectionSpec, gain
 
 FEWEST_AT_RUNG = 6
@@ -70,11 +71,6 @@ def rungs_between(rule: SelectionSpec, before: float, now: float) -> list[float]
     return [rung for rung in sorted(rule.rungs) if before < rung <= now]
 
 
-def at_rung(curve: Sequence[CurvePoint], rung: float) -> float | None:
-    """Return the value at which a curve reached a rung; None if it has not reached it."""
-    return next((point.value for point in curve if point.fraction >= rung), None)
-
-
 class Rival(NamedTuple):
     """A finished run at a rung: its author, "" for the artifact as it was, its curve's value, and its score if any."""
 
@@ -91,7 +87,7 @@ def rivals(board: Board, run: Run, rung: float) -> list[float]:
         done = other.finished
         if done is None or other.requested.lane != "explore" or other.requested.evaluator != run.requested.evaluator:
             continue
-        value = at_rung(done.curve, rung)
+        value = next((value for reached, value in other.rungs if reached == rung), None)
         is_killed = isinstance(done.outcome, Failed) and done.outcome.reason == "killed"
         if value is not None and worker_class in ("", done.worker_class) and (is_killed or other.value is not None):
             found.append(Rival(_author_of(board, other), value, other.value))

@@ -94,7 +94,7 @@ def searches_on_proof(board: Board, worker_class: str) -> bool:
 def items_in(runs: list[Run], champion: list[Run]) -> str:
     """Return in words on how many items the runs of a challenger were compared with the champion's."""
     pairs = item_pairs(runs, champion)
-    found = [a.compared.get(b.requested.run) or b.compared.get(a.requested.run) for a, b in pairs]
+    found = [a.compared_with(b) or b.compared_with(a) for a, b in pairs]
     common = max((each.common for each in found if each), default=0)
     kept = [run.finished.items for run in runs if run.finished and run.finished.items]
     clusters = f" in {kept[0].clusters:,} clusters" if kept and kept[0].clusters else ""

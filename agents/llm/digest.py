@@ -138,6 +138,16 @@ def worth_showing(board: Board) -> list[str]:
     )
 
 
+def worth_recalling(board: Board) -> list[str]:
+    """Return the proposals whose texts a digest may show: the best, dead and latest ones of models and people."""
+    worded = [tree for tree in board.proposals if not _is_tuned(board, tree)]
+    most = _BEST + DEAD + _RECENT + 4
+    ranked, ended = (
+        [t for t in found if not _is_tuned(board, t)] for found in (ranked_proposals(board), _ended(board))
+    )
+    return list(dict.fromkeys([*ranked[:most], *ended[:most], *worded[-most:]]))
+
+
 def shorten(text: str, limit: int, note: str = ", so change this file only by SEARCH/REPLACE") -> str:
     """Return a text of at most `limit` bytes; a longer text keeps its beginning and its end."""
     data = text.encode(errors="replace")

@@ -33,6 +33,7 @@ from mesh.events import NotePosted
 from mesh.exactness import exact_on, exact_sentence
 from mesh.fleet import present, under_way
 from mesh.follow import Follower
+from mesh.recall import recall
 from mesh.roll_call import Watchman
 from mesh.rule_breaches import ruled_out_words
 from mesh.text import needed_places
@@ -210,6 +211,7 @@ async def _proposal(request: Request) -> Response:
     page = _page(request)
     tree = request.path_params["tree"]
     with _bounded():
+        await recall(page.bus, page.follower.board, [tree])
         return _json(await proposal_page(page.follower.board, page.code, page.views.state, tree))
 
 

@@ -33,13 +33,13 @@ def entry_json(entry: Entry, board: Board) -> dict[str, Any]:
         if name not in LEFT_OUT
     }
     if isinstance(event, RunFinished):
-        row["event"]["value"] = _counted(event, board)
+        row["event"]["value"] = _counted(entry, event, board)
     return row
 
 
-def _counted(event: RunFinished, board: Board) -> float | None:
+def _counted(entry: Entry, event: RunFinished, board: Board) -> float | None:
     """Return the score of a finish if it is the first of its run, by the evaluator in force."""
     run = board.runs.get(event.run)
-    if run is None or run.finished != event or board.opened is None:
+    if run is None or run.finished_seq != entry.seq or board.opened is None:
         return None
     return run.value if run.evaluator in ("", board.opened.evaluator) else None

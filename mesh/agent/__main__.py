@@ -18,6 +18,7 @@ from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
 from mesh.agent.roles import SHORT_NAMES, find_role, make
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
+from mesh.agent.text_reader import TextReader
 from mesh.bus import Objects
 from mesh.code import CodeStore
 from mesh.daemon import run_daemon
@@ -79,7 +80,10 @@ def main() -> int:
                 agent_name = name if single else f"{name}-{index + 1}"
                 unposted = settings.unposted_calls_file(home, arena, agent_name)
                 keeper = CallKeeper(bus)
-                context = Context(agent_name, index, CodeReader(code), options, args.path, reader, keeper, unposted)
+                texts = TextReader(bus)
+                context = Context(
+                    agent_name, index, CodeReader(code), options, args.path, reader, keeper, unposted, texts
+                )
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))
             print(f"{name}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)

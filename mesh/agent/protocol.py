@@ -20,6 +20,7 @@ from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft
 from mesh.agent.item_reader import ItemReader
+from mesh.agent.text_reader import TextReader
 from mesh.board import Board
 from mesh.events import AnyEvent
 from mesh.wire import Post
@@ -40,6 +41,7 @@ class Context(msgspec.Struct, frozen=True):
         items: reads the scores of single items; only a curator has it.
         calls: keeps calls of models; None keeps none.
         unposted: file for calls of models whose cost is in no fact yet; None for none.
+        texts: puts texts of proposals back that the board has left to the log; None reads none.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Context(msgspec.Struct, frozen=True):
     items: ItemReader | None = None
     calls: CallKeeper | None = None
     unposted: Path | None = None
+    texts: TextReader | None = None
 
 
 class Agent(Protocol):

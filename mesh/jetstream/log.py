@@ -27,6 +27,9 @@ from mesh.wire import Entry, Pattern, Post
 WINDOW = 512
 """Most unanswered posts at a time in `post_all`."""
 
+_GETS = 32
+"""Most unanswered questions for an entry at a time."""
+
 PULL = 1000
 """Entries that a reader requests at a time."""
 
@@ -106,7 +109,11 @@ class StreamLog:
         return ack.seq
 
     async def _last(self, subject_filter: str) -> Entry | None:
-        answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"last_by_subj": subject_filter})
+        return await self._get({"last_by_subj": subject_filter})
+
+    async def _get(self, request: dict[str, Any]) -> Entry | None:
+        """Return the entry that a request of JetStream asks for; None if there is none."""
+        answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", request)
         if "message" not in answer:
             return None
         found = msgspec.convert(answer["message"], _Stored)
@@ -124,6 +131,20 @@ class StreamLog:
         if "error" in answer:
             raise BusRefused(f"arena {self.arena}: {answer['error'].get('description')}")
         return answer
+
+    async def entries(self, seqs: Sequence[int]) -> list[Entry]:
+        found: dict[int, Entry] = {}
+        left = iter(dict.fromkeys(seqs))
+
+        async def get_more() -> None:
+            for seq in left:
+                if entry := await self._get({"seq": seq}):
+                    found[seq] = entry
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(_GETS, len(seqs))):
+                tasks.start_soon(get_more)
+        return [found[seq] for seq in seqs if seq in found]
 
     async def since(self, time: dt.datetime) -> int:
         request = {"start_time": time.astimezone(dt.UTC).isoformat()}

@@ -15,12 +15,15 @@ def export(file: Path, *, arena: ArenaOption = None, nats: Nats = None) -> int:
     """
 
     async def work() -> None:
+        from mesh.recall import recall
         from mesh_cli.connect import board_of, reach
-        from mesh_cli.history.results_tsv import tsv_lines
+        from mesh_cli.history.results_tsv import imported_proposals, tsv_lines
         from mesh_cli.render.output import atomically
 
         async with reach(arena, nats) as bus:
-            lines = tsv_lines(await board_of(bus))
+            board = await board_of(bus)
+            await recall(bus, board, imported_proposals(board))
+            lines = tsv_lines(board)
         with atomically(file) as beside:
             beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         print(f"{len(lines) - 1} rows in {file}", file=sys.stderr)

@@ -30,6 +30,7 @@ def show(
 
     async def work() -> None:
         from mesh.kept_calls import call_data
+        from mesh.recall import proposals_of, recall
         from mesh.text import printable
         from mesh_cli.connect import entry_of, opened_board_of, reach
         from mesh_cli.proposals.card import card
@@ -43,6 +44,7 @@ def show(
             seq = int(named.id) if named.kind == "fact" else 0
             seq = board.proposals[named.id].seq if named.kind == "proposal" else seq
             entry = await entry_of(bus, seq) if seq else None
+            await recall(bus, board, [named.id] if named.kind == "proposal" else proposals_of(board, [named.id]))
             known = about_fact(entry) if named.kind == "fact" and entry else about(board, named)
             kept = call_of(entry) if entry else None
             call = await call_data(bus, seq, kept) if kept else None

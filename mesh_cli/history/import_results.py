@@ -26,6 +26,7 @@ from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput
 from mesh.foreign_folder import remember
 from mesh.hidden_files import split_hidden
+from mesh.recall import recall
 from mesh.spec import ArenaSpec, ArtifactSpec, Direction, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.text import chance
 from mesh.wire import Post, check_token
@@ -35,7 +36,7 @@ from mesh_cli.history.imported_code import AUTHOR, CodeOrigin, FoundCode, Import
 from mesh_cli.history.result_columns import AskedColumns
 from mesh_cli.history.result_files import MAX_LINE
 from mesh_cli.history.result_rows import Experiment, ForeignHistory, read_history
-from mesh_cli.history.results_tsv import IMPORTED, IMPORTED_OTHER, imported
+from mesh_cli.history.results_tsv import IMPORTED, IMPORTED_OTHER, imported, imported_proposals
 
 EDITABLE = ("train.py",)
 """The file that a proposal changes in karpathy/autoresearch."""
@@ -125,11 +126,14 @@ async def import_results(hub: Hub, source: Source) -> Imported:
     spec, history = read_import(source)
     rows = history.rows
     if spec.name in await hub.arenas():
-        board = await board_of(await hub.arena(spec.name))
+        bus = await hub.arena(spec.name)
+        board = await board_of(bus)
+        await recall(bus, board, imported_proposals(board))
         if _is_there(board, spec, history, is_live=source.live is not None):
             return Imported(spec.name, len(rows), 0)
     bus = await hub.arena(spec.name, create=True)
     board = await board_of(bus)
+    await recall(bus, board, imported_proposals(board))
     code = CodeStore(settings.code_dir(settings.home(), spec.name), bus)
     found = await found_code(code, rows, _origin(source, spec))
     base = _first(rows, found)

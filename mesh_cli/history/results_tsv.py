@@ -12,6 +12,7 @@ IMPORTED = "results-tsv"
 IMPORTED_OTHER = "imported"
 """The worker class of runs that were imported from another file; their log is their text in that file."""
 METRIC = "val_bpb"
+_IMPORTED = (IMPORTED, IMPORTED_OTHER)
 
 
 def tsv_lines(board: Board) -> list[str]:
@@ -32,7 +33,13 @@ def tsv_lines(board: Board) -> list[str]:
 
 def imported(board: Board) -> list[str]:
     """Return the texts of the rows that were imported, in their order."""
-    return [line for run in board.runs.values() if (line := _line_of(run.finished, IMPORTED, IMPORTED_OTHER))]
+    return [line for run in board.runs.values() if (line := _line_of(run.finished, *_IMPORTED))]
+
+
+def imported_proposals(board: Board) -> list[str]:
+    """Return the proposals that were imported: the texts of their rows are the logs of their runs."""
+    found = (run for run in board.runs.values() if run.finished and run.finished.worker_class in _IMPORTED)
+    return [run.requested.proposal for run in found]
 
 
 def _line_of(finished: e.RunFinished | None, *classes: str) -> str:

@@ -21,6 +21,7 @@ from mesh.events import CurvePoint, RunStarted, WorkerJoined
 from mesh.fleet import present, under_way, waiting
 from mesh.follow import Follower
 from mesh.leaderboard import LeaderboardRow, leaderboard
+from mesh.recall import recall
 from mesh.roll_call import Watchman
 from mesh.wire import Entry, Pattern
 from mesh_cli.board.lines import Lines
@@ -60,6 +61,10 @@ class Watch:
     def board(self) -> Board:
         """The board, up to the last entry that was read."""
         return self._follower.board
+
+    async def recall(self, tree: str) -> None:
+        """Put the texts of a proposal back on the board, if it has left them to the log."""
+        await recall(self._bus, self.board, [tree])
 
     async def run(self) -> None:
         """Follow the log and the live curves."""

@@ -263,10 +263,11 @@ class Top(App[None]):
         """Say what the keys do."""
         self.push_screen(Words("keys", _HELP))
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    async def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show the details of the proposal of the row."""
         tree = str(event.row_key.value).rpartition(" ")[2]
         if tree in self._watch.board.proposals and self._watch.board.opened:
+            await self._watch.recall(tree)
             lines = card(self._watch.board, about(self._watch.board, Named("proposal", tree)))
             self.push_screen(Words(f"proposal {short(tree)}", "\n".join(lines)))
 

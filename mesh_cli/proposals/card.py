@@ -205,7 +205,7 @@ def _more(rows: Sequence[object]) -> Iterator[str]:
         yield f"  … and {len(rows) - _MANY} more (mesh show --json has all)"
 
 
-def _critiques(critiques: list[Critique]) -> Iterator[str]:
+def _critiques(critiques: Sequence[Critique]) -> Iterator[str]:
     if critiques:
         yield "critiques:"
     for critique in critiques[:_MANY]:

@@ -1,0 +1,127 @@
+"""A board leaves the texts of what is decided to the log, and whoever reads them has them put back."""
+
+import msgspec
+import pytest
+
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
+from mesh.events import AnyEvent, ArenaOpened, CritiquePosted, CurvePoint, ProposalRetired, RunFinished, Scored
+from mesh.lean import FULL
+from mesh.memory import MemoryBus
+from mesh.recall import proposals_of, recall
+from mesh.testing import git_hash
+from mesh.wire import Post
+from tests.support.history import opened, proposal, request
+
+LOG = "step 1\nstep 2\n"
+
+
+def facts_of(number: int) -> list[tuple[str, AnyEvent]]:
+    """Return one proposal with a critique, a run with a curve, a critique of its score, and its verdict."""
+    tree, run = git_hash(f"many-{number}"), f"run-{number}"
+    finished = RunFinished(
+        run=run,
+        proposal=tree,
+        outcome=Scored(value=number, metrics={"loss": number}),
+        worker="w",
+        worker_class="cpu",
+        curve=tuple(CurvePoint(step, step / 2, step, step / 10) for step in range(11)),
+        log_tail=LOG,
+    )
+    return [
+        ("ann", msgspec.structs.replace(proposal(tree), rationale=f"reason {number}")),
+        ("cid", CritiquePosted(target=tree, verdict="warn", rule="near", text=f"as {number - 1}")),
+        ("curator", request(run, tree)),
+        ("w", finished),
+        ("cid", CritiquePosted(target=run, verdict="warn", rule="luck", text=f"luck {number}")),
+        ("curator", ProposalRetired(proposal=tree, round=1, why="not_better", text="no better")),
+    ]
+
+
+async def a_log(count: int) -> tuple[MemoryBus, Board]:
+    """Return a log with so many retired proposals, and its board."""
+    bus, board = MemoryBus("a"), Board(arena="a")
+    facts: list[tuple[str, AnyEvent]] = [("operator", opened())]
+    for number in range(count):
+        facts += facts_of(number)
+    await bus.post_all(Post.new(author, event) for author, event in facts)
+    async for batch in bus.read():
+        for entry in batch:
+            board.fold(entry)
+    return bus, board
+
+
+def texts_of(board: Board, number: int) -> tuple[str, str, str, int, str]:
+    """Return all texts that a board has of a proposal, and the points of its curve."""
+    known, run = board.proposals[git_hash(f"many-{number}")], board.runs[f"run-{number}"]
+    assert run.finished
+    own, of_run = known.critiques[0].text, run.critiques[0].text
+    return known.event.rationale, own, of_run, len(run.finished.curve), run.finished.log_tail
+
+
+async def test_the_texts_of_the_latest_retired_proposals_are_on_the_board_and_no_others() -> None:
+    _, board = await a_log(FULL + 3)
+    lean = [number for number in range(FULL + 3) if not any(texts_of(board, number))]
+    assert lean == [0, 1, 2]
+    assert texts_of(board, 3) == ("reason 3", "as 2", "luck 3", 11, LOG)
+    assert board.scores(git_hash("many-0")) == [0.0]
+    assert from_bytes(to_bytes(board)) == board
+
+
+async def test_texts_that_are_recalled_are_those_of_the_log_and_the_oldest_leave_again() -> None:
+    bus, board = await a_log(FULL + 3)
+    await recall(bus, board, [*proposals_of(board, ["run-1", "no such run"]), git_hash("many-0"), "no such proposal"])
+    assert texts_of(board, 0) == ("reason 0", "as -1", "luck 0", 11, LOG)
+    assert texts_of(board, 1) == ("reason 1", "as 0", "luck 1", 11, LOG)
+    for author, event in facts_of(FULL + 3):
+        await bus.post(Post.new(author, event))
+    async for batch in bus.read(board.seq):
+        for entry in batch:
+            board.fold(entry)
+    assert len(board.full) == FULL
+    assert not any(texts_of(board, 3))
+    assert texts_of(board, 0) == ("reason 0", "as -1", "luck 0", 11, LOG)
+
+
+async def test_what_ends_or_is_judged_after_its_proposal_has_left_its_texts_leaves_its_own() -> None:
+    bus, board = await a_log(FULL + 1)
+    tree = git_hash("many-0")
+    again = msgspec.structs.replace(facts_of(0)[3][1], run="again", proposal=tree)
+    for author, event in (
+        ("curator", request("again", tree)),
+        ("w", again),
+        ("dan", CritiquePosted(target="again", verdict="warn", text="late")),
+        ("dan", CritiquePosted(target=tree, verdict="warn", text="late too")),
+    ):
+        await bus.post(Post.new(author, event))
+    async for batch in bus.read(board.seq):
+        for entry in batch:
+            board.fold(entry)
+    run = board.runs["again"]
+    assert run.finished
+    assert (run.finished.log_tail, run.critiques[0].text, board.proposals[tree].critiques[1].text) == ("", "", "")
+    await recall(bus, board, [tree])
+    assert board.runs["again"].finished == again
+    assert (board.runs["again"].critiques[0].text, board.proposals[tree].critiques[1].text) == ("late", "late too")
+
+
+@pytest.mark.parametrize("reached", [0.0, 0.3, 1.0])
+async def test_a_run_keeps_the_values_at_the_rungs_of_the_version_it_ended_in(reached: float) -> None:
+    bus, board = MemoryBus("a"), Board(arena="a")
+    first = opened()
+    assert isinstance(first, ArenaOpened)
+    rungs = first.spec.selection.rungs
+    finished = facts_of(0)[3][1]
+    assert isinstance(finished, RunFinished)
+    curve = tuple(point for point in finished.curve if point.fraction <= reached)
+    for author, event in (
+        ("operator", first),
+        *facts_of(0)[:3],
+        ("w", msgspec.structs.replace(finished, curve=curve)),
+    ):
+        await bus.post(Post.new(author, event))
+    async for batch in bus.read():
+        for entry in batch:
+            board.fold(entry)
+    expected = [(rung, next(p.value for p in curve if p.fraction >= rung)) for rung in rungs if rung <= reached]
+    assert list(board.runs["run-0"].rungs) == expected
