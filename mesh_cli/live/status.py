@@ -104,6 +104,9 @@ def scores_of(board: Board) -> dict[str, Any]:
         "champion_is_baseline": bool(board.opened and board.champion == board.opened.base_tree),
         "baseline_mean": base.mean if base else None,
         "gain": gain_of(ranking, board.champion, board.opened.base_tree) if ranking and base and board.opened else None,
+        "is_side_by_side": bool(
+            ranking and board.opened and ranking.gain_side_by_side(board.champion, board.opened.base_tree) is not None
+        ),
         "places": ranking.places if ranking else needed_places([]),
     }
 
@@ -120,8 +123,9 @@ def score_words(row: dict[str, Any]) -> str:
         words += f" (95 %: {low} … {high})"
     if row["champion_is_baseline"]:
         return f"{words}, the baseline"
+    beside = ", in runs side by side" if row["is_side_by_side"] else ""
     return (
-        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}"
+        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}{beside}"
         if row["gain"] is not None
         else words
     )
@@ -207,7 +211,7 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
         "metric", "champion_mean", "champion_low", "champion_high", "champion_is_baseline", "baseline_mean", "gain",
-        "places",
+        "places", "is_side_by_side",
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip
