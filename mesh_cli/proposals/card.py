@@ -162,7 +162,7 @@ def _ruling(board: Board, ruling: About) -> str:
         numbers.append(f"{_count(len(ruling['seeds']), 'seed')}")
     why = f" ({reason_words(ruling['why'])})" if "why" in ruling else ""
     met = f" against {short(ruling['met'])}" if ruling["met"] else ""
-    text = f": {printable(ruling['text'], 200)}" if ruling["text"] else ""
+    text = f": {printable(ruling['text'])}" if ruling["text"] else ""
     return f"  {ruling['verdict']}{why} in round {ruling['round']}{met}: {', '.join(numbers) or 'no scores'}{text}"
 
 
