@@ -16,7 +16,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from mesh import arena, data_source, frozen_data, hidden_files, leak_audit, settings
-from mesh.arena_changes import arena_changes
+from mesh.arena_changes import arena_changes, stray_words
 from mesh.arena_commands import elsewhere_words, environment_words, rights_words, spec_folders
 from mesh.arena_files import read_arena
 from mesh.baseline import baseline_failure
@@ -42,6 +42,7 @@ from mesh.readable import audited_paths
 from mesh.rule_breaches import breaches, meaning_lines
 from mesh.ruling_out import FIXED, reinstated
 from mesh.spec import ArenaSpec
+from mesh.stray_files import keep_strays
 from mesh.version_rules import VersionRules
 from mesh.wire import Post
 
@@ -125,6 +126,11 @@ async def open_arena(
     if last and last.base_tree != tree:
         before = await CodeStore(settings.code_dir(home, spec.name), await hub.arena(spec.name)).files(last.base_commit)
         _check_related(spec, folder, home, shown, before)
+        ours = {*editable, *editable_paths(spec, before)}
+        shown, strays = keep_strays(before, shown, spec, ours)
+        if strays:
+            sys.stderr.write(f"mesh: {stray_words(before, read.files, strays)}\n")
+            tree, evaluator = add_tree(shown, {}), arena.evaluator_hash(spec, shown | hidden)
     _tell_of_memory(spec)
     failed = baseline_failure(board) is not None
     is_same = bool(last) and _inputs(spec, before) == _inputs(spec, shown)

@@ -11,18 +11,22 @@ import msgspec
 from mesh.board import Board, Critique, Run
 from mesh.events import Failed, KnobChange, Origin, ProposalPromoted, Scored
 from mesh.leaderboard import Ranking
-from mesh.proposal_numbers import children_of, cost_of, gain_of
+from mesh.proposal_numbers import children_of, cost_of, gain_of, is_gain_proven
 
 RunState = Literal["waiting", "running", "scored", "failed", "killed", "infeasible", "screened_out"]
 
 
 class Relative(msgspec.Struct, frozen=True):
-    """A parent or child; `gain` is by how much the child is better, None if unknown; `known`: it is on the board."""
+    """A parent or child; `gain` is by how much the child is better, None if unknown; `known`: it is on the board.
+
+    `proven` is whether the gain rests on fresh scores of both.
+    """
 
     proposal: str
     title: str
     gain: float | None
     known: bool
+    proven: bool = True
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -120,8 +124,8 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
         ],
         predicted_gain=event.predicted_gain,
         confidence=event.confidence,
-        parents=[relative(board, parent, gain_of(ranking, tree, parent)) for parent in event.parents],
-        children=[relative(board, child, gain_of(ranking, child, tree)) for child in children_of(board).get(tree, [])],
+        parents=[relative(ranking, parent, tree, parent) for parent in event.parents],
+        children=[relative(ranking, child, child, tree) for child in children_of(board).get(tree, [])],
         knobs=event.knobs,
         critiques=proposal.critiques,
         runs=[run_row(board, board.runs[name]) for name in (*proposal.runs, *proposal.sealed)],
@@ -132,16 +136,18 @@ def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
     )
 
 
-def relative(board: Board, tree: str, gain: float | None) -> Relative:
+def relative(ranking: Ranking, named: str, child: str, parent: str) -> Relative:
     """Return a proposal as the parent or child of another one.
 
     Args:
-        board: the board.
-        tree: the tree hash of the proposal, which need not be on the board.
-        gain: by how much the child is better than the parent, None if unknown.
+        ranking: the ranking of a board.
+        named: the tree hash of the one that is returned, which need not be on the board.
+        child: the child of the two.
+        parent: the parent of the two.
     """
-    known = board.proposals.get(tree)
-    return Relative(tree, known.event.title if known else "", gain, known is not None)
+    known = ranking.board.proposals.get(named)
+    gain, is_proven = gain_of(ranking, child, parent), is_gain_proven(ranking, child, parent)
+    return Relative(named, known.event.title if known else "", gain, known is not None, gain is None or is_proven)
 
 
 def run_row(board: Board, run: Run) -> RunRow:

@@ -8,7 +8,9 @@ from mesh.leaderboard import Ranking
 def gain_of(ranking: Ranking, tree: str, over: str) -> float | None:
     """Return by how much a proposal is better than another, in units of the metric.
 
-    It is None if one of them has no score, or if their scores are from different worker classes.
+    Where seeds share something, runs side by side are compared: a proposal that met its parent on common seeds is not
+    worse because the parent was also run on easier ones. Elsewhere it is the difference of two means. It is None if one
+    of them has no score, or if their scores are from different worker classes.
 
     Args:
         ranking: the ranking of a board.
@@ -18,7 +20,18 @@ def gain_of(ranking: Ranking, tree: str, over: str) -> float | None:
     row, other = ranking.of(tree), ranking.of(over)
     if row is None or other is None or row.worker_class != other.worker_class:
         return None
-    return ranking.gain(row.mean, other.mean)
+    beside = ranking.gain_side_by_side(tree, over, row.worker_class)
+    return ranking.gain(row.mean, other.mean) if beside is None else beside
+
+
+def is_gain_proven(ranking: Ranking, tree: str, over: str) -> bool:
+    """Tell whether the gain of a proposal over another rests on fresh scores of both, or on a metric that is exact.
+
+    A candidate score was chosen for being good: beside it, a proposal that is proven to be better may look worse.
+    """
+    row, other = ranking.of(tree), ranking.of(over)
+    is_exact = ranking.board.spec.objective.noise == "none"
+    return is_exact or (row is not None and other is not None and bool(row.fresh and other.fresh))
 
 
 def children_of(board: Board) -> dict[str, list[str]]:

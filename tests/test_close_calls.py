@@ -19,6 +19,10 @@ from mesh.testing import Log, git_hash
 from mesh.worker_time import ALLOWANCE
 from mesh_cli.live.status import spending_of
 from mesh_cli.live.summary import unproven
+from mesh_cli.proposals.card import card
+from mesh_cli.proposals.describe import about
+from mesh_cli.resolve import Named
+from tests.test_own_seeds_proof import finish
 from tests.test_race import BASE, NOISY, asked, claimed, due, play
 
 NEAR, FRESH, SEARCHING = map(git_hash, ("near", "fresh", "searching"))
@@ -28,6 +32,11 @@ OFF = (0.2, -0.2, 0.2, -0.2, -0.2, 0.2, -0.2, 0.2)
 
 @pytest.fixture
 def close() -> Log:
+    """`closely` with a program without a seed of its own."""
+    return closely(0)
+
+
+def closely(own_seeds: int) -> Log:
     """A noisy arena in which a challenger was better by half a standard deviation on eight seeds, and was retired."""
     log = Log(NOISY)
     log.open()
@@ -41,7 +50,8 @@ def close() -> Log:
             log.add("curator", event)
             if isinstance(event, RunRequested):
                 off = OFF[(event.seed - 1) % 8]
-                log.finish(event.run, 9.88 - off if event.proposal == NEAR else 10.0 + off)
+                score = 9.88 - off if event.proposal == NEAR else 10.0 + off
+                finish(log, event.run, score, own_seeds) if own_seeds else log.finish(event.run, score)
         if any(isinstance(event, ProposalRetired) for event in events):
             return log
     raise AssertionError("nobody was retired")
@@ -65,6 +75,15 @@ def test_mesh_up_ends_with_what_proof_took_and_what_more_proof_would_take(close:
     close.board.seconds = {"confirm": 20.0, "control": 10.0, "explore": 70.0, "sealed": 20.0}
     proofs = len(close.board.proofs)
     assert unproven(close.board)[0] == f"proof took 25% of the worker time, 30.0 seconds for {proofs} runs"
+
+
+def test_the_whole_sentence_on_a_close_call_is_shown_also_where_it_is_the_longest() -> None:
+    board = closely(1).board
+    last = board.proposals[NEAR].rulings[-1]
+    assert isinstance(last, ProposalRetired)
+    assert last.text.endswith("the program seeds itself: its claim has its own seed, and the fresh runs have others")
+    assert unproven(board)[-1].endswith(f"  {last.text}")
+    assert any(line.endswith(f": {last.text}") for line in card(board, about(board, Named("proposal", NEAR))))
 
 
 def test_a_close_call_has_one_more_race_in_which_its_old_scores_prove_nothing(close: Log) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import statistics
 from collections.abc import Mapping
 
@@ -12,12 +13,19 @@ from msgspec.structs import replace
 from agents.curation.claims import expected_on
 from benchmarks.paired import is_fooled
 from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, normal, student_of_3
+from mesh.events import Origin, ProposalPosted
 from mesh.evidence import Noise, fresh, noise, p_better
 from mesh.leaderboard import Ranking
 from mesh.paired import SeedEffect, difference, moderated, seed_effect, side_by_side
-from mesh.testing import SPEC, Log, git_hash
+from mesh.testing import SPEC, Log, commit_hash, git_hash
+from mesh.text import short
 from mesh_cli.live.headline import progress_line
+from mesh_cli.live.status import score_words, scores_of
+from mesh_cli.proposals.card import card
+from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
+from mesh_cli.proposals.lineage import lineage_row
+from mesh_cli.resolve import Named
 
 Columns = list[dict[int, float]]
 
@@ -35,6 +43,17 @@ RACES = {
     "q": range(30, 34),
 }
 """A race of eight on 2 to 16 seeds, with a champion that has three scores more, and two who share no seed with them."""
+
+
+def child(log: Log, tree: str, parent: str) -> None:
+    event = ProposalPosted(
+        tree=git_hash(tree),
+        commit=commit_hash(tree),
+        title=tree,
+        origin=Origin(how="human"),
+        parents=(git_hash(parent),),
+    )
+    log.add("ann", event)
 
 
 def test_a_difference_without_correlation_is_that_of_two_means() -> None:
@@ -55,7 +74,7 @@ def test_the_gain_over_the_baseline_does_not_shrink_while_the_machine_is_slow() 
     log = Log(replace(SPEC, objective=replace(SPEC.objective, noise="measured")))
     log.open()
     log.propose("base", how="baseline")
-    log.propose("p")
+    child(log, "p", "base")
     slow = {1: 10.0, 2: 14.0, 3: 11.0, 4: 13.0}
     for seed, took in slow.items():
         log.finish(log.request("base", seed=seed, lane="control"), took)
@@ -73,6 +92,28 @@ def test_the_gain_over_the_baseline_does_not_shrink_while_the_machine_is_slow() 
     line = progress_line(log.board, ranking, 1.0, None)
     assert "gain +1.9750 over the baseline in runs side by side" in line
     assert metric_of(log.board, git_hash("base"), git_hash("p")).gain == pytest.approx(1.975)
+    shown = about(log.board, Named("proposal", git_hash("p")))
+    assert [(parent.gain, parent.proven) for parent in shown["parents"]] == [(pytest.approx(1.975), True)]
+    said = "\n".join(card(log.board, shown))
+    assert "gain +1.9750 over the baseline 12.0000, in runs side by side" in said
+    assert re.search(rf"^  {short(git_hash('base'))} +\+1\.975\d*  base$", said, re.MULTILINE), said
+    assert "gain +1.9750 over the baseline 12.0000, in runs side by side" in score_words(scores_of(log.board))
+    assert lineage_row(ranking, git_hash("p"))["gain"] == pytest.approx(1.975)
+
+
+def test_a_gain_over_a_parent_that_has_only_a_candidate_score_is_called_not_proven() -> None:
+    log = Log(replace(SPEC, objective=replace(SPEC.objective, noise="measured")))
+    log.open()
+    log.propose("lucky")
+    child(log, "p", "lucky")
+    log.finish(log.request("lucky", seed=1, lane="explore"), 9.0)
+    for seed in (2, 3):
+        log.finish(log.request("p", seed=seed, lane="confirm"), 9.5)
+    log.promote("p", mean=9.5)
+    said = card(log.board, about(log.board, Named("proposal", git_hash("p"))))
+    [parent] = [line for line in said if line.startswith(f"  {short(git_hash('lucky'))}")]
+    assert parent.split(maxsplit=2)[1].rstrip("0") == "-0.5"
+    assert parent.endswith(" (not proven)  lucky")
 
 
 def test_levels_without_common_seeds_are_not_compared() -> None:

@@ -97,7 +97,7 @@ async def test_every_output_names_the_same_numbers(
         for post in log.posts:
             await bus.post(post)
         bounds = ("base", "mean", "low", "high")
-        every = (*bounds, "gain")
+        every = (*bounds, "compared")
         truth.named_in(await mesh("leaderboard"), *every)
         truth.named_in(await mesh("show", "champion"), *every)
         compared = comparison(log.board, git_hash("base"), git_hash("best"), {}, {})  # the log has no code

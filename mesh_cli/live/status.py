@@ -190,7 +190,7 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
     hidden = {
         "slots_busy", "slots_free", "runs_per_min", "oldest_waiting_s", "projector_as_of", "projector_lag",
         "metric", "champion_mean", "champion_low", "champion_high", "champion_is_baseline", "baseline_mean", "gain",
-        "places",
+        "places", "is_side_by_side",
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice", "silent",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip

@@ -133,7 +133,7 @@ def unproven(board: Board) -> list[str]:
             f"close: {len(close):,} not proven, but better than the champion with a probability of {CLOSE} or more"
         )
     for tree, last in close[:CLOSE_SHOWN]:
-        lines.append(f"  {short(tree)} {last.p_better:.2f}  {printable(last.text, 200)}")
+        lines.append(f"  {short(tree)} {last.p_better:.2f}  {printable(last.text)}")
     return lines
 
 

@@ -136,7 +136,8 @@ def _over_baseline(board: Board, tree: str, places: int) -> str:
     row, gain = ranking.of(base), gain_of(ranking, tree, base)
     if tree == base or row is None or row.mean is None or gain is None:
         return ""
-    return f"; gain {signed_gain(gain, places)} over the baseline {plain_number(row.mean, places)}"
+    beside = ", in runs side by side" if ranking.gain_side_by_side(tree, base) is not None else ""
+    return f"; gain {signed_gain(gain, places)} over the baseline {plain_number(row.mean, places)}{beside}"
 
 
 def _time(about: About) -> Iterator[str]:
@@ -161,7 +162,7 @@ def _ruling(board: Board, ruling: About) -> str:
         numbers.append(f"{_count(len(ruling['seeds']), 'seed')}")
     why = f" ({reason_words(ruling['why'])})" if "why" in ruling else ""
     met = f" against {short(ruling['met'])}" if ruling["met"] else ""
-    text = f": {printable(ruling['text'], 200)}" if ruling["text"] else ""
+    text = f": {printable(ruling['text'])}" if ruling["text"] else ""
     return f"  {ruling['verdict']}{why} in round {ruling['round']}{met}: {', '.join(numbers) or 'no scores'}{text}"
 
 
@@ -177,7 +178,8 @@ def _relatives(word: str, rows: list[Relative]) -> Iterator[str]:
         yield f"{word}:"
     for row in rows[:_MANY]:
         title = printable(row.title, 80) if row.known else "(not in this arena)"
-        yield f"  {printable(short(row.proposal))} {gain_text(row.gain):>9}  {title}"
+        proof = "" if row.proven else " (not proven)"
+        yield f"  {printable(short(row.proposal))} {gain_text(row.gain):>9}{proof}  {title}"
     yield from _more(rows)
 
 

@@ -20,6 +20,7 @@ def scores_of(ranking: Ranking) -> dict[str, Any]:
         "champion_is_baseline": bool(board.opened and board.champion == base_tree),
         "baseline_mean": base.mean if base else None,
         "gain": gain_of(ranking, board.champion, base_tree) if base else None,
+        "is_side_by_side": bool(base and ranking.gain_side_by_side(board.champion, base_tree) is not None),
         "places": ranking.places if board.opened else needed_places([]),
     }
 
@@ -36,8 +37,9 @@ def score_words(row: dict[str, Any]) -> str:
         words += f" (95 %: {low} … {high})"
     if row["champion_is_baseline"]:
         return f"{words}, the baseline"
+    beside = ", in runs side by side" if row["is_side_by_side"] else ""
     return (
-        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}"
+        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}{beside}"
         if row["gain"] is not None
         else words
     )
