@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from agents.researcher import Researcher, choose
-from mesh.board import Board, from_bytes
+from mesh.board import Board
+from mesh.board_bytes import from_bytes, to_bytes
 from mesh.events import AgentJoined, AnyEvent, Cost, ModelAsked, NotePosted, ProposalPosted
 from mesh.failed_calls import LOST, MANY_UNUSABLE, SHORT_PAUSE_S
 from mesh.model_pauses import why_agents_pause
@@ -104,7 +105,7 @@ def test_another_model_and_a_new_version_begin_anew_and_a_restart_does_not(log: 
     pauses_of(log, [unanswered()] * 4, "bob")
     log.add("ann", AgentJoined(boot="again", role="researcher", model=NAME))
     assert pause_s(log.board) > 0
-    assert (kept := from_bytes(log.board.to_bytes()))
+    assert (kept := from_bytes(to_bytes(log.board)))
     assert kept.failed_calls == log.board.failed_calls
     log.add("ann", AgentJoined(boot="other", role="researcher", model="openai/another"))
     assert (pause_s(log.board), pause_s(log.board, "bob") > 0) == (0.0, True)

@@ -20,7 +20,7 @@ from mesh.paired import SeedEffect, difference, moderated, seed_effect, side_by_
 from mesh.testing import SPEC, Log, commit_hash, git_hash
 from mesh.text import short
 from mesh_cli.live.headline import progress_line
-from mesh_cli.live.status import score_words, scores_of
+from mesh_cli.proposals.champion_score import score_words, scores_of
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
@@ -97,7 +97,7 @@ def test_the_gain_over_the_baseline_does_not_shrink_while_the_machine_is_slow() 
     said = "\n".join(card(log.board, shown))
     assert "gain +1.9750 over the baseline 12.0000, in runs side by side" in said
     assert re.search(rf"^  {short(git_hash('base'))} +\+1\.975\d*  base$", said, re.MULTILINE), said
-    assert "gain +1.9750 over the baseline 12.0000, in runs side by side" in score_words(scores_of(log.board))
+    assert "gain +1.9750 over the baseline 12.0000, in runs side by side" in score_words(scores_of(Ranking(log.board)))
     assert lineage_row(ranking, git_hash("p"))["gain"] == pytest.approx(1.975)
 
 
