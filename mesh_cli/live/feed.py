@@ -75,6 +75,11 @@ class Watch:
         return self._asked.board if self._asked else self._follower.board
 
     @property
+    def is_folded(self) -> bool:
+        """Whether the log was folded here: no projector was asked."""
+        return self._follower.board.seq > 0
+
+    @property
     def ranking(self) -> Ranking:
         """The ranking of the board."""
         return self._asked or Ranking(self._follower.board)
@@ -94,7 +99,7 @@ class Watch:
             await self._patiently(self._follow)
 
     async def _follow(self) -> None:
-        if not self._follower.board.seq:
+        if not self.is_folded:
             await self._ask()
             await self._follower.catch_up()
             self._asked = None
