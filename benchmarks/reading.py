@@ -1,20 +1,20 @@
 """How soon the answers to common questions are there: commands, the first line of the board, views.
 
-Starts of commands are measured by `cold`, first lines by `first_line`, views by `views` (all in `benchmarks.parts`);
-each says what its figures mean. The large log has a million events of a realistic mix (50,000 with `--quick`), the
-small one a thousand.
+Starts of commands are measured by `cold`, first lines by `first_line`, views by `views`, and commands that ask a
+projector by `terminal` (all in `benchmarks.parts`); each says what its figures mean. The large log has a million events
+of a realistic mix (50,000 with `--quick`), the small one a thousand.
 """
 
 from itertools import chain
 
-from benchmarks.parts import cold, first_line, views
+from benchmarks.parts import cold, first_line, terminal, views
 from benchmarks.parts.harness import Figures, Goal, a_hub, say
 from benchmarks.parts.mix import opening, posts
 from mesh.jetstream import JetStreamHub
 
 SMALL = 1000
 STARTS = 20
-GOALS: dict[str, Goal] = {**cold.GOALS, **first_line.GOALS, **views.GOALS}
+GOALS: dict[str, Goal] = {**cold.GOALS, **first_line.GOALS, **views.GOALS, **terminal.GOALS}
 
 
 async def measure(quick: bool) -> Figures:

@@ -87,15 +87,16 @@ class ProposalCard(msgspec.Struct, frozen=True):
     baseline_s: float | None
 
 
-def card_of(board: Board, tree: str, *, rank: int | None) -> ProposalCard:
+def card_of(board: Board, tree: str, *, rank: int | None, ranking: Ranking | None = None) -> ProposalCard:
     """Return a proposal with its origin, state, scores, runs and cost.
 
     Args:
         board: a board of an open arena that has the proposal.
         tree: the tree hash of the proposal.
         rank: its place on the leaderboard, which the caller knows; None if it has no score.
+        ranking: a ranking of the board, if the caller has one.
     """
-    proposal, ranking = board.proposals[tree], Ranking(board)
+    proposal, ranking = board.proposals[tree], ranking or Ranking(board)
     event, row = proposal.event, ranking.of(tree)
     base = ranking.of(board.opened.base_tree) if board.opened else None
     return ProposalCard(

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from mesh import events as e
 from mesh import wire
+from mesh.errors import UnknownName
 from mesh.leaderboard import Ranking
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.wire import Post
@@ -18,13 +19,19 @@ from mesh_cli.connect import board_of
 from mesh_cli.live.status import figures, status_lines
 from mesh_cli.projected import asking
 from mesh_cli.projected.asking import from_projector
+from mesh_cli.projected.named import projected_thing
 from mesh_cli.projected.ranking import projected_ranking
+from mesh_cli.projected.relations import projected_family
 from mesh_cli.projected.state import projected_state
+from mesh_cli.proposals import lineage
+from mesh_cli.proposals.card import card
+from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.leaderboard_table import ranking, remarks
+from mesh_cli.resolve import find
 from tests.support.folding import projecting
 from tests.test_leaderboard_contract import History
 
-HISTORIES, PARTS = 16, 2
+HISTORIES, PARTS = 12, 2
 
 
 def with_a_swarm(seed: int) -> Iterator[tuple[str, e.AnyEvent]]:
@@ -111,3 +118,47 @@ async def test_leaderboard_and_status_say_the_same_with_and_without_a_projector(
             lines = [status_lines(row | dict.fromkeys(ages), None) for row in (asked, folded)]
             assert lines[0] == lines[1], bus.arena
         assert answered > len(buses) / 2
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_show_and_lineage_say_the_same_with_and_without_a_projector(
+    part: int, tmp_path: Path, home: Path, asks: Callable[[bool], None]
+) -> None:
+    asks(True)
+    async with told(range(part, HISTORIES, PARTS), tmp_path / "a.duckdb") as buses:
+        for bus in buses:
+            board = await board_of(bus)
+            whole, rng = Ranking(board), random.Random(bus.arena)
+            words = ["champion"] if board.champion else []
+            words += [rng.choice(list(board.runs)), f"proposal:{rng.choice(list(board.proposals))}", f"#{board.seq}"]
+            for word in words:
+                named, others = find(board, word)
+                known = await from_projector(bus, partial(projected_thing, word=word))
+                assert known, (bus.arena, word)
+                assert find(known.board, word) == (named, others)
+                if named.kind != "fact":
+                    shown = [card(of.board, about(of.board, named, of), of) for of in (whole, known)]
+                    assert shown[0] == shown[1], (bus.arena, word)
+            tree = rng.choice(list(board.proposals))
+            ways: list[tuple[Literal["up", "down"], int | None]] = [("up", None), ("down", rng.choice((None, 0, 1)))]
+            for way, depth in ways:
+                related = await from_projector(bus, partial(projected_family, word=tree, way=way, depth=depth))
+                assert related, bus.arena
+                drawings = [
+                    [family, *lineage.dot(of.board, family, of), *lineage.drawn(family, partial(lineage.line, of))]
+                    for of in (whole, related)
+                    for family in [lineage.family(of.board, tree, way, depth)]
+                ]
+                assert drawings[0] == drawings[1], (bus.arena, tree, way, depth)
+
+
+async def test_a_word_that_names_nothing_is_refused_alike(tmp_path: Path, asks: Callable[[bool], None]) -> None:
+    asks(True)
+    async with told([1], tmp_path / "a.duckdb") as [bus]:
+        board = await board_of(bus)
+        for word in ("nothing", "000", "0", "r", "run:0"):
+            with pytest.raises(UnknownName) as folded:
+                find(board, word)
+            with pytest.raises(UnknownName) as asked:
+                await from_projector(bus, partial(projected_thing, word=word))
+            assert str(asked.value) == str(folded.value)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -23,6 +23,8 @@ from mesh.wire import Post
 from mesh_cli.exit import ExitCode
 from mesh_cli.live.feed import Watch
 from mesh_cli.live.top import Top, bar
+from mesh_cli.projected import asking
+from tests.support.folding import projecting
 from tests.support.history import HISTORY, T1, T2, T3, T9, finish, promote, proposal, request
 from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, serving
@@ -33,8 +35,10 @@ SIZE = (80, 24)
 class Screen:
     """A `mesh top` without a terminal, on the log of arena `a`."""
 
-    def __init__(self, bus: JetStreamBus, app: Top, pilot: Pilot[None], tasks: anyio.abc.TaskGroup) -> None:
-        self.bus, self.app, self.pilot, self.tasks = bus, app, pilot, tasks
+    def __init__(
+        self, bus: JetStreamBus, app: Top, pilot: Pilot[None], tasks: anyio.abc.TaskGroup, watch: Watch
+    ) -> None:
+        self.bus, self.app, self.pilot, self.tasks, self.watch = bus, app, pilot, tasks, watch
 
     def drawn(self) -> str:
         """What stands on the screen."""
@@ -54,24 +58,37 @@ class Screen:
 
 
 @asynccontextmanager
-async def a_screen(server: EmbeddedServer) -> AsyncIterator[Screen]:
-    async with connect(server.url, outage_s=600) as hub:
+async def a_screen(server: EmbeddedServer, projected: Path | None = None) -> AsyncIterator[Screen]:
+    """Yield a screen; `projected` is the file of a projector that is asked."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(connect(server.url, outage_s=600))
         bus = await hub.arena("a", create=True)
         for author, event in HISTORY:
             await bus.post(Post.new(author, event))
+        if projected:
+            await stack.enter_async_context(projecting(hub, projected))
         watch = Watch(bus, lambda: hub.link.nc.is_connected)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.run)
             app = Top(watch)
             async with app.run_test(size=SIZE) as pilot:
-                screen = Screen(bus, app, pilot, tasks)
+                screen = Screen(bus, app, pilot, tasks, watch)
                 await screen.until(lambda text: f"champion {T2[:10]}" in text and "past_" in text)
                 yield screen
             tasks.cancel_scope.cancel()
 
 
-async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedServer, home: Path) -> None:
-    async with a_screen(server) as screen:
+@pytest.fixture(params=["folded", "asked"])
+def projected(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path | None:
+    """Return the file of a projector that is asked, also about a short log, or None where the log is folded."""
+    monkeypatch.setattr(asking, "LONG", 0)
+    return tmp_path / "top.duckdb" if request.param == "asked" else None
+
+
+async def test_the_panes_show_the_arena_and_what_happens_in_it(
+    server: EmbeddedServer, home: Path, projected: Path | None
+) -> None:
+    async with a_screen(server, projected) as screen:
         first = await screen.until(lambda text: "≡ #general: hello\ufffdthere" in text)
         assert f"a · open · seq 24 · champion {T2[:10]} 1.5000" in first
         assert "leaderboard" in first
@@ -92,6 +109,7 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(server: EmbeddedS
         await screen.say(finish("r9", T1, 0.25), promote(T1, T2, 5))
         await screen.until(lambda text: f"champion {T1[:10]}" in text)
         assert len(screen.drawn().splitlines()) == SIZE[1]
+        assert screen.watch.is_folded == (projected is None)
 
 
 async def test_a_narrow_screen_leaves_columns_out_and_shows_the_titles(server: EmbeddedServer, home: Path) -> None:
@@ -104,8 +122,8 @@ async def test_a_narrow_screen_leaves_columns_out_and_shows_the_titles(server: E
         await screen.until(lambda text: titled in text and "95 % interval" not in text)
 
 
-async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: Path) -> None:
-    async with a_screen(server) as screen:
+async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: Path, projected: Path | None) -> None:
+    async with a_screen(server, projected) as screen:
         pilot = screen.pilot
         await pilot.press("question_mark")
         await screen.until(lambda text: "shift+tab" in text)

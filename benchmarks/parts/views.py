@@ -16,7 +16,9 @@ from analytics.sql_client import ask
 from analytics.sql_protocol import Query
 from benchmarks.parts.harness import Figures, Goal, say
 from benchmarks.parts.projecting import keep_writing, projecting
+from benchmarks.parts.terminal import measure_commands
 from mesh.jetstream import JetStreamBus
+from mesh.testing import git_hash
 
 VIEWS = ("leaderboard", "lineage", "frontier")
 GOALS: dict[str, Goal] = {f"{view}_p50_ms": ("<", 200) for view in VIEWS}
@@ -28,7 +30,9 @@ async def measure_views(bus: JetStreamBus, url: str, folder: Path, rounds: int) 
     began = time.perf_counter()
     async with projecting(url, folder / "views.duckdb", within_s=1200):
         folded_s = time.perf_counter() - began
-        return {"folding_all_s": folded_s, **await _ask_all(bus, rounds)}
+        shown = git_hash(f"{bus.arena}-5")  # `benchmarks.parts.mix` has proposed it
+        commands = await measure_commands(url, bus.arena, shown, max(3, rounds // 6))
+        return {"folding_all_s": folded_s, **commands, **await _ask_all(bus, rounds)}
 
 
 async def _ask_all(bus: JetStreamBus, rounds: int) -> Figures:

@@ -1,7 +1,8 @@
 """`mesh lineage`, `children` and `leaves`: where proposals came from and what was built on them."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -34,6 +35,8 @@ def lineage(
         from mesh.errors import BadInput
         from mesh.leaderboard import Ranking
         from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.projected.asking import from_projector
+        from mesh_cli.projected.relations import projected_family
         from mesh_cli.proposals import lineage
         from mesh_cli.resolve import find_proposal
 
@@ -41,14 +44,17 @@ def lineage(
             raise BadInput("--up and --down exclude each other; use one of them")
         if dot and json:
             raise BadInput("--dot and --json exclude each other; use one of them")
+        way: Literal["up", "down"] = "down" if down else "up"
         async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
-        found = lineage.family(board, find_proposal(board, proposal), "down" if down else "up", depth)
+            ask = partial(projected_family, word=proposal, way=way, depth=depth)
+            ranking = await from_projector(bus, ask) or Ranking(await opened_board_of(bus))
+        board = ranking.board
+        found = lineage.family(board, find_proposal(board, proposal), way, depth)
         if json:
-            print_json(lineage.rows(board, found))
+            print_json(lineage.rows(board, found, ranking))
             return
-        ranking = Ranking(board)
-        print("\n".join(lineage.dot(board, found) if dot else lineage.drawn(found, lambda t: lineage.line(ranking, t))))
+        drawn = lineage.drawn(found, lambda tree: lineage.line(ranking, tree))
+        print("\n".join(lineage.dot(board, found, ranking) if dot else drawn))
         if found.cut:
             print(f"mesh: {found.cut} links go further than --depth; raise it to see them", file=sys.stderr)
 

@@ -1,6 +1,7 @@
 """`mesh show`: one thing on the board."""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -30,22 +31,27 @@ def show(
 
     async def work() -> None:
         from mesh.kept_calls import call_data
+        from mesh.leaderboard import Ranking
         from mesh.recall import proposals_of, recall
         from mesh.text import printable
         from mesh_cli.connect import entry_of, opened_board_of, reach
+        from mesh_cli.projected.asking import from_projector
+        from mesh_cli.projected.named import projected_thing
         from mesh_cli.proposals.card import card
         from mesh_cli.proposals.describe import about, about_fact
         from mesh_cli.proposals.model_call import call_lines, call_of, call_text, no_call
         from mesh_cli.resolve import find, named_words
 
         async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
+            known_there = await from_projector(bus, partial(projected_thing, word=word))
+            ranking = known_there or Ranking(await opened_board_of(bus))
+            board = ranking.board
             named, others = find(board, word)
             seq = int(named.id) if named.kind == "fact" else 0
             seq = board.proposals[named.id].seq if named.kind == "proposal" else seq
             entry = await entry_of(bus, seq) if seq else None
             await recall(bus, board, [named.id] if named.kind == "proposal" else proposals_of(board, [named.id]))
-            known = about_fact(entry) if named.kind == "fact" and entry else about(board, named)
+            known = about_fact(entry) if named.kind == "fact" and entry else about(board, named, ranking)
             kept = call_of(entry) if entry else None
             call = await call_data(bus, seq, kept) if kept else None
         if (prompt or answer) and call is None:
@@ -62,6 +68,6 @@ def show(
             wanted = [what for what, is_wanted in (("prompt", prompt), ("answer", answer)) if is_wanted]
             print("\n\n".join(call_text(call, what) for what in wanted))
         else:
-            print("\n".join([*card(board, known), *(call_lines(call) if call else [])]))
+            print("\n".join([*card(board, known, ranking), *(call_lines(call) if call else [])]))
 
     return run(work)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +24,8 @@ from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
 from mesh.rule_breaches import ruled_out_words
 from mesh_cli.connect import board_of, code_store_of
+from mesh_cli.projected.asking import from_projector
+from mesh_cli.projected.state import projected_state
 from mesh_cli.render.output import atomically
 
 FORMS = {".html": "html", ".htm": "html", ".png": "png", ".md": "markdown"}
@@ -54,10 +57,17 @@ async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[byte
     async with projection_to_ask(bus, to_seq) as ask:
         data = await report_data(ask, bus.arena)
     diffs = {} if form == "png" else await _diffs(bus, data)
-    board = await _board_until(bus, to_seq) if to_seq else await board_of(bus)
-    remarks = [*filter(None, (ruled_out_words(board), waiting_words(board)))]
+    remarks = [*filter(None, await _remarks(bus, to_seq))]
     page = document(data, diffs, mesh.__version__, remarks=remarks)
     return await run_sync(_rendered, form, data, page), page.headline
+
+
+async def _remarks(bus: JetStreamBus, to_seq: int | None) -> tuple[str, str]:
+    """Return in sentences how many proposals are ruled out, and how many claims wait; "" where none are."""
+    if to_seq is None and (state := await from_projector(bus, partial(projected_state, rate_over_s=0.0))):
+        return ruled_out_words(state.board), ""  # no claims wait, or the projector would not have said it
+    board = await _board_until(bus, to_seq) if to_seq else await board_of(bus)
+    return ruled_out_words(board), waiting_words(board)
 
 
 async def _board_until(bus: JetStreamBus, seq: int) -> Board:

@@ -1,12 +1,15 @@
 """The data of `mesh top`: a board that follows the log, its last lines, and the progress of running trials.
 
-It knows nothing of screens. It waits for a lost server for any length of time.
+On a long log the board is an excerpt that a projector gives again and again; without a projector the log is folded. It
+knows nothing of screens. It waits for a lost server for any length of time.
 """
 
 import datetime as dt
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -20,15 +23,24 @@ from mesh.errors import BusUnavailable
 from mesh.events import CurvePoint, RunStarted, WorkerJoined
 from mesh.fleet import present, under_way, waiting
 from mesh.follow import Follower
-from mesh.leaderboard import LeaderboardRow, leaderboard
+from mesh.leaderboard import LeaderboardRow, Ranking
 from mesh.recall import recall
 from mesh.roll_call import Watchman
 from mesh.wire import Entry, Pattern
 from mesh_cli.board.lines import Lines
+from mesh_cli.projected.asking import Projector, from_projector
+from mesh_cli.projected.named import projected_thing
+from mesh_cli.projected.ranking import projected_ranking
 from mesh_cli.render.colour import Ink
 
 RECENT = 300
 AGAIN_S = 0.5
+RANKED = 200
+"""Rows of the leaderboard that are shown."""
+_ASKS_AGAIN_S, _RESTS, _LONGEST_REST_S = 1.0, 9, 10.0
+"""Seconds until a projector is asked again: so many times as long as its answer took, within bounds."""
+_PATIENCE_S = 20.0
+"""Seconds after which the log is folded, where a projector that has answered does not answer any more."""
 _CURVES = 1000
 _WAITING = 50
 
@@ -55,16 +67,32 @@ class Watch:
         self._began: dict[str, dt.datetime] = {}
         self._points: dict[str, CurvePoint] = {}
         self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT)
+        self._asked: Ranking | None = None
         self.is_ready = False
 
     @property
     def board(self) -> Board:
-        """The board, up to the last entry that was read."""
-        return self._follower.board
+        """The board, or its excerpt, up to the last entry that was read."""
+        return self._asked.board if self._asked else self._follower.board
 
-    async def recall(self, tree: str) -> None:
-        """Put the texts of a proposal back on the board, if it has left them to the log."""
-        await recall(self._bus, self.board, [tree])
+    @property
+    def is_folded(self) -> bool:
+        """Whether the log was folded here: no projector was asked."""
+        return self._follower.board.seq > 0
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking of the board."""
+        return self._asked or Ranking(self._follower.board)
+
+    async def ranking_of(self, tree: str) -> Ranking:
+        """Return a ranking whose board has all of a proposal, its texts too, if there is one."""
+        found = None
+        if self._asked:
+            found = await from_projector(self._bus, partial(projected_thing, word=f"proposal:{tree}"))
+        ranking = found or self.ranking
+        await recall(self._bus, ranking.board, [tree])
+        return ranking
 
     async def run(self) -> None:
         """Follow the log and the live curves."""
@@ -74,13 +102,38 @@ class Watch:
             await self._patiently(self._follow)
 
     async def _follow(self) -> None:
-        if not self.is_ready:
+        if not self.is_folded:
+            await self._ask()
             await self._follower.catch_up()
+            self._asked = None
             for run in under_way(self.board):
                 await self._look_up(run)
+            self._be_ready()
+        await self._follower.follow(self._on_entry)
+
+    def _be_ready(self) -> None:
+        if not self.is_ready:
             self.is_ready = True
             self._tasks.start_soon(self.watchman.keep)
-        await self._follower.follow(self._on_entry)
+
+    async def _ask(self) -> None:
+        """Ask a projector again and again, and return where none answers."""
+        answered_at = -math.inf
+        while True:
+            began = now = anyio.current_time()
+            if not self._asked or await self._bus.head() != self.board.seq:
+                found = await from_projector(self._bus, _first_and_queue)
+                now = anyio.current_time()
+                if found:
+                    self._asked, self._began = found
+                    self._be_ready()
+                elif now - answered_at > _PATIENCE_S:
+                    return
+                else:
+                    now = answered_at
+            answered_at = now
+            took_s = anyio.current_time() - began
+            await anyio.sleep(min(max(_ASKS_AGAIN_S, _RESTS * took_s), _LONGEST_REST_S))
 
     def _on_entry(self, entry: Entry, counts: bool) -> None:
         event = entry.post.event if entry.post else None
@@ -131,7 +184,7 @@ class Watch:
 
     def leaderboard(self) -> list[LeaderboardRow]:
         """Return the rows of the leaderboard."""
-        return leaderboard(self.board) if self.board.opened else []
+        return self.ranking.rows() if self.board.opened else []
 
     def progress(self, run: str, now: dt.datetime) -> float | None:
         """Return which share of its budget a running trial has used: as its curve says, else by the clock."""
@@ -170,3 +223,11 @@ class Watch:
             for boot, member in present(self.board.workers, answering).items()
             if isinstance(member.joined, WorkerJoined)
         ]
+
+
+async def _first_and_queue(projector: Projector) -> tuple[Ranking, dict[str, dt.datetime]]:
+    """Return the first rows of a ranking, on an excerpt that has queue and members, and when the trials began."""
+    more = {"began": projector.sql("began")}
+    ranking, found = await projected_ranking(projector, first=RANKED, queue=True, more=more)
+    began = {row["run"]: dt.datetime.fromtimestamp(row["began_us"] / 1e6, dt.UTC) for row in found["began"]}
+    return ranking, began

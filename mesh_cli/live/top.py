@@ -20,16 +20,15 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
 from mesh.errors import leaf
-from mesh.leaderboard import MARKED, Ranking, places_of, row_interval, row_score
+from mesh.leaderboard import MARKED, places_of, row_interval, row_score
 from mesh.text import printable, short
-from mesh_cli.live.feed import RECENT, Watch
+from mesh_cli.live.feed import RANKED, RECENT, Watch
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.render.colour import colour_of, is_coloured
 from mesh_cli.resolve import Named
 
 _LOOK_S = 0.5
-RANKED = 200
 BAR = 8
 _HELP = """\
 tab, shift+tab   go to the next or previous pane
@@ -179,7 +178,7 @@ class Top(App[None]):
         if self._filter:
             parts.append(f"filter: {printable(self._filter, 20)}")
         if board.champion and board.opened:
-            ranking = Ranking(board)
+            ranking = watch.ranking
             parts.append(f"champion {short(board.champion)} {row_score(ranking.of(board.champion), ranking.places)}")
         if not watch.is_ready:
             parts.append("reading the log …")
@@ -266,9 +265,10 @@ class Top(App[None]):
     async def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show the details of the proposal of the row."""
         tree = str(event.row_key.value).rpartition(" ")[2]
-        if tree in self._watch.board.proposals and self._watch.board.opened:
-            await self._watch.recall(tree)
-            lines = card(self._watch.board, about(self._watch.board, Named("proposal", tree)))
+        ranking = await self._watch.ranking_of(tree)
+        board = ranking.board
+        if tree in board.proposals and board.opened:
+            lines = card(board, about(board, Named("proposal", tree), ranking), ranking)
             self.push_screen(Words(f"proposal {short(tree)}", "\n".join(lines)))
 
 

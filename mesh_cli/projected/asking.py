@@ -66,7 +66,11 @@ class Projector:
 
         question = encode(Query(sql, max_rows=MOST_ROWS, timeout_s=_ANSWERS_WITHIN_S))
         while True:
-            reply = decode_reply(await self._bus.ask(SERVICE, question, timeout_s=_ANSWERS_WITHIN_S + 5))
+            answer = await self._bus.ask(SERVICE, question, timeout_s=_ANSWERS_WITHIN_S + 5)
+            try:
+                reply = decode_reply(answer)
+            except BadInput:
+                raise Unanswered from None
             if not isinstance(reply, Answer) or reply.truncated:
                 raise Unanswered
             self.seq = reply.as_of.get(self.arena, 0)
@@ -91,5 +95,5 @@ async def from_projector(
         return None
     try:
         return await work(Projector(bus, head))
-    except (BusUnavailable, BadInput, Unanswered, msgspec.MsgspecError):
+    except (BusUnavailable, Unanswered, msgspec.MsgspecError):
         return None

@@ -7,7 +7,7 @@ import msgspec
 
 from mesh.board import Board, Critique
 from mesh.events import CurvePoint, Failed, Infeasible, KnobChange, RunFinished, RunRequested, ScreenedOut
-from mesh.exactness import SAYS_NOTHING, exact_on
+from mesh.exactness import SAYS_NOTHING
 from mesh.leaderboard import Ranking
 from mesh.outcomes import how_it_ended, reason_words
 from mesh.proposal_card import Relative, RunRow
@@ -31,9 +31,11 @@ _RUN_COLUMNS = [
 ]
 
 
-def card(board: Board, about: About) -> list[str]:
-    """Return the lines that show a thing."""
-    makers = {"proposal": _proposal, "run": _run, "agent": _agent, "worker": _worker, "fact": _fact}
+def card(board: Board, about: About, ranking: Ranking | None = None) -> list[str]:
+    """Return the lines that show a thing; `ranking` is one of the board."""
+    if about["what"] == "proposal":
+        return list(_proposal(ranking or Ranking(board), about))
+    makers = {"run": _run, "agent": _agent, "worker": _worker, "fact": _fact}
     return list(makers[about["what"]](board, about))
 
 
@@ -70,7 +72,7 @@ def gain_text(gain: float | None) -> str:
     return "-" if gain is None else signed_number(gain)
 
 
-def _proposal(board: Board, about: About) -> Iterator[str]:
+def _proposal(ranking: Ranking, about: About) -> Iterator[str]:
     yield f"proposal {about['proposal']}"
     yield f"  {printable(about['title'], 200)}"
     origin = about["origin"]
@@ -80,11 +82,11 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     if about["rationale"]:
         yield f"why: {printable(about['rationale'], 1000)}"
     yield ""
-    yield _standing(board, about)
+    yield _standing(ranking, about)
     yield from _time(about)
-    if odd := odd_results(board, about["proposal"]):
+    if odd := odd_results(ranking.board, about["proposal"]):
         yield f"odd: {odd}"
-    yield from (_ruling(board, ruling) for ruling in about["rulings"])
+    yield from (_ruling(ranking, ruling) for ruling in about["rulings"])
     if about["predicted_gain"] is not None:
         sure = "" if about["confidence"] is None else f" ({about['confidence']:.0%} sure)"
         real = gain_text(about["parents"][0].gain) if about["parents"] else "-"
@@ -99,7 +101,7 @@ def _proposal(board: Board, about: About) -> Iterator[str]:
     yield from _critiques(about["critiques"])
 
 
-def _standing(board: Board, about: About) -> str:
+def _standing(ranking: Ranking, about: About) -> str:
     if about["state"] == "ruled_out":
         return (
             f"state: ruled out since version {about['ruled_since']}: it {printable(about['why'], 300)}; no score counts"
@@ -117,7 +119,7 @@ def _standing(board: Board, about: About) -> str:
     bounds = f" (95 %: {low} … {high})" if low else ""
     proven = "confirmed" if about["state"] in ("champion", "past_champion") else "measured"
     so_far = " so far" if about["state"] == "confirming" else ""
-    exact = exact_on(board) if about["fresh"] else ""
+    exact = ranking.exact if about["fresh"] else ""
     rests = (
         f"{exact}; {SAYS_NOTHING}"
         if exact
@@ -126,13 +128,14 @@ def _standing(board: Board, about: About) -> str:
         else f"candidate score of {_count(about['seeds'], 'seed')}"
     )
     rank = "" if about["rank"] is None else f"rank {about['rank']}, "
-    over = _over_baseline(board, about["proposal"], places)
-    return f"state: {state}, {rank}{board.spec.objective.metric} {mean}{mark}{bounds}, {rests}{over}"
+    over = _over_baseline(ranking, about["proposal"], places)
+    return f"state: {state}, {rank}{ranking.board.spec.objective.metric} {mean}{mark}{bounds}, {rests}{over}"
 
 
-def _over_baseline(board: Board, tree: str, places: int) -> str:
+def _over_baseline(ranking: Ranking, tree: str, places: int) -> str:
     """Return the gain of a proposal over the baseline in words; "" for the baseline, or where it is not known."""
-    ranking, base = Ranking(board), board.opened.base_tree if board.opened else ""
+    opened = ranking.board.opened
+    base = opened.base_tree if opened else ""
     row, gain = ranking.of(base), gain_of(ranking, tree, base)
     if tree == base or row is None or row.mean is None or gain is None:
         return ""
@@ -149,13 +152,13 @@ def _time(about: About) -> Iterator[str]:
     yield f"time: a trial takes {seconds_text(took)} s{beside}"
 
 
-def _ruling(board: Board, ruling: About) -> str:
+def _ruling(ranking: Ranking, ruling: About) -> str:
     low, high = ruling.get("low"), ruling.get("high")
     places = needed_places([], low, high)
     numbers = [f"mean {plain_number(ruling['mean'], places)}"] if ruling["mean"] is not None else []
     if low is not None and high is not None:
         numbers.append(f"95 %: {plain_number(low, places)} … {plain_number(high, places)}")
-    exact = exact_on(board) if ruling["p_better"] in (0.0, 1.0) else ""
+    exact = ranking.exact if ruling["p_better"] in (0.0, 1.0) else ""
     if ruling["p_better"] is not None:
         numbers.append(exact or chance(ruling["p_better"]))
     if ruling["seeds"] and not exact:

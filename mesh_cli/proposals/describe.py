@@ -7,7 +7,7 @@ import msgspec
 
 from mesh.board import Board, Critique, Member
 from mesh.events import AgentJoined, ProposalPromoted, WorkerJoined
-from mesh.leaderboard import Ranking, leaderboard
+from mesh.leaderboard import Ranking
 from mesh.proposal_card import card_of, run_row, worker_name
 from mesh.proposal_numbers import gain_of
 from mesh.wire import Entry
@@ -18,16 +18,18 @@ _RECENT = 10
 """Latest proposals of an agent, or runs of a worker."""
 
 
-def about(board: Board, named: Named) -> About:
-    """Return what the board knows of a proposal, run, agent or worker."""
-    makers = {"proposal": about_proposal, "run": about_run, "agent": about_agent, "worker": about_worker}
+def about(board: Board, named: Named, ranking: Ranking | None = None) -> About:
+    """Return what the board knows of a proposal, run, agent or worker; `ranking` is one of the board."""
+    if named.kind == "proposal":
+        return {"what": named.kind, **about_proposal(board, named.id, ranking or Ranking(board))}
+    makers = {"run": about_run, "agent": about_agent, "worker": about_worker}
     return {"what": named.kind, **makers[named.kind](board, named.id)}
 
 
-def about_proposal(board: Board, tree: str) -> About:
+def about_proposal(board: Board, tree: str, ranking: Ranking) -> About:
     """Return a proposal with its rank."""
-    rank = next((row.rank for row in leaderboard(board) if row.proposal == tree), None)
-    return msgspec.structs.asdict(card_of(board, tree, rank=rank))
+    rank = next((row.rank for row in ranking.rows() if row.proposal == tree), None)
+    return msgspec.structs.asdict(card_of(board, tree, rank=rank, ranking=ranking))
 
 
 def about_run(board: Board, name: str) -> About:

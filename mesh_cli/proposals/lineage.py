@@ -55,9 +55,9 @@ def family(board: Board, root: str, way: Way, depth: int | None = None) -> Famil
     return Family(root, way, depths, relatives, cut)
 
 
-def rows(board: Board, found: Family) -> list[dict[str, object]]:
-    """Return a row for every member, nearest first."""
-    ranking = Ranking(board)
+def rows(board: Board, found: Family, ranking: Ranking | None = None) -> list[dict[str, object]]:
+    """Return a row for every member, nearest first; `ranking` is one of the board."""
+    ranking = ranking or Ranking(board)
     return [lineage_row(ranking, tree) | {"depth": depth} for tree, depth in found.depths.items()]
 
 
@@ -127,9 +127,9 @@ def drawn(found: Family, say: Callable[[str], str]) -> Iterator[str]:
             todo.append((other, level, before, "└─ " if place == len(others) - 1 else "├─ "))
 
 
-def dot(board: Board, found: Family) -> Iterator[str]:
-    """Write the family as a graph for graphviz, parents above their children."""
-    ranking = Ranking(board)
+def dot(board: Board, found: Family, ranking: Ranking | None = None) -> Iterator[str]:
+    """Write the family as a graph for graphviz, parents above their children; `ranking` is one of the board."""
+    ranking = ranking or Ranking(board)
     yield f"digraph {_quoted(f'lineage of {short(found.root)}')} {{"
     yield "  node [shape=box, fontname=monospace];"
     for tree in found.depths:

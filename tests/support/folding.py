@@ -13,7 +13,7 @@ from analytics.projector import project, replay
 from analytics.sql_protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
 from analytics.sql_server import SqlServer
 from mesh import wire
-from mesh.bus import ArenaBus
+from mesh.bus import ArenaBus, Hub
 from mesh.errors import BusUnavailable
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.wire import Post
@@ -66,7 +66,7 @@ async def rows(queries: SqlServer, sql: str) -> list[list[Any]]:
 
 
 @asynccontextmanager
-async def projecting(hub: MemoryHub, path: Path) -> AsyncIterator[None]:
+async def projecting(hub: Hub, path: Path) -> AsyncIterator[None]:
     ready = anyio.Event()
 
     async def answer(projection: Projection, bus: ArenaBus) -> None:

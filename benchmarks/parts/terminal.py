@@ -1,0 +1,55 @@
+"""How long commands take on a large log, from their cold start to their end, where a projector runs.
+
+`NAME_command_ms` is the median wall time, `NAME_command_cpu_ms` that of the CPU time of the command alone; the
+projector works beside it. `version_command_ms` is the same of a command that asks nobody: what Python and its imports
+take.
+"""
+
+import resource
+import statistics
+import sys
+import time
+
+import anyio
+
+from benchmarks.parts.cold import with_bytecode
+from benchmarks.parts.harness import Figures, Goal
+
+COMMANDS = {
+    "version": ("version",),
+    "leaderboard": ("leaderboard",),
+    "status": ("status",),
+    "show": ("show", "#2"),
+    "show_proposal": ("show",),
+    "lineage": ("lineage",),
+}
+WITHIN_MS = 1000
+GOALS: dict[str, Goal] = {f"{name}_command_ms": ("<=", WITHIN_MS) for name in ("leaderboard", "status")}
+WARM_UP = 1
+
+
+async def measure_commands(url: str, arena: str, proposal: str, rounds: int) -> Figures:
+    """Return the times of the commands (ms), in turns.
+
+    Args:
+        url: The server.
+        arena: The arena of the log.
+        proposal: A proposal of it, which is shown.
+        rounds: How often each is started.
+    """
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
+    for number in range(rounds + WARM_UP):
+        for name, words in COMMANDS.items():
+            more = () if name == "version" else ("--arena", arena, "--nats", url)
+            about = (proposal,) if name in ("show_proposal", "lineage") else ()
+            began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            await anyio.run_process([sys.executable, "-m", "mesh_cli", *words, *about, *more], env=with_bytecode())
+            wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            if number >= WARM_UP:
+                cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                took[name].append((wall * 1000, cpu * 1000))
+    figures: Figures = {}
+    for name, pairs in took.items():
+        figures[f"{name}_command_ms"] = statistics.median(wall for wall, _ in pairs)
+        figures[f"{name}_command_cpu_ms"] = statistics.median(cpu for _, cpu in pairs)
+    return figures

@@ -1,0 +1,54 @@
+"""What a word of the command line names, from a projector: an excerpt that has all that the word may name."""
+
+from collections.abc import Sequence
+
+from mesh_cli.projected.asking import Projector, Unanswered
+from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
+from mesh_cli.resolve import find
+
+MOST_NAMES = 500
+"""Proposals and runs that start with a word; where there are more, the log is folded."""
+
+_IN_FULL = 3
+"""Proposals that start with a word and come with their runs; of more the word names none."""
+_RUNS_IN_FULL = 5
+
+
+async def projected_thing(projector: Projector, word: str) -> ProjectedRanking:
+    """Return a ranking whose board says of the proposal, run or fact that a word names what the whole board says.
+
+    Raises:
+        BusUnavailable: No projector answers.
+        Unanswered: It cannot say it: the word names an agent or a worker, or too much starts with it.
+        UnknownName: It names nothing, or several things.
+    """
+    plain = word.rpartition(":")[2]
+    found = await projector.tables({"names": projector.sql("names", word=quoted(plain), most=MOST_NAMES)})
+    trees, runs = ([row["name"] for row in found["names"] if row["kind"] == kind] for kind in ("proposal", "run"))
+    if not plain or len(trees) + len(runs) >= MOST_NAMES:
+        raise Unanswered
+    chosen = projector.sql("ends") if word.removeprefix("proposal:") in ("champion", "baseline") else listed(trees)
+    in_full = chosen if len(trees) <= _IN_FULL else ""
+    ranking, _ = await projected_ranking(
+        projector,
+        trees=in_full,
+        relatives=projector.sql("relatives", trees=in_full) if in_full else listed(trees),
+        runs=listed(runs, "run"),
+        whole=not trees and len(runs) <= _RUNS_IN_FULL,
+    )
+    named, _ = find(ranking.board, word)
+    if named.kind in ("agent", "worker") or (named.kind == "proposal" and not in_full):
+        raise Unanswered
+    if named.kind == "run" and (trees or len(runs) > _RUNS_IN_FULL):
+        ranking, _ = await projected_ranking(projector, runs=listed(runs, "run"), whole=True)
+    return ranking
+
+
+def listed(names: Sequence[str], column: str = "proposal") -> str:
+    """Return the query for some names; "" without any."""
+    return f"SELECT unnest([{', '.join(map(quoted, names))}]) AS {column}" if names else ""
+
+
+def quoted(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
