@@ -20,8 +20,8 @@ from mesh.paired import SeedEffect, difference, moderated, seed_effect, side_by_
 from mesh.testing import SPEC, Log, commit_hash, git_hash
 from mesh.text import short
 from mesh_cli.live.headline import progress_line
-from mesh_cli.proposals.champion_score import score_words, scores_of
 from mesh_cli.proposals.card import card
+from mesh_cli.proposals.champion_score import score_words, scores_of
 from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
 from mesh_cli.proposals.lineage import lineage_row
