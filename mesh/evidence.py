@@ -13,7 +13,7 @@ import msgspec
 
 from mesh.board import Board, Proposal, Run
 from mesh.events import PROOF, ProposalRetired
-from mesh.fresh_scores import FreshScores, pooled_spread, squares
+from mesh.fresh_scores import FreshScores, Pool, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
 from mesh.paired import Scores, SeedEffect, difference, moderated, side_by_side
@@ -131,15 +131,20 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
 
 def _noise_of(board: Board, worker_class: str, without: str, scores: FreshScores) -> Noise:
     kept = scores.of(board, ranking_rule(board))
-    sd, dof = kept.recent.spread(worker_class, without)
-    seeds = kept.recent.seeds(worker_class, without)
-    if dof >= _ENOUGH and seeds and seeds.dof >= _ENOUGH:
-        return Noise(sd, dof, seeds)
-    seeds = kept.whole.seeds(worker_class, without)
-    return Noise(*((sd, dof) if dof >= _ENOUGH else kept.whole.spread(worker_class, without)), seeds)
+    return noise_of_pools(kept.whole, kept.recent, worker_class, without)
 
 
 _scores = FreshScores()
+
+
+def noise_of_pools(whole: Pool, recent: Pool, worker_class: str, without: str = "") -> Noise:
+    """Return the noise of a worker class by all fresh scores and those since the last promotion, as `noise` does."""
+    sd, dof = recent.spread(worker_class, without)
+    seeds = recent.seeds(worker_class, without)
+    if dof >= _ENOUGH and seeds and seeds.dof >= _ENOUGH:
+        return Noise(sd, dof, seeds)
+    seeds = whole.seeds(worker_class, without)
+    return Noise(*((sd, dof) if dof >= _ENOUGH else whole.spread(worker_class, without)), seeds)
 
 
 def side_by_side_levels(board: Board, worker_class: str) -> list[dict[str, float]]:

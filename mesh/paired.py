@@ -25,6 +25,7 @@ _PRIOR = 4
 """Degrees of freedom of the pooled variance beside that of one proposal's own scores."""
 
 _SWEEPS, _NEAR = 100, 1e-7
+_EXACT, _MOST_STEPS = 1e-14, 2000
 _MOST = 0.999999
 """Largest correlation: with 1, scores without a partner would say nothing, and the equations have no solution."""
 
@@ -107,36 +108,33 @@ def side_by_side(columns: Mapping[str, Scores]) -> list[dict[str, float]]:
     A difference of two levels of one group compares scores on common seeds alone, also where two proposals met only
     others that met each other. So it does not change when one of them gets scores while the machine is slow. This is
     the within-block analysis of an incomplete block design (Cochran and Cox, "Experimental Designs", 1957, chapter 9).
+    The equations are sparse: each score has one proposal and one seed.
 
     Args:
         columns: the fresh scores of each proposal by seed.
     """
     import numpy as np
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse.linalg import lsqr
 
-    blocks: dict[int, list[str]] = {}
-    for name, scores in columns.items():
-        for seed in scores:
-            blocks.setdefault(seed, []).append(name)
-    group_of = {name: {name} for name in columns}
-    for names in blocks.values():
-        joined = set().union(*(group_of[name] for name in names))
-        for name in joined:
-            group_of[name] = joined
-    levels = []
-    for group in {id(group): group for group in group_of.values()}.values():
-        place = {name: number for number, name in enumerate(name for name in columns if name in group)}
-        matrix, right = np.zeros((len(place), len(place))), np.zeros(len(place))
-        for seed, names in blocks.items():
-            if names[0] not in place:
-                continue
-            here, mean = [place[name] for name in names], statistics.fmean(columns[name][seed] for name in names)
-            matrix[np.ix_(here, here)] -= 1 / len(names)
-            for name in names:
-                matrix[place[name], place[name]] += 1
-                right[place[name]] += columns[name][seed] - mean
-        found = np.linalg.lstsq(matrix, right, rcond=None)[0]
-        levels.append({name: float(found[number]) for name, number in place.items()})
-    return levels
+    cells = [(name, seed, score) for name, scores in columns.items() for seed, score in scores.items()]
+    if not cells:
+        return [{name: 0.0} for name in columns]
+    trees = {name: number for number, name in enumerate(columns)}
+    seeds = {seed: number for number, seed in enumerate(dict.fromkeys(seed for _, seed, _ in cells), len(trees))}
+    of_tree, of_seed = np.array([trees[name] for name, _, _ in cells]), np.array([seeds[seed] for _, seed, _ in cells])
+    size, each, ones = len(trees) + len(seeds), np.arange(len(cells)), np.ones(len(cells))
+    values = np.array([score for _, _, score in cells])
+    design = coo_matrix(
+        (np.append(ones, ones), (np.append(each, each), np.append(of_tree, of_seed))), shape=(len(cells), size)
+    )
+    found = lsqr(design.tocsr(), values - values.mean(), atol=_EXACT, btol=_EXACT, conlim=0, iter_lim=_MOST_STEPS)[0]
+    _, group_of = connected_components(coo_matrix((ones, (of_tree, of_seed)), shape=(size, size)), directed=False)
+    levels: dict[int, dict[str, float]] = {}
+    for name, number in trees.items():
+        levels.setdefault(int(group_of[number]), {})[name] = float(found[number])
+    return [*levels.values()]
 
 
 def moderated(sd: float, one: Scores, other: Scores, correlation: float) -> float:

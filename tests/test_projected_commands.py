@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from mesh import events as e
@@ -37,8 +38,14 @@ HISTORIES, PARTS = 12, 2
 def with_a_swarm(seed: int) -> Iterator[tuple[str, e.AnyEvent]]:
     """Yield a random history with the facts of a swarm around it: members, starts, kills, critiques and their cost."""
     rng = random.Random(f"swarm {seed}")
-    boots, runs, trees = list[str](), list[str](), list[str]()
+    boots, runs, trees, seed_of = list[str](), list[str](), list[str](), dict[str, int]()
+    shared = rng.random() < 0.5  # whether seeds share a difficulty
     for number, (author, event) in enumerate(History(seed).told):
+        if isinstance(event, e.RunRequested):
+            seed_of[event.run] = event.seed
+        if shared and isinstance(event, e.RunFinished) and isinstance(scored := event.outcome, e.Scored):
+            value = scored.value / 100 + 10.0 * (seed_of.get(event.run, 0) % 7)
+            event = msgspec.structs.replace(event, outcome=msgspec.structs.replace(scored, value=value))
         yield author, event
         runs += [event.run] if isinstance(event, e.RunRequested) else []
         trees += [event.tree] if isinstance(event, e.ProposalPosted) else []

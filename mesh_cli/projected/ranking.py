@@ -7,8 +7,11 @@ import msgspec
 
 from mesh.board import Board
 from mesh.bus import ArenaBus
+from mesh.evidence import noise_of_pools
 from mesh.exactness import exact_on
+from mesh.fresh_scores import Pool
 from mesh.leaderboard import LeaderboardRow, Ranking
+from mesh.paired import side_by_side
 from mesh_cli.projected.asking import Projector, Row, Unanswered, from_projector
 from mesh_cli.projected.excerpt import excerpt, sequences
 
@@ -45,10 +48,11 @@ async def projected_rows(bus: ArenaBus, count: int, *, long: int | None = None) 
 class ProjectedRanking(Ranking):
     """A ranking of an excerpt of a board, with some rows of the leaderboard: the first ones, and others by name."""
 
-    def __init__(self, board: Board, known: Sequence[LeaderboardRow], exact: str) -> None:
+    def __init__(self, board: Board, known: Sequence[LeaderboardRow], exact: str, fresh: Sequence[Row] = ()) -> None:
         super().__init__(board)
         self._known = {row.proposal: row for row in known}
         self._exact = exact
+        self._fresh = fresh
 
     def rows(self) -> list[LeaderboardRow]:
         """Return the rows that are known, best first."""
@@ -57,6 +61,13 @@ class ProjectedRanking(Ranking):
     def of(self, tree: str) -> LeaderboardRow | None:
         """Return the row of a proposal; None if it has no score, or was not asked for."""
         return self._known.get(tree)
+
+    def gain_side_by_side(self, tree: str, over: str, worker_class: str = "") -> float | None:
+        """Return by how much a proposal is better than another on common seeds; see `Ranking`."""
+        worker_class = worker_class or self.worker_class
+        if worker_class not in self._levels:
+            self._levels[worker_class] = _levels_of(self.board, self._fresh, worker_class)
+        return super().gain_side_by_side(tree, over, worker_class)
 
     @cached_property
     def exact(self) -> str:
@@ -104,6 +115,7 @@ async def projected_ranking(
         ),
         "scored": projector.sql("scored"),
         "noise": projector.sql("noise"),
+        "fresh": projector.sql("fresh"),
     }
     found = await projector.tables(parts | dict(more or {}))
     board = await excerpt(projector, found["facts"], seq=projector.seq, whole=whole)
@@ -112,7 +124,27 @@ async def projected_ranking(
     board.scored_seq = found["scored"][0]["seq"] or 0
     known = leaderboard_rows(found["ranked"])
     exact = await _exact(projector, board, found["noise"])
-    return ProjectedRanking(board, known, exact), found
+    return ProjectedRanking(board, known, exact, found["fresh"]), found
+
+
+def _levels_of(board: Board, fresh: Sequence[Row], worker_class: str) -> list[dict[str, float]]:
+    """Return what `mesh.evidence.side_by_side_levels` returns for the whole board."""
+    whole, recent = Pool(), Pool()
+    columns: dict[str, dict[int, float]] = {}
+    of: dict[str, list[Row]] = {}
+    for row in sorted(fresh, key=lambda row: row["asked"]):
+        of.setdefault(row["proposal"], []).append(row)
+    for tree, rows in of.items():
+        scores = [(row["asked"], row["worker_class"], int(row["seed"]), row["value"]) for row in rows]
+        whole.put(tree, rows[0]["posted"], scores)
+        recent.put(
+            tree,
+            rows[0]["posted"],
+            [each for each in scores if tree == board.champion or each[0] >= board.promoted_seq],
+        )
+        if own := {seed: value for _, name, seed, value in scores if name == worker_class}:
+            columns[tree] = own
+    return side_by_side(columns) if noise_of_pools(whole, recent, worker_class).seeds else []
 
 
 async def _exact(projector: Projector, board: Board, noises: list[Row]) -> str:

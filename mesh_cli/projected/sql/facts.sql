@@ -1,5 +1,6 @@
--- The sequences of the facts of an excerpt of a board: openings, members, champions and what is ruled out; the proposals of
--- `trees` with their runs and critiques, those of `relatives` without them, and the runs of `runs` and `queue`.
+-- The sequences of the facts of an excerpt of a board: openings, members, champions, what is ruled out, and the failed calls
+-- of models since the last usable answer; the proposals of `trees` with their runs and critiques, those of `relatives`
+-- without them, and the runs of `runs` and `queue`.
 WITH opened AS (
     SELECT base_tree, ruled_out FROM internal.opened WHERE arena = {arena}
 ),
@@ -8,6 +9,12 @@ promoted AS (
 ),
 rulings AS (
     SELECT seq, target FROM internal.criticised WHERE arena = {arena} AND ruling IS NOT NULL
+),
+usable AS (
+    SELECT author, max(seq) AS seq FROM (
+        SELECT author, seq FROM internal.proposed WHERE arena = {arena}
+        UNION ALL SELECT author, seq FROM internal.criticised WHERE arena = {arena} AND costs)
+    GROUP BY author
 ),
 trees AS (
     SELECT proposal FROM ({trees})
@@ -41,3 +48,6 @@ UNION SELECT seq FROM internal.started WHERE arena = {arena} AND run IN (SELECT 
 UNION SELECT seq FROM internal.finished WHERE arena = {arena} AND run IN (SELECT run FROM known_runs)
 UNION SELECT seq FROM internal.posts
     WHERE arena = {arena} AND counts AND kind = 'run.killed' AND key IN (SELECT run FROM known_runs)
+UNION SELECT p.seq FROM internal.posts p
+LEFT JOIN usable u ON u.author = p.author
+WHERE p.arena = {arena} AND p.counts AND p.kind = 'model.asked' AND p.seq > coalesce(u.seq, 0)
