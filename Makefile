@@ -21,8 +21,8 @@ CPU_TORCH := https://download.pytorch.org/whl/cpu
 WANTED = -q -c constraints.txt -e '.[$(EXTRAS)]'
 INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python $(WANTED) ||) $(PIP) install $(WANTED)
 $(DEV): EXTRAS := dev
-$(DIGITS): EXTRAS := server,analytics,arenas
-$(DEMO_TORCH): EXTRAS := server,analytics,arenas,worker
+$(DIGITS): EXTRAS := server,analytics,arenas,search
+$(DEMO_TORCH): EXTRAS := server,analytics,arenas,search,worker
 # Trials write no byte code: what they import is compiled here, on all cores, and so is what is slow to import elsewhere.
 BYTECODE := $(VENV)/.bytecode
 COMPILED := joblib numpy scipy sklearn torch

@@ -12,7 +12,7 @@ from gpu_worker.environment import inherited
 from gpu_worker.machine import survey
 from gpu_worker.sandbox import landlock
 from gpu_worker.sandbox.tiers import Tier
-from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, starts_cuda, try_tier
+from gpu_worker.sandbox_choice import OPEN_BY_DESIGN, TierFinding, candidates, closed_to_trials, starts_cuda, try_tier
 from gpu_worker.supervisor import cgroup
 from gpu_worker.supervisor.client import start_supervisor
 from gpu_worker.supervisor.protocol import Launch, Limits, Request
@@ -56,6 +56,9 @@ async def examine_worker() -> None:
     if best is None:
         raise HostTrouble("no strong sandbox holds here; a worker needs --allow-weak-sandbox or --no-sandbox to start")
     console.print(f"a worker on this machine runs its trials in sandbox tier {best}")
+    if closed := closed_to_trials(best, settings.runs_dir(home)):
+        why, cure = closed
+        console.print(Text(f"{why}: {cure}"))
 
 
 def table_of(found: dict[Tier, TierFinding]) -> Table:

@@ -9,8 +9,8 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gpu_worker.limits import MAX_FILES
@@ -180,11 +180,35 @@ def sweep_outside(run: Path, sandbox: Sandbox | None = None) -> None:
 def make_enterable(folder: Path) -> None:
     """Make the folder of a worker's runs, which the users of trials enter and do not list, whatever umask it has.
 
+    So do they with the folders above it that are made here.
+
     Raises:
         OSError: it cannot be made.
     """
+    new = [path for path in folder.parents if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o711)
+    for path in (*new, folder):
+        path.chmod(0o711)
+
+
+@contextmanager
+def enterable_folders() -> Iterator[None]:
+    """Have all folders and files that root makes meanwhile be for the users of trials too, whatever umask it has."""
+    mask = os.umask(0o022) if os.geteuid() == 0 else None
+    try:
+        yield
+    finally:
+        if mask is not None:
+            os.umask(mask)
+
+
+def closed_folder(folder: Path) -> Path | None:
+    """Return the first folder on the way to this one that exists and that other users may not enter; None if none."""
+    for path in (*reversed(folder.absolute().parents), folder.absolute()):
+        with suppress(OSError):
+            if not path.stat().st_mode & stat.S_IXOTH:
+                return path
+    return None
 
 
 def changed_protected(folder: Path, files: Mapping[str, bytes]) -> list[str]:

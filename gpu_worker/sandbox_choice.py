@@ -4,6 +4,7 @@ import ctypes
 import os
 import secrets
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from gpu_worker.environment import inherited
+from gpu_worker.folders import closed_folder, enterable_folders, make_enterable
 from gpu_worker.launch import supervisor_options
 from gpu_worker.machine import Machine
 from gpu_worker.sandbox import attacks
@@ -119,8 +121,12 @@ async def try_tier(tier: Tier, folder: Path, *, cuda: bool = False) -> TierFindi
     """Attack a tier from inside and return what was found; with `cuda`, CUDA must start in it."""
     try:
         sandbox = sandbox_of(tier)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="selftest-", dir=folder) as name, targets(Path(name)) as target:
+        make_enterable(folder)
+        with (
+            enterable_folders(),
+            tempfile.TemporaryDirectory(prefix="selftest-", dir=folder) as name,
+            targets(Path(name)) as target,
+        ):
             return await _attack(sandbox, Path(name), target, cuda=cuda)
     except (HostTrouble, OSError) as error:
         return TierFinding(tier, error=str(error))
@@ -205,6 +211,25 @@ def _segment(key: int) -> Iterator[None]:
     finally:
         if made >= 0:
             libc.shmctl(made, 0, None)
+
+
+def closed_to_trials(tier: Tier, folder: Path) -> tuple[str, str] | None:
+    """Return why tier B does not hold, and the cure, where other users cannot enter the folder of runs of root.
+
+    Tier A covers closed folders.
+
+    Args:
+        tier: the tier that holds, here or in another folder.
+        folder: where trials run.
+    """
+    closed = closed_folder(folder) if os.geteuid() == 0 and tier != "A" else None
+    if closed is None:
+        return None
+    mode = stat.S_IMODE(closed.stat().st_mode)
+    return (
+        f"tier B runs trials as other users, which cannot enter {closed} (mode {mode:o})",
+        f"run `chmod o+x {closed}`, or set MESH_HOME to a folder that others may enter",
+    )
 
 
 def check_wish(*, weak: bool, none: bool) -> Wish:

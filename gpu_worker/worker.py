@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from gpu_worker.cleanup import clear_leftovers
+from gpu_worker.folders import enterable_folders
 from gpu_worker.lease import Tally
 from gpu_worker.machine import Machine, survey
 from gpu_worker.member import Membership, check_price
@@ -69,12 +70,13 @@ async def run_worker(
     cuda = await anyio.to_thread.run_sync(starts_cuda, machine)
     tier, _ = await choose_tier(sandbox, settings.runs_dir(home), cuda=cuda)
     draining = draining or anyio.Event()
-    while True:
-        worker = Worker(bus, name, home, machine, tier, draining, price_per_hour_usd=price)
-        why = await worker.live(on_ready)
-        if not worker.counted_as_gone or draining.is_set():
-            return why
-        on_ready = None
+    with enterable_folders():
+        while True:
+            worker = Worker(bus, name, home, machine, tier, draining, price_per_hour_usd=price)
+            why = await worker.live(on_ready)
+            if not worker.counted_as_gone or draining.is_set():
+                return why
+            on_ready = None
 
 
 class Worker:

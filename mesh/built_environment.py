@@ -12,10 +12,11 @@ import platform
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import anyio
@@ -52,6 +53,17 @@ os.execv(target, [target, os.path.join(wheel, "pip"), *words])
 
 Without one it runs the pip that every interpreter carries for its environments, which is slower: it is in an archive.
 """
+
+_TIED = """
+import os, signal, subprocess, sys, threading
+def watch():
+    while os.read(0, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+sys.exit(subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL).returncode)
+"""
+"""Runs a command, and ends its whole process group when the process that started it is gone: pip starts another pip."""
 
 Say = Callable[[str], Awaitable[object]]
 
@@ -205,20 +217,33 @@ async def _run(step: Sequence[str], folder: Path, name: str) -> None:
     program = "uv" if os.path.basename(step[0]) == "uv" else "pip" if _PIP in step else "venv"
     try:
         with anyio.fail_after(BUILD_WITHIN_S):
-            done = await anyio.run_process(
-                step,
-                check=False,
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.STDOUT,
-                umask=0o022,  # trials may run as another user
-            )
+            returncode, output = await _tied(step, folder, env)
     except TimeoutError:
         raise BadInput(f"the environment of the task was not built from {name} within {BUILD_WITHIN_S:g} s") from None
-    if done.returncode:
-        why = _reason(done.stdout.decode(errors="replace")) or f"exit code {done.returncode}"
+    if returncode:
+        why = _reason(output.decode(errors="replace")) or f"exit code {returncode}"
         raise BadInput(f"the environment of the task cannot be built from {name}: {program} says: {why}")
+
+
+async def _tied(step: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, bytes]:
+    """Run a command that does not outlive us, nor do its children; return its exit code and output."""
+    async with await anyio.open_process(
+        [sys.executable, "-I", "-S", "-c", _TIED, *step],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.PIPE,  # the kernel closes it when we end, however we end
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        umask=0o022,  # trials may run as another user
+    ) as process:
+        assert process.stdout
+        try:
+            output = b"".join([part async for part in process.stdout])
+            return await process.wait(), output
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _reason(text: str) -> str:

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from mesh.python_fields import given_fields
 from mesh.python_syntax import Function, PythonSyntax, callee_of, dotted, last_name
 from mesh.python_verdicts import Verdicts, judges_in
 
@@ -70,6 +71,7 @@ class PythonRules:
         self._verdicts = Verdicts(syntax, self._judges)
         self._changed = _counters(syntax)
         self._spoken = _spoken(syntax)
+        self._given = given_fields(syntax)
 
     def reason(self, node: ast.expr, value: object, name: str) -> str:
         """Return in a word why a literal is not turned, "" if it is."""
@@ -83,7 +85,28 @@ class PythonRules:
 
     def constant_reason(self, node: ast.expr) -> str:
         """Return in a word why the constant of a module is not turned, "" if it is."""
-        return "verdict" if self._verdicts.turn_on(list(self._syntax.chain(node))) else ""
+        chain = list(self._syntax.chain(node))
+        if self._verdicts.turn_on(chain):
+            return "verdict"
+        targets = next((above.targets for above, _ in chain if isinstance(above, ast.Assign)), [])
+        names = {last_name(target) for target in targets}
+        return "printed" if names and all(map(self._only_tells, names)) else ""
+
+    def _only_tells(self, name: str) -> bool:
+        """Tell whether a constant of a module only decides when something is printed."""
+        loads = [each for each in self._syntax.nodes if isinstance(each, ast.Name) and each.id == name]
+        loads = [each for each in loads if isinstance(each.ctx, ast.Load)]
+        return bool(loads) and all(map(self._is_cue, loads))
+
+    def _is_cue(self, node: ast.expr) -> bool:
+        """Tell whether a name is in the condition of a statement that only prints."""
+        return any(
+            isinstance(above, ast.If)
+            and below is above.test
+            and not above.orelse
+            and all(map(self._speaks, above.body))
+            for above, below in self._syntax.chain(node)
+        )
 
     def priority(self, node: ast.expr, value: object) -> int:
         """Return when a literal is tried: 1 for parameters and assignments, 2 inside of expressions, 3 for the rest."""
@@ -123,6 +146,8 @@ class PythonRules:
                     return "message" if not isinstance(above, ast.arg) else "annotation"
                 case ast.AnnAssign() if below is above.annotation:
                     return "annotation"
+                case ast.AnnAssign() if above in self._given:
+                    return "given"
                 case ast.Raise() | ast.Assert():
                     return "message"
                 case ast.Call() if _SPOKEN.search(callee_of(above)) and below is not above.func:

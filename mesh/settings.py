@@ -179,10 +179,14 @@ def home() -> Path:
 def make_home(home: Path) -> None:
     """Make the home folder, and have git pass over it: it often lies in the folder of a project.
 
-    Where it cannot be written to, the server says so when it starts.
+    A new one of root can be entered by the users of trials, whatever umask it has. Where it cannot be written to, the
+    server says so when it starts.
     """
     with suppress(OSError):
+        new = [path for path in (home, *home.parents) if not path.exists()]
         home.mkdir(parents=True, exist_ok=True)
+        for path in new if os.geteuid() == 0 else ():
+            path.chmod(path.stat().st_mode | 0o011)
         marker = home / ".gitignore"
         if not marker.exists():
             marker.write_text("*\n", encoding="utf-8")

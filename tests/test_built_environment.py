@@ -4,11 +4,13 @@ import base64
 import hashlib
 import os
 import signal
+import socket
 import sys
 import zipfile
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from mesh import settings
@@ -111,6 +113,22 @@ async def say(what): pass
 files = {"requirements.txt": Path(sys.argv[1]).read_bytes()}
 anyio.run(build_environment, EnvironmentSpec(requirements="requirements.txt"), files, Path(sys.argv[2]), say)
 """
+
+
+async def test_an_installer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """It waits for an index that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple/"
+        (tmp_path / "requirements.txt").write_text(f"--index-url {url}\ntinywheel\n")
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "requirements.txt"), str(tmp_path / "environments")]
+        async with await anyio.open_process(command) as builder:
+            with anyio.fail_after(60):
+                asked, _ = await anyio.to_thread.run_sync(index.accept, abandon_on_cancel=True)
+            builder.send_signal(signal.SIGKILL)
+        with asked:
+            asked.settimeout(10)  # an installer that lives on waits longer for its answer
+            while asked.recv(4096):
+                pass
 
 
 async def test_a_build_that_is_killed_in_the_middle_is_done_again(wheels: Path, tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """What `mesh check` says of a baseline without a score: one sentence for each cause, with what the run printed."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mesh.arena import load_arena
 from mesh.events import Failed
 from mesh.labelled_numbers import missing_metric
+from mesh_cli.setup.check_facts import ArenaFacts, KnobRange, arena_facts
 from mesh_cli.setup.check_result import BaselineRun, Checked
 from mesh_cli.setup.check_view import check_lines, check_problems
 
@@ -77,3 +81,37 @@ def test_a_metric_that_a_run_does_not_print_is_named_beside_those_that_it_prints
     metric: str, out: str, err: str, sentence: str
 ) -> None:
     assert sentence in missing_metric(metric, out, err)
+
+
+def test_a_prepare_that_fails_leaves_its_output_beside_the_folder_and_nothing_in_it(tmp_path: Path) -> None:
+    folder, temporary = tmp_path / "number", tmp_path / "tmp"
+    folder.mkdir()
+    temporary.mkdir()
+    (folder / "number.py").write_text('print("F1: 0.75")\n')
+    (folder / "prepare.py").write_text('print("reading the table")\nraise SystemExit("no table")\n')
+    prepare = 'editable = ["number.py"]\nprepare = ["python", "prepare.py"]'
+    (folder / "arena.toml").write_text(ARENA.replace('editable = ["number.py"]', prepare))
+    env = {name: value for name, value in os.environ.items() if name != "MESH_HOME"} | {"TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "mesh_cli", "check", "."]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=folder, env=env)
+    assert done.returncode == 2
+    said = re.search(r"no table \(its whole output: (.*)\)$", done.stderr.splitlines()[-1])
+    assert said
+    assert "reading the table" in Path(said[1]).read_text()
+    assert Path(said[1]).is_relative_to(temporary)
+    assert sorted(path.name for path in folder.iterdir()) == ["arena.toml", "number.py", "prepare.py"]
+
+
+def test_a_range_that_the_search_may_move_is_called_a_guess() -> None:
+    for guesses in (0, 1, 2):
+        knobs = tuple(KnobRange(f"K{n}", "1", "0.1 .. 10 log", "a.py", is_guess=n < guesses) for n in range(2))
+        shown = " ".join(" ".join(check_lines(Checked("a", "loss", (), (), facts=ArenaFacts(knobs=knobs)), 80)).split())
+        said = f"guessed from the value: {guesses} of 2 ranges. The search moves such a range along"
+        assert (said in shown) is (guesses > 0)
+
+
+def test_the_ranges_that_nobody_gave_are_guesses(tmp_path: Path) -> None:
+    (tmp_path / "number.py").write_text("GIVEN = 1.0  # mesh: 0.5..2\nGUESSED = 1.0\n")
+    (tmp_path / "arena.toml").write_text(ARENA)
+    knobs = arena_facts(tmp_path, load_arena(tmp_path)).knobs
+    assert {knob.name: knob.is_guess for knob in knobs} == {"GIVEN": False, "GUESSED": True}

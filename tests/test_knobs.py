@@ -315,3 +315,48 @@ def test_what_sets_the_task_is_a_knob_only_where_somebody_says_so() -> None:
     assert "TEST_SIZE" in [knob.name for knob in knobs_of({"a.py": asked}, ["a.py"])]
     rules = KnobsSpec(include=("REPEATS", "RANDOM_STATE"))
     assert [knob.name for knob in knobs_of({"a.py": python}, ["a.py"], rules)] == ["REPEATS"]
+
+
+CONFIG = """
+@dataclass
+class Config:
+    width: int = 64
+    depth: int = 12
+    cap: float = 15.0
+
+def build(config: Config) -> Net:
+    return Net(config.width, config.depth, config.cap)
+
+net = build(Config(WIDE, depth=DEEP))
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("", ["cap"]),
+        ("other = Config(8)\n", ["depth", "cap"]),
+        ("other = Config(*sizes, depth=3)\n", ["width", "cap"]),
+        ("class Larger(Config):\n    pass\n", ["width", "depth", "cap"]),
+        ("make = Config\n", ["width", "depth", "cap"]),
+    ],
+)
+def test_the_default_of_a_field_that_every_call_gives_is_no_knob(more: str, found: list[str]) -> None:
+    names = [each.name for each in find_knobs("t.py", CONFIG + more)]
+    assert [name.removeprefix("Config.") for name in names if name.startswith("Config.")] == found
+    asked = CONFIG.replace("int = 64", "int = 64  # mesh: 8..256")
+    assert "Config.width" in [each.name for each in find_knobs("t.py", asked)]
+
+
+def test_a_constant_that_only_says_when_to_print_is_no_knob() -> None:
+    loop = (
+        "for step in range(STEPS):\n    loss = train(RATE)\n    if step % LOG_EVERY == 0:\n        print(step, loss)\n"
+    )
+    source = f"STEPS = 300\nRATE = 0.1\nLOG_EVERY = 10\n{loop}print(loss)\n"
+    assert [each.name for each in find_knobs("t.py", source)] == ["STEPS", "RATE"]
+    used = source + "save(loss, LOG_EVERY)\n"
+    assert [each.name for each in find_knobs("t.py", used)] == ["STEPS", "RATE", "LOG_EVERY"]
+    acts = source.replace("        print(step, loss)\n", "        print(step, loss)\n        decay()\n")
+    assert [each.name for each in find_knobs("t.py", acts)] == ["STEPS", "RATE", "LOG_EVERY"]
+    asked = source.replace("LOG_EVERY = 10", "LOG_EVERY = 10  # mesh: 1..100")
+    assert "LOG_EVERY" in [each.name for each in find_knobs("t.py", asked)]

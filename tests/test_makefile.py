@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
     ("words", "extras"),
     [
         ("setup", "dev"),
-        ("demo", "server,analytics,arenas,worker"),
-        ("demo ARENA=digits", "server,analytics,arenas"),
+        ("demo", "server,analytics,arenas,search,worker"),
+        ("demo ARENA=digits", "server,analytics,arenas,search"),
     ],
 )
 def test_a_fresh_clone_installs_what_the_command_needs(tmp_path: Path, words: str, extras: str, uv: str) -> None:

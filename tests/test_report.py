@@ -20,7 +20,7 @@ from analytics.report.document import document
 from analytics.report.headline import headline
 from analytics.report.markdown import markdown
 from analytics.report.page import html
-from analytics.report.progress import png, svg
+from analytics.report.progress import NARROW, png, svg
 from analytics.report.queries import report_data
 from analytics.report.scale import LABELS, labelled, score_range, spread
 from analytics.sql_protocol import Query
@@ -65,7 +65,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
 
 
 def page_of(facts: ReportData, diffs: dict[str, Diff] | None = None) -> str:
-    return html(document(facts, diffs or {}, "0"), svg(facts) if facts.runs else "")
+    return html(document(facts, diffs or {}, "0"), *((svg(facts), svg(facts, NARROW)) if facts.runs else ("",)))
 
 
 def text_of(page: str) -> str:

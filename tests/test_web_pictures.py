@@ -54,6 +54,13 @@ async def test_the_bold_line_is_the_champions_mean_and_rings_sit_on_it(home: Pat
         assert visit.complaints == []
 
 
+CIRCLES = """() => document.getElementById("graph")._cyreg.cy.nodes().map((node) => {
+  const box = node.renderedBoundingBox({ includeLabels: false, includeEdges: false, includeOverlays: false,
+                                         includeUnderlays: false });
+  return [box.x1, box.y1, box.x2, box.y2];
+})"""
+
+
 async def test_labels_of_the_lineage_never_overlap(home: Path, server: EmbeddedServer) -> None:
     for_sizes = ((1280, 800), (375, 812))
     async with stage(home, server, 150) as on:
@@ -70,6 +77,11 @@ async def test_labels_of_the_lineage_never_overlap(home: Path, server: EmbeddedS
                         across = min(one[2], two[2]) - max(one[0], two[0])
                         down = min(one[3], two[3]) - max(one[1], two[1])
                         assert min(across, down) <= 2 * MARGIN, (width, button, one, two)
+                    for label, circle in itertools.product(labels, await visit.tab.evaluate(CIRCLES)):
+                        across = min(label[2], circle[2]) - max(label[0], circle[0])
+                        down = min(label[3], circle[3]) - max(label[1], circle[1])
+                        is_crowded = label[4] == "champion"  # which is shown where no side of it is free, too
+                        assert min(across, down) <= 2 * MARGIN or is_crowded, (width, button, label, circle)
                 assert visit.complaints == []
 
 

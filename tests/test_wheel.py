@@ -110,7 +110,7 @@ def test_the_wheel_says_what_it_is_and_what_it_needs(wheel: Path) -> None:
         "torch",
     }
     assert [need for need in needs if need.endswith('extra == "up"')] == [
-        'mesh-swarm[analytics,arenas,report,server,top,web]; extra == "up"'
+        'mesh-swarm[analytics,arenas,report,search,server,top,web]; extra == "up"'
     ]
 
 

@@ -1,6 +1,6 @@
 """The report as one HTML file: style and picture are inside, there is no script.
 
-Every text is escaped here, except for `picture`. The page follows the light or dark scheme of the reader.
+Every text is escaped here, except for the pictures. The page follows the light or dark scheme of the reader.
 """
 
 from html import escape
@@ -10,10 +10,21 @@ from analytics.report.document import Document
 from analytics.report.elements import Block, ChangeBlock, Section, TableBlock
 
 
-def html(document: Document, picture: str) -> str:
-    """Return the page; `picture` is an SVG element, or "" for none."""
+def html(document: Document, picture: str, narrow: str = "") -> str:
+    """Return the page.
+
+    Args:
+        document: what it says.
+        picture: an SVG element, or "" for none.
+        narrow: the same for a phone; "" where that shows `picture`, smaller.
+    """
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    drawn = f'<div role="img" aria-label="{escape(document.headline)}">{picture}</div>' if picture else ""
+    pictures = {"broad" if narrow else "": picture, "narrow": narrow}
+    drawn = "".join(
+        f'<div role="img" class="{name}" aria-label="{escape(document.headline)}">{drawing}</div>'
+        for name, drawing in pictures.items()
+        if drawing
+    )
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',

@@ -5,9 +5,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from analytics.report.data import FinishedRun, Promotion, ReportData
 from analytics.report.formatting import decimals, half, harmless, score_text
-from analytics.report.scale import labelled, score_range, spread
+from analytics.report.scale import LABELS, labelled, score_range, spread
 from mesh.events import PROOF
 from mesh.outcomes import reason_words
 
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, PLOT, LEFT, RIGHT, BELOW, _TITLE, LETTERS = 11.0, 3.9, 0.9, 1.35, 0.95, 0.28, 150
-"""Inches: the picture's width, the plot's height, the margins beside and below it, the height of a title; letters of a
-line of text."""
+PLOT, _TITLE, LETTERS = 3.9, 0.28, 150
+"""Inches: the plot's height, the height of a title; letters of a line of text."""
 ROW = 0.17
 """Inches of the row of one kind of failure."""
 _MANY = 2000
@@ -29,21 +30,48 @@ REASONS = (
     *("crash", "timeout", "over_budget", "out_of_memory", "no_score", "bad_score", "lost", "killed"),
     *("infeasible", "screened_out"),
 )
-TITLE_CHARS, CHAR = 34, 5.1  # a character of a label is about so many points wide
+CHAR = 5.1  # a character of a label is about so many points wide
 SLANT, STEM, APART = 28, 20.0, 21.0
 """Labels: the angle in degrees, the height of the line to it and the distance between two in points."""
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """How wide a picture is, and what it has room for. All lengths are inches.
+
+    Args:
+        width: the picture.
+        left: the margin with the scale.
+        right: the margin with the champion's mean.
+        below: the margin with the legend.
+        columns: columns of the legend.
+        labels: champions whose titles are shown, at most.
+        title_chars: letters of such a title.
+    """
+
+    width: float
+    left: float
+    right: float
+    below: float
+    columns: int
+    labels: int
+    title_chars: int
+
+
+BROAD = Shape(width=11.0, left=0.9, right=1.35, below=0.95, columns=6, labels=LABELS, title_chars=34)
+NARROW = Shape(width=4.1, left=0.65, right=1.1, below=1.3, columns=2, labels=5, title_chars=24)
+"""For a phone, whose screen shows letters of this picture in about their own size."""
 
 
 class Picture:
     """Draws one picture on a matplotlib figure."""
 
-    def __init__(self, data: ReportData, figure: "Figure") -> None:
-        self._data, self._figure = data, figure
+    def __init__(self, data: ReportData, figure: "Figure", shape: Shape = BROAD) -> None:
+        self._data, self._figure, self._shape = data, figure, shape
         self._places = decimals(data)
         self._low, self._high = score_range(data)
         self._is_many = len(data.runs) > _MANY
         self._right = max(1, len(data.runs)) * 1.005 + 0.5
-        self._shown = labelled(data.promotions) if data.runs else []
+        self._shown = labelled(data.promotions, shape.labels) if data.runs else []
 
     def draw(self, title: str, headline: str) -> None:
         """Draw everything; the figure gets the height that it takes."""
@@ -51,11 +79,12 @@ class Picture:
         reasons = [r for r in REASONS if any(run.reason == r for _, run in runs)]
         text = textwrap.wrap(headline, LETTERS)
         heading = _TITLE + ROW * len(text) if title else 0.0
+        left_in, right_in, below, width = self._shape.left, self._shape.right, self._shape.below, self._shape.width
         strip, above = ROW * len(reasons), heading + self._room_for_labels() + 0.1
-        height = BELOW + strip + PLOT + above
-        self._figure.set_size_inches(WIDTH, height)
-        left, across = LEFT / WIDTH, 1 - (LEFT + RIGHT) / WIDTH
-        axes = self._figure.add_axes((left, (BELOW + strip) / height, across, PLOT / height))
+        height = below + strip + PLOT + above
+        self._figure.set_size_inches(width, height)
+        left, across = left_in / width, 1 - (left_in + right_in) / width
+        axes = self._figure.add_axes((left, (below + strip) / height, across, PLOT / height))
         if title:
             self._figure.text(left, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
             self._figure.text(
@@ -65,7 +94,7 @@ class Picture:
         self._staircase(axes)
         self._labels(axes)
         if reasons:
-            ticks = self._figure.add_axes((left, BELOW / height, across, strip / height), sharex=axes)
+            ticks = self._figure.add_axes((left, below / height, across, strip / height), sharex=axes)
             self._failures(ticks, runs, reasons)
             axes.tick_params(labelbottom=False, bottom=False)
         (ticks if reasons else axes).set_xlabel("finished runs, in order")
@@ -77,13 +106,14 @@ class Picture:
         return (STEM + longest * CHAR * math.sin(math.radians(SLANT)) + 8) / 72 if longest else 0.1
 
     def _words(self, promotion: Promotion) -> str:
-        return f"{promotion.number}  {harmless(promotion.title, TITLE_CHARS)}"
+        return f"{promotion.number}  {harmless(promotion.title, self._shape.title_chars)}"
 
     def _legend(self, axes: "Axes", left: float) -> None:
         handles, words = axes.get_legend_handles_labels()
         if handles:
             legend = self._figure.legend(
-                handles, words, loc="lower left", bbox_to_anchor=(left - 0.008, 0.0), ncols=6, frameon=False,
+                handles, words, loc="lower left", bbox_to_anchor=(left - 0.008 if self._shape is BROAD else 0.0, 0.0),
+                ncols=self._shape.columns, frameon=False,
                 fontsize=8, handletextpad=0.4, columnspacing=1.5,
             )  # fmt: skip
             for handle in legend.legend_handles:
@@ -95,7 +125,9 @@ class Picture:
 
         goal = self._data.goal
         axes.set_xlim(0, self._right)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(nbins=9 if self._shape is BROAD else 4, integer=True, steps=[1, 2, 2.5, 5, 10])
+        )
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_ylim(self._low, self._high)
         axes.ticklabel_format(axis="y", useOffset=False)
@@ -213,9 +245,9 @@ class Picture:
         """Write titles above the picture, slanted, each with a line down to its step."""
         if not self._shown:
             return
-        points = self._right / ((WIDTH - LEFT - RIGHT) * 72)
+        points = self._right / ((self._shape.width - self._shape.left - self._shape.right) * 72)
         widest = max(len(self._words(p)) for p in self._shown[-2:]) * CHAR * math.cos(math.radians(SLANT))
-        room = self._right - max(0.0, widest - RIGHT * 72) * points
+        room = self._right - max(0.0, widest - self._shape.right * 72) * points
         places = spread([float(p.after_runs) for p in self._shown], APART * points, 0.0, room)
         blend, stem = axes.get_xaxis_transform(), 1 + STEM / (PLOT * 72)
         for promotion, place in zip(self._shown, places, strict=True):

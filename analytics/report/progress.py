@@ -11,15 +11,15 @@ import warnings
 from typing import Any
 
 from analytics.report.data import ReportData
-from analytics.report.picture import INK, LINE, MUTED, PAPER, PLOT, WIDTH, Picture
+from analytics.report.picture import BROAD, INK, LINE, MUTED, NARROW, PAPER, PLOT, Picture, Shape
 from mesh.errors import BadInput
 
+__all__ = ["BROAD", "NARROW", "png", "svg"]
 DPI = {"png": 150, "svg": 120}  # of the SVG only dots that are an image
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
 STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
-    "svg.hashsalt": "mesh report",
     "svg.fonttype": "none",
     "text.parse_math": False,
     "axes.facecolor": "none",
@@ -33,12 +33,14 @@ STYLE: Any = {
 }
 
 
-def svg(data: ReportData) -> str:
+def svg(data: ReportData, shape: Shape = BROAD) -> str:
     """Return the picture as an SVG element for a page that defines its CSS variables.
+
+    The ids inside of it depend on the shape, so that one page may have several pictures.
 
     Raises: as `png`.
     """
-    text = _drawn(data, "svg").decode()
+    text = _drawn(data, "svg", shape=shape).decode()
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     return text[text.index("<svg") :].replace("'DejaVu Sans'", "system-ui, sans-serif")
@@ -53,7 +55,7 @@ def png(data: ReportData, title: str, headline: str) -> bytes:
     return _drawn(data, "png", title, headline)
 
 
-def _drawn(data: ReportData, form: str, title: str = "", headline: str = "") -> bytes:
+def _drawn(data: ReportData, form: str, title: str = "", headline: str = "", shape: Shape = BROAD) -> bytes:
     # A missing character is drawn as a box and a font cache may be rebuilt: neither needs a warning on stderr.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
@@ -64,11 +66,11 @@ def _drawn(data: ReportData, form: str, title: str = "", headline: str = "") -> 
         raise BadInput("a picture needs matplotlib: pip install 'mesh-swarm[report]', or name a .md file") from None
     with warnings.catch_warnings(), matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": f"mesh report {shape.width:g}"})
         warnings.simplefilter("ignore")
-        figure = Figure(figsize=(WIDTH, PLOT), facecolor=PAPER if form == "png" else "none")
+        figure = Figure(figsize=(shape.width, PLOT), facecolor=PAPER if form == "png" else "none")
         FigureCanvasAgg(figure)
-        Picture(data, figure).draw(title, headline)
+        Picture(data, figure, shape).draw(title, headline)
         out = io.BytesIO()
         metadata = (
             {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}

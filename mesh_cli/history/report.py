@@ -90,7 +90,8 @@ def _rendered(form: str, data: ReportData, page: Document) -> bytes:
 
     if form == "png":
         return progress.png(data, page.title, page.headline)
-    return html(page, progress.svg(data) if data.runs else "").encode("utf-8", "replace")
+    pictures = (progress.svg(data), progress.svg(data, progress.NARROW)) if data.runs else ("",)
+    return html(page, *pictures).encode("utf-8", "replace")
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from mesh.editable_paths import editable_paths
 from mesh.hidden_files import split_hidden
 from mesh.interpreter import below_home
 from mesh.knob import Knob
+from mesh.knob_ranges import is_guess
 from mesh.knobs import knobs_of
 from mesh.leavings import is_empty_folder
 from mesh.machine_memory import memory_gb
@@ -25,12 +26,16 @@ _NETWORKS: dict[bool | str, str] = {
 
 
 class KnobRange(msgspec.Struct, frozen=True):
-    """A knob as a person reads it: its name, its value, its range or choices, and its file."""
+    """A knob as a person reads it: its name, its value, its range or choices, and its file.
+
+    `is_guess` is whether the range was guessed from the value, so that the search may move it.
+    """
 
     name: str
     value: str
     range: str
     file: str
+    is_guess: bool = False
 
 
 class ArenaFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,4 +138,4 @@ def _shown(knob: Knob) -> KnobRange:
     else:
         words = f"{knob.low:g} .. {knob.high:g}{' log' if knob.log else ''}"
     value = f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value)
-    return KnobRange(knob.name, value, words, knob.file)
+    return KnobRange(knob.name, value, words, knob.file, is_guess(knob))

@@ -6,8 +6,8 @@ program as in a swarm. No server, agent or folder of the user takes part.
 
 import datetime as dt
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Literal
@@ -20,8 +20,9 @@ from gpu_worker.sandbox_choice import Wish
 from gpu_worker.worker import run_worker
 from mesh import settings
 from mesh.code import CodeStore
-from mesh.errors import HostTrouble
+from mesh.errors import BadArena, HostTrouble
 from mesh.events import Lane, RunFinished, RunRequested
+from mesh.file_trees import delete
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.wire import Post
@@ -66,7 +67,8 @@ async def run_artifacts(
     with tempfile.TemporaryDirectory(prefix="mesh-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         begun = monotonic()
-        bus, fact = await open_arena(MemoryHub(), folder, home=home, logs=settings.home(), price_of=judge_price)
+        with _logs() as logs:
+            bus, fact = await open_arena(MemoryHub(), folder, home=home, logs=logs, price_of=judge_price)
         opened(monotonic() - begun)
         code, now = CodeStore(settings.code_dir(home / "author", bus.arena), bus), dt.datetime.now(dt.UTC)
         base = await code.files(fact.base_commit)
@@ -115,6 +117,25 @@ async def run_artifacts(
                         await ask(these)
             tasks.cancel_scope.cancel()
     return {artifact.name: [] for artifact in artifacts} | _by_name(wanted, ended)
+
+
+@contextmanager
+def _logs() -> Iterator[Path]:
+    """Yield the home if there is one, else a folder that stays only if what is in it says why the arena is not open."""
+    if settings.home().is_dir():
+        yield settings.home()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="mesh-check-"))
+    try:
+        yield folder
+    except BadArena:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+    except BaseException:
+        delete(folder)
+        raise
+    delete(folder)
 
 
 def _by_name(wanted: Mapping[str, tuple[str, int]], ended: Mapping[str, RunFinished]) -> dict[str, list[RunFinished]]:

@@ -177,7 +177,13 @@ def _knobs(checked: Checked, width: int, ink: Ink) -> list[str]:
     ]
     table = aligned(columns, rows, width - 2)
     more = [f"  and {count - _MOST_KNOBS} more"] if count > _MOST_KNOBS else []
-    return ["", ink.sign("star", f"knobs ({count})"), *(f"  {line}".rstrip() for line in table), *more]
+    guessed = sum(knob.is_guess for knob in facts.knobs)
+    follow = (
+        f"guessed from the value: {guessed} of {count} ranges. The search moves such a range along where a better "
+        "value comes near its end. To keep one, write it beside the value, such as `mesh: 0.1..10 log` in a comment"
+    )
+    note = [f"  {line}" for line in textwrap.wrap(follow, max(40, width - 2))] if guessed else []
+    return ["", ink.sign("star", f"knobs ({count})"), *(f"  {line}".rstrip() for line in table), *more, *note]
 
 
 def _attacks(checked: Checked, width: int | None) -> list[str]:

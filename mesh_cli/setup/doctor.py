@@ -153,7 +153,7 @@ def _size(folder: Path) -> int:
 
 async def _sandbox(home: Path) -> Finding:
     """Attack the sandbox tiers from inside, the strongest first, until one stops every attack."""
-    from gpu_worker.sandbox_choice import choose_tier
+    from gpu_worker.sandbox_choice import choose_tier, closed_to_trials
 
     cure = "run `python -m gpu_worker doctor` to see why; use `mesh up --sandbox weak` if you trust all proposals"
     with anyio.move_on_after(SANDBOX_WITHIN_S):
@@ -163,6 +163,9 @@ async def _sandbox(home: Path) -> Finding:
             )
         except (MeshError, OSError) as error:
             return Finding("sandbox", "warn", str(error), cure)
+        if closed := closed_to_trials(tier, settings.runs_dir(home)):
+            why, cure = closed
+            return Finding("sandbox", "warn", f"a worker here has tier C: {why}", cure)
         return Finding("sandbox", "ok", f"tier {tier} stopped every attack of the self-test")
     return Finding("sandbox", "warn", f"the self-test did not finish within {SANDBOX_WITHIN_S:g} s", cure)
 

@@ -73,9 +73,9 @@ export function makeDag(open) {
     if (!cy || cy.destroyed()) return;
     const rank = (node) => (FIRST.includes(node.state) ? FIRST.indexOf(node.state) : FIRST.length);
     const order = [...nodes.values()].sort((a, b) => rank(a) - rank(b) || b.seq - a.seq);
-    const placed = order.map((node) => ({ id: node.id, ...cy.getElementById(node.id).position(), ...(node.state === "champion" ? { size: 26 * scale, font: "bold 13px" } : { size: 14 * scale, font: "10px" }), text: textOf(node), above: node.state === "champion" || node.state === "past_champion" }));
+    const placed = order.map((node) => ({ id: node.id, ...cy.getElementById(node.id).position(), ...(node.state === "champion" ? { size: 26 * scale, font: "bold 13px" } : { size: 14 * scale, font: "10px" }), text: textOf(node), always: node.state === "champion" }));
     const kept = uncrowded(placed, letter);
-    cy.batch(() => placed.forEach(({ id, text }) => cy.getElementById(id).data("label", kept.has(id) ? text : "")));
+    cy.batch(() => placed.forEach(({ id, text }) => cy.getElementById(id).data({ label: kept.has(id) ? text : "", side: kept.get(id) || "below" })));
   }
 
   /** Show everything; if proposals would become dots, show the neighbourhood of the champion. */
@@ -233,6 +233,9 @@ function style(scale, letter) {
   const state = (name, rules) => ({ selector: `node[state = "${name}"]`, style: rules });
   return [
     { selector: "node", style: { ...size(12), "background-color": named.dot, label: "data(label)", color: named.muted, "font-size": 10 * letter, "font-family": "system-ui, sans-serif", "text-valign": "bottom", "text-margin-y": 3, "overlay-opacity": 0 } },
+    { selector: 'node[side = "above"]', style: { "text-valign": "top", "text-margin-y": -3 } },
+    { selector: 'node[side = "right"]', style: { "text-valign": "center", "text-halign": "right", "text-margin-y": 0, "text-margin-x": 3 } },
+    { selector: 'node[side = "left"]', style: { "text-valign": "center", "text-halign": "left", "text-margin-y": 0, "text-margin-x": -3 } },
     { selector: "edge", style: { width: 1.25 * Math.sqrt(scale), "line-color": named.edge, "curve-style": "haystack", events: "no", "overlay-opacity": 0 } },
     state("retired", { "background-color": named.faint, ...size(9) }),
     state("demoted", { "background-color": named.faint, "border-width": 2 * scale, "border-color": named.gold, ...size(10) }),
@@ -241,7 +244,7 @@ function style(scale, letter) {
     state("open", { "background-color": named.panel, "border-width": 1.5 * scale, "border-color": named.muted }),
     state("claimed", { "background-color": named.panel, "border-width": 2.5 * scale, "border-color": named.dot }),
     state("past_champion", { "background-color": named.panel, "border-width": 3 * scale, "border-color": named.gold, ...size(14) }),
-    state("champion", { "background-color": named.gold, shape: "star", ...size(26), color: named.ink, "font-size": 13 * letter, "font-weight": "bold", "z-index": 9 }),
+    state("champion", { "background-color": named.gold, shape: "star", ...size(26), color: named.ink, "font-size": 13 * letter, "font-weight": "bold", "text-background-color": named.panel, "text-background-opacity": 0.85, "z-index": 9 }),
     { selector: "node:selected", style: { "underlay-color": named.accent, "underlay-opacity": 0.35, "underlay-padding": 6, "z-index": 10 } },
   ];
 }
