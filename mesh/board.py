@@ -13,6 +13,7 @@ import msgspec
 from mesh import events as e
 from mesh import lean, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
+from mesh.current_runs import CurrentRuns
 from mesh.lean import share_names
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
@@ -22,7 +23,6 @@ from mesh.records import Note as Note
 from mesh.records import Proposal as Proposal
 from mesh.records import Run as Run
 from mesh.records import Verdict as Verdict
-from mesh.remembered import Remembered
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
@@ -33,7 +33,7 @@ _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
 
 
-_current: Remembered[list[Run]] = Remembered()
+_current = CurrentRuns()
 
 
 class Board(msgspec.Struct):
@@ -363,8 +363,8 @@ class Board(msgspec.Struct):
             return []
         if len(known.runs) <= records.FEW_RUNS:
             return [run for run in map(self.runs.__getitem__, known.runs) if self.is_current(run)]
-        runs = map(self.runs.__getitem__, known.runs)
-        return [*_current.of(self, self.stamp(proposal), proposal, lambda: [*filter(self.is_current, runs)])]
+        state = (self.opened.version if self.opened else 0, self.scored_seq)
+        return _current.of(self, state, proposal, known.runs, self.runs, self.is_current)
 
     def stamp(self, proposal: str) -> records.Stamp:
         """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""

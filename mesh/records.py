@@ -18,6 +18,7 @@ FEW_RUNS = 8
 Stamp = tuple[int, int, bool, int, int]
 """Equal as long as nothing about the runs of a proposal has changed."""
 
+_MISSES = (e.Infeasible, e.ScreenedOut)
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
@@ -110,8 +111,8 @@ class Run(msgspec.Struct, gc=False):
     @property
     def value(self) -> float | None:
         """The score, None while there is none."""
-        outcome = self.finished.outcome if self.finished else None
-        return outcome.value if isinstance(outcome, e.Scored) else None
+        finished = self.finished
+        return finished.outcome.value if finished and isinstance(finished.outcome, e.Scored) else None
 
     @property
     def has_number(self) -> bool:
@@ -121,8 +122,8 @@ class Run(msgspec.Struct, gc=False):
     @property
     def missed(self) -> e.Infeasible | e.ScreenedOut | None:
         """The outcome, if its numbers miss a constraint or the threshold of a stage; else None."""
-        outcome = self.finished.outcome if self.finished else None
-        return outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
+        finished = self.finished
+        return finished.outcome if finished and isinstance(finished.outcome, _MISSES) else None
 
     def compared_with(self, other: "Run") -> e.ItemsCompared | None:
         """Return the comparison of the items of this run with those of another one; None if there is none."""
