@@ -33,6 +33,9 @@ _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
 
 
+_ANSWERED = 20_000
+"""Answers to posts that a board keeps: the latest, for posts that wait for an agent which may have answered them."""
+
 _current = CurrentRuns()
 
 
@@ -70,7 +73,7 @@ class Board(msgspec.Struct):
     notes: int = 0
     unknown: int = 0
     void: dict[int, None] = {}
-    answered: dict[str, set[str]] = {}
+    answered: dict[str, None] = {}
     opened_at: dt.datetime | None = None
     undecided: dict[str, None] = {}
     proofs: list[str] = []
@@ -116,7 +119,9 @@ class Board(msgspec.Struct):
             return self._avoid(entry.seq)
         counts = self._take(entry, entry.post.event, entry.post.author)
         if counts and entry.post.cause:
-            self.answered.setdefault(entry.post.author, set()).add(entry.post.cause)
+            self.answered[f"{entry.post.author} {entry.post.cause}"] = None
+            if len(self.answered) > _ANSWERED:
+                del self.answered[next(iter(self.answered))]
         return counts or self._avoid(entry.seq)
 
     def _avoid(self, seq: int) -> bool:
@@ -391,5 +396,5 @@ class Board(msgspec.Struct):
         return min((run.finished_seq for run in found), default=0)
 
     def has_answered(self, author: str, post_id: str) -> bool:
-        """Tell whether `author` has posted a fact whose cause is the post `post_id`."""
-        return post_id in self.answered.get(author, ())
+        """Tell whether `author` has posted a fact whose cause is the post `post_id`; long ago does not count."""
+        return f"{author} {post_id}" in self.answered
