@@ -119,16 +119,12 @@ class Board(msgspec.Struct):
             return self._avoid(entry.seq)
         counts = self._take(entry, entry.post.event, entry.post.author)
         if counts and entry.post.cause:
-            self.answered[f"{entry.post.author} {entry.post.cause}"] = None
-            if len(self.answered) > _ANSWERED:
-                del self.answered[next(iter(self.answered))]
+            records.note_latest(self.answered, f"{entry.post.author} {entry.post.cause}", _ANSWERED)
         return counts or self._avoid(entry.seq)
 
     def _avoid(self, seq: int) -> bool:
         """Note that an entry does not count: its key is still free."""
-        self.void[seq] = None
-        if len(self.void) > _VOID:
-            del self.void[next(iter(self.void))]
+        records.note_latest(self.void, seq, _VOID)
         return False
 
     def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
@@ -262,10 +258,7 @@ class Board(msgspec.Struct):
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
-            if event.lane == "sealed":
-                proposal.sealed = (*proposal.sealed, event.run)
-            else:
-                proposal.runs = (*proposal.runs, event.run)
+            proposal.add_run(event.run, event.lane)
         return True
 
     def _compare(self, event: e.ItemsCompared) -> bool:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ FEW_RUNS = 8
 Stamp = tuple[int, int, bool, int, int]
 """Equal as long as nothing about the runs of a proposal has changed."""
 
+_Key = TypeVar("_Key")
 _MISSES = (e.Infeasible, e.ScreenedOut)
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
@@ -59,6 +60,13 @@ class Proposal(msgspec.Struct, gc=False):
     back_seq: int = 0
     ended: int = 0
     is_lean: bool = False
+
+    def add_run(self, run: str, lane: e.Lane) -> None:
+        """Add a run that was requested."""
+        if lane == "sealed":
+            self.sealed = (*self.sealed, run)
+        else:
+            self.runs = (*self.runs, run)
 
 
 class JudgeTotal(msgspec.Struct):
@@ -160,6 +168,13 @@ def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
 def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """Return the rungs that a learning curve has reached, each with its value there."""
     return tuple((rung, value) for rung in rungs if (value := at_rung(curve, rung)) is not None)
+
+
+def note_latest(kept: dict[_Key, None], key: _Key, most: int) -> None:
+    """Note a key, and forget the first one that was noted if there are more than `most`."""
+    kept[key] = None
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:

@@ -303,15 +303,6 @@ def test_who_has_answered_a_post_is_known_from_facts_that_count() -> None:
     assert not board.has_answered("cid", "post-3")
 
 
-def test_of_the_answers_a_board_knows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh.board._ANSWERED", 3)
-    board = Board(arena="a")
-    for number in range(1, 6):
-        board.fold(entry(number, NotePosted(channel="c", text=""), "cid", f"post-{number}"))
-    assert [board.has_answered("cid", f"post-{number}") for number in range(1, 6)] == [False, False, True, True, True]
-    assert from_bytes(to_bytes(board)) == board
-
-
 def test_bytes_of_another_shape_or_damaged_ones_are_no_board() -> None:
     data = to_bytes(folded(opened())[0])
     assert from_bytes(data) == folded(opened())[0]

@@ -7,9 +7,19 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
+from mesh import wire
 from mesh.board import Board
 from mesh.board_bytes import from_bytes, to_bytes
-from mesh.events import AnyEvent, ArenaOpened, CritiquePosted, CurvePoint, ProposalRetired, RunFinished, Scored
+from mesh.events import (
+    AnyEvent,
+    ArenaOpened,
+    CritiquePosted,
+    CurvePoint,
+    NotePosted,
+    ProposalRetired,
+    RunFinished,
+    Scored,
+)
 from mesh.follow import SNAPSHOT_EVERY, Follower
 from mesh.lean import FULL
 from mesh.memory import MemoryBus
@@ -170,3 +180,14 @@ async def test_a_snapshot_that_is_cut_off_while_it_is_written_is_written_again(t
     assert not any(tmp_path.iterdir())
     await follower.catch_up()
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_of_the_answers_a_board_knows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesh.board._ANSWERED", 3)
+    board = Board(arena="a")
+    for seq in range(1, 6):
+        note = NotePosted(channel="c", text="")
+        post = msgspec.structs.replace(Post.new("cid", note), cause=f"post-{seq}")
+        board.fold(wire.entry(seq, post.at, wire.subject_of("a", post), wire.encode(post)))
+    assert [board.has_answered("cid", f"post-{seq}") for seq in range(1, 6)] == [False, False, True, True, True]
+    assert from_bytes(to_bytes(board)) == board
