@@ -13,6 +13,7 @@ import msgspec
 from mesh import events as e
 from mesh import failed_calls, lean, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
+from mesh.current_runs import CurrentRuns
 from mesh.failed_calls import FailedCalls
 from mesh.lean import share_names
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
@@ -23,7 +24,6 @@ from mesh.records import Note as Note
 from mesh.records import Proposal as Proposal
 from mesh.records import Run as Run
 from mesh.records import Verdict as Verdict
-from mesh.remembered import Remembered
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 
@@ -34,7 +34,10 @@ _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
 
 
-_current: Remembered[list[Run]] = Remembered()
+_ANSWERED = 20_000
+"""Answers to posts that a board keeps: the latest, for posts that wait for an agent which may have answered them."""
+
+_current = CurrentRuns()
 
 
 class Board(msgspec.Struct):
@@ -71,7 +74,7 @@ class Board(msgspec.Struct):
     notes: int = 0
     unknown: int = 0
     void: dict[int, None] = {}
-    answered: dict[str, set[str]] = {}
+    answered: dict[str, None] = {}
     opened_at: dt.datetime | None = None
     undecided: dict[str, None] = {}
     proofs: list[str] = []
@@ -117,14 +120,12 @@ class Board(msgspec.Struct):
             return self._avoid(entry.seq)
         counts = self._take(entry, entry.post.event, entry.post.author)
         if counts and entry.post.cause:
-            self.answered.setdefault(entry.post.author, set()).add(entry.post.cause)
+            records.note_latest(self.answered, f"{entry.post.author} {entry.post.cause}", _ANSWERED)
         return counts or self._avoid(entry.seq)
 
     def _avoid(self, seq: int) -> bool:
         """Note that an entry does not count: its key is still free."""
-        self.void[seq] = None
-        if len(self.void) > _VOID:
-            del self.void[next(iter(self.void))]
+        records.note_latest(self.void, seq, _VOID)
         return False
 
     def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
@@ -260,10 +261,7 @@ class Board(msgspec.Struct):
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
         if proposal := self.proposals.get(event.proposal):
-            if event.lane == "sealed":
-                proposal.sealed = (*proposal.sealed, event.run)
-            else:
-                proposal.runs = (*proposal.runs, event.run)
+            proposal.add_run(event.run, event.lane)
         return True
 
     def _compare(self, event: e.ItemsCompared) -> bool:
@@ -366,8 +364,8 @@ class Board(msgspec.Struct):
             return []
         if len(known.runs) <= records.FEW_RUNS:
             return [run for run in map(self.runs.__getitem__, known.runs) if self.is_current(run)]
-        runs = map(self.runs.__getitem__, known.runs)
-        return [*_current.of(self, self.stamp(proposal), proposal, lambda: [*filter(self.is_current, runs)])]
+        state = (self.opened.version if self.opened else 0, self.scored_seq)
+        return _current.of(self, state, proposal, known.runs, self.runs, self.is_current)
 
     def stamp(self, proposal: str) -> records.Stamp:
         """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""
@@ -394,5 +392,5 @@ class Board(msgspec.Struct):
         return min((run.finished_seq for run in found), default=0)
 
     def has_answered(self, author: str, post_id: str) -> bool:
-        """Tell whether `author` has posted a fact whose cause is the post `post_id`."""
-        return post_id in self.answered.get(author, ())
+        """Tell whether `author` has posted a fact whose cause is the post `post_id`; long ago does not count."""
+        return f"{author} {post_id}" in self.answered

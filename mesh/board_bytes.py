@@ -1,14 +1,16 @@
 """Writes a board to bytes and reads it back, so that a process need not fold the log from its first entry.
 
-Proposals and runs are written and read in chunks. The names in a chunk become those that other facts share
+Proposals and runs are written and read in parts of a thousand: whoever writes them to a file can do other work in
+between, and neither side needs all bytes in memory. The names in a part become those that other facts share
 (`mesh.lean`) before the next one is read, so that a board takes no more memory than one that was folded.
 """
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import TypeVar
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -18,47 +20,78 @@ from mesh import events as e
 from mesh.board import Board
 from mesh.records import Proposal, Run
 
-_CHUNK = 1000
+_PART = 1000
 """Proposals or runs that are read at a time."""
+_LENGTH_BYTES = 8
 
 _T = TypeVar("_T")
 _ENCODER = msgspec.msgpack.Encoder()
-_PARTS = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw, list[msgspec.Raw], list[msgspec.Raw]])
+_FIRST = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw])
 _BOARD = msgspec.msgpack.Decoder(Board)
 _PROPOSALS, _RUNS = msgspec.msgpack.Decoder(dict[str, Proposal]), msgspec.msgpack.Decoder(dict[str, Run])
 
 
-def to_bytes(board: Board) -> bytes:
-    """Return a board as bytes, with a hash of the code that defines it."""
+def to_parts(board: Board) -> Iterator[bytes]:
+    """Yield the parts of a board, the first with a hash of the code that defines it. It must not fold meanwhile."""
     rest = msgspec.structs.replace(board, proposals={}, runs={})
-    return _ENCODER.encode((_SHAPE, rest, list(_chunks(board.proposals)), list(_chunks(board.runs))))
+    yield _ENCODER.encode((_SHAPE, -(-len(board.proposals) // _PART), rest))
+    yield from map(_ENCODER.encode, chain(_some(board.proposals), _some(board.runs)))
 
 
-def from_bytes(data: bytes) -> Board | None:
-    """Return the board in `data`, None if another version wrote it or it is damaged."""
+def from_parts(parts: Iterable[bytes]) -> Board | None:
+    """Return the board of these parts, None if another version wrote them or they are damaged."""
+    later = iter(parts)
     try:
-        shape, rest, proposals, runs = _PARTS.decode(data)
+        shape, count, rest = _FIRST.decode(next(later, b""))
         if shape != _SHAPE:
             return None
         board = _BOARD.decode(rest)
-        for chunk in proposals:
-            some = _PROPOSALS.decode(chunk)
-            lean.share_proposals(some)
-            board.proposals |= some
-        for chunk in runs:
-            ended = _RUNS.decode(chunk)
-            lean.share_runs(ended)
-            board.runs |= ended
-    except msgspec.MsgspecError:
+        for part in islice(later, count):
+            proposals = _PROPOSALS.decode(part)
+            lean.share_proposals(proposals)
+            board.proposals |= proposals
+        for part in later:
+            runs = _RUNS.decode(part)
+            lean.share_runs(runs)
+            board.runs |= runs
+    except (msgspec.MsgspecError, ValueError, OverflowError):
         return None
     return board
 
 
-def _chunks(things: Mapping[str, _T]) -> Iterator[dict[str, _T]]:
+def framed(part: bytes) -> bytes:
+    """Return a part with its length before it."""
+    return len(part).to_bytes(_LENGTH_BYTES) + part
+
+
+def unframed(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the parts that `framed` wrote one after the other, from where a file is read now to its end.
+
+    Raises:
+        ValueError: the last one is cut off.
+    """
+    while length := file.read(_LENGTH_BYTES):
+        part = file.read(int.from_bytes(length))
+        if len(part) < int.from_bytes(length):
+            raise ValueError(f"a part of {int.from_bytes(length):,} bytes is cut off after {len(part):,}")
+        yield part
+
+
+def to_bytes(board: Board) -> bytes:
+    """Return a board as bytes."""
+    return b"".join(map(framed, to_parts(board)))
+
+
+def from_bytes(data: bytes) -> Board | None:
+    """Return the board in `data`, None if another version wrote it or it is damaged."""
+    return from_parts(unframed(io.BytesIO(data)))
+
+
+def _some(things: Mapping[str, _T]) -> Iterator[dict[str, _T]]:
     """Yield some of the things at a time, in their order."""
     items = iter(things.items())
-    while chunk := dict(islice(items, _CHUNK)):
-        yield chunk
+    while some := dict(islice(items, _PART)):
+        yield some
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.

@@ -4,9 +4,11 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 
@@ -79,14 +81,24 @@ def read_regular(path: Path, most_bytes: int) -> bytes | None:
         most_bytes: the largest size to read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
-                return None
+        with open_regular(path, most_bytes) as file:
             return file.read(most_bytes)
     except OSError:
         return None
+
+
+@contextmanager
+def open_regular(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
+    """Open a file for reading; it never waits, as opening a pipe would.
+
+    Raises:
+        OSError: it is missing, not readable, too large, or not a regular file.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+            raise OSError(f"{path} is not a regular file of at most {most_bytes:,} bytes")
+        yield file
 
 
 def can_write(folder: Path) -> bool:

@@ -2,18 +2,19 @@
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
+from itertools import chain
 from pathlib import Path
 
 import anyio
-import msgspec
+import anyio.lowlevel
 
 from mesh.atomic_write import atomic_write
 from mesh.board import Board
-from mesh.board_bytes import from_bytes, to_bytes
+from mesh.board_bytes import framed, from_parts, to_parts, unframed
 from mesh.bus import Bus
-from mesh.disk import read_regular
+from mesh.disk import open_regular
 from mesh.errors import AlreadyPosted
 from mesh.wire import Entry, Post
 
@@ -24,6 +25,7 @@ A snapshot writes the whole board, so with the share its cost per entry does not
 folds a twentieth of the log at most.
 """
 _MAX_SNAPSHOT_BYTES = 4 * 1024**3
+_HASH_BYTES, _READ_BYTES = 32, 1024**2
 
 
 async def post_once(bus: Bus, board: Board, post: Post) -> int:
@@ -74,7 +76,7 @@ class Follower:
                     self.board.fold(entry)
                 if on_progress:
                     on_progress(self.board.seq, head)
-        self.save()
+        await self._save()
 
     async def follow(self, on_entry: Callable[[Entry, bool], None] | None = None) -> None:
         """Fold new entries until cancelled.
@@ -90,7 +92,7 @@ class Follower:
                         on_entry(entry, counts)
                 self._changed.set()
                 self._changed = anyio.Event()
-                self.save()
+                await self._save()
 
     async def reached(self, seq: int) -> None:
         """Wait until the board has folded entry `seq`; another task must run `follow`."""
@@ -120,14 +122,33 @@ class Follower:
 
     def save(self) -> None:
         """Write the snapshot if it is due. Trouble ends nobody: it is told once, and the next start takes longer."""
-        if self._snapshot is None or self.board.seq - self._saved < max(SNAPSHOT_EVERY, SNAPSHOT_SHARE * self._saved):
+        for _ in self._write_snapshot():
+            pass
+
+    async def _save(self) -> None:
+        """Write the snapshot if it is due, and let others work between two parts of it."""
+        for _ in self._write_snapshot():
+            await anyio.lowlevel.checkpoint()
+
+    def _write_snapshot(self) -> Iterator[None]:
+        """Write the snapshot if it is due: the hash of its parts, then the id of the log and the parts of the board."""
+        before = self._saved
+        if self._snapshot is None or self.board.seq - before < max(SNAPSHOT_EVERY, SNAPSHOT_SHARE * before):
             return
-        self._saved = self.board.seq
+        self._saved, total = self.board.seq, hashlib.sha256()
         try:
-            body = msgspec.msgpack.encode((self._identity, to_bytes(self.board)))
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._snapshot) as beside:
-                beside.write_bytes(hashlib.sha256(body).digest() + body)
+            with atomic_write(self._snapshot) as beside, beside.open("wb") as file:
+                file.write(bytes(_HASH_BYTES))
+                for part in chain([self._identity.encode()], to_parts(self.board)):
+                    total.update(data := framed(part))
+                    file.write(data)
+                    yield
+                file.seek(0)
+                file.write(total.digest())
+        except GeneratorExit:
+            self._saved = before
+            raise
         except Exception as error:  # it only saves time
             if not self._told:
                 self._told = True
@@ -137,13 +158,21 @@ class Follower:
 
     def _load(self, head: int) -> None:
         """Start from the snapshot if it is undamaged, belongs to this log and version, and is not ahead of the log."""
-        data = read_regular(self._snapshot, _MAX_SNAPSHOT_BYTES) if self._snapshot else None
-        if data is None or len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
-            return
         try:
-            identity, body = msgspec.msgpack.decode(data[32:], type=tuple[str, bytes])
-            board = from_bytes(body)
-        except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError):
+            board = self._read_snapshot(self._snapshot) if self._snapshot else None
+        except (OSError, ValueError, OverflowError, RecursionError, MemoryError):
             return
-        if identity == self._identity and board and board.arena == self.board.arena and board.seq <= head:
+        if board and board.arena == self.board.arena and board.seq <= head:
             self.board, self._saved = board, board.seq
+
+    def _read_snapshot(self, path: Path) -> Board | None:
+        """Return the board in a snapshot: first its hash is checked, then it is read part by part."""
+        with open_regular(path, _MAX_SNAPSHOT_BYTES) as file:
+            digest, total = file.read(_HASH_BYTES), hashlib.sha256()
+            while data := file.read(_READ_BYTES):
+                total.update(data)
+            if total.digest() != digest:
+                return None
+            file.seek(_HASH_BYTES)
+            parts = unframed(file)
+            return from_parts(parts) if next(parts, b"") == self._identity.encode() else None

@@ -14,6 +14,8 @@ difference of means with incomplete data" (Biometrika 61, 1974), for pairs with 
 import math
 import statistics
 from collections.abc import Iterable, Mapping
+from itertools import chain
+from operator import neg
 from typing import Any
 
 import msgspec
@@ -56,17 +58,18 @@ def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
     import numpy as np
     from scipy.special import fdtrc
 
-    cells = [(number, seed, score) for number, scores in enumerate(columns) for seed, score in scores.items()]
-    places = {seed: place for place, seed in enumerate(dict.fromkeys(seed for _, seed, _ in cells))}
-    if len(places) < 2:
+    found = list(columns)
+    if len(found) < 2:
         return None
-    trees = np.array([number for number, _, _ in cells])
-    seeds = np.array([places[seed] for _, seed, _ in cells])
-    values = np.array([score for _, _, score in cells])
+    sizes = [len(scores) for scores in found]
+    trees = np.repeat(np.arange(len(found)), sizes)
+    names = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=len(trees))
+    values = np.fromiter(chain.from_iterable(scores.values() for scores in found), dtype=float, count=len(trees))
+    places, seeds = np.unique(names, return_inverse=True)
     within = _centred(values, trees)
     whole = float(within @ within)
-    between = len(places) - _groups(cells)
-    dof = len(cells) - len(np.unique(trees)) - between
+    between = len(places) - _groups(trees, seeds)
+    dof = len(trees) - sum(map(bool, sizes)) - between
     if between < 1 or dof < 1 or whole == 0:
         return None
     rest = within
@@ -75,10 +78,10 @@ def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
         if np.abs(rest - before).max() <= _NEAR * math.sqrt(whole):
             break
     left = min(whole, float(rest @ rest))
-    found, total = left / dof, whole / (dof + between)
-    if found >= total or (left and fdtrc(between, dof, (whole - left) / between / found) > SHOWN_AT):
+    unexplained, total = left / dof, whole / (dof + between)
+    if unexplained >= total or (left and fdtrc(between, dof, (whole - left) / between / unexplained) > SHOWN_AT):
         return None
-    return SeedEffect(min(_MOST, 1 - found / total), math.sqrt(found), dof)
+    return SeedEffect(min(_MOST, 1 - unexplained / total), math.sqrt(unexplained), dof)
 
 
 def difference(one: Scores, other: Scores, correlation: float) -> tuple[float, float]:
@@ -158,8 +161,9 @@ def moderated(sd: float, one: Scores, other: Scores, correlation: float) -> floa
 
 
 def _sums(scores: Scores, common: Iterable[int]) -> tuple[float, float]:
-    paired = sum(scores[seed] for seed in sorted(common))
-    return paired, sum(scores[seed] for seed in sorted(scores.keys() - set(common)))
+    """Return the sum of the scores on the common seeds, and that of the others: `fsum` is exact, in any order."""
+    paired = [scores[seed] for seed in common]
+    return math.fsum(paired), math.fsum(chain(scores.values(), map(neg, paired)))
 
 
 def _centred(values: Any, labels: Any) -> Any:
@@ -170,19 +174,22 @@ def _centred(values: Any, labels: Any) -> Any:
     return values - (np.bincount(labels, weights=values) / np.maximum(counts, 1))[labels]
 
 
-def _groups(cells: Iterable[tuple[int, int, float]]) -> int:
-    """Return the number of groups of proposals and seeds that no score connects."""
-    group_of: dict[int, set[int]] = {}
-    group: set[int] = set()
-    latest = -1
-    for tree, seed, _ in cells:
-        if tree != latest:
-            latest, group = tree, set()
-        other = group_of.get(seed, group)
-        if other is not group:
-            small, group = sorted((other, group), key=len)
-            group |= small
-            group_of.update(dict.fromkeys(small, group))
-        group.add(seed)
-        group_of[seed] = group
-    return len({id(found) for found in group_of.values()})
+def _groups(trees: Any, seeds: Any) -> int:
+    """Return the number of groups of proposals and seeds that no score connects.
+
+    Each proposal takes the least label of those that it shares a seed with, until no label changes.
+
+    Args:
+        trees: the number of the proposal of each score.
+        seeds: the number of its seed.
+    """
+    import numpy as np
+
+    labels, before = trees, None
+    while before is None or (labels != before).any():
+        before = labels
+        for places in (seeds, trees):
+            least = np.full(len(labels), len(labels))
+            np.minimum.at(least, places, labels)
+            labels = least[places]
+    return len(np.unique(labels))

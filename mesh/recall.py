@@ -1,7 +1,7 @@
 """Puts texts back on a board that has left them to the log: reasons, critiques, learning curves and the ends of logs.
 
 Whoever shows or reads such texts recalls the proposals first. The texts stay on the board until as many others were
-retired or recalled (`mesh.lean.FULL`).
+retired or recalled (`mesh.lean.FULL`; docs/adr/0018).
 """
 
 from collections.abc import Iterable

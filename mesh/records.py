@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ FEW_RUNS = 8
 Stamp = tuple[int, int, bool, int, int]
 """Equal as long as nothing about the runs of a proposal has changed."""
 
+_Key = TypeVar("_Key")
+_MISSES = (e.Infeasible, e.ScreenedOut)
 Verdict = Literal["open", "champion", "past_champion", "retired"]
 
 
@@ -58,6 +60,13 @@ class Proposal(msgspec.Struct, gc=False):
     back_seq: int = 0
     ended: int = 0
     is_lean: bool = False
+
+    def add_run(self, run: str, lane: e.Lane) -> None:
+        """Add a run that was requested."""
+        if lane == "sealed":
+            self.sealed = (*self.sealed, run)
+        else:
+            self.runs = (*self.runs, run)
 
 
 class JudgeTotal(msgspec.Struct):
@@ -110,8 +119,8 @@ class Run(msgspec.Struct, gc=False):
     @property
     def value(self) -> float | None:
         """The score, None while there is none."""
-        outcome = self.finished.outcome if self.finished else None
-        return outcome.value if isinstance(outcome, e.Scored) else None
+        finished = self.finished
+        return finished.outcome.value if finished and isinstance(finished.outcome, e.Scored) else None
 
     @property
     def has_number(self) -> bool:
@@ -121,8 +130,8 @@ class Run(msgspec.Struct, gc=False):
     @property
     def missed(self) -> e.Infeasible | e.ScreenedOut | None:
         """The outcome, if its numbers miss a constraint or the threshold of a stage; else None."""
-        outcome = self.finished.outcome if self.finished else None
-        return outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
+        finished = self.finished
+        return finished.outcome if finished and isinstance(finished.outcome, _MISSES) else None
 
     def compared_with(self, other: "Run") -> e.ItemsCompared | None:
         """Return the comparison of the items of this run with those of another one; None if there is none."""
@@ -159,6 +168,13 @@ def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
 def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """Return the rungs that a learning curve has reached, each with its value there."""
     return tuple((rung, value) for rung in rungs if (value := at_rung(curve, rung)) is not None)
+
+
+def note_latest(kept: dict[_Key, None], key: _Key, most: int) -> None:
+    """Note a key, and forget the first one that was noted if there are more than `most`."""
+    kept[key] = None
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:

@@ -305,10 +305,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         agents={"a-1": Member("explorer", 3, AGENT, True)},
         workers={"w-1": Member("gpu-7-w1", 2, WORKER, True)},
         notes=1,
-        answered={
-            author: {post.cause for post in POSTS if post.author == author and post.cause}
-            for author in ("operator", "gpu-7-w1", "explorer", "critic", "curator", "ann")
-        },
+        answered={f"{post.author} {post.cause}": None for post in POSTS if post.cause},
         opened_at=at(1),
         champions=[BASE],
         promoted_seq=10,

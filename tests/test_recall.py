@@ -1,11 +1,26 @@
 """A board leaves the texts of what is decided to the log, and whoever reads them has them put back."""
 
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
+from mesh import wire
 from mesh.board import Board
 from mesh.board_bytes import from_bytes, to_bytes
-from mesh.events import AnyEvent, ArenaOpened, CritiquePosted, CurvePoint, ProposalRetired, RunFinished, Scored
+from mesh.events import (
+    AnyEvent,
+    ArenaOpened,
+    CritiquePosted,
+    CurvePoint,
+    NotePosted,
+    ProposalRetired,
+    RunFinished,
+    Scored,
+)
+from mesh.follow import SNAPSHOT_EVERY, Follower
 from mesh.lean import FULL
 from mesh.memory import MemoryBus
 from mesh.recall import proposals_of, recall
@@ -125,3 +140,54 @@ async def test_a_run_keeps_the_values_at_the_rungs_of_the_version_it_ended_in(re
             board.fold(entry)
     expected = [(rung, next(p.value for p in curve if p.fraction >= rung)) for rung in rungs if rung <= reached]
     assert list(board.runs["run-0"].rungs) == expected
+
+
+async def test_a_snapshot_is_written_part_by_part_while_others_work(tmp_path: Path) -> None:
+    bus, board = await a_log(2200)
+    follower = Follower(bus, snapshot=tmp_path / "a")
+    worked = 0
+
+    async def work() -> None:
+        nonlocal worked
+        while True:
+            await anyio.lowlevel.checkpoint()
+            worked += not (tmp_path / "a").exists() and any(tmp_path.iterdir())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        await follower.catch_up()
+        tasks.cancel_scope.cancel()
+    assert worked >= 4
+    again = Follower(bus, snapshot=tmp_path / "a")
+    await again.catch_up()
+    assert again.board == follower.board == board
+    written = (tmp_path / "a").stat().st_mtime_ns
+    for number in range(2200, 2200 + int(SNAPSHOT_EVERY / 6) + 1):
+        await bus.post_all(Post.new(author, event) for author, event in facts_of(number))
+    await again.catch_up()
+    assert again.board.seq - follower.board.seq > SNAPSHOT_EVERY
+    assert (tmp_path / "a").stat().st_mtime_ns > written
+
+
+async def test_a_snapshot_that_is_cut_off_while_it_is_written_is_written_again(tmp_path: Path) -> None:
+    bus, _ = await a_log(400)
+    follower = Follower(bus, snapshot=tmp_path / "a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follower.catch_up)
+        while not any(tmp_path.iterdir()):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert not any(tmp_path.iterdir())
+    await follower.catch_up()
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_of_the_answers_a_board_knows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesh.board._ANSWERED", 3)
+    board = Board(arena="a")
+    for seq in range(1, 6):
+        note = NotePosted(channel="c", text="")
+        post = msgspec.structs.replace(Post.new("cid", note), cause=f"post-{seq}")
+        board.fold(wire.entry(seq, post.at, wire.subject_of("a", post), wire.encode(post)))
+    assert [board.has_answered("cid", f"post-{seq}") for seq in range(1, 6)] == [False, False, True, True, True]
+    assert from_bytes(to_bytes(board)) == board

@@ -29,6 +29,7 @@ _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 class Known(msgspec.Struct, frozen=True):
     """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run.
 
+    It holds until the next read: `trials` is the list that the history keeps up, which nobody else may change.
     An explorer appends to `pending` what it drafts. `counts` are the numbers of proposals by sampler, and `best` are
     the proposals with values and a score, the best first, but not more than are looked at. `values` are those of all.
     Proposals that the version in force rules out are in no list: their code with other values may be tried.
@@ -92,7 +93,7 @@ class History:
             for tree in missing:
                 self._values[tree] = await self._values_of(board, board.proposals[tree])
         self._update(board)
-        trials = feasible_first(self._trials) if self._violations else list(self._trials)
+        trials = feasible_first(self._trials) if self._violations else self._trials
         best = (trial.tree for trial in best_first(trials) if trial.values) if self._violations else self._best()
         pending, barred = list(self._pending.values()), list(self._barred.values())
         return Known(board.seq, trials, pending, barred, self._counts, list(islice(best, TRIES)), self._values)
