@@ -40,6 +40,7 @@ from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
 from mesh.fleet import agents_here, queue_depth
 from mesh.knobs import Knob, are_near, edit, knobs_of, literal_values, steady
+from mesh.literals import how_to_add_knobs
 from mesh.stalled import why_paused
 from mesh.wire import Post
 
@@ -285,10 +286,7 @@ class Explorer:
             return self._say(
                 f"{self._name} found no new values in {TRIES} draws; give the knobs wider ranges (knobs: {len(knobs)})"
             )
-        text = (
-            f"arena {board.arena} has no knobs, so explorers propose nothing; "
-            f"add constants to {' or '.join(editable)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
-        )
+        text = f"arena {board.arena} has no knobs, so explorers propose nothing; {how_to_add_knobs(editable)}"
         return self._say(text, once_for_all=True)
 
     def _say(self, text: str, *, once_for_all: bool = False) -> list[NotePosted]:

@@ -31,6 +31,9 @@ _STEMS = ("initial_program", "init_program", "initial_prompt", "init_prompt", "i
 _NO_PROGRAM = (".md", ".yaml", ".yml", ".toml", ".log", ".csv", ".tsv", ".pyc", ".ipynb", ".png", ".svg", ".lock")
 _STARTS = re.compile(r"(run\w*|.*evo\w*)\.(py|ya?ml)|shinka[\w-]*\.ya?ml")
 _MAX_EDITABLE = 500
+_RATE_KEY = re.compile(r"""["'](\w*(?:speedup|speed_up|throughput|gflops)\w*)["']\s*:""")
+"""What an evaluator that times programs gives back."""
+
 _NO_OPTIONS = TaskOptions()
 _EVALUATORS = ("evaluator.py", "evaluator/evaluator.py", "evaluate.py")
 _DEFINES = re.compile(
@@ -139,6 +142,11 @@ def layout_of(task: ForeignTask, files: Collection[str], read: Read) -> Layout:
         notes += (
             f"the stages of {task.evaluator} give no {_COMBINED}: the score is the mean of all their numbers, as in "
             "OpenEvolve, be they times or counts; score.cascade = [] calls evaluate(), which gives one",
+        )
+    if rate := _RATE_KEY.search(text):
+        notes += (
+            f"{task.evaluator} measures a speed ({rate[1]}), which depends on what else runs: with exclusive = true in "
+            "[trial], runs are measured one at a time",
         )
     return Layout("OpenEvolve", _toml(task, options, modules, "openevolve", metric), notes)
 

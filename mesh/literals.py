@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from mesh.editable_regions import editable_spans
 from mesh.events import Scalar
 from mesh.literal_files.code_files import code_language
+from mesh.literal_files.comment_styles import commented
 from mesh.literal_files.json_files import JSON_FILES
 from mesh.literal_files.settings_files import SETTINGS_FILES
 from mesh.literal_files.toml_files import TOML_FILES
@@ -28,6 +29,14 @@ def language_of(file: str) -> Language | None:
     path = PurePosixPath(file.lower())
     name = path.suffix or f".{path.name.removeprefix('.')}"
     return LANGUAGES.get(name) or code_language(file)
+
+
+def how_to_add_knobs(files: Sequence[str]) -> str:
+    """Return in words how one gives a knob to files, in the language of the first of them."""
+    comment = commented(files[0], "mesh: 1e-3..1.0 log") if files else ""
+    if not comment or comment.startswith("#"):
+        return f"add constants to {' or '.join(files)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+    return f"give a number of {' or '.join(files)} a range in a comment behind it, such as `0.1  {comment}`"
 
 
 def literals_of(file: str, source: str) -> Sequence[SourceLiteral]:

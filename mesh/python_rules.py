@@ -8,9 +8,10 @@ of `range` almost only failed, seeds pick luck, and what is only printed has no 
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from mesh.python_fields import given_fields
-from mesh.python_syntax import Function, PythonSyntax, callee_of, dotted, last_name
+from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of, dotted, last_name
 from mesh.python_verdicts import Verdicts, judges_in
 
 _EPS = 1e-6
@@ -72,6 +73,7 @@ class PythonRules:
         self._changed = _counters(syntax)
         self._spoken = _spoken(syntax)
         self._given = given_fields(syntax)
+        self._cases = _cases(syntax)
 
     def reason(self, node: ast.expr, value: object, name: str) -> str:
         """Return in a word why a literal is not turned, "" if it is."""
@@ -181,6 +183,8 @@ class PythonRules:
             target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
             if value in (0, 1, -1) and (function, last_name(target)) in self._changed:
                 return "counter"
+            if (function, last_name(target), value) in self._cases:
+                return "case"
             if isinstance(parent, ast.AugAssign) and value == 1 and type(value) is int:
                 return "counter"
         is_count = isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2
@@ -323,6 +327,18 @@ def _counters(syntax: PythonSyntax) -> set[tuple[ast.AST | None, str]]:
             else:
                 literal[function, name] = literal.get((function, name), 0) + 1
     return found | {key for key, times in literal.items() if times > 1}
+
+
+def _cases(syntax: PythonSyntax) -> set[tuple[ast.AST | None, str, float]]:
+    """Return the names, with their functions, and the numbers that they are asked for: the -1 of `best == -1`."""
+    found: set[tuple[ast.AST | None, str, float]] = set()
+    for node in syntax.nodes:
+        match node:
+            case ast.Compare(left=ast.Name(id=name), ops=[ast.Eq() | ast.NotEq()], comparators=[number]):
+                function = next((above for above, _ in syntax.chain(node) if isinstance(above, Function)), None)
+                with suppress(*NO_PYTHON, TypeError):
+                    found.add((function, name, float(ast.literal_eval(number))))
+    return found
 
 
 def _assigned(node: ast.AST) -> Iterator[tuple[str, bool]]:

@@ -162,6 +162,21 @@ def test_a_task_is_described_once_and_the_description_is_a_good_arena(name: str,
     assert describe(folder) == ""
 
 
+def test_an_evaluator_that_measures_a_speed_is_told_how_runs_are_measured_alone(tmp_path: Path) -> None:
+    assert "speed" not in describe(task("openevolve", tmp_path / "a"))
+    folder = task("openevolve", tmp_path / "b")
+    (folder / "evaluator.py").write_text(
+        "def evaluate(path):\n    return {'combined_score': 1.0, 'speedup_score': 2.0}\n"
+    )
+    said = describe(folder)
+    assert (
+        "evaluator.py measures a speed (speedup_score), which depends on what else runs: with exclusive = true" in said
+    )
+    text = (folder / "arena.toml").read_text()
+    (folder / "arena.toml").write_text(text.replace("network = false", "network = false\nexclusive = true"))
+    assert arena.load_arena(folder).trial.exclusive
+
+
 def test_what_is_not_recognised_or_not_there_is_left_alone(tmp_path: Path) -> None:
     assert describe(tmp_path) == ""
     assert describe(tmp_path / "nowhere") == ""

@@ -224,6 +224,8 @@ def test_single_steps_fit_the_kind_of_a_value() -> None:
         ("if step % 100 == 0:\n    m = f(step)\n    print(m)", "if.step", "printed"),
         ("x = (n, 0)", "x[1]", "zero of a tuple"),
         ("i = rng.integers(0, n)", "i", "index"),
+        ("def f(x):\n    best = -1\n    for i in x: best = i\n    assert best != -1\n", "f.best", "case"),
+        ("def f(x):\n    kind = 3\n    if x: kind = g(x)\n    return kind == 3\n", "f.kind", "case"),
         ("share = 100 * done\nprint(f'{share}')", "share", "printed"),
         ("ema = 0.9\nmean = ema * mean + x\nprint(mean)", "ema", "printed"),
         ("if step > 10:\n    training_time += dt", "if.step", "judge"),
@@ -243,6 +245,13 @@ def test_what_only_begins_like_a_seed_is_a_knob() -> None:
 def test_a_function_that_others_call_too_does_not_judge() -> None:
     source = "def near(x):\n    return x < 0.5\ndef check(x):\n    return near(x)\ndef run(x):\n    return near(x)\n"
     assert names(source) == ["near.return.x"]
+
+
+def test_a_name_that_is_asked_for_another_number_is_a_knob() -> None:
+    assert names("def f(x):\n    width = 30\n    return g(x, width) if width != 5 else x\n") == ["f.width"]
+    assert names("def f(x):\n    width = 30\n    return g(x, width)\ndef h(width):\n    return width == 30\n") == [
+        "f.width"
+    ]
 
 
 def test_a_name_that_is_used_otherwise_too_is_not_only_printed() -> None:

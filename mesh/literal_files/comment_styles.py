@@ -17,6 +17,9 @@ _RAW_RUST = r'(?<!\w)b?r(?P<hashes>#*)".*?(?:"(?P=hashes)|\Z)'
 _REGEX = r"(?<=[=(,:\[!&|?{;\n])[ \t]*/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n]){0,100}\]|[^/\\\[\n]){1,200}/[a-z]*"
 
 
+_SIGNS = ("# {}", "// {}", "-- {}", "; {}", "% {}", "! {}", "<!-- {} -->", "/* {} */")
+
+
 class CommentStyle(NamedTuple):
     """Patterns of comments and of texts (strings, characters), and the family that writes constants alike."""
 
@@ -109,6 +112,14 @@ def comment_style(file: str) -> CommentStyle | None:
     path = PurePosixPath(file.lower())
     stem = path.name.partition(".")[0]
     return _STYLES.get(path.suffix) or (_STYLES.get(stem) if "." not in stem else None)
+
+
+def commented(file: str, words: str) -> str:
+    """Return words as a comment in the language of a file; behind a `#` if the language is not known."""
+    style = comment_style(file)
+    every = [sign.format(words) for sign in _SIGNS]
+    known = (text for text in every if style and any(re.fullmatch(one, text) for one in style.comments))
+    return next(known, every[0])
 
 
 @lru_cache(maxsize=64)

@@ -32,7 +32,7 @@ from mesh.follow import Follower
 from mesh.foreign_folder import describe
 from mesh.jetstream import connect
 from mesh.knobs import knobs_of
-from mesh.literals import language_of
+from mesh.literals import how_to_add_knobs, language_of
 from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
@@ -116,7 +116,7 @@ def check_can_propose(folder: Path, spec: ArenaSpec, *, explorers: int) -> None:
         for name in (name for name in files if name.endswith(".json")):
             _check_json(name, files[name])
         code = [name for name in editable if language_of(name) and not name.endswith(".json")]
-        cure = f", or add constants to {' or '.join(code)}, such as `LEARNING_RATE = 0.1  # mesh: 1e-3..1.0 log`"
+        cure = f", or {how_to_add_knobs(code)}"
         raise BadInput(
             f"arena {spec.name} has no knobs and no model is given, so nobody can propose anything; give --model "
             f"(with --api-base for a server of your own){cure if code else ''}"
