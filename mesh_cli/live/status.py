@@ -19,7 +19,7 @@ from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.leaderboard import Ranking
 from mesh.roll_call import expected, roll_call
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh.stalled import why_paused
 from mesh.times import duration
 from mesh.wire import Pattern
