@@ -47,16 +47,14 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     state = await from_projector(bus, partial(projected_state, rate_over_s=RATE_OVER_S))
     ranking: Ranking
     if state:
-        board, ranking, time_spent = state.board, state.ranking, state.time
+        board, ranking = state.board, state.ranking
         as_of.append(board.seq)
         rate = _per_minute(board, state.finished_lately) if state.finished else 0.0
-        waiting = ""
     else:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             board = await board_of(bus)
-        ranking, time_spent = Ranking(board), worker_time(times_of(board))
-        rate, waiting = await runs_per_minute(bus, board), waiting_words(board)
+        ranking, rate = Ranking(board), await runs_per_minute(bus, board)
     now = dt.datetime.now(dt.UTC)
     answering = await roll_call(bus, expected(board))
     return {
@@ -65,7 +63,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         **scores_of(ranking),
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
-        **spending_of(board, time_spent, waiting),
+        **spending_of(board, state.time if state else None),
         "runs_per_min": rate,
         "projector_as_of": as_of[0],
         "projector_lag": None if as_of[0] is None else max(0, board.seq - as_of[0]),
@@ -125,8 +123,13 @@ def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     return {"slots": total, "slots_busy": busy, "slots_free": total - busy}
 
 
-def spending_of(board: Board, time: WorkerTime, waiting: str) -> dict[str, Any]:
-    """Return what the workers' time went into, in seconds, and advice where that is odd, or where claims wait."""
+def spending_of(board: Board, time: WorkerTime | None = None) -> dict[str, Any]:
+    """Return what the workers' time went into, in seconds, and advice where that is odd, or where claims wait.
+
+    With `time`, the board is an excerpt of one on which no claims wait.
+    """
+    waiting = waiting_words(board) if time is None and board.opened else ""
+    time = worker_time(times_of(board)) if time is None else time
     share = board.spec.selection.proof_share if board.opened else 1.0
     return {
         "worker_time": msgspec.to_builtins(time),
