@@ -31,7 +31,9 @@ from mesh_cli.resolve import find
 from tests.support.folding import projecting
 from tests.test_leaderboard_contract import History
 
-HISTORIES, PARTS = 12, 2
+pytestmark = pytest.mark.timeout(300)
+
+HISTORIES, PARTS = 8, 2
 
 
 def with_a_swarm(seed: int) -> Iterator[tuple[str, e.AnyEvent]]:
