@@ -63,6 +63,11 @@ _MORE = msgspec.json.Decoder(More)
 _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
+def quoted(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def encode(message: Query | More | Reply) -> bytes:
     """Return the bytes of a message."""
     return _ENCODE.encode(message)

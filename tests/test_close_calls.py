@@ -16,7 +16,7 @@ from mesh.evidence import CLOSE
 from mesh.leaderboard import leaderboard
 from mesh.spec import SelectionSpec
 from mesh.testing import Log, git_hash
-from mesh.worker_time import ALLOWANCE, times_of, worker_time
+from mesh.worker_time import ALLOWANCE
 from mesh_cli.live.status import spending_of
 from mesh_cli.live.summary import unproven
 from mesh_cli.proposals.card import card
@@ -197,7 +197,7 @@ def test_where_proof_has_had_its_share_status_and_the_end_of_mesh_up_say_that_cl
         "to prove sooner"
     )
     assert waiting_words(log.board) == said
-    assert spending_of(log.board, worker_time(times_of(log.board)), waiting_words(log.board))["advice"][0] == said
+    assert spending_of(log.board)["advice"][0] == said
     assert said in unproven(log.board)
     log.add("w", WorkerLeft(boot="w"))
     assert waiting_words(log.board) == said  # the swarm has ended, and they still wait

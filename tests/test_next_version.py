@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mesh.arena import load_arena
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh_cli.live.status import standing_of, status_lines
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about

@@ -1,8 +1,6 @@
 """Says when claims wait for proof because proof has had its share of the workers' time. Pure."""
 
-from agents.curation.claims import weigh_claims
 from agents.curation.proof_share import ProofTime, proof_time
-from agents.curation.race_log import current_race, members_of
 from mesh.board import Board
 from mesh.events import PROOF
 from mesh.fleet import is_awaited
@@ -15,6 +13,9 @@ def waiting_words(board: Board) -> str:
     """Return in a sentence how many claims wait until search has had its share of the workers' time; "" if none do."""
     if not may_wait(board, proof_time(board)):
         return ""
+    from agents.curation.claims import weigh_claims  # with what they import, a tenth of the start of `mesh status`
+    from agents.curation.race_log import current_race, members_of
+
     _, waiting, _ = weigh_claims(board)
     racing = [tree for tree in members_of(board, current_race(board)) if tree in board.undecided]
     if not (count := len(dict.fromkeys([*waiting, *racing]))):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from analytics.report.data import NOTHING, FinishedRun, Goal, Kind, Measured, Promotion, ReportData, Step
+from analytics.sql_protocol import quoted
 from mesh.errors import BadInput
 from mesh.events import KnobChange
 
@@ -66,11 +67,6 @@ def _statement(name: str, **values: object) -> str:
     for key, value in values.items():
         text = text.replace(f"{{{key}}}", str(value))
     return text
-
-
-def quoted(text: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 async def _runs(rows: Callable[..., Awaitable[list[list[Any]]]]) -> list[FinishedRun]:

@@ -35,7 +35,7 @@ from mesh.fleet import present, under_way
 from mesh.follow import Follower
 from mesh.recall import recall
 from mesh.roll_call import Watchman
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh.text import needed_places
 from mesh.wire import MAX_POST_BYTES, Post, check_token
 

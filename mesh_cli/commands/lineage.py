@@ -72,11 +72,15 @@ def children(proposal: str, *, arena: ArenaOption = None, nats: Nats = None, jso
         from mesh.leaderboard import Ranking
         from mesh.proposal_numbers import children_of
         from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.projected.asking import from_projector
+        from mesh_cli.projected.relations import projected_family
         from mesh_cli.resolve import find_proposal
 
         async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
-        _list(Ranking(board), children_of(board).get(find_proposal(board, proposal), []), as_json=json)
+            ask = partial(projected_family, word=proposal, way="down", depth=0)
+            ranking = await from_projector(bus, ask) or Ranking(await opened_board_of(bus))
+        found = children_of(ranking.board).get(find_proposal(ranking.board, proposal), [])
+        _list(ranking, found, as_json=json)
 
     return run(work)
 

@@ -22,7 +22,7 @@ from mesh import settings
 from mesh.board import Board
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh_cli.connect import board_of, code_store_of
 from mesh_cli.projected.asking import from_projector
 from mesh_cli.projected.state import projected_state

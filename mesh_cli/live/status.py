@@ -20,7 +20,7 @@ from mesh.fleet import present, slots, under_way, waiting
 from mesh.leaderboard import Ranking
 from mesh.model_pauses import why_agents_pause
 from mesh.roll_call import expected, roll_call
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh.stalled import why_paused
 from mesh.times import duration
 from mesh.wire import Pattern
@@ -48,16 +48,14 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     state = await from_projector(bus, partial(projected_state, rate_over_s=RATE_OVER_S))
     ranking: Ranking
     if state:
-        board, ranking, time_spent = state.board, state.ranking, state.time
+        board, ranking = state.board, state.ranking
         as_of.append(board.seq)
         rate = _per_minute(board, state.finished_lately) if state.finished else 0.0
-        waiting = ""
     else:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             board = await board_of(bus)
-        ranking, time_spent = Ranking(board), worker_time(times_of(board))
-        rate, waiting = await runs_per_minute(bus, board), waiting_words(board)
+        ranking, rate = Ranking(board), await runs_per_minute(bus, board)
     now = dt.datetime.now(dt.UTC)
     answering = await roll_call(bus, expected(board))
     return {
@@ -66,7 +64,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         **scores_of(ranking),
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
-        **spending_of(board, time_spent, waiting),
+        **spending_of(board, state.time if state else None),
         "silent": why_agents_pause(board, now),
         "runs_per_min": rate,
         "projector_as_of": as_of[0],
@@ -127,8 +125,13 @@ def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     return {"slots": total, "slots_busy": busy, "slots_free": total - busy}
 
 
-def spending_of(board: Board, time: WorkerTime, waiting: str) -> dict[str, Any]:
-    """Return what the workers' time went into, in seconds, and advice where that is odd, or where claims wait."""
+def spending_of(board: Board, time: WorkerTime | None = None) -> dict[str, Any]:
+    """Return what the workers' time went into, in seconds, and advice where that is odd, or where claims wait.
+
+    With `time`, the board is an excerpt of one on which no claims wait.
+    """
+    waiting = waiting_words(board) if time is None and board.opened else ""
+    time = worker_time(times_of(board)) if time is None else time
     share = board.spec.selection.proof_share if board.opened else 1.0
     return {
         "worker_time": msgspec.to_builtins(time),

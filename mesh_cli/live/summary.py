@@ -16,7 +16,7 @@ from mesh.exactness import exact_sentence
 from mesh.leaderboard import Ranking, row_interval, row_score, slower_than_baseline
 from mesh.model_pauses import why_agents_pause
 from mesh.outcomes import how_it_ended
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh.stalled import why_paused
 from mesh.steady_results import odd_champion
 from mesh.text import plain_number, printable, short

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from analytics.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 from mesh_cli.resolve import find
@@ -47,8 +48,3 @@ async def projected_thing(projector: Projector, word: str) -> ProjectedRanking:
 def listed(names: Sequence[str], column: str = "proposal") -> str:
     """Return the query for some names; "" without any."""
     return f"SELECT unnest([{', '.join(map(quoted, names))}]) AS {column}" if names else ""
-
-
-def quoted(text: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -15,7 +15,7 @@ from mesh.paired import side_by_side
 from mesh_cli.projected.asking import Projector, Row, Unanswered, from_projector
 from mesh_cli.projected.excerpt import excerpt, sequences
 
-FIRST = 10
+_FIRST = 10
 """Rows that decide with how many decimals scores are shown (`mesh.leaderboard.places_of`)."""
 
 _COLUMNS = ", ".join(LeaderboardRow.__struct_fields__)
@@ -78,7 +78,7 @@ class ProjectedRanking(Ranking):
 async def projected_ranking(
     projector: Projector,
     *,
-    first: int = FIRST,
+    first: int = _FIRST,
     trees: str = "",
     relatives: str = "",
     runs: str = "",
@@ -105,7 +105,7 @@ async def projected_ranking(
     ends = projector.sql("ends")
     others = " UNION ALL ".join(filter(None, (ends, trees, relatives)))
     parts = {
-        "ranked": projector.sql("ranked", columns=_COLUMNS, first=max(FIRST, first), others=others),
+        "ranked": projector.sql("ranked", columns=_COLUMNS, first=max(_FIRST, first), others=others),
         "facts": sequences(
             projector,
             trees=" UNION ALL ".join(filter(None, (ends, trees))),

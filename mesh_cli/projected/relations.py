@@ -3,9 +3,10 @@
 from collections import deque
 from typing import Literal
 
+from analytics.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.excerpt import excerpt, sequences
-from mesh_cli.projected.named import MOST_NAMES, listed, quoted
+from mesh_cli.projected.named import MOST_NAMES, listed
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 from mesh_cli.resolve import find_proposal
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mesh.exactness import exact_words
 from mesh.leaderboard import MARKED, LeaderboardRow, Ranking, row_interval, row_score, slower_than_baseline
-from mesh.rule_breaches import ruled_out_words
+from mesh.ruled_out import ruled_out_words
 from mesh.slowness import seconds_text
 from mesh.spec import ObjectiveSpec
 from mesh.steady_results import odd_champion
