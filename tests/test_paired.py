@@ -17,7 +17,11 @@ from mesh.leaderboard import Ranking
 from mesh.paired import SeedEffect, difference, moderated, seed_effect, side_by_side
 from mesh.testing import SPEC, Log, git_hash
 from mesh_cli.live.headline import progress_line
+from mesh_cli.live.status import score_words, scores_of
+from mesh_cli.proposals.card import card
+from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
+from mesh_cli.resolve import Named
 
 Columns = list[dict[int, float]]
 
@@ -72,6 +76,9 @@ def test_the_gain_over_the_baseline_does_not_shrink_while_the_machine_is_slow() 
     assert row.mean > 20
     line = progress_line(log.board, ranking, 1.0, None)
     assert "gain +1.9750 over the baseline in runs side by side" in line
+    words = "gain +1.9750 in runs side by side with the baseline, whose mean is "
+    assert words in score_words(scores_of(log.board))
+    assert words in "\n".join(card(log.board, about(log.board, Named("proposal", git_hash("p")))))
     assert metric_of(log.board, git_hash("base"), git_hash("p")).gain == pytest.approx(1.975)
 
 

@@ -56,9 +56,8 @@ class Truth:
         assert best.high is not None
         self.places, self.base, self.mean = ranking.places, base.mean, best.mean
         self.low, self.high, self.half = best.low, best.high, (best.high - best.low) / 2
-        self.gain = ranking.gain(best.mean, base.mean)
         beside = ranking.gain_side_by_side(git_hash("best"), git_hash("base"))
-        self.compared = self.gain if beside is None else beside
+        self.compared = ranking.gain(best.mean, base.mean) if beside is None else beside
         self.share = percent_change((best.mean - base.mean) / abs(base.mean))
 
     def named_in(self, text: str, *names: str) -> None:
@@ -97,7 +96,7 @@ async def test_every_output_names_the_same_numbers(
         for post in log.posts:
             await bus.post(post)
         bounds = ("base", "mean", "low", "high")
-        every = (*bounds, "gain")
+        every = (*bounds, "compared")
         truth.named_in(await mesh("leaderboard"), *every)
         truth.named_in(await mesh("show", "champion"), *every)
         compared = comparison(log.board, git_hash("base"), git_hash("best"), {}, {})  # the log has no code

@@ -92,7 +92,7 @@ def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
 
 
 def scores_of(board: Board) -> dict[str, Any]:
-    """Return the means of champion and baseline, the champion's 95 % interval and its gain; None where unknown."""
+    """Return the means of champion and baseline, the champion's 95 % interval and its gains; None where unknown."""
     ranking = Ranking(board) if board.opened else None
     base = ranking.of(board.opened.base_tree) if ranking and board.opened else None
     best = ranking.of(board.champion) if ranking else None
@@ -103,7 +103,8 @@ def scores_of(board: Board) -> dict[str, Any]:
         "champion_high": best.high if best else None,
         "champion_is_baseline": bool(board.opened and board.champion == board.opened.base_tree),
         "baseline_mean": base.mean if base else None,
-        "gain": gain_of(ranking, board.champion, board.opened.base_tree) if ranking and base and board.opened else None,
+        "gain": gain_of(ranking, board.champion, base.proposal) if ranking and base else None,
+        "gain_side_by_side": ranking.gain_side_by_side(board.champion, base.proposal) if ranking and base else None,
         "places": ranking.places if ranking else needed_places([]),
     }
 
@@ -120,6 +121,9 @@ def score_words(row: dict[str, Any]) -> str:
         words += f" (95 %: {low} … {high})"
     if row["champion_is_baseline"]:
         return f"{words}, the baseline"
+    if row["gain_side_by_side"] is not None:
+        gain = signed_gain(row["gain_side_by_side"], places)
+        return f"{words}, gain {gain} in runs side by side with the baseline, whose mean is {base}"
     return (
         f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}"
         if row["gain"] is not None

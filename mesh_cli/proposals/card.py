@@ -136,6 +136,10 @@ def _over_baseline(board: Board, tree: str, places: int) -> str:
     row, gain = ranking.of(base), gain_of(ranking, tree, base)
     if tree == base or row is None or row.mean is None or gain is None:
         return ""
+    beside = ranking.gain_side_by_side(tree, base)
+    if beside is not None:
+        beside_base = f"in runs side by side with the baseline, whose mean is {plain_number(row.mean, places)}"
+        return f"; gain {signed_gain(beside, places)} {beside_base}"
     return f"; gain {signed_gain(gain, places)} over the baseline {plain_number(row.mean, places)}"
 
 
