@@ -21,7 +21,7 @@ from mesh.steady_results import odd_champion
 from mesh.text import plain_number, printable, short
 from mesh.times import duration
 from mesh.worker_time import time_advice, times_of, worker_time
-from mesh_cli.live.headline import frequent_failure, is_reached, models_line, progress_line
+from mesh_cli.live.headline import busy_machine, frequent_failure, is_reached, models_line, progress_line
 
 Flaws = Counter[str]
 _NONE: Flaws = Counter()
@@ -91,7 +91,12 @@ def summary(
     print(progress_line(board, ranking, elapsed_s, None))
     if goal is not None:
         print(f"goal {metric} {goal:g} {'reached' if is_reached(board, goal) else 'not reached'}")
-    for line in (models_line(board, first, flaws), frequent_failure(board, first), why_paused(board)):
+    for line in (
+        models_line(board, first, flaws),
+        frequent_failure(board, first),
+        busy_machine(board, first),
+        why_paused(board),
+    ):
         if line:
             print(line)
     mesh = _program()
