@@ -304,7 +304,7 @@ def by_name(metric: str) -> Direction | None:
 
 def _near(metric: str, file: str, text: str) -> Iterator[_Found]:
     """Yield the direction of each line that names the metric, by the word that stands nearest to it."""
-    name = re.compile(rf"(?<![\w.]){re.escape(metric)}(?!\w)")
+    name = re.compile(rf"(?<![\w.]){re.escape(metric)}(?!\w)", re.I)
     for number, line in enumerate(text.splitlines(), 1):
         places = [match.span() for match in name.finditer(line)]
         if not places or _BACKWARDS.search(line):

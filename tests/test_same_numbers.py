@@ -56,9 +56,8 @@ class Truth:
         assert best.high is not None
         self.places, self.base, self.mean = ranking.places, base.mean, best.mean
         self.low, self.high, self.half = best.low, best.high, (best.high - best.low) / 2
-        self.gain = ranking.gain(best.mean, base.mean)
         beside = ranking.gain_side_by_side(git_hash("best"), git_hash("base"))
-        self.compared = self.gain if beside is None else beside
+        self.compared = ranking.gain(best.mean, base.mean) if beside is None else beside
         self.share = percent_change((best.mean - base.mean) / abs(base.mean))
 
     def named_in(self, text: str, *names: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
@@ -11,13 +12,14 @@ from analytics.report.document import document
 from analytics.report.markdown import markdown
 from analytics.report.queries import report_data
 from analytics.sql_protocol import Query
-from mesh.events import AnyEvent
+from mesh.events import AnyEvent, RunFinished, Scored
 from mesh.jetstream import connect
 from mesh.leaderboard import Ranking, leaderboard, slower_than_baseline
 from mesh.slowness import seconds_text, slower_sentence
-from mesh.testing import Log
+from mesh.testing import SPEC, Log, git_hash
 from mesh.wire import Post
 from mesh_cli.__main__ import main
+from mesh_cli.live.headline import busy_machine
 from tests.support.folding import folded
 from tests.support.history import T0, T1, finish, opened, promote, proposal, request
 from tests.test_cli import serving
@@ -118,3 +120,27 @@ async def test_a_report_has_a_column_of_seconds(took_s: float, is_slow: bool, tm
     place = header.index("seconds")
     assert [row[place] for row in rows] == ["5", f"{took_s:.3g}"]
     assert ("The champion is much slower than the baseline: a trial takes 49 s" in text) is is_slow
+
+
+@pytest.mark.parametrize(
+    ("counts", "cpu_s", "said"),
+    [("wall", 0.7, "runs end by the clock and got 14% of one processor each: "), ("wall", 4.9, ""), ("cpu", 0.7, "")],
+)
+def test_gains_of_runs_that_end_by_the_clock_are_doubted_where_others_had_the_processor(
+    counts: Literal["cpu", "wall"], cpu_s: float, said: str
+) -> None:
+    log = Log(SPEC)
+    log.open(tree="base")
+    log.propose("base", how="baseline")
+    log.propose("p")
+    for tree in ("base", "p"):
+        ended = RunFinished(
+            run=log.request(tree), proposal=git_hash(tree), outcome=Scored(value=1.0), worker="w", worker_class="cpu",
+            trial_s=5.0, cpu_s=cpu_s, budget_counts=counts,
+        )  # fmt: skip
+        log.add("w", ended)
+    log.promote("base")
+    assert busy_machine(log.board, 0) == ""  # nothing won yet
+    log.promote("p")
+    assert busy_machine(log.board, 0).partition("where")[0] == said
+    assert busy_machine(log.board, log.board.seq) == ""

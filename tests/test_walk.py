@@ -1,7 +1,7 @@
 """The walk over many knobs: it finds most of the gain where points that turn all knobs at once crash."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 import pytest
@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from agents.explorer import apply, fitting, tied
 from agents.search.samplers import portfolio
-from agents.search.samplers.literal_moves import distance
-from agents.search.samplers.protocol import Trial, Values, where
+from agents.search.samplers.literal_moves import LiteralMoves, distance
+from agents.search.samplers.protocol import Idea, Trial, Values, where
 from agents.search.samplers.walk import LiteralWalk, has_literals, that_matter
 from agents.search.strategy import Strategy
 from mesh.events import Scalar
@@ -119,6 +119,44 @@ def test_gains_are_stacked_and_then_doubled_as_long_as_they_gain() -> None:
     assert {"k0": 2.0, "k1": 0.1} in asked()  # 16 times less, kept inside of the range
     tried(6.5, k0=2.0, k1=0.1)
     assert {"k0": 2.0, "k1": 0.1} not in asked()
+
+
+def moved(tree: int, loss: float | None, **values: float) -> Trial:
+    first: Values = {where(knob): knob.value for knob in space_of_70()}
+    new = first | {("t.py", f"f.{name}"): value for name, value in values.items()}
+    return Trial(tree=f"{tree}", seq=tree, values=new, loss=loss, by="walk" if values else "", seconds=10.0)
+
+
+def turned_by(ideas: Iterable[Idea]) -> list[dict[str, Scalar]]:
+    return [{at[1][2:]: value for at, value in idea.values.items() if value != 1.0} for idea in ideas]
+
+
+def test_where_results_have_noise_the_way_opposite_to_much_harm_is_next() -> None:
+    space = space_of_70()
+    losses = [10.1, 9.95, 14.0, 10.2, 12.0, 9.9, 10.1, 10.05]
+    trials = [moved(0, 10.0), *(moved(n + 1, loss, **{f"k{n}": 2.0}) for n, loss in enumerate(losses))]
+    first = turned_by(LiteralMoves(space, trials, []).singles())
+    assert first[:3] == [{"k2": 0.5}, {"k4": 0.5}, {"k8": 2.0}]
+    assert turned_by(LiteralMoves(space, trials[:5], []).singles())[0] == {"k4": 2.0}  # too few to know the noise
+
+
+def test_of_the_second_ways_the_one_opposite_to_most_harm_is_first() -> None:
+    space = space_of_70()[:5]
+    losses = [10.5, 11.0, 14.0, 10.2, 12.0]
+    trials = [moved(0, 10.0), *(moved(n + 1, loss, **{f"k{n}": 2.0}) for n, loss in enumerate(losses))]
+    trials = [replace(trial, values={where(knob): trial.values[where(knob)] for knob in space}) for trial in trials]
+    turned = turned_by(LiteralMoves(space, trials, []).singles())
+    assert turned == [{f"k{n}": 0.5} for n in (2, 4, 1, 0, 3)]
+
+
+def test_a_step_that_was_worse_or_failed_alone_is_not_made_again_from_the_best_code_before_all_others() -> None:
+    space = space_of_70()[:4]
+    trials = [moved(0, 10.0), moved(1, 8.0, k0=2.0), moved(2, 14.0, k1=2.0), moved(3, None, k2=2.0)]
+    trials = [replace(trial, values={where(knob): trial.values[where(knob)] for knob in space}) for trial in trials]
+    asked = turned_by(LiteralWalk().ask(space, trials, [], Random(seed)) for seed in range(80))
+    assert {"k0": 2.0, "k1": 0.5} in asked
+    assert {"k1": 0.5} in asked
+    assert not [each for each in asked if each.get("k1") == 2.0 or each.get("k2") == 2.0]
 
 
 def test_changes_without_an_effect_are_taken_back() -> None:

@@ -1,6 +1,7 @@
 """The headline of `mesh up`: best score, gain, time and cost; what models did; the most frequent failure. Pure."""
 
 from collections import Counter
+from statistics import median
 
 from mesh.board import Board
 from mesh.events import Failed
@@ -9,6 +10,9 @@ from mesh.leaderboard import LeaderboardRow, Ranking
 from mesh.proposal_numbers import gain_of
 from mesh.text import plain_number, printable, signed_gain
 from mesh.times import duration
+
+_STARVED = 0.5
+"""Runs that end by the clock and got a smaller share of a processor say little about a quiet machine."""
 
 _MESSAGE = 200
 
@@ -107,6 +111,28 @@ def frequent_failure(board: Board, since: int) -> str:
     [((reason, message), count)] = found.most_common(1)
     why = f"{reason.replace('_', ' ')}: {printable(message, _MESSAGE)}"
     return f"{found.total()} of {ended} runs failed, most often ({count}) by {why}"
+
+
+def busy_machine(board: Board, since: int) -> str:
+    """Return what to think of gains where runs end by the clock and got little of a processor; "" elsewhere.
+
+    Args:
+        board: the board of the arena.
+        since: the last entry of the log before the runs that count.
+    """
+    if board.opened is None or board.champion == board.opened.base_tree:
+        return ""
+    ended = [
+        run.finished for run in board.runs.values() if run.finished and run.finished_seq > since and run.has_number
+    ]
+    timed = [each for each in ended if each.budget_counts == "wall" and each.gpu_utilisation is None]
+    shares = [each.cpu_s / each.trial_s for each in timed if each.trial_s and each.cpu_s]
+    if not shares or (share := median(shares)) >= _STARVED:
+        return ""
+    return (
+        f"runs end by the clock and got {share:.0%} of one processor each: where other programs took the rest, what "
+        "won may lose on a quiet machine. Measure the champion and the baseline there once more"
+    )
 
 
 def _gain(ranking: Ranking, base: LeaderboardRow, best: LeaderboardRow) -> str:

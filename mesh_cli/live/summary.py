@@ -22,7 +22,7 @@ from mesh.steady_results import odd_champion
 from mesh.text import plain_number, printable, short
 from mesh.times import duration
 from mesh.worker_time import time_advice, times_of, worker_time
-from mesh_cli.live.headline import frequent_failure, is_reached, models_line, progress_line
+from mesh_cli.live.headline import busy_machine, frequent_failure, is_reached, models_line, progress_line
 
 Flaws = Counter[str]
 _NONE: Flaws = Counter()
@@ -93,7 +93,7 @@ def summary(
     if goal is not None:
         print(f"goal {metric} {goal:g} {'reached' if is_reached(board, goal) else 'not reached'}")
     silent = [why_paused(board), *why_agents_pause(board, board.time)]
-    for line in (models_line(board, first, flaws), frequent_failure(board, first), *silent):
+    for line in (models_line(board, first, flaws), frequent_failure(board, first), busy_machine(board, first), *silent):
         if line:
             print(line)
     mesh = _program()

@@ -139,8 +139,10 @@ def _over_baseline(ranking: Ranking, tree: str, places: int) -> str:
     row, gain = ranking.of(base), gain_of(ranking, tree, base)
     if tree == base or row is None or row.mean is None or gain is None:
         return ""
-    beside = ", in runs side by side" if ranking.gain_side_by_side(tree, base) is not None else ""
-    return f"; gain {signed_gain(gain, places)} over the baseline {plain_number(row.mean, places)}{beside}"
+    said, mean = signed_gain(gain, places), plain_number(row.mean, places)
+    if ranking.gain_side_by_side(tree, base) is not None:
+        return f"; gain {said} in runs side by side with the baseline, whose mean is {mean}"
+    return f"; gain {said} over the baseline {mean}"
 
 
 def _time(about: About) -> Iterator[str]:

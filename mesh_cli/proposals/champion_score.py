@@ -37,9 +37,9 @@ def score_words(row: dict[str, Any]) -> str:
         words += f" (95 %: {low} … {high})"
     if row["champion_is_baseline"]:
         return f"{words}, the baseline"
-    beside = ", in runs side by side" if row["is_side_by_side"] else ""
-    return (
-        f"{words}, gain {signed_gain(row['gain'], places)} over the baseline {base}{beside}"
-        if row["gain"] is not None
-        else words
-    )
+    if row["gain"] is None:
+        return words
+    gain = signed_gain(row["gain"], places)
+    if row["is_side_by_side"]:
+        return f"{words}, gain {gain} in runs side by side with the baseline, whose mean is {base}"
+    return f"{words}, gain {gain} over the baseline {base}"

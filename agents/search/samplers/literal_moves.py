@@ -117,15 +117,17 @@ class LiteralMoves:
     def singles(self) -> Iterator[Idea]:
         """Yield the single steps from the start that are not made: by priority, upwards first.
 
-        Knobs that an author added to the code later come first. Where the first step had no effect, the
-        other ones come late, and last where it crashed.
+        Knobs that an author added to the code later come first. Of the other ways those come first whose first one
+        did most harm; where it had no effect they come late, and last where it crashed.
         """
         late: dict[bool, list[tuple[Together, Scalar]]] = {False: [], True: []}
         for priority in sorted({priority for _, priority in self.groups}):
             groups = [group for group, of in self.groups if of == priority]
             groups.sort(key=lambda group: not self._is_added(self.lead(group)))
+            for group in self._turned_back(groups):
+                yield from self._move(self._origin, group, self._targets(group, self._start[self.lead(group)])[1])
             for turn in range(4):
-                for group in groups:
+                for group in sorted(groups, key=self._harm, reverse=True) if turn == 1 else groups:
                     values = self._targets(group, self._start[self.lead(group)])
                     if turn >= len(values):
                         continue
@@ -140,13 +142,23 @@ class LiteralMoves:
         for group, value in [*late[False], *late[True]]:
             yield from self._move(self._origin, group, value)
 
+    def hopeful(self) -> Iterator[Idea]:
+        """Yield full steps of the knobs that matter from the best trial, but none that was worse or failed alone."""
+        for group in self._movable():
+            for value in self._targets(group, self.head_values[self.lead(group)]):
+                made = [
+                    (tried, loss) for tried, loss in self._tried.get(group, []) if self._is_way(group, value, tried)
+                ]
+                losses = [math.inf if loss is None else loss for _, loss in made]
+                if min(losses, default=-math.inf) <= self._middle + 2 * self._noise:
+                    yield from self._move(self.head, group, value)
+
     def finer(self, sizes: Sequence[float]) -> Iterator[Idea]:
         """Yield steps of the knobs that matter from the best trial; a size of 1 stands for the steps of `singles`.
 
         The largest come first, but for those that are more than twice the step that led to the best trial.
         """
-        groups = self.ranked or [group for group, _ in self.groups]
-        groups = [group for group in groups if len({self.head_values[at] for at in group}) == 1]
+        groups = self._movable()
         for size in sorted(sizes, key=lambda size: (size > 2 * self._latest, -size)):
             for group in groups:
                 knob, here = self.knob[self.lead(group)], self.head_values[self.lead(group)]
@@ -295,6 +307,37 @@ class LiteralMoves:
             ones = [step for step in (int(first) + 1, int(first) - 1) if knob.low <= step <= knob.high]
             new = [*ones, *new] if len(group) > 1 else [*new, *ones]
         return [value for value in dict.fromkeys(new) if value != first]
+
+    def _turned_back(self, groups: Sequence[Together]) -> list[Together]:
+        """Return the groups whose way up did more harm than the median step does either way, the most harm first.
+
+        Only where results have noise: there a small gain is not seen, and a large one is likeliest opposite to harm.
+        """
+        if not self._noise:
+            return []
+        harms = [abs(harm) for group in self._tried if math.isfinite(harm := self._harm(group) - self._middle)]
+        least = max(median(harms), 2 * self._noise)
+        found = [group for group in groups if self._harm(group) - self._middle > least]
+        two_ways = [group for group in found if len(self._targets(group, self._start[self.lead(group)])) > 1]
+        return sorted(two_ways, key=self._harm, reverse=True)
+
+    def _harm(self, group: Together) -> float:
+        """Return the loss of the best step of a group: where one way does much harm, the other one may gain most."""
+        losses = [loss for _, loss in self._tried.get(group, ()) if loss is not None]
+        return min(losses, default=-math.inf)
+
+    def _movable(self) -> list[Together]:
+        """Return the groups with an effect, else all, whose literals are equal in the best trial."""
+        groups = self.ranked or [group for group, _ in self.groups]
+        return [group for group in groups if len({self.head_values[at] for at in group}) == 1]
+
+    def _is_way(self, group: Together, value: Scalar, tried: Scalar) -> bool:
+        """Tell whether a step from the best trial goes the way of one from the start; choices are ways of their own."""
+        lead = self.lead(group)
+        here, first = self.head_values[lead], self._start[lead]
+        if self.knob[lead].choices or any(isinstance(each, str) for each in (value, tried, here, first)):
+            return value == tried
+        return (float(value) > float(here)) == (float(tried) > float(first))
 
     def _move(self, start: Trial | None, group: Together, value: Scalar) -> Iterator[Idea]:
         values = (self.head_values if start is self.head else self._start) | dict.fromkeys(group, value)

@@ -11,7 +11,7 @@ Single steps also say which knobs matter (elementary effects, Morris, 1991): the
 
 import math
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 from statistics import median
 
@@ -80,11 +80,12 @@ class LiteralWalk:
         log = LiteralMoves(space, trials, pending)
         joint, single = list(log.joint()), list(log.singles())
         if log.ranked:
-            joint += log.finer((1.0,))
+            joint += log.hopeful()
         for moves in (joint, single) if rng.random() < 0.5 else (single, joint):
             if moves:
                 return moves[_turn(len(moves), rng)]
-        finer = list(islice(log.finer(_SIZES + _SMALLEST if log.is_exact else _SIZES), _AHEAD))
+        sizes = _SIZES + _SMALLEST if log.is_exact else _SIZES
+        finer = list(islice(chain(log.finer(sizes), log.finer((1.0,))), _AHEAD))
         if finer:
             return finer[_turn(len(finer), rng)]
         turned = {log.lead(group) for group in log.ranked}

@@ -74,10 +74,15 @@ def numbers_of(view: FolderView, words: tuple[str, ...]) -> tuple[PrintedNumber,
     stated = {name.lower() for note in AGENT_NOTES for name in stated_metric(view.text(note))}
     stated |= {name.lower() for name in stated_metric("", view.text("results.tsv"))}
     told = [view.text(note) for note in _NOTES]
-    stated |= {each.name for each in found for text in told if re.search(rf"\b{re.escape(each.name)}\b", text)
-               and stated_direction(each.name, text, "")}  # fmt: skip
-    order = sorted(enumerate(found), key=lambda each: (_rank(each[1], stated), each[0]))
+    stated |= {each.name for each in found for text in told if _names(text, each) and
+               stated_direction(each.name, text, "")}  # fmt: skip
+    told_of = {each.name for each in found if any(_names(text, each) for text in told)}
+    order = sorted(enumerate(found), key=lambda each: (_rank(each[1], stated), each[1].name not in told_of, each[0]))
     return tuple({each.name: each for _, each in reversed(order)}.values())[::-1]
+
+
+def _names(text: str, number: PrintedNumber) -> bool:
+    return bool(re.search(rf"\b{re.escape(number.name)}\b", text, re.I))
 
 
 def _rank(number: PrintedNumber, stated: set[str]) -> float:
