@@ -396,17 +396,3 @@ def test_a_file_elsewhere_is_refused_before_anything_is_written(tmp_path: Path) 
     with pytest.raises(BadInput, match=r"train\.py' is not a file in .*--editable train\.py"):
         init_arena(tmp_path, InitWish(editable=(str(tmp_path / "train.py"),), yes=True), None, print)
     assert not (tmp_path / "arena.toml").exists()
-
-
-@pytest.mark.parametrize(
-    ("readme", "metric"),
-    [("We want a low RMSE on the test set.", "rmse"), ("Lower mae is better.", "mae"), ("A model of houses.", "mae")],
-)
-def test_of_numbers_of_a_kind_the_one_that_the_readme_names_is_the_score(
-    readme: str, metric: str, tmp_path: Path
-) -> None:
-    script = "fit()\nprint(f'MAE:  {mae:.3f}')\nprint(f'R2:   {r2:.4f}')\nprint(f'RMSE: {rmse:.3f}')\n"
-    files = {"train.py": script, "README.md": f"`python train.py`\n\n{readme}\n"}
-    found = guess(view_folder(folder_of(tmp_path, files)))
-    assert found.metric is not None
-    assert (found.metric.name, found.direction) == (metric, "minimize")

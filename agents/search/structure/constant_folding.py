@@ -75,7 +75,7 @@ _NUMPY = _names(
 _NUMPY_RANDOM = _names("seed rand randn random uniform normal")
 _DRAWS = _names("dirichlet random uniform normal standard_normal rand randn")
 _ARRAY_METHODS = _names("astype clip copy cumsum dot flatten max mean min ravel reshape round std sum tolist transpose")
-_PACKAGES = ("numpy.random", *quasi_random.PACKAGES)
+_PACKAGES = ("numpy.random", *quasi_random.QMC_PACKAGES)
 _ARRAY_FIELDS = _names("T ndim shape size")
 _GROWING = _names("arange eye full identity linspace logspace meshgrid ones repeat tile zeros rand randn")
 
@@ -317,7 +317,7 @@ class ConstantFolding:
         if module == "numpy.random":
             return self._drawn(name, args, words)
         if module == quasi_random.MODULE:
-            began, found = monotonic(), quasi_random.made(name, args, words)
+            began, found = monotonic(), quasi_random.sampler_of(name, args, words)
             self._until += monotonic() - began  # the import takes longer than all else
             return found
         if module != "numpy" or name not in _NUMPY or isinstance(words.get("dtype"), str):
@@ -378,7 +378,7 @@ class ConstantFolding:
         if isinstance(value, np.random.Generator | np.random.RandomState) and name in _DRAWS:
             return self._draw(value, name, args, words)
         if quasi_random.is_sampler(value):
-            return quasi_random.drawn(value, name, args, words)
+            return quasi_random.next_points(value, name, args, words)
         raise NotConstant(name)
 
 

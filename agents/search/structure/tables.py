@@ -31,7 +31,7 @@ _WIDTH = 110
 """Longest line of a table that is written."""
 
 
-_KNOWN = ("math", "numpy", *quasi_random.PACKAGES)
+_KNOWN = ("math", "numpy", *quasi_random.QMC_PACKAGES)
 _RESULT = "return"
 """In place of a name: the table is what a function returns."""
 
@@ -317,7 +317,7 @@ def _immutable(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _copied(value) for name, value in values.items() if type(value).__name__ not in _GENERATORS}
 
 
-_GENERATORS = ("Generator", "RandomState", *quasi_random.SAMPLERS)
+_GENERATORS = ("Generator", "RandomState", *quasi_random.QMC_SAMPLERS)
 
 
 def _copied(value: Any) -> Any:
