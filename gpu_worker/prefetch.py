@@ -20,7 +20,7 @@ from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import HostTrouble, MeshError, ObjectMissing
-from mesh.events import LANES, ArenaOpened, RunRequested
+from mesh.events import LANES, PROOF, ArenaOpened, RunRequested
 from mesh.fleet import slots
 from mesh.text import short
 
@@ -99,9 +99,13 @@ class Prefetch:
 
 
 def next_runs(board: Board, worker_class: str, count: int) -> list[RunRequested]:
-    """Return the requests that a worker of this class will get next: by lane, then by age."""
+    """Return the requests that a worker of this class will get next: by lane, then by age.
+
+    The two lanes that prove something are one: the runs of a race are requested seed by seed, challengers and champion.
+    In this order a machine that grows slower meanwhile harms all of them alike.
+    """
     waiting = (
-        (LANES.index(run.requested.lane), run.seq, run.requested)
+        (0 if run.requested.lane in PROOF else LANES.index(run.requested.lane), run.seq, run.requested)
         for run in (board.runs[name] for name in islice(board.unfinished, LOOK_AT))
         if not run.attempts and not run.killed and run.requested.worker_class in ("any", worker_class)
     )

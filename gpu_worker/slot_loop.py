@@ -18,7 +18,7 @@ from gpu_worker.launch import slot_environment, supervisor_options
 from gpu_worker.lease import EXTEND_EVERY_S, Tally, hand_back, keep_lease
 from gpu_worker.machine import Slot, capped
 from gpu_worker.member import Membership
-from gpu_worker.prefetch import Prefetch, has_spare_run
+from gpu_worker.prefetch import Prefetch, has_spare_run, next_runs
 from gpu_worker.sandbox.tiers import Sandbox, sandbox_of
 from gpu_worker.sandbox_choice import starts_cuda, try_tier
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
@@ -163,7 +163,8 @@ class SlotLoop:
                 self._open_gauge,
             )
             kinds = [f"run.requested.{lane}" for lane in LANES]
-            async with aclosing(self._member.bus.work("workers", kinds, lease_s=LEASE_S)) as deliveries:
+            work = self._member.bus.work("workers", kinds, lease_s=LEASE_S, first=self._next_kind)
+            async with aclosing(work) as deliveries:
                 delivery = await self._next(deliveries, supervisor)
                 claim = Claim(delivery) if delivery else None
                 while claim is not None:
@@ -173,6 +174,11 @@ class SlotLoop:
                         await attempts.close_left()
                         return
                     claim = await self._take_and_ask(attempts, claim, deliveries, supervisor)
+
+    def _next_kind(self) -> str:
+        """Return the kind of the request that is next, so that claims and champion are run in turns."""
+        following = next_runs(self._member.board, self._member.machine.worker_class, 1)
+        return f"run.requested.{following[0].lane}" if following else ""
 
     async def _take_and_ask(
         self, attempts: Attempts, claim: Claim, deliveries: AsyncGenerator[Delivery], supervisor: Supervisor

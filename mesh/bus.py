@@ -82,13 +82,16 @@ class Bus(Protocol):
     async def since(self, time: dt.datetime) -> int:
         """Return the sequence of the first entry at or after `time`; if there is none, one more than the last."""
 
-    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[Delivery]:
+    def work(
+        self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0, first: Callable[[], str] | None = None
+    ) -> AsyncGenerator[Delivery]:
         """Yield entries of `kinds`, each to one member of `queue`, and to another one if its lease ends.
 
         Args:
             queue: name of the queue; its members share the entries.
             kinds: kinds of facts, the most urgent first; a kind may have leading key tokens: `run.requested.confirm`.
             lease_s: seconds after which an entry goes to another member, unless it is extended.
+            first: gives the kind that comes before the others now; asked before each entry.
         """
 
     async def head(self) -> int:

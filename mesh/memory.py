@@ -101,11 +101,14 @@ class MemoryBus:
             else:
                 return
 
-    async def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator["MemoryDelivery"]:
-        filters = [wire.kind_filter(self.arena, kind).removesuffix(">") for kind in kinds]
+    async def work(
+        self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0, first: Callable[[], str] | None = None
+    ) -> AsyncGenerator["MemoryDelivery"]:
+        filters = {kind: wire.kind_filter(self.arena, kind).removesuffix(">") for kind in kinds}
         while True:
-            changed = self._changed
-            delivery = next(filter(None, (self._take(queue, f, lease_s) for f in filters)), None)
+            changed, urgent = self._changed, first() if first else ""
+            order = sorted(filters, key=lambda kind: kind != urgent)
+            delivery = next(filter(None, (self._take(queue, filters[kind], lease_s) for kind in order)), None)
             if delivery:
                 yield delivery
                 continue

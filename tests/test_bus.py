@@ -217,6 +217,24 @@ async def test_earlier_kinds_of_work_come_first_and_handed_back_work_comes_again
                 assert (await anext(jobs)).entry.subject.key == "explore.r1"
 
 
+async def test_the_kind_that_comes_first_now_is_given_before_earlier_kinds(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        lanes: list[Lane] = ["confirm", "control", "confirm", "explore", "control"]
+        for number, lane in enumerate(lanes):
+            await bus.post(request(f"r{number}", lane))
+        kinds = [f"run.requested.{lane}" for lane in ("confirm", "control", "explore")]
+        wanted = ["confirm", "control", "explore", "explore", "nothing"]
+        given: list[str] = []
+        with anyio.fail_after(60):
+            first = lambda: f"run.requested.{wanted[len(given)]}"  # noqa: E731
+            async with aclosing(bus.work("workers", kinds, lease_s=30, first=first)) as jobs:
+                for _ in wanted:
+                    job = await anext(jobs)
+                    given.append(job.entry.subject.key)
+                    await job.done()
+        assert given == ["confirm.r0", "control.r1", "explore.r3", "confirm.r2", "control.r4"]
+
+
 async def test_an_idle_member_is_given_new_work(open_bus: OpenBus) -> None:
     async with open_bus() as bus, open_bus() as other:
         with anyio.fail_after(60):

@@ -36,6 +36,20 @@ async def test_next_are_waiting_runs_for_this_worker_by_lane_and_then_by_age(tmp
     assert [request.run for request in next_runs(board, "h100", 2)] == ["confirm", "old"]
 
 
+async def test_challengers_and_champion_of_a_race_run_in_turns_and_before_search(tmp_path: Path) -> None:
+    """A machine that grows slower while they run must harm all of them alike."""
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.request("pass", "search")
+    for seed in (1, 2, 3):
+        for run, lane in ((f"claim{seed}", "confirm"), (f"other{seed}", "confirm"), (f"champion{seed}", "control")):
+            await arena.request("pass", run, lane=lane)
+    async with arena.worker():
+        await arena.finished("search")
+    begun = [event.run for event in await arena.all(RunStarted)]
+    assert begun == [f"{who}{seed}" for seed in (1, 2, 3) for who in ("claim", "other", "champion")] + ["search"]
+
+
 async def test_code_that_was_fetched_ahead_is_not_fetched_again_and_missing_code_is_an_error_in_its_turn(
     tmp_path: Path,
 ) -> None:

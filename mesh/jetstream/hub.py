@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -153,8 +153,10 @@ class JetStreamBus(StreamLog, LiveTopics):
         self._objects_stream, self._calls_stream = _OBJECTS + arena, _CALLS + arena
         self._has_calls = False
 
-    def work(self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0) -> AsyncGenerator[JetStreamDelivery]:
-        return work(self._link, self.arena, queue, kinds, lease_s)
+    def work(
+        self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0, first: Callable[[], str] | None = None
+    ) -> AsyncGenerator[JetStreamDelivery]:
+        return work(self._link, self.arena, queue, kinds, lease_s, first)
 
     async def put(self, name: str, data: bytes) -> None:
         wire.check_token("object name", name)

@@ -60,12 +60,17 @@ class JetStreamDelivery:
 
 
 async def work(
-    link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s: float
+    link: Link,
+    arena: str,
+    queue: str,
+    kinds: Sequence[str],
+    lease_s: float,
+    first: Callable[[], str] | None = None,
 ) -> AsyncGenerator[JetStreamDelivery]:
     """Yield deliveries until cancelled; see `mesh.bus.Bus.work`."""
     wire.check_token("queue", queue)
-    filters = {f"{queue}_{kind.replace('.', '-')}": wire.kind_filter(arena, kind) for kind in kinds}
-    member = _Member(link, arena, filters, lease_s)
+    asked = [_Kind(kind, f"{queue}_{kind.replace('.', '-')}", wire.kind_filter(arena, kind)) for kind in kinds]
+    member = _Member(link, arena, asked, lease_s)
     try:
         while True:
             if member.is_stale:
@@ -75,7 +80,7 @@ async def work(
                     await anyio.sleep(0.2)
                     continue
             member.woken.clear()
-            msg = await member.take()
+            msg = await member.take(first() if first else "")
             pauses = iter((0.003, 0.01, 0.03, 0.1))
             while msg is None and not member.is_stale:
                 if not member.woken.is_set():
@@ -86,7 +91,7 @@ async def work(
                     await anyio.sleep(pause)
                 else:
                     break
-                msg = await member.take()
+                msg = await member.take(first() if first else "")
             if msg is not None:
                 yield JetStreamDelivery(link, msg)
     finally:
@@ -96,8 +101,8 @@ async def work(
 class _Kind:
     """What a member knows of one kind of entries: each question costs a round trip, and most kinds have none."""
 
-    def __init__(self, consumer: str, subject: str) -> None:
-        self.consumer, self.subject = consumer, subject
+    def __init__(self, name: str, consumer: str, subject: str) -> None:
+        self.name, self.consumer, self.subject = name, consumer, subject
         self._published = self._empty = -math.inf
 
     def publish(self) -> None:
@@ -116,10 +121,10 @@ class _Kind:
 class _Member:
     """One member of a queue: its inbox, and the consumers from which it requests messages, in order."""
 
-    def __init__(self, link: Link, arena: str, filters: dict[str, str], lease_s: float) -> None:
+    def __init__(self, link: Link, arena: str, kinds: Sequence[_Kind], lease_s: float) -> None:
         self.woken = asyncio.Event()
         self._link, self._arena, self._lease_s = link, arena, lease_s
-        self._kinds = [_Kind(name, subject) for name, subject in filters.items()]
+        self._kinds = kinds
         self._nc: Client | None = None
         self._inbox = ""
         self._subscriptions: list[Subscription] = []
@@ -170,9 +175,9 @@ class _Member:
             if msg.reply.startswith("$JS.ACK."):
                 await self._link.request(msg.reply, b"-NAK", timeout_s=1)
 
-    async def take(self) -> Msg | None:
-        """Ask each consumer that may have a message; return the first one, None if there is none."""
-        for kind in filter(_Kind.may_have_some, self._kinds):
+    async def take(self, first: str) -> Msg | None:
+        """Ask each consumer that may have a message, that of the kind `first` before the others; None if none has."""
+        for kind in filter(_Kind.may_have_some, sorted(self._kinds, key=lambda kind: kind.name != first)):
             asked = anyio.current_time()
             try:
                 assert self._nc is not None, "take comes after open"
