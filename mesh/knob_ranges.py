@@ -26,6 +26,7 @@ _FIXED = re.compile(r"fixed\b")
 _WHOLE = re.compile(r"[-+]?[\d_]+([eE]\+?\d+)?")
 _NO_LITERAL = (SyntaxError, ValueError, RecursionError, MemoryError)
 _FRACTION = re.compile(r"beta|momentum|drop|ratio|prob|frac|warmup|threshold|alpha|gamma|sparsity|noise", re.IGNORECASE)
+_SHARE = re.compile(r"subsample|colsample|max_samples|max_features|train_size|top_p|keep_?prob", re.IGNORECASE)
 _DECAY = re.compile(r"decay|(^|[._])wd($|[#\[])|regulari|penalty|lambda|l1|l2", re.IGNORECASE)
 
 
@@ -90,7 +91,10 @@ def given_knob(file: str, literal: SourceLiteral, given: Given) -> Knob | None:
 
 
 def guessed_constant(file: str, name: str, value: Scalar) -> Knob | None:
-    """Return the knob of a named constant: a factor around a positive number, both values of a boolean."""
+    """Return the knob of a named constant: a factor around a positive number, both values of a boolean.
+
+    What its name calls a share does not become 1 or more: with the decay of a mean at 1 no training goes on.
+    """
     if isinstance(value, bool):
         return Knob(file=file, name=name, value=value, choices=(False, True))
     if isinstance(value, str) or not 0 < value <= MAX_WHOLE:
@@ -98,6 +102,8 @@ def guessed_constant(file: str, name: str, value: Scalar) -> Knob | None:
     factor = 4.0 if isinstance(value, int) else 10.0
     low = max(1.0, value // factor) if isinstance(value, int) else value / factor
     high = min(value * factor, 1.0) if isinstance(value, float) and value < 1 else value * factor
+    if isinstance(value, float) and value <= 1 and (share := _share(Knob(file=file, name=name, value=value))):
+        high = min(high, share.high)
     return Knob(file=file, name=name, value=value, low=low, high=high, log=True)
 
 
@@ -115,9 +121,10 @@ def guessed_literal(file: str, literal: SourceLiteral) -> Knob | None:
         return _added(knob, float(value), literal.unit, 5)
     if isinstance(value, int):
         return _whole(knob, value)
-    if 0.05 < value < 1 or (0 < value < 1 and _FRACTION.search(literal.name)):
-        low, high = (_short(1 / (1 + (1 - value) / value * math.exp(-move))) for move in (-3, 3))
-        return replace(knob, low=low, high=high, step="logit")
+    if 0.05 < value < 1:
+        return _odds(knob, value)
+    if 0 < value <= 1 and (share := _share(knob)):
+        return share
     if value > 0:
         return replace(knob, low=_short(value / 10), high=_short(value * 10), log=True, step="factor")
     if value < 0:
@@ -127,6 +134,22 @@ def guessed_literal(file: str, literal: SourceLiteral) -> Knob | None:
     if _FRACTION.search(literal.name):
         return replace(knob, low=0.0, high=0.5, step="add", unit=0.05)
     return _added(knob, value, 0.1, 5)
+
+
+def _share(knob: Knob) -> Knob | None:
+    """Return the knob of a number up to 1 whose name calls it a share; None if its name does not."""
+    value = float(knob.value)
+    if value < 1 and (_FRACTION.search(knob.name) or _SHARE.search(knob.name)):
+        return _odds(knob, value)
+    if value == 1 and _SHARE.search(knob.name):
+        return replace(knob, low=0.1, high=1.0, step="add", unit=0.1)
+    return None
+
+
+def _odds(knob: Knob, value: float) -> Knob:
+    """Return the knob of a fraction, whose odds are moved."""
+    low, high = (_short(1 / (1 + (1 - value) / value * math.exp(-move))) for move in (-3, 3))
+    return replace(knob, low=low, high=high, step="logit")
 
 
 def _short(end: float) -> float:

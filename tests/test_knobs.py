@@ -360,3 +360,18 @@ def test_a_constant_that_only_says_when_to_print_is_no_knob() -> None:
     assert [each.name for each in find_knobs("t.py", acts)] == ["STEPS", "RATE", "LOG_EVERY"]
     asked = source.replace("LOG_EVERY = 10", "LOG_EVERY = 10  # mesh: 1..100")
     assert "LOG_EVERY" in [each.name for each in find_knobs("t.py", asked)]
+
+
+def test_what_a_name_calls_a_share_does_not_become_one_or_more() -> None:
+    source = "ADAM_BETAS = (0.8, 0.95)\nDROPOUT = 0.2\nRATE = 0.2\nSUBSAMPLE = 1.0\n"
+    source += "fit(subsample=1.0, momentum=0.04, rate=1.0)\n"
+    highs = {knob.name: knob.high for knob in find_knobs("train.py", source)}
+    assert {name: high for name, high in highs.items() if high < 1} == {
+        "ADAM_BETAS[0]": pytest.approx(0.9877, abs=1e-4),
+        "ADAM_BETAS[1]": pytest.approx(0.9974, abs=1e-4),
+        "DROPOUT": pytest.approx(0.8339, abs=1e-4),
+        "momentum": pytest.approx(0.4556, abs=1e-4),
+    }
+    assert {name: high for name, high in highs.items() if high >= 1} == {
+        "RATE": 1.0, "SUBSAMPLE": 1.0, "subsample": 1.0, "rate": 10.0,
+    }  # fmt: skip
