@@ -49,8 +49,13 @@ async def two_runs(arena: Arena, current: str) -> None:
         await arena.request(f"# 2\n{PRINT}", "next")
         while not any(course.follows for course in Followed.every if course not in earlier):
             await anyio.sleep(0.005)
-    [waiting] = [path for path in arena.home.glob("runs/*/*/trial") if "'go'" in (path / "train.py").read_text()]
-    (waiting / "go").touch()
+        while not (waiting := [path for path in arena.home.glob("runs/*/*/trial") if _waits(path / "train.py")]):
+            await anyio.sleep(0.005)  # that a run begins is posted while it is laid out
+    (waiting[0] / "go").touch()
+
+
+def _waits(program: Path) -> bool:
+    return program.exists() and "'go'" in program.read_text()
 
 
 @pytest.fixture
