@@ -13,12 +13,13 @@ from agents.curation.waiting_claims import waiting_words
 from mesh.board import Board
 from mesh.events import ArenaClosed, ProposalRetired, RunFinished, RunRequested, Scored, WorkerJoined, WorkerLeft
 from mesh.evidence import CLOSE
-from mesh.leaderboard import leaderboard
+from mesh.leaderboard import Ranking, leaderboard
 from mesh.spec import SelectionSpec
-from mesh.testing import Log, git_hash
+from mesh.testing import SPEC, Log, git_hash
+from mesh.text import short
 from mesh.worker_time import ALLOWANCE
 from mesh_cli.live.status import spending_of
-from mesh_cli.live.summary import unproven
+from mesh_cli.live.summary import standing_claim, unproven
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.resolve import Named
@@ -193,8 +194,8 @@ def test_a_race_begins_once_search_has_run_enough() -> None:
 def test_where_proof_has_had_its_share_status_and_the_end_of_mesh_up_say_that_claims_wait() -> None:
     log = beginning(14)
     said = (
-        "8 claims wait for proof: proof has had its 25% of the worker time; raise selection.proof_share in arena.toml "
-        "to prove sooner"
+        "8 claims wait until proof is within its 25% of the worker time again; raise selection.proof_share in "
+        "arena.toml to prove sooner"
     )
     assert waiting_words(log.board) == said
     assert spending_of(log.board)["advice"][0] == said
@@ -211,9 +212,9 @@ def test_where_proof_has_had_its_share_status_and_the_end_of_mesh_up_say_that_cl
 
 def test_a_race_that_waits_for_search_counts_among_the_claims_that_wait() -> None:
     log = one_race([9.8, 10.1, 9.95], share=0.1, claim=9.95)
-    assert waiting_words(log.board).startswith("1 claim waits for proof: proof has had its 10% of the worker time")
+    assert waiting_words(log.board).startswith("1 claim waits until proof is within its 10% of the worker time again")
     claimed(log, fresh=5.0)
-    assert waiting_words(log.board).startswith("2 claims wait for proof")
+    assert waiting_words(log.board).startswith("2 claims wait until proof is within its 10%")
     log.add("op", ArenaClosed(version=1, reason="operator"))
     assert waiting_words(log.board) == ""
 
@@ -291,3 +292,20 @@ def test_a_race_that_it_can_afford_and_that_is_nearly_decided_goes_on() -> None:
     log = one_race([9.6, 9.9, 9.75], share=1.0, claim=9.55)
     claimed(log, fresh=5.0)
     assert racing(log) == {NEAR}
+
+
+def test_the_best_claim_that_is_not_decided_is_named_with_the_way_to_take_it() -> None:
+    log = Log(msgspec.structs.replace(SPEC, objective=msgspec.structs.replace(SPEC.objective, noise="measured")))
+    log.open()
+    for name, score in (("base", 10.0), ("worse", 10.5), ("good", 9.5), ("best", 9.25)):
+        log.propose(name, how="baseline" if name == "base" else "sampler")
+        log.finish(log.request(name, seed=1, lane="explore"), score)
+        if name == "base":
+            log.promote("base", mean=10.0)
+            assert standing_claim(Ranking(log.board)) == ""
+    said = standing_claim(Ranking(log.board))
+    assert said.startswith(f"best claim {log.board.spec.objective.metric} 9.25")
+    assert f"of 1 run, not proven: {short(git_hash('best'))} by " in said
+    assert said.endswith(f"apply {short(git_hash('best'))} --arena {log.board.arena}")
+    log.retire("best")
+    assert short(git_hash("good")) in standing_claim(Ranking(log.board))

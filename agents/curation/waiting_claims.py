@@ -22,8 +22,8 @@ def waiting_words(board: Board) -> str:
         return ""
     share = board.spec.selection.proof_share
     return (
-        f"{count} {'claim waits' if count == 1 else 'claims wait'} for proof: proof has had its {share:.0%} of the "
-        "worker time; raise selection.proof_share in arena.toml to prove sooner"
+        f"{count} {'claim waits' if count == 1 else 'claims wait'} until proof is within its {share:.0%} of the "
+        "worker time again; raise selection.proof_share in arena.toml to prove sooner"
     )
 
 

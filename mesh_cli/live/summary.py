@@ -87,7 +87,7 @@ def summary(
         print(exact)
     if odd := odd_champion(board):
         print(odd)
-    for line in (*filter(None, [ruled_out_words(board)]), *unproven(board)):
+    for line in (*filter(None, [ruled_out_words(board)]), *unproven(board), *filter(None, [standing_claim(ranking)])):
         print(line)
     print(progress_line(board, ranking, elapsed_s, None))
     if goal is not None:
@@ -135,6 +135,29 @@ def unproven(board: Board) -> list[str]:
     for tree, last in close[:CLOSE_SHOWN]:
         lines.append(f"  {short(tree)} {last.p_better:.2f}  {printable(last.text)}")
     return lines
+
+
+def standing_claim(ranking: Ranking) -> str:
+    """Return the best claim that looks better than the champion and is not decided, and how to take it; "" if none."""
+    board, champion = ranking.board, ranking.of(ranking.board.champion)
+    rows = filter(None, map(ranking.of, board.undecided))
+    if champion is None or not (
+        claims := [
+            row
+            for row in rows
+            if row.violation is None
+            and row.worker_class == champion.worker_class
+            and ranking.gain(row.mean, champion.mean) > 0
+        ]
+    ):
+        return ""
+    best = max(claims, key=lambda row: ranking.gain(row.mean))
+    what = f"best claim {board.spec.objective.metric} {plain_number(best.mean, ranking.places)}"
+    runs, name = f"{best.seeds} run{'s' if best.seeds != 1 else ''}", short(best.proposal)
+    return (
+        f"{what} of {runs}, not proven: {name} by {best.author}: {printable(best.title, 90)}; "
+        f"go on to have it proven, or take it as it is: {_program()} apply {name} --arena {board.arena}"
+    )
 
 
 def screening(board: Board) -> str:
