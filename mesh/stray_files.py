@@ -31,11 +31,14 @@ _READ_BY_TOOLS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LISTS_FOLDERS = re.compile(
-    r"\b(os\.walk|(?<!ast\.)walk\(|listdir|iterdir|scandir|rglob|readdir|read_dir|ReadDir|opendir|import_module|importlib"
-    r"|pkgutil|__import__|runpy|pytest|unittest)|glob\([^\"'()]*\)"
+    r"\b(os\.walk|(?<!ast\.)walk\(|listdir|iterdir|scandir|rglob|readdir|read_dir|ReadDir|opendir|import_module"
+    r"|importlib\.resources|importlib import [^\n]*resources|pkgutil|__import__\((?![\"'])|runpy|pytest|unittest)"
+    r"|glob\([^\"'()]*\)"
 )
 _EVERY_FILE = re.compile(r"""["'](?:[^"'\n]*/)?\*{1,2}(?:\.\*)?["']""")
 _LISTS_IN_SHELL = re.compile(r"(?:^|[\s;&|(`])(?:ls|find)\s|(?:^|[\s/])\*(?:$|\s)", re.MULTILINE)
+_SUFFIX_OF_NEW = re.compile(r"""\bsuffix\s*=\s*["'][^"'\n]*["']""")
+"""How temporary files are named: these are none of the folder."""
 _LITERAL = re.compile(r"""["']([^"'\n]{1,200})["']""")
 _HOLE = re.compile(r"\{[^{}]*\}|%[-\d.]*[a-z]")
 _TOKEN = re.compile(r"[\w.*?\[\]-]+")
@@ -118,6 +121,7 @@ class _Named:
     def __init__(self, texts: list[str], large: list[bytes]) -> None:
         self._tokens, self._literals, self._large = set[str](), set[str](), large
         for text in texts:
+            text = _SUFFIX_OF_NEW.sub("", text)
             for path in written_in(text):
                 text = text.replace(f'"{path}"', '""').replace(f"'{path}'", "''")
             words = _TOKEN.findall(text)

@@ -128,7 +128,31 @@ async def test_files_that_nothing_names_make_no_version_also_when_they_change(
     assert third.evaluator != second.evaluator
 
 
+LOADERS = {
+    "by its path": "spec = importlib.util.spec_from_file_location('program', sys.argv[1])",
+    "by its path in a word": "spec = __import__('importlib.util').util.spec_from_file_location('program', path)",
+    "in a temporary file": "script = tempfile.NamedTemporaryFile('w', suffix='.py', delete=False)",
+    "by its name": "import importlib\nfrom train import HEIGHT",
+}
+"""How evaluators of other systems load the program that they score."""
+
+
+@pytest.mark.parametrize("how", LOADERS)
+async def test_an_evaluator_that_loads_the_program_does_not_make_every_file_count(
+    how: str, tmp_path: Path, home: Path
+) -> None:
+    folder, hub = write_arena(tmp_path / "arena"), MemoryHub()
+    (folder / "evaluator.py").write_text(f"import importlib.util, sys, tempfile\n{LOADERS[how]}\n")
+    first = (await open_arena(hub, folder, home=home))[1]
+    for name in ("notes.txt", "train.py.bak", "scratch.py"):
+        (folder / name).write_text("a")
+        assert (await open_arena(hub, folder, home=home))[1] == first, name
+
+
 COUNTED = {
+    "a program imports by a name that it makes": ("scratch.py", "__import__(NAME)"),
+    "a program reads what lies in its package": ("scratch.py", "importlib.resources.files('x')"),
+    "a program has the suffix of a path": ("scratch.py", "print(path.suffix == '.py')"),
     "a program names it": ("table.csv", "print(open('table.csv').read())"),
     "a program names its folder": ("points/table.csv", "print(sum(map(len, os.listdir('points'))))"),
     "a program lists a folder": ("table.csv", "print(sorted(p.name for p in Path('.').iterdir()))"),

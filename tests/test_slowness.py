@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import anyio
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -123,13 +124,18 @@ async def test_a_report_has_a_column_of_seconds(took_s: float, is_slow: bool, tm
 
 
 @pytest.mark.parametrize(
-    ("counts", "cpu_s", "said"),
-    [("wall", 0.7, "runs end by the clock and got 14% of one processor each: "), ("wall", 4.9, ""), ("cpu", 0.7, "")],
+    ("counts", "budget_s", "cpu_s", "said"),
+    [
+        ("wall", 5.2, 0.7, "runs end by the clock and got 14% of one processor each: "),
+        ("wall", 5.2, 4.9, ""),
+        ("cpu", 5.2, 0.7, ""),
+        ("wall", 300.0, 0.7, ""),  # they end long before
+    ],
 )
 def test_gains_of_runs_that_end_by_the_clock_are_doubted_where_others_had_the_processor(
-    counts: Literal["cpu", "wall"], cpu_s: float, said: str
+    counts: Literal["cpu", "wall"], budget_s: float, cpu_s: float, said: str
 ) -> None:
-    log = Log(SPEC)
+    log = Log(msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(SPEC.trial, budget_s=budget_s)))
     log.open(tree="base")
     log.propose("base", how="baseline")
     log.propose("p")

@@ -14,6 +14,9 @@ from mesh.times import duration
 _STARVED = 0.5
 """Runs that end by the clock and got a smaller share of a processor say little about a quiet machine."""
 
+_WHOLE = 0.9
+"""Share of its budget that a run takes at least which ends by the clock."""
+
 _MESSAGE = 200
 
 
@@ -123,7 +126,12 @@ def busy_machine(board: Board, since: int) -> str:
     if board.opened is None or board.champion == board.opened.base_tree:
         return ""
     ended = [
-        run.finished for run in board.runs.values() if run.finished and run.finished_seq > since and run.has_number
+        run.finished
+        for run in board.runs.values()
+        if run.finished
+        and run.finished_seq > since
+        and run.has_number
+        and run.finished.trial_s >= _WHOLE * run.requested.budget_s
     ]
     timed = [each for each in ended if each.budget_counts == "wall" and each.gpu_utilisation is None]
     shares = [each.cpu_s / each.trial_s for each in timed if each.trial_s and each.cpu_s]
