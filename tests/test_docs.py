@@ -139,6 +139,7 @@ LITERALS = {
     "whole number from 1 to 11": ("x = 8", (2, 32), 9),
     "whole number from 12 on, `2**19`": ("x = 2**19", (2**17, 2**21), 2**20),
     "fraction between 0.05 and 1": ("x = 0.7", (0.104, 0.979), 0.864),
+    "1.0 that is called a share: `subsample=1.0`": ("fit(subsample=1.0)", (0.1, 1.0), 1.0),
     "other positive number": ("x = 2.5", (0.25, 25), 5),
     "number of a table with zeros, negative numbers or more than three numbers": ("x = [0.0, 2.0]", (-1, 1), 0.2),
     "`0.0` of a decay or a penalty": ("f(weight_decay=0.0)", (1e-4, 0.1), 2e-4),
