@@ -1,7 +1,7 @@
 """A slot asks for its next run while the last one is cleared away; trouble in between costs neither of them."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -100,8 +100,10 @@ async def test_a_run_that_comes_at_the_moment_when_the_supervisor_dies_does_not_
             raise SupervisorDied("the supervisor died")
         await died(self)
 
-    async def for_long(queue: str, kinds: Sequence[str], *, lease_s: float) -> AsyncGenerator[Delivery]:
-        async with aclosing(work(queue, kinds, lease_s=100 * lease_s)) as deliveries:
+    async def for_long(
+        queue: str, kinds: Sequence[str], *, lease_s: float, first: Callable[[], str]
+    ) -> AsyncGenerator[Delivery]:
+        async with aclosing(work(queue, kinds, lease_s=100 * lease_s, first=first)) as deliveries:
             async for delivery in deliveries:
                 given.set()
                 yield delivery

@@ -289,7 +289,7 @@ async def test_the_page_comes_back_when_its_server_does(home: Path, server: Embe
             with anyio.fail_after(60):
                 await visit.tab.get_by_text("while it was away", exact=True).wait_for(timeout=60_000)
             await visit.tab.locator("#connection-text", has_text="no worker is here").wait_for()
-            assert await visit.tab.locator('.connection[data-state="idle"]').count() == 1
+            await visit.tab.locator('.connection[data-state="idle"]').wait_for()
             assert await visit.tab.locator(".note", has_text="while it was away").count() == 1
             await server.stop()
             await visit.tab.get_by_text("The server of the log has not answered since").wait_for()
