@@ -21,7 +21,7 @@ from agents.llm import client
 from agents.llm.budget import Budget, number_option
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
-from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_recalling, worth_showing
+from agents.llm.digest import digest, ranked_proposals, shorten, worth_recalling, worth_showing
 from agents.llm.json_answer import SCHEMA
 from agents.llm.patch import Flaw, Patch, parse_answer
 from agents.llm.readiness import check_ready
@@ -30,6 +30,7 @@ from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
 from mesh.board import Board
+from mesh.data_marks import tokens_of
 from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput, Leaving
 from mesh.events import Cost, KeptCall, KnobChange, ModelAsked, NotePosted, Origin

@@ -2,6 +2,7 @@
 
     MeshError                    something went wrong that a person can act on
     ├── BadInput                 an input of the user is not valid
+    │   ├── ArenaIsClosed        a closed arena takes no proposals
     │   ├── BadArena             an arena folder or its arena.toml
     │   ├── Leaving              an agent leaves for good: with its options it can never work
     │   ├── RulesBroken          a proposal changes what the version in force fixes
@@ -30,6 +31,12 @@ class BadInput(MeshError):
     """An input of the user is not valid."""
 
     exit_code = 2
+
+
+class ArenaIsClosed(BadInput):
+    """A closed arena takes no proposals."""
+
+    exit_code = 14
 
 
 class BadArena(BadInput):

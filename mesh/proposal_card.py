@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from mesh.admission_order import place_words, queue_place
 from mesh.board import Board, Critique, Run
 from mesh.events import Failed, KnobChange, Origin, ProposalPromoted, Scored
 from mesh.leaderboard import Ranking
@@ -51,7 +52,8 @@ class RunRow(msgspec.Struct, frozen=True):
 class ProposalCard(msgspec.Struct, frozen=True):
     """All that the board knows about a proposal; `rank` is its place on the leaderboard, None if it has no score.
 
-    `ruled_since` is the version since which it is ruled out, 0 if it is not; `why` says what it changed then.
+    `ruled_since` is the version since which it is ruled out, 0 if it is not; `why` says what it changed then. `queue`
+    is its place on the way to its score, in words; "" if it has one.
     """
 
     proposal: str
@@ -85,6 +87,7 @@ class ProposalCard(msgspec.Struct, frozen=True):
     worker_class: str | None
     trial_s: float | None
     baseline_s: float | None
+    queue: str = ""
 
 
 def card_of(board: Board, tree: str, *, rank: int | None, ranking: Ranking | None = None) -> ProposalCard:
@@ -134,6 +137,7 @@ def card_of(board: Board, tree: str, *, rank: int | None, ranking: Ranking | Non
         worker_class=row.worker_class if row else None,
         trial_s=row.trial_s if row else None,
         baseline_s=base.trial_s if base else None,
+        queue="" if row else place_words(queue_place(board, tree)),
     )
 
 

@@ -34,6 +34,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     apply,
     channels,
     check,
+    checkout,
     close,
     completion,
     config,
@@ -60,6 +61,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     top,
     up,
     version,
+    wait,
     web,
 )
 from mesh_cli.exit import ExitCode, exit_code_of
@@ -71,7 +73,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
-    "Take part": ("propose", "kill", "post", "reply", "channels"),
+    "Take part": ("checkout", "propose", "wait", "kill", "post", "reply", "channels"),
     "Take out and bring in": ("apply", "git", "export", "import", "snapshot", "replay"),
     "Settings": ("context", "config", "completion", "version"),
 }

@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
+import anyio
+
+from gateway.resolve import find_proposal
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
@@ -19,9 +22,9 @@ from mesh.server import embedded, find_url
 from mesh.text import short
 from mesh.wire import Entry
 from mesh_cli.render.fold_progress import FoldProgress
-from mesh_cli.resolve import find_proposal
 
 if TYPE_CHECKING:
+    from gateway.door import Door
     from mesh.code import CodeStore
 
 
@@ -98,10 +101,35 @@ async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
 
 async def board_of(bus: ArenaBus) -> Board:
     """Return the board of an arena as of now."""
+    return (await _caught_up(bus)).board
+
+
+async def _caught_up(bus: ArenaBus) -> Follower:
     follower, progress = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena)), FoldProgress()
     await follower.catch_up(progress.at)
     progress.end(bus.arena, follower.board.seq)
-    return follower.board
+    return follower
+
+
+@asynccontextmanager
+async def reach_door(arena: str | None, nats: str | None, *, endless: bool = False) -> AsyncIterator["Door"]:
+    """Open an arena for one who takes part: its board follows the log; arguments as of `reach`.
+
+    Raises:
+        BadInput: the arena was never opened, or as `reach`.
+        BusUnavailable: as `reach`.
+        UnknownName: as `reach`.
+    """
+    from gateway.door import Door
+
+    async with reach(arena, nats, endless=endless) as bus:
+        follower = await _caught_up(bus)
+        door = Door(bus, follower, code_store_of(bus))
+        _ = door.board  # refuses an arena that was never opened
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follower.follow)
+            yield door
+            tasks.cancel_scope.cancel()
 
 
 async def opened_board_of(bus: JetStreamBus) -> Board:

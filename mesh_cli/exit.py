@@ -20,6 +20,11 @@ class ExitCode(IntEnum):
     NO_LOG = 3
     QUERY = 4
     HOST = 5
+    NOT_BETTER = 10
+    NO_SCORE = 11
+    REFUSED = 12
+    TIMED_OUT = 13
+    CLOSED = 14
     INTERRUPTED = 130
 
 

@@ -10,6 +10,7 @@ from agents.curation.close_calls import close_calls, races_of
 from agents.curation.proof_share import affords
 from agents.curation.run_requests import SEEDS
 from agents.curation.waiting_claims import waiting_words
+from gateway.resolve import Named
 from mesh.board import Board
 from mesh.events import ArenaClosed, ProposalRetired, RunFinished, RunRequested, Scored, WorkerJoined, WorkerLeft
 from mesh.evidence import CLOSE
@@ -22,7 +23,6 @@ from mesh_cli.live.status import spending_of
 from mesh_cli.live.summary import standing_claim, unproven
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
-from mesh_cli.resolve import Named
 from tests.test_own_seeds_proof import finish
 from tests.test_race import BASE, NOISY, asked, claimed, due, play
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from agents.llm.digest import brief, tokens_of
+from agents.llm.digest import brief
+from mesh.data_marks import tokens_of
 from mesh.events import Origin, ProposalPosted, RunFinished, Scored
 from mesh.testing import BEGAN, FILES, SPEC, TRAIN, Arena
 

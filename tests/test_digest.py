@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from agents.llm.digest import digest, ranked_proposals, shorten, tokens_of, worth_showing
+from agents.llm.digest import digest, ranked_proposals, shorten, worth_showing
 from agents.search.samplers.protocol import Trial
+from mesh.data_marks import tokens_of
 from mesh.events import (
     AgentJoined,
     CritiquePosted,

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = {str(p.relative_to(ROOT)): p.read_text("utf-8") for p in [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]}
-PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "mesh_cli")
+PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
 FOLDERS = (*PACKAGES, "arenas", "benchmarks", "deploy", "docs", "examples", "tests")
 RETIRED = r"\b(anew|in vain|whoever|bears? out|lived through|one's own|unheld)\b"
 
@@ -43,7 +43,7 @@ def test_every_path_that_a_page_names_exists(page: str) -> None:
     words = set(re.findall(r"`([\w./-]+)`", TEXTS[page]))
     paths = {word for word in words if word.split("/")[0] in FOLDERS and "/" in word and "/NN_" not in word}
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
-    modules = set(re.findall(r"`((?:mesh|agents|gpu_worker|analytics|mesh_cli)(?:\.[a-z_]+)+)`", TEXTS[page]))
+    modules = set(re.findall(r"`((?:mesh|agents|gpu_worker|analytics|gateway|mesh_cli)(?:\.[a-z_]+)+)`", TEXTS[page]))
     assert [name for name in sorted(modules) if not _is_module(name)] == []
 
 

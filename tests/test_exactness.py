@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.report.headline import seeds_agree
+from gateway.resolve import Named
 from mesh.events import RunFinished, Scored
 from mesh.exactness import exact_on, exact_sentence
 from mesh.leaderboard import Ranking
@@ -12,7 +13,6 @@ from mesh_cli.live.headline import progress_line
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
-from mesh_cli.resolve import Named
 
 
 def scored(log: Log, tree: str, *values: float, **others: float) -> None:

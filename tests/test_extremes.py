@@ -18,6 +18,7 @@ from agents.explorer import share
 from analytics.json_values import plain
 from analytics.projection import Projection, view_sources
 from analytics.web.log_entry import entry_json
+from gateway.resolve import find
 from mesh import wire
 from mesh.board import Board
 from mesh.board_bytes import from_bytes, to_bytes
@@ -31,7 +32,6 @@ from mesh_cli.history.results_tsv import tsv_lines
 from mesh_cli.live.status import slots_of, standing_of
 from mesh_cli.proposals import card, describe, lineage
 from mesh_cli.render.colour import Ink
-from mesh_cli.resolve import find
 from tests.support.extremes import events, post_of
 from tests.support.history import RICH_HISTORY, entries
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "mesh_cli")
+PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
 
 SAME_MEANING = {
     "main": "the entry point of a program",

@@ -7,12 +7,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from gateway.resolve import find
 from mesh.arena import load_arena
 from mesh.ruled_out import ruled_out_words
 from mesh_cli.live.status import standing_of, status_lines
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
-from mesh_cli.resolve import find
 from mesh_cli.setup.next_version import next_version_lines
 from tests.support.arenas import SCORE, write
 from tests.test_versions import PYTHON, Study, study

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from agents.curation.claims import expected_on
 from benchmarks.paired import is_fooled
 from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, normal, student_of_3
+from gateway.resolve import Named
 from mesh.events import Origin, ProposalPosted
 from mesh.evidence import Noise, fresh, noise, p_better
 from mesh.leaderboard import Ranking
@@ -25,7 +26,6 @@ from mesh_cli.proposals.champion_score import score_words, scores_of
 from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.diff import metric_of
 from mesh_cli.proposals.lineage import lineage_row
-from mesh_cli.resolve import Named
 
 Columns = list[dict[int, float]]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.critic import Critic
+from gateway.resolve import Named
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context
 from mesh.arena import load_arena
@@ -18,7 +19,6 @@ from mesh.testing import SPEC, Log, git_hash
 from mesh.wire import Post
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
-from mesh_cli.resolve import Named
 from mesh_cli.setup.check_arena import check_arena
 from mesh_cli.setup.check_oddities import check_warnings
 from mesh_cli.setup.check_result import Checked

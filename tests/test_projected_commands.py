@@ -11,6 +11,7 @@ import anyio
 import msgspec
 import pytest
 
+from gateway.resolve import find
 from mesh import events as e
 from mesh import wire
 from mesh.errors import UnknownName
@@ -30,7 +31,6 @@ from mesh_cli.proposals import lineage
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.leaderboard_table import ranking, remarks
-from mesh_cli.resolve import find
 from tests.support.folding import projecting
 from tests.test_leaderboard_contract import History
 

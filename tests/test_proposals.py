@@ -6,6 +6,7 @@ import time
 import pytest
 from msgspec.structs import replace
 
+from gateway.resolve import Named, find, find_proposal
 from mesh.board import Board
 from mesh.errors import UnknownName
 from mesh.events import (
@@ -25,7 +26,6 @@ from mesh.events import (
 from mesh.leaderboard import Ranking
 from mesh.testing import SPEC, Log, commit_hash, git_hash, requested, run_of
 from mesh_cli.proposals import card, describe, diff, lineage
-from mesh_cli.resolve import Named, find, find_proposal
 from tests.test_cli import HOSTILE, lab, mesh
 
 __all__ = ["lab", "mesh"]

@@ -42,7 +42,8 @@ async def test_a_person_proposes_a_change_and_stops_a_run(tmp_path: Path, home: 
     assert (await run("open", str(arena))).returncode == 0
     write(TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5"))
     first = await run("propose", str(mine), "--title", "the height of the valley", "--name", "ann", "--gain", "0.25")
-    assert (first.returncode, first.stderr) == (0, "")
+    assert (first.returncode, first.stdout.count("\n")) == (0, 1)
+    assert "place 2 of 2 in the queue" in first.stderr  # the first is the baseline
     again = await run("propose", str(mine), "--title", "the same", "--name", "bob")
     assert (again.returncode, again.stdout) == (0, first.stdout)
     assert "by ann has these files; nothing was posted" in again.stderr
@@ -94,7 +95,7 @@ async def test_what_cannot_be_proposed_is_one_sentence(tmp_path: Path, home: Pat
     wrong: list[tuple[list[str], str]] = [
         ([str(tmp_path / "empty"), "--title", "x"], nothing),
         ([str(tmp_path / "nowhere"), "--title", "x"], nothing),
-        ([str(arena), "--title", " "], "title of a draft is empty; describe the change in one line"),
+        ([str(arena)], "nothing is changed: the files are those of the baseline; edit one of train.py"),
         ([str(arena), "--title", "x", "--parent", "beef"], "no proposal of arena tiny starts with 'beef'"),
         ([str(arena), "--title", "x", "--name", "a.b"], "name is 'a.b'"),
     ]

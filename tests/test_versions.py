@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agents.curation.admission import decide
+from gateway.propose import post_draft
 from mesh import events as e
 from mesh.agent.draft import Draft
 from mesh.board import Board
@@ -23,7 +24,6 @@ from mesh.open_arena import open_arena
 from mesh.server import embedded
 from mesh.settings import code_dir
 from mesh.wire import Post
-from mesh_cli.proposals.propose import post_draft
 from tests.support.arenas import ARENA, SCORE, write
 
 PYTHON = "SIZE = 400  # mesh: 1..1000\nRATE = 0.1  # mesh: 0.01..1\nprint(SIZE, RATE)\n"

@@ -10,6 +10,7 @@ import pytest
 
 from agents.curation.admission import decide
 from agents.curation.withdrawals import withdrawals
+from gateway.propose import post_draft
 from mesh import events as e
 from mesh.agent.draft import Draft
 from mesh.board import Board, Run
@@ -21,7 +22,6 @@ from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.settings import code_dir
-from mesh_cli.proposals.propose import post_draft
 from tests.support.arenas import TRAIN, write_arena
 from tests.support.history import T0, T1, T2, Fact, entries, finish, opened, proposal, request
 from tests.support.swarm import swarm_of

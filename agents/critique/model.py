@@ -19,13 +19,13 @@ from agents.llm import client
 from agents.llm.budget import Budget, number_option
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
-from agents.llm.data_marks import tame
-from agents.llm.digest import Files, brief, tokens_of
+from agents.llm.digest import Files, brief
 from agents.llm.patch import Flaw
 from agents.llm.thoughts import without_thoughts
 from mesh.agent.call_keeper import CallKeeper
 from mesh.board import Board
 from mesh.bounds import MAX_NUMBER
+from mesh.data_marks import tame, tokens_of
 from mesh.errors import BadInput
 from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, ModelAsked, NotePosted
 from mesh.model_pauses import pauses

@@ -1,15 +1,15 @@
 """The curator's decisions, as one pure function of the board and the time.
 
-The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of the
-log, up to a queue depth and a limit per author. `race` turns claims into promotions, `demotion` re-tests champions, and
-`stopping` ends the arena. `reevaluation` requests new scores after a change of the evaluator, and `withdrawals` ends
-the runs of what is ruled out. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best
-proposal is promoted at once.
+The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of
+`mesh.admission_order`, up to a queue depth and a limit per author. `race` turns claims into promotions, `demotion`
+re-tests champions, and `stopping` ends the arena. `reevaluation` requests new scores after a change of the evaluator,
+and `withdrawals` ends the runs of what is ruled out. If the arena's metric is exact (`noise = "none"`), one score is
+enough, and the best proposal is promoted at once.
 """
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from agents.critique.calibration import holds_back, overruled, patience_s
@@ -21,7 +21,8 @@ from agents.curation.sealed import with_sealed
 from agents.curation.settled import back, reevaluated
 from agents.curation.stopping import stop
 from agents.curation.withdrawals import withdrawals
-from mesh.baseline import is_baseline_due, is_measured
+from mesh.admission_order import admission_order
+from mesh.baseline import is_baseline_due
 from mesh.board import Board, Proposal, Run
 from mesh.events import (
     AnyEvent,
@@ -104,7 +105,7 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
     load = Counter(_author_of(board, run) for run in _out(board))
     patience = patience_s(board)
     wanted: list[AnyEvent] = []
-    for tree in _admissible(board):
+    for tree in admission_order(board):
         if sum(isinstance(event, RunRequested) for event in wanted) >= room:
             break
         proposal = board.proposals[tree]
@@ -115,18 +116,6 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
         load[proposal.author] += 1
         wanted += [*_overrule(board, proposal), request(board, tree, "explore")]
     return wanted
-
-
-def _admissible(board: Board) -> Iterable[str]:
-    """Return the undecided proposals that may run: the baseline alone until it has a number.
-
-    A baseline of an earlier version that never had a number does not run: the present one stands in its place.
-    """
-    base = board.opened.base_tree if board.opened else ""
-    if base not in board.proposals or is_measured(board):
-        known = board.proposals
-        return (tree for tree in board.undecided if tree == base or known[tree].event.origin.how != "baseline")
-    return [base] if base in board.undecided else []
 
 
 def _overrule(board: Board, proposal: Proposal) -> list[AnyEvent]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from agents.llm.answer_flaw import Unusable, one_line
+from mesh.answer_flaw import Unusable, one_line
 
 _FILE = re.compile(r"[#*\s>-]*(?:file ?name|file ?path|file|path)\**\s*[:=]\**\s*(\S.*)", re.IGNORECASE)
 _COMMENT = re.compile(

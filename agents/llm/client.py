@@ -21,8 +21,8 @@ import anyio.to_thread
 import msgspec
 import stamina
 
-from agents.llm.digest import tokens_of
 from agents.llm.refused_parameters import RefusedParameters
+from mesh.data_marks import tokens_of
 from mesh.errors import BadInput
 from mesh.events import Cost
 

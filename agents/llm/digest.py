@@ -9,17 +9,16 @@ does not need is left to those after it, and protected files fill what is left a
 """
 
 import difflib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agents.llm.data_marks import fence_of, fenced, tame
 from agents.llm.knob_table import knob_table
 from agents.llm.task_words import context_files, evaluator_files, feedback_of, head_of, operators_words
 from agents.search.samplers.protocol import Trial
 from mesh.board import Board, Proposal
+from mesh.data_marks import fence_of, fenced, tame
 from mesh.editable_paths import editable_paths, text_names
 from mesh.events import Failed
 from mesh.evidence import fresh
@@ -50,11 +49,6 @@ class _Item(msgspec.Struct, frozen=True):
 class _Section(msgspec.Struct, frozen=True):
     title: str
     items: list[_Item]
-
-
-def tokens_of(text: str) -> int:
-    """Return an upper estimate of the tokens of a text that works for any model: one per three bytes."""
-    return math.ceil(len(text.encode(errors="replace")) / 3)
 
 
 def digest(

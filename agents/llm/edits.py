@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agents.llm.answer_flaw import Unusable
 from agents.llm.answer_names import matching, mentioned_name, name_in_fence, stated_name
-from agents.llm.diffs import FileDiff, looks_like_diff, read_diff, starts_diff
+from mesh.answer_flaw import Unusable
+from mesh.diffs import FileDiff, looks_like_diff, read_diff, starts_diff
 
 _FENCE = re.compile(r"([ \t>]*)(`{3,}|~{3,})[ \t]*([^`]*)")
 _OLD_WORDS = r"(?:SEARCH|ORIGINAL|HEAD|OLD|BEFORE|CURRENT)"

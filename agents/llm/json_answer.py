@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agents.llm.answer_flaw import Unusable
-from agents.llm.diffs import read_diff
 from agents.llm.edits import AnswerEdit, SearchBlock, WholeFile
+from mesh.answer_flaw import Unusable
+from mesh.diffs import read_diff
 
 _FENCED = re.compile(
     r"[^{]{0,400}?(?:`{3,8}|~{3,8})(?:json|jsonc|json5)?[ \t]*\n(\{.*\})\s*(?:`{3,8}|~{3,8})?[^{}]{0,400}", re.DOTALL

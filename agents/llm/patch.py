@@ -20,16 +20,16 @@ from functools import partial
 
 import msgspec
 
-from agents.llm.answer_flaw import Unusable, one_line
 from agents.llm.answer_names import file_of
-from agents.llm.diffs import FileDiff, apply_hunks
 from agents.llm.edits import AnswerEdit, SearchBlock, WholeFile, read_edits, split_at
 from agents.llm.json_answer import read_json
-from agents.llm.matching import replace_lines
 from agents.llm.thoughts import without_thoughts
 from agents.llm.whole_files import elided_line, file_of_whole, is_part, whole_text
+from mesh.answer_flaw import Unusable, one_line
 from mesh.bounds import MAX_NUMBER
+from mesh.diffs import FileDiff, apply_hunks
 from mesh.editable_regions import any_trespass
+from mesh.matching import replace_lines
 from mesh.text import visible
 
 MAX_TITLE, MAX_RATIONALE = 120, 2000

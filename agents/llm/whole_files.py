@@ -8,9 +8,9 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 
-from agents.llm.answer_flaw import Unusable, one_line
 from agents.llm.answer_names import by_language
 from agents.llm.edits import WholeFile
+from mesh.answer_flaw import Unusable, one_line
 
 _START, _END = re.compile(r"\W*EVOLVE-BLOCK-START\b"), re.compile(r"\W*EVOLVE-BLOCK-END\b")
 _ELIDED = re.compile(

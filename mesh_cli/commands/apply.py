@@ -32,6 +32,7 @@ def write_proposal(
     async def work() -> None:
         import sys
 
+        from gateway.resolve import find_proposal
         from mesh import settings
         from mesh.arena import load_arena
         from mesh.editable_paths import editable_paths
@@ -42,7 +43,6 @@ def write_proposal(
         from mesh_cli.proposals.apply_files import files_to_write, kept_words, origin_of, shown_path, write_over
         from mesh_cli.proposals.diff import changed_lines
         from mesh_cli.render.colour import Ink, is_coloured
-        from mesh_cli.resolve import find_proposal
 
         given = told_folder(folder) if folder else None
         async with reach(arena or (load_arena(given).name if given else None), nats) as bus:

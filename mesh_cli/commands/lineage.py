@@ -32,13 +32,13 @@ def lineage(
     """
 
     async def work() -> None:
+        from gateway.resolve import find_proposal
         from mesh.errors import BadInput
         from mesh.leaderboard import Ranking
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.projected.asking import from_projector
         from mesh_cli.projected.relations import projected_family
         from mesh_cli.proposals import lineage
-        from mesh_cli.resolve import find_proposal
 
         if up and down:
             raise BadInput("--up and --down exclude each other; use one of them")
@@ -69,12 +69,12 @@ def children(proposal: str, *, arena: ArenaOption = None, nats: Nats = None, jso
     """
 
     async def work() -> None:
+        from gateway.resolve import find_proposal
         from mesh.leaderboard import Ranking
         from mesh.proposal_numbers import children_of
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.projected.asking import from_projector
         from mesh_cli.projected.relations import projected_family
-        from mesh_cli.resolve import find_proposal
 
         async with reach(arena, nats) as bus:
             ask = partial(projected_family, word=proposal, way="down", depth=0)

@@ -1,56 +1,111 @@
-"""`mesh propose`: a person proposes a change."""
+"""`mesh propose`: a person, or somebody's agent, proposes a change."""
 
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from mesh_cli.app import ArenaOption, Nats, app
+from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 
 @app.command
 def propose(
-    folder: Annotated[Path, Parameter(help="A folder with the editable files, changed as you propose.")],
+    folder: Annotated[
+        Path,
+        Parameter(
+            help="A checkout, or a folder with the editable files, or with --commit a git repository; default: this "
+            "folder.",
+            show_default=False,
+        ),
+    ] = Path(),
     *,
-    title: Annotated[str, Parameter(help="Say in one line what changes.")],
-    text: Annotated[str, Parameter(help="Say why it should be better.")] = "",
-    parent: Annotated[
-        str | None, Parameter(help="The proposal that it changes; default: the champion, else the baseline.")
+    patch: Annotated[
+        str | None, Parameter(help="Propose the parent with this diff in it: a file, or - for standard input.")
     ] = None,
-    gain: Annotated[float | None, Parameter(help="Predict the gain over the parent, in units of the metric.")] = None,
+    commit: Annotated[str | None, Parameter(help="Propose this commit of a git repository.")] = None,
+    title: Annotated[
+        str, Parameter(help="Say in one line what changes; default: the commit's message, else what differs.")
+    ] = "",
+    text: Annotated[str, Parameter(name=["--text", "--why"], help="Say why it should be better.")] = "",
+    parent: Annotated[
+        str | None,
+        Parameter(help="The proposal that it changes; default: what was checked out, else the champion or baseline."),
+    ] = None,
+    gain: Annotated[
+        float | None,
+        Parameter(name=["--gain", "--predict"], help="Predict the gain over the parent, in units of the metric."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        Parameter(help="How sure you are of a gain, from 0 to 1.", validator=Number(gte=0, lte=1)),
+    ] = None,
     arena: ArenaOption = None,
     nats: Nats = None,
     name: Annotated[str, Parameter(help="Author of the proposal.")] = "operator",
+    model: Annotated[str, Parameter(help="The model that made it; default: a person did.")] = "",
+    json: Json = False,
 ) -> int:
-    """Propose the editable files of a folder, and print the tree hash. The swarm runs and confirms them like any other.
+    """Propose changed files, and print the tree hash. The swarm runs them before those of its samplers.
 
-    Example: mesh propose ./my-copy --title "warm up longer" --text "the loss jumps in the first steps"
+    What cannot be proposed is refused before anything is posted. The same files are one proposal, however often they
+    are proposed.
+
+    Example: mesh propose ./work --title "warm up longer" --text "the loss jumps in the first steps"
     """
 
     async def work() -> None:
         import sys
 
-        from mesh.agent.draft import Draft
-        from mesh.events import Origin
-        from mesh.text import short
-        from mesh.wire import check_token
-        from mesh_cli.connect import code_store_of, opened_board_of, reach
-        from mesh_cli.proposals.propose import editable_files, post_draft
-        from mesh_cli.resolve import find_proposal
+        import msgspec
 
-        check_token("name", name)
-        async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
-            parents = (find_proposal(board, parent),) if parent else (board.champion,) if board.champion else ()
-            files = editable_files(board, folder)
-            origin = Origin(how="human", name=name)
-            draft = Draft(files, title, text, parents, predicted_gain=gain, origin=origin)
-            tree, known_by = await post_draft(bus, code_store_of(bus), board, draft, name)
-            if known_by:
-                print(
-                    f"mesh: proposal {short(tree)} by {known_by} has these files; nothing was posted", file=sys.stderr
-                )
-            print(tree)
+        from gateway.checkout_folder import read_note, write_note
+        from gateway.propose import propose as post
+        from gateway.proposed_files import from_checkout, from_commit, from_folder, from_patch
+        from mesh.errors import BadInput
+        from mesh.text import printable, short
+        from mesh_cli.connect import reach_door
+        from mesh_cli.proposals.patch_text import patch_text
+
+        if patch is not None and commit is not None:
+            raise BadInput("--patch and --commit cannot be used together; use one of them")
+        diff = patch_text(patch) if patch is not None else ""
+        note = read_note(folder)
+        async with reach_door(arena or (note.arena if note else None), nats) as door:
+            chosen = await door.proposal(parent) if parent else note.proposal if note else await door.proposal("")
+            if patch is not None:
+                found = await from_patch(door, diff, chosen)
+            elif commit is not None:
+                found = await from_commit(door, folder, commit)
+            else:
+                found = await from_checkout(door, folder, note) if note else from_folder(door, folder)
+            done = await post(
+                door,
+                found.files,
+                author=name,
+                parent=chosen if parent or found.parent is None else found.parent,
+                title=title or found.title,
+                rationale=text or found.rationale,
+                predicted_gain=gain,
+                confidence=confidence,
+                model=model,
+            )
+        if note and note.proposed != done.proposal:
+            write_note(folder, msgspec.structs.replace(note, proposed=done.proposal))
+        if found.left_out:
+            names = ", ".join(printable(each, 60) for each in found.left_out[:5])
+            more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
+            print(f"mesh: not part of the proposal: {names}{more}", file=sys.stderr)
+        if done.known_by:
+            which = f"proposal {short(done.proposal)} by {done.known_by}"
+            print(f"mesh: {which} has these files; nothing was posted", file=sys.stderr)
+        elif not done.is_new:
+            print(f"mesh: it is posted already, as #{done.posted}", file=sys.stderr)
+        if json:
+            print_json(done)
+            return
+        print(f"mesh: #{done.posted} {short(done.proposal)} {done.title}: {done.next}", file=sys.stderr)
+        print(done.proposal)
 
     return run(work)

@@ -30,6 +30,7 @@ def show(
     """
 
     async def work() -> None:
+        from gateway.resolve import find, named_words
         from mesh.kept_calls import call_data
         from mesh.leaderboard import Ranking
         from mesh.recall import proposals_of, recall
@@ -40,7 +41,6 @@ def show(
         from mesh_cli.proposals.card import card
         from mesh_cli.proposals.describe import about, about_fact
         from mesh_cli.proposals.model_call import call_lines, call_of, call_text, no_call
-        from mesh_cli.resolve import find, named_words
 
         async with reach(arena, nats) as bus:
             known_there = await from_projector(bus, partial(projected_thing, word=word))

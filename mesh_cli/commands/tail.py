@@ -47,6 +47,7 @@ def tail(
     """
 
     async def work() -> None:
+        from gateway.resolve import find_proposal
         from mesh.events import NotePosted
         from mesh.wire import Entry
         from mesh_cli.board.filters import Wanted
@@ -55,7 +56,6 @@ def tail(
         from mesh_cli.board.tail import entries, span_of, tail_row, tell
         from mesh_cli.connect import board_of, reach
         from mesh_cli.render.colour import Ink, is_coloured
-        from mesh_cli.resolve import find_proposal
 
         goes_on = follow if follow is not None else until is None and sys.stdout.isatty()
         async with reach(arena, nats, endless=goes_on) as bus:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from agents.llm.answer_flaw import Unusable
-from agents.llm.diffs import FileDiff, apply_hunks, read_diff
 from mesh.agent.knob_values import knob_values
+from mesh.answer_flaw import Unusable
 from mesh.code import CodeStore, Commit
+from mesh.diffs import apply_diff
 from mesh.errors import BadInput
 from mesh.events import KnobValues
 from mesh_cli.history.result_rows import Experiment
@@ -174,26 +174,8 @@ def _placeholder(code: CodeStore, row: Experiment, parents: Sequence[str]) -> Im
 
 def patched(files: Mapping[str, bytes], diff: str) -> dict[str, bytes] | None:
     """Return files with a unified diff in them; None where it does not fit."""
-    changed = dict(files)
     try:
-        for each in read_diff(diff.replace("\r\n", "\n").split("\n")):
-            name = _name_in(each, changed)
-            old = changed.get(name, b"").decode("utf-8")
-            if each.is_new or name not in changed:
-                text = "\n".join(line for hunk in each.hunks for sign, line in hunk.lines if sign == "+") + "\n"
-            else:
-                text = apply_hunks(name, old, each.hunks)
-            changed[name] = text.encode()
-    except (Unusable, UnicodeDecodeError):
+        changed = apply_diff(files, diff)
+    except Unusable:
         return None
     return changed if changed != files else None
-
-
-def _name_in(diff: FileDiff, files: Mapping[str, bytes]) -> str:
-    """Return the path that a diff means: without `a/` and `b/`; the only file where it names none."""
-    name = diff.name.removeprefix("b/") if diff.name not in files else diff.name
-    if not name and len(files) == 1:
-        return next(iter(files))
-    if name in files or diff.is_new:
-        return name
-    raise Unusable(f"the diff changes {name or 'a file without a name'}, which is not there")

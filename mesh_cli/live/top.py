@@ -19,6 +19,7 @@ from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, RichLog, Static
 
+from gateway.resolve import Named
 from mesh.errors import leaf
 from mesh.leaderboard import MARKED, places_of, row_interval, row_score
 from mesh.text import printable, short
@@ -26,7 +27,6 @@ from mesh_cli.live.feed import RANKED, RECENT, Watch
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
 from mesh_cli.render.colour import colour_of, is_coloured
-from mesh_cli.resolve import Named
 
 _LOOK_S = 0.5
 BAR = 8

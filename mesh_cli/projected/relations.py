@@ -4,11 +4,11 @@ from collections import deque
 from typing import Literal
 
 from analytics.sql_protocol import quoted
+from gateway.resolve import find_proposal
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.excerpt import excerpt, sequences
 from mesh_cli.projected.named import MOST_NAMES, listed
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
-from mesh_cli.resolve import find_proposal
 
 MOST_MEMBERS = 1000
 """Members of a family and their parents; where there are more, the log is folded."""

@@ -109,7 +109,8 @@ def _standing(ranking: Ranking, about: About) -> str:
     why = reason_words(about["why"])
     state = f"{about['state']} ({why})" if why else about["state"]
     if about["mean"] is None:
-        return f"state: {state}, no score yet"
+        queue = f"; {about['queue']}" if about["queue"] else ""
+        return f"state: {state}, no score yet{queue}"
     mark = " (self-reported)" if about["self_reported"] else ""
     parents = [about["mean"] + row.gain for row in about["parents"] if row.gain is not None]
     places = needed_places([about["mean"], *parents], about["low"], about["high"])

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
+from gateway.resolve import Named
 from mesh.board import Board, Critique, Member
 from mesh.events import AgentJoined, ProposalPromoted, WorkerJoined
 from mesh.leaderboard import Ranking
 from mesh.proposal_card import card_of, run_row, worker_name
 from mesh.proposal_numbers import gain_of
 from mesh.wire import Entry
-from mesh_cli.resolve import Named
 
 About = dict[str, Any]
 _RECENT = 10

@@ -1,16 +1,16 @@
-"""Reads unified diffs as models write them, and puts them into a file's text. Pure.
+"""Reads unified diffs as people and models write them, and puts them into a file's text. Pure.
 
 Line numbers are counted wrongly more often than not, so a hunk is found by its lines; a number only chooses between
 several places. Lines of context may lack the space before them, and are kept as they are in the file.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agents.llm.answer_flaw import Unusable, one_line
-from agents.llm.matching import LineRange, find_lines, shifted
+from mesh.answer_flaw import Unusable, one_line
+from mesh.matching import LineRange, find_lines, shifted
 
 _HUNK = re.compile(r"@@(?:\s*-(\d+)(?:,\d+)?\s+\+\d+(?:,\d+)?\s*@@|.*?@@$|\s|$)(.*)")
 _OLD, _NEW = re.compile(r"---\s+(\S.*?)\s*(?:\t.*)?"), re.compile(r"\+\+\+\s+(\S.*?)\s*(?:\t.*)?")
@@ -114,6 +114,38 @@ def read_diff(lines: Sequence[str]) -> list[FileDiff]:
             signs.append((" ", line))
     end_file()
     return found
+
+
+def apply_diff(files: Mapping[str, bytes], diff: str) -> dict[str, bytes]:
+    """Return files with a unified diff in them; a file with CR LF keeps its ends of lines.
+
+    Raises:
+        Unusable: The diff changes a file that is not there or is no text, deletes one, or does not fit.
+    """
+    changed = dict(files)
+    for each in read_diff(diff.replace("\r\n", "\n").split("\n")):
+        name = _name_in(each, changed)
+        if each.is_new or name not in changed:
+            lines = [line for hunk in each.hunks for sign, line in hunk.lines if sign == "+"]
+            changed[name] = ("\n".join(lines) + "\n").encode()
+            continue
+        try:
+            old = changed[name].decode()
+        except UnicodeDecodeError:
+            raise Unusable(f"{name} is not a text file; do not change it") from None
+        text = apply_hunks(name, old.replace("\r\n", "\n"), each.hunks)
+        changed[name] = (text.replace("\n", "\r\n") if "\r\n" in old else text).encode()
+    return changed
+
+
+def _name_in(diff: FileDiff, files: Mapping[str, bytes]) -> str:
+    """Return the path that a diff means: without `a/` and `b/`; the only file where it names none."""
+    name = diff.name if diff.name in files else diff.name.removeprefix("b/")
+    if not name and len(files) == 1:
+        return next(iter(files))
+    if name in files or diff.is_new:
+        return name
+    raise Unusable(f"the diff changes {name or 'a file without a name'}, which is not there")
 
 
 def apply_hunks(name: str, text: str, hunks: Sequence[Hunk]) -> str:

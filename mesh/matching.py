@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from agents.llm.answer_flaw import Unusable, one_line
+from mesh.answer_flaw import Unusable, one_line
 
 _COMMENT = re.compile(r"(?:^|\s+)(?:#|//)[^\"']*$")
 

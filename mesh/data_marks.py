@@ -1,6 +1,7 @@
 """The marks between which text of other authors stands in a prompt, so that no text can end its mark early. Pure."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 
@@ -25,3 +26,8 @@ def tame(text: str) -> str:
 def fenced(label: str, text: str, fence: str) -> str:
     """Return text of another author between marks, below a label of ours."""
     return f"{label}\n<data-{fence}>\n{text.replace(fence, '')}\n</data-{fence}>"
+
+
+def tokens_of(text: str) -> int:
+    """Return an upper estimate of the tokens of a text that works for any model: one per three bytes."""
+    return math.ceil(len(text.encode(errors="replace")) / 3)

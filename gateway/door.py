@@ -1,0 +1,69 @@
+"""What every function of the gateway works on: the log of an arena, its board, its code."""
+
+from gateway.resolve import Named, find, find_proposal
+from mesh.agent.code_reader import CodeReader
+from mesh.board import Board
+from mesh.bus import ArenaBus
+from mesh.code import CodeStore
+from mesh.errors import BadInput, UnknownName
+from mesh.events import ProposalPosted
+from mesh.follow import Follower
+
+
+class Door:
+    """One arena, opened for an agent; another task must run `follower.follow`."""
+
+    def __init__(self, bus: ArenaBus, follower: Follower, code: CodeStore) -> None:
+        self.bus, self.follower, self.code = bus, follower, code
+        self.files = CodeReader(code)
+
+    @property
+    def board(self) -> Board:
+        """The board as of now.
+
+        Raises:
+            BadInput: the arena was never opened.
+        """
+        board = self.follower.board
+        if board.opened is None:
+            raise BadInput(f"arena {board.arena} was never opened; mesh open FOLDER opens it")
+        return board
+
+    async def proposal(self, word: str) -> str:
+        """Return the proposal that a word names: a hash or its beginning, `champion`, `baseline`, a run, or a sequence.
+
+        "" is the champion, else the baseline as it was opened, which nobody need have posted.
+
+        Raises:
+            UnknownName: it names none.
+        """
+        board = self.board
+        if not word:
+            return board.champion
+        assert board.opened is not None
+        if word == "baseline" and board.opened.base_tree not in board.proposals:
+            return ""
+        if not word.lstrip("#").isdecimal() and not word.startswith(("run:", "fact:")):
+            try:
+                return find_proposal(board, word)
+            except UnknownName:
+                if word not in board.runs:
+                    raise
+        named, _ = find(board, word)
+        return named.id if named.kind == "proposal" else await self._of(named)
+
+    async def _of(self, named: Named) -> str:
+        """Return the proposal that a run, or a fact of the log, is about."""
+        board = self.board
+        if named.kind == "run":
+            return board.runs[named.id].requested.proposal
+        if named.kind == "fact":
+            for entry in await self.bus.entries([int(named.id)]):
+                event = entry.post.event if entry.post else None
+                about = event.tree if isinstance(event, ProposalPosted) else getattr(event, "proposal", "")
+                run = board.runs.get(getattr(event, "run", ""))
+                tree = about or (run.requested.proposal if run else "")
+                if tree in board.proposals:
+                    return str(tree)
+        what = f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
+        raise UnknownName(f"{what} of arena {board.arena} is not about one proposal; name a proposal, or its sequence")

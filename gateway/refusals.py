@@ -1,0 +1,117 @@
+"""Why files cannot be proposed, in one sentence, before anything is uploaded or posted. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from mesh.board import Board
+from mesh.editable_paths import MAX_NEW_BYTES
+from mesh.errors import ArenaIsClosed, BadInput
+from mesh.text import printable, short
+
+_Files = Mapping[str, bytes]
+
+_SECRETS = {
+    "a private key": rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
+    "a key of AWS": rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a key of GitHub": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40})",
+    "a key of Slack": rb"\bxox[abprs]-[A-Za-z0-9-]{20}",
+    "a key of Google": rb"\bAIza[0-9A-Za-z_-]{35}",
+    "a key of Hugging Face": rb"\bhf_[A-Za-z0-9]{30}",
+    "a key of a model's provider": rb"\bsk-(?:ant-|proj-|or-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{24}",
+    "a seed of NATS": rb"\bS[UAO][A-Z2-7]{56}\b",
+    "a token (JWT)": rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10}",
+}
+_PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
+_NAMED = 5
+
+
+def check_open(board: Board) -> None:
+    """Check that an arena takes proposals.
+
+    Raises:
+        ArenaIsClosed: it is closed.
+    """
+    if board.closed:
+        raise ArenaIsClosed(
+            f"arena {board.arena} is closed ({board.closed.reason}) and takes no proposals; `mesh up FOLDER` opens "
+            "it again"
+        )
+
+
+def check_files(parent: str, before: _Files, after: _Files) -> None:
+    """Check the files that a proposal changes or adds, against those of its parent.
+
+    Args:
+        parent: the parent in words, for the sentence.
+        before: the parent's files by path.
+        after: the proposal's files by path; files that are not in it stay as they are.
+
+    Raises:
+        BadInput: nothing is changed, or the change is too large, binary, or has a secret.
+    """
+    changed = [name for name, data in after.items() if before.get(name) != data]
+    if not changed:
+        raise BadInput(f"nothing is changed: the files are those of {parent}; edit one of {_listed(sorted(after))}")
+    more = sum(max(0, len(after[name]) - len(before.get(name, b""))) for name in changed)
+    if more > MAX_NEW_BYTES:
+        raise BadInput(f"the proposal adds {more:,} bytes, but it may add {MAX_NEW_BYTES:,}; make it smaller")
+    for name in changed:
+        if _is_binary(after[name]) and not _is_binary(before.get(name, b"")):
+            raise BadInput(f"{printable(name, 80)} is binary; a proposal changes text: leave the file as it was")
+        check_words(name, after[name], before.get(name, b""))
+
+
+def check_words(where: str, text: bytes, before: bytes = b"") -> None:
+    """Check that a text has no secret that was not there before.
+
+    Raises:
+        BadInput: it has one.
+    """
+    for what, pattern in _PATTERNS.items():
+        for found in pattern.finditer(text):
+            if found[0] not in before:
+                line = text[: found.start()].count(b"\n") + 1
+                raise BadInput(
+                    f"{printable(where, 80)}, line {line}, has what looks like {what}; the log never forgets: take it "
+                    "out, and revoke it if it was shared"
+                )
+
+
+def check_protected(changed: Sequence[str], deleted: Sequence[str], editable: Sequence[str]) -> None:
+    """Check that no protected file is changed, and none deleted.
+
+    Raises:
+        BadInput: there are such files.
+    """
+    if changed:
+        is_are = "is" if len(changed) == 1 else "are"
+        raise BadInput(
+            f"{_listed(changed)} {is_are} protected, but changed; undo that, and change only {_listed(editable)}"
+        )
+    if deleted:
+        raise BadInput(
+            f"{_listed(deleted)} {'is' if len(deleted) == 1 else 'are'} gone, but a proposal deletes no files; put it "
+            "back, or check the parent out into a new folder"
+        )
+
+
+def parent_words(board: Board, parent: str) -> str:
+    """Return a parent in words: "" is the baseline."""
+    if not parent or (board.opened and parent == board.opened.base_tree):
+        return "the baseline"
+    return f"the champion {short(parent)}" if parent == board.champion else f"proposal {short(parent)}"
+
+
+def _is_binary(data: bytes) -> bool:
+    if b"\0" in data:
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name, 80) for name in names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
