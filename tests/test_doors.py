@@ -42,11 +42,11 @@ index 1111111..2222222 100644
 PATCH += "-- \n2.39.0\n"  # as `git format-patch` ends
 
 
-async def proposed_from(door: Door, folder: Path, **words: str) -> str:
+async def proposed_from(door: Door, folder: Path, title: str = "") -> str:
     note = read_note(folder)
     assert note is not None
     found = await from_checkout(door, folder, note)
-    return (await propose(door, found.files, author="ann", parent=note.proposal, **words)).proposal
+    return (await propose(door, found.files, author="ann", parent=note.proposal, title=title)).proposal
 
 
 async def test_a_checkout_has_what_a_trial_sees_and_remembers_its_proposal(tmp_path: Path) -> None:

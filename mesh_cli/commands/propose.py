@@ -22,20 +22,33 @@ def propose(
     ] = Path(),
     *,
     patch: Annotated[
-        str | None, Parameter(help="Propose the parent with this diff in it: a file, or - for standard input.")
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True, help="Propose the parent with this diff in it: a file, or - for standard input."
+        ),
     ] = None,
     commit: Annotated[str | None, Parameter(help="Propose this commit of a git repository.")] = None,
     title: Annotated[
-        str, Parameter(help="Say in one line what changes; default: the commit's message, else what differs.")
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Say in one line what changes; default: the commit's message, else what differs.",
+        ),
     ] = "",
-    text: Annotated[str, Parameter(name=["--text", "--why"], help="Say why it should be better.")] = "",
+    text: Annotated[
+        str, Parameter(name=["--text", "--why"], allow_leading_hyphen=True, help="Say why it should be better.")
+    ] = "",
     parent: Annotated[
         str | None,
         Parameter(help="The proposal that it changes; default: what was checked out, else the champion or baseline."),
     ] = None,
     gain: Annotated[
         float | None,
-        Parameter(name=["--gain", "--predict"], help="Predict the gain over the parent, in units of the metric."),
+        Parameter(
+            name=["--gain", "--predict"],
+            allow_leading_hyphen=True,
+            help="Predict the gain over the parent, in units of the metric.",
+        ),
     ] = None,
     confidence: Annotated[
         float | None,

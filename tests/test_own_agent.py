@@ -1,0 +1,129 @@
+"""Somebody else's agent, which knows only the commands, takes part twice; the server is killed between its steps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.to_thread
+
+from mesh import settings
+from mesh.server import EmbeddedServer, embedded
+from mesh_cli.exit import ExitCode
+from tests.support.arenas import ARENA, TRAIN, write_arena
+from tests.support.swarm import swarm_of
+
+EXACT = ARENA.replace('direction = "minimize"', 'direction = "minimize"\nnoise = "none"') + (
+    "[selection]\nhalving = false\n"
+)
+HIDING = EXACT.replace('editable = ["train.py"]', 'editable = ["train.py"]\nhidden = ["answers.txt"]')
+
+
+class Said(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def mesh(*words: str, cwd: Path, given: str = "") -> Said:
+    """Run a command as an agent does: in a folder, without variables of the mesh."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+
+    def run() -> Said:
+        command = [sys.executable, "-m", "mesh_cli", *words]
+        done = subprocess.run(command, cwd=cwd, env=environ, input=given, capture_output=True, text=True, timeout=120,
+                              check=False)  # fmt: skip
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return await anyio.to_thread.run_sync(run)
+
+
+async def answer(*words: str, cwd: Path) -> dict[str, Any]:
+    """Return the JSON that a command prints."""
+    said = await mesh(*words, "--json", cwd=cwd)
+    assert said.out, said
+    found: dict[str, Any] = json.loads(said.out)
+    return found
+
+
+async def killed(server: EmbeddedServer) -> None:
+    """Kill the server with a signal that cannot be caught; whoever watches it starts it again."""
+    starts = server.starts
+    os.kill(server.address.pid, signal.SIGKILL)
+    with anyio.fail_after(60):
+        while server.starts == starts:
+            await anyio.sleep(0.02)
+
+
+async def decided(cwd: Path, *words: str) -> dict[str, Any]:
+    """Wait as an agent with a time limit per command does: again and again."""
+    with anyio.fail_after(150):
+        while True:
+            said = await mesh("wait", *words, "--timeout", "10s", "--json", cwd=cwd)
+            assert said.out, said
+            found: dict[str, Any] = json.loads(said.out)
+            assert (found["ending"] == "") == (said.code == ExitCode.TIMED_OUT), said
+            if found["ending"]:
+                return {**found, "code": said.code}
+
+
+async def test_an_agent_takes_part_twice_while_the_server_is_killed_between_its_steps(tmp_path: Path) -> None:
+    project = write_arena(tmp_path / "project", arena=HIDING)
+    (project / "answers.txt").write_text("nobody may see this")
+    home = project / ".mesh"
+    async with embedded(settings.server_dir(home), sync="1s") as server:
+        said = await mesh("open", ".", cwd=project)
+        assert said.code == ExitCode.OK, said
+        async with swarm_of(home, server.url) as swarm:
+            swarm._log = tmp_path / "swarm.log"
+            await swarm.start("curator", "worker")
+            for height, word in (("0.75", "baseline"), ("0.5", "champion")):
+                work = tmp_path / f"work-{word}"
+                await killed(server)
+                out = await answer("checkout", word, str(work), cwd=project)
+                assert out["editable"] == ["train.py"]
+                assert {path.name for path in work.iterdir()} == {
+                    "arena.toml", "train.py", "score.py", "mesh.toml", ".mesh-checkout.json",
+                }  # fmt: skip
+                (work / "train.py").write_text(TRAIN.replace("HEIGHT = 1.0", f"HEIGHT = {height}"))
+                await killed(server)
+                posted = await answer("propose", "--name", "stranger", "--model", "opus", cwd=work)
+                assert (posted["is_new"], posted["author"], posted["closed"]) == (True, "stranger", "")
+                await killed(server)
+                again = await answer("propose", "--name", "stranger", cwd=work)
+                assert (again["is_new"], again["posted"]) == (False, posted["posted"])
+                first = await decided(work, "--for", "score")
+                assert (first["code"], first["ending"]) in {(0, "better"), (0, "promoted")}, first
+                verdict = await decided(work)
+                assert (verdict["code"], verdict["ending"], verdict["proposal"]) == (0, "promoted", posted["proposal"])
+                await killed(server)
+                said = await mesh("apply", "champion", cwd=project)
+                assert said.code == ExitCode.OK, said
+                assert f"HEIGHT = {height}" in (project / "train.py").read_text()
+            worse = await mesh("propose", ".", "--patch", "-", "--name", "stranger", cwd=work, given=WORSE)
+            assert worse.code == ExitCode.OK, worse
+            assert (await decided(work, worse.out.strip()))["code"] == ExitCode.NOT_BETTER
+            broken = await mesh("propose", "--patch", "-", "--title", "it breaks", cwd=work, given=BROKEN)
+            failed = await decided(project, broken.out.strip())
+            assert (failed["code"], failed["ending"]) == (ExitCode.NO_SCORE, "no_score")
+            assert "<data-" in failed["why"]
+        assert (await mesh("close", cwd=project)).code == ExitCode.OK
+        late = await mesh("propose", "--patch", "-", cwd=work, given=WORSE.replace("= 50", "= 51"))
+        assert (late.code, late.out) == (ExitCode.CLOSED, "")
+        assert late.err.startswith("mesh: arena tiny is closed (operator) and takes no proposals")
+
+
+WORSE = """--- a/train.py
++++ b/train.py
+@@ -4,2 +4,2 @@
+ HEIGHT = 0.5  # mesh: 0.0..2.0
+-WIDTH = 10  # mesh: 1..1000
++WIDTH = 50  # mesh: 1..1000
+"""
+BROKEN = WORSE.replace("WIDTH = 50  # mesh: 1..1000", "WIDTH = None")
