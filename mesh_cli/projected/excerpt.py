@@ -48,7 +48,9 @@ def sequences(
     )
 
 
-async def excerpt(projector: Projector, found: list[Row], *, seq: int, whole: bool = False) -> Board:
+async def excerpt(
+    projector: Projector, found: list[Row], *, seq: int, whole: bool = False, most: int = MOST_FACTS
+) -> Board:
     """Return the board of the facts with these sequences.
 
     Args:
@@ -56,13 +58,14 @@ async def excerpt(projector: Projector, found: list[Row], *, seq: int, whole: bo
         found: Rows with the column `seq`.
         seq: The entry that the board is of.
         whole: With learning curves and the ends of the logs of trials.
+        most: How many facts at most.
 
     Raises:
         BusUnavailable: No projector answers.
         Unanswered: It cannot say it, or there are too many facts.
     """
     wanted = sorted({int(row["seq"]) for row in found})
-    if len(wanted) > MOST_FACTS:
+    if len(wanted) > most:
         raise Unanswered
     board = Board(arena=projector.arena)
     asked = wanted if seq in wanted else [*wanted, seq]
