@@ -18,6 +18,7 @@ import msgspec
 
 from analytics import tables
 from analytics.bloom_filter import BloomFilter
+from analytics.reigns import keep_reigns
 from analytics.scores import keep_scores, rule_of
 from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
@@ -25,7 +26,7 @@ from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKille
 from mesh.evidence import student_t
 from mesh.wire import Entry, Post
 
-LAYOUT = 14
+LAYOUT = 15
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
@@ -59,7 +60,18 @@ _ALL = """
 SELECT table_schema, table_name, CASE table_type WHEN 'VIEW' THEN 'VIEW' ELSE 'TABLE' END
 FROM information_schema.tables
 WHERE table_schema IN ('main', 'internal')"""
-_FACTS = ("opened", "proposed", "criticised", "requested", "started", "finished", "judged", "scored")
+_FACTS = (
+    "opened",
+    "proposed",
+    "criticised",
+    "requested",
+    "started",
+    "finished",
+    "judged",
+    "scored",
+    "ruled",
+    "reigned",
+)
 """The tables beside `posts` that derive from it."""
 
 _Name = tuple[str, str, str]
@@ -225,6 +237,8 @@ class Projection:
                         appender.append_rows(of_table)
             if rows["opened"] or rules_out:
                 rule = rule_of(db, arena)
+            promoted = any(row[4] == "promoted" for row in rows["judged"])
+            keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
             if ranks:
                 keep_scores(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
             db.execute(

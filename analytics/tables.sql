@@ -42,6 +42,13 @@ CREATE TABLE IF NOT EXISTS internal.scored (
     previous BIGINT, scores BIGINT, least DOUBLE, greatest DOUBLE, seconds DOUBLE, any_self_reported BOOLEAN,
     proven_count BIGINT, proven_mean DOUBLE, squares_added DOUBLE, claimed_count BIGINT, claimed_sum DOUBLE,
     used_s DOUBLE, margin_sum DOUBLE, best_before DOUBLE, best DOUBLE);
+-- Who was champion and which proposals are ruled out, as `analytics/reigns.py` keeps it; `until_seq` is null where a reign
+-- goes on, and the greatest number where the version in force rules out.
+CREATE TABLE IF NOT EXISTS internal.ruled (
+    arena VARCHAR, proposal VARCHAR, seq BIGINT, time TIMESTAMP, until_seq BIGINT, text VARCHAR);
+CREATE TABLE IF NOT EXISTS internal.reigned (
+    arena VARCHAR, reign BIGINT, proposal VARCHAR, met VARCHAR, seq BIGINT, since TIMESTAMP, until TIMESTAMP,
+    reigns BOOLEAN, until_seq BIGINT);
 CREATE TABLE IF NOT EXISTS internal.checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
 CREATE TABLE IF NOT EXISTS internal.layout (version INTEGER);
 -- The quantile of Student's t that bounds a two-sided 95 % interval, for the degrees of freedom up to 1000.

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from mesh.f_test import f_tail
+
 SHOWN_AT = 0.05
 """Level of the test for an effect of the seeds. Where it does not pass, seeds are taken to share nothing."""
 
@@ -55,13 +57,12 @@ def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
     Args:
         columns: the fresh scores of each proposal by seed; those that belong together have common seeds.
     """
-    import numpy as np
-    from scipy.special import fdtrc
-
     found = list(columns)
-    if len(found) < 2:
-        return None
     sizes = [len(scores) for scores in found]
+    if len(found) < 2 or len(set().union(*found)) == sum(sizes):
+        return None  # no two have a seed in common
+    import numpy as np  # takes as long as all else that a command imports
+
     trees = np.repeat(np.arange(len(found)), sizes)
     names = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=len(trees))
     values = np.fromiter(chain.from_iterable(scores.values() for scores in found), dtype=float, count=len(trees))
@@ -79,7 +80,7 @@ def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
             break
     left = min(whole, float(rest @ rest))
     unexplained, total = left / dof, whole / (dof + between)
-    if unexplained >= total or (left and fdtrc(between, dof, (whole - left) / between / unexplained) > SHOWN_AT):
+    if unexplained >= total or (left and f_tail(between, dof, (whole - left) / between / unexplained) > SHOWN_AT):
         return None
     return SeedEffect(min(_MOST, 1 - unexplained / total), math.sqrt(unexplained), dof)
 

@@ -1,11 +1,26 @@
 """Numbers of one proposal, as every command shows them. Pure."""
 
+import msgspec
+
 from mesh.board import Board
 from mesh.events import Cost
 from mesh.leaderboard import Ranking
 
 
+class Gain(msgspec.Struct, frozen=True):
+    """By how much a proposal is better than another, in units of the metric, and whether runs side by side say so."""
+
+    value: float
+    is_side_by_side: bool
+
+
 def gain_of(ranking: Ranking, tree: str, over: str) -> float | None:
+    """Return the value of `known_gain`."""
+    known = known_gain(ranking, tree, over)
+    return known.value if known else None
+
+
+def known_gain(ranking: Ranking, tree: str, over: str) -> Gain | None:
     """Return by how much a proposal is better than another, in units of the metric.
 
     Where seeds share something, runs side by side are compared: a proposal that met its parent on common seeds is not
@@ -20,8 +35,8 @@ def gain_of(ranking: Ranking, tree: str, over: str) -> float | None:
     row, other = ranking.of(tree), ranking.of(over)
     if row is None or other is None or row.worker_class != other.worker_class:
         return None
-    beside = ranking.gain_side_by_side(tree, over, row.worker_class)
-    return ranking.gain(row.mean, other.mean) if beside is None else beside
+    beside = None if tree == over else ranking.gain_side_by_side(tree, over, row.worker_class)
+    return Gain(ranking.gain(row.mean, other.mean) if beside is None else beside, beside is not None)
 
 
 def is_gain_proven(ranking: Ranking, tree: str, over: str) -> bool:

@@ -219,8 +219,9 @@ def test_the_board_and_sql_agree_on_champions_and_on_what_is_ruled_out(tmp_path:
     try:
         for arena, entries in logs.items():
             projection.checkpoint(arena, "log", len(entries))
-            for some in (entries[: len(entries) // 2], entries[len(entries) // 2 :]):
-                projection.append(arena, "log", some)
+            size = random.Random(arena).choice((1, 7, max(1, len(entries) // 2), len(entries)))
+            for start in range(0, len(entries), size):
+                projection.append(arena, "log", entries[start : start + size])
         for arena, entries in logs.items():
             board = Board(arena=arena)
             for entry in entries:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from scipy.special import fdtrc
 
 from agents.curation.claims import expected_on
 from benchmarks.paired import is_fooled
@@ -16,6 +17,7 @@ from benchmarks.parts.null_arenas import CorrelatedArena, Draw, contaminated, no
 from gateway.resolve import Named
 from mesh.events import Origin, ProposalPosted
 from mesh.evidence import Noise, fresh, noise, p_better
+from mesh.f_test import f_tail
 from mesh.leaderboard import Ranking
 from mesh.paired import SeedEffect, difference, moderated, seed_effect, side_by_side
 from mesh.testing import SPEC, Log, commit_hash, git_hash
@@ -166,6 +168,14 @@ def test_the_effect_of_seeds_is_that_of_least_squares_over_proposals_and_seeds()
 def test_seeds_that_share_nothing_are_seldom_taken_for_worlds() -> None:
     shown = sum(seed_effect(worlds(random.Random(world), 0.0, RACES)) is not None for world in range(300))
     assert shown <= 300 * 0.05 + 2.33 * math.sqrt(300 * 0.05 * 0.95)
+
+
+def test_the_tail_of_the_f_distribution_is_that_of_scipy() -> None:
+    rng = random.Random(5)
+    for _ in range(2000):
+        one, other, ratio = int(10 ** rng.uniform(0, 3.5)), int(10 ** rng.uniform(0, 3.5)), 10 ** rng.uniform(-3, 3)
+        assert f_tail(one, other, ratio) == pytest.approx(float(fdtrc(one, other, ratio)), rel=1e-8, abs=1e-12)
+    assert (f_tail(3, 4, 0.0), f_tail(3, 4, math.inf)) == (1.0, 0.0)
 
 
 def test_scores_without_common_seeds_or_spread_show_no_effect() -> None:

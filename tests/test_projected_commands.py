@@ -1,7 +1,8 @@
 """A command says the same of a long log whether it asks a projector or folds the log; by random histories."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ import anyio
 import msgspec
 import pytest
 
+from agents.curation.waiting_claims import waiting_words
+from agents.search.structure.needless import PUT_BACK
 from gateway.resolve import find
 from mesh import events as e
 from mesh import wire
@@ -18,9 +21,12 @@ from mesh.errors import UnknownName
 from mesh.leaderboard import Ranking
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.roll_call import answer_roll_call
+from mesh.ruling_out import FIXED
+from mesh.spec import SelectionSpec
+from mesh.testing import Log, content_hash, git_hash, opened
 from mesh.wire import Post
 from mesh_cli.connect import board_of
-from mesh_cli.live.status import figures, status_lines
+from mesh_cli.live.status import figures, spending_of, status_lines
 from mesh_cli.projected import asking
 from mesh_cli.projected.asking import from_projector
 from mesh_cli.projected.named import projected_thing
@@ -33,6 +39,7 @@ from mesh_cli.proposals.describe import about
 from mesh_cli.proposals.leaderboard_table import ranking, remarks
 from tests.support.folding import projecting
 from tests.test_leaderboard_contract import History
+from tests.test_race import NOISY
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -75,14 +82,67 @@ def with_a_swarm(seed: int) -> Iterator[tuple[str, e.AnyEvent]]:
             yield rng.choice(("ann", "bob")), e.ModelAsked(purpose="propose", model="m", ok=False, cost=cost)
 
 
+class Claims(Log):
+    """A random history in which claims wait, because proof has had its share; `told` are its facts."""
+
+    def __init__(self, seed: int) -> None:
+        self.told: list[tuple[str, e.AnyEvent]] = []
+        rng = random.Random(f"claims {seed}")
+        selection = SelectionSpec(proof_share=rng.choice((0.02, 0.1, 0.3)), baseline_seeds=3)
+        super().__init__(msgspec.structs.replace(NOISY, selection=selection))
+        self.open()
+        self.add("w", e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=20))
+        self.propose("base", how="baseline")
+        self.score("base", 10.0)
+        for number in range(rng.randrange(5, 40)):
+            self.finish(self.request("base", seed=number + 2, lane="control"), 10 + rng.gauss(0, 0.1))
+        self.promote("base")
+        for number in range(rng.randrange(10, 40)):
+            name, draw = f"p{number}", rng.random()
+            if draw < 0.1:
+                origin = e.Origin(how="sampler", name=PUT_BACK)
+                parents = (git_hash(f"p{rng.randrange(number + 1)}"),)
+                back = e.ProposalPosted(
+                    tree=git_hash(name), commit=git_hash(name), title=name, origin=origin, parents=parents
+                )
+                self.add("ann", back)
+            else:
+                self.propose(name)
+            if draw > 0.1:
+                self.score(name, rng.choice((8.0, 9.0, 11.0)) + rng.random())
+            if draw < 0.2:
+                self.retire(name)
+            elif draw < 0.3:
+                race = 1000 * rng.randrange(1, 3)
+                for seed_of in range(race, race + rng.randrange(1, 4)):
+                    self.finish(self.request(name, seed=seed_of, lane="confirm"), 9.5 + rng.gauss(0, 0.1))
+            elif draw < 0.33:
+                self.add("critic", e.CritiquePosted(target=git_hash(name), verdict="block", rule=FIXED, text="no"))
+            elif draw < 0.35:
+                self.promote(name)
+            elif draw < 0.37:
+                self.add("w", e.WorkerLeft(boot="w"))
+                self.add("w", e.WorkerJoined(boot="w2", worker_class="cpu", device="cpu", slots=20))
+            elif draw < 0.39:
+                changed = msgspec.structs.replace(opened(self.spec), version=2, evaluator=content_hash(f"e{number}"))
+                self.add("operator", changed)
+
+    def add(self, author: str, event: e.AnyEvent, *, after_s: float = 1.0) -> Post:
+        """Post the next fact."""
+        self.told.append((author, event))
+        return super().add(author, event, after_s=after_s)
+
+
 @asynccontextmanager
-async def told(seeds: Sequence[int], file: Path) -> AsyncIterator[list[MemoryBus]]:
+async def told(
+    seeds: Sequence[int], file: Path, history: Callable[[int], Iterable[tuple[str, e.AnyEvent]]] = with_a_swarm
+) -> AsyncIterator[list[MemoryBus]]:
     """Yield the logs of random histories, which a projector has folded."""
     hub = MemoryHub()
     buses = []
     for seed in seeds:
         buses.append(bus := await hub.arena(f"a{seed}", create=True))
-        for author, event in with_a_swarm(seed):
+        for author, event in history(seed):
             post = Post.new(author, event)
             bus.append_raw(wire.subject_of(bus.arena, post), wire.encode(post))
         bus.append_raw(f"mesh.{bus.arena}.run.finished.r1.liar", b"not a fact")
@@ -109,7 +169,7 @@ def asks(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 async def test_leaderboard_and_status_say_the_same_with_and_without_a_projector(
     part: int, tmp_path: Path, home: Path, asks: Callable[[bool], None]
 ) -> None:
-    answered, running = 0, 0
+    running = 0
     async with told(range(part, HISTORIES, PARTS), tmp_path / "a.duckdb") as buses:
         for bus in buses:
             asks(True)
@@ -123,7 +183,7 @@ async def test_leaderboard_and_status_say_the_same_with_and_without_a_projector(
             ]
             assert shown[0] == shown[1], bus.arena
             assert of.board.champion == board.champion, bus.arena
-            answered += await from_projector(bus, partial(projected_state, rate_over_s=300.0)) is not None
+            assert await from_projector(bus, partial(projected_state, rate_over_s=300.0)), bus.arena
             asked = await figures(bus)
             asks(False)
             folded = await figures(bus)
@@ -133,8 +193,23 @@ async def test_leaderboard_and_status_say_the_same_with_and_without_a_projector(
             running += folded["runs_running"]
             lines = [status_lines(row | dict.fromkeys(ages), None) for row in (asked, folded)]
             assert lines[0] == lines[1], bus.arena
-        assert answered > len(buses) / 2
         assert running
+
+
+async def test_status_and_report_say_how_many_claims_wait_with_and_without_a_projector(
+    tmp_path: Path, asks: Callable[[bool], None]
+) -> None:
+    waiting = Counter[bool]()
+    asks(True)
+    async with told(range(24), tmp_path / "a.duckdb", lambda seed: Claims(seed).told) as buses:
+        for bus in buses:
+            folded = waiting_words(await board_of(bus))
+            state = await from_projector(bus, partial(projected_state, rate_over_s=0.0))
+            assert state, bus.arena
+            assert state.waiting == folded, bus.arena
+            assert spending_of(state.board, state.time, state.waiting)["advice"][:1] == [folded] or not folded
+            waiting[bool(folded)] += 1
+    assert min(waiting[True], waiting[False]) > 3, waiting
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -9,9 +9,14 @@ _SMALLEST_RACE = 2
 """Runs of the smallest race: one claim and the champion, on one seed."""
 
 
-def waiting_words(board: Board) -> str:
-    """Return in a sentence how many claims wait until search has had its share of the workers' time; "" if none do."""
-    if not may_wait(board, proof_time(board)):
+def waiting_words(board: Board, time: ProofTime | None = None) -> str:
+    """Return in a sentence how many claims wait until search has had its share of the workers' time; "" if none do.
+
+    Args:
+        board: The board of the arena, or an excerpt that has all proofs and all that is undecided.
+        time: The time of proof, where the board is an excerpt that does not know it.
+    """
+    if not may_wait(board, time or proof_time(board)):
         return ""
     from agents.curation.claims import weigh_claims  # with what they import, a tenth of the start of `mesh status`
     from agents.curation.race_log import current_race, members_of

@@ -65,7 +65,7 @@ async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[byte
 async def _remarks(bus: JetStreamBus, to_seq: int | None) -> tuple[str, str]:
     """Return in sentences how many proposals are ruled out, and how many claims wait; "" where none are."""
     if to_seq is None and (state := await from_projector(bus, partial(projected_state, rate_over_s=0.0))):
-        return ruled_out_words(state.board), ""  # no claims wait, or the projector would not have said it
+        return ruled_out_words(state.board), state.waiting
     board = await _board_until(bus, to_seq) if to_seq else await board_of(bus)
     return ruled_out_words(board), waiting_words(board)
 

@@ -7,7 +7,7 @@ from mesh.board import Board
 from mesh.events import Failed
 from mesh.exactness import exact_on
 from mesh.leaderboard import LeaderboardRow, Ranking
-from mesh.proposal_numbers import gain_of
+from mesh.proposal_numbers import known_gain
 from mesh.text import plain_number, printable, signed_gain
 from mesh.times import duration
 
@@ -146,10 +146,9 @@ def busy_machine(board: Board, since: int) -> str:
 def _gain(ranking: Ranking, base: LeaderboardRow, best: LeaderboardRow) -> str:
     """Return the champion's gain over the baseline in words, by runs side by side where seeds share something."""
     against = f"baseline {plain_number(base.mean, ranking.places)}"
-    beside = ranking.gain_side_by_side(best.proposal, base.proposal)
-    if beside is not None:
-        return f"gain {signed_gain(beside, ranking.places)} over the baseline in runs side by side"
+    gain = known_gain(ranking, best.proposal, base.proposal)
+    if gain and gain.is_side_by_side:
+        return f"gain {signed_gain(gain.value, ranking.places)} over the baseline in runs side by side"
     if is_one_run(base, best):
         return f"gain over the {against} not known: that is one run"
-    gain = gain_of(ranking, best.proposal, base.proposal)
-    return against if gain is None else f"gain {signed_gain(gain, ranking.places)} over the {against}"
+    return against if gain is None else f"gain {signed_gain(gain.value, ranking.places)} over the {against}"

@@ -64,7 +64,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         **scores_of(ranking),
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
-        **spending_of(board, state.time if state else None),
+        **(spending_of(board, state.time, state.waiting) if state else spending_of(board)),
         "silent": why_agents_pause(board, now),
         "runs_per_min": rate,
         "projector_as_of": as_of[0],
@@ -125,12 +125,16 @@ def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
     return {"slots": total, "slots_busy": busy, "slots_free": total - busy}
 
 
-def spending_of(board: Board, time: WorkerTime | None = None) -> dict[str, Any]:
+def spending_of(board: Board, time: WorkerTime | None = None, waiting: str = "") -> dict[str, Any]:
     """Return what the workers' time went into, in seconds, and advice where that is odd, or where claims wait.
 
-    With `time`, the board is an excerpt of one on which no claims wait.
+    Args:
+        board: The board of the arena.
+        time: What the time went into, where the board is an excerpt that does not know it.
+        waiting: A sentence that claims wait, where the board is an excerpt.
     """
-    waiting = waiting_words(board) if time is None and board.opened else ""
+    if time is None and board.opened:
+        waiting = waiting_words(board)
     time = worker_time(times_of(board)) if time is None else time
     share = board.spec.selection.proof_share if board.opened else 1.0
     return {

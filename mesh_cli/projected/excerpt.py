@@ -7,6 +7,7 @@ Every excerpt has the openings, the members, the champions and what is ruled out
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ MOST_FACTS = 20_000
 """Facts of an excerpt; with more of them, folding the log is no slower."""
 _AT_ONCE = 4000
 """Facts of one query; the length of a query is bounded."""
+_MOST_RANGES = 32
 _NO_PROPOSAL, _NO_RUN = "SELECT NULL::VARCHAR AS proposal", "SELECT NULL::VARCHAR AS run"
 _EVENT: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -46,7 +48,9 @@ def sequences(
     )
 
 
-async def excerpt(projector: Projector, found: list[Row], *, seq: int, whole: bool = False) -> Board:
+async def excerpt(
+    projector: Projector, found: list[Row], *, seq: int, whole: bool = False, most: int = MOST_FACTS
+) -> Board:
     """Return the board of the facts with these sequences.
 
     Args:
@@ -54,19 +58,21 @@ async def excerpt(projector: Projector, found: list[Row], *, seq: int, whole: bo
         found: Rows with the column `seq`.
         seq: The entry that the board is of.
         whole: With learning curves and the ends of the logs of trials.
+        most: How many facts at most.
 
     Raises:
         BusUnavailable: No projector answers.
         Unanswered: It cannot say it, or there are too many facts.
     """
     wanted = sorted({int(row["seq"]) for row in found})
-    if len(wanted) > MOST_FACTS:
+    if len(wanted) > most:
         raise Unanswered
     board = Board(arena=projector.arena)
     asked = wanted if seq in wanted else [*wanted, seq]
     for start in range(0, len(asked), _AT_ONCE):
-        seqs = ", ".join(map(str, asked[start : start + _AT_ONCE]))
-        sql = projector.sql("bodies", seqs=seqs, whole=whole)
+        part = asked[start : start + _AT_ONCE]
+        seqs = ", ".join(map(str, part))
+        sql = projector.sql("bodies", seqs=seqs, ranges=_ranges(part), whole=whole)
         for row in await projector.rows(sql):
             entry = _entry(projector.arena, row)
             if entry.seq == seq:
@@ -75,6 +81,14 @@ async def excerpt(projector: Projector, found: list[Row], *, seq: int, whole: bo
                 board.fold(entry)
     board.seq = seq
     return board
+
+
+def _ranges(seqs: Sequence[int]) -> str:
+    """Return a condition that these sorted sequences meet, and few others: ranges between the widest gaps."""
+    gaps = sorted(range(1, len(seqs)), key=lambda place: seqs[place - 1] - seqs[place])[: _MOST_RANGES - 1]
+    starts = [0, *sorted(gaps)]
+    ranges = [(seqs[first], seqs[last - 1]) for first, last in zip(starts, [*starts[1:], len(seqs)], strict=True)]
+    return " OR ".join(f"seq BETWEEN {first} AND {last}" for first, last in ranges)
 
 
 def _entry(arena: str, row: list[Any]) -> Entry:

@@ -38,7 +38,7 @@ async def projected_rows(bus: ArenaBus, count: int, *, long: int | None = None) 
     """
 
     async def ask(projector: Projector) -> list[LeaderboardRow] | None:
-        sql = projector.sql("ranked", columns=_COLUMNS, first=count, others="SELECT NULL AS proposal")
+        sql = projector.sql("ranked", columns=_COLUMNS, first=count, others="false")
         found = await projector.tables({"ranked": sql})
         return leaderboard_rows(found["ranked"]) or None
 
@@ -103,7 +103,8 @@ async def projected_ranking(
         Unanswered: It cannot say it, or the arena was never opened.
     """
     ends = projector.sql("ends")
-    others = " UNION ALL ".join(filter(None, (ends, trees, relatives)))
+    named = " UNION ALL ".join(filter(None, (trees, relatives)))
+    others = f"is_end OR proposal IN (SELECT proposal FROM ({named}))" if named else "is_end"  # noqa: S608 of our own
     parts = {
         "ranked": projector.sql("ranked", columns=_COLUMNS, first=max(_FIRST, first), others=others),
         "facts": sequences(

@@ -3,12 +3,18 @@
 from typing import Any
 
 from agents.curation.proof_share import ProofTime
-from agents.curation.waiting_claims import may_wait
+from agents.curation.waiting_claims import may_wait, waiting_words
+from analytics.sql_protocol import quoted
+from mesh.board import Board
 from mesh.bounds import MAX_INTEGER
 from mesh.events import PROOF
 from mesh.worker_time import WorkerTime
-from mesh_cli.projected.asking import Projector, Row, Unanswered
+from mesh_cli.projected.asking import Projector, Row
+from mesh_cli.projected.excerpt import excerpt, sequences
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
+
+_MOST_CLAIMS = 100_000
+"""Facts by which claims are weighed; of more of them, the log is folded."""
 
 
 class ProjectedState:
@@ -18,8 +24,12 @@ class ProjectedState:
         ranking: The ranking, with the rows of champion and baseline.
         counts: Figures of `mesh status` that an excerpt of a board has not.
         time: What the workers' time went into.
+        proof_time: How much of it was proof.
         finished_lately: Runs that ended in the last minutes of the log.
+        waiting: In a sentence how many claims wait for proof; "" if none do.
     """
+
+    waiting = ""
 
     def __init__(self, ranking: ProjectedRanking, found: dict[str, list[Row]]) -> None:
         self.ranking, self.board = ranking, ranking.board
@@ -29,10 +39,8 @@ class ProjectedState:
         self.time = _worker_time(lanes)
         self.finished_lately: int = self._all["lately"]
         self.finished: int = self._all["finished"]
-        proven = self._all["proofs"]
-        seconds = {lane: row["in_order"] for lane, row in lanes.items()}
-        if may_wait(self.board, ProofTime(proven, self.finished, seconds)):
-            raise Unanswered  # how many claims wait depends on all proofs
+        seconds = {lane: row["in_order"] or 0.0 for lane, row in lanes.items()}
+        self.proof_time = ProofTime(self._all["proofs"], self.finished, seconds)
 
 
 async def projected_state(projector: Projector, rate_over_s: float) -> ProjectedState:
@@ -51,7 +59,26 @@ async def projected_state(projector: Projector, rate_over_s: float) -> Projected
         "lanes": projector.sql("lanes"),
         "models": projector.sql("models"),
     }
-    return ProjectedState(*await projected_ranking(projector, queue=True, more=more))
+    state = ProjectedState(*await projected_ranking(projector, queue=True, more=more))
+    if may_wait(state.board, state.proof_time):
+        state.waiting = waiting_words(await _claims(projector, state.board.scored_seq), state.proof_time)
+    return state
+
+
+async def _claims(projector: Projector, scored_seq: int) -> Board:
+    """Return an excerpt by which the curator's rule says of every claim whether it waits for proof."""
+    from agents.curation.put_back import WALKED
+    from agents.search.structure.needless import PUT_BACK
+
+    trees = projector.sql("claims", put_back=quoted(PUT_BACK))
+    first = projector.sql("first", count=WALKED)
+    ends = projector.sql("ends")
+    found = await projector.tables(
+        {"facts": sequences(projector, trees=f"{trees} UNION ALL {ends}", relatives=first, queue=True)}
+    )
+    board = await excerpt(projector, found["facts"], seq=projector.seq, most=_MOST_CLAIMS)
+    board.scored_seq = scored_seq
+    return board
 
 
 def _counts(found: Row, models: list[Row]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from mesh.exactness import SAYS_NOTHING
 from mesh.leaderboard import Ranking
 from mesh.outcomes import how_it_ended, reason_words
 from mesh.proposal_card import Relative, RunRow
-from mesh.proposal_numbers import gain_of
+from mesh.proposal_numbers import known_gain
 from mesh.slowness import is_much_slower, seconds_text
 from mesh.steady_results import odd_results
 from mesh.text import chance, needed_places, plain_number, printable, short, signed_gain, signed_number
@@ -137,11 +137,11 @@ def _over_baseline(ranking: Ranking, tree: str, places: int) -> str:
     """Return the gain of a proposal over the baseline in words; "" for the baseline, or where it is not known."""
     opened = ranking.board.opened
     base = opened.base_tree if opened else ""
-    row, gain = ranking.of(base), gain_of(ranking, tree, base)
+    row, gain = ranking.of(base), known_gain(ranking, tree, base)
     if tree == base or row is None or row.mean is None or gain is None:
         return ""
-    said, mean = signed_gain(gain, places), plain_number(row.mean, places)
-    if ranking.gain_side_by_side(tree, base) is not None:
+    said, mean = signed_gain(gain.value, places), plain_number(row.mean, places)
+    if gain.is_side_by_side:
         return f"; gain {said} in runs side by side with the baseline, whose mean is {mean}"
     return f"; gain {said} over the baseline {mean}"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh.leaderboard import Ranking
-from mesh.proposal_numbers import gain_of
+from mesh.proposal_numbers import known_gain
 from mesh.text import needed_places, plain_number, signed_gain
 
 
@@ -12,6 +12,7 @@ def scores_of(ranking: Ranking) -> dict[str, Any]:
     board = ranking.board
     base_tree = board.opened.base_tree if board.opened else ""
     base, best = (ranking.of(tree) if board.opened else None for tree in (base_tree, board.champion))
+    gain = known_gain(ranking, board.champion, base_tree) if base else None
     return {
         "metric": board.spec.objective.metric if board.opened else "",
         "champion_mean": best.mean if best else None,
@@ -19,8 +20,8 @@ def scores_of(ranking: Ranking) -> dict[str, Any]:
         "champion_high": best.high if best else None,
         "champion_is_baseline": bool(board.opened and board.champion == base_tree),
         "baseline_mean": base.mean if base else None,
-        "gain": gain_of(ranking, board.champion, base_tree) if base else None,
-        "is_side_by_side": bool(base and ranking.gain_side_by_side(board.champion, base_tree) is not None),
+        "gain": gain.value if gain else None,
+        "is_side_by_side": gain is not None and gain.is_side_by_side,
         "places": ranking.places if board.opened else needed_places([]),
     }
 

@@ -1,3 +1,3 @@
--- The first rows of the leaderboard, and those of other proposals.
-SELECT {columns} FROM leaderboard
-WHERE arena = {arena} AND (rank <= {first} OR proposal IN (SELECT proposal FROM ({others})))
+-- The first rows of the leaderboard, and other ones.
+SELECT {columns} FROM internal.ranked
+WHERE arena = {arena} AND (rank <= {first} OR {others})

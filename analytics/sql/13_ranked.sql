@@ -3,10 +3,11 @@
 -- then claims; best first in the arena's direction, equals in the order of the log. Where no row of an arena has an
 -- interval, only means count. Proposals that violate a constraint come after them, and last those that a stage ended, with
 -- the numbers of their worst run. Words are joined to the ranks at the end: sorting them with the numbers takes half as long again.
-CREATE OR REPLACE VIEW leaderboard AS
+-- `is_end` is true of champion and baseline.
+CREATE OR REPLACE VIEW internal.ranked AS
 WITH latest AS (
     SELECT arena, arg_max(evaluator, coalesce(version, 0)) AS evaluator, arg_max(sign, coalesce(version, 0)) AS sign,
-        arg_max(also, coalesce(version, 0)) AS also
+        arg_max(also, coalesce(version, 0)) AS also, arg_max(base_tree, coalesce(version, 0)) AS base_tree
     FROM internal.opened
     GROUP BY arena
 ),
@@ -61,17 +62,24 @@ known AS (
     JOIN internal.verdicts v ON v.arena = m.arena AND v.proposal = m.proposal
     JOIN bounds b ON b.arena = m.arena
 ),
-ranked AS (
+placed AS (
     SELECT
         *,
-        row_number() OVER (
-            PARTITION BY arena
-            ORDER BY infeasible, CASE WHEN infeasible THEN missed ELSE 0 END, CASE WHEN infeasible THEN violation ELSE 0 END,
-                NOT infeasible AND bounded AND state <> 'champion', NOT infeasible AND bounded AND NOT ranks,
-                NOT infeasible AND bounded AND fresh = 0,
-                CASE WHEN infeasible THEN 0 ELSE sign * coalesce(CASE WHEN sign > 0 THEN low ELSE high END, mean) END
-                    DESC, seq) AS rank
+        CASE WHEN infeasible THEN 8
+            ELSE 4 * (bounded AND state <> 'champion')::INTEGER + 2 * (bounded AND NOT ranks)::INTEGER
+                + (bounded AND fresh = 0)::INTEGER END AS place,
+        CASE WHEN infeasible THEN missed ELSE 0 END AS missed_by,
+        CASE WHEN infeasible THEN violation ELSE -sign * coalesce(CASE WHEN sign > 0 THEN low ELSE high END, mean) END AS worth
     FROM known
+),
+ranks AS (
+    SELECT arena, seq, row_number() OVER (PARTITION BY arena ORDER BY place, missed_by, worth, seq) AS rank FROM placed
+),
+ranked AS (
+    SELECT k.*, r.rank, l.base_tree
+    FROM known k
+    JOIN ranks r ON r.arena = k.arena AND r.seq = k.seq
+    JOIN latest l ON l.arena = k.arena
 ),
 wanted AS (
     SELECT l.arena, unnest(l.also) AS name, generate_subscripts(l.also, 1) AS place FROM latest l
@@ -117,9 +125,8 @@ SELECT
     coalesce(o.also, MAP {}::MAP(VARCHAR, DOUBLE)) AS also, r.violation,
     CASE WHEN NOT r.infeasible THEN e.sealed END AS sealed,
     CASE WHEN NOT r.infeasible THEN r.sign * (r.mean - e.sealed) END AS gap,
-    r.stage, r.stages_left
+    r.stage, r.stages_left, r.state = 'champion' OR r.proposal = r.base_tree AS is_end
 FROM ranked r
 JOIN internal.proposed p ON p.arena = r.arena AND p.seq = r.seq
 LEFT JOIN sealed e ON e.arena = r.arena AND e.proposal = r.proposal
-LEFT JOIN others o ON o.arena = r.arena AND o.proposal = r.proposal
-ORDER BY r.arena, r.rank;
+LEFT JOIN others o ON o.arena = r.arena AND o.proposal = r.proposal;

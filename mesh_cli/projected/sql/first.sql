@@ -1,0 +1,2 @@
+-- The first proposals of a log.
+SELECT proposal FROM internal.proposed WHERE arena = {arena} ORDER BY seq LIMIT {count}
