@@ -1,15 +1,16 @@
 """A fleet of virtual workers with the real server, curator and projector, on logs of ten thousand to a million facts.
 
 Each log begins with a settled history: proposals with critiques and runs, all retired but the champion. Then a
-thousand workers of one slot execute what the curator requests, and a thousand authors propose
-(`benchmarks.parts.virtual_workers` says how they work and die). Samplers and critics are not part of it (`swarm` is
-about them).
+thousand workers of one slot, in one case ten thousand, execute what the curator requests, and a thousand authors
+propose (`benchmarks.parts.virtual_workers` says how they work and die). Samplers and critics are not part of it
+(`swarm` is about them).
 
 `start_s` is the time from the start of the curator's process until it joins: it has folded the history.
 `verdict_*_ms` is the time from the first end of a proposal's run until its verdict, without those that need a race.
 `projector_lag_s` is the time until a query shows what was the latest fact. `idle` is the share of the workers' time in
 which they had no run. `finishes_per_offered` compares the finishes with the two hundred a second that the workers can
-do. Facts are lost where a requested run has no end, and double where two entries share a key.
+do. `*_cpu_ms_per_*` is the CPU time of a process per finish or per fact: it tells how many one core could do. Facts are
+lost where a requested run has no end, and double where two entries share a key.
 """
 
 import statistics
@@ -26,6 +27,7 @@ from anyio.abc import Process
 
 from analytics.sql_client import ask
 from analytics.sql_protocol import Query
+from benchmarks.parts.cpu_share import cpu_ms
 from benchmarks.parts.harness import Figures, Goal, memory_mb, percentile, say, told
 from benchmarks.parts.mix import opening, posts
 from benchmarks.parts.projecting import projecting
@@ -39,10 +41,13 @@ from mesh.server import EmbeddedServer, embedded
 from mesh.wire import Entry, Pattern, Post
 
 SIZES = (10_000, 100_000, 1_000_000)
-WORKERS, AUTHORS, CONNECTIONS = 1000, 1000, 8
-MEAN_S = 5.0
-"""Mean seconds of a trial: together the workers end two hundred runs a second."""
-WARM_S, MEASURE_S, DRAIN_S = 10.0, 60.0, 120.0
+WORKERS, MANY_WORKERS = 1000, 10_000
+"""Workers on a log of each size, and on one more log of the smallest size."""
+AUTHORS, CONNECTIONS = 1000, 8
+OFFERED_PER_S = 200
+"""Runs that the workers end in a second if they never wait; the mean time of a trial follows."""
+WARM_TRIALS, MEASURE_S, DRAIN_S = 2, 60.0, 120.0
+"""Mean trial times before the measurement begins, its seconds, and seconds within which all runs end after that."""
 FOLDS_WITHIN_S = 1800.0
 GOALS: dict[str, Goal] = {
     "lost_facts": ("==", 0),
@@ -57,31 +62,34 @@ GOALS: dict[str, Goal] = {
 async def measure(quick: bool) -> Figures:
     """Return the figures of every size, and what was lost or doubled over all of them."""
     sizes, seconds = (SIZES[:1], 20.0) if quick else (SIZES, MEASURE_S)
-    found: dict[int, Figures] = {}
-    for size in sizes:
-        found[size] = await _fleet(size, seconds)
-        say(f"{size:,} facts: {told(found[size])}")
-    figures = {f"{size}.{name}": value for size, each in found.items() for name, value in each.items()}
+    found: dict[str, Figures] = {}
+    cases = {str(size): (size, WORKERS) for size in sizes}
+    if not quick:
+        cases["many_workers"] = (sizes[0], MANY_WORKERS)
+    for name, (size, workers) in cases.items():
+        found[name] = await _fleet(size, workers, seconds)
+        say(f"{size:,} facts, {workers:,} workers: {told(found[name])}")
+    figures = {f"{case}.{name}": value for case, each in found.items() for name, value in each.items()}
     for name in ("lost_facts", "double_facts"):
         figures[name] = sum(each[name] for each in found.values())
-    largest, smallest = found[sizes[-1]], found[sizes[0]]
+    largest, smallest = found[str(sizes[-1])], found[str(sizes[0])]
     figures |= {f"largest.{name}": largest[name] for name in ("finishes_per_offered", "curator_mb", "start_s")}
     figures["verdict_p99_largest_to_smallest"] = largest["verdict_p99_ms"] / smallest["verdict_p99_ms"]
     return figures
 
 
-async def _fleet(size: int, seconds: float) -> Figures:
+async def _fleet(size: int, workers: int, seconds: float) -> Figures:
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with embedded(folder / "server", sync="2m") as server, connect(server.url, patience_s=60) as hub:
             bus = await hub.arena("fleet", create=True)
             head = await _write_history(bus, size)
-            await take_off(server.url, bus)
+            await take_off(server.url, bus, workers / OFFERED_PER_S)
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(embedded(folder / "server"))
             hubs = [await stack.enter_async_context(connect(server.url, patience_s=60)) for _ in range(CONNECTIONS)]
             buses = [await hub.arena("fleet") for hub in hubs]
-            fleet = VirtualFleet(buses, WORKERS, [f"explorer-{n:04d}" for n in range(AUTHORS)], MEAN_S)
+            fleet = VirtualFleet(buses, workers, [f"explorer-{n:04d}" for n in range(AUTHORS)], workers / OFFERED_PER_S)
             await fleet.join()
             began = anyio.current_time()
             curator = await stack.enter_async_context(_curator(server.url, folder))
@@ -92,7 +100,8 @@ async def _fleet(size: int, seconds: float) -> Figures:
             )
             figures = await _watch(server, buses, fleet, seconds, {"curator": curator, "projector": projector})
             entries = [entry async for batch in buses[0].read(head) for entry in batch]
-        return {"start_s": start_s, **figures, **verdict_times(entries), **audit(entries, agents=1)}
+        until = figures.pop("drained_at")
+        return {"start_s": start_s, **figures, **verdict_times(entries), **audit(entries, agents=1, until=until)}
 
 
 async def _write_history(bus: ArenaBus, size: int) -> int:
@@ -111,43 +120,54 @@ async def _watch(
     first = await buses[0].head()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.work)
-        await anyio.sleep(WARM_S)
+        await anyio.sleep(WARM_TRIALS * fleet.workers / OFFERED_PER_S)
+        pids = {name: process.pid for name, process in others.items()} | {"server": _server(server.folder)}
+        cpu = cpu_ms(pids)
         head, finished, busy, began = await buses[0].head(), fleet.finished, fleet.busy_s, anyio.current_time()
         while (took := anyio.current_time() - began) < seconds:
             lags.append(await _projector_lag(buses[0]))
             await anyio.sleep(1)
         ended, facts, busy = fleet.finished - finished, await buses[0].head() - head, fleet.busy_s - busy
-        memory = {f"{name}_mb": memory_mb(process.pid)[1] for name, process in others.items()}
-        memory["server_mb"] = _server_mb(server.folder)
-        fleet.stop_proposing()
-        with anyio.move_on_after(DRAIN_S):
-            while not await _is_drained(buses[0], first):
-                await anyio.sleep(2)
+        used = {name: ms - cpu[name] for name, ms in cpu_ms(pids).items()}
+        memory = {f"{name}_mb": memory_mb(pid)[1] for name, pid in pids.items()}
+        fleet.end()
+        drained = await _drain(buses[0], first)
         tasks.cancel_scope.cancel()
     await buses[0].post(Post.new("operator", e.ArenaClosed(version=1, reason="operator")))
     with anyio.fail_after(DRAIN_S):
         await others["curator"].wait()
-    offered = WORKERS / MEAN_S
-    return {
-        "finishes_per_s": ended / took,
-        "finishes_per_offered": ended / took / offered,
-        "facts_per_s": facts / took,
-        "idle": max(0.0, 1 - busy / (WORKERS * took)),
-        "projector_lag_s": statistics.median(lags),
-        "projector_lag_max_s": max(lags),
-        "died": fleet.died,
-        "taken": fleet.taken,
-        "attempts_again": fleet.again,
-        "refused": fleet.refused,
-        **memory,
-    }
+        return {
+            "finishes_per_s": ended / took,
+            "finishes_per_offered": ended / took / OFFERED_PER_S,
+            "facts_per_s": facts / took,
+            "idle": max(0.0, 1 - busy / (fleet.workers * took)),
+            "projector_lag_s": statistics.median(lags),
+            "projector_lag_max_s": max(lags),
+            "died": fleet.died,
+            "taken": fleet.taken,
+            "attempts_again": fleet.again,
+            "refused": fleet.refused,
+            "drained_at": drained,
+            "curator_cpu_ms_per_finish": used["curator"] / max(1, ended),
+            "projector_cpu_ms_per_fact": used["projector"] / max(1, facts),
+            "server_cpu_ms_per_fact": used["server"] / max(1, facts),
+            **memory,
+        }
 
 
-async def _is_drained(bus: ArenaBus, head: int) -> bool:
-    """Tell whether every run that was requested after entry `head` has ended."""
+async def _drain(bus: ArenaBus, first: int) -> int:
+    """Wait until every run that was requested after entry `first` has ended; return the latest entry seen then."""
     wanted = [Pattern("run.requested"), Pattern("run.finished")]
-    entries = [entry async for batch in bus.read(head, only=wanted) for entry in batch]
-    return audit(entries, agents=0)["lost_facts"] == 0
+    head = first
+    with anyio.move_on_after(DRAIN_S):
+        while True:
+            entries = [entry async for batch in bus.read(first, only=wanted) for entry in batch]
+            head = entries[-1].seq if entries else first
+            ended = {x.post.event.run for x in entries if x.post and isinstance(x.post.event, e.RunFinished)}
+            if all(x.post.event.run in ended for x in entries if x.post and isinstance(x.post.event, e.RunRequested)):
+                break
+            await anyio.sleep(2)
+    return head
 
 
 async def _projector_lag(bus: ArenaBus) -> float:
@@ -162,12 +182,11 @@ async def _projector_lag(bus: ArenaBus) -> float:
         await anyio.sleep(0.02)
 
 
-def _server_mb(store: Path) -> float:
-    """Return the peak memory of the nats-server of a store."""
-    found = [
+def _server(store: Path) -> int:
+    """Return the process of the nats-server of a store."""
+    return next(
         each.pid for each in psutil.process_iter(["cmdline"]) if str(store) in " ".join(each.info["cmdline"] or ())
-    ]
-    return max((memory_mb(pid)[1] for pid in found), default=0.0)
+    )
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ runs, divided by the difference in agents; `mb_per_agent_at_peak` is the same fo
 its beginning, and missing and double facts are counted.
 """
 
+import math
 import random
 import sys
 import tempfile
@@ -174,14 +175,21 @@ async def _log(bus: ArenaBus) -> list[Entry]:
     return [entry async for batch in bus.read() for entry in batch]
 
 
-def audit(entries: Sequence[Entry], agents: int) -> Figures:
-    """Count missing facts (requests without an end, agents that never joined or left) and double ones."""
+def audit(entries: Sequence[Entry], agents: int, until: float = math.inf) -> Figures:
+    """Count missing facts (requests without an end, agents that never joined or left) and double ones.
+
+    Runs that were requested after entry `until` need no end.
+    """
     posts = [entry.post for entry in entries if entry.post]
     keys = Counter((p.kind, p.key, p.author if p.event.one_per_author else "") for p in posts)
     requested = {p.event.run for p in posts if isinstance(p.event, e.RunRequested)}
     finished = Counter(p.event.run for p in posts if isinstance(p.event, e.RunFinished))
+    due = {x.post.event.run for x in entries if x.seq <= until and x.post and isinstance(x.post.event, e.RunRequested)}
+    missing = due - finished.keys()
+    if missing:
+        say(f"without an end: {', '.join(sorted(missing)[:5])}")
     joined, left = (sum(kind == wanted for kind, _, _ in keys) for wanted in ("agent.joined", "agent.left"))
-    lost = len(requested - finished.keys()) + abs(agents - joined) + abs(agents - left) + len(entries) - len(posts)
+    lost = len(missing) + abs(agents - joined) + abs(agents - left) + len(entries) - len(posts)
     double = sum(count - 1 for count in keys.values()) + len(posts) - len({p.id for p in posts})
     double += len(finished.keys() - requested)
     return {

@@ -31,9 +31,8 @@ SPREAD = 1.0
 """Standard deviation of the logarithm of a trial's time."""
 DIES, IS_TAKEN, CLOCK_IS_WRONG = 0.005, 0.01, 0.1
 """Chances: per run that its worker dies or is taken away, and per worker that its clock is wrong."""
-AWAY_S = 10.0
-"""Seconds after which a worker that died comes back."""
-LEASE_S, EXTEND_EVERY_S = 5.0, 2.0
+AWAY, LEASE, EXTEND_EVERY = 2.0, 1.0, 0.4
+"""In mean trial times: when a worker that died comes back, how long a lease is, and how often a worker extends it."""
 LANES = tuple(f"run.requested.{lane}" for lane in e.LANES)
 
 
@@ -52,13 +51,13 @@ class VirtualFleet:
 
     def __init__(self, buses: Sequence[ArenaBus], workers: int, authors: Sequence[str], mean_s: float) -> None:
         self._buses, self._authors, self._rng = buses, authors, random.Random(1)
-        self._middle = math.log(mean_s) - SPREAD**2 / 2
+        self._mean_s, self._middle = mean_s, math.log(mean_s) - SPREAD**2 / 2
         self._idle = [f"worker-{number:05d}" for number in range(workers)]
         self._wrong_s = {
             name: self._rng.uniform(-600, 600) for name in self._idle if self._rng.random() < CLOCK_IS_WRONG
         }
-        self._backlog = workers
-        self._are_proposing = True
+        self.workers = workers
+        self._is_ending = anyio.Event()
         self.proposed = self.begun = self.finished = self.died = self.taken = self.again = self.refused = 0
         self.busy_s = 0.0
 
@@ -74,15 +73,15 @@ class VirtualFleet:
                 room = anyio.Semaphore(max(1, len(self._idle) // len(self._buses)))
                 tasks.start_soon(self._take, bus, room, tasks)
 
-    def stop_proposing(self) -> None:
-        """Let the authors propose no more."""
-        self._are_proposing = False
+    def end(self) -> None:
+        """Let the authors propose no more, and all trials end now."""
+        self._is_ending.set()
 
     async def _propose(self) -> None:
         """Keep as many proposals ahead of the workers as there are workers."""
         number = 0
-        while self._are_proposing:
-            ahead = self._backlog - (self.proposed - self.begun)
+        while not self._is_ending.is_set():
+            ahead = self.workers - (self.proposed - self.begun)
             posts = [self._proposal(number + more) for more in range(min(ahead, 200))]
             number += len(posts)
             await self._buses[0].post_all(posts)
@@ -102,7 +101,7 @@ class VirtualFleet:
         return Post.new(self._authors[number % len(self._authors)], event)
 
     async def _take(self, bus: ArenaBus, room: anyio.Semaphore, tasks: TaskGroup) -> None:
-        deliveries = bus.work(QUEUE, LANES, lease_s=LEASE_S)
+        deliveries = bus.work(QUEUE, LANES, lease_s=LEASE * self._mean_s)
         try:
             while True:
                 await room.acquire()
@@ -126,7 +125,7 @@ class VirtualFleet:
             takes_s = self._rng.lognormvariate(self._middle, SPREAD)
             if fate < DIES:
                 self.died += 1
-                await anyio.sleep(AWAY_S)
+                await anyio.sleep(AWAY * self._mean_s)
                 await bus.post(self._post(name, _life()))
             elif fate < DIES + IS_TAKEN:
                 self.taken += 1
@@ -147,11 +146,13 @@ class VirtualFleet:
     async def _sleep(self, seconds: float, delivery: Delivery) -> None:
         """Hold the lease for so long."""
         self.busy_s += seconds
-        while seconds > EXTEND_EVERY_S:
-            await anyio.sleep(EXTEND_EVERY_S)
-            await delivery.extend()
-            seconds -= EXTEND_EVERY_S
-        await anyio.sleep(seconds)
+        every_s = EXTEND_EVERY * self._mean_s
+        while seconds > 0 and not self._is_ending.is_set():
+            with anyio.move_on_after(min(seconds, every_s)):
+                await self._is_ending.wait()
+            seconds -= every_s
+            if seconds > 0:
+                await delivery.extend()
 
     def _post(self, name: str, event: e.AnyEvent, cause: str = "") -> Post:
         post = Post.new(name, event, cause=cause)
@@ -159,9 +160,9 @@ class VirtualFleet:
         return replace(post, at=post.at + dt.timedelta(seconds=wrong_s)) if wrong_s else post
 
 
-async def take_off(url: str, bus: ArenaBus) -> None:
+async def take_off(url: str, bus: ArenaBus, mean_s: float) -> None:
     """Take all requests that are in the log off the queue, as workers do that have finished them."""
-    async with aclosing(bus.work(QUEUE, LANES, lease_s=LEASE_S)) as deliveries:
+    async with aclosing(bus.work(QUEUE, LANES, lease_s=LEASE * mean_s)) as deliveries:
         async for delivery in deliveries:  # the queue exists now
             await delivery.done()
             break

@@ -1,6 +1,9 @@
 """Shared work: one durable consumer per queue and kind, earlier kinds first, a lease per delivery.
 
 The lease is JetStream's ack deadline. If a member dies, its lease ends and another member gets the entry.
+
+What is published wakes one idle member, whatever their number: those without work are a queue group of NATS. A woken
+member that finds work wakes the next one, because there may be more; one that finds none wakes nobody.
 """
 
 import asyncio
@@ -70,7 +73,7 @@ async def work(
     """Yield deliveries until cancelled; see `mesh.bus.Bus.work`."""
     wire.check_token("queue", queue)
     asked = [_Kind(kind, f"{queue}_{kind.replace('.', '-')}", wire.kind_filter(arena, kind)) for kind in kinds]
-    member = _Member(link, arena, asked, lease_s)
+    member = _Member(link, arena, queue, asked, lease_s)
     try:
         while True:
             if member.is_stale:
@@ -82,6 +85,10 @@ async def work(
             member.woken.clear()
             msg = await member.take(first() if first else "")
             pauses = iter((0.003, 0.01, 0.03, 0.1))
+            if msg is None and not member.is_stale:
+                # Only from now on will a publish wake this member: so it has to ask once more.
+                await member.listen()
+                msg = await member.take(first() if first else "")
             while msg is None and not member.is_stale:
                 if not member.woken.is_set():
                     with anyio.move_on_after(IDLE_POLL_S):
@@ -93,6 +100,7 @@ async def work(
                     break
                 msg = await member.take(first() if first else "")
             if msg is not None:
+                await member.stop_listening()
                 yield JetStreamDelivery(link, msg)
     finally:
         await member.close()
@@ -121,14 +129,15 @@ class _Kind:
 class _Member:
     """One member of a queue: its inbox, and the consumers from which it requests messages, in order."""
 
-    def __init__(self, link: Link, arena: str, kinds: Sequence[_Kind], lease_s: float) -> None:
+    def __init__(self, link: Link, arena: str, queue: str, kinds: Sequence[_Kind], lease_s: float) -> None:
         self.woken = asyncio.Event()
-        self._link, self._arena, self._lease_s = link, arena, lease_s
+        self._link, self._arena, self._queue, self._lease_s = link, arena, queue, lease_s
         self._kinds = kinds
         self._nc: Client | None = None
         self._inbox = ""
         self._subscriptions: list[Subscription] = []
-        self._is_asking = False
+        self._idle: list[Subscription] = []
+        self._is_asking = self._is_listening = False
 
     @property
     def is_stale(self) -> bool:
@@ -138,10 +147,9 @@ class _Member:
     async def open(self) -> None:
         """Subscribe to a new inbox, so that late answers to older requests are ignored."""
 
-        def wake(kind: _Kind) -> Callable[[Msg], Awaitable[None]]:
+        def note(kind: _Kind) -> Callable[[Msg], Awaitable[None]]:
             async def published(_: Msg) -> None:
                 kind.publish()
-                self.woken.set()
 
             return published
 
@@ -152,12 +160,54 @@ class _Member:
         self._subscriptions.append(self._answers)
         for kind in self._kinds:
             await _create(self._link, self._arena, kind.consumer, kind.subject, self._lease_s)
-            # A publish on the subject wakes an idle member. It is only a hint: the member then asks the consumer.
-            self._subscriptions.append(await nc.subscribe(kind.subject, cb=wake(kind)))
+            self._subscriptions.append(await nc.subscribe(kind.subject, cb=note(kind)))
             kind.publish()  # what was published before is not known
         self._nc = nc
 
+    async def listen(self) -> None:
+        """Let a publish wake this member, or another one without work. It is only a hint: the member then asks.
+
+        What was published before wakes nobody, so every kind may have some again.
+        """
+        if self._nc is None or self._is_listening:
+            return
+        self._is_listening = True
+        with suppress(*TRANSIENT):
+            for subject in (*(kind.subject for kind in self._kinds), self._baton):
+                self._idle.append(await self._nc.subscribe(subject, queue=self._queue, cb=self._wake))
+        for kind in self._kinds:
+            kind.publish()
+
+    async def stop_listening(self) -> None:
+        """Let publishes wake others, now one of them if something woke this member: there may be more work."""
+        idle, self._idle, self._is_listening = self._idle, [], False
+        for subscription in idle:
+            with suppress(*TRANSIENT):
+                await subscription.unsubscribe()
+        if idle and self.woken.is_set():
+            await self._wake_another()
+
+    async def _wake(self, msg: Msg) -> None:
+        if not self._is_listening:  # it was on its way when this member found work
+            await self._wake_another()
+            return
+        for kind in self._kinds:
+            if msg.subject == self._baton:
+                kind.publish()
+        self.woken.set()
+
+    @property
+    def _baton(self) -> str:
+        return wire.live_subject(self._arena, f"work.{self._queue}")
+
+    async def _wake_another(self) -> None:
+        if (nc := self._nc) is not None:
+            with suppress(*TRANSIENT):
+                await nc.publish(self._baton)
+
     async def close(self) -> None:
+        with anyio.move_on_after(2, shield=True):
+            await self.stop_listening()
         nc, self._nc = self._nc, None
         subscriptions, self._subscriptions = self._subscriptions, []
         with anyio.move_on_after(2, shield=True):
