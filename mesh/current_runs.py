@@ -7,8 +7,11 @@ from mesh.records import Run
 _MOST = 1000
 """Proposals whose runs are kept."""
 
-_State = tuple[int, int]
-"""The version in force and the entry of the first number in it: both say which ended runs count."""
+_State = tuple[int, int, int]
+"""The version in force, the entry of the first number in it, and how often the proposal was taken out of its pack.
+
+The first two say which ended runs count; with the third, the runs are other objects.
+"""
 
 
 class CurrentRuns:
