@@ -253,7 +253,7 @@ def test_objects_come_out_of_their_group_as_they_went_in() -> None:
     groups = split_into_groups(objects)
     assert [len(members) for members in groups] == [1000, 500]
     names = [pack_group(members)[0] for members in groups]
-    found = {}
+    found: dict[str, bytes] = {}
     for members in groups:
         found |= {name: m.stored for name, m in unpack_group(*pack_group(members)).items()}
     assert found == objects
