@@ -35,11 +35,10 @@ from mesh.atomic_write import atomic_write
 from mesh.disk import full_disk, is_out_of_space, read_regular
 from mesh.errors import BadInput, BusUnavailable, HostTrouble, leaf
 from mesh.parent_death import die_with_parent
-from mesh.server_config import server_config
+from mesh.server_config import server_config, start_within_s
 from mesh.server_health import Health
 from mesh.store_lock import Place, StoreLock, place_of
 
-START_WITHIN_S = 30.0
 _WATCH_EVERY_S = 0.5
 _STOP_WITHIN_S = 10.0
 _REAP_WITHIN_S = 5.0
@@ -171,7 +170,7 @@ class EmbeddedServer:
 
         Raises:
             BadInput: nats-server was not found, or the folder cannot be used for a store.
-            BusUnavailable: neither worked within `START_WITHIN_S`.
+            BusUnavailable: neither worked within `start_within_s`.
             HostTrouble: the disk is full.
         """
         try:
@@ -186,7 +185,8 @@ class EmbeddedServer:
     async def _ensure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._place = place_of(self.folder)
-        with anyio.move_on_after(START_WITHIN_S):
+        within_s = start_within_s(self.folder)
+        with anyio.move_on_after(within_s):
             while True:
                 if lock := store_lock.acquire(self.folder):
                     try:
@@ -202,7 +202,7 @@ class EmbeddedServer:
                     return
                 await anyio.sleep(0.1)
         raise BusUnavailable(
-            f"a server has locked the store {self.folder} but does not answer within {START_WITHIN_S:g} s: "
+            f"a server has locked the store {self.folder} but does not answer within {within_s:.0f} s: "
             f"see {self.folder / 'server.log'}"
         )
 
@@ -314,7 +314,7 @@ class EmbeddedServer:
     async def _answering(self, process: "subprocess.Popen[bytes]", name: str) -> Address | None:
         """Return the address of the new server; None if it ended or took too long."""
         ports = self.folder / f"nats-server_{process.pid}.ports"
-        deadline = anyio.current_time() + START_WITHIN_S
+        deadline = anyio.current_time() + start_within_s(self.folder)
         while process.poll() is None and anyio.current_time() < deadline:
             with suppress(OSError, ValueError, LookupError):
                 url = json.loads(ports.read_text())["nats"][0]

@@ -1,7 +1,13 @@
-"""The configuration file of the embedded server."""
+"""The configuration file of the embedded server, and how long it may take to start."""
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+_START_WITHIN_S = 30.0
+_READ_BYTES_PER_S = 50e6
+"""A server reads its whole store before it answers: 13 GB took 55 s (`benchmarks/parts/log_at_size.py`)."""
 
 
 def server_config(folder: Path, name: str, port: int, sync: str) -> bytes:
@@ -27,6 +33,16 @@ jetstream {{
 }}
 """
     return text.encode("utf-8", "surrogateescape")
+
+
+def start_within_s(folder: Path) -> float:
+    """Return the seconds within which the server of the store in `folder` must answer: more for a large store."""
+    size = 0
+    for place, _, names in os.walk(folder / "store"):
+        for name in names:
+            with suppress(OSError):  # the server deletes files meanwhile
+                size += os.stat(os.path.join(place, name)).st_size
+    return _START_WITHIN_S + size / _READ_BYTES_PER_S
 
 
 def _quoted(path: Path) -> str:

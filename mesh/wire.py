@@ -27,7 +27,7 @@ YEARS = (1900, 2999)
 """Years of the time of a post: every reader's calendar has them in every time zone."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_PREFIX, _LIVE, _OBJECTS, _CALLS = "mesh", "live", "meshobj", "meshcall"
+_PREFIX, _LIVE, _OBJECTS, _GROUPS, _CALLS = "mesh", "live", "meshobj", "meshgrp", "meshcall"
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +179,16 @@ def object_subject(arena: str, name: str, chunk: int) -> str:
 def objects_filter(arena: str) -> str:
     """Return the subject filter for all objects of an arena."""
     return f"{_OBJECTS}.{arena}.>"
+
+
+def group_subject(arena: str, name: str, chunk: int) -> str:
+    """Return the subject of one chunk of a group of objects."""
+    return f"{_GROUPS}.{arena}.{name}.{chunk}"
+
+
+def groups_filter(arena: str) -> str:
+    """Return the subject filter for all groups of objects of an arena."""
+    return f"{_GROUPS}.{arena}.>"
 
 
 def call_subject(arena: str, name: str) -> str:

@@ -36,6 +36,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     check,
     checkout,
     close,
+    compact,
     completion,
     config,
     context,
@@ -74,7 +75,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
     "Take part": ("checkout", "propose", "wait", "kill", "post", "reply", "channels"),
-    "Take out and bring in": ("apply", "git", "export", "import", "snapshot", "replay"),
+    "Take out and bring in": ("apply", "git", "export", "import", "snapshot", "replay", "compact"),
     "Settings": ("context", "config", "completion", "version"),
 }
 """The groups of `mesh --help` with their commands, in the order in which a newcomer needs them."""

@@ -18,6 +18,7 @@ from mesh.errors import BadInput, BusUnavailable
 from mesh.events import NotePosted
 from mesh.jetstream import connect
 from mesh.server import Address, EmbeddedServer, address_of, embedded, find_binary, find_url
+from mesh.server_config import start_within_s
 from mesh.settings import server_dir
 from mesh.wire import Post
 
@@ -70,6 +71,14 @@ def elsewhere(folder: Path, *packages: Path) -> Path:
 def find_with(python: Path, path: str) -> "subprocess.CompletedProcess[str]":
     env = {"PATH": path, "LANG": "C.UTF-8"}
     return subprocess.run([python, "-c", FIND], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_server_of_a_large_store_has_more_time_to_start(tmp_path: Path) -> None:
+    (tmp_path / "store" / "deep").mkdir(parents=True)
+    assert start_within_s(tmp_path) == 30
+    with (tmp_path / "store" / "deep" / "1.blk").open("wb") as block:
+        block.truncate(10**10)  # a hole, which takes no space
+    assert start_within_s(tmp_path) == 230
 
 
 def test_the_server_is_found_beside_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

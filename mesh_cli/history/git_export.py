@@ -22,7 +22,8 @@ async def export(bus: JetStreamBus, folder: Path) -> int:
     base = board.opened.base_commit
     refs = {"refs/heads/base": base}
     await code.pull(base)
-    for tree, p in board.proposals.items():
+    # In the order of their names, commits that `mesh compact` has moved come from one group after the other.
+    for tree, p in sorted(board.proposals.items(), key=lambda item: item[1].event.commit):
         await code.pull(p.event.commit, base=base)
         refs[f"refs/proposals/{tree}"] = p.event.commit
     refs["HEAD"] = board.proposals[board.champion].event.commit if board.champion else base
