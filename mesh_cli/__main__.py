@@ -55,6 +55,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     propose,
     report,
     show,
+    skill,
     snapshot,
     sql,
     status,
@@ -74,7 +75,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
-    "Take part": ("digest", "checkout", "propose", "wait", "kill", "post", "reply", "channels"),
+    "Take part": ("digest", "checkout", "propose", "wait", "kill", "post", "reply", "channels", "skill"),
     "Take out and bring in": ("apply", "git", "export", "import", "snapshot", "replay"),
     "Settings": ("context", "config", "completion", "version"),
 }
