@@ -204,6 +204,44 @@ async def test_a_patch_is_put_into_the_parent_with_its_words(tmp_path: Path) -> 
                 await from_patch(door, text, "")
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["git", "format-patch", "--stdout", "HEAD^"],
+        ["git", "diff", "HEAD^"],
+        ["git", "diff", "--no-prefix", "HEAD^"],
+        ["git", "show"],
+        ["git", "log", "-p", "-1", "--stat"],
+        ["git", "diff", "-U0", "HEAD^"],
+        ["diff", "-u", "old.py", "train.py"],
+    ],
+    ids=" ".join,
+)
+async def test_what_git_and_diff_write_is_a_patch(tmp_path: Path, command: list[str], newline: str) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    old, new = (text.replace(b"\n", newline.encode()) for text in (TRAIN, BETTER))
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "core.autocrlf=false"]
+
+    def run(words: list[str]) -> str:
+        done = subprocess.run(words, cwd=folder, check=False, capture_output=True)
+        assert done.returncode in (0, 1), done
+        return done.stdout.decode()
+
+    (folder / "train.py").write_bytes(old)
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "begin"]):
+        run([*git, *words])
+    (folder / "train.py").write_bytes(new)
+    run([*git, "commit", "-q", "-a", "-m", "a wider net\n\n- it holds more\n- it is slower"])
+    (folder / "old.py").write_bytes(old)
+    async with open_door(tmp_path, {**FILES, "train.py": old}) as door:
+        found = await from_patch(door, run(command), "")
+        assert found.files == {"train.py": new}
+        if "format-patch" in command:
+            assert (found.title, found.rationale) == ("a wider net", "- it holds more\n- it is slower")
+
+
 async def test_a_commit_of_a_repository_is_proposed_with_its_message(tmp_path: Path) -> None:
     top = tmp_path / "repository"
     arena = top / "research"
