@@ -7,12 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.checkout import check_out
-from gateway.checkout_folder import NOTE, read_note
+from gateway.checkout_folder import read_note
 from gateway.door import Door
 from gateway.propose import propose
 from gateway.proposed_files import from_checkout, from_commit, from_patch
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, UnknownName
 from mesh.events import ArenaClosed, Origin, ProposalPosted
+from mesh.leavings import CHECKOUT_NOTE
 from mesh.memory import MemoryBus
 from mesh.testing import FILES, SPEC, TRAIN
 from mesh.wire import Post
@@ -52,7 +53,9 @@ async def proposed_from(door: Door, folder: Path, title: str = "") -> str:
 async def test_a_checkout_has_what_a_trial_sees_and_remembers_its_proposal(tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
         done = await check_out(door, "baseline", tmp_path / "work")
-        assert {path.name: path.read_bytes() for path in (tmp_path / "work").iterdir() if path.name != NOTE} == FILES
+        assert {
+            path.name: path.read_bytes() for path in (tmp_path / "work").iterdir() if path.name != CHECKOUT_NOTE
+        } == FILES
         assert (done.editable, done.written, done.closed, done.seq) == (("train.py",), ("score.py", "train.py"), "", 1)
         assert await check_out(door, "baseline", tmp_path / "work") == replace(done, written=())
 
