@@ -11,12 +11,14 @@ from gateway.checkout_folder import read_note
 from gateway.door import Door
 from gateway.propose import propose
 from gateway.proposed_files import from_checkout, from_commit, from_patch
+from mesh.arena_files import read_arena
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, UnknownName
 from mesh.events import ArenaClosed, Origin, ProposalPosted
 from mesh.leavings import CHECKOUT_NOTE
 from mesh.memory import MemoryBus
 from mesh.testing import FILES, SPEC, TRAIN
 from mesh.wire import Post
+from tests.support.arenas import write
 from tests.support.doors import open_door, post
 
 BETTER = TRAIN.replace(b"WIDTH = 8", b"WIDTH = 9")
@@ -53,9 +55,9 @@ async def proposed_from(door: Door, folder: Path, title: str = "") -> str:
 async def test_a_checkout_has_what_a_trial_sees_and_remembers_its_proposal(tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
         done = await check_out(door, "baseline", tmp_path / "work")
-        assert {
-            path.name: path.read_bytes() for path in (tmp_path / "work").iterdir() if path.name != CHECKOUT_NOTE
-        } == FILES
+        there = {path.name: path.read_bytes() for path in (tmp_path / "work").iterdir()}
+        assert there.pop(CHECKOUT_NOTE)
+        assert there == FILES
         assert (done.editable, done.written, done.closed, done.seq) == (("train.py",), ("score.py", "train.py"), "", 1)
         assert await check_out(door, "baseline", tmp_path / "work") == replace(done, written=())
 
@@ -85,6 +87,16 @@ async def test_a_checkout_that_was_killed_half_way_is_completed(tmp_path: Path) 
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "score.py").write_bytes(FILES["score.py"])
         assert (await check_out(door, "baseline", tmp_path / "work")).written == ("train.py",)
+
+
+async def test_a_checkout_inside_of_an_arenas_folder_is_no_part_of_the_arena(tmp_path: Path) -> None:
+    write(tmp_path / "arena", {"arena.toml": "", "score.py": "print(1)\n", "train.py": "LR = 1\n"})
+    before = read_arena(tmp_path / "arena", SPEC)
+    async with open_door(tmp_path) as door:
+        await check_out(door, "baseline", tmp_path / "arena" / "work")
+    after = read_arena(tmp_path / "arena", SPEC)
+    assert after.files == before.files
+    assert [(each.path, each.why) for each in after.left] == [("work", "a checkout of a proposal")]
 
 
 async def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
