@@ -14,9 +14,9 @@ import msgspec
 
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, HostTrouble
+from mesh.leavings import CHECKOUT_NOTE
 from mesh.text import printable
 
-NOTE = ".mesh-checkout.json"
 SETTINGS = "mesh.toml"
 """The settings with which commands find the arena from that folder."""
 
@@ -52,7 +52,7 @@ def read_note(folder: Path) -> CheckoutNote | None:
     Raises:
         BadInput: the file cannot be read.
     """
-    path = folder / NOTE
+    path = folder / CHECKOUT_NOTE
     try:
         return msgspec.json.decode(path.read_bytes(), type=CheckoutNote)
     except (FileNotFoundError, NotADirectoryError):
@@ -69,7 +69,7 @@ def write_note(folder: Path, note: CheckoutNote) -> None:
     Raises:
         HostTrouble: it cannot be written.
     """
-    _write(folder / NOTE, msgspec.json.format(msgspec.json.encode(note), indent=1) + b"\n")
+    _write(folder / CHECKOUT_NOTE, msgspec.json.format(msgspec.json.encode(note), indent=1) + b"\n")
 
 
 def folder_changes(folder: Path, note: CheckoutNote) -> Changed:
@@ -88,7 +88,7 @@ def files_there(folder: Path) -> list[str]:
         found += [(base / name).as_posix() for name in names]
         if len(found) > _MOST:
             break
-    return [name for name in islice(found, _MOST) if name not in (NOTE, SETTINGS)]
+    return [name for name in islice(found, _MOST) if name not in (CHECKOUT_NOTE, SETTINGS)]
 
 
 def lay_out(folder: Path, files: Mapping[str, bytes], note: CheckoutNote) -> tuple[list[str], list[str]]:

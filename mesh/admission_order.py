@@ -73,7 +73,8 @@ def place_words(place: QueuePlace) -> str:
             return f"place {place.place} of {place.of} in the queue; people and models come before samplers"
         case "requested":
             before = place.place - 1
-            return f"its run is requested; {before} {'run waits' if before == 1 else 'runs wait'} before it"
+            waits = f"{before} {'run waits' if before == 1 else 'runs wait'} before it" if before else "it is the next"
+            return f"its run is requested; {waits}"
         case "running":
             return "its run is under way"
         case "measured":

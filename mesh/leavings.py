@@ -11,7 +11,10 @@ from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
-NEVER_TAKEN = frozenset({".git", ".mesh", "__pycache__", ".DS_Store"})
+CHECKOUT_NOTE = ".mesh-checkout.json"
+"""File by which a folder remembers which proposal `mesh checkout` put there."""
+
+NEVER_TAKEN = frozenset({".git", ".mesh", "__pycache__", ".DS_Store", CHECKOUT_NOTE})
 """Names that are no part of any artifact, and that no listing shows."""
 CACHE = "a tool's cache"
 EMPTY_FOLDER = ".gitkeep"
@@ -114,6 +117,8 @@ def _marked(folder: str) -> str:
         return "a virtualenv"
     if _is_file(folder, os.path.join("server", "nats.conf")):
         return "a home of the mesh"
+    if _is_file(folder, CHECKOUT_NOTE):
+        return "a checkout of a proposal"
     if _is_file(folder, "CACHEDIR.TAG"):
         return CACHE
     if os.path.basename(folder) == "target" and _is_file(os.path.dirname(folder), "Cargo.toml"):

@@ -7,15 +7,18 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.checkout import check_out
-from gateway.checkout_folder import NOTE, read_note
+from gateway.checkout_folder import read_note
 from gateway.door import Door
 from gateway.propose import propose
 from gateway.proposed_files import from_checkout, from_commit, from_patch
+from mesh.arena_files import read_arena
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, UnknownName
 from mesh.events import ArenaClosed, Origin, ProposalPosted
+from mesh.leavings import CHECKOUT_NOTE
 from mesh.memory import MemoryBus
 from mesh.testing import FILES, SPEC, TRAIN
 from mesh.wire import Post
+from tests.support.arenas import write
 from tests.support.doors import open_door, post
 
 BETTER = TRAIN.replace(b"WIDTH = 8", b"WIDTH = 9")
@@ -52,7 +55,9 @@ async def proposed_from(door: Door, folder: Path, title: str = "") -> str:
 async def test_a_checkout_has_what_a_trial_sees_and_remembers_its_proposal(tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
         done = await check_out(door, "baseline", tmp_path / "work")
-        assert {path.name: path.read_bytes() for path in (tmp_path / "work").iterdir() if path.name != NOTE} == FILES
+        there = {path.name: path.read_bytes() for path in (tmp_path / "work").iterdir()}
+        assert there.pop(CHECKOUT_NOTE)
+        assert there == FILES
         assert (done.editable, done.written, done.closed, done.seq) == (("train.py",), ("score.py", "train.py"), "", 1)
         assert await check_out(door, "baseline", tmp_path / "work") == replace(done, written=())
 
@@ -82,6 +87,16 @@ async def test_a_checkout_that_was_killed_half_way_is_completed(tmp_path: Path) 
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "score.py").write_bytes(FILES["score.py"])
         assert (await check_out(door, "baseline", tmp_path / "work")).written == ("train.py",)
+
+
+async def test_a_checkout_inside_of_an_arenas_folder_is_no_part_of_the_arena(tmp_path: Path) -> None:
+    write(tmp_path / "arena", {"arena.toml": "", "score.py": "print(1)\n", "train.py": "LR = 1\n"})
+    before = read_arena(tmp_path / "arena", SPEC)
+    async with open_door(tmp_path) as door:
+        await check_out(door, "baseline", tmp_path / "arena" / "work")
+    after = read_arena(tmp_path / "arena", SPEC)
+    assert after.files == before.files
+    assert [(each.path, each.why) for each in after.left] == [("work", "a checkout of a proposal")]
 
 
 async def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
@@ -202,6 +217,44 @@ async def test_a_patch_is_put_into_the_parent_with_its_words(tmp_path: Path) -> 
         }.items():
             with pytest.raises(BadInput, match=sentence):
                 await from_patch(door, text, "")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["git", "format-patch", "--stdout", "HEAD^"],
+        ["git", "diff", "HEAD^"],
+        ["git", "diff", "--no-prefix", "HEAD^"],
+        ["git", "show"],
+        ["git", "log", "-p", "-1", "--stat"],
+        ["git", "diff", "-U0", "HEAD^"],
+        ["diff", "-u", "old.py", "train.py"],
+    ],
+    ids=" ".join,
+)
+async def test_what_git_and_diff_write_is_a_patch(tmp_path: Path, command: list[str], newline: str) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    old, new = (text.replace(b"\n", newline.encode()) for text in (TRAIN, BETTER))
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "core.autocrlf=false"]
+
+    def run(words: list[str]) -> str:
+        done = subprocess.run(words, cwd=folder, check=False, capture_output=True)
+        assert done.returncode in (0, 1), done
+        return done.stdout.decode()
+
+    (folder / "train.py").write_bytes(old)
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "begin"]):
+        run([*git, *words])
+    (folder / "train.py").write_bytes(new)
+    run([*git, "commit", "-q", "-a", "-m", "a wider net\n\n- it holds more\n- it is slower"])
+    (folder / "old.py").write_bytes(old)
+    async with open_door(tmp_path, {**FILES, "train.py": old}) as door:
+        found = await from_patch(door, run(command), "")
+        assert found.files == {"train.py": new}
+        if "format-patch" in command:
+            assert (found.title, found.rationale) == ("a wider net", "- it holds more\n- it is slower")
 
 
 async def test_a_commit_of_a_repository_is_proposed_with_its_message(tmp_path: Path) -> None:

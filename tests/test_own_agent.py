@@ -106,6 +106,8 @@ async def test_an_agent_takes_part_twice_while_the_server_is_killed_between_its_
                 said = await mesh("apply", "champion", cwd=project)
                 assert said.code == ExitCode.OK, said
                 assert f"HEIGHT = {height}" in (project / "train.py").read_text()
+            news = await answer("digest", "--since", str(posted["posted"]), "--name", "stranger", cwd=work)
+            assert f"{posted['proposal'][:10]} stranger promoted" in news["text"]
             worse = await mesh("propose", ".", "--patch", "-", "--name", "stranger", cwd=work, given=WORSE)
             assert worse.code == ExitCode.OK, worse
             assert (await decided(work, worse.out.strip()))["code"] == ExitCode.NOT_BETTER

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from analytics.sql_protocol import quoted
 from gateway.resolve import find
+from mesh.admission_order import queue_place
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 
@@ -40,7 +41,7 @@ async def projected_thing(projector: Projector, word: str) -> ProjectedRanking:
     named, _ = find(ranking.board, word)
     if named.kind in ("agent", "worker") or (named.kind == "proposal" and not in_full):
         raise Unanswered
-    if named.kind == "proposal" and named.id in ranking.board.undecided and not ranking.board.proposals[named.id].runs:
+    if named.kind == "proposal" and queue_place(ranking.board, named.id).stage in ("queued", "requested"):
         raise Unanswered  # its place in the queue needs the whole queue
     if named.kind == "run" and (trees or len(runs) > _RUNS_IN_FULL):
         ranking, _ = await projected_ranking(projector, runs=listed(runs, "run"), whole=True)

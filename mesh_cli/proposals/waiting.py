@@ -80,7 +80,7 @@ def outcome_lines(done: Outcome) -> Iterator[str]:
         gain = (
             "" if done.gain is None else f", gain {signed_gain(done.gain, places)} over its parent {short(done.parent)}"
         )
-        rests = f"{done.fresh} fresh seeds" if done.fresh else "a candidate score"
+        rests = f"{done.fresh} fresh seed{'s' if done.fresh > 1 else ''}" if done.fresh else "a candidate score"
         yield f"  {done.metric} {plain_number(done.mean, places)} ({rests}){gain}"
     if done.why:
         yield from (f"  {line}" for line in done.why.splitlines())
