@@ -21,6 +21,7 @@ from mesh.editable_paths import editable_paths
 from mesh.errors import ObjectMissing
 from mesh.knobs import Knob, knobs_of
 from mesh.outcomes import badness
+from mesh.run_sums import has_many, open_runs, run_sums
 
 _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 """Returns the files of a proposal by its tree."""
@@ -174,9 +175,17 @@ class History:
 
     def _trial(self, board: Board, tree: str, proposal: Proposal) -> tuple[Trial, bool]:
         """Return a proposal as a trial, and whether it has a result."""
-        runs = board.current_runs(tree)
-        ended = [run for run in runs if run.finished]
-        scores = [run.value for run in ended if run.value is not None]
+        if has_many(board, tree):
+            sums = run_sums(board, tree)
+            kept = sums.scores.get("")
+            scores, seconds = (kept.items if kept else []), sum(sums.explore_s.items)
+            has_ended = bool(sums.seeds) and not open_runs(board, tree)
+        else:
+            runs = board.current_runs(tree)
+            ended = [run.finished for run in runs if run.finished]
+            scores = [run.value for run in runs if run.value is not None]
+            seconds = sum(run.finished.trial_s for run in runs if run.finished and run.requested.lane == "explore")
+            has_ended = bool(runs) and len(ended) == len(runs)
         origin = proposal.event.origin
         trial = Trial(
             tree=tree,
@@ -186,9 +195,9 @@ class History:
             by=origin.name if origin.how == "sampler" else "",
             violation=worst.violation if (worst := board.missed(tree)) else 0.0,
             stages_missed=badness(worst)[0] if worst else 0,
-            seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
+            seconds=seconds,
         )
-        return trial, bool(scores) or (bool(runs) and len(ended) == len(runs))
+        return trial, bool(scores) or has_ended
 
     async def _values_of(self, board: Board, proposal: Proposal) -> Values:
         event = proposal.event
