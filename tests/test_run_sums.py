@@ -103,11 +103,12 @@ async def test_all_that_is_kept_up_is_what_a_look_at_all_runs_gives(seed: int) -
             done = sorted(ended, key=lambda run: run.finished_seq)
             told = [end.value for run in done if run.finished for end in run.finished.stages]
             assert stage_numbers(board, tree, "s") == told
-        for trial in (known := await history.read(board)).trials:
+        read = await history.read(board)
+        for trial in read.trials:
             kept = [run for run in board.current_runs(trial.tree) if run.finished]
             times = [run.finished.trial_s for run in kept if run.finished and run.requested.lane == "explore"]
             assert trial.seconds == sum(times)
-        assert len(known.every) == len(board.proposals)
+        assert len(read.every) == len(board.proposals)
     assert many > 60
 
 
