@@ -334,7 +334,7 @@ class Board(msgspec.Struct):
         """Return the scores of a proposal that count in the version in force, in the order of the requests."""
         if len(self.proposals[proposal].runs) <= records.FEW_RUNS or self.proposals[proposal].ruled_out:
             return [run.value for run in self.current_runs(proposal) if run.value is not None]
-        return [*runs_kept(self, proposal).scores]
+        return runs_kept(self, proposal).scores
 
     def sealed_runs(self, proposal: str) -> list[Run]:
         """Return the runs of a proposal on the sealed split that the evaluator in force scored, or will score."""

@@ -19,7 +19,7 @@ _seq = attrgetter("seq")
 
 
 class RunsKept:
-    """The current runs of one proposal.
+    """The current runs of one proposal; nobody else changes its lists.
 
     `noticed` are those that have ended, in the order in which this noticed it: what is kept up run by run reads on
     there. `ended` are the same in the order of their requests, `scores` their scores in that order, and `missed` those
@@ -59,8 +59,9 @@ class RunsKept:
 
     def every(self, is_current: Callable[[Run], bool]) -> list[Run]:
         """Return all, in the order of their requests."""
-        still_open = self.open(is_current)
-        if not still_open or not self.ended or self.ended[-1].seq < still_open[0].seq:
+        if not (still_open := self.open(is_current)):
+            return self.ended
+        if not self.ended or self.ended[-1].seq < still_open[0].seq:
             return [*self.ended, *still_open]
         return sorted([*self.ended, *still_open], key=_seq)
 

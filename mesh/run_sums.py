@@ -7,13 +7,13 @@ walk over all runs gives, to the last bit.
 
 from bisect import bisect_right, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from mesh.board import Board, Run
 from mesh.current_runs import runs_kept
 from mesh.events import PROOF
+from mesh.paired import SummedScores
 from mesh.records import FEW_RUNS
 
 _MOST = 1000
@@ -52,8 +52,9 @@ class RunByRun(Generic[_T]):
         before, count, found = kept[1].get(tree, (noticed, 0, None))
         if found is None or before is not noticed:
             count, found = 0, self._start(board, tree)
-        for run in islice(noticed, count, None):
-            found.add(run)
+        if len(noticed) > count:
+            for run in noticed[count:]:
+                found.add(run)
         kept[1][tree] = (noticed, len(noticed), found)
         return found
 
@@ -80,11 +81,11 @@ class BySeed:
 
     def __init__(self) -> None:
         self._rows: InOrder[tuple[int, float]] = InOrder()
-        self._scores: dict[int, float] = {}
+        self._scores = SummedScores()
         self._is_given = False
 
     @property
-    def scores(self) -> Mapping[int, float]:
+    def scores(self) -> SummedScores:
         """The scores by seed."""
         self._is_given = True
         return self._scores
@@ -92,11 +93,10 @@ class BySeed:
     def put(self, seq: int, seed: int, value: float) -> None:
         """Add the score of the run that entry `seq` requested."""
         if not self._rows.put(seq, (seed, value)):
-            self._scores = dict(self._rows.items)
-        elif self._is_given:
-            self._scores = {**self._scores, seed: value}
+            self._scores = SummedScores(self._rows.items)
         else:
-            self._scores[seed] = value
+            self._scores = self._scores.copy() if self._is_given else self._scores
+            self._scores.put(seed, value)
         self._is_given = False
 
 

@@ -4,7 +4,6 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 
 from agents.curation.close_calls import races_again
 from agents.curation.run_requests import SEEDS, race_of
@@ -50,7 +49,7 @@ class _Numbers:
         """Return this, with all requests of a board taken; those that were taken before are not looked at again."""
         if board is not self._board or self._taken > len(board.proofs):
             self._board, self._taken, self.races, self.challengers = board, 0, [], {}
-        for name in islice(board.proofs, self._taken, None):
+        for name in board.proofs[self._taken :] if len(board.proofs) > self._taken else ():
             request = board.runs[name].requested
             race = race_of(request)
             at = bisect_left(self.races, race)
