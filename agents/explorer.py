@@ -9,7 +9,6 @@ An explorer keeps a bounded number of its proposals waiting. Its proposals depen
 explorers with different names propose different values, and a restart continues as before.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,10 +19,11 @@ from typing import ClassVar
 import anyio.to_thread
 
 from agents.curation.put_back import claims_to_put_back, results
+from agents.search.asking import Asking
 from agents.search.history import History, Known
 from agents.search.samplers import portfolio
 from agents.search.samplers.own import own_sampler, reason_of
-from agents.search.samplers.protocol import Trial, Values, best_first, place, where
+from agents.search.samplers.protocol import Trial, Values, place, where
 from agents.search.samplers.table_moves import TableMoves, table_knobs
 from agents.search.strategy import TRIES, Strategy
 from agents.search.structure.factors import FACTORS
@@ -31,6 +31,8 @@ from agents.search.structure.moves import has_table, rewritten, structural_moves
 from agents.search.structure.needless import PUT_BACK, changed_groups, next_put_backs
 from agents.search.structure.ties import TIES, TieMoves
 from agents.search.titles import title_of
+from agents.search.turns import Turns
+from mesh.agent.common import Common
 from mesh.agent.draft import BASELINE, Draft
 from mesh.agent.protocol import Answers, Context
 from mesh.baseline import is_measured
@@ -38,17 +40,10 @@ from mesh.board import Board
 from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import KnobChange, NotePosted, Origin, Scalar
-from mesh.fleet import agents_here, queue_depth
 from mesh.knobs import Knob, are_near, edit, knobs_of, literal_values, steady
 from mesh.literals import how_to_add_knobs
 from mesh.stalled import why_paused
 from mesh.wire import Post
-
-UNDECIDED = 2
-"""Limit of waiting proposals per explorer, unless its share of the work for busy workers is more."""
-
-AHEAD_S = 5.0
-"""Seconds of work prepared per worker beyond its present run. More would be proposed with less knowledge."""
 
 _AT_ONCE = 64
 """Limit of proposals made in one go, however many slots the workers claim to have."""
@@ -81,9 +76,22 @@ class Explorer:
             raise BadInput(f"option sampler={self._forced} {why}; use {known}, or module:Class for your own")
         self._kinds = [kind for kind in portfolio.LEARNING if kind in self._samplers]
         self._kinds += ["random"] if self._missing else []
-        self._strategy = Strategy(self._samplers, self._kinds, self._forced)
-        self._history = History(context.code.files)
+        self._history = context.common.get(History, lambda: History(context.code.files))
+        self._asking = self._asked_in(context.common, is_own=":" in context.options.get("sampler", ""))
+        self._turns = context.common.get(Turns, Turns)
         self._posted: set[str] = set()
+
+    def _asked_in(self, common: Common, *, is_own: bool) -> Asking:
+        """Return the samplers: those of all explorers of the process, but a user's own, which may count its calls."""
+
+        def made() -> Asking:
+            return Asking(Strategy(self._samplers, self._kinds, self._forced), self._history.lock)
+
+        return made() if is_own else common.get(Asking, made, self._forced)
+
+    def can_act(self, board: Board) -> bool:
+        """Tell whether it may propose: its share, and that of all explorers together, is not full."""
+        return self._turns.take(self._name, board) > 0 or self._speaks
 
     async def handle(self, post: Post, board: Board) -> Answers:
         """Propose until enough of its proposals wait for a result."""
@@ -91,17 +99,23 @@ class Explorer:
 
     async def joined(self, board: Board) -> Answers:
         """Propose until enough of its proposals wait for a result."""
+        try:
+            return await self._propose_all(board)
+        finally:
+            self._turns.leave(self._name)
+
+    async def _propose_all(self, board: Board) -> Answers:
         if board.opened is None or board.closed:
             return []
         if board.opened.base_tree not in board.proposals:
             return [BASELINE]
-        if not is_measured(board) or why_paused(board):
+        if not self.can_act(board) or not is_measured(board) or why_paused(board):
             return []
         known = await self._history.read(board)
-        own = self._history.authored(self._name)
-        waiting = sum(board.proposals[trial.tree].author == self._name for trial in known.pending)
+        own, waiting = self._history.authored(self._name), self._turns.waiting(self._name, board)
+        room = self._turns.take(self._name, board)
         made: list[Draft | NotePosted] = list(await self._put_back(board, known) if self._speaks else ())
-        for number in range(min(_AT_ONCE, share(board) - waiting)):
+        for number in range(min(_AT_ONCE, room)):
             found = await self._propose(board, known, own + number)
             if found is None:
                 break
@@ -114,7 +128,7 @@ class Explorer:
                 f"{', '.join(self._kinds)}. To use all, run pip install 'mesh-swarm[search]'",
                 once_for_all=True,
             )
-        return made or ([] if waiting else await self._nothing_new(board))
+        return made or ([] if waiting or not room else await self._nothing_new(board))
 
     async def _propose(self, board: Board, known: Known, number: int) -> tuple[Draft, Trial] | None:
         assert board.opened is not None
@@ -125,7 +139,7 @@ class Explorer:
         first = knobs_of(base, editable, rules)
         space = steady(knobs_of(code, editable, rules, base=base), first)
         structural = () if self._forced else structural_moves(space, code, editable, rules)
-        if structural and TIES not in structural and any(trial.by == "tables" for trial in known.trials):
+        if structural and TIES not in structural and known.trials.made["tables"]:
             structural = (*structural, TIES)  # the best code may still be as good without the table
         if not space:
             rng = Random(f"{self._name} {known.seq}")
@@ -136,8 +150,7 @@ class Explorer:
         seen = {trial.tree for trial in drafted}
         for attempt in range(TRIES):
             rng = Random(f"{self._name} {opened.version} {number} {attempt} {known.seq}")
-            ask = partial(self._strategy.ask, structural=structural)
-            choice = await anyio.to_thread.run_sync(ask, space, known.trials, known.pending, rng, attempt)
+            choice = await self._asking.ask(space, known, rng, attempt, structural)
             kind, idea = choice.kind, choice.idea
             if kind in structural:
                 if found := await self._restructured(board, known, rng, number, choice.share, kind):
@@ -176,7 +189,7 @@ class Explorer:
         rules = board.spec.knobs
         seen = {trial.tree for trial in known.drafted}
         base = await self._code.files(board)
-        best = next((trial.tree for trial in best_first(known.trials)), board.opened.base_tree if board.opened else "")
+        best = next((trial.tree for trial in known.trials.best()), board.opened.base_tree if board.opened else "")
         with suppress(ObjectMissing):
             files = await self._code.files(board, best)
             editable = editable_paths(board.spec, base, files)
@@ -198,8 +211,9 @@ class Explorer:
                 return self._drafted(known, number, made, (best,), kind, share, title=new.title)
         if kind == FACTORS:
             return None
-        scored = [trial for trial in best_first(known.trials) if trial.values]
-        with_numbers = [trial for trial in scored if has_table(trial.values)] or (scored if kind == TIES else [])
+        with_numbers = list(islice((each for each in known.trials.valued.best() if has_table(each.values)), TRIES))
+        if not with_numbers and kind == TIES:
+            with_numbers = list(islice(known.trials.valued.best(), 1))
         for trial in islice(with_numbers, 1 if kind == TIES else TRIES):
             with suppress(ObjectMissing):
                 files = await self._code.files(board, trial.tree)
@@ -294,13 +308,6 @@ class Explorer:
             return []
         self._posted.add(text)
         return [NotePosted(channel="ops", text=text)]
-
-
-def share(board: Board) -> int:
-    """Return how many proposals one explorer may keep waiting, so that all explorers together keep workers busy."""
-    ahead = min(1.0, AHEAD_S / board.spec.trial.budget_s)
-    wanted = queue_depth(board) / 2 * (1 + ahead)
-    return max(UNDECIDED, math.ceil(wanted / max(1, len(agents_here(board, "explorer")))))
 
 
 def changes_of(knobs: Sequence[Knob], values: Values) -> list[KnobChange]:

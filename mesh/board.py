@@ -1,8 +1,7 @@
 """The board: the state of the swarm, folded from the log entry by entry. Agents decide from it.
 
 Folding is pure: the same entries always give the same board, without clock, network or randomness. Of several facts
-with one key only the first counts. `mesh.board_bytes` writes a board to bytes and reads it back, so a
-process can start from a snapshot instead of the first entry.
+with one key only the first counts. `mesh.board_bytes` writes a board to bytes and reads it back.
 """
 
 import datetime as dt
@@ -13,7 +12,7 @@ import msgspec
 from mesh import events as e
 from mesh import failed_calls, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
-from mesh.current_runs import CurrentRuns
+from mesh.current_runs import runs_kept
 from mesh.failed_calls import FailedCalls
 from mesh.kept import KeptProposals, KeptRuns
 from mesh.lean import lean_finish, share_names, shared
@@ -36,8 +35,6 @@ _VOID = 10_000
 
 _ANSWERED = 20_000
 """Answers to posts that a board keeps: the latest, for posts that wait for an agent which may have answered them."""
-
-_current = CurrentRuns()
 
 
 class Board(msgspec.Struct):
@@ -337,7 +334,9 @@ class Board(msgspec.Struct):
 
     def scores(self, proposal: str) -> list[float]:
         """Return the scores of a proposal that count in the version in force, in the order of the requests."""
-        return [run.value for run in self.current_runs(proposal) if run.value is not None]
+        if len(self.proposals[proposal].runs) <= records.FEW_RUNS or self.proposals[proposal].ruled_out:
+            return [run.value for run in self.current_runs(proposal) if run.value is not None]
+        return runs_kept(self, proposal).scores
 
     def sealed_runs(self, proposal: str) -> list[Run]:
         """Return the runs of a proposal on the sealed split that the evaluator in force scored, or will score."""
@@ -354,8 +353,10 @@ class Board(msgspec.Struct):
 
     def missed(self, proposal: str) -> e.Infeasible | e.ScreenedOut | None:
         """Return the worst outcome of a proposal that misses a constraint or a threshold; None if no run did."""
-        found = [run.missed for run in self.current_runs(proposal) if run.missed]
-        return max(found, key=outcomes.badness, default=None)
+        known = self.proposals[proposal]
+        many = len(known.runs) > records.FEW_RUNS and not known.ruled_out
+        runs = runs_kept(self, proposal).missed if many else self.current_runs(proposal)
+        return max((run.missed for run in runs if run.missed), key=outcomes.badness, default=None)
 
     def current_runs(self, proposal: str) -> list[Run]:
         """Return the runs of a proposal that the evaluator in force scored, or will score; none if it is ruled out.
@@ -367,8 +368,7 @@ class Board(msgspec.Struct):
             return []
         if len(known.runs) <= records.FEW_RUNS:
             return [run for run in map(self.runs.__getitem__, known.runs) if self.is_current(run)]
-        state = (self.opened.version if self.opened else 0, self.scored_seq, self.proposals.turns.get(proposal, 0))
-        return _current.of(self, state, proposal, known.runs, self.runs, self.is_current)
+        return runs_kept(self, proposal).every(self.is_current)
 
     def stamp(self, proposal: str) -> records.Stamp:
         """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""

@@ -1,7 +1,13 @@
 """The runs of a proposal that count now, kept up run by run: a champion has thousands, and a decision asks again."""
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Protocol
 
+from mesh.events import ArenaOpened
+from mesh.kept import KeptProposals, KeptRuns
 from mesh.records import Run
 
 _MOST = 1000
@@ -13,43 +19,84 @@ _State = tuple[int, int, int]
 The first two say which ended runs count; with the third, the runs are other objects.
 """
 
+_seq = attrgetter("seq")
 
-class CurrentRuns:
-    """The current runs of proposals with many, for the board that was asked about last.
 
-    Whether a run that has ended counts changes with the state alone. So the ended runs at the front are looked at once.
+class RunsKept:
+    """The current runs of one proposal; nobody else changes its lists.
+
+    `noticed` are those that have ended, in the order in which this noticed it: what is kept up run by run reads on
+    there. `ended` are the same in the order of their requests, `scores` their scores in that order, and `missed` those
+    that miss a limit.
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[object, dict[str, tuple[_State, int, list[Run]]]] = (None, {})
+        self._taken, self._open = 0, list[Run]()
+        self.noticed, self.ended, self.missed = list[Run](), list[Run](), list[Run]()
+        self._scored, self.scores = list[int](), list[float]()
 
-    def of(
-        self,
-        board: object,
-        state: _State,
-        tree: str,
-        names: Sequence[str],
-        runs: Mapping[str, Run],
-        is_current: Callable[[Run], bool],
-    ) -> list[Run]:
-        """Return the runs of a proposal that count, in their order.
+    def update(self, names: Sequence[str], runs: Mapping[str, Run], is_current: Callable[[Run], bool]) -> None:
+        """Take what has been requested and what has ended since the last call; runs that had ended are not looked at.
 
         Args:
-            board: the board.
-            state: what says which ended runs count.
-            tree: the proposal.
-            names: the names of its runs.
+            names: the names of its runs, in the order of their requests.
             runs: the runs of the board.
-            is_current: tells whether a run counts.
+            is_current: tells whether a run counts; of one that has ended, always the same.
         """
-        kept = self._kept  # one name for both, because another thread may ask about another board
-        if board is not kept[0] or len(kept[1]) > _MOST:
-            kept = self._kept = (board, {})
-        before, count, found = kept[1].get(tree, (state, 0, []))
-        if before != state:
-            count, found = 0, []
-        later = list(map(runs.__getitem__, names[count:]))
-        ended = next((place for place, run in enumerate(later) if not run.finished), len(later))
-        found = [*found, *filter(is_current, later[:ended])] if ended else found
-        kept[1][tree] = (state, count + ended, found)
-        return [*found, *filter(is_current, later[ended:])]
+        still_open = list[Run]()
+        for run in chain(self._open, map(runs.__getitem__, names[self._taken :])):
+            if not run.finished:
+                still_open.append(run)
+            elif is_current(run):
+                self.noticed.append(run)
+                insort(self.ended, run, key=_seq)
+                if run.missed:
+                    insort(self.missed, run, key=_seq)
+                if run.value is not None:
+                    self.scores.insert(bisect_left(self._scored, run.seq), run.value)
+                    insort(self._scored, run.seq)
+        self._taken, self._open = len(names), still_open
+
+    def open(self, is_current: Callable[[Run], bool]) -> list[Run]:
+        """Return those that have not ended, in the order of their requests."""
+        return [run for run in self._open if is_current(run)]
+
+    def every(self, is_current: Callable[[Run], bool]) -> list[Run]:
+        """Return all, in the order of their requests."""
+        if not (still_open := self.open(is_current)):
+            return self.ended
+        if not self.ended or self.ended[-1].seq < still_open[0].seq:
+            return [*self.ended, *still_open]
+        return sorted([*self.ended, *still_open], key=_seq)
+
+
+class Keeping(Protocol):
+    """The part of a board that this is about; `mesh.board.Board` says what the fields are."""
+
+    opened: ArenaOpened | None
+    proposals: KeptProposals
+    runs: KeptRuns
+    scored_seq: int
+
+    def is_current(self, run: Run) -> bool: ...
+
+
+def runs_kept(board: Keeping, tree: str) -> RunsKept:
+    """Return the current runs of a proposal that is not ruled out, for the board that was asked about last.
+
+    Whether a run that has ended counts changes with the state alone. So each is looked at once after its end.
+    """
+    global _kept
+    kept = _kept  # one name for both, because another thread may ask about another board
+    if board is not kept[0] or len(kept[1]) > _MOST:
+        kept = _kept = (board, {})
+    state = (board.opened.version if board.opened else 0, board.scored_seq, board.proposals.turns.get(tree, 0))
+    before, found = kept[1].get(tree, (state, RunsKept()))
+    if before != state:
+        found = RunsKept()
+    kept[1][tree] = (state, found)
+    found.update(board.proposals[tree].runs, board.runs, board.is_current)
+    return found
+
+
+_kept: tuple[object, dict[str, tuple[_State, RunsKept]]] = (None, {})

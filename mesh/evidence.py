@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from mesh.board import Board, Proposal, Run
+from mesh.equal_scores import ROUNDING, EqualScores, is_fresh
 from mesh.events import PROOF, ProposalRetired
 from mesh.fresh_scores import FreshScores, Pool, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
 from mesh.paired import Scores, SeedEffect, difference, moderated, side_by_side
-from mesh.records import FEW_RUNS
 from mesh.remembered import Remembered
+from mesh.run_sums import has_many, run_sums
 from mesh.standing import Rule
 
 INTERVAL = 0.95
@@ -29,9 +30,6 @@ _ENOUGH = 10
 
 CLOSE = 0.8
 """A retired proposal that is better than the champion with at least this probability is a close call."""
-
-_ROUNDING = 1e-12
-"""Means of equal scores differ by rounding, by less than this share of the scores."""
 
 
 class Noise(msgspec.Struct, frozen=True):
@@ -62,21 +60,22 @@ def fresh(board: Board, tree: str, worker_class: str = "") -> Mapping[int, float
         tree: The proposal, by its tree hash.
         worker_class: Count only this worker class; "" counts all.
     """
-    if len(board.proposals[tree].runs) <= FEW_RUNS:
+    if not has_many(board, tree):
         return _fresh(board, tree, worker_class)
-    state = board.stamp(tree)
-    return _fresh_of.of(board, state, (tree, worker_class), lambda: _fresh(board, tree, worker_class))
+    found = run_sums(board, tree).fresh.get(worker_class)
+    return found.scores if found else {}
 
 
 def _fresh(board: Board, tree: str, worker_class: str) -> dict[int, float]:
-    return {run.requested.seed: run.value for run in proofs(board, tree, worker_class) if run.value is not None}
+    return {run.requested.seed: run.value for run in _proofs(board, tree, worker_class) if run.value is not None}
 
 
 def proofs(board: Board, tree: str, worker_class: str = "") -> list[Run]:
     """Return the finished runs of a proposal that count as evidence; their scores, if any, are fresh."""
-    if len(board.proposals[tree].runs) <= FEW_RUNS:
+    if not has_many(board, tree):
         return _proofs(board, tree, worker_class)
-    return [*_proofs_of.of(board, board.stamp(tree), (tree, worker_class), lambda: _proofs(board, tree, worker_class))]
+    found = run_sums(board, tree).proofs.get(worker_class)
+    return [*found.items] if found else []
 
 
 def _proofs(board: Board, tree: str, worker_class: str) -> list[Run]:
@@ -95,12 +94,18 @@ def claim(board: Board, tree: str) -> tuple[float, str] | None:
 
     If several worker classes have scores, the class of the latest request counts.
     """
-    return _mean([run for run in board.current_runs(tree) if run.requested.lane not in PROOF], "")
+    runs = run_sums(board, tree).claims.items if has_many(board, tree) else board.current_runs(tree)
+    return _mean([run for run in runs if run.requested.lane not in PROOF], "")
 
 
 def mean_of(board: Board, tree: str, worker_class: str = "") -> tuple[float, str] | None:
     """Return the mean of all scores of a proposal in a worker class; without a name, in that of the latest request."""
-    return _mean(board.current_runs(tree), worker_class)
+    if not has_many(board, tree):
+        return _mean(board.current_runs(tree), worker_class)
+    sums = run_sums(board, tree)
+    worker_class = worker_class or (sums.classes.items[-1] if sums.classes.items else "")
+    found = sums.scores.get(worker_class) if worker_class else None
+    return (sum(found.items) / len(found.items), worker_class) if found else None
 
 
 def _mean(runs: Iterable[Run], worker_class: str) -> tuple[float, str] | None:
@@ -181,9 +186,12 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
         worker_class: The worker class.
         found: Its noise.
     """
-    return _exact.of(
-        board, evidence_state(board), (worker_class, found), lambda: _shows_no_noise(board, worker_class, found)
-    )
+    if board.spec.objective.noise != "items":
+        return not found.sd and found.dof >= 2 and _equal.of(board, ranking_rule(board), worker_class, claim).are_equal
+    return not found.sd and _equal.of(board, ranking_rule(board), worker_class, claim).repeats
+
+
+_equal = EqualScores()
 
 
 def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
@@ -199,15 +207,12 @@ def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
             if tree not in seen:
                 own = claim(board, tree)
                 seen[tree] = own[0] if own and own[1] == worker_class else run.value
-            if not math.isclose(seen[tree], run.value, rel_tol=_ROUNDING):
+            if not math.isclose(seen[tree], run.value, rel_tol=ROUNDING):
                 return False
     return True
 
 
-_fresh_of: Remembered[dict[int, float]] = Remembered()
-_proofs_of: Remembered[list[Run]] = Remembered()
 _noises: Remembered[Noise] = Remembered()
-_exact: Remembered[bool] = Remembered()
 _levels: Remembered[list[dict[str, float]]] = Remembered()
 
 
@@ -243,12 +248,10 @@ def _fresh_runs(board: Board) -> Iterator[Run]:
     if rule.exact:
         names = board.runs
     elif base := board.proposals.get(rule.base_tree):
-        names = [*names, *(name for name in base.runs if board.runs[name].requested.lane not in PROOF)]
+        claims = (name for name in base.runs if board.runs[name].requested.lane not in PROOF)
+        names = sorted([*names, *claims], key=lambda name: board.runs[name].seq)
     for name in names:
-        run = board.runs[name]
-        known = board.proposals.get(run.requested.proposal)
-        is_early = known is None or known.seq >= run.seq or known.ruled_out
-        if not is_early and run.requested.lane != "sealed" and run.evaluator in ("", rule.evaluator):
+        if is_fresh(board, rule, run := board.runs[name]):
             yield run
 
 
@@ -318,6 +321,6 @@ def p_better(board: Board, challenger: Scores, champion: Scores, found: Noise, i
         parts = (items.spread, whole)
         whole = together(parts) if items.fixed else max(parts, key=lambda part: part.error)
     if whole.error == 0:
-        least = _ROUNDING * max(map(abs, (*challenger.values(), *champion.values())))
+        least = ROUNDING * max(map(abs, (*challenger.values(), *champion.values())))
         return 1.0 if gain > least else 0.0 if gain < -least else 0.5
     return float(stdtr(whole.dof, gain / whole.error))

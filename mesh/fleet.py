@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from mesh.board import Board, Member, Run
 from mesh.events import AgentJoined, WorkerJoined
-from mesh.remembered import Remembered
+from mesh.run_sums import has_many, run_sums
 
 
 def agents_here(board: Board, role: str) -> dict[str, AgentJoined]:
@@ -82,15 +82,10 @@ def home_class(board: Board) -> str:
 
 def scored_in(board: Board, tree: str) -> Counter[str]:
     """Return how many scores of a proposal count, by worker class."""
-
-    def count() -> Counter[str]:
-        runs = board.current_runs(tree)
-        return Counter(run.finished.worker_class for run in runs if run.finished and run.value is not None)
-
-    return _scored.of(board, board.stamp(tree), tree, count)
-
-
-_scored: Remembered[Counter[str]] = Remembered()
+    if has_many(board, tree):
+        return run_sums(board, tree).counts
+    runs = board.current_runs(tree)
+    return Counter(run.finished.worker_class for run in runs if run.finished and run.value is not None)
 
 
 def queue_depth(board: Board) -> int:

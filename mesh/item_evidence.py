@@ -44,7 +44,8 @@ def item_pairs(one: Sequence[Run], other: Sequence[Run]) -> list[tuple[Run, Run]
 
     The best partner has the same items, by their names.
     """
-    mine, theirs = ([run for run in runs if run.finished and run.finished.items] for runs in (one, other))
+    mine = [run for run in one if run.finished and run.finished.items]
+    theirs = [run for run in other if run.finished and run.finished.items] if mine else []
     by_seed = {run.requested.seed: run for run in theirs}
     if common := [(run, by_seed[run.requested.seed]) for run in mine if run.requested.seed in by_seed]:
         return common

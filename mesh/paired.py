@@ -14,6 +14,7 @@ difference of means with incomplete data" (Biometrika 61, 1974), for pairs with 
 import math
 import statistics
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from itertools import chain
 from operator import neg
 from typing import Any
@@ -49,6 +50,34 @@ class SeedEffect(msgspec.Struct, frozen=True):
     correlation: float
     sd: float
     dof: int
+
+
+class SummedScores(dict[int, float]):
+    """Scores by seed with their exact sum, so that a comparison with a champion's thousands does not add them up."""
+
+    def __init__(self, rows: Iterable[tuple[int, float]] = ()) -> None:
+        super().__init__()
+        self.total = Fraction()
+        for seed, value in rows:
+            self.put(seed, value)
+
+    def put(self, seed: int, value: float) -> None:
+        """Set the score on a seed."""
+        self.total += Fraction(value) - (Fraction(self[seed]) if seed in self else 0)
+        self[seed] = value
+
+    def copy(self) -> "SummedScores":
+        """Return a copy."""
+        found = SummedScores()
+        found.update(self)
+        found.total = self.total
+        return found
+
+
+def mean_score(scores: Scores) -> float:
+    """Return the mean of scores: their exact sum, rounded, by their number."""
+    total = float(scores.total) if isinstance(scores, SummedScores) else math.fsum(scores.values())
+    return total / len(scores)
 
 
 def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
@@ -164,6 +193,8 @@ def moderated(sd: float, one: Scores, other: Scores, correlation: float) -> floa
 def _sums(scores: Scores, common: Iterable[int]) -> tuple[float, float]:
     """Return the sum of the scores on the common seeds, and that of the others: `fsum` is exact, in any order."""
     paired = [scores[seed] for seed in common]
+    if isinstance(scores, SummedScores):
+        return math.fsum(paired), float(scores.total - sum(map(Fraction, paired), Fraction()))
     return math.fsum(paired), math.fsum(chain(scores.values(), map(neg, paired)))
 
 

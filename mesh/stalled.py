@@ -6,6 +6,7 @@ resumes when a worker joins, or when the arena is opened again: then something m
 
 import re
 from itertools import islice
+from operator import attrgetter
 
 from mesh.board import Board, Run
 from mesh.events import Failed
@@ -57,7 +58,7 @@ def _failed_alike(board: Board) -> list[Run]:
         return []
     proposed = (run for run in reversed(board.runs.values()) if run.requested.proposal in board.proposals)
     latest = islice(proposed, _LOOK_BACK)  # runs of what nobody has proposed say nothing of this search
-    ended = sorted((run for run in latest if run.finished), key=lambda run: run.finished_seq)[-ALIKE:]
+    ended = sorted((run for run in latest if run.finished), key=attrgetter("finished_seq"))[-ALIKE:]
     if len(ended) < ALIKE or any(run.requested.version != board.opened.version for run in ended):
         return []
     joined = max((worker.seq for worker in board.workers.values() if not worker.left), default=0)

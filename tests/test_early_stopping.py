@@ -16,11 +16,13 @@ from agents.curation.early_stopping import (
     believed,
     is_spared,
     judge_curve,
+    place_among_rivals,
     rungs_between,
 )
 from agents.curator import Curator
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.protocol import Context, Hearing
+from mesh.board import Run
 from mesh.code import CodeStore
 from mesh.events import (
     CritiquePosted,
@@ -31,6 +33,7 @@ from mesh.events import (
     RunKilled,
     RunStarted,
     Scored,
+    WorkerJoined,
 )
 from mesh.memory import MemoryBus
 from mesh.records import at_rung
@@ -201,3 +204,63 @@ def test_the_work_for_a_decision_is_bounded() -> None:
     began = time.process_time()
     assert len(believed(found, "minimize", "minimize")) <= AUTHORS + 1
     assert time.process_time() - began < 2
+
+
+def plain_place(log: Log, run: Run, value: float) -> tuple[int, int]:
+    """Return how many runs were better at the rung, and how many count, by a look at all runs."""
+    board, found = log.board, list[Rival]()
+    worker = board.workers.get(run.worker)
+    own_class = worker.joined.worker_class if worker and isinstance(worker.joined, WorkerJoined) else ""
+    for other in board.runs.values():
+        known, done = board.proposals.get(other.requested.proposal), other.finished
+        at = dict(other.rungs).get(0.25)
+        if done is None or at is None or other.requested.lane != "explore" or known is None or known.seq > other.seq:
+            continue
+        is_killed = isinstance(done.outcome, Failed) and done.outcome.reason == "killed"
+        is_alike = other.requested.evaluator == run.requested.evaluator and own_class in ("", done.worker_class)
+        if is_alike and (is_killed or other.value is not None):
+            is_base = board.opened is not None and other.requested.proposal == board.opened.base_tree
+            found.append(Rival("" if is_base else known.author, at, other.value))
+    voters = believed(found, "minimize", "minimize")
+    values = [rival.value for rival in found if rival.author in voters]
+    return sum(each < value for each in values), len(values)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_place_among_rivals_that_is_kept_up_is_that_among_all_runs_after_every_fact(seed: int) -> None:
+    dice, log = random.Random(seed), Log(HALVED)
+    log.open()
+    for name in ("cpu", "gpu"):
+        log.add(name, WorkerJoined(boot=name, worker_class=name, device=name, slots=1))
+    log.propose(BASE, "operator")
+    waiting, most = [log.request(BASE)], 0
+    for number in range(200):
+        draw = dice.random()
+        if draw < 0.45:
+            log.propose(f"new-{number}", dice.choice(("ann", "bob", "eve")))
+            waiting.append(log.request(f"new-{number}", lane=dice.choice(("explore", "explore", "confirm"))))
+            if dice.random() < 0.8:
+                log.add("w", RunStarted(run=waiting[-1], attempt=1, worker=dice.choice(("cpu", "gpu", "gone"))))
+        elif draw < 0.97 and waiting:
+            name = waiting.pop(dice.randrange(len(waiting)))
+            run, score = log.board.runs[name], round(dice.gauss(), 1)
+            author = log.board.proposals[run.requested.proposal].author
+            seen = curve(9, 9, -99.0 if author == "eve" else round(score + dice.gauss(0, 0.2), 1))
+            ends = (Scored(value=score), Scored(value=score), Failed(reason="killed", message=""))
+            ended = RunFinished(
+                run=name,
+                proposal=run.requested.proposal,
+                outcome=dice.choice((*ends, Failed(reason="crash", message=""))),
+                worker="w",
+                worker_class=dice.choice(("cpu", "gpu")),
+                curve=seen if dice.random() < 0.9 else (),
+            )
+            log.add("w", ended)
+        elif draw > 0.985:
+            log.open()
+        for name in waiting[:3]:
+            run, value = log.board.runs[name], round(dice.gauss(), 1)
+            expected = plain_place(log, run, value)
+            assert place_among_rivals(log.board, run, 0.25, value) == expected
+            most = max(most, expected[1])
+    assert most > 5

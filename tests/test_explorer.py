@@ -7,11 +7,12 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from agents.explorer import UNDECIDED, Explorer, apply, fitting
+from agents.explorer import Explorer, apply, fitting
 from agents.search.samplers import portfolio
 from agents.search.samplers.mutate import ELITE
 from agents.search.samplers.portfolio import LEARNING, RATIONALE
 from agents.search.titles import title_of
+from agents.search.turns import UNDECIDED
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import (
     AgentJoined,

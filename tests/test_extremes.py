@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from agents.curation.admission import decide
-from agents.explorer import share
+from agents.search.turns import share
 from analytics.json_values import plain
 from analytics.projection import Projection, view_sources
 from analytics.web.log_entry import entry_json

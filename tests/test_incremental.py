@@ -16,6 +16,7 @@ from agents.critique.shrinkage import judge_score
 from agents.curation.admission import decide
 from agents.curation.race_log import current_race, entrants_of, members_of
 from agents.curation.run_requests import race_of
+from agents.curation.stopping import searched_since
 from agents.search.history import History, feasible_first
 from agents.search.nearness import Nearness
 from agents.search.samplers.protocol import Trial, Values, best_first, where
@@ -197,9 +198,14 @@ def drawn(dice: random.Random, others: list[Values]) -> Values:
     return found
 
 
+def tail_of(seed: int) -> int:
+    """Return how many values are not in order: none, a few or all."""
+    return (0, 5, 1024)[seed % 3]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_an_index_finds_all_that_is_near_and_nothing_else(seed: int) -> None:
-    dice, index, others = random.Random(seed), Nearness(), list[Values]()
+    dice, index, others = random.Random(seed), Nearness(tail=tail_of(seed)), list[Values]()
     met = 0
     for _ in range(150):
         values, share = drawn(dice, others), dice.choice((NEAR, 0.1, 0.5))
@@ -346,6 +352,9 @@ def test_evidence_that_is_remembered_is_what_a_calculation_gives_after_every_fac
             assert exact == calculated_exactness(board, worker_class, found)
             claims = [c[0] for tree in board.proposals if (c := claim(board, tree)) and c[1] == worker_class]
             assert sums.of(board, worker_class) == spread_of(claims)
+        later = [run for run in board.runs.values() if run.seq >= board.promoted_seq and board.champion]
+        searched = [run for run in later if run.requested.lane == "explore" and run.value is not None]
+        assert searched_since(board) == len(searched)
         asked = [board.runs[name].requested for name in board.proofs]
         race = max((race_of(each) for each in asked if race_of(each) <= len(asked)), default=0)
         assert current_race(board) == race

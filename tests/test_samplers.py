@@ -21,18 +21,8 @@ from agents.search.samplers.portfolio import (
     installed_samplers,
     shares,
 )
-from agents.search.samplers.protocol import (
-    BEST,
-    LATEST,
-    Sampler,
-    Trial,
-    Values,
-    at_place,
-    best_first,
-    place,
-    where,
-    window,
-)
+from agents.search.samplers.protocol import Sampler, Trial, Values, at_place, best_first, place, where
+from agents.search.samplers.trial_log import BEST, LATEST, window
 from mesh import events as e
 from mesh.agent.code_reader import CodeReader
 from mesh.agent.draft import Draft

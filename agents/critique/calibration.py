@@ -9,6 +9,7 @@ from itertools import islice
 
 from mesh.board import Board, Critique, Proposal
 from mesh.fleet import agents_here
+from mesh.remembered import Remembered
 
 FEWEST_FORECASTS = 8
 """Fewest forecasts for a Brier score."""
@@ -18,6 +19,9 @@ COIN = 0.25
 
 LOOK_BACK, MOST = 12, 4
 """A critic that blocks more than `MOST` of its `LOOK_BACK` proposals by opinion is overruled."""
+
+RECORD = 300
+"""Whether a critic is overruled is judged by its forecasts of so many proposals, the latest."""
 
 CRITIQUE_WITHIN_S = 5.0
 """Longest wait of a proposal for its critique; after that it is admitted without one."""
@@ -41,11 +45,17 @@ def forecast(critique: Critique) -> float | None:
     return critique.confidence if critique.verdict == "endorse" else 1 - critique.confidence
 
 
-def brier(board: Board, critic: str) -> float | None:
-    """Return the Brier score of a critic's decided forecasts; None if they are too few."""
+def brier(board: Board, critic: str, latest: int | None = None) -> float | None:
+    """Return the Brier score of a critic's decided forecasts; None if they are too few.
+
+    Args:
+        board: The board of the arena.
+        critic: The name of the critic.
+        latest: Only forecasts of so many proposals count, the latest; None counts all.
+    """
     errors = [
         (p - won) ** 2
-        for proposal in board.proposals.values()
+        for proposal in islice(reversed(board.proposals.values()), latest)
         if (won := _won(proposal)) is not None
         for critique in [*proposal.critiques, *(c for run in proposal.runs for c in board.runs[run].critiques)]
         if critique.author == critic and (p := forecast(critique)) is not None
@@ -67,7 +77,7 @@ def overruled(board: Board, proposal: Proposal, block: Critique) -> str:
     """
     if block.confidence is None or block.confidence >= 1:
         return ""
-    record = brier(board, block.author)
+    record = _records.of(board, board.seq, block.author, lambda: brier(board, block.author, RECORD))
     if record is not None and record > COIN:
         return f"the Brier score of {block.author} is {record:.2f}, worse than a coin flip ({COIN})"
     blocks = sum(map(_is_mere_opinion, _latest(board, block.author, proposal.seq)))
@@ -76,9 +86,12 @@ def overruled(board: Board, proposal: Proposal, block: Critique) -> str:
     return ""
 
 
+_records: Remembered[float | None] = Remembered()
+
+
 def _latest(board: Board, critic: str, until: int) -> list[Critique]:
-    """Return the latest critiques of proposals by a critic, for proposals up to an entry of the log."""
-    earlier = (proposal for proposal in reversed(board.proposals.values()) if proposal.seq <= until)
+    """Return the latest critiques of proposals by a critic, of `RECORD` proposals up to an entry of the log."""
+    earlier = islice((proposal for proposal in reversed(board.proposals.values()) if proposal.seq <= until), RECORD)
     critiques = (c for proposal in earlier for c in proposal.critiques if c.author == critic)
     return list(islice(critiques, LOOK_BACK))
 

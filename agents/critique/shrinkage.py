@@ -6,12 +6,13 @@ that the shrunk score beats the champion's fresh mean.
 """
 
 import math
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 
 from agents.critique.claim_sums import ClaimSums, spread_of
 from mesh.board import Board
 from mesh.events import CritiquePosted
 from mesh.evidence import claim, fresh, noise
+from mesh.paired import mean_score
 from mesh.text import chance
 
 _FEWEST = 5
@@ -32,7 +33,7 @@ def judge_score(board: Board, run: str, sums: ClaimSums | None = None) -> Critiq
     if not scored.finished or not board.champion:
         return None
     worker_class, tree = scored.finished.worker_class, scored.requested.proposal
-    champion = list(fresh(board, board.champion, worker_class).values())
+    champion = fresh(board, board.champion, worker_class)
     found = noise(board, worker_class)
     if sums:
         claims = sums.of(board, worker_class)
@@ -44,7 +45,7 @@ def judge_score(board: Board, run: str, sums: ClaimSums | None = None) -> Critiq
     real = max(spread - found.sd**2, 0.05 * spread)
     kept = real / (real + found.sd**2) if real else 0.0
     expected = middle + kept * (scored.value - middle)
-    mean = fmean(champion)
+    mean = mean_score(champion)
     gain = board.spec.objective.gain(expected, mean)
     error = math.sqrt(kept * found.sd**2 + found.sd**2 / len(champion))
     p = NormalDist().cdf(gain / error) if error else float(gain > 0)

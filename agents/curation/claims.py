@@ -13,7 +13,7 @@ from mesh.board import Board
 from mesh.events import AnyEvent
 from mesh.evidence import Noise, claim, evidence_state, fresh, noise, p_better
 from mesh.fleet import home_class, is_awaited, is_gone, slots
-from mesh.paired import Scores
+from mesh.paired import Scores, SummedScores
 from mesh.remembered import Remembered
 
 WAITING = 16
@@ -119,7 +119,7 @@ def _with_claim(board: Board, champion: Scores, found: Noise, worker_class: str)
     own = claim(board, board.champion)
     if found.seeds is None or own is None or own[1] != worker_class:
         return champion
-    return {FIRST_SEED: own[0], **champion}
+    return champion if FIRST_SEED in champion else SummedScores([(FIRST_SEED, own[0]), *champion.items()])
 
 
 def _remeasure(board: Board, tree: str, worker_class: str) -> list[AnyEvent]:

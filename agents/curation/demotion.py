@@ -1,5 +1,8 @@
 """Champions are re-run at intervals, and demoted if new scores do not confirm them. Pure."""
 
+from bisect import bisect_left
+from collections.abc import Mapping
+
 from agents.curation.race_log import CONTROLS, current_race
 from agents.curation.run_requests import SEEDS, request
 from mesh.board import Board
@@ -8,6 +11,7 @@ from mesh.evidence import estimate, evidence_state, fresh, noise, p_better, proo
 from mesh.fleet import home_class
 from mesh.item_evidence import item_noise
 from mesh.remembered import Remembered
+from mesh.run_sums import has_many, open_runs, run_sums
 
 EVERY = 25
 """Number of finished explore runs after which the champion is re-run, unless a race has re-run it."""
@@ -41,8 +45,15 @@ def control_run(board: Board) -> RunRequested:
     """Return the request for a run of the champion on a seed that it has not had, outside of races."""
     race = max(1, current_race(board))
     first = SEEDS * race + CONTROLS
-    used = sum(run.requested.seed >= first for run in board.current_runs(board.champion))
+    used = _seeds_from(board, board.champion, first)
     return request(board, board.champion, "control", first + used, worker_class=home_class(board), race=race)
+
+
+def _seeds_from(board: Board, tree: str, first: int) -> int:
+    """Return how many current runs of a proposal have a seed of at least `first`."""
+    ended = run_sums(board, tree).seeds if has_many(board, tree) else []
+    runs = open_runs(board, tree) if has_many(board, tree) else board.current_runs(tree)
+    return len(ended) - bisect_left(ended, first) + sum(run.requested.seed >= first for run in runs)
 
 
 def _demotion(board: Board) -> list[AnyEvent]:
@@ -82,18 +93,26 @@ def _demotion(board: Board) -> list[AnyEvent]:
 
 def _measure(board: Board, before: str, worker_class: str) -> tuple[float, float, int]:
     """Return how probably a former champion is better, and the mean and number of the control runs of this one."""
-    controls = {
-        run.requested.seed: run.value
-        for run in board.current_runs(board.champion)
-        if run.requested.lane == "control" and run.finished and run.value is not None
-        if worker_class in ("", run.finished.worker_class)
-    }
+    controls = _controls(board, worker_class)
     if len(controls) < _ENOUGH:
         return 0.0, 0.0, len(controls)
     found, earlier = noise(board, worker_class, without=board.champion), fresh(board, before, worker_class)
     items = item_noise(proofs(board, before, worker_class), proofs(board, board.champion, worker_class))
     p = p_better(board, earlier, controls, found, items)
     return p, sum(controls.values()) / len(controls), len(controls)
+
+
+def _controls(board: Board, worker_class: str) -> Mapping[int, float]:
+    """Return the scores of the champion's control runs by seed."""
+    if has_many(board, board.champion):
+        found = run_sums(board, board.champion).controls.get(worker_class)
+        return found.scores if found else {}
+    return {
+        run.requested.seed: run.value
+        for run in board.current_runs(board.champion)
+        if run.requested.lane == "control" and run.finished and run.value is not None
+        if worker_class in ("", run.finished.worker_class)
+    }
 
 
 _measured: Remembered[tuple[float, float, int]] = Remembered()

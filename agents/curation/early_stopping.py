@@ -15,10 +15,12 @@ never resumes them.
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mesh.board import Board, Run
+from mesh.changes import ChangeReader
 from mesh.events import CritiquePosted, CurvePoint, Failed, RunKilled, WorkerJoined
 from mesh.records import at_rung
 from mesh.spec import Direction, SelectionSpec, gain
@@ -47,16 +49,16 @@ def judge_curve(board: Board, name: str, curve: Sequence[CurvePoint], rung: floa
     if run is None or run.finished or run.killed or run.requested.lane != "explore" or board.opened is None:
         return None
     value, rule = at_rung(curve, rung), board.opened.spec.selection
-    others = rivals(board, run, rung)
-    if value is None or len(others) < FEWEST_AT_RUNG:
+    if value is None:
         return None
-    direction = _direction(board)
-    better = sum(gain(direction, other, value) > 0 for other in others)
-    kept = max(1, int((len(others) + 1) / rule.reduction))
+    better, others = place_among_rivals(board, run, rung, value)
+    if others < FEWEST_AT_RUNG:
+        return None
+    kept = max(1, int((others + 1) / rule.reduction))
     if better < kept:
         return None
     text = (
-        f"at {rung:.0%} of its budget its curve was at {value:.6g}, worse than {better} of {len(others)} other runs; "
+        f"at {rung:.0%} of its budget its curve was at {value:.6g}, worse than {better} of {others} other runs; "
         f"only the best {kept} continue"
     )
     if is_spared(name, rule):
@@ -79,20 +81,72 @@ class Rival(NamedTuple):
     score: float | None
 
 
-def rivals(board: Board, run: Run, rung: float) -> list[float]:
-    """Return the values at which runs that count reached a rung: finished ones of the class and evaluator of `run`."""
-    worker_class = _class_of(board, run)
-    found = []
-    for other in board.runs.values():
-        done = other.finished
-        if done is None or other.requested.lane != "explore" or other.requested.evaluator != run.requested.evaluator:
-            continue
-        value = next((value for reached, value in other.rungs if reached == rung), None)
-        is_killed = isinstance(done.outcome, Failed) and done.outcome.reason == "killed"
-        if value is not None and worker_class in ("", done.worker_class) and (is_killed or other.value is not None):
-            found.append(Rival(_author_of(board, other), value, other.value))
-    voters = believed(found, _direction(board), board.spec.objective.direction)
-    return [rival.value for rival in found if rival.author in voters]
+def place_among_rivals(board: Board, run: Run, rung: float, value: float) -> tuple[int, int]:
+    """Return how many runs that count were better at a rung, and how many count: finished ones of class and evaluator.
+
+    Args:
+        board: The board of the arena.
+        run: A run that has reached the rung.
+        rung: A fraction of the budget, 0 to 1.
+        value: The value of its curve there.
+    """
+    authors = _reached.of(board).at.get((rung, run.requested.evaluator, _class_of(board, run)), {})
+    scored = {name: each.scored for name, each in authors.items() if each.scored}
+    baseline = scored.pop("", [])
+    most = sorted(scored, key=lambda name: (-authors[name].count, authors[name].first))[:AUTHORS]
+    latest = {name: [rival for _, rival in scored[name]] for name in most}
+    direction = _direction(board)
+    voters = _voters(latest, [rival for _, rival in baseline], direction, board.spec.objective.direction)
+    values = [authors[name].values for name in voters if name in authors]
+    if direction == "minimize":
+        better = sum(bisect_left(each, value) for each in values)
+    else:
+        better = sum(len(each) - bisect_right(each, value) for each in values)
+    return better, sum(map(len, values))
+
+
+class _OfAuthor:
+    """An author's runs at a rung: their values in order, and the latest ones with a score, in the order of the log."""
+
+    def __init__(self) -> None:
+        self.values = list[float]()
+        self.scored = list[tuple[int, Rival]]()
+        self.count, self.first = 0, 0
+
+    def add(self, seq: int, rival: Rival) -> None:
+        insort(self.values, rival.value)
+        if rival.score is not None:
+            self.count, self.first = self.count + 1, min(self.first or seq, seq)
+            insort(self.scored, (seq, rival))
+            del self.scored[:-LATEST_RUNS]
+
+
+class _Reached:
+    """The finished explore runs of the board that was asked about last, by rung, evaluator, class and author."""
+
+    def __init__(self) -> None:
+        self._changes = ChangeReader()
+        self.at: dict[tuple[float, str, str], dict[str, _OfAuthor]] = {}
+
+    def of(self, board: Board) -> "_Reached":
+        changes = self._changes.look(board)
+        if changes.is_new:
+            self.at = {}
+        for name in changes.ended:
+            run = board.runs[name]
+            done, known = run.finished, board.proposals.get(run.requested.proposal)
+            if done is None or run.requested.lane != "explore" or known is None or known.seq >= run.seq:
+                continue
+            is_killed = isinstance(done.outcome, Failed) and done.outcome.reason == "killed"
+            for rung, value in run.rungs if is_killed or run.value is not None else ():
+                for worker_class in dict.fromkeys(("", done.worker_class)):
+                    authors = self.at.setdefault((rung, run.requested.evaluator, worker_class), {})
+                    author = _author_of(board, run)
+                    authors.setdefault(author, _OfAuthor()).add(run.seq, Rival(author, value, run.value))
+        return self
+
+
+_reached = _Reached()
 
 
 def believed(found: Sequence[Rival], curve: Direction, objective: Direction) -> set[str]:
@@ -109,7 +163,13 @@ def believed(found: Sequence[Rival], curve: Direction, objective: Direction) -> 
             scored.setdefault(rival.author, []).append(rival)
     baseline = scored.pop("", [])[-LATEST_RUNS:]
     most = sorted(scored, key=lambda author: -len(scored[author]))[:AUTHORS]
-    latest = {author: scored[author][-LATEST_RUNS:] for author in most}
+    return _voters({author: scored[author][-LATEST_RUNS:] for author in most}, baseline, curve, objective)
+
+
+def _voters(
+    latest: Mapping[str, Sequence[Rival]], baseline: Sequence[Rival], curve: Direction, objective: Direction
+) -> set[str]:
+    """Return who is believed, by the latest scored runs of each author, those of the artifact as it was aside."""
 
     def share(pairs: Iterable[tuple[Rival, Rival]]) -> tuple[float, int]:
         """Return which share of the pairs curve and score order alike, and how many pairs have different scores."""

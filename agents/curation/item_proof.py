@@ -12,10 +12,11 @@ from agents.curation.race_log import current_race, entrants_of, members_of, runs
 from mesh.board import Board, Run
 from mesh.errors import ObjectMissing
 from mesh.events import PROOF, ItemsCompared
-from mesh.evidence import proofs
+from mesh.evidence import evidence_state, proofs
 from mesh.fleet import home_class
 from mesh.item_evidence import have_same_items, is_compared, item_pairs, repeats
 from mesh.items import ItemScores, match, spread_of_difference
+from mesh.remembered import Remembered
 
 
 def pairs_to_compare(board: Board) -> list[tuple[Run, Run]]:
@@ -63,6 +64,13 @@ def compared(board: Board, one: Run, other: Run, items: tuple[ItemScores, ItemSc
 
 def one_run_proves(board: Board, worker_class: str) -> bool:
     """Tell whether the log shows that another seed changes no item."""
+    return _repeats.of(board, evidence_state(board), worker_class, lambda: _repeats_now(board, worker_class))
+
+
+_repeats: Remembered[bool] = Remembered()
+
+
+def _repeats_now(board: Board, worker_class: str) -> bool:
     return repeats(run for tree in _proven(board) for run in proofs(board, tree, worker_class))
 
 

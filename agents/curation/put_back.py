@@ -7,6 +7,7 @@ them, so this holds for metrics without noise alone.
 """
 
 import datetime as dt
+from itertools import islice, takewhile
 
 from agents.curation.verdicts import retired
 from agents.search.structure.needless import PUT_BACK
@@ -91,9 +92,15 @@ def results(board: Board, of: str) -> dict[frozenset[tuple[str, str]], bool | No
         frozenset((change.file, change.name) for change in each.event.knobs): None
         if each.verdict == "open" and not board.scores(tree)
         else _is_as_good(board, tree, value[0] if value else None)
-        for tree, each in board.proposals.items()
+        for tree, each in _after(board, of)
         if each.event.origin.name == PUT_BACK and each.event.parents[:1] == (of,)
     }
+
+
+def _after(board: Board, of: str) -> list[tuple[str, Proposal]]:
+    """Return the proposals that came after one, in the order of the log: no earlier one puts its changes back."""
+    seq = board.proposals[of].seq
+    return [*takewhile(lambda item: item[1].seq > seq, reversed(board.proposals.items()))][::-1]
 
 
 def _may_put_back(board: Board) -> bool:
@@ -105,7 +112,7 @@ def _may_put_back(board: Board) -> bool:
         len(scores) > 1
         and len({*scores}) == 1
         and bool(agents_here(board, "explorer"))
-        and any(each.event.origin.name == "walk" for each in list(board.proposals.values())[:FIRST_PROPOSALS])
+        and any(each.event.origin.name == "walk" for each in islice(board.proposals.values(), FIRST_PROPOSALS))
     )
 
 

@@ -1,15 +1,19 @@
 """What the log says of races: their seeds and stages, who runs in them, and how far they are. Pure."""
 
 from bisect import bisect_left, bisect_right
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
 
 from agents.curation.close_calls import races_again
 from agents.curation.run_requests import SEEDS, race_of
 from agents.curation.settled import reevaluated
 from mesh.board import Board, Run
 from mesh.events import PROOF, Failed, ProposalPromoted, RunRequested
-from mesh.evidence import proofs
+from mesh.evidence import proofs, ranking_rule
 from mesh.fleet import is_awaited
+from mesh.remembered import Remembered
+from mesh.run_sums import InOrder, RunByRun, has_many, run_sums
 
 CONTROLS = 500
 """Seeds of a race from this offset on are for control runs between races. Challengers never run on them."""
@@ -45,7 +49,7 @@ class _Numbers:
         """Return this, with all requests of a board taken; those that were taken before are not looked at again."""
         if board is not self._board or self._taken > len(board.proofs):
             self._board, self._taken, self.races, self.challengers = board, 0, [], {}
-        for name in islice(board.proofs, self._taken, None):
+        for name in board.proofs[self._taken :] if len(board.proofs) > self._taken else ():
             request = board.runs[name].requested
             race = race_of(request)
             at = bisect_left(self.races, race)
@@ -107,12 +111,19 @@ def families_proven(board: Board) -> list[int]:
     for earlier, tree in enumerate(board.champions[1:]):
         proposal = board.proposals[tree]
         ruling = next(each for each in proposal.rulings if isinstance(each, ProposalPromoted))
-        asked = (board.runs[name].requested for name in proposal.runs)
-        race = max((race_of(run) for run in asked if run.lane == "confirm"), default=0)
+        race = _last_race.of(board, len(proposal.runs), tree, partial(_last_race_of, board, tree))
         is_first = tree not in board.champions[: earlier + 1]
         if race and is_first and ruling.met and ruling.p_better is not None and proposal.why != "demoted":
             found.append(race + earlier)
     return found
+
+
+def _last_race_of(board: Board, tree: str) -> int:
+    asked = (board.runs[name].requested for name in board.proposals[tree].runs)
+    return max((race_of(run) for run in asked if run.lane == "confirm"), default=0)
+
+
+_last_race: Remembered[int] = Remembered()
 
 
 def is_racing(board: Board, tree: str, race: int) -> bool:
@@ -128,12 +139,37 @@ def is_racing(board: Board, tree: str, race: int) -> bool:
 
 def runs_in_race(board: Board, tree: str, race: int, worker_class: str) -> list[Run]:
     """Return the finished runs of a proposal on the seeds of a race, without control runs between races."""
-    found = proofs(board, tree, worker_class)
-    return [run for run in found if race_of(run.requested) == race and run.requested.seed < SEEDS * race + CONTROLS]
+    if not has_many(board, tree):
+        return _runs_in(race, proofs(board, tree, worker_class))
+    found = _by_race.of(board, tree).races.get((race, worker_class))
+    return [*found.items] if found else []
+
+
+def _runs_in(race: int, runs: Iterable[Run]) -> list[Run]:
+    return [run for run in runs if race_of(run.requested) == race and run.requested.seed < SEEDS * race + CONTROLS]
+
+
+class _Races:
+    """The runs of a proposal with many that `runs_in_race` returns, by race and worker class."""
+
+    def __init__(self, board: Board, tree: str) -> None:
+        self._unchosen = tree == ranking_rule(board).base_tree
+        self.races: defaultdict[tuple[int, str], InOrder[Run]] = defaultdict(InOrder)
+
+    def add(self, run: Run) -> None:
+        race = race_of(run.requested)
+        if run.finished and (self._unchosen or run.requested.lane in PROOF) and _runs_in(race, [run]):
+            for worker_class in {"", run.finished.worker_class}:
+                self.races[race, worker_class].put(run.seq, run)
+
+
+_by_race: RunByRun[_Races] = RunByRun(_Races)
 
 
 def seeds_itself(board: Board, tree: str) -> bool:
     """Tell whether the runs that prove a proposal had other seeds than those that it gives itself."""
+    if has_many(board, tree):
+        return run_sums(board, tree).own_seeds > 0
     runs = board.current_runs(tree)
     return any(run.finished.own_seeds > 0 for run in runs if run.finished and run.requested.lane in PROOF)
 

@@ -38,9 +38,9 @@ def is_champion_awaited(board: Board) -> bool:
     """Tell whether the champion has no score by the present evaluator yet, but may still get one."""
     if not board.champion:
         return False
-    runs = board.current_runs(board.champion)
-    if any(run.value is not None for run in runs):
+    if board.scores(board.champion):
         return False
+    runs = board.current_runs(board.champion)
     return not runs or any(is_awaited(board, run) for run in runs)
 
 

@@ -7,6 +7,7 @@ from mesh.board import Board
 from mesh.bounds import MAX_NUMBER
 from mesh.events import Lane, RunRequested
 from mesh.fleet import home_class, is_gone
+from mesh.run_sums import has_many, open_runs, run_sums
 
 FIRST_SEED = 1
 """Seed of explore runs."""
@@ -111,6 +112,9 @@ def stage_numbers(board: Board, tree: str, stage: str) -> list[float]:
     """Return what a proposal got in a stage, by the evaluator in force, in the order of the log."""
     if tree not in board.proposals:
         return []
+    if has_many(board, tree):
+        kept = run_sums(board, tree).stages.get(stage)
+        return [*kept.items] if kept else []
     done = sorted((run for run in board.current_runs(tree) if run.finished), key=lambda run: run.finished_seq)
     ends = [end for run in done if run.finished for end in run.finished.stages]
     return [end.value for end in ends if end.stage == stage and end.value is not None]
@@ -130,6 +134,7 @@ def requests(
         avoid: The boot of a worker that must not take them; "" for none.
         race: The number of their race; 0 for none.
     """
+    taken = requested_seeds(board, tree, worker_class)
     return [
         request(
             board,
@@ -142,15 +147,18 @@ def requests(
             apart=run_id(tree, lane, seed, board.opened.version if board.opened else 1) in board.runs,
         )
         for seed in seeds
-        if seed not in requested_seeds(board, tree, worker_class)
+        if seed not in taken
     ]
 
 
 def requested_seeds(board: Board, tree: str, worker_class: str) -> set[int]:
     """Return the seeds on which a proposal has run or will run in a worker class ("" means any)."""
-    return {
+    runs, ended = board.current_runs(tree), set[int]()
+    if has_many(board, tree):
+        runs, ended = open_runs(board, tree), run_sums(board, tree).seeds_of.get(worker_class, ended)
+    return ended | {
         run.requested.seed
-        for run in board.current_runs(tree)
+        for run in runs
         if worker_class in ("", run.requested.worker_class, run.finished.worker_class if run.finished else "")
     }
 

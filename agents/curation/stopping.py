@@ -4,9 +4,11 @@ Runs that are unfinished when the arena closes still get a score, but no verdict
 """
 
 import datetime as dt
+from itertools import takewhile
 
 from agents.curation.race import is_on
-from mesh.board import Board
+from mesh.board import Board, Run
+from mesh.changes import ChangeReader
 from mesh.events import ArenaClosed
 
 
@@ -29,11 +31,32 @@ def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
     return []
 
 
+class _Searched:
+    """How many explore runs of the board that was asked about last have a score, of those since the last promotion."""
+
+    def __init__(self) -> None:
+        self._changes = ChangeReader()
+        self._since, self._count = -1, 0
+
+    def of(self, board: Board) -> int:
+        changes = self._changes.look(board)
+        if changes.is_new or self._since != board.promoted_seq:
+            self._since, self._count = board.promoted_seq, 0
+            later = takewhile(lambda run: run.seq >= board.promoted_seq, reversed(board.runs.values()))
+            self._count = sum(_is_search(run) for run in later)
+        else:
+            ended = (board.runs[name] for name in changes.ended)
+            self._count += sum(run.seq >= self._since and _is_search(run) for run in ended)
+        return self._count
+
+
+_searched = _Searched()
+
+
 def searched_since(board: Board) -> int:
     """Return how many explore runs requested after the last promotion have a score."""
-    count = 0
-    for run in reversed(board.runs.values()):
-        if run.seq < board.promoted_seq:
-            break
-        count += run.requested.lane == "explore" and run.value is not None
-    return count if board.champion else 0
+    return _searched.of(board) if board.champion else 0
+
+
+def _is_search(run: Run) -> bool:
+    return run.requested.lane == "explore" and run.value is not None

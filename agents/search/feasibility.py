@@ -12,10 +12,11 @@ from typing import Any
 
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.quadratic import places, points_of
+from agents.search.samplers.trial_log import with_values
 from mesh.events import Scalar
 from mesh.knobs import Knob
 
-_WINDOW = 400
+KNOWN_TRIALS = 400
 """Trials that the models see: the latest ones."""
 
 BY_CHANCE = 0.05
@@ -43,7 +44,7 @@ class Feasibility:
     def __init__(self, space: Sequence[Knob], trials: Sequence[Trial]) -> None:
         import numpy as np
 
-        known = [trial for trial in trials if trial.values][-_WINDOW:]
+        known = list(with_values(trials)[-KNOWN_TRIALS:])
         self._space = space
         self.is_needed = any(trial.loss is None for trial in known)
         self.rules = divisions(space, known) if self.is_needed else []

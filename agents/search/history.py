@@ -6,14 +6,16 @@ parent and the listed changes, so that a restart need not fetch all code. The ca
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice, pairwise, takewhile
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
 from agents.search.nearness import Nearness
-from agents.search.samplers.protocol import Trial, Values, best_first, where
+from agents.search.samplers.protocol import Trial, Values, where
+from agents.search.samplers.trial_log import TrialLog
 from agents.search.strategy import TRIES
 from mesh.board import Board, Proposal
 from mesh.changes import ChangeReader
@@ -21,6 +23,7 @@ from mesh.editable_paths import editable_paths
 from mesh.errors import ObjectMissing
 from mesh.knobs import Knob, knobs_of
 from mesh.outcomes import badness
+from mesh.run_sums import has_many, open_runs, run_sums
 
 _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 """Returns the files of a proposal by its tree."""
@@ -29,14 +32,14 @@ _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 class Known(msgspec.Struct, frozen=True):
     """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run.
 
-    It holds until the next read: `trials` is the list that the history keeps up, which nobody else may change.
+    It holds until the next read: `trials` is the log that the history keeps up, which nobody else may change.
     An explorer appends to `pending` what it drafts. `counts` are the numbers of proposals by sampler, and `best` are
     the proposals with values and a score, the best first, but not more than are looked at. `values` are those of all.
     Proposals that the version in force rules out are in no list: their code with other values may be tried.
     """
 
     seq: int
-    trials: list[Trial]
+    trials: TrialLog
     pending: list[Trial]
     barred: list[Trial]
     counts: Mapping[str, int] = {}
@@ -63,23 +66,29 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Reads the history from a board; a read costs what has changed since the one before."""
+    """Reads the history from a board; a read costs what has changed since the one before.
+
+    Who looks at the trials in another thread holds `lock` meanwhile, because a read changes them.
+    """
 
     def __init__(self, files: _Files) -> None:
         self._files = files
         self._values: dict[str, Values] = {}
         self._changes, self._board = ChangeReader(), Board(arena="")
-        self._version = 0
+        self._version, self.lock = 0, anyio.Lock()
         self._base: Mapping[str, bytes] | None = None
         self._forget()
 
     def _forget(self) -> None:
-        self._trials: list[Trial] = []
-        self._ranked: list[tuple[float, int, str]] = []
-        self._violations = 0
+        self._shown = TrialLog()
+        self._violating: dict[str, Trial] = {}
+        self._violations: dict[int, list[float]] = {}
+        self._losses: list[float] = []
+        self._scale: Scale | None = None
         self._pending: dict[str, Trial] = {}
         self._barred: dict[str, Trial] = {}
         self._counts: Counter[str] = Counter()
+        self._read: tuple[int, Known] | None = None
         self._authors: Counter[str] = Counter()
         self._near, self._trees = Nearness(), list[str]()
 
@@ -89,14 +98,20 @@ class History:
         Raises:
             BusError: The log cannot be reached.
         """
-        while missing := self._without_values(board):  # some may be posted while code is fetched
-            for tree in missing:
-                self._values[tree] = await self._values_of(board, board.proposals[tree])
-        self._update(board)
-        trials = feasible_first(self._trials) if self._violations else self._trials
-        best = (trial.tree for trial in best_first(trials) if trial.values) if self._violations else self._best()
+        async with self.lock:
+            if self._read is None or board is not self._board or board.seq != self._read[0]:
+                while missing := self._without_values(board):  # some may be posted while code is fetched
+                    for tree in missing:
+                        self._values[tree] = await self._values_of(board, board.proposals[tree])
+                self._update(board)
+                self._read = board.seq, self._known(board)
+        known = self._read[1]
+        return replace(known, pending=[*known.pending])
+
+    def _known(self, board: Board) -> Known:
+        best = [trial.tree for trial in islice(self._shown.valued.best(), TRIES)]
         pending, barred = list(self._pending.values()), list(self._barred.values())
-        return Known(board.seq, trials, pending, barred, self._counts, list(islice(best, TRIES)), self._values)
+        return Known(board.seq, self._shown, pending, barred, self._counts, best, self._values)
 
     def authored(self, name: str) -> int:
         """Return how many proposals an author has made, by the last read."""
@@ -112,11 +127,7 @@ class History:
         proposal = self._board.proposals[tree]
         if proposal.ruled_out:
             return True
-        return proposal.verdict != "open" and proposal.why == "failed" and not self._has_trial(proposal.seq)
-
-    def _has_trial(self, seq: int) -> bool:
-        at = bisect_left(self._trials, seq, key=_seq)
-        return at < len(self._trials) and self._trials[at].seq == seq
+        return proposal.verdict != "open" and proposal.why == "failed" and not self._shown.has(proposal.seq)
 
     def _without_values(self, board: Board) -> list[str]:
         """Return proposals whose values are not known; in a new version of the arena, other literals may be knobs."""
@@ -126,9 +137,6 @@ class History:
             self._board, self._version, self._base = board, version, None
             return [tree for tree in board.proposals if tree not in self._values]
         return [*takewhile(lambda tree: tree not in self._values, reversed(board.proposals))][::-1]
-
-    def _best(self) -> Iterator[str]:
-        return (tree for _, _, tree in self._ranked if self._values[tree])
 
     def _update(self, board: Board) -> None:
         changes = self._changes.look(board)
@@ -142,28 +150,34 @@ class History:
             proposal = board.proposals[tree]
             self._drop(tree, proposal.seq)
             self._place(board, tree, proposal)
-        order = sorted(self._pending.values(), key=_seq)
-        self._pending = {trial.tree: trial for trial in order}
+        order = [trial.seq for trial in self._pending.values()]
+        if any(one > other for one, other in pairwise(order)):
+            self._pending = {trial.tree: trial for trial in sorted(self._pending.values(), key=_seq)}
+        self._rescale()
 
     def _drop(self, tree: str, seq: int) -> None:
         old = self._pending.pop(tree, None) or self._barred.pop(tree, None)
-        if self._has_trial(seq):
-            old = self._trials.pop(bisect_left(self._trials, seq, key=_seq))
-            if old.loss is not None:
-                self._ranked.pop(bisect_left(self._ranked, (old.loss, old.seq, tree)))
-            self._violations -= bool(old.violation)
-        if old:
+        shown = self._shown.take(seq)
+        if violating := self._violating.pop(tree, None):
+            kind = self._violations[violating.stages_missed]
+            kind.pop(bisect_left(kind, violating.violation))
+        elif shown and shown.loss is not None:
+            self._losses.pop(bisect_left(self._losses, shown.loss))
+        if old := old or shown:
             self._counts[old.by] -= 1
 
     def _place(self, board: Board, tree: str, proposal: Proposal) -> None:
         if proposal.ruled_out:
             return
         trial, finished = self._trial(board, tree, proposal)
-        if finished:
-            insort(self._trials, trial, key=_seq)
+        if finished and trial.violation:
+            self._violating[tree] = trial
+            insort(self._violations.setdefault(trial.stages_missed, []), trial.violation)
+            self._shown.put(self._scale.of(trial) if self._scale else trial)
+        elif finished:
             if trial.loss is not None:
-                insort(self._ranked, (trial.loss, trial.seq, tree))
-            self._violations += bool(trial.violation)
+                insort(self._losses, trial.loss)
+            self._shown.put(trial)
         elif proposal.verdict == "open":
             self._pending[tree] = trial
         elif proposal.why != "failed":  # what failed by an older evaluator alone, or before any score, is untried
@@ -172,11 +186,29 @@ class History:
             return
         self._counts[trial.by] += 1
 
+    def _rescale(self) -> None:
+        """Give the trials that miss a limit their losses anew, where what these are measured by has changed."""
+        most = {kind: each[-1] for kind, each in self._violations.items() if each}
+        scale = scale_of(most, self._losses[0], self._losses[-1]) if self._losses else scale_of(most, 0.0, 0.0)
+        if scale == self._scale or not most:
+            return
+        self._scale = scale
+        feasible = (trial for trial in self._shown if trial.tree not in self._violating)
+        self._shown = TrialLog([*feasible, *map(scale.of, self._violating.values())])
+
     def _trial(self, board: Board, tree: str, proposal: Proposal) -> tuple[Trial, bool]:
         """Return a proposal as a trial, and whether it has a result."""
-        runs = board.current_runs(tree)
-        ended = [run for run in runs if run.finished]
-        scores = [run.value for run in ended if run.value is not None]
+        if has_many(board, tree):
+            sums = run_sums(board, tree)
+            kept = sums.scores.get("")
+            scores, seconds = (kept.items if kept else []), sum(sums.explore_s.items)
+            has_ended = bool(sums.seeds) and not open_runs(board, tree)
+        else:
+            runs = board.current_runs(tree)
+            ended = [run.finished for run in runs if run.finished]
+            scores = [run.value for run in runs if run.value is not None]
+            seconds = sum(run.finished.trial_s for run in runs if run.finished and run.requested.lane == "explore")
+            has_ended = bool(runs) and len(ended) == len(runs)
         origin = proposal.event.origin
         trial = Trial(
             tree=tree,
@@ -186,9 +218,9 @@ class History:
             by=origin.name if origin.how == "sampler" else "",
             violation=worst.violation if (worst := board.missed(tree)) else 0.0,
             stages_missed=badness(worst)[0] if worst else 0,
-            seconds=sum(run.finished.trial_s for run in ended if run.finished and run.requested.lane == "explore"),
+            seconds=seconds,
         )
-        return trial, bool(scores) or (bool(runs) and len(ended) == len(runs))
+        return trial, bool(scores) or has_ended
 
     async def _values_of(self, board: Board, proposal: Proposal) -> Values:
         event = proposal.event
@@ -212,27 +244,43 @@ def _seq(trial: Trial) -> int:
     return trial.seq
 
 
+class Scale(msgspec.Struct, frozen=True):
+    """What the losses of trials that miss a constraint or a threshold are measured by.
+
+    `beyond` is the loss of a kind, by the stages that it did not pass, and `most` its greatest violation.
+    """
+
+    beyond: dict[int, float]
+    most: dict[int, float]
+    spread: float
+
+    def of(self, trial: Trial) -> Trial:
+        """Return a trial that misses a limit with its loss."""
+        kind = trial.stages_missed
+        if kind not in self.most:  # the first of its kind: the scale is found anew
+            return trial
+        return replace(trial, loss=self.beyond[kind] + self.spread * trial.violation / self.most[kind])
+
+
+def scale_of(most: Mapping[int, float], best: float, worst: float) -> Scale:
+    """Return the scale by the greatest violation of each kind, and the best and the worst loss of the others."""
+    spread = worst - best or 1.0
+    beyond = {kind: worst + spread * place for place, kind in enumerate(sorted(most), 1)}
+    return Scale(beyond, dict(most), spread)
+
+
 def feasible_first(trials: list[Trial]) -> list[Trial]:
     """Return the trials with a loss for those that miss a constraint or a threshold: all are worse than every other.
 
     Those that violate a constraint come first, then those that a stage ended, by the stages that they did not pass.
     Among each other they are ordered by their violation (K. Deb, 2000). The losses of the first kind lie one spread of
     the feasible losses beyond the worst, and at most two, those of each further kind one more. So a sampler that only
-    minimises walks to where constraints and thresholds hold.
+    minimises walks to where constraints and thresholds hold. A history keeps this up trial by trial.
     """
-    kinds = sorted({trial.stages_missed for trial in trials if trial.violation})
-    if not kinds:
-        return trials
-    most = {
-        kind: max(trial.violation for trial in trials if trial.violation and trial.stages_missed == kind)
-        for kind in kinds
-    }
+    most: dict[int, float] = {}
+    for trial in trials:
+        if trial.violation:
+            most[trial.stages_missed] = max(trial.violation, most.get(trial.stages_missed, 0.0))
     losses = [trial.loss for trial in trials if trial.loss is not None and not trial.violation]
-    worst, spread = max(losses, default=0.0), (max(losses) - min(losses) if losses else 0.0) or 1.0
-    beyond = {kind: worst + spread * place for place, kind in enumerate(kinds, 1)}
-    return [
-        replace(trial, loss=beyond[trial.stages_missed] + spread * trial.violation / most[trial.stages_missed])
-        if trial.violation
-        else trial
-        for trial in trials
-    ]
+    scale = scale_of(most, min(losses, default=0.0), max(losses, default=0.0))
+    return [scale.of(trial) if trial.violation else trial for trial in trials]

@@ -1,7 +1,7 @@
 """Finds which of many values are near some, without comparing each: what `mesh.knobs.are_near` says of all of them.
 
-Each knob that is asked for has a column of numbers. A comparison of columns with bounds leaves a few candidates, which
-are then compared exactly. So a question about 20,000 values costs little more than one about 200.
+Each knob that is asked for has a column of numbers, kept in order. The column in which fewest lie within the bounds
+names candidates. A comparison of these with the bounds of the other columns leaves a few, which are compared exactly.
 """
 
 import math
@@ -15,6 +15,9 @@ from mesh.knobs import NEAR, Knob, are_near
 MOST_ASKED, MOST_KEPT = 6, 64
 """Columns that a question looks at, and columns that are kept."""
 
+TAIL = 1024
+"""So many of the latest values are looked at each time; those before them are in order."""
+
 _LEAST_SPARE = 1e-9
 """By how much of a range the bounds are wider than the share, because logarithms are rounded."""
 
@@ -22,7 +25,8 @@ _LEAST_SPARE = 1e-9
 class Nearness:
     """Values by their position, in the order in which they were added."""
 
-    def __init__(self) -> None:
+    def __init__(self, tail: int = TAIL) -> None:
+        self._tail = tail
         self._values: list[Values] = []
         self._columns: dict[Where, _Column] = {}
         self._texts: dict[str, int] = {}
@@ -50,12 +54,17 @@ class Nearness:
     def _candidates(self, knobs: Sequence[Knob], values: Values, share: float) -> Any:
         import numpy as np
 
-        found = np.ones(len(self._values), dtype=bool)
-        for knob in knobs[:MOST_ASKED]:
-            low, high = self._bounds(knob, values.get(where(knob)), share)
-            column = self._column(where(knob))
-            found &= np.isnan(column) if math.isnan(low) else (column >= low) & (column <= high)
-        return np.flatnonzero(found).tolist()
+        asked = [(self._column(where(k)), *self._bounds(k, values.get(where(k)), share)) for k in knobs[:MOST_ASKED]]
+        ranges = [(*column.range_of(low, high), column) for column, low, high in asked if not math.isnan(low)]
+        first, last, narrowest = min(ranges, key=lambda each: each[1] - each[0], default=(0, 0, None))
+        if narrowest is None or last - first > len(self._values) // 4:
+            found = np.arange(len(self._values))
+        else:
+            found = narrowest.positions(first, last)
+        for column, low, high in asked:
+            numbers = column.numbers[found]
+            found = found[np.isnan(numbers) if math.isnan(low) else (numbers >= low) & (numbers <= high)]
+        return np.sort(found).tolist()
 
     def _bounds(self, knob: Knob, value: Scalar | None, share: float) -> tuple[float, float]:
         """Return the least and the greatest number that may be near a value; not a number where only None is."""
@@ -68,14 +77,14 @@ class Nearness:
         most = math.inf if at + spare >= 1 else knob.unscaled(low + (at + spare) * (high - low))
         return min(least, number), max(most, number)
 
-    def _column(self, at: Where) -> Any:
+    def _column(self, at: Where) -> "_Column":
         if at not in self._columns:
             if len(self._columns) >= MOST_KEPT:
                 self._columns.clear()
-            self._columns[at] = _Column()
+            self._columns[at] = _Column(self._tail)
         column = self._columns[at]
         column.extend(self._number(values.get(at)) for values in self._values[column.size :])
-        return column.numbers[: column.size]
+        return column
 
     def _number(self, value: Scalar | None) -> float:
         """Return a number that equal values share; not a number for None."""
@@ -90,12 +99,13 @@ class Nearness:
 
 
 class _Column:
-    """Numbers in an array that doubles when it is full."""
+    """Numbers in an array that doubles when it is full; all but the latest ones are also in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tail: int) -> None:
         import numpy as np
 
         self.size, self.numbers = 0, np.empty(64)
+        self._tail, self._order, self._sorted = tail, np.empty(0, dtype=int), np.empty(0)
 
     def extend(self, more: Iterator[float]) -> None:
         """Append numbers."""
@@ -106,3 +116,18 @@ class _Column:
                 self.numbers = np.concatenate([self.numbers, np.empty(self.size)])
             self.numbers[self.size] = number
             self.size += 1
+        if self.size - len(self._order) > max(self._tail, len(self._order) // 16):
+            self._order = np.argsort(self.numbers[: self.size], kind="stable")
+            self._sorted = self.numbers[self._order]
+
+    def range_of(self, low: float, high: float) -> tuple[int, int]:
+        """Return where the numbers from `low` to `high` begin and end among those in order."""
+        import numpy as np
+
+        return int(np.searchsorted(self._sorted, low, "left")), int(np.searchsorted(self._sorted, high, "right"))
+
+    def positions(self, first: int, last: int) -> Any:
+        """Return the positions of a range of those in order, and of all that are not."""
+        import numpy as np
+
+        return np.concatenate([self._order[first:last], np.arange(len(self._order), self.size)])

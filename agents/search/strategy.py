@@ -17,10 +17,11 @@ from random import Random
 
 import msgspec
 
-from agents.search.feasibility import Feasibility
+from agents.search.feasibility import KNOWN_TRIALS, Feasibility
 from agents.search.samplers import portfolio, walk
 from agents.search.samplers.protocol import Idea, Sampler, Trial, Where, where
 from agents.search.samplers.table_moves import without_tables
+from agents.search.samplers.trial_log import with_values
 from agents.search.structure.ties import unproductive
 from mesh.knobs import Knob
 
@@ -94,9 +95,9 @@ class Strategy:
             attempt: How many draws of this proposal were of no use.
             structural: The samplers that rewrite code and share the proposals; the idea of such a choice is empty.
         """
-        known = [trial for trial in trials if trial.values]  # samplers cannot learn from code without knobs
+        known = with_values(trials)  # samplers cannot learn from code without knobs
         if walk.has_literals(space) and not self._forced:
-            return self._ask_of_few(space, known, pending, rng, attempt, structural)
+            return self._ask_of_few(space, list(known), pending, rng, attempt, structural)
         kind, share = self._kind(space, trials, pending, rng, attempt)
         return Choice(kind, share, self._screened(kind, space, known, pending, rng))
 
@@ -206,7 +207,7 @@ class Strategy:
         return best[1]
 
     def _feasibility(self, space: Sequence[Knob], known: Sequence[Trial]) -> Feasibility:
-        key = space, len(known), [trial.seq for trial in known if trial.loss is None]
+        key = space, [(trial.seq, trial.loss is None) for trial in known[-KNOWN_TRIALS:]]
         if self._feasible is None or self._key != key:
             self._key, self._feasible = key, Feasibility(space, known)
         return self._feasible

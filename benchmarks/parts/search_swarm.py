@@ -14,7 +14,8 @@ from typing import ClassVar
 
 import anyio
 
-from agents.explorer import Explorer, share
+from agents.explorer import Explorer
+from agents.search.turns import share
 from benchmarks.parts.search_problems import Problem
 from mesh import events as e
 from mesh.agent.code_reader import CodeReader

@@ -11,10 +11,11 @@ from random import Random
 
 import msgspec
 
-from agents.explorer import AHEAD_S, UNDECIDED, fitting
+from agents.explorer import fitting
 from agents.search.samplers import portfolio
 from agents.search.samplers.protocol import Trial, Values, best_first, where
 from agents.search.strategy import TRIES, Choose, Strategy
+from agents.search.turns import AHEAD_S, UNDECIDED
 from benchmarks.parts import search_peers
 from benchmarks.parts.search_problems import Problem
 from mesh.knobs import Knob, are_near, find_knobs, steady

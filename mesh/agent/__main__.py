@@ -14,6 +14,7 @@ from pathlib import Path
 from mesh import settings
 from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
+from mesh.agent.common import Common
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
 from mesh.agent.roles import SHORT_NAMES, find_role, make
@@ -74,7 +75,7 @@ def main() -> int:
             bus = await hub.arena(arena)
             code = CodeStore(settings.code_dir(home, arena), bus)
             single = args.count == 1 and args.first == 1
-            reader = item_reader(role, bus)
+            reader, code_reader, common = item_reader(role, bus), CodeReader(code), Common()
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 agent_name = name if single else f"{name}-{index + 1}"
@@ -82,7 +83,7 @@ def main() -> int:
                 keeper = CallKeeper(bus)
                 texts = TextReader(bus)
                 context = Context(
-                    agent_name, index, CodeReader(code), options, args.path, reader, keeper, unposted, texts
+                    agent_name, index, code_reader, options, args.path, reader, keeper, unposted, texts, common
                 )
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))

@@ -1,8 +1,9 @@
 """The protocol of a role: a plain class that receives facts and answers with facts and drafts.
 
 A role never publishes, acknowledges, commits or opens a connection. It decides from the board, so after a restart it
-needs only the log. The runtime calls `handle` for the facts that `listens` names. Three methods are optional: `joined`
-(once, when the role begins, to catch up), `tick` (at intervals) and `heard` (for live messages, which are not facts).
+needs only the log. The runtime calls `handle` for the facts that `listens` names. Four methods are optional: `joined`
+(once, when the role begins, to catch up), `tick` (at intervals), `heard` (for live messages, which are not facts) and
+`can_act` (whether it is worth calling `handle`).
 
 Two attributes are optional. `role` is the kind of role: `explorer`, `researcher`, `critic`, `curator`, or a new word;
 by default the class name in lower case. With `only_latest = True` a new fact replaces one that still waits, for roles
@@ -18,6 +19,7 @@ import msgspec
 
 from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
+from mesh.agent.common import Common
 from mesh.agent.draft import Draft
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.text_reader import TextReader
@@ -42,6 +44,7 @@ class Context(msgspec.Struct, frozen=True):
         calls: keeps calls of models; None keeps none.
         unposted: file for calls of models whose cost is in no fact yet; None for none.
         texts: puts texts of proposals back that the board has left to the log; None reads none.
+        common: what the agents of its process have in common.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Context(msgspec.Struct, frozen=True):
     calls: CallKeeper | None = None
     unposted: Path | None = None
     texts: TextReader | None = None
+    common: Common = msgspec.field(default_factory=Common)
 
 
 class Agent(Protocol):
@@ -101,6 +105,18 @@ class Ticking(Protocol):
             board: the present board.
 
         Raises: as `Agent.handle`.
+        """
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A role that says when a fact is of no use to it, so that the runtime does not wake a thousand agents in vain."""
+
+    def can_act(self, board: Board) -> bool:
+        """Tell whether `handle` may have an answer now. It is called for every fact, so it must be fast.
+
+        Args:
+            board: the present board.
         """
 
 

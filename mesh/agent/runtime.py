@@ -12,7 +12,7 @@ import datetime as dt
 import sys
 import traceback
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
@@ -23,7 +23,7 @@ import anyio
 import mesh
 from mesh.agent.answers import checked
 from mesh.agent.draft import Author, to_facts
-from mesh.agent.protocol import Agent, Answers, Hearing, Joining, Ticking, role_of
+from mesh.agent.protocol import Agent, Answers, Hearing, Joining, Resting, Ticking, role_of
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
@@ -61,12 +61,34 @@ class Seat:
         self.leaving: Leaving | None = None
         self.waiting: deque[Post] = deque(maxlen=1 if getattr(agent, "only_latest", False) else None)
         self.arrived = anyio.Event()
+        self._resting = agent if isinstance(agent, Resting) else None
 
-    def hear(self, post: Post) -> None:
-        """Queue a post for the agent if it listens to the kind of the fact."""
-        if post.kind in self.agent.listens:
-            self.waiting.append(post)
-            self.arrived.set()
+    def hear(self, post: Post, board: Board) -> bool:
+        """Queue a post for the agent, unless it says that it cannot act now; tell whether it is queued."""
+        if self._resting and not self._resting.can_act(board):
+            return False
+        self.waiting.append(post)
+        self.arrived.set()
+        return True
+
+
+class Listeners:
+    """Wakes the agents that listen to a fact, in turns: who comes after the last one that was woken is the first."""
+
+    def __init__(self, seats: Sequence[Seat]) -> None:
+        self._seats = defaultdict[str, deque[Seat]](deque)
+        for seat in seats:
+            for kind in dict.fromkeys(seat.agent.listens):
+                self._seats[kind].append(seat)
+
+    def hear(self, post: Post, board: Board) -> None:
+        """Queue a post for all that listen to it and can act."""
+        seats = self._seats.get(post.kind, deque())
+        last = 0
+        for number, seat in enumerate(seats, 1):
+            if seat.hear(post, board):
+                last = number
+        seats.rotate(-last)
 
 
 async def run_agents(
@@ -96,10 +118,11 @@ async def run_agents(
     if follower.board.closed:
         return f"arena {bus.arena} is closed ({follower.board.closed.reason})"
 
+    listeners = Listeners(seats)
+
     def on_entry(entry: Entry, counts: bool) -> None:
         if counts and entry.post is not None:
-            for seat in seats:
-                seat.hear(entry.post)
+            listeners.hear(entry.post, follower.board)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.follow, on_entry)

@@ -132,19 +132,14 @@ def _levels_of(board: Board, fresh: Sequence[Row], worker_class: str) -> list[di
     """Return what `mesh.evidence.side_by_side_levels` returns for the whole board."""
     whole, recent = Pool(), Pool()
     columns: dict[str, dict[int, float]] = {}
-    of: dict[str, list[Row]] = {}
     for row in sorted(fresh, key=lambda row: row["asked"]):
-        of.setdefault(row["proposal"], []).append(row)
-    for tree, rows in of.items():
-        scores = [(row["asked"], row["worker_class"], int(row["seed"]), row["value"]) for row in rows]
-        whole.put(tree, rows[0]["posted"], scores)
-        recent.put(
-            tree,
-            rows[0]["posted"],
-            [each for each in scores if tree == board.champion or each[0] >= board.promoted_seq],
-        )
-        if own := {seed: value for _, name, seed, value in scores if name == worker_class}:
-            columns[tree] = own
+        tree, seed = row["proposal"], int(row["seed"])
+        score = (row["asked"], row["worker_class"], seed, row["value"])
+        whole.add(tree, score)
+        if tree == board.champion or row["asked"] >= board.promoted_seq:
+            recent.add(tree, score)
+        if row["worker_class"] == worker_class:
+            columns.setdefault(tree, {})[seed] = row["value"]
     return side_by_side(columns) if noise_of_pools(whole, recent, worker_class).seeds else []
 
 

@@ -21,12 +21,13 @@ import msgspec
 from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, where
 from agents.search.samplers.quadratic import around, points_of, snapped
 from agents.search.samplers.random_sobol import RandomSearch
+from agents.search.samplers.trial_log import TrialLog, best_before, scored_of
 from mesh.knobs import NEAR, Knob
 
 _LATEST, _BEST = 100, 50
 """Finished trials that the model sees: the latest ones, and the best of the older ones."""
 
-PENDING = 70
+_PENDING = 70
 """Pending trials that the model sees: the latest ones."""
 
 LEAST_SCORED = 4
@@ -67,7 +68,7 @@ class Gaussian:
         if len(known) < LEAST_SCORED:
             return RandomSearch().ask(space, trials, pending, rng)
         dice = np.random.default_rng(rng.getrandbits(64))
-        model = Posterior(space, known, pending[-PENDING:], self._fitted(space, trials))
+        model = Posterior(space, known, pending[-_PENDING:], self._fitted(space, trials))
         found = points_of(space, [trial.values for trial in best_first(known)[:_KEPT]])
         for number in range(_ROUNDS):
             tried = [found, around(space, found, dice, _CANDIDATES)]
@@ -79,16 +80,16 @@ class Gaussian:
         return Idea({where(knob): at_place(knob, float(at)) for knob, at in zip(space, found[0], strict=True)})
 
     def _fitted(self, space: Sequence[Knob], trials: Sequence[Trial]) -> Fit:
-        known = seen([trial for trial in trials if trial.loss is not None][: milestone(trials)])
+        count = milestone(len(scored_of(trials)))
+        known = seen_of(trials, count)
         key = [(where(k), k.low, k.high, k.log, k.choices) for k in space], [(trial.seq, trial.loss) for trial in known]
         if self._fit is None or self._key != key:
             self._key, self._fit = key, fitted(space, known)
         return self._fit
 
 
-def milestone(trials: Sequence[Trial]) -> int:
+def milestone(scored: int) -> int:
     """Return how many scored trials the lengths are fitted to: the largest step of the growth that they reach."""
-    scored = sum(trial.loss is not None for trial in trials)
     at = LEAST_SCORED
     while (after := max(at + 1, int(at * GROWTH))) <= scored:
         at = after
@@ -97,10 +98,16 @@ def milestone(trials: Sequence[Trial]) -> int:
 
 def seen(trials: Sequence[Trial]) -> list[Trial]:
     """Return the scored trials that the model sees, in the order of the log."""
-    scored = [trial for trial in trials if trial.loss is not None]
-    older, latest = scored[:-_LATEST], scored[-_LATEST:]
-    best = {trial.seq for trial in best_first(older)[:_BEST]}
-    return [*(trial for trial in older if trial.seq in best), *latest]
+    if isinstance(trials, TrialLog):
+        return trials.now("seen", lambda: seen_of(trials, len(trials.scored)))
+    return seen_of(trials, len(scored_of(trials)))
+
+
+def seen_of(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Return those of the first so many scored trials that the model sees, in the order of the log."""
+    latest = scored_of(trials)[max(0, count - _LATEST) : count]
+    older = best_before(trials, latest[0].seq, _BEST) if count > _LATEST else []
+    return [*sorted(older, key=lambda trial: trial.seq), *latest]
 
 
 def warped(losses: Sequence[float]) -> Any:

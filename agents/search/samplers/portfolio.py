@@ -9,7 +9,6 @@ operator selection", 2010). Improvements and costs fade with a half-life, counte
 
 import math
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from random import Random
@@ -24,6 +23,7 @@ from agents.search.samplers.random_sobol import RandomSearch, Sobol
 from agents.search.samplers.screened import Screened, Windowed
 from agents.search.samplers.step import StepSampler
 from agents.search.samplers.tpe import TPE
+from agents.search.samplers.trial_log import TrialLog, best_before, count_made, scored_of
 from agents.search.samplers.walk import LiteralWalk
 
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
@@ -109,7 +109,7 @@ def first_kind(knobs: int, trials: Sequence[Trial], pending: Sequence[Trial]) ->
         trials: The finished trials.
         pending: The unfinished trials.
     """
-    made = Counter(trial.by for trial in (*trials, *pending))
+    made = {kind: count_made(kind, trials, pending) for kind in ("sobol", "step")}
     points = first_points(knobs)
     wanted = {"sobol": points if covers(trials) else made["sobol"], "step": first_steps(knobs)}
     todo = [kind for kind in ("sobol", "step") if made[kind] < wanted[kind]]
@@ -118,8 +118,12 @@ def first_kind(knobs: int, trials: Sequence[Trial], pending: Sequence[Trial]) ->
 
 def covers(trials: Sequence[Trial]) -> bool:
     """Tell whether Sobol points are of use: not if the first ones have all crashed."""
-    crashed = [trial.loss is None for trial in trials if trial.by == "sobol"]
-    return len(crashed) < 2 or not all(crashed)
+    if isinstance(trials, TrialLog):
+        made, crashed = trials.made["sobol"], trials.crashed["sobol"]
+    else:
+        made = count_made("sobol", trials)
+        crashed = sum(trial.by == "sobol" and trial.loss is None for trial in trials)
+    return made < 2 or crashed < made
 
 
 def has_model(kind: str, knobs: int, trials: Sequence[Trial]) -> bool:
@@ -131,7 +135,7 @@ def has_model(kind: str, knobs: int, trials: Sequence[Trial]) -> bool:
         trials: The finished trials.
     """
     needed = {"gaussian": LEAST_SCORED, "quadratic": knobs + 2, "tpe": 10}.get(kind, 0)
-    return needed <= sum(trial.loss is not None for trial in trials)
+    return needed <= len(scored_of(trials))
 
 
 def first_steps(knobs: int) -> int:
@@ -148,7 +152,7 @@ def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
     """
     earned, cost = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0.0)
     fade = 0.5 ** (1 / HALF_LIFE)
-    for trial, gain in gains(trials)[-_FADED:]:
+    for trial, gain in recent_gains(trials, _FADED):
         for kind in kinds:
             earned[kind] *= fade
             cost[kind] *= fade
@@ -168,9 +172,16 @@ def shares(kinds: Sequence[str], trials: Sequence[Trial]) -> dict[str, float]:
 
 def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
     """Return each trial with its improvement: 1 / rank among the best ten so far, else 0."""
+    return recent_gains(trials, len(trials))
+
+
+def recent_gains(trials: Sequence[Trial], count: int) -> list[tuple[Trial, float]]:
+    """Return the latest trials, so many, with their improvements over all before them."""
     found: list[tuple[Trial, float]] = []
-    best: list[float] = []
-    for trial in trials:
+    latest = trials[max(0, len(trials) - count) :]
+    older = best_before(trials, latest[0].seq, _ELITE) if len(trials) > count else []
+    best = [trial.loss for trial in older if trial.loss is not None]
+    for trial in latest:
         gain = 0.0
         if trial.loss is not None:
             place = bisect_right(best, trial.loss)  # what is only as good comes after it
@@ -183,6 +194,9 @@ def gains(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
 
 def choose_kind(kinds: Sequence[str], trials: Sequence[Trial], rng: Random) -> tuple[str, float]:
     """Return the name of the sampler to ask, and its share."""
-    share_of = shares(kinds, trials)
+    if isinstance(trials, TrialLog):
+        share_of = trials.now(("shares", *kinds), lambda: shares(kinds, trials))
+    else:
+        share_of = shares(kinds, trials)
     kind = rng.choices(list(share_of), list(share_of.values()))[0]
     return kind, share_of[kind]

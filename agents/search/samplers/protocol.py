@@ -20,10 +20,6 @@ Values = dict[Where, Scalar]
 """Values by knob."""
 
 
-LATEST, BEST = 300, 100
-"""Finished trials in a window: the latest ones, and the best of the older ones."""
-
-
 class Trial(msgspec.Struct, frozen=True):
     """A proposal of any author with its result.
 
@@ -91,10 +87,3 @@ def place(knob: Knob, value: Scalar | None) -> float | None:
 def at_place(knob: Knob, at: float) -> Scalar:
     """Return the value at a position (0 to 1): the inverse of `place`."""
     return knob.choices[round(at * (len(knob.choices) - 1))] if knob.choices else knob.at(at)
-
-
-def window(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the `BEST` best of the older trials, then the `LATEST` latest ones."""
-    older, latest = trials[:-LATEST], trials[-LATEST:]
-    best = {trial.seq for trial in best_first(older)[:BEST]}
-    return [*(trial for trial in older if trial.seq in best), *latest]

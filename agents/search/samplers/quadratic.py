@@ -14,8 +14,9 @@ from statistics import NormalDist
 from typing import Any
 
 from agents.search.samplers.mutate import FINEST, WIDEST
-from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, place, where, window
+from agents.search.samplers.protocol import Idea, Trial, Values, at_place, best_first, place, where
 from agents.search.samplers.random_sobol import RandomSearch
+from agents.search.samplers.trial_log import window
 from mesh.knobs import Knob
 
 _Model = Callable[[Any], Any]

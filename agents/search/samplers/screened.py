@@ -8,8 +8,9 @@ Hansen, "A global surrogate assisted CMA-ES", 2019).
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.samplers.protocol import Idea, Sampler, Trial, window
+from agents.search.samplers.protocol import Idea, Sampler, Trial
 from agents.search.samplers.quadratic import drawn_model, points_of
+from agents.search.samplers.trial_log import window
 from mesh.knobs import Knob
 
 IDEAS = 8

@@ -7,7 +7,8 @@ that turn all knobs at once often crash. All explorers share one round of the kn
 from collections.abc import Sequence
 from random import Random
 
-from agents.search.samplers.protocol import Idea, Trial, best_first, where
+from agents.search.samplers.protocol import Idea, Trial, where
+from agents.search.samplers.trial_log import count_made, ranked
 from mesh.events import Scalar
 from mesh.knobs import Knob
 
@@ -25,9 +26,9 @@ class StepSampler:
     """Steps from the best proposal: the next knob of the round, up and down in turns, or a few knobs a little."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
-        made = sum(trial.by == "step" for trial in (*trials, *pending)) + rng.randrange(AHEAD)
-        ranked = best_first(trials)
-        values = ranked[0].values if ranked else {}
+        made = count_made("step", trials, pending) + rng.randrange(AHEAD)
+        best = next(ranked(trials), None)
+        values = best.values if best else {}
         new = {where(knob): values.get(where(knob), knob.value) for knob in space}
         if made % JOINT == JOINT - 1:
             for knob in rng.sample(list(space), min(len(space), rng.randint(2, 3))):

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
-from agents.search.samplers.protocol import Idea, Trial, Values, Where, best_first, where
+from agents.search.samplers.protocol import Idea, Trial, Values, Where, where
 from agents.search.samplers.table_moves import table_knobs
+from agents.search.samplers.trial_log import ranked
 from mesh.knobs import Knob
 
 TIES = "ties"
@@ -51,7 +52,7 @@ class TieMoves:
             rng: The only source of randomness.
         """
         places = {where(knob) for knob in space}
-        head = next((trial for trial in best_first(trials) if places <= trial.values.keys()), None)
+        head = next((trial for trial in ranked(trials) if places <= trial.values.keys()), None)
         values: Values = {where(knob): knob.value for knob in space}
         if head:
             values |= {at: value for at, value in head.values.items() if at in places}

@@ -1,0 +1,135 @@
+"""The finished trials of a log with what samplers ask of all of them, kept up trial by trial.
+
+A sampler that gets any other sequence of trials calculates the same from all of them.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from agents.search.samplers.protocol import Trial, best_first
+
+_T = TypeVar("_T")
+
+LATEST, BEST = 300, 100
+"""Finished trials in a window: the latest ones, and the best of the older ones."""
+
+
+class TrialLog(list[Trial]):
+    """Finished trials in the order of the log. `put` and `take` alone change it.
+
+    `scored` are those with a loss, in the same order; `made` counts the trials by sampler, and `crashed` those of them
+    without a loss.
+    """
+
+    def __init__(self, trials: Sequence[Trial] = ()) -> None:
+        super().__init__(sorted(trials, key=_seq))
+        self.scored = [trial for trial in self if trial.loss is not None]
+        self._ranked = sorted((trial.loss, trial.seq, trial) for trial in self.scored if trial.loss is not None)
+        self.made = Counter(trial.by for trial in self)
+        self.crashed = Counter(trial.by for trial in self if trial.loss is None)
+        self._without = sum(not trial.values for trial in self)
+        self._valued: TrialLog | None = None
+        self._found: dict[object, Any] = {}
+
+    def put(self, trial: Trial) -> None:
+        """Add a trial."""
+        self._found = {}
+        insort(self, trial, key=_seq)
+        self.made[trial.by] += 1
+        if trial.loss is None:
+            self.crashed[trial.by] += 1
+        else:
+            insort(self.scored, trial, key=_seq)
+            insort(self._ranked, (trial.loss, trial.seq, trial))
+        self._without += not trial.values
+        if self._valued is not None and trial.values:
+            self._valued.put(trial)
+
+    def take(self, seq: int) -> Trial | None:
+        """Take the trial of an entry away and return it; None if there is none."""
+        at = bisect_left(self, seq, key=_seq)
+        if at == len(self) or self[at].seq != seq:
+            return None
+        self._found = {}
+        trial = self.pop(at)
+        self.made[trial.by] -= 1
+        if trial.loss is None:
+            self.crashed[trial.by] -= 1
+        else:
+            self.scored.pop(bisect_left(self.scored, seq, key=_seq))
+            self._ranked.pop(bisect_left(self._ranked, (trial.loss, seq)))
+        self._without -= not trial.values
+        if self._valued is not None and trial.values:
+            self._valued.take(seq)
+        return trial
+
+    def has(self, seq: int) -> bool:
+        """Tell whether the proposal of an entry is among these trials."""
+        at = bisect_left(self, seq, key=_seq)
+        return at < len(self) and self[at].seq == seq
+
+    def best(self) -> Iterator[Trial]:
+        """Yield the trials with a loss, best first; of equals the older one comes first."""
+        return (trial for _, _, trial in self._ranked)
+
+    @property
+    def valued(self) -> "TrialLog":
+        """The trials whose code has knobs; this, if all have."""
+        if not self._without:
+            return self
+        if self._valued is None:
+            self._valued = TrialLog([trial for trial in self if trial.values])
+        return self._valued
+
+    def now(self, key: object, calculate: Callable[[], _T]) -> _T:
+        """Return what was calculated from these trials under a key; calculate it if they have changed since."""
+        if key not in self._found:
+            self._found[key] = calculate()
+        found: _T = self._found[key]
+        return found
+
+
+def _seq(trial: Trial) -> int:
+    return trial.seq
+
+
+def with_values(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Return the trials whose code has knobs."""
+    return trials.valued if isinstance(trials, TrialLog) else [trial for trial in trials if trial.values]
+
+
+def ranked(trials: Sequence[Trial]) -> Iterator[Trial]:
+    """Yield the trials with a loss, best first; of equals the older one comes first."""
+    return trials.best() if isinstance(trials, TrialLog) else iter(best_first(trials))
+
+
+def scored_of(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Return the trials with a loss, in the order of the log."""
+    return trials.scored if isinstance(trials, TrialLog) else [trial for trial in trials if trial.loss is not None]
+
+
+def best_before(trials: Sequence[Trial], seq: int, count: int) -> list[Trial]:
+    """Return so many best trials of those before an entry, the best first."""
+    return list(islice((trial for trial in ranked(trials) if trial.seq < seq), count))
+
+
+def count_made(kind: str, trials: Sequence[Trial], pending: Sequence[Trial] = ()) -> int:
+    """Return how many trials a sampler has made."""
+    done = trials.made[kind] if isinstance(trials, TrialLog) else sum(trial.by == kind for trial in trials)
+    return done + sum(trial.by == kind for trial in pending)
+
+
+def window(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the `BEST` best of the older trials, then the `LATEST` latest ones."""
+    if isinstance(trials, TrialLog):
+        return trials.now("window", lambda: _window(trials))
+    return _window(trials)
+
+
+def _window(trials: Sequence[Trial]) -> list[Trial]:
+    latest = list(trials[-LATEST:])
+    older = best_before(trials, latest[0].seq, BEST) if len(trials) > LATEST else []
+    return [*sorted(older, key=_seq), *latest]
