@@ -85,7 +85,7 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
                 number,
                 "cuda:0",
                 threads,
-                cuda_index=gpus[number % len(gpus)].index,
+                cuda_index=gpus[number % len(gpus)].cuda_index,
                 gpu_memory_mb=gpus[number % len(gpus)].memory_mb / per_gpu,
                 gpu_share=1 / per_gpu,
             )
@@ -117,7 +117,7 @@ def capped(slot: Slot, gpu_memory_gb: float) -> Slot:
 
 
 class _Gpu(NamedTuple):
-    index: str
+    cuda_index: str
     name: str
     memory_mb: int
     driver: str
@@ -128,7 +128,7 @@ def _gpus() -> list[_Gpu]:
     found, wanted = _shown(), os.environ.get(VISIBLE)
     if not found or wanted is None or "MIG-" in wanted:
         return found
-    by_name = {gpu.index: gpu for gpu in found}
+    by_name = {gpu.cuda_index: gpu for gpu in found}
     words = [word.strip() for word in wanted.split(",")]
     if any(word.startswith("GPU-") for word in words):
         uuids = zip(_ask_smi("uuid"), found, strict=False)
