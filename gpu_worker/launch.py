@@ -119,8 +119,8 @@ def score_request(site: Site, budget: ScoreBudget) -> Request:
     Where the arena has a predictor, the proposal's code runs beside it and answers it, with no more than a trial has.
     """
     spec, run = site.spec, site.folder
-    home = str(run / "score-tmp")
-    env = _environment(site) | {"HOME": home, "TMPDIR": home, "MESH_PRIVATE": str(site.data / "private")}
+    scratch = _scratch(site.slot, run / "score-tmp")
+    env = _environment(site) | scratch | {"MESH_PRIVATE": str(site.data / "private")}
     env |= {"MESH_SPLIT": SPLITS[site.request.lane], "MESH_TRIALS": str(site.trials)} | _stage(site)
     env |= site.keys
     env["MESH_ITEMS"] = str(run / "score-tmp" / ITEM_FILE)
@@ -184,10 +184,21 @@ def _environment(site: Site) -> dict[str, str]:
     """Return the environment that trial and scorer share."""
     run, slot = site.folder, site.slot
     env = USER | site.environment.variables | inherited() | slot_environment(slot) | {"PATH": site.environment.path}
-    env |= {"HOME": str(run / "tmp"), "TMPDIR": str(run / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= _scratch(slot, run / "tmp") | {"PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"PYTHONNOUSERSITE": "1", "MESH_RUN_TOKEN": site.token}
     env |= {"MESH_SEED": str(site.seed), "MESH_DEVICE": slot.device, "MESH_DATA": str(site.data / "public")}
     return env | {"MESH_OUT": str(run / "out")}
+
+
+def _scratch(slot: Slot, folder: Path) -> dict[str, str]:
+    """Return the variables that name a process's own folder; compilers of GPU code write there wherever `HOME` leads.
+
+    A command may set `HOME` to data that it reads, as those of autoresearch do.
+    """
+    env = {"HOME": str(folder), "TMPDIR": str(folder)}
+    if slot.cuda_index:
+        env |= {"TRITON_CACHE_DIR": str(folder / ".triton"), "CUDA_CACHE_PATH": str(folder / ".nv")}
+    return env
 
 
 def _stage(site: Site) -> dict[str, str]:
@@ -215,10 +226,10 @@ def _evaluation(site: Site) -> tuple[str, ...]:
 def _predictor(site: Site) -> Launch:
     """Return how the proposal's code runs that answers the scorer: it reads the trial's output, and writes scratch."""
     run = site.folder
-    home = str(run / "predict-tmp")
-    env = _environment(site) | {"HOME": home, "TMPDIR": home}
+    home = run / "predict-tmp"
+    env = _environment(site) | _scratch(site.slot, home)
     launch = Launch(site.command(site.spec.score.predict), env, str(run / "predict"))
-    made = _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[Path(home)])
+    made = _sandboxed(site, launch, read=[run / "predict", run / "out", site.data / "public"], write=[home])
     # A fork of what starts the score program has the keys in its memory; a program that is executed has not.
     return replace(made, warm=False) if site.keys else made
 

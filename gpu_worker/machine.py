@@ -2,12 +2,15 @@
 
 import hashlib
 import importlib.metadata
+import itertools
+import math
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 import msgspec
 import psutil
@@ -16,6 +19,10 @@ from mesh.errors import BadInput
 
 CONTEXT_MB = 768.0
 """GPU memory that a process uses outside of torch's allocator: its CUDA context and the kernels that it loads."""
+
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Where whoever starts a worker says which GPUs are its own; nvidia-smi shows them all."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -52,7 +59,7 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
 
     Args:
         device: `auto`, `cpu` or `cuda`.
-        slots: how many; by default one per core, or `per_gpu` per GPU.
+        slots: how many; by default one per core, or `per_gpu` per GPU. More than that share the GPUs.
         per_gpu: slots on one GPU.
 
     Raises:
@@ -64,20 +71,22 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
         raise BadInput(f"--slots-per-gpu is {per_gpu}; use 1 or more")
     gpus = [] if device == "cpu" else _gpus()
     if device == "cuda" and not gpus:
-        raise BadInput("--device is cuda, but nvidia-smi shows no GPU on this machine; use cpu or auto")
+        shown = os.environ.get(VISIBLE)
+        which = f"{VISIBLE}={shown} names no GPU of" if shown is not None and _shown() else "nvidia-smi shows no GPU on"
+        raise BadInput(f"--device is cuda, but {which} this machine; use cpu or auto")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if gpus:
-        most = per_gpu * len(gpus)
-        count = min(slots or most, most)
+        count = slots or per_gpu * len(gpus)
+        per_gpu = max(per_gpu, math.ceil(count / len(gpus)))
         threads = max(1, cores // count)
-        name, memory, driver = gpus[0]
+        _, name, memory, driver = gpus[0]
         made = tuple(
             Slot(
                 number,
                 "cuda:0",
                 threads,
-                cuda_index=str(number % len(gpus)),
-                gpu_memory_mb=gpus[number % len(gpus)][1] / per_gpu,
+                cuda_index=gpus[number % len(gpus)].cuda_index,
+                gpu_memory_mb=gpus[number % len(gpus)].memory_mb / per_gpu,
                 gpu_share=1 / per_gpu,
             )
             for number in range(count)
@@ -107,18 +116,44 @@ def capped(slot: Slot, gpu_memory_gb: float) -> Slot:
     return msgspec.structs.replace(slot, gpu_memory_mb=cap_mb, gpu_share=share)
 
 
-def _gpus() -> list[tuple[str, int, str]]:
-    """Return name, memory in MB and driver version of each GPU."""
+class _Gpu(NamedTuple):
+    cuda_index: str
+    name: str
+    memory_mb: int
+    driver: str
+
+
+def _gpus() -> list[_Gpu]:
+    """Return the GPUs that this worker may use: all, or those that its own `CUDA_VISIBLE_DEVICES` names."""
+    found, wanted = _shown(), os.environ.get(VISIBLE)
+    if not found or wanted is None or "MIG-" in wanted:
+        return found
+    by_name = {gpu.cuda_index: gpu for gpu in found}
+    words = [word.strip() for word in wanted.split(",")]
+    if any(word.startswith("GPU-") for word in words):
+        uuids = zip(_ask_smi("uuid"), found, strict=False)
+        by_name |= {word: gpu for uuid, gpu in uuids for word in words if word and uuid.startswith(word)}
+    named = list(itertools.takewhile(lambda gpu: gpu is not None, map(by_name.get, words)))  # CUDA stops there too
+    return [gpu for gpu in dict.fromkeys(named) if gpu]
+
+
+def _shown() -> list[_Gpu]:
+    """Return every GPU of the machine, as nvidia-smi shows them."""
+    rows = [line.rsplit(",", 2) for line in _ask_smi("name,memory.total,driver_version") if line.count(",") >= 2]
+    known = [(name.strip(), memory.strip(), driver.strip()) for name, memory, driver in rows]
+    return [_Gpu(str(n), name, int(mb), driver) for n, (name, mb, driver) in enumerate(known) if mb.isdigit()]
+
+
+def _ask_smi(columns: str) -> list[str]:
     program = shutil.which("nvidia-smi")
     if not program:
         return []
-    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    query = [program, f"--query-gpu={columns}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    rows = [line.rsplit(",", 2) for line in done.stdout.splitlines() if done.returncode == 0 and line.count(",") >= 2]
-    return [(n.strip(), int(memory), driver.strip()) for n, memory, driver in rows if memory.strip().isdigit()]
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 def short_name(device: str) -> str:

@@ -36,6 +36,8 @@ _NO_NETWORK = (
 _Numbers = dict[str, float | None]
 _OF_SCORING = ("no_score", "bad_score", "crash", "screened_out", "infeasible")
 
+_EXCEPTION = re.compile(r"[\w.]*[A-Z]\w*(?:: |$)")
+"""How the line of a traceback begins that names the exception; those of CUDA go on with four lines of advice."""
 _ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|Interrupt): (?P<text>\S.*)$", re.MULTILINE)
 
 
@@ -328,5 +330,8 @@ def _cause(log: str, known: str) -> str:
 
 
 def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else "it printed no error"
+    """Return what the end of a process's errors says: the last line, or all lines of an exception of several."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    frames = [n for n, line in enumerate(lines) if line.startswith("  File ")]
+    said = next((n for n in range(frames[-1], len(lines)) if _EXCEPTION.match(lines[n])), -1) if frames else -1
+    return " ".join(" ".join(lines[said:]).split())[:500] if lines else "it printed no error"

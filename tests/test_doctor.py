@@ -215,9 +215,14 @@ def test_a_projector_that_lies_behind_is_warned_of() -> None:
 
 
 def test_a_gpu_that_torch_cannot_use_is_warned_of() -> None:
-    assert checks.judge_gpu([], "2.13.0+cpu").what == "no GPU; workers on this machine use the CPU"
-    assert checks.judge_gpu(["NVIDIA H100"], "2.13.0+cpu").state == "warn"
-    assert checks.judge_gpu(["NVIDIA H100"], "2.13.0").state == "ok"
+    assert checks.judge_gpu([], "2.13.0+cpu", cuda=False).what == "no GPU; workers on this machine use the CPU"
+    assert checks.judge_gpu(["NVIDIA H100"], "2.13.0+cpu", cuda=True).state == "warn"
+    assert checks.judge_gpu(["NVIDIA H100"], "2.13.0", cuda=True).state == "ok"
+
+
+def test_a_gpu_on_which_cuda_does_not_start_is_warned_of() -> None:
+    found = checks.judge_gpu(["NVIDIA H100"], "2.13.0", cuda=False)
+    assert (found.state, found.what) == ("warn", "NVIDIA H100, but CUDA does not start on this machine")
 
 
 def test_keys_that_are_empty_or_of_no_use_are_warned_of() -> None:

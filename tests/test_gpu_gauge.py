@@ -192,3 +192,47 @@ def test_slots_share_the_memory_of_their_gpu(tmp_path: Path, monkeypatch: pytest
     assert "PYTORCH_CUDA_ALLOC_CONF" not in slot_environment(survey("auto", None).slots[0])
     with pytest.raises(BadInput, match="--slots-per-gpu is 0; use 1 or more"):
         survey("auto", None, 0)
+
+
+def test_more_slots_than_gpus_share_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi(tmp_path, monkeypatch, "NVIDIA H100, 80000, 570.1", "NVIDIA H100, 80000, 570.1")
+    found = survey("auto", 3)
+    assert [(slot.cuda_index, slot.gpu_memory_mb, slot.gpu_share) for slot in found.slots] == [
+        ("0", 40000, 0.5),
+        ("1", 40000, 0.5),
+        ("0", 40000, 0.5),
+    ]
+    # and fewer leave GPUs to others
+    assert [(slot.cuda_index, slot.gpu_share) for slot in survey("auto", 1).slots] == [("0", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "used"),
+    [
+        ("2,0", ["2", "0"]),
+        ("1", ["1"]),
+        (" 1 , 1", ["1"]),
+        ("GPU-2a,GPU-0", ["2", "0"]),
+        ("1,7,0", ["1"]),  # CUDA too stops at the first that is not there
+        ("MIG-4f", ["0", "1", "2"]),
+    ],
+)
+def test_a_worker_uses_the_gpus_that_its_environment_names(
+    visible: str, used: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi(tmp_path, monkeypatch, *["NVIDIA H100, 80000, 570.1"] * 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = survey("auto", None)
+    assert [slot.cuda_index for slot in found.slots] == used
+    assert slot_environment(found.slots[0])["CUDA_VISIBLE_DEVICES"] == used[0]
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "5"])
+def test_a_worker_whose_environment_names_no_gpu_has_none(
+    visible: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi(tmp_path, monkeypatch, "NVIDIA H100, 80000, 570.1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert survey("auto", 1).worker_class.startswith("cpu-")
+    with pytest.raises(BadInput, match=f"--device is cuda, but CUDA_VISIBLE_DEVICES={visible} names no GPU"):
+        survey("cuda", 1)

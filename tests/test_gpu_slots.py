@@ -194,6 +194,24 @@ async def test_a_finish_carries_the_figures_of_the_driver(arena: Arena, driver: 
     assert driver.opened == 0
 
 
+CACHES = """
+import os
+for name in ("TRITON_CACHE_DIR", "CUDA_CACHE_PATH"):
+    assert os.environ[name].startswith(os.environ["TMPDIR"] + "/")
+    os.makedirs(os.environ[name])
+"""
+
+
+async def test_compilers_of_gpu_code_keep_what_they_make_in_the_trial_s_own_folder_wherever_home_leads(
+    arena: Arena, driver: Driver
+) -> None:
+    await arena.open(score=CACHES + "print('{\"loss\": 1.0}')")
+    await arena.request("import os\nos.environ['HOME'] = os.environ['MESH_DATA']\n" + CACHES + GOOD)
+    async with serving(arena, driver, WHOLE):
+        done = await arena.finished()
+    assert isinstance(done.outcome, Scored), done.outcome
+
+
 async def test_a_run_over_what_its_arena_declares_is_out_of_memory(
     arena: Arena, driver: Driver, tmp_path: Path
 ) -> None:

@@ -59,9 +59,12 @@ def test_a_rule_that_only_states_its_default_changes_no_hash() -> None:
 def smi(folder: Path, monkeypatch: pytest.MonkeyPatch, *rows: str) -> None:
     """Put a program in place of nvidia-smi."""
     program = folder / "nvidia-smi"
-    program.write_text("#!/bin/sh\n" + "".join(f"echo '{row}'\n" for row in rows))
+    uuids = "".join(f"echo GPU-{n}a-b\n" for n in range(len(rows)))
+    shown = "".join(f"echo '{row}'\n" for row in rows)
+    program.write_text(f"#!/bin/sh\nif [ $1 = --query-gpu=uuid ]; then\n{uuids}\nelse\n{shown}\nfi\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 def test_the_environment_hash_of_a_gpu_depends_on_its_name_and_driver(

@@ -47,11 +47,33 @@ def test_a_trial_that_used_too_much_is_over_budget_however_it_ended(end: Ending)
     assert found == Failed(reason="over_budget", message=text)
 
 
+CUDA_ASSERT = """IndexKernel.cu:111: operator(): block: [0,0,0], thread: [0,0,0] Assertion `index out of bounds` failed.
+Traceback (most recent call last):
+  File "train.py", line 7, in <module>
+    print(x[i])
+    ^^^^^^^^^^^
+torch.AcceleratorError: CUDA error: device-side assert triggered
+CUDA kernel errors might be asynchronously reported at some other API call.
+
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."""
+CUDA_SAID = (
+    "torch.AcceleratorError: CUDA error: device-side assert triggered CUDA kernel errors might be asynchronously "
+    "reported at some other API call. Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
+)
+
+
 @pytest.mark.parametrize(
     ("end", "reason", "sentence"),
     [
         (ending("killed"), "killed", "the run was stopped after 30.1 s"),
         (ending(rc=1, err="x\nValueError: bad"), "crash", "the trial ended with exit code 1: ValueError: bad"),
+        (ending(rc=1, err=CUDA_ASSERT), "crash", f"the trial ended with exit code 1: {CUDA_SAID}"),
+        (
+            ending(rc=1, err=CUDA_ASSERT + "\nKeyError\n"),
+            "crash",
+            f"the trial ended with exit code 1: {CUDA_SAID} KeyError",
+        ),
+        (ending(rc=1, err="  no frame\nA: b\nlast"), "crash", "the trial ended with exit code 1: last"),
         (ending(rc=-9), "crash", "the trial was ended by SIGKILL: it printed no error"),
         (ending(rc=1, err="MemoryError"), "out_of_memory", "the trial ran out of memory: MemoryError"),
     ],

@@ -60,6 +60,31 @@ async def test_a_command_is_run_and_measured() -> None:
     assert 70 < ended.peak_memory_mb < 200
 
 
+SHARING = """
+import os, time
+kept = bytearray(b"x") * 100_000_000
+children = []
+for _ in range(5):
+    if (pid := os.fork()) == 0:
+        DEED
+        os._exit(0)
+    children.append(pid)
+for pid in children: os.waitpid(pid, 0)
+"""
+
+
+async def test_what_forks_share_with_their_parent_counts_once() -> None:
+    ended = await end_of(SHARING.replace("DEED", "time.sleep(1.5)"), memory_mb=400)
+    assert (ended.rc, ended.why) == (0, "")
+    assert 100 < ended.peak_memory_mb < 400
+
+
+async def test_what_forks_write_is_their_own_and_counts() -> None:
+    deed = "kept[::4096] = bytes(len(kept[::4096])); time.sleep(60)"
+    ended = await end_of(SHARING.replace("DEED", deed), memory_mb=400)
+    assert (ended.rc, ended.why) == (None, "memory")
+
+
 async def test_a_death_by_signal_is_a_negative_code() -> None:
     ended = await end_of("import os; os.kill(os.getpid(), 11)")
     assert (ended.rc, ended.why) == (-11, "")

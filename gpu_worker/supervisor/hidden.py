@@ -39,6 +39,18 @@ def hidden_mb(own: Collection[int], *, since: float, users: Collection[int]) -> 
     return memory / 1024**2, sum(size for is_memory, size in files.values() if not is_memory) / 1024**2
 
 
+def counted_once_mb(pid: int) -> float | None:
+    """Return the MB of a process in which its part of a page counts that others have too; None where none is shown.
+
+    Such pages are those of a library, and those of its parent that it has not written. Shared memory counts in full.
+    """
+    with suppress(OSError, KeyError, ValueError), open(f"/proc/{pid}/smaps_rollup") as lines:
+        next(lines)
+        sizes = {name: int(size.split()[0]) for name, _, size in (line.partition(":") for line in lines)}
+        return (sizes["Pss_Anon"] + sizes["Pss_File"]) / 1024 + _resident_shm(pid) / 1024**2
+    return None
+
+
 def _opened(pid: int) -> _Files:
     found: _Files = {}
     folder = f"/proc/{pid}/fd"

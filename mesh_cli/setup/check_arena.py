@@ -98,7 +98,7 @@ async def check_arena(
         same_items=_same_items(ended[_BASELINE][0], ended[_PROOF][0]) if by_items else 0,
         slots=at_a_time,
         exclusive=spec.trial.exclusive,
-        shares_cores=machine.device == "cpu",
+        shares_cores=machine.worker_class.startswith("cpu-"),
         load=load,
         cure=import_cure(spec.environment, failed[0]) if failed else "",
         cores=os.cpu_count() or 1,

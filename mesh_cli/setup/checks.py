@@ -140,13 +140,16 @@ def judge_keys(environment: Mapping[str, str], *, has_models: bool) -> Finding:
     return Finding("model keys", "ok", f"set: {', '.join(names)}")
 
 
-def judge_gpu(devices: Sequence[str], torch: str) -> Finding:
-    """Judge whether trials can use the GPUs that are there."""
+def judge_gpu(devices: Sequence[str], torch: str, *, cuda: bool) -> Finding:
+    """Judge whether trials can use the GPUs that are there; `cuda` is whether CUDA starts without a sandbox."""
     if not devices:
         return Finding("GPU", "ok", "no GPU; workers on this machine use the CPU")
     named = ", ".join(devices)
     if torch.endswith("+cpu"):
         return Finding("GPU", "warn", f"{named}, but torch {torch} cannot use it", "install a torch with CUDA")
+    if not cuda:
+        cure = "check that libcuda.so.1 is there and fits the driver (nvidia-smi), or use --device cpu"
+        return Finding("GPU", "warn", f"{named}, but CUDA does not start on this machine", cure)
     return Finding("GPU", "ok", named)
 
 

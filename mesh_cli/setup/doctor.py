@@ -44,7 +44,9 @@ async def examine(nats: str | None) -> list[Finding]:
     home, found = _settings()
     findings = [*found, *checks.judge_names(foreign_packages()), *checks.judge_packages(installed_packages())]
     findings += [await _program(), *_home(home)]
-    findings += [await _sandbox(home), _gpu(), checks.judge_keys(os.environ, has_models=_has("litellm"))]
+    devices, cuda = await anyio.to_thread.run_sync(_gpus)
+    findings += [await _sandbox(home, cuda=cuda), checks.judge_gpu(devices, _version("torch"), cuda=cuda)]
+    findings.append(checks.judge_keys(os.environ, has_models=_has("litellm")))
     if not any(finding.state == "fail" for finding in found):
         findings += await _server(nats)
     return findings
@@ -151,31 +153,33 @@ def _size(folder: Path) -> int:
     return total
 
 
-async def _sandbox(home: Path) -> Finding:
-    """Attack the sandbox tiers from inside, the strongest first, until one stops every attack."""
+async def _sandbox(home: Path, *, cuda: bool) -> Finding:
+    """Attack the sandbox tiers from inside, the strongest first, until one stops every attack, as a worker does."""
     from gpu_worker.sandbox_choice import choose_tier, closed_to_trials
 
     cure = "run `python -m gpu_worker doctor` to see why; use `mesh up --sandbox weak` if you trust all proposals"
     with anyio.move_on_after(SANDBOX_WITHIN_S):
         try:
-            tier, _ = await choose_tier(
-                "auto", settings.runs_dir(home) if home.is_dir() else Path(tempfile.gettempdir())
-            )
+            folder = settings.runs_dir(home) if home.is_dir() else Path(tempfile.gettempdir())
+            tier, _ = await choose_tier("auto", folder, cuda=cuda)
         except (MeshError, OSError) as error:
             return Finding("sandbox", "warn", str(error), cure)
         if closed := closed_to_trials(tier, settings.runs_dir(home)):
             why, cure = closed
             return Finding("sandbox", "warn", f"a worker here has tier C: {why}", cure)
-        return Finding("sandbox", "ok", f"tier {tier} stopped every attack of the self-test")
+        works = ", and CUDA starts in it" if cuda else ""
+        return Finding("sandbox", "ok", f"tier {tier} stopped every attack of the self-test{works}")
     return Finding("sandbox", "warn", f"the self-test did not finish within {SANDBOX_WITHIN_S:g} s", cure)
 
 
-def _gpu() -> Finding:
+def _gpus() -> tuple[list[str], bool]:
+    """Return the GPU of each slot that a worker would have here, and whether CUDA starts."""
     from gpu_worker.machine import survey
+    from gpu_worker.sandbox_choice import starts_cuda
 
     machine = survey("auto", None)
     devices = [machine.device] * len(machine.slots) if machine.worker_class.startswith("cuda") else []
-    return checks.judge_gpu(devices, _version("torch"))
+    return devices, starts_cuda(machine)
 
 
 async def _server(nats: str | None) -> list[Finding]:
