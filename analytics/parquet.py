@@ -1,6 +1,7 @@
 """Write Parquet files with DuckDB: one from the pages of an answer, or one for every view of a database."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import duckdb
 import msgspec
 
 from analytics.projection import promised_views
-from analytics.sql_protocol import Answer
+from analytics.sql_protocol import Answer, quoted
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, QueryError
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GB",
     "threads": "2",
     "autoinstall_known_extensions": "false",
@@ -50,17 +51,17 @@ class ParquetFile:
         with self._lines:
             self._lines.flush()
             columns = {f"c{n}": _AS_SENT.get(name, name) for n, name in enumerate(self._types)}
-            chosen = ", ".join(f"c{n} AS {_name(name)}" for n, name in enumerate(self._names))
+            chosen = ", ".join(f"c{n} AS {quoted_name(name)}" for n, name in enumerate(self._names))
             source = f"read_json(?, format = 'newline_delimited', maximum_object_size = {self._longest}, columns = ?)"
-            with duckdb.connect(config=_CONFIG) as db:
+            with duckdb.connect(config=CONFIG) as db:
                 try:
                     db.execute(
-                        f"COPY (SELECT {chosen} FROM {source}) TO {_text(str(self._path))} "  # noqa: S608  # quoted
+                        f"COPY (SELECT {chosen} FROM {source}) TO {quoted(str(self._path))} "  # noqa: S608  # quoted
                         f"(FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP})",
                         [self._lines.name, columns],
                     )
                 except duckdb.Error as error:
-                    raise QueryError(f"the answer cannot be written as parquet: {_first(error)}") from error
+                    raise QueryError(f"the answer cannot be written as parquet: {first_line(error)}") from error
 
 
 def write_views(database: Path, folder: Path) -> list[Path]:
@@ -74,36 +75,47 @@ def write_views(database: Path, folder: Path) -> list[Path]:
     written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with duckdb.connect(str(database), read_only=True, config=_CONFIG) as db:
+        with duckdb.connect(str(database), read_only=True, config=CONFIG) as db:
             for name in promised_views():
                 path = folder / f"{name}.parquet"
                 with atomic_write(path) as beside:
-                    _copy(db, name, beside)
+                    described: list[tuple[Any, ...]] = db.execute(f"DESCRIBE {quoted_name(name)}").fetchall()
+                    columns = {str(column): str(kind) for column, kind, *_ in described}
+                    copy_rows(db, quoted_name(name), columns, beside, {})
                 written.append(path)
     except (OSError, duckdb.IOException) as error:
-        raise BadInput(f"{folder} cannot be written: {_first(error)}") from error
+        raise BadInput(f"{folder} cannot be written: {first_line(error)}") from error
     return written
 
 
-def _copy(db: duckdb.DuckDBPyConnection, view: str, path: Path) -> None:
-    described: list[tuple[Any, ...]] = db.execute(f"DESCRIBE {_name(view)}").fetchall()
-    columns = ", ".join(
-        f"try_cast({_name(name)} AS BIGINT) AS {_name(name)}" if kind == "HUGEINT" else _name(name)
-        for name, kind, *_ in described
+def copy_rows(
+    db: duckdb.DuckDBPyConnection, rows: str, columns: Mapping[str, str], path: Path, marks: Mapping[str, str]
+) -> None:
+    """Write rows to a file.
+
+    Args:
+        db: The database.
+        rows: A table, a view, or a query in brackets.
+        columns: The types of the columns to write, by name.
+        path: The file.
+        marks: What the file says of itself beside its rows.
+    """
+    chosen = ", ".join(
+        f"try_cast({quoted_name(name)} AS BIGINT) AS {quoted_name(name)}" if kind == "HUGEINT" else quoted_name(name)
+        for name, kind in columns.items()
     )
+    said = ", ".join(f"{name}: {quoted(text)}" for name, text in marks.items())
     db.execute(
-        f"COPY (SELECT {columns} FROM {_name(view)}) TO {_text(str(path))} "  # noqa: S608  # quoted
-        f"(FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP})"
+        f"COPY (SELECT {chosen} FROM {rows}) TO {quoted(str(path))} "  # noqa: S608  # quoted
+        f"(FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP}{f', KV_METADATA {{{said}}}' if said else ''})"
     )
 
 
-def _name(name: str) -> str:
+def quoted_name(name: str) -> str:
+    """Return a name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error."""
     return (str(error).splitlines() or [type(error).__name__])[0]

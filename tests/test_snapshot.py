@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tests.support.arenas import write_arena
 from tests.test_cli import Done, Lab, Mesh, fill, mesh, refused, serving
 
 __all__ = ["mesh"]
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -101,6 +104,27 @@ def test_every_promised_view_is_also_a_parquet_file(lab: Lab, mesh: Mesh, tmp_pa
             assert db.execute(f"SELECT typeof(seed), seed FROM '{folder}/runs.parquet' LIMIT 1").fetchall() == [
                 ("BIGINT", 1)
             ]
+
+
+def test_parquet_files_by_day_are_written_once_and_read_as_the_manual_says(
+    lab: Lab, mesh: Mesh, tmp_path: Path
+) -> None:
+    folder = tmp_path / "days"
+    refused(mesh("snapshot", tmp_path / "a.duckdb", "--by-day"), ExitCode.BAD_INPUT, "name their folder with --parquet")
+    said = mesh("snapshot", tmp_path / "a.duckdb", "--parquet", folder, "--by-day").err
+    count = len([*folder.rglob("data.parquet")])
+    assert said == f"{tmp_path}/a.duckdb as of tiny 12; {count} of {count} Parquet files in {folder} have changed\n"
+    again = mesh("snapshot", tmp_path / "a.duckdb", "--parquet", folder, "--by-day").err
+    assert f"; 0 of {count} Parquet files" in again
+    assert mesh("replay", tmp_path / "b.duckdb", "--parquet", folder, "--by-day").code == 0
+    page = (ROOT / "docs/howto/import-export.md").read_text()
+    question, lake = (text.replace("DIR", str(folder)) for text in re.findall(r"```sql\n(.*?)```", page, re.DOTALL))
+    with duckdb.connect() as db:
+        assert [row[:1] + row[2:3] for row in db.execute(question).fetchall()] == [("tiny", 3)]
+        lake = lake.replace("lake.duckdb", str(tmp_path / "lake.duckdb")).replace("current_date", "DATE '2999-01-01'")
+        for _ in range(2):
+            db.execute(lake.replace("ATTACH", "ATTACH IF NOT EXISTS"))
+            assert db.execute("SELECT count(*) FROM lake.events").fetchone() == (12,)
 
 
 def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:

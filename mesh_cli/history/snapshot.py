@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
 
 from analytics.parquet import write_views
+from analytics.parquet_days import write_days
 from analytics.projector import replay
 from mesh import settings
 from mesh.bus import ArenaBus, Hub
@@ -26,7 +28,14 @@ from mesh_cli.render.output import atomically
 _MAGIC = b"DUCK"
 
 
-async def publish(hub: Hub, target: Path, parquet: Path | None, pause_s: float | None) -> None:
+class Parquet(NamedTuple):
+    """Where a snapshot also writes Parquet files; `by_day` in folders by arena and day."""
+
+    folder: Path
+    by_day: bool = False
+
+
+async def publish(hub: Hub, target: Path, parquet: Parquet | None, pause_s: float | None) -> None:
     """Write all logs as of now to `target`; with `pause_s`, again after so many seconds until cancelled.
 
     Raises:
@@ -43,8 +52,8 @@ async def publish(hub: Hub, target: Path, parquet: Path | None, pause_s: float |
                     reached[name] = await _fold(await hub.arena(name), private)
             if not reached:
                 raise BadInput("there is no arena yet, so there is nothing to write; mesh open FOLDER opens one")
-            await run_sync(_copy, private, target, parquet)
-        print(f"{target} as of {', '.join(f'{name} {seq}' for name, seq in reached.items())}", file=sys.stderr)
+            said = await run_sync(_copy, private, target, parquet)
+        print(f"{target} as of {', '.join(f'{name} {seq}' for name, seq in reached.items())}{said}", file=sys.stderr)
         if pause_s is None:
             return
         await anyio.sleep(pause_s)
@@ -71,15 +80,23 @@ async def _fold(bus: ArenaBus, private: Path) -> int:
         raise
 
 
-def _copy(private: Path, target: Path, parquet: Path | None) -> None:
+def _copy(private: Path, target: Path, parquet: Parquet | None) -> str:
     with atomically(target) as beside:
         shutil.copyfile(private, beside)
-        if parquet is not None:
-            write_views(beside, parquet)
+        return _write(beside, parquet) if parquet else ""
+
+
+def _write(database: Path, parquet: Parquet) -> str:
+    """Write the Parquet files, and return in words how many of those by day have changed."""
+    if not parquet.by_day:
+        write_views(database, parquet.folder)
+        return ""
+    found = write_days(database, parquet.folder)
+    return f"; {found.written:,} of {found.files:,} Parquet files in {parquet.folder} have changed"
 
 
 async def replay_to(
-    bus: ArenaBus, target: Path, parquet: Path | None, *, seq: int | None, time: dt.datetime | None
+    bus: ArenaBus, target: Path, parquet: Parquet | None, *, seq: int | None, time: dt.datetime | None
 ) -> int:
     """Fold the log up to `seq`, `time` or its end into a new database at `target`; return the sequence reached.
 
@@ -93,7 +110,7 @@ async def replay_to(
         beside.unlink()
         reached = await replay(bus, beside, head if until is None else min(until, head))
         if parquet is not None:
-            await run_sync(write_views, beside, parquet)
+            await run_sync(_write, beside, parquet)
     return reached
 
 

@@ -67,11 +67,11 @@ async def projected_state(projector: Projector, rate_over_s: float) -> Projected
 
 async def _claims(projector: Projector, scored_seq: int) -> Board:
     """Return an excerpt by which the curator's rule says of every claim whether it waits for proof."""
-    from agents.curation.put_back import FIRST_PROPOSALS
+    from agents.curation.put_back import FIRST_ONES
     from agents.search.structure.needless import PUT_BACK
 
     trees = projector.sql("claims", put_back=quoted(PUT_BACK))
-    first = projector.sql("first", count=FIRST_PROPOSALS)
+    first = projector.sql("first", count=FIRST_ONES)
     ends = projector.sql("ends")
     found = await projector.tables(
         {"facts": sequences(projector, trees=f"{trees} UNION ALL {ends}", relatives=first, queue=True)}
