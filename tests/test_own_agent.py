@@ -11,8 +11,17 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.to_thread
 
+from gateway.door import Door
+from gateway.propose import propose
 from mesh import settings
+from mesh.code import CodeStore
+from mesh.events import Origin, ProposalPosted
+from mesh.follow import Follower
+from mesh.jetstream import connect
+from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer, embedded
+from mesh.testing import BEGAN
+from mesh.wire import Post
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import ARENA, TRAIN, write_arena
 from tests.support.swarm import swarm_of
@@ -129,3 +138,37 @@ WORSE = """--- a/train.py
 +WIDTH = 50  # mesh: 1..1000
 """
 BROKEN = WORSE.replace("WIDTH = 50  # mesh: 1..1000", "WIDTH = None")
+
+
+BACKLOG = 40
+
+
+async def test_a_person_does_not_wait_behind_a_full_backlog_of_samplers(
+    tmp_path: Path, home: Path, server: EmbeddedServer
+) -> None:
+    arena = write_arena(tmp_path / "tiny", arena=EXACT)
+    async with connect(server.url) as hub, swarm_of(home, server.url) as swarm:
+        bus, opened = await open_arena(hub, arena, home=home)
+        code, base = CodeStore(settings.code_dir(home, "tiny"), bus), opened.base_commit
+        files = await code.files(base)
+        for number in range(BACKLOG):
+            changed = {**files, "train.py": TRAIN.replace("HEIGHT = 1.0", f"HEIGHT = 1.{number + 100}").encode()}
+            made = code.commit(changed, parents=[base], message="m", author="eve", at=BEGAN)
+            await code.push(made.commit, base=base)
+            event = ProposalPosted(tree=made.tree, commit=made.commit, title=f"{number}", origin=Origin(how="sampler"))
+            await bus.post(Post.new(f"explorer-{number % 4}", event))
+        follower = Follower(bus)
+        await follower.catch_up()
+        await swarm.start("curator", "worker")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follower.follow)
+            with anyio.fail_after(120):
+                door = Door(bus, follower, code)
+                wanted = {"train.py": TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5").encode()}
+                mine = await propose(door, wanted, author="ann")  # it posts the baseline, too
+                assert (mine.queue.place, mine.queue.of) == (2, BACKLOG + 2)
+                await follower.until(lambda board: board.scores(mine.proposal) != [])
+            tasks.cancel_scope.cancel()
+    board = follower.board
+    first = [run.requested.proposal for run in board.runs.values()][:2]
+    assert first == [opened.base_tree, mine.proposal]
