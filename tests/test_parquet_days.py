@@ -70,7 +70,7 @@ def test_the_files_by_arena_and_day_have_what_the_views_have(tmp_path: Path) -> 
 
 def test_a_second_call_writes_only_the_days_that_changed(tmp_path: Path) -> None:
     file, folder = tmp_path / "a.duckdb", tmp_path / "days"
-    logs = {arena: over_days(arena, seed) for arena, seed in ARENAS.items()}
+    logs: dict[str, Sequence[Entry]] = {arena: over_days(arena, seed) for arena, seed in ARENAS.items()}
     append(file, logs | {"a": logs["a"][:-1]})
     write_days(file, folder)
     before = state_of(folder)
