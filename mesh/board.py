@@ -11,11 +11,12 @@ import sys
 import msgspec
 
 from mesh import events as e
-from mesh import failed_calls, lean, outcomes, records, ruling_out
+from mesh import failed_calls, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
 from mesh.current_runs import runs_kept
 from mesh.failed_calls import FailedCalls
-from mesh.lean import share_names
+from mesh.kept import KeptProposals, KeptRuns
+from mesh.lean import lean_finish, share_names, shared
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
 from mesh.records import JudgeTotal as JudgeTotal
@@ -32,7 +33,6 @@ _NOTES = 20
 
 _VOID = 10_000
 """Entries that do not count, of which a board keeps the sequences: the latest."""
-
 
 _ANSWERED = 20_000
 """Answers to posts that a board keeps: the latest, for posts that wait for an agent which may have answered them."""
@@ -64,8 +64,8 @@ class Board(msgspec.Struct):
     closed: e.ArenaClosed | None = None
     champion: str = ""
     round: int = 0
-    proposals: dict[str, Proposal] = {}
-    runs: dict[str, Run] = {}
+    proposals: KeptProposals = msgspec.field(default_factory=KeptProposals)
+    runs: KeptRuns = msgspec.field(default_factory=KeptRuns)
     unfinished: dict[str, None] = {}
     agents: dict[str, Member] = {}
     workers: dict[str, Member] = {}
@@ -95,6 +95,9 @@ class Board(msgspec.Struct):
     ruled_out_late: list[str] = []
     evidence_changes: int = 0
     full: dict[str, None] = {}
+
+    def __post_init__(self) -> None:
+        self.runs.link(self.proposals)
 
     @property
     def next_version(self) -> int:
@@ -128,6 +131,57 @@ class Board(msgspec.Struct):
 
     def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
         match event:
+            case e.RunStarted():
+                if run := self.runs.take_out(event.run):
+                    share_names(event)
+                    run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
+                    run.begun = shared((*run.begun, event.worker))
+            case e.RunFinished():
+                if not (run := self.runs.take_out(event.run)) or run.finished:
+                    return False
+                known = self.proposals.take_out(run.requested.proposal)
+                if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
+                    self.judged.append(entry.seq)
+                if known:
+                    known.ended += 1
+                if run.requested.lane == "explore" and event.curve and self.opened:
+                    run.rungs = records.rungs_reached(event.curve, self.opened.spec.selection.rungs)
+                event = lean_finish(event) if known and known.is_lean else event
+                share_names(event)
+                run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
+                if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
+                    self.scored_seq = entry.seq
+                self.evidence_changes += self._is_evidence(run, known)
+                self.finished, lane = self.finished + 1, run.requested.lane
+                self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
+                self.unfinished.pop(event.run, None)
+                self._pay(event.cost)
+                if event.judge:
+                    self.judge.add(event.judge)
+                    self.usd += event.judge.usd
+            case e.RunRequested():
+                return self._request(entry.seq, event)
+            case e.CritiquePosted():
+                return self._critique(entry.seq, event, author)
+            case e.ProposalPosted():
+                if event.tree in self.proposals:
+                    return False
+                kept = msgspec.structs.replace(event, values={}) if event.values else event  # they stay in the log
+                share_names(kept)
+                self.proposals[kept.tree] = Proposal(entry.seq, entry.time, sys.intern(author), kept)
+                self.undecided[kept.tree] = None
+                self._think(author, event.cost)
+                self.failed_calls.pop(author, None)
+            case e.ProposalRetired():
+                return self._retire(event)
+            case e.NotePosted():
+                self.notes += 1
+                if event.channel != "ops":
+                    note = Note(entry.seq, author, event.channel, event.text[:NOTE_CHARACTERS])
+                    self.latest = [*self.latest, note][-_NOTES:]
+            case e.ModelAsked():
+                self._think(author, event.cost)
+                failed_calls.add_failed_call(self.failed_calls, author, event, entry)
             case e.ArenaOpened():
                 if self.opened and event.version <= self.opened.version:
                     return False
@@ -158,69 +212,18 @@ class Board(msgspec.Struct):
                 return records.mark_left(self.agents, event.boot)
             case e.WorkerLeft():
                 return records.mark_left(self.workers, event.boot, silent=event.silent)
-            case e.ProposalPosted():
-                if event.tree in self.proposals:
-                    return False
-                kept = msgspec.structs.replace(event, values={}) if event.values else event  # they stay in the log
-                share_names(kept)
-                self.proposals[kept.tree] = Proposal(entry.seq, entry.time, sys.intern(author), kept)
-                self.undecided[kept.tree] = None
-                self._think(author, event.cost)
-                self.failed_calls.pop(author, None)
-            case e.CritiquePosted():
-                return self._critique(entry.seq, event, author)
-            case e.RunRequested():
-                return self._request(entry.seq, event)
-            case e.RunStarted():
-                if run := self.runs.get(event.run):
-                    share_names(event)
-                    run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
-                    run.begun = lean.shared((*run.begun, event.worker))
             case e.RunKilled():
-                if not (run := self.runs.get(event.run)) or run.killed or run.finished:
+                if not (run := self.runs.take_out(event.run)) or run.killed or run.finished:
                     return False
                 run.killed = True
                 of = self.proposals.get(run.requested.proposal)
                 run.withdrawn = bool(of and of.ruled_out)
-            case e.RunFinished():
-                if not (run := self.runs.get(event.run)) or run.finished:
-                    return False
-                known = self.proposals.get(run.requested.proposal)
-                if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
-                    self.judged.append(entry.seq)
-                if known:
-                    known.ended += 1
-                if run.requested.lane == "explore" and event.curve and self.opened:
-                    run.rungs = records.rungs_reached(event.curve, self.opened.spec.selection.rungs)
-                event = lean.lean_finish(event) if known and known.is_lean else event
-                share_names(event)
-                run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
-                if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
-                    self.scored_seq = entry.seq
-                self.evidence_changes += self._is_evidence(run, known)
-                self.finished, lane = self.finished + 1, run.requested.lane
-                self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
-                self.unfinished.pop(event.run, None)
-                self._pay(event.cost)
-                if event.judge:
-                    self.judge.add(event.judge)
-                    self.usd += event.judge.usd
             case e.ItemsCompared():
                 return self._compare(event)
             case e.ProposalPromoted():
                 return self._promote(entry.seq, event)
-            case e.ProposalRetired():
-                return self._retire(event)
             case e.HoldoutOpened():
                 return self._look(event)
-            case e.NotePosted():
-                self.notes += 1
-                if event.channel != "ops":
-                    note = Note(entry.seq, author, event.channel, event.text[:NOTE_CHARACTERS])
-                    self.latest = [*self.latest, note][-_NOTES:]
-            case e.ModelAsked():
-                self._think(author, event.cost)
-                failed_calls.add_failed_call(self.failed_calls, author, event, entry)
             case e.BudgetGranted():
                 pass
         return True
@@ -234,7 +237,7 @@ class Board(msgspec.Struct):
         return known is not None and any(self.runs[name].requested.lane in e.PROOF for name in known.runs)
 
     def _critique(self, seq: int, event: e.CritiquePosted, author: str) -> bool:
-        target = self.runs.get(event.target) or self.proposals.get(event.target)
+        target = self.runs.take_out(event.target) or self.proposals.take_out(event.target)
         if not target or any(c.author == author for c in target.critiques):
             return False
         about = target if isinstance(target, Proposal) else self.proposals.get(target.requested.proposal)
@@ -258,12 +261,12 @@ class Board(msgspec.Struct):
         self.unfinished[event.run] = None
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
-        if proposal := self.proposals.get(event.proposal):
+        if proposal := self.proposals.take_out(event.proposal):
             proposal.add_run(event.run, event.lane)
         return True
 
     def _compare(self, event: e.ItemsCompared) -> bool:
-        run = self.runs.get(event.run)
+        run = self.runs.take_out(event.run)
         if not run or event.over not in self.runs or run.compared_with(self.runs[event.over]):
             return False
         share_names(event)
@@ -282,10 +285,10 @@ class Board(msgspec.Struct):
         return True
 
     def _promote(self, seq: int, event: e.ProposalPromoted) -> bool:
-        proposal = self.proposals.get(event.proposal)
+        proposal = self.proposals.take_out(event.proposal)
         if not proposal or event.met != self.champion or event.proposal == self.champion or proposal.ruled_out:
             return False
-        if past := self.proposals.get(self.champion):
+        if past := self.proposals.take_out(self.champion):
             past.verdict = "past_champion"
         proposal.verdict, proposal.why, self.champion = "champion", "", event.proposal
         share_names(event)
@@ -297,14 +300,14 @@ class Board(msgspec.Struct):
         return True
 
     def _retire(self, event: e.ProposalRetired) -> bool:
-        proposal = self.proposals.get(event.proposal)
+        proposal = self.proposals.take_out(event.proposal)
         if not proposal or proposal.verdict != ("past_champion" if event.why == "demoted" else "open"):
             return False
         proposal.verdict, proposal.why = "retired", event.why
         share_names(event)
         proposal.rulings = (*proposal.rulings, event)
         self.undecided.pop(event.proposal, None)
-        lean.drop_oldest(self.full, event.proposal, self.proposals, self.runs)
+        self.proposals.settle(event.proposal, self.full)
         return True
 
     def _pay(self, cost: e.Cost | None) -> None:
@@ -373,7 +376,8 @@ class Board(msgspec.Struct):
         """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""
         known = self.proposals[proposal]
         version = self.opened.version if self.opened else 0
-        return version, self.scored_seq, bool(known.ruled_out), len(known.runs), known.ended
+        turns = self.proposals.turns.get(proposal, 0)
+        return version, self.scored_seq, bool(known.ruled_out), len(known.runs), known.ended, turns
 
     def is_current(self, run: Run) -> bool:
         """Tell whether `current_runs` has a run, unless its proposal is ruled out."""

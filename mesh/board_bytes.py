@@ -8,16 +8,19 @@ between, and neither side needs all bytes in memory. The names in a part become 
 import hashlib
 import inspect
 import io
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
 from mesh import board as board_module
-from mesh import bounds, fact_values, failed_calls, lean, outcomes, records, ruling_out, spec, stages
+from mesh import bounds, fact_values, failed_calls, kept, lean, outcomes, packing, records, ruling_out, spec, stages
 from mesh import events as e
 from mesh.board import Board
+from mesh.kept import KeptProposals, KeptRuns
+from mesh.packing import Common
 from mesh.records import Proposal, Run
 
 _PART = 1000
@@ -27,15 +30,20 @@ _LENGTH_BYTES = 8
 _T = TypeVar("_T")
 _ENCODER = msgspec.msgpack.Encoder()
 _FIRST = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw])
-_BOARD = msgspec.msgpack.Decoder(Board)
-_PROPOSALS, _RUNS = msgspec.msgpack.Decoder(dict[str, Proposal]), msgspec.msgpack.Decoder(dict[str, Run])
+_BOARD, _COMMON = msgspec.msgpack.Decoder(Board), msgspec.msgpack.Decoder(Common)
+_PROPOSALS = msgspec.msgpack.Decoder(dict[str, bytes | Proposal])
+_RUNS = msgspec.msgpack.Decoder(dict[str, int | Run])
 
 
 def to_parts(board: Board) -> Iterator[bytes]:
     """Yield the parts of a board, the first with a hash of the code that defines it. It must not fold meanwhile."""
-    rest = msgspec.structs.replace(board, proposals={}, runs={})
+    rest = {name: getattr(board, name) for name in board.__struct_fields__ if name not in ("proposals", "runs")}
     yield _ENCODER.encode((_SHAPE, -(-len(board.proposals) // _PART), rest))
-    yield from map(_ENCODER.encode, chain(_some(board.proposals), _some(board.runs)))
+    yield _ENCODER.encode(board.proposals.packer.common)
+    yield from map(_ENCODER.encode, _some(board.proposals.known))
+    places = {tree: place for place, tree in enumerate(board.proposals)}
+    for some in _some(board.runs.known):
+        yield _ENCODER.encode({name: places[run] if type(run) is str else run for name, run in some.items()})
 
 
 def from_parts(parts: Iterable[bytes]) -> Board | None:
@@ -45,16 +53,23 @@ def from_parts(parts: Iterable[bytes]) -> Board | None:
         shape, count, rest = _FIRST.decode(next(later, b""))
         if shape != _SHAPE:
             return None
-        board = _BOARD.decode(rest)
+        board, proposals = _BOARD.decode(rest), KeptProposals(common=_COMMON.decode(next(later, b"")))
         for part in islice(later, count):
-            proposals = _PROPOSALS.decode(part)
-            lean.share_proposals(proposals)
-            board.proposals |= proposals
+            some = _PROPOSALS.decode(part)
+            lean.share_proposals(each for each in some.values() if isinstance(each, Proposal))
+            proposals.known.update((sys.intern(tree), each) for tree, each in some.items())
+        runs, trees = KeptRuns(), [*proposals]
         for part in later:
-            runs = _RUNS.decode(part)
-            lean.share_runs(runs)
-            board.runs |= runs
-    except (msgspec.MsgspecError, ValueError, OverflowError):
+            for name, run in _RUNS.decode(part).items():
+                if isinstance(run, Run):
+                    lean.share_run(run)
+                    runs.known[sys.intern(name)] = run
+                else:
+                    runs.known[name] = trees[run]
+        proposals.find_changed(board.full)
+        board.proposals, board.runs = proposals, runs
+        runs.link(proposals)
+    except (msgspec.MsgspecError, ValueError, OverflowError, LookupError):
         return None
     return board
 
@@ -95,5 +110,19 @@ def _some(things: Mapping[str, _T]) -> Iterator[dict[str, _T]]:
 
 
 # A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
-_SOURCES = (board_module, failed_calls, records, lean, ruling_out, bounds, outcomes, fact_values, e, spec, stages)
+_SOURCES = (
+    board_module,
+    failed_calls,
+    kept,
+    packing,
+    records,
+    lean,
+    ruling_out,
+    bounds,
+    outcomes,
+    fact_values,
+    e,
+    spec,
+    stages,
+)
 _SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -8,7 +8,8 @@ from itertools import takewhile
 
 import msgspec
 
-from mesh.board import Board, Proposal, Run, Verdict
+from mesh.board import Board, Verdict
+from mesh.kept import KeptProposals, KeptRuns
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -75,6 +76,6 @@ class ChangeReader:
         return [*decided, *changed, *ruled_out]
 
 
-def _since(known: dict[str, Proposal] | dict[str, Run], seq: int) -> list[str]:
+def _since(known: KeptProposals | KeptRuns, seq: int) -> list[str]:
     """Return the keys of what came after an entry of the log, in its order."""
     return list(takewhile(lambda name: known[name].seq > seq, reversed(known)))[::-1]

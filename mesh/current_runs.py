@@ -7,13 +7,17 @@ from operator import attrgetter
 from typing import Protocol
 
 from mesh.events import ArenaOpened
-from mesh.records import Proposal, Run
+from mesh.kept import KeptProposals, KeptRuns
+from mesh.records import Run
 
 _MOST = 1000
 """Proposals whose runs are kept."""
 
-_State = tuple[int, int]
-"""The version in force and the entry of the first number in it: both say which ended runs count."""
+_State = tuple[int, int, int]
+"""The version in force, the entry of the first number in it, and how often the proposal was taken out of its pack.
+
+The first two say which ended runs count; with the third, the runs are other objects.
+"""
 
 _seq = attrgetter("seq")
 
@@ -70,8 +74,8 @@ class Keeping(Protocol):
     """The part of a board that this is about; `mesh.board.Board` says what the fields are."""
 
     opened: ArenaOpened | None
-    proposals: dict[str, Proposal]
-    runs: dict[str, Run]
+    proposals: KeptProposals
+    runs: KeptRuns
     scored_seq: int
 
     def is_current(self, run: Run) -> bool: ...
@@ -86,7 +90,7 @@ def runs_kept(board: Keeping, tree: str) -> RunsKept:
     kept = _kept  # one name for both, because another thread may ask about another board
     if board is not kept[0] or len(kept[1]) > _MOST:
         kept = _kept = (board, {})
-    state = (board.opened.version if board.opened else 0, board.scored_seq)
+    state = (board.opened.version if board.opened else 0, board.scored_seq, board.proposals.turns.get(tree, 0))
     before, found = kept[1].get(tree, (state, RunsKept()))
     if before != state:
         found = RunsKept()

@@ -2,13 +2,14 @@
 
 A board keeps hundreds of thousands of runs, most of which name the same workers, classes, hashes and proposals. Of a
 proposal that is decided, and of its runs, it keeps what decisions need, but neither reasons, nor learning curves, nor
-the ends of logs. The texts of the latest `FULL` such proposals stay on the board. Those of others are put back by
-`mesh.recall`, which reads them from the log by sequence; the oldest then leave the board again.
+the ends of logs (`mesh.packing`). The texts of the latest `FULL` such proposals stay on the board. Those of others are
+put back by `mesh.recall`, which reads them from the log by sequence; the oldest then leave the board again.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from mesh import events as e
 from mesh.records import Critique, Proposal, Run
 
 _T = TypeVar("_T")
+_O = TypeVar("_O", bound=e.Scored | e.Failed)
 
 FULL = 200
 """Retired proposals whose texts a board keeps: the latest, and those that were read from the log last."""
@@ -30,7 +32,7 @@ _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
         Critique: ("author", "rule"),
         e.ProposalPosted: ("tree", "commit"),
         e.KnobChange: ("file", "name"),
-        e.Origin: ("name",),
+        e.Origin: ("how", "name"),
         e.RunRequested: ("run", "proposal", "commit", "worker_class", "evaluator", "avoid"),
         e.RunStarted: ("run", "worker"),
         e.RunFinished: (
@@ -52,42 +54,10 @@ _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
 )
 """The fields whose texts are names, which other facts repeat."""
 
+_GET_NAMES = MappingProxyType({kind: attrgetter(*names) for kind, names in _NAMES.items()})
+
 _NOTHING: dict[Any, Any] = {}
 """Stands for every empty mapping of a frozen fact; nobody changes it."""
-
-
-def drop_oldest(
-    full: dict[str, None], retired: str, proposals: Mapping[str, Proposal], runs: Mapping[str, Run]
-) -> None:
-    """Note that a proposal is retired, and leave the texts of the oldest such proposals to the log.
-
-    Args:
-        full: the retired proposals whose texts are on the board, the oldest first.
-        retired: the proposal.
-        proposals: those of the board.
-        runs: those of the board.
-    """
-    if not proposals[retired].is_lean:
-        full[retired] = None
-    while len(full) > FULL:
-        del full[oldest := next(iter(full))]
-        if proposals[oldest].verdict == "retired" and proposals[oldest].event.origin.how != "baseline":
-            _drop_texts(proposals[oldest], runs)
-
-
-def _drop_texts(proposal: Proposal, runs: Mapping[str, Run]) -> None:
-    """Leave the texts of a proposal, of its critiques and of its runs to the log."""
-    proposal.is_lean = True
-    proposal.event = replace(proposal.event, rationale="")
-    proposal.critiques = _without_texts(proposal.critiques)
-    for run in map(runs.__getitem__, (*proposal.runs, *proposal.sealed)):
-        run.critiques = _without_texts(run.critiques)
-        if run.finished:
-            run.finished = lean_finish(run.finished)
-
-
-def _without_texts(critiques: tuple[Critique, ...]) -> tuple[Critique, ...]:
-    return tuple(replace(critique, text="") for critique in critiques)
 
 
 def lean_finish(event: e.RunFinished) -> e.RunFinished:
@@ -95,22 +65,29 @@ def lean_finish(event: e.RunFinished) -> e.RunFinished:
 
     Of its cost, what is known stays: the seconds are those of the run.
     """
-    outcome, cost = event.outcome, event.cost
-    if isinstance(outcome, e.Failed) and len(outcome.message) > _MESSAGE:
-        outcome = replace(outcome, message=outcome.message[:_MESSAGE])
     return replace(
         event,
-        outcome=outcome,
-        cost=cost if cost and (cost.usd is not None or cost.tokens_in or cost.tokens_out) else None,
+        outcome=lean_outcome(event.outcome),
+        cost=lean_cost(event.cost),
         curve=(),
         log_tail="",
         packages="",
         build_cache="",
         cpu_s=0.0,
         predict_s=0.0,
-        budget_used_s=event.budget_used_s or 0.0,  # one zero for all runs
-        score_s=event.score_s or 0.0,
     )
+
+
+def lean_outcome(outcome: _O) -> _O:
+    """Return an outcome with the start of its message."""
+    if isinstance(outcome, e.Failed) and len(outcome.message) > _MESSAGE:
+        return replace(outcome, message=outcome.message[:_MESSAGE])
+    return outcome
+
+
+def lean_cost(cost: e.Cost | None) -> e.Cost | None:
+    """Return what a run cost beside its seconds, None if nothing."""
+    return cost if cost and (cost.usd is not None or cost.tokens_in or cost.tokens_out) else None
 
 
 def seqs_of_texts(proposal: Proposal, runs: Mapping[str, Run]) -> list[int]:
@@ -138,31 +115,29 @@ def _with_text(critique: Critique, events: Mapping[int, e.AnyEvent]) -> Critique
     return replace(critique, text=fact.text) if isinstance(fact, e.CritiquePosted) else critique
 
 
-def share_proposals(proposals: Mapping[str, Proposal]) -> None:
+def share_proposals(proposals: Iterable[Proposal]) -> None:
     """Let all names in proposals that were read from bytes be shared, as `fold` does."""
-    for tree, proposal in proposals.items():
-        sys.intern(tree)
+    for proposal in proposals:
         proposal.author = sys.intern(proposal.author)
         proposal.runs, proposal.sealed = tuple(map(sys.intern, proposal.runs)), tuple(map(sys.intern, proposal.sealed))
         for fact in (proposal.event, *proposal.rulings, *proposal.critiques):
             share_names(fact)
 
 
-def share_runs(runs: Mapping[str, Run]) -> None:
-    """Let all names in runs that were read from bytes be shared, as `fold` does."""
-    for name, run in runs.items():
-        sys.intern(name)
-        run.worker, run.begun = sys.intern(run.worker), shared(tuple(map(sys.intern, run.begun)))
-        for fact in (run.requested, run.finished, *run.critiques, *(run.compared or {}).values()):
-            share_names(fact)
+def share_run(run: Run) -> None:
+    """Let all names in a run that was read from bytes be shared, as `fold` does."""
+    run.worker, run.begun = sys.intern(run.worker), shared(tuple(map(sys.intern, run.begun)))
+    for fact in (run.requested, run.finished, *run.critiques, *(run.compared or {}).values()):
+        share_names(fact)
 
 
 def share_names(fact: Any) -> None:
     """Let the names in a fact be one object each with equal names elsewhere; the fact stays equal to what it was."""
     kind = type(fact)
-    for name in _NAMES.get(kind, ()):
-        if (text := getattr(fact, name)) and (known := sys.intern(text)) is not text:
-            force_setattr(fact, name, known)
+    if get := _GET_NAMES.get(kind):
+        for name, text in zip(_NAMES[kind], get(fact), strict=True):
+            if text and (known := sys.intern(text)) is not text:
+                force_setattr(fact, name, known)
     if kind is e.ProposalPosted:
         force_setattr(fact, "parents", tuple(map(sys.intern, fact.parents)))
         for each in (*fact.knobs, fact.origin):

@@ -28,6 +28,7 @@ async def recall(bus: Bus, board: Board, trees: Iterable[str]) -> None:
     entries = await bus.entries(seqs) if seqs else []
     events = {entry.seq: entry.post.event for entry in entries if entry.post}
     for tree in wanted:
+        board.proposals.take_out(tree)
         put_texts_back(board.proposals[tree], board.runs, events)
         board.full[tree] = None
 

@@ -9,6 +9,7 @@ fixes less brings proposals back: the former champion at once if it was proven b
 from typing import Protocol
 
 from mesh import events as e
+from mesh.kept import KeptProposals
 from mesh.records import Proposal
 
 FIXED = "fixed"
@@ -24,7 +25,7 @@ class Reign(Protocol):
     promoted_seq: int
     heir: str
     round: int
-    proposals: dict[str, Proposal]
+    proposals: KeptProposals
     undecided: dict[str, None]
 
 
@@ -35,13 +36,13 @@ def rule_out(board: Reign, seq: int, event: e.ArenaOpened) -> None:
     if not now and not before:
         return
     champions = [tree for tree in board.champions if tree in now]
-    for tree, proposal in board.proposals.items():
-        proposal.ruled_out = now.get(tree, "")
-        proposal.ruled_since = (proposal.ruled_since or event.version) if proposal.ruled_out else 0
-        last = proposal.rulings[-1] if proposal.rulings else None
+    for tree, known in board.proposals.items():
+        last = known.rulings[-1] if known.rulings else None
         is_void = isinstance(last, e.ProposalRetired) and last.why == "not_better" and last.met in champions
-        if not proposal.ruled_out and (tree in before or is_void):
-            proposal.back_seq = seq
+        if (tree in before or tree in now or is_void) and (proposal := board.proposals.take_out(tree)):
+            proposal.ruled_out = now.get(tree, "")
+            proposal.ruled_since = (proposal.ruled_since or event.version) if proposal.ruled_out else 0
+            proposal.back_seq = proposal.back_seq if proposal.ruled_out else seq
     open_ones = ((tree, p) for tree, p in board.proposals.items() if p.verdict == "open")
     board.undecided = {tree: None for tree, proposal in open_ones if not proposal.ruled_out}
     _dethrone(board)
@@ -89,7 +90,7 @@ def reinstated(board: Reign) -> e.ProposalPromoted | None:
 
 def _dethrone(board: Reign) -> None:
     """Take the title from a champion that is ruled out."""
-    champion = board.proposals.get(board.champion)
+    champion = board.proposals.take_out(board.champion)
     if champion and champion.ruled_out:
         champion.verdict, board.champion, board.promoted_seq = "past_champion", "", 0
 

@@ -235,16 +235,22 @@ def decode(subject: str, data: bytes) -> Post | None:
     The server checks only the subject. So a post is refused if its author, kind or key differ from its subject, or if
     `encode` would refuse it.
     """
-    if len(data) > MAX_POST_BYTES:
+    return _decode(parse_subject(subject), data)
+
+
+def _decode(where: Subject | None, data: bytes) -> Post | None:
+    if where is None or len(data) > MAX_POST_BYTES:
         return None
     try:
         post = _DECODE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    where = parse_subject(subject)
-    if where is None or _not_in_calendar(post) or where != Subject(where.arena, post.kind, post.key, post.author):
+    event = post.event
+    key = event.key(post.id)
+    if where.author != post.author or where.kind != kind_of(event) or where.key != key or _not_in_calendar(post):
         return None
-    return post if all(map(_TOKEN.fullmatch, (post.author, *_key_tokens(post)))) else None
+    tokens = key.split(".", event.key_tokens - 1) if event.key_tokens > 1 else (key,)
+    return post if all(map(_TOKEN.fullmatch, (post.author, *tokens))) else None
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
@@ -260,11 +266,11 @@ def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
         subject: its subject.
         data: its bytes.
     """
-    where = parse_subject(subject) or Subject(arena="", kind=subject, key="", author="")
-    post = decode(subject, data)
+    where = parse_subject(subject)
+    post = _decode(where, data)
     match post.event if post else None:
         case ArenaOpened(version=version, spec=spec) if version > seq or unusable(spec):
             post = None
         case ArenaClosed(version=version) if version > seq:
             post = None
-    return Entry(seq, time, where, post, data)
+    return Entry(seq, time, where or Subject(arena="", kind=subject, key="", author=""), post, data)

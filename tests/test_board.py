@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
-import msgspec
 import pytest
 
 from mesh import follow, wire
@@ -97,11 +96,11 @@ def promoted(tree: str, round_: int, met: str) -> ProposalPromoted:
 
 def test_an_entry_is_folded_once_and_in_order() -> None:
     board, _ = folded(opened(), proposed(P))
-    before = msgspec.json.encode(board)
+    before = to_bytes(board)
     for seq in (1, 2):
         with pytest.raises(ValueError, match=rf"^entry {seq} does not come after entry 2, the last one folded$"):
             board.fold(entry(seq, NotePosted(channel="c", text="again")))
-    assert msgspec.json.encode(board) == before
+    assert to_bytes(board) == before
 
 
 def test_the_same_log_gives_the_same_board_wherever_a_reader_pauses() -> None:

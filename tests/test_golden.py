@@ -41,6 +41,7 @@ from mesh.events import (
     WorkerLeft,
     kind_of,
 )
+from mesh.kept import KeptProposals, KeptRuns
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
 from mesh.wire import Entry, Post
 
@@ -251,57 +252,61 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         closed=CLOSED,
         champion=BASE,
         round=1,
-        proposals={
-            BASE: Proposal(
-                5,
-                at(5),
-                "explorer",
-                BASELINE,
-                (Critique("critic", "endorse", "", "", seq=6),),
-                ("r-base",),
-                "champion",
-                rulings=(PROMOTED,),
-                ended=1,
-            ),
-            CHILD: Proposal(
-                11,
-                at(11),
-                "explorer",
-                IDEA,
-                (Critique("critic", "warn", "noise", "a small change", confidence=0.5, seq=12),),
-                tuple(FAILURES),
-                "retired",
-                "not_better",
-                rulings=(RETIRED,),
-                ended=len(FAILURES),
-            ),
-        },
-        runs={
-            "r-base": Run(
-                7,
-                REQUESTS["r-base"],
-                2,
-                "gpu-7-w1",
-                False,
-                FINISHES["r-base"],
-                begun=("gpu-7-w1",),
-                finished_seq=9,
-                finished_at=at(9),
-            ),
-            **{
-                run: Run(
-                    13 + n,
-                    REQUESTS[run],
-                    0,
-                    "",
-                    run == "r-killed",
-                    FINISHES[run],
-                    finished_seq=21 + n,
-                    finished_at=at(21 + n),
-                )
-                for n, run in enumerate(FAILURES)
-            },
-        },
+        proposals=KeptProposals(
+            {
+                BASE: Proposal(
+                    5,
+                    at(5),
+                    "explorer",
+                    BASELINE,
+                    (Critique("critic", "endorse", "", "", seq=6),),
+                    ("r-base",),
+                    "champion",
+                    rulings=(PROMOTED,),
+                    ended=1,
+                ),
+                CHILD: Proposal(
+                    11,
+                    at(11),
+                    "explorer",
+                    IDEA,
+                    (Critique("critic", "warn", "noise", "a small change", confidence=0.5, seq=12),),
+                    tuple(FAILURES),
+                    "retired",
+                    "not_better",
+                    rulings=(RETIRED,),
+                    ended=len(FAILURES),
+                ),
+            }
+        ),
+        runs=KeptRuns(
+            {
+                "r-base": Run(
+                    7,
+                    REQUESTS["r-base"],
+                    2,
+                    "gpu-7-w1",
+                    False,
+                    FINISHES["r-base"],
+                    begun=("gpu-7-w1",),
+                    finished_seq=9,
+                    finished_at=at(9),
+                ),
+                **{
+                    run: Run(
+                        13 + n,
+                        REQUESTS[run],
+                        0,
+                        "",
+                        run == "r-killed",
+                        FINISHES[run],
+                        finished_seq=21 + n,
+                        finished_at=at(21 + n),
+                    )
+                    for n, run in enumerate(FAILURES)
+                },
+            }
+        ),
         agents={"a-1": Member("explorer", 3, AGENT, True)},
         workers={"w-1": Member("gpu-7-w1", 2, WORKER, True)},
         notes=1,

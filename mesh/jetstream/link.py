@@ -26,6 +26,7 @@ from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.credentials import proof
 from mesh.jetstream.lean import allow_websockets
+from mesh.jetstream.quick import quick_client
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
@@ -131,7 +132,7 @@ class Link:
         )
 
     async def _connect(self) -> None:
-        nc = Client()
+        nc = quick_client()
         try:
             await nc.connect(
                 self._servers,

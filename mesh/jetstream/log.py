@@ -22,6 +22,7 @@ from mesh import wire
 from mesh.errors import AlreadyPosted, BusError, BusRefused
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Ack, Link
+from mesh.jetstream.quick import take_quickly
 from mesh.wire import Entry, Pattern, Post
 
 WINDOW = 512
@@ -43,6 +44,8 @@ def stream_of(arena: str) -> str:
     """Return the name of the stream that holds an arena's log."""
     return f"MESH_{arena}"
 
+
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 _Publish = tuple[str, bytes, dict[str, str]]
 """Subject, data and headers."""
@@ -209,7 +212,7 @@ class _Pull:
         self._name = f"read-{uuid.uuid4().hex}"
         self._inbox = self._nc.new_inbox()
         self._sub: Subscription | None = None
-        self._waiting: list[Msg] = []
+        self._waiting: list[tuple[str, str, bytes, dict[str, str] | None]] = []
         self._arrived = asyncio.Event()
         self._asked = self._place = 0
         self._pending: int | None = None
@@ -224,6 +227,7 @@ class _Pull:
         self._sub = await self._nc.subscribe(
             self._inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
+        take_quickly(self._nc, self._sub, self._on_data)
         config: dict[str, Any] = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",
@@ -245,11 +249,16 @@ class _Pull:
     async def close(self) -> None:
         with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
             if self._sub is not None:
+                take_quickly(self._nc, self._sub, None)
                 await self._sub.unsubscribe()
             await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}")
 
     async def _on_message(self, msg: Msg) -> None:
-        self._waiting.append(msg)
+        self._waiting.append((msg.subject, msg.reply, msg.data, msg.headers))
+        self._arrived.set()
+
+    def _on_data(self, subject: str, reply: str, data: bytes) -> None:
+        self._waiting.append((subject, reply, data, None))
         self._arrived.set()
 
     async def batch(self) -> list[Entry]:
@@ -266,8 +275,8 @@ class _Pull:
                 raise _Interrupted("a reader received nothing") from None
             self._arrived.clear()
             taken, self._waiting = self._waiting, []
-            for msg in taken:
-                self._take(msg, entries)
+            for arrived in taken:
+                self._take(*arrived, entries)
         return entries
 
     async def _ask(self, count: int) -> None:
@@ -276,17 +285,19 @@ class _Pull:
         await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
         self._asked += count
 
-    def _take(self, msg: Msg, entries: list[Entry]) -> None:
-        status = msg.headers.get("Status") if msg.headers and not msg.reply else None
+    def _take(
+        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None, entries: list[Entry]
+    ) -> None:
+        status = headers.get("Status") if headers and not reply else None
         if status == "100":
             return
         if status is not None:
-            unfilled = int((msg.headers or {}).get("Nats-Pending-Messages", "0"))
+            unfilled = int((headers or {}).get("Nats-Pending-Messages", "0"))
             if status != "408" or not unfilled:
                 raise _Interrupted(f"a reader received status {status}")
             self._asked -= unfilled
             return
-        sent = message_info(msg.reply)
+        sent = message_info(reply)
         seq = sent.seq
         self._asked -= 1
         if seq <= self._after:
@@ -296,7 +307,7 @@ class _Pull:
             raise _Interrupted(f"a reader missed entries before {seq}")
         self._place, self._pending = sent.place, sent.pending
         self._fresh, self._after = False, seq
-        entries.append(wire.entry(seq, sent.time, msg.subject, msg.data))
+        entries.append(wire.entry(seq, sent.time, subject, data))
 
 
 class MessageInfo(NamedTuple):
@@ -319,9 +330,5 @@ def message_info(reply: str) -> MessageInfo:
     or domains put two tokens before the stream (ADR-15 of nats-architecture-and-design).
     """
     parts = reply.split(".")
-    skip = 0 if len(parts) == 9 else 2
-    nanoseconds = int(parts[7 + skip])
-    time = dt.datetime.fromtimestamp(nanoseconds // 1_000_000_000, dt.UTC)
-    time = time.replace(microsecond=nanoseconds // 1000 % 1_000_000)
-    deliveries, seq, place = (int(part) for part in parts[4 + skip : 7 + skip])
-    return MessageInfo(seq, time, deliveries, place, int(parts[8 + skip]))
+    deliveries, seq, place, nanoseconds, pending = map(int, parts[4:] if len(parts) == 9 else parts[6:11])
+    return MessageInfo(seq, _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000), deliveries, place, pending)
