@@ -52,13 +52,14 @@ class QuickParser(Parser):
             if end < 0:
                 return at, True
             words = data[at:end].split(b" ")
-            taker = self.takers.get(words[2]) if len(words) > 4 else None
+            has_headers = words[0] == b"HMSG"
+            taker = self.takers.get(words[2]) if len(words) == 5 + has_headers else None
             if taker is None:
                 return at, False
             begin, stop = end + 2, end + 2 + int(words[-1])
             if len(data) < stop + 2:
                 return at, True
-            if words[0] == b"HMSG":
+            if has_headers:
                 if not data.startswith(_NO_STATUS, begin):
                     return at, False
                 begin += int(words[4])

@@ -1,0 +1,89 @@
+"""Messages that are taken quickly are those that nats-py reads, however the connection cuts its bytes."""
+
+import random
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from nats.protocol.parser import Parser
+
+from mesh.jetstream.quick import QuickParser, quick_client
+
+
+class Heard:
+    """What a client is told by its parser, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self.told.append((sid, subject.decode(), reply.decode(), data))
+
+    async def _process_ping(self) -> None:
+        self.told.append(("ping",))
+
+    async def _process_pong(self) -> None:
+        self.told.append(("pong",))
+
+    async def _process_err(self, message: str) -> None:
+        self.told.append(("error", message))
+
+    async def _process_info(self, info: dict[str, Any]) -> None:
+        self.told.append(("info", info))
+
+
+def said_by_a_server(dice: random.Random) -> list[bytes]:
+    """Return what a server sends: messages of three subscriptions with and without headers, and all else."""
+    found = []
+    for number in range(200):
+        sid, size = dice.choice((b"1", b"2", b"13")), dice.choice((0, 1, 40, 700, 5000))
+        data = dice.choice((b"\r\n", b"MSG a 2 b 3\r\n", b"HMSG ", b"x")) * size
+        head = dice.choice((b"NATS/1.0\r\nNats-Msg-Id: 1\r\n\r\n", b"NATS/1.0 100 Idle\r\n\r\n", b"NATS/1.0\r\n\r\n"))
+        reply = dice.choice((b"", b" $JS.ACK.s.c.1.%d.1.1.0" % number))
+        sizes = len(head), len(head) + len(data)
+        found.append(
+            dice.choice(
+                (
+                    b"MSG mesh.a.%d %b%b %d\r\n%b\r\n" % (number, sid, reply, len(data), data),
+                    b"HMSG mesh.a.%d %b%b %d %d\r\n%b%b\r\n" % (number, sid, reply, *sizes, head, data),
+                    b"HMSG mesh.a.%d %b%b %d %d\r\n%b%b\r\n" % (number, sid, reply, *sizes, head, data),
+                    b"PING\r\n",
+                    b"PONG\r\n",
+                    b"+OK\r\n",
+                    b"-ERR 'slow'\r\n",
+                    b'INFO {"a": 1}\r\n',
+                )
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_messages_are_the_same_in_the_same_order(seed: int) -> None:
+    dice, plain, quick = random.Random(seed), Heard(), Heard()
+    sent = b"".join(said_by_a_server(dice))
+    expected, parser = Parser(plain), QuickParser(quick)  # type: ignore[arg-type]
+    taken: list[tuple[Any, ...]] = []
+
+    def take(sid: int) -> Any:
+        def taker(subject: str, reply: str, data: bytes) -> None:
+            taken.append((sid, subject, reply, data))
+            quick.told.append(taken[-1])
+
+        return taker
+
+    parser.takers = {b"2": take(2)}
+    while sent:
+        size = dice.choice((1, 7, 100, 3000, 32768))
+        await expected.parse(sent[:size])
+        await parser.parse(sent[:size])
+        sent = sent[size:]
+        if dice.random() < 0.02:
+            parser.takers = {b"13": take(13)} if b"2" in parser.takers else {b"2": take(2)} if parser.takers else {}
+    assert quick.told == plain.told
+    assert taken
+
+
+def test_a_client_of_this_nats_py_has_the_parser() -> None:
+    assert isinstance(Client()._ps, Parser)
+    assert isinstance(quick_client()._ps, QuickParser)
