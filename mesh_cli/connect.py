@@ -98,7 +98,8 @@ async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
 
 async def board_of(bus: ArenaBus) -> Board:
     """Return the board of an arena as of now."""
-    follower, progress = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena)), FoldProgress()
+    snapshot, swarm = settings.snapshot_file(settings.home(), bus.arena), bus if settings.takes_boards() else None
+    follower, progress = Follower(bus, snapshot=snapshot, swarm=swarm), FoldProgress()
     await follower.catch_up(progress.at)
     progress.end(bus.arena, follower.board.seq)
     return follower.board
