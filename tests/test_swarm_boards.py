@@ -26,7 +26,7 @@ from mesh.jetstream import JetStreamBus, connect
 from mesh.lean import FULL
 from mesh.server import EmbeddedServer
 from mesh.swarm_boards import hand_on, taken_from_swarm
-from mesh.wire import Entry
+from mesh.wire import Entry, Post
 
 SOME, MORE = 2500, 1000
 """Facts of a log whose board is handed on, and facts after which the next quarter has begun."""
@@ -181,11 +181,10 @@ async def test_a_board_with_other_scores_than_the_log_is_not_believed(server: Em
 
 def better(entry: Entry) -> Entry:
     """Return an entry with a better score than it has in the log."""
-    match entry.post.event if entry.post else None:
-        case RunFinished(outcome=Scored(value=value)) as event:
-            outcome = Scored(value=value - 1)
-            post = msgspec.structs.replace(entry.post, event=msgspec.structs.replace(event, outcome=outcome))
-            return msgspec.structs.replace(entry, post=post)
+    match entry.post:
+        case Post(event=RunFinished(outcome=Scored(value=value)) as event) as post:
+            event = msgspec.structs.replace(event, outcome=Scored(value=value - 1))
+            return msgspec.structs.replace(entry, post=msgspec.structs.replace(post, event=event))
     return entry
 
 
