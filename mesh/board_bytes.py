@@ -20,7 +20,7 @@ from mesh import bounds, fact_values, failed_calls, kept, lean, outcomes, packin
 from mesh import events as e
 from mesh.board import Board
 from mesh.kept import KeptProposals, KeptRuns
-from mesh.packing import Common
+from mesh.packing import Blanks
 from mesh.records import Proposal, Run
 
 _PART = 1000
@@ -30,7 +30,7 @@ _LENGTH_BYTES, _HASH_BYTES, _READ_BYTES = 8, 32, 1024**2
 _T = TypeVar("_T")
 _ENCODER = msgspec.msgpack.Encoder()
 _FIRST = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw])
-_BOARD, _COMMON = msgspec.msgpack.Decoder(Board), msgspec.msgpack.Decoder(Common)
+_BOARD, _COMMON = msgspec.msgpack.Decoder(Board), msgspec.msgpack.Decoder(Blanks)
 _PROPOSALS = msgspec.msgpack.Decoder(dict[str, bytes | Proposal])
 _RUNS = msgspec.msgpack.Decoder(dict[str, int | Run])
 

@@ -56,7 +56,7 @@ class _RareOfFinish(msgspec.Struct, omit_defaults=True):
     judge: e.JudgeUse | None = None
 
 
-class Common(msgspec.Struct):
+class Blanks(msgspec.Struct):
     """What packs have in common: facts with blanks, by their places."""
 
     proposals: list[Proposal] = []
@@ -86,8 +86,8 @@ class _Table(Generic[_T]):
 class Packer:
     """Packs proposals with their runs, and unpacks them."""
 
-    def __init__(self, common: Common | None = None) -> None:
-        self.common = common or Common()
+    def __init__(self, common: Blanks | None = None) -> None:
+        self.common = common or Blanks()
         self._proposals = _Table(self.common.proposals, _OF_PROPOSAL)
         self._posted = _Table(self.common.posted, _key_of_posted)
         self._requested = _Table(self.common.requested, _OF_REQUEST)
