@@ -1,6 +1,6 @@
 """Snapshots of boards that a swarm hands on: who has no snapshot of its own need not fold the log from its first entry.
 
-From `LEAST` entries on, and whenever the log has doubled since, one process stores its snapshot beside the log: as an
+From 20,000 entries on, and whenever the log has doubled since, one process stores its snapshot beside the log: as an
 object that is named by its hash, and a pointer to it that is named by the code that can read it. A claim keeps others
 from doing the same; where its owner dies, the next one comes when the log has grown by a quarter. What is taken is
 compared with its hash, with the log that it says it is of, and in some places with the facts in that log. A member of
@@ -25,7 +25,7 @@ from mesh.bus import Bus, Objects
 from mesh.errors import BusError, ObjectMissing
 from mesh.lean import lean_finish
 
-LEAST = 20_000
+HANDED_ON_FROM = 20_000
 """Entries of a log from which on its board is handed on."""
 
 _QUARTERS = 4
@@ -117,9 +117,9 @@ async def _is_there(objects: Objects, name: str) -> bool:
 
 
 def _place(seq: int) -> tuple[int, int]:
-    """Return how often a log has doubled since `LEAST` entries, -1 if it is shorter, and which quarter it is in."""
-    step = (seq // LEAST).bit_length() - 1
-    return (step, (seq - (LEAST << step)) * _QUARTERS // (LEAST << step)) if step >= 0 else (-1, 0)
+    """Return how often a log has doubled since boards are handed on, -1 before, and which quarter it is in."""
+    step = (seq // HANDED_ON_FROM).bit_length() - 1
+    return (step, (seq - (HANDED_ON_FROM << step)) * _QUARTERS // (HANDED_ON_FROM << step)) if step >= 0 else (-1, 0)
 
 
 def _name(step: int) -> str:

@@ -39,7 +39,7 @@ from mesh import follow, swarm_boards
 from mesh.follow import Follower
 from mesh.jetstream import connect, hub as adapter
 
-swarm_boards.LEAST, adapter.CHUNK = 2000, 10_000
+swarm_boards.HANDED_ON_FROM, adapter.CHUNK = 2000, 10_000
 
 async def main(url, path):
     async with connect(url) as hub:
@@ -62,7 +62,7 @@ anyio.run(main, sys.argv[1], Path(sys.argv[2]))
 
 @pytest.fixture(autouse=True)
 def first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swarm_boards, "LEAST", 2000)
+    monkeypatch.setattr(swarm_boards, "HANDED_ON_FROM", 2000)
     monkeypatch.setattr(follow, "SNAPSHOT_EVERY", 100)
 
 
