@@ -61,7 +61,8 @@ class Membership:
         self.bus, self.boot, self.name, self.home = bus, boot, name, home
         self.machine, self.tier, self.draining = machine, tier, draining
         self.price_per_hour_usd = price_per_hour_usd
-        self.follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
+        swarm = bus if settings.takes_boards() else None
+        self.follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena), swarm=swarm)
         self.runs_folder = settings.runs_dir(home) / boot
         self.environment = TaskEnvironment()
         self._environment_of: int | None = None

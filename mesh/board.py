@@ -214,9 +214,8 @@ class Board(msgspec.Struct):
             case e.RunKilled():
                 if not (run := self.runs.take_out(event.run)) or run.killed or run.finished:
                     return False
-                run.killed = True
                 of = self.proposals.get(run.requested.proposal)
-                run.withdrawn = bool(of and of.ruled_out)
+                run.killed, run.withdrawn = True, bool(of and of.ruled_out)
             case e.ItemsCompared():
                 return self._compare(event)
             case e.ProposalPromoted():
@@ -372,9 +371,8 @@ class Board(msgspec.Struct):
 
     def stamp(self, proposal: str) -> records.Stamp:
         """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""
-        known = self.proposals[proposal]
+        known, turns = self.proposals[proposal], self.proposals.turns.get(proposal, 0)
         version = self.opened.version if self.opened else 0
-        turns = self.proposals.turns.get(proposal, 0)
         return version, self.scored_seq, bool(known.ruled_out), len(known.runs), known.ended, turns
 
     def is_current(self, run: Run) -> bool:

@@ -10,7 +10,7 @@ import inspect
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, TypeVar
 
 import msgspec
@@ -20,17 +20,17 @@ from mesh import bounds, fact_values, failed_calls, kept, lean, outcomes, packin
 from mesh import events as e
 from mesh.board import Board
 from mesh.kept import KeptProposals, KeptRuns
-from mesh.packing import CommonParts
+from mesh.packing import Blanks
 from mesh.records import Proposal, Run
 
 _PART = 1000
 """Proposals or runs that are read at a time."""
-_LENGTH_BYTES = 8
+_LENGTH_BYTES, _HASH_BYTES, _READ_BYTES = 8, 32, 1024**2
 
 _T = TypeVar("_T")
 _ENCODER = msgspec.msgpack.Encoder()
 _FIRST = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw])
-_BOARD, _COMMON = msgspec.msgpack.Decoder(Board), msgspec.msgpack.Decoder(CommonParts)
+_BOARD, _COMMON = msgspec.msgpack.Decoder(Board), msgspec.msgpack.Decoder(Blanks)
 _PROPOSALS = msgspec.msgpack.Decoder(dict[str, bytes | Proposal])
 _RUNS = msgspec.msgpack.Decoder(dict[str, int | Run])
 
@@ -38,7 +38,7 @@ _RUNS = msgspec.msgpack.Decoder(dict[str, int | Run])
 def to_parts(board: Board) -> Iterator[bytes]:
     """Yield the parts of a board, the first with a hash of the code that defines it. It must not fold meanwhile."""
     rest = {name: getattr(board, name) for name in board.__struct_fields__ if name not in ("proposals", "runs")}
-    yield _ENCODER.encode((_SHAPE, -(-len(board.proposals) // _PART), rest))
+    yield _ENCODER.encode((SHAPE, -(-len(board.proposals) // _PART), rest))
     yield _ENCODER.encode(board.proposals.packer.common)
     yield from map(_ENCODER.encode, _some(board.proposals.known))
     places = {tree: place for place, tree in enumerate(board.proposals)}
@@ -51,7 +51,7 @@ def from_parts(parts: Iterable[bytes]) -> Board | None:
     later = iter(parts)
     try:
         shape, count, rest = _FIRST.decode(next(later, b""))
-        if shape != _SHAPE:
+        if shape != SHAPE:
             return None
         board, proposals = _BOARD.decode(rest), KeptProposals(common=_COMMON.decode(next(later, b"")))
         for part in islice(later, count):
@@ -92,6 +92,34 @@ def unframed(file: BinaryIO) -> Iterator[bytes]:
         yield part
 
 
+def write_snapshot(file: BinaryIO, board: Board, identity: str) -> Iterator[None]:
+    """Write the hash of its parts, then the id of the log and the parts of a board; others may work at each yield."""
+    total = hashlib.sha256()
+    file.write(bytes(_HASH_BYTES))
+    for part in chain([identity.encode()], to_parts(board)):
+        total.update(data := framed(part))
+        file.write(data)
+        yield
+    file.seek(0)
+    file.write(total.digest())
+
+
+def read_snapshot(file: BinaryIO, identity: str) -> Board | None:
+    """Return the board in a snapshot, None if it is not whole, or of another log or version.
+
+    Raises:
+        ValueError: a part is cut off.
+    """
+    digest, total = file.read(_HASH_BYTES), hashlib.sha256()
+    while data := file.read(_READ_BYTES):
+        total.update(data)
+    if total.digest() != digest:
+        return None
+    file.seek(_HASH_BYTES)
+    parts = unframed(file)
+    return from_parts(parts) if next(parts, b"") == identity.encode() else None
+
+
 def to_bytes(board: Board) -> bytes:
     """Return a board as bytes."""
     return b"".join(map(framed, to_parts(board)))
@@ -109,7 +137,6 @@ def _some(things: Mapping[str, _T]) -> Iterator[dict[str, _T]]:
         yield some
 
 
-# A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread.
 _SOURCES = (
     board_module,
     failed_calls,
@@ -125,4 +152,5 @@ _SOURCES = (
     spec,
     stages,
 )
-_SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()
+SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()
+"""A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread."""

@@ -30,6 +30,9 @@ KEYS: dict[str, Key] = {
     "credentials": Key("file with your credentials for the server (.creds)", path=True),
     "home": Key("folder of the store, the caches and the projection", path=True),
     "output": Key("format of listings", "text", ("text", "json")),
+    "boards": Key(
+        "whose boards to start from: those that members hand on, or own ones alone", "swarm", ("swarm", "own")
+    ),
     "color": Key("when to colour text; auto: on a terminal", "auto", ("auto", "always", "never")),
 }
 

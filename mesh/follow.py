@@ -1,10 +1,8 @@
 """Keeps a board current from a bus, and starts it from a snapshot if there is one."""
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
-from itertools import chain
 from pathlib import Path
 
 import anyio
@@ -12,10 +10,11 @@ import anyio.lowlevel
 
 from mesh.atomic_write import atomic_write
 from mesh.board import Board
-from mesh.board_bytes import framed, from_parts, to_parts, unframed
-from mesh.bus import Bus
+from mesh.board_bytes import read_snapshot, write_snapshot
+from mesh.bus import Bus, Objects
 from mesh.disk import open_regular
 from mesh.errors import AlreadyPosted
+from mesh.swarm_boards import taken_from_swarm
 from mesh.wire import Entry, Post
 
 SNAPSHOT_EVERY, SNAPSHOT_SHARE = 2000, 0.05
@@ -25,7 +24,6 @@ A snapshot writes the whole board, so with the share its cost per entry does not
 folds a twentieth of the log at most.
 """
 _MAX_SNAPSHOT_BYTES = 4 * 1024**3
-_HASH_BYTES, _READ_BYTES = 32, 1024**2
 
 
 async def post_once(bus: Bus, board: Board, post: Post) -> int:
@@ -50,12 +48,20 @@ async def post_once(bus: Bus, board: Board, post: Post) -> int:
 class Follower:
     """Folds one arena's log into `board`: call `catch_up` first, then run `follow`."""
 
-    def __init__(self, bus: Bus, *, snapshot: Path | None = None) -> None:
+    def __init__(self, bus: Bus, *, snapshot: Path | None = None, swarm: Objects | None = None) -> None:
+        """Follow a log.
+
+        Args:
+            bus: the log.
+            snapshot: file of the board's snapshot; None keeps none.
+            swarm: where the swarm hands on boards, for who has no snapshot; None believes nobody.
+        """
         self.board = Board(arena=bus.arena)
-        self._bus, self._snapshot = bus, snapshot
-        self._saved = 0
+        self._bus, self._snapshot, self._swarm = bus, snapshot, swarm
+        self.saved = 0
         self._told = False
         self._identity = ""
+        self._has_saved = anyio.Event()
         self._changed = anyio.Event()
 
     async def catch_up(self, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -70,6 +76,8 @@ class Follower:
         self._identity = await self._bus.identity()
         head = await self._bus.head()
         self._load(head)
+        if not self.board.seq and self._swarm:
+            self.board = await taken_from_swarm(self._bus, self._swarm, self._identity, head) or self.board
         async with aclosing(self._bus.read(self.board.seq, until=head)) as batches:
             async for batch in batches:
                 for entry in batch:
@@ -120,6 +128,10 @@ class Follower:
                     return already.seq
                 await self.reached(already.seq)
 
+    async def wait_for_save(self) -> None:
+        """Wait until another snapshot is written."""
+        await self._has_saved.wait()
+
     def save(self) -> None:
         """Write the snapshot if it is due. Trouble ends nobody: it is told once, and the next start takes longer."""
         for _ in self._write_snapshot():
@@ -131,23 +143,19 @@ class Follower:
             await anyio.lowlevel.checkpoint()
 
     def _write_snapshot(self) -> Iterator[None]:
-        """Write the snapshot if it is due: the hash of its parts, then the id of the log and the parts of the board."""
-        before = self._saved
+        """Write the snapshot if it is due."""
+        before = self.saved
         if self._snapshot is None or self.board.seq - before < max(SNAPSHOT_EVERY, SNAPSHOT_SHARE * before):
             return
-        self._saved, total = self.board.seq, hashlib.sha256()
+        self.saved = self.board.seq
         try:
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._snapshot) as beside, beside.open("wb") as file:
-                file.write(bytes(_HASH_BYTES))
-                for part in chain([self._identity.encode()], to_parts(self.board)):
-                    total.update(data := framed(part))
-                    file.write(data)
-                    yield
-                file.seek(0)
-                file.write(total.digest())
+                yield from write_snapshot(file, self.board, self._identity)
+            self._has_saved.set()
+            self._has_saved = anyio.Event()
         except GeneratorExit:
-            self._saved = before
+            self.saved = before
             raise
         except Exception as error:  # it only saves time
             if not self._told:
@@ -159,20 +167,11 @@ class Follower:
     def _load(self, head: int) -> None:
         """Start from the snapshot if it is undamaged, belongs to this log and version, and is not ahead of the log."""
         try:
-            board = self._read_snapshot(self._snapshot) if self._snapshot else None
+            if self._snapshot is None:
+                return
+            with open_regular(self._snapshot, _MAX_SNAPSHOT_BYTES) as file:
+                board = read_snapshot(file, self._identity)
         except (OSError, ValueError, OverflowError, RecursionError, MemoryError):
             return
         if board and board.arena == self.board.arena and board.seq <= head:
-            self.board, self._saved = board, board.seq
-
-    def _read_snapshot(self, path: Path) -> Board | None:
-        """Return the board in a snapshot: first its hash is checked, then it is read part by part."""
-        with open_regular(path, _MAX_SNAPSHOT_BYTES) as file:
-            digest, total = file.read(_HASH_BYTES), hashlib.sha256()
-            while data := file.read(_READ_BYTES):
-                total.update(data)
-            if total.digest() != digest:
-                return None
-            file.seek(_HASH_BYTES)
-            parts = unframed(file)
-            return from_parts(parts) if next(parts, b"") == self._identity.encode() else None
+            self.board, self.saved = board, board.seq

@@ -9,7 +9,7 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from mesh.lean import FULL
-from mesh.packing import CommonParts, Packer, Unpacked
+from mesh.packing import Blanks, Packer, Unpacked
 from mesh.records import Proposal, Run
 
 _READ = 1000
@@ -75,7 +75,7 @@ class KeptProposals(_Kept[Proposal]):
     __slots__ = ("_read", "changed", "packer", "runs", "turns")
     runs: "KeptRuns"
 
-    def __init__(self, known: Mapping[str, Proposal | bytes] | None = None, common: CommonParts | None = None) -> None:
+    def __init__(self, known: Mapping[str, Proposal | bytes] | None = None, common: Blanks | None = None) -> None:
         self.known: dict[str, Proposal | bytes] = dict(known or {})
         self.packer = Packer(common)
         self.changed: dict[str, None] = {}

@@ -8,7 +8,6 @@ what is unpacked is lean. A field of a fact that this module does not name is ta
 import datetime as dt
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -22,12 +21,10 @@ from mesh.records import Critique, Proposal, Run
 _T = TypeVar("_T")
 _TIME = dt.datetime.min.replace(tzinfo=dt.UTC)
 _TREE = "0" * 40
-_NO_OUTCOME = e.Scored(value=0.0)
 _BLANK = e.ProposalPosted(tree=_TREE, commit=_TREE, title="", origin=e.Origin(how="human"))
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder().decode
 _PACK = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw]).decode
-_COMPARED = dict[str, e.ItemsCompared]
 
 
 def _others(kind: type[msgspec.Struct], *own: str) -> Callable[[Any], tuple[Any, ...]]:
@@ -59,7 +56,7 @@ class _RareOfFinish(msgspec.Struct, omit_defaults=True):
     judge: e.JudgeUse | None = None
 
 
-class CommonParts(msgspec.Struct):
+class Blanks(msgspec.Struct):
     """What packs have in common: facts with blanks, by their places."""
 
     proposals: list[Proposal] = []
@@ -74,23 +71,23 @@ class _Table(Generic[_T]):
     """Facts with blanks, found by what is not blank."""
 
     def __init__(self, facts: list[_T], key: Callable[[_T], Hashable]) -> None:
-        self._facts, self._key = facts, key
+        self._facts = facts
         self._places = {key(fact): place for place, fact in enumerate(facts)}
 
-    def place(self, key: Hashable, make: Callable[[], _T]) -> int:
-        """Return the place of the fact with this key; it is made if it is not there."""
+    def place(self, key: Hashable, blank: Callable[[_T], _T], fact: _T) -> int:
+        """Return the place of the fact with this key; if there is none, that of a fact with blanks."""
         found = self._places.get(key)
         if found is None:
             found = self._places[key] = len(self._facts)
-            self._facts.append(make())
+            self._facts.append(blank(fact))
         return found
 
 
 class Packer:
     """Packs proposals with their runs, and unpacks them."""
 
-    def __init__(self, common: CommonParts | None = None) -> None:
-        self.common = common or CommonParts()
+    def __init__(self, common: Blanks | None = None) -> None:
+        self.common = common or Blanks()
         self._proposals = _Table(self.common.proposals, _OF_PROPOSAL)
         self._posted = _Table(self.common.posted, _key_of_posted)
         self._requested = _Table(self.common.requested, _OF_REQUEST)
@@ -107,7 +104,7 @@ class Packer:
         """
         proposal.is_lean = True
         own = (
-            self._proposals.place(_OF_PROPOSAL(proposal), lambda: _blank_proposal(proposal)),
+            self._proposals.place(_OF_PROPOSAL(proposal), _blank_proposal, proposal),
             proposal.seq,
             proposal.time,
             proposal.runs,
@@ -127,7 +124,7 @@ class Packer:
     def _pack_posted(self, event: e.ProposalPosted) -> tuple[Any, ...]:
         rare = _RareOfPosted(event.cost, event.call) if event.cost or event.call else None
         return (
-            self._posted.place(_key_of_posted(event), lambda: _blank_posted(event)),
+            self._posted.place(_key_of_posted(event), _blank_posted, event),
             bytes.fromhex(event.commit),
             [bytes.fromhex(parent) for parent in event.parents],
             event.title,
@@ -143,13 +140,13 @@ class Packer:
         found: list[Any] = []
         for each in critiques:
             key = (each.author, each.verdict, each.rule)
-            found += self._critiques.place(key, partial(Critique, *key, "")), each.seq, each.confidence
+            found += self._critiques.place(key, _blank_critique, each), each.seq, each.confidence
         return found
 
     def _pack_run(self, run: Run, commit: str) -> tuple[Any, ...]:
         asked, finished = run.requested, run.finished
         request = (
-            self._requested.place(_OF_REQUEST(asked), lambda: _blank_request(asked)),
+            self._requested.place(_OF_REQUEST(asked), _blank_request, asked),
             run.seq,
             asked.seed,
             asked.race,
@@ -158,7 +155,7 @@ class Packer:
         )
         return (
             *request,
-            self._runs.place(_key_of_run(run), lambda: _blank_run(run)),
+            self._runs.place(_key_of_run(run), _blank_run, run),
             [value for _, value in run.rungs] if run.rungs else None,
             self._pack_critiques(run.critiques) if run.critiques else None,
             run.compared,
@@ -172,7 +169,7 @@ class Packer:
             failed = lean_outcome(outcome) if isinstance(outcome, e.Failed) else None
             rare = _RareOfFinish(failed, lean_cost(event.cost), event.items, event.stages, event.judge)
         return (
-            self._finished.place(_key_of_finish(event), lambda: _blank_finish(event)),
+            self._finished.place(_key_of_finish(event), _blank_finish, event),
             None if event.proposal == tree else bytes.fromhex(event.proposal),
             score.value if score else None,
             [*score.metrics.values()] if score else (),
@@ -283,7 +280,7 @@ class Unpacked:
         if rungs:
             run.rungs = tuple([(rung, value) for (rung, _), value in zip(run.rungs, rungs, strict=True)])
         if compared:
-            run.compared = msgspec.convert(compared, _COMPARED)
+            run.compared = msgspec.convert(compared, dict[str, e.ItemsCompared])
         if end:
             run.finished_seq, run.finished_at, run.finished = end[0], end[1], self._unpack_finish(name, *end[2:])
         return run
@@ -341,6 +338,10 @@ def _key_of_critique(critique: Critique) -> Hashable:
     return critique.author, critique.verdict, critique.rule
 
 
+def _blank_critique(critique: Critique) -> Critique:
+    return Critique(critique.author, critique.verdict, critique.rule, "")
+
+
 def _blank_proposal(proposal: Proposal) -> Proposal:
     blank = copy(proposal)
     blank.seq, blank.time, blank.event = 0, _TIME, _BLANK
@@ -368,7 +369,7 @@ def _blank_run(run: Run) -> Run:
 
 
 def _blank_finish(event: e.RunFinished) -> e.RunFinished:
-    outcome: e.Scored = _NO_OUTCOME
+    outcome = e.Scored(value=0.0)
     if isinstance(event.outcome, e.Scored):
         metrics = dict.fromkeys(event.outcome.metrics, 0.0)
         outcome = e.Scored(value=0.0, metrics=metrics, self_reported=event.outcome.self_reported)

@@ -167,7 +167,13 @@ def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
 
 def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """Return the rungs that a learning curve has reached, each with its value there."""
-    return tuple((rung, value) for rung in rungs if (value := at_rung(curve, rung)) is not None)
+    found, left = dict[float, float](), sorted(rungs, reverse=True)
+    for point in curve:
+        while left and point.fraction >= left[-1]:
+            found[left.pop()] = point.value
+        if not left:
+            break
+    return tuple([(rung, found[rung]) for rung in rungs if rung in found])
 
 
 def note_latest(kept: dict[_Key, None], key: _Key, most: int) -> None:

@@ -249,6 +249,11 @@ def snapshot_file(home: Path, arena: str) -> Path:
     return home / "boards" / f"{arena}.msgpack"
 
 
+def takes_boards() -> bool:
+    """Tell whether boards are taken that others hand on (`mesh.swarm_boards`); raises as `values`."""
+    return value("boards") == "swarm"
+
+
 def unposted_calls_file(home: Path, arena: str, name: str) -> Path:
     """Return the file with the model calls of an agent whose cost is in no fact yet."""
     return home / "calls" / arena / f"{name}.json"

@@ -201,7 +201,8 @@ def parse_subject(subject: str) -> Subject | None:
     parts = subject.split(".")
     if len(parts) < 6 or parts[0] != _PREFIX:
         return None
-    return Subject(arena=parts[1], kind=f"{parts[2]}.{parts[3]}", key=".".join(parts[4:-1]), author=parts[-1])
+    key = parts[4] if len(parts) == 6 else ".".join(parts[4:-1])
+    return Subject(parts[1], f"{parts[2]}.{parts[3]}", key, parts[-1])
 
 
 def encode(post: Post) -> bytes:
@@ -256,11 +257,11 @@ def _decode(where: Subject | None, data: bytes) -> Post | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     event = post.event
-    key = event.key(post.id)
-    if where.author != post.author or where.kind != kind_of(event) or where.key != key or _not_in_calendar(post):
+    key, author = event.key(post.id), post.author
+    if where.author != author or where.key != key or where.kind != kind_of(event) or _not_in_calendar(post):
         return None
-    tokens = key.split(".", event.key_tokens - 1) if event.key_tokens > 1 else (key,)
-    return post if all(map(_TOKEN.fullmatch, (post.author, *tokens))) else None
+    tokens = (key,) if event.key_tokens == 1 else key.split(".", event.key_tokens - 1)
+    return post if _TOKEN.fullmatch(author) and all(map(_TOKEN.fullmatch, tokens)) else None
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:

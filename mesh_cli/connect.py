@@ -105,7 +105,8 @@ async def board_of(bus: ArenaBus) -> Board:
 
 
 async def _caught_up(bus: ArenaBus) -> Follower:
-    follower, progress = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena)), FoldProgress()
+    snapshot, swarm = settings.snapshot_file(settings.home(), bus.arena), bus if settings.takes_boards() else None
+    follower, progress = Follower(bus, snapshot=snapshot, swarm=swarm), FoldProgress()
     await follower.catch_up(progress.at)
     progress.end(bus.arena, follower.board.seq)
     return follower

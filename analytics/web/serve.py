@@ -57,7 +57,8 @@ async def serve(
         BusUnavailable: the log cannot be reached.
     """
     checked_token(token)
-    follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena))
+    swarm = bus if settings.takes_boards() else None
+    follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena), swarm=swarm)
     await follower.catch_up()
     feed = Feed(bus, follower)
     watchman = Watchman(bus, lambda: follower.board)

@@ -88,7 +88,8 @@ def main() -> int:
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, options.get("model", "")))
             print(f"{name}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
-            why = await run_agents(bus, seats, code, snapshot=settings.snapshot_file(home, arena))
+            snapshot, shares = settings.snapshot_file(home, arena), settings.takes_boards()
+            why = await run_agents(bus, seats, code, snapshot=snapshot, shares=shares)
             print(f"{name}: {why}", file=sys.stderr)
             if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
                 raise leaving

@@ -32,6 +32,7 @@ from mesh.events import AgentJoined, AgentLeft, NotePosted, ProposalPosted
 from mesh.follow import Follower
 from mesh.roll_call import answer_roll_call
 from mesh.settings import host
+from mesh.swarm_boards import hand_on
 from mesh.wire import Entry, Post
 
 MAX_FAILURES = 5
@@ -97,6 +98,7 @@ async def run_agents(
     code: CodeStore,
     *,
     snapshot: Path | None = None,
+    shares: bool = False,
     on_ready: Callable[[], None] | None = None,
     pause_s: float = 2.0,
 ) -> str:
@@ -107,13 +109,14 @@ async def run_agents(
         seats: the agents.
         code: the arena's code store.
         snapshot: file of the board's snapshot; None keeps none.
+        shares: start from a board that the swarm hands on, and hand on the snapshots.
         on_ready: called once, when all agents run.
         pause_s: seconds that an agent pauses after a failure; the pause doubles with each failure in a row.
 
     Raises:
         BusError: the log cannot be reached, or the server refuses this user.
     """
-    follower = Follower(bus, snapshot=snapshot)
+    follower = Follower(bus, snapshot=snapshot, swarm=bus if shares else None)
     await follower.catch_up()
     if follower.board.closed:
         return f"arena {bus.arena} is closed ({follower.board.closed.reason})"
@@ -126,6 +129,8 @@ async def run_agents(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.follow, on_entry)
+        if shares and snapshot:
+            tasks.start_soon(hand_on, bus, follower, snapshot)
         try:
             async with anyio.create_task_group() as watched:
                 watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)

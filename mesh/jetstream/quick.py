@@ -12,7 +12,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _NO_STATUS = b"NATS/1.0\r\n"
 
-Receiver = Callable[[str, str, bytes], None]
+_Taker = Callable[[str, str, bytes], None]
 """Takes the subject, the reply subject and the data of a message."""
 
 
@@ -21,7 +21,7 @@ class QuickParser(Parser):
 
     def __init__(self, nc: Client) -> None:
         super().__init__(nc)
-        self.takers: dict[bytes, Receiver] = {}
+        self.takers: dict[bytes, _Taker] = {}
 
     async def parse(self, data: bytes = b"") -> None:
         if not self.takers:
@@ -68,7 +68,7 @@ class QuickParser(Parser):
         return at, False
 
 
-def take_quickly(nc: Client, subscription: Subscription, taker: Receiver | None) -> None:
+def take_quickly(nc: Client, subscription: Subscription, taker: _Taker | None) -> None:
     """Hand the messages of a subscription to a function, None for its callback; those without a reply subject go there.
 
     Args:

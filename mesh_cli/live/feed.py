@@ -61,7 +61,8 @@ class Watch:
 
     def __init__(self, bus: ArenaBus, is_connected: Callable[[], bool]) -> None:
         self._bus, self.is_connected = bus, is_connected
-        self._follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena))
+        swarm = bus if settings.takes_boards() else None
+        self._follower = Follower(bus, snapshot=settings.snapshot_file(settings.home(), bus.arena), swarm=swarm)
         self.watchman = Watchman(bus, lambda: self.board)
         self._lines = Lines(Ink(on=False), screen=True)
         self._began: dict[str, dt.datetime] = {}
