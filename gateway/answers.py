@@ -27,7 +27,10 @@ class DoorAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedOut(DoorAnswer, frozen=True, kw_only=True):
-    """A proposal in a folder: what may change there, and what was written and deleted."""
+    """A proposal in a folder: what may change there, and what was written and deleted.
+
+    `left_out` are files of the proposal that would instruct tools in the folder, and are not written.
+    """
 
     proposal: str
     commit: str
@@ -36,6 +39,7 @@ class CheckedOut(DoorAnswer, frozen=True, kw_only=True):
     editable: tuple[str, ...]
     written: tuple[str, ...]
     deleted: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 class Proposed(DoorAnswer, frozen=True, kw_only=True):
