@@ -94,6 +94,35 @@ class News(DoorAnswer, frozen=True, kw_only=True):
     text: str
 
 
+class Applied(DoorAnswer, frozen=True, kw_only=True):
+    """A proposal in the folder of its arena: the files that differed, and those with changes of their owner.
+
+    `is_written` says whether they were written, or only shown.
+    """
+
+    proposal: str
+    folder: str
+    files: tuple[str, ...]
+    kept: tuple[str, ...]
+    is_written: bool
+
+
+def applied(
+    board: Board, tree: str, folder: str, files: tuple[str, ...], kept: tuple[str, ...], *, is_written: bool
+) -> Applied:
+    """Return what `mesh apply` has done, as of a board."""
+    return Applied(
+        arena=board.arena,
+        seq=board.seq,
+        closed=closed_words(board),
+        proposal=tree,
+        folder=folder,
+        files=files,
+        kept=kept,
+        is_written=is_written,
+    )
+
+
 def closed_words(board: Board) -> str:
     """Return why an arena is closed, "" if it is open."""
     return board.closed.reason if board.closed else ""
