@@ -27,7 +27,10 @@ class DoorAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedOut(DoorAnswer, frozen=True, kw_only=True):
-    """A proposal in a folder: what may change there, and what was written and deleted."""
+    """A proposal in a folder: what may change there, and what was written and deleted.
+
+    `left_out` are files of the proposal that would instruct tools in the folder, and are not written.
+    """
 
     proposal: str
     commit: str
@@ -36,6 +39,7 @@ class CheckedOut(DoorAnswer, frozen=True, kw_only=True):
     editable: tuple[str, ...]
     written: tuple[str, ...]
     deleted: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 class Proposed(DoorAnswer, frozen=True, kw_only=True):
@@ -88,6 +92,35 @@ class News(DoorAnswer, frozen=True, kw_only=True):
     tokens: int
     left_out: int
     text: str
+
+
+class Applied(DoorAnswer, frozen=True, kw_only=True):
+    """A proposal in the folder of its arena: the files that differed, and those with changes of their owner.
+
+    `is_written` says whether they were written, or only shown.
+    """
+
+    proposal: str
+    folder: str
+    files: tuple[str, ...]
+    kept: tuple[str, ...]
+    is_written: bool
+
+
+def applied(
+    board: Board, tree: str, folder: str, files: tuple[str, ...], kept: tuple[str, ...], *, is_written: bool
+) -> Applied:
+    """Return what `mesh apply` has done, as of a board."""
+    return Applied(
+        arena=board.arena,
+        seq=board.seq,
+        closed=closed_words(board),
+        proposal=tree,
+        folder=folder,
+        files=files,
+        kept=kept,
+        is_written=is_written,
+    )
 
 
 def closed_words(board: Board) -> str:

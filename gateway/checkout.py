@@ -4,12 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.answers import CheckedOut, closed_words, quote_of
-from gateway.checkout_folder import CheckoutNote, hashes_of, lay_out, read_note
+from gateway.checkout_folder import SETTINGS, CheckoutNote, hashes_of, lay_out, read_note
 from gateway.door import Door
 from mesh.agent.code_reader import commit_of
 from mesh.arena import overlay
 from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput
+from mesh.leavings import CHECKOUT_NOTE
+
+_OWN = frozenset({SETTINGS, CHECKOUT_NOTE})
+"""Files that a checkout writes itself."""
+
+_ORDERS = frozenset(
+    {
+        *(SETTINGS, CHECKOUT_NOTE, "claude.md", "claude.local.md", "agents.md", "agents.override.md", "gemini.md"),
+        *("qwen.md", "copilot-instructions.md", ".cursorrules", ".windsurfrules", ".clinerules", ".mcp.json"),
+        *(".aider.conf.yml", ".envrc", ".env", "opencode.json", "conventions.md", ".gitattributes", ".gitmodules"),
+    }
+)
+_ORDER_FOLDERS = frozenset(
+    {".claude", ".codex", ".cursor", ".gemini", ".agents", ".github", ".vscode", ".idea", ".opencode", ".mesh", ".git"}
+)
 
 
 async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
@@ -31,7 +46,8 @@ async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
     before = read_note(folder)
     if before and before.arena != board.arena:
         raise BadInput(f"{folder} is a checkout of arena {before.arena}, not of {board.arena}; name a new folder")
-    files = await files_of_trial(door, tree)
+    base = await door.files.files(board)
+    files, left_out = without_orders(base, await files_of_trial(door, tree))
     note = CheckoutNote(board.arena, tree, commit_of(board, tree), hashes_of(files))
     written, deleted = lay_out(folder, files, note)
     known = board.proposals.get(tree)
@@ -46,7 +62,28 @@ async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
         editable=tuple(name for name in editable_paths(board.spec, files) if name in files),
         written=tuple(written),
         deleted=tuple(deleted),
+        left_out=left_out,
     )
+
+
+def without_orders(base: Mapping[str, bytes], files: Mapping[str, bytes]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return files without those that tools obey in a folder, and the names of what was left out.
+
+    They are settings of the mesh, and what coding agents, editors and shells read on their own, such as `CLAUDE.md`.
+    The operator's are kept, but not what a proposal makes of them: its author is anybody.
+
+    Args:
+        base: The files of the baseline.
+        files: The files of a proposal.
+    """
+    ordered = [name for name in files if _instructs(name) and (files[name] != base.get(name) or name in _OWN)]
+    kept = {name: data for name, data in files.items() if name not in ordered}
+    return kept | {name: base[name] for name in ordered if name in base and name not in _OWN}, tuple(ordered)
+
+
+def _instructs(name: str) -> bool:
+    parts = name.lower().split("/")
+    return parts[-1] in _ORDERS or not _ORDER_FOLDERS.isdisjoint(parts[:-1])
 
 
 async def files_of_trial(door: Door, tree: str) -> Mapping[str, bytes]:

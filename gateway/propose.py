@@ -67,7 +67,7 @@ async def propose(
     editable = editable_paths(board.spec, before, files)
     check_protected([name for name in files if name not in editable and before.get(name) != files[name]], [], editable)
     wanted = {name: data for name, data in files.items() if name in editable}
-    check_files(parent_words(board, parent), before, wanted)
+    check_files(parent_words(board, parent), before, wanted, editable)
     for where, text in (("the title", title), ("the rationale", rationale)):
         check_words(where, text.encode(errors="replace"))
     draft = Draft(

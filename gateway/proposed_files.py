@@ -53,7 +53,7 @@ async def from_checkout(door: Door, folder: Path, note: CheckoutNote) -> Propose
     change = folder_changes(folder, note)
     editable = editable_paths(board.spec, note.files, change.new)
     check_protected([name for name in change.changed if name not in editable], change.deleted, editable)
-    wanted = [name for name in (*note.files, *change.new) if name in editable]
+    wanted = [name for name in (*change.changed, *change.new) if name in editable]
     left_out = tuple(name for name in change.new if name not in editable)
     return ProposedFiles(folder_files(folder, wanted), left_out=left_out, parent=note.proposal)
 

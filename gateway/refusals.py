@@ -38,20 +38,21 @@ def check_open(board: Board) -> None:
         )
 
 
-def check_files(parent: str, before: _Files, after: _Files) -> None:
+def check_files(parent: str, before: _Files, after: _Files, editable: Sequence[str]) -> None:
     """Check the files that a proposal changes or adds, against those of its parent.
 
     Args:
         parent: the parent in words, for the sentence.
         before: the parent's files by path.
         after: the proposal's files by path; files that are not in it stay as they are.
+        editable: the files that may be changed, for the sentence.
 
     Raises:
         BadInput: nothing is changed, or the change is too large, binary, or has a secret.
     """
     changed = [name for name, data in after.items() if before.get(name) != data]
     if not changed:
-        raise BadInput(f"nothing is changed: the files are those of {parent}; edit one of {_listed(sorted(after))}")
+        raise BadInput(f"nothing is changed: the files are those of {parent}; edit one of {_listed(editable)}")
     more = sum(max(0, len(after[name]) - len(before.get(name, b""))) for name in changed)
     if more > MAX_NEW_BYTES:
         raise BadInput(f"the proposal adds {more:,} bytes, but it may add {MAX_NEW_BYTES:,}; make it smaller")

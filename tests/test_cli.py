@@ -160,7 +160,7 @@ def options(command: App) -> set[str]:
 
 
 COMMANDS = dict(commands())
-NO_LISTINGS = {("check",), ("checkout",), ("propose",), ("wait",)}
+NO_LISTINGS = {("check",), ("checkout",), ("propose",), ("wait",), ("apply",)}
 LISTINGS = [path for path, command in COMMANDS.items() if "--json" in options(command) and path not in NO_LISTINGS]
 
 

@@ -112,8 +112,10 @@ async def test_an_agent_takes_part_twice_while_the_server_is_killed_between_its_
                 verdict = await decided(work)
                 assert (verdict["code"], verdict["ending"], verdict["proposal"]) == (0, "promoted", posted["proposal"])
                 await killed(server)
-                said = await mesh("apply", "champion", cwd=project)
-                assert said.code == ExitCode.OK, said
+                checked = await answer("apply", "champion", "--check", cwd=project)
+                assert (checked["files"], checked["is_written"]) == (["train.py"], False)
+                applied = await answer("apply", "champion", cwd=project)
+                assert (applied["proposal"], applied["is_written"]) == (posted["proposal"], True)
                 assert f"HEIGHT = {height}" in (project / "train.py").read_text()
             news = await answer("digest", "--since", str(posted["posted"]), "--name", "stranger", cwd=work)
             assert f"{posted['proposal'][:10]} stranger promoted" in news["text"]

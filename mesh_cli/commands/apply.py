@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import ArenaOption, Color, Nats, app
+from mesh_cli.app import ArenaOption, Color, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 
@@ -20,6 +20,7 @@ def write_proposal(
     arena: ArenaOption = None,
     nats: Nats = None,
     color: Color = None,
+    json: Json = False,
 ) -> int:
     """Write the editable files of the champion, or of a named proposal, into the folder of its arena; show the diff.
 
@@ -32,6 +33,7 @@ def write_proposal(
     async def work() -> None:
         import sys
 
+        from gateway.answers import applied
         from gateway.resolve import find_proposal
         from mesh import settings
         from mesh.arena import load_arena
@@ -54,7 +56,8 @@ def write_proposal(
             known = [await files_of(board, code, each) for each in ("", *board.champions)]
         wanted = files_to_write(place, editable_paths(board.spec, chosen), chosen, known, own_base=own_base)
         before = {file.name: file.before for file in wanted if file.before is not None}
-        for line in changed_lines(before, {file.name: file.after for file in wanted}, Ink(is_coloured(color))):
+        after = {file.name: file.after for file in wanted}
+        for line in [] if json else changed_lines(before, after, Ink(is_coloured(color))):
             print(line)
         words = f"proposal {short(tree)}"
         for file in wanted:
@@ -69,5 +72,8 @@ def write_proposal(
         else:
             for path in write_over(wanted):
                 print(f"mesh: wrote {shown_path(path)} of {words}", file=sys.stderr)
+        if json:
+            kept = tuple(file.name for file in wanted if file.kept)
+            print_json(applied(board, tree, str(place), tuple(after), kept, is_written=bool(wanted) and not check))
 
     return run(work)

@@ -37,7 +37,7 @@ def checkout(
         import sys
 
         from gateway.checkout import check_out
-        from mesh.text import short
+        from mesh.text import printable, short
         from mesh_cli.connect import reach_door
         from mesh_cli.proposals.checkout_settings import settings_text, write_settings
 
@@ -53,6 +53,9 @@ def checkout(
         written = f"{len(done.written)} file{'' if len(done.written) == 1 else 's'} written"
         print(f"mesh: {short(done.proposal)} is in {done.folder} ({written})", file=sys.stderr)
         print(f"mesh: change {', '.join(done.editable)}, then run `mesh propose` there", file=sys.stderr)
+        if done.left_out:
+            names = ", ".join(printable(each, 60) for each in done.left_out[:5])
+            print(f"mesh: not written, because tools would obey it: {names}", file=sys.stderr)
         if done.closed:
             print(f"mesh: arena {done.arena} is closed ({done.closed}) and takes no proposals", file=sys.stderr)
 
