@@ -98,7 +98,7 @@ def seed_effect(columns: Iterable[Scores]) -> SeedEffect | None:
     places, seeds = np.unique(names, return_inverse=True)
     within = _centred(values, trees)
     whole = float(within @ within)
-    between = len(places) - _groups(trees, seeds)
+    between = len(places) - len(np.unique(_labels(trees, seeds)))
     dof = len(trees) - sum(map(bool, sizes)) - between
     if between < 1 or dof < 1 or whole == 0:
         return None
@@ -147,27 +147,58 @@ def side_by_side(columns: Mapping[str, Scores]) -> list[dict[str, float]]:
         columns: the fresh scores of each proposal by seed.
     """
     import numpy as np
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    from scipy.sparse.linalg import lsqr
 
     cells = [(name, seed, score) for name, scores in columns.items() for seed, score in scores.items()]
     if not cells:
         return [{name: 0.0} for name in columns]
-    trees = {name: number for number, name in enumerate(columns)}
-    seeds = {seed: number for number, seed in enumerate(dict.fromkeys(seed for _, seed, _ in cells), len(trees))}
+    trees = {name: number for number, name in enumerate(name for name, scores in columns.items() if scores)}
+    seeds = {seed: number for number, seed in enumerate(dict.fromkeys(seed for _, seed, _ in cells))}
     of_tree, of_seed = np.array([trees[name] for name, _, _ in cells]), np.array([seeds[seed] for _, seed, _ in cells])
-    size, each, ones = len(trees) + len(seeds), np.arange(len(cells)), np.ones(len(cells))
     values = np.array([score for _, _, score in cells])
-    design = coo_matrix(
-        (np.append(ones, ones), (np.append(each, each), np.append(of_tree, of_seed))), shape=(len(cells), size)
-    )
-    found = lsqr(design.tocsr(), values - values.mean(), atol=_EXACT, btol=_EXACT, conlim=0, iter_lim=_MOST_STEPS)[0]
-    _, group_of = connected_components(coo_matrix((ones, (of_tree, of_seed)), shape=(size, size)), directed=False)
+    found = _least_squares(of_tree, of_seed, values - values.mean())
+    group_of = dict(zip(of_tree.tolist(), _labels(of_tree, of_seed).tolist(), strict=True))
     levels: dict[int, dict[str, float]] = {}
     for name, number in trees.items():
-        levels.setdefault(int(group_of[number]), {})[name] = float(found[number])
-    return [*levels.values()]
+        levels.setdefault(group_of[number], {})[name] = float(found[number])
+    return [*levels.values(), *({name: 0.0} for name, scores in columns.items() if not scores)]
+
+
+def _least_squares(trees: Any, seeds: Any, values: Any) -> Any:
+    """Return levels of proposals and then of seeds, whose sums are nearest to the scores, by conjugate gradients.
+
+    Unknowns are scaled by how many scores they have. Source: Bjorck, "Numerical Methods for Least Squares
+    Problems" (1996), algorithm 7.4.1. SciPy has such a solver too; its import takes longer than a command.
+
+    Args:
+        trees: The number of the proposal of each score.
+        seeds: The number of its seed.
+        values: The scores.
+    """
+    import numpy as np
+
+    counts = [np.bincount(places) for places in (trees, seeds)]
+    scale = 1 / np.sqrt(np.maximum(np.concatenate(counts), 1))
+    size = len(counts[0])
+
+    def summed(rest: Any) -> Any:
+        return scale * np.concatenate(
+            [np.bincount(p, rest, len(n)) for p, n in zip((trees, seeds), counts, strict=True)]
+        )
+
+    rest, found = values.astype(float), np.zeros(len(scale))
+    slope = step = summed(rest)
+    gone = before = float(slope @ slope)
+    for _ in range(_MOST_STEPS):
+        if before <= _EXACT**2 * gone:
+            break
+        level = scale * step
+        change = level[:size][trees] + level[size:][seeds]
+        share = before / float(change @ change)
+        found, rest = found + share * step, rest - share * change
+        slope = summed(rest)
+        after = float(slope @ slope)
+        step, before = slope + after / before * step, after
+    return scale * found
 
 
 def moderated(sd: float, one: Scores, other: Scores, correlation: float) -> float:
@@ -206,8 +237,8 @@ def _centred(values: Any, labels: Any) -> Any:
     return values - (np.bincount(labels, weights=values) / np.maximum(counts, 1))[labels]
 
 
-def _groups(trees: Any, seeds: Any) -> int:
-    """Return the number of groups of proposals and seeds that no score connects.
+def _labels(trees: Any, seeds: Any) -> Any:
+    """Return a label for each score, the same for all that others connect by their proposals and seeds.
 
     Each proposal takes the least label of those that it shares a seed with, until no label changes.
 
@@ -224,4 +255,4 @@ def _groups(trees: Any, seeds: Any) -> int:
             least = np.full(len(labels), len(labels))
             np.minimum.at(least, places, labels)
             labels = least[places]
-    return len(np.unique(labels))
+    return labels

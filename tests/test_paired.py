@@ -119,6 +119,32 @@ def test_a_gain_over_a_parent_that_has_only_a_candidate_score_is_called_not_prov
     assert parent.endswith(" (not proven)  lucky")
 
 
+def test_levels_side_by_side_are_those_of_least_squares() -> None:
+    rng = random.Random(8)
+    for _ in range(50):
+        loads = [rng.gauss(0, 5) for _ in range(rng.choice((2, 10, 40)))]
+        columns = {
+            f"t{number}": {
+                seed: 100 + loads[seed] + rng.gauss(0, 0.1)
+                for seed in rng.sample(range(len(loads)), rng.randrange(min(6, len(loads))))
+            }
+            for number in range(rng.choice((1, 3, 20)))
+        }
+        cells = [(name, seed, score) for name, scores in columns.items() for seed, score in scores.items()]
+        names = list(columns)
+        design = np.zeros((len(cells), len(names) + len(loads)))
+        for row, (name, seed, _) in enumerate(cells):
+            design[row, names.index(name)] = design[row, len(names) + seed] = 1
+        levels = np.linalg.lstsq(design, np.array([score for *_, score in cells]), rcond=None)[0] if cells else []
+        groups = side_by_side(columns)
+        assert sorted(name for group in groups for name in group) == sorted(names)
+        for group in groups:
+            first, *others = group
+            for other in others:
+                gap = levels[names.index(other)] - levels[names.index(first)]
+                assert group[other] - group[first] == pytest.approx(gap, abs=1e-9)
+
+
 def test_levels_without_common_seeds_are_not_compared() -> None:
     groups = side_by_side({"a": {1: 1.0, 2: 2.0}, "b": {3: 1.0}, "c": {2: 3.0}, "d": {}})
     assert [sorted(group) for group in groups] == [["a", "c"], ["b"], ["d"]]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -30,7 +30,7 @@ def over_days(arena: str, seed: int, hours: float = 1.0) -> list[Entry]:
     return [msgspec.structs.replace(each, time=STARTS + dt.timedelta(hours=hours * each.seq)) for each in entries]
 
 
-def append(path: Path, logs: dict[str, Sequence[Entry]]) -> None:
+def append(path: Path, logs: Mapping[str, Sequence[Entry]]) -> None:
     projection = Projection.open(path)
     try:
         for arena, entries in logs.items():

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,17 +19,20 @@ from mesh import events as e
 from mesh import wire
 from mesh.admission_order import queue_place
 from mesh.errors import UnknownName
+from mesh.evidence import fresh
 from mesh.leaderboard import Ranking
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.proposal_numbers import cost_of
 from mesh.roll_call import answer_roll_call
 from mesh.ruling_out import FIXED
 from mesh.spec import SelectionSpec
 from mesh.testing import Log, content_hash, git_hash, opened
 from mesh.wire import Post
-from mesh_cli.connect import board_of
+from mesh_cli.connect import board_of, pair_of
 from mesh_cli.live.status import figures, spending_of, status_lines
 from mesh_cli.projected import asking
 from mesh_cli.projected.asking import from_projector
+from mesh_cli.projected.compared import projected_leaves, projected_proposals
 from mesh_cli.projected.named import projected_thing
 from mesh_cli.projected.ranking import projected_ranking
 from mesh_cli.projected.relations import projected_family
@@ -37,6 +40,7 @@ from mesh_cli.projected.state import projected_state
 from mesh_cli.proposals import lineage
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about
+from mesh_cli.proposals.diff import metric_of
 from mesh_cli.proposals.leaderboard_table import ranking, remarks
 from tests.support.folding import projecting
 from tests.test_leaderboard_contract import History
@@ -245,6 +249,50 @@ async def test_show_and_lineage_say_the_same_with_and_without_a_projector(
                     for family in [lineage.family(of.board, tree, way, depth)]
                 ]
                 assert drawings[0] == drawings[1], (bus.arena, tree, way, depth)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_diff_and_leaves_say_the_same_with_and_without_a_projector(
+    part: int, tmp_path: Path, asks: Callable[[bool], None]
+) -> None:
+    asks(True)
+    compared = 0
+    async with told(range(part, HISTORIES, PARTS), tmp_path / "a.duckdb") as buses:
+        for bus in buses:
+            board = await board_of(bus)
+            whole, rng = Ranking(board), random.Random(bus.arena)
+            found = await from_projector(bus, partial(projected_leaves, count=5))
+            assert found, bus.arena
+            leaves = [
+                [lineage.line(of, tree) for tree in trees] for of, trees in (found, (whole, lineage.leaves(whole)[:5]))
+            ]
+            assert leaves[0] == leaves[1], bus.arena
+            everyone = list(board.proposals)
+            proven = [tree for tree in everyone if fresh(board, tree)] or everyone
+            for trees in (everyone, everyone, proven, proven):
+                first, second = rng.choice(trees), rng.choice([*trees, "champion", "baseline"])
+                known = await from_projector(bus, partial(projected_proposals, words=[first, second]))
+                assert (known is not None) == bool(board.champion), bus.arena
+                if known is None:
+                    continue
+                assert (known.champions, known.bases) == (board.champions, board.bases)
+                with suppress(UnknownName):
+                    pair = pair_of(board, first, second)
+                    assert pair_of(known, first, second) == pair
+                    said = [msgspec.structs.asdict(metric_of(of, *pair)) for of in (known, board)]
+                    differ = {
+                        name: [each[name] for each in said]
+                        for name in said[0]
+                        if not alike(said[0][name], said[1][name])
+                    }
+                    assert differ == {}, (bus.arena, pair)
+                    assert [cost_of(known, tree) for tree in pair] == [cost_of(board, tree) for tree in pair]
+                    compared += said[0]["p_better"] is not None
+            if board.champion:
+                one = await from_projector(bus, partial(projected_proposals, words=[first]))
+                assert one
+                assert pair_of(one, first, None) == pair_of(board, first, None)
+    assert compared
 
 
 async def test_a_word_that_names_nothing_is_refused_alike(tmp_path: Path, asks: Callable[[bool], None]) -> None:

@@ -20,8 +20,8 @@ def decimals(data: ReportData) -> int:
     champion = data.champion.value if data.champion else data.baseline
     spread = half(champion) or min((row[4] for row in data.noise if row[4]), default=0.0)
     spread = spread or min((abs(p.gain) for p in data.promotions if p.gain), default=0.0)
-    values = [abs(run.value) for run in data.runs if run.value]
     if not spread:
+        values = [abs(run.value) for run in data.runs if run.value]
         spread = (sorted(values)[len(values) // 2] if values else 1.0) / 100
     return max(0, min(9, 1 - math.floor(math.log10(spread))))
 

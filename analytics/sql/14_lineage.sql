@@ -1,5 +1,6 @@
 -- One row per edge from a proposal to a parent; gain is positive where the proposal is better than the parent, and null
--- where their scores are of different worker classes.
+-- where their scores are of different worker classes. It is the difference of the means: what runs side by side say, needs
+-- all fresh scores at once (`mesh/paired.py`), and commands say it.
 CREATE OR REPLACE VIEW lineage AS
 WITH means AS MATERIALIZED (
     SELECT arena, proposal, mean, sign, worker_class FROM internal.standings

@@ -1,5 +1,6 @@
 """`mesh apply`: a proposal's files into the user's folder."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,8 @@ def write_proposal(
         from mesh.text import short
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
+        from mesh_cli.projected.asking import from_projector
+        from mesh_cli.projected.compared import projected_proposals
         from mesh_cli.proposals.apply_files import files_to_write, kept_words, origin_of, shown_path, write_over
         from mesh_cli.proposals.diff import changed_lines
         from mesh_cli.render.colour import Ink, is_coloured
@@ -49,7 +52,8 @@ def write_proposal(
         given = told_folder(folder) if folder else None
         async with reach(arena or (load_arena(given).name if given else None), nats) as bus:
             place = given or origin_of(settings.home(), bus.arena, proposal)
-            board, code = await opened_board_of(bus), code_store_of(bus)
+            known_there = await from_projector(bus, partial(projected_proposals, words=[proposal]))
+            board, code = known_there or await opened_board_of(bus), code_store_of(bus)
             tree = find_proposal(board, proposal)
             chosen = await files_of(board, code, tree)
             own_base = await code.files(base_commit_of(board, tree)) if tree in board.proposals else None

@@ -1,5 +1,6 @@
 """`mesh diff`: two proposals side by side."""
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -35,6 +36,8 @@ def diff(
     async def work() -> None:
         from mesh.errors import BadInput
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, pair_of, reach
+        from mesh_cli.projected.asking import from_projector
+        from mesh_cli.projected.compared import projected_proposals
         from mesh_cli.proposals.diff import comparison, lines_of
         from mesh_cli.render.colour import Ink, is_coloured
 
@@ -44,7 +47,8 @@ def diff(
             option = "--base" if base else "--parent"
             raise BadInput(f"{option} names what to compare with, and so does {second}; leave one of them out")
         async with reach(arena, nats) as bus:
-            board, code = await opened_board_of(bus), code_store_of(bus)
+            ask = partial(projected_proposals, words=[first, *([second] if second else [])])
+            board, code = await from_projector(bus, ask) or await opened_board_of(bus), code_store_of(bus)
             old, new = pair_of(board, first, second, "base" if base else "parent")
             before, after = await files_of(board, code, old), await files_of(board, code, new)
         compared = comparison(board, old, new, before, after)

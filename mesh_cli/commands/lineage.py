@@ -95,12 +95,14 @@ def leaves(*, arena: ArenaOption = None, nats: Nats = None, n: Rows = 20, json: 
     async def work() -> None:
         from mesh.leaderboard import Ranking
         from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.projected.asking import from_projector
+        from mesh_cli.projected.compared import projected_leaves
         from mesh_cli.proposals.lineage import leaves as leaves_of
 
         async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
-        ranking = Ranking(board)
-        _list(ranking, leaves_of(ranking)[:n], as_json=json)
+            known = await from_projector(bus, partial(projected_leaves, count=n))
+            ranking = known[0] if known else Ranking(await opened_board_of(bus))
+        _list(ranking, known[1] if known else leaves_of(ranking)[:n], as_json=json)
 
     return run(work)
 

@@ -19,6 +19,8 @@ from mesh_cli.projected.asking import Projector, Row, Unanswered
 
 MOST_FACTS = 20_000
 """Facts of an excerpt; with more of them, folding the log is no slower."""
+MOST_PROVEN = 100_000
+"""Facts of an excerpt with all proofs: folding them is sooner than folding a log that has so many."""
 _AT_ONCE = 4000
 """Facts of one query; the length of a query is bounded."""
 _MOST_RANGES = 32

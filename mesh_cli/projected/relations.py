@@ -7,7 +7,7 @@ from analytics.sql_protocol import quoted
 from gateway.resolve import find_proposal
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.excerpt import excerpt, sequences
-from mesh_cli.projected.named import MOST_NAMES, listed
+from mesh_cli.projected.named import MOST_NAMES
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 
 MOST_MEMBERS = 1000
@@ -33,35 +33,44 @@ async def projected_family(
     plain = word.removeprefix("proposal:")
     names = projector.sql("names", word=quoted(plain), most=MOST_NAMES)
     trees = f"SELECT name AS proposal FROM ({names}) WHERE kind = 'proposal'"  # noqa: S608
-    found = await projector.tables({"names": names, "facts": sequences(projector, relatives=trees)})
+    asked = {"names": names, "facts": sequences(projector, relatives=trees), "edges": projector.sql("edges")}
+    found = await projector.tables(asked)
     if not plain or len(found["names"]) >= MOST_NAMES:
         raise Unanswered
-    root = find_proposal(await excerpt(projector, found["facts"], seq=projector.seq), word)
-    [[edges]] = await projector.rows(projector.sql("edges"))
-    members = _closure(root, edges or [], way, depth)
-    ranking, _ = await projected_ranking(projector, relatives=listed(members))
+    board = await excerpt(projector, found["facts"], seq=projector.seq)
+    root = board.proposals[find_proposal(board, word)].seq
+    members = _closure(root, found["edges"][0]["pairs"] or [], way, depth)
+    posted = projector.sql("posted", seqs=", ".join(map(str, members)))
+    ranking, _ = await projected_ranking(projector, relatives=posted)
     return ranking
 
 
-def _closure(root: str, edges: list[list[str]], way: Literal["up", "down"], depth: int | None) -> list[str]:
-    """Return the members of a family, one step further than `depth`, and the parents of all of them."""
-    parents = {tree: known for tree, *known in edges}
-    related = parents
-    if way == "down":
-        related = {}
-        for tree, known in parents.items():
-            for parent in dict.fromkeys(known):
-                related.setdefault(parent, []).append(tree)
+def _closure(root: int, edges: list[list[int]], way: Literal["up", "down"], depth: int | None) -> list[int]:
+    """Return the members of a family, one step further than `depth`, and the parents of all of them.
+
+    Args:
+        root: The proposal, by the entry that posted it, as all others.
+        edges: Each proposal with a parent of it.
+        way: As in `projected_family`.
+        depth: As in `projected_family`.
+    """
+    parents: dict[int, list[int]] = {}
+    children: dict[int, list[int]] = {}
+    for child, parent in edges:
+        parents.setdefault(child, []).append(parent)
+        if way == "down":
+            children.setdefault(parent, []).append(child)
+    related = parents if way == "up" else children
     depths, todo = {root: 0}, deque([root])
     while todo:
-        tree = todo.popleft()
-        if depth is not None and depths[tree] > depth:
+        member = todo.popleft()
+        if depth is not None and depths[member] > depth:
             continue
-        for other in related.get(tree, []):
+        for other in related.get(member, []):
             if other not in depths:
-                depths[other] = depths[tree] + 1
+                depths[other] = depths[member] + 1
                 todo.append(other)
-    found = list(dict.fromkeys([*depths, *(parent for tree in depths for parent in parents.get(tree, []))]))
+    found = list(dict.fromkeys([*depths, *(parent for member in depths for parent in parents.get(member, []))]))
     if len(found) > MOST_MEMBERS:
         raise Unanswered
     return found

@@ -10,11 +10,8 @@ from mesh.bounds import MAX_INTEGER
 from mesh.events import PROOF
 from mesh.worker_time import WorkerTime
 from mesh_cli.projected.asking import Projector, Row
-from mesh_cli.projected.excerpt import excerpt, sequences
+from mesh_cli.projected.excerpt import MOST_PROVEN, excerpt, sequences
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
-
-_MOST_CLAIMS = 100_000
-"""Facts by which claims are weighed; of more of them, the log is folded."""
 
 
 class ProjectedState:
@@ -76,7 +73,7 @@ async def _claims(projector: Projector, scored_seq: int) -> Board:
     found = await projector.tables(
         {"facts": sequences(projector, trees=f"{trees} UNION ALL {ends}", relatives=first, queue=True)}
     )
-    board = await excerpt(projector, found["facts"], seq=projector.seq, most=_MOST_CLAIMS)
+    board = await excerpt(projector, found["facts"], seq=projector.seq, most=MOST_PROVEN)
     board.scored_seq = scored_seq
     return board
 

@@ -1,6 +1,6 @@
 -- The champion and its first parents, nearest first.
 WITH RECURSIVE posted AS MATERIALIZED (
-    SELECT key AS proposal, body->>'$.parents[0]' AS parent FROM internal.facts WHERE kind = 'proposal.posted' AND arena = {arena}
+    SELECT proposal, parents[1] AS parent FROM internal.proposed WHERE arena = {arena}
 ),
 chain AS (
     SELECT proposal, 0 AS depth FROM champions WHERE arena = {arena} AND reigns
@@ -14,6 +14,6 @@ SELECT
     c.proposal, p.title, p.author, p.origin, p.origin_name, p.rationale, p.commit, p.parents,
     CAST(f.body->'$.knobs' AS VARCHAR), p.state
 FROM chain c
-JOIN proposals p ON p.arena = {arena} AND p.proposal = c.proposal
+JOIN internal.verdicts p ON p.arena = {arena} AND p.proposal = c.proposal
 JOIN internal.facts f ON f.arena = {arena} AND f.seq = p.seq
 ORDER BY c.depth;

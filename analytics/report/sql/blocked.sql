@@ -1,6 +1,6 @@
 -- Which rules of critics kept proposals from being run.
-SELECT body->>'$.rule' AS rule, count(*)
-FROM internal.facts
-WHERE arena = {arena} AND kind = 'critique.posted' AND body->>'$.verdict' = 'block'
+SELECT rule, count(*)
+FROM internal.criticised
+WHERE arena = {arena} AND verdict = 'block'
 GROUP BY ALL
 ORDER BY count(*) DESC, 1;

@@ -1,21 +1,20 @@
 -- Each kind of author: what its proposals took, and how often one of them scored best so far.
 WITH ran AS (
     SELECT
-        proposal, count(*) AS runs, count(*) FILTER (state = 'failed') AS failed,
-        count(*) FILTER (state = 'killed') AS killed, sum(coalesce(trial_s, 0) ORDER BY finished_seq) AS worker_s
-    FROM runs
-    WHERE arena = {arena} AND lane = 'explore' AND finished_seq IS NOT NULL
-    GROUP BY proposal
+        r.proposal, count(*) AS runs, count(*) FILTER (f.how = 'failed' AND f.reason <> 'killed') AS failed,
+        count(*) FILTER (f.reason = 'killed') AS killed, sum(coalesce(f.trial_s, 0) ORDER BY f.seq) AS worker_s
+    FROM internal.finished f
+    JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
+    WHERE f.arena = {arena} AND r.lane = 'explore'
+    GROUP BY r.proposal
 ),
 frontiers AS (
     SELECT proposal, count(*) AS bests FROM frontier WHERE arena = {arena} AND gain IS NOT NULL GROUP BY proposal
 ),
 posted AS (
-    SELECT
-        key AS proposal, seq, body->>'$.origin.how' AS how, coalesce(body->>'$.origin.name', '') AS name,
-        try_cast(body->>'$.cost.usd' AS DOUBLE) AS usd
-    FROM internal.facts
-    WHERE arena = {arena} AND kind = 'proposal.posted'
+    SELECT proposal, seq, origin AS how, coalesce(origin_name, '') AS name, usd
+    FROM internal.proposed
+    WHERE arena = {arena}
 )
 SELECT
     p.how, p.name, count(*), sum(coalesce(r.runs, 0))::BIGINT, sum(coalesce(r.failed, 0))::BIGINT,
