@@ -110,6 +110,10 @@ class Explorer:
             return [BASELINE] if self._turns.may_begin(self._name) else []
         if self.wakes(board) != "yes" or not is_measured(board) or why_paused(board):
             return []
+        async with self._turns.lock:
+            return await self._propose_some(board)
+
+    async def _propose_some(self, board: Board) -> Answers:
         known = await self._history.read(board)
         own, waiting = self._history.authored(self._name), self._turns.waiting(self._name, board)
         room = self._turns.take(self._name, board)

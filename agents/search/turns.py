@@ -8,6 +8,8 @@ explorer that is about to propose holds its places until it has done so, so that
 import math
 from collections import Counter
 
+import anyio
+
 from mesh.agent.protocol import Wakes
 from mesh.board import Board
 from mesh.changes import ChangeReader
@@ -34,10 +36,14 @@ _FORGOTTEN = 1000
 
 
 class Turns:
-    """The waiting proposals of the board that was asked about last, by author."""
+    """The waiting proposals of the board that was asked about last, by author.
+
+    An explorer holds `lock` while it drafts: so each draws on all that is known by then, and its drafts are posted
+    while the next one draws.
+    """
 
     def __init__(self) -> None:
-        self._changes = ChangeReader()
+        self._changes, self.lock = ChangeReader(), anyio.Lock()
         self._seen: tuple[Board | None, int] = (None, -1)
         self._by: dict[str, tuple[str, bool]] = {}
         self._waiting: Counter[str] = Counter()
