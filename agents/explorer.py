@@ -114,6 +114,8 @@ class Explorer:
             return await self._propose_some(board)
 
     async def _propose_some(self, board: Board) -> Answers:
+        if board.closed:
+            return []
         known = await self._history.read(board)
         own, waiting = self._history.authored(self._name), self._turns.waiting(self._name, board)
         room = self._turns.take(self._name, board)
