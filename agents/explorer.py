@@ -34,7 +34,7 @@ from agents.search.titles import title_of
 from agents.search.turns import Turns
 from mesh.agent.common import Common
 from mesh.agent.draft import BASELINE, Draft
-from mesh.agent.protocol import Answers, Context
+from mesh.agent.protocol import Answers, Context, Wakes
 from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.editable_paths import editable_paths
@@ -89,9 +89,9 @@ class Explorer:
 
         return made() if is_own else common.get(Asking, made, self._forced)
 
-    def can_act(self, board: Board) -> bool:
+    def wakes(self, board: Board) -> Wakes:
         """Tell whether it may propose: its share, and that of all explorers together, is not full."""
-        return self._turns.take(self._name, board) > 0 or self._speaks
+        return "yes" if self._speaks else self._turns.wakes(self._name, board)
 
     async def handle(self, post: Post, board: Board) -> Answers:
         """Propose until enough of its proposals wait for a result."""
@@ -108,8 +108,14 @@ class Explorer:
         if board.opened is None or board.closed:
             return []
         if board.opened.base_tree not in board.proposals:
-            return [BASELINE]
-        if not self.can_act(board) or not is_measured(board) or why_paused(board):
+            return [BASELINE] if self._turns.may_begin(self._name) else []
+        if self.wakes(board) != "yes" or not is_measured(board) or why_paused(board):
+            return []
+        async with self._turns.lock:
+            return await self._propose_some(board)
+
+    async def _propose_some(self, board: Board) -> Answers:
+        if board.closed:
             return []
         known = await self._history.read(board)
         own, waiting = self._history.authored(self._name), self._turns.waiting(self._name, board)
@@ -120,7 +126,7 @@ class Explorer:
             if found is None:
                 break
             draft, trial = found
-            known.pending.append(trial)
+            self._history.draft(known, trial)
             made.append(draft)
         if self._missing and not self._forced:
             made += self._say(

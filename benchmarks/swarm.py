@@ -5,7 +5,8 @@ one process each. Together with the real server at its default sync setting they
 is trivial: it answers every requested run at once with a made-up score, so no trial runs and torch is not needed.
 `mb_per_agent` is the resident memory of the process with the crowd minus that of one with a few agents, after as many
 runs, divided by the difference in agents; `mb_per_agent_at_peak` is the same for peak memory. Then the log is read from
-its beginning, and missing and double facts are counted.
+its beginning, and missing and double facts are counted. `pace_of_a_thousand` are the runs per second with 1,000
+explorers in a process, over those with 20, and `pace_in_ten` the same with 1,000 in ten processes.
 """
 
 import math
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -30,8 +31,10 @@ from mesh.server import embedded
 from mesh.wire import Entry, Post
 
 CROWD, FEW = 200, 4
+USUAL, MANY, PROCESSES = 20, 1000, 10
 GOALS: dict[str, Goal] = {
     "mb_per_agent": ("<", 2),
+    "pace_of_a_thousand": (">=", 0.5),
     "lost_facts": ("==", 0),
     "double_facts": ("==", 0),
 }
@@ -64,17 +67,25 @@ async def measure(quick: bool) -> Figures:
     """Return memory per further agent (MB), lost and double facts, and runs per second of the crowd."""
     runs = 300 if quick else 1000
     few, crowd = await _swarm(FEW, runs), await _swarm(CROWD, runs)
+    many = {} if quick else {"": await _swarm(MANY, runs), "_in_ten": await _swarm(MANY, runs, PROCESSES)}
+    usual = {} if quick else await _swarm(USUAL, runs)
     figures = {f"{name}.with_{FEW}": value for name, value in few.items()}
     figures |= {f"{name}.with_{CROWD}": value for name, value in crowd.items()}
+    for where, each in many.items():
+        figures |= {f"{name}.with_{MANY}{where}": value for name, value in each.items()}
+        figures["pace_in_ten" if where else "pace_of_a_thousand"] = each["runs_per_s"] / usual["runs_per_s"]
     for name, kind in (("mb_per_agent", "mb"), ("mb_per_agent_at_peak", "peak_mb")):
         figures[name] = (crowd[kind] - few[kind]) / (CROWD - FEW)
     for name in ("lost_facts", "double_facts"):
-        figures[name] = few[name] + crowd[name]
+        figures[name] = sum(each[name] for each in (few, crowd, *many.values()))
     return figures
 
 
-async def _swarm(agents: int, runs: int) -> Figures:
-    """Let a swarm of this many explorers make `runs` runs, close the arena, and examine memory and log."""
+async def _swarm(agents: int, runs: int, processes: int = 1) -> Figures:
+    """Let a swarm of this many explorers make `runs` runs, close the arena, and examine memory and log.
+
+    The memory is that of the first process.
+    """
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "crowd").mkdir()
@@ -86,27 +97,34 @@ async def _swarm(agents: int, runs: int) -> Figures:
                 async with (
                     _agents("curator", 1, server.url, folder) as curator,
                     _agents("critic", 1, server.url, folder) as critic,
-                    _agents("explorer", agents, server.url, folder) as explorers,
+                    AsyncExitStack() as several,
                     anyio.create_task_group() as tasks,
                 ):
+                    explorers = [
+                        await several.enter_async_context(
+                            _agents("explorer", agents // processes, server.url, folder, f"explorer{number}")
+                        )
+                        for number in range(processes)
+                    ]
                     worker = Worker(bus, runs)
                     tasks.start_soon(worker.run)
                     await worker.enough.wait()
-                    now_mb, peak_mb = memory_mb(explorers.pid)
+                    now_mb, peak_mb = memory_mb(explorers[0].pid)
                     await bus.post(Post.new("operator", e.ArenaClosed(version=1, reason="operator")))
-                    for process in (explorers, critic, curator):
+                    for process in (*explorers, critic, curator):
                         assert await process.wait() == 0
                     await worker.drained()
                     tasks.cancel_scope.cancel()
             found = audit(await _log(bus), agents + 2)
-    say(f"{agents} explorers: {runs} runs in {worker.took_s:.1f} s, {now_mb:.0f} MB")
+    say(f"{agents} explorers in {processes}: {runs} runs in {worker.took_s:.1f} s, {now_mb:.0f} MB")
     return {"mb": now_mb, "peak_mb": peak_mb, "runs_per_s": runs / worker.took_s, **found}
 
 
 @asynccontextmanager
-async def _agents(role: str, count: int, url: str, home: Path) -> AsyncIterator[Process]:
+async def _agents(role: str, count: int, url: str, home: Path, name: str = "") -> AsyncIterator[Process]:
     """Run agents of a role in one process; it ends with the arena, at the latest with the block."""
-    options = ["--arena", "crowd", "--count", str(count), "--nats", url, "--home", str(home / role)]
+    name = name or role
+    options = ["--arena", "crowd", "--count", str(count), "--nats", url, "--home", str(home / name), "--name", name]
     command = [sys.executable, "-m", "mesh.agent", role, *options]
     async with await anyio.open_process(command, stdout=None, stderr=None) as process:
         try:

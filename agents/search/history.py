@@ -25,6 +25,9 @@ from mesh.knobs import Knob, knobs_of
 from mesh.outcomes import badness
 from mesh.run_sums import has_many, open_runs, run_sums
 
+_FORGOTTEN = 200
+"""After so many entries a draft that nobody has posted is forgotten."""
+
 _Files = Callable[[Board, str], Awaitable[Mapping[str, bytes]]]
 """Returns the files of a proposal by its tree."""
 
@@ -33,8 +36,9 @@ class Known(msgspec.Struct, frozen=True):
     """All proposals up to entry `seq`, each list in the order of the log; `barred` ones were given up without a run.
 
     It holds until the next read: `trials` is the log that the history keeps up, which nobody else may change.
-    An explorer appends to `pending` what it drafts. `counts` are the numbers of proposals by sampler, and `best` are
-    the proposals with values and a score, the best first, but not more than are looked at. `values` are those of all.
+    `pending` also has what explorers of this process have drafted and not posted yet. `counts` are the numbers of
+    proposals by sampler, and `best` are the proposals with values and a score, the best first, but not more than are
+    looked at. `values` are those of all.
     Proposals that the version in force rules out are in no list: their code with other values may be tried.
     """
 
@@ -53,8 +57,8 @@ class Known(msgspec.Struct, frozen=True):
 
     @property
     def drafted(self) -> list[Trial]:
-        """The pending trials that are not in the log yet."""
-        return [trial for trial in self.pending if trial.seq > self.seq]
+        """The pending trials that are not on the board yet."""
+        return [trial for trial in self.pending if trial.tree not in self.values]
 
     def has_values(self, tree: str) -> bool:
         """Tell whether the code of a proposal has knobs."""
@@ -89,6 +93,7 @@ class History:
         self._barred: dict[str, Trial] = {}
         self._counts: Counter[str] = Counter()
         self._read: tuple[int, Known] | None = None
+        self._drafts: dict[str, tuple[Trial, int]] = {}
         self._authors: Counter[str] = Counter()
         self._near, self._trees = Nearness(), list[str]()
 
@@ -105,12 +110,24 @@ class History:
                         self._values[tree] = await self._values_of(board, board.proposals[tree])
                 self._update(board)
                 self._read = board.seq, self._known(board)
-        known = self._read[1]
-        return replace(known, pending=[*known.pending])
+        return self._read[1]
+
+    def draft(self, known: Known, trial: Trial) -> None:
+        """Note what an explorer has drafted: all explorers that read this history take it as pending."""
+        self._drafts[trial.tree] = (trial, known.seq)
+        known.pending.append(trial)
+        if self._read and self._read[1] is not known:
+            self._read[1].pending.append(trial)
 
     def _known(self, board: Board) -> Known:
         best = [trial.tree for trial in islice(self._shown.valued.best(), TRIES)]
-        pending, barred = list(self._pending.values()), list(self._barred.values())
+        self._drafts = {
+            tree: each
+            for tree, each in self._drafts.items()
+            if tree not in self._values and each[1] + _FORGOTTEN > board.seq
+        }
+        pending = [*self._pending.values(), *(trial for trial, _ in self._drafts.values())]
+        barred = list(self._barred.values())
         return Known(board.seq, self._shown, pending, barred, self._counts, best, self._values)
 
     def authored(self, name: str) -> int:

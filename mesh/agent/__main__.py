@@ -30,7 +30,7 @@ from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "OPENBLAS_NUMTHREADS")
 """Variables that numeric libraries read when they are imported."""
 
 _EXAMPLES = """\
@@ -46,7 +46,7 @@ examples:
 
 def main() -> int:
     """Parse the command line and run."""
-    for variable in _THREADS:
+    for variable in THREADS:
         os.environ.setdefault(variable, "1")  # matrices are small: threads that wait for each other take trials' cores
     parser = _parser()
     args = parser.parse_args()

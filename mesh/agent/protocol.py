@@ -3,7 +3,7 @@
 A role never publishes, acknowledges, commits or opens a connection. It decides from the board, so after a restart it
 needs only the log. The runtime calls `handle` for the facts that `listens` names. Four methods are optional: `joined`
 (once, when the role begins, to catch up), `tick` (at intervals), `heard` (for live messages, which are not facts) and
-`can_act` (whether it is worth calling `handle`).
+`wakes` (whether it is worth calling `handle`).
 
 Two attributes are optional. `role` is the kind of role: `explorer`, `researcher`, `critic`, `curator`, or a new word;
 by default the class name in lower case. With `only_latest = True` a new fact replaces one that still waits, for roles
@@ -13,7 +13,7 @@ that decide from the board alone.
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -29,6 +29,10 @@ from mesh.wire import Post
 
 Answers = Sequence[AnyEvent | Draft]
 """The return type of a role. The runtime turns drafts into commits and `proposal.posted`, and posts all in order."""
+
+
+Wakes = Literal["yes", "no", "nobody"]
+"""Whether to wake an agent, as `Resting.wakes` says."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -112,11 +116,15 @@ class Ticking(Protocol):
 class Resting(Protocol):
     """A role that says when a fact is of no use to it, so that the runtime does not wake a thousand agents in vain."""
 
-    def can_act(self, board: Board) -> bool:
+    def wakes(self, board: Board) -> Wakes:
         """Tell whether `handle` may have an answer now. It is called for every fact, so it must be fast.
 
         Args:
             board: the present board.
+
+        Returns:
+            "yes", "no", or "nobody" if none of its role in this process has an answer: then no other one is asked, but
+            for the first.
         """
 
 

@@ -23,7 +23,7 @@ import anyio
 import mesh
 from mesh.agent.answers import checked
 from mesh.agent.draft import Author, to_facts
-from mesh.agent.protocol import Agent, Answers, Hearing, Joining, Resting, Ticking, role_of
+from mesh.agent.protocol import Agent, Answers, Hearing, Joining, Resting, Ticking, Wakes, role_of
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
@@ -64,32 +64,40 @@ class Seat:
         self.arrived = anyio.Event()
         self._resting = agent if isinstance(agent, Resting) else None
 
-    def hear(self, post: Post, board: Board) -> bool:
-        """Queue a post for the agent, unless it says that it cannot act now; tell whether it is queued."""
-        if self._resting and not self._resting.can_act(board):
-            return False
-        self.waiting.append(post)
-        self.arrived.set()
-        return True
+    def hear(self, post: Post, board: Board) -> Wakes:
+        """Queue a post for the agent, unless it says that it has no answer now; return what it says."""
+        said: Wakes = self._resting.wakes(board) if self._resting else "yes"
+        if said == "yes":
+            self.waiting.append(post)
+            self.arrived.set()
+        return said
 
 
 class Listeners:
-    """Wakes the agents that listen to a fact, in turns: who comes after the last one that was woken is the first."""
+    """Wakes the agents that listen to a fact: the first one, and the others in turns, after those that were woken last.
+
+    So a free place among a thousand agents goes to one after the other, and finding who takes it costs little.
+    """
 
     def __init__(self, seats: Sequence[Seat]) -> None:
-        self._seats = defaultdict[str, deque[Seat]](deque)
-        for seat in seats:
+        self._first, self._others = seats[:1], defaultdict[str, deque[Seat]](deque)
+        for seat in seats[1:]:
             for kind in dict.fromkeys(seat.agent.listens):
-                self._seats[kind].append(seat)
+                self._others[kind].append(seat)
 
     def hear(self, post: Post, board: Board) -> None:
-        """Queue a post for all that listen to it and can act."""
-        seats = self._seats.get(post.kind, deque())
+        """Queue a post for all that listen to it and may have an answer."""
+        for seat in self._first:
+            if post.kind in seat.agent.listens:
+                seat.hear(post, board)
+        others = self._others.get(post.kind, deque())
         last = 0
-        for number, seat in enumerate(seats, 1):
-            if seat.hear(post, board):
-                last = number
-        seats.rotate(-last)
+        for number, seat in enumerate(others, 1):
+            said = seat.hear(post, board)
+            if said == "nobody":
+                break
+            last = number if said == "yes" else last
+        others.rotate(-last)
 
 
 async def run_agents(

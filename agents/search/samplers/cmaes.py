@@ -1,7 +1,9 @@
 """CMA-ES: a normal distribution that moves towards high-ranked results, extended to whole numbers and categories.
 
 The optimizer is `cmaes.CatCMAwM` (Hamano et al., "CatCMA with Margin", 2025). It learns in generations from finished
-trials, in the order of the log, of any author (Hansen, "Injecting external solutions into CMA-ES", 2011).
+trials, in the order of the log, of any author (Hansen, "Injecting external solutions into CMA-ES", 2011). Of a long log
+it sees the last `BLOCK` generations and up to as many before them: what came earlier has no effect on a distribution
+that has moved on, and an explorer that begins late need not tell all of it.
 Pending trials are left out. It gets only ranks, and failed trials rank last. A knob that older code lacked counts as in
 the middle of its range. When the distribution has converged, it restarts.
 """
@@ -18,19 +20,22 @@ from mesh.knobs import Knob
 MOST_STEPS = 64
 """Whole-number knobs with more values than this are treated as continuous and rounded."""
 
+BLOCK = 64
+"""Generations after which the distribution begins anew, with the generations of the block before."""
+
 Signature = list[tuple[int, float | None]]
 """Sequence number and loss of each trial of a generation."""
 
 
 class CMA:
-    """CatCMAwM on the whole log. It keeps a copy per generation, because the latest trials may still change."""
+    """CatCMAwM on the last generations. It keeps a copy of each, because the latest trials may still change."""
 
     def __init__(self, population: int | None = None) -> None:
         self._population = population
         self._shape: object = None
         self._seen: list[Signature] = []
         self._states: list[_Coded] = []
-        self._told: tuple[Sequence[Trial], int] = (), 0
+        self._first = 0
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
         if self._shape != shape(space):
@@ -38,11 +43,12 @@ class CMA:
         return Idea(copy.deepcopy(self._caught_up(trials)).ask(rng.getrandbits(32)))
 
     def _caught_up(self, trials: Sequence[Trial]) -> "_Coded":
-        if self._seen and self._told[0] is trials and self._told[1] == len(trials):
-            return self._states[-1]
-        self._told = trials, len(trials)
         size = self._states[0].size
-        generations = [trials[start : start + size] for start in range(0, len(trials) - size + 1, size)]
+        count = len(trials) // size
+        first = max(0, (count // BLOCK - 1) * BLOCK)
+        if first != self._first:
+            self._first, self._seen, self._states = first, [], self._states[:1]
+        generations = [trials[start * size : (start + 1) * size] for start in range(first, count)]
         signatures = [[(trial.seq, trial.loss) for trial in generation] for generation in generations]
         same = 0
         while same < min(len(signatures), len(self._seen)) and signatures[same] == self._seen[same]:
