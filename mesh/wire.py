@@ -245,14 +245,17 @@ def decode(subject: str, data: bytes) -> Post | None:
     The server checks only the subject. So a post is refused if its author, kind or key differ from its subject, or if
     `encode` would refuse it.
     """
-    if len(data) > MAX_POST_BYTES:
+    return _decoded(parse_subject(subject), data)
+
+
+def _decoded(where: Subject | None, data: bytes) -> Post | None:
+    if where is None or len(data) > MAX_POST_BYTES:
         return None
     try:
         post = _DECODE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    where = parse_subject(subject)
-    if where is None or _not_in_calendar(post) or where != Subject(where.arena, post.kind, post.key, post.author):
+    if (where.kind, where.key, where.author) != (post.kind, post.key, post.author) or _not_in_calendar(post):
         return None
     return post if all(map(_TOKEN.fullmatch, (post.author, *_key_tokens(post)))) else None
 
@@ -270,11 +273,11 @@ def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
         subject: its subject.
         data: its bytes.
     """
-    where = parse_subject(subject) or Subject(arena="", kind=subject, key="", author="")
-    post = decode(subject, data)
+    where = parse_subject(subject)
+    post = _decoded(where, data)
     match post.event if post else None:
         case ArenaOpened(version=version, spec=spec) if version > seq or unusable(spec):
             post = None
         case ArenaClosed(version=version) if version > seq:
             post = None
-    return Entry(seq, time, where, post, data)
+    return Entry(seq, time, where or Subject(arena="", kind=subject, key="", author=""), post, data)

@@ -6,9 +6,11 @@ from contextlib import aclosing
 import anyio
 import anyio.lowlevel
 import pytest
+from nats.aio.client import Client
 
 from mesh.errors import AlreadyPosted, BadInput, BusUnavailable, ObjectMissing
 from mesh.events import ArenaClosed, CritiquePosted, Lane, NotePosted, RunRequested
+from mesh.jetstream.header_client import read_headers
 from mesh.testing import git_hash
 from mesh.wire import Entry, Pattern, Post
 from tests.conftest import OpenBus
@@ -311,3 +313,16 @@ async def test_entries_are_fetched_by_their_sequences_in_the_order_that_is_asked
         assert [entry.seq for entry in found] == wanted
         assert [entry.post for entry in found] == [posts[seq - 1] for seq in wanted]
         assert await bus.entries([]) == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Nats-Msg-Id: 7\r\nOther:\tvalue \r\nTwice: 1\r\nTwice: 2\r\n\r\n",
+        b"No colon\r\n: no name\r\nTwo words: 1\r\n Around : 2\r\nEmpty:\r\nMore: a:b\r\n\r\n",
+        "Name: \u00fcber \u20ac\r\nN\u00e4me: 1\r\n".encode() + b"Bytes: \xff\xfe\r\n\r\n",
+        b"",
+    ],
+)
+def test_headers_are_read_as_nats_py_reads_them(lines: bytes) -> None:
+    assert read_headers(lines) == Client._parse_header_lines(lines)

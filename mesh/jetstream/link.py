@@ -25,6 +25,7 @@ from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.credentials import proof
+from mesh.jetstream.header_client import HeaderClient
 from mesh.jetstream.lean import allow_websockets
 
 OLDEST_SERVER = (2, 12)
@@ -131,7 +132,7 @@ class Link:
         )
 
     async def _connect(self) -> None:
-        nc = Client()
+        nc = HeaderClient()
         try:
             await nc.connect(
                 self._servers,

@@ -46,6 +46,7 @@ def stream_of(arena: str) -> str:
 
 _Publish = tuple[str, bytes, dict[str, str]]
 """Subject, data and headers."""
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 class StreamLog:
@@ -320,8 +321,5 @@ def message_info(reply: str) -> MessageInfo:
     """
     parts = reply.split(".")
     skip = 0 if len(parts) == 9 else 2
-    nanoseconds = int(parts[7 + skip])
-    time = dt.datetime.fromtimestamp(nanoseconds // 1_000_000_000, dt.UTC)
-    time = time.replace(microsecond=nanoseconds // 1000 % 1_000_000)
-    deliveries, seq, place = (int(part) for part in parts[4 + skip : 7 + skip])
-    return MessageInfo(seq, time, deliveries, place, int(parts[8 + skip]))
+    deliveries, seq, place, nanoseconds, pending = map(int, parts[4 + skip : 9 + skip])
+    return MessageInfo(seq, _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000), deliveries, place, pending)
