@@ -24,6 +24,7 @@ from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKilled, RunRequested
 from mesh.evidence import student_t
+from mesh.standing import Rule
 from mesh.wire import Entry, Post
 
 LAYOUT = 15
@@ -109,7 +110,8 @@ class Projection:
         self.path = path
         self._lock = threading.Lock()
         self._seen = BloomFilter()
-        self._open: dict[str, set[str]] = {}
+        self._open: dict[str, dict[str, int]] = {}
+        self._rules: dict[str, Rule | None] = {}
         self.damage = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +215,7 @@ class Projection:
             found = db.execute("SELECT identity, seq FROM internal.checkpoints WHERE arena = ?", [arena]).fetchone()
             if found and found[0] == identity and found[1] <= head:
                 return int(found[1])
-            self._open.pop(arena, None)
+            self._forget(arena)
             for table in ("posts", *_FACTS):
                 db.execute(f"DELETE FROM internal.{table} WHERE arena = ?", [arena])  # noqa: S608 names of our own
             db.execute("INSERT OR REPLACE INTO internal.checkpoints VALUES (?, ?, 0)", [arena, identity])
@@ -227,29 +229,35 @@ class Projection:
             HostTrouble: the file cannot be written.
         """
         with self._transaction() as db:
-            rows = self._rows(db, arena, entries)
+            rows, asked_since = self._rows(db, arena, entries)
             rules_out = any(row[-1] is not None for row in rows["criticised"])
             ranks = bool(rows["opened"] or rows["finished"] or rules_out)
-            rule = before = rule_of(db, arena) if ranks else None
+            if ranks and arena not in self._rules:
+                self._rules[arena] = rule_of(db, arena)
+            rule = before = self._rules.get(arena)
             for table, of_table in rows.items():
                 if of_table:
                     with db.appender(f"internal.{table}") as appender:
                         appender.append_rows(of_table)
             if rows["opened"] or rules_out:
-                rule = rule_of(db, arena)
+                rule = self._rules[arena] = rule_of(db, arena)
             promoted = any(row[4] == "promoted" for row in rows["judged"])
             keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
             if ranks:
-                keep_scores(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
+                which = entries[0].seq, entries[-1].seq
+                keep_scores(db, arena, *which, asked_since=asked_since, before=before, rule=rule)
             db.execute(
                 "UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?",
                 [identity, entries[-1].seq, arena],
             )
 
-    def _rows(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> dict[str, list[Any]]:
-        """Return the rows of a batch by their table."""
+    def _rows(
+        self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]
+    ) -> tuple[dict[str, list[Any]], int]:
+        """Return the rows of a batch by their table, and the first sequence at which a run that ends was requested."""
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
         known, unfinished = self._known(db, arena, entries), self._unfinished(db, arena)
+        asked_since = entries[-1].seq
 
         def is_first(name: _Name) -> bool:
             first = name not in known
@@ -273,14 +281,14 @@ class Projection:
                 case RunRequested(run=run):
                     if not is_first(("run", run, "")):
                         continue
-                    unfinished.add(run)
+                    unfinished[run] = entry.seq
                 case RunFinished(run=run):
-                    unfinished.discard(run)
+                    asked_since = min(asked_since, unfinished.pop(run))
                 case _:
                     pass
             if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event):
                 rows[found[0]].append(found[1])
-        return rows
+        return rows, asked_since
 
     def _known(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> set[_Name]:
         """Return the names of these entries that are in the file, with one query.
@@ -295,12 +303,17 @@ class Projection:
         kinds, keys, authors = map(list, zip(*perhaps, strict=True))
         return set(db.execute(_KNOWN, [kinds, keys, authors, arena]).fetchall())
 
-    def _unfinished(self, db: duckdb.DuckDBPyConnection, arena: str) -> set[str]:
-        """Return the requested runs of an arena that have not finished; kept from batch to batch."""
+    def _unfinished(self, db: duckdb.DuckDBPyConnection, arena: str) -> dict[str, int]:
+        """Return the runs of an arena that have not finished, and when they were requested; kept between batches."""
         if arena not in self._open:
-            query = "SELECT run FROM internal.requested ANTI JOIN internal.finished USING (arena, run) WHERE arena = ?"
-            self._open[arena] = {run for (run,) in db.execute(query, [arena]).fetchall()}
+            query = "SELECT run, seq FROM internal.requested ANTI JOIN internal.finished USING (arena, run)"
+            self._open[arena] = dict(db.execute(f"{query} WHERE arena = ?", [arena]).fetchall())
         return self._open[arena]
+
+    def _forget(self, arena: str) -> None:
+        """Forget what is kept of an arena between batches: its file says it."""
+        self._open.pop(arena, None)
+        self._rules.pop(arena, None)
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -323,6 +336,7 @@ class Projection:
             finally:
                 if not is_done:
                     self._open.clear()
+                    self._rules.clear()
 
 
 def _name(entry: Entry, post: Post) -> _Name:
@@ -364,6 +378,8 @@ def row_of(arena: str, entry: Entry) -> _Row:
 
 
 def _utc(time: dt.datetime) -> dt.datetime | None:
+    if time.tzinfo is dt.UTC:
+        return time.replace(tzinfo=None)
     try:
         return time.astimezone(dt.UTC).replace(tzinfo=None) if time.tzinfo else time
     except OverflowError:

@@ -30,7 +30,7 @@ SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class
 FROM internal.finished f
 JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
 JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
-WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed'
+WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed' AND r.seq >= ?
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
     AND r.proposal NOT IN (SELECT unnest(?::VARCHAR[]))
 ORDER BY f.seq"""
@@ -55,17 +55,28 @@ def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
 
 
 def keep_scores(
-    db: duckdb.DuckDBPyConnection, arena: str, since: int, until: int, *, before: Rule | None, rule: Rule | None
+    db: duckdb.DuckDBPyConnection,
+    arena: str,
+    since: int,
+    until: int,
+    *,
+    asked_since: int,
+    before: Rule | None,
+    rule: Rule | None,
 ) -> None:
-    """Add the scores of the sequences `since` to `until`, the last; all anew where `rule` was another before."""
+    """Add the scores of the sequences `since` to `until`, the last; all anew where `rule` was another before.
+
+    Their runs were requested from sequence `asked_since` on: the requests before it need not be searched.
+    """
     if rule is None:
         return
     if rule != before:
         db.execute("DELETE FROM internal.scored WHERE arena = ?", [arena])
-        since = 1
+        since, asked_since = 1, 0
     for start in range(since, until + 1, _PIECE):
         end = min(start + _PIECE - 1, until)
-        if found := db.execute(_NEW, [arena, start, end, rule.evaluator, list(rule.ruled_out)]).fetchall():
+        asked = [arena, start, end, asked_since, rule.evaluator, list(rule.ruled_out)]
+        if found := db.execute(_NEW, asked).fetchall():
             _add(db, arena, rule, found)
 
 

@@ -2,7 +2,7 @@
 
 `project` is the projector, folding all `COUNT` entries of the arena into a new DuckDB file; `fetch` is the raw limit:
 nats-py's pull consumer fetches the same entries and acknowledges each. It prints, as JSON, the seconds of the reading,
-the seconds of opening the DuckDB file before it, and the peak memory of the process (MB).
+the seconds of opening the DuckDB file before it, the CPU seconds and the peak memory of the process (MB).
 """
 
 import sys
@@ -42,7 +42,7 @@ async def fold(url: str, arena: str, count: int, path: Path) -> Figures:
             await project(_OneArena(hub, arena), path, on_ready=end, beside=begin)
     with duckdb.connect(str(path)) as db:
         assert db.execute("SELECT count(*), max(seq) FROM events").fetchall() == [(count, count)]
-    return {"seconds": ended - opened, "opening_s": opened - began}
+    return {"seconds": ended - opened, "opening_s": opened - began, "cpu_s": time.process_time()}
 
 
 class _OneArena:
@@ -72,7 +72,7 @@ async def fetch(url: str, arena: str, count: int, _: Path) -> Figures:
     await client.flush()
     took = time.perf_counter() - began
     await client.close()
-    return {"seconds": took}
+    return {"seconds": took, "cpu_s": time.process_time()}
 
 
 def main() -> None:

@@ -45,10 +45,9 @@ def stream_of(arena: str) -> str:
     return f"MESH_{arena}"
 
 
-_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
-
 _Publish = tuple[str, bytes, dict[str, str]]
 """Subject, data and headers."""
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 class StreamLog:
