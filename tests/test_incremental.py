@@ -21,6 +21,7 @@ from agents.search.history import History, feasible_first
 from agents.search.nearness import Nearness
 from agents.search.samplers.protocol import Trial, Values, best_first, where
 from agents.search.strategy import TRIES
+from agents.search.turns import Turns
 from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.board_bytes import from_bytes, to_bytes
@@ -133,7 +134,7 @@ def plain_near(knobs: Sequence[Knob], values: Values, others: Sequence[Values], 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_history_that_is_kept_up_is_the_one_that_is_read_at_once(seed: int) -> None:
     dice = random.Random(seed)
-    history, board = History(files), Board(arena="a")
+    history, board, turns = History(files), Board(arena="a"), Turns()
     for entry in logged("a", history_of(seed)):
         board.fold(entry)
         if dice.random() < 0.3:
@@ -147,6 +148,8 @@ async def test_a_history_that_is_kept_up_is_the_one_that_is_read_at_once(seed: i
         assert +Counter(known.counts) == Counter(trial.by for trial in every)
         assert {tree for tree in board.proposals if known.has_values(tree)} >= {t.tree for t in every if t.values}
         for author in ("ann", "bob"):
+            waiting = sum(board.proposals[trial.tree].author == author for trial in pending)
+            assert turns.waiting(author, board) == waiting
             assert history.authored(author) == sum(p.author == author for p in board.proposals.values())
         some = await files(board, f"{dice.randrange(12):040x}")
         knobs = knobs_of(some, ["train.py"], board.spec.knobs)

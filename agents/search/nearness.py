@@ -2,6 +2,7 @@
 
 Each knob that is asked for has a column of numbers, kept in order. The column in which fewest lie within the bounds
 names candidates. A comparison of these with the bounds of the other columns leaves a few, which are compared exactly.
+Where each column has many within the bounds, the values are looked through in parts, as far as they are asked for.
 """
 
 import math
@@ -17,6 +18,9 @@ MOST_ASKED, MOST_KEPT = 6, 64
 
 TAIL = 1024
 """So many of the latest values are looked at each time; those before them are in order."""
+
+_NARROW, _PART = 16, 4096
+"""Columns are looked up where at most this part of the values lies within the bounds; else all are looked through."""
 
 _LEAST_SPARE = 1e-9
 """By how much of a range the bounds are wider than the share, because logarithms are rounded."""
@@ -51,20 +55,17 @@ class Nearness:
             if are_near(knobs, values, self._values[position], share):
                 yield position
 
-    def _candidates(self, knobs: Sequence[Knob], values: Values, share: float) -> Any:
+    def _candidates(self, knobs: Sequence[Knob], values: Values, share: float) -> Iterator[int]:
         import numpy as np
 
         asked = [(self._column(where(k)), *self._bounds(k, values.get(where(k)), share)) for k in knobs[:MOST_ASKED]]
         ranges = [(*column.range_of(low, high), column) for column, low, high in asked if not math.isnan(low)]
         first, last, narrowest = min(ranges, key=lambda each: each[1] - each[0], default=(0, 0, None))
-        if narrowest is None or last - first > len(self._values) // 4:
-            found = np.arange(len(self._values))
-        else:
-            found = narrowest.positions(first, last)
-        for column, low, high in asked:
-            numbers = column.numbers[found]
-            found = found[np.isnan(numbers) if math.isnan(low) else (numbers >= low) & (numbers <= high)]
-        return np.sort(found).tolist()
+        if narrowest is not None and last - first <= len(self._values) // _NARROW:
+            yield from np.sort(_within(asked, narrowest.positions(first, last))).tolist()
+            return
+        for begin in range(0, len(self._values), _PART):  # mostly, who asks has seen enough in the first part
+            yield from _within(asked, np.arange(begin, min(begin + _PART, len(self._values)))).tolist()
 
     def _bounds(self, knob: Knob, value: Scalar | None, share: float) -> tuple[float, float]:
         """Return the least and the greatest number that may be near a value; not a number where only None is."""
@@ -96,6 +97,16 @@ class Nearness:
             return float(value)
         except OverflowError:
             return math.copysign(math.inf, value)
+
+
+def _within(asked: Sequence[tuple["_Column", float, float]], found: Any) -> Any:
+    """Return those of some positions whose numbers lie within the bounds of all columns."""
+    import numpy as np
+
+    for column, low, high in asked:
+        numbers = column.numbers[found]
+        found = found[np.isnan(numbers) if math.isnan(low) else (numbers >= low) & (numbers <= high)]
+    return found
 
 
 class _Column:
