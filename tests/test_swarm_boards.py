@@ -37,21 +37,21 @@ from pathlib import Path
 import anyio
 from mesh import follow, swarm_boards
 from mesh.follow import Follower
-from mesh.jetstream import connect, hub as adapter
+from mesh.jetstream import connect, objects
 
-swarm_boards.HANDED_ON_FROM, adapter.CHUNK = 2000, 10_000
+swarm_boards.HANDED_ON_FROM, objects.CHUNK = 2000, 10_000
 
 async def main(url, path):
     async with connect(url) as hub:
         bus = await hub.arena("a")
-        store = bus._store
+        store = hub.link.append
         stored = []
         async def dying(subject, data, headers):
             stored.append(subject)
             if len(data) == 10_000 and len(stored) > 4:
                 os.kill(os.getpid(), signal.SIGKILL)
-            await store(subject, data, headers)
-        bus._store = dying
+            return await store(subject, data, headers)
+        hub.link.append = dying
         follower = Follower(bus, snapshot=path)
         await follower.catch_up()
         await swarm_boards.hand_on(bus, follower, path)
