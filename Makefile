@@ -103,7 +103,7 @@ collected: $(DEV) $(BYTECODE)
 test: $(DEV) $(BYTECODE) $(IMPORTED) ## run the tests: first those that can run side by side, then the greedy in pairs, then the serial
 	@short=$$(mktemp -d /tmp/m.XXXX) && failed=0 && run() { $(BIN)/pytest --basetemp $$short "$$@" || failed=1; } && \
 	  run -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not serial and not greedy' && \
-	  run -n 2 --dist load -m greedy $$(grep -l 'mark[.]greedy' tests/test_*.py) && \
+	  run -n 2 --dist worksteal -m greedy $$(grep -l 'mark[.]greedy' tests/test_*.py) && \
 	  run -m serial $$(grep -l 'mark[.]serial' tests/test_*.py) && rm -rf $$short && exit $$failed
 
 events: $(DEV) ## generate docs/events.md, docs/reference/arena.md and the table of docs/sandbox.md from the code

@@ -131,7 +131,7 @@ ROLES = {
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_model_is_never_paid_without_being_counted(tmp_path: Path, home: Path, role: str, moment: str) -> None:
     kind, good = ROLES[role]
-    async with stage(tmp_path, home, QUICK) as on:
+    async with stage(tmp_path, home) as on:
 
         def dies(prompt: str) -> Reply:
             kill(on, role)

@@ -164,7 +164,7 @@ async def page_named_by(up: anyio.abc.Process) -> str:
     raise AssertionError(said)
 
 
-@pytest.mark.serial
+@pytest.mark.greedy
 @pytest.mark.timeout(900)
 async def test_the_page_beside_a_swarm_lives_through_server_swarm_and_restart(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
