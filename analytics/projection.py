@@ -237,14 +237,14 @@ class Projection:
                         appender.append_rows(of_table)
             if rows["opened"] or rules_out:
                 rule = rule_of(db, arena)
-            promoted = any(row[4] == "promoted" for row in rows["judged"])
-            keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
             if ranks:
                 keep_scores(db, arena, entries[0].seq, entries[-1].seq, before=before, rule=rule)
             db.execute(
                 "UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?",
                 [identity, entries[-1].seq, arena],
             )
+            promoted = any(row[4] == "promoted" for row in rows["judged"])
+            keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
 
     def _rows(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> dict[str, list[Any]]:
         """Return the rows of a batch by their table."""
