@@ -241,8 +241,6 @@ class Projection:
                         appender.append_rows(of_table)
             if rows["opened"] or rules_out:
                 rule = self._rules[arena] = rule_of(db, arena)
-            promoted = any(row[4] == "promoted" for row in rows["judged"])
-            keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
             if ranks:
                 which = entries[0].seq, entries[-1].seq
                 keep_scores(db, arena, *which, asked_since=asked_since, before=before, rule=rule)
@@ -250,6 +248,8 @@ class Projection:
                 "UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?",
                 [identity, entries[-1].seq, arena],
             )
+            promoted = any(row[4] == "promoted" for row in rows["judged"])
+            keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
 
     def _rows(
         self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]

@@ -19,8 +19,8 @@ from mesh.fleet import agents_here
 PUT_BACK_WITHIN_S = 3.0
 """Longest wait for the next proposal that puts something back, in seconds."""
 
-FIRST_ONES = 100
-"""Among this many first proposals of a log a walk shows that literals are knobs."""
+_WALKED = 100
+"""Among this many first proposals a walk shows that literals are knobs."""
 
 
 def awaits_put_back(board: Board, tree: str, now: dt.datetime) -> bool:
@@ -112,7 +112,7 @@ def _may_put_back(board: Board) -> bool:
         len(scores) > 1
         and len({*scores}) == 1
         and bool(agents_here(board, "explorer"))
-        and any(each.event.origin.name == "walk" for each in islice(board.proposals.values(), FIRST_ONES))
+        and any(each.event.origin.name == "walk" for each in islice(board.proposals.values(), _WALKED))
     )
 
 

@@ -13,6 +13,9 @@ from mesh_cli.projected.asking import Projector, Row
 from mesh_cli.projected.excerpt import MOST_PROVEN, excerpt, sequences
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 
+_FIRST = 100
+"""First proposals of a log, by which `agents.curation.put_back` tells whether literals are knobs."""
+
 
 class ProjectedState:
     """What `mesh status` shows of an arena, but for who is there: `board` has the queue and the members.
@@ -64,11 +67,10 @@ async def projected_state(projector: Projector, rate_over_s: float) -> Projected
 
 async def _claims(projector: Projector, scored_seq: int) -> Board:
     """Return an excerpt by which the curator's rule says of every claim whether it waits for proof."""
-    from agents.curation.put_back import FIRST_ONES
     from agents.search.structure.needless import PUT_BACK
 
     trees = projector.sql("claims", put_back=quoted(PUT_BACK))
-    first = projector.sql("first", count=FIRST_ONES)
+    first = projector.sql("first", count=_FIRST)
     ends = projector.sql("ends")
     found = await projector.tables(
         {"facts": sequences(projector, trees=f"{trees} UNION ALL {ends}", relatives=first, queue=True)}
