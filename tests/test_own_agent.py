@@ -119,9 +119,8 @@ async def test_an_agent_takes_part_twice_while_the_server_is_killed_between_its_
                 assert f"HEIGHT = {height}" in (project / "train.py").read_text()
             news = await answer("digest", "--since", str(posted["posted"]), "--name", "stranger", cwd=work)
             assert f"{posted['proposal'][:10]} stranger promoted" in news["text"]
-            worse = await mesh("propose", ".", "--patch", "-", "--name", "stranger", cwd=work, given=WORSE)
-            assert worse.code == ExitCode.OK, worse
-            assert (await decided(work, worse.out.strip()))["code"] == ExitCode.NOT_BETTER
+            worse = await mesh("propose", "--patch", "-", "--wait", "--json", cwd=work, given=WORSE)
+            assert (worse.code, json.loads(worse.out)["ending"]) == (ExitCode.NOT_BETTER, "retired"), worse
             broken = await mesh("propose", "--patch", "-", "--title", "it breaks", cwd=work, given=BROKEN)
             failed = await decided(project, broken.out.strip())
             assert (failed["code"], failed["ending"]) == (ExitCode.NO_SCORE, "no_score")

@@ -155,18 +155,21 @@ async def test_the_command_goes_on_waiting_while_the_server_is_killed_and_starte
         async with connect(server.url, outage_s=60) as hub:
             bus = await hub.arena("tiny")
             await bus.post(Post.new("ann", mine()))
-            process = await anyio.open_process([*command, "wait", MINE[:10]], env=environ)
-            assert process.stderr is not None
-            assert process.stdout is not None
-            with anyio.fail_after(90):
-                said = b""
-                while b"place 1 of 1 in the queue" not in said:
-                    said += await process.stderr.receive()
-                for _ in range(2):
-                    await kill_and_see_another(settings.server_dir(home))
-                await bus.post(Post.new("curator", ProposalPromoted(proposal=MINE, round=1, mean=0.5)))
-                assert await process.wait() == 0
-                assert b"promoted" in await process.stdout.receive()
-            await process.aclose()
+            async with await anyio.open_process([*command, "wait", MINE[:10]], env=environ) as process:
+                assert process.stderr is not None
+                assert process.stdout is not None
+                try:
+                    with anyio.fail_after(90):
+                        said = b""
+                        while b"place 1 of 1 in the queue" not in said:
+                            said += await process.stderr.receive()
+                        for _ in range(2):
+                            await kill_and_see_another(settings.server_dir(home))
+                        await bus.post(Post.new("curator", ProposalPromoted(proposal=MINE, round=1, mean=0.5)))
+                        assert await process.wait() == 0
+                        assert b"promoted" in await process.stdout.receive()
+                finally:
+                    if process.returncode is None:
+                        process.kill()
     late = await anyio.to_thread.run_sync(mesh, "wait", MINE[:10])  # no server runs: the command serves the log itself
     assert (late.returncode, late.stdout.splitlines()[0]) == (0, f"{MINE[:10]} promoted")

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
-from mesh_cli.exit import run
+from mesh_cli.exit import ExitCode, run
 
 
 @app.command
@@ -58,6 +58,7 @@ def propose(
     nats: Nats = None,
     name: Annotated[str, Parameter(help="Author of the proposal.")] = "operator",
     model: Annotated[str, Parameter(help="The model that made it; default: a person did.")] = "",
+    wait: Annotated[bool, Parameter(negative="", help="Wait for the verdict, and end as `mesh wait` does.")] = False,
     json: Json = False,
 ) -> int:
     """Propose changed files, and print the tree hash. The swarm runs them before those of its samplers.
@@ -67,6 +68,7 @@ def propose(
 
     Example: mesh propose ./work --title "warm up longer" --text "the loss jumps in the first steps"
     """
+    ended = ExitCode.OK
 
     async def work() -> None:
         import sys
@@ -80,12 +82,15 @@ def propose(
         from mesh.text import printable, short
         from mesh_cli.connect import reach_door
         from mesh_cli.proposals.patch_text import patch_text
+        from mesh_cli.proposals.waiting import EXIT_CODES, outcome_lines, waited
 
+        nonlocal ended
         if patch is not None and commit is not None:
             raise BadInput("--patch and --commit cannot be used together; use one of them")
         diff = patch_text(patch) if patch is not None else ""
         note = read_note(folder)
-        async with reach_door(arena or (note.arena if note else None), nats) as door:
+        where = arena or (note.arena if note else None)
+        async with reach_door(where, nats) as door:
             chosen = await door.proposal(parent) if parent else note.proposal if note else await door.proposal("")
             if patch is not None:
                 found = await from_patch(door, diff, chosen)
@@ -115,10 +120,15 @@ def propose(
             print(f"mesh: {which} has these files; nothing was posted", file=sys.stderr)
         elif not done.is_new:
             print(f"mesh: it is posted already, as #{done.posted}", file=sys.stderr)
-        if json:
+        if not json:
+            print(f"mesh: #{done.posted} {short(done.proposal)} {done.title}: {done.next}", file=sys.stderr)
+            print(done.proposal, flush=True)
+        elif not wait:
             print_json(done)
-            return
-        print(f"mesh: #{done.posted} {short(done.proposal)} {done.title}: {done.next}", file=sys.stderr)
-        print(done.proposal)
+        if wait:
+            outcome = await waited(where, nats, done.proposal, "verdict", None)
+            ended = EXIT_CODES[outcome.ending]
+            print_json(outcome) if json else print("\n".join(outcome_lines(outcome)))
 
-    return run(work)
+    code = run(work)
+    return code if code else ended
