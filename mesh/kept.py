@@ -5,7 +5,7 @@ a copy: whoever changes a proposal or a run of it takes it out of its pack first
 """
 
 import sys
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from mesh.lean import FULL
@@ -159,6 +159,10 @@ class KeptRuns(_Kept[Run]):
         if isinstance(found, str):
             return self.proposals.read(found).runs[name]
         return found
+
+    def loose(self, names: Iterable[str]) -> list[Run]:
+        """Return the runs of a proposal that is in no pack."""
+        return list(map(self.known.__getitem__, names))  # type: ignore[arg-type]
 
     def take_out(self, name: str) -> Run | None:
         """Return a run that may be changed; None if there is none of this name."""
