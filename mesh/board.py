@@ -133,9 +133,8 @@ class Board(msgspec.Struct):
         match event:
             case e.RunStarted():
                 if run := self.runs.take_out(event.run):
-                    share_names(event)
-                    run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
-                    run.begun = shared((*run.begun, event.worker))
+                    run.attempts, run.worker = max(run.attempts, event.attempt), sys.intern(event.worker)
+                    run.begun = shared((*run.begun, run.worker))
             case e.RunFinished():
                 if not (run := self.runs.take_out(event.run)) or run.finished:
                     return False
@@ -254,10 +253,10 @@ class Board(msgspec.Struct):
         return True
 
     def _request(self, seq: int, event: e.RunRequested) -> bool:
-        if event.run in self.runs:
+        if event.run in self.runs.known:
             return False
         share_names(event)
-        self.runs[event.run] = Run(seq, event)
+        self.runs.known[event.run] = Run(seq, event)
         self.unfinished[event.run] = None
         if event.lane in e.PROOF:
             self.proofs.append(event.run)

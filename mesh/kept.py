@@ -107,9 +107,9 @@ class KeptProposals(_Kept[Proposal]):
         proposal = self.known[tree]
         if isinstance(proposal, bytes) or proposal.verdict != "retired" or proposal.event.origin.how == "baseline":
             return
-        self.known[tree] = self.packer.pack(proposal, self.runs)
-        for name in (*proposal.runs, *proposal.sealed):
-            self.runs.known[name] = tree
+        names = (*proposal.runs, *proposal.sealed)
+        self.known[tree] = self.packer.pack(proposal, self.runs.loose(names))
+        self.runs.known.update(dict.fromkeys(names, tree))
 
     def settle(self, tree: str, full: dict[str, None]) -> None:
         """Note that a proposal is retired, and leave the texts of the oldest such proposals to the log.

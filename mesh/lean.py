@@ -34,7 +34,6 @@ _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
         e.KnobChange: ("file", "name"),
         e.Origin: ("how", "name"),
         e.RunRequested: ("run", "proposal", "commit", "worker_class", "evaluator", "avoid"),
-        e.RunStarted: ("run", "worker"),
         e.RunFinished: (
             "run",
             "proposal",
