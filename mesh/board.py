@@ -132,14 +132,14 @@ class Board(msgspec.Struct):
         match event:
             case e.RunStarted():
                 if run := self.runs.take_out(event.run):
-                    share_names(event)
-                    run.attempts, run.worker = max(run.attempts, event.attempt), event.worker
-                    run.begun = shared((*run.begun, event.worker))
+                    run.attempts, run.worker = max(run.attempts, event.attempt), sys.intern(event.worker)
+                    run.begun = shared((*run.begun, run.worker))
             case e.RunFinished():
                 if not (run := self.runs.take_out(event.run)) or run.finished:
                     return False
                 known = self.proposals.take_out(run.requested.proposal)
-                if known and run.requested.lane != "sealed" and not any(self.runs[r].finished for r in known.runs):
+                own = self.runs.loose(known.runs) if known else []
+                if known and run.requested.lane != "sealed" and not any(each.finished for each in own):
                     self.judged.append(entry.seq)
                 if known:
                     known.ended += 1
@@ -150,7 +150,7 @@ class Board(msgspec.Struct):
                 run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
                     self.scored_seq = entry.seq
-                self.evidence_changes += self._is_evidence(run, known)
+                self.evidence_changes += self._is_evidence(run, own)
                 self.finished, lane = self.finished + 1, run.requested.lane
                 self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
                 self.unfinished.pop(event.run, None)
@@ -226,13 +226,13 @@ class Board(msgspec.Struct):
                 pass
         return True
 
-    def _is_evidence(self, run: Run, known: Proposal | None) -> bool:
-        """Tell whether the finish of a run is fresh evidence, or changes the claim of a proposal that has some."""
+    def _is_evidence(self, run: Run, own: list[Run]) -> bool:
+        """Tell whether the end of a run is fresh evidence, or changes the claim of a proposal that has some."""
         if run.requested.lane in e.PROOF or self.opened is None or self.opened.spec.objective.noise == "none":
             return True
         if run.requested.proposal == self.opened.base_tree:
             return True
-        return known is not None and any(self.runs[name].requested.lane in e.PROOF for name in known.runs)
+        return any(each.requested.lane in e.PROOF for each in own)
 
     def _critique(self, seq: int, event: e.CritiquePosted, author: str) -> bool:
         target = self.runs.take_out(event.target) or self.proposals.take_out(event.target)
@@ -252,10 +252,10 @@ class Board(msgspec.Struct):
         return True
 
     def _request(self, seq: int, event: e.RunRequested) -> bool:
-        if event.run in self.runs:
+        if event.run in self.runs.known:
             return False
         share_names(event)
-        self.runs[event.run] = Run(seq, event)
+        self.runs.known[event.run] = Run(seq, event)
         self.unfinished[event.run] = None
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
@@ -302,7 +302,6 @@ class Board(msgspec.Struct):
         if not proposal or proposal.verdict != ("past_champion" if event.why == "demoted" else "open"):
             return False
         proposal.verdict, proposal.why = "retired", event.why
-        share_names(event)
         proposal.rulings = (*proposal.rulings, event)
         self.undecided.pop(event.proposal, None)
         self.proposals.settle(event.proposal, self.full)

@@ -40,10 +40,12 @@ def to_parts(board: Board) -> Iterator[bytes]:
     rest = {name: getattr(board, name) for name in board.__struct_fields__ if name not in ("proposals", "runs")}
     yield _ENCODER.encode((SHAPE, -(-len(board.proposals) // _PART), rest))
     yield _ENCODER.encode(board.proposals.packer.common)
-    yield from map(_ENCODER.encode, _some(board.proposals.known))
-    places = {tree: place for place, tree in enumerate(board.proposals)}
-    for some in _some(board.runs.known):
-        yield _ENCODER.encode({name: places[run] if type(run) is str else run for name, run in some.items()})
+    places = dict[str, int]()
+    for some in _some(board.proposals.known):
+        places.update(zip(some, range(len(places), len(places) + len(some)), strict=True))
+        yield _ENCODER.encode(some)
+    for part in _some(board.runs.known):
+        yield _ENCODER.encode({name: places[run] if isinstance(run, str) else run for name, run in part.items()})
 
 
 def from_parts(parts: Iterable[bytes]) -> Board | None:

@@ -5,7 +5,7 @@ a copy: whoever changes a proposal or a run of it takes it out of its pack first
 """
 
 import sys
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from mesh.lean import FULL
@@ -107,9 +107,9 @@ class KeptProposals(_Kept[Proposal]):
         proposal = self.known[tree]
         if isinstance(proposal, bytes) or proposal.verdict != "retired" or proposal.event.origin.how == "baseline":
             return
-        self.known[tree] = self.packer.pack(proposal, self.runs)
-        for name in (*proposal.runs, *proposal.sealed):
-            self.runs.known[name] = tree
+        names = (*proposal.runs, *proposal.sealed)
+        self.known[tree] = self.packer.pack(proposal, self.runs.loose(names))
+        self.runs.known.update(dict.fromkeys(names, tree))
 
     def settle(self, tree: str, full: dict[str, None]) -> None:
         """Note that a proposal is retired, and leave the texts of the oldest such proposals to the log.
@@ -159,6 +159,10 @@ class KeptRuns(_Kept[Run]):
         if isinstance(found, str):
             return self.proposals.read(found).runs[name]
         return found
+
+    def loose(self, names: Iterable[str]) -> list[Run]:
+        """Return the runs of a proposal that is in no pack."""
+        return list(map(self.known.__getitem__, names))  # type: ignore[arg-type]
 
     def take_out(self, name: str) -> Run | None:
         """Return a run that may be changed; None if there is none of this name."""

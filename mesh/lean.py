@@ -34,7 +34,6 @@ _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
         e.KnobChange: ("file", "name"),
         e.Origin: ("how", "name"),
         e.RunRequested: ("run", "proposal", "commit", "worker_class", "evaluator", "avoid"),
-        e.RunStarted: ("run", "worker"),
         e.RunFinished: (
             "run",
             "proposal",
@@ -150,8 +149,8 @@ def share_names(fact: Any) -> None:
         if not fact.thresholds:
             force_setattr(fact, "thresholds", _NOTHING)
     elif kind is e.RunFinished and isinstance(outcome := fact.outcome, e.Scored):
-        metrics = {sys.intern(name): number for name, number in outcome.metrics.items()}
-        force_setattr(outcome, "metrics", metrics or _NOTHING)
+        if not outcome.metrics:
+            force_setattr(outcome, "metrics", _NOTHING)
     elif kind is e.ProposalRetired or kind is Critique:
         force_setattr(fact, "text", shared(fact.text))
 

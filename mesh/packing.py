@@ -6,7 +6,7 @@ what is unpacked is lean. A field of a fact that this module does not name is ta
 """
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import copy
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -95,12 +95,12 @@ class Packer:
         self._runs = _Table(self.common.runs, _key_of_run)
         self._critiques = _Table(self.common.critiques, _key_of_critique)
 
-    def pack(self, proposal: Proposal, runs: Mapping[str, Run]) -> bytes:
+    def pack(self, proposal: Proposal, runs: Iterable[Run]) -> bytes:
         """Return the pack of a proposal and of its runs.
 
         Args:
             proposal: a proposal without texts, or with texts that the log has.
-            runs: the runs of the board.
+            runs: its runs in the order of the requests, those on the sealed split last.
         """
         proposal.is_lean = True
         own = (
@@ -114,8 +114,7 @@ class Packer:
             [_pack_ruling(ruling) for ruling in proposal.rulings],
         )
         commit = proposal.event.commit
-        names = (*proposal.runs, *proposal.sealed) if proposal.sealed else proposal.runs
-        return _ENCODE((own, [self._pack_run(runs[name], commit) for name in names]))
+        return _ENCODE((own, [self._pack_run(run, commit) for run in runs]))
 
     def unpack(self, tree: str, pack: bytes) -> "Unpacked":
         """Return the proposal in a pack; its runs are unpacked when they are first asked for."""

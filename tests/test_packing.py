@@ -229,12 +229,12 @@ def test_every_field_of_a_proposal_and_its_runs_is_in_the_pack() -> None:
         missing = [name for name in thing.__struct_fields__ if getattr(thing, name) in (None, "", 0, ())]
         assert missing == []
     packer = Packer()
-    pack = packer.pack(proposal, runs)
+    pack = packer.pack(proposal, runs.values())
     for way in (packer, Packer(packer.common)):
         found = way.unpack(tree, pack)
         assert (found.proposal, [*found.runs.values()]) == without_texts(proposal, runs)
         assert [str(knob.new) for knob in found.proposal.event.knobs] == [str(new) for _, new in SCALARS]
-        assert way.pack(found.proposal, found.runs) == pack
+        assert way.pack(found.proposal, found.runs.values()) == pack
 
 
 SCALARS: tuple[tuple[Any, Any], ...] = ((1, 2), (1.0, 2.0), (True, False), ("a", "b"), (None, 3), (-(2**63), 2**63 - 1))
