@@ -19,12 +19,13 @@ from typing import ClassVar
 import anyio.to_thread
 
 from agents.curation.put_back import claims_to_put_back, results
+from agents.search.asking import Asking
 from agents.search.history import History, Known
 from agents.search.samplers import portfolio
 from agents.search.samplers.own import own_sampler, reason_of
 from agents.search.samplers.protocol import Trial, Values, place, where
 from agents.search.samplers.table_moves import TableMoves, table_knobs
-from agents.search.strategy import TRIES, Choice, Strategy
+from agents.search.strategy import TRIES, Strategy
 from agents.search.structure.factors import FACTORS
 from agents.search.structure.moves import has_table, rewritten, structural_moves, with_factor
 from agents.search.structure.needless import PUT_BACK, changed_groups, next_put_backs
@@ -80,7 +81,7 @@ class Explorer:
         self._turns = context.common.get(Turns, Turns)
         self._posted: set[str] = set()
 
-    def _asked_in(self, common: Common, *, is_own: bool) -> "Asking":
+    def _asked_in(self, common: Common, *, is_own: bool) -> Asking:
         """Return the samplers: those of all explorers of the process, but a user's own, which may count its calls."""
 
         def made() -> Asking:
@@ -313,22 +314,6 @@ class Explorer:
             return []
         self._posted.add(text)
         return [NotePosted(channel="ops", text=text)]
-
-
-class Asking:
-    """Asks the samplers for ideas, one question after the other: what they have learned serves all explorers."""
-
-    def __init__(self, strategy: Strategy, lock: anyio.Lock) -> None:
-        self._strategy, self._lock = strategy, lock
-
-    async def ask(
-        self, space: Sequence[Knob], known: Known, rng: Random, attempt: int, structural: Sequence[str]
-    ) -> Choice:
-        """Return an idea, as `Strategy.ask`, and let others work meanwhile."""
-        ask = partial(self._strategy.ask, structural=structural)
-        trials, pending = known.trials, known.pending
-        async with self._lock:  # a read of the history would change the trials
-            return await anyio.to_thread.run_sync(ask, space, trials, pending, rng, attempt)
 
 
 def changes_of(knobs: Sequence[Knob], values: Values) -> list[KnobChange]:

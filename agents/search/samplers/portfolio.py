@@ -23,7 +23,7 @@ from agents.search.samplers.random_sobol import RandomSearch, Sobol
 from agents.search.samplers.screened import Screened, Windowed
 from agents.search.samplers.step import StepSampler
 from agents.search.samplers.tpe import TPE
-from agents.search.samplers.trial_log import TrialLog, best_before, made_by, scored_of
+from agents.search.samplers.trial_log import TrialLog, best_before, count_made, scored_of
 from agents.search.samplers.walk import LiteralWalk
 
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], tuple[str, ...]]] = {
@@ -109,7 +109,7 @@ def first_kind(knobs: int, trials: Sequence[Trial], pending: Sequence[Trial]) ->
         trials: The finished trials.
         pending: The unfinished trials.
     """
-    made = {kind: made_by(kind, trials, pending) for kind in ("sobol", "step")}
+    made = {kind: count_made(kind, trials, pending) for kind in ("sobol", "step")}
     points = first_points(knobs)
     wanted = {"sobol": points if covers(trials) else made["sobol"], "step": first_steps(knobs)}
     todo = [kind for kind in ("sobol", "step") if made[kind] < wanted[kind]]
@@ -121,7 +121,7 @@ def covers(trials: Sequence[Trial]) -> bool:
     if isinstance(trials, TrialLog):
         made, crashed = trials.made["sobol"], trials.crashed["sobol"]
     else:
-        made = made_by("sobol", trials)
+        made = count_made("sobol", trials)
         crashed = sum(trial.by == "sobol" and trial.loss is None for trial in trials)
     return made < 2 or crashed < made
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from agents.search.samplers.protocol import Idea, Trial, where
-from agents.search.samplers.trial_log import made_by
+from agents.search.samplers.trial_log import count_made
 from mesh.events import Scalar
 from mesh.knobs import Knob
 
@@ -32,7 +32,7 @@ class Sobol:
 
         names = " ".join(f"{knob.file} {knob.name}" for knob in space)
         seed = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4])
-        number = made_by("sobol", trials, pending) + rng.randrange(_AHEAD)
+        number = count_made("sobol", trials, pending) + rng.randrange(_AHEAD)
         with warnings.catch_warnings(action="ignore"):  # the warning that the number of points is not a power of two
             point = qmc.Sobol(len(space), rng=seed).random(number + 1)[-1]
         return Idea({where(knob): _at(knob, float(place)) for knob, place in zip(space, point, strict=True)})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from random import Random
 
 from agents.search.samplers.protocol import Idea, Trial, where
-from agents.search.samplers.trial_log import made_by, ranked
+from agents.search.samplers.trial_log import count_made, ranked
 from mesh.events import Scalar
 from mesh.knobs import Knob
 
@@ -26,7 +26,7 @@ class StepSampler:
     """Steps from the best proposal: the next knob of the round, up and down in turns, or a few knobs a little."""
 
     def ask(self, space: Sequence[Knob], trials: Sequence[Trial], pending: Sequence[Trial], rng: Random) -> Idea:
-        made = made_by("step", trials, pending) + rng.randrange(AHEAD)
+        made = count_made("step", trials, pending) + rng.randrange(AHEAD)
         best = next(ranked(trials), None)
         values = best.values if best else {}
         new = {where(knob): values.get(where(knob), knob.value) for knob in space}

@@ -14,7 +14,7 @@ from agents.search.samplers.protocol import Idea, Trial, place, shape, where
 from agents.search.samplers.trial_log import window
 from mesh.knobs import Knob
 
-PENDING = 100
+_PENDING = 100
 """Pending trials that the estimator sees: the latest ones."""
 
 
@@ -32,7 +32,7 @@ class TPE:
             self._shape, self._made = shape(space), {}
         distributions = {_name(knob): _distribution(knob) for knob in space}
         wanted = {(t.seq, math.inf if t.loss is None else t.loss): t for t in window(trials)}
-        wanted |= {(t.seq, math.nan): t for t in pending[-PENDING:]}
+        wanted |= {(t.seq, math.nan): t for t in pending[-_PENDING:]}
         made = {
             key: self._made.get(key) or _frozen(trial, key[1], space, distributions)
             for key, trial in wanted.items()

@@ -116,7 +116,7 @@ def best_before(trials: Sequence[Trial], seq: int, count: int) -> list[Trial]:
     return list(islice((trial for trial in ranked(trials) if trial.seq < seq), count))
 
 
-def made_by(kind: str, trials: Sequence[Trial], pending: Sequence[Trial] = ()) -> int:
+def count_made(kind: str, trials: Sequence[Trial], pending: Sequence[Trial] = ()) -> int:
     """Return how many trials a sampler has made."""
     done = trials.made[kind] if isinstance(trials, TrialLog) else sum(trial.by == kind for trial in trials)
     return done + sum(trial.by == kind for trial in pending)
