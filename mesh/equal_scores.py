@@ -11,7 +11,7 @@ from mesh.standing import Rule
 ROUNDING = 1e-12
 """Means of equal scores differ by rounding, by less than this share of the scores."""
 
-ClaimOf = Callable[[Board, str], tuple[float, str] | None]
+FindClaim = Callable[[Board, str], tuple[float, str] | None]
 """Returns the mean of the scores that found a proposal, and their worker class."""
 
 
@@ -31,7 +31,7 @@ class EqualScores:
         self._changes = ChangeReader()
         self._classes: dict[str, _OfClass] = {}
 
-    def of(self, board: Board, rule: Rule, worker_class: str, claim: ClaimOf) -> "_OfClass":
+    def of(self, board: Board, rule: Rule, worker_class: str, claim: FindClaim) -> "_OfClass":
         """Return what is known of a worker class."""
         changes = self._changes.look(board)
         if changes.is_new:

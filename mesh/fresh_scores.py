@@ -19,7 +19,7 @@ from mesh.standing import Rule
 MOST_SEEDED = 1000
 """Scores of a worker class, the latest, from which it is estimated what seeds share."""
 
-_Row = tuple[int, str, int, float]
+FreshRow = tuple[int, str, int, float]
 """Of a fresh score: the entry of its request, its worker class, its seed, and its value."""
 
 
@@ -59,7 +59,7 @@ class FreshScores:
                     self.recent.add(board.champion, row)
         return self
 
-    def _is_recent(self, tree: str, row: _Row) -> bool:
+    def _is_recent(self, tree: str, row: FreshRow) -> bool:
         return tree == self._state[0] or row[0] >= self._state[1]
 
 
@@ -75,7 +75,7 @@ class Pool:
         self._spreads: dict[str, dict[str, float | _Squares]] = {}
         self._sums: dict[str, tuple[Fraction, int]] = {}
 
-    def add(self, tree: str, row: _Row) -> None:
+    def add(self, tree: str, row: FreshRow) -> None:
         """Add a score of a proposal."""
         seq, name, seed, value = row
         insort(self._rows.setdefault(name, []), (seq, tree, seed, value))
@@ -99,7 +99,7 @@ class Pool:
                 if isinstance(found, _Squares):
                     self._sums[name] = self._less(name, found)
 
-    def since(self, seq: int) -> Iterable[tuple[str, _Row]]:
+    def since(self, seq: int) -> Iterable[tuple[str, FreshRow]]:
         """Yield the proposal and the row of each score that was requested from an entry on."""
         for name, rows in self._rows.items():
             for asked, tree, seed, value in rows[bisect_left(rows, (seq,)) :]:
@@ -175,7 +175,7 @@ def pooled_spread(groups: Sequence[tuple[float, int]]) -> tuple[float, int]:
     return (math.sqrt(math.fsum(total for total, _ in groups) / dof) if dof else math.inf), dof
 
 
-def _row(board: Board, rule: Rule, run: Run) -> _Row | None:
+def _row(board: Board, rule: Rule, run: Run) -> FreshRow | None:
     """Return the row of a fresh score that counts; None for any other run."""
     if not run.finished or run.value is None or not is_fresh(board, rule, run):
         return None

@@ -1,4 +1,4 @@
-"""Asks the samplers in a thread, for all explorers of a process."""
+"""Asks the samplers in another thread, so that a process answers the server while they calculate."""
 
 from collections.abc import Sequence
 from functools import partial

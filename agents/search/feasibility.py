@@ -16,7 +16,7 @@ from agents.search.samplers.trial_log import with_values
 from mesh.events import Scalar
 from mesh.knobs import Knob
 
-KNOWN_TRIALS = 400
+SCREENED_BY = 400
 """Trials that the models see: the latest ones."""
 
 BY_CHANCE = 0.05
@@ -44,7 +44,7 @@ class Feasibility:
     def __init__(self, space: Sequence[Knob], trials: Sequence[Trial]) -> None:
         import numpy as np
 
-        known = list(with_values(trials)[-KNOWN_TRIALS:])
+        known = list(with_values(trials)[-SCREENED_BY:])
         self._space = space
         self.is_needed = any(trial.loss is None for trial in known)
         self.rules = divisions(space, known) if self.is_needed else []

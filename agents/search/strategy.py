@@ -17,7 +17,7 @@ from random import Random
 
 import msgspec
 
-from agents.search.feasibility import KNOWN_TRIALS, Feasibility
+from agents.search.feasibility import SCREENED_BY, Feasibility
 from agents.search.samplers import portfolio, walk
 from agents.search.samplers.protocol import Idea, Sampler, Trial, Where, where
 from agents.search.samplers.table_moves import without_tables
@@ -207,7 +207,7 @@ class Strategy:
         return best[1]
 
     def _feasibility(self, space: Sequence[Knob], known: Sequence[Trial]) -> Feasibility:
-        key = space, [(trial.seq, trial.loss is None) for trial in known[-KNOWN_TRIALS:]]
+        key = space, [(trial.seq, trial.loss is None) for trial in known[-SCREENED_BY:]]
         if self._feasible is None or self._key != key:
             self._key, self._feasible = key, Feasibility(space, known)
         return self._feasible
