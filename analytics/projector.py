@@ -1,6 +1,7 @@
 """Fold the logs of all arenas into one projection, once or continuously."""
 
 import gc
+import math
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
@@ -18,8 +19,8 @@ __all__ = ["Projection", "project", "replay"]
 
 _LOOK_S = 1.0
 """Seconds between two checks for new arenas."""
-_AHEAD = 24
-"""Batches that are read while others are written: a batch is what arrived at once, some 200 entries of a long log."""
+_AHEAD = 5000
+"""Entries that are read, at most, while others are written: as many as are then written at once."""
 _MOST = 4000
 """Entries that are written at once; more do not make a write cheaper per entry."""
 _REST, _LONGEST_REST_S = 4, 0.2
@@ -116,11 +117,17 @@ async def _fold(
     Raises:
         MeshError: reading or writing failed; entries read but not yet written are dropped.
     """
-    send, receive = anyio.create_memory_object_stream[list[Entry]](_AHEAD)
+    send, receive = anyio.create_memory_object_stream[list[Entry]](math.inf)
+    ahead, room = 0, anyio.Event()
 
     async def read() -> None:
+        nonlocal ahead, room
         async with send, aclosing(entries) as batches:
             async for batch in batches:
+                while ahead >= _AHEAD:
+                    room = anyio.Event()
+                    await room.wait()
+                ahead += len(batch)
                 await send.send(batch)
 
     try:
@@ -131,6 +138,8 @@ async def _fold(
                 with suppress(anyio.WouldBlock, anyio.EndOfStream):
                     while len(together) < _MOST:
                         together += receive.receive_nowait()
+                ahead -= len(together)
+                room.set()
                 began = anyio.current_time()
                 await _append(projection, arena, identity, together)
                 reached(together[-1].seq)

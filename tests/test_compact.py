@@ -138,7 +138,7 @@ async def test_a_kill_between_writing_and_deleting_leaves_everything_and_the_nex
 ) -> None:
     async with given(server, tmp_path, 25) as arena:
         process = compact(server, tmp_path / "home", wait="600")
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             while not await arena.groups():
                 await anyio.sleep(0.01)
         process.kill()
@@ -155,7 +155,7 @@ async def test_a_kill_between_writing_and_deleting_leaves_everything_and_the_nex
 async def test_a_kill_while_it_deletes_loses_no_commit(server: EmbeddedServer, tmp_path: Path) -> None:
     async with given(server, tmp_path, 1005) as arena:
         process = compact(server, tmp_path / "home")
-        with anyio.fail_after(120):
+        with anyio.fail_after(200):
             while await arena.alone() == 1006:
                 await anyio.sleep(0.001)
         process.kill()

@@ -9,12 +9,12 @@ import anyio
 import msgspec
 
 from mesh import wire
-from mesh.errors import ObjectMissing, UnknownName, leaf
+from mesh.errors import BusUnavailable, ObjectMissing, UnknownName, leaf
 from mesh.jetstream.grouped import GroupedObjects, Moved
 from mesh.jetstream.link import Link
 from mesh.jetstream.live import LiveTopics
 from mesh.jetstream.log import StreamLog, stream_of
-from mesh.jetstream.objects import ObjectStream, create_stream
+from mesh.jetstream.objects import Absent, ObjectStream, create_stream
 from mesh.jetstream.queue import JetStreamDelivery, work
 from mesh.model_calls import KEPT_BYTES
 
@@ -138,10 +138,14 @@ class JetStreamBus(StreamLog, LiveTopics):
     async def get(self, name: str) -> bytes:
         try:
             return await self._single.get(wire.check_token("object name", name))
-        except ObjectMissing:
-            if (data := await self._grouped.find(name)) is None:
+        except Absent:
+            try:
+                found = await self._grouped.find(name)
+            except BusUnavailable as error:
+                raise ObjectMissing(f"object {name} of arena {self.arena} cannot be read: {error}") from None
+            if found is None:
                 raise
-            return data
+            return found
 
     async def group(self, names: Iterable[str], *, settle_s: float = 0.0, only_count: bool = False) -> Moved:
         """Move objects into groups, from which `get` returns them like before; see `GroupedObjects.move`."""

@@ -41,6 +41,10 @@ async def create_stream(link: Link, stream: str, subjects: str, **limits: Any) -
         raise BusRefused(f"the server did not create stream {stream}: {answer['error'].get('description')}")
 
 
+class Absent(ObjectMissing):
+    """The server answered that there is no such object."""
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """A message of an object: its sequence, its bytes, and the number of messages of the object."""
 
@@ -90,7 +94,7 @@ class ObjectStream:
                 continue
             headers = msg.headers or {}
             if headers.get("Status") == "404" and not is_listed:
-                raise ObjectMissing(f"arena {self._arena} has no object {name}")
+                raise Absent(f"arena {self._arena} has no object {name}")
             if "Nats-Sequence" in headers:
                 count = headers.get("Mesh-Chunks", "1")
                 if not _COUNT.fullmatch(count):
