@@ -30,7 +30,7 @@ from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
 
-THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "OPENBLAS_NUMTHREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that numeric libraries read when they are imported."""
 
 _EXAMPLES = """\
