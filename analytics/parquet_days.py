@@ -98,7 +98,7 @@ def _write_view(db: duckdb.DuckDBPyConnection, view: str, folder: Path) -> Writt
                 copy_rows(db, _rows_of(view, columns, arena, day), own, beside, {_MARK: mark})
             written += 1
     db.execute(f"DROP {kind} parts")
-    _remove_others(folder, wanted)
+    _remove_others(db, folder, wanted)
     return Written(len(wanted), written)
 
 
@@ -136,10 +136,10 @@ def _mark_of(db: duckdb.DuckDBPyConnection, path: Path) -> str:
     return str(found[0]) if found else ""
 
 
-def _remove_others(folder: Path, wanted: set[Path]) -> None:
+def _remove_others(db: duckdb.DuckDBPyConnection, folder: Path, wanted: set[Path]) -> None:
     """Remove the files of what is gone, and what a process left that was killed while it wrote."""
     for path in [*folder.rglob(FILE), *folder.rglob(f".{FILE}.*.part")]:
-        if path not in wanted:
+        if path not in wanted and (path.name != FILE or _mark_of(db, path)):
             path.unlink(missing_ok=True)
             for above in path.parents:
                 if above == folder or any(above.iterdir()):

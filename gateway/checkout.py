@@ -18,13 +18,11 @@ _OWN = frozenset({SETTINGS, CHECKOUT_NOTE})
 _ORDERS = frozenset(
     {
         *(SETTINGS, CHECKOUT_NOTE, "claude.md", "claude.local.md", "agents.md", "agents.override.md", "gemini.md"),
-        *("qwen.md", "copilot-instructions.md", ".cursorrules", ".windsurfrules", ".clinerules", ".mcp.json"),
-        *(".aider.conf.yml", ".envrc", ".env", "opencode.json", "conventions.md", ".gitattributes", ".gitmodules"),
+        *("qwen.md", "copilot-instructions.md"),
+        *("opencode.json", "conventions.md", "warp.md", "mise.toml"),
     }
 )
-_ORDER_FOLDERS = frozenset(
-    {".claude", ".codex", ".cursor", ".gemini", ".agents", ".github", ".vscode", ".idea", ".opencode", ".mesh", ".git"}
-)
+"""Files that tools obey, beside those that are hidden or in hidden folders."""
 
 
 async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
@@ -69,8 +67,8 @@ async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
 def without_orders(base: Mapping[str, bytes], files: Mapping[str, bytes]) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return files without those that tools obey in a folder, and the names of what was left out.
 
-    They are settings of the mesh, and what coding agents, editors and shells read on their own, such as `CLAUDE.md`.
-    The operator's are kept, but not what a proposal makes of them: its author is anybody.
+    They are settings of the mesh, and what coding agents, editors and shells read on their own: `CLAUDE.md`, hidden
+    files. The operator's are kept, but not what a proposal makes of them: its author is anybody.
 
     Args:
         base: The files of the baseline.
@@ -83,7 +81,7 @@ def without_orders(base: Mapping[str, bytes], files: Mapping[str, bytes]) -> tup
 
 def _instructs(name: str) -> bool:
     parts = name.lower().split("/")
-    return parts[-1] in _ORDERS or not _ORDER_FOLDERS.isdisjoint(parts[:-1])
+    return parts[-1] in _ORDERS or any(part.startswith(".") for part in parts)
 
 
 async def files_of_trial(door: Door, tree: str) -> Mapping[str, bytes]:

@@ -80,10 +80,10 @@ def folder_changes(folder: Path, note: CheckoutNote) -> Changed:
 
 
 def files_there(folder: Path) -> list[str]:
-    """Return the files below a folder by relative path, without those of tools and of the checkout itself."""
+    """Return the files below a folder by relative path, without those of tools and of checkouts."""
     found: list[str] = []
     for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in _AHEAD]
+        folders[:] = [name for name in folders if name not in _AHEAD and not Path(here, name, CHECKOUT_NOTE).is_file()]
         base = Path(here).relative_to(folder)
         found += [(base / name).as_posix() for name in names]
         if len(found) > _MOST:

@@ -1,14 +1,14 @@
 """Where the files of a proposal come from: a checkout, any folder, a patch, or a commit of a git repository."""
 
+import os
 import re
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from gateway.checkout import files_of_trial
-from gateway.checkout_folder import CheckoutNote, folder_changes, folder_files
+from gateway.checkout_folder import CheckoutNote, files_there, folder_changes, folder_files
 from gateway.door import Door
 from gateway.refusals import check_protected
 from mesh import git_objects as git
@@ -18,9 +18,6 @@ from mesh.editable_paths import editable_paths, is_pattern
 from mesh.errors import BadInput
 from mesh.foreign_commits import ForeignCommit, read_commits
 from mesh.git_tree import Incomplete, add_object, files_below
-
-_MOST = 10_000
-"""Files of a folder that are looked at."""
 
 _MAIL_END = re.compile(r"^-- \n[^\n]{0,80}\n*\Z", re.MULTILINE)
 _SUBJECT = re.compile(r"^Subject: (?:\[PATCH[^\]]*\] )?(.*(?:\n .*)*)", re.MULTILINE)
@@ -65,18 +62,8 @@ def from_folder(door: Door, folder: Path) -> ProposedFiles:
         BadInput: the folder has none of them, or one cannot be read.
     """
     board = door.board
-    files: dict[str, bytes] = {}
-    below: list[str] = []
-    if any(map(is_pattern, board.spec.artifact.editable)):
-        below = [path.relative_to(folder).as_posix() for path in islice(folder.rglob("*"), _MOST) if path.is_file()]
-    for name in editable_paths(board.spec, below):
-        path = folder / name
-        try:
-            files[name] = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    below = files_there(folder) if any(map(is_pattern, board.spec.artifact.editable)) else []
+    files = folder_files(folder, [name for name in editable_paths(board.spec, below) if os.path.lexists(folder / name)])
     if not files:
         wanted = ", ".join(board.spec.artifact.editable)
         raise BadInput(f"{folder} has no editable file of arena {board.arena}; put at least one there: {wanted}")
@@ -133,7 +120,9 @@ async def from_commit(door: Door, repository: Path, revision: str) -> ProposedFi
     before = _files_of(found[f"{revision}^"], prefix)[0] if f"{revision}^" in found else None
     began = base if before is None else before
     touched = [name for name in base if name not in editable and name in files and files[name] != began.get(name)]
-    check_protected(touched, [], editable)
+    gone = [name for name in base if name not in files and name in (before or {})]
+    check_protected(touched, gone, editable)
+    left_out = tuple(name for name in files if name not in {*base, *editable, *(before or {})})
     wanted = {name: files[name] for name in editable if name in files}
     if not wanted:
         raise BadInput(
@@ -146,7 +135,7 @@ async def from_commit(door: Door, repository: Path, revision: str) -> ProposedFi
         tree = door.files.tree_of({**base, **{name: before[name] for name in editable if name in before}})
         known = tree in board.proposals or (board.opened and tree == board.opened.base_tree)
         parent = tree if known else None
-    return ProposedFiles(wanted, title.strip(), rationale.strip(), parent=parent)
+    return ProposedFiles(wanted, title.strip(), rationale.strip(), left_out=left_out, parent=parent)
 
 
 def _files_of(commit: ForeignCommit, prefix: str) -> tuple[dict[str, bytes], str]:

@@ -18,7 +18,7 @@ _Kind = Literal["proposal", "run", "agent", "worker", "fact"]
 _KINDS: tuple[_Kind, ...] = ("proposal", "run", "agent", "worker", "fact")
 LISTED = 10
 SHORTEST_NUMBER_AS_HASH = 4
-_NO_BASELINE = "nobody has posted the baseline of arena {} yet; name a proposal instead"
+NO_BASELINE = "nobody has posted the baseline of arena {} yet; name a proposal instead"
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
@@ -55,7 +55,7 @@ def find(board: Board, word: str) -> tuple[Named, list[Named]]:
         if word == "champion":
             raise UnknownName(_no_champion(board))
         if word == "baseline":
-            raise UnknownName(_NO_BASELINE.format(board.arena))
+            raise UnknownName(NO_BASELINE.format(board.arena))
         raise UnknownName(f"{word[:60]!r} is not the name of anything in arena {board.arena}, nor the start of one")
     raise UnknownName(
         f"{word!r} matches {_list(board, whole or starts, plain)}; write more of it, or its kind as in run:NAME"
@@ -80,7 +80,7 @@ def find_proposal(board: Board, word: str) -> str:
         if plain in ("champion", ""):
             raise UnknownName(_no_champion(board))
         if plain == "baseline":
-            raise UnknownName(_NO_BASELINE.format(board.arena))
+            raise UnknownName(NO_BASELINE.format(board.arena))
         raise UnknownName(f"no proposal of arena {board.arena} starts with {word[:60]!r}; see mesh leaderboard")
     named = _list(board, [Named("proposal", tree) for tree in found], plain)
     raise UnknownName(f"{len(found)} proposals of arena {board.arena} start with {word!r}: {named}; write more of it")

@@ -59,7 +59,7 @@ def ending_of(board: Board, tree: str, until: Awaited = "verdict") -> OutcomeWor
     if until == "score" and board.scores(tree) and board.missed(tree) is None:
         parent = proposal.event.parents[0] if proposal.event.parents else ""
         gain = gain_of(Ranking(board), tree, parent) if parent else None
-        return "better" if gain is None or gain > 0 else "not_better"
+        return "better" if gain is not None and gain > 0 else "not_better"
     return "closed" if board.closed else ""
 
 

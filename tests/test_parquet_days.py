@@ -93,7 +93,11 @@ def test_files_of_an_arena_that_is_gone_are_removed(tmp_path: Path) -> None:
     projection = Projection.open(file)
     projection.checkpoint("a", "another log", 0)
     projection.close()
+    foreign = folder / "events" / FILE
+    foreign.write_text("not one of ours")
     write_days(file, folder)
+    assert foreign.read_text() == "not one of ours"
+    foreign.unlink()
     assert {path.parts[1] for path in state_of(folder)} == {
         *("arena=2026", "arena=true-no_1", "arena=%5F%5FHIVE%5FDEFAULT%5FPARTITION%5F%5F")
     }

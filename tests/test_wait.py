@@ -121,6 +121,15 @@ async def test_a_wait_for_a_score_says_whether_it_beats_the_parent(
         assert (await await_outcome(door, MINE, seconds=0)).ending == ""
 
 
+async def test_a_score_without_one_of_the_parent_is_not_called_better(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door:
+        await post(door, "ann", mine())
+        await post(door, "curator", requested("mine"))
+        await post(door, "w", finished("mine", 0.5))
+        done = await await_outcome(door, MINE, until="score", seconds=20)
+        assert (done.ending, done.mean, done.parent_mean, done.gain) == ("not_better", 0.5, None, None)
+
+
 async def test_a_wait_returns_when_the_place_in_the_queue_changes(tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
         await post(door, "ann", mine())

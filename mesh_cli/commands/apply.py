@@ -35,12 +35,13 @@ def write_proposal(
         import sys
 
         from gateway.answers import applied
+        from gateway.checkout import without_orders
         from gateway.resolve import find_proposal
         from mesh import settings
         from mesh.arena import load_arena
         from mesh.editable_paths import editable_paths
         from mesh.rule_breaches import base_commit_of
-        from mesh.text import short
+        from mesh.text import printable, short
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
         from mesh_cli.projected.asking import from_projector
@@ -58,6 +59,7 @@ def write_proposal(
             chosen = await files_of(board, code, tree)
             own_base = await code.files(base_commit_of(board, tree)) if tree in board.proposals else None
             known = [await files_of(board, code, each) for each in ("", *board.champions)]
+        chosen, left_out = without_orders(known[0], chosen)
         wanted = files_to_write(place, editable_paths(board.spec, chosen), chosen, known, own_base=own_base)
         before = {file.name: file.before for file in wanted if file.before is not None}
         after = {file.name: file.after for file in wanted}
@@ -68,6 +70,9 @@ def write_proposal(
             if file.kept:
                 since = f"mesh: {file.name} in {place} changed since {words} was made"
                 print(f"{since}; {kept_words(file, chosen[file.name])}", file=sys.stderr)
+        if left_out:
+            names = ", ".join(printable(name, 60) for name in left_out[:5])
+            print(f"mesh: not written, because tools in the folder would obey it: {names}", file=sys.stderr)
         if not wanted:
             print(f"mesh: {place} has the files of {words} already; nothing to write", file=sys.stderr)
         elif check:

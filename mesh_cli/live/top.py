@@ -195,7 +195,8 @@ class Top(App[None]):
         places = places_of(found)
         for row in found[:RANKED]:
             said = short(row.proposal), printable(row.author, 16), printable(row.title, 200)
-            every = (row.rank, row_score(row, places), row_interval(row, places), row.state, *said)
+            numbers = row_score(row, places), row_interval(row, places)
+            every: tuple[str | int, ...] = (row.rank, *numbers, row.state, *said)
             cells = tuple(cell for head, cell in zip(_WIDE_HEADS, every, strict=True) if head in self._heads)
             if self._is_shown(row.proposal, *map(str, every)):
                 rows.append((row.proposal, cells))

@@ -39,7 +39,7 @@ def write_settings(folder: Path, text: str) -> None:
     if path.exists():
         return
     try:
-        with atomic_write(path) as beside:
+        with atomic_write(path, private=True) as beside:
             beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise HostTrouble(f"{path} cannot be written: {error.strerror or error}") from None

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import anyio
 
 from gateway.answers import Outcome, OutcomeWord
+from gateway.resolve import NO_BASELINE
 from gateway.wait import LONGEST_S, Awaited, await_outcome
 from mesh.admission_order import QueuePlace, place_words
-from mesh.errors import BusUnavailable, leaf
+from mesh.errors import BusUnavailable, UnknownName, leaf
 from mesh.text import needed_places, plain_number, short, signed_gain
 from mesh_cli.connect import reach_door
 from mesh_cli.exit import ExitCode
@@ -58,7 +59,8 @@ async def waited(arena: str | None, nats: str | None, word: str, until: Awaited,
 
 async def _connected(arena: str | None, nats: str | None, word: str, until: Awaited, end: float) -> Outcome:
     async with reach_door(arena, nats, endless=True) as door:
-        tree = await door.proposal(word) or (door.board.opened.base_tree if door.board.opened else "")
+        if not (tree := await door.proposal(word)):
+            raise UnknownName(NO_BASELINE.format(door.board.arena))
         seen, told = QueuePlace("decided"), ""
         while True:
             left = max(0.0, end - anyio.current_time())
