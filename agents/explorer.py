@@ -99,10 +99,13 @@ class Explorer:
 
     async def joined(self, board: Board) -> Answers:
         """Propose until enough of its proposals wait for a result."""
+        made: Answers = []
         try:
-            return await self._propose_all(board)
+            made = await self._propose_all(board)
         finally:
-            self._turns.leave(self._name)
+            if not any(isinstance(each, Draft) for each in made):  # else its places are held until a draft is posted
+                self._turns.leave(self._name)
+        return made
 
     async def _propose_all(self, board: Board) -> Answers:
         if board.opened is None or board.closed:
@@ -121,13 +124,14 @@ class Explorer:
         own, waiting = self._history.authored(self._name), self._turns.waiting(self._name, board)
         room = self._turns.take(self._name, board)
         made: list[Draft | NotePosted] = list(await self._put_back(board, known) if self._speaks else ())
-        for number in range(min(_AT_ONCE, room)):
-            found = await self._propose(board, known, own + number)
-            if found is None:
-                break
-            draft, trial = found
-            self._history.draft(known, trial)
-            made.append(draft)
+        with self._history.drafting(known) as drafted:
+            for number in range(min(_AT_ONCE, room)):
+                found = await self._propose(board, known, own + number)
+                if found is None:
+                    break
+                draft, trial = found
+                drafted(trial)
+                made.append(draft)
         if self._missing and not self._forced:
             made += self._say(
                 f"packages not installed: {', '.join(self._missing)}. Explorers use only the samplers "

@@ -105,10 +105,9 @@ def copy_rows(
         for name, kind in columns.items()
     )
     said = ", ".join(f"{name}: {quoted(text)}" for name, text in marks.items())
-    db.execute(
-        f"COPY (SELECT {chosen} FROM {rows}) TO {quoted(str(path))} "  # noqa: S608  # quoted
-        f"(FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP}{f', KV_METADATA {{{said}}}' if said else ''})"
-    )
+    how = f"FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {_ROW_GROUP}"
+    how += f", KV_METADATA {{{said}}}" if said else ""
+    db.execute(f"COPY (SELECT {chosen} FROM {rows}) TO {quoted(str(path))} ({how})")  # noqa: S608  # quoted
 
 
 def quoted_name(name: str) -> str:

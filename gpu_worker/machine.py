@@ -63,7 +63,8 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
         per_gpu: slots on one GPU.
 
     Raises:
-        BadInput: CUDA is wanted and nvidia-smi shows no device, or a number of slots is below 1.
+        BadInput: CUDA is wanted and nvidia-smi shows no device, only a part of a device may be used, or a number of
+            slots is below 1.
     """
     if slots is not None and slots < 1:
         raise BadInput(f"--slots is {slots}; use 1 or more")
@@ -79,7 +80,7 @@ def survey(device: str, slots: int | None, per_gpu: int = 1) -> Machine:
         count = slots or per_gpu * len(gpus)
         per_gpu = max(per_gpu, math.ceil(count / len(gpus)))
         threads = max(1, cores // count)
-        _, name, memory, driver = gpus[0]
+        _, name, memory, driver, _ = gpus[0]
         made = tuple(
             Slot(
                 number,
@@ -121,39 +122,40 @@ class _Gpu(NamedTuple):
     name: str
     memory_mb: int
     driver: str
+    uuid: str
 
 
 def _gpus() -> list[_Gpu]:
     """Return the GPUs that this worker may use: all, or those that its own `CUDA_VISIBLE_DEVICES` names."""
     found, wanted = _shown(), os.environ.get(VISIBLE)
-    if not found or wanted is None or "MIG-" in wanted:
+    if not found or wanted is None:
         return found
+    if "MIG-" in wanted:
+        raise BadInput(
+            f"{VISIBLE} is {wanted[:80]!r}: parts of a GPU (MIG) cannot be used; name whole GPUs, such as 0,1"
+        )
     by_name = {gpu.cuda_index: gpu for gpu in found}
     words = [word.strip() for word in wanted.split(",")]
-    if any(word.startswith("GPU-") for word in words):
-        uuids = zip(_ask_smi("uuid"), found, strict=False)
-        by_name |= {word: gpu for uuid, gpu in uuids for word in words if word and uuid.startswith(word)}
+    by_name |= {word: gpu for gpu in found for word in words if word.startswith("GPU-") and gpu.uuid.startswith(word)}
     named = list(itertools.takewhile(lambda gpu: gpu is not None, map(by_name.get, words)))  # CUDA stops there too
     return [gpu for gpu in dict.fromkeys(named) if gpu]
 
 
 def _shown() -> list[_Gpu]:
     """Return every GPU of the machine, as nvidia-smi shows them."""
-    rows = [line.rsplit(",", 2) for line in _ask_smi("name,memory.total,driver_version") if line.count(",") >= 2]
-    known = [(name.strip(), memory.strip(), driver.strip()) for name, memory, driver in rows]
-    return [_Gpu(str(n), name, int(mb), driver) for n, (name, mb, driver) in enumerate(known) if mb.isdigit()]
-
-
-def _ask_smi(columns: str) -> list[str]:
     program = shutil.which("nvidia-smi")
     if not program:
         return []
-    query = [program, f"--query-gpu={columns}", "--format=csv,noheader,nounits"]
+    query = [program, "--query-gpu=name,memory.total,driver_version,uuid", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return done.stdout.splitlines() if done.returncode == 0 else []
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    rows = [[word.strip() for word in line.rsplit(",", 3)] for line in lines if line.count(",") >= 3]
+    return [
+        _Gpu(str(n), name, int(mb), driver, uuid) for n, (name, mb, driver, uuid) in enumerate(rows) if mb.isdigit()
+    ]
 
 
 def short_name(device: str) -> str:

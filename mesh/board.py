@@ -368,12 +368,6 @@ class Board(msgspec.Struct):
             return [run for run in map(self.runs.__getitem__, known.runs) if self.is_current(run)]
         return runs_kept(self, proposal).every(self.is_current)
 
-    def stamp(self, proposal: str) -> records.Stamp:
-        """Return what changes whenever the current runs of a proposal are others, or one of them has ended."""
-        known, turns = self.proposals[proposal], self.proposals.turns.get(proposal, 0)
-        version = self.opened.version if self.opened else 0
-        return version, self.scored_seq, bool(known.ruled_out), len(known.runs), known.ended, turns
-
     def is_current(self, run: Run) -> bool:
         """Tell whether `current_runs` has a run, unless its proposal is ruled out."""
         return run.evaluator in ("", self._evaluator) and not self.ended_in_vain(run)

@@ -36,15 +36,19 @@ _RUNS = msgspec.msgpack.Decoder(dict[str, int | Run])
 
 
 def to_parts(board: Board) -> Iterator[bytes]:
-    """Yield the parts of a board, the first with a hash of the code that defines it. It must not fold meanwhile."""
+    """Yield the parts of a board, the first with a hash of the code that defines it.
+
+    It must not fold meanwhile; texts may be recalled.
+    """
+    proposals, runs = dict(board.proposals.known), dict(board.runs.known)  # a recall takes some out of their packs
     rest = {name: getattr(board, name) for name in board.__struct_fields__ if name not in ("proposals", "runs")}
     yield _ENCODER.encode((SHAPE, -(-len(board.proposals) // _PART), rest))
     yield _ENCODER.encode(board.proposals.packer.common)
     places = dict[str, int]()
-    for some in _some(board.proposals.known):
+    for some in _some(proposals):
         places.update(zip(some, range(len(places), len(places) + len(some)), strict=True))
         yield _ENCODER.encode(some)
-    for part in _some(board.runs.known):
+    for part in _some(runs):
         yield _ENCODER.encode({name: places[run] if isinstance(run, str) else run for name, run in part.items()})
 
 

@@ -58,7 +58,7 @@ class Follower:
         """
         self.board = Board(arena=bus.arena)
         self._bus, self._snapshot, self._swarm = bus, snapshot, swarm
-        self.saved = 0
+        self.saved = self.written = 0
         self._told = False
         self._identity = ""
         self._has_saved = anyio.Event()
@@ -152,6 +152,7 @@ class Follower:
             self._snapshot.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._snapshot) as beside, beside.open("wb") as file:
                 yield from write_snapshot(file, self.board, self._identity)
+            self.written = self.saved
             self._has_saved.set()
             self._has_saved = anyio.Event()
         except GeneratorExit:
@@ -175,3 +176,4 @@ class Follower:
             return
         if board and board.arena == self.board.arena and board.seq <= head:
             self.board, self.saved = board, board.seq
+            self.written = board.seq

@@ -88,19 +88,20 @@ class KeptProposals(_Kept[Proposal]):
 
     def read(self, tree: str) -> Unpacked:
         """Return what is in the pack of a proposal."""
-        found = self._read.get(tree)
+        found = self._read.pop(tree, None)
         if found is None:
             pack = self.known[tree]
             assert isinstance(pack, bytes)
             if len(self._read) >= _READ:
                 del self._read[next(iter(self._read))]
-            found = self._read[tree] = self.packer.unpack(tree, pack)
+            found = self.packer.unpack(tree, pack)
+        self._read[tree] = found
         return found
 
     def find_changed(self, full: Mapping[str, None]) -> None:
         """Find what was taken out of its pack, after these were read from a snapshot; `full` as for `settle`."""
         loose = ((tree, each) for tree, each in self.known.items() if not isinstance(each, bytes))
-        self.changed = {tree: None for tree, each in loose if each.is_lean and tree not in full}
+        self.changed = {tree: None for tree, each in loose if each.verdict == "retired" and tree not in full}
 
     def put_in(self, tree: str) -> None:
         """Put a proposal and its runs into a pack, if it is settled: retired, and not the artifact as it was."""

@@ -2,7 +2,7 @@
 
 What many of them have in common, such as the class of a worker or the names of metrics, is kept once, as a fact with
 blanks; a pack has its place and fills the blanks. The texts that stay in the log (`mesh.lean`) are not in a pack, so
-what is unpacked is lean. A field of a fact that this module does not name is taken to be common to many.
+what is unpacked is lean. A field of the facts of a run that this module does not name is taken to be common to many.
 """
 
 import datetime as dt

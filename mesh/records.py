@@ -15,9 +15,6 @@ NOTE_CHARACTERS = 2000
 FEW_RUNS = 8
 """Up to so many runs of a proposal are looked through in each question; of more, the answer is remembered."""
 
-Stamp = tuple[int, int, bool, int, int, int]
-"""Equal as long as nothing about the runs of a proposal has changed."""
-
 _Key = TypeVar("_Key")
 _MISSES = (e.Infeasible, e.ScreenedOut)
 Verdict = Literal["open", "champion", "past_champion", "retired"]

@@ -21,6 +21,7 @@ import msgspec
 from mesh import events as e
 from mesh.board import Board
 from mesh.board_bytes import SHAPE, read_snapshot
+from mesh.bounds import Sha256
 from mesh.bus import Bus, Objects
 from mesh.errors import BusError, ObjectMissing
 from mesh.lean import lean_finish
@@ -32,19 +33,21 @@ _QUARTERS = 4
 """Tries to hand on a board before the log has doubled."""
 _BACK = 3
 """Pointers that a reader asks for, the latest first."""
+_ASKED, _AGAIN_S = 10, 0.2
+"""How often a claim is read back that a replica does not have yet, and seconds in between."""
 _COMPARED = 30
 """Proposals of a board that are compared with the log."""
 
 
 class _Pointer(msgspec.Struct, frozen=True):
-    sha256: str
+    sha256: Sha256
     seq: int
 
 
 class Keeper(Protocol):
-    """Whoever keeps a board current and writes its snapshot; `saved` is the last entry in it."""
+    """Whoever keeps a board current and writes its snapshot; `written` is the last entry in it, 0 without one."""
 
-    saved: int
+    written: int
 
     async def wait_for_save(self) -> None:
         """Wait until another snapshot is written."""
@@ -86,11 +89,11 @@ async def hand_on(objects: Objects, keeper: Keeper, path: Path) -> None:
     """
     me, tried = uuid.uuid4().hex.encode(), (-1, 0)
     while True:
-        place = _place(keeper.saved)
+        place = _place(keeper.written)
         if place[0] >= 0 and place > tried:
             tried = place
-            with suppress(BusError, OSError):  # it only saves time
-                await _hand_on(objects, path, me, keeper.saved, *place)
+            with suppress(BusError, ObjectMissing, OSError):  # it only saves time
+                await _hand_on(objects, path, me, keeper.written, *place)
         await keeper.wait_for_save()
 
 
@@ -98,11 +101,15 @@ async def _hand_on(objects: Objects, path: Path, me: bytes, seq: int, step: int,
     """Store a snapshot and the pointer to it, unless somebody has done so or is doing it."""
     if await _is_there(objects, _name(step)):
         return
+    data = await anyio.to_thread.run_sync(path.read_bytes)
     claim = f"{_name(step)}-{quarter}"
     await objects.put(claim, me)
+    for _ in range(_ASKED):  # a replica may be behind
+        if await _is_there(objects, claim):
+            break
+        await anyio.sleep(_AGAIN_S)
     if await objects.get(claim) != me:
         return
-    data = await anyio.to_thread.run_sync(path.read_bytes)
     name = await anyio.to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
     await objects.put(name, data)
     await objects.put(_name(step), msgspec.json.encode(_Pointer(name, seq)))
@@ -140,6 +147,8 @@ async def _is_of_log(bus: Bus, board: Board) -> bool:
             *filter(None, [board.promoted_seq]),
         ]
         found = {entry.seq: entry.post for entry in await bus.entries(seqs)}
+        if not await anyio.to_thread.run_sync(_can_be_read, board):
+            return False
         for tree, proposal in zip(trees, known, strict=True):
             post = found.get(proposal.seq)
             if not post or not isinstance(post.event, e.ProposalPosted) or post.event.tree != tree:
@@ -155,5 +164,26 @@ async def _is_of_log(bus: Bus, board: Board) -> bool:
         crowned = found.get(board.promoted_seq)
         is_crowned = bool(crowned and isinstance(crowned.event, e.ProposalPromoted))
         return not board.promoted_seq or (is_crowned and crowned.event.proposal == board.champion)  # type: ignore[union-attr]
-    except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError):  # packs that nobody made
+    except _NOBODY_MADE:
         return False
+
+
+_NOBODY_MADE = (
+    *(AssertionError, AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError),
+    msgspec.MsgspecError,
+)
+"""What bytes lead to that are a board, but none that a process has written."""
+
+
+def _can_be_read(board: Board) -> bool:
+    """Tell whether every run is in the pack of the proposal that has it: one that is not would end whoever reads it."""
+    proposals = board.proposals
+    for tree, pack in proposals.known.items():
+        if isinstance(pack, bytes):
+            found = proposals.packer.unpack(tree, pack)
+            if {*found.runs} != {*found.proposal.runs, *found.proposal.sealed}:
+                return False
+            if any(board.runs.known[name] != tree for name in found.runs):
+                return False
+    stands_for = {tree for tree in board.runs.known.values() if isinstance(tree, str)}
+    return all(isinstance(proposals.known[tree], bytes) for tree in stands_for)

@@ -144,7 +144,7 @@ _OPTIONS = """--json --arena --nats --help -n --since --until --author --kind --
 t2 nats://127.0.0.1:1"""
 WORDS = (*ODD, *_OPTIONS.split())
 VALUES = tuple(word for word in WORDS if not word.startswith("-"))
-ENDLESS = ("up", "web", "top", "doctor", "open", "snapshot", "completion")
+ENDLESS = ("up", "web", "top", "doctor", "open", "snapshot", "completion", "wait")
 """Commands that start processes, serve, or look at the whole machine: these get no words that could start them."""
 
 

@@ -59,9 +59,8 @@ def test_a_rule_that_only_states_its_default_changes_no_hash() -> None:
 def smi(folder: Path, monkeypatch: pytest.MonkeyPatch, *rows: str) -> None:
     """Put a program in place of nvidia-smi."""
     program = folder / "nvidia-smi"
-    uuids = "".join(f"echo GPU-{n}a-b\n" for n in range(len(rows)))
-    shown = "".join(f"echo '{row}'\n" for row in rows)
-    program.write_text(f"#!/bin/sh\nif [ $1 = --query-gpu=uuid ]; then\n{uuids}\nelse\n{shown}\nfi\n")
+    shown = "".join(f"echo '{row}, GPU-{number}a-b'\n" for number, row in enumerate(rows))
+    program.write_text(f"#!/bin/sh\n{shown}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -88,7 +88,9 @@ def folder(tmp_path: Path) -> Path:
 async def test_neither_a_trial_nor_a_predictor_finds_a_hidden_file(
     folder: Path, home: Path, server: EmbeddedServer
 ) -> None:
-    for words in (["open", str(folder)], ["propose", str(folder), "--title", "as it is", "--name", "ann"]):
+    for words in (["open", str(folder)], ["propose", str(folder), "--title", "a remark", "--name", "ann"]):
+        with (folder / "train.py").open("a") as program:
+            program.write("# a remark\n" if words[0] == "propose" else "")
         done = await anyio.to_thread.run_sync(partial(mesh, *words, home=home, url=server.url))
         told = [line for line in done.stderr.splitlines() if "left out: data/not-named.txt (made by" not in line]
         assert (done.returncode, told) == (0, [])

@@ -105,9 +105,9 @@ async def put(bus: JetStreamBus, data: bytes, name: str = "") -> None:
     await bus.put(swarm_boards._name(0), msgspec.json.encode({"sha256": name, "seq": SOME}))
 
 
-async def snapshot(bus: JetStreamBus, board: Board) -> bytes:
+async def snapshot(bus: JetStreamBus, board: Board, identity: str = "") -> bytes:
     file = io.BytesIO()
-    for _ in write_snapshot(file, board, await bus.identity()):
+    for _ in write_snapshot(file, board, identity or await bus.identity()):
         pass
     return file.getvalue()
 
@@ -133,7 +133,19 @@ async def test_whoever_has_no_snapshot_takes_the_board_of_the_swarm_and_folds_th
         assert len(heard) > 2
 
 
-@pytest.mark.parametrize("trouble", ["other bytes", "cut off", "of another log", "no object", "no pointer", "no board"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "other bytes",
+        "cut off",
+        "of another log",
+        "no object",
+        "no pointer",
+        "no hash",
+        "no board",
+        "a run without its pack",
+    ],
+)
 async def test_what_is_damaged_or_of_another_log_is_folded(
     server: EmbeddedServer, tmp_path: Path, trouble: str
 ) -> None:
@@ -145,10 +157,18 @@ async def test_what_is_damaged_or_of_another_log_is_folded(
         elif trouble == "cut off":
             await put(log, data[:-9])
         elif trouble == "of another log":
-            await put(log, data.replace((await log.identity()).encode(), b"x" * len(await log.identity())))
+            await put(log, await snapshot(log, board, "x" * len(await log.identity())))
         elif trouble == "no object":
             pointer = msgspec.json.encode({"sha256": hashlib.sha256(data).hexdigest(), "seq": SOME})
             await log.put(swarm_boards._name(0), pointer)
+        elif trouble == "no hash":
+            await log.put(swarm_boards._name(0), msgspec.json.encode({"sha256": "a.b", "seq": SOME}))
+        elif trouble == "a run without its pack":
+            forged = await folded(log)
+            packed = [tree for tree, each in forged.proposals.known.items() if isinstance(each, bytes)]
+            run = forged.proposals[packed[0]].runs[0]
+            forged.runs.known[run] = packed[1]
+            await put(log, await snapshot(log, forged))
         elif trouble == "no pointer":
             await log.put(swarm_boards._name(0), b"[]")
         else:

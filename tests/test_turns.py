@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 
+from agents.search.history import History, Known
 from agents.search.samplers import portfolio
 from agents.search.samplers.gaussian import milestone, seen, seen_of
 from agents.search.samplers.portfolio import covers, first_kind, gains, recent_gains, shares
@@ -13,8 +14,9 @@ from agents.search.samplers.trial_log import BEST, LATEST, TrialLog, best_before
 from agents.search.turns import LEAST_IN_ALL, UNDECIDED, Turns
 from mesh.agent.common import Common
 from mesh.agent.protocol import Answers, Wakes
-from mesh.agent.runtime import Listeners, Seat
+from mesh.agent.runtime import MAX_FAILURES, Listeners, Seat
 from mesh.board import Board
+from mesh.errors import Leaving
 from mesh.events import AgentJoined, NotePosted
 from mesh.testing import Log
 from mesh.wire import Post
@@ -33,8 +35,7 @@ def test_an_explorer_whose_share_is_full_is_not_woken_until_a_proposal_of_its_ha
     log, turns = joined(2), Turns()
     for number in range(UNDECIDED):
         assert turns.wakes("x-1", log.board) == "yes"
-        log.propose(f"new-{number}", "x-1")
-        turns.leave("x-1")
+        log.propose(f"new-{number}", "x-1")  # what it held a place for is posted
     assert turns.waiting("x-1", log.board) == UNDECIDED
     assert turns.wakes("x-1", log.board) == "no"
     assert turns.wakes("x-0", log.board) == "yes"
@@ -94,6 +95,49 @@ def test_free_places_go_to_one_agent_after_the_other() -> None:
         for seat in seats:
             seat.waiting.clear()
     assert woken == [[0, 1, 2], [0, 3, 4], [0, 1, 5], [0, 2, 3], [0, 4, 5]]
+
+
+def test_an_agent_that_has_left_or_failed_too_often_is_not_asked() -> None:
+    log = joined(0)
+    asked: list[str] = []
+
+    class Asked:
+        listens: ClassVar[tuple[str, ...]] = ("note.posted",)
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wakes(self, _: Board) -> Wakes:
+            asked.append(self.name)
+            return "yes"
+
+        async def handle(self, _: Post, __: Board) -> Answers:
+            return []
+
+    seats = [Seat(name, Asked(name)) for name in ("first", "gone", "failed", "last")]
+    seats[1].leaving = Leaving("done")
+    seats[2].failures = MAX_FAILURES
+    Listeners(seats).hear(Post.new("ann", NotePosted(channel="general", text="hello")), log.board)
+    assert asked == ["first", "last"]
+
+
+def test_drafts_of_an_explorer_that_failed_are_pending_for_nobody() -> None:
+    async def files(_: Board, __: str) -> dict[str, bytes]:
+        return {}
+
+    history, known = History(files), Known(0, TrialLog(), [], [])
+    one, two = (drawn(random.Random(n), n) for n in (1, 2))
+    with history.drafting(known) as draft:
+        draft(one)
+
+    def fail() -> None:
+        with history.drafting(known) as draft:
+            draft(two)
+            raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        fail()
+    assert known.pending == [one]
 
 
 def test_agents_of_a_process_have_one_thing_of_a_kind_and_name_in_common() -> None:

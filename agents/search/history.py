@@ -6,7 +6,8 @@ parent and the listed changes, so that a restart need not fetch all code. The ca
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice, pairwise, takewhile
 
 import anyio
@@ -112,12 +113,30 @@ class History:
                 self._read = board.seq, self._known(board)
         return self._read[1]
 
-    def draft(self, known: Known, trial: Trial) -> None:
-        """Note what an explorer has drafted: all explorers that read this history take it as pending."""
-        self._drafts[trial.tree] = (trial, known.seq)
-        known.pending.append(trial)
-        if self._read and self._read[1] is not known:
-            self._read[1].pending.append(trial)
+    @contextmanager
+    def drafting(self, known: Known) -> Iterator[Callable[[Trial], None]]:
+        """Yield a function that notes what an explorer has drafted: all that read this history take it as pending.
+
+        Where the explorer fails, nobody posts its drafts, and they are forgotten.
+        """
+        mine = list[Trial]()
+
+        def draft(trial: Trial) -> None:
+            mine.append(trial)
+            self._drafts[trial.tree] = (trial, known.seq)
+            known.pending.append(trial)
+            if self._read and self._read[1] is not known:
+                self._read[1].pending.append(trial)
+
+        try:
+            yield draft
+        except BaseException:
+            for trial in mine:
+                self._drafts.pop(trial.tree, None)
+                for each in (known, *([self._read[1]] if self._read else [])):
+                    with suppress(ValueError):
+                        each.pending.remove(trial)
+            raise
 
     def _known(self, board: Board) -> Known:
         best = [trial.tree for trial in islice(self._shown.valued.best(), TRIES)]

@@ -92,6 +92,8 @@ class Turns:
         changes = self._changes.look(board)
         if changes.is_new:
             self._by, self._waiting, self._in_all = {}, Counter(), 0
+        for tree in changes.proposals:
+            self.leave(board.proposals[tree].author)  # what it held its places for is posted
         for tree in changes.touched(board):
             if old := self._by.pop(tree, None):
                 self._count(*old, -1)

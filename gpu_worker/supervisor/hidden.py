@@ -45,7 +45,7 @@ def counted_once_mb(pid: int) -> float | None:
     Such pages are those of a library, and those of its parent that it has not written. Shared memory counts in full.
     """
     with suppress(OSError, KeyError, ValueError), open(f"/proc/{pid}/smaps_rollup") as lines:
-        next(lines)
+        next(lines, "")
         sizes = {name: int(size.split()[0]) for name, _, size in (line.partition(":") for line in lines)}
         return (sizes["Pss_Anon"] + sizes["Pss_File"]) / 1024 + _resident_shm(pid) / 1024**2
     return None

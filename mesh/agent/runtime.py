@@ -66,6 +66,8 @@ class Seat:
 
     def hear(self, post: Post, board: Board) -> Wakes:
         """Queue a post for the agent, unless it says that it has no answer now; return what it says."""
+        if self.leaving or self.failures >= MAX_FAILURES:
+            return "no"
         said: Wakes = self._resting.wakes(board) if self._resting else "yes"
         if said == "yes":
             self.waiting.append(post)

@@ -179,12 +179,12 @@ class _Member:
             kind.publish()
 
     async def stop_listening(self) -> None:
-        """Let publishes wake others, now one of them if something woke this member: there may be more work."""
+        """Let publishes wake others, and wake one of them now: what was on its way to this member is lost to it."""
         idle, self._idle, self._is_listening = self._idle, [], False
         for subscription in idle:
             with suppress(*TRANSIENT):
                 await subscription.unsubscribe()
-        if idle and self.woken.is_set():
+        if idle:
             await self._wake_another()
 
     async def _wake(self, msg: Msg) -> None:
