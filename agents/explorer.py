@@ -5,8 +5,8 @@ cover the knob space evenly. Then a portfolio of samplers takes over (`agents.se
 the whole log, whoever made the proposals. Samplers that earn more improvement per worker-second get a larger share of
 the proposals. Values that would probably crash, to judge by the log, are rarely proposed (`agents.search.feasibility`).
 
-An explorer keeps a bounded number of its proposals waiting. Its proposals depend only on the board and on its name. So
-explorers with different names propose different values, and a restart continues as before.
+An explorer keeps a bounded number of its proposals waiting. They depend only on the board and on its name: explorers
+with different names propose different values, and a restart continues as before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,11 +101,10 @@ class Explorer:
         """Propose until enough of its proposals wait for a result."""
         made: Answers = []
         try:
-            made = await self._propose_all(board)
+            return (made := await self._propose_all(board))
         finally:
             if not any(isinstance(each, Draft) for each in made):  # else its places are held until a draft is posted
                 self._turns.leave(self._name)
-        return made
 
     async def _propose_all(self, board: Board) -> Answers:
         if board.opened is None or board.closed:

@@ -4,12 +4,14 @@ The baseline runs first; nothing else is admitted until it has a number. Then co
 models, then those of samplers, which make as many as there is room for. Each group is in the order of the log.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from mesh.baseline import is_measured
 from mesh.board import Board
+from mesh.changes import ChangeReader
 from mesh.fleet import waiting
 
 Stage = Literal["queued", "requested", "running", "measured", "decided"]
@@ -28,15 +30,15 @@ class QueuePlace(msgspec.Struct, frozen=True):
     of: int = 0
 
 
-def admission_order(board: Board) -> list[str]:
-    """Return the undecided proposals in the order in which the curator admits them.
+def admission_order(board: Board) -> Iterator[str]:
+    """Yield the undecided proposals in the order in which the curator admits them; the first ones cost little.
 
     Until the baseline has a number that is the baseline alone. A baseline of an earlier version that never had one is
     left out: the present one stands in its place.
     """
     base = board.opened.base_tree if board.opened else ""
     if base in board.proposals and not is_measured(board):
-        return [base] if base in board.undecided else []
+        return iter([base] if base in board.undecided else [])
     return _in_order(board, base)
 
 
@@ -82,8 +84,30 @@ def place_words(place: QueuePlace) -> str:
     return ""
 
 
-def _in_order(board: Board, base: str) -> list[str]:
-    """Return the undecided proposals: the baseline, those of people and models, those of samplers."""
+def _in_order(board: Board, base: str) -> Iterator[str]:
+    """Yield the undecided proposals: the baseline, those of people and models, those of samplers."""
     known = board.proposals
-    trees = [tree for tree in board.undecided if tree == base or known[tree].event.origin.how != "baseline"]
-    return sorted(trees, key=lambda tree: (tree != base, known[tree].event.origin.how == "sampler"))
+    if base in board.undecided:
+        yield base
+    yield from [tree for tree in _asked_by(board) if tree != base]
+    yield from (tree for tree in board.undecided if tree != base and known[tree].event.origin.how == "sampler")
+
+
+def _asked_by(board: Board) -> dict[str, None]:
+    """Return the undecided proposals of people and models, kept up for the board that was asked about last."""
+    global _kept
+    kept = _kept  # one name for all, because another thread may ask about another board
+    if kept[0] is not board:
+        kept = _kept = (board, ChangeReader(), {})
+    changes, trees = kept[1].look(board), kept[2]
+    if changes.is_new:
+        trees.clear()
+    for tree in changes.touched(board):
+        if tree in board.undecided and board.proposals[tree].event.origin.how not in ("sampler", "baseline"):
+            trees[tree] = None
+        else:
+            trees.pop(tree, None)
+    return trees
+
+
+_kept: tuple[object, ChangeReader, dict[str, None]] = (None, ChangeReader(), {})

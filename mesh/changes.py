@@ -67,11 +67,14 @@ class ChangeReader:
 
     def _ruled(self, board: Board, proposals: list[str]) -> list[str]:
         """Return proposals that were undecided and are not, champions with another verdict, and what is ruled out."""
-        decided = [tree for tree in (*self._undecided, *proposals) if tree not in board.undecided]
+        decided: list[str] = []
+        if proposals or len(self._undecided) != len(board.undecided):  # else none was decided: it only shrinks
+            decided = [tree for tree in (*self._undecided, *proposals) if tree not in board.undecided]
+            self._undecided = {*board.undecided}
         champions = {tree: board.proposals[tree].verdict for tree in board.champions}
         changed = [tree for tree, verdict in champions.items() if self._champions.get(tree) != verdict]
         ruled_out = board.ruled_out_late[self._ruled_out :]
-        self._undecided, self._champions = {*board.undecided}, champions
+        self._champions = champions
         self._ruled_out = len(board.ruled_out_late)
         return [*decided, *changed, *ruled_out]
 

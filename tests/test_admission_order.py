@@ -52,7 +52,7 @@ def test_people_and_models_keep_the_order_of_the_log(log: Log) -> None:
     human(log, "first")
     human(log, "second", "model")
     human(log, "third")
-    assert admission_order(log.board)[:4] == [git_hash(name) for name in ("first", "second", "third", "s0")]
+    assert [*admission_order(log.board)][:4] == [git_hash(name) for name in ("first", "second", "third", "s0")]
 
 
 def test_the_place_of_a_proposal_is_said_until_its_verdict(log: Log) -> None:
@@ -76,5 +76,5 @@ def test_before_the_baseline_has_a_number_it_is_admitted_alone() -> None:
     log.open()
     human(log, "mine")
     log.propose("base", how="baseline")
-    assert admission_order(log.board) == [git_hash("base")]
+    assert [*admission_order(log.board)] == [git_hash("base")]
     assert queue_place(log.board, git_hash("mine")) == QueuePlace("queued", 2, 2)

@@ -110,7 +110,8 @@ def _admissions(board: Board, now: dt.datetime, *, room: int) -> list[AnyEvent]:
             break
         proposal = board.proposals[tree]
         waits = patience and not proposal.critiques and (now - proposal.time).total_seconds() < patience
-        idle = not board.current_runs(tree) and not is_blocked(board, proposal)
+        has_runs = bool(proposal.runs and board.current_runs(tree))
+        idle = not has_runs and not is_blocked(board, proposal)
         if not idle or waits or load[proposal.author] >= most:
             continue
         load[proposal.author] += 1
@@ -171,7 +172,8 @@ def _best(board: Board) -> list[AnyEvent]:
     by_class: dict[str, dict[str, float]] = {home_class(board): {}}
     for tree in dict.fromkeys([*board.undecided, *reevaluated(board), *back(board)]):
         if (
-            board.missed(tree) is None
+            board.proposals[tree].ended
+            and board.missed(tree) is None
             and (found := mean_of(board, tree))
             and not _is_out(board, board.current_runs(tree))
         ):
