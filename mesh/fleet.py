@@ -5,7 +5,7 @@ present from its joining until it leaves or another life of its name joins.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from mesh.board import Board, Member, Run
 from mesh.events import AgentJoined, WorkerJoined
@@ -58,8 +58,22 @@ def waiting(board: Board, answering: Collection[str] | None = None) -> list[str]
 
 def slots(board: Board, answering: Collection[str] | None = None) -> Counter[str]:
     """Return the slots of the present workers, by worker class."""
+    if answering is not None:
+        return _slots_of(present(board.workers, answering))
+    global _counted
+    counted = _counted  # one name for all, because another thread may ask about another board
+    if counted[0] is not board or counted[1] != board.seq:
+        counted = _counted = (board, board.seq, _slots_of(present(board.workers)))
+    return counted[2].copy()
+
+
+_counted: tuple[Board | None, int, Counter[str]] = (None, 0, Counter())
+"""The slots of the board that was asked about last, as of an entry: a decision asks many times."""
+
+
+def _slots_of(members: Mapping[str, Member]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for member in present(board.workers, answering).values():
+    for member in members.values():
         if isinstance(member.joined, WorkerJoined):
             found[member.joined.worker_class] += member.joined.slots
     return found
