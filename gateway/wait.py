@@ -55,16 +55,12 @@ def ending_of(board: Board, tree: str, until: Awaited = "verdict") -> OutcomeWor
     if proposal.verdict in ("champion", "past_champion"):
         return "promoted"
     if proposal.verdict == "retired":
-        return "refused" if proposal.why == "blocked" else "no_score" if _failed(board, tree) else "retired"
+        return "refused" if proposal.why == "blocked" else "no_score" if proposal.why == "failed" else "retired"
     if until == "score" and board.scores(tree) and board.missed(tree) is None:
         parent = proposal.event.parents[0] if proposal.event.parents else ""
         gain = gain_of(Ranking(board), tree, parent) if parent else None
         return "better" if gain is not None and gain > 0 else "not_better"
     return "closed" if board.closed else ""
-
-
-def _failed(board: Board, tree: str) -> bool:
-    return board.proposals[tree].why in ("failed", "killed")
 
 
 async def outcome_of(door: Door, tree: str, *, until: Awaited = "verdict") -> Outcome:
@@ -78,6 +74,10 @@ async def outcome_of(door: Door, tree: str, *, until: Awaited = "verdict") -> Ou
     blocks = [each for each in proposal.critiques if each.verdict == "block" and each.text]
     said = [(each.author, each.text) for each in blocks] if proposal.why == "blocked" else []
     said += [("the curator", ruling.text) for ruling in proposal.rulings[-1:] if ruling.text]
+    if proposal.why == "killed":
+        said.append(
+            ("the curator", "its run was stopped before it had a score: others were ahead there, or somebody did")
+        )
     if (missed := board.missed(tree)) and missed.message:
         said.append(("the worker", missed.message))
     ends = [run.finished.outcome for run in board.current_runs(tree) if run.finished]

@@ -214,7 +214,6 @@ def test_more_slots_than_gpus_share_them(tmp_path: Path, monkeypatch: pytest.Mon
         (" 1 , 1", ["1"]),
         ("GPU-2a,GPU-0", ["2", "0"]),
         ("1,7,0", ["1"]),  # CUDA too stops at the first that is not there
-        ("MIG-4f", ["0", "1", "2"]),
     ],
 )
 def test_a_worker_uses_the_gpus_that_its_environment_names(
@@ -225,6 +224,16 @@ def test_a_worker_uses_the_gpus_that_its_environment_names(
     found = survey("auto", None)
     assert [slot.cuda_index for slot in found.slots] == used
     assert slot_environment(found.slots[0])["CUDA_VISIBLE_DEVICES"] == used[0]
+
+
+def test_a_part_of_a_gpu_is_refused_and_no_whole_one_is_used_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi(tmp_path, monkeypatch, "NVIDIA H100, 80000, 570.1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-4f")
+    with pytest.raises(BadInput, match=r"parts of a GPU \(MIG\) cannot be used; name whole GPUs"):
+        survey("auto", None)
+    assert survey("cpu", 1).worker_class.startswith("cpu-")
 
 
 @pytest.mark.parametrize("visible", ["", "-1", "5"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+from msgspec.structs import replace
 
 from gateway.door import Door
 from gateway.wait import await_outcome
@@ -107,6 +108,18 @@ async def test_a_wait_ends_with_the_word_for_what_became_of_the_proposal(tmp_pat
         texts = {"retired": "2 is more than 1", "no_score": "it broke", "refused": "only a seed"}
         assert texts.get(word, "") in done.why
         assert ("<data-" in done.why) == (word in texts)
+
+
+async def test_a_proposal_whose_run_was_stopped_early_is_retired_and_has_not_failed(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door:
+        await began(door)
+        stopped = replace(finished("mine", None), outcome=Failed(reason="killed", message="stopped after 0.2 s"))
+        await post(door, "w", stopped)
+        await post(door, "curator", retired("killed"))
+        done = await await_outcome(door, MINE, seconds=20)
+        assert done.ending == "retired"
+        assert "its run was stopped before it had a score" in done.why
+        assert "stopped after 0.2 s" in done.why
 
 
 @pytest.mark.parametrize(("value", "word", "gain"), [(0.5, "better", 0.5), (1.5, "not_better", -0.5)])
