@@ -148,6 +148,8 @@ class Top(App[None]):
         """Draw what has changed; the clock may still call while the panes go away at the end."""
         if not self.query("#head"):
             return
+        for pane in self.query(_Pane):
+            pane.fit()
         watch, board = self._watch, self._watch.board
         connected = watch.is_connected()
         self._draw_head(connected)
@@ -284,6 +286,15 @@ class _Pane(DataTable[Text]):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - the name that textual gives it
         super().__init__(id=id, cursor_type="row", show_cursor=True, zebra_stripes=False, cell_padding=1)
         self._rows: list[tuple[str, tuple[object, ...]]] = []
+        self._drawn: tuple[int, ...] = ()
+
+    def fit(self) -> None:
+        """Draw the rows again if a column has another width: textual keeps lines that it drew before it measured."""
+        widths = tuple(column.content_width for column in self.columns.values())
+        if widths != self._drawn:
+            self._drawn = widths
+            self.notify_style_update()
+            self.refresh()
 
     def head(self, heads: Sequence[str]) -> None:
         """Begin again, with these columns."""
