@@ -9,7 +9,7 @@ be decoded keeps its raw bytes and has no post.
 import datetime as dt
 import re
 from collections.abc import Iterable
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 import uuid_utils
@@ -262,6 +262,13 @@ def _decode(where: Subject | None, data: bytes) -> Post | None:
         return None
     tokens = (key,) if event.key_tokens == 1 else key.split(".", event.key_tokens - 1)
     return post if _TOKEN.fullmatch(author) and all(map(_TOKEN.fullmatch, tokens)) else None
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """Return an entry for JSON, with the whole post, or its raw text if it is not understood."""
+    post = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
+    where = entry.subject
+    return {"seq": entry.seq, "time": entry.time, "kind": where.kind, "author": where.author, "post": post}
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:

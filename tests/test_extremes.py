@@ -25,9 +25,8 @@ from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bounds import MAX_INTEGER
 from mesh.events import KINDS
 from mesh.leaderboard import Ranking
-from mesh.wire import Entry
+from mesh.wire import Entry, entry_row
 from mesh_cli.board.lines import Lines
-from mesh_cli.board.tail import tail_row
 from mesh_cli.history.results_tsv import tsv_lines
 from mesh_cli.live.status import slots_of, standing_of
 from mesh_cli.proposals import card, describe, lineage
@@ -125,7 +124,7 @@ def _read(board: Board, lines: Lines, last: Entry) -> None:
     assert "\n" not in line
     assert line.isprintable()
     json.dumps(entry_json(last, board), allow_nan=False)
-    msgspec.json.encode(tail_row(last))
+    msgspec.json.encode(entry_row(last))
     for tree in [*board.proposals][-2:]:
         card.card(board, describe.about(board, find(board, tree)[0]))
         lineage.line(ranking, tree)

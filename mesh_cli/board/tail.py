@@ -9,7 +9,6 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 import anyio
 import msgspec
@@ -98,13 +97,6 @@ async def tell(
                 if seen:
                     seen()
         tasks.cancel_scope.cancel()
-
-
-def tail_row(entry: Entry) -> dict[str, Any]:
-    """Return an entry for JSON, with the whole post, or its raw text if it is not understood."""
-    post = msgspec.to_builtins(entry.post) if entry.post else entry.raw.decode("utf-8", "replace")
-    where = entry.subject
-    return {"seq": entry.seq, "time": entry.time, "kind": where.kind, "author": where.author, "post": post}
 
 
 async def _until_nobody_reads(scope: anyio.CancelScope) -> None:

@@ -49,11 +49,11 @@ def tail(
     async def work() -> None:
         from gateway.resolve import find_proposal
         from mesh.events import NotePosted
-        from mesh.wire import Entry
+        from mesh.wire import Entry, entry_row
         from mesh_cli.board.filters import Wanted
         from mesh_cli.board.lines import Lines
         from mesh_cli.board.read_marks import marks_of
-        from mesh_cli.board.tail import entries, span_of, tail_row, tell
+        from mesh_cli.board.tail import entries, span_of, tell
         from mesh_cli.connect import board_of, reach
         from mesh_cli.render.colour import Ink, is_coloured
 
@@ -79,7 +79,7 @@ def tail(
 
             async def say(entry: Entry) -> None:
                 if json:
-                    print_json(tail_row(entry))
+                    print_json(entry_row(entry))
                 else:
                     print(await lines.line_from(bus, entry))
                 if marks and entry.post and isinstance(entry.post.event, NotePosted):
