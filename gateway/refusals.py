@@ -25,15 +25,15 @@ _PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
 _NAMED = 5
 
 
-def check_open(board: Board) -> None:
-    """Check that an arena takes proposals.
+def check_open(board: Board, what: str = "proposals") -> None:
+    """Check that an arena takes proposals, or something else.
 
     Raises:
         ArenaIsClosed: it is closed.
     """
     if board.closed:
         raise ArenaIsClosed(
-            f"arena {board.arena} is closed ({board.closed.reason}) and takes no proposals; `mesh up FOLDER` opens "
+            f"arena {board.arena} is closed ({board.closed.reason}) and takes no {what}; `mesh up FOLDER` opens "
             "it again"
         )
 
@@ -76,6 +76,33 @@ def check_words(where: str, text: bytes, before: bytes = b"") -> None:
                     f"{printable(where, 80)}, line {line}, has what looks like {what}; the log never forgets: take it "
                     "out, and revoke it if it was shared"
                 )
+
+
+def check_text(where: str, text: str, most: int) -> str:
+    """Return a text that may be posted, without line breaks at its end.
+
+    Args:
+        where: what the text is, for the sentence.
+        text: the text.
+        most: how many bytes it may have.
+
+    Raises:
+        BadInput: it is empty, too long, has characters that no text has, or a secret.
+    """
+    text = text.rstrip("\r\n")
+    if not text.strip():
+        raise BadInput(f"{where} is empty; write at least one character")
+    if len(text) > most or len(text.encode(errors="replace")) > most:
+        size = len(text.encode(errors="replace"))
+        raise BadInput(f"{where} has {size:,} bytes, but it may have {most:,}; shorten it")
+    if "\0" in text:
+        raise BadInput(f"{where} has a NUL character; send plain text")
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{where} is not valid Unicode; send it as UTF-8") from None
+    check_words(where, data)
+    return text
 
 
 def check_protected(changed: Sequence[str], deleted: Sequence[str], editable: Sequence[str]) -> None:
