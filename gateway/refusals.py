@@ -1,27 +1,15 @@
 """Why files cannot be proposed, in one sentence, before anything is uploaded or posted. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from mesh.board import Board
 from mesh.editable_paths import MAX_NEW_BYTES
 from mesh.errors import ArenaIsClosed, BadInput
+from mesh.keys_in_text import keys_in
 from mesh.text import printable, short
 
 _Files = Mapping[str, bytes]
 
-_SECRETS = {
-    "a private key": rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
-    "a key of AWS": rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a key of GitHub": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40})",
-    "a key of Slack": rb"\bxox[abprs]-[A-Za-z0-9-]{20}",
-    "a key of Google": rb"\bAIza[0-9A-Za-z_-]{35}",
-    "a key of Hugging Face": rb"\bhf_[A-Za-z0-9]{30}",
-    "a key of a model's provider": rb"\bsk-(?:ant-|proj-|or-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{24}",
-    "a seed of NATS": rb"\bS[UAO][A-Z2-7]{56}\b",
-    "a token (JWT)": rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10}",
-}
-_PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
 _NAMED = 5
 
 
@@ -68,14 +56,11 @@ def check_words(where: str, text: bytes, before: bytes = b"") -> None:
     Raises:
         BadInput: it has one.
     """
-    for what, pattern in _PATTERNS.items():
-        for found in pattern.finditer(text):
-            if found[0] not in before:
-                line = text[: found.start()].count(b"\n") + 1
-                raise BadInput(
-                    f"{printable(where, 80)}, line {line}, has what looks like {what}; the log never forgets: take it "
-                    "out, and revoke it if it was shared"
-                )
+    for key in keys_in(text, before):
+        raise BadInput(
+            f"{printable(where, 80)}, line {key.line}, has what looks like {key.what}; the log never forgets: take it "
+            "out, and revoke it if it was shared"
+        )
 
 
 def check_text(where: str, text: str, most: int) -> str:
