@@ -9,9 +9,9 @@ import duckdb
 import msgspec
 
 from analytics.projection import promised_views
-from analytics.sql_protocol import Answer, quoted
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, QueryError
+from mesh.sql_protocol import Answer, quoted
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GB",

@@ -17,9 +17,9 @@ import duckdb
 
 from analytics.parquet import CONFIG, copy_rows, first_line, quoted_name
 from analytics.projection import promised_views
-from analytics.sql_protocol import quoted
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
+from mesh.sql_protocol import quoted
 
 FILE = "data.parquet"
 NULL = "__HIVE_DEFAULT_PARTITION__"

@@ -11,11 +11,11 @@ from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
 from analytics.projector import Projection, project
-from analytics.sql_protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_reply, encode
 from analytics.sql_server import SqlServer
 from mesh import settings
-from mesh.bus import ArenaBus, Hub, Live
-from mesh.errors import BadInput, BusError, BusUnavailable, QueryError, leaf
+from mesh.bus import ArenaBus, Hub
+from mesh.errors import BadInput, BusError, BusUnavailable, leaf
+from mesh.sql_protocol import STOP, Answer, More, Query, answer_in, ask, encode
 
 _STARTS_WITHIN_S = 5.0
 """Seconds in which a projector that has the file of this home begins to answer."""
@@ -23,19 +23,9 @@ _IDLE_S = 2.0
 """Seconds without a query after which the file of this home is closed, so that a projector can open it."""
 
 
-async def ask(bus: Live, query: Query) -> Answer:
-    """Return the projector's answer, all rows at once.
-
-    Raises:
-        BusUnavailable: no projector answers.
-        QueryError: the statement was refused or failed.
-    """
-    return _answer(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
-
-
 async def ask_here(server: SqlServer, query: Query) -> Answer:
     """Return the answer of a server in this process; raises `QueryError` as `ask`."""
-    return _answer(await server.handle(encode(query)))
+    return answer_in(await server.handle(encode(query)))
 
 
 @asynccontextmanager
@@ -99,7 +89,7 @@ class SqlClient:
 
     async def _first(self, query: Query) -> Answer:
         if self._own is not None:
-            return _answer(await self._own.handle(encode(query)))
+            return answer_in(await self._own.handle(encode(query)))
         await self._closed.wait()
         give_up = anyio.current_time() + _STARTS_WITHIN_S
         while True:
@@ -113,13 +103,13 @@ class SqlClient:
                         raise no_answer from None
                     await anyio.sleep(0.3)
                     continue
-                return _answer(await self._own.handle(encode(query)))
+                return answer_in(await self._own.handle(encode(query)))
 
     async def _next(self, service: str, query: Query) -> Answer:
         more = More(query.id)
         if self._own is not None:
-            return _answer(await self._own.handle_more(encode(more)))
-        return _answer(await self._bus.ask(service, encode(more), timeout_s=query.timeout_s + 5))
+            return answer_in(await self._own.handle_more(encode(more)))
+        return answer_in(await self._bus.ask(service, encode(more), timeout_s=query.timeout_s + 5))
 
     async def _stop(self, name: str) -> None:
         if self._own is not None:
@@ -165,10 +155,3 @@ class SqlClient:
         self._closed = closed
         self._tasks.start_soon(close_when_idle)
         return SqlServer(opened[0])
-
-
-def _answer(data: bytes) -> Answer:
-    reply = decode_reply(data)
-    if isinstance(reply, Refusal):
-        raise QueryError(reply.error)
-    return reply

@@ -15,10 +15,10 @@ import msgspec
 
 from analytics.projection import InUse, Projection
 from analytics.projector import project
-from analytics.sql_protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_more, decode_query, encode
 from analytics.statement import Running
 from mesh.bus import ArenaBus, Hub
 from mesh.errors import BadInput, QueryError
+from mesh.sql_protocol import SERVICE, STOP, Answer, More, Query, Refusal, decode_more, decode_query, encode
 
 MAX_SQL = 50_000
 MAX_ROWS = 100_000

@@ -25,8 +25,6 @@ import anyio
 import psutil
 from anyio.abc import Process
 
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from benchmarks.parts.cpu_share import cpu_ms
 from benchmarks.parts.harness import Figures, Goal, memory_mb, percentile, say, told
 from benchmarks.parts.mix import opening, posts
@@ -38,6 +36,7 @@ from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable, QueryError
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded
+from mesh.sql_protocol import Query, ask
 from mesh.wire import Entry, Pattern, Post
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -20,8 +20,6 @@ from pathlib import Path
 import anyio
 
 from analytics.projection import view_sources
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from benchmarks.parts.harness import Figures, Goal, in_a_process, memory_mb, ratio, say
 from benchmarks.parts.mix import opening, posts
 from benchmarks.parts.projecting import keep_writing, projecting
@@ -29,6 +27,7 @@ from mesh.errors import QueryError
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import embedded
+from mesh.sql_protocol import Query, ask
 from mesh.wire import Post
 
 SMALL = 10_000

@@ -3,7 +3,7 @@
 Every answer has `seq`, the entry of the log that it is as of, and `closed`, why the arena is closed ("": it is open).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -107,6 +107,179 @@ class Applied(DoorAnswer, frozen=True, kw_only=True):
     is_written: bool
 
 
+class ArenaStatus(DoorAnswer, frozen=True, kw_only=True):
+    """How an arena is: its best score, its queue, who is there by the log, and what it has cost.
+
+    Scores are in units of the metric, None as long as they are not known. `paused` says in text of others why the
+    search is paused, "" if it is not.
+    """
+
+    version: int
+    summary: str
+    metric: str
+    direction: str
+    champion: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    baseline: str
+    baseline_mean: float | None
+    gain: float | None
+    proposals: int
+    undecided: int
+    runs_finished: int
+    runs_running: int
+    runs_waiting: int
+    agents: int
+    workers: int
+    slots: int
+    tokens: int
+    usd: float
+    paused: str
+
+
+class LeaderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposal on the leaderboard; the fields are those of `mesh.leaderboard`, `title` is text of its author."""
+
+    rank: int
+    proposal: str
+    author: str
+    state: str
+    mean: float
+    low: float | None
+    high: float | None
+    fresh: int
+    title: str
+
+
+class Leaders(DoorAnswer, frozen=True, kw_only=True):
+    """The first rows of the leaderboard, best first; `left_out` is how many more there are."""
+
+    metric: str
+    direction: str
+    rows: tuple[LeaderRow, ...]
+    left_out: int
+
+
+class Shown(DoorAnswer, frozen=True, kw_only=True):
+    """One thing of an arena: what it is, its name, and what is known about it; texts of others stand in fences.
+
+    `others` is how many other things have a name that starts with the same word.
+    """
+
+    kind: str
+    id: str
+    about: dict[str, Any]
+    others: int
+
+
+class FamilyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposal in a lineage; `gain` is over the best of its parents, `depth` the steps from the one asked about."""
+
+    proposal: str
+    depth: int
+    parents: tuple[str, ...]
+    author: str
+    state: str
+    mean: float | None
+    gain: float | None
+    title: str
+
+
+class Ancestry(DoorAnswer, frozen=True, kw_only=True):
+    """The ancestors of a proposal, nearest first, with it; `left_out` is how many known ones follow."""
+
+    proposal: str
+    rows: tuple[FamilyRow, ...]
+    left_out: int
+
+
+class ChangedFile(msgspec.Struct, frozen=True):
+    """A file that differs, with the lines that were added and removed; `remark` says why its lines are not compared."""
+
+    path: str
+    added: int
+    removed: int
+    remark: str = ""
+
+
+class Difference(DoorAnswer, frozen=True, kw_only=True):
+    """What differs from `old` to `new`: a unified diff in a fence; `left_out` is how many lines of it follow.
+
+    `gain` is by how much the new one is better, in units of the metric; None if that is not known.
+    """
+
+    old: str
+    new: str
+    gain: float | None
+    files: tuple[ChangedFile, ...]
+    text: str
+    left_out: int
+
+
+class CodeFile(msgspec.Struct, frozen=True):
+    """A file of a proposal; `may_change` says whether a proposal may change it."""
+
+    path: str
+    bytes: int
+    may_change: bool
+
+
+class CodeShown(DoorAnswer, frozen=True, kw_only=True):
+    """The files of a proposal, or one of them: lines from `first_line` on, in a fence.
+
+    `left_out` is how many lines, or files, follow.
+    """
+
+    proposal: str
+    commit: str
+    files: tuple[CodeFile, ...]
+    path: str
+    first_line: int
+    text: str
+    left_out: int
+
+
+class Noted(DoorAnswer, frozen=True, kw_only=True):
+    """A note that is in the log as entry `posted`; `is_new` is false where an earlier call has posted it."""
+
+    posted: int
+    author: str
+    channel: str
+    reply_to: int | None
+    is_new: bool
+
+
+class Critiqued(DoorAnswer, frozen=True, kw_only=True):
+    """A critique that is in the log as entry `posted`; `is_new` is false where an earlier call has posted it.
+
+    `target` is a proposal, or a run. `predicted` is the score that it predicts, in units of the metric.
+    """
+
+    posted: int
+    author: str
+    target: str
+    verdict: str
+    predicted: float | None
+    confidence: float | None
+    is_new: bool
+
+
+class Queried(DoorAnswer, frozen=True, kw_only=True):
+    """Rows of a query, whose texts stand in fences; `as_of` is the entry that the projector had folded.
+
+    `is_cut` says that there are more rows than these, and `cut_cells` how many texts were shortened.
+    """
+
+    as_of: int
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    is_cut: bool
+    cut_cells: int
+    remark: str
+
+
 def applied(
     board: Board, tree: str, folder: str, files: tuple[str, ...], kept: tuple[str, ...], *, is_written: bool
 ) -> Applied:
@@ -128,7 +301,17 @@ def closed_words(board: Board) -> str:
     return board.closed.reason if board.closed else ""
 
 
-def quote_of(board: Board, author: str, text: str) -> str:
-    """Return text of somebody else on one board between marks, with its author; "" without any text."""
-    cut = tame(text)[:MOST_QUOTED]
-    return fenced(f"by {tame(author)}:", cut, fence_of(board, [author, text])) if cut.strip() else ""
+def quote_of(board: Board, author: str, text: str, most: int = MOST_QUOTED) -> str:
+    """Return text of somebody else on one board between marks, with its author; "" without any text.
+
+    Args:
+        board: The board, which the marks depend on.
+        author: Who wrote it.
+        text: The text.
+        most: How many characters of it; the end of a longer one is left out and counted.
+    """
+    whole = tame(text)
+    if not whole.strip():
+        return ""
+    cut = whole if len(whole) <= most else f"{whole[:most]}… ({len(whole) - most:,} more characters)"
+    return fenced(f"by {tame(author)}:", cut, fence_of(board, [author, text]))

@@ -1,13 +1,18 @@
 """What every function of the gateway works on: the log of an arena, its board, its code."""
 
-from gateway.resolve import Named, find, find_proposal
+import anyio
+
+from gateway.resolve import Named, find, find_proposal, named_words
 from mesh.agent.code_reader import CodeReader
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
-from mesh.errors import BadInput, UnknownName
+from mesh.errors import BadInput, BusUnavailable, UnknownName
 from mesh.events import ProposalPosted
 from mesh.follow import Follower
+
+_FOLDED_WITHIN_S = 40.0
+"""Seconds in which the board has folded what was posted; the log is read as fast as it is written."""
 
 
 class Door:
@@ -52,6 +57,39 @@ class Door:
         named, _ = find(board, word)
         return named.id if named.kind == "proposal" else await self._of(named)
 
+    def entry(self, word: str) -> int:
+        """Return the entry that a word names: a sequence, or the one that posted a proposal or requested a run.
+
+        Raises:
+            UnknownName: it names none.
+        """
+        board = self.board
+        named, _ = find(board, word)
+        match named.kind:
+            case "fact":
+                return int(named.id)
+            case "proposal":
+                return board.proposals[named.id].seq
+            case "run":
+                return board.runs[named.id].seq
+        raise UnknownName(
+            f"{named_words(named)} of arena {board.arena} is no entry of the log; use the sequence of one"
+        )
+
+    async def folded(self, seq: int) -> Board:
+        """Return the board once it has folded entry `seq`, which was just posted.
+
+        Raises:
+            BusUnavailable: the log cannot be read; the entry is there.
+        """
+        with anyio.move_on_after(_FOLDED_WITHIN_S):
+            await self.follower.reached(seq)
+            return self.board
+        raise BusUnavailable(
+            f"entry {seq} is in the log of arena {self.board.arena}, but could not be read within "
+            f"{_FOLDED_WITHIN_S:g} s; it need not be posted again"
+        )
+
     async def _of(self, named: Named) -> str:
         """Return the proposal that a run, or a fact of the log, is about."""
         board = self.board
@@ -65,5 +103,5 @@ class Door:
                 tree = about or (run.requested.proposal if run else "")
                 if tree in board.proposals:
                     return str(tree)
-        what = f"fact #{named.id}" if named.kind == "fact" else f"{named.kind} {named.id}"
+        what = named_words(named)
         raise UnknownName(f"{what} of arena {board.arena} is not about one proposal; name a proposal, or its sequence")

@@ -1,39 +1,27 @@
 """Why files cannot be proposed, in one sentence, before anything is uploaded or posted. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from mesh.board import Board
 from mesh.editable_paths import MAX_NEW_BYTES
 from mesh.errors import ArenaIsClosed, BadInput
+from mesh.keys_in_text import keys_in
 from mesh.text import printable, short
 
 _Files = Mapping[str, bytes]
 
-_SECRETS = {
-    "a private key": rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
-    "a key of AWS": rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a key of GitHub": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40})",
-    "a key of Slack": rb"\bxox[abprs]-[A-Za-z0-9-]{20}",
-    "a key of Google": rb"\bAIza[0-9A-Za-z_-]{35}",
-    "a key of Hugging Face": rb"\bhf_[A-Za-z0-9]{30}",
-    "a key of a model's provider": rb"\bsk-(?:ant-|proj-|or-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{24}",
-    "a seed of NATS": rb"\bS[UAO][A-Z2-7]{56}\b",
-    "a token (JWT)": rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10}",
-}
-_PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
 _NAMED = 5
 
 
-def check_open(board: Board) -> None:
-    """Check that an arena takes proposals.
+def check_open(board: Board, what: str = "proposals") -> None:
+    """Check that an arena takes proposals, or something else.
 
     Raises:
         ArenaIsClosed: it is closed.
     """
     if board.closed:
         raise ArenaIsClosed(
-            f"arena {board.arena} is closed ({board.closed.reason}) and takes no proposals; `mesh up FOLDER` opens "
+            f"arena {board.arena} is closed ({board.closed.reason}) and takes no {what}; `mesh up FOLDER` opens "
             "it again"
         )
 
@@ -68,14 +56,38 @@ def check_words(where: str, text: bytes, before: bytes = b"") -> None:
     Raises:
         BadInput: it has one.
     """
-    for what, pattern in _PATTERNS.items():
-        for found in pattern.finditer(text):
-            if found[0] not in before:
-                line = text[: found.start()].count(b"\n") + 1
-                raise BadInput(
-                    f"{printable(where, 80)}, line {line}, has what looks like {what}; the log never forgets: take it "
-                    "out, and revoke it if it was shared"
-                )
+    for key in keys_in(text, before):
+        raise BadInput(
+            f"{printable(where, 80)}, line {key.line}, has what looks like {key.what}; the log never forgets: take it "
+            "out, and revoke it if it was shared"
+        )
+
+
+def check_text(where: str, text: str, most: int) -> str:
+    """Return a text that may be posted, without line breaks at its end.
+
+    Args:
+        where: what the text is, for the sentence.
+        text: the text.
+        most: how many bytes it may have.
+
+    Raises:
+        BadInput: it is empty, too long, has characters that no text has, or a secret.
+    """
+    text = text.rstrip("\r\n")
+    if not text.strip():
+        raise BadInput(f"{where} is empty; write at least one character")
+    if len(text) > most or len(text.encode(errors="replace")) > most:
+        size = len(text.encode(errors="replace"))
+        raise BadInput(f"{where} has {size:,} bytes, but it may have {most:,}; shorten it")
+    if "\0" in text:
+        raise BadInput(f"{where} has a NUL character; send plain text")
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{where} is not valid Unicode; send it as UTF-8") from None
+    check_words(where, data)
+    return text
 
 
 def check_protected(changed: Sequence[str], deleted: Sequence[str], editable: Sequence[str]) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from mesh.board import Board
 from mesh.text import visible
 
+_TOKEN_BYTES = 3
+"""Bytes of one token at least, for any model."""
+
 
 def fence_of(board: Board, texts: Sequence[str]) -> str:
     """Return a hash of the whole text, so that no author can know it in advance."""
@@ -30,4 +33,32 @@ def fenced(label: str, text: str, fence: str) -> str:
 
 def tokens_of(text: str) -> int:
     """Return an upper estimate of the tokens of a text that works for any model: one per three bytes."""
-    return math.ceil(len(text.encode(errors="replace")) / 3)
+    return math.ceil(len(text.encode(errors="replace")) / _TOKEN_BYTES)
+
+
+class BoundedText:
+    """A text put together from pieces, with an empty line between them, within so many tokens of `tokens_of`.
+
+    `room` is how many bytes are left.
+    """
+
+    def __init__(self, max_tokens: int, end: str = "") -> None:
+        """Begin a text; `end` is a piece that stands last and has its place from the beginning."""
+        self._pieces, self._ends = list[str](), [end] if end else []
+        self.room = max_tokens * _TOKEN_BYTES - sum(map(_size, self._ends))
+
+    def put(self, piece: str) -> bool:
+        """Add a piece if there is room for it; return whether there was."""
+        if (size := _size(piece)) > self.room:
+            return False
+        self._pieces.append(piece)
+        self.room -= size
+        return True
+
+    def whole(self) -> str:
+        """Return the text."""
+        return "\n\n".join([*self._pieces, *self._ends])
+
+
+def _size(piece: str) -> int:
+    return len(piece.encode()) + len("\n\n")

@@ -39,6 +39,13 @@ def known_gain(ranking: Ranking, tree: str, over: str) -> Gain | None:
     return Gain(ranking.gain(row.mean, other.mean) if beside is None else beside, beside is not None)
 
 
+def gain_over_parents(ranking: Ranking, tree: str) -> float | None:
+    """Return by how much a proposal is better than the best of its parents; None where no two can be compared."""
+    parents = ranking.board.proposals[tree].event.parents
+    gains = [gain for parent in parents if (gain := gain_of(ranking, tree, parent)) is not None]
+    return min(gains) if gains else None
+
+
 def is_gain_proven(ranking: Ranking, tree: str, over: str) -> bool:
     """Tell whether the gain of a proposal over another rests on fresh scores of both, or on a metric that is exact.
 

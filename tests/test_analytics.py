@@ -12,7 +12,6 @@ import pytest
 
 from analytics.projection import Projection, view_sources
 from analytics.projector import replay
-from analytics.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
 from analytics.sql_server import SqlServer
 from mesh import events as e
 from mesh import wire
@@ -20,6 +19,7 @@ from mesh.errors import BadInput
 from mesh.jetstream import connect
 from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
+from mesh.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
 from mesh.wire import Post
 from tests.support.folding import ask_until, bus_with, folded, projecting, rows, write
 from tests.support.history import HISTORY, T1, T2, T3, T9, opened, promote, proposal, request

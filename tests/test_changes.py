@@ -1,12 +1,13 @@
 """Files are compared by lines and knobs."""
 
+from mesh.file_changes import file_changes
 from mesh_cli.proposals import card, diff
 
 
 def test_files_are_compared_by_lines_and_what_is_no_text_is_said() -> None:
     old = {"a.py": b"x = 1\ny = 2", "gone": b"bye\n", "same": b"s", "bin": b"\xff\x00", "long": b"\n" * 30_000}
     new = {"a.py": b"x = 1\ny = 3", "new": b"", "same": b"s", "bin": b"\xfe", "long": b"\n" * 30_001}
-    changes = {change.file: change for change in diff.changes(old, new)}
+    changes = {change.file: change for change in file_changes(old, new)}
     assert list(changes) == ["a.py", "bin", "gone", "long", "new"]
     assert changes["a.py"].lines == (
         "--- a/a.py",

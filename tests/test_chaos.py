@@ -17,8 +17,6 @@ import psutil
 import pytest
 
 from analytics.projector import replay
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
@@ -27,6 +25,7 @@ from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer, embedded
+from mesh.sql_protocol import Query, ask
 from mesh.wire import Entry
 from tests.chaos.invariants import broken, rows
 from tests.chaos.rounds import run_round

@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.projection import Projection, promised_views
-from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
 from analytics.sql_words import CLOSED_WORDS, COLUMN_WORDS, KNOB_WORDS, METRIC_WORDS, STATE_WORDS, VIEW_WORDS
 from mesh import events as e
 from mesh.errors import QueryError
+from mesh.sql_protocol import Query
 from tests.support.folding import folded_once, rows
 from tests.support.history import RICH_HISTORY, T1, finish, proposal, request
 from tests.test_sql_page import PROMISED

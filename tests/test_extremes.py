@@ -25,6 +25,7 @@ from mesh.board_bytes import from_bytes, to_bytes
 from mesh.bounds import MAX_INTEGER
 from mesh.events import KINDS
 from mesh.leaderboard import Ranking
+from mesh.proposal_numbers import gain_over_parents
 from mesh.wire import Entry, entry_row
 from mesh_cli.board.lines import Lines
 from mesh_cli.history.results_tsv import tsv_lines
@@ -128,7 +129,7 @@ def _read(board: Board, lines: Lines, last: Entry) -> None:
     for tree in [*board.proposals][-2:]:
         card.card(board, describe.about(board, find(board, tree)[0]))
         lineage.line(ranking, tree)
-        lineage.gain_over_parents(ranking, tree)
+        gain_over_parents(ranking, tree)
     for run in [*board.runs][-2:]:
         card.card(board, describe.about(board, find(board, f"run:{run}")[0]))
 

@@ -20,7 +20,6 @@ import msgspec
 import pytest
 
 from analytics.projection import Projection, view_sources
-from analytics.sql_protocol import Query
 from analytics.sql_server import fold_and_answer
 from analytics.web.app import Page, make_app
 from analytics.web.event_stream import Feed
@@ -35,6 +34,7 @@ from mesh.follow import Follower
 from mesh.foreign_folder import describe
 from mesh.memory import MemoryHub
 from mesh.roll_call import Watchman
+from mesh.sql_protocol import Query
 from mesh.testing import opened
 from mesh.wire import Post
 from mesh_cli.__main__ import ORDER, app, main

@@ -12,6 +12,8 @@ PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
 SAME_MEANING = {
     "main": "the entry point of a program",
     "encode": "a message of a protocol as bytes",
+    "leaderboard": "what the swarm found, the best first",
+    "lineage": "the proposals that others came from",
     "render": "a generated page of the reference",
     "restrict": "one layer of the sandbox, put upon the calling process",
     "UNDECIDED": "proposals of one proposer that may wait for a result",

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.note import answer_to
 from mesh.errors import BadInput, UnknownName
 from mesh.events import NotePosted
 from mesh.wire import Post
 from mesh_cli.board.channels import channels_of
-from mesh_cli.board.notes import answer_to, text_of
+from mesh_cli.board.notes import text_of
 from mesh_cli.board.read_marks import Marks
 from mesh_cli.exit import ExitCode
 from tests.conftest import OpenBus

@@ -16,6 +16,7 @@ from mesh import events as e
 from mesh import wire
 from mesh.admission_order import queue_place
 from mesh.errors import UnknownName
+from mesh.families import family
 from mesh.leaderboard import Ranking
 from mesh.memory import MemoryBus, MemoryHub
 from mesh.roll_call import answer_roll_call
@@ -168,7 +169,7 @@ async def test_show_and_lineage_say_the_same_with_and_without_a_projector(
                 drawings = [
                     [family, *lineage.dot(of.board, family, of), *lineage.drawn(family, partial(lineage.line, of))]
                     for of in (whole, related)
-                    for family in [lineage.family(of.board, tree, way, depth)]
+                    for family in [family(of.board, tree, way, depth)]
                 ]
                 assert drawings[0] == drawings[1], (bus.arena, tree, way, depth)
 

@@ -23,6 +23,7 @@ from mesh.events import (
     RunStarted,
     WorkerJoined,
 )
+from mesh.families import Family, Way, family
 from mesh.leaderboard import Ranking
 from mesh.testing import SPEC, Log, commit_hash, git_hash, requested, run_of
 from mesh_cli.proposals import card, describe, diff, lineage
@@ -55,8 +56,8 @@ def with_names(text: str) -> str:
     return text
 
 
-def related(board: Board, root: str, way: lineage.Way, depth: int | None = None) -> lineage.Family:
-    return lineage.family(board, git_hash(root), way, depth)
+def related(board: Board, root: str, way: Way, depth: int | None = None) -> Family:
+    return family(board, git_hash(root), way, depth)
 
 
 def line(board: Board, tree: str) -> str:
@@ -74,7 +75,7 @@ def diamond() -> Board:
     return log.board
 
 
-def drawn(board: Board, root: str, way: lineage.Way, depth: int | None = None) -> list[str]:
+def drawn(board: Board, root: str, way: Way, depth: int | None = None) -> list[str]:
     return [with_names(line) for line in lineage.drawn(related(board, root, way, depth), lambda tree: tree)]
 
 

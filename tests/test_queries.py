@@ -8,11 +8,11 @@ import anyio.lowlevel
 import pytest
 
 from analytics.projection import Projection
-from analytics.sql_protocol import STOP, Answer, More, Query, Refusal, decode_query, decode_reply, encode
 from analytics.sql_server import MAX_OPEN, SqlServer
 from mesh import events as e
 from mesh.errors import BadInput, QueryError
 from mesh.memory import MemoryHub
+from mesh.sql_protocol import STOP, Answer, More, Query, Refusal, decode_query, decode_reply, encode
 from mesh.wire import Post
 from tests.support.folding import ask, ask_until, bus_with, folded_once, projecting, rows
 from tests.support.history import HISTORY

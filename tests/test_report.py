@@ -23,10 +23,10 @@ from analytics.report.page import html
 from analytics.report.progress import NARROW, png, svg
 from analytics.report.queries import report_data
 from analytics.report.scale import LABELS, labelled, score_range, spread
-from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
 from mesh import events as e
 from mesh.errors import BadInput
+from mesh.sql_protocol import Query
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import write_arena
 from tests.support.folding import folded

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from analytics.report.document import document
 from analytics.report.markdown import markdown
 from analytics.report.queries import report_data
-from analytics.sql_protocol import Query
 from mesh.events import AnyEvent, RunFinished, Scored
 from mesh.jetstream import connect
 from mesh.leaderboard import Ranking, leaderboard, slower_than_baseline
 from mesh.slowness import seconds_text, slower_sentence
+from mesh.sql_protocol import Query
 from mesh.testing import SPEC, Log, git_hash
 from mesh.wire import Post
 from mesh_cli.__main__ import main

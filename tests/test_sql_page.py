@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from analytics.projection import Projection
-from analytics.sql_protocol import Query
 from analytics.sql_server import SqlServer
+from mesh.sql_protocol import Query
 from mesh.testing import run_of
 from tests.support.folding import folded_once, rows
 from tests.support.history import RICH_HISTORY, T1, T2, T3, T4

@@ -7,12 +7,11 @@ import anyio
 import pytest
 
 from analytics.projector import replay
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.events import RunFinished, Scored, ScreenedOut
 from mesh.jetstream import JetStreamBus
+from mesh.sql_protocol import Query, ask
 from tests.chaos.invariants import rows
 from tests.support.arenas import ARENA, TRAIN
 from tests.test_chaos import PATIENCE_S, everything, stage

@@ -6,13 +6,13 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from analytics.sql_protocol import SERVICE, Answer, encode
 from mesh import wire
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.events import AgentJoined, Cost, ModelAsked, RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.roll_call import answer_roll_call
+from mesh.sql_protocol import SERVICE, Answer, encode
 from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
 from mesh_cli.live.status import figures, runs_per_minute, status_lines

@@ -16,13 +16,12 @@ import psutil
 import pytest
 from anyio.streams.text import TextReceiveStream
 
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.board import Board
 from mesh.errors import BusUnavailable
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded, find_url
+from mesh.sql_protocol import Query, ask
 from mesh_cli.connect import board_of
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import TRAIN, write_arena

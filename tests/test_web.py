@@ -14,7 +14,6 @@ import anyio
 import httpx
 import pytest
 
-from analytics.sql_protocol import SERVICE
 from analytics.sql_server import fold_and_answer
 from analytics.web import event_stream, view_cache
 from analytics.web.event_stream import EventStream, Feed
@@ -26,6 +25,7 @@ from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, connect
 from mesh.roll_call import Watchman
 from mesh.server import EmbeddedServer, embedded
+from mesh.sql_protocol import SERVICE
 from mesh.wire import Post
 from tests.support.arenas import write_arena
 from tests.test_cli import HOSTILE, fill

@@ -18,7 +18,7 @@ from agents.llm.knob_table import knob_table
 from agents.llm.task_words import context_files, evaluator_files, feedback_of, head_of, operators_words
 from agents.search.samplers.protocol import Trial
 from mesh.board import Board, Proposal
-from mesh.data_marks import fence_of, fenced, tame
+from mesh.data_marks import BoundedText, fence_of, fenced, tame
 from mesh.editable_paths import editable_paths, text_names
 from mesh.events import Failed
 from mesh.evidence import fresh
@@ -182,63 +182,54 @@ def _laid_out(
             *shown,
         ],
     )
-    room = max_tokens * 3
-    pieces: list[str] = []
-
-    def put(text: str) -> bool:
-        nonlocal room
-        size = len(text.encode()) + 2
-        if size > room:
-            return False
-        pieces.append(text)
-        room -= size
-        return True
+    text = BoundedText(max_tokens)
+    put = text.put
 
     def put_files(title: str, files: Mapping[str, str], most: int) -> None:
         """Put files that may take `most` bytes in all: whole ones, but the first also without its middle."""
         spent = len(f"## {title}") + 2
-        for number, (name, text) in enumerate(files.items()):
+        for number, (name, source) in enumerate(files.items()):
             left = most - spent - len(fenced(name, "", fence).encode()) - 2
-            fits = len(tame(text).encode(errors="replace")) <= left
+            fits = len(tame(source).encode(errors="replace")) <= left
             if not fits and (number or left < 600):
                 break
             if not number:
                 put(f"## {title}")
-            body = fenced(name, shorten(tame(text), left, ""), fence)
+            body = fenced(name, shorten(tame(source), left, ""), fence)
             put(body)
             spent += len(body.encode()) + 2
 
     def put_sections(wanted: Sequence[_Section]) -> None:
         for section in wanted:
             items = [fenced(item.label, tame(item.text), fence) for item in section.items]
-            if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= room:
+            if items and len(f"## {section.title}{items[0]}".encode()) + 4 <= text.room:
                 put(f"## {section.title}")
                 for item in items:
                     if not put(item):
                         break
 
     head = head_of(board.spec, fence)
-    put(head if len(head.encode()) + 2 <= room else shorten(head, max(0, room - 2)))
+    put(head if len(head.encode()) + 2 <= text.room else shorten(head, max(0, text.room - 2)))
     put_sections(leading)
     if words:
         title = "## The task, in the words of its operator\n\n"
-        put(title + shorten(tame(words).replace(fence, ""), int(room * WORDS_SHARE) - len(title), ""))
-    share = int(room * CODE_SHARE) // max(1, sum(len(files) for files in whole))
+        put(title + shorten(tame(words).replace(fence, ""), int(text.room * WORDS_SHARE) - len(title), ""))
+    share = int(text.room * CODE_SHARE) // max(1, sum(len(files) for files in whole))
     for letter, tree, files in zip("ABCDEFGH", parents, whole, strict=False):
         put(f"## Parent {letter}: proposal {short(tree)}, {_result(board, tree)}")
-        for name, text in files.items():
+        for name, source in files.items():
             label = f"{name} of parent {letter}"
             frame = len(fenced(label, "", fence).encode())
-            put(fenced(label, shorten(text, max(0, share - frame)), fence))
-    most = int(room * FEEDBACK_SHARE) // max(1, len(parents))
+            put(fenced(label, shorten(source, max(0, share - frame)), fence))
+    most = int(text.room * FEEDBACK_SHARE) // max(1, len(parents))
     for letter, feedback in zip("ABCDEFGH", scored, strict=False):
-        for label, text in (("Numbers", feedback.metrics), ("Output", feedback.output)) if feedback else ():
-            if text and most > 400:
-                put(fenced(f"{label} of the latest run of parent {letter}", _end(tame(text), most // 2), fence))
-    put_files("How it is scored (protected)", evaluator, int(room * EVALUATOR_SHARE))
+        for label, told in (("Numbers", feedback.metrics), ("Output", feedback.output)) if feedback else ():
+            if told and most > 400:
+                put(fenced(f"{label} of the latest run of parent {letter}", _end(tame(told), most // 2), fence))
+    put_files("How it is scored (protected)", evaluator, int(text.room * EVALUATOR_SHARE))
     put_sections(sections)
-    put_files("Other files of the task (protected)", context, room)
-    return "\n\n".join(pieces)
+    put_files("Other files of the task (protected)", context, text.room)
+    return text.whole()
 
 
 def _best(board: Board, parents: Sequence[str], code: Mapping[str, Files]) -> list[_Item]:

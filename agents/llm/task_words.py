@@ -11,6 +11,7 @@ import msgspec
 from mesh.board import Board
 from mesh.editable_paths import editable_paths, is_pattern
 from mesh.events import RunFinished
+from mesh.keys_in_text import hide_keys
 from mesh.outcomes import Infeasible, Scored
 from mesh.spec import ArenaSpec, TrialSpec
 
@@ -28,7 +29,6 @@ _NO_CONTEXT_NAMES = (
 _SETTINGS = re.compile(r"(\..*|config.*\.ya?ml|.*\.env|secrets?\..*|credentials?\..*)", re.IGNORECASE)
 """Names of files that often have keys in them; what a task says in them is its brief."""
 
-_KEY = re.compile(r"\b(?:sk|pk|gsk|xai|hf|ghp|AKIA)[-_]?[\w-]{16,}|\bAIza[\w-]{20,}")
 _MOST_METRICS = 40
 _MOST_CONTEXT_BYTES = 60_000
 """Bytes of a protected file beyond which it is data rather than something to read."""
@@ -130,4 +130,4 @@ def _text(data: bytes) -> str | None:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
-    return None if "\0" in text else _KEY.sub("[secret]", text)
+    return None if "\0" in text else hide_keys(text)

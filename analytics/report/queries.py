@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from analytics.report.data import NOTHING, FinishedRun, Goal, Kind, Measured, Promotion, ReportData, Step
-from analytics.sql_protocol import quoted
 from mesh.errors import BadInput
 from mesh.events import KnobChange
+from mesh.sql_protocol import quoted
 
 Ask = Callable[[str], Awaitable[list[list[Any]]]]
 """Runs one statement and returns its rows."""

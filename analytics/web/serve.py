@@ -8,8 +8,6 @@ from pathlib import Path
 import anyio
 import uvicorn
 
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from analytics.sql_server import fold_and_answer
 from analytics.web.access import LOOPBACK, checked_token
 from analytics.web.app import Page, make_app
@@ -22,6 +20,7 @@ from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
 from mesh.follow import Follower
 from mesh.roll_call import Watchman
+from mesh.sql_protocol import Query, ask
 from mesh.wire import check_token
 
 PROJECTOR_WITHIN_S = 2.0

@@ -13,14 +13,14 @@ from typing import Any
 import anyio
 import msgspec
 
-from analytics.sql_client import ask, ask_here
-from analytics.sql_protocol import Answer, Query
+from analytics.sql_client import ask_here
 from analytics.sql_server import SqlServer
 from analytics.web.event_stream import Feed
 from mesh.bus import ArenaBus
 from mesh.errors import BusUnavailable, MeshError, leaf
 from mesh.follow import Follower
 from mesh.roll_call import Watchman
+from mesh.sql_protocol import Answer, Query, ask
 
 STANDING = 20_000
 SHOWN = 100

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import anyio
 
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from benchmarks.parts.harness import Figures, Goal, say
 from benchmarks.parts.projecting import keep_writing, projecting
 from benchmarks.parts.terminal import measure_commands
 from mesh.jetstream import JetStreamBus
+from mesh.sql_protocol import Query, ask
 from mesh.testing import git_hash
 
 VIEWS = ("leaderboard", "lineage", "frontier")

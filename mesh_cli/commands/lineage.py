@@ -34,6 +34,7 @@ def lineage(
     async def work() -> None:
         from gateway.resolve import find_proposal
         from mesh.errors import BadInput
+        from mesh.families import family
         from mesh.leaderboard import Ranking
         from mesh_cli.connect import opened_board_of, reach
         from mesh_cli.projected.asking import from_projector
@@ -49,7 +50,7 @@ def lineage(
             ask = partial(projected_family, word=proposal, way=way, depth=depth)
             ranking = await from_projector(bus, ask) or Ranking(await opened_board_of(bus))
         board = ranking.board
-        found = lineage.family(board, find_proposal(board, proposal), way, depth)
+        found = family(board, find_proposal(board, proposal), way, depth)
         if json:
             print_json(lineage.rows(board, found, ranking))
             return

@@ -56,11 +56,12 @@ def reply(
 
     Example: mesh reply 12 "agreed, on two more seeds"
     """
-    from mesh_cli.board.notes import answer_to, text_of
+    from mesh_cli.board.notes import text_of
 
     words = text_of(text)
 
     async def work() -> None:
+        from gateway.note import answer_to
         from mesh.wire import Post, check_token
         from mesh_cli.connect import reach
 

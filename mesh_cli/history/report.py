@@ -15,14 +15,14 @@ from analytics.report.code_diff import Diff, diff_of
 from analytics.report.data import ReportData
 from analytics.report.document import Document, document
 from analytics.report.queries import Ask, report_data
-from analytics.sql_client import ask as ask_projector
-from analytics.sql_protocol import Query
 from analytics.sql_server import MAX_ROWS, MAX_TIMEOUT_S, SqlServer
 from mesh import settings
 from mesh.board import Board
 from mesh.errors import BadInput, BusUnavailable, ObjectMissing
 from mesh.jetstream import JetStreamBus
 from mesh.ruled_out import ruled_out_words
+from mesh.sql_protocol import Query
+from mesh.sql_protocol import ask as ask_projector
 from mesh_cli.connect import board_of, code_store_of
 from mesh_cli.projected.asking import from_projector
 from mesh_cli.projected.state import projected_state

@@ -165,7 +165,7 @@ def _per_minute(board: Board, count: int) -> float:
 
 async def projected(bus: ArenaBus) -> int | None:
     """Return up to where the projector has folded the log of this arena, None where no projector answers."""
-    from analytics.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
+    from mesh.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
 
     try:
         question = encode(Query(sql="SELECT 1", timeout_s=_ANSWER_WITHIN_S))

@@ -62,7 +62,7 @@ class Projector:
 
     async def rows(self, sql: str) -> list[list[Any]]:
         """Return the rows of a query; raises as `tables`."""
-        from analytics.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
+        from mesh.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
 
         question = encode(Query(sql, max_rows=MOST_ROWS, timeout_s=_ANSWERS_WITHIN_S))
         while True:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from analytics.sql_protocol import quoted
 from mesh.board import Board
+from mesh.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.excerpt import MOST_PROVEN, excerpt, sequences
 from mesh_cli.projected.named import MOST_NAMES, listed

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from analytics.sql_protocol import quoted
 from gateway.resolve import find
 from mesh.admission_order import queue_place
+from mesh.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 

@@ -3,8 +3,8 @@
 from collections import deque
 from typing import Literal
 
-from analytics.sql_protocol import quoted
 from gateway.resolve import find_proposal
+from mesh.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Unanswered
 from mesh_cli.projected.excerpt import excerpt, sequences
 from mesh_cli.projected.named import MOST_NAMES

@@ -4,10 +4,10 @@ from typing import Any
 
 from agents.curation.proof_share import ProofTime
 from agents.curation.waiting_claims import may_wait, waiting_words
-from analytics.sql_protocol import quoted
 from mesh.board import Board
 from mesh.bounds import MAX_INTEGER
 from mesh.events import PROOF
+from mesh.sql_protocol import quoted
 from mesh.worker_time import WorkerTime
 from mesh_cli.projected.asking import Projector, Row
 from mesh_cli.projected.excerpt import MOST_PROVEN, excerpt, sequences

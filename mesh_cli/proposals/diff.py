@@ -1,6 +1,5 @@
 """Two proposals side by side: code, knobs, metric, cost. Pure; `mesh diff` brings the files."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from mesh.board import Board
 from mesh.editable_paths import editable_paths
 from mesh.events import KnobChange
 from mesh.exactness import SAYS_NOTHING, exact_on
+from mesh.file_changes import file_changes
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import cost_of, gain_of
 from mesh.spec import KnobsSpec
@@ -21,19 +21,6 @@ _Files = Mapping[str, bytes]
 _EVERY = KnobsSpec()
 SURE = 0.975
 """A difference is beyond the noise if the chance to be better is above this or below 1 minus this: two-sided, 95 %."""
-
-LONGEST = 20_000
-"""Files with more lines are not compared: the algorithm is quadratic in the worst case."""
-
-
-class Change(msgspec.Struct, frozen=True):
-    """How a file changed: a unified diff, or a `remark` if the file is binary or too long."""
-
-    file: str
-    added: int = 0
-    removed: int = 0
-    lines: tuple[str, ...] = ()
-    remark: str = ""
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -51,29 +38,6 @@ class Metric(msgspec.Struct, frozen=True):
     p_better: float | None = None
     beyond_noise: bool | None = None
     text: str = ""
-
-
-def changes(old: _Files, new: _Files) -> list[Change]:
-    """Return the files that differ, by path."""
-    return [
-        _change(file, old.get(file), new.get(file)) for file in sorted({*old, *new}) if old.get(file) != new.get(file)
-    ]
-
-
-def _change(file: str, old: bytes | None, new: bytes | None) -> Change:
-    try:
-        before, after = ((data or b"").decode().splitlines(keepends=True) for data in (old, new))
-    except UnicodeDecodeError:
-        return Change(file, remark=f"binary, {len(old or b''):,} → {len(new or b''):,} bytes")
-    if max(len(before), len(after)) > LONGEST:
-        return Change(file, remark=f"too long to compare, {len(before):,} → {len(after):,} lines")
-    names = ("/dev/null" if old is None else f"a/{file}", "/dev/null" if new is None else f"b/{file}")
-    lines: list[str] = []
-    for text in difflib.unified_diff(before, after, *names):
-        lines += [text[:-1]] if text.endswith("\n") else [text, "\\ No newline at end of file"]
-    added = sum(1 for line in lines[2:] if line.startswith("+"))
-    removed = sum(1 for line in lines[2:] if line.startswith("-"))
-    return Change(file, added, removed, tuple(lines))
 
 
 def knob_changes(old: _Files, new: _Files, editable: tuple[str, ...], rules: KnobsSpec = _EVERY) -> list[KnobChange]:
@@ -164,7 +128,7 @@ def comparison(board: Board, old: str, new: str, before: _Files, after: _Files) 
     return {
         "old": old,
         "new": new,
-        "files": changes(before, after),
+        "files": file_changes(before, after),
         "knobs": knob_changes(before, after, editable, board.spec.knobs),
         "metric": metric_of(board, old, new) if old in board.proposals else None,
         "cost": {tree: cost_of(board, tree) for tree in (old, new) if tree in board.proposals},
@@ -195,7 +159,7 @@ def lines_of(board: Board, compared: Mapping[str, Any], *, stat: bool, ink: Ink)
 
 def changed_lines(old: _Files, new: _Files, ink: Ink) -> Iterator[str]:
     """Yield the unified diff of all files that differ; of one that cannot be compared, one line."""
-    for change in changes(old, new):
+    for change in file_changes(old, new):
         if change.remark:
             yield f"{printable(change.file, 120)} | {change.remark}"
         yield from (_paint(printable(line.expandtabs(4), 2000), line[:1], ink) for line in change.lines)

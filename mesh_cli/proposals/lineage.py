@@ -4,55 +4,16 @@ A single relative stands below at the same indent; several get a branch each. So
 Nothing recurses.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Literal
-
-import msgspec
 
 from mesh.board import Board
+from mesh.families import Family
 from mesh.leaderboard import Ranking, row_score
-from mesh.proposal_numbers import children_of, gain_of
+from mesh.proposal_numbers import children_of, gain_over_parents
 from mesh.text import printable, short, signed_number
 
-Way = Literal["up", "down"]
-Relatives = Callable[[str], list[str]]
 DEEPEST = 16
 """Branches inside of branches that are drawn; further ones show their level instead."""
-
-
-class Family(msgspec.Struct, frozen=True):
-    """The ancestors or descendants of a proposal: the distance of each in steps, nearest first, and the links."""
-
-    root: str
-    way: Way
-    depths: dict[str, int]
-    relatives: dict[str, list[str]]
-    cut: int = 0
-
-
-def family(board: Board, root: str, way: Way, depth: int | None = None) -> Family:
-    """Return the family of a proposal as far as `depth` steps; `cut` counts the links that lead further."""
-    children = children_of(board) if way == "down" else {}
-
-    def related(tree: str) -> list[str]:
-        if way == "down":
-            return children.get(tree, [])
-        return list(dict.fromkeys(board.proposals[tree].event.parents)) if tree in board.proposals else []
-
-    depths, relatives, cut = {root: 0}, {}, 0
-    todo = deque([root])
-    while todo:
-        tree = todo.popleft()
-        if depth is not None and depths[tree] >= depth:
-            cut += sum(1 for other in related(tree) if other not in depths)
-            continue
-        relatives[tree] = related(tree)
-        for other in relatives[tree]:
-            if other not in depths:
-                depths[other] = depths[tree] + 1
-                todo.append(other)
-    return Family(root, way, depths, relatives, cut)
 
 
 def rows(board: Board, found: Family, ranking: Ranking | None = None) -> list[dict[str, object]]:
@@ -76,13 +37,6 @@ def lineage_row(ranking: Ranking, tree: str) -> dict[str, object]:
         "title": proposal.event.title,
         "self_reported": scored is not None and scored.self_reported,
     }
-
-
-def gain_over_parents(ranking: Ranking, tree: str) -> float | None:
-    """Return by how much a proposal is better than the best of its parents; None where no two can be compared."""
-    parents = ranking.board.proposals[tree].event.parents
-    gains = [gain for parent in parents if (gain := gain_of(ranking, tree, parent)) is not None]
-    return min(gains) if gains else None
 
 
 def leaves(ranking: Ranking) -> list[str]:

@@ -20,13 +20,13 @@ import anyio.to_thread
 from packaging.requirements import Requirement
 
 import mesh
-from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.errors import BadInput, BusUnavailable, MeshError
 from mesh.jetstream import JetStreamHub
 from mesh.jetstream.link import OLDEST_SERVER
 from mesh.own_packages import foreign_packages
 from mesh.server import find_binary
+from mesh.sql_protocol import Query
 from mesh_cli.connect import reach_hub
 from mesh_cli.setup import checks
 from mesh_cli.setup.checks import Finding, Package
@@ -227,7 +227,7 @@ async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:
     if not _has("duckdb"):
         cure = "pip install 'mesh-swarm[analytics]', or ask on a machine that has it"
         return Finding("projector", "warn", "cannot be asked: duckdb is not installed here", cure)
-    from analytics.sql_client import ask
+    from mesh.sql_protocol import ask
 
     bus = await hub.arena(next(iter(heads)))
     try:

@@ -11,8 +11,8 @@ import msgspec
 from anyio.to_thread import run_sync
 
 from analytics.parquet import ParquetFile
-from analytics.sql_protocol import Answer
 from mesh.errors import leaf
+from mesh.sql_protocol import Answer
 from mesh_cli.render.output import Screen, Target, atomically
 from mesh_cli.sql.formats import Format, Writer, distinct, writer
 from mesh_cli.sql.spool import Spool

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from rich.cells import cell_len
 
-from analytics.sql_protocol import Answer
+from mesh.sql_protocol import Answer
 from mesh.text import printable
 from mesh_cli.render.output import Target
 

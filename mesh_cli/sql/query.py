@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from analytics.sql_client import SqlClient
-from analytics.sql_protocol import Query
 from mesh.errors import BadInput
+from mesh.sql_protocol import Query
 from mesh_cli.sql.deliver import deliver
 from mesh_cli.sql.formats import Format
 

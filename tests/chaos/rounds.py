@@ -16,14 +16,13 @@ import anyio.abc
 import msgspec
 
 from analytics.projector import replay
-from analytics.sql_client import ask
-from analytics.sql_protocol import Query
 from mesh import settings
 from mesh.errors import MeshError
 from mesh.events import NotePosted
 from mesh.follow import Follower
 from mesh.jetstream import connect
 from mesh.server import embedded, find_url
+from mesh.sql_protocol import Query, ask
 from mesh.wire import Post
 from tests.chaos.invariants import broken, posts_at_wrong_times, read_log, rows
 from tests.chaos.troubles import TROUBLES, Scene

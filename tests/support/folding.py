@@ -10,12 +10,12 @@ import anyio.lowlevel
 
 from analytics.projection import Projection
 from analytics.projector import project, replay
-from analytics.sql_protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
 from analytics.sql_server import SqlServer
 from mesh import wire
 from mesh.bus import ArenaBus, Hub
 from mesh.errors import BusUnavailable
 from mesh.memory import MemoryBus, MemoryHub
+from mesh.sql_protocol import SERVICE, Answer, Query, Refusal, decode_reply, encode
 from mesh.wire import Post
 from tests.support.history import HISTORY, T2, Fact, finish
 

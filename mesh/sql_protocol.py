@@ -1,10 +1,11 @@
-"""The messages between SQL clients and the projector, and their encoding; knows nothing of DuckDB."""
+"""The messages between SQL clients and the projector, their encoding, and how one asks; knows nothing of DuckDB."""
 
 from typing import Any
 
 import msgspec
 
-from mesh.errors import BadInput
+from mesh.bus import Live
+from mesh.errors import BadInput, QueryError
 
 SERVICE = "sql"
 """The service of an arena's bus that answers queries."""
@@ -61,6 +62,29 @@ _ENCODE = msgspec.json.Encoder()
 _QUERY = msgspec.json.Decoder(Query)
 _MORE = msgspec.json.Decoder(More)
 _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+async def ask(bus: Live, query: Query) -> Answer:
+    """Return the projector's answer, all rows at once.
+
+    Raises:
+        BusUnavailable: no projector answers.
+        QueryError: the statement was refused or failed.
+    """
+    return answer_in(await bus.ask(SERVICE, encode(query), timeout_s=query.timeout_s + 5))
+
+
+def answer_in(data: bytes) -> Answer:
+    """Return the answer in a reply.
+
+    Raises:
+        BadInput: it is not a valid reply.
+        QueryError: the statement was refused or failed.
+    """
+    reply = decode_reply(data)
+    if isinstance(reply, Refusal):
+        raise QueryError(reply.error)
+    return reply
 
 
 def quoted(text: str) -> str:
