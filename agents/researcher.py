@@ -10,20 +10,20 @@ more than their share of the proposals.
 """
 
 import datetime as dt
-import hashlib
-from collections.abc import Collection, Mapping
-from itertools import islice
 from typing import ClassVar
 
 import anyio.to_thread
 
 from agents.llm import client
-from agents.llm.budget import Budget, number_option
+from agents.llm.budget import Budget
 from agents.llm.call_record import CallRecords
+from agents.llm.changed_knobs import changed_knobs
 from agents.llm.client import Message, ModelAnswer, prompt
-from agents.llm.digest import digest, ranked_proposals, shorten, worth_recalling, worth_showing
+from agents.llm.digest import digest, shorten, worth_recalling, worth_showing
 from agents.llm.json_answer import SCHEMA
-from agents.llm.patch import Flaw, Patch, parse_answer
+from agents.llm.model_options import number_option
+from agents.llm.next_move import IdleExplorers, choose_with_code, is_due
+from agents.llm.patch import Flaw, parse_answer
 from agents.llm.readiness import check_ready
 from agents.search.history import History
 from mesh.agent.draft import BASELINE, Draft
@@ -33,35 +33,17 @@ from mesh.board import Board
 from mesh.data_marks import tokens_of
 from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput, Leaving
-from mesh.events import Cost, KeptCall, KnobChange, ModelAsked, NotePosted, Origin
-from mesh.fleet import agents_here
-from mesh.knobs import knobs_of
-from mesh.model_pauses import pauses, unsaid_pause
-from mesh.spec import ArenaSpec
+from mesh.events import Cost, KeptCall, ModelAsked, NotePosted, Origin
+from mesh.model_pauses import unsaid_pause
 from mesh.stalled import why_paused
 from mesh.text import short
 from mesh.wire import Post
-
-UNDECIDED = 2
-"""Limit of a researcher's proposals that wait for their first result."""
-
-_SHARE, _LATEST = 0.3, 40
-"""Share of the proposals that models may make beside explorers, and the number of the latest in which it is counted."""
-
-EXPLORERS_IDLE_S = 10.0
-"""Seconds without a waiting proposal of a sampler after which explorers are taken to have nothing to propose."""
-
-MOVES = ("improve",) * 6 + ("recombine",) * 3 + ("simplify",)
-"""The moves, each as often as its frequency out of 10."""
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 24_000, 8_000
 """Most tokens of a question (an upper estimate) and of its answer."""
 
 RETRY_SHARE = 0.25
 """Share of a question's tokens that is kept free for a retry: the first answer and what is wrong with it."""
-
-_PARENTS = 5
-"""Number of the best proposals among which parents are."""
 
 
 class Researcher:
@@ -103,7 +85,7 @@ class Researcher:
         self._leaving: Leaving | None = None
         self._spent = False
         self._has_budget = bool(options.get("budget_usd") or options.get("budget_tokens"))
-        self._idle_since: dt.datetime | None = None
+        self._idle = IdleExplorers()
 
     async def check(self) -> None:
         """Check, before anything starts, that the model can be asked.
@@ -140,34 +122,11 @@ class Researcher:
             self._spent
             or not is_measured(board)
             or why_paused(board)
-            or not is_due(board, self._name, now, alone=self._is_alone(board, now))
+            or not is_due(board, self._name, now, alone=self._idle.seen(board, now))
         ):
             return []
-        made = [p for p in board.proposals.values() if p.author == self._name]
-        move, parents = await self._choose(board, len(made))
+        move, parents = await choose_with_code(board, self._name, self._code)
         return await self._ask(board, move, parents)
-
-    def _is_alone(self, board: Board, now: dt.datetime) -> bool:
-        """Tell whether explorers propose nothing: none of their proposals has waited for a result for some seconds.
-
-        They have no knobs, have tried all values, or are dead. Else they would propose at once.
-        """
-        if any(board.proposals[tree].event.origin.how == "sampler" and _waits(board, tree) for tree in board.undecided):
-            self._idle_since = None
-            return False
-        self._idle_since = self._idle_since or now
-        return (now - self._idle_since).total_seconds() >= EXPLORERS_IDLE_S
-
-    async def _choose(self, board: Board, made: int) -> tuple[str, tuple[str, ...]]:
-        """Return the next move and its parents, all of which have code: an author may never share it."""
-        assert board.opened is not None
-        without: set[str] = set()
-        while True:
-            move, parents = choose(board, self._name, made, without, unusable=_unusable(board, self._name))
-            lost = {*parents} - (await self._code.at_hand(board, parents)).keys() - {board.opened.base_tree}
-            if not lost:
-                return move, parents
-            without |= lost
 
     def _lost(self, board: Board) -> list[ModelAsked]:
         """Return the cost of proposals that the log refused, because another agent had posted the same tree first."""
@@ -252,7 +211,7 @@ class Researcher:
             parents,
             predicted_gain=patch.predicted_gain,
             confidence=patch.confidence,
-            knobs=_knobs(start, patch, board.spec),
+            knobs=changed_knobs(start, patch.files, board.spec),
             origin=Origin(how="model", name=self._budget.model.name),
             cost=answer.cost,
             call=call,
@@ -286,74 +245,3 @@ class Researcher:
 def _rules(*, with_schema: bool) -> str:
     """Return the rules of a researcher and the form of its answers."""
     return f"{prompt('researcher')}\n\n{prompt('answer_json' if with_schema else 'answer_text')}"
-
-
-def _unusable(board: Board, name: str) -> int:
-    """Return how many answers in a row could not be used."""
-    failed = board.failed_calls.get(name)
-    return failed.unusable if failed else 0
-
-
-def _waits(board: Board, tree: str) -> bool:
-    """Tell whether an undecided proposal waits for its first result. One with a result may wait long for proof."""
-    return not any(run.finished for run in board.current_runs(tree))
-
-
-def is_due(board: Board, name: str, now: dt.datetime, *, alone: bool = False) -> bool:
-    """Tell whether a researcher may ask a model now.
-
-    It does not while too many of its proposals wait for a result, in a pause, and while models are ahead of samplers.
-
-    Args:
-        board: The board of the arena.
-        name: The name of the researcher.
-        now: The time.
-        alone: Whether explorers can propose nothing, so that no share is kept for them.
-    """
-    if sum(board.proposals[tree].author == name and _waits(board, tree) for tree in board.undecided) >= UNDECIDED:
-        return False
-    if pauses(board, name, now):
-        return False
-    if alone or not agents_here(board, "explorer"):
-        return True
-    origins = [proposal.event.origin.how for proposal in islice(reversed(board.proposals.values()), _LATEST)]
-    models, samplers = origins.count("model"), origins.count("sampler")
-    return models <= _SHARE * (models + samplers)
-
-
-def choose(
-    board: Board, name: str, made: int, without: Collection[str] = (), *, unusable: int = 0
-) -> tuple[str, tuple[str, ...]]:
-    """Return the next move and its parent proposals; the move changes the first one.
-
-    After answers of no use the same question would get such an answer again: the move and the parents are others then.
-
-    Args:
-        board: The board of the arena.
-        name: The name of the researcher.
-        made: The number of proposals it has made.
-        without: Proposals that cannot be a parent.
-        unusable: The number of answers in a row that could not be used.
-    """
-    assert board.opened is not None
-    draw = int.from_bytes(hashlib.sha256(f"{name} {made + unusable}".encode()).digest()[:8])
-    move = MOVES[draw % len(MOVES)]
-    ranked = [tree for tree in ranked_proposals(board) if tree not in without][:_PARENTS]
-    first = ranked[unusable // 2 % len(ranked)] if ranked else board.opened.base_tree
-    others = [tree for tree in ranked if tree not in (first, board.opened.base_tree)]
-    if move == "recombine" and others:
-        return move, (first, others[draw // len(MOVES) % len(others)])
-    return ("improve" if move == "recombine" else move), (first,)
-
-
-def _knobs(before: Mapping[str, bytes], patch: Patch, spec: ArenaSpec) -> tuple[KnobChange, ...]:
-    """Return the knobs whose values the patch changes."""
-    editable, rules = editable_paths(spec, before, patch.files), spec.knobs
-    old = {(knob.file, knob.name): knob.value for knob in knobs_of(before, editable, rules)}
-    after = knobs_of({**before, **patch.files}, editable, rules, base=before)
-    new = {(knob.file, knob.name): knob.value for knob in after}
-    return tuple(
-        KnobChange(file=at[0], name=at[1], old=old[at], new=value)
-        for at, value in new.items()
-        if at in old and (type(old[at]), old[at]) != (type(value), value)
-    )

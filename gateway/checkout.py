@@ -4,25 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.answers import CheckedOut, closed_words, quote_of
-from gateway.checkout_folder import SETTINGS, CheckoutNote, hashes_of, lay_out, read_note
+from gateway.checkout_folder import CheckoutNote, hashes_of, lay_out, read_note
 from gateway.door import Door
 from mesh.agent.code_reader import commit_of
 from mesh.arena import overlay
 from mesh.editable_paths import editable_paths
 from mesh.errors import BadInput
-from mesh.leavings import CHECKOUT_NOTE
-
-_OWN = frozenset({SETTINGS, CHECKOUT_NOTE})
-"""Files that a checkout writes itself."""
-
-_ORDERS = frozenset(
-    {
-        *(SETTINGS, CHECKOUT_NOTE, "claude.md", "claude.local.md", "agents.md", "agents.override.md", "gemini.md"),
-        *("qwen.md", "copilot-instructions.md"),
-        *("opencode.json", "conventions.md", "warp.md", "mise.toml"),
-    }
-)
-"""Files that tools obey, beside those that are hidden or in hidden folders."""
+from mesh.tool_orders import without_orders
 
 
 async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
@@ -62,26 +50,6 @@ async def check_out(door: Door, word: str, folder: Path) -> CheckedOut:
         deleted=tuple(deleted),
         left_out=left_out,
     )
-
-
-def without_orders(base: Mapping[str, bytes], files: Mapping[str, bytes]) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """Return files without those that tools obey in a folder, and the names of what was left out.
-
-    They are settings of the mesh, and what coding agents, editors and shells read on their own: `CLAUDE.md`, hidden
-    files. The operator's are kept, but not what a proposal makes of them: its author is anybody.
-
-    Args:
-        base: The files of the baseline.
-        files: The files of a proposal.
-    """
-    ordered = [name for name in files if _instructs(name) and (files[name] != base.get(name) or name in _OWN)]
-    kept = {name: data for name, data in files.items() if name not in ordered}
-    return kept | {name: base[name] for name in ordered if name in base and name not in _OWN}, tuple(ordered)
-
-
-def _instructs(name: str) -> bool:
-    parts = name.lower().split("/")
-    return parts[-1] in _ORDERS or any(part.startswith(".") for part in parts)
 
 
 async def files_of_trial(door: Door, tree: str) -> Mapping[str, bytes]:

@@ -72,13 +72,16 @@ class TierFinding(msgspec.Struct, frozen=True):
         return self.error or "; ".join([*(f"open: {name}" for name in self.open), *self.broken])
 
 
-async def choose_tier(wish: Wish, folder: Path, *, cuda: bool = False) -> tuple[Tier, list[TierFinding]]:
+async def choose_tier(
+    wish: Wish, folder: Path, *, cuda: bool = False, own_user: bool = False
+) -> tuple[Tier, list[TierFinding]]:
     """Return the strongest tier that holds, and the findings on the way.
 
     Args:
         wish: which tiers are allowed.
         folder: where trials will run; the self-test runs in it.
         cuda: whether trials use a GPU, so that CUDA must start in the tier.
+        own_user: whether what runs in it stays this user, as a program does that has a login of this user.
 
     Raises:
         HostTrouble: no strong tier holds, and the wish allows no weaker one.
@@ -86,8 +89,8 @@ async def choose_tier(wish: Wish, folder: Path, *, cuda: bool = False) -> tuple[
     if wish == "none":
         return "E", []
     findings: list[TierFinding] = []
-    for tier in candidates():
-        found = await try_tier(tier, folder, cuda=cuda)
+    for tier in candidates(own_user=own_user):
+        found = await try_tier(tier, folder, cuda=cuda, own_user=own_user)
         findings.append(found)
         if found.holds:
             return tier, findings
@@ -110,17 +113,17 @@ def starts_cuda(machine: Machine) -> bool:
         return False
 
 
-def candidates() -> list[Tier]:
-    """Return the tiers that this user can try here, strongest first."""
+def candidates(*, own_user: bool = False) -> list[Tier]:
+    """Return the tiers that this user can try here, strongest first; tier B is that of other users."""
     if sys.platform != "linux":
         return []
-    return ["A", "B", "C"] if os.geteuid() == 0 else ["A", "C"]
+    return ["A", "B", "C"] if os.geteuid() == 0 and not own_user else ["A", "C"]
 
 
-async def try_tier(tier: Tier, folder: Path, *, cuda: bool = False) -> TierFinding:
-    """Attack a tier from inside and return what was found; with `cuda`, CUDA must start in it."""
+async def try_tier(tier: Tier, folder: Path, *, cuda: bool = False, own_user: bool = False) -> TierFinding:
+    """Attack a tier from inside and return what was found; arguments as of `choose_tier`."""
     try:
-        sandbox = sandbox_of(tier)
+        sandbox = sandbox_of(tier, own_user=own_user)
         make_enterable(folder)
         with (
             enterable_folders(),

@@ -7,6 +7,7 @@ import pytest
 
 from agents.llm import client
 from agents.llm.client import Model, ModelAnswer, Price
+from agents.llm.hidden_keys import clean
 from mesh.errors import BadInput
 from tests.support.model_server import SILENCE, ModelServer, Reply, fail, model_server, say
 
@@ -134,7 +135,7 @@ def test_a_model_without_a_provider_is_refused() -> None:
 
 def test_secrets_are_taken_out_of_what_others_say() -> None:
     said = f"key {KEY} and sk-other-123456 at http://me:pw@host/\n{'x' * 400}"
-    shown = client.clean(said)
+    shown = clean(said)
     assert shown.startswith("key [secret] and [secret] at http://[secret]@host/ xxx")
     assert len(shown) == 301
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from agents.researcher import Researcher, choose
+from agents.llm.next_move import choose
+from agents.researcher import Researcher
 from mesh.board import Board
 from mesh.board_bytes import from_bytes, to_bytes
 from mesh.events import AgentJoined, AnyEvent, Cost, ModelAsked, NotePosted, ProposalPosted

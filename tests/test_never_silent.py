@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.researcher import EXPLORERS_IDLE_S, Researcher
+from agents.llm.next_move import EXPLORERS_IDLE_S
+from agents.researcher import Researcher
 from mesh.events import AgentJoined, Origin, ProposalPosted
 from mesh.testing import FILES, TRAIN, Arena, git_hash
 from tests.support.arenas import TRAIN as TINY

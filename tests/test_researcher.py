@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from agents.llm.client import Model, price_of, size_of
-from agents.researcher import MOVES, UNDECIDED, Researcher, choose, is_due
+from agents.llm.next_move import MOVES, UNDECIDED, choose, is_due
+from agents.researcher import Researcher
 from mesh.errors import BadInput
 from mesh.events import (
     AgentJoined,

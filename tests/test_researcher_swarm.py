@@ -10,7 +10,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from agents.researcher import UNDECIDED
+from agents.llm.next_move import UNDECIDED
 from mesh.agent.runtime import Seat, run_agents
 from mesh.code import CodeStore
 from mesh.errors import BadInput

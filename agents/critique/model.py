@@ -16,10 +16,12 @@ from msgspec.structs import replace
 
 from agents.critique.calibration import ANSWER_S
 from agents.llm import client
-from agents.llm.budget import Budget, number_option
+from agents.llm.budget import Budget
 from agents.llm.call_record import CallRecords
 from agents.llm.client import Message, ModelAnswer, prompt
 from agents.llm.digest import Files, brief
+from agents.llm.hidden_keys import clean
+from agents.llm.model_options import number_option
 from agents.llm.patch import Flaw
 from agents.llm.thoughts import without_thoughts
 from mesh.agent.call_keeper import CallKeeper
@@ -177,7 +179,7 @@ def read_judgement(answer: str) -> Judgement | Flaw:
         return Flaw(f"the answer has no valid verdict; allowed are {', '.join(_SEVERITY)}")
     if confidence is None or not 0 <= confidence <= 1:
         return Flaw("the answer has no valid confidence; allowed are numbers from 0 to 1")
-    text = client.clean(tame(fields.get("text", "")), TEXT)
+    text = clean(tame(fields.get("text", "")), TEXT)
     found = {"verdict": verdict, "predicted": _number(fields.get("predicted", "")), "confidence": confidence}
     return msgspec.convert({**found, "text": text}, Judgement)
 

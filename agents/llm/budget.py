@@ -9,7 +9,8 @@ from pathlib import Path
 
 from agents.llm import client
 from agents.llm.client import Message, Model
-from agents.llm.model_options import model_parameters
+from agents.llm.hidden_keys import clean
+from agents.llm.model_options import model_parameters, number_option
 from agents.llm.unposted_calls import UnpostedCalls
 from mesh.board import Board
 from mesh.errors import BadInput
@@ -85,7 +86,7 @@ class Budget:
             text: Why the call is of no use, one sentence.
             call: Its prompt and answer, if they were kept.
         """
-        text = client.clean(text, _TEXT)
+        text = clean(text, _TEXT)
         return ModelAsked(model=self.model.name, purpose=purpose, ok=ok, cost=cost, text=text, call=call)
 
     def lost_calls(self, board: Board) -> list[ModelAsked]:
@@ -98,24 +99,6 @@ class Budget:
         count, cost = lost
         text = f"{count} call{'s' if count > 1 else ''} ended without a fact: their process was stopped, or died"
         return [self.failed_call(LOST, cost, False, text)]
-
-
-def number_option(options: Mapping[str, str], name: str, default: float | None) -> float | None:
-    """Return the value of an option, a number above 0; `default` if the option is not given.
-
-    Raises:
-        BadInput: The value is not a number above 0.
-    """
-    text = options.get(name)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise BadInput(f"option {name}={text} is not a valid number; use one above 0")
-    return value
 
 
 def _count(cost: Cost) -> int:

@@ -1,16 +1,12 @@
 """Records of the calls that a role makes: prompt, answer and parameters, without keys, kept beside the log."""
 
-import re
 from collections.abc import Mapping, Sequence
 
-from agents.llm.client import Message, Model, ModelAnswer, without_keys
+from agents.llm.client import Message, Model, ModelAnswer
+from agents.llm.hidden_keys import without_any_key
 from mesh.agent.call_keeper import CallKeeper
 from mesh.events import KeptCall
 from mesh.model_calls import ModelCall
-
-_KEY = re.compile(
-    r"\b(?:sk|pk|gsk|xai|hf|ghp)[-_][A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{16}\b|\bAIza[\w-]{20,}|(?<=Bearer )\S+"
-)
 
 
 class CallRecords:
@@ -40,13 +36,9 @@ class CallRecords:
         call = ModelCall(
             model=self._model.name,
             parameters=parameters,
-            messages=[{name: _plain(text) for name, text in message.items()} for message in messages],
-            answer="" if answer.thought else _plain(answer.text),
-            thoughts=_plain(answer.thoughts),
-            trouble=_plain(answer.trouble),
+            messages=[{name: without_any_key(text) for name, text in message.items()} for message in messages],
+            answer="" if answer.thought else without_any_key(answer.text),
+            thoughts=without_any_key(answer.thoughts),
+            trouble=without_any_key(answer.trouble),
         )
         return await self._keeper.keep(call)
-
-
-def _plain(text: str) -> str:
-    return _KEY.sub("[secret]", without_keys(text))

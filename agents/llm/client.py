@@ -21,6 +21,7 @@ import anyio.to_thread
 import msgspec
 import stamina
 
+from agents.llm.hidden_keys import clean
 from agents.llm.refused_parameters import RefusedParameters
 from mesh.data_marks import tokens_of
 from mesh.errors import BadInput
@@ -36,8 +37,6 @@ MAX_WAIT_S = 60.0
 """Longest pause between two requests."""
 
 _PROMPTS = Path(__file__).parent / "prompts"
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)", re.IGNORECASE)
-_LOOKS_SECRET = re.compile(r"\b(sk|pk|key|AIza|gsk|xai|hf)[-_][\w*-]{6,}|\bAIza[\w-]{20,}|(?<=Bearer )\S+")
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -323,21 +322,6 @@ def _reasoning(message: Any) -> str:
 def _count(tokens: object) -> int:
     """Return a number of tokens, 0 if a server gave something else."""
     return tokens if isinstance(tokens, int) and 0 < tokens < 10**9 else 0
-
-
-def without_keys(text: str) -> str:
-    """Return a text without the values of variables of the environment that are named like secrets."""
-    for name, value in os.environ.items():
-        if _SECRET.search(name) and len(value) >= 6:
-            text = text.replace(value, "[secret]")
-    return text
-
-
-def clean(text: str, limit: int = 300) -> str:
-    """Return a provider's text on one line, at most `limit` characters long, without keys or anything like a key."""
-    text = re.sub(r"://[^/\s@]+@", "://[secret]@", _LOOKS_SECRET.sub("[secret]", without_keys(text)))
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else f"{flat[:limit]}…"
 
 
 def _plain(error: Exception) -> str:

@@ -44,3 +44,21 @@ def model_parameters(options: Mapping[str, str]) -> tuple[tuple[str, str | float
     if options.get("structured", "auto") not in ("auto", "off"):
         raise BadInput(f"option structured={options['structured']} is not valid; use auto or off")
     return tuple(found)
+
+
+def number_option(options: Mapping[str, str], name: str, default: float | None) -> float | None:
+    """Return the value of an option, a number above 0; `default` if the option is not given.
+
+    Raises:
+        BadInput: The value is not a number above 0.
+    """
+    text = options.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise BadInput(f"option {name}={text} is not a valid number; use one above 0")
+    return value

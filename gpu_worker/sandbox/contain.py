@@ -35,6 +35,7 @@ class Policy:
         limits: limits of `setrlimit`, by name without `RLIMIT_`.
         protect: process ids that it may not signal; negative for a process group.
         door: path, token and port of the door that it opens first (`gpu_worker.sandbox.door`); empty for none.
+        ports: the only TCP ports that it may connect to with `network` `all`; empty for every one.
     """
 
     namespaces: bool = False
@@ -51,6 +52,7 @@ class Policy:
     limits: dict[str, int] = field(default_factory=dict)
     protect: Sequence[int] = ()
     door: Sequence[str] = ()
+    ports: Sequence[int] = ()
 
 
 class LayerFailed(OSError):
@@ -183,7 +185,7 @@ def _no_new_privileges(policy: Policy) -> None:
 
 def _landlock(policy: Policy) -> None:
     if policy.landlock:
-        landlock.restrict(policy.read, policy.write, policy.devices, tcp=policy.network != "none")
+        landlock.restrict(policy.read, policy.write, policy.devices, tcp=policy.network != "none", ports=policy.ports)
 
 
 def _seccomp(policy: Policy) -> int | None:

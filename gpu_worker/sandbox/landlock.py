@@ -8,22 +8,22 @@ linux/landlock.h.
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gpu_worker.sandbox import kernel
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 MAKE_CHAR, MAKE_BLOCK = 1 << 6, 1 << 11
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
-TCP_BIND_AND_CONNECT = 3
+TCP_BIND_AND_CONNECT, TCP_CONNECT = 3, 2
 ABSTRACT_SOCKETS_AND_SIGNALS = 3
-TRUNCATES, SCOPES = 3, 6
-"""The first versions that block truncation, and abstract sockets and signals to processes outside."""
+TRUNCATES, PORTS, SCOPES = 3, 4, 6
+"""The first versions that block truncation, TCP ports, and abstract sockets and signals to processes outside."""
 
 _READ = EXECUTE | READ_FILE | READ_DIR
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 _CREATE_VERSION = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2
 
 
 def abi() -> int:
@@ -34,8 +34,17 @@ def abi() -> int:
         return 0
 
 
-def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str], *, tcp: bool) -> None:
+def restrict(
+    read: Iterable[str], write: Iterable[str], devices: Iterable[str], *, tcp: bool, ports: Sequence[int] = ()
+) -> None:
     """Allow only files at or below the given paths; paths that do not exist are skipped.
+
+    Args:
+        read: paths that may be read.
+        write: paths that may also be written.
+        devices: device files that may be opened.
+        tcp: whether TCP is allowed.
+        ports: with `tcp`, the only ports that may be connected to; empty for all. Older kernels allow all.
 
     Raises:
         OSError: the kernel has no Landlock, or `no_new_privs` is not set.
@@ -47,7 +56,8 @@ def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str], 
     files |= (
         (REFER if version >= 2 else 0) | (TRUNCATE if version >= TRUNCATES else 0) | (IOCTL_DEV if version >= 5 else 0)
     )
-    net = TCP_BIND_AND_CONNECT if version >= 4 and not tcp else 0
+    net = (TCP_CONNECT if ports else 0) if tcp else TCP_BIND_AND_CONNECT
+    net = net if version >= PORTS else 0
     scoped = ABSTRACT_SOCKETS_AND_SIGNALS if version >= SCOPES else 0
     attributes = struct.pack("=QQQ", files, net, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = kernel.call(kernel.LANDLOCK_CREATE, ctypes.create_string_buffer(attributes), len(attributes), 0)
@@ -63,5 +73,8 @@ def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str], 
             rule = ctypes.create_string_buffer(struct.pack("=Qi", allowed, place))
             kernel.call(kernel.LANDLOCK_ADD, ruleset, _PATH_BENEATH, rule, 0)
             os.close(place)
+    for port in ports if net == TCP_CONNECT else ():
+        rule = ctypes.create_string_buffer(struct.pack("=QQ", TCP_CONNECT, port))
+        kernel.call(kernel.LANDLOCK_ADD, ruleset, _NET_PORT, rule, 0)
     kernel.call(kernel.LANDLOCK_RESTRICT, ruleset, 0)
     os.close(ruleset)

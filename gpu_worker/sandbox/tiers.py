@@ -69,10 +69,12 @@ class Sandbox(msgspec.Struct, frozen=True):
         scorer: bool = False,
         tmp: Path | None = None,
         door: Sequence[str] = (),
+        ports: Sequence[int] = (),
     ) -> Policy | None:
         """Return the sandbox of a process that may use these paths beside the system's own; None in tier E.
 
-        `tmp`, one of the written folders, appears as `/tmp` where the tier has mounts. `door` is that of the policy.
+        `tmp`, one of the written folders, appears as `/tmp` where the tier has mounts. `door` and `ports` are those of
+        the policy.
         """
         if self.tier == "E":
             return None
@@ -98,6 +100,7 @@ class Sandbox(msgspec.Struct, frozen=True):
             limits=limits,
             protect=self.protect,
             door=tuple(door),
+            ports=tuple(ports),
         )
 
     def give(self, paths: Sequence[Path], *, scorer: bool = False) -> None:
@@ -113,14 +116,16 @@ class Sandbox(msgspec.Struct, frozen=True):
             give(path, uid)
 
 
-def sandbox_of(tier: Tier) -> Sandbox:
+def sandbox_of(tier: Tier, *, own_user: bool = False) -> Sandbox:
     """Return a tier for one slot, with user ids that nobody else on this machine uses where the tier has its own.
+
+    With `own_user` it has none: what runs in it stays this user.
 
     Raises:
         HostTrouble: all ids are taken.
     """
     protect = tuple(sorted({os.getpid(), os.getppid(), -os.getpgid(0)}))
-    if tier in "AB" and os.geteuid() == 0:
+    if tier in "AB" and os.geteuid() == 0 and not own_user:
         return Sandbox(tier, take_uid(), take_uid(), protect)
     return Sandbox(tier, protect=protect)
 

@@ -35,13 +35,13 @@ def write_proposal(
         import sys
 
         from gateway.answers import applied
-        from gateway.checkout import without_orders
         from gateway.resolve import find_proposal
         from mesh import settings
         from mesh.arena import load_arena
         from mesh.editable_paths import editable_paths
         from mesh.rule_breaches import base_commit_of
         from mesh.text import printable, short
+        from mesh.tool_orders import without_orders
         from mesh_cli.arenas import told_folder
         from mesh_cli.connect import code_store_of, files_of, opened_board_of, reach
         from mesh_cli.projected.asking import from_projector
