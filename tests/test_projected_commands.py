@@ -167,9 +167,9 @@ async def test_show_and_lineage_say_the_same_with_and_without_a_projector(
                 related = await from_projector(bus, partial(projected_family, word=tree, way=way, depth=depth))
                 assert related, bus.arena
                 drawings = [
-                    [family, *lineage.dot(of.board, family, of), *lineage.drawn(family, partial(lineage.line, of))]
+                    [found, *lineage.dot(of.board, found, of), *lineage.drawn(found, partial(lineage.line, of))]
                     for of in (whole, related)
-                    for family in [family(of.board, tree, way, depth)]
+                    for found in [family(of.board, tree, way, depth)]
                 ]
                 assert drawings[0] == drawings[1], (bus.arena, tree, way, depth)
 

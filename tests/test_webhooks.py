@@ -13,10 +13,10 @@ import anyio
 import msgspec
 import pytest
 
-from gateway.webhooks.delivery import Delivery, deliver
+from gateway.webhooks.delivery import HookDelivery, run_hooks
 from gateway.webhooks.hooks_file import Hook, read_hooks
-from gateway.webhooks.public_address import address_of, is_public
-from gateway.webhooks.signing import MAX_BYTES, body_of, signature
+from gateway.webhooks.public_address import checked_address, is_public
+from gateway.webhooks.signing import MAX_WEBHOOK_BYTES, body_of, signature
 from mesh.bus import ArenaBus
 from mesh.errors import BadInput
 from mesh.events import NotePosted
@@ -94,10 +94,10 @@ async def delivering(bus: ArenaBus, to: Hook, folder: Path, *, private: bool = T
     said: list[str] = []
     follower = Follower(bus)
     await follower.catch_up()
-    delivery = Delivery(to, bus, follower, folder, said.append, private=private, pauses=[PAUSE] * 4)
+    delivery = HookDelivery(to, bus, follower, folder, said.append, private=private, pauses=[PAUSE] * 4)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.follow)
-        tasks.start_soon(deliver, [delivery])
+        tasks.start_soon(run_hooks, [delivery])
         with anyio.fail_after(30):
             while not list(folder.glob("chat.*.json")):  # the cursor: from here on, everything is sent
                 await anyio.sleep(0.01)
@@ -276,14 +276,14 @@ def test_an_address_that_is_not_of_the_internet_is_not_public(address: str) -> N
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_an_checked_address_the_internet_is_public(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "2130706433", "0x7f000001", "::1"])
 async def test_each_spelling_of_this_machine_is_refused(host: str) -> None:
     with pytest.raises((BadInput, OSError)):
-        await address_of(host, 80)
+        await checked_address(host, 80)
 
 
 def certificates(folder: Path) -> Path:
@@ -320,11 +320,11 @@ async def test_a_receiver_with_tls_is_known_by_its_certificate_and_its_name(open
 
 async def test_a_fact_that_is_too_large_comes_without_its_post(open_bus: OpenBus) -> None:
     async with open_bus() as bus:
-        seq = await note(bus, "\n" * (MAX_BYTES // 2 - 500))
+        seq = await note(bus, "\n" * (MAX_WEBHOOK_BYTES // 2 - 500))
         [entry] = await bus.entries([seq])
     body = body_of(bus.arena, entry)
-    assert len(body) < MAX_BYTES
-    huge = msgspec.structs.replace(entry, post=None, raw=b"\x00" * MAX_BYTES)
+    assert len(body) < MAX_WEBHOOK_BYTES
+    huge = msgspec.structs.replace(entry, post=None, raw=b"\x00" * MAX_WEBHOOK_BYTES)
     found = msgspec.json.decode(body_of(bus.arena, huge))
     assert (found["data"]["post"], found["data"]["too_large"], found["data"]["seq"]) == (None, True, seq)
 

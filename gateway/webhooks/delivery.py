@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from gateway.webhooks.hooks_file import Hook
-from gateway.webhooks.public_address import address_of
+from gateway.webhooks.public_address import checked_address
 from gateway.webhooks.signing import body_of, signed_headers
 from mesh.atomic_write import atomic_write
 from mesh.bus import Bus
@@ -31,13 +31,13 @@ PAUSES_S = (5.0, 30.0, 120.0, 600.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 """Seconds after each attempt that failed; after the last one, the hook is switched off."""
 ATTEMPT_S = 15.0
 """Seconds that one attempt may take; its receiver does its work after its answer."""
-AUTHOR = "gateway"
+_AUTHOR = "gateway"
 _GONE = 410
 _BUSY = (429, 503)
 _LOOK_S = 5.0
 
 
-class Delivery:
+class HookDelivery:
     """Sends the facts of one arena to one hook."""
 
     def __init__(
@@ -109,7 +109,7 @@ class Delivery:
             f" ({trouble.text}). Nothing is lost: it goes on with that entry when the gateway is started again."
         )
         self._say(words)
-        await self._bus.post(Post.new(AUTHOR, NotePosted(channel="general", text=words)))
+        await self._bus.post(Post.new(_AUTHOR, NotePosted(channel="general", text=words)))
         return False
 
     async def _attempt(self, entry: Entry) -> "Trouble | None":
@@ -128,7 +128,7 @@ class Delivery:
     async def _send(self, body: bytes, seq: int) -> "Trouble | None":
         url = httpx.URL(self._hook.url)
         port = url.port or (443 if url.scheme == "https" else 80)
-        address = await address_of(url.host, port, private=self._private)
+        address = await checked_address(url.host, port, private=self._private)
         headers = {
             **self._hook.headers,
             **signed_headers(self._hook.key, self._bus.arena, seq, body, dt.datetime.now(dt.UTC)),
@@ -223,7 +223,7 @@ class Cursor:
             raise BadInput(f"the cursor {self._file} of a webhook cannot be written: {error.strerror}") from None
 
 
-async def deliver(deliveries: Sequence[Delivery]) -> None:
+async def run_hooks(deliveries: Sequence[HookDelivery]) -> None:
     """Run deliveries side by side until cancelled; one that is switched off stops none of the others."""
     async with anyio.create_task_group() as tasks:
         for each in deliveries:

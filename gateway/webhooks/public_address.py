@@ -26,7 +26,7 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast and "%" not in address
 
 
-async def address_of(host: str, port: int, *, private: bool = False) -> str:
+async def checked_address(host: str, port: int, *, private: bool = False) -> str:
     """Return the IP address of a host.
 
     Args:

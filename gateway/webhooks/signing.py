@@ -9,19 +9,19 @@ import msgspec
 
 from mesh.wire import Entry, entry_row
 
-MAX_BYTES = 256 * 1024
+MAX_WEBHOOK_BYTES = 256 * 1024
 """Bytes of the body; a fact that makes it larger is sent without its post."""
 
 
 def body_of(arena: str, entry: Entry) -> bytes:
-    """Return the body for a fact: JSON with `type`, `timestamp` and `data`, at most `MAX_BYTES` long.
+    """Return the body for a fact: JSON with `type`, `timestamp` and `data`, at most `MAX_WEBHOOK_BYTES` long.
 
     `data` is the row of `mesh tail --json` and the arena. The texts in it are of others.
     """
     row: dict[str, Any] = {"arena": arena, **entry_row(entry)}
     body = {"type": entry.subject.kind, "timestamp": entry.time, "data": row}
     encoded = msgspec.json.encode(body)
-    if len(encoded) > MAX_BYTES:
+    if len(encoded) > MAX_WEBHOOK_BYTES:
         encoded = msgspec.json.encode({**body, "data": {**row, "post": None, "too_large": True}})
     return encoded
 
