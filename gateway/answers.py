@@ -204,7 +204,9 @@ class ChangedFile(msgspec.Struct, frozen=True):
 
 
 class Difference(DoorAnswer, frozen=True, kw_only=True):
-    """What differs from `old` to `new`: a unified diff in a fence; `left_out` is how many lines of it follow.
+    """What differs from `old` to `new`: a unified diff in a fence.
+
+    `left_out` is how many lines of it follow: go on with `first_line=next_line`.
 
     `gain` is by how much the new one is better, in units of the metric; None if that is not known.
     """
@@ -215,6 +217,7 @@ class Difference(DoorAnswer, frozen=True, kw_only=True):
     files: tuple[ChangedFile, ...]
     text: str
     left_out: int
+    next_line: int
 
 
 class CodeFile(msgspec.Struct, frozen=True):
@@ -228,7 +231,7 @@ class CodeFile(msgspec.Struct, frozen=True):
 class CodeShown(DoorAnswer, frozen=True, kw_only=True):
     """The files of a proposal, or one of them: lines from `first_line` on, in a fence.
 
-    `left_out` is how many lines, or files, follow.
+    `left_out` is how many lines, or files, follow: go on with `first_line=next_line`.
     """
 
     proposal: str
@@ -238,6 +241,7 @@ class CodeShown(DoorAnswer, frozen=True, kw_only=True):
     first_line: int
     text: str
     left_out: int
+    next_line: int
 
 
 class Noted(DoorAnswer, frozen=True, kw_only=True):

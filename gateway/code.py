@@ -66,6 +66,7 @@ async def code(door: Door, word: str, path: str = "", *, first_line: int = 1) ->
         first_line=first_line,
         text=text,
         left_out=left_out,
+        next_line=total - left_out + 1,
     )
 
 

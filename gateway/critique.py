@@ -44,7 +44,8 @@ async def critique(
         text: Why.
         author: Who judges, as the log names them.
         predicted_gain: The expected gain over the first parent, in units of the metric.
-        confidence: The probability that an endorsed proposal becomes champion, or that another one does not, 0 to 1.
+        confidence: The probability that an endorsed proposal becomes champion, or that another one does not, 0 to 1. A
+            block needs one: without, it would be taken for a rule, which nobody overrules.
         model: The model whose judgement it is; "" is a person.
 
     Raises:
@@ -57,6 +58,8 @@ async def critique(
     check_open(door.board, "critiques")
     if verdict not in ("endorse", "warn", "block"):
         raise BadInput(f"the verdict is {str(verdict)[:40]!r}; use endorse, warn or block")
+    if verdict == "block" and confidence is None:
+        raise BadInput("a block needs a confidence, 0 to 1: it forecasts that the proposal does not become champion")
     text = check_text("the critique", text, _TEXT_BYTES)
     target = await _target(door, word)
     board = door.board

@@ -56,4 +56,5 @@ async def diff(door: Door, old: str, new: str, *, first_line: int = 1) -> Differ
         files=tuple(ChangedFile(change.file, change.added, change.removed, change.remark) for change in found),
         text=fenced(label, text, fence_of(board, [label, text])) if text else "",
         left_out=len(lines) - last,
+        next_line=last + 1,
     )

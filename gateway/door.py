@@ -1,6 +1,7 @@
 """What every function of the gateway works on: the log of an arena, its board, its code."""
 
 import anyio
+import anyio.lowlevel
 
 from gateway.resolve import Named, find, find_proposal, named_words
 from mesh.agent.code_reader import CodeReader
@@ -10,6 +11,7 @@ from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, UnknownName
 from mesh.events import ProposalPosted
 from mesh.follow import Follower
+from mesh.leading_rows import LeadingRanking, LeadingRows
 
 _FOLDED_WITHIN_S = 40.0
 """Seconds in which the board has folded what was posted; the log is read as fast as it is written."""
@@ -21,6 +23,7 @@ class Door:
     def __init__(self, bus: ArenaBus, follower: Follower, code: CodeStore) -> None:
         self.bus, self.follower, self.code = bus, follower, code
         self.files = CodeReader(code)
+        self._leading, self._turn = LeadingRows(), anyio.Lock()
 
     @property
     def board(self) -> Board:
@@ -56,6 +59,16 @@ class Door:
                     raise
         named, _ = find(board, word)
         return named.id if named.kind == "proposal" else await self._of(named)
+
+    async def ranking(self) -> LeadingRanking:
+        """Return the ranking of the board as of now, whose first rows need no walk over all proposals.
+
+        The first call looks at all of them, and lets others work meanwhile.
+        """
+        async with self._turn:
+            for _ in self._leading.update(self.board):
+                await anyio.lowlevel.checkpoint()
+        return LeadingRanking(self.board, self._leading)
 
     def entry(self, word: str) -> int:
         """Return the entry that a word names: a sequence, or the one that posted a proposal or requested a run.

@@ -3,7 +3,6 @@
 from gateway.answers import LeaderRow, Leaders, closed_words, quote_of
 from gateway.door import Door
 from mesh.errors import BadInput
-from mesh.leaderboard import Ranking
 
 _MOST, _TITLE = 200, 120
 
@@ -20,8 +19,8 @@ async def leaderboard(door: Door, *, top: int = 20) -> Leaders:
     """
     if not 1 <= top <= _MOST:
         raise BadInput(f"top is {top}; use 1 to {_MOST}")
-    board = door.board
-    rows = Ranking(board).rows()
+    ranking = await door.ranking()
+    board, rows = ranking.board, ranking.first(top)
     return Leaders(
         arena=board.arena,
         seq=board.seq,
@@ -40,7 +39,7 @@ async def leaderboard(door: Door, *, top: int = 20) -> Leaders:
                 fresh=row.fresh,
                 title=quote_of(board, row.author, row.title, _TITLE),
             )
-            for row in rows[:top]
+            for row in rows
         ),
-        left_out=max(0, len(rows) - top),
+        left_out=ranking.count() - len(rows),
     )

@@ -7,12 +7,13 @@ the operator's words about the task stand outside of them, as in the digest of a
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing
+from itertools import takewhile
 
 import msgspec
 
 from gateway.answers import News, closed_words
 from gateway.door import Door
-from mesh.board import Board
+from mesh.board import Board, Proposal
 from mesh.data_marks import BoundedText, fence_of, fenced, tame, tokens_of
 from mesh.errors import BadInput
 from mesh.events import (
@@ -73,7 +74,7 @@ async def news(door: Door, since: int = 0, *, max_tokens: int = 2000, author: st
         async with aclosing(door.bus.read(after, until=seq, only=wanted)) as batches:
             async for batch in batches:
                 facts += [entry for entry in batch if entry.post and entry.seq not in board.void]
-    text, left_out = _laid_out(board, facts, since, seq, max_tokens, author)
+    text, left_out = _laid_out(await door.ranking(), facts, since, seq, max_tokens, author)
     return News(
         arena=board.arena,
         seq=seq,
@@ -86,9 +87,11 @@ async def news(door: Door, since: int = 0, *, max_tokens: int = 2000, author: st
     )
 
 
-def _laid_out(board: Board, facts: list[Entry], since: int, seq: int, max_tokens: int, author: str) -> tuple[str, int]:
+def _laid_out(
+    ranking: Ranking, facts: list[Entry], since: int, seq: int, max_tokens: int, author: str
+) -> tuple[str, int]:
     """Return the text, and how many lines it leaves out."""
-    ranking = Ranking(board)
+    board = ranking.board
     sections = [section for section in _sections(ranking, facts, since, author) if section.lines]
     fence = fence_of(board, [line for section in sections for line in section.lines])
     end = f"Go on with: mesh digest --since {seq}"
@@ -163,10 +166,10 @@ def _sections(ranking: Ranking, facts: list[Entry], since: int, author: str) -> 
     retired = [(seq, event) for seq, event in reversed(ruled) if isinstance(event, ProposalRetired)]
     dead = [each for each in retired if each[1].why in ("failed", "blocked")]
     yield _Section("Dead ends: do not try these again", [_dead(ranking, *each) for each in dead])
-    fresh = [p for p in board.proposals.values() if p.seq > since and p.event.origin.how in ("human", "model")]
+    fresh = [p for p in _new(board, since) if p.event.origin.how in ("human", "model")]
     yield _Section(
         "New proposals of people and models",
-        [f"#{p.seq} {short(p.event.tree)} {p.author}: {_words(p.event.title)}" for p in reversed(fresh)],
+        [f"#{p.seq} {short(p.event.tree)} {p.author}: {_words(p.event.title)}" for p in fresh],
     )
     others = [each for each in retired if each not in dead]
     yield _Section("Not better than the champion", [_verdict(ranking, *each) for each in others])
@@ -233,8 +236,13 @@ def _note(seq: int, author: str, event: NotePosted) -> str:
     return f"#{seq} {author} in {printable(event.channel, 40)}{reply}: {_words(event.text)}"
 
 
+def _new(board: Board, since: int) -> Iterator[Proposal]:
+    """Yield the proposals after an entry of the log, the last one first."""
+    return takewhile(lambda proposal: proposal.seq > since, reversed(board.proposals.values()))
+
+
 def _counts(board: Board, since: int) -> Iterator[str]:
-    proposals = Counter(p.author for p in board.proposals.values() if p.seq > since)
+    proposals = Counter(p.author for p in _new(board, since))
     if proposals:
         yield f"proposals: {_counted(proposals)}"
     ended = [run.finished.outcome for run in board.runs.values() if run.finished and run.finished_seq > since]

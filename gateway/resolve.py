@@ -127,11 +127,7 @@ def _started_with(board: Board, word: str) -> list[Named]:
     """Return the proposals and runs whose names start with `word`, in the order of the log."""
     if not word:
         return []
-    proposals = [
-        Named("proposal", tree)
-        for tree, proposal in board.proposals.items()
-        if tree.startswith(word) or proposal.event.commit.startswith(word)
-    ]
+    proposals = [Named("proposal", tree) for tree in board.proposals.starting_with(word)]
     return proposals + [Named("run", run) for run in board.runs if run.startswith(word)]
 
 

@@ -81,4 +81,6 @@ class ChangeReader:
 
 def _since(known: KeptProposals | KeptRuns, seq: int) -> list[str]:
     """Return the keys of what came after an entry of the log, in its order."""
+    if not seq:
+        return list(known)  # without a look at each: what is settled would be unpacked
     return list(takewhile(lambda name: known[name].seq > seq, reversed(known)))[::-1]

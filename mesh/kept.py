@@ -5,7 +5,9 @@ a copy: whoever changes a proposal or a run of it takes it out of its pack first
 """
 
 import sys
+from bisect import bisect_left
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from itertools import islice, takewhile
 from typing import Any, TypeVar
 
 from mesh.lean import FULL
@@ -72,7 +74,7 @@ class KeptProposals(_Kept[Proposal]):
     first. `turns` counts how often each was.
     """
 
-    __slots__ = ("_read", "changed", "packer", "runs", "turns")
+    __slots__ = ("_by_commit", "_commits", "_indexed", "_read", "changed", "packer", "runs", "turns")
     runs: "KeptRuns"
 
     def __init__(self, known: Mapping[str, Proposal | bytes] | None = None, common: Blanks | None = None) -> None:
@@ -81,10 +83,34 @@ class KeptProposals(_Kept[Proposal]):
         self.changed: dict[str, None] = {}
         self.turns: dict[str, int] = {}
         self._read: dict[str, Unpacked] = {}
+        self._commits, self._by_commit, self._indexed = list[str](), dict[str, list[str]](), 0
 
     def __getitem__(self, tree: str) -> Proposal:
         found = self.known[tree]
         return self.read(tree).proposal if isinstance(found, bytes) else found
+
+    def starting_with(self, word: str) -> list[str]:
+        """Return the proposals whose tree or commit starts with a word, in the order of the log.
+
+        The commits are looked up once, at the first question.
+        """
+        found = dict.fromkeys(tree for tree in self.known if tree.startswith(word))
+        for commit in self._commits_from(word):
+            found |= dict.fromkeys(self._by_commit[commit])
+        return sorted(found, key=lambda tree: self[tree].seq) if len(found) > 1 else list(found)
+
+    def _commits_from(self, word: str) -> Iterator[str]:
+        """Yield the commits that start with a word."""
+        new = [*islice(reversed(self.known), len(self.known) - self._indexed)]
+        for tree in reversed(new):
+            each = self.known[tree]
+            commit = (self.packer.unpack(tree, each).proposal if isinstance(each, bytes) else each).event.commit
+            self._by_commit.setdefault(commit, []).append(tree)
+        if new:
+            self._indexed, self._commits = len(self.known), sorted(self._by_commit)
+        yield from takewhile(
+            lambda commit: commit.startswith(word), islice(self._commits, bisect_left(self._commits, word), None)
+        )
 
     def read(self, tree: str) -> Unpacked:
         """Return what is in the pack of a proposal."""

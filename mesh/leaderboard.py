@@ -111,7 +111,11 @@ class Ranking:
     @cached_property
     def places(self) -> int:
         """The decimals with which scores are shown; see `places_of`."""
-        return places_of(self.rows())
+        return places_of([*self.first(_FIRST), *filter(None, [self.of(self.board.champion)])])
+
+    def first(self, count: int) -> list[LeaderboardRow]:
+        """Return the first rows, best first; `mesh.leading_rows` finds them without a walk over all."""
+        return self.rows()[:count]
 
     def rows(self) -> list[LeaderboardRow]:
         """Return the rows, best first.

@@ -139,9 +139,11 @@ async def test_a_critique_is_posted_once_and_is_of_one_mind(tmp_path: Path) -> N
         again = await critique(door, tree, verdict="warn", text="good", author="ann", model="opus")
         assert (again.posted, done.is_new, again.is_new) == (done.posted, True, False)
         with pytest.raises(BadInput, match=r"ann has judged .* before .* and there is one critique per author"):
-            await critique(door, tree, verdict="block", text="no", author="ann")
+            await critique(door, tree, verdict="block", text="no", author="ann", confidence=0.9)
         run = next(iter(door.board.runs))
         assert (await critique(door, run, verdict="endorse", text="sound", author="ann")).target == run
+        with pytest.raises(BadInput, match="a block needs a confidence, 0 to 1"):
+            await critique(door, tree, verdict="block", text="no", author="bob")
         with pytest.raises(BadInput, match=r"the confidence is 1\.5; use a probability"):
             await critique(door, tree, verdict="warn", text="no", author="bob", confidence=1.5)
         with pytest.raises(BadInput, match="the predicted gain is nan; use a finite number"):

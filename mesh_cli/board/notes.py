@@ -2,6 +2,7 @@
 
 import sys
 
+from gateway.refusals import check_words
 from mesh.errors import BadInput
 from mesh.wire import MAX_POST_BYTES
 
@@ -10,7 +11,7 @@ def text_of(text: str | None) -> str:
     """Return the text, or standard input for `-` or None, without line breaks at the end.
 
     Raises:
-        BadInput: the text is empty or too long.
+        BadInput: the text is empty, too long, or has a key in it.
     """
     if text is None or text == "-":
         if sys.stdin is None or (text is None and sys.stdin.isatty()):
@@ -21,4 +22,5 @@ def text_of(text: str | None) -> str:
         text = data.decode("utf-8", "replace").rstrip("\r\n")
     if not text.strip():
         raise BadInput("the text is empty; write at least one character")
+    check_words("the text", text.encode(errors="replace"))
     return text

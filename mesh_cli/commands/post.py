@@ -1,11 +1,14 @@
 """`mesh post` and `reply`: notes on the board."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import ArenaOption, Nats, app
+from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
+
+if TYPE_CHECKING:
+    from mesh.wire import Post
 
 Text = Annotated[
     str | None, Parameter(allow_leading_hyphen=True, help="The text; with - or without it, read standard input.")
@@ -17,7 +20,13 @@ _Name = Annotated[str, Parameter(help="Author of the note.")]
 
 @app.command
 def post(
-    channel: str, text: Text = None, *, arena: ArenaOption = None, nats: Nats = None, name: _Name = "operator"
+    channel: str,
+    text: Text = None,
+    *,
+    arena: ArenaOption = None,
+    nats: Nats = None,
+    name: _Name = "operator",
+    json: Json = False,
 ) -> int:
     """Post a note of at most 256 KiB to a channel and print its sequence number.
 
@@ -35,7 +44,7 @@ def post(
         check_token("channel", channel)
         note = Post.new(name, NotePosted(channel=channel, text=words))
         async with reach(arena, nats) as bus:
-            print(await bus.post(note))
+            _tell(bus.arena, await bus.post(note), note, as_json=json)
 
     return run(work)
 
@@ -51,6 +60,7 @@ def reply(
     arena: ArenaOption = None,
     nats: Nats = None,
     name: _Name = "operator",
+    json: Json = False,
 ) -> int:
     """Reply to the entry with this sequence number: to a note in its channel, to any other entry in general.
 
@@ -69,6 +79,18 @@ def reply(
             check_token("channel", channel)
         async with reach(arena, nats) as bus:
             event, cause = await answer_to(bus, seq, words, channel)
-            print(await bus.post(Post.new(name, event, cause=cause)))
+            note = Post.new(name, event, cause=cause)
+            _tell(bus.arena, await bus.post(note), note, as_json=json)
 
     return run(work)
+
+
+def _tell(arena: str, seq: int, note: "Post", *, as_json: bool) -> None:
+    from mesh.events import NotePosted
+
+    if not as_json:
+        print(seq)
+        return
+    assert isinstance(note.event, NotePosted)
+    channel, reply_to = note.event.channel, note.event.reply_to
+    print_json({"arena": arena, "posted": seq, "author": note.author, "channel": channel, "reply_to": reply_to})
