@@ -1,0 +1,55 @@
+"""`mesh mcp`: an agent takes part by MCP."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mesh_cli.app import ArenaOption, Nats, app
+from mesh_cli.exit import run
+
+
+@app.command
+def mcp(
+    *,
+    arena: ArenaOption = None,
+    nats: Nats = None,
+    name: Annotated[str, Parameter(help="Author of what the agent posts; default: what the client calls itself.")] = "",
+    model: Annotated[str, Parameter(help="The model of the agent; default: what the client calls itself.")] = "",
+) -> int:
+    """Serve the tools of an agent by MCP, over standard input and output, until the client goes away.
+
+    A client starts it; the how-to page has what to write into the settings of Claude Code, Codex, OpenClaw, Cursor and
+    VS Code. Nothing but the protocol goes to standard output.
+
+    Example: mesh mcp --arena nanolm --name ann
+    """
+
+    async def work() -> None:
+        import anyio
+
+        from mesh.errors import BadInput
+        from mesh.wire import check_token
+
+        try:
+            from gateway.mcp_server import author_of, calls_of, serve_stdio
+            from gateway.mcp_tools import Speaker
+        except ModuleNotFoundError as missing:
+            raise BadInput(
+                f"mesh mcp needs {missing.name}, which is not installed: pip install 'mesh-swarm[mcp]'"
+            ) from None
+        from mesh_cli.connect import reach_door
+        from mesh_cli.live.lasting_door import LastingDoor
+
+        named = name and check_token("name", name)
+        lasting = LastingDoor(lambda: reach_door(arena, nats, endless=True))
+
+        def speaker(client: str, request: object) -> Speaker:
+            author = named or author_of(client)
+            return Speaker(author, model or (author_of(client) if client else author))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lasting.keep)
+            await serve_stdio(calls_of(lambda request: lasting.door(), speaker))
+            tasks.cancel_scope.cancel()
+
+    return run(work, endless=True)
