@@ -3,7 +3,7 @@
 Every call is short; say it again with `since=next` to go on. Nothing is lost between two calls.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -87,17 +87,11 @@ async def await_news(
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise BadInput(f"{printable(unknown[0], 60)!r} is not a kind of fact; use some of {', '.join(sorted(KINDS))}")
     wanted = [Pattern(kind=kind) for kind in dict.fromkeys(kinds or _CONCERN)]
-    found: list[Entry] = []
-    seen = since
-    with anyio.move_on_after(min(seconds, LONGEST_S)):
-        async with aclosing(door.bus.read(since, follow=True, only=wanted)) as batches:
-            async for batch in batches:
-                await door.follower.reached(batch[-1].seq)
-                board = door.board
-                found = [entry for entry in batch if _counts(board, entry, author, is_any=bool(kinds))]
-                seen = batch[-1].seq
-                if found:
-                    break
+    found, seen = await _first(door, door.bus.read(since, until=board.seq, only=wanted), since, author, bool(kinds))
+    if not found:
+        seen = max(seen, board.seq)
+        with anyio.move_on_after(min(seconds, LONGEST_S)):
+            found, seen = await _first(door, door.bus.read(seen, follow=True, only=wanted), seen, author, bool(kinds))
     if found:
         told = await news(door, since, max_tokens=max_tokens, author=author, go_on=go_on)
         woken_by = tuple(_fact(door.board, entry) for entry in found[:_SHOWN])
@@ -114,6 +108,19 @@ async def await_news(
         text="",
         woken_by=(),
     )
+
+
+async def _first(
+    door: Door, batches: AsyncGenerator[list[Entry]], seen: int, author: str, is_any: bool
+) -> tuple[list[Entry], int]:
+    """Return the first entries that end the wait, once the board has them, and up to which entry all were seen."""
+    async with aclosing(batches):
+        async for batch in batches:
+            await door.follower.reached(batch[-1].seq)
+            seen = batch[-1].seq
+            if found := [entry for entry in batch if _counts(door.board, entry, author, is_any=is_any)]:
+                return found, seen
+    return [], seen
 
 
 def _counts(board: Board, entry: Entry, author: str, *, is_any: bool) -> bool:
