@@ -20,6 +20,21 @@ _ATOMIC = 4096
 """Bytes that a pipe takes without blocking, once it is writable (PIPE_BUF)."""
 
 
+def flaw_of(message: bytes) -> tuple[int, str] | None:
+    """Return why a message is not one of JSON-RPC 2.0, as a code and a sentence; None if it is."""
+    try:
+        found = msgspec.json.decode(message)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return -32700, "the message is not valid JSON; send one object"
+    if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
+        return -32600, 'the message is not an object with "jsonrpc": "2.0"; send one at a time'
+    if not isinstance(found.get("params", {}), dict) or not isinstance(found.get("method", ""), str):
+        return -32600, "the message has a method that is not text, or params that are not an object"
+    if isinstance(found.get("id", 0), bool) or not isinstance(found.get("id", 0), str | int):
+        return -32600, "the message has an id that is neither text nor a whole number"
+    return None
+
+
 @contextmanager
 def standard_streams() -> Iterator[tuple[int, int]]:
     """Yield descriptors of standard input and output; meanwhile who reads 0 reads nothing, and 1 is standard error."""
@@ -92,15 +107,9 @@ class Lines:
                 return b""
 
     async def _is_good(self, line: bytes) -> bool:
-        try:
-            found = msgspec.json.decode(line)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            await self._refuse(-32700, "the line is not valid JSON; send one message per line")
-            return False
-        if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
-            await self._refuse(-32600, "the line is not a JSON-RPC 2.0 message; send one object per line")
-            return False
-        return True
+        if flaw := flaw_of(line):
+            await self._refuse(*flaw)
+        return not flaw
 
     async def _refuse(self, code: int, why: str) -> None:
         answer = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}}

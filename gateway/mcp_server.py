@@ -24,13 +24,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 import mesh
 from gateway.door import Door
-from gateway.mcp_lines import MAX_MESSAGE, Lines, Output, standard_streams
+from gateway.mcp_lines import MAX_MESSAGE, Lines, Output, flaw_of, standard_streams
 from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, plain, words
-from gateway.wait import LONGEST_S
 from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
 
-_CALL_S = 25.0
-"""Seconds that a call may take while the log does not answer; clients give up after a minute."""
+_CALL_S, _LONGEST_S = 25.0, 56.0
+"""Seconds that a call may take while the log does not answer, and any call; clients give up after a minute."""
 
 _Context = ServerRequestContext[Any]
 
@@ -69,13 +68,16 @@ def calls_of(open_door: Callable[[Any], Awaitable[Door]], speaker_of: Callable[[
         try:
             given = arguments_of(name, arguments)
             tool = TOOLS[name]
-            with anyio.fail_after(_CALL_S + (LONGEST_S if tool.is_slow else 0.0)):
-                answer = await tool.work(await open_door(request), speaker_of(client, request), given)
+            speaker = speaker_of(client, request)
+            if speaker.is_observer and not tool.is_reading:
+                raise BadInput(f"{speaker.author} is an observer, who reads and does not post")
+            with anyio.fail_after(min(_CALL_S + tool.most_s, _LONGEST_S)):
+                answer = await tool.work(await open_door(request), speaker, given)
             found = plain(answer)
             return Called(words(found), found)
         except TimeoutError:
             raise BusUnavailable(
-                f"the log did not answer within {_CALL_S:.0f} s; nothing is lost: call {name} again in a while"
+                f"the log did not answer in time; nothing is lost: call {name} again in a while"
             ) from None
 
     return call
@@ -172,7 +174,7 @@ class McpApp:
         def speaker(client: str, request: Any) -> Speaker:
             known = name_of(request) if name_of else request.state.speaker
             assert isinstance(known, Speaker)
-            return known if known.model else Speaker(known.author, author_of(client) if client else "")
+            return known if known.model or not client else msgspec.structs.replace(known, model=author_of(client))
 
         self._manager = StreamableHTTPSessionManager(
             _server(calls_of(door, speaker)),
@@ -191,15 +193,13 @@ class McpApp:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
-            return await self._manager.handle_request(scope, receive, send)
+        if scope["method"] != "POST":  # a stream of news of ours, or a session to end: there is none
+            return await _refuse(send, 405, "use POST", more=[(b"allow", b"POST")])
         body = await _body(receive)
         if body is None:
             return await _refuse(send, 413, f"the request is larger than {MAX_MESSAGE:,} bytes; send less")
-        try:
-            msgspec.json.decode(body)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return await _refuse(send, 400, "the request is not valid JSON", code=-32700)
+        if flaw := flaw_of(body):
+            return await _refuse(send, 400, flaw[1], code=flaw[0])
         gone = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_without_client, receive, gone, tasks.cancel_scope)
@@ -240,8 +240,10 @@ async def _end_without_client(receive: Receive, gone: anyio.Event, scope: anyio.
     scope.cancel()
 
 
-async def _refuse(send: Send, status: int, why: str, code: int = -32600) -> None:
+async def _refuse(
+    send: Send, status: int, why: str, code: int = -32600, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     body = msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}})
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})

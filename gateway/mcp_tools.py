@@ -57,10 +57,11 @@ _Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Speaker(Struct, frozen=True):
-    """Who calls: its name in the log, and its model, "" if that is not known."""
+    """Who calls: its name in the log, its model, "" if that is not known, and whether it only reads."""
 
     author: str
     model: str = ""
+    is_observer: bool = False
 
 
 class _Arguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,14 +224,14 @@ async def _sql(door: Door, speaker: Speaker, given: _Sql) -> DoorAnswer:
 class Tool(Struct, frozen=True):
     """A tool: what it does in words for a model, its arguments, the function, and whether it only reads.
 
-    `is_slow` says that it may take its own time.
+    `most_s` is how long it may take by itself, in seconds.
     """
 
     about: str
     arguments: type[_Arguments]
     work: Callable[[Door, Speaker, Any], Awaitable[DoorAnswer]]
     is_reading: bool = True
-    is_slow: bool = False
+    most_s: float = 0.0
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -248,10 +249,10 @@ TOOLS: dict[str, Tool] = {
     "propose": Tool("Propose a change; the swarm measures it.", _Propose, _propose, is_reading=False),
     "critique": Tool("Judge a proposal or run.", _Critique, _critique, is_reading=False),
     "note": Tool("Post a note, or a reply.", _Note, _note, is_reading=False),
-    "wait": Tool("Wait until something after an entry concerns you.", _Wait, _wait, is_slow=True),
+    "wait": Tool("Wait until something after an entry concerns you.", _Wait, _wait, most_s=50),
     "show": Tool("All about a proposal, run, agent, worker or entry.", _Show, _show),
     "code": Tool("The files of a proposal, or one of them.", _Code, _code),
-    "sql": Tool("Query the log's views (DuckDB, read-only).", _Sql, _sql),
+    "sql": Tool("Query the log's views (DuckDB, read-only).", _Sql, _sql, most_s=30),
 }
 """The tools by name, in the order in which an agent needs them."""
 
