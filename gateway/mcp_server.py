@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import msgspec
@@ -23,10 +23,12 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message, Receive, Scope, Send
 
 import mesh
-from gateway.door import Door
 from gateway.mcp_lines import MAX_MESSAGE, Lines, Output, flaw_of, standard_streams
 from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, plain, words
 from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
+
+if TYPE_CHECKING:
+    from gateway.door import Door
 
 _CALL_S, _LONGEST_S = 25.0, 56.0
 """Seconds that a call may take while the log does not answer, and any call; clients give up after a minute."""
@@ -56,7 +58,7 @@ class Calls(Protocol):
         """
 
 
-def calls_of(open_door: Callable[[Any], Awaitable[Door]], speaker_of: Callable[[str, Any], Speaker]) -> Calls:
+def calls_of(open_door: Callable[[Any], Awaitable["Door"]], speaker_of: Callable[[str, Any], Speaker]) -> Calls:
     """Return calls of the functions of the gateway.
 
     Args:
@@ -165,10 +167,8 @@ class McpApp:
             name_of: Gives who calls, by the request; by default `request.state.speaker`.
         """
 
-        async def door(request: Any) -> Door:
-            found = request.state.door
-            if not isinstance(found, Door):
-                raise BadInput("this address has no arena; use /a/ARENA/mcp")
+        async def door(request: Any) -> "Door":
+            found: Door = request.state.door
             return found
 
         def speaker(client: str, request: Any) -> Speaker:

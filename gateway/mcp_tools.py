@@ -5,14 +5,16 @@ It knows nothing of the protocol: `gateway.mcp_server` speaks it. Whatever goes 
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.answers import DoorAnswer
-from gateway.door import Door
 from mesh.errors import BadInput
+
+if TYPE_CHECKING:  # a client waits for the start of its server, and less for the first call
+    from gateway.answers import DoorAnswer
+    from gateway.door import Door
 
 _MOST_BYTES = 30_000
 """Bytes of an answer: about 10,000 tokens, at which clients begin to warn."""
@@ -122,19 +124,19 @@ class _Sql(_Arguments, frozen=True):
     max_rows: Annotated[int, Meta(ge=1, le=200)] = 50
 
 
-async def _status(door: Door, speaker: Speaker, given: _None) -> DoorAnswer:
+async def _status(door: "Door", speaker: Speaker, given: _None) -> "DoorAnswer":
     from gateway.status import status
 
     return await status(door)
 
 
-async def _digest(door: Door, speaker: Speaker, given: _Digest) -> DoorAnswer:
+async def _digest(door: "Door", speaker: Speaker, given: _Digest) -> "DoorAnswer":
     from gateway.news import news
 
     return await news(door, given.since, max_tokens=given.max_tokens, author=speaker.author, go_on=_GO_ON)
 
 
-async def _propose(door: Door, speaker: Speaker, given: _Propose) -> DoorAnswer:
+async def _propose(door: "Door", speaker: Speaker, given: _Propose) -> "DoorAnswer":
     from gateway.propose import propose
     from gateway.proposed_files import from_patch
     from mesh.admission_order import place_words
@@ -167,7 +169,7 @@ async def _propose(door: Door, speaker: Speaker, given: _Propose) -> DoorAnswer:
     return msgspec.structs.replace(done, next=coming)
 
 
-async def _critique(door: Door, speaker: Speaker, given: _Critique) -> DoorAnswer:
+async def _critique(door: "Door", speaker: Speaker, given: _Critique) -> "DoorAnswer":
     from gateway.critique import critique
 
     return await critique(
@@ -182,7 +184,7 @@ async def _critique(door: Door, speaker: Speaker, given: _Critique) -> DoorAnswe
     )
 
 
-async def _note(door: Door, speaker: Speaker, given: _Note) -> DoorAnswer:
+async def _note(door: "Door", speaker: Speaker, given: _Note) -> "DoorAnswer":
     from gateway.note import note, reply
 
     if given.reply_to:
@@ -190,7 +192,7 @@ async def _note(door: Door, speaker: Speaker, given: _Note) -> DoorAnswer:
     return await note(door, given.text, author=speaker.author, channel=given.channel)
 
 
-async def _wait(door: Door, speaker: Speaker, given: _Wait) -> DoorAnswer:
+async def _wait(door: "Door", speaker: Speaker, given: _Wait) -> "DoorAnswer":
     from gateway.await_news import await_news
 
     told = await await_news(
@@ -202,20 +204,20 @@ async def _wait(door: Door, speaker: Speaker, given: _Wait) -> DoorAnswer:
     return msgspec.structs.replace(told, text="The arena is closed: stop." if told.closed else again)
 
 
-async def _show(door: Door, speaker: Speaker, given: _Show) -> DoorAnswer:
+async def _show(door: "Door", speaker: Speaker, given: _Show) -> "DoorAnswer":
     from gateway.show import show
 
     return await show(door, given.id)
 
 
-async def _code(door: Door, speaker: Speaker, given: _Code) -> DoorAnswer:
+async def _code(door: "Door", speaker: Speaker, given: _Code) -> "DoorAnswer":
     from gateway.code import code
 
     word = "" if given.commit == "champion" else given.commit
     return await code(door, word, given.path, first_line=given.first_line)
 
 
-async def _sql(door: Door, speaker: Speaker, given: _Sql) -> DoorAnswer:
+async def _sql(door: "Door", speaker: Speaker, given: _Sql) -> "DoorAnswer":
     from gateway.sql import sql
 
     return await sql(door, given.query, max_rows=given.max_rows)
@@ -229,7 +231,7 @@ class Tool(Struct, frozen=True):
 
     about: str
     arguments: type[_Arguments]
-    work: Callable[[Door, Speaker, Any], Awaitable[DoorAnswer]]
+    work: Callable[["Door", Speaker, Any], Awaitable["DoorAnswer"]]
     is_reading: bool = True
     most_s: float = 0.0
 
@@ -320,7 +322,7 @@ def _sentence(name: str, listed: str, error: str) -> str:
     return f"{field} of {name} is not valid; use {_TYPES.get(kind[1], 'another value')}{inside}{kind[2]}"
 
 
-def plain(answer: DoorAnswer) -> dict[str, Any]:
+def plain(answer: "DoorAnswer") -> dict[str, Any]:
     """Return an answer as JSON values, with what is too long left out and counted."""
     found: dict[str, Any] = msgspec.to_builtins(answer)
     while (over := len(msgspec.json.encode(found)) - _MOST_BYTES) > 0 and _shorten(found, over):

@@ -56,7 +56,6 @@ async def serving(door: Door) -> AsyncIterator[str]:
         tools = McpApp(hosts=[f"127.0.0.1:{port}"], origins=[f"http://127.0.0.1:{port}"])
         app = Starlette(routes=[Route("/a/a/mcp", endpoint=Gate(tools, door))])
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
-        server.config.setup_event_loop = lambda: None  # type: ignore[attr-defined]
         async with tools.running(), anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listening])
             yield f"http://127.0.0.1:{port}/a/a/mcp"

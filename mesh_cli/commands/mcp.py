@@ -1,11 +1,15 @@
 """`mesh mcp`: an agent takes part by MCP."""
 
-from typing import Annotated
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from mesh_cli.app import ArenaOption, Nats, app
 from mesh_cli.exit import run
+
+if TYPE_CHECKING:
+    from gateway.door import Door
 
 
 @app.command
@@ -25,11 +29,16 @@ def mcp(
     """
 
     async def work() -> None:
+        import gc
+
         import anyio
 
         from mesh.errors import BadInput
         from mesh.wire import check_token
+        from mesh_cli.live.lasting_door import LastingDoor
 
+        named = name and check_token("name", name)
+        gc.disable()  # all that is imported stays: to look for garbage in it takes a tenth of the start
         try:
             from gateway.mcp_server import author_of, calls_of, serve_stdio
             from gateway.mcp_tools import Speaker
@@ -37,19 +46,23 @@ def mcp(
             raise BadInput(
                 f"mesh mcp needs {missing.name}, which is not installed: pip install 'mesh-swarm[mcp]'"
             ) from None
-        from mesh_cli.connect import reach_door
-        from mesh_cli.live.lasting_door import LastingDoor
-
-        named = name and check_token("name", name)
-        lasting = LastingDoor(lambda: reach_door(arena, nats, endless=True))
+        gc.freeze()
+        gc.enable()
 
         def speaker(client: str, request: object) -> Speaker:
             author = named or author_of(client)
             return Speaker(author, model or (author_of(client) if client else author))
 
+        lasting = LastingDoor(lambda: _opened(arena, nats))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lasting.keep)
             await serve_stdio(calls_of(lambda request: lasting.door(), speaker))
             tasks.cancel_scope.cancel()
 
     return run(work, endless=True)
+
+
+def _opened(arena: str | None, nats: str | None) -> "AbstractAsyncContextManager[Door]":
+    from mesh_cli.connect import reach_door
+
+    return reach_door(arena, nats, endless=True)

@@ -2,23 +2,26 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 import anyio
 
-from gateway.door import Door
 from mesh.errors import MeshError, leaf
+
+if TYPE_CHECKING:
+    from gateway.door import Door
 
 
 class LastingDoor:
     """Keeps a door open; another task must run `keep`. What is wrong is said to whoever asks for the door."""
 
-    def __init__(self, open_door: Callable[[], AbstractAsyncContextManager[Door]]) -> None:
+    def __init__(self, open_door: Callable[[], AbstractAsyncContextManager["Door"]]) -> None:
         self._open = open_door
         self._door: Door | None = None
         self._trouble: MeshError | None = None
         self._wanted, self._settled = anyio.Event(), anyio.Event()
 
-    async def door(self) -> Door:
+    async def door(self) -> "Door":
         """Return the door, opened.
 
         Raises:
@@ -34,8 +37,7 @@ class LastingDoor:
         return self._door
 
     async def keep(self) -> None:
-        """Open the door, and again whenever it is asked for after it was lost, until cancelled."""
-        self._wanted.set()
+        """Open the door when it is asked for, and again after it was lost, until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted = anyio.Event()
