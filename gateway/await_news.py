@@ -49,7 +49,7 @@ class WakingFact(msgspec.Struct, frozen=True):
     about: str
 
 
-class Awaited(News, frozen=True, kw_only=True):
+class NewsAwaited(News, frozen=True, kw_only=True):
     """What has happened after entry `since`, and what of it ended the wait: nothing, if the time was over before."""
 
     woken_by: tuple[WakingFact, ...]
@@ -64,7 +64,7 @@ async def await_news(
     author: str = "",
     max_tokens: int = 1500,
     go_on: str = "",
-) -> Awaited:
+) -> NewsAwaited:
     """Return what has happened after an entry, once there is something, or when the time is over.
 
     Args:
@@ -95,9 +95,9 @@ async def await_news(
     if found:
         told = await news(door, since, max_tokens=max_tokens, author=author, go_on=go_on)
         woken_by = tuple(_fact(door.board, entry) for entry in found[:_SHOWN])
-        return Awaited(**{name: getattr(told, name) for name in told.__struct_fields__}, woken_by=woken_by)
+        return NewsAwaited(**{name: getattr(told, name) for name in told.__struct_fields__}, woken_by=woken_by)
     board = door.board
-    return Awaited(
+    return NewsAwaited(
         arena=board.arena,
         seq=board.seq,
         closed=closed_words(board),

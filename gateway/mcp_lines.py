@@ -52,7 +52,7 @@ def standard_streams() -> Iterator[tuple[int, int]]:
             os.close(each)
 
 
-class Output:
+class OutputLines:
     """Text that is written to a descriptor, one message at a time."""
 
     def __init__(self, descriptor: int) -> None:
@@ -75,10 +75,10 @@ class Output:
         """Do nothing: what is written is written."""
 
 
-class Lines:
+class InputLines:
     """The messages on a descriptor, a line each; bad ones are answered on `output`."""
 
-    def __init__(self, descriptor: int, output: Output) -> None:
+    def __init__(self, descriptor: int, output: OutputLines) -> None:
         self._descriptor, self._output = descriptor, output
 
     async def __aiter__(self) -> AsyncIterator[str]:

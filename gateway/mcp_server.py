@@ -23,8 +23,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import Message, Receive, Scope, Send
 
 import mesh
-from gateway.mcp_lines import MAX_MESSAGE, Lines, Output, flaw_of, standard_streams
-from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, plain, words
+from gateway.mcp_lines import MAX_MESSAGE, InputLines, OutputLines, flaw_of, standard_streams
+from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, text_for, values_of
 from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def calls_of(open_door: Callable[[Any], Awaitable["Door"]], speaker_of: Callable
                 raise BadInput(f"{speaker.author} is an observer, who reads and does not post")
             with anyio.fail_after(min(_CALL_S + tool.most_s, _LONGEST_S)):
                 answer = await tool.work(await open_door(request), speaker, given)
-            found = plain(answer)
-            return Called(words(found), found)
+            found = values_of(answer)
+            return Called(text_for(found), found)
         except TimeoutError:
             raise BusUnavailable(
                 f"the log did not answer in time; nothing is lost: call {name} again in a while"
@@ -132,7 +132,7 @@ def _server(calls: Calls) -> Server[Any]:
     )
 
 
-def author_of(client: str) -> str:
+def author_name(client: str) -> str:
     """Return what a client calls itself as the name of an author."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", client).strip("-")[:40] or "agent"
 
@@ -146,8 +146,8 @@ async def serve_stdio(calls: Calls) -> None:
     logging.getLogger("mcp").setLevel(logging.ERROR)  # a client's bad line is answered
     server = _server(calls)
     with standard_streams() as (read_from, write_to):
-        output = Output(write_to)
-        streams: tuple[Any, Any] = Lines(read_from, output), output
+        output = OutputLines(write_to)
+        streams: tuple[Any, Any] = InputLines(read_from, output), output
         async with anyio.create_task_group() as tasks, stdio_server(*streams) as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
             tasks.cancel_scope.cancel()
@@ -174,7 +174,7 @@ class McpApp:
         def speaker(client: str, request: Any) -> Speaker:
             known = name_of(request) if name_of else request.state.speaker
             assert isinstance(known, Speaker)
-            return known if known.model or not client else msgspec.structs.replace(known, model=author_of(client))
+            return known if known.model or not client else msgspec.structs.replace(known, model=author_name(client))
 
         self._manager = StreamableHTTPSessionManager(
             _server(calls_of(door, speaker)),

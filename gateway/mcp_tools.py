@@ -322,7 +322,7 @@ def _sentence(name: str, listed: str, error: str) -> str:
     return f"{field} of {name} is not valid; use {_TYPES.get(kind[1], 'another value')}{inside}{kind[2]}"
 
 
-def plain(answer: "DoorAnswer") -> dict[str, Any]:
+def values_of(answer: "DoorAnswer") -> dict[str, Any]:
     """Return an answer as JSON values, with what is too long left out and counted."""
     found: dict[str, Any] = msgspec.to_builtins(answer)
     while (over := len(msgspec.json.encode(found)) - _MOST_BYTES) > 0 and _shorten(found, over):
@@ -330,7 +330,7 @@ def plain(answer: "DoorAnswer") -> dict[str, Any]:
     return found
 
 
-def words(found: Mapping[str, Any]) -> str:
+def text_for(found: Mapping[str, Any]) -> str:
     """Return an answer as text, for clients that show their model only that: its numbers in a line, then its text."""
     text = found.get("text")
     if not isinstance(text, str):

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.answers import DoorAnswer
 from gateway.await_news import await_news
-from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, plain, words
+from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, text_for, values_of
 from mesh.errors import BadInput
 from mesh.events import AgentJoined, NotePosted, ProposalPromoted, ProposalRetired, RunFinished, Scored
 from mesh.testing import FILES, TRAIN, requested, run_of
@@ -102,13 +102,13 @@ class _Long(DoorAnswer, frozen=True, kw_only=True):
 def test_no_answer_is_longer_than_ten_thousand_tokens() -> None:
     fenced = f"<data-1>{'é' * 50_000}</data-1>"
     answer = _Long(arena="a", seq=1, closed="", rows=["x" * 100] * 5000, text=fenced)
-    found = plain(answer)
+    found = values_of(answer)
     assert len(msgspec.json.encode(found)) <= 30_000
-    assert len(words(found).encode()) <= 30_000
+    assert len(text_for(found).encode()) <= 30_000
     assert found["text"].endswith("</data-1>")
     assert found["left_out_of_rows"] == 5000 - len(found["rows"])
     assert "characters left out" in found["text"]
-    assert plain(_Long(arena="a", seq=1, closed="", rows=["y"], text="t")) == {
+    assert values_of(_Long(arena="a", seq=1, closed="", rows=["y"], text="t")) == {
         "arena": "a", "seq": 1, "closed": "", "rows": ["y"], "text": "t",
     }  # fmt: skip
 

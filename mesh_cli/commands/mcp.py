@@ -40,7 +40,7 @@ def mcp(
         named = name and check_token("name", name)
         gc.disable()  # all that is imported stays: to look for garbage in it takes a tenth of the start
         try:
-            from gateway.mcp_server import author_of, calls_of, serve_stdio
+            from gateway.mcp_server import author_name, calls_of, serve_stdio
             from gateway.mcp_tools import Speaker
         except ModuleNotFoundError as missing:
             raise BadInput(
@@ -50,8 +50,8 @@ def mcp(
         gc.enable()
 
         def speaker(client: str, request: object) -> Speaker:
-            author = named or author_of(client)
-            return Speaker(author, model or (author_of(client) if client else author))
+            author = named or author_name(client)
+            return Speaker(author, model or (author_name(client) if client else author))
 
         lasting = LastingDoor(lambda: _opened(arena, nats))
         async with anyio.create_task_group() as tasks:
