@@ -222,7 +222,9 @@ class Board(msgspec.Struct):
                 return self._promote(entry.seq, event)
             case e.HoldoutOpened():
                 return self._look(event)
-            case e.BudgetGranted():
+            case e.BudgetGranted() | e.ChannelOpened():
+                pass  # `mesh.members` folds members, gateways fold channels
+            case e.MemberInvited() | e.MemberAdmitted() | e.MemberRevoked():
                 pass
         return True
 

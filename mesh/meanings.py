@@ -5,6 +5,7 @@
 or a sentence no field.
 """
 
+from mesh.member_meanings import MEMBER_FIELDS
 from mesh.rule_meanings import RULE_FIELDS
 
 SHARED = {
@@ -387,6 +388,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "`***NAME***` in place of their values.",
         "network": '`"evaluator"` opens the network of the machine to the score program alone.',
     },
+    **MEMBER_FIELDS,
     **RULE_FIELDS,
 }
 

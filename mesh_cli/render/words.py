@@ -48,6 +48,14 @@ def say(event: e.AnyEvent) -> str:
             return f"failed call of {event.model} to {event.purpose}: {event.text}"
         case e.BudgetGranted():
             return f"grants budget {event.n}"
+        case e.ChannelOpened():
+            return f"opens channel #{event.name}: {event.description}"
+        case e.MemberInvited():
+            return f"invites {event.uses} members ({event.role})"
+        case e.MemberAdmitted():
+            return f"admits {event.shown_as} ({event.role})"
+        case e.MemberRevoked():
+            return f"revokes {event.name}: {event.reason}"
         case _:
             assert_never(event)
 
