@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from mesh import bounds as b
 from mesh.bounds import Scalar as Scalar
+from mesh.commit_facts import CommitPushed as CommitPushed
 from mesh.fact import Event as Event
 from mesh.fact_values import LANES as LANES
 from mesh.fact_values import PROOF as PROOF
@@ -368,6 +369,7 @@ AnyEvent = (
     | WorkerJoined
     | WorkerLeft
     | ProposalPosted
+    | CommitPushed
     | CritiquePosted
     | RunRequested
     | RunStarted

@@ -22,6 +22,8 @@ def say(event: e.AnyEvent) -> str:
             return f"left ({event.reason})"
         case e.ProposalPosted():
             return f"proposes {short(event.tree)} {event.title}"
+        case e.CommitPushed():
+            return f"pushes commit {short(event.commit)} {event.message.partition(chr(10))[0]}"
         case e.CritiquePosted():
             return f"{event.verdict}s {short(event.target)}: {event.text}"
         case e.RunRequested():
