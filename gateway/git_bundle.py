@@ -68,7 +68,7 @@ def read_head(file: BinaryIO) -> BundleHead:
     if not heads:
         raise BadBundle("invalid bundle: bundle contains no refs; name one, as in `git bundle create FILE HEAD`")
     if len(heads) > MAX_HEADS:
-        raise BundleTooLarge(f"bundle has {len(heads)} references; push at most {MAX_HEADS} at a time")
+        raise BundleTooLarge(f"bundle too large: it has {len(heads)} references; push at most {MAX_HEADS} at a time")
     return BundleHead(tuple(heads), tuple(needed), file.tell())
 
 
@@ -81,7 +81,9 @@ def _lines(file: BinaryIO) -> Iterator[str]:
         if line == b"\n":
             return
         yield line[:-1].decode("utf-8", "replace")
-    raise BundleTooLarge(f"bundle has more than {_MAX_LINES:,} lines before its pack; push fewer references")
+    raise BundleTooLarge(
+        f"bundle too large: it has more than {_MAX_LINES:,} lines before its pack; push fewer references"
+    )
 
 
 def _check_capability(line: str) -> None:

@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ UNPACK_WITHIN_S = 60.0
 
 _CPU_S, _MEMORY_KB, _FILE_BLOCKS = 30, 1024 * 1024, 512 * 1024 * 1024 // 512
 _LIMITED = f'ulimit -c 0; ulimit -t {_CPU_S}; ulimit -v {_MEMORY_KB}; ulimit -f {_FILE_BLOCKS}; exec "$@"'
+_PREFIX, _LEFT_BEHIND_S = "mesh-push-", 3600.0
 _HEAD = "ref: refs/heads/none\n"
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 
@@ -63,7 +65,8 @@ async def quarantined(bundle: BinaryIO, pack_at: int, beside: Path) -> AsyncIter
     git = shutil.which("git")
     if git is None:
         raise HostTrouble("this gateway has no git, which unpacks what is pushed; install git on its machine")
-    folder = Path(tempfile.mkdtemp(prefix="mesh-push-"))
+    await anyio.to_thread.run_sync(_delete_left_behind)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         for name in ("objects/pack", "objects/info", "refs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -74,6 +77,15 @@ async def quarantined(bundle: BinaryIO, pack_at: int, beside: Path) -> AsyncIter
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(delete, folder)
+
+
+def _delete_left_behind() -> None:
+    """Delete the folders of pushes whose gateway was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            found = folder.lstat()
+            if found.st_uid == os.getuid() and found.st_mtime < time.time() - _LEFT_BEHIND_S:
+                delete(folder)
 
 
 async def _index_pack(git: str, bundle: BinaryIO, pack_at: int, folder: Path, beside: Path) -> None:

@@ -26,6 +26,7 @@ _MOST_TEXT = 1024**2
 """Bytes of a file that is looked through for secrets, at most."""
 
 ReadObject = Callable[[str], Object | None]
+CheckText = Callable[[str, bytes], None]
 
 
 class PushedCommit(msgspec.Struct, frozen=True):
@@ -126,8 +127,13 @@ def _parsed(name: str, body: bytes) -> PushedCommit:
     return PushedCommit(name, tree, parents, message[:_MESSAGE], at)
 
 
-def objects_to_keep(read: ReadObject, commits: Iterable[PushedCommit]) -> list[str]:
+def objects_to_keep(read: ReadObject, commits: Iterable[PushedCommit], check: CheckText = check_words) -> list[str]:
     """Return the hashes of the objects that these commits bring, after a look at all of them.
+
+    Args:
+        read: gives the objects of the bundle.
+        commits: the commits.
+        check: refuses a text, by where it stands.
 
     Raises:
         BadBundle: a tree has what we do not take.
@@ -137,13 +143,15 @@ def objects_to_keep(read: ReadObject, commits: Iterable[PushedCommit]) -> list[s
     known: dict[str, _Folder] = {}
     kept: dict[str, None] = {}
     for commit in commits:
-        check_words(f"the message of commit {short(commit.commit)}", commit.message.encode())
-        _look_at(read, commit, known, kept)
+        check(f"the message of commit {short(commit.commit)}", commit.message.encode())
+        _look_at(read, commit, known, kept, check)
         kept[commit.commit] = None
     return list(kept)
 
 
-def _look_at(read: ReadObject, commit: PushedCommit, known: dict[str, _Folder], kept: dict[str, None]) -> None:
+def _look_at(
+    read: ReadObject, commit: PushedCommit, known: dict[str, _Folder], kept: dict[str, None], check: CheckText
+) -> None:
     """Look at the trees and files of a commit that were not seen before; the deepest trees are done first."""
     todo: list[tuple[str, str, bool]] = [(commit.tree, "", False)]
     while todo:
@@ -163,7 +171,7 @@ def _look_at(read: ReadObject, commit: PushedCommit, known: dict[str, _Folder], 
         if not is_done:
             todo += [(tree, path, True), *((name, f"{path}{word}/", False) for name, word in _folders(path, items))]
             continue
-        known[tree] = _sum_of(path, items, known, list(_files(read, path, items, kept)))
+        known[tree] = _sum_of(path, items, known, list(_files(read, path, items, kept, check)))
         kept[tree] = None
 
 
@@ -185,7 +193,9 @@ def _folders(path: str, items: Sequence[git.TreeItem]) -> Iterator[tuple[str, st
             raise BadBundle(f"invalid bundle: {where} has the mode {printable(item.mode, 10)}; commit plain files")
 
 
-def _files(read: ReadObject, path: str, items: Sequence[git.TreeItem], kept: dict[str, None]) -> Iterator[int]:
+def _files(
+    read: ReadObject, path: str, items: Sequence[git.TreeItem], kept: dict[str, None], check: CheckText
+) -> Iterator[int]:
     """Yield the sizes of the files in a tree that the bundle brings."""
     for item in items:
         if item.kind != BLOB or (found := read(item.hash)) is None:
@@ -193,7 +203,7 @@ def _files(read: ReadObject, path: str, items: Sequence[git.TreeItem], kept: dic
         if found[0] != BLOB:
             raise BadBundle(f"invalid bundle: {printable(path + item.name, 80)} is not a file")
         if item.hash not in kept and len(found[1]) <= _MOST_TEXT:
-            check_words(path + item.name, found[1])
+            check(path + item.name, found[1])
         kept[item.hash] = None
         yield len(found[1])
 
