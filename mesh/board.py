@@ -222,7 +222,9 @@ class Board(msgspec.Struct):
                 return self._promote(entry.seq, event)
             case e.HoldoutOpened():
                 return self._look(event)
-            case e.BudgetGranted():
+            case e.BudgetGranted() | e.ChannelOpened() | e.CommitPushed():
+                pass  # `gateway.members` folds members, gateways fold channels and commits
+            case e.MemberInvited() | e.MemberAdmitted() | e.MemberRevoked():
                 pass
         return True
 

@@ -16,7 +16,21 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from mesh import board as board_module
-from mesh import bounds, fact_values, failed_calls, kept, lean, outcomes, packing, records, ruling_out, spec, stages
+from mesh import (
+    bounds,
+    commit_facts,
+    fact,
+    fact_values,
+    failed_calls,
+    kept,
+    lean,
+    outcomes,
+    packing,
+    records,
+    ruling_out,
+    spec,
+    stages,
+)
 from mesh import events as e
 from mesh.board import Board
 from mesh.kept import KeptProposals, KeptRuns
@@ -154,6 +168,8 @@ _SOURCES = (
     bounds,
     outcomes,
     fact_values,
+    fact,
+    commit_facts,
     e,
     spec,
     stages,

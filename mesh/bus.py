@@ -167,7 +167,7 @@ class Hub(Protocol):
     """A connection to a server, which returns the buses of its arenas."""
 
     async def arenas(self) -> list[str]:
-        """Return the names of the arenas that have a log, sorted."""
+        """Return the names of the arenas that have a log, sorted; the log of the hub itself is not among them."""
 
     async def arena(self, name: str, *, create: bool = False) -> ArenaBus:
         """Return the bus of an arena.

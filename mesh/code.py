@@ -134,12 +134,18 @@ class CodeStore:
             adopted[name] = Commit(found.commit, tree), at
         return adopted
 
-    async def push(self, commit: str, *, base: str = "") -> None:
-        """Share a commit of the cache.
+    def take(self, objects: Iterable[Object]) -> None:
+        """Write objects into the cache that were checked, such as those of pushed commits."""
+        for kind, body in objects:
+            self._cache.write(kind, body)
+
+    async def push(self, commit: str, *, base: str = "") -> int:
+        """Share a commit of the cache, and return the bytes of its pack.
 
         Args:
             commit: hash of the commit.
-            base: hash of the arena's base commit, whose objects the pack leaves out; "" leaves out none.
+            base: hash of a commit whose objects the pack leaves out, such as the arena's base commit; its own pack must
+                have all objects. "" leaves out none.
 
         Raises:
             ObjectMissing: the commit is not in the cache.
@@ -149,6 +155,7 @@ class CodeStore:
         data = await anyio.to_thread.run_sync(self._pack, commit, base)
         await self._objects.put(commit, data)
         self._made.pop(commit, None)
+        return len(data)
 
     def _pack(self, commit: str, base: str) -> bytes:
         try:
@@ -161,6 +168,36 @@ class CodeStore:
         except Incomplete as error:
             raise self._missing(commit, error) from None
         return zlib.compress(msgspec.msgpack.encode(_Pack(base if have else "", packed)), 6)
+
+    def objects(self, commit: str, known: set[str]) -> Iterator[Object]:
+        """Yield the objects of a commit in the cache, the commit first, but for those in `known`, and add their names.
+
+        Raises:
+            ObjectMissing: one of them is missing.
+        """
+        try:
+            for name in self._names(commit):
+                if name not in known:
+                    known.add(name)
+                    yield self._read(name, commit)
+        except (Incomplete, ValueError) as error:
+            raise ObjectMissing(f"commit {commit} is incomplete here: {error}") from None
+
+    def parents(self, commit: str) -> list[str]:
+        """Return the parents of a commit in the cache.
+
+        Raises:
+            ObjectMissing: it is not there.
+        """
+        try:
+            return git.commit_parents(self._read(commit, commit)[1])
+        except Incomplete as error:
+            raise ObjectMissing(f"commit {commit} is incomplete here: {error}") from None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the cache, in the layout of a bare repository."""
+        return self._cache.path
 
     def _names(self, commit: str) -> Iterator[str]:
         """Return the hashes of a commit and of its trees and blobs."""

@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from mesh import bounds as b
 from mesh.bounds import Scalar as Scalar
+from mesh.commit_facts import CommitPushed as CommitPushed
+from mesh.fact import Event as Event
 from mesh.fact_values import LANES as LANES
 from mesh.fact_values import PROOF as PROOF
 from mesh.fact_values import Cost as Cost
@@ -25,6 +27,10 @@ from mesh.fact_values import KnobValues as KnobValues
 from mesh.fact_values import Lane as Lane
 from mesh.fact_values import Origin as Origin
 from mesh.fact_values import RuledOut as RuledOut
+from mesh.member_facts import ChannelOpened as ChannelOpened
+from mesh.member_facts import MemberAdmitted as MemberAdmitted
+from mesh.member_facts import MemberInvited as MemberInvited
+from mesh.member_facts import MemberRevoked as MemberRevoked
 from mesh.outcomes import Failed as Failed
 from mesh.outcomes import FailureReason as FailureReason
 from mesh.outcomes import Infeasible as Infeasible
@@ -33,21 +39,6 @@ from mesh.outcomes import ScreenedOut as ScreenedOut
 from mesh.outcomes import StageEnd as StageEnd
 from mesh.outcomes import StageEnds as StageEnds
 from mesh.spec import ArenaSpec
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", gc=False):
-    """A fact; each subclass defines its tag and the fields that form its key."""
-
-    one_per_author: ClassVar[bool] = False
-    key_tokens: ClassVar[int] = 1
-
-    def key(self, post_id: str) -> str:
-        """Return the subject tokens that make this fact unique in its arena.
-
-        Args:
-            post_id: id of the post, which is the key of facts that may repeat.
-        """
-        raise TypeError(f"{type(self).__name__} has no key")
 
 
 class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
@@ -143,7 +134,7 @@ class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):
     knobs: Annotated[tuple[KnobChange, ...], Meta(max_length=b.MAX_ITEMS)] = ()
     cost: Cost | None = None
     as_of: b.Count = 0
-    values: KnobValues = {}
+    values: KnobValues = msgspec.field(default_factory=dict)
     call: KeptCall | None = None
 
     def key(self, post_id: str) -> str:
@@ -192,7 +183,7 @@ class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
     version: b.Version = 1
     avoid: b.Word = ""
     race: b.Race = 0
-    thresholds: Annotated[dict[b.Word, b.Number], Meta(max_length=100)] = {}
+    thresholds: Annotated[dict[b.Word, b.Number], Meta(max_length=100)] = msgspec.field(default_factory=dict)
 
     def key(self, post_id: str) -> str:
         return f"{self.lane}.{self.run}"
@@ -378,6 +369,7 @@ AnyEvent = (
     | WorkerJoined
     | WorkerLeft
     | ProposalPosted
+    | CommitPushed
     | CritiquePosted
     | RunRequested
     | RunStarted
@@ -390,6 +382,10 @@ AnyEvent = (
     | NotePosted
     | ModelAsked
     | BudgetGranted
+    | ChannelOpened
+    | MemberInvited
+    | MemberAdmitted
+    | MemberRevoked
 )
 
 KINDS: dict[str, type[Event]] = {str(e.__struct_config__.tag): e for e in AnyEvent.__args__}

@@ -5,6 +5,8 @@
 or a sentence no field.
 """
 
+from mesh.commit_meanings import COMMIT_FIELDS
+from mesh.member_meanings import MEMBER_FIELDS
 from mesh.rule_meanings import RULE_FIELDS
 
 SHARED = {
@@ -387,6 +389,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "`***NAME***` in place of their values.",
         "network": '`"evaluator"` opens the network of the machine to the score program alone.',
     },
+    **MEMBER_FIELDS,
+    **COMMIT_FIELDS,
     **RULE_FIELDS,
 }
 

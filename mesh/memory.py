@@ -27,7 +27,7 @@ class MemoryHub:
         self._arenas: dict[str, MemoryBus] = {}
 
     async def arenas(self) -> list[str]:
-        return sorted(self._arenas)
+        return sorted(name for name in self._arenas if name != wire.HUB_LOG)
 
     async def arena(self, name: str, *, create: bool = False) -> "MemoryBus":
         if name not in self._arenas and not create:

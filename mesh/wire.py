@@ -23,6 +23,9 @@ from mesh.spec import unusable
 MAX_POST_BYTES = 256 * 1024
 """Bytes of an encoded post; far below the server's default payload limit of 1 MiB."""
 
+HUB_LOG = "_hub"
+"""The log of a hub itself, which has its members; it is not an arena."""
+
 YEARS = (1900, 2999)
 """Years of the time of a post: every reader's calendar has them in every time zone."""
 

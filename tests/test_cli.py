@@ -147,10 +147,9 @@ def commands(within: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
     for name in within:
         if not name.startswith("-"):
             inner = within[name]
-            if inner.default_command is None:
-                yield from commands(inner, (*path, name))
-            else:
+            if inner.default_command is not None:
                 yield (*path, name), inner
+            yield from commands(inner, (*path, name))
 
 
 def options(command: App) -> set[str]:

@@ -13,7 +13,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_the_page_shows_every_command_with_its_example_and_options(path: tuple[str, ...]) -> None:
-    [section] = re.findall(rf"\n### `mesh {' '.join(path)}\b[^\n]*\n(.*?)(?=\n##|\Z)", PAGE.read_text(), re.DOTALL)
+    [section] = re.findall(
+        rf"\n### `mesh {' '.join(path)}(?:`| \[?[A-Z])[^\n]*\n(.*?)(?=\n##|\Z)", PAGE.read_text(), re.DOTALL
+    )
     [example] = re.findall(r"Example: (mesh .*)", COMMANDS[path].help)
     assert example in section
     own = options(COMMANDS[path]) - {"--nats", "--arena", "--json"}

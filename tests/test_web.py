@@ -17,7 +17,7 @@ import pytest
 from analytics.sql_server import fold_and_answer
 from analytics.web import event_stream, view_cache
 from analytics.web.event_stream import EventStream, Feed
-from analytics.web.serve import listen, serve
+from analytics.web.serve import serve
 from analytics.web.view_cache import ViewCache
 from mesh import settings
 from mesh.events import NotePosted, Origin, ProposalPosted
@@ -26,6 +26,7 @@ from mesh.jetstream import JetStreamBus, connect
 from mesh.roll_call import Watchman
 from mesh.server import EmbeddedServer, embedded
 from mesh.sql_protocol import SERVICE
+from mesh.web.listening import listen
 from mesh.wire import Post
 from tests.support.arenas import write_arena
 from tests.test_cli import HOSTILE, fill

@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 from analytics.sql_server import fold_and_answer
-from analytics.web import connection
 from mesh import settings
 from mesh.events import NotePosted, RunStarted, WorkerJoined
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer, embedded
+from mesh.web import connection
 from mesh.wire import Post
 from tests.support.arenas import write_arena
 from tests.support.history import T1, request

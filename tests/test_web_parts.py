@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from analytics.web import access, event_stream
+from analytics.web import event_stream
 from analytics.web.lineage import lineage
 from analytics.web.proposal import diff_lines
 from analytics.web.view_cache import State, Table
 from mesh.events import Origin, ProposalPosted, ProposalPromoted
 from mesh.testing import Log, git_hash
+from mesh.web import access
 
 PROPOSALS = [f"{number:040x}" for number in range(60)]
 STATIC = Path(event_stream.__file__).parent / "static"

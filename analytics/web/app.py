@@ -21,7 +21,6 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
-from analytics.web.access import Guard, holds_token
 from analytics.web.event_stream import CLIENTS, EventStream, Feed
 from analytics.web.lineage import lineage
 from analytics.web.proposal import call_page, proposal_page
@@ -37,6 +36,7 @@ from mesh.recall import recall
 from mesh.roll_call import Watchman
 from mesh.ruled_out import ruled_out_words
 from mesh.text import needed_places
+from mesh.web.access import Guard, holds_token
 from mesh.wire import MAX_POST_BYTES, Post, check_token
 
 STATIC = Path(__file__).parent / "static"

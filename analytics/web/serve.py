@@ -1,26 +1,26 @@
 """Serve the page of one arena on a socket, with a projector in this process if none runs."""
 
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
-import uvicorn
+from starlette.types import ASGIApp
 
 from analytics.sql_server import fold_and_answer
-from analytics.web.access import LOOPBACK, checked_token
 from analytics.web.app import Page, make_app
-from analytics.web.connection import Connection
 from analytics.web.event_stream import Feed
 from analytics.web.view_cache import ViewCache
 from mesh import settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
-from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
+from mesh.errors import BusUnavailable, MeshError, leaf
 from mesh.follow import Follower
 from mesh.roll_call import Watchman
 from mesh.sql_protocol import Query, ask
+from mesh.web.access import LOOPBACK, checked_token
+from mesh.web.listening import serve_app
 from mesh.wire import check_token
 
 PROJECTOR_WITHIN_S = 2.0
@@ -55,6 +55,18 @@ async def serve(
         BadInput: the token is too short, or a projector that does not answer has the file of this home open.
         BusUnavailable: the log cannot be reached.
     """
+    async with open_page(hub, bus, home=home, hosts=hosts, token=token, name=name) as (app, close):
+        await serve_app(app, listening, on_ready=on_ready, on_end=close)
+
+
+@asynccontextmanager
+async def open_page(
+    hub: Hub, bus: ArenaBus, *, home: Path, hosts: Sequence[str] = LOOPBACK, token: str = "", name: str = "operator"
+) -> AsyncIterator[tuple[ASGIApp, Callable[[], None]]]:
+    """Keep the page of an arena current while the block runs; yield its app, and what ends its endless answers.
+
+    Arguments and errors as of `serve`.
+    """
     checked_token(token)
     swarm = bus if settings.takes_boards() else None
     follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena), swarm=swarm)
@@ -64,47 +76,16 @@ async def serve(
     views = ViewCache(bus, follower, feed, watchman)
     code = CodeStore(settings.code_dir(home, bus.arena), bus)
     page = Page(bus, follower, feed, views, code, watchman, check_token("name", name), token)
-    config = uvicorn.Config(
-        make_app(page, tuple(hosts)),
-        log_config=None,
-        log_level="error",  # a stranger's bad request is no news
-        ws="none",
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-        http=Connection,
-    )
     try:
         async with anyio.create_task_group() as tasks:
             await _with_projector(hub, bus, home, tasks, watchman, views)
             tasks.start_soon(_patiently, feed.follow)
             tasks.start_soon(watchman.keep, views.tell)
             tasks.start_soon(views.keep)
-            server = _Server(config, on_ready)
-            tasks.start_soon(_serve, server, listening)
-            try:
-                await anyio.sleep_forever()
-            finally:
-                feed.close()
-                server.should_exit = True
+            yield make_app(page, tuple(hosts)), feed.close
+            tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 means any free port.
-
-    Raises:
-        BadInput: the host is not a name of this machine, or the port is in use.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.create_server(address[:2], family=family)
-    except (OSError, OverflowError) as error:
-        raise BadInput(f"nothing can listen on {host}:{port}: {error}") from None
-    found.setblocking(False)
-    return found
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
@@ -155,25 +136,3 @@ async def _is_projected(bus: ArenaBus) -> bool:
     except BusUnavailable:
         return False
     return True
-
-
-async def _serve(server: "_Server", listening: socket.socket) -> None:
-    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, after the open requests
-        await server.serve(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the command that runs it."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._on_ready:
-            self._on_ready()

@@ -88,8 +88,8 @@ class JetStreamHub:
             names += page
             if not page or len(names) >= int(answer.get("total", 0)):
                 break
-        mark = stream_of("")
-        return sorted(name.removeprefix(mark) for name in names if name.startswith(mark))
+        mark, own = stream_of(""), stream_of(wire.HUB_LOG)
+        return sorted(name.removeprefix(mark) for name in names if name.startswith(mark) and name != own)
 
     async def arena(self, name: str, *, create: bool = False) -> "JetStreamBus":
         wire.check_token("arena", name)

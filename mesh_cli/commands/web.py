@@ -50,8 +50,9 @@ def web(
         from mesh_cli.page_port import page_port
 
         try:
-            from analytics.web.access import LOOPBACK, checked_token, is_loopback
-            from analytics.web.serve import listen, serve
+            from analytics.web.serve import serve
+            from mesh.web.access import LOOPBACK, checked_token, is_loopback
+            from mesh.web.listening import listen
         except ModuleNotFoundError as missing:
             raise BadInput(
                 f"mesh web needs {missing.name}, which is not installed: pip install 'mesh-swarm[web,analytics]'"

@@ -22,6 +22,8 @@ def say(event: e.AnyEvent) -> str:
             return f"left ({event.reason})"
         case e.ProposalPosted():
             return f"proposes {short(event.tree)} {event.title}"
+        case e.CommitPushed():
+            return f"pushes commit {short(event.commit)} {event.message.partition(chr(10))[0]}"
         case e.CritiquePosted():
             return f"{event.verdict}s {short(event.target)}: {event.text}"
         case e.RunRequested():
@@ -48,6 +50,14 @@ def say(event: e.AnyEvent) -> str:
             return f"failed call of {event.model} to {event.purpose}: {event.text}"
         case e.BudgetGranted():
             return f"grants budget {event.n}"
+        case e.ChannelOpened():
+            return f"opens channel #{event.name}: {event.description}"
+        case e.MemberInvited():
+            return f"invites {event.uses} members ({event.role})"
+        case e.MemberAdmitted():
+            return f"admits {event.shown_as} ({event.role})"
+        case e.MemberRevoked():
+            return f"revokes {event.name}: {event.reason}"
         case _:
             assert_never(event)
 

@@ -70,8 +70,16 @@ def holds_token(headers: Headers, token: str) -> bool:
 class Guard:
     """Refuses foreign hosts and origins before `app` sees them, and adds the headers that every answer has."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], *, command: str = "mesh web", numbers: bool = False) -> None:
+        """Guard an app.
+
+        Args:
+            app: the app.
+            hosts: host names that requests may name.
+            command: the command that serves it, for the sentence of a refusal.
+            numbers: whether a host may also be an IP address: no other site can have one as its name.
+        """
+        self._app, self._command, self._numbers = app, command, numbers
         self._hosts = frozenset(name.lower() for name in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,8 +101,10 @@ class Guard:
     def _refusal(self, headers: Headers, method: str) -> str:
         """Return why a request is refused; "" if it is not."""
         host = headers.get("host", "").lower()
-        if _name(host) not in self._hosts:
-            return f"host {host[:100]!r} is not a name of this page: start `mesh web` with --allow-host to add it"
+        if _name(host) not in self._hosts and not (self._numbers and _is_number(_name(host))):
+            return (
+                f"host {host[:100]!r} is not a name of this page: start `{self._command}` with --allow-host to add it"
+            )
         if method in ("GET", "HEAD"):
             return ""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
@@ -106,3 +116,11 @@ class Guard:
 def _name(host: str) -> str:
     """Return a Host header without its port."""
     return host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

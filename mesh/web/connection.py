@@ -1,4 +1,4 @@
-"""One connection to the page, with bounds: what a client may leave open, and for how long.
+"""One connection to a server of the mesh, with bounds: what a client may leave open, and for how long.
 
 A client that never ends its request, that reads nothing, or that vanished without a word is dropped. At most
 `CONNECTIONS` are open; where one more comes, the one that has asked for nothing for longest gives way.
@@ -6,7 +6,7 @@ A client that never ends its request, that reads nothing, or that vanished witho
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,20 +19,27 @@ UNREAD_S = 30.0
 
 
 class Connection(H11Protocol):
-    """A connection that ends when its client keeps it without use."""
+    """A connection that ends when its client keeps it without use.
+
+    A server whose requests have large bodies makes `body_s` longer.
+    """
+
+    most: ClassVar[int] = CONNECTIONS
+    body_s: ClassVar[float] = REQUEST_S
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._idle_since: float | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._has_head = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin; if there are too many, the one that was idle longest ends."""
         super().connection_made(transport)
         notice_silent_peers(transport.get_extra_info("socket"))
         self._await_request()
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > self.most:
             waiting = [(c._idle_since, c) for c in self.connections if isinstance(c, Connection) and c._idle_since]
             min(waiting, key=lambda pair: pair[0])[1].transport.abort()
 
@@ -49,6 +56,7 @@ class Connection(H11Protocol):
             self._end_wait()
         else:
             self._await_request()
+            self._await_body()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, for as long as a connection is kept alive."""
@@ -76,8 +84,16 @@ class Connection(H11Protocol):
         self._idle_since = self._idle_since or self.loop.time()
         self._deadline = self._deadline or self.loop.call_later(REQUEST_S, self.transport.abort)
 
+    def _await_body(self) -> None:
+        """Give the body its own time, once the head of a request is complete."""
+        if self._deadline and not self._has_head and self.cycle is not None and self.cycle.more_body:
+            self._has_head = True
+            self._deadline.cancel()
+            self._deadline = self.loop.call_later(self.body_s, self.transport.abort)
+
     def _end_wait(self) -> None:
         self._idle_since = None
+        self._has_head = False
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

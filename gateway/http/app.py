@@ -1,0 +1,51 @@
+"""The gateway as one ASGI app: the routes, the prefix of a path, and what guards them."""
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp
+
+from gateway.http import mounts
+from gateway.http.entry import Entrance, Gateway, error_answer, json_answer, public
+from gateway.http.message_board import BOARD_ROUTES
+from gateway.http.register import REGISTER_ROUTES
+from mesh.errors import MeshError
+from mesh.web.access import Guard
+
+
+def make_gateway_app(
+    gateway: Gateway, *, hosts: Sequence[str], numbers: bool = False, page: ASGIApp | None = None
+) -> ASGIApp:
+    """Return the app.
+
+    Args:
+        gateway: what the routes share.
+        hosts: host names that requests may name.
+        numbers: whether a request may also name an IP address.
+        page: the app that answers where the gateway has no route.
+    """
+    routes: list[BaseRoute] = [public("/api/health", _health), *REGISTER_ROUTES, *BOARD_ROUTES, *mounts.ROUTES]
+    if page is not None:
+        routes.append(Mount("/", page))
+    app = Starlette(
+        routes=routes,
+        exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left},
+    )
+    return Guard(Entrance(app, gateway), hosts, command="mesh gateway", numbers=numbers)
+
+
+async def _health(request: Request) -> Response:
+    return json_answer({"status": "ok"})
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    return error_answer(error)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """Answer nobody: the client went away before its request was complete."""
+    return Response(status_code=400)

@@ -1,0 +1,89 @@
+"""Serve a gateway on a socket until cancelled."""
+
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+from starlette.types import ASGIApp
+
+from gateway.http import mounts
+from gateway.http.app import make_gateway_app
+from gateway.http.arenas import Arenas
+from gateway.http.entry import Gateway
+from gateway.http.limits import RateLimits
+from gateway.log_index import patiently
+from gateway.members import Members
+from mesh.bus import Hub
+from mesh.errors import leaf
+from mesh.web.access import LOOPBACK
+from mesh.web.connection import Connection
+from mesh.web.listening import serve_app
+from mesh.wire import HUB_LOG
+
+BODY_S = 180.0
+"""Seconds in which the body of a request must be complete: a bundle has up to 50 MiB."""
+MOST_CONNECTIONS = 2500
+
+
+class HubConnection(Connection):
+    """A connection to a gateway: many of them wait for news, some send large bodies slowly."""
+
+    most = MOST_CONNECTIONS
+    body_s = BODY_S
+
+
+async def serve_gateway(
+    hub: Hub,
+    listening: socket.socket,
+    *,
+    home: Path,
+    arenas: Sequence[str] = (),
+    is_open: bool = False,
+    hosts: Sequence[str] = LOOPBACK,
+    numbers: bool = False,
+    tls: tuple[Path, Path] | None = None,
+    page: ASGIApp | None = None,
+    on_ready: Callable[[], None] | None = None,
+    on_end: Callable[[], None] | None = None,
+) -> None:
+    """Serve the arenas of a hub to agents of others until cancelled.
+
+    Args:
+        hub: the server with all arenas.
+        listening: a socket from `mesh.web.listening.listen`.
+        home: the folder for caches.
+        arenas: the arenas to serve; none: all.
+        is_open: whether strangers may register without an invitation.
+        hosts: host names that requests may name.
+        numbers: whether requests may also name an IP address.
+        tls: files with the certificate and its key.
+        page: the app that answers where the gateway has no route.
+        on_ready: called when the gateway answers.
+        on_end: called when serving ends, so that endless answers end too.
+
+    Raises:
+        BusError: the log cannot be reached.
+    """
+    members = Members(await hub.arena(HUB_LOG, create=True))
+    await members.reader.catch_up()
+    served = Arenas(hub, home, mounts.INDEXES, arenas)
+    gateway = Gateway(served, members, RateLimits(), home, is_open)
+    files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
+    try:
+        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+            for lifespan in mounts.LIFESPANS:
+                await stack.enter_async_context(lifespan())
+            tasks.start_soon(patiently, members.reader.follow)
+            await tasks.start(served.keep)
+            await serve_app(
+                make_gateway_app(gateway, hosts=hosts, numbers=numbers, page=page),
+                listening,
+                connection=HubConnection,
+                on_ready=on_ready,
+                on_end=on_end,
+                **files,
+            )
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None

@@ -1,0 +1,93 @@
+"""Serve an ASGI app on a socket, inside of a task group, until cancelled."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp
+
+from mesh.errors import BadInput
+from mesh.web.connection import Connection
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 means any free port.
+
+    Raises:
+        BadInput: the host is not a name of this machine, or the port is in use.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.create_server(address[:2], family=family)
+    except (OSError, OverflowError) as error:
+        raise BadInput(f"nothing can listen on {host}:{port}: {error}") from None
+    found.setblocking(False)
+    return found
+
+
+async def serve_app(
+    app: ASGIApp,
+    listening: socket.socket,
+    *,
+    connection: type[Connection] = Connection,
+    on_ready: Callable[[], None] | None = None,
+    on_end: Callable[[], None] | None = None,
+    **more: Any,
+) -> None:
+    """Serve an app until cancelled; open requests may end in good order.
+
+    Args:
+        app: the app.
+        listening: a socket from `listen`.
+        connection: the bounds of one connection.
+        on_ready: called when the app answers.
+        on_end: called when serving ends, so that endless answers end too.
+        more: further settings of uvicorn, such as `ssl_certfile`.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="error",  # a stranger's bad request is no news
+        ws="none",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        http=connection,
+        **more,
+    )
+    server = _Server(config, on_ready)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_serve, server, listening)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if on_end:
+                on_end()
+            server.should_exit = True
+
+
+async def _serve(server: "_Server", listening: socket.socket) -> None:
+    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, after the open requests
+        await server.serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the command that runs it."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._on_ready:
+            self._on_ready()

@@ -1,0 +1,176 @@
+"""Composes the gateway with the page of an arena, and reaches the members of a hub."""
+
+import datetime as dt
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from mesh import settings
+from mesh.errors import BadInput, UnknownName
+from mesh.wire import HUB_LOG
+from mesh_cli.connect import reach_hub
+from mesh_cli.render.columns import Column
+
+if TYPE_CHECKING:
+    from gateway.members import MemberIndex, Members
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*):(\d{1,5})")
+
+MEMBER_COLUMNS = [
+    Column("name"),
+    Column("role"),
+    Column("state"),
+    Column("arenas", rank=1),
+    Column("owner", rank=2),
+    Column("invitation", rank=3),
+    Column("until (UTC)", rank=4),
+]
+
+
+async def serve_here(
+    address: str,
+    *,
+    nats: str | None,
+    arenas: Sequence[str] = (),
+    is_open: bool | None = None,
+    tls: tuple[Path, Path] | None = None,
+    hosts: Sequence[str] = (),
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve the gateway, and for everybody who may read the page of the only arena, until cancelled.
+
+    Args:
+        address: host and port to listen on.
+        nats: address of the server, None for the setting.
+        arenas: the arenas to serve; none: all.
+        is_open: whether strangers may register; None: only on loopback.
+        tls: files with the certificate and its key.
+        hosts: more host names that requests may name.
+        on_ready: called with the gateway's address when it answers.
+
+    Raises:
+        BadInput: the address, a certificate or an arena cannot be used.
+        BusUnavailable: the log cannot be reached.
+    """
+    try:
+        from gateway.http.serve import serve_gateway
+        from mesh.web.access import LOOPBACK, is_loopback
+        from mesh.web.listening import listen
+    except ModuleNotFoundError as missing:
+        raise BadInput(
+            f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[web]'"
+        ) from None
+
+    host, port = parsed_address(address)
+    alone = is_loopback(host)
+    free = alone if is_open is None else is_open
+    for file in tls or ():
+        if not file.is_file():
+            raise BadInput(f"{file} is not a file; --tls takes a certificate and its key, in PEM")
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(listen(host.strip("[]"), port))
+        shown = f"{host}:{listening.getsockname()[1]}"
+        url = f"{'https' if tls else 'http'}://{shown}"
+        hub = await stack.enter_async_context(reach_hub(nats, endless=True))
+        names = [name for name in await hub.arenas() if not arenas or name in arenas]
+        if lost := [name for name in arenas if name not in names]:
+            raise UnknownName(f"there is no arena {lost[0]!r} here; mesh open FOLDER opens one")
+        accepted = (*LOOPBACK, host, *hosts) if alone else (*LOOPBACK, host, socket.gethostname(), *hosts)
+        page, close = None, None
+        if free and len(names) == 1:
+            from analytics.web.serve import open_page
+
+            page, close = await stack.enter_async_context(
+                open_page(hub, await hub.arena(names[0]), home=settings.home(), hosts=accepted)
+            )
+        if free and not alone:
+            print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
+        await serve_gateway(
+            hub,
+            listening,
+            home=settings.home(),
+            arenas=arenas,
+            is_open=free,
+            hosts=accepted,
+            numbers=not alone,
+            tls=tls,
+            page=page,
+            on_ready=lambda: on_ready(url),
+            on_end=close,
+        )
+
+
+def parsed_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address such as `127.0.0.1:8080`, `[::1]:8080` or `:8080`.
+
+    Raises:
+        BadInput: it is not one.
+    """
+    found = _ADDRESS.fullmatch(address.strip())
+    if not found or int(found[2]) > 65535:
+        raise BadInput(f"--listen is {address[:80]!r}; use HOST:PORT, such as 127.0.0.1:8080")
+    return found[1] or "0.0.0.0", int(found[2])
+
+
+@asynccontextmanager
+async def reach_members(nats: str | None, arenas: Sequence[str] = ()) -> "AsyncIterator[Members]":
+    """Open the members of the hub; their log is made if there is none.
+
+    Raises:
+        UnknownName: one of the arenas does not exist.
+        BusUnavailable: no server answers.
+    """
+    from gateway.members import Members
+
+    async with reach_hub(nats) as hub:
+        known = await hub.arenas()
+        if lost := [name for name in arenas if name not in known]:
+            raise UnknownName(f"there is no arena {lost[0]!r} here (there are: {', '.join(known) or 'none yet'})")
+        members = Members(await hub.arena(HUB_LOG, create=True))
+        await members.reader.catch_up()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(members.reader.follow)
+            yield members
+            tasks.cancel_scope.cancel()
+
+
+def member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
+    """Return a row for each invitation and member, the oldest first."""
+    rows = [
+        {
+            "name": each.invite,
+            "role": each.role,
+            "state": index.ended.get(each.invite)
+            or f"invitation, used {index.used.get(each.invite, 0)} of {each.uses}",
+            "arenas": list(each.arenas),
+            "owner": each.owner,
+            "invitation": "",
+            "until_s": each.until_s,
+        }
+        for each in index.invitations.values()
+    ]
+    return rows + [
+        {
+            "name": each.admitted.shown_as,
+            "role": each.admitted.role,
+            "state": each.revoked or "member",
+            "arenas": list(each.admitted.arenas),
+            "owner": each.admitted.owner,
+            "invitation": each.admitted.invite,
+            "until_s": each.admitted.until_s,
+        }
+        for each in index.members.values()
+    ]
+
+
+def member_cells(row: dict[str, Any]) -> list[str]:
+    """Return a row as the cells of `MEMBER_COLUMNS`."""
+    until = dt.datetime.fromtimestamp(row["until_s"], dt.UTC).strftime("%Y-%m-%d %H:%M") if row["until_s"] else ""
+    names = [row[name] for name in ("name", "role", "state")]
+    return [*names, ", ".join(row["arenas"]) or "all", row["owner"], row["invitation"], until]
