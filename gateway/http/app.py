@@ -6,31 +6,35 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from gateway.http import mounts
+from gateway.http.additions import ADDITIONAL_ROUTES
 from gateway.http.entry import Entrance, Gateway, error_answer, json_answer, public
+from gateway.http.guide import GUIDE_ROUTES
 from gateway.http.message_board import BOARD_ROUTES
 from gateway.http.register import REGISTER_ROUTES
 from mesh.errors import MeshError
 from mesh.web.access import Guard
 
 
-def make_gateway_app(
-    gateway: Gateway, *, hosts: Sequence[str], numbers: bool = False, page: ASGIApp | None = None
-) -> ASGIApp:
+def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = False) -> ASGIApp:
     """Return the app.
 
     Args:
         gateway: what the routes share.
         hosts: host names that requests may name.
         numbers: whether a request may also name an IP address.
-        page: the app that answers where the gateway has no route.
     """
-    routes: list[BaseRoute] = [public("/api/health", _health), *REGISTER_ROUTES, *BOARD_ROUTES, *mounts.ROUTES]
-    if page is not None:
-        routes.append(Mount("/", page))
+    routes: list[BaseRoute] = [
+        public("/api/health", _health),
+        *REGISTER_ROUTES,
+        *BOARD_ROUTES,
+        *ADDITIONAL_ROUTES,
+        *GUIDE_ROUTES,
+        *mounts.ROUTES,
+    ]
     app = Starlette(
         routes=routes,
         exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left},

@@ -85,6 +85,10 @@ class Arenas:
             self._names = time.monotonic(), [name for name in found if not self._only or name in self._only]
         return self._names[1]
 
+    async def logs(self) -> list[str]:
+        """Return the names of all arenas of the hub, also of those that this gateway does not serve."""
+        return await self._hub.arenas()
+
     async def single(self) -> str:
         """Return the only arena, "" if there is none or more than one."""
         names = await self.names()

@@ -161,7 +161,7 @@ async def let_in(request: HTTPConnection, *, writes: bool = False) -> None:
         raise HTTPException(403, f"{asking.id} is an observer, who reads and does not post")
     if writes and (closed := served.door.board.closed):
         raise HTTPException(410, f"arena closed: {closed.reason}")
-    request.state.caller, request.state.served = asking, served
+    request.state.caller, request.state.served, request.state.door = asking, served, served.door
 
 
 async def identify(request: HTTPConnection) -> Caller:

@@ -54,15 +54,18 @@ class Latest:
         Raises:
             BusUnavailable: older entries cannot be read.
         """
+        end = anyio.current_time() + wait_s
         found: list[Entry] = []
-        with anyio.move_on_after(wait_s):
-            while not found:
-                news = self._news
-                if after + 1 < self._begins:
-                    found, after = await self._from_log(after, self._begins - 1, wanted)
-                elif after < self._follower.board.seq:
-                    found, after = self._from_ring(after, wanted)
-                else:
+        while not found:
+            news = self._news
+            if after + 1 < self._begins:
+                found, after = await self._from_log(after, self._begins - 1, wanted)
+            elif after < self._follower.board.seq:
+                found, after = self._from_ring(after, wanted)
+            elif anyio.current_time() >= end:
+                break
+            else:
+                with anyio.move_on_after(end - anyio.current_time()):
                     await news.wait()
         return found, after
 
@@ -74,7 +77,10 @@ class Latest:
                 found += batch
                 if _is_enough(found):
                     return _cut(found)
-        return found, until
+        if not found or until + 1 < self._begins:  # the ring went on while the log was read
+            return found, until
+        more, reached = self._from_ring(until, wanted)
+        return _cut([*found, *more]) if _is_enough([*found, *more]) else ([*found, *more], reached)
 
     def _from_ring(self, after: int, wanted: Sequence[Pattern]) -> tuple[list[Entry], int]:
         fresh: list[Entry] = []

@@ -44,7 +44,7 @@ async def serve_gateway(
     hosts: Sequence[str] = LOOPBACK,
     numbers: bool = False,
     tls: tuple[Path, Path] | None = None,
-    page: ASGIApp | None = None,
+    around: Callable[[ASGIApp], ASGIApp] | None = None,
     on_ready: Callable[[], None] | None = None,
     on_end: Callable[[], None] | None = None,
 ) -> None:
@@ -59,7 +59,7 @@ async def serve_gateway(
         hosts: host names that requests may name.
         numbers: whether requests may also name an IP address.
         tls: files with the certificate and its key.
-        page: the app that answers where the gateway has no route.
+        around: puts something around the app, such as the page of an arena beside it.
         on_ready: called when the gateway answers.
         on_end: called when serving ends, so that endless answers end too.
 
@@ -77,8 +77,9 @@ async def serve_gateway(
                 await stack.enter_async_context(lifespan())
             tasks.start_soon(patiently, members.reader.follow)
             await tasks.start(served.keep)
+            app = make_gateway_app(gateway, hosts=hosts, numbers=numbers)
             await serve_app(
-                make_gateway_app(gateway, hosts=hosts, numbers=numbers, page=page),
+                around(app) if around else app,
                 listening,
                 connection=HubConnection,
                 on_ready=on_ready,

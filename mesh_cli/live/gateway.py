@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,12 @@ from mesh_cli.connect import reach_hub
 from mesh_cli.render.columns import Column
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from gateway.members import MemberIndex, Members
 
+_PAGE = ("/", "/api/state", "/api/dots", "/api/dag", "/api/board", "/api/note")
+_BELOW_PAGE = ("/static/", "/api/proposal/")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*):(\d{1,5})")
 
 MEMBER_COLUMNS = [
@@ -82,13 +87,14 @@ async def serve_here(
         if lost := [name for name in arenas if name not in names]:
             raise UnknownName(f"there is no arena {lost[0]!r} here; mesh open FOLDER opens one")
         accepted = (*LOOPBACK, host, *hosts) if alone else (*LOOPBACK, host, socket.gethostname(), *hosts)
-        page, close = None, None
+        around, close = None, None
         if free and len(names) == 1:
             from analytics.web.serve import open_page
 
             page, close = await stack.enter_async_context(
                 open_page(hub, await hub.arena(names[0]), home=settings.home(), hosts=accepted)
             )
+            around = partial(_beside, page)
         if free and not alone:
             print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
         await serve_gateway(
@@ -100,10 +106,24 @@ async def serve_here(
             hosts=accepted,
             numbers=not alone,
             tls=tls,
-            page=page,
+            around=around,
             on_ready=lambda: on_ready(url),
             on_end=close,
         )
+
+
+def _beside(page: "ASGIApp", gateway: "ASGIApp") -> "ASGIApp":
+    """Return an app of both: two paths mean another thing to a browser that shows the page than to an agent."""
+
+    async def both(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        headers = dict(scope.get("headers", ()))
+        path = scope.get("path", "")
+        is_page = path in _PAGE or path.startswith(_BELOW_PAGE)
+        is_page = is_page or (path == "/api/events" and b"text/event-stream" in headers.get(b"accept", b""))
+        is_page = is_page or (path == "/api/sql" and b"authorization" not in headers)
+        await (page if is_page else gateway)(scope, receive, send)
+
+    return both
 
 
 def parsed_address(address: str) -> tuple[str, int]:

@@ -61,7 +61,7 @@ async def curl(url: str, *words: str, key: str = "", data: object = None) -> Ans
         command += ["-H", f"Authorization: Bearer {key}"]
     if data is not None:
         command += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
-    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    body = data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode()
     done = await anyio.run_process([*command, url], input=body, check=False, stderr=subprocess.PIPE)
     head, _, rest = done.stdout.partition(b"\r\n\r\n")
     while head.startswith(b"HTTP/1.1 100"):
