@@ -57,8 +57,13 @@ def _failed_alike(board: Board) -> list[Run]:
     if board.opened is None or board.closed:
         return []
     proposed = (run for run in reversed(board.runs.values()) if run.requested.proposal in board.proposals)
-    latest = islice(proposed, _LOOK_BACK)  # runs of what nobody has proposed say nothing of this search
-    ended = sorted((run for run in latest if run.finished), key=attrgetter("finished_seq"))[-ALIKE:]
+    ended = []
+    for run in islice(proposed, _LOOK_BACK):  # runs of what nobody has proposed say nothing of this search
+        if run.finished:
+            if board.seq - run.finished_seq < ALIKE and not _kind(run):
+                return []  # too few facts came since for so many ends of runs
+            ended.append(run)
+    ended = sorted(ended, key=attrgetter("finished_seq"))[-ALIKE:]
     if len(ended) < ALIKE or any(run.requested.version != board.opened.version for run in ended):
         return []
     joined = max((worker.seq for worker in board.workers.values() if not worker.left), default=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from analytics.projection import Projection, view_sources
@@ -22,7 +23,7 @@ from mesh.server import EmbeddedServer
 from mesh.sql_protocol import SERVICE, Answer, Query, decode_reply, encode
 from mesh.wire import Post
 from tests.support.folding import ask_until, bus_with, folded, projecting, rows, write
-from tests.support.history import HISTORY, T1, T2, T3, T9, opened, promote, proposal, request
+from tests.support.history import HISTORY, T1, T2, T3, T9, finish, opened, promote, proposal, request
 
 
 @pytest.fixture
@@ -103,6 +104,19 @@ async def test_the_other_views_tell_the_history(queries: SqlServer) -> None:
         ["run", "w", 4, None, 4]
     ]
     assert await rows(queries, "SELECT channel, text FROM board") == [["general", "hello\x00there"]]
+
+
+async def test_lineage_says_on_how_many_seeds_a_proposal_met_its_parent(tmp_path: Path) -> None:
+    events: list[e.AnyEvent] = [opened(), proposal(T1), proposal(T2, T1), proposal(T3, T2)]
+    scores = [(T1, 1, 3.0), (T1, 2, 5.0), (T1, 3, 4.0), (T2, 2, 4.5), (T2, 3, 3.0), (T2, 9, 9.0), (T3, 4, 1.0)]
+    for number, (tree, seed, score) in enumerate(scores):
+        events += [
+            msgspec.structs.replace(request(f"r{number}", tree, seed), lane="confirm"),
+            finish(f"r{number}", tree, score),
+        ]
+    async with folded(tmp_path / "a.duckdb", [("ann", event) for event in events]) as queries:
+        found = await rows(queries, "SELECT proposal, gain, common_seeds FROM lineage ORDER BY proposal")
+    assert found == [[T2, -1.5, 2], [T3, 4.5, 0]]
 
 
 async def test_scores_of_an_older_evaluator_do_not_rank(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 from gateway.resolve import find
 from mesh import events as e
 from mesh import wire
-from mesh.admission_order import queue_place
 from mesh.errors import UnknownName
 from mesh.families import family
 from mesh.leaderboard import Ranking
@@ -151,16 +150,22 @@ async def test_show_and_lineage_say_the_same_with_and_without_a_projector(
             whole, rng = Ranking(board), random.Random(bus.arena)
             words = ["champion"] if board.champion else []
             words += [rng.choice(list(board.runs)), f"proposal:{rng.choice(list(board.proposals))}", f"#{board.seq}"]
+            words += [f"agent:{member.name}" for member in board.agents.values()]
+            words += [f"worker:{member.name}" for member in board.workers.values()]
+            words += [f"proposal:{tree}" for tree in [*board.undecided][:3]]
             for word in words:
                 named, others = find(board, word)
                 known = await from_projector(bus, partial(projected_thing, word=word))
-                if known is None:  # its place in the queue needs the whole queue
-                    assert queue_place(board, named.id).stage in ("queued", "requested"), (bus.arena, word)
-                    continue
+                assert known, (bus.arena, word)
                 assert find(known.board, word) == (named, others)
                 if named.kind != "fact":
-                    shown = [card(of.board, about(of.board, named, of), of) for of in (whole, known)]
+                    told_of = [about(board, named, whole), about(known.board, named, known, known.totals)]
+                    shown = [card(of.board, each, of) for of, each in zip((whole, known), told_of, strict=True)]
                     assert shown[0] == shown[1], (bus.arena, word)
+                    if named.kind in ("agent", "worker"):
+                        assert told_of[0].keys() == told_of[1].keys()
+                        differ = [name for name in told_of[0] if not alike(told_of[0][name], told_of[1][name])]
+                        assert differ == [], (bus.arena, word)
             tree = rng.choice(list(board.proposals))
             ways: list[tuple[Literal["up", "down"], int | None]] = [("up", None), ("down", rng.choice((None, 0, 1)))]
             for way, depth in ways:

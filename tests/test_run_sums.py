@@ -11,52 +11,14 @@ from agents.curation.race_log import _runs_in, runs_in_race, seeds_itself
 from agents.curation.run_requests import requested_seeds, stage_numbers
 from agents.search.history import History
 from mesh.board import Board, Run
-from mesh.board_bytes import from_bytes, to_bytes
-from mesh.events import PROOF, AnyEvent, Failed, Infeasible, Lane, RunKilled, StageEnd
+from mesh.events import PROOF, AnyEvent
 from mesh.evidence import _fresh, _mean, _proofs, claim, fresh, mean_of, proofs
 from mesh.fleet import scored_in
 from mesh.fresh_scores import Pool, squares
 from mesh.run_sums import has_many, run_sums
-from mesh.testing import content_hash, git_hash
-from tests.support.history import T1, T2, entries, finish, opened, promote, proposal, request
-
-LANES: tuple[Lane, ...] = ("explore", "confirm", "control", "control", "audit")
-CLASSES = ("cpu", "gpu")
-
-
-def drawn(dice: random.Random) -> list[tuple[str, AnyEvent]]:
-    """Return a history of two proposals, one of them the baseline, whose many runs end in any order."""
-    base = git_hash("base")
-    first = replace(opened(), base_tree=base)
-    facts: list[tuple[str, AnyEvent]] = [("operator", first), ("ann", proposal(base)), ("ann", proposal(T2))]
-    facts.append(("curator", promote(base, "", 1)))
-    waiting = dict[str, str]()
-    for number in range(140):
-        draw = dice.random()
-        if draw < 0.5:
-            run, tree = f"r{number}", dice.choice((base, base, T2))
-            waiting[run] = tree
-            race = dice.choice((0, 1, 2))
-            asked = request(run, tree, dice.choice((number, 1000 * race + number % 4, 1000 * race + 500 + number)))
-            facts.append(("curator", replace(asked, lane=dice.choice(LANES), race=race)))
-        elif draw < 0.94 and waiting:
-            run = dice.choice(list(waiting))
-            value = dice.choice((0.1, 0.7, dice.random()))
-            outcome = Failed(reason="crash", message="") if dice.random() < 0.2 else value
-            ended = finish(run, waiting.pop(run), outcome)
-            evaluator = dice.choice(("", "", content_hash("ev"), content_hash("other")))
-            ended = replace(ended, evaluator=evaluator, worker_class=dice.choice(CLASSES), trial_s=dice.random())
-            stages = (StageEnd(stage="s", value=dice.random()),)
-            ended = replace(ended, own_seeds=int(dice.random() < 0.05), stages=stages)
-            if dice.random() < 0.1:
-                ended = replace(ended, outcome=Infeasible(violation=1.0, message="too large", value=value))
-            facts.append(("w", ended))
-        elif draw < 0.97 and waiting:
-            facts.append(("curator", RunKilled(run=dice.choice(list(waiting)), by="rule")))
-        elif draw > 0.985:
-            version = sum(isinstance(fact, type(first)) for _, fact in facts) + 1
-            facts.append(("operator", replace(first, version=version, evaluator=content_hash(dice.choice("ab")))))
-    return facts
+from mesh.testing import git_hash
+from tests.support.history import T1, entries, finish, opened, proposal, request
+from tests.support.many_runs import CLASSES, boards
 
 
 async def no_files(board: Board, tree: str) -> dict[str, bytes]:
@@ -65,14 +27,8 @@ async def no_files(board: Board, tree: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("seed", range(24))
 async def test_all_that_is_kept_up_is_what_a_look_at_all_runs_gives(seed: int) -> None:
-    board, dice = Board(arena="a"), random.Random(seed)
     many, history = 0, History(no_files)
-    for entry in entries(drawn(dice)):
-        board.fold(entry)
-        if dice.random() < 0.02:
-            copied = from_bytes(to_bytes(board))
-            assert copied
-            board = copied
+    for board in boards(random.Random(seed)):
         for tree, known in board.proposals.items():
             many += has_many(board, tree)
             runs = [run for name in known.runs if board.is_current(run := board.runs[name])]

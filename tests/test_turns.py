@@ -163,6 +163,12 @@ def test_what_is_kept_up_of_finished_trials_is_what_a_look_at_all_of_them_gives(
             assert log.take(gone.seq) == gone
             assert log.take(gone.seq) is None
             continue
+        if plain and dice.random() < 0.1:
+            old = dice.choice(plain)
+            new = drawn(dice, old.seq)
+            plain[plain.index(old)] = new
+            log.put(new)
+            continue
         new = drawn(dice, 10 * step - dice.randrange(200) * 10 + dice.randrange(9) + 3000)
         if not log.has(new.seq):
             log.put(new)

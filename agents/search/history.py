@@ -4,7 +4,6 @@ For proposals of people and models, knob values are read from their code. For th
 parent and the listed changes, so that a restart need not fetch all code. The caches only save work.
 """
 
-from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 from agents.search.nearness import Nearness
 from agents.search.samplers.protocol import Trial, Values, where
 from agents.search.samplers.trial_log import TrialLog
+from agents.search.sorted_blocks import SortedBlocks
 from agents.search.strategy import TRIES
 from mesh.board import Board, Proposal
 from mesh.changes import ChangeReader
@@ -87,8 +87,8 @@ class History:
     def _forget(self) -> None:
         self._shown = TrialLog()
         self._violating: dict[str, Trial] = {}
-        self._violations: dict[int, list[float]] = {}
-        self._losses: list[float] = []
+        self._violations: dict[int, SortedBlocks[float]] = {}
+        self._losses = SortedBlocks[float]()
         self._scale: Scale | None = None
         self._pending: dict[str, Trial] = {}
         self._barred: dict[str, Trial] = {}
@@ -183,49 +183,49 @@ class History:
             self._trees.append(tree)
             self._authors[board.proposals[tree].author] += 1
         for tree in changes.touched(board):
-            proposal = board.proposals[tree]
-            self._drop(tree, proposal.seq)
-            self._place(board, tree, proposal)
+            self._change(board, tree, board.proposals[tree])
         order = [trial.seq for trial in self._pending.values()]
         if any(one > other for one, other in pairwise(order)):
             self._pending = {trial.tree: trial for trial in sorted(self._pending.values(), key=_seq)}
         self._rescale()
 
-    def _drop(self, tree: str, seq: int) -> None:
-        old = self._pending.pop(tree, None) or self._barred.pop(tree, None)
-        shown = self._shown.take(seq)
-        if violating := self._violating.pop(tree, None):
-            kind = self._violations[violating.stages_missed]
-            kind.pop(bisect_left(kind, violating.violation))
-        elif shown and shown.loss is not None:
-            self._losses.pop(bisect_left(self._losses, shown.loss))
-        if old := old or shown:
+    def _change(self, board: Board, tree: str, proposal: Proposal) -> None:
+        """Put a proposal in the place that it has now."""
+        shown = self._shown.find(proposal.seq)
+        if old := self._pending.pop(tree, None) or self._barred.pop(tree, None) or shown:
             self._counts[old.by] -= 1
+        if violating := self._violating.pop(tree, None):
+            self._violations[violating.stages_missed].remove(violating.violation)
+        elif shown and shown.loss is not None:
+            self._losses.remove(shown.loss)
+        trial, finished = (None, False) if proposal.ruled_out else self._trial(board, tree, proposal)
+        if shown and not finished:
+            self._shown.take(proposal.seq)
+        if trial and self._place(tree, proposal, trial, finished=finished):
+            self._counts[trial.by] += 1
 
-    def _place(self, board: Board, tree: str, proposal: Proposal) -> None:
-        if proposal.ruled_out:
-            return
-        trial, finished = self._trial(board, tree, proposal)
+    def _place(self, tree: str, proposal: Proposal, trial: Trial, *, finished: bool) -> bool:
+        """Put a trial where it belongs; tell whether it belongs anywhere."""
         if finished and trial.violation:
             self._violating[tree] = trial
-            insort(self._violations.setdefault(trial.stages_missed, []), trial.violation)
+            self._violations.setdefault(trial.stages_missed, SortedBlocks()).add(trial.violation)
             self._shown.put(self._scale.of(trial) if self._scale else trial)
         elif finished:
             if trial.loss is not None:
-                insort(self._losses, trial.loss)
+                self._losses.add(trial.loss)
             self._shown.put(trial)
         elif proposal.verdict == "open":
             self._pending[tree] = trial
         elif proposal.why != "failed":  # what failed by an older evaluator alone, or before any score, is untried
             self._barred[tree] = trial
         else:
-            return
-        self._counts[trial.by] += 1
+            return False
+        return True
 
     def _rescale(self) -> None:
         """Give the trials that miss a limit their losses anew, where what these are measured by has changed."""
-        most = {kind: each[-1] for kind, each in self._violations.items() if each}
-        scale = scale_of(most, self._losses[0], self._losses[-1]) if self._losses else scale_of(most, 0.0, 0.0)
+        most = {kind: each.last for kind, each in self._violations.items() if each}
+        scale = scale_of(most, self._losses.first, self._losses.last) if self._losses else scale_of(most, 0.0, 0.0)
         if scale == self._scale or not most:
             return
         self._scale = scale

@@ -1,7 +1,8 @@
 """Finds which of many values are near some, without comparing each: what `mesh.knobs.are_near` says of all of them.
 
-Each knob that is asked for has a column of numbers, kept in order. The column in which fewest lie within the bounds
-names candidates. A comparison of these with the bounds of the other columns leaves a few, which are compared exactly.
+Each knob that is asked for has a column of numbers. The columns together make a grid, and the few cells that the bounds
+meet name candidates. Where they meet many cells, or these have many values, the column in which fewest lie within the
+bounds names the candidates. A comparison with the bounds of all columns leaves a few, which are compared exactly.
 Where each column has many within the bounds, the values are looked through in parts, as far as they are asked for.
 """
 
@@ -9,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from agents.search.cells import Cells
 from agents.search.samplers.protocol import Values, Where, where
 from mesh.events import Scalar
 from mesh.knobs import NEAR, Knob, are_near
@@ -18,6 +20,9 @@ MOST_ASKED, MOST_KEPT = 6, 64
 
 TAIL = 1024
 """So many of the latest values are looked at each time; those before them are in order."""
+
+_MOST_GRIDS, _MOST_MET, _FEW = 8, 1024, 16
+"""Grids that are kept, values in cells beyond which the columns are asked, and those that need no arrays."""
 
 _NARROW, _PART = 16, 4096
 """Columns are looked up where at most this part of the values lies within the bounds; else all are looked through."""
@@ -33,6 +38,7 @@ class Nearness:
         self._tail = tail
         self._values: list[Values] = []
         self._columns: dict[Where, _Column] = {}
+        self._grids: dict[tuple[Where, ...], Cells] = {}
         self._texts: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -58,7 +64,12 @@ class Nearness:
     def _candidates(self, knobs: Sequence[Knob], values: Values, share: float) -> Iterator[int]:
         import numpy as np
 
-        asked = [(self._column(where(k)), *self._bounds(k, values.get(where(k)), share)) for k in knobs[:MOST_ASKED]]
+        knobs = knobs[:MOST_ASKED]
+        asked = [(self._column(where(k)), *self._bounds(k, values.get(where(k)), share)) for k in knobs]
+        met = self._met(tuple(map(where, knobs)), asked)
+        if met is not None:
+            yield from _few_within(asked, met) if len(met) <= _FEW else _within(asked, np.array(met)).tolist()
+            return
         ranges = [(*column.range_of(low, high), column) for column, low, high in asked if not math.isnan(low)]
         first, last, narrowest = min(ranges, key=lambda each: each[1] - each[0], default=(0, 0, None))
         if narrowest is not None and last - first <= len(self._values) // _NARROW:
@@ -66,6 +77,15 @@ class Nearness:
             return
         for begin in range(0, len(self._values), _PART):  # mostly, who asks has seen enough in the first part
             yield from _within(asked, np.arange(begin, min(begin + _PART, len(self._values)))).tolist()
+
+    def _met(self, places: tuple[Where, ...], asked: Sequence[tuple["_Column", float, float]]) -> list[int] | None:
+        """Return the positions in the cells of a grid that the bounds meet; None where they are many."""
+        if places not in self._grids:
+            if len(self._grids) >= _MOST_GRIDS:
+                self._grids.clear()
+            self._grids[places] = Cells(self._tail)
+        box = [(low, high) for _, low, high in asked]
+        return self._grids[places].rows([column.numbers for column, _, _ in asked], len(self._values), box, _MOST_MET)
 
     def _bounds(self, knob: Knob, value: Scalar | None, share: float) -> tuple[float, float]:
         """Return the least and the greatest number that may be near a value; not a number where only None is."""
@@ -109,6 +129,18 @@ def _within(asked: Sequence[tuple["_Column", float, float]], found: Any) -> Any:
     return found
 
 
+def _few_within(asked: Sequence[tuple["_Column", float, float]], found: list[int]) -> list[int]:
+    """Return the same of a few positions, sooner than by arrays."""
+    return [
+        at
+        for at in found
+        if all(
+            (low <= (number := column.numbers.item(at)) <= high) or (math.isnan(low) and math.isnan(number))
+            for column, low, high in asked
+        )
+    ]
+
+
 class _Column:
     """Numbers in an array that doubles when it is full; all but the latest ones are also in order."""
 
@@ -127,14 +159,14 @@ class _Column:
                 self.numbers = np.concatenate([self.numbers, np.empty(self.size)])
             self.numbers[self.size] = number
             self.size += 1
-        if self.size - len(self._order) > max(self._tail, len(self._order) // 16):
-            self._order = np.argsort(self.numbers[: self.size], kind="stable")
-            self._sorted = self.numbers[self._order]
 
     def range_of(self, low: float, high: float) -> tuple[int, int]:
         """Return where the numbers from `low` to `high` begin and end among those in order."""
         import numpy as np
 
+        if self.size - len(self._order) > max(self._tail, len(self._order) // 16):
+            self._order = np.argsort(self.numbers[: self.size], kind="stable")
+            self._sorted = self.numbers[self._order]
         return int(np.searchsorted(self._sorted, low, "left")), int(np.searchsorted(self._sorted, high, "right"))
 
     def positions(self, first: int, last: int) -> Any:

@@ -51,7 +51,8 @@ def show(
             seq = board.proposals[named.id].seq if named.kind == "proposal" else seq
             entry = await entry_of(bus, seq) if seq else None
             await recall(bus, board, [named.id] if named.kind == "proposal" else proposals_of(board, [named.id]))
-            known = about_fact(entry) if named.kind == "fact" and entry else about(board, named, ranking)
+            totals = known_there.totals if known_there else None
+            known = about_fact(entry) if named.kind == "fact" and entry else about(board, named, ranking, totals)
             kept = call_of(entry) if entry else None
             call = await call_data(bus, seq, kept) if kept else None
         if (prompt or answer) and call is None:

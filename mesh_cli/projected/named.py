@@ -6,6 +6,7 @@ from gateway.resolve import find
 from mesh.admission_order import queue_place
 from mesh.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Unanswered
+from mesh_cli.projected.members import projected_member
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 
 MOST_NAMES = 500
@@ -21,7 +22,7 @@ async def projected_thing(projector: Projector, word: str) -> ProjectedRanking:
 
     Raises:
         BusUnavailable: No projector answers.
-        Unanswered: It cannot say it: the word names an agent or a worker, or too much starts with it.
+        Unanswered: It cannot say it: too much starts with the word, or too many proposals are undecided.
         UnknownName: It names nothing, or several things.
     """
     plain = word.rpartition(":")[2]
@@ -39,10 +40,17 @@ async def projected_thing(projector: Projector, word: str) -> ProjectedRanking:
         whole=not trees and len(runs) <= _RUNS_IN_FULL,
     )
     named, _ = find(ranking.board, word)
-    if named.kind in ("agent", "worker") or (named.kind == "proposal" and not in_full):
+    if named.kind == "proposal" and not in_full:
         raise Unanswered
+    if named.kind in ("agent", "worker"):
+        ranking = await projected_member(projector, ranking.board, named)
     if named.kind == "proposal" and queue_place(ranking.board, named.id).stage in ("queued", "requested"):
-        raise Unanswered  # its place in the queue needs the whole queue
+        ranking, _ = await projected_ranking(
+            projector,
+            trees=f"{in_full} UNION ALL {projector.sql('undecided')}",
+            relatives=projector.sql("relatives", trees=in_full),
+            queue=True,
+        )
     if named.kind == "run" and (trees or len(runs) > _RUNS_IN_FULL):
         ranking, _ = await projected_ranking(projector, runs=listed(runs, "run"), whole=True)
     return ranking

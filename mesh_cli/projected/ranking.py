@@ -14,6 +14,7 @@ from mesh.leaderboard import LeaderboardRow, Ranking
 from mesh.paired import side_by_side
 from mesh_cli.projected.asking import Projector, Row, Unanswered, from_projector
 from mesh_cli.projected.excerpt import excerpt, sequences
+from mesh_cli.projected.totals import AgentTotals, WorkerTotals
 
 _FIRST = 10
 """Rows that decide with how many decimals scores are shown (`mesh.leaderboard.places_of`)."""
@@ -46,7 +47,13 @@ async def projected_rows(bus: ArenaBus, count: int, *, long: int | None = None) 
 
 
 class ProjectedRanking(Ranking):
-    """A ranking of an excerpt of a board, with some rows of the leaderboard: the first ones, and others by name."""
+    """A ranking of an excerpt of a board, with some rows of the leaderboard: the first ones, and others by name.
+
+    Attributes:
+        totals: What the excerpt cannot count of the agent or the worker that it is about; None if it is about neither.
+    """
+
+    totals: AgentTotals | WorkerTotals | None = None
 
     def __init__(self, board: Board, known: Sequence[LeaderboardRow], exact: str, fresh: Sequence[Row] = ()) -> None:
         super().__init__(board)

@@ -86,7 +86,7 @@ def _counts(found: Row, models: list[Row]) -> dict[str, Any]:
     return {
         "proposals": found["proposals"],
         "runs_finished": found["finished"],
-        "model_tokens": sum(min(int(row["tokens"]), MAX_INTEGER) for row in models),
+        "model_tokens": sum(min(int(row["tokens"] or 0), MAX_INTEGER) for row in models),
         "model_usd": round(sum(row["usd"] for row in paid), 6),
         "judge_calls": _bounded(found["judge_calls"]),
         "judge_cached": _bounded(found["judge_cached"]),

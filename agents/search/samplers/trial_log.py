@@ -3,13 +3,14 @@
 A sampler that gets any other sequence of trials calculates the same from all of them.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 from agents.search.samplers.protocol import Trial, best_first
+from agents.search.sorted_blocks import SortedBlocks
 
 _T = TypeVar("_T")
 
@@ -27,7 +28,8 @@ class TrialLog(list[Trial]):
     def __init__(self, trials: Sequence[Trial] = ()) -> None:
         super().__init__(sorted(trials, key=_seq))
         self.scored = [trial for trial in self if trial.loss is not None]
-        self._ranked = sorted((trial.loss, trial.seq, trial) for trial in self.scored if trial.loss is not None)
+        self._seqs, self._scored_seqs = [trial.seq for trial in self], [trial.seq for trial in self.scored]
+        self._ranked = SortedBlocks((trial.loss, trial.seq, trial) for trial in self.scored)
         self.made = Counter(trial.by for trial in self)
         self.crashed = Counter(trial.by for trial in self if trial.loss is None)
         self._without = sum(not trial.values for trial in self)
@@ -35,41 +37,63 @@ class TrialLog(list[Trial]):
         self._found: dict[object, Any] = {}
 
     def put(self, trial: Trial) -> None:
-        """Add a trial."""
+        """Add a trial, in the place of the one of the same entry if there is one."""
+        old = self.find(trial.seq)
+        if old == trial:
+            return
         self._found = {}
-        insort(self, trial, key=_seq)
-        self.made[trial.by] += 1
-        if trial.loss is None:
-            self.crashed[trial.by] += 1
+        if old is None:
+            _insert(self, self._seqs, trial)
         else:
-            insort(self.scored, trial, key=_seq)
-            insort(self._ranked, (trial.loss, trial.seq, trial))
-        self._without += not trial.values
-        if self._valued is not None and trial.values:
-            self._valued.put(trial)
+            self[bisect_left(self._seqs, trial.seq)] = trial
+        if old is None or old.loss is None:
+            if trial.loss is not None:
+                _insert(self.scored, self._scored_seqs, trial)
+        elif trial.loss is None:
+            _remove(self.scored, self._scored_seqs, trial.seq)
+        else:
+            self.scored[bisect_left(self._scored_seqs, trial.seq)] = trial
+        if old is not None:
+            self._count(old, -1)
+        self._count(trial, 1)
+        if self._valued is not None:
+            if trial.values:
+                self._valued.put(trial)
+            else:
+                self._valued.take(trial.seq)
 
     def take(self, seq: int) -> Trial | None:
         """Take the trial of an entry away and return it; None if there is none."""
-        at = bisect_left(self, seq, key=_seq)
-        if at == len(self) or self[at].seq != seq:
+        trial = self.find(seq)
+        if trial is None:
             return None
         self._found = {}
-        trial = self.pop(at)
-        self.made[trial.by] -= 1
-        if trial.loss is None:
-            self.crashed[trial.by] -= 1
-        else:
-            self.scored.pop(bisect_left(self.scored, seq, key=_seq))
-            self._ranked.pop(bisect_left(self._ranked, (trial.loss, seq)))
-        self._without -= not trial.values
-        if self._valued is not None and trial.values:
+        _remove(self, self._seqs, seq)
+        if trial.loss is not None:
+            _remove(self.scored, self._scored_seqs, seq)
+        self._count(trial, -1)
+        if self._valued is not None:
             self._valued.take(seq)
         return trial
 
+    def _count(self, trial: Trial, times: int) -> None:
+        self.made[trial.by] += times
+        self._without += times * (not trial.values)
+        if trial.loss is None:
+            self.crashed[trial.by] += times
+        elif times > 0:
+            self._ranked.add((trial.loss, trial.seq, trial))
+        else:
+            self._ranked.remove((trial.loss, trial.seq, trial))
+
+    def find(self, seq: int) -> Trial | None:
+        """Return the trial of an entry; None if it is not among these."""
+        at = bisect_left(self._seqs, seq)
+        return self[at] if at < len(self) and self._seqs[at] == seq else None
+
     def has(self, seq: int) -> bool:
         """Tell whether the proposal of an entry is among these trials."""
-        at = bisect_left(self, seq, key=_seq)
-        return at < len(self) and self[at].seq == seq
+        return self.find(seq) is not None
 
     def best(self) -> Iterator[Trial]:
         """Yield the trials with a loss, best first; of equals the older one comes first."""
@@ -94,6 +118,18 @@ class TrialLog(list[Trial]):
 
 def _seq(trial: Trial) -> int:
     return trial.seq
+
+
+def _insert(trials: list[Trial], seqs: list[int], trial: Trial) -> None:
+    """Insert a trial into a list in the order of the log; `seqs` are the entries of its trials."""
+    at = bisect_left(seqs, trial.seq)
+    seqs.insert(at, trial.seq)
+    trials.insert(at, trial)
+
+
+def _remove(trials: list[Trial], seqs: list[int], seq: int) -> None:
+    at = bisect_left(seqs, seq)
+    del seqs[at], trials[at]
 
 
 def with_values(trials: Sequence[Trial]) -> Sequence[Trial]:

@@ -1,6 +1,7 @@
 -- What each author's model calls cost, where it is known, added in the order of the log.
 SELECT author, min(seq) FILTER (usd IS NOT NULL) AS usd_seq, sum(usd ORDER BY seq) AS usd,
-    sum(coalesce(tokens_in, 0)::HUGEINT + coalesce(tokens_out, 0)) AS tokens
+    sum(coalesce(tokens_in, 0)::HUGEINT + coalesce(tokens_out, 0))
+        FILTER (tokens_in IS NOT NULL OR tokens_out IS NOT NULL) AS tokens
 FROM (
     SELECT seq, author, usd, tokens_in, tokens_out FROM internal.proposed WHERE arena = {arena}
     UNION ALL

@@ -1,0 +1,56 @@
+"""Blocks and cells, which cost the same however long a log is, find what a look at all items finds."""
+
+import random
+
+import numpy as np
+import pytest
+
+from agents.search.cells import Cells
+from agents.search.sorted_blocks import SortedBlocks
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_blocks_have_the_items_of_a_sorted_list_after_each_change(seed: int) -> None:
+    dice = random.Random(seed)
+    plain = sorted(dice.choice((0.5, dice.random())) for _ in range(dice.choice((0, 1, 40))))
+    blocks = SortedBlocks(plain, block=dice.choice((1, 2, 8)))
+    for _ in range(400):
+        if plain and dice.random() < 0.48:
+            gone = dice.choice(plain)
+            plain.remove(gone)
+            blocks.remove(gone)
+        else:
+            item = dice.choice((0.5, dice.random(), round(dice.random(), 1)))
+            plain = sorted([*plain, item])
+            blocks.add(item)
+        assert list(blocks) == plain
+        assert bool(blocks) == bool(plain)
+        if plain:
+            assert (blocks.first, blocks.last) == (plain[0], plain[-1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_small_box_meets_few_rows_of_a_grid_and_all_that_lie_in_it(seed: int) -> None:
+    dice, rng = random.Random(seed), np.random.default_rng(seed)
+    size, least = 6000, dice.choice((0, 100))
+    columns = [rng.random(size), rng.normal(size=size) ** 3, rng.choice([0.0, 1.0, np.nan], size), np.ones(size)]
+    columns[0][rng.random(size) < 0.05] = np.inf
+    cells, met, asked = Cells(least), 0, 0
+    until = least + 1
+    while until <= size:
+        row = dice.randrange(until)
+        box = [(column[row] - 0.01, column[row] + 0.01) for column in columns]
+        found = cells.rows(columns, until, box, 2000)
+        inside = np.all(
+            [
+                np.isnan(column[:until]) if np.isnan(low) else (column[:until] >= low) & (column[:until] <= high)
+                for column, (low, high) in zip(columns, box, strict=True)
+            ],
+            axis=0,
+        )
+        if found is not None:
+            assert found == sorted(found)
+            assert set(np.flatnonzero(inside).tolist()) <= set(found)
+            met, asked = met + len(found), asked + until
+        until += dice.randrange(1, 120)
+    assert 0 < met < asked / 10
