@@ -6,10 +6,9 @@ the ends of logs (`mesh.packing`). The texts of the latest `FULL` such proposals
 put back by `mesh.recall`, which reads them from the log by sequence; the oldest then leave the board again.
 """
 
-import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from operator import attrgetter
+from sys import intern
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -30,30 +29,12 @@ _MESSAGE = 300
 _NAMES: Mapping[type[Any], tuple[str, ...]] = MappingProxyType(
     {
         Critique: ("author", "rule"),
-        e.ProposalPosted: ("tree", "commit"),
-        e.KnobChange: ("file", "name"),
-        e.Origin: ("how", "name"),
-        e.RunRequested: ("run", "proposal", "commit", "worker_class", "evaluator", "avoid"),
-        e.RunFinished: (
-            "run",
-            "proposal",
-            "worker",
-            "worker_class",
-            "evaluator",
-            "code",
-            "data",
-            "environment",
-            "tier",
-            "built",
-        ),
         e.ItemsCompared: ("run", "over"),
         e.ProposalPromoted: ("proposal", "met"),
         e.ProposalRetired: ("proposal", "met"),
     }
 )
-"""The fields whose texts are names, which other facts repeat."""
-
-_GET_NAMES = MappingProxyType({kind: attrgetter(*names) for kind, names in _NAMES.items()})
+"""The fields of rare facts whose texts are names, which other facts repeat."""
 
 _NOTHING: dict[Any, Any] = {}
 """Stands for every empty mapping of a frozen fact; nobody changes it."""
@@ -117,15 +98,15 @@ def _with_text(critique: Critique, events: Mapping[int, e.AnyEvent]) -> Critique
 def share_proposals(proposals: Iterable[Proposal]) -> None:
     """Let all names in proposals that were read from bytes be shared, as `fold` does."""
     for proposal in proposals:
-        proposal.author = sys.intern(proposal.author)
-        proposal.runs, proposal.sealed = tuple(map(sys.intern, proposal.runs)), tuple(map(sys.intern, proposal.sealed))
+        proposal.author = intern(proposal.author)
+        proposal.runs, proposal.sealed = tuple(map(intern, proposal.runs)), tuple(map(intern, proposal.sealed))
         for fact in (proposal.event, *proposal.rulings, *proposal.critiques):
             share_names(fact)
 
 
 def share_run(run: Run) -> None:
     """Let all names in a run that was read from bytes be shared, as `fold` does."""
-    run.worker, run.begun = sys.intern(run.worker), shared(tuple(map(sys.intern, run.begun)))
+    run.worker, run.begun = intern(run.worker), shared(tuple(map(intern, run.begun)))
     for fact in (run.requested, run.finished, *run.critiques, *(run.compared or {}).values()):
         share_names(fact)
 
@@ -133,26 +114,78 @@ def share_run(run: Run) -> None:
 def share_names(fact: Any) -> None:
     """Let the names in a fact be one object each with equal names elsewhere; the fact stays equal to what it was."""
     kind = type(fact)
-    if get := _GET_NAMES.get(kind):
-        for name, text in zip(_NAMES[kind], get(fact), strict=True):
-            if text and (known := sys.intern(text)) is not text:
+    if kind is e.RunRequested:
+        _share_request(fact)
+    elif kind is e.RunFinished:
+        _share_finish(fact)
+    elif kind is e.ProposalPosted:
+        _share_proposal(fact)
+    else:
+        for name in _NAMES.get(kind, ()):
+            if (known := intern(text := getattr(fact, name))) is not text:
                 force_setattr(fact, name, known)
-    if kind is e.ProposalPosted:
-        force_setattr(fact, "parents", tuple(map(sys.intern, fact.parents)))
-        for each in (*fact.knobs, fact.origin):
-            share_names(each)
-        if not fact.values:
-            force_setattr(fact, "values", _NOTHING)
-    elif kind is e.RunRequested:
-        for name in ("budget_s", "deadline_s"):
-            force_setattr(fact, name, shared(getattr(fact, name)))
-        if not fact.thresholds:
-            force_setattr(fact, "thresholds", _NOTHING)
-    elif kind is e.RunFinished and isinstance(outcome := fact.outcome, e.Scored):
-        if not outcome.metrics:
-            force_setattr(outcome, "metrics", _NOTHING)
-    elif kind is e.ProposalRetired or kind is Critique:
-        force_setattr(fact, "text", shared(fact.text))
+        if kind is e.ProposalRetired or kind is Critique:
+            force_setattr(fact, "text", shared(fact.text))
+
+
+def _share_request(fact: e.RunRequested) -> None:
+    """Share the names, each spelled out: a loop over the names of frequent facts takes three times as long."""
+    if (known := intern(fact.run)) is not fact.run:
+        force_setattr(fact, "run", known)
+    if (known := intern(fact.proposal)) is not fact.proposal:
+        force_setattr(fact, "proposal", known)
+    if (known := intern(fact.commit)) is not fact.commit:
+        force_setattr(fact, "commit", known)
+    if (known := intern(fact.worker_class)) is not fact.worker_class:
+        force_setattr(fact, "worker_class", known)
+    if (known := intern(fact.evaluator)) is not fact.evaluator:
+        force_setattr(fact, "evaluator", known)
+    if (known := intern(fact.avoid)) is not fact.avoid:
+        force_setattr(fact, "avoid", known)
+    force_setattr(fact, "budget_s", shared(fact.budget_s))
+    force_setattr(fact, "deadline_s", shared(fact.deadline_s))
+    if not fact.thresholds:
+        force_setattr(fact, "thresholds", _NOTHING)
+
+
+def _share_finish(fact: e.RunFinished) -> None:
+    if (known := intern(fact.run)) is not fact.run:
+        force_setattr(fact, "run", known)
+    if (known := intern(fact.proposal)) is not fact.proposal:
+        force_setattr(fact, "proposal", known)
+    if (known := intern(fact.worker)) is not fact.worker:
+        force_setattr(fact, "worker", known)
+    if (known := intern(fact.worker_class)) is not fact.worker_class:
+        force_setattr(fact, "worker_class", known)
+    if (known := intern(fact.evaluator)) is not fact.evaluator:
+        force_setattr(fact, "evaluator", known)
+    if (known := intern(fact.code)) is not fact.code:
+        force_setattr(fact, "code", known)
+    if (known := intern(fact.data)) is not fact.data:
+        force_setattr(fact, "data", known)
+    if (known := intern(fact.environment)) is not fact.environment:
+        force_setattr(fact, "environment", known)
+    if (known := intern(fact.tier)) is not fact.tier:
+        force_setattr(fact, "tier", known)
+    if (known := intern(fact.built)) is not fact.built:
+        force_setattr(fact, "built", known)
+    if isinstance(outcome := fact.outcome, e.Scored) and not outcome.metrics:
+        force_setattr(outcome, "metrics", _NOTHING)
+
+
+def _share_proposal(fact: e.ProposalPosted) -> None:
+    force_setattr(fact, "tree", intern(fact.tree))
+    force_setattr(fact, "commit", intern(fact.commit))
+    force_setattr(fact, "parents", tuple(map(intern, fact.parents)))
+    for knob in fact.knobs:
+        if (known := intern(knob.file)) is not knob.file:
+            force_setattr(knob, "file", known)
+        if (known := intern(knob.name)) is not knob.name:
+            force_setattr(knob, "name", known)
+    force_setattr(fact.origin, "how", intern(fact.origin.how))
+    force_setattr(fact.origin, "name", intern(fact.origin.name))
+    if not fact.values:
+        force_setattr(fact, "values", _NOTHING)
 
 
 @lru_cache(maxsize=1024, typed=True)

@@ -165,11 +165,17 @@ def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
 def rungs_reached(curve: Sequence[e.CurvePoint], rungs: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """Return the rungs that a learning curve has reached, each with its value there."""
     found, left = dict[float, float](), sorted(rungs, reverse=True)
+    if not left:
+        return ()
+    lowest = left[-1]
     for point in curve:
+        if point.fraction < lowest:
+            continue
         while left and point.fraction >= left[-1]:
             found[left.pop()] = point.value
         if not left:
             break
+        lowest = left[-1]
     return tuple([(rung, found[rung]) for rung in rungs if rung in found])
 
 

@@ -26,10 +26,13 @@ MAX_POST_BYTES = 256 * 1024
 HUB_LOG = "_hub"
 """The log of a hub itself, which has its members; it is not an arena."""
 
-YEARS = (1900, 2999)
+YEARS = (_FIRST_YEAR, _LAST_YEAR) = (1900, 2999)
 """Years of the time of a post: every reader's calendar has them in every time zone."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_ONE = r"[A-Za-z0-9_-]{1,128}"
+_TOKEN = re.compile(_ONE)
+_IS_KEY = {1: _TOKEN.fullmatch, 2: re.compile(rf"{_ONE}\.{_ONE}").fullmatch}
+"""By the number of its tokens, what matches a key."""
 _PREFIX, _LIVE, _OBJECTS, _GROUPS, _CALLS = "mesh", "live", "meshobj", "meshgrp", "meshcall"
 
 
@@ -93,6 +96,8 @@ class Entry(msgspec.Struct, frozen=True):
     raw: bytes
 
 
+_TAGS = {kind: tag for tag, kind in KINDS.items()}
+_OF_VERSIONS = (ArenaOpened, ArenaClosed)
 _ENCODE = msgspec.json.Encoder()
 _DECODE = msgspec.json.Decoder(Post)
 
@@ -261,10 +266,10 @@ def _decode(where: Subject | None, data: bytes) -> Post | None:
         return None
     event = post.event
     key, author = event.key(post.id), post.author
-    if where.author != author or where.key != key or where.kind != kind_of(event) or _not_in_calendar(post):
+    if where.author != author or where.key != key or where.kind != _TAGS[type(event)]:
         return None
-    tokens = (key,) if event.key_tokens == 1 else key.split(".", event.key_tokens - 1)
-    return post if _TOKEN.fullmatch(author) and all(map(_TOKEN.fullmatch, tokens)) else None
+    is_whole = _FIRST_YEAR <= post.at.year <= _LAST_YEAR and _TOKEN.fullmatch(author)
+    return post if is_whole and _IS_KEY[event.key_tokens](key) else None
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
@@ -289,9 +294,11 @@ def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
     """
     where = parse_subject(subject)
     post = _decode(where, data)
-    match post.event if post else None:
-        case ArenaOpened(version=version, spec=spec) if version > seq or unusable(spec):
-            post = None
-        case ArenaClosed(version=version) if version > seq:
-            post = None
+    event = post.event if post else None
+    if isinstance(event, _OF_VERSIONS) and (event.version > seq or _is_unusable(event)):
+        post = None
     return Entry(seq, time, where or Subject(arena="", kind=subject, key="", author=""), post, data)
+
+
+def _is_unusable(event: ArenaOpened | ArenaClosed) -> bool:
+    return isinstance(event, ArenaOpened) and bool(unusable(event.spec))

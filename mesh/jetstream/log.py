@@ -22,7 +22,7 @@ from mesh import wire
 from mesh.errors import AlreadyPosted, BusError, BusRefused
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Ack, Link
-from mesh.jetstream.quick import take_quickly
+from mesh.jetstream.quick import Message, take_quickly
 from mesh.wire import Entry, Pattern, Post
 
 WINDOW = 512
@@ -48,6 +48,8 @@ def stream_of(arena: str) -> str:
 _Publish = tuple[str, bytes, dict[str, str]]
 """Subject, data and headers."""
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+_EXACT_NS = 2**33 * 10**9
+"""Nanoseconds since 1970 up to which the microseconds are exact in a float of seconds."""
 
 
 class StreamLog:
@@ -211,7 +213,7 @@ class _Pull:
         self._name = f"read-{uuid.uuid4().hex}"
         self._inbox = self._nc.new_inbox()
         self._sub: Subscription | None = None
-        self._waiting: list[tuple[str, str, bytes, dict[str, str] | None]] = []
+        self._waiting: list[Message] = []
         self._arrived = asyncio.Event()
         self._asked = self._place = 0
         self._pending: int | None = None
@@ -226,7 +228,7 @@ class _Pull:
         self._sub = await self._nc.subscribe(
             self._inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
-        take_quickly(self._nc, self._sub, self._on_data)
+        take_quickly(self._nc, self._sub, self._on_messages)
         config: dict[str, Any] = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",
@@ -256,8 +258,8 @@ class _Pull:
         self._waiting.append((msg.subject, msg.reply, msg.data, msg.headers))
         self._arrived.set()
 
-    def _on_data(self, subject: str, reply: str, data: bytes) -> None:
-        self._waiting.append((subject, reply, data, None))
+    def _on_messages(self, messages: list[Message]) -> None:
+        self._waiting += messages
         self._arrived.set()
 
     async def batch(self) -> list[Entry]:
@@ -274,8 +276,7 @@ class _Pull:
                 raise _Interrupted("a reader received nothing") from None
             self._arrived.clear()
             taken, self._waiting = self._waiting, []
-            for arrived in taken:
-                self._take(*arrived, entries)
+            self._take(taken, entries)
         return entries
 
     async def _ask(self, count: int) -> None:
@@ -284,29 +285,30 @@ class _Pull:
         await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
         self._asked += count
 
-    def _take(
-        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None, entries: list[Entry]
-    ) -> None:
-        status = headers.get("Status") if headers and not reply else None
+    def _take(self, messages: list[Message], entries: list[Entry]) -> None:
+        """Add the entries of messages to others."""
+        for subject, reply, data, headers in messages:
+            if headers and not reply and (status := headers.get("Status")) is not None:
+                self._take_status(status, headers)
+                continue
+            _, seq, place, nanoseconds, pending = _numbers(reply)
+            self._asked -= 1
+            if seq <= self._after:
+                continue
+            whole = place == self._place + 1 if self._filters else seq == self._after + 1
+            if not whole and not self._fresh:
+                raise _Interrupted(f"a reader missed entries before {seq}")
+            self._place, self._pending = place, pending
+            self._fresh, self._after = False, seq
+            entries.append(wire.entry(seq, _time(nanoseconds), subject, data))
+
+    def _take_status(self, status: str, headers: dict[str, str]) -> None:
         if status == "100":
             return
-        if status is not None:
-            unfilled = int((headers or {}).get("Nats-Pending-Messages", "0"))
-            if status != "408" or not unfilled:
-                raise _Interrupted(f"a reader received status {status}")
-            self._asked -= unfilled
-            return
-        sent = message_info(reply)
-        seq = sent.seq
-        self._asked -= 1
-        if seq <= self._after:
-            return
-        whole = sent.place == self._place + 1 if self._filters else seq == self._after + 1
-        if not whole and not self._fresh:
-            raise _Interrupted(f"a reader missed entries before {seq}")
-        self._place, self._pending = sent.place, sent.pending
-        self._fresh, self._after = False, seq
-        entries.append(wire.entry(seq, sent.time, subject, data))
+        unfilled = int(headers.get("Nats-Pending-Messages", "0"))
+        if status != "408" or not unfilled:
+            raise _Interrupted(f"a reader received status {status}")
+        self._asked -= unfilled
 
 
 class MessageInfo(NamedTuple):
@@ -323,11 +325,23 @@ class MessageInfo(NamedTuple):
 
 
 def message_info(reply: str) -> MessageInfo:
-    """Return the data in a message's reply subject.
+    """Return the data in a message's reply subject."""
+    attempt, seq, place, nanoseconds, pending = _numbers(reply)
+    return MessageInfo(seq, _time(nanoseconds), attempt, place, pending)
+
+
+def _numbers(reply: str) -> Iterable[int]:
+    """Return deliveries, stream sequence, consumer sequence, nanoseconds and pending messages of a reply subject.
 
     It is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`. Servers with accounts
     or domains put two tokens before the stream (ADR-15 of nats-architecture-and-design).
     """
     parts = reply.split(".")
-    deliveries, seq, place, nanoseconds, pending = map(int, parts[4:] if len(parts) == 9 else parts[6:11])
-    return MessageInfo(seq, _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000), deliveries, place, pending)
+    return map(int, parts[4:] if len(parts) == 9 else parts[6:11])
+
+
+def _time(nanoseconds: int) -> dt.datetime:
+    """Return the time of a server to the microsecond, which a number of seconds has until the year 2242."""
+    if nanoseconds < _EXACT_NS:
+        return dt.datetime.fromtimestamp(nanoseconds // 1000 / 1e6, dt.UTC)
+    return _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000)

@@ -12,8 +12,11 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _NO_STATUS = b"NATS/1.0\r\n"
 
-_Taker = Callable[[str, str, bytes], None]
-"""Takes the subject, the reply subject and the data of a message."""
+Message = tuple[str, str, bytes, dict[str, str] | None]
+"""The subject, the reply subject, the data and the headers of a message; None stands for headers that nobody needs."""
+
+_Taker = Callable[[list[Message]], None]
+"""Takes messages, at least one, in their order."""
 
 
 class QuickParser(Parser):
@@ -47,25 +50,35 @@ class QuickParser(Parser):
 
     def _take(self, data: bytes, at: int) -> tuple[int, bool]:
         """Hand on messages; return where something else begins, and whether that is a message that is cut off."""
+        found, of, is_cut = list[Message](), b"", False
         while data.startswith((b"HMSG ", b"MSG "), at):
             end = data.find(b"\r\n", at)
             if end < 0:
-                return at, True
+                is_cut = True
+                break
             words = data[at:end].split(b" ")
             has_headers = words[0] == b"HMSG"
-            taker = self.takers.get(words[2]) if len(words) == 5 + has_headers else None
-            if taker is None:
-                return at, False
+            if len(words) != 5 + has_headers or words[2] not in self.takers:
+                break
             begin, stop = end + 2, end + 2 + int(words[-1])
             if len(data) < stop + 2:
-                return at, True
+                is_cut = True
+                break
             if has_headers:
                 if not data.startswith(_NO_STATUS, begin):
-                    return at, False
+                    break
                 begin += int(words[4])
-            taker(words[1].decode(), words[3].decode(), data[begin:stop])
+            if words[2] != of:
+                self._hand_on(of, found)
+                found, of = [], words[2]
+            found.append((words[1].decode(), words[3].decode(), data[begin:stop], None))
             at = stop + 2
-        return at, False
+        self._hand_on(of, found)
+        return at, is_cut
+
+    def _hand_on(self, of: bytes, found: list[Message]) -> None:
+        if found:
+            self.takers[of](found)
 
 
 def take_quickly(nc: Client, subscription: Subscription, taker: _Taker | None) -> None:
