@@ -19,7 +19,7 @@ from mesh.events import KINDS
 from mesh.wire import check_token
 
 _OF_MODELS = ("litellm", "stamina")
-SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
+SHORT_NAMES = ("explorer", "critic", "curator", "researcher", "coder")
 
 
 def find_role(name: str, path: Path | None = None) -> type[Agent]:
