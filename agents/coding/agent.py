@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agents.coding.known import KNOWN, KnownAgent
+from agents.coding.known import KNOWN_AGENTS, KnownAgent
 from agents.coding.programs import start_words
 from agents.coding.run_folder import TASK, RunFolder
 from mesh.agent.command_runner import SandboxedCommand
@@ -57,10 +57,10 @@ class CodingAgent:
         except ValueError as error:
             raise BadInput(f"--command is not a valid command line: {error}") from None
         if not words:
-            raise BadInput(f"--command is empty; use a known agent ({', '.join(KNOWN)}) or a command line")
+            raise BadInput(f"--command is empty; use a known agent ({', '.join(KNOWN_AGENTS)}) or a command line")
         self.name = Path(words[0]).name
-        self.entry = KNOWN.get(self.name, KnownAgent(words=(), prints_usd=True, prints_tokens=True))
-        self.is_known = self.name in KNOWN
+        self.entry = KNOWN_AGENTS.get(self.name, KnownAgent(words=(), prints_usd=True, prints_tokens=True))
+        self.is_known = self.name in KNOWN_AGENTS
         if self.is_known and len(words) == 1:
             words, self._optional = (words[0], *self.entry.words[1:]), self.entry.optional
         else:
@@ -91,6 +91,7 @@ class CodingAgent:
             "{folder}": str(run.work),
             "{model}": self._model,
             "{usd}": "" if usd is None else f"{max(usd, 0.01):.2f}",
+            "{openai_base_url}": env.get("OPENAI_BASE_URL", ""),
         }
         words = [*self._started]
         for part in self._optional:
@@ -126,7 +127,7 @@ class CodingAgent:
 def _check_braces(words: Sequence[str]) -> None:
     text = " ".join(words[1:])
     if not any(brace in text for brace in ("{prompt}", "{prompt_file}")):
-        known = f"the name of a known agent ({', '.join(KNOWN)})"
+        known = f"the name of a known agent ({', '.join(KNOWN_AGENTS)})"
         raise BadInput(
             f"--command {shlex.join(words)[:200]!r} does not say where the task goes; write {{prompt}} (one sentence) "
             f"or {{prompt_file}} (the path of the task) into it, or use {known} alone"

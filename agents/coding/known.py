@@ -6,7 +6,7 @@ releases: each entry says which version was tried and where the flags are descri
 
 Words in braces are filled in: `{prompt}` is one sentence that says where the task is, `{prompt_file}` the file with it,
 `{folder}` the folder, `{files}` the editable files as words, `{model}` the option `model`, `{usd}` what may still be
-spent. A part with `{model}` or `{usd}` is left out where there is none.
+spent, `{openai_base_url}` that variable. A part with one of the last three is left out where there is none.
 """
 
 import msgspec
@@ -47,7 +47,7 @@ _ANTHROPIC = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 _GOOGLE = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _MANY = (*_OPENAI, *_ANTHROPIC, *_GOOGLE, "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY", "MISTRAL_API_KEY", "XAI_API_KEY")
 
-KNOWN: dict[str, KnownAgent] = {
+KNOWN_AGENTS: dict[str, KnownAgent] = {
     "claude": KnownAgent(
         words=("claude", "-p", "{prompt}", "--output-format", "json", "--permission-mode", "bypassPermissions"),
         optional=(("--no-session-persistence",), ("--model", "{model}"), ("--max-budget-usd", "{usd}")),
@@ -64,6 +64,7 @@ KNOWN: dict[str, KnownAgent] = {
         words=("codex", "exec", "--json", "--skip-git-repo-check", "--ephemeral"),
         optional=(
             ("--dangerously-bypass-approvals-and-sandbox",),  # its own sandbox cannot start in ours
+            ("--config", 'openai_base_url="{openai_base_url}"'),
             ("--model", "{model}"),
             ("{prompt}",),
         ),

@@ -25,7 +25,8 @@ def what_went_wrong(
         limits: what it was allowed to take.
     """
     if end.why:
-        return f"{agent} {_stopped(end, limits)}; what it had changed is not used", False
+        said = f"; it said: {printed.trouble[:_SAID]}" if printed.trouble else ""
+        return f"{agent} {_stopped(end, limits)}; what it had changed is not used{said}", False
     if end.rc != 0:
         last = printed.trouble or _last(end.err) or _last(end.out) or "it said nothing"
         code = end.rc or 0

@@ -96,6 +96,7 @@ def _codex(events: list[Mapping[str, Any]]) -> Printed | None:
     said = [_text(item, "text") for item in items if item.get("type") == "agent_message"]
     usage = [_dict(each, "usage") for each in events if each.get("type") == "turn.completed"]
     failed = [_text(_dict(each, "error"), "message") for each in events if each.get("type") == "turn.failed"]
+    failed = failed or ([] if usage else [_text(each, "message") for each in events if each.get("type") == "error"])
     cost = _cost(None, _sum(u.get("input_tokens") for u in usage), _sum(u.get("output_tokens") for u in usage))
     return Printed(said[-1] if said else "", cost, failed[-1] if failed else "")
 

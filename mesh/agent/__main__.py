@@ -19,7 +19,7 @@ from mesh.agent.command_runner import CommandRunner
 from mesh.agent.common import Common
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
-from mesh.agent.roles import SHORT_NAMES, find_class, find_role, make
+from mesh.agent.roles import SHORT_NAMES, find_role, make, make_command_runner
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.agent.text_reader import TextReader
 from mesh.bus import Objects
@@ -34,8 +34,6 @@ from mesh.wire import check_token
 
 _NAMED = ("command", "model", "api_base", "budget_usd", "budget_tokens", "budget_calls")
 """Options of roles that are options of the command line."""
-
-_RUNNER = "gpu_worker.sandbox_runner:SandboxRunner"
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that numeric libraries read when they are imported."""
@@ -118,11 +116,7 @@ def command_runner(role: type[Agent], folder: Path, options: Mapping[str, str]) 
     """Return what runs the commands of a coder in the sandbox of this machine; None for others."""
     if role_of(role) != "coder":
         return None
-    found = find_class("command runner", _RUNNER, path=None)
-    runner: CommandRunner = make(
-        "command runner", _RUNNER, found, folder=folder, sandbox=options.get("sandbox", "auto")
-    )
-    return runner
+    return make_command_runner(folder, options.get("sandbox", "auto"))
 
 
 def _parser() -> argparse.ArgumentParser:
