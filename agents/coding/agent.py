@@ -58,6 +58,9 @@ class CodingAgent:
             raise BadInput(f"--command is not a valid command line: {error}") from None
         if not words:
             raise BadInput(f"--command is empty; use a known agent ({', '.join(KNOWN_AGENTS)}) or a command line")
+        first, slash, named = words[0].partition("/")
+        if len(words) == 1 and slash and first in KNOWN_AGENTS and not Path(words[0]).exists():
+            words, model = (first,), model or named
         self.name = Path(words[0]).name
         self.entry = KNOWN_AGENTS.get(self.name, KnownAgent(words=(), prints_usd=True, prints_tokens=True))
         self.is_known = self.name in KNOWN_AGENTS
@@ -119,7 +122,9 @@ class CodingAgent:
         env |= _QUIET | self.entry.variables
         env |= {"HOME": str(run.home), "TMPDIR": str(run.tmp), "USER": "mesh", "LOGNAME": "mesh"}
         has_key = any(name in env for name in self.entry.env if name.endswith(("KEY", "TOKEN")))
-        if not has_key and run.lend(Path.home(), self.entry.logins):
+        if has_key:
+            run.furnish(self.entry.with_key)
+        elif run.lend(Path.home(), self.entry.logins):
             env |= self.entry.with_login
         return env
 

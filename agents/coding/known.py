@@ -1,8 +1,8 @@
 """The coding agents that are known, each as a list of arguments for a run without a terminal, with its source.
 
-`--command claude` stands for the words of the table; `--command 'claude -p {prompt} …'` takes the words as they are and
-keeps the rest of the entry. Any other program has an entry without keys and logins. The flags change with every few
-releases: each entry says which version was tried and where the flags are described.
+`--command claude` stands for the words of the table, and `claude/opus` also names a model. A command line, such as
+`claude -p {prompt} …`, is taken as it is, with the rest of the entry. Any other program has an entry without keys and
+logins. The flags change with every few releases: each entry says which version was tried and where they are described.
 
 Words in braces are filled in: `{prompt}` is one sentence that says where the task is, `{prompt_file}` the file with it,
 `{folder}` the folder, `{files}` the editable files as words, `{model}` the option `model`, `{usd}` what may still be
@@ -10,6 +10,9 @@ spent, `{openai_base_url}` that variable. A part with one of the last three is l
 """
 
 import msgspec
+
+CODER_OPTIONS = ("minutes", "memory_gb", "disk_gb", "task_tokens", "env", "read", "ports")
+"""Options of a coder; `mesh up --coder` gives them to it, and no others."""
 
 
 class KnownAgent(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,9 +26,11 @@ class KnownAgent(msgspec.Struct, frozen=True, kw_only=True):
         same: variables that it is given with the value of another one, if they are not set.
         logins: files of the home that are copied to its own home, unless one of `env` that ends in KEY or TOKEN is set.
         with_login: variables that it is given with these files.
+        with_key: files of its own home that it is given without them, by path.
         prints_usd: whether it prints dollars.
         prints_tokens: whether it prints tokens.
-        tried: the version of which the flags were seen to work, and how; "" if none was.
+        tried: the version that was seen to make a proposal with these words, in the sandbox and with a model server of
+            ours; "" if none was.
         source: where the flags are described.
     """
 
@@ -36,6 +41,7 @@ class KnownAgent(msgspec.Struct, frozen=True, kw_only=True):
     same: dict[str, str] = {}
     logins: tuple[str, ...] = ()
     with_login: dict[str, str] = {}
+    with_key: dict[str, str] = {}
     prints_usd: bool = True
     prints_tokens: bool = True
     tried: str = ""
@@ -58,6 +64,7 @@ KNOWN_AGENTS: dict[str, KnownAgent] = {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         },
         logins=(".claude/.credentials.json", ".claude.json"),
+        tried="2.1.197",
         source="https://code.claude.com/docs/en/headless and /cli-reference",
     ),
     "codex": KnownAgent(
@@ -72,6 +79,7 @@ KNOWN_AGENTS: dict[str, KnownAgent] = {
         same={"CODEX_API_KEY": "OPENAI_API_KEY"},
         logins=(".codex/auth.json",),
         prints_usd=False,
+        tried="0.171.0",
         source="https://developers.openai.com/codex/noninteractive and `codex exec --help`",
     ),
     "gemini": KnownAgent(
@@ -80,7 +88,9 @@ KNOWN_AGENTS: dict[str, KnownAgent] = {
         env=(*_GOOGLE, "GOOGLE_GEMINI_BASE_URL", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION"),
         logins=(".gemini/oauth_creds.json", ".gemini/google_accounts.json"),
         with_login={"GOOGLE_GENAI_USE_GCA": "true"},
+        with_key={".gemini/settings.json": '{"security": {"auth": {"selectedType": "gemini-api-key"}}}'},
         prints_usd=False,
+        tried="0.61.0",
         source="https://geminicli.com/docs/cli/headless and `gemini --help`",
     ),
     "opencode": KnownAgent(
@@ -89,6 +99,7 @@ KNOWN_AGENTS: dict[str, KnownAgent] = {
         env=(*_MANY, "OPENCODE_CONFIG_CONTENT", "OPENCODE_API_KEY"),
         variables={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
         logins=(".local/share/opencode/auth.json",),
+        tried="1.18.33",
         source="https://opencode.ai/docs/cli and `opencode run --help`",
     ),
     "aider": KnownAgent(
@@ -100,6 +111,7 @@ KNOWN_AGENTS: dict[str, KnownAgent] = {
             ("{files}",),
         ),
         env=_MANY,
+        tried="0.86.2",
         source="https://aider.chat/docs/scripting.html and `aider --help`",
     ),
     "openclaw": KnownAgent(

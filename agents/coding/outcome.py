@@ -1,7 +1,7 @@
 """What a run of a coding agent came to: why there is no proposal, in one sentence. Pure."""
 
 from agents.coding.agent import RunLimits
-from agents.coding.printed import Printed
+from agents.coding.printed import Printed, read_printed
 from agents.coding.run_folder import FolderChanges
 from mesh.agent.command_runner import CommandEnd
 
@@ -28,7 +28,7 @@ def what_went_wrong(
         said = f"; it said: {printed.trouble[:_SAID]}" if printed.trouble else ""
         return f"{agent} {_stopped(end, limits)}; what it had changed is not used{said}", False
     if end.rc != 0:
-        last = printed.trouble or _last(end.err) or _last(end.out) or "it said nothing"
+        last = printed.trouble or read_printed(end.err).trouble or _last(end.err) or _last(end.out) or "it said nothing"
         code = end.rc or 0
         how = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
         return f"{agent} {how}: {last}", False

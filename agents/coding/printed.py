@@ -16,6 +16,9 @@ from mesh.bounds import MAX_INTEGER
 from mesh.events import Cost
 
 _AIDER = re.compile(r"Tokens: ([\d.,]+[kM]?) sent,.*?([\d.,]+[kM]?) received\.(?: Cost: \$([\d.]+) message)?")
+_AIDER_FRAME = re.compile(r"\A.*to the chat\.\n|^\S+\n(`{3,})[\s\S]*?^\1$|^Tokens: .*$", re.DOTALL | re.MULTILINE)
+"""What Aider prints around its words: how it starts, its edits, and what they cost."""
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _MOST_USD = 1e6
 
@@ -69,7 +72,7 @@ def _claude(events: list[Mapping[str, Any]]) -> Printed | None:
 
 
 def _gemini(events: list[Mapping[str, Any]]) -> Printed | None:
-    found = next((e for e in reversed(events) if "stats" in e or ("response" in e and "session_id" in e)), None)
+    found = next((e for e in reversed(events) if "stats" in e or ("error" in e and "session_id" in e)), None)
     if found is None:
         return None
     models = [each for each in _dict(_dict(found, "stats"), "models").values() if isinstance(each, dict)]
@@ -114,7 +117,7 @@ def _opencode(events: list[Mapping[str, Any]]) -> Printed | None:
     prices = [part["cost"] for part in ends if isinstance(part.get("cost"), int | float)]
     errors = [_dict(each, "error") for each in events if each.get("type") == "error"]
     wrong = [_text(_dict(each, "data"), "message") or _text(each, "name") or "it reports an error" for each in errors]
-    cost = _cost(sum(prices) if prices else None, tokens_in, tokens_out)
+    cost = _cost(sum(prices) or None, tokens_in, tokens_out)  # 0 is what it says where it knows no price
     return Printed(said[-1] if said else "", cost, wrong[-1] if wrong else "")
 
 
@@ -122,7 +125,8 @@ def _plain_text(text: str) -> Printed:
     found = [match.groups() for match in map(_AIDER.search, text.splitlines()) if match]
     prices = [float(usd) for _, _, usd in found if usd and usd.count(".") <= 1]
     sent, received = (_sum(_thousands(each[at]) for each in found) for at in (0, 1))
-    return Printed(text.strip(), _cost(sum(prices) if prices else None, sent, received))
+    words = _AIDER_FRAME.sub("", text[: text.rfind("\nTokens: ")]) if found else text
+    return Printed(words.strip(), _cost(sum(prices) if prices else None, sent, received))
 
 
 def _thousands(text: str) -> int | None:

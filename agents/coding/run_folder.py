@@ -81,12 +81,20 @@ class RunFolder:
         for name in names:
             data = _plain_file(real_home / name, _MOST_LOGIN)
             if data is not None:
-                copy = self.home / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.touch(mode=0o600)
-                copy.write_bytes(data)
+                self._put(name, data)
                 lent.append(name)
         return lent
+
+    def furnish(self, files: Mapping[str, str]) -> None:
+        """Write files into the home of the run."""
+        for name, text in files.items():
+            self._put(name, text.encode())
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(data)
 
     def report(self) -> str:
         """Return what the agent wrote about its change, "" if it wrote nothing."""
