@@ -18,12 +18,13 @@ from agents.llm import client
 from agents.llm.budget import Budget
 from agents.llm.call_record import CallRecords
 from agents.llm.changed_knobs import changed_knobs
-from agents.llm.client import Message, ModelAnswer, prompt
+from agents.llm.client import Message, ModelAnswer
 from agents.llm.digest import digest, shorten, worth_recalling, worth_showing
 from agents.llm.json_answer import SCHEMA
 from agents.llm.model_options import number_option
 from agents.llm.next_move import IdleExplorers, choose_with_code, is_due
 from agents.llm.patch import Flaw, parse_answer
+from agents.llm.prompt_files import prompt
 from agents.llm.readiness import check_ready
 from agents.search.history import History
 from mesh.agent.draft import BASELINE, Draft

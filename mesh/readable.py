@@ -14,11 +14,18 @@ SYSTEM = (
     *("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl"),
 )
 
+_CERTIFICATES = ("/etc/pki", "/etc/ca-certificates", "/var/lib/ca-certificates")
+
 
 def system_paths() -> tuple[str, ...]:
     """Return the paths that every process may read: programs and libraries of the system and of this interpreter."""
     own = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent)}
     return (*SYSTEM, *sorted(path for path in own if path != "/usr"))
+
+
+def certificates() -> tuple[Path, ...]:
+    """Return where systems keep the certificates of the network, beside `system_paths`."""
+    return tuple(path for name in _CERTIFICATES if (path := Path(name)).exists())
 
 
 def audited_paths() -> tuple[str, ...]:

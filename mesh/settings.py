@@ -259,6 +259,11 @@ def unposted_calls_file(home: Path, arena: str, name: str) -> Path:
     return home / "calls" / arena / f"{name}.json"
 
 
+def coders_dir(home: Path, arena: str) -> Path:
+    """Return the folder of the runs of coding agents in an arena."""
+    return home / "coders" / arena
+
+
 def marks_file(home: Path, arena: str, user: str) -> Path:
     """Return the file with the last notes that a user has read in an arena."""
     return home / "read" / f"{arena}-{user}.json"

@@ -10,13 +10,12 @@ from mesh.leavings import CHECKOUT_NOTE
 _OWN = frozenset({"mesh.toml", CHECKOUT_NOTE})
 """Files that a checkout writes itself."""
 
-_ORDERS = frozenset(
-    {
-        *_OWN,
-        *("claude.md", "claude.local.md", "agents.md", "agents.override.md", "gemini.md"),
-        *("qwen.md", "copilot-instructions.md"),
-        *("opencode.json", "opencode.jsonc", "conventions.md", "warp.md", "mise.toml"),
-    }
+_ORDERS = _OWN | frozenset(
+    name.lower()
+    for name in (
+        *("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md", "AGENTS.override.md", "GEMINI.md", "QWEN.md", "WARP.md"),
+        *("CONVENTIONS.md", "copilot-instructions.md", "opencode.json", "opencode.jsonc", "mise.toml"),
+    )
 )
 """Files that tools obey, beside those that are hidden or in hidden folders."""
 

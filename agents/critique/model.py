@@ -18,11 +18,12 @@ from agents.critique.calibration import ANSWER_S
 from agents.llm import client
 from agents.llm.budget import Budget
 from agents.llm.call_record import CallRecords
-from agents.llm.client import Message, ModelAnswer, prompt
+from agents.llm.client import Message, ModelAnswer
 from agents.llm.digest import Files, brief
 from agents.llm.hidden_keys import clean
 from agents.llm.model_options import number_option
 from agents.llm.patch import Flaw
+from agents.llm.prompt_files import prompt
 from agents.llm.thoughts import without_thoughts
 from mesh.agent.call_keeper import CallKeeper
 from mesh.board import Board

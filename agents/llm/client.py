@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -35,8 +34,6 @@ ATTEMPTS = 5
 
 MAX_WAIT_S = 60.0
 """Longest pause between two requests."""
-
-_PROMPTS = Path(__file__).parent / "prompts"
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -89,11 +86,6 @@ class _NotNow(Exception):
     def __init__(self, text: str, after_s: float | None) -> None:
         super().__init__(text)
         self.after_s = after_s
-
-
-def prompt(name: str) -> str:
-    """Return a prompt of this package, `prompts/<name>.md`."""
-    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
 def size_of(messages: Sequence[Message]) -> int:

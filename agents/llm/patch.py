@@ -95,6 +95,21 @@ def parse_answer(
         )
     if all(files.get(name) == data for name, data in changed.items()):
         return Flaw(f"the answer does not change {' and '.join(changed)}; change something")
+    return _patch(header, changed)
+
+
+def parse_words(text: str, files: Mapping[str, bytes]) -> Patch:
+    """Return the change that an agent has made to files, with the words of its report.
+
+    Args:
+        text: The report: the header of an answer, or any text, whose first sentence is then the title.
+        files: The contents of the changed files.
+    """
+    spoken = without_thoughts(text[:MAX_ANSWER].replace("\r\n", "\n").removeprefix("\ufeff")).text
+    return _patch(_header(spoken.split("\n"), spoken), dict(files))
+
+
+def _patch(header: Mapping[str, str], changed: dict[str, bytes]) -> Patch:
     return Patch(
         title=one_line(header.get("title", ""))[:MAX_TITLE] or f"a change to {', '.join(changed)}"[:MAX_TITLE],
         rationale=visible(header.get("rationale", ""), keep="\n\t", instead=" ").strip()[:MAX_RATIONALE],

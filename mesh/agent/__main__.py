@@ -9,15 +9,17 @@ import os
 import secrets
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from mesh import settings
 from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
+from mesh.agent.command_runner import CommandRunner
 from mesh.agent.common import Common
 from mesh.agent.item_reader import ItemReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
-from mesh.agent.roles import SHORT_NAMES, find_role, make
+from mesh.agent.roles import SHORT_NAMES, find_role, make, make_command_runner
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.agent.text_reader import TextReader
 from mesh.bus import Objects
@@ -30,6 +32,9 @@ from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
 
+_NAMED = ("command", "model", "api_base", "budget_usd", "budget_tokens", "budget_calls")
+"""Options of roles that are options of the command line."""
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that numeric libraries read when they are imported."""
 
@@ -39,6 +44,7 @@ examples:
   python -m mesh.agent explorer --arena nanolm --name ann --option sampler=random
   python -m mesh.agent researcher --arena nanolm --model openai/gpt-4o --budget-usd 5
   python -m mesh.agent critic --arena nanolm --model openai/gpt-4o-mini --budget-usd 1
+  python -m mesh.agent coder --arena nanolm --command claude --budget-usd 5
   python -m mesh.agent my_pkg.mod:Role --arena nanolm --nats nats://10.0.0.5:4222
   python -m mesh.agent my_pkg.mod:Role --check
 """
@@ -58,13 +64,15 @@ def main() -> int:
 
     async def agents() -> None:
         role = find_role(args.role, args.path)
-        named = {name: getattr(args, name) for name in ("model", "api_base", "budget_usd", "budget_tokens")}
+        named = {name: getattr(args, name) for name in _NAMED}
         options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
         check_token("name", name)
         if args.check:
             with tempfile.TemporaryDirectory(prefix="mesh-check-") as folder:
                 store = CodeStore(Path(folder) / "code.git", MemoryBus("check"))
-                made = make("role", args.role, role, context=Context(name, 0, CodeReader(store), options, args.path))
+                commands = command_runner(role, Path(folder), options)
+                context = Context(name, 0, CodeReader(store), options, args.path, commands=commands)
+                made = make("role", args.role, role, context=context)
                 if isinstance(made, Checking):
                     await made.check()
             print(f"{name}: role {args.role!r} can start", file=sys.stderr)
@@ -76,17 +84,17 @@ def main() -> int:
             code = CodeStore(settings.code_dir(home, arena), bus)
             single = args.count == 1 and args.first == 1
             reader, code_reader, common = item_reader(role, bus), CodeReader(code), Common()
+            commands = command_runner(role, settings.coders_dir(home, arena), options)
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
                 agent_name = name if single else f"{name}-{index + 1}"
                 unposted = settings.unposted_calls_file(home, arena, agent_name)
                 keeper = CallKeeper(bus)
                 texts = TextReader(bus)
-                context = Context(
-                    agent_name, index, code_reader, options, args.path, reader, keeper, unposted, texts, common
-                )
+                known = (reader, keeper, unposted, texts, common, commands)
+                context = Context(agent_name, index, code_reader, options, args.path, *known)
                 agent: Agent = make("role", args.role, role, context=context)
-                seats.append(Seat(agent_name, agent, options.get("model", "")))
+                seats.append(Seat(agent_name, agent, getattr(agent, "model", options.get("model", ""))))
             print(f"{name}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
             snapshot, shares = settings.snapshot_file(home, arena), settings.takes_boards()
             why = await run_agents(bus, seats, code, snapshot=snapshot, shares=shares)
@@ -102,6 +110,13 @@ def main() -> int:
 def item_reader(role: type[Agent], objects: Objects) -> ItemReader | None:
     """Return what reads the scores of single items, for a curator; None for others: no proposer sees single items."""
     return ItemReader(objects) if role_of(role) == "curator" else None
+
+
+def command_runner(role: type[Agent], folder: Path, options: Mapping[str, str]) -> CommandRunner | None:
+    """Return what runs the commands of a coder in the sandbox of this machine; None for others."""
+    if role_of(role) != "coder":
+        return None
+    return make_command_runner(folder, options.get("sandbox", "auto"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,12 +139,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else that of `mesh up`)")
     parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
     models = parser.add_argument_group(
-        "roles that ask a model (researcher, critic)", "the environment has the keys, such as OPENAI_API_KEY"
+        "roles that ask a model (researcher, critic, coder)", "the environment has the keys, such as OPENAI_API_KEY"
     )
     models.add_argument("--model", metavar="PROVIDER/NAME", help="the model, such as openai/gpt-4o")
     models.add_argument("--api-base", metavar="URL", help="use this server, which has the provider's API")
     models.add_argument("--budget-usd", metavar="X", help="limit of each agent in dollars, over all its restarts")
     models.add_argument("--budget-tokens", metavar="N", help="limit of each agent in tokens, over all its restarts")
+    coders = parser.add_argument_group("a coder, which runs a coding agent of yours")
+    coders.add_argument(
+        "--command",
+        metavar="NAME|WORDS",
+        help="claude, codex, gemini, opencode, aider or openclaw, or a command line with {prompt} in it",
+    )
+    coders.add_argument("--budget-calls", metavar="N", help="limit of each coder in runs, over all its restarts")
     parser.add_argument("--check", action="store_true", help="check the role and its options; start nothing")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="set an option of the role")
     return parser

@@ -164,6 +164,25 @@ async def to_fact(
     return fact
 
 
+def why_refused(draft: Draft, board: Board, base: Mapping[str, bytes], first: Mapping[str, bytes]) -> str:
+    """Return why a draft cannot be posted: it leaves what it may change, or changes what the version fixes; else "".
+
+    Args:
+        draft: the draft.
+        board: the present board.
+        base: the baseline's files.
+        first: the files of its first parent.
+    """
+    try:
+        _check(draft)
+        files = _merged(draft, base, first, editable_paths(board.spec, base, first, draft.files))
+    except BadInput as error:
+        return str(error)
+    turned = turned_literals(board, draft.parents)
+    why = rules_of(board.opened, base).changed_value(files, turned=turned) if board.opened else ""
+    return f"draft {draft.title!r} {why}" if why else ""
+
+
 def _origin(author: Author) -> Origin:
     is_model = bool(author.model) or author.role == "researcher"
     return Origin(how="model" if is_model else "sampler", name=author.model or author.role)

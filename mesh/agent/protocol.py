@@ -19,6 +19,7 @@ import msgspec
 
 from mesh.agent.call_keeper import CallKeeper
 from mesh.agent.code_reader import CodeReader
+from mesh.agent.command_runner import CommandRunner
 from mesh.agent.common import Common
 from mesh.agent.draft import Draft
 from mesh.agent.item_reader import ItemReader
@@ -49,6 +50,7 @@ class Context(msgspec.Struct, frozen=True):
         unposted: file for calls of models whose cost is in no fact yet; None for none.
         texts: puts texts of proposals back that the board has left to the log; None reads none.
         common: what the agents of its process have in common.
+        commands: runs commands in a sandbox; only a coder has it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Context(msgspec.Struct, frozen=True):
     unposted: Path | None = None
     texts: TextReader | None = None
     common: Common = msgspec.field(default_factory=Common)
+    commands: CommandRunner | None = None
 
 
 class Agent(Protocol):

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mesh import own_packages
+from mesh.agent.command_runner import CommandRunner
 from mesh.agent.protocol import Agent, role_of
 from mesh.errors import BadInput, MeshError, UnknownName
 from mesh.events import KINDS
 from mesh.wire import check_token
 
 _OF_MODELS = ("litellm", "stamina")
-SHORT_NAMES = ("explorer", "critic", "curator", "researcher")
+SHORT_NAMES = ("explorer", "critic", "curator", "researcher", "coder")
 
 
 def find_role(name: str, path: Path | None = None) -> type[Agent]:
@@ -116,6 +117,24 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         where = ""  # its own text names the place
     return f"{type(error).__name__}{f': {text}' if text else ''}{where}"
+
+
+def make_command_runner(folder: Path, sandbox: str) -> CommandRunner:
+    """Return what runs commands in the sandbox of this machine.
+
+    Args:
+        folder: where the folders of commands are made.
+        sandbox: which sandbox is wanted: auto, weak or none.
+
+    Raises:
+        BadInput: there is no such wish.
+    """
+    own_packages.check_own("gpu_worker")
+    name = "gpu_worker.sandbox_runner:SandboxRunner"
+    runner: CommandRunner = make(
+        "command runner", name, find_class("command runner", name, path=None), folder=folder, sandbox=sandbox
+    )
+    return runner
 
 
 def _trouble(role: type[Any]) -> str:

@@ -63,10 +63,26 @@ def up(
         str | None, Parameter(help="Address of a model server that speaks the API of the provider.")
     ] = None,
     budget_usd: Annotated[
-        float | None, Parameter(help="Let the researcher spend at most this many dollars.", validator=Number(gt=0))
+        float | None,
+        Parameter(
+            help="Let the researcher, and each coding agent, spend at most this many dollars.", validator=Number(gt=0)
+        ),
     ] = None,
     budget_tokens: Annotated[
-        int | None, Parameter(help="Let the researcher use at most this many tokens.", validator=Number(gt=0))
+        int | None,
+        Parameter(
+            help="Let the researcher, and each coding agent, use at most this many tokens.", validator=Number(gt=0)
+        ),
+    ] = None,
+    coder: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Let a coding agent of yours work too: claude, codex, gemini, opencode, aider, openclaw, each also "
+            "with its model (claude/opus), or a command line with {prompt} in it. May be repeated."
+        ),
+    ] = None,
+    budget_calls: Annotated[
+        int | None, Parameter(help="Let each coding agent run at most this many times.", validator=Number(gt=0))
     ] = None,
     role: Annotated[
         list[str] | None,
@@ -75,8 +91,8 @@ def up(
     option: Annotated[
         list[str] | None,
         Parameter(
-            help="Set an option of the explorers, or with --model of the researcher: KEY=VALUE, such as sampler=random "
-            "or temperature=0.7. May be repeated."
+            help="Set an option of the explorers, with --model of the researcher, or with --coder of coding agents: "
+            "KEY=VALUE, such as sampler=random, temperature=0.7 or minutes=30. May be repeated."
         ),
     ] = None,
     data: Data = None,
@@ -90,11 +106,14 @@ def up(
 
     from mesh_cli.arenas import loop_wish, told_folder
     from mesh_cli.live import up as swarm
+    from mesh_cli.live.coders import coders_of
     from mesh_cli.setup.own_environment import agree_on_environment
 
     async def work() -> None:
         size = swarm.Size(swarm.minutes_of(minutes, hours), explorers, slots, goal)
-        thinker = swarm.thinker_of(model, api_base, budget_usd, budget_tokens)
+        coders = coders_of(coder or (), budget_usd, budget_tokens, budget_calls)
+        has_budgets = bool(model) or not coders.commands
+        thinker = swarm.thinker_of(model, api_base, *((budget_usd, budget_tokens) if has_budgets else (None, None)))
         found = told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds))
         await anyio.to_thread.run_sync(agree_on_environment, found, environment, abandon_on_cancel=True)
         await swarm.up(
@@ -105,6 +124,7 @@ def up(
             sync=sync,
             sandbox=sandbox,
             thinker=thinker,
+            coders=coders,
             roles=role or (),
             data=data,
             no_confirm=no_confirm,

@@ -39,6 +39,7 @@ from mesh.server import embedded
 from mesh.spec import ArenaSpec
 from mesh_cli.live import broken_baseline, own_page, own_roles
 from mesh_cli.live.children import Children
+from mesh_cli.live.coders import NO_CODERS, Coders, split_options
 from mesh_cli.live.headline import is_reached
 from mesh_cli.live.status import projected
 from mesh_cli.live.summary import summary
@@ -139,6 +140,7 @@ async def up(
     sync: str,
     sandbox: Literal["auto", "weak", "none"] = "auto",
     thinker: Thinker | None = None,
+    coders: Coders = NO_CODERS,
     roles: Sequence[str] = (),
     data: Path | None = None,
     no_confirm: bool = False,
@@ -166,6 +168,7 @@ async def up(
             sync=sync,
             sandbox=sandbox,
             thinker=thinker,
+            coders=coders,
             roles=roles,
             data=data,
             no_confirm=no_confirm,
@@ -189,6 +192,7 @@ async def _swarm(
     sync: str,
     sandbox: Literal["auto", "weak", "none"],
     thinker: Thinker | None,
+    coders: Coders,
     roles: Sequence[str],
     data: Path | None,
     no_confirm: bool,
@@ -209,6 +213,10 @@ async def _swarm(
     if device == "cuda":
         survey(device, size.slots)
     await own_roles.check(roles)
+    coding: list[str] = []
+    if coders.commands:
+        coding, options = split_options(options)
+        await coders.check(coding, sandbox)
     if thinker:
         thinking = [each for each in options if each.partition("=")[0] in RESEARCHER_OPTIONS]
         options = [each for each in options if each not in thinking]
@@ -219,7 +227,7 @@ async def _swarm(
         await own_roles.check(["explorer"], options)
     if thinker:
         thinker = await ready(thinker)
-    elif not nats and not roles:
+    elif not nats and not roles and not coders.commands:
         check_can_propose(folder, spec, explorers=size.explorers)
     async with AsyncExitStack() as stack:
         credentials = settings.credentials(nats)
@@ -265,6 +273,7 @@ async def _swarm(
                 *here,
             ]
         own = own_roles.commands(roles, here, commands)
+        own |= coders.children(coding, sandbox, here, commands | own)
         commands |= own
         first = follower.board.seq
         children = Children(home, env)
