@@ -31,7 +31,7 @@ _MOST_PULLED = 5000
 _TITLE = 200
 
 
-class CommitLog(NamedTuple):
+class CommitLog(msgspec.Struct, frozen=True):
     """An arena with the index of its commits; `reached` waits until board and index have an entry."""
 
     door: Door

@@ -136,7 +136,7 @@ class OverLog:
 
 
 async def _all_rows(client: "SqlClient", query: str, max_rows: int, timeout_s: float) -> SqlRows:
-    from analytics.sql_protocol import Query
+    from mesh.sql_protocol import Query
 
     async with aclosing(client.pages(Query(query, max_rows, timeout_s))) as found:
         pages = [page async for page in found]

@@ -49,7 +49,8 @@ PLAIN = with_tree((b"100644", b"train.py", BLOB_NAME), more=(TEXT,))
 
 
 def many_commits(count: int) -> bytes:
-    chain, last = [EMPTY], ()
+    chain: list[Object] = [EMPTY]
+    last: tuple[str, ...] = ()
     for number in range(count):
         chain.append(commit_of(object_name(*EMPTY), *last, text=str(number)))
         last = (object_name(*chain[-1]),)

@@ -22,7 +22,7 @@ WIDEST = TRAIN.replace(b"WIDTH = 8", b"WIDTH = 16")
 
 
 async def facts(log: CommitLog) -> list[object]:
-    found = []
+    found: list[object] = []
     async for batch in log.door.bus.read():
         found += [entry.post.event for entry in batch if entry.post]
     return found

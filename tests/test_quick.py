@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from mesh.jetstream.quick import Message, QuickParser, quick_client
+from mesh.jetstream.quick import QuickParser, RawMessage, quick_client
 
 
 class Heard:
@@ -66,7 +66,7 @@ async def test_messages_are_the_same_in_the_same_order(seed: int) -> None:
     taken: list[tuple[Any, ...]] = []
 
     def take(sid: int) -> Any:
-        def taker(messages: list[Message]) -> None:
+        def taker(messages: list[RawMessage]) -> None:
             assert messages
             taken.extend((sid, *message[:3]) for message in messages)
             quick.told += taken[-len(messages) :]

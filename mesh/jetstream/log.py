@@ -22,7 +22,7 @@ from mesh import wire
 from mesh.errors import AlreadyPosted, BusError, BusRefused
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Ack, Link
-from mesh.jetstream.quick import Message, take_quickly
+from mesh.jetstream.quick import RawMessage, take_quickly
 from mesh.wire import Entry, Pattern, Post
 
 WINDOW = 512
@@ -213,7 +213,7 @@ class _Pull:
         self._name = f"read-{uuid.uuid4().hex}"
         self._inbox = self._nc.new_inbox()
         self._sub: Subscription | None = None
-        self._waiting: list[Message] = []
+        self._waiting: list[RawMessage] = []
         self._arrived = asyncio.Event()
         self._asked = self._place = 0
         self._pending: int | None = None
@@ -258,7 +258,7 @@ class _Pull:
         self._waiting.append((msg.subject, msg.reply, msg.data, msg.headers))
         self._arrived.set()
 
-    def _on_messages(self, messages: list[Message]) -> None:
+    def _on_messages(self, messages: list[RawMessage]) -> None:
         self._waiting += messages
         self._arrived.set()
 
@@ -285,7 +285,7 @@ class _Pull:
         await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
         self._asked += count
 
-    def _take(self, messages: list[Message], entries: list[Entry]) -> None:
+    def _take(self, messages: list[RawMessage], entries: list[Entry]) -> None:
         """Add the entries of messages to others."""
         for subject, reply, data, headers in messages:
             if headers and not reply and (status := headers.get("Status")) is not None:

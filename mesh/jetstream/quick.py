@@ -12,10 +12,10 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _NO_STATUS = b"NATS/1.0\r\n"
 
-Message = tuple[str, str, bytes, dict[str, str] | None]
+RawMessage = tuple[str, str, bytes, dict[str, str] | None]
 """The subject, the reply subject, the data and the headers of a message; None stands for headers that nobody needs."""
 
-_Taker = Callable[[list[Message]], None]
+_Taker = Callable[[list[RawMessage]], None]
 """Takes messages, at least one, in their order."""
 
 
@@ -50,7 +50,7 @@ class QuickParser(Parser):
 
     def _take(self, data: bytes, at: int) -> tuple[int, bool]:
         """Hand on messages; return where something else begins, and whether that is a message that is cut off."""
-        found, of, is_cut = list[Message](), b"", False
+        found, of, is_cut = list[RawMessage](), b"", False
         while data.startswith((b"HMSG ", b"MSG "), at):
             end = data.find(b"\r\n", at)
             if end < 0:
@@ -76,7 +76,7 @@ class QuickParser(Parser):
         self._hand_on(of, found)
         return at, is_cut
 
-    def _hand_on(self, of: bytes, found: list[Message]) -> None:
+    def _hand_on(self, of: bytes, found: list[RawMessage]) -> None:
         if found:
             self.takers[of](found)
 

@@ -1,12 +1,12 @@
 """An agent or a worker on a long log, from a projector: totals in SQL, its latest proposals or runs as an excerpt."""
 
-from analytics.sql_protocol import quoted
 from gateway.resolve import Named
 from mesh.board import Board
 from mesh.bounds import MAX_INTEGER
+from mesh.sql_protocol import quoted
 from mesh_cli.projected.asking import Projector, Row
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
-from mesh_cli.projected.totals import RECENT, AgentTotals, WorkerTotals
+from mesh_cli.projected.totals import LATEST_SHOWN, AgentTotals, WorkerTotals
 
 
 async def projected_member(projector: Projector, board: Board, named: Named) -> ProjectedRanking:
@@ -26,7 +26,7 @@ async def projected_member(projector: Projector, board: Board, named: Named) -> 
 
 async def _agent(projector: Projector, name: str) -> ProjectedRanking:
     author = quoted(name)
-    latest = projector.sql("agent_latest", author=author, count=RECENT)
+    latest = projector.sql("agent_latest", author=author, count=LATEST_SHOWN)
     champions = projector.sql("agent_champions", author=author)
     more = {
         "states": projector.sql("agent_states", author=author),
@@ -52,7 +52,7 @@ async def _worker(projector: Projector, board: Board, name: str) -> ProjectedRan
     listed = f"({', '.join(map(quoted, boots))})"
     ranking, found = await projected_ranking(
         projector,
-        runs=projector.sql("worker_latest", boots=listed, count=RECENT),
+        runs=projector.sql("worker_latest", boots=listed, count=LATEST_SHOWN),
         more={"runs": projector.sql("worker_runs", boots=listed)},
     )
     outcomes = _counts(found["runs"])

@@ -2,7 +2,7 @@
 
 import msgspec
 
-RECENT = 10
+LATEST_SHOWN = 10
 """Latest proposals of an agent, or runs of a worker, that are shown beside its totals."""
 
 

@@ -13,7 +13,7 @@ from mesh.leaderboard import Ranking
 from mesh.proposal_card import card_of, run_row, worker_name
 from mesh.proposal_numbers import gain_of
 from mesh.wire import Entry
-from mesh_cli.projected.totals import RECENT, AgentTotals, WorkerTotals
+from mesh_cli.projected.totals import LATEST_SHOWN, AgentTotals, WorkerTotals
 
 About = dict[str, Any]
 
@@ -91,7 +91,7 @@ def about_agent(board: Board, name: str, ranking: Ranking, totals: AgentTotals |
         "failed_calls": failed.calls if (failed := board.failed_calls.get(name)) else 0,
         "latest": [
             {"proposal": tree, "title": own[tree].event.title, "state": ranking.state(tree)}
-            for tree in list(own)[-RECENT:][::-1]
+            for tree in list(own)[-LATEST_SHOWN:][::-1]
         ],
         "lives": [_life(boot, member) for boot, member in lives],
     }
@@ -128,7 +128,7 @@ def about_worker(board: Board, name: str, totals: WorkerTotals | None = None) ->
         "outcomes": _most_first(totals.outcomes),
         "worker_s": totals.worker_s,
         "running": busy,
-        "latest": [run_row(board, run) for run in ended[-RECENT:][::-1]],
+        "latest": [run_row(board, run) for run in ended[-LATEST_SHOWN:][::-1]],
         "lives": [_life(boot, member) for boot, member in lives],
     }
 
