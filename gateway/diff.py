@@ -10,7 +10,7 @@ from gateway.code import lines_that_fit
 from gateway.door import Door
 from mesh.data_marks import fence_of, fenced, tame
 from mesh.errors import BadInput
-from mesh.file_changes import file_changes
+from mesh.file_changes import MOST_CHANGED, file_changes
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import gain_of
 from mesh.text import short
@@ -35,7 +35,7 @@ async def diff(door: Door, old: str, new: str, *, first_line: int = 1) -> Differ
     board = door.board
     base = board.opened.base_tree if board.opened else ""
     before, after = [await files_of_trial(door, tree) for tree in trees]
-    found = await anyio.to_thread.run_sync(partial(file_changes, before, after))
+    found = await anyio.to_thread.run_sync(partial(file_changes, before, after, most_changed=MOST_CHANGED))
     lines = [line for change in found for line in change.lines]
     if not 1 <= first_line <= max(1, len(lines)):
         raise BadInput(f"the diff has no line {first_line}; use 1 to {max(1, len(lines))}")

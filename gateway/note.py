@@ -1,6 +1,6 @@
 """`note` and `reply`: words on the board, posted once also where a call that was cut off is said again.
 
-The same text of the same author in the same place, said again within a minute, is one note; it may be one for ten.
+The same text of the same author in the same place, said again within ten minutes, is one note; for an hour, it may be.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ GENERAL = "general"
 NOTE_BYTES = 32 * 1024
 """Bytes of a note that somebody posts through a door."""
 
-_ONE_NOTE_S, _SURELY_S = 600, 60
+_ONE_NOTE_S, _SURELY_S = 3600, 600
 
 
 async def note(

@@ -5,7 +5,6 @@ the post that is there. A call that was killed between upload and post is comple
 """
 
 import datetime as dt
-import difflib
 from collections.abc import Mapping, Sequence
 
 from gateway.answers import Proposed, closed_words
@@ -20,6 +19,7 @@ from mesh.code import CodeStore
 from mesh.editable_paths import editable_paths
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import Origin, ProposalPosted
+from mesh.file_changes import MOST_CHANGED, file_changes
 from mesh.fleet import slots
 from mesh.follow import post_once
 from mesh.leaderboard import Ranking
@@ -147,12 +147,14 @@ async def post_draft(bus: ArenaBus, code: CodeStore, board: Board, draft: Draft,
 def change_title(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
     """Return a title for a change: the line that differs, else how many lines do in which files."""
     parts: list[str] = []
-    for name in sorted(name for name, data in after.items() if before.get(name) != data):
-        old, new = (files.get(name, b"").decode(errors="replace").splitlines() for files in (before, after))
-        lines = list(difflib.unified_diff(old, new, lineterm="", n=0))[2:]  # without the names of the files
+    old = {name: before[name] for name in after if name in before}
+    for change in file_changes(old, after, most_changed=MOST_CHANGED):
+        lines = change.lines[2:]  # without the names of the files
         gone, come = ([line[1:].strip() for line in lines if line[:1] == sign] for sign in "-+")
-        if len(gone) == len(come) == 1:
-            parts.append(f"{name}: {gone[0]} → {come[0]}")
+        if change.remark:
+            parts.append(f"{change.file}: {change.remark}")
+        elif len(gone) == len(come) == 1:
+            parts.append(f"{change.file}: {gone[0]} → {come[0]}")
         else:
-            parts.append(f"{name} (+{len(come)} -{len(gone)} lines)")
+            parts.append(f"{change.file} (+{len(come)} -{len(gone)} lines)")
     return printable(", ".join(parts), _TITLE)

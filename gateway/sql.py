@@ -8,7 +8,7 @@ import msgspec
 from gateway.answers import Queried, closed_words
 from gateway.door import Door
 from mesh.data_marks import fence_of, tame
-from mesh.errors import BadInput, BusUnavailable
+from mesh.errors import BadInput, BusUnavailable, QueryError
 from mesh.sql_protocol import Query, ask
 
 _MOST_ROWS, _MOST_CHARACTERS = 200, 60_000
@@ -44,6 +44,9 @@ async def sql(door: Door, query: str, *, max_rows: int = _MOST_ROWS) -> Queried:
             f"no projector answers questions about arena {door.bus.arena}; start one with `python -m analytics`, or a "
             "swarm with `mesh up`, which starts its own"
         ) from None
+    except QueryError as error:  # such as a cast that fails: the sentence has the text of a cell
+        text, _ = _in_fence(str(error), fence_of(door.board, [str(error)]))
+        raise QueryError(f"the query was refused or failed: {text}") from None
     board = door.board
     fence, room, cut = fence_of(board, [repr(answer.rows)]), _MOST_CHARACTERS, 0
     rows: list[tuple[Any, ...]] = []
@@ -73,8 +76,11 @@ def _shown(cell: Any, fence: str) -> tuple[Any, bool]:
     if cell is None or isinstance(cell, bool | int | float):
         return cell, False
     text = cell if isinstance(cell, str) else msgspec.json.encode(cell).decode()
-    if _WORD.fullmatch(text):
-        return text, False
+    return (text, False) if _WORD.fullmatch(text) else _in_fence(text, fence)
+
+
+def _in_fence(text: str, fence: str) -> tuple[str, bool]:
+    """Return a text between marks, and whether it was cut."""
     whole = tame(text).replace(fence, "")
     left = len(whole) - _CELL
     short = whole if left <= 0 else f"{whole[:_CELL]}… ({left:,} more characters)"

@@ -13,6 +13,7 @@ from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.changes import ChangeReader
 from mesh.fleet import waiting
+from mesh.last_boards import LastBoards
 
 Stage = Literal["queued", "requested", "running", "measured", "decided"]
 
@@ -94,12 +95,9 @@ def _in_order(board: Board, base: str) -> Iterator[str]:
 
 
 def _asked_by(board: Board) -> dict[str, None]:
-    """Return the undecided proposals of people and models, kept up for the board that was asked about last."""
-    global _kept
-    kept = _kept  # one name for all, because another thread may ask about another board
-    if kept[0] is not board:
-        kept = _kept = (board, ChangeReader(), {})
-    changes, trees = kept[1].look(board), kept[2]
+    """Return the undecided proposals of people and models, kept up for the boards that were asked about last."""
+    reader, trees = _kept.of(board)
+    changes = reader.look(board)
     if changes.is_new:
         trees.clear()
     for tree in changes.touched(board):
@@ -110,4 +108,4 @@ def _asked_by(board: Board) -> dict[str, None]:
     return trees
 
 
-_kept: tuple[object, ChangeReader, dict[str, None]] = (None, ChangeReader(), {})
+_kept: LastBoards[tuple[ChangeReader, dict[str, None]]] = LastBoards(lambda: (ChangeReader(), {}))

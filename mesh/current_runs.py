@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mesh.events import ArenaOpened
 from mesh.kept import KeptProposals, KeptRuns
+from mesh.last_boards import LastBoards
 from mesh.records import Run
 
 _MOST = 1000
@@ -82,21 +83,20 @@ class Keeping(Protocol):
 
 
 def runs_kept(board: Keeping, tree: str) -> RunsKept:
-    """Return the current runs of a proposal that is not ruled out, for the board that was asked about last.
+    """Return the current runs of a proposal that is not ruled out, kept for the boards that were asked about last.
 
     Whether a run that has ended counts changes with the state alone. So each is looked at once after its end.
     """
-    global _kept
-    kept = _kept  # one name for both, because another thread may ask about another board
-    if board is not kept[0] or len(kept[1]) > _MOST:
-        kept = _kept = (board, {})
+    kept = _kept.of(board)
+    if len(kept) > _MOST:
+        kept.clear()
     state = (board.opened.version if board.opened else 0, board.scored_seq, board.proposals.turns.get(tree, 0))
-    before, found = kept[1].get(tree, (state, RunsKept()))
+    before, found = kept.get(tree, (state, RunsKept()))
     if before != state:
         found = RunsKept()
-    kept[1][tree] = (state, found)
+    kept[tree] = (state, found)
     found.update(board.proposals[tree].runs, board.runs, board.is_current)
     return found
 
 
-_kept: tuple[object, dict[str, tuple[_State, RunsKept]]] = (None, {})
+_kept: LastBoards[dict[str, tuple[_State, RunsKept]]] = LastBoards(dict)

@@ -25,7 +25,7 @@ def is_fresh(board: Board, rule: Rule, run: Run) -> bool:
 
 
 class EqualScores:
-    """What differs among the fresh scores of the board that was asked about last."""
+    """What differs among the fresh scores of one board."""
 
     def __init__(self) -> None:
         self._changes = ChangeReader()

@@ -17,6 +17,7 @@ from mesh.events import PROOF, ProposalRetired
 from mesh.fresh_scores import FreshScores, Pool, pooled_spread, squares
 from mesh.item_evidence import ItemNoise, repeats
 from mesh.items import Spread, together
+from mesh.last_boards import LastBoards
 from mesh.paired import Scores, SeedEffect, difference, moderated, side_by_side
 from mesh.remembered import Remembered
 from mesh.run_sums import has_many, run_sums
@@ -129,8 +130,9 @@ def noise(board: Board, worker_class: str = "", *, without: str = "") -> Noise:
         worker_class: The worker class whose scores are pooled.
         without: A proposal to leave out; "" for none.
     """
+    scores = _scores.of(board)
     return _noises.of(
-        board, evidence_state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without, _scores)
+        board, evidence_state(board), (worker_class, without), lambda: _noise_of(board, worker_class, without, scores)
     )
 
 
@@ -139,7 +141,7 @@ def _noise_of(board: Board, worker_class: str, without: str, scores: FreshScores
     return noise_of_pools(kept.whole, kept.recent, worker_class, without)
 
 
-_scores = FreshScores()
+_scores = LastBoards(FreshScores)
 
 
 def noise_of_pools(whole: Pool, recent: Pool, worker_class: str, without: str = "") -> Noise:
@@ -187,11 +189,15 @@ def shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:
         found: Its noise.
     """
     if board.spec.objective.noise != "items":
-        return not found.sd and found.dof >= 2 and _equal.of(board, ranking_rule(board), worker_class, claim).are_equal
-    return not found.sd and _equal.of(board, ranking_rule(board), worker_class, claim).repeats
+        return (
+            not found.sd
+            and found.dof >= 2
+            and _equal.of(board).of(board, ranking_rule(board), worker_class, claim).are_equal
+        )
+    return not found.sd and _equal.of(board).of(board, ranking_rule(board), worker_class, claim).repeats
 
 
-_equal = EqualScores()
+_equal = LastBoards(EqualScores)
 
 
 def _shows_no_noise(board: Board, worker_class: str, found: Noise) -> bool:

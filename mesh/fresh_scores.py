@@ -24,7 +24,7 @@ FreshRow = tuple[int, str, int, float]
 
 
 class FreshScores:
-    """The fresh scores of the board that was asked about last, all of them and those since the last promotion."""
+    """The fresh scores of one board, all of them and those since the last promotion."""
 
     def __init__(self) -> None:
         self._changes = ChangeReader()

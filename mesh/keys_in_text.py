@@ -14,9 +14,9 @@ _NAMED = {
     "a key of Slack": rb"\bxox[abprs]-[A-Za-z0-9-]{20}",
     "a key of Google": rb"\bAIza[0-9A-Za-z_-]{35}",
     "a key of Hugging Face": rb"\bhf_[A-Za-z0-9]{30}",
-    "a key of a model's provider": rb"\bsk-(?:ant-|proj-|or-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{24}",
+    "a key of a model's provider": rb"\bsk-(?:ant-|proj-|or-)?(?=[A-Za-z_-]{0,60}[0-9])[A-Za-z0-9_-]{24}",
     "a seed of NATS": rb"\bS[UAO][A-Z2-7]{56}\b",
-    "a token (JWT)": rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10}",
+    "a token (JWT)": rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10}",
 }
 _PATTERNS = {what: re.compile(pattern) for what, pattern in _NAMED.items()}
 _LIKE_A_KEY = re.compile(

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from mesh.last_boards import LastBoards
+
 _T = TypeVar("_T")
 
 
@@ -11,10 +13,10 @@ _MOST = 1000
 
 
 class Remembered(Generic[_T]):
-    """Results of one function of a board and of some arguments, for the board that was asked about last."""
+    """Results of one function of a board and of some arguments, for the boards that were asked about last."""
 
     def __init__(self) -> None:
-        self._kept: tuple[object, dict[Hashable, tuple[Hashable, _T]]] = (None, {})
+        self._kept: LastBoards[dict[Hashable, tuple[Hashable, _T]]] = LastBoards(dict)
 
     def of(self, board: object, state: Hashable, arguments: Hashable, calculate: Callable[[], _T]) -> _T:
         """Return the result for some arguments; calculate it where the board or the state is another one than before.
@@ -25,10 +27,10 @@ class Remembered(Generic[_T]):
             arguments: The other arguments.
             calculate: Returns the result.
         """
-        kept = self._kept  # one name for both, because another thread may ask about another board
-        if board is not kept[0] or len(kept[1]) > _MOST:
-            kept = self._kept = (board, {})
-        found = kept[1].get(arguments)
+        kept = self._kept.of(board)
+        if len(kept) > _MOST:
+            kept.clear()
+        found = kept.get(arguments)
         if found is None or found[0] != state:
-            found = kept[1][arguments] = (state, calculate())
+            found = kept[arguments] = (state, calculate())
         return found[1]

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from mesh.board import Board, Run
 from mesh.current_runs import runs_kept
 from mesh.events import PROOF
+from mesh.last_boards import LastBoards
 from mesh.paired import SummedScores
 from mesh.records import FEW_RUNS
 
@@ -32,30 +33,30 @@ _V = TypeVar("_V")
 
 
 class RunByRun(Generic[_T]):
-    """Keeps something of the ended current runs of proposals, for the board that was asked about last.
+    """Keeps something of the ended current runs of proposals, for the boards that were asked about last.
 
     `start` makes it for a proposal without runs.
     """
 
     def __init__(self, start: Callable[[Board, str], _T]) -> None:
         self._start = start
-        self._kept: tuple[object, dict[str, tuple[list[Run], int, _T]]] = (None, {})
+        self._kept: LastBoards[dict[str, tuple[list[Run], int, _T]]] = LastBoards(dict)
 
     def of(self, board: Board, tree: str) -> _T:
         """Return what is kept of a proposal, with all current runs that have ended."""
-        kept = self._kept  # one name for both, because another thread may ask about another board
-        if board is not kept[0] or len(kept[1]) > _MOST:
-            kept = self._kept = (board, {})
+        kept = self._kept.of(board)
+        if len(kept) > _MOST:
+            kept.clear()
         if board.proposals[tree].ruled_out:
             return self._start(board, tree)
         noticed = runs_kept(board, tree).noticed
-        before, count, found = kept[1].get(tree, (noticed, 0, None))
+        before, count, found = kept.get(tree, (noticed, 0, None))
         if found is None or before is not noticed:
             count, found = 0, self._start(board, tree)
         if len(noticed) > count:
             for run in noticed[count:]:
                 found.add(run)
-        kept[1][tree] = (noticed, len(noticed), found)
+        kept[tree] = (noticed, len(noticed), found)
         return found
 
 

@@ -204,6 +204,11 @@ async def test_a_diff_and_a_lineage_say_what_changed_since_the_baseline(tmp_path
         evil = await diff(door, first, second)
         assert "\x1b" not in evil.text
         assert evil.text.count("</data-") == 1
+        wild = b"".join(b"x = %d\ny%d = 0\n" % (number % 60, number) for number in range(9000))
+        third = (await propose(door, {"train.py": wild}, author="eve")).proposal
+        fourth = (await propose(door, {"train.py": wild.replace(b"\ny", b"\nz")}, author="eve")).proposal
+        [change] = (await diff(door, third, fourth)).files
+        assert change.remark == "too much has changed to compare, 18,000 → 18,000 lines"
         rows = (await lineage(door, second)).rows
         assert [row.proposal for row in rows[:2]] == [second, first]
         assert (await lineage(door, second, most=1)).left_out == len(rows) - 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 
 from gateway.door import Door
+from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.events import AnyEvent
 from mesh.follow import Follower
@@ -21,7 +22,8 @@ async def open_door(
     folder: Path,
     files: Mapping[str, bytes] = FILES,
     spec: ArenaSpec = SPEC,
-    bus: MemoryBus | None = None,
+    bus: ArenaBus | None = None,
+    within_s: float = 30,
 ) -> AsyncIterator[Door]:
     """Open an arena with these files; a `bus` that has a log is used as it is."""
     bus = bus or MemoryBus("a")
@@ -34,7 +36,7 @@ async def open_door(
     await follower.catch_up()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.follow)
-        with anyio.fail_after(30):
+        with anyio.fail_after(within_s):
             yield Door(bus, follower, code)
         tasks.cancel_scope.cancel()
 
