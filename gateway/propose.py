@@ -6,7 +6,7 @@ the post that is there. A call that was killed between upload and post is comple
 
 import datetime as dt
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.answers import Proposed, closed_words
 from gateway.checkout import files_of_trial
@@ -40,6 +40,7 @@ async def propose(
     predicted_gain: float | None = None,
     confidence: float | None = None,
     model: str = "",
+    also_from: Sequence[str] = (),
 ) -> Proposed:
     """Propose files, and return the post, its place in the queue and what happens next.
 
@@ -53,6 +54,7 @@ async def propose(
         predicted_gain: The expected gain over the parent, in units of the metric.
         confidence: The probability of a gain, 0 to 1.
         model: The model that made it; "" is a person.
+        also_from: Further proposals that it takes something from, by their trees.
 
     Raises:
         ArenaIsClosed: The arena takes no proposals.
@@ -74,7 +76,7 @@ async def propose(
         wanted,
         title.strip() or change_title(before, wanted),
         rationale,
-        (parent,) if parent else (),
+        _parents(board, parent, also_from),
         predicted_gain=predicted_gain,
         confidence=confidence,
         origin=Origin(how="model", name=model) if model else Origin(how="human", name=author),
@@ -101,6 +103,11 @@ async def propose(
         queue=place,
         next=next_words(board, tree),
     )
+
+
+def _parents(board: Board, parent: str, also_from: Sequence[str]) -> tuple[str, ...]:
+    first = parent or (board.opened.base_tree if board.opened and any(also_from) else "")
+    return tuple(dict.fromkeys(tree for tree in (first, *also_from) if tree))
 
 
 def next_words(board: Board, tree: str) -> str:

@@ -51,6 +51,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     kill,
     leaderboard,
     lineage,
+    mcp,
     new,
     open_,
     post,
@@ -77,7 +78,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
-    "Take part": ("digest", "checkout", "propose", "wait", "kill", "post", "reply", "channels", "skill", "gateway"),
+    "Take part": ("digest", "checkout", "propose", "wait", "kill", "post", "reply", "channels", "skill", "mcp", "gateway"),
     "Take out and bring in": ("apply", "git", "export", "import", "snapshot", "replay", "compact"),
     "Settings": ("context", "config", "completion", "version"),
 }
