@@ -57,7 +57,11 @@ async def serving(door: Door) -> AsyncIterator[str]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(100)
         port = listening.getsockname()[1]
-        tools = McpApp(hosts=[f"127.0.0.1:{port}"], origins=[f"http://127.0.0.1:{port}"])
+        tools = McpApp(
+            speaker_of=lambda request: request.state.speaker,
+            hosts=[f"127.0.0.1:{port}"],
+            origins=[f"http://127.0.0.1:{port}"],
+        )
         app = Starlette(routes=[Route("/a/a/mcp", endpoint=Gate(tools, door))])
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         async with tools.running(), anyio.create_task_group() as tasks:
