@@ -1,7 +1,7 @@
 """MCP: the tools of `gateway.mcp_tools` over standard input and output, and as an ASGI app. Only it imports `mcp`.
 
-Over HTTP nothing is kept between two requests. `McpApp` expects the arena's `Door` and the `Speaker` of the request in
-its state, as `door` and `speaker`; who may call is decided before it. A client that goes away ends its call.
+Over HTTP nothing is kept between two requests. `McpApp` expects the arena's `Door` in the state of the request, as
+`door`; who may call is decided before it. A client that goes away ends its call.
 """
 
 import logging
@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -34,6 +34,8 @@ _CALL_S, _LONGEST_S = 25.0, 56.0
 """Seconds that a call may take while the log does not answer, and any call; clients give up after a minute."""
 
 _Context = ServerRequestContext[Any]
+CallRules = Callable[[Any, str, Any], AbstractAsyncContextManager[None]]
+"""What a call has to pass, by its request, its tool and its arguments; it raises a `MeshError` where it may not."""
 
 
 class Called(msgspec.Struct, frozen=True):
@@ -58,12 +60,17 @@ class Calls(Protocol):
         """
 
 
-def calls_of(open_door: Callable[[Any], Awaitable["Door"]], speaker_of: Callable[[str, Any], Speaker]) -> Calls:
+def calls_of(
+    open_door: Callable[[Any], Awaitable["Door"]],
+    speaker_of: Callable[[str, Any], Speaker],
+    rules: CallRules | None = None,
+) -> Calls:
     """Return calls of the functions of the gateway.
 
     Args:
         open_door: Gives the door for a request.
         speaker_of: Gives who calls, by the client's name and the request.
+        rules: What a call has to pass.
     """
 
     async def call(name: str, arguments: dict[str, Any] | None, client: str, request: Any) -> Called:
@@ -74,7 +81,8 @@ def calls_of(open_door: Callable[[Any], Awaitable["Door"]], speaker_of: Callable
             if speaker.is_observer and not tool.is_reading:
                 raise BadInput(f"{speaker.author} is an observer, who reads and does not post")
             with anyio.fail_after(min(_CALL_S + tool.most_s, _LONGEST_S)):
-                answer = await tool.work(await open_door(request), speaker, given)
+                async with rules(request, name, given) if rules else nullcontext():
+                    answer = await tool.work(await open_door(request), speaker, given)
             found = values_of(answer)
             return Called(text_for(found), found)
         except TimeoutError:
@@ -157,14 +165,20 @@ class McpApp:
     """The tools as an ASGI app for one path, whatever it is; `running` must be entered while it serves."""
 
     def __init__(
-        self, *, hosts: Sequence[str] = (), origins: Sequence[str] = (), name_of: Callable[[Any], Speaker] | None = None
+        self,
+        *,
+        speaker_of: Callable[[Any], Speaker],
+        rules: CallRules | None = None,
+        hosts: Sequence[str] = (),
+        origins: Sequence[str] = (),
     ) -> None:
         """Make the app.
 
         Args:
+            speaker_of: Gives who calls, by the request.
+            rules: What a call has to pass.
             hosts: Values of Host that are accepted, `name:*` for any port; without any, somebody else has checked.
             origins: Values of Origin that are accepted; requests without one always are.
-            name_of: Gives who calls, by the request; by default `request.state.speaker`.
         """
 
         async def door(request: Any) -> "Door":
@@ -172,12 +186,11 @@ class McpApp:
             return found
 
         def speaker(client: str, request: Any) -> Speaker:
-            known = name_of(request) if name_of else request.state.speaker
-            assert isinstance(known, Speaker)
+            known = speaker_of(request)
             return known if known.model or not client else msgspec.structs.replace(known, model=author_name(client))
 
         self._manager = StreamableHTTPSessionManager(
-            _server(calls_of(door, speaker)),
+            _server(calls_of(door, speaker, rules)),
             json_response=True,
             stateless=True,
             max_request_body_size=MAX_MESSAGE,

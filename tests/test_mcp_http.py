@@ -21,11 +21,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.door import Door
+from gateway.mcp_proxy import hub_address
 from gateway.mcp_server import McpApp
 from gateway.mcp_tools import Speaker
+from mesh.errors import BadInput
 from mesh.testing import TRAIN
 from tests.support.doors import open_door
-from tests.support.mcp_lines import modern
+from tests.support.mcp_lines import modern, raw_client
 
 KEYS = {"key-ann": Speaker("ann", "opus"), "key-eve": Speaker("eve", is_observer=True)}
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
@@ -51,9 +53,15 @@ class Gate:
 @asynccontextmanager
 async def serving(door: Door) -> AsyncIterator[str]:
     """Serve the tools on loopback; yield their address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(100)
         port = listening.getsockname()[1]
-        tools = McpApp(hosts=[f"127.0.0.1:{port}"], origins=[f"http://127.0.0.1:{port}"])
+        tools = McpApp(
+            speaker_of=lambda request: request.state.speaker,
+            hosts=[f"127.0.0.1:{port}"],
+            origins=[f"http://127.0.0.1:{port}"],
+        )
         app = Starlette(routes=[Route("/a/a/mcp", endpoint=Gate(tools, door))])
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         async with tools.running(), anyio.create_task_group() as tasks:
@@ -184,6 +192,42 @@ async def test_a_client_that_goes_away_ends_its_wait(tmp_path: Path, monkeypatch
                     tasks.cancel_scope.cancel()
                 with anyio.fail_after(20):
                     await ended.wait()
+
+
+async def test_a_proxy_passes_calls_on_with_its_key(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door, serving(door) as url:
+        hub = url.removesuffix("/a/a/mcp")
+        with anyio.fail_after(120):
+            async with raw_client("--hub", hub, "--arena", "a", home=tmp_path, MESH_KEY="key-ann") as client:
+                went_wrong, values, text = await client.call("note", text="hello")
+                assert (went_wrong, values["author"], values["arena"]) == (False, "ann", "a"), text
+                wrong = await client.call("digest", since="x")
+                assert wrong == (True, {}, "since of digest is not valid; use a whole number")
+                assert (await client.call("wait", since=1, seconds=5))[1]["woken_by"] == []  # its own note
+                await client.begin("tools/call", {"name": "wait", "arguments": {"since": 2, "seconds": 50}})
+                assert await client.ended() == 0
+            for key, sentence in (
+                ("wrong", f"{url}: the hub refuses the key; set MESH_KEY to the one that it gave when you registered"),
+                ("", "the hub asks for a key; set MESH_KEY in the environment of `mesh mcp`"),
+            ):
+                async with raw_client("--hub", url, home=tmp_path, MESH_KEY=key) as client:
+                    assert await client.call("status") == (True, {}, sentence)
+
+
+async def test_a_hub_that_is_away_or_none_is_a_sentence(tmp_path: Path) -> None:
+    async with raw_client("--hub", "http://127.0.0.1:9/a/a", home=tmp_path, MESH_KEY="k") as client:
+        went_wrong, _, text = await client.call("status")
+        assert went_wrong
+        assert text == (
+            "http://127.0.0.1:9/a/a/mcp does not answer (ConnectError); nothing is lost: call status again in a while"
+        )
+    for address in ("ftp://x", "https://ann:key@host", "http://[", "host/a/a", "https://host/?key=hunter2"):
+        with pytest.raises(BadInput, match=r"^the address of the hub is not valid; use http\(s\)://HOST") as refused:
+            hub_address(address)
+        assert "hunter2" not in str(refused.value)
+    assert hub_address("https://host:8080/a/b/i/xyz/") == "https://host:8080/a/b/i/xyz/mcp"
+    assert hub_address("https://host/a/b/mcp", "c") == "https://host/a/b/mcp"
+    assert hub_address("https://host", "c") == "https://host/a/c/mcp"
 
 
 async def test_twenty_clients_call_at_once(tmp_path: Path) -> None:

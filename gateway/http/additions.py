@@ -3,13 +3,11 @@
 The routes are thin: the functions of `gateway` do the work, and their answers are sent as they are.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -21,10 +19,10 @@ from gateway.diff import diff
 from gateway.door import Door
 from gateway.http.body import json_of, query_number
 from gateway.http.entry import caller_of, gateway_of, json_answer, member, served_of
+from gateway.http.rules import POLLING, check_all_arenas, check_pending, check_texts
 from gateway.leaderboard import leaderboard
 from gateway.lineage import lineage
 from gateway.news import news
-from gateway.pending import awaited_by
 from gateway.propose import propose
 from gateway.proposed_files import from_patch
 from gateway.show import show
@@ -38,9 +36,6 @@ from mesh.wire import Pattern
 
 MOST_PROPOSED = 2 * 1024 * 1024
 LONGEST_POLL_S, USUAL_POLL_S = 50.0, 25.0
-POLLS, POLLS_OF_ONE = 2000, 20
-"""Requests that wait for news at a time: of all members, and of one."""
-
 _Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -78,17 +73,14 @@ async def _propose(request: Request) -> Response:
         raise BadInput("a proposal needs either files or patch; give one of them")
     if len(wish.parents) > 1:
         raise BadInput(f"parents has {len(wish.parents)} proposals; give the one that your files change")
-    if awaited := awaited_by(door.board, asking.author, gateway.pending):
-        raise HTTPException(409, f"wait for {awaited} first")
+    check_pending(request)
     parent = await door.proposal(wish.parents[0] if wish.parents else "")
     files, title, rationale = {name: text.encode() for name, text in wish.files.items()}, wish.title, wish.rationale
     if wish.patch.strip():
         found = await from_patch(door, wish.patch, parent)
         files, title, rationale = found.files, title or found.title, rationale or found.rationale
     texts = {"title": title, "rationale": rationale} | {name: data.decode() for name, data in files.items()}
-    for where, text in texts.items():
-        if gateway.members.index.has_key_of_ours(text):
-            raise BadInput(f"{printable(where, 80)} has a key of this hub; the log never forgets: take it out")
+    check_texts(request, texts)
     gateway.limits.take("push", asking.author)
     done = await propose(
         door,
@@ -121,33 +113,6 @@ async def _critique(request: Request) -> Response:
     return json_answer(done, 201)
 
 
-class _Polls:
-    """Counts the requests that wait."""
-
-    def __init__(self) -> None:
-        self._by: dict[str, int] = {}
-
-    @contextmanager
-    def one(self, author: str) -> Iterator[None]:
-        """Count one while the block runs.
-
-        Raises:
-            HTTPException: 429, there are too many.
-        """
-        if self._by.get(author, 0) >= POLLS_OF_ONE or sum(self._by.values()) >= POLLS:
-            raise HTTPException(429, "too many requests wait for news; end one of them", {"Retry-After": "5"})
-        self._by[author] = self._by.get(author, 0) + 1
-        try:
-            yield
-        finally:
-            self._by[author] -= 1
-            if not self._by[author]:
-                del self._by[author]
-
-
-_polls = _Polls()
-
-
 async def _events(request: Request) -> Response:
     served = served_of(request)
     board = served.door.board
@@ -158,7 +123,7 @@ async def _events(request: Request) -> Response:
     kinds = [kind for kind in request.query_params.get("kinds", "").split(",") if kind]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise BadInput(f"{printable(unknown[0], 60)!r} is not a kind of fact; use some of {', '.join(sorted(KINDS))}")
-    with _polls.one(caller_of(request).author):
+    with POLLING.one(caller_of(request).author):
         wanted = [Pattern(kind=kind) for kind in dict.fromkeys(kinds)]
         found, reached = await served.latest.since(after, _seconds(request), wanted)
     board = served.door.board
@@ -197,15 +162,13 @@ async def _wait(request: Request) -> Response:
     if tree not in door.board.proposals:
         raise BadInput("the baseline was not proposed by anybody; there is nothing to wait for")
     until: Awaited = "score" if request.query_params.get("until") == "score" else "verdict"
-    with _polls.one(caller_of(request).author):
+    with POLLING.one(caller_of(request).author):
         return json_answer(await await_outcome(door, tree, until=until, seconds=_seconds(request)))
 
 
 async def _sql(request: Request) -> Response:
-    gateway, asking = gateway_of(request), caller_of(request)
     wish = await json_of(request, _Question)
-    if asking.arenas and (others := [name for name in await gateway.arenas.logs() if name not in asking.arenas]):
-        raise HTTPException(403, f"sql reads all arenas of this hub, and this key is not for {others[0]}")
+    await check_all_arenas(request)
     return json_answer(await sql(served_of(request).door, wish.query or wish.sql, max_rows=wish.max_rows))
 
 

@@ -11,13 +11,14 @@ from contextlib import AbstractAsyncContextManager
 from starlette.routing import BaseRoute
 
 from gateway.channels import ChannelIndex
+from gateway.http.mcp_route import MCP, MCP_ROUTES
 from gateway.log_index import LogIndex
 
-ROUTES: list[BaseRoute] = []
+ROUTES: list[BaseRoute] = [*MCP_ROUTES]
 """Routes of other modules."""
 
 INDEXES: list[type[LogIndex]] = [ChannelIndex]
 """What is kept of each arena's log beside its board; `served_of(request).index(ChannelIndex)` returns one."""
 
-LIFESPANS: list[Callable[[], AbstractAsyncContextManager[None]]] = []
+LIFESPANS: list[Callable[[], AbstractAsyncContextManager[None]]] = [MCP.running]
 """What runs while the gateway serves, such as the sessions of a mounted app."""

@@ -72,19 +72,20 @@ async def serve_gateway(
     gateway = Gateway(served, members, RateLimits(), home, is_open)
     files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
     try:
-        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        async with AsyncExitStack() as stack:
             for lifespan in mounts.LIFESPANS:
                 await stack.enter_async_context(lifespan())
-            tasks.start_soon(patiently, members.reader.follow)
-            await tasks.start(served.keep)
-            app = make_gateway_app(gateway, hosts=hosts, numbers=numbers)
-            await serve_app(
-                around(app) if around else app,
-                listening,
-                connection=HubConnection,
-                on_ready=on_ready,
-                on_end=on_end,
-                **files,
-            )
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(patiently, members.reader.follow)
+                await tasks.start(served.keep)
+                app = make_gateway_app(gateway, hosts=hosts, numbers=numbers)
+                await serve_app(
+                    around(app) if around else app,
+                    listening,
+                    connection=HubConnection,
+                    on_ready=on_ready,
+                    on_end=on_end,
+                    **files,
+                )
     except BaseExceptionGroup as group:
         raise leaf(group) from None

@@ -21,9 +21,11 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.create_server(address[:2], family=family)
+        made = socket.create_server(address[:2], family=family)
     except (OSError, OverflowError) as error:
         raise BadInput(f"nothing can listen on {host}:{port}: {error}") from None
+    # asyncio sends at once only on sockets that are TCP by name; else half of each answer waits 40 ms for the client
+    found = socket.socket(made.family, made.type, socket.IPPROTO_TCP, fileno=made.detach())
     found.setblocking(False)
     return found
 

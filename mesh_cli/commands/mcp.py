@@ -1,5 +1,6 @@
 """`mesh mcp`: an agent takes part by MCP."""
 
+import os
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,9 @@ def mcp(
     *,
     arena: ArenaOption = None,
     nats: Nats = None,
+    hub: Annotated[
+        str, Parameter(help="Pass the calls on to this hub, such as https://HOST/a/ARENA, with the key in MESH_KEY.")
+    ] = "",
     name: Annotated[str, Parameter(help="Author of what the agent posts; default: what the client calls itself.")] = "",
     model: Annotated[str, Parameter(help="The model of the agent; default: what the client calls itself.")] = "",
 ) -> int:
@@ -37,6 +41,8 @@ def mcp(
         from mesh.wire import check_token
         from mesh_cli.live.lasting_door import LastingDoor
 
+        if hub and (nats or name):
+            raise BadInput("--hub cannot be used with --nats or --name: the key says who calls; leave those out")
         named = name and check_token("name", name)
         gc.disable()  # all that is imported stays: to look for garbage in it takes a tenth of the start
         try:
@@ -53,6 +59,11 @@ def mcp(
             author = named or author_name(client)
             return Speaker(author, model or (author_name(client) if client else author))
 
+        if hub:
+            from gateway.mcp_proxy import KEY, calls_to, hub_address
+
+            await serve_stdio(calls_to(hub_address(hub, arena or ""), os.environ.get(KEY, ""), model))
+            return
         lasting = LastingDoor(lambda: _opened(arena, nats))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lasting.keep)

@@ -81,9 +81,9 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw_client(*options: str, home: Path, revision: str = "2025-11-25") -> AsyncIterator[RawClient]:
-    """Start `mesh mcp` with a home of its own; hands are shaken where the revision does so."""
-    environ = {**os.environ, "MESH_HOME": str(home)}
+async def raw_client(*options: str, home: Path, revision: str = "2025-11-25", **more: str) -> AsyncIterator[RawClient]:
+    """Start `mesh mcp` with a home of its own; hands are shaken where the revision does so; `more` are variables."""
+    environ = {**os.environ, "MESH_HOME": str(home), **more}
     command = [sys.executable, "-m", "mesh_cli", "mcp", *options]
     async with await anyio.open_process(command, env=environ, stderr=subprocess.PIPE) as process:
         client = RawClient(process, modern() if revision == "2026-07-28" else None)

@@ -1,0 +1,77 @@
+"""What a member of a hub may do: how often, how much at a time, and what its texts must not have."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from gateway.http.entry import caller_of, gateway_of, served_of
+from gateway.pending import awaited_by
+from mesh.errors import BadInput
+from mesh.text import printable
+
+POLLS, POLLS_OF_ONE = 2000, 20
+"""Requests that wait for news at a time: of all members, and of one."""
+
+
+class Polls:
+    """Counts the requests that wait."""
+
+    def __init__(self) -> None:
+        self._by: dict[str, int] = {}
+
+    @contextmanager
+    def one(self, author: str) -> Iterator[None]:
+        """Count one while the block runs.
+
+        Raises:
+            HTTPException: 429, there are too many.
+        """
+        if self._by.get(author, 0) >= POLLS_OF_ONE or sum(self._by.values()) >= POLLS:
+            raise HTTPException(429, "too many requests wait for news; end one of them", {"Retry-After": "5"})
+        self._by[author] = self._by.get(author, 0) + 1
+        try:
+            yield
+        finally:
+            self._by[author] -= 1
+            if not self._by[author]:
+                del self._by[author]
+
+
+POLLING = Polls()
+"""The requests of this process that wait."""
+
+
+def check_pending(request: HTTPConnection) -> None:
+    """Check that a member may propose once more before its proposals have scores.
+
+    Raises:
+        HTTPException: 409, too many wait.
+    """
+    if awaited := awaited_by(served_of(request).door.board, caller_of(request).author, gateway_of(request).pending):
+        raise HTTPException(409, f"wait for {awaited} first")
+
+
+def check_texts(request: HTTPConnection, texts: Mapping[str, str]) -> None:
+    """Check that texts, by what they are, have no key of this hub.
+
+    Raises:
+        BadInput: one has.
+    """
+    for where, text in texts.items():
+        if gateway_of(request).members.index.has_key_of_ours(text):
+            raise BadInput(f"{printable(where, 80)} has a key of this hub; the log never forgets: take it out")
+
+
+async def check_all_arenas(request: HTTPConnection) -> None:
+    """Check that a member may read all arenas of this hub, as a question in SQL does.
+
+    Raises:
+        HTTPException: 403, its key is not for all.
+        BusUnavailable: the log cannot be reached.
+    """
+    asking = caller_of(request)
+    logs = await gateway_of(request).arenas.logs() if asking.arenas else []
+    if others := [name for name in logs if name not in asking.arenas]:
+        raise HTTPException(403, f"sql reads all arenas of this hub, and this key is not for {others[0]}")
