@@ -12,6 +12,7 @@
     │   ├── BusUnavailable       no server answers
     │   ├── ServerTooOld         the server lacks a feature that the log needs
     │   └── BusRefused           the server refuses (permission, limit, full disk)
+    ├── NotYet                   what was waited for has not come in time; a `TimeoutError` too
     ├── ObjectMissing            the object store has no object with that name
     ├── QueryError               a SQL statement was refused or failed
     └── HostTrouble              this machine is broken (disk full, no memory), not the work that it got
@@ -85,6 +86,20 @@ class ServerTooOld(BusError):
 
 class BusRefused(BusError):
     """The server answers and refuses: a permission, a limit, a full disk."""
+
+
+class NotYet(MeshError, TimeoutError):
+    """What was waited for has not come in time; the wait may be repeated.
+
+    Attributes:
+        so_far: the answer as it was when the time was over, None if there was none.
+    """
+
+    exit_code = 13
+
+    def __init__(self, sentence: str, so_far: object = None) -> None:
+        super().__init__(sentence)
+        self.so_far = so_far
 
 
 class ObjectMissing(MeshError):

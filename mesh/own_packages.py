@@ -16,7 +16,7 @@ import msgspec
 
 from mesh.errors import BadInput
 
-NAMES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
+NAMES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client", "mesh_cli")
 CURE = "install mesh-swarm into a separate environment (python -m venv .venv; .venv/bin/pip install 'mesh-swarm[up]')"
 _ROOT = Path(__file__).resolve().parents[1]
 

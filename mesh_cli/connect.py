@@ -4,21 +4,20 @@ Where no swarm runs, its log can still be read and written: the command serves t
 lasts, and folds the log itself where a projector is needed.
 """
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
-import anyio
-
+from gateway.reach import code_store_of as code_store_of
+from gateway.reach import door_of, follower_of, open_hub
+from gateway.reach import pick as pick
 from gateway.resolve import find_proposal
 from mesh import settings
 from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.errors import BadInput, UnknownName
 from mesh.follow import Follower
-from mesh.jetstream import JetStreamBus, JetStreamHub, connect
-from mesh.server import embedded, find_url
+from mesh.jetstream import JetStreamBus, JetStreamHub
 from mesh.text import short
 from mesh.wire import Entry
 from mesh_cli.render.fold_progress import FoldProgress
@@ -26,25 +25,6 @@ from mesh_cli.render.fold_progress import FoldProgress
 if TYPE_CHECKING:
     from gateway.door import Door
     from mesh.code import CodeStore
-
-
-@asynccontextmanager
-async def served(nats: str | None, *, make: bool = False) -> AsyncIterator[str]:
-    """Yield the address of the server: the named one, the one of this home, else one started for this command.
-
-    With `make`, a home without a store gets one.
-
-    Raises:
-        BusUnavailable: no server is named and this home has no store.
-    """
-    home = settings.home()
-    folder = settings.server_dir(home)
-    if settings.value("nats", nats) or not (make or (folder / "store").is_dir()):
-        yield find_url(nats, home)
-        return
-    settings.make_home(home)
-    async with embedded(folder) as server:
-        yield server.url
 
 
 @asynccontextmanager
@@ -64,30 +44,13 @@ async def reach(arena: str | None, nats: str | None, *, endless: bool = False) -
 
 @asynccontextmanager
 async def reach_hub(nats: str | None, *, endless: bool = False, make: bool = False) -> AsyncIterator[JetStreamHub]:
-    """Open the hub of all arenas; `endless` as in `reach`, `make` as in `served`.
+    """Open the hub of all arenas; arguments as of `gateway.reach.open_hub`.
 
     Raises:
         BusUnavailable: no server answers.
     """
-    credentials, outage_s = settings.credentials(nats), math.inf if endless else None
-    async with (
-        served(nats, make=make) as url,
-        connect(url, name="mesh-cli", patience_s=5, outage_s=outage_s, credentials=credentials) as hub,
-    ):
+    async with open_hub(nats, name="mesh-cli", endless=endless, make=make) as hub:
         yield hub
-
-
-async def pick(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
-    """Return the bus of the named arena, or of the setting `arena`, else of the only one; raises as `reach`."""
-    arena = settings.value("arena", arena)
-    if not arena:
-        names = await hub.arenas()
-        if not names:
-            raise BadInput("there is no arena yet; mesh open FOLDER opens one")
-        if len(names) != 1:
-            raise BadInput(f"there are several arenas; choose one with --arena: {', '.join(names)}")
-        arena = names[0]
-    return await hub.arena(arena)
 
 
 async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:
@@ -105,8 +68,7 @@ async def board_of(bus: ArenaBus) -> Board:
 
 
 async def _caught_up(bus: ArenaBus) -> Follower:
-    snapshot, swarm = settings.snapshot_file(settings.home(), bus.arena), bus if settings.takes_boards() else None
-    follower, progress = Follower(bus, snapshot=snapshot, swarm=swarm), FoldProgress()
+    follower, progress = follower_of(bus), FoldProgress()
     await follower.catch_up(progress.at)
     progress.end(bus.arena, follower.board.seq)
     return follower
@@ -121,16 +83,8 @@ async def reach_door(arena: str | None, nats: str | None, *, endless: bool = Fal
         BusUnavailable: as `reach`.
         UnknownName: as `reach`.
     """
-    from gateway.door import Door
-
-    async with reach(arena, nats, endless=endless) as bus:
-        follower = await _caught_up(bus)
-        door = Door(bus, follower, code_store_of(bus))
-        _ = door.board  # refuses an arena that was never opened
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(follower.follow)
-            yield door
-            tasks.cancel_scope.cancel()
+    async with reach(arena, nats, endless=endless) as bus, door_of(bus, await _caught_up(bus)) as door:
+        yield door
 
 
 async def opened_board_of(bus: JetStreamBus) -> Board:
@@ -143,13 +97,6 @@ async def opened_board_of(bus: JetStreamBus) -> Board:
     if board.opened is None:
         raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
     return board
-
-
-def code_store_of(bus: JetStreamBus) -> "CodeStore":
-    """Return the code store of an arena."""
-    from mesh.code import CodeStore
-
-    return CodeStore(settings.code_dir(settings.home(), bus.arena), bus)
 
 
 async def entry_of(bus: JetStreamBus, seq: int) -> Entry:

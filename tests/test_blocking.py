@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
+PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client", "mesh_cli")
 WITHOUT_LOOP = ("gpu_worker/supervisor/", "gpu_worker/sandbox/attacks", "gpu_worker/runners/")
 """Programs that have no event loop: the supervisor's, and what runs inside of a trial."""
 WAITS = {

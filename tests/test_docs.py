@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import async_playwright
 
+import mesh
 from gpu_worker.budget import score_budget, trial_budget
 from gpu_worker.launch import Site, score_request, trial_request
 from gpu_worker.machine import Slot
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = {str(p.relative_to(ROOT)): p.read_text("utf-8") for p in [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]}
-PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
+PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client", "mesh_cli")
 FOLDERS = (*PACKAGES, "arenas", "benchmarks", "deploy", "docs", "examples", "tests")
 RETIRED = r"\b(anew|in vain|whoever|bears? out|lived through|one's own|unheld)\b"
 
@@ -43,13 +44,16 @@ def test_every_path_that_a_page_names_exists(page: str) -> None:
     words = set(re.findall(r"`([\w./-]+)`", TEXTS[page]))
     paths = {word for word in words if word.split("/")[0] in FOLDERS and "/" in word and "/NN_" not in word}
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
-    modules = set(re.findall(r"`((?:mesh|agents|gpu_worker|analytics|gateway|mesh_cli)(?:\.[a-z_]+)+)`", TEXTS[page]))
+    modules = set(
+        re.findall(r"`((?:mesh|agents|gpu_worker|analytics|gateway|mesh_client|mesh_cli)(?:\.[a-z_]+)+)`", TEXTS[page])
+    )
     assert [name for name in sorted(modules) if not _is_module(name)] == []
 
 
 def _is_module(name: str) -> bool:
     path = ROOT.joinpath(*name.split("."))
-    return path.is_dir() or path.with_suffix(".py").is_file() or name in ("mesh.toml", "mesh.duckdb")
+    is_file = path.is_dir() or path.with_suffix(".py").is_file() or name in ("mesh.toml", "mesh.duckdb")
+    return is_file or name.removeprefix("mesh.") in dir(mesh)
 
 
 @pytest.mark.parametrize("page", TEXTS)

@@ -7,10 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
+PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client", "mesh_cli")
 
 SAME_MEANING = {
     "main": "the entry point of a program",
+    "connect": "opens what the caller then uses: a server, an arena",
     "encode": "a message of a protocol as bytes",
     "leaderboard": "what the swarm found, the best first",
     "lineage": "the proposals that others came from",

@@ -51,7 +51,7 @@ def test_a_package_in_front_of_ours_shadows_it(tmp_path: Path, monkeypatch: pyte
     )
 
 
-@pytest.mark.parametrize("package", ["mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli"])
+@pytest.mark.parametrize("package", ["mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client", "mesh_cli"])
 def test_a_package_behind_ours_is_hidden_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     site = a_distribution(tmp_path / "site", package, title="theirs", version="2")
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])

@@ -12,7 +12,7 @@ from mesh import safe_path
 from tests.support.arenas import write_arena
 
 TRAPS = ("nats", "duckdb", "msgspec", "anyio", "psutil", "scipy", "sitecustomize", "usercustomize", "json")
-PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_cli")
+PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client", "mesh_cli")
 SPRUNG = (
     "import os\nopen(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'SPRUNG'), 'a').write(__file__ + '\\n')\n"
 )

@@ -1,0 +1,177 @@
+"""The client of an event loop: `async with mesh.aconnect(...) as m`."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+
+import anyio
+
+from gateway.answers import CheckedOut, News, Outcome, Proposed
+from gateway.wait import LONGEST_S, Awaited
+from mesh.admission_order import place_words
+from mesh.board import Board
+from mesh.errors import BadInput, NotYet
+from mesh.text import short
+from mesh_client.access import Access
+from mesh_client.entries import LogEntry
+from mesh_client.rows import SqlRows
+
+FilesByPath = Mapping[str, str | bytes]
+"""Whole files by path."""
+
+_GRACE_S = 2.0
+
+
+class AsyncClient:
+    """An arena for one who takes part.
+
+    Attributes:
+        arena: The name of the arena.
+        name: Who posts, as the log names them.
+
+    Every method may raise `BusUnavailable` if the server does not answer, and `BadInput` if an argument is not valid.
+    Where it takes a proposal, that is what `propose` returned, the beginning of its hash, `champion` or `baseline`.
+    """
+
+    def __init__(self, access: Access, name: str) -> None:
+        self.arena, self.name, self._access = access.arena, name, access
+
+    @property
+    def board(self) -> Board:
+        """The board, which follows the log: it may change whenever the caller awaits something."""
+        return self._access.board
+
+    async def board_now(self) -> Board:
+        """Return a board of the caller's own, folded up to the last entry; the next call goes on with it."""
+        return await self._access.board_now()
+
+    async def digest(self, since: int = 0, *, max_tokens: int = 2000) -> News:
+        """Return what has happened after entry `since` of the log, most important first, in at most so many tokens."""
+        return await self._access.ask("digest", News, since=since, max_tokens=max_tokens, author=self.name)
+
+    async def follow(
+        self, since: int | None = None, *, kinds: Sequence[str] = (), until: int | None = None
+    ) -> AsyncGenerator[LogEntry]:
+        """Yield the facts of the log in order, and go on as they come; also after a lost connection.
+
+        Args:
+            since: Begin after this entry; 0 is the first one, None begins with what comes next.
+            kinds: Only facts of these kinds, such as `run.finished`; by default all.
+            until: End after this entry; by default never.
+        """
+        found = self._access.follow(since, kinds, until)
+        try:
+            async for entry in found:
+                yield entry
+        finally:
+            await found.aclose()
+
+    async def checkout(self, proposal: str, folder: str | Path) -> CheckedOut:
+        """Write the files of a proposal into a folder, as `mesh checkout` does."""
+        return await self._access.ask("checkout", CheckedOut, word=_word(proposal), folder=Path(folder))
+
+    async def propose(
+        self,
+        files: FilesByPath | Path | None = None,
+        *,
+        patch: str = "",
+        parent: "str | Proposed | None" = None,
+        title: str = "",
+        rationale: str = "",
+        predicted_gain: float | None = None,
+        confidence: float | None = None,
+        model: str = "",
+    ) -> Proposed:
+        """Propose changed files, and return the proposal and its place in the queue. It is safe to repeat.
+
+        Args:
+            files: Editable files by path, whole; or a folder, such as a checkout. Others stay as the parent has them.
+            patch: A unified diff of the parent, instead of files.
+            parent: The proposal that is changed; by default the champion, else the baseline.
+            title: The change in one line; by default what differs.
+            rationale: Why it should be better.
+            predicted_gain: The expected gain over the parent, in units of the metric.
+            confidence: The probability of a gain, 0 to 1.
+            model: The model that made it; "" is a person.
+
+        Raises:
+            ArenaIsClosed: The arena takes no proposals.
+            BadInput: It is refused; nothing was posted.
+        """
+        if (files is None) == (not patch):
+            raise BadInput("propose takes files or a patch: give one of them")
+        found: dict[str, bytes] = {}
+        if isinstance(files, Path):
+            found, known = await self._access.folder(files)
+            parent = parent if parent is not None else known
+        elif files is not None:
+            found = {path: _data(path, text) for path, text in files.items()}
+        return await self._access.ask(
+            "propose",
+            Proposed,
+            files=found,
+            patch=patch,
+            parent=_word(parent) if parent is not None else "",
+            author=self.name,
+            title=title,
+            rationale=rationale,
+            predicted_gain=predicted_gain,
+            confidence=confidence,
+            model=model,
+        )
+
+    async def wait(
+        self, proposal: "str | Proposed", timeout: float | None = None, *, until: Awaited = "verdict"
+    ) -> Outcome:
+        """Wait until a proposal is promoted, retired or refused; a server that is away is waited for.
+
+        Args:
+            proposal: The proposal.
+            timeout: Seconds to wait; None is any time.
+            until: `verdict`, or `score` for the first score.
+
+        Raises:
+            NotYet: The time is over. It is a `TimeoutError`, and `so_far` has how the proposal fares.
+        """
+        word = _word(proposal)
+        end = float("inf") if timeout is None else anyio.current_time() + timeout
+        so_far: Outcome | None = None
+        while True:
+            left = max(0.0, end - anyio.current_time())
+            with anyio.move_on_after(left + _GRACE_S):
+                so_far = await self._access.ask("wait", Outcome, word=word, until=until, seconds=min(left, LONGEST_S))
+                if so_far.ending:
+                    return so_far
+            if anyio.current_time() >= end:
+                raise _not_yet(word, timeout or 0.0, so_far)
+
+    async def sql(self, query: str, *, max_rows: int = 0, timeout: float = 30.0) -> SqlRows:
+        """Return the rows of a read-only query of all arenas' views: leaderboard, runs, proposals, events and others.
+
+        Args:
+            query: One statement of DuckDB.
+            max_rows: The most rows; 0 is all.
+            timeout: Seconds after which the statement is interrupted.
+
+        Raises:
+            QueryError: The statement was refused or failed.
+        """
+        return await self._access.rows(query, max_rows, timeout)
+
+
+def _word(proposal: "str | Proposed") -> str:
+    return proposal if isinstance(proposal, str) else proposal.proposal
+
+
+def _data(path: str, text: object) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if isinstance(text, str):
+        return text.encode()
+    raise BadInput(f"the contents of {path!r} are a {type(text).__name__}; use str or bytes")
+
+
+def _not_yet(word: str, timeout: float, so_far: Outcome | None) -> NotYet:
+    if so_far is None:
+        return NotYet(f"proposal {short(word)} is not decided after {timeout:g} s: the server does not answer")
+    rest = place_words(so_far.queue) or so_far.state
+    return NotYet(f"proposal {short(so_far.proposal)} is not decided after {timeout:g} s: {rest}; wait again", so_far)

@@ -1,0 +1,138 @@
+"""The client of a plain script or a notebook: it runs that of an event loop in a thread of its own.
+
+A notebook whose own event loop runs can therefore use it. A call that is interrupted with Ctrl-C is cancelled in the
+thread too, and `close` takes seconds at most.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from gateway.answers import CheckedOut, News, Outcome, Proposed
+from gateway.wait import Awaited
+from mesh.board import Board
+from mesh_client.aclient import AsyncClient, FilesByPath
+from mesh_client.entries import LogEntry
+from mesh_client.loop_thread import LoopThread
+from mesh_client.rows import SqlRows
+
+_Result = TypeVar("_Result")
+
+_AHEAD = 1000
+"""Entries that are read before they are asked for."""
+
+
+class Client:
+    """An arena for one who takes part; `mesh.connect` makes it. Methods do what those of `AsyncClient` do.
+
+    Close it with `close`, or use it as `with mesh.connect(...) as m`.
+    """
+
+    def __init__(self, opening: Callable[[], AbstractAsyncContextManager[AsyncClient]]) -> None:
+        self._thread = LoopThread(opening)
+        self._inner = self._thread.opened
+        self.arena, self.name = self._inner.arena, self._inner.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<mesh.Client of arena {self.arena} as {self.name}{' (closed)' if self._thread.is_closed else ''}>"
+
+    def close(self) -> None:
+        """Close the connection. Nothing happens if it is closed."""
+        self._thread.close()
+
+    @property
+    def board(self) -> Board:
+        """The board as of now; it stays as it is until it is asked for again, which brings this object up to date."""
+        return self._call(self._inner.board_now)
+
+    def digest(self, since: int = 0, *, max_tokens: int = 2000) -> News:
+        """Return what has happened after entry `since` of the log; see `AsyncClient.digest`."""
+        return self._call(self._inner.digest, since, max_tokens=max_tokens)
+
+    def follow(
+        self, since: int | None = None, *, kinds: Sequence[str] = (), until: int | None = None
+    ) -> Iterator[LogEntry]:
+        """Yield the facts of the log in order, and go on as they come; see `AsyncClient.follow`."""
+        send, receive = self._call(_stream)
+        pump = self._thread.start(_pump, self._inner.follow(since, kinds=kinds, until=until), send)
+        try:
+            while some := self._call(_some, receive):
+                yield from some
+            pump.result()
+        finally:
+            pump.cancel()
+            if not self._thread.is_closed:
+                self._call(receive.aclose)
+
+    def checkout(self, proposal: str, folder: str | Path) -> CheckedOut:
+        """Write the files of a proposal into a folder; see `AsyncClient.checkout`."""
+        return self._call(self._inner.checkout, proposal, folder)
+
+    def propose(
+        self,
+        files: FilesByPath | Path | None = None,
+        *,
+        patch: str = "",
+        parent: str | Proposed | None = None,
+        title: str = "",
+        rationale: str = "",
+        predicted_gain: float | None = None,
+        confidence: float | None = None,
+        model: str = "",
+    ) -> Proposed:
+        """Propose changed files, and return the proposal and its place in the queue; see `AsyncClient.propose`."""
+        return self._call(
+            self._inner.propose,
+            files,
+            patch=patch,
+            parent=parent,
+            title=title,
+            rationale=rationale,
+            predicted_gain=predicted_gain,
+            confidence=confidence,
+            model=model,
+        )
+
+    def wait(self, proposal: str | Proposed, timeout: float | None = None, *, until: Awaited = "verdict") -> Outcome:
+        """Wait until a proposal is promoted, retired or refused; see `AsyncClient.wait`."""
+        return self._call(self._inner.wait, proposal, timeout, until=until)
+
+    def sql(self, query: str, *, max_rows: int = 0, timeout: float = 30.0) -> SqlRows:
+        """Return the rows of a read-only query; see `AsyncClient.sql`."""
+        return self._call(self._inner.sql, query, max_rows=max_rows, timeout=timeout)
+
+    def _call(self, function: Callable[..., Awaitable[_Result]], *args: Any, **words: Any) -> _Result:
+        return self._thread.call(function, *args, **words)
+
+
+async def _stream() -> tuple[MemoryObjectSendStream[LogEntry], MemoryObjectReceiveStream[LogEntry]]:
+    return anyio.create_memory_object_stream[LogEntry](_AHEAD)
+
+
+async def _pump(entries: AsyncGenerator[LogEntry], send: MemoryObjectSendStream[LogEntry]) -> None:
+    async with send, aclosing(entries):
+        async for entry in entries:
+            await send.send(entry)
+
+
+async def _some(receive: MemoryObjectReceiveStream[LogEntry]) -> list[LogEntry]:
+    """Return the entries that are there, at least one; none after the last."""
+    found: list[LogEntry] = []
+    with suppress(anyio.EndOfStream, anyio.WouldBlock):
+        found.append(await receive.receive())
+        while True:
+            found.append(receive.receive_nowait())
+    return found
