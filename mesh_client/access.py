@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from gateway.door import Door
 from mesh.board import Board
 from mesh_client.entries import LogEntry
 from mesh_client.rows import SqlRows
@@ -16,12 +17,11 @@ class Access(Protocol):
 
     arena: str
 
-    @property
-    def board(self) -> Board:
-        """The board, which follows the log.
+    def door(self) -> Door:
+        """Return the arena as the gateway has it, with a board that follows the log.
 
         Raises:
-            BadInput: the log cannot be read in this way, or the arena was never opened.
+            BadInput: the log cannot be read in this way.
         """
 
     async def board_now(self) -> Board:

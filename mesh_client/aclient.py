@@ -1,7 +1,9 @@
 """The client of an event loop: `async with mesh.aconnect(...) as m`."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -14,6 +16,10 @@ from mesh.text import short
 from mesh_client.access import Access
 from mesh_client.entries import LogEntry
 from mesh_client.rows import SqlRows
+
+if TYPE_CHECKING:
+    from agents.search.samplers.protocol import Sampler
+    from mesh_client.astudy import AsyncStudy
 
 FilesByPath = Mapping[str, str | bytes]
 """Whole files by path."""
@@ -38,7 +44,7 @@ class AsyncClient:
     @property
     def board(self) -> Board:
         """The board, which follows the log: it may change whenever the caller awaits something."""
-        return self._access.board
+        return self._access.door().board
 
     async def board_now(self) -> Board:
         """Return a board of the caller's own, folded up to the last entry; the next call goes on with it."""
@@ -143,6 +149,20 @@ class AsyncClient:
                     return so_far
             if anyio.current_time() >= end:
                 raise _not_yet(word, timeout or 0.0, so_far)
+
+    def study(self, name: str = "study", *, sampler: "str | Sampler" = "", seed: int = 0) -> "AsyncStudy":
+        """Return a study, in which an optimiser asks for values of knobs and is told scores.
+
+        Args:
+            name: The name under which its proposals are credited, as that of a sampler.
+            sampler: Who chooses values that `ask` is not given: a built-in one such as `tpe`, or one of your own with
+                `ask(space, trials, pending, rng)`; by default all built-in ones share the proposals.
+            seed: Begins its randomness.
+        """
+        from mesh_client.astudy import AsyncStudy
+
+        wait = partial(self.wait, until="score")
+        return AsyncStudy(self._access.door(), self.name, wait, name=name, sampler=sampler, seed=seed)
 
     async def sql(self, query: str, *, max_rows: int = 0, timeout: float = 30.0) -> SqlRows:
         """Return the rows of a read-only query of all arenas' views: leaderboard, runs, proposals, events and others.

@@ -4,11 +4,12 @@ A notebook whose own event loop runs can therefore use it. A call that is interr
 thread too, and `close` takes seconds at most.
 """
 
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -20,6 +21,10 @@ from mesh_client.aclient import AsyncClient, FilesByPath
 from mesh_client.entries import LogEntry
 from mesh_client.loop_thread import LoopThread
 from mesh_client.rows import SqlRows
+
+if TYPE_CHECKING:
+    from agents.search.samplers.protocol import Sampler
+    from mesh_client.study import Study
 
 _Result = TypeVar("_Result")
 
@@ -36,6 +41,7 @@ class Client:
     def __init__(self, opening: Callable[[], AbstractAsyncContextManager[AsyncClient]]) -> None:
         self._thread = LoopThread(opening)
         self._inner = self._thread.opened
+        weakref.finalize(self, self._thread.let_go).atexit = False  # as when a cell of a notebook runs again
         self.arena, self.name = self._inner.arena, self._inner.name
 
     def __enter__(self) -> Self:
@@ -109,6 +115,12 @@ class Client:
     def wait(self, proposal: str | Proposed, timeout: float | None = None, *, until: Awaited = "verdict") -> Outcome:
         """Wait until a proposal is promoted, retired or refused; see `AsyncClient.wait`."""
         return self._call(self._inner.wait, proposal, timeout, until=until)
+
+    def study(self, name: str = "study", *, sampler: "str | Sampler" = "", seed: int = 0) -> "Study":
+        """Return a study: an optimiser asks for values of knobs and is told scores; see `AsyncClient.study`."""
+        from mesh_client.study import Study
+
+        return Study(self._inner.study(name, sampler=sampler, seed=seed), self._call)
 
     def sql(self, query: str, *, max_rows: int = 0, timeout: float = 30.0) -> SqlRows:
         """Return the rows of a read-only query; see `AsyncClient.sql`."""

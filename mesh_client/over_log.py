@@ -68,9 +68,8 @@ class OverLog:
         self._sql: SqlClient | None = None
         self._first, self._seen = anyio.Lock(), 0
 
-    @property
-    def board(self) -> Board:
-        return self._door.board
+    def door(self) -> Door:
+        return self._door
 
     async def board_now(self) -> Board:
         async with self._first:
@@ -118,12 +117,12 @@ class OverLog:
         async with self._first:
             if self._sql is None:
                 self._sql = await self._tasks.start(self._hold_sql)
-        with anyio.move_on_after(_FOLDED_WITHIN_S):
-            while (found := await _all_rows(self._sql, query, max_rows, timeout_s)).as_of.get(
-                self.arena, 0
-            ) < self._seen:
-                await anyio.sleep(_AGAIN_S)
-        return found
+        end = anyio.current_time() + _FOLDED_WITHIN_S
+        while True:
+            found = await _all_rows(self._sql, query, max_rows, timeout_s)
+            if found.as_of.get(self.arena, 0) >= self._seen or anyio.current_time() > end:
+                return found
+            await anyio.sleep(_AGAIN_S)
 
     async def _hold_sql(self, *, task_status: "TaskStatus[SqlClient]") -> None:
         try:
