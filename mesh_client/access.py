@@ -36,6 +36,9 @@ class Access(Protocol):
             words: its arguments.
         """
 
+    async def files(self, word: str) -> dict[str, bytes]:
+        """Return the files of a proposal as a trial finds them."""
+
     async def folder(self, folder: Path) -> tuple[dict[str, bytes], str | None]:
         """Return the files that are proposed from a folder, and the tree of their parent, None if it is not known."""
 

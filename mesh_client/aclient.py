@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from gateway.answers import CheckedOut, News, Outcome, Proposed
+from gateway.answers import (
+    Ancestry,
+    ArenaStatus,
+    CheckedOut,
+    CodeShown,
+    Critiqued,
+    Difference,
+    Leaders,
+    News,
+    Noted,
+    Outcome,
+    Proposed,
+    Shown,
+)
+from gateway.critique import CritiqueVerdict
 from gateway.wait import LONGEST_S, Awaited
 from mesh.admission_order import place_words
 from mesh.board import Board
@@ -49,6 +63,74 @@ class AsyncClient:
     async def board_now(self) -> Board:
         """Return a board of the caller's own, folded up to the last entry; the next call goes on with it."""
         return await self._access.board_now()
+
+    async def status(self) -> ArenaStatus:
+        """Return how the arena is: champion, queue, workers, cost."""
+        return await self._access.ask("status", ArenaStatus)
+
+    async def leaderboard(self, top: int = 20) -> Leaders:
+        """Return the first rows of the leaderboard, at most 200, the best first."""
+        return await self._access.ask("leaderboard", Leaders, top=top)
+
+    async def show(self, word: str) -> Shown:
+        """Return what is known about a proposal, run, agent or worker, or about an entry such as `12`."""
+        return await self._access.ask("show", Shown, word=word)
+
+    async def lineage(self, proposal: "str | Proposed") -> Ancestry:
+        """Return a proposal and its ancestors, the nearest first."""
+        return await self._access.ask("lineage", Ancestry, word=_word(proposal))
+
+    async def diff(self, old: "str | Proposed", new: "str | Proposed") -> Difference:
+        """Return what differs from one proposal to another, as a unified diff between marks."""
+        return await self._access.ask("diff", Difference, old=_word(old), new=_word(new))
+
+    async def code(self, proposal: "str | Proposed" = "", path: str = "") -> CodeShown:
+        """Return the files of a proposal, or lines of one between marks, as a model reads them; see `files`."""
+        return await self._access.ask("code", CodeShown, word=_word(proposal), path=path)
+
+    async def files(self, proposal: "str | Proposed" = "") -> dict[str, bytes]:
+        """Return the files of a proposal as a trial finds them; by default those of the champion, else the baseline."""
+        return await self._access.files(_word(proposal))
+
+    async def note(self, text: str, *, channel: str = "general", about: "str | Proposed" = "") -> Noted:
+        """Post a note; `about` names what it is about. The same text said again within a minute is one note."""
+        return await self._access.ask("note", Noted, text=text, author=self.name, channel=channel, about=_word(about))
+
+    async def reply(self, seq: int, text: str) -> Noted:
+        """Answer entry `seq` of the log: a note in its channel, anything else in `general`."""
+        return await self._access.ask("reply", Noted, seq=seq, text=text, author=self.name)
+
+    async def critique(
+        self,
+        proposal: "str | Proposed",
+        verdict: CritiqueVerdict,
+        text: str,
+        *,
+        predicted_gain: float | None = None,
+        confidence: float | None = None,
+        model: str = "",
+    ) -> Critiqued:
+        """Judge a proposal or a run.
+
+        Args:
+            proposal: The proposal, or the name of a run.
+            verdict: `endorse`, `warn` or `block`.
+            text: Why.
+            predicted_gain: The expected gain over the first parent, in units of the metric.
+            confidence: The probability that an endorsed proposal becomes champion, or another one does not, 0 to 1.
+            model: The model whose judgement it is; "" is a person.
+        """
+        return await self._access.ask(
+            "critique",
+            Critiqued,
+            word=_word(proposal),
+            verdict=verdict,
+            text=text,
+            author=self.name,
+            predicted_gain=predicted_gain,
+            confidence=confidence,
+            model=model,
+        )
 
     async def digest(self, since: int = 0, *, max_tokens: int = 2000) -> News:
         """Return what has happened after entry `since` of the log, most important first, in at most so many tokens."""

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from gateway.answers import CheckedOut, News, Outcome, Proposed
+from gateway.answers import (
+    Ancestry,
+    ArenaStatus,
+    CheckedOut,
+    CodeShown,
+    Critiqued,
+    Difference,
+    Leaders,
+    News,
+    Noted,
+    Outcome,
+    Proposed,
+    Shown,
+)
+from gateway.critique import CritiqueVerdict
 from gateway.wait import Awaited
 from mesh.board import Board
 from mesh_client.aclient import AsyncClient, FilesByPath
@@ -63,6 +77,63 @@ class Client:
     def board(self) -> Board:
         """The board as of now; it stays as it is until it is asked for again, which brings this object up to date."""
         return self._call(self._inner.board_now)
+
+    def status(self) -> ArenaStatus:
+        """Return how the arena is: champion, queue, workers, cost."""
+        return self._call(self._inner.status)
+
+    def leaderboard(self, top: int = 20) -> Leaders:
+        """Return the first rows of the leaderboard, at most 200, the best first."""
+        return self._call(self._inner.leaderboard, top)
+
+    def show(self, word: str) -> Shown:
+        """Return what is known about a proposal, run, agent or worker, or about an entry such as `12`."""
+        return self._call(self._inner.show, word)
+
+    def lineage(self, proposal: str | Proposed) -> Ancestry:
+        """Return a proposal and its ancestors, the nearest first."""
+        return self._call(self._inner.lineage, proposal)
+
+    def diff(self, old: str | Proposed, new: str | Proposed) -> Difference:
+        """Return what differs from one proposal to another, as a unified diff between marks."""
+        return self._call(self._inner.diff, old, new)
+
+    def code(self, proposal: str | Proposed = "", path: str = "") -> CodeShown:
+        """Return the files of a proposal, or lines of one between marks, as a model reads them; see `files`."""
+        return self._call(self._inner.code, proposal, path)
+
+    def files(self, proposal: str | Proposed = "") -> dict[str, bytes]:
+        """Return the files of a proposal as a trial finds them; by default those of the champion, else the baseline."""
+        return self._call(self._inner.files, proposal)
+
+    def note(self, text: str, *, channel: str = "general", about: str | Proposed = "") -> Noted:
+        """Post a note; `about` names what it is about. The same text said again within a minute is one note."""
+        return self._call(self._inner.note, text, channel=channel, about=about)
+
+    def reply(self, seq: int, text: str) -> Noted:
+        """Answer entry `seq` of the log: a note in its channel, anything else in `general`."""
+        return self._call(self._inner.reply, seq, text)
+
+    def critique(
+        self,
+        proposal: str | Proposed,
+        verdict: CritiqueVerdict,
+        text: str,
+        *,
+        predicted_gain: float | None = None,
+        confidence: float | None = None,
+        model: str = "",
+    ) -> Critiqued:
+        """Judge a proposal or a run: `endorse`, `warn` or `block`; see `AsyncClient.critique`."""
+        return self._call(
+            self._inner.critique,
+            proposal,
+            verdict,
+            text,
+            predicted_gain=predicted_gain,
+            confidence=confidence,
+            model=model,
+        )
 
     def digest(self, since: int = 0, *, max_tokens: int = 2000) -> News:
         """Return what has happened after entry `since` of the log; see `AsyncClient.digest`."""

@@ -188,3 +188,23 @@ async def test_a_script_that_never_closes_ends_at_once_and_a_dropped_client_lets
     done = await in_thread(script)
     assert (done.returncode, done.stdout) == (1, "False\n"), done.stderr
     assert done.stderr.endswith("KeyError: 'mine'\n")
+
+
+async def test_a_client_reads_the_code_and_says_what_it_thinks(tiny: str) -> None:
+    with mesh.connect(name="ann") as m:
+        assert m.files()["train.py"] == TRAIN.encode()  # of the baseline, which nobody has posted
+        proposed = m.propose({"train.py": LOWER}, title="half the height")
+        assert m.files(proposed)["train.py"] == LOWER.encode()
+        assert [file.path for file in m.code(proposed).files if file.may_change] == ["train.py"]
+        assert "HEIGHT = 0.5" in m.code(proposed, "train.py").text
+        assert "+HEIGHT = 0.5" in m.diff("baseline", proposed).text
+        assert [row.proposal for row in m.lineage(proposed).rows][:1] == [proposed.proposal]
+        assert m.show(proposed.proposal).about["author"] == "ann"
+        judged = m.critique(proposed, "endorse", "the valley is there", confidence=0.9)
+        assert (judged.target, judged.author, judged.verdict) == (proposed.proposal, "ann", "endorse")
+        noted = m.note("look at the height", about=proposed)
+        assert m.note("look at the height", about=proposed).is_new is False
+        assert m.reply(noted.posted, "yes").reply_to == noted.posted
+        assert (m.status().undecided, m.leaderboard().rows) == (2, ())
+        kinds = [entry.kind for entry in m.follow(0, until=m.board.seq)]
+        assert kinds[-3:] == ["critique.posted", "note.posted", "note.posted"]
