@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from mesh_client import AsyncClient as AsyncClient
     from mesh_client import Client as Client
+    from mesh_client import StudyTrial as StudyTrial
     from mesh_client import aconnect as aconnect
     from mesh_client import connect as connect
+    from mesh_client import optimise as optimise
 
 __version__ = "0.2.0.dev0"
 
-_CLIENT = ("AsyncClient", "Client", "aconnect", "connect")
+_CLIENT = ("AsyncClient", "Client", "StudyTrial", "aconnect", "connect", "optimise")
 
 
 def __getattr__(name: str) -> "Any":

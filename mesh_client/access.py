@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from gateway.door import Door
 from mesh.board import Board
 from mesh_client.entries import LogEntry
 from mesh_client.rows import SqlRows
@@ -16,12 +17,11 @@ class Access(Protocol):
 
     arena: str
 
-    @property
-    def board(self) -> Board:
-        """The board, which follows the log.
+    def door(self) -> Door:
+        """Return the arena as the gateway has it, with a board that follows the log.
 
         Raises:
-            BadInput: the log cannot be read in this way, or the arena was never opened.
+            BadInput: the log cannot be read in this way.
         """
 
     async def board_now(self) -> Board:
@@ -35,6 +35,9 @@ class Access(Protocol):
             answer: the type of its answer.
             words: its arguments.
         """
+
+    async def files(self, word: str) -> dict[str, bytes]:
+        """Return the files of a proposal as a trial finds them."""
 
     async def folder(self, folder: Path) -> tuple[dict[str, bytes], str | None]:
         """Return the files that are proposed from a folder, and the tree of their parent, None if it is not known."""

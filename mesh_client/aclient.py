@@ -1,11 +1,27 @@
 """The client of an event loop: `async with mesh.aconnect(...) as m`."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
-from gateway.answers import CheckedOut, News, Outcome, Proposed
+from gateway.answers import (
+    Ancestry,
+    ArenaStatus,
+    CheckedOut,
+    CodeShown,
+    Critiqued,
+    Difference,
+    Leaders,
+    News,
+    Noted,
+    Outcome,
+    Proposed,
+    Shown,
+)
+from gateway.critique import CritiqueVerdict
 from gateway.wait import LONGEST_S, Awaited
 from mesh.admission_order import place_words
 from mesh.board import Board
@@ -14,6 +30,10 @@ from mesh.text import short
 from mesh_client.access import Access
 from mesh_client.entries import LogEntry
 from mesh_client.rows import SqlRows
+
+if TYPE_CHECKING:
+    from agents.search.samplers.protocol import Sampler
+    from mesh_client.astudy import AsyncStudy
 
 FilesByPath = Mapping[str, str | bytes]
 """Whole files by path."""
@@ -38,11 +58,79 @@ class AsyncClient:
     @property
     def board(self) -> Board:
         """The board, which follows the log: it may change whenever the caller awaits something."""
-        return self._access.board
+        return self._access.door().board
 
     async def board_now(self) -> Board:
         """Return a board of the caller's own, folded up to the last entry; the next call goes on with it."""
         return await self._access.board_now()
+
+    async def status(self) -> ArenaStatus:
+        """Return how the arena is: champion, queue, workers, cost."""
+        return await self._access.ask("status", ArenaStatus)
+
+    async def leaderboard(self, top: int = 20) -> Leaders:
+        """Return the first rows of the leaderboard, at most 200, the best first."""
+        return await self._access.ask("leaderboard", Leaders, top=top)
+
+    async def show(self, word: str) -> Shown:
+        """Return what is known about a proposal, run, agent or worker, or about an entry such as `12`."""
+        return await self._access.ask("show", Shown, word=word)
+
+    async def lineage(self, proposal: "str | Proposed") -> Ancestry:
+        """Return a proposal and its ancestors, the nearest first."""
+        return await self._access.ask("lineage", Ancestry, word=_word(proposal))
+
+    async def diff(self, old: "str | Proposed", new: "str | Proposed") -> Difference:
+        """Return what differs from one proposal to another, as a unified diff between marks."""
+        return await self._access.ask("diff", Difference, old=_word(old), new=_word(new))
+
+    async def code(self, proposal: "str | Proposed" = "", path: str = "") -> CodeShown:
+        """Return the files of a proposal, or lines of one between marks, as a model reads them; see `files`."""
+        return await self._access.ask("code", CodeShown, word=_word(proposal), path=path)
+
+    async def files(self, proposal: "str | Proposed" = "") -> dict[str, bytes]:
+        """Return the files of a proposal as a trial finds them; by default those of the champion, else the baseline."""
+        return await self._access.files(_word(proposal))
+
+    async def note(self, text: str, *, channel: str = "general", about: "str | Proposed" = "") -> Noted:
+        """Post a note; `about` names what it is about. The same text said again within a minute is one note."""
+        return await self._access.ask("note", Noted, text=text, author=self.name, channel=channel, about=_word(about))
+
+    async def reply(self, seq: int, text: str) -> Noted:
+        """Answer entry `seq` of the log: a note in its channel, anything else in `general`."""
+        return await self._access.ask("reply", Noted, seq=seq, text=text, author=self.name)
+
+    async def critique(
+        self,
+        proposal: "str | Proposed",
+        verdict: CritiqueVerdict,
+        text: str,
+        *,
+        predicted_gain: float | None = None,
+        confidence: float | None = None,
+        model: str = "",
+    ) -> Critiqued:
+        """Judge a proposal or a run.
+
+        Args:
+            proposal: The proposal, or the name of a run.
+            verdict: `endorse`, `warn` or `block`.
+            text: Why.
+            predicted_gain: The expected gain over the first parent, in units of the metric.
+            confidence: The probability that an endorsed proposal becomes champion, or another one does not, 0 to 1.
+            model: The model whose judgement it is; "" is a person.
+        """
+        return await self._access.ask(
+            "critique",
+            Critiqued,
+            word=_word(proposal),
+            verdict=verdict,
+            text=text,
+            author=self.name,
+            predicted_gain=predicted_gain,
+            confidence=confidence,
+            model=model,
+        )
 
     async def digest(self, since: int = 0, *, max_tokens: int = 2000) -> News:
         """Return what has happened after entry `since` of the log, most important first, in at most so many tokens."""
@@ -143,6 +231,20 @@ class AsyncClient:
                     return so_far
             if anyio.current_time() >= end:
                 raise _not_yet(word, timeout or 0.0, so_far)
+
+    def study(self, name: str = "study", *, sampler: "str | Sampler" = "", seed: int = 0) -> "AsyncStudy":
+        """Return a study, in which an optimiser asks for values of knobs and is told scores.
+
+        Args:
+            name: The name under which its proposals are credited, as that of a sampler.
+            sampler: Who chooses values that `ask` is not given: a built-in one such as `tpe`, or one of your own with
+                `ask(space, trials, pending, rng)`; by default all built-in ones share the proposals.
+            seed: Begins its randomness.
+        """
+        from mesh_client.astudy import AsyncStudy
+
+        wait = partial(self.wait, until="score")
+        return AsyncStudy(self._access.door(), self.name, wait, name=name, sampler=sampler, seed=seed)
 
     async def sql(self, query: str, *, max_rows: int = 0, timeout: float = 30.0) -> SqlRows:
         """Return the rows of a read-only query of all arenas' views: leaderboard, runs, proposals, events and others.

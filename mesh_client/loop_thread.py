@@ -1,5 +1,6 @@
 """An event loop in a thread, in which an asynchronous client is open, for callers without one."""
 
+import atexit
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -36,6 +37,7 @@ class LoopThread(Generic[_Opened]):
         self._scope: anyio.CancelScope | None = None
         self._thread = threading.Thread(target=self._run, args=(open_it,), name="mesh-client", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # a thread that still works at the end of the interpreter may abort the process
         try:
             self.opened = self._ready.result()
         except BaseException:
@@ -77,10 +79,14 @@ class LoopThread(Generic[_Opened]):
 
     def close(self) -> None:
         """Close what was opened and end the thread, within seconds."""
+        self.let_go()
+        self._thread.join(_CLOSED_WITHIN_S)
+
+    def let_go(self) -> None:
+        """Begin to close what was opened."""
         if (portal := self._portal) is not None:
             with suppress(RuntimeError):  # the loop has ended
                 portal.start_task_soon(self._close)
-        self._thread.join(_CLOSED_WITHIN_S)
 
     async def _close(self) -> None:
         if self._closing is not None:
@@ -98,6 +104,7 @@ class LoopThread(Generic[_Opened]):
             self._ended.set_exception(error)
         else:
             self._ended.set_result(None)
+        atexit.unregister(self.close)
 
     async def _serve(self, open_it: Callable[[], AbstractAsyncContextManager[_Opened]]) -> None:
         async with BlockingPortal() as portal:

@@ -9,19 +9,28 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway.answers import Outcome, Proposed
-from gateway.checkout import check_out
+from gateway.checkout import check_out, files_of_trial
 from gateway.checkout_folder import read_note
+from gateway.code import code
+from gateway.critique import critique
+from gateway.diff import diff
 from gateway.door import Door
+from gateway.leaderboard import leaderboard
+from gateway.lineage import lineage
 from gateway.news import news
+from gateway.note import note, reply
 from gateway.propose import propose
 from gateway.proposed_files import from_checkout, from_folder, from_patch
 from gateway.reach import follower_of
 from gateway.resolve import NO_BASELINE
+from gateway.show import show
+from gateway.status import status
 from gateway.wait import Awaited, await_outcome
 from mesh.board import Board
 from mesh.bus import Hub
 from mesh.errors import BadInput, BusUnavailable, UnknownName
 from mesh.follow import Follower
+from mesh.sql_protocol import Query
 from mesh.wire import Pattern, kind_filter
 from mesh_client.access import Asked
 from mesh_client.entries import LogEntry, log_entry
@@ -51,8 +60,17 @@ async def _wait(door: Door, word: str, until: Awaited, seconds: float) -> Outcom
 
 _FUNCTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
     "checkout": check_out,
+    "code": code,
+    "critique": critique,
+    "diff": diff,
     "digest": news,
+    "leaderboard": leaderboard,
+    "lineage": lineage,
+    "note": note,
     "propose": _propose,
+    "reply": reply,
+    "show": show,
+    "status": status,
     "wait": _wait,
 }
 """What can be asked, by name; a door is the first argument of each."""
@@ -68,9 +86,8 @@ class OverLog:
         self._sql: SqlClient | None = None
         self._first, self._seen = anyio.Lock(), 0
 
-    @property
-    def board(self) -> Board:
-        return self._door.board
+    def door(self) -> Door:
+        return self._door
 
     async def board_now(self) -> Board:
         async with self._first:
@@ -92,6 +109,9 @@ class OverLog:
         assert isinstance(said, answer)
         self._seen = max(self._seen, getattr(said, "seq", 0))
         return said
+
+    async def files(self, word: str) -> dict[str, bytes]:
+        return dict(await files_of_trial(self._door, await self._door.proposal(word)))
 
     async def folder(self, folder: Path) -> tuple[dict[str, bytes], str | None]:
         note = read_note(folder)
@@ -118,12 +138,12 @@ class OverLog:
         async with self._first:
             if self._sql is None:
                 self._sql = await self._tasks.start(self._hold_sql)
-        with anyio.move_on_after(_FOLDED_WITHIN_S):
-            while (found := await _all_rows(self._sql, query, max_rows, timeout_s)).as_of.get(
-                self.arena, 0
-            ) < self._seen:
-                await anyio.sleep(_AGAIN_S)
-        return found
+        end = anyio.current_time() + _FOLDED_WITHIN_S
+        while True:
+            found = await _all_rows(self._sql, query, max_rows, timeout_s)
+            if found.as_of.get(self.arena, 0) >= self._seen or anyio.current_time() > end:
+                return found
+            await anyio.sleep(_AGAIN_S)
 
     async def _hold_sql(self, *, task_status: "TaskStatus[SqlClient]") -> None:
         try:
@@ -136,8 +156,6 @@ class OverLog:
 
 
 async def _all_rows(client: "SqlClient", query: str, max_rows: int, timeout_s: float) -> SqlRows:
-    from mesh.sql_protocol import Query
-
     async with aclosing(client.pages(Query(query, max_rows, timeout_s))) as found:
         pages = [page async for page in found]
     rows = [row for page in pages for row in page.rows]

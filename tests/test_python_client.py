@@ -4,22 +4,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import anyio
-import anyio.to_thread
 import pytest
 
 import mesh
 from gateway.answers import Outcome
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, MeshError, NotYet, QueryError, UnknownName
 from mesh.events import ArenaClosed, NotePosted
-from mesh.jetstream import connect
-from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
-from mesh.wire import Post
-from tests.support.arenas import TRAIN, write_arena
-from tests.support.swarm import swarm_of
+from tests.support.arenas import TRAIN
+from tests.support.tiny_swarm import in_thread, measuring, open_tiny, posted
 
 LOWER = TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5")
 
@@ -28,16 +22,8 @@ LOWER = TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5")
 async def tiny(tmp_path: Path, home: Path, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a server on which the tiny arena is open, which the settings name."""
     monkeypatch.setenv("MESH_NATS", server.url)
-    async with connect(server.url) as hub:
-        await open_arena(hub, write_arena(tmp_path / "tiny"), home=home)
+    await open_tiny(tmp_path / "tiny", home, server.url)
     return server.url
-
-
-async def posted(url: str, author: str, *facts: Any) -> None:
-    async with connect(url) as hub:
-        bus = await hub.arena("tiny")
-        for fact in facts:
-            await bus.post(Post.new(author, fact))
 
 
 def test_importing_mesh_loads_nothing_of_the_client_or_of_others(tmp_path: Path) -> None:
@@ -71,9 +57,8 @@ async def test_a_script_proposes_waits_and_reads_beside_a_real_swarm(home: Path,
             assert frame["time"].dtype.kind == "M"
             assert [entry.author for entry in m.follow(0, kinds=["proposal.posted"], until=outcome.seq)] == ["ann"] * 2
 
-    async with swarm_of(home, tiny) as swarm:
-        await swarm.start("curator", "worker", "projector")
-        await anyio.to_thread.run_sync(script)
+    async with measuring(home, tiny, "projector"):
+        await in_thread(script)
 
 
 async def test_a_client_works_where_an_event_loop_runs_in_the_same_thread(tiny: str) -> None:
@@ -187,3 +172,39 @@ async def test_the_async_client_raises_what_its_block_raises(tiny: str) -> None:
 
     with pytest.raises(KeyError, match="mine"):
         await work()
+
+
+async def test_a_script_that_never_closes_ends_at_once_and_a_dropped_client_lets_go(tmp_path: Path, tiny: str) -> None:
+    code = (
+        "import gc, threading, mesh\n"
+        "m = mesh.connect(); [first] = [t for t in threading.enumerate() if t.name == 'mesh-client']\n"
+        "m = mesh.connect(); gc.collect(); first.join(60); print(first.is_alive())\n"
+        "m.sql('SELECT 1')\nraise KeyError('mine')"
+    )
+
+    def script() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = await in_thread(script)
+    assert (done.returncode, done.stdout) == (1, "False\n"), done.stderr
+    assert done.stderr.endswith("KeyError: 'mine'\n")
+
+
+async def test_a_client_reads_the_code_and_says_what_it_thinks(tiny: str) -> None:
+    with mesh.connect(name="ann") as m:
+        assert m.files()["train.py"] == TRAIN.encode()  # of the baseline, which nobody has posted
+        proposed = m.propose({"train.py": LOWER}, title="half the height")
+        assert m.files(proposed)["train.py"] == LOWER.encode()
+        assert [file.path for file in m.code(proposed).files if file.may_change] == ["train.py"]
+        assert "HEIGHT = 0.5" in m.code(proposed, "train.py").text
+        assert "+HEIGHT = 0.5" in m.diff("baseline", proposed).text
+        assert [row.proposal for row in m.lineage(proposed).rows][:1] == [proposed.proposal]
+        assert m.show(proposed.proposal).about["author"] == "ann"
+        judged = m.critique(proposed, "endorse", "the valley is there", confidence=0.9)
+        assert (judged.target, judged.author, judged.verdict) == (proposed.proposal, "ann", "endorse")
+        noted = m.note("look at the height", about=proposed)
+        assert m.note("look at the height", about=proposed).is_new is False
+        assert m.reply(noted.posted, "yes").reply_to == noted.posted
+        assert (m.status().undecided, m.leaderboard().rows) == (2, ())
+        kinds = [entry.kind for entry in m.follow(0, until=m.board.seq)]
+        assert kinds[-3:] == ["critique.posted", "note.posted", "note.posted"]
