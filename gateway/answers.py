@@ -164,13 +164,15 @@ class Leaders(DoorAnswer, frozen=True, kw_only=True):
 class Shown(DoorAnswer, frozen=True, kw_only=True):
     """One thing of an arena: what it is, its name, and what is known about it; texts of others stand in fences.
 
-    `others` is how many other things have a name that starts with the same word.
+    `others` is how many other things have a name that starts with the same word. `more` says what was left out and how
+    to get it, "" if nothing was.
     """
 
     kind: str
     id: str
     about: dict[str, Any]
     others: int
+    more: str
 
 
 class FamilyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,11 +189,15 @@ class FamilyRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ancestry(DoorAnswer, frozen=True, kw_only=True):
-    """The ancestors of a proposal, nearest first, with it; `left_out` is how many known ones follow."""
+    """The ancestors of a proposal, nearest first, with it.
+
+    `left_out` is how many known ones follow; to see more, ask for the lineage of `next`, "" at the end.
+    """
 
     proposal: str
     rows: tuple[FamilyRow, ...]
     left_out: int
+    next: str
 
 
 class ChangedFile(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, UnknownName
 from mesh.events import ProposalPosted
 from mesh.follow import Follower
-from mesh.leading_rows import LeadingRanking, LeadingRows
+from mesh.leading_rows import LeadingRanking, leading_rows
 
 _FOLDED_WITHIN_S = 40.0
 """Seconds in which the board has folded what was posted; the log is read as fast as it is written."""
@@ -23,7 +23,6 @@ class Door:
     def __init__(self, bus: ArenaBus, follower: Follower, code: CodeStore) -> None:
         self.bus, self.follower, self.code = bus, follower, code
         self.files = CodeReader(code)
-        self._leading, self._turn = LeadingRows(), anyio.Lock()
 
     @property
     def board(self) -> Board:
@@ -65,10 +64,9 @@ class Door:
 
         The first call looks at all of them, and lets others work meanwhile.
         """
-        async with self._turn:
-            for _ in self._leading.update(self.board):
-                await anyio.lowlevel.checkpoint()
-        return LeadingRanking(self.board, self._leading)
+        for _ in leading_rows(self.board).update(self.board):
+            await anyio.lowlevel.checkpoint()
+        return LeadingRanking(self.board)
 
     def entry(self, word: str) -> int:
         """Return the entry that a word names: a sequence, or the one that posted a proposal or requested a run.

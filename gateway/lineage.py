@@ -19,7 +19,7 @@ async def lineage(door: Door, word: str, *, most: int = 50) -> Ancestry:
     Args:
         door: The arena.
         word: The proposal, as `Door.proposal` takes it.
-        most: How many rows, 1 to 200; to go on, ask for the last one of them.
+        most: How many rows, 1 to 200.
 
     Raises:
         BadInput: `most` is out of range.
@@ -32,13 +32,16 @@ async def lineage(door: Door, word: str, *, most: int = 50) -> Ancestry:
     board = door.board
     tree = tree or (board.opened.base_tree if board.opened else "")
     found, ranking = family(board, tree, "up"), Ranking(board)
+    left_out = max(0, len(found.depths) - most)
+    rows = tuple(_row(ranking, each, depth) for each, depth in islice(found.depths.items(), most))
     return Ancestry(
         arena=board.arena,
         seq=board.seq,
         closed=closed_words(board),
         proposal=tree,
-        rows=tuple(_row(ranking, each, depth) for each, depth in islice(found.depths.items(), most)),
-        left_out=max(0, len(found.depths) - most),
+        rows=rows,
+        left_out=left_out,
+        next=rows[-1].proposal if left_out else "",
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.answers import News, closed_words
 from gateway.door import Door
-from mesh.board import Board, Proposal
+from mesh.board import Board, Proposal, Run
 from mesh.data_marks import BoundedText, fence_of, fenced, tame, tokens_of
 from mesh.errors import BadInput
 from mesh.events import (
@@ -40,6 +40,9 @@ _WORDS = 300
 """Characters of one text of somebody else."""
 
 _BRIEF_SHARE = 0.4
+_MOST_WAITING = 5000
+"""Runs that may have been requested and not ended at one time."""
+
 _MOST_LINES = 20
 """Lines of a section; the rest is counted as left out."""
 
@@ -246,9 +249,19 @@ def _counts(board: Board, since: int) -> Iterator[str]:
     proposals = Counter(p.author for p in _new(board, since))
     if proposals:
         yield f"proposals: {_counted(proposals)}"
-    ended = [run.finished.outcome for run in board.runs.values() if run.finished and run.finished_seq > since]
+    ended = [run.finished.outcome for run in _latest(board, since) if run.finished and run.finished_seq > since]
     if ended:
         yield f"runs: {_counted(Counter(end.reason if isinstance(end, Failed) else 'scored' for end in ended))}"
+
+
+def _latest(board: Board, since: int) -> Iterator[Run]:
+    """Yield the runs that were requested after an entry, and those before it that may not have ended then."""
+    before = 0
+    for run in reversed(board.runs.values()):
+        before += run.seq <= since
+        if before > _MOST_WAITING:
+            return
+        yield run
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -10,7 +10,7 @@ from gateway.answers import Shown, closed_words, quote_of
 from gateway.door import Door
 from gateway.resolve import Named, find
 from mesh.admission_order import place_words, queue_place
-from mesh.board import Board, Critique, Member, Run
+from mesh.board import Board, Critique, Member, Proposal, Run
 from mesh.data_marks import tame
 from mesh.errors import BadInput, UnknownName
 from mesh.events import ProposalPromoted
@@ -69,7 +69,27 @@ async def show(door: Door, word: str, *, start: int = 0) -> Shown:
         id=named.id,
         about=about,
         others=len(others),
+        more=_more(board, named),
     )
+
+
+def _more(board: Board, named: Named) -> str:
+    """Return what of a proposal or run was left out, and how to get it."""
+    thing: Proposal | Run
+    counts: dict[str, int] = {}
+    match named.kind:
+        case "proposal":
+            thing = board.proposals[named.id]
+            counts = {"runs": len((*thing.runs, *thing.sealed)), "knobs": len(thing.event.knobs)}
+        case "run":
+            thing = board.runs[named.id]
+            counts = {"points of the curve": len(thing.finished.curve) if thing.finished else 0}
+        case _:
+            return ""
+    counts["critiques"] = len(thing.critiques)
+    left_out = [f"{count - _LISTED:,} {what}" for what, count in counts.items() if count > _LISTED]
+    where = f"the views runs and events of sql have them ({named.kind} = '{named.id}')"
+    return f"{', '.join(left_out)} are left out; {where}" if left_out else ""
 
 
 def _proposal(board: Board, tree: str, start: int) -> dict[str, Any]:
@@ -109,7 +129,6 @@ def _proposal(board: Board, tree: str, start: int) -> dict[str, Any]:
         ],
         "critiques": _critiques(board, proposal.critiques),
         "runs": [_run_line(board, board.runs[name]) for name in runs[-_LISTED:]],
-        "runs_left_out": max(0, len(runs) - _LISTED),
         "cost": cost_of(board, tree),
     }
 

@@ -1,8 +1,7 @@
 """What differs between two sets of files, as unified diffs. Pure."""
 
 import difflib
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 import msgspec
@@ -50,7 +49,7 @@ def _change(file: str, old: bytes | None, new: bytes | None, most_changed: int) 
         return FileChange(file, remark=f"binary, {len(old or b''):,} → {len(new or b''):,} bytes")
     if max(len(before), len(after)) > _LONGEST:
         return FileChange(file, remark=f"too long to compare, {len(before):,} → {len(after):,} lines")
-    if math.prod(_between(before, after)) > most_changed**2:
+    if is_much_changed(before, after, most_changed):
         return FileChange(file, remark=f"too much has changed to compare, {len(before):,} → {len(after):,} lines")
     names = ("/dev/null" if old is None else f"a/{file}", "/dev/null" if new is None else f"b/{file}")
     lines: list[str] = []
@@ -61,12 +60,12 @@ def _change(file: str, old: bytes | None, new: bytes | None, most_changed: int) 
     return FileChange(file, added, removed, tuple(lines))
 
 
-def _between(before: list[str], after: list[str]) -> tuple[int, int]:
-    """Return how many lines of each stand between the first and the last line that differs."""
+def is_much_changed(before: Sequence[str], after: Sequence[str], most: int) -> bool:
+    """Tell whether more lines than `most` differ between the first and the last one that does, in both texts."""
     first = sum(1 for _ in takewhile(_are_equal, zip(before, after, strict=False)))
     rest = reversed(before[first:]), reversed(after[first:])
     last = sum(1 for _ in takewhile(_are_equal, zip(*rest, strict=False)))
-    return len(before) - first - last, len(after) - first - last
+    return (len(before) - first - last) * (len(after) - first - last) > most**2
 
 
 def _are_equal(pair: tuple[str, str]) -> bool:

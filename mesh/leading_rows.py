@@ -14,6 +14,7 @@ import msgspec
 
 from mesh.board import Board
 from mesh.changes import ChangeReader
+from mesh.last_boards import LastBoards
 from mesh.leaderboard import LeaderboardRow, Ranking
 
 _AT_ONCE = 200
@@ -31,7 +32,7 @@ class LeadingRows:
 
     def __init__(self) -> None:
         self._changes = ChangeReader()
-        self._worker_class = ""
+        self._worker_class, self._todo = "", dict[str, None]()
         self._groups: dict[_Group, list[_Key]] = {}
         self._places: dict[str, tuple[_Group, _Key]] = {}
 
@@ -41,29 +42,19 @@ class LeadingRows:
 
     def update(self, board: Board) -> Generator[None]:
         """Take what has changed on the board; others may work, and the board go on, where this yields."""
-        try:
-            yield from self._update(board)
-        except BaseException:  # what was named but not looked at would be lost
-            self._changes = ChangeReader()
-            raise
-
-    def _update(self, board: Board) -> Iterator[None]:
         while True:
             changes, ranking = self._changes.look(board), Ranking(board)
-            is_new = changes.is_new or ranking.worker_class != self._worker_class
-            if is_new:
+            if changes.is_new or ranking.worker_class != self._worker_class:
                 self._groups, self._places, self._worker_class = {}, {}, ranking.worker_class
-            trees = list(board.proposals if is_new else changes.touched(board))
-            if not trees:
+                self._todo = dict.fromkeys(board.proposals)
+            else:
+                self._todo |= changes.touched(board)
+            for tree in list(islice(reversed(self._todo), _AT_ONCE)):
+                self._put(ranking, tree)
+                del self._todo[tree]
+            if not self._todo:
                 return
-            for start in range(0, len(trees), _AT_ONCE):
-                for tree in trees[start : start + _AT_ONCE]:
-                    self._put(ranking, tree)
-                if start + _AT_ONCE < len(trees):
-                    yield
-                    ranking = Ranking(board)
-            if len(trees) <= _AT_ONCE:
-                return
+            yield
 
     def first(self, ranking: Ranking, count: int) -> list[LeaderboardRow]:
         """Return the first rows, as `Ranking.rows` gives them.
@@ -131,16 +122,27 @@ class LeadingRows:
 
 
 class LeadingRanking(Ranking):
-    """The ranking of a board whose first rows are kept up."""
+    """The ranking of a board whose first rows are kept up; `update` of its `leading` rows costs most of it."""
 
-    def __init__(self, board: Board, leading: LeadingRows) -> None:
+    def __init__(self, board: Board) -> None:
+        """Rank a board as it is now."""
         super().__init__(board)
-        self._leading = leading
+        self.leading = leading_rows(board)
+        for _ in self.leading.update(board):
+            pass
 
     def first(self, count: int) -> list[LeaderboardRow]:
         """Return the first rows, best first."""
-        return self._leading.first(self, count)
+        return self.leading.first(self, count)
 
     def count(self) -> int:
         """Return how many rows there are."""
-        return len(self._leading)
+        return len(self.leading)
+
+
+def leading_rows(board: Board) -> LeadingRows:
+    """Return what is kept up of a board; `update` it before it is read."""
+    return _kept.of(board)
+
+
+_kept = LastBoards(LeadingRows)

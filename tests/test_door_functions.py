@@ -171,6 +171,22 @@ async def test_text_of_others_stands_in_a_fence_that_it_cannot_end(tmp_path: Pat
         assert len(rest) > 6000 - 4000
 
 
+async def test_what_is_left_out_of_a_proposal_is_counted_and_can_be_had(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door:
+        tree = (await propose(door, {"train.py": BETTER}, author="ann", rationale="why " * 2000)).proposal
+        for number in range(25):
+            await post(door, f"critic-{number}", CritiquePosted(target=tree, verdict="warn", text=ORDERS))
+        shown = await show(door, tree)
+        assert shown.more.startswith("5 critiques are left out; the views runs and events of sql have them")
+        assert [each["author"] for each in shown.about["critiques"]] == [f"critic-{number}" for number in range(5, 25)]
+        assert all(each["text"].count("</data-") == 1 for each in shown.about["critiques"])
+        assert "… (4,000 more" in shown.about["rationale"]
+        assert "more characters" not in (await show(door, tree, start=4000)).about["rationale"]
+        assert (shown.kind, shown.id, shown.about["queue"][:14]) == ("proposal", tree, "place 2 of 2 i")
+        with pytest.raises(UnknownName, match="is not the name of anything in arena a"):
+            await show(door, "\x1b[2Jnothing")
+
+
 async def test_files_of_a_proposal_are_listed_and_one_is_shown_from_any_line(tmp_path: Path) -> None:
     long = TRAIN + b"\n".join(b"# line %d" % number for number in range(5000)) + b"\n"
     async with open_door(tmp_path) as door:
@@ -211,7 +227,8 @@ async def test_a_diff_and_a_lineage_say_what_changed_since_the_baseline(tmp_path
         assert change.remark == "too much has changed to compare, 18,000 → 18,000 lines"
         rows = (await lineage(door, second)).rows
         assert [row.proposal for row in rows[:2]] == [second, first]
-        assert (await lineage(door, second, most=1)).left_out == len(rows) - 1
+        first_row = await lineage(door, second, most=1)
+        assert (first_row.left_out, first_row.next) == (len(rows) - 1, second)
 
 
 async def test_sql_says_how_to_start_a_projector_where_none_runs(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from mesh import events as e
 from mesh.board import Board
 from mesh.leaderboard import Ranking
-from mesh.leading_rows import LeadingRanking, LeadingRows
+from mesh.leading_rows import LeadingRanking, leading_rows
 from mesh.testing import SPEC, git_hash, opened, requested, run_of
 from tests.support.history import proposal
 from tests.test_leaderboard_contract import History, logged
@@ -13,28 +13,26 @@ from tests.test_leaderboard_contract import History, logged
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_first_rows_are_those_of_a_walk(seed: int) -> None:
-    board, leading = Board(arena="a"), LeadingRows()
+    board = Board(arena="a")
     for entry in logged("a", History(seed).told):
         board.fold(entry)
         if board.opened and entry.seq % 7 == seed % 7:
-            for _ in leading.update(board):
-                pass
-            kept, rows = LeadingRanking(board, leading), Ranking(board).rows()
+            kept, rows = LeadingRanking(board), Ranking(board).rows()
             assert kept.count() == len(rows)
             assert kept.first(3) == rows[:3]
             assert kept.first(len(rows) + 1) == rows
             assert kept.places == Ranking(board).places
 
 
-def test_an_update_that_is_cut_off_is_begun_again() -> None:
-    board, leading = board_of(300), LeadingRows()
-    cut = leading.update(board)
+def test_an_update_that_is_cut_off_or_overtaken_loses_nothing() -> None:
+    board = board_of(500)
+    cut, slow = leading_rows(board).update(board), leading_rows(board).update(board)
     next(cut)
     cut.close()
-    for _ in leading.update(board):
-        pass
-    assert LeadingRanking(board, leading).first(300) == Ranking(board).rows()
-    assert len(leading) == 300
+    next(slow)
+    assert LeadingRanking(board).first(500) == Ranking(board).rows()
+    assert list(slow) == []
+    assert LeadingRanking(board).count() == 500
 
 
 def board_of(count: int) -> Board:
