@@ -6,27 +6,22 @@ that waits for news has its answer. `polls_mib` is by how much 1,000 idle reques
 the time until all of them have their answer. `mesh gateway` runs in a process of its own.
 """
 
-import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import psutil
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from benchmarks.parts.family import posts
+from benchmarks.parts.gateway_client import HttpClient, keys_of_members, own_gateway
 from benchmarks.parts.harness import Figures, Goal, say
-from gateway.members import Members
 from mesh.events import NotePosted
-from mesh.jetstream import JetStreamBus, JetStreamHub, connect
+from mesh.jetstream import JetStreamBus, connect
 from mesh.server import embedded
-from mesh.wire import HUB_LOG, Post
+from mesh.wire import Post
 
 POLLS, OF_ONE, OF_HOUR = 1000, 20, 90
 """Waiting requests, those of one member, and notes of one member: a gateway limits both."""
@@ -42,15 +37,15 @@ async def measure(quick: bool) -> Figures:
         async with embedded(home / "server", sync="2m") as server, connect(server.url) as hub:
             bus = await hub.arena("bench", create=True)
             await bus.post_all(posts("bench", 16))
-            keys = await _keys(hub, max(POLLS // OF_ONE, rounds // OF_HOUR + 1))
-            async with _gateway(home, server.url) as (port, process):
+            keys = await keys_of_members(hub, max(POLLS // OF_ONE, rounds // OF_HOUR + 1))
+            async with own_gateway(home, server.url) as (port, process):
                 async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                    client = _Client(stream)
+                    client = HttpClient(stream)
                     figures = {**await _notes(bus, client, keys, rounds), **await _wakes(bus, client, keys[0], rounds)}
                 return {**figures, **await _idle(bus, port, process, keys)}
 
 
-async def _notes(bus: JetStreamBus, client: "_Client", keys: list[str], rounds: int) -> Figures:
+async def _notes(bus: JetStreamBus, client: HttpClient, keys: list[str], rounds: int) -> Figures:
     direct, through = [], []
     for n in range(rounds):
         began = time.perf_counter()
@@ -65,7 +60,7 @@ async def _notes(bus: JetStreamBus, client: "_Client", keys: list[str], rounds: 
     return {"note_ms": note_ms, "direct_ms": direct_ms, "note_over_ms": note_ms - direct_ms}
 
 
-async def _wakes(bus: JetStreamBus, client: "_Client", key: str, rounds: int) -> Figures:
+async def _wakes(bus: JetStreamBus, client: HttpClient, key: str, rounds: int) -> Figures:
     woken = []
     for n in range(rounds):
         head = await bus.head()
@@ -81,9 +76,9 @@ async def _wakes(bus: JetStreamBus, client: "_Client", key: str, rounds: int) ->
 async def _idle(bus: JetStreamBus, port: int, process: psutil.Process, keys: list[str]) -> Figures:
     async with AsyncExitStack() as stack:
         before, head = process.memory_info().rss, await bus.head()
-        waiting: list[_Client] = []
+        waiting: list[HttpClient] = []
         for n in range(POLLS):
-            client = _Client(await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port)))
+            client = HttpClient(await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port)))
             await client.send("GET", f"/api/events?after={head}&wait=50", keys[n // OF_ONE])
             waiting.append(client)
         await anyio.sleep(2)  # until all of them wait
@@ -94,47 +89,3 @@ async def _idle(bus: JetStreamBus, port: int, process: psutil.Process, keys: lis
         for client in waiting:
             await client.answer()
         return {"polls_mib": (after - before) / 2**20, "wake_all_ms": (time.perf_counter() - began) * 1000}
-
-
-async def _keys(hub: JetStreamHub, count: int) -> list[str]:
-    members = Members(await hub.arena(HUB_LOG, create=True))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(members.reader.follow)
-        keys = [await members.admit(f"member-{n}") for n in range(count)]
-        tasks.cancel_scope.cancel()
-    return keys
-
-
-@asynccontextmanager
-async def _gateway(home: Path, nats: str) -> AsyncIterator[tuple[int, psutil.Process]]:
-    command = [sys.executable, "-m", "mesh_cli", "gateway", "--nats", nats, "--listen", "127.0.0.1:0", "--no-open"]
-    env = {**os.environ, "MESH_HOME": str(home / "of-gateway")}
-    async with await anyio.open_process(command, env=env, stderr=sys.stderr) as process:
-        assert process.stdout
-        with anyio.fail_after(300):
-            address = (await process.stdout.receive()).decode().strip()
-        try:
-            yield int(address.rpartition(":")[2]), psutil.Process(process.pid)
-        finally:
-            process.terminate()
-
-
-class _Client:
-    """One connection that is kept, and as little else as possible."""
-
-    def __init__(self, stream: anyio.abc.SocketStream) -> None:
-        self._stream, self._reader = stream, BufferedByteReceiveStream(stream)
-
-    async def ask(self, method: str, path: str, key: str, body: bytes = b"") -> bytes:
-        await self.send(method, path, key, body)
-        return await self.answer()
-
-    async def send(self, method: str, path: str, key: str, body: bytes = b"") -> None:
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
-        await self._stream.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-
-    async def answer(self) -> bytes:
-        head = (await self._reader.receive_until(b"\r\n\r\n", 65536)).decode("latin-1")
-        assert head.split()[1] in ("200", "201"), head
-        length = next(int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length:"))
-        return await self._reader.receive_exactly(length)
