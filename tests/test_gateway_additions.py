@@ -54,6 +54,10 @@ async def test_a_proposal_without_git_is_one_like_any_other(hub: Hub) -> None:
     assert (waited["ending"], waited["state"]) == ("", "open")
     shown = (await curl(f"{api}/show/{made.json['proposal'][:10]}", key=key)).json
     assert shown["id"] == made.json["proposal"]
+    both = {"files": {"train.py": "HEIGHT = 0.3\n"}, "parents": ["champion", made.json["proposal"]]}
+    child = (await curl(f"{api}/proposals", key=key, data=both)).json
+    family = (await curl(f"{api}/lineage/{child['proposal']}", key=key)).json
+    assert family["rows"][0]["parents"] == [waited["champion"], made.json["proposal"]]
     for path in ("status", "leaderboard?top=5", "digest?since=0", f"lineage/{made.json['proposal']}", "code/baseline"):
         answer = await curl(f"{api}/{path}", key=key)
         assert (answer.status, answer.json["arena"], answer.json["closed"]) == (200, "tiny", ""), path

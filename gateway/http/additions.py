@@ -35,6 +35,7 @@ from mesh.text import printable
 from mesh.wire import Pattern
 
 MOST_PROPOSED = 2 * 1024 * 1024
+_PARENTS = 8
 LONGEST_POLL_S, USUAL_POLL_S = 50.0, 25.0
 _Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -71,10 +72,10 @@ async def _propose(request: Request) -> Response:
     wish = await json_of(request, _NewProposal, MOST_PROPOSED)
     if bool(wish.files) == bool(wish.patch.strip()):
         raise BadInput("a proposal needs either files or patch; give one of them")
-    if len(wish.parents) > 1:
-        raise BadInput(f"parents has {len(wish.parents)} proposals; give the one that your files change")
+    if len(wish.parents) > _PARENTS:
+        raise BadInput(f"parents has {len(wish.parents)} proposals; use at most {_PARENTS}")
     check_pending(request)
-    parent = await door.proposal(wish.parents[0] if wish.parents else "")
+    parent, *others = [await door.proposal(word) for word in wish.parents or [""]]
     files, title, rationale = {name: text.encode() for name, text in wish.files.items()}, wish.title, wish.rationale
     if wish.patch.strip():
         found = await from_patch(door, wish.patch, parent)
@@ -92,6 +93,7 @@ async def _propose(request: Request) -> Response:
         predicted_gain=wish.predicted_gain,
         confidence=wish.confidence,
         model=wish.model or asking.id,
+        also_from=others,
     )
     return json_answer(done, 201)
 

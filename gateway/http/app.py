@@ -37,7 +37,7 @@ def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = 
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left},
+        exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left, Exception: _failed},
     )
     return Guard(Entrance(app, gateway), hosts, command="mesh gateway", numbers=numbers)
 
@@ -53,3 +53,8 @@ async def _error(request: Request, error: Exception) -> Response:
 async def _left(request: Request, error: Exception) -> Response:
     """Answer nobody: the client went away before its request was complete."""
     return Response(status_code=400)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answer where the gateway itself is broken; what went wrong is on its standard error."""
+    return json_answer({"error": "this hub failed; its operator finds the reason in what it printed"}, 500)

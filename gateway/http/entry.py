@@ -4,8 +4,10 @@ A path may begin with `/a/<arena>` and `/a/<arena>/i/<invitation>`, so that both
 without it the only arena is meant.
 """
 
+import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.arenas import Arenas, ServedArena
 from gateway.http.caller import Caller, caller, network_of
 from gateway.http.limits import RateLimits
 from gateway.members import Members
-from mesh.errors import BusUnavailable, MeshError, ObjectMissing, UnknownName
+from mesh.errors import ArenaIsClosed, BusError, BusUnavailable, HostTrouble, MeshError, ObjectMissing, UnknownName
 
 SERVER_WITHIN_S = 25.0
 """Seconds that a request waits for the server of the log."""
@@ -62,6 +64,7 @@ class Entrance:
         if scope["type"] == "http":
             found = _PREFIX.match(scope["path"])
             state: dict[str, Any] = {
+                "bound": (bound := _Bound()),
                 "gateway": self._gateway,
                 "arena": found[1] if found else "",
                 "invite": (found[2] or "") if found else "",
@@ -69,6 +72,7 @@ class Entrance:
             scope = {**scope, "state": {**scope.get("state", {}), **state}}
             if found:
                 scope["root_path"] = scope.get("root_path", "") + found[0]
+            receive = bound.patient(receive)
         await self._app(scope, receive, send)
 
 
@@ -113,7 +117,7 @@ def member(path: str, handler: Handler, method: str = "GET", *, writes: bool = F
     """
 
     async def endpoint(request: Request) -> Response:
-        with _bounded(wait_s):
+        with _within(request, wait_s):
             await let_in(request, writes=writes)
             return await handler(request)
 
@@ -124,7 +128,7 @@ def public(path: str, handler: Handler, method: str = "GET") -> Route:
     """Return a route for everybody."""
 
     async def endpoint(request: Request) -> Response:
-        with _bounded(0.0):
+        with _within(request):
             return await handler(request)
 
     return Route(path, endpoint, methods=[method])
@@ -135,8 +139,9 @@ def keyed(app: ASGIApp) -> ASGIApp:
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with _bounded(0.0):
-                await let_in(HTTPConnection(scope))
+            asking = HTTPConnection(scope)
+            with _within(asking):
+                await let_in(asking)
         except (HTTPException, MeshError) as error:
             await error_answer(error)(scope, receive, send)
         else:
@@ -199,24 +204,46 @@ async def served_named(request: HTTPConnection) -> ServedArena:
     return served
 
 
-class _bounded:  # noqa: N801 - reads as a function
-    """Give up when the server of the log does not answer: a connection waits for it for any length of time.
+class _Bound:
+    """The time that a request has for the server of the log; the connection bounds the time of its body."""
 
-    Raises:
-        BusUnavailable: the server does not answer.
-    """
+    def __init__(self) -> None:
+        self._scope: anyio.CancelScope | None = None
 
-    def __init__(self, more_s: float) -> None:
-        self._scope = anyio.fail_after(SERVER_WITHIN_S + more_s)
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Give up when the server does not answer: a connection waits for it for any length of time.
 
-    def __enter__(self) -> None:
-        self._scope.__enter__()
-
-    def __exit__(self, *error: Any) -> bool | None:
+        Raises:
+            BusUnavailable: the server does not answer.
+        """
         try:
-            return self._scope.__exit__(*error)
+            with anyio.fail_after(seconds) as self._scope:
+                yield
         except TimeoutError:
             raise BusUnavailable("the server of the log does not answer; try again later") from None
+        finally:
+            self._scope = None
+
+    def patient(self, receive: Receive) -> Receive:
+        """Return a `receive` whose time does not count."""
+
+        async def received() -> Message:
+            if (scope := self._scope) is None:
+                return await receive()
+            left = scope.deadline - anyio.current_time()
+            scope.deadline = math.inf
+            try:
+                return await receive()
+            finally:
+                scope.deadline = anyio.current_time() + left
+
+        return received
+
+
+def _within(request: HTTPConnection, more_s: float = 0.0) -> AbstractContextManager[None]:
+    bound: _Bound = request.state.bound
+    return bound.within(SERVER_WITHIN_S + more_s)
 
 
 def error_answer(error: Exception) -> Response:
@@ -243,4 +270,10 @@ def json_answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value) + b"\n", status, media_type="application/json")
 
 
-_STATUS: dict[type[Exception], int] = {UnknownName: 404, ObjectMissing: 404, BusUnavailable: 503}
+_STATUS: dict[type[Exception], int] = {
+    UnknownName: 404,
+    ObjectMissing: 404,
+    ArenaIsClosed: 410,
+    BusError: 503,
+    HostTrouble: 503,
+}

@@ -41,6 +41,8 @@ async def serve_gateway(
     home: Path,
     arenas: Sequence[str] = (),
     is_open: bool = False,
+    pending: int = 20,
+    address: str = "",
     hosts: Sequence[str] = LOOPBACK,
     numbers: bool = False,
     tls: tuple[Path, Path] | None = None,
@@ -56,6 +58,8 @@ async def serve_gateway(
         home: the folder for caches.
         arenas: the arenas to serve; none: all.
         is_open: whether strangers may register without an invitation.
+        pending: proposals of one member that may wait for a score.
+        address: how the gateway is reached from outside; "": as a request says.
         hosts: host names that requests may name.
         numbers: whether requests may also name an IP address.
         tls: files with the certificate and its key.
@@ -69,7 +73,7 @@ async def serve_gateway(
     members = Members(await hub.arena(HUB_LOG, create=True))
     await members.reader.catch_up()
     served = Arenas(hub, home, mounts.INDEXES, arenas)
-    gateway = Gateway(served, members, RateLimits(), home, is_open)
+    gateway = Gateway(served, members, RateLimits(), home, is_open, pending, address)
     files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
     try:
         async with AsyncExitStack() as stack:

@@ -35,6 +35,13 @@ def serve(
             "loopback; give --no-open there behind a proxy.",
         ),
     ] = None,
+    pending: Annotated[
+        int, Parameter(help="Proposals of one agent that may wait for a score.", validator=Number(gte=1))
+    ] = 20,
+    address: Annotated[
+        str,
+        Parameter(help="The address by which agents reach it, if that is another one, such as that of a proxy."),
+    ] = "",
     tls: Annotated[
         tuple[Path, Path] | None, Parameter(help="Certificate and key (PEM): serve https.", show_default=False)
     ] = None,
@@ -58,6 +65,8 @@ def serve(
             nats=nats,
             arenas=arena,
             is_open=open_,
+            pending=pending,
+            outside=address,
             tls=tls,
             hosts=allow_host,
             on_ready=lambda url: print(url, flush=True),

@@ -43,6 +43,14 @@ def up(
         bool,
         Parameter(negative="", help="Serve the live page too, also after the end of the swarm, until Ctrl-C."),
     ] = False,
+    gateway: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Let agents of others take part over HTTP (`mesh gateway`, with the live page), also after the end "
+            "of the swarm, until Ctrl-C.",
+        ),
+    ] = False,
     explorers: Annotated[int, Parameter(help="Start this many explorers.", validator=Number(gte=0))] = 3,
     slots: Annotated[
         int | None,
@@ -131,6 +139,7 @@ def up(
             options=option or (),
             quiet=quiet,
             web=web,
+            gateway=gateway,
         )
 
     return run(work, endless=True)

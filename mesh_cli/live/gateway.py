@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -44,6 +45,8 @@ async def serve_here(
     nats: str | None,
     arenas: Sequence[str] = (),
     is_open: bool | None = None,
+    pending: int = 20,
+    outside: str = "",
     tls: tuple[Path, Path] | None = None,
     hosts: Sequence[str] = (),
     on_ready: Callable[[str], None],
@@ -55,6 +58,8 @@ async def serve_here(
         nats: address of the server, None for the setting.
         arenas: the arenas to serve; none: all.
         is_open: whether strangers may register; None: only on loopback.
+        pending: proposals of one member that may wait for a score.
+        outside: the address by which agents reach the gateway, such as that of a proxy; "": as they say.
         tls: files with the certificate and its key.
         hosts: more host names that requests may name.
         on_ready: called with the gateway's address when it answers.
@@ -86,7 +91,8 @@ async def serve_here(
         names = [name for name in await hub.arenas() if not arenas or name in arenas]
         if lost := [name for name in arenas if name not in names]:
             raise UnknownName(f"there is no arena {lost[0]!r} here; mesh open FOLDER opens one")
-        accepted = (*LOOPBACK, host, *hosts) if alone else (*LOOPBACK, host, socket.gethostname(), *hosts)
+        named = [_host_of(outside)] if outside else []
+        accepted = (*LOOPBACK, host, *([] if alone else [socket.gethostname()]), *hosts, *named)
         around, close = None, None
         if free and len(names) == 1:
             from analytics.web.serve import open_page
@@ -103,6 +109,8 @@ async def serve_here(
             home=settings.home(),
             arenas=arenas,
             is_open=free,
+            pending=pending,
+            address=outside,
             hosts=accepted,
             numbers=not alone,
             tls=tls,
@@ -136,6 +144,22 @@ def parsed_address(address: str) -> tuple[str, int]:
     if not found or int(found[2]) > 65535:
         raise BadInput(f"--listen is {address[:80]!r}; use HOST:PORT, such as 127.0.0.1:8080")
     return found[1] or "0.0.0.0", int(found[2])
+
+
+def _host_of(address: str) -> str:
+    """Return the host of an address.
+
+    Raises:
+        BadInput: it is not an address of a web server.
+    """
+    try:
+        found = urlsplit(address)
+        host = found.hostname if found.scheme in ("http", "https") and not found.query else ""
+    except ValueError:
+        host = ""
+    if not host:
+        raise BadInput(f"--address is {address[:80]!r}; use one such as https://hub.example.org")
+    return f"[{host}]" if ":" in host else host
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """The live page of `mesh up --web`: a `mesh web` as a child, which goes on after the end of the swarm.
 
+With `--gateway` it is a `mesh gateway`, which has the page too.
+
 Start it when the swarm's projector answers, because a page without one becomes the projector. Where the swarm serves
 the store of its home itself, the page serves it afterwards.
 """
@@ -21,20 +23,25 @@ _LOOK_EVERY_S = 0.3
 
 
 class OwnPage:
-    """The page of one arena; `url` is "" until it answers."""
+    """The page of one arena; `url` is "" until it answers, and `what` says what is there."""
 
-    def __init__(self, home: Path, nats: str) -> None:
+    def __init__(self, home: Path, nats: str, *, gateway: bool = False) -> None:
         """Take the home, and the server that the user named ("": the home's own).
+
+        With `gateway` agents of others can take part there too.
 
         Raises:
             BadInput: a package of the page is not installed.
         """
         for package in ("uvicorn", "starlette"):
             if importlib.util.find_spec(package) is None:
+                option = "--gateway" if gateway else "--web"
                 raise BadInput(
-                    f"--web needs {package}, which is not installed: pip install 'mesh-swarm[web,analytics]'"
+                    f"{option} needs {package}, which is not installed: pip install 'mesh-swarm[web,analytics]'"
                 )
-        self._home, self._nats, self.url = home, nats, ""
+        self._home, self._nats, self._gateway = home, nats, gateway
+        self.url = ""
+        self.what = "gateway" if gateway else "live page"
 
     async def keep(self, arena: str) -> None:
         """Serve the page of an arena until cancelled."""
@@ -44,9 +51,12 @@ class OwnPage:
         if self._nats:
             env["MESH_NATS"] = self._nats
         children = Children(self._home, env)
-        command = [*PYTHON, "mesh_cli", "web", "--arena", arena, "--host", _HOST, "--port", str(port)]
+        if self._gateway:
+            words = ["gateway", "--arena", arena, "--listen", f"{_HOST}:{port}"]
+        else:
+            words = ["web", "--arena", arena, "--host", _HOST, "--port", str(port)]
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(children.keep, "web", command)
+            tasks.start_soon(children.keep, words[0], [*PYTHON, "mesh_cli", *words])
             while True:
                 try:
                     stream = await anyio.connect_tcp(_HOST, port)
@@ -56,4 +66,5 @@ class OwnPage:
                 await stream.aclose()
                 break
             self.url = f"http://{_HOST}:{port}/"
-            print(f"mesh: live page {self.url}", file=sys.stderr, flush=True)
+            hint = f", for agents HUB={self.url.rstrip('/')}" if self._gateway else ""
+            print(f"mesh: {self.what} {self.url}{hint}", file=sys.stderr, flush=True)

@@ -147,13 +147,16 @@ async def up(
     options: Sequence[str] = (),
     quiet: bool = False,
     web: bool = False,
+    gateway: bool = False,
 ) -> None:
     """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module.
 
     `options` are those of the explorers and of the researcher, as KEY=VALUE. With `quiet` only the headline is shown.
-    With `web` the live page is served too, and goes on after the end of the swarm until this is cancelled.
+    With `web` the live page is served too, with `gateway` the gateway that has the page; it goes on after the end of
+    the swarm until this is cancelled.
     """
-    page = own_page.OwnPage(settings.home(), settings.value("nats", nats)) if web else None
+    served = web or gateway
+    page = own_page.OwnPage(settings.home(), settings.value("nats", nats), gateway=gateway) if served else None
     async with anyio.create_task_group() as around:
 
         async def serve_page(bus: ArenaBus) -> None:
@@ -178,7 +181,7 @@ async def up(
         )
         sys.stdout.flush()  # nothing follows while the page goes on
         if page and page.url:
-            print(f"mesh: the live page goes on until Ctrl-C: {page.url}", file=sys.stderr)
+            print(f"mesh: the {page.what} goes on until Ctrl-C: {page.url}", file=sys.stderr)
             await anyio.sleep_forever()
         around.cancel_scope.cancel()
 
