@@ -34,11 +34,12 @@ class KnownCommit(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommitIndex(LogIndex):
-    """All commits of an arena in the order of the log, with their children."""
+    """All commits of an arena in the order of the log, with their children; `rows` is kept for who shows them."""
 
     kinds: ClassVar[tuple[str, ...]] = ("arena.opened", "proposal.posted", "commit.pushed")
 
     def __init__(self) -> None:
+        self.rows: dict[str, bytes] = {}
         self._known: dict[str, KnownCommit] = {}
         self._listed: list[str] = []
         self._of_author: dict[str, list[str]] = {}

@@ -35,7 +35,7 @@ class CommitLog(msgspec.Struct, frozen=True):
     """An arena with the index of its commits; `reached` waits until board and index have an entry."""
 
     door: Door
-    index: CommitIndex
+    commits: CommitIndex
     reached: Callable[[int], Awaitable[None]]
 
 
@@ -100,7 +100,7 @@ async def push(
 async def _taken(log: CommitLog, file: BinaryIO, check: CheckText) -> _Found:
     """Look at all of a bundle, and take the objects of its new commits into the cache."""
     head = await anyio.to_thread.run_sync(_measured, file)
-    if lacking := [each for each in head.needed if not log.index.knows(each)]:
+    if lacking := [each for each in head.needed if not log.commits.knows(each)]:
         raise BadBundle(
             f"invalid bundle: Repository lacks these prerequisite commits: {', '.join(lacking[:5])}; push them first, "
             "or a bundle with the whole history, such as `git bundle create FILE HEAD`"
@@ -112,7 +112,7 @@ async def _taken(log: CommitLog, file: BinaryIO, check: CheckText) -> _Found:
     except BadBundle:
         if not head.needed:
             raise
-    for known in (each for name in head.needed for each in log.index.lineage(name, _MOST_PULLED)):
+    for known in (each for name in head.needed for each in log.commits.lineage(name, _MOST_PULLED)):
         await _pull(log, known.commit)  # git may leave out what any ancestor has
     return await _unpacked(log, file, head, check)
 
@@ -130,7 +130,7 @@ async def _unpacked(log: CommitLog, file: BinaryIO, head: BundleHead, check: Che
 
 
 def _look_through(log: CommitLog, objects: Quarantine, head: BundleHead, check: CheckText) -> _Found:
-    knows, read = log.index.knows, objects.read
+    knows, read = log.commits.knows, objects.read
     heads = tuple(dict.fromkeys(peeled(read, name, knows) for name, _ in head.heads))
     new = new_commits(read, heads, knows)
     log.door.code.take(found for name in objects_to_keep(read, new, check) if (found := read(name)))
@@ -139,7 +139,7 @@ def _look_through(log: CommitLog, objects: Quarantine, head: BundleHead, check: 
 
 
 def _known_commit(log: CommitLog, name: str) -> PushedCommit:
-    known = log.index.get(name)
+    known = log.commits.get(name)
     assert known is not None
     return PushedCommit(name, "", known.parents, known.subject, 0)
 
@@ -153,7 +153,7 @@ async def _post_all(log: CommitLog, commits: list[PushedCommit], author: str) ->
             if parent not in roots:
                 await _pull(log, parent)
         first = commit.parents[0] if commit.parents else ""
-        known = log.index.get(first)
+        known = log.commits.get(first)
         root = roots.get(first) or (known.root if known else commit.commit)
         roots[commit.commit] = root
         size = await _share(log, commit, "" if root == commit.commit else root)
@@ -177,13 +177,13 @@ async def _share(log: CommitLog, commit: PushedCommit, base: str) -> int:
     try:
         return await log.door.code.push(commit.commit, base=base)
     except ObjectMissing:
-        for known in (each for name in commit.parents for each in log.index.lineage(name, _MOST_PULLED)):
+        for known in (each for name in commit.parents for each in log.commits.lineage(name, _MOST_PULLED)):
             await _pull(log, known.commit)
         return await log.door.code.push(commit.commit, base=base)
 
 
 async def _pull(log: CommitLog, commit: str) -> None:
-    known = log.index.get(commit)
+    known = log.commits.get(commit)
     await log.door.code.pull(commit, base=known.root if known else "")
 
 
@@ -207,24 +207,23 @@ def _editable(
 
 async def _propose(log: CommitLog, head: PushedCommit, author: str, model: str) -> PushedHead:
     """Propose the editable files of a head, if nobody has; a refusal is a part of the answer."""
-    door, known = log.door, log.index.get(head.commit)
+    door, known = log.door, log.commits.get(head.commit)
     assert known is not None
     board = door.board
     assert board.opened is not None
-    tree = known.proposal
-    if tree and (tree in board.proposals or tree == board.opened.base_tree):
-        return PushedHead(head.commit, tree)
     title, _, rationale = head.message.strip().partition("\n")
     try:
         files, base = await door.code.files(head.commit, base=known.root), await door.files.files(board)
         wanted, editable = _editable(door, base, files)
+        others = [name for name in base if name not in editable and name in files and files[name] != base[name]]
+        check_protected(others, [], editable)
         if not wanted:
             listed = ", ".join(board.spec.artifact.editable)
             raise BadInput(
                 f"commit {short(head.commit)} has no editable file of arena {board.arena}; put one there: {listed}"
             )
-        others = [name for name in base if name not in editable and name in files and files[name] != base[name]]
-        check_protected(others, [], editable)
+        if known.proposal in board.proposals or known.proposal == board.opened.base_tree:
+            return PushedHead(head.commit, known.proposal)
         made = await propose(
             door,
             wanted,
@@ -242,10 +241,10 @@ async def _propose(log: CommitLog, head: PushedCommit, author: str, model: str) 
 def _parent_of(log: CommitLog, head: PushedCommit) -> str:
     """Return the nearest proposal that a commit comes from by first parents; "" is the baseline."""
     board = log.door.board
-    seen, at = set[str](), log.index.get(head.parents[0]) if head.parents else None
+    seen, at = set[str](), log.commits.get(head.parents[0]) if head.parents else None
     while at is not None and at.commit not in seen:
         if at.proposal in board.proposals:
             return at.proposal
         seen.add(at.commit)
-        at = log.index.get(at.parents[0]) if at.parents else None
+        at = log.commits.get(at.parents[0]) if at.parents else None
     return ""

@@ -64,7 +64,7 @@ async def test_a_new_gateway_fetches_what_was_pushed_from_log_and_store_alone(tm
         await push_file(log, git.bundle("HEAD"))
     async with commit_log(tmp_path / "two", bus=bus) as log:
         for word in (git("rev-parse", "HEAD"), git("rev-parse", "--short=7", "HEAD~3")):
-            known, bundle = log.index.find(word), tmp_path / "fetched.bundle"
+            known, bundle = log.commits.find(word), tmp_path / "fetched.bundle"
             with bundle.open("wb") as file:
                 await fetch(log, known, file)
             other = Git(tmp_path / word)
@@ -88,13 +88,13 @@ async def test_thin_packs_merges_and_tags_are_taken(tmp_path: Path) -> None:
         git("tag", "-a", "-m", "a tag", "v1")
         done = await push_file(log, git.bundle("HEAD", "v1", f"^{base}"))
         assert (done.hashes, done.new) == ((merge,), 3)
-        known = log.index.get(merge)
+        known = log.commits.get(merge)
         assert known is not None
         assert known.parents == (git("rev-parse", "HEAD^1"), side)
-        assert log.index.leaves()[0].commit == merge
-        assert {each.commit for each in log.index.children(base)} == set(known.parents)
-        assert log.index.lineage(merge, 99)[0].commit == merge
-        assert len(log.index.lineage(merge, 99)) == 4
+        assert log.commits.leaves()[0].commit == merge
+        assert {each.commit for each in log.commits.children(base)} == set(known.parents)
+        assert log.commits.lineage(merge, 99)[0].commit == merge
+        assert len(log.commits.lineage(merge, 99)) == 4
 
 
 async def test_a_prerequisite_that_is_not_here_is_named(tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ async def test_two_gateways_that_get_one_push_at_a_time_post_it_once(tmp_path: P
 async def test_an_agent_fetches_the_champion_of_the_swarm_and_builds_on_it(tmp_path: Path) -> None:
     async with commit_log(tmp_path) as log:
         made = await propose(log.door, {"train.py": WIDER}, author="swarm", title="wider")
-        champion = log.index.of_proposal(made.proposal)
+        champion = log.commits.of_proposal(made.proposal)
         with (tmp_path / "fetched.bundle").open("wb") as file:
-            await fetch(log, log.index.find(champion[:8]), file)
+            await fetch(log, log.commits.find(champion[:8]), file)
         git = Git(tmp_path / "work")
         git("bundle", "unbundle", "../fetched.bundle")
         git("checkout", "-q", champion)
@@ -185,9 +185,9 @@ async def test_an_agent_fetches_the_champion_of_the_swarm_and_builds_on_it(tmp_p
         assert (done.new, done.hashes) == (1, (head,))
         posted = log.door.board.proposals[done.heads[0].proposal].event
         assert posted.parents == (made.proposal,)
-        assert [each.commit for each in log.index.leaves()] == [head]
-        assert [each.commit for each in log.index.children(champion)] == [head]
-        assert log.index.find(posted.commit[:7]).commit == head  # the pushed one stands for the proposal's own
+        assert [each.commit for each in log.commits.leaves()] == [head]
+        assert [each.commit for each in log.commits.children(champion)] == [head]
+        assert log.commits.find(posted.commit[:7]).commit == head  # the pushed one stands for the proposal's own
 
 
 async def test_equal_baselines_of_two_agents_are_two_commits_and_one_proposal(tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ async def test_equal_baselines_of_two_agents_are_two_commits_and_one_proposal(tm
         one, other = ann.commit(FILES, "baseline"), bob.commit(FILES, "my baseline")
         assert (await push_file(log, ann.bundle("HEAD"))).hashes == (one,)
         assert (await push_file(log, bob.bundle("HEAD"), "bob")).hashes == (other,)
-        assert [each.commit for each in log.index.newest(2)] == [other, one]
-        assert [each.commit for each in log.index.newest(9, author="bob")] == [other]
+        assert [each.commit for each in log.commits.newest(2)] == [other, one]
+        assert [each.commit for each in log.commits.newest(9, author="bob")] == [other]
         assert proposals(await facts(log)) == []
 
 
@@ -208,7 +208,7 @@ async def test_the_difference_of_two_commits_is_what_git_says(tmp_path: Path) ->
     other = git.commit({"train.py": WIDER, "lib/new.py": b"A = 1\n", "raw.bin": b"\0\2"}, "change")
     async with commit_log(tmp_path) as log:
         await push_file(log, git.bundle("HEAD"))
-        said = await commit_diff(log, log.index.find(one), log.index.find(other))
+        said = await commit_diff(log, log.commits.find(one), log.commits.find(other))
         assert said.strip() == git("diff", "--no-renames", one, other)
         git("checkout", "-q", one)
         git("apply", "--exclude=raw.bin", "-", stdin=said.encode())
