@@ -1,5 +1,7 @@
 """Pushes of real git bundles: what becomes a commit, what a proposal, what is refused, and that it is said once."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -213,3 +215,41 @@ async def test_the_difference_of_two_commits_is_what_git_says(tmp_path: Path) ->
         git("checkout", "-q", one)
         git("apply", "--exclude=raw.bin", "-", stdin=said.encode())
         assert (git.folder / "train.py").read_bytes() == WIDER
+
+
+async def test_an_octopus_in_a_bundle_of_version_3_is_taken_with_all_of_its_parents(tmp_path: Path) -> None:
+    git = Git(tmp_path / "work")
+    base, sides = git.commit(FILES, "baseline"), list[str]()
+    for name in ("a", "b", "c"):
+        git("checkout", "-q", "-b", name, base)
+        sides.append(git.commit({f"{name}.txt": name.encode()}, name))
+    git("checkout", "-q", "a")
+    git("merge", "-q", "-m", "all", "b", "c")
+    head, bundle = git("rev-parse", "HEAD"), tmp_path / "push.bundle"
+    git("bundle", "create", "-q", "--version=3", str(bundle), "HEAD", "--branches")
+    async with commit_log(tmp_path) as log:
+        done = await push_file(log, bundle)
+        assert (set(done.hashes), done.new) == ({head, *sides[1:], base}, 5)
+        known = log.commits.get(head)
+        assert known is not None
+        assert known.parents == tuple(sides)
+        assert [each.commit for each in log.commits.children(sides[2])] == [head]
+        assert {each.commit for each in log.commits.lineage(head, 99)} == {head, *sides, base}
+        with (tmp_path / "fetched.bundle").open("wb") as file:
+            await fetch(log, known, file)
+        other = Git(tmp_path / "other")
+        other("fetch", "-q", "../fetched.bundle", "refs/tmp/*:refs/heads/*")
+        assert other("rev-list", "--count", head) == "5"
+
+
+async def test_what_a_killed_gateway_left_behind_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = tmp_path / "mesh-push-old", tmp_path / "mesh-push-new"
+    for folder in (old, new):
+        (folder / "objects").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    git = Git(tmp_path / "work")
+    git.commit(FILES, "baseline")
+    async with commit_log(tmp_path) as log:
+        await push_file(log, git.bundle("HEAD"))
+    assert [path.name for path in tmp_path.glob("mesh-push-*")] == [new.name]

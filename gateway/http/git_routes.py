@@ -23,6 +23,7 @@ from gateway.git_bundle import MAX_BUNDLE_BYTES, BundleTooLarge
 from gateway.git_quarantine import UNPACK_WITHIN_S
 from gateway.http.body import page_of
 from gateway.http.entry import caller_of, gateway_of, json_answer, member, served_of
+from gateway.pending import awaited_by
 from gateway.push import CommitLog, push
 from gateway.refusals import check_words
 from mesh.errors import BadInput, HostTrouble
@@ -50,6 +51,8 @@ class _CommitShape(msgspec.Struct):
 async def _push(request: Request) -> Response:
     asking, gateway = caller_of(request), gateway_of(request)
     gateway.limits.take("push", asking.author)
+    if awaited := awaited_by(served_of(request).door.board, asking.author, gateway.pending):
+        raise HTTPException(409, f"wait for {awaited} first")
     seen = gateway.members.index.has_key_of_ours
 
     def check(where: str, data: bytes) -> None:
