@@ -253,3 +253,36 @@ async def test_what_a_killed_gateway_left_behind_is_deleted(tmp_path: Path, monk
     async with commit_log(tmp_path) as log:
         await push_file(log, git.bundle("HEAD"))
     assert [path.name for path in tmp_path.glob("mesh-push-*")] == [new.name]
+
+
+class Counted(MemoryBus):
+    """A store that counts what it is given."""
+
+    stored = 0
+
+    async def put(self, name: str, data: bytes) -> None:
+        self.stored += len(data)
+        await super().put(name, data)
+
+
+async def test_a_large_file_in_the_middle_of_a_history_is_stored_once(tmp_path: Path) -> None:
+    bus, git = Counted("a"), Git(tmp_path / "work")
+    git.commit(FILES, "baseline")
+    large = git.commit({"data.bin": os.urandom(2 * 1024**2)}, "data")
+    for number in range(20):
+        git.commit({"notes.txt": b"%d\n" % number}, f"note {number}")
+    head, bundle = git("rev-parse", "HEAD"), git.bundle("HEAD")
+    async with commit_log(tmp_path, bus=bus) as log:
+        await push_file(log, bundle)
+        assert bus.stored < 3 * 1024**2
+        found = [event for event in await facts(log) if isinstance(event, CommitPushed)]
+        assert [event.base for event in found] == ["", "", *[large] * 20]
+    async with commit_log(tmp_path / "new", bus=bus) as log:
+        git.commit({"notes.txt": b"more\n"}, "more")
+        assert (await push_file(log, git.bundle("HEAD", f"^{head}"))).new == 1
+        assert bus.stored < 3 * 1024**2
+        with (tmp_path / "fetched.bundle").open("wb") as file:
+            await fetch(log, log.commits.find(git("rev-parse", "HEAD")), file)
+        other = Git(tmp_path / "other")
+        other("fetch", "-q", "../fetched.bundle", "refs/tmp/*:refs/heads/*")
+        other("fsck", "--strict")
