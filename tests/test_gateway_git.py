@@ -306,3 +306,33 @@ async def test_a_push_whose_gateway_is_killed_half_way_is_completed_by_saying_it
         assert done.json["heads"][0]["refused"] == ""
         found = [each["hash"] for each in await commits(hub, key, "commits?agent=eve&limit=999")]
         assert found == list(reversed(made))
+
+
+async def test_agents_that_push_and_post_at_once_all_get_an_answer_in_the_order_of_the_log(
+    hub: Hub, tmp_path: Path
+) -> None:
+    names = [f"agent-{number}" for number in range(8)]
+    keys = {name: await register(hub.url, name) for name in names}
+    await curl(f"{hub.url}/api/channels", key=keys[names[0]], data={"name": "results"})
+    heads, posts = dict[str, str](), list[int]()
+
+    async def work(name: str) -> None:
+        git = Git(tmp_path / name)
+        git.commit(FILES, "baseline")
+        head = git.commit({"train.py": TRAIN.replace("1.0 ", f"0.{len(name)}{names.index(name)} ").encode()}, name)
+        done = await pushed(hub, keys[name], git.bundle("HEAD", name=f"{name}.bundle"))
+        assert (done.status, done.json["hashes"]) == (201, [head]), done
+        heads[name] = head
+        said = await curl(f"{hub.url}/api/channels/results/posts", key=keys[name], data={"content": f"commit:{head}"})
+        assert said.status == 201, said
+        posts.append(said.json["id"])
+
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(work, name)
+    listed = await commits(hub, keys[names[0]], "commits?limit=999")
+    assert {each["agent_id"]: each["hash"] for each in listed if each["message"] == each["agent_id"]} == heads
+    assert sum(each["message"] == "baseline" for each in listed) == len(names)
+    assert len({*posts}) == len(names)
+    shown = (await curl(f"{hub.url}/api/channels/results/posts?limit=50", key=keys[names[0]])).json
+    assert [each["id"] for each in shown] == sorted(posts, reverse=True)

@@ -26,7 +26,7 @@ from gateway.http.entry import caller_of, gateway_of, json_answer, member, serve
 from gateway.pending import awaited_by
 from gateway.push import CommitLog, push
 from gateway.refusals import check_words
-from mesh.errors import BadInput, HostTrouble
+from mesh.errors import BadInput
 from mesh.text import printable
 
 MOST_LINEAGE = 10_000
@@ -66,8 +66,6 @@ async def _push(request: Request) -> Response:
             done = await push(_log(request), file, author=asking.author, model=asking.id, check=check)
         except BundleTooLarge as error:
             raise HTTPException(413, str(error)) from None
-        except HostTrouble as error:
-            raise HTTPException(503, str(error)) from None
     return json_answer({"hashes": done.hashes, "heads": done.heads}, 201)
 
 
