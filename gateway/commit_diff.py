@@ -7,7 +7,7 @@ from gateway.push import CommitLog
 
 MOST_DIFF = 1024 * 1024
 """Characters of a difference, at most; what is longer is cut, and its last line says so."""
-_MOST_FILE = 1024 * 1024
+_MOST_FILE = 512 * 1024
 
 
 async def commit_diff(log: CommitLog, one: KnownCommit, other: KnownCommit) -> str:

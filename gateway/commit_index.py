@@ -21,7 +21,10 @@ _LISTED = 3
 
 
 class KnownCommit(msgspec.Struct, frozen=True, gc=False):
-    """A commit: the entry that brought it, its parents, who brought it, and the proposal that its files are."""
+    """A commit: the entry that brought it, its parents, who brought it, and the proposal that its files are.
+
+    `root` is the commit that it is stored against, itself if it is stored whole.
+    """
 
     seq: int
     created_at: str
@@ -34,11 +37,12 @@ class KnownCommit(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommitIndex(LogIndex):
-    """All commits of an arena in the order of the log, with their children."""
+    """All commits of an arena in the order of the log, with their children; `rows` is kept for who shows them."""
 
     kinds: ClassVar[tuple[str, ...]] = ("arena.opened", "proposal.posted", "commit.pushed")
 
     def __init__(self) -> None:
+        self.rows: dict[str, bytes] = {}
         self._known: dict[str, KnownCommit] = {}
         self._listed: list[str] = []
         self._of_author: dict[str, list[str]] = {}
@@ -56,7 +60,8 @@ class CommitIndex(LogIndex):
                 if pushed.proposal:
                     self._pushed_as.setdefault(pushed.proposal, pushed.commit)
                 words = pushed.message.partition("\n")[0]
-                self._add(entry, entry.post.author, pushed.commit, pushed.parents, words, pushed.proposal)
+                root = pushed.base or pushed.commit
+                self._add(entry, entry.post.author, pushed.commit, pushed.parents, words, pushed.proposal, root)
             case ProposalPosted() as posted if entry.post and posted.tree not in self._by_tree:
                 self._by_tree[posted.tree] = posted.commit
                 if posted.commit in self._known:
@@ -64,20 +69,28 @@ class CommitIndex(LogIndex):
                 if (instead := self._pushed_as.get(posted.tree)) and posted.tree not in self._bases:
                     self._stands_for[posted.commit] = instead
                 parents = tuple(filter(None, map(self.of_proposal, posted.parents)))
-                self._add(entry, entry.post.author, posted.commit, parents, posted.title, posted.tree)
+                first = self._known.get(parents[0]) if parents else None
+                root = first.root if first else posted.commit
+                self._add(entry, entry.post.author, posted.commit, parents, posted.title, posted.tree, root)
             case ArenaOpened() as opened if entry.post:
                 self._bases[opened.base_tree] = opened.base_commit
                 if opened.base_commit not in self._known:
                     words = f"the baseline of {opened.spec.name}, version {opened.version}"
-                    self._add(entry, entry.post.author, opened.base_commit, (), words, opened.base_tree)
+                    base = opened.base_commit
+                    self._add(entry, entry.post.author, base, (), words, opened.base_tree, base)
             case _:
                 pass
 
     def _add(
-        self, entry: Entry, author: str, commit: str, parents: tuple[str, ...], subject: str, proposal: str
+        self,
+        entry: Entry,
+        author: str,
+        commit: str,
+        parents: tuple[str, ...],
+        subject: str,
+        proposal: str,
+        root: str,
     ) -> None:
-        first = self._known.get(parents[0]) if parents else None
-        root = first.root if first else commit
         at = entry.time.strftime("%Y-%m-%dT%H:%M:%SZ")
         known = KnownCommit(entry.seq, at, commit, parents, author, subject[:_SUBJECT], root, proposal)
         self._known[commit] = known

@@ -5,7 +5,7 @@ their parents, which whoever reads it must have.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 import anyio.to_thread
 
@@ -16,7 +16,7 @@ from mesh.errors import ObjectMissing
 from mesh.git_objects import Object
 
 
-async def fetch(log: CommitLog, commit: KnownCommit, file: BinaryIO) -> None:
+async def fetch(log: CommitLog, commit: KnownCommit, file: IO[bytes]) -> None:
     """Write a bundle of a commit with its whole history.
 
     Args:
@@ -36,7 +36,7 @@ async def fetch(log: CommitLog, commit: KnownCommit, file: BinaryIO) -> None:
             if parent in seen:
                 continue
             seen.add(parent)
-            known = log.index.get(parent)
+            known = log.commits.get(parent)
             try:
                 await log.door.code.files(parent, base=known.root if known else "")
             except ObjectMissing:

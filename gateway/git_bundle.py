@@ -8,7 +8,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from mesh.errors import BadInput
 from mesh.git_objects import Object
@@ -97,7 +97,7 @@ def _check_capability(line: str) -> None:
 
 
 def write_bundle(
-    file: BinaryIO, heads: Sequence[tuple[str, str]], needed: Iterable[str], objects: Iterable[Object], count: int
+    file: IO[bytes], heads: Sequence[tuple[str, str]], needed: Iterable[str], objects: Iterable[Object], count: int
 ) -> None:
     """Write a bundle.
 

@@ -11,7 +11,7 @@ from gateway.git_bundle import BadBundle, BundleTooLarge
 
 MAX_PUSHED_OBJECTS = 50_000
 """Objects of a pack that is pushed, at most."""
-MAX_OBJECT_BYTES_PUSHED = 64 * 1024**2
+MAX_OBJECT_BYTES_PUSHED = 32 * 1024**2
 """Bytes of one object of such a pack, at most."""
 MAX_UNPACKED_BYTES_PUSHED = 256 * 1024**2
 """Bytes of all its objects, at most: of the results of deltas as well."""

@@ -17,6 +17,7 @@ from gateway.door import Door
 from gateway.git_bundle import BadBundle, BundleHead, read_head
 from gateway.git_pack import measure_pack
 from gateway.git_quarantine import Quarantine, quarantined
+from gateway.pack_plan import plan_packs
 from gateway.propose import propose
 from gateway.pushed_commits import CheckText, PushedCommit, commit_in, new_commits, objects_to_keep, peeled
 from gateway.refusals import check_open, check_protected, check_words
@@ -35,7 +36,7 @@ class CommitLog(msgspec.Struct, frozen=True):
     """An arena with the index of its commits; `reached` waits until board and index have an entry."""
 
     door: Door
-    index: CommitIndex
+    commits: CommitIndex
     reached: Callable[[int], Awaitable[None]]
 
 
@@ -56,11 +57,16 @@ class Pushed(DoorAnswer, frozen=True, kw_only=True):
 
 
 class _Found(NamedTuple):
-    """What a bundle has: its heads as they stand in it, the heads, and the new commits, parents first."""
+    """What a bundle has: its heads, the same as commits, and the new commits, parents first.
+
+    `keep` are the objects that it brings; `bases` is what each new commit is stored against.
+    """
 
     heads: tuple[str, ...]
     commits: dict[str, PushedCommit]
     new: list[PushedCommit]
+    keep: list[str]
+    bases: dict[str, str]
 
 
 async def push(
@@ -84,7 +90,7 @@ async def push(
     """
     check_open(log.door.board)
     found = await _taken(log, bundle, check)
-    roots = await _post_all(log, found.new, author)
+    await _post_all(log, found, author)
     outcomes = [await _propose(log, found.commits[each], author, model) for each in found.heads]
     board = log.door.board
     return Pushed(
@@ -92,7 +98,7 @@ async def push(
         seq=board.seq,
         closed=closed_words(board),
         hashes=found.heads,
-        new=len(roots),
+        new=len(found.new),
         heads=tuple(outcomes),
     )
 
@@ -100,7 +106,7 @@ async def push(
 async def _taken(log: CommitLog, file: BinaryIO, check: CheckText) -> _Found:
     """Look at all of a bundle, and take the objects of its new commits into the cache."""
     head = await anyio.to_thread.run_sync(_measured, file)
-    if lacking := [each for each in head.needed if not log.index.knows(each)]:
+    if lacking := [each for each in head.needed if not log.commits.knows(each)]:
         raise BadBundle(
             f"invalid bundle: Repository lacks these prerequisite commits: {', '.join(lacking[:5])}; push them first, "
             "or a bundle with the whole history, such as `git bundle create FILE HEAD`"
@@ -112,7 +118,7 @@ async def _taken(log: CommitLog, file: BinaryIO, check: CheckText) -> _Found:
     except BadBundle:
         if not head.needed:
             raise
-    for known in (each for name in head.needed for each in log.index.lineage(name, _MOST_PULLED)):
+    for known in (each for name in head.needed for each in log.commits.lineage(name, _MOST_PULLED)):
         await _pull(log, known.commit)  # git may leave out what any ancestor has
     return await _unpacked(log, file, head, check)
 
@@ -126,38 +132,46 @@ def _measured(file: BinaryIO) -> BundleHead:
 
 async def _unpacked(log: CommitLog, file: BinaryIO, head: BundleHead, check: CheckText) -> _Found:
     async with quarantined(file, head.pack_at, log.door.code.folder / "objects") as objects:
-        return await anyio.to_thread.run_sync(_look_through, log, objects, head, check)
+        found = await anyio.to_thread.run_sync(_look_through, log, objects, head, check)
+        here = {commit.commit for commit in found.new}
+        for parent in dict.fromkeys(each for commit in found.new for each in commit.parents if each not in here):
+            await _pull(log, parent)
+        return await anyio.to_thread.run_sync(_take, log, objects, found)
 
 
 def _look_through(log: CommitLog, objects: Quarantine, head: BundleHead, check: CheckText) -> _Found:
-    knows, read = log.index.knows, objects.read
+    knows, read = log.commits.knows, objects.read
     heads = tuple(dict.fromkeys(peeled(read, name, knows) for name, _ in head.heads))
     new = new_commits(read, heads, knows)
-    log.door.code.take(found for name in objects_to_keep(read, new, check) if (found := read(name)))
     known = {name: commit_in(read, name) or _known_commit(log, name) for name in heads}
-    return _Found(heads, known, new)
+    return _Found(heads, known, new, objects_to_keep(read, new, check), {})
+
+
+def _take(log: CommitLog, objects: Quarantine, found: _Found) -> _Found:
+    """Plan how the new commits are stored, and take their objects into the cache."""
+
+    def root_of(commit: str) -> str:
+        known = log.commits.get(commit)
+        return known.root if known else ""
+
+    bases = plan_packs(lambda name: objects.read(name) or log.door.code.read(name), found.new, root_of)
+    log.door.code.take(each for name in found.keep if (each := objects.read(name)))
+    return found._replace(bases=bases)
 
 
 def _known_commit(log: CommitLog, name: str) -> PushedCommit:
-    known = log.index.get(name)
+    known = log.commits.get(name)
     assert known is not None
     return PushedCommit(name, "", known.parents, known.subject, 0)
 
 
-async def _post_all(log: CommitLog, commits: list[PushedCommit], author: str) -> dict[str, str]:
-    """Store and post commits; return the root of each, to which its pack refers."""
-    roots: dict[str, str] = {}
+async def _post_all(log: CommitLog, found: _Found, author: str) -> None:
+    """Store and post the new commits, the oldest first."""
     seq = 0
-    for commit in commits:
-        for parent in commit.parents:
-            if parent not in roots:
-                await _pull(log, parent)
-        first = commit.parents[0] if commit.parents else ""
-        known = log.index.get(first)
-        root = roots.get(first) or (known.root if known else commit.commit)
-        roots[commit.commit] = root
-        size = await _share(log, commit, "" if root == commit.commit else root)
-        files = await log.door.code.files(commit.commit, base=root)
+    for commit in found.new:
+        base = found.bases[commit.commit]
+        size = await _share(log, commit, base)
+        files = await log.door.code.files(commit.commit, base=base)
         event = CommitPushed(
             commit=commit.commit,
             tree=commit.tree,
@@ -166,24 +180,24 @@ async def _post_all(log: CommitLog, commits: list[PushedCommit], author: str) ->
             at=commit.at,
             bytes=size,
             proposal=await _proposal_of(log.door, files),
+            base=base,
         )
         seq = await log.door.follower.post_once(Post.new(author, event))
     if seq:
         await log.reached(seq)
-    return roots
 
 
 async def _share(log: CommitLog, commit: PushedCommit, base: str) -> int:
     try:
         return await log.door.code.push(commit.commit, base=base)
     except ObjectMissing:
-        for known in (each for name in commit.parents for each in log.index.lineage(name, _MOST_PULLED)):
+        for known in (each for name in commit.parents for each in log.commits.lineage(name, _MOST_PULLED)):
             await _pull(log, known.commit)
         return await log.door.code.push(commit.commit, base=base)
 
 
 async def _pull(log: CommitLog, commit: str) -> None:
-    known = log.index.get(commit)
+    known = log.commits.get(commit)
     await log.door.code.pull(commit, base=known.root if known else "")
 
 
@@ -207,24 +221,23 @@ def _editable(
 
 async def _propose(log: CommitLog, head: PushedCommit, author: str, model: str) -> PushedHead:
     """Propose the editable files of a head, if nobody has; a refusal is a part of the answer."""
-    door, known = log.door, log.index.get(head.commit)
+    door, known = log.door, log.commits.get(head.commit)
     assert known is not None
     board = door.board
     assert board.opened is not None
-    tree = known.proposal
-    if tree and (tree in board.proposals or tree == board.opened.base_tree):
-        return PushedHead(head.commit, tree)
     title, _, rationale = head.message.strip().partition("\n")
     try:
         files, base = await door.code.files(head.commit, base=known.root), await door.files.files(board)
         wanted, editable = _editable(door, base, files)
+        others = [name for name in base if name not in editable and name in files and files[name] != base[name]]
+        check_protected(others, [], editable)
         if not wanted:
             listed = ", ".join(board.spec.artifact.editable)
             raise BadInput(
                 f"commit {short(head.commit)} has no editable file of arena {board.arena}; put one there: {listed}"
             )
-        others = [name for name in base if name not in editable and name in files and files[name] != base[name]]
-        check_protected(others, [], editable)
+        if known.proposal in board.proposals or known.proposal == board.opened.base_tree:
+            return PushedHead(head.commit, known.proposal)
         made = await propose(
             door,
             wanted,
@@ -242,10 +255,10 @@ async def _propose(log: CommitLog, head: PushedCommit, author: str, model: str) 
 def _parent_of(log: CommitLog, head: PushedCommit) -> str:
     """Return the nearest proposal that a commit comes from by first parents; "" is the baseline."""
     board = log.door.board
-    seen, at = set[str](), log.index.get(head.parents[0]) if head.parents else None
+    seen, at = set[str](), log.commits.get(head.parents[0]) if head.parents else None
     while at is not None and at.commit not in seen:
         if at.proposal in board.proposals:
             return at.proposal
         seen.add(at.commit)
-        at = log.index.get(at.parents[0]) if at.parents else None
+        at = log.commits.get(at.parents[0]) if at.parents else None
     return ""

@@ -17,7 +17,7 @@ from mesh.text import printable, short
 
 MAX_NEW_COMMITS = 1000
 """Commits that one push may bring, at most."""
-MAX_FILES_BYTES = 256 * 1024**2
+MAX_FILES_BYTES = 128 * 1024**2
 """Bytes of the files of one commit, at most."""
 
 _TAG, _MOST_PARENTS, _MESSAGE = 4, 100, 16_000

@@ -183,6 +183,10 @@ class CodeStore:
         except (Incomplete, ValueError) as error:
             raise ObjectMissing(f"commit {commit} is incomplete here: {error}") from None
 
+    def read(self, name: str) -> Object | None:
+        """Return an object of the cache by its hash; None if it is missing or damaged."""
+        return self._cache.read(name)
+
     def parents(self, commit: str) -> list[str]:
         """Return the parents of a commit in the cache.
 

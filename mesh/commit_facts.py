@@ -11,7 +11,8 @@ from mesh.fact import Event
 class CommitPushed(Event, frozen=True, kw_only=True, tag="commit.pushed"):
     """Somebody has pushed a git commit, whose objects stand beside the log; its parents were posted before it.
 
-    `proposal` is the id that its editable files have as a proposal, whether anybody has proposed them or not.
+    `proposal` is the id that its editable files have as a proposal, whether anybody has proposed them or not. `base` is
+    the commit whose objects its pack leaves out.
     """
 
     commit: b.GitHash
@@ -21,6 +22,7 @@ class CommitPushed(Event, frozen=True, kw_only=True, tag="commit.pushed"):
     at: b.Count = 0
     bytes: b.Quantity = 0
     proposal: b.OptionalTree = ""
+    base: b.OptionalTree = ""
 
     def key(self, post_id: str) -> str:
         return self.commit

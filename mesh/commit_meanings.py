@@ -8,6 +8,7 @@ COMMIT_FIELDS: dict[str, dict[str, str]] = {
         "message": "Its message, cut where it is long.",
         "at": "Unix time at which its author made it, in seconds.",
         "bytes": "Bytes that are stored for it beside the log.",
+        "base": "Commit whose objects its pack leaves out; empty if the pack has all.",
         "proposal": "Tree hash of the proposal that its editable files are; empty if it has none.",
     },
 }

@@ -58,9 +58,21 @@ def many_commits(count: int) -> bytes:
 
 
 def large_files() -> bytes:
-    files = [(BLOB, bytes([number]) * (60 * 1024**2)) for number in range(5)]
+    files = [(BLOB, bytes([number]) * (30 * 1024**2)) for number in range(9)]
     items = [(b"100644", b"f%d" % number, object_name(*file)) for number, file in enumerate(files)]
     return with_tree(*items, more=tuple(files))
+
+
+def growing_data() -> bytes:
+    """Commits that each add a large file to those before."""
+    objects, items, last = list[Object](), list[tuple[bytes, bytes, str]](), tuple[str, ...]()
+    for number in range(4):
+        objects.append((BLOB, bytes([number]) * (30 * 1024**2)))
+        items.append((b"100644", b"f%d" % number, object_name(*objects[-1])))
+        objects.append(tree_of(*items))
+        objects.append(commit_of(object_name(*objects[-1]), *last))
+        last = (object_name(*objects[-1]),)
+    return bundled(*objects)
 
 
 def tree_bomb() -> bytes:
@@ -161,6 +173,7 @@ BAD: dict[str, tuple[bytes | Callable[[], bytes], type[BadInput], str]] = {
     "a slash": (with_tree((b"100644", b"a/b", BLOB_NAME), more=(TEXT,)), BadBundle, "invalid bundle"),
     "a lying size": (lying_size, BadBundle, "cut off or damaged"),
     "large files": (large_files, BundleTooLarge, "unpacks to more than 256 MiB"),
+    "growing data": (growing_data, BundleTooLarge, "its commits take more than 256 MiB"),
     "a delta bomb": (delta_bomb, BundleTooLarge, "bundle too large"),
     "a tree bomb": (tree_bomb, BundleTooLarge, "more than 100,000 files"),
     "a deep tree": (deep_tree, BadInput, "folders"),

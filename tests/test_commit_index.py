@@ -40,7 +40,7 @@ def test_lists_are_newest_first_in_the_order_of_the_log_also_within_one_second()
     assert [each.commit for each in index.leaves()] == [D]
     known = index.get(B)
     assert known is not None
-    assert (known.subject, known.root, known.created_at) == ("3", C, "2025-01-01T00:00:00Z")
+    assert (known.subject, known.root, known.created_at) == ("3", B, "2025-01-01T00:00:00Z")
 
 
 def test_a_short_hash_finds_its_commit_or_says_that_it_is_ambiguous() -> None:

@@ -1,5 +1,7 @@
 """Pushes of real git bundles: what becomes a commit, what a proposal, what is refused, and that it is said once."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -64,7 +66,7 @@ async def test_a_new_gateway_fetches_what_was_pushed_from_log_and_store_alone(tm
         await push_file(log, git.bundle("HEAD"))
     async with commit_log(tmp_path / "two", bus=bus) as log:
         for word in (git("rev-parse", "HEAD"), git("rev-parse", "--short=7", "HEAD~3")):
-            known, bundle = log.index.find(word), tmp_path / "fetched.bundle"
+            known, bundle = log.commits.find(word), tmp_path / "fetched.bundle"
             with bundle.open("wb") as file:
                 await fetch(log, known, file)
             other = Git(tmp_path / word)
@@ -88,13 +90,13 @@ async def test_thin_packs_merges_and_tags_are_taken(tmp_path: Path) -> None:
         git("tag", "-a", "-m", "a tag", "v1")
         done = await push_file(log, git.bundle("HEAD", "v1", f"^{base}"))
         assert (done.hashes, done.new) == ((merge,), 3)
-        known = log.index.get(merge)
+        known = log.commits.get(merge)
         assert known is not None
         assert known.parents == (git("rev-parse", "HEAD^1"), side)
-        assert log.index.leaves()[0].commit == merge
-        assert {each.commit for each in log.index.children(base)} == set(known.parents)
-        assert log.index.lineage(merge, 99)[0].commit == merge
-        assert len(log.index.lineage(merge, 99)) == 4
+        assert log.commits.leaves()[0].commit == merge
+        assert {each.commit for each in log.commits.children(base)} == set(known.parents)
+        assert log.commits.lineage(merge, 99)[0].commit == merge
+        assert len(log.commits.lineage(merge, 99)) == 4
 
 
 async def test_a_prerequisite_that_is_not_here_is_named(tmp_path: Path) -> None:
@@ -170,9 +172,9 @@ async def test_two_gateways_that_get_one_push_at_a_time_post_it_once(tmp_path: P
 async def test_an_agent_fetches_the_champion_of_the_swarm_and_builds_on_it(tmp_path: Path) -> None:
     async with commit_log(tmp_path) as log:
         made = await propose(log.door, {"train.py": WIDER}, author="swarm", title="wider")
-        champion = log.index.of_proposal(made.proposal)
+        champion = log.commits.of_proposal(made.proposal)
         with (tmp_path / "fetched.bundle").open("wb") as file:
-            await fetch(log, log.index.find(champion[:8]), file)
+            await fetch(log, log.commits.find(champion[:8]), file)
         git = Git(tmp_path / "work")
         git("bundle", "unbundle", "../fetched.bundle")
         git("checkout", "-q", champion)
@@ -185,9 +187,9 @@ async def test_an_agent_fetches_the_champion_of_the_swarm_and_builds_on_it(tmp_p
         assert (done.new, done.hashes) == (1, (head,))
         posted = log.door.board.proposals[done.heads[0].proposal].event
         assert posted.parents == (made.proposal,)
-        assert [each.commit for each in log.index.leaves()] == [head]
-        assert [each.commit for each in log.index.children(champion)] == [head]
-        assert log.index.find(posted.commit[:7]).commit == head  # the pushed one stands for the proposal's own
+        assert [each.commit for each in log.commits.leaves()] == [head]
+        assert [each.commit for each in log.commits.children(champion)] == [head]
+        assert log.commits.find(posted.commit[:7]).commit == head  # the pushed one stands for the proposal's own
 
 
 async def test_equal_baselines_of_two_agents_are_two_commits_and_one_proposal(tmp_path: Path) -> None:
@@ -196,8 +198,8 @@ async def test_equal_baselines_of_two_agents_are_two_commits_and_one_proposal(tm
         one, other = ann.commit(FILES, "baseline"), bob.commit(FILES, "my baseline")
         assert (await push_file(log, ann.bundle("HEAD"))).hashes == (one,)
         assert (await push_file(log, bob.bundle("HEAD"), "bob")).hashes == (other,)
-        assert [each.commit for each in log.index.newest(2)] == [other, one]
-        assert [each.commit for each in log.index.newest(9, author="bob")] == [other]
+        assert [each.commit for each in log.commits.newest(2)] == [other, one]
+        assert [each.commit for each in log.commits.newest(9, author="bob")] == [other]
         assert proposals(await facts(log)) == []
 
 
@@ -208,8 +210,79 @@ async def test_the_difference_of_two_commits_is_what_git_says(tmp_path: Path) ->
     other = git.commit({"train.py": WIDER, "lib/new.py": b"A = 1\n", "raw.bin": b"\0\2"}, "change")
     async with commit_log(tmp_path) as log:
         await push_file(log, git.bundle("HEAD"))
-        said = await commit_diff(log, log.index.find(one), log.index.find(other))
+        said = await commit_diff(log, log.commits.find(one), log.commits.find(other))
         assert said.strip() == git("diff", "--no-renames", one, other)
         git("checkout", "-q", one)
         git("apply", "--exclude=raw.bin", "-", stdin=said.encode())
         assert (git.folder / "train.py").read_bytes() == WIDER
+
+
+async def test_an_octopus_in_a_bundle_of_version_3_is_taken_with_all_of_its_parents(tmp_path: Path) -> None:
+    git = Git(tmp_path / "work")
+    base, sides = git.commit(FILES, "baseline"), list[str]()
+    for name in ("a", "b", "c"):
+        git("checkout", "-q", "-b", name, base)
+        sides.append(git.commit({f"{name}.txt": name.encode()}, name))
+    git("checkout", "-q", "a")
+    git("merge", "-q", "-m", "all", "b", "c")
+    head, bundle = git("rev-parse", "HEAD"), tmp_path / "push.bundle"
+    git("bundle", "create", "-q", "--version=3", str(bundle), "HEAD", "--branches")
+    async with commit_log(tmp_path) as log:
+        done = await push_file(log, bundle)
+        assert (set(done.hashes), done.new) == ({head, *sides[1:], base}, 5)
+        known = log.commits.get(head)
+        assert known is not None
+        assert known.parents == tuple(sides)
+        assert [each.commit for each in log.commits.children(sides[2])] == [head]
+        assert {each.commit for each in log.commits.lineage(head, 99)} == {head, *sides, base}
+        with (tmp_path / "fetched.bundle").open("wb") as file:
+            await fetch(log, known, file)
+        other = Git(tmp_path / "other")
+        other("fetch", "-q", "../fetched.bundle", "refs/tmp/*:refs/heads/*")
+        assert other("rev-list", "--count", head) == "5"
+
+
+async def test_what_a_killed_gateway_left_behind_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = tmp_path / "mesh-push-old", tmp_path / "mesh-push-new"
+    for folder in (old, new):
+        (folder / "objects").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    git = Git(tmp_path / "work")
+    git.commit(FILES, "baseline")
+    async with commit_log(tmp_path) as log:
+        await push_file(log, git.bundle("HEAD"))
+    assert [path.name for path in tmp_path.glob("mesh-push-*")] == [new.name]
+
+
+class Counted(MemoryBus):
+    """A store that counts what it is given."""
+
+    stored = 0
+
+    async def put(self, name: str, data: bytes) -> None:
+        self.stored += len(data)
+        await super().put(name, data)
+
+
+async def test_a_large_file_in_the_middle_of_a_history_is_stored_once(tmp_path: Path) -> None:
+    bus, git = Counted("a"), Git(tmp_path / "work")
+    git.commit(FILES, "baseline")
+    large = git.commit({"data.bin": os.urandom(2 * 1024**2)}, "data")
+    for number in range(20):
+        git.commit({"notes.txt": b"%d\n" % number}, f"note {number}")
+    head, bundle = git("rev-parse", "HEAD"), git.bundle("HEAD")
+    async with commit_log(tmp_path, bus=bus) as log:
+        await push_file(log, bundle)
+        assert bus.stored < 3 * 1024**2
+        found = [event for event in await facts(log) if isinstance(event, CommitPushed)]
+        assert [event.base for event in found] == ["", "", *[large] * 20]
+    async with commit_log(tmp_path / "new", bus=bus) as log:
+        git.commit({"notes.txt": b"more\n"}, "more")
+        assert (await push_file(log, git.bundle("HEAD", f"^{head}"))).new == 1
+        assert bus.stored < 3 * 1024**2
+        with (tmp_path / "fetched.bundle").open("wb") as file:
+            await fetch(log, log.commits.find(git("rev-parse", "HEAD")), file)
+        other = Git(tmp_path / "other")
+        other("fetch", "-q", "../fetched.bundle", "refs/tmp/*:refs/heads/*")
+        other("fsck", "--strict")

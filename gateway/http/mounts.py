@@ -11,13 +11,15 @@ from contextlib import AbstractAsyncContextManager
 from starlette.routing import BaseRoute
 
 from gateway.channels import ChannelIndex
+from gateway.commit_index import CommitIndex
+from gateway.http.git_routes import GIT_ROUTES
 from gateway.http.mcp_route import MCP, MCP_ROUTES
 from gateway.log_index import LogIndex
 
-ROUTES: list[BaseRoute] = [*MCP_ROUTES]
+ROUTES: list[BaseRoute] = [*GIT_ROUTES, *MCP_ROUTES]
 """Routes of other modules."""
 
-INDEXES: list[type[LogIndex]] = [ChannelIndex]
+INDEXES: list[type[LogIndex]] = [ChannelIndex, CommitIndex]
 """What is kept of each arena's log beside its board; `served_of(request).index(ChannelIndex)` returns one."""
 
 LIFESPANS: list[Callable[[], AbstractAsyncContextManager[None]]] = [MCP.running]
