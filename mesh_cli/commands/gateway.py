@@ -42,6 +42,10 @@ def serve(
         tuple[str, ...],
         Parameter(help="Accept this host name too, by which agents reach the gateway; repeatable.", negative=""),
     ] = (),
+    hooks: Annotated[Path | None, Parameter(help="Post facts to the webhooks of this file (hooks.toml).")] = None,
+    allow_private: Annotated[
+        bool, Parameter(help="Let webhooks reach addresses that are not public, and http.", negative="")
+    ] = False,
 ) -> int:
     """Serve the arenas as AgentHub does, until Ctrl-C, and print the address.
 
@@ -60,6 +64,8 @@ def serve(
             is_open=open_,
             tls=tls,
             hosts=allow_host,
+            hooks=hooks,
+            allow_private=allow_private,
             on_ready=lambda url: print(url, flush=True),
         )
 
