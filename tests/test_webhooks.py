@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import os
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,18 +16,20 @@ import msgspec
 import pytest
 
 from gateway.webhooks.delivery import HookDelivery, run_hooks
-from gateway.webhooks.hooks_file import Hook, read_hooks
+from gateway.webhooks.hooks_file import Hook
 from gateway.webhooks.public_address import checked_address, is_public
 from gateway.webhooks.signing import MAX_WEBHOOK_BYTES, body_of, signature
 from mesh.bus import ArenaBus
 from mesh.errors import BadInput
 from mesh.events import NotePosted
 from mesh.follow import Follower
+from mesh.jetstream import connect
+from mesh.server import EmbeddedServer
 from mesh.wire import Post
 from tests.conftest import OpenBus
+from tests.support.hub import gateway
+from tests.test_hooks_file import KEY, WHOLE, written
 
-KEY = b"k" * 32
-SECRET = "whsec_" + base64.b64encode(KEY).decode()
 OK, PAUSE = b"HTTP/1.1 204 No Content\r\n\r\n", 0.02
 
 Answer = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
@@ -58,6 +62,10 @@ class Receiver:
     @property
     def texts(self) -> list[str]:
         return [body["data"]["post"]["event"]["text"] for body in self.bodies]
+
+    @property
+    def ids(self) -> list[tuple[str, int]]:
+        return [(body["data"]["arena"], body["data"]["seq"]) for body in self.bodies]
 
     async def has(self, count: int) -> None:
         with anyio.fail_after(30):
@@ -329,58 +337,36 @@ async def test_a_fact_that_is_too_large_comes_without_its_post(open_bus: OpenBus
     assert (found["data"]["post"], found["data"]["too_large"], found["data"]["seq"]) == (None, True, seq)
 
 
-WHOLE = f'[[hook]]\nname = "chat"\nurl = "https://example.org/in"\nsecret = "{SECRET}"\n'
+async def test_a_gateway_that_is_killed_leaves_nothing_out(home: Path, server: EmbeddedServer, tmp_path: Path) -> None:
+    async with connect(server.url) as hub, receiver() as (got, url):
+        bus = await hub.arena("a", create=True)
+        file = written(tmp_path, WHOLE.replace("https://example.org/in", url) + 'kinds = ["note.posted"]\n')
+        words = ("--hooks", str(file), "--allow-private")
+        for number in range(4):
+            async with gateway(home, server.url, *words) as running:
+                with anyio.fail_after(60):
+                    while not (home / "webhooks" / "chat.a.json").exists():
+                        await anyio.sleep(0.01)
+                for _ in range(10):
+                    await note(bus, f"{number}")
+                await got.has(10 * number + 3)
+                running.process.kill()
+            await note(bus, "while nobody sends")
+        async with gateway(home, server.url, *words):
+            late = await hub.arena("late", create=True)
+            await note(late, "in an arena that came later")
+            head = await bus.head()
+            with anyio.fail_after(60):
+                while not {("a", head), ("late", 1)} <= set(got.ids):
+                    await anyio.sleep(0.01)
+    seqs = [seq for arena, seq in got.ids if arena == "a"]
+    assert sorted(set(seqs)) == list(range(1, head + 1))
+    assert [each for place, each in enumerate(seqs) if each not in seqs[:place]] == sorted(set(seqs))
 
 
-def written(folder: Path, text: str, mode: int = 0o600) -> Path:
-    file = folder / "hooks.toml"
-    file.write_text(text)
-    file.chmod(mode)
-    return file
-
-
-def test_a_file_of_hooks_is_read(tmp_path: Path) -> None:
-    text = WHOLE + 'kinds = ["run.*", "note.posted"]\narenas = ["digits"]\nheaders = { Authorization = "Bearer x" }\n'
-    [found] = read_hooks(written(tmp_path, text))
-    assert found.key == KEY
-    assert set(found.kinds) >= {"run.finished", "note.posted"}
-    assert "Bearer" not in repr(found)
-    [plain] = read_hooks(written(tmp_path, WHOLE.replace(f'secret = "{SECRET}"', 'secret_env = "S"')), {"S": SECRET})
-    assert (plain.key, set(plain.kinds)) == (KEY, {"arena.closed", "proposal.promoted"})
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", r"has no \[\[hook\]\]"),
-        ("[[hook]", "is not valid"),
-        (WHOLE + "kind = []\n", "kind"),
-        (WHOLE + WHOLE, "two hooks with the name 'chat'"),
-        (WHOLE.replace("chat", "../x"), "has the name '../x'"),
-        (WHOLE.replace("https://example.org", "http://example.org"), "use https://HOST/PATH"),
-        (WHOLE.replace("https://example.org/in", "file:///etc/passwd"), "use https://HOST/PATH"),
-        (WHOLE.replace("https://example.org", "https://u:p@example.org"), "password in its url"),
-        (WHOLE.replace("https://example.org", "https://example.org:99999"), "not valid"),
-        (WHOLE.replace(SECRET, "abc"), "24 to 64 bytes in base64"),
-        (WHOLE.replace(SECRET, "whsec_YWJj"), "24 to 64 bytes in base64"),
-        (WHOLE + 'secret_env = "S"\n', "one of secret and secret_env"),
-        (WHOLE.replace(f'secret = "{SECRET}"', 'secret_env = "S"'), "which is not set"),
-        (WHOLE + 'kinds = ["run.finnished"]\n', "no kind of fact; kinds are"),
-        (WHOLE + "kinds = []\n", "wants no kind of fact"),
-        (WHOLE + 'headers = { Host = "a" }\n', "sets the header 'Host'"),
-        (WHOLE + 'headers = { Webhook-Id = "a" }\n', "sets the header 'Webhook-Id'"),
-        (WHOLE + 'headers = { a = "b\\r\\nc: d" }\n', "not printable ASCII"),
-        (WHOLE + 'ca = "none.pem"\n', "which are not there"),
-    ],
-)
-def test_a_hook_that_is_not_valid_is_refused_in_one_sentence(text: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=words) as refused:
-        read_hooks(written(tmp_path, text), {})
-    assert SECRET not in str(refused.value)
-
-
-def test_secrets_that_others_can_read_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="chmod 600"):
-        read_hooks(written(tmp_path, WHOLE, 0o640))
-    with pytest.raises(BadInput, match="cannot be read: No such file"):
-        read_hooks(tmp_path / "none.toml")
+async def test_a_gateway_refuses_hooks_without_tls_in_one_sentence(home: Path, tmp_path: Path) -> None:
+    file = written(tmp_path, WHOLE.replace("https", "http"))
+    command = [sys.executable, "-m", "mesh_cli", "gateway", "--listen", "127.0.0.1:0", "--hooks", str(file)]
+    done = await anyio.run_process(command, check=False, env={**os.environ, "MESH_HOME": str(home)})
+    assert (done.returncode, b"use https://HOST/PATH (http only with --allow-private)" in done.stderr) == (2, True)
+    assert b"Traceback" not in done.stderr

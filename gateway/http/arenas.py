@@ -1,9 +1,9 @@
 """The arenas that a gateway serves: each with its door, its indexes and its latest entries, kept current by tasks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -14,7 +14,7 @@ from gateway.log_index import IndexReader, LogIndex, patiently
 from mesh import settings
 from mesh.bus import ArenaBus, Hub
 from mesh.code import CodeStore
-from mesh.errors import UnknownName, leaf
+from mesh.errors import BusUnavailable, UnknownName, leaf
 from mesh.follow import Follower
 
 _T = TypeVar("_T", bound=LogIndex)
@@ -23,10 +23,12 @@ _LOOK_S = 1.0
 
 
 class ServedArena:
-    """One arena of a gateway."""
+    """One arena of a gateway; `is_new` says that it was opened after the gateway had started."""
 
-    def __init__(self, bus: ArenaBus, follower: Follower, code: CodeStore, indexes: Sequence[LogIndex]) -> None:
-        self.name = bus.arena
+    def __init__(
+        self, bus: ArenaBus, follower: Follower, code: CodeStore, indexes: Sequence[LogIndex], *, is_new: bool = False
+    ) -> None:
+        self.name, self.is_new = bus.arena, is_new
         self.door = Door(bus, follower, code)
         self.latest = Latest(bus, follower)
         self.indexes = IndexReader(bus, indexes)
@@ -47,7 +49,14 @@ class ServedArena:
 class Arenas:
     """Opens an arena when somebody asks for it, and keeps it open; run `keep` in a task."""
 
-    def __init__(self, hub: Hub, home: Path, indexes: Sequence[type[LogIndex]], only: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        home: Path,
+        indexes: Sequence[type[LogIndex]],
+        only: Sequence[str] = (),
+        beside: Callable[[ServedArena], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         """Serve arenas.
 
         Args:
@@ -55,7 +64,9 @@ class Arenas:
             home: the folder with snapshots and cached code.
             indexes: what to keep of each log.
             only: the arenas to serve; none: all, also those that are opened later.
+            beside: runs beside each arena as long as that is served; then all are opened without being asked for.
         """
+        self._beside, self._has_begun = beside, False
         self._hub, self._home, self._indexes, self._only = hub, home, tuple(indexes), tuple(only)
         self._served: dict[str, ServedArena] = {}
         self._names: tuple[float, list[str]] = (-_LOOK_S, [])
@@ -74,9 +85,19 @@ class Arenas:
                 for name in await self.names():
                     await self.find(name)
                 task_status.started()
-                await anyio.sleep_forever()
+                self._has_begun = True
+                await self._look_for_new()
         except BaseExceptionGroup as group:
             raise leaf(group) from None
+
+    async def _look_for_new(self) -> None:
+        while True:
+            await anyio.sleep(_LOOK_S if self._beside else float("inf"))
+            try:
+                for name in await self.names():
+                    await self.find(name)
+            except BusUnavailable:
+                continue
 
     async def names(self) -> list[str]:
         """Return the names of the arenas, sorted."""
@@ -114,11 +135,12 @@ class Arenas:
         bus = await self._hub.arena(name)
         swarm = bus if settings.takes_boards() else None
         follower = Follower(bus, snapshot=settings.snapshot_file(self._home, name), swarm=swarm)
-        served = ServedArena(
-            bus, follower, CodeStore(settings.code_dir(self._home, name), bus), [kind() for kind in self._indexes]
-        )
+        code = CodeStore(settings.code_dir(self._home, name), bus)
+        served = ServedArena(bus, follower, code, [kind() for kind in self._indexes], is_new=self._has_begun)
         await follower.catch_up()
         await served.indexes.catch_up()
         tasks.start_soon(patiently, served.latest.follow)
         tasks.start_soon(patiently, served.indexes.follow)
+        if self._beside:
+            tasks.start_soon(self._beside, served)
         return served

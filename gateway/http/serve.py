@@ -1,16 +1,17 @@
 """Serve a gateway on a socket until cancelled."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import anyio
 from starlette.types import ASGIApp
 
 from gateway.http import mounts
 from gateway.http.app import make_gateway_app
-from gateway.http.arenas import Arenas
+from gateway.http.arenas import Arenas, ServedArena
 from gateway.http.entry import Gateway
 from gateway.http.limits import RateLimits
 from gateway.log_index import patiently
@@ -47,6 +48,7 @@ async def serve_gateway(
     numbers: bool = False,
     tls: tuple[Path, Path] | None = None,
     around: Callable[[ASGIApp], ASGIApp] | None = None,
+    beside: Callable[[ServedArena], Coroutine[Any, Any, None]] | None = None,
     on_ready: Callable[[], None] | None = None,
     on_end: Callable[[], None] | None = None,
 ) -> None:
@@ -64,6 +66,7 @@ async def serve_gateway(
         numbers: whether requests may also name an IP address.
         tls: files with the certificate and its key.
         around: puts something around the app, such as the page of an arena beside it.
+        beside: runs beside each arena, such as its webhooks.
         on_ready: called when the gateway answers.
         on_end: called when serving ends, so that endless answers end too.
 
@@ -72,7 +75,7 @@ async def serve_gateway(
     """
     members = Members(await hub.arena(HUB_LOG, create=True))
     await members.reader.catch_up()
-    served = Arenas(hub, home, mounts.INDEXES, arenas)
+    served = Arenas(hub, home, mounts.INDEXES, arenas, beside)
     gateway = Gateway(served, members, RateLimits(), home, is_open, pending, address)
     files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
     try:

@@ -49,6 +49,7 @@ class HookDelivery:
         say: Callable[[str], None],
         *,
         private: bool = False,
+        whole: bool = False,
         pauses: Sequence[float] = PAUSES_S,
     ) -> None:
         """Prepare; `run` sends.
@@ -60,17 +61,24 @@ class HookDelivery:
             folder: Where the cursor is kept.
             say: Told what goes wrong, in one line.
             private: Also reach addresses that are not public.
+            whole: Whether a new hook begins with the first entry of the log, not with what comes from now on.
             pauses: Seconds after each attempt that failed.
         """
         self._hook, self._bus, self._follower, self._say = hook, bus, follower, say
-        self._private, self._pauses = private, pauses
+        self._private, self._whole, self._pauses = private, whole, pauses
         self._cursor = Cursor(folder / f"{hook.name}.{bus.arena}.json", hook.url)
         self._patterns = [Pattern(kind=kind) for kind in hook.kinds]
         self._tls = ssl.create_default_context(cafile=hook.ca) if hook.ca else httpx.create_ssl_context(trust_env=False)
 
     async def run(self) -> None:
         """Send what comes, until it is cancelled or the hook is switched off. A lost log is waited for."""
-        after = await self._cursor.begin(self._bus)
+        try:
+            await self._run()
+        except BadInput as error:  # the cursor cannot be written
+            self._say(f"webhook {self._hook.name} is switched off: {error}")
+
+    async def _run(self) -> None:
+        after = await self._cursor.begin(self._bus, whole=self._whole)
         while True:
             try:
                 async with aclosing(self._bus.read(after, follow=True, only=self._patterns)) as batches:
@@ -193,8 +201,12 @@ class Cursor:
         self._file, self._log = file, ""
         self._url = hashlib.sha256(url.encode()).hexdigest()[:16]  # an url may have a secret in its path
 
-    async def begin(self, bus: Bus) -> int:
-        """Return the entry to go on after: the kept one, or the last of the log for a new hook, url or log."""
+    async def begin(self, bus: Bus, *, whole: bool) -> int:
+        """Return the entry to go on after: the kept one, else the log's last one, or 0 for the whole log.
+
+        Raises:
+            BadInput: the folder cannot be written.
+        """
         while True:
             try:
                 self._log, head = await bus.identity(), await bus.head()
@@ -207,8 +219,9 @@ class Cursor:
             kept = None
         if kept and (kept.log, kept.url) == (self._log, self._url) and kept.seq <= head:
             return kept.seq
-        self.write(head)
-        return head
+        after = 0 if whole else head
+        self.write(after)
+        return after
 
     def write(self, seq: int) -> None:
         """Keep an entry as taken.

@@ -49,6 +49,10 @@ def serve(
         tuple[str, ...],
         Parameter(help="Accept this host name too, by which agents reach the gateway; repeatable.", negative=""),
     ] = (),
+    hooks: Annotated[Path | None, Parameter(help="Post facts to the webhooks of this file (hooks.toml).")] = None,
+    allow_private: Annotated[
+        bool, Parameter(help="Let webhooks reach addresses that are not public, and http.", negative="")
+    ] = False,
 ) -> int:
     """Serve the arenas as AgentHub does, until Ctrl-C, and print the address.
 
@@ -69,6 +73,8 @@ def serve(
             outside=address,
             tls=tls,
             hosts=allow_host,
+            hooks=hooks,
+            allow_private=allow_private,
             on_ready=lambda url: print(url, flush=True),
         )
 

@@ -49,6 +49,8 @@ async def serve_here(
     outside: str = "",
     tls: tuple[Path, Path] | None = None,
     hosts: Sequence[str] = (),
+    hooks: Path | None = None,
+    allow_private: bool = False,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the gateway, and for everybody who may read the page of the only arena, until cancelled.
@@ -62,19 +64,23 @@ async def serve_here(
         outside: the address by which agents reach the gateway, such as that of a proxy; "": as they say.
         tls: files with the certificate and its key.
         hosts: more host names that requests may name.
+        hooks: file of webhooks, None for none.
+        allow_private: whether webhooks may reach addresses that are not public, and those without TLS.
         on_ready: called with the gateway's address when it answers.
 
     Raises:
-        BadInput: the address, a certificate or an arena cannot be used.
+        BadInput: the address, a certificate, a webhook or an arena cannot be used.
         BusUnavailable: the log cannot be reached.
     """
     try:
         from gateway.http.serve import serve_gateway
+        from gateway.webhooks.hooks_file import read_hooks
+        from gateway.webhooks.sending import sends_to
         from mesh.web.access import LOOPBACK, is_loopback
         from mesh.web.listening import listen
     except ModuleNotFoundError as missing:
         raise BadInput(
-            f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[web]'"
+            f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[gateway]'"
         ) from None
 
     host, port = parsed_address(address)
@@ -83,6 +89,7 @@ async def serve_here(
     for file in tls or ():
         if not file.is_file():
             raise BadInput(f"{file} is not a file; --tls takes a certificate and its key, in PEM")
+    found = read_hooks(hooks, http=allow_private) if hooks else ()
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(listen(host.strip("[]"), port))
         shown = f"{host}:{listening.getsockname()[1]}"
@@ -115,9 +122,14 @@ async def serve_here(
             numbers=not alone,
             tls=tls,
             around=around,
+            beside=sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None,
             on_ready=lambda: on_ready(url),
             on_end=close,
         )
+
+
+def _say(words: str) -> None:
+    print(f"mesh: {words}", file=sys.stderr, flush=True)
 
 
 def _beside(page: "ASGIApp", gateway: "ASGIApp") -> "ASGIApp":
