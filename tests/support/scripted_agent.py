@@ -44,10 +44,12 @@ def measured_arena(folder: Path) -> Arena:
     return arena
 
 
-def coder(arena: Arena, folder: Path, command: str, name: str = "ann", **options: str) -> Coder:
-    """A coder that runs a command, with ten runs to spend."""
+def coder(arena: Arena, folder: Path, command: str, name: str = "ann", tier: str = "", **options: str) -> Coder:
+    """A coder that runs a command, with ten runs to spend; `tier` is a sandbox that holds here."""
     whole = {"command": command, "budget_calls": "10", **options}
     runner = SandboxRunner(folder, whole.get("sandbox", "auto"))
+    if tier:
+        runner._tier = tier  # type: ignore[assignment]
     return Coder(replace(arena.context(name, whole), commands=runner))
 
 
