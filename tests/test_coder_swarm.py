@@ -113,4 +113,4 @@ async def test_mesh_up_runs_a_coding_agent_and_credits_what_it_made(tmp_path: Pa
     assert re.search(r"coder +\+ joined as coder", out)
     assert re.search(r"coder +◆ proposes \w+ \w+: narrower", out)
     assert "goal loss 0.256 reached" in out
-    assert re.search(r"tokens \(\$0\.", out)
+    assert re.search(r"tokens \(\$\d", out)
