@@ -321,6 +321,7 @@ async def test_dollars_are_counted_by_the_log_and_stop_the_coder(arena: Arena, t
         ({"budget_calls": ""}, "needs a limit of what it may spend"),
         ({"budget_calls": "0"}, "is not a valid number"),
         ({"ports": "80,x"}, "option ports=80,x has 'x'"),
+        ({"minuts": "5"}, "option minuts is not one of a coder; use minutes, memory_gb"),
         ({"sandbox": "maybe"}, "option sandbox=maybe is not valid; use auto, weak, none"),
     ],
 )
@@ -330,6 +331,32 @@ def test_what_cannot_work_is_refused_in_a_sentence(
     whole = {"command": "cat {prompt_file}", **options}
     with pytest.raises(BadInput, match=re.escape(said)):
         coder(arena, tmp_path, whole.pop("command"), **whole)
+
+
+async def test_a_folder_that_cannot_be_made_costs_one_sentence(arena: Arena, tmp_path: Path) -> None:
+    (tmp_path / "coders").mkdir()
+    (tmp_path / "coders" / "ann").write_text("a file is in the way")
+    asked = await sentence(arena, tmp_path, WELL)
+    assert asked.text.startswith("agent could not be run: ")
+    assert not asked.ok
+
+
+async def test_a_recombination_lays_out_the_second_parent_to_read(tmp_path: Path) -> None:
+    arena = measured_arena(tmp_path / "given")
+    for width, score in ((b"WIDTH = 16", 1.0), (b"WIDTH = 32", 2.0)):
+        files = {**FILES, "train.py": TRAIN.replace(b"WIDTH = 8", width)}
+        arena.propose_files(files, "bob")
+        tree = arena.code.tree_of(files)
+        arena.score(tree, score)
+    name = next(n for n in (f"r{i}" for i in range(100)) if choose(arena.board, n, 0)[0] == "recombine")
+    body = "other = (here / 'PARENT_B' / 'train.py').read_text()\n(here / 'PARENT_B' / 'train.py').write_text('x')\n"
+    body += "edit('LR = 0.5')\nreport('both', f'{\"WIDTH = 32\" in other} {\"WIDTH = 16\" in train.read_text()}')\n"
+    who = coder(arena, tmp_path / "coders", write_agent(tmp_path / "bin", body), name)
+    [proposal] = await arena.when(who, arena.opening, name=name)
+    assert isinstance(proposal, ProposalPosted)
+    assert proposal.title == "recombine: both"
+    assert len(proposal.parents) == 2
+    assert sorted(await arena.code.files(proposal.commit)) == ["score.py", "train.py"]
 
 
 async def test_without_a_sandbox_it_says_so_once(arena: Arena, tmp_path: Path) -> None:
