@@ -28,12 +28,13 @@ from agents.llm.digest import worth_recalling, worth_showing
 from agents.llm.hidden_keys import clean, without_any_key
 from agents.llm.model_options import number_option
 from agents.llm.next_move import IdleExplorers, choose_with_code, is_due
-from agents.llm.patch import parse_words
+from agents.llm.patch import check_parses, parse_words
 from agents.llm.unposted_calls import UnpostedCalls
 from agents.search.history import History
 from mesh.agent.command_runner import CommandEnd, CommandRunner
 from mesh.agent.draft import BASELINE, Draft, why_refused
 from mesh.agent.protocol import Answers, Context
+from mesh.answer_flaw import Unusable
 from mesh.arena import overlay
 from mesh.baseline import is_measured
 from mesh.board import Board
@@ -257,9 +258,11 @@ class Coder:
             origin=Origin(how="model", name=self.model),
         )
         try:
+            for name, data in changes.files.items():
+                check_parses(name, data)
             tree = self._code.tree_of({**start, **changes.files})
             why = why_refused(draft, board, base, start)
-        except BadInput as error:
+        except (BadInput, Unusable) as error:
             return str(error)
         if tree in board.proposals:
             return f"proposal {short(tree)} has exactly these files; make another change"

@@ -93,6 +93,13 @@ NONSENSE = "sys.stdout.buffer.write(bytes(range(256)) * 1000)\nprint('{\"type\":
     ("body", "said", "worked"),
     [
         (NONSENSE, "changed no editable file", True),
+        ("train.write_bytes(bytes(range(256)))", "train.py does not parse after the change", True),
+        ("train.write_text('def f(:')", "train.py does not parse after the change: invalid syntax", True),
+        (
+            "print(json.dumps({'type': 'turn.failed', 'error': {'message': chr(0xd800)}}))",
+            "reports a failure: ?",
+            False,
+        ),
         ("train.unlink()", "deleted train.py; a proposal cannot delete files", True),
         ("(here / 'score.py').write_text('print(99)')", "changed only protected files (score.py)", True),
         ("train.unlink(); train.symlink_to('/etc/passwd')", "left train.py as a link, a pipe", True),

@@ -160,4 +160,4 @@ def _dict(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(value: Mapping[str, Any], name: str) -> str:
     found = value.get(name)
-    return found if isinstance(found, str) else ""
+    return found.encode(errors="replace").decode() if isinstance(found, str) else ""  # JSON may have half a character
