@@ -17,7 +17,7 @@ from mesh.errors import BadInput
 from mesh.events import AnyEvent, KnobChange, ModelAsked, NotePosted, Origin, ProposalPosted
 from mesh.failed_calls import FIRST_PAUSE_S
 from mesh.testing import FILES, TRAIN, Arena
-from tests.support.scripted_agent import coder, measured_arena, work, write_agent
+from tests.support.scripted_agent import coder, coders_of_one_process, measured_arena, work, write_agent
 
 PATIENCE_S = 60
 WELL = "edit('LR = 0.5')\nreport('a better rate')\n"
@@ -272,14 +272,15 @@ async def test_a_known_agent_gets_its_login_and_nothing_else_of_the_home(
         "there = sorted(str(p.relative_to(home)) for p in home.rglob('*') if p.is_file())\n"
         "(home / '.codex' / 'auth.json').write_text('spoilt')\n"
         "train = pathlib.Path('train.py')\ntrain.write_text(train.read_text().replace('1e-3', '0.5'))\n"
-        "words = ' '.join([*there, *sys.argv[1:3]])\n"
+        "words = ' '.join([*there, *sys.argv[1:3], *sys.argv[-3:-1]])\n"
         "print(json.dumps({'type': 'item.completed', 'item': {'type': 'agent_message', 'text': words}}))\n"
         "print(json.dumps({'type': 'turn.completed', 'usage': {'input_tokens': 7, 'output_tokens': 3}}))\n"
     )
     codex.chmod(0o755)
-    [proposal] = await work(arena, coder(arena, tmp_path / "coders", "codex"))
+    [proposal] = await work(arena, coder(arena, tmp_path / "coders", "codex/gpt-5"))
     assert isinstance(proposal, ProposalPosted)
-    assert proposal.rationale == ".codex/auth.json exec --json"
+    assert proposal.rationale == ".codex/auth.json exec --json --model gpt-5"
+    assert proposal.origin.name == "codex/gpt-5"
     assert proposal.cost is not None
     assert (proposal.cost.tokens_in, proposal.cost.tokens_out) == (7, 3)
     assert (home / ".codex" / "auth.json").read_text() == '{"tokens": 1}'
@@ -316,6 +317,32 @@ async def test_dollars_are_counted_by_the_log_and_stop_the_coder(arena: Arena, t
     [note] = await work(arena, who)
     assert isinstance(note, NotePosted)
     assert note.text == "ann has spent $0.6000 of --budget-usd 1, and one more run may cost $0.6000; it stops"
+
+
+async def test_an_agent_that_prints_no_dollars_cannot_have_a_budget_in_dollars(arena: Arena, tmp_path: Path) -> None:
+    who = coder(arena, tmp_path / "coders", write_agent(tmp_path / "bin", WELL), budget_usd="1")
+    [proposal] = await work(arena, who)
+    arena.add("ann", proposal)
+    [note] = await work(arena, who)
+    assert isinstance(note, NotePosted)
+    assert note.text == "ann: agent printed no dollars, so --budget-usd 1 cannot be kept; it stops"
+
+
+async def test_coders_of_one_process_tell_each_other_that_they_work(arena: Arena, tmp_path: Path) -> None:
+    arena.add("eve", NotePosted(channel="general", text="hello"))
+    hangs = write_agent(tmp_path / "bin", "time.sleep(1000.75)")
+    tells = "edit('LR = 0.5')\nreport('x', 'Another coding agent changes the same program' in task.read_text())"
+    tells = write_agent(tmp_path / "bin", tells, "bob.py")
+    ann, bob = coders_of_one_process(arena, tmp_path / "coders", ann=hangs, bob=tells)
+    with anyio.fail_after(PATIENCE_S):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work, arena, ann)
+            while not _running("agent.py"):
+                await anyio.sleep(0.05)
+            [proposal] = await work(arena, bob)
+            tasks.cancel_scope.cancel()
+    assert isinstance(proposal, ProposalPosted)
+    assert proposal.rationale == "True"
 
 
 @pytest.mark.parametrize(
