@@ -58,9 +58,15 @@ LR = 0.5
 Tokens: 1.5k sent, 100 received. Cost: $0.0035 message, $0.0035 session.
 Applied edit to train.py
 """
-OPENCLAW = (
-    '{"payloads":[{"text":"I raised the rate."}],"meta":{"agentMeta":{"usage":{"input":10,"output":3,"cacheRead":5}}}}'
-)
+OPENCLAW = """\
+{
+  "ok": true,
+  "final": "I raised the rate.",
+  "payloads": [{"text": "I raised the rate."}],
+  "usage": {"input": 10, "output": 3, "cacheRead": 5, "cacheWrite": 0, "cost": {"total": 0.0022}},
+  "costUsd": 0.0022
+}
+"""
 SAID = "I raised the rate."
 
 
@@ -73,7 +79,7 @@ SAID = "I raised the rate."
         (OPENCODE, Printed(SAID, Cost(usd=0.75, tokens_in=1012, tokens_out=102))),
         (OPENCODE.replace("0.5", "0").replace("0.25", "0"), Printed(SAID, Cost(tokens_in=1012, tokens_out=102))),
         (AIDER, Printed("I raise the rate.", Cost(usd=0.0035, tokens_in=1500, tokens_out=100))),
-        (OPENCLAW, Printed(SAID, Cost(tokens_in=15, tokens_out=3))),
+        (OPENCLAW, Printed(SAID, Cost(usd=0.0022, tokens_in=15, tokens_out=3))),
         ("\x1b[1mdone\x1b[0m\n", Printed("done")),
         ("", Printed()),
     ],
@@ -93,6 +99,7 @@ def test_words_and_costs_are_read_of_every_form(text: str, printed: Printed) -> 
             '{\n "session_id": "c",\n "error": {"message": "Invalid auth method selected.", "code": 41}\n}',
             "Invalid auth",
         ),
+        ('{"ok": false, "error": {"type": "cli_error", "message": "Unknown model"}}', "Unknown model"),
         ('{"type":"error","sessionID":"s","error":{"name":"E","data":{"message":"no model"}}}', "no model"),
     ],
 )

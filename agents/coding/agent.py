@@ -92,6 +92,7 @@ class CodingAgent:
             "{prompt}": prompt,
             "{prompt_file}": str(run.work / TASK),
             "{folder}": str(run.work),
+            "{seconds}": f"{limits.seconds:.0f}",
             "{model}": self._model,
             "{usd}": "" if usd is None else f"{max(usd, 0.01):.2f}",
             "{openai_base_url}": env.get("OPENAI_BASE_URL", ""),
