@@ -17,6 +17,7 @@ from typing import ClassVar
 import anyio.to_thread
 
 from agents.coding.agent import CodingAgent, RunLimits
+from agents.coding.known import CODER_OPTIONS
 from agents.coding.outcome import what_went_wrong
 from agents.coding.printed import Printed, read_printed
 from agents.coding.run_budget import RunBudget
@@ -27,12 +28,13 @@ from agents.llm.digest import worth_recalling, worth_showing
 from agents.llm.hidden_keys import clean, without_any_key
 from agents.llm.model_options import number_option
 from agents.llm.next_move import IdleExplorers, choose_with_code, is_due
-from agents.llm.patch import parse_words
+from agents.llm.patch import check_parses, parse_words
 from agents.llm.unposted_calls import UnpostedCalls
 from agents.search.history import History
 from mesh.agent.command_runner import CommandEnd, CommandRunner
 from mesh.agent.draft import BASELINE, Draft, why_refused
 from mesh.agent.protocol import Answers, Context
+from mesh.answer_flaw import Unusable
 from mesh.arena import overlay
 from mesh.baseline import is_measured
 from mesh.board import Board
@@ -51,6 +53,7 @@ from mesh.wire import Post
 _TASK_TOKENS = 24_000
 _MINUTES, _MEMORY_GB, _DISK_GB = 20.0, 8.0, 4.0
 _TEXT = 400
+_NAMED = ("command", "model", "sandbox", "budget_usd", "budget_tokens", "budget_calls")
 
 
 class Working:
@@ -82,6 +85,8 @@ class Coder:
     def __init__(self, context: Context) -> None:
         self._name, self._code, self._texts, self._calls = context.name, context.code, context.texts, context.calls
         options = context.options
+        if strange := [name for name in options if name not in (*CODER_OPTIONS, *_NAMED)]:
+            raise BadInput(f"option {strange[0]} is not one of a coder; use {', '.join(CODER_OPTIONS)} or sandbox")
         if not options.get("command"):
             raise BadInput("a coder needs a coding agent; give --command claude, or the command line of any other")
         if context.commands is None:
@@ -186,9 +191,10 @@ class Coder:
         laid = {name: data for name, data in kept.items() if name.partition("/")[0] not in (TASK, REPORT, OTHER)}
         task = await self._task(board, move, parents)
         self._working.names.add(self._name)
-        run = RunFolder(self._folder)
         number = self._unposted.begin(board, Cost(tokens_in=tokens_of(task), tokens_out=0))
+        run: RunFolder | None = None
         try:
+            run = RunFolder(self._folder)
             await anyio.to_thread.run_sync(run.lay_out, laid)
             await anyio.to_thread.run_sync(run.lay_out, await self._beside(board, task, parents))
             editable = [name for name in editable_paths(board.spec, laid) if name in laid]
@@ -205,8 +211,9 @@ class Coder:
             return [self._asked(move, Cost(), f"{self._agent.name} could not be run: {error}", ok=False)]
         finally:
             self._working.names.discard(self._name)
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(run.remove)
+            if run is not None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(run.remove)
         printed = read_printed(end.out)
         cost = Cost(
             usd=printed.cost.usd,
@@ -251,9 +258,11 @@ class Coder:
             origin=Origin(how="model", name=self.model),
         )
         try:
+            for name, data in changes.files.items():
+                check_parses(name, data)
             tree = self._code.tree_of({**start, **changes.files})
             why = why_refused(draft, board, base, start)
-        except BadInput as error:
+        except (BadInput, Unusable) as error:
             return str(error)
         if tree in board.proposals:
             return f"proposal {short(tree)} has exactly these files; make another change"

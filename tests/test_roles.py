@@ -224,6 +224,10 @@ def agent_command(home: Path, *words: str, **variables: str) -> subprocess.Compl
     ("words", "sentence"),
     [
         (["nonsense", "--arena", "x"], f"nonsense: there is no role 'nonsense': {ROLES}\n"),
+        (
+            ["coder", "--check"],
+            "coder: a coder needs a coding agent; give --command claude, or the command line of any other\n",
+        ),
         (["critic", "--arena", "x", "--option", "loud"], "critic: --option is 'loud'; use KEY=VALUE\n"),
         (["critic", "--arena", "x", "--name", "a.b"], "a.b: name is 'a.b'; use 1 to 128 letters, digits, '_' and '-'"),
     ],

@@ -61,7 +61,7 @@ class CodingAgent:
         first, slash, named = words[0].partition("/")
         if len(words) == 1 and slash and first in KNOWN_AGENTS and not Path(words[0]).exists():
             words, model = (first,), model or named
-        self.name = Path(words[0]).name
+        self.name = _name_of(words)
         self.entry = KNOWN_AGENTS.get(self.name, KnownAgent(words=(), prints_usd=True, prints_tokens=True))
         self.is_known = self.name in KNOWN_AGENTS
         if self.is_known and len(words) == 1:
@@ -92,6 +92,7 @@ class CodingAgent:
             "{prompt}": prompt,
             "{prompt_file}": str(run.work / TASK),
             "{folder}": str(run.work),
+            "{seconds}": f"{limits.seconds:.0f}",
             "{model}": self._model,
             "{usd}": "" if usd is None else f"{max(usd, 0.01):.2f}",
             "{openai_base_url}": env.get("OPENAI_BASE_URL", ""),
@@ -127,6 +128,13 @@ class CodingAgent:
         elif run.lend(Path.home(), self.entry.logins):
             env |= self.entry.with_login
         return env
+
+
+def _name_of(words: Sequence[str]) -> str:
+    """Return how an agent is called: its program, or the script that an interpreter runs."""
+    program = Path(words[0]).name
+    is_script = program.startswith(("python", "node", "bash", "sh")) and len(words) > 1 and Path(words[1]).is_file()
+    return Path(words[1]).stem if is_script else program
 
 
 def _check_braces(words: Sequence[str]) -> None:

@@ -5,8 +5,9 @@
 logins. The flags change with every few releases: each entry says which version was tried and where they are described.
 
 Words in braces are filled in: `{prompt}` is one sentence that says where the task is, `{prompt_file}` the file with it,
-`{folder}` the folder, `{files}` the editable files as words, `{model}` the option `model`, `{usd}` what may still be
-spent, `{openai_base_url}` that variable. A part with one of the last three is left out where there is none.
+`{folder}` the folder, `{files}` the editable files as words, `{seconds}` the time limit, `{model}` the option `model`,
+`{usd}` what may still be spent, `{openai_base_url}` that variable. A part that needs one of the last three is left out
+where there is none.
 """
 
 import msgspec
@@ -115,12 +116,12 @@ KNOWN_AGENTS: dict[str, KnownAgent] = {
         source="https://aider.chat/docs/scripting.html and `aider --help`",
     ),
     "openclaw": KnownAgent(
-        words=("openclaw", "agent", "--local", "--json", "--session-id", "mesh", "--message", "{prompt}"),
-        optional=(("--model", "{model}"),),
+        words=("openclaw", "agent", "exec", "--json", "--cwd", "{folder}", "--timeout", "{seconds}"),
+        optional=(("--model", "{model}"), ("{prompt}",)),
         env=_MANY,
         logins=(".openclaw/openclaw.json", ".openclaw/agents/main/agent/auth-profiles.json"),
-        prints_usd=False,
-        source="https://docs.openclaw.ai/cli/agent",
+        tried="2026.9.6",
+        source="https://docs.openclaw.ai/cli/agent and `openclaw agent exec --help`",
     ),
 }
 """The known agents by the name of their program."""

@@ -83,13 +83,13 @@ def _gemini(events: list[Mapping[str, Any]]) -> Printed | None:
 
 
 def _openclaw(events: list[Mapping[str, Any]]) -> Printed | None:
-    found = next((each for each in reversed(events) if isinstance(each.get("payloads"), list)), None)
+    found = next((each for each in reversed(events) if isinstance(each.get("ok"), bool)), None)
     if found is None:
         return None
-    said = [_text(each, "text") for each in found["payloads"] if isinstance(each, dict)]
-    usage = _dict(_dict(_dict(found, "meta"), "agentMeta"), "usage")
+    usage = _dict(found, "usage")
     tokens_in = _sum(usage.get(name) for name in ("input", "cacheRead", "cacheWrite"))
-    return Printed("\n\n".join(filter(None, said)), _cost(None, tokens_in, usage.get("output")))
+    wrong = "" if found["ok"] else _text(_dict(found, "error"), "message") or "it reports an error"
+    return Printed(_text(found, "final"), _cost(found.get("costUsd"), tokens_in, usage.get("output")), wrong)
 
 
 def _codex(events: list[Mapping[str, Any]]) -> Printed | None:
@@ -160,4 +160,4 @@ def _dict(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(value: Mapping[str, Any], name: str) -> str:
     found = value.get(name)
-    return found if isinstance(found, str) else ""
+    return found.encode(errors="replace").decode() if isinstance(found, str) else ""  # JSON may have half a character

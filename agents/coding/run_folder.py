@@ -92,9 +92,12 @@ class RunFolder:
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(data)
+        except OSError as error:
+            raise HostTrouble(f"{path} cannot be written: {error.strerror}") from None
 
     def report(self) -> str:
         """Return what the agent wrote about its change, "" if it wrote nothing."""

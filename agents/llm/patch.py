@@ -80,7 +80,7 @@ def parse_answer(
     try:
         header, changed = _read(text, files, editable, cut=cut, thought=thought)
         for name, data in changed.items():
-            _check(name, data)
+            check_parses(name, data)
         if why := any_trespass(files, changed, editable):
             return Flaw(why)
     except Unusable as wrong:
@@ -243,7 +243,12 @@ def _bytes(name: str, data: bytes | None, change: Callable[[str | None], str]) -
     return (text.replace("\n", "\r\n") if data and b"\r\n" in data else text).encode()
 
 
-def _check(name: str, data: bytes) -> None:
+def check_parses(name: str, data: bytes) -> None:
+    """Check that a changed file parses, if it is Python.
+
+    Raises:
+        Unusable: It does not.
+    """
     if not name.endswith(".py"):
         return
     try:

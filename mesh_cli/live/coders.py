@@ -20,9 +20,16 @@ class Coders(msgspec.Struct, frozen=True):
 
     def words(self, command: str, options: Sequence[str], sandbox: str) -> list[str]:
         """Return the options of the child that runs a coding agent."""
+        return ["--command", command, *own_roles.flags([*options, f"sandbox={sandbox}"]), *self._budgets()]
+
+    def flags(self) -> list[str]:
+        """Return them as options of `mesh up`."""
+        named = [word for command in self.commands for word in ("--coder", command)]
+        return [*named, *self._budgets()] if named else []
+
+    def _budgets(self) -> list[str]:
         budgets = {"usd": self.budget_usd, "tokens": self.budget_tokens, "calls": self.budget_calls}
-        words = ["--command", command, *own_roles.flags([*options, f"sandbox={sandbox}"])]
-        return words + [word for name, most in budgets.items() if most for word in (f"--budget-{name}", str(most))]
+        return [word for name, most in budgets.items() if most for word in (f"--budget-{name}", str(most))]
 
     async def check(self, options: Sequence[str], sandbox: str) -> None:
         """Refuse coding agents that cannot run here.

@@ -327,7 +327,7 @@ async def _swarm(
                 elapsed_s=show.elapsed_s,
                 flaws=show.flaws,
                 goal=size.goal,
-                options=thinker.flags() if thinker else (),
+                options=[*coders.flags(), *(thinker.flags()[: 2 if coders.commands else None] if thinker else ())],
             )
             for child, why in children.down.items():
                 print(f"mesh: {child} could not run: {why}", file=sys.stderr)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from agents.coder import Coder
 from gpu_worker.sandbox_runner import SandboxRunner
+from mesh.agent.common import Common
 from mesh.events import AnyEvent, Origin, ProposalPosted
 from mesh.testing import Arena
 
@@ -44,11 +45,21 @@ def measured_arena(folder: Path) -> Arena:
     return arena
 
 
-def coder(arena: Arena, folder: Path, command: str, name: str = "ann", **options: str) -> Coder:
-    """A coder that runs a command, with ten runs to spend."""
+def coder(arena: Arena, folder: Path, command: str, name: str = "ann", tier: str = "", **options: str) -> Coder:
+    """A coder that runs a command, with ten runs to spend; `tier` is a sandbox that holds here."""
     whole = {"command": command, "budget_calls": "10", **options}
     runner = SandboxRunner(folder, whole.get("sandbox", "auto"))
+    if tier:
+        runner._tier = tier  # type: ignore[assignment]
     return Coder(replace(arena.context(name, whole), commands=runner))
+
+
+def coders_of_one_process(arena: Arena, folder: Path, **commands: str) -> list[Coder]:
+    """Coders that run these commands, by their names."""
+    common, runner = Common(), SandboxRunner(folder, "auto")
+    options = {name: {"command": command, "budget_calls": "10"} for name, command in commands.items()}
+    contexts = (arena.context(name, whole) for name, whole in options.items())
+    return [Coder(replace(context, commands=runner, common=common)) for context in contexts]
 
 
 async def work(arena: Arena, who: Coder) -> list[AnyEvent]:
