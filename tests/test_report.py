@@ -70,8 +70,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
 def thinned(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """The same log, read in fifty parts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_queries, "SINGLY", 100)
-        patch.setattr(report_queries, "PARTS", 50)
+        patch.setattr(report_queries, "RUNS_SINGLY", 100)
+        patch.setattr(report_queries, "RUN_PARTS", 50)
         return anyio.run(facts_in, Research(2500).fold(tmp_path_factory.mktemp("thinned") / "a.duckdb"))
 
 

@@ -16,7 +16,7 @@ from mesh.sql_protocol import quoted
 
 Ask = Callable[[str], Awaitable[list[list[Any]]]]
 """Runs one statement and returns its rows."""
-SINGLY, PARTS = 20_000, 10_000
+RUNS_SINGLY, RUN_PARTS = 20_000, 10_000
 """Up to so many runs are read one by one; more of them in so many parts, each with a row per kind of run."""
 
 
@@ -37,7 +37,7 @@ async def report_data(ask: Ask, arena: str) -> ReportData:
     if not (opened := await rows("arena")):
         raise BadInput(f"arena {arena} was never opened: there is nothing to report")
     goal = Goal(*opened[0])
-    runs = [FinishedRun(*row) for row in await rows("runs", singly=SINGLY, parts=PARTS)]
+    runs = [FinishedRun(*row) for row in await rows("runs", singly=RUNS_SINGLY, parts=RUN_PARTS)]
     ancestry, reigns = await rows("ancestry"), await rows("promotions")
     trees = {goal.base_tree, *(row[0] for row in ancestry), *(row[1] for row in reigns)}
     known = await rows("measured", trees=", ".join(map(quoted, sorted(trees))))
