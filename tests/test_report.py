@@ -7,7 +7,6 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from itertools import accumulate
 from pathlib import Path
 
 import anyio
@@ -15,7 +14,6 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.projection import Projection
-from analytics.report import queries as report_queries
 from analytics.report.code_diff import MAX_LINES, Diff, diff_of, knob_words
 from analytics.report.data import ReportData
 from analytics.report.document import document
@@ -64,15 +62,6 @@ async def facts_of(events: list[tuple[str, e.AnyEvent]], path: Path) -> ReportDa
 def many(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """A log of 2,500 runs."""
     return anyio.run(facts_in, Research(2500).fold(tmp_path_factory.mktemp("many") / "a.duckdb"))
-
-
-@pytest.fixture(scope="module")
-def thinned(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
-    """The same log, read in fifty parts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_queries, "RUNS_SINGLY", 100)
-        patch.setattr(report_queries, "RUN_PARTS", 50)
-        return anyio.run(facts_in, Research(2500).fold(tmp_path_factory.mktemp("thinned") / "a.duckdb"))
 
 
 def page_of(facts: ReportData, diffs: dict[str, Diff] | None = None) -> str:
@@ -402,25 +391,3 @@ def test_a_projector_that_runs_is_asked(lab: Lab, mesh: Mesh, tmp_path: Path) ->
             assert (done.code, done.out) == (0, f"{tmp_path / 'r.md'}\n")
         finally:
             projector.terminate()
-
-
-def test_many_runs_are_read_in_parts_and_every_number_of_the_report_stays(
-    many: ReportData, thinned: ReportData
-) -> None:
-    assert len(thinned.runs) < len(many.runs) / 3
-    assert thinned.is_thinned
-    assert not many.is_thinned
-    assert thinned.finished == many.finished == len(many.runs)
-    whole, parts = document(many, {}, "0"), document(thinned, {}, "0")
-    assert parts.headline == whole.headline
-    assert parts.sections == whole.sections
-    assert f"Of {many.finished:,} runs {len(thinned.runs):,} are drawn" in parts.picture
-    sign = many.goal.sign
-    bests = [
-        [*dict.fromkeys(accumulate((sign * run.value for run in data.runs if run.value is not None), max))]
-        for data in (many, thinned)
-    ]
-    assert bests[0] == bests[1]
-    legends = [re.findall(r"\((\d[\d,]*)\)", svg(data)) for data in (many, thinned)]
-    assert legends[0] == legends[1]
-    assert [p.after_runs for p in thinned.promotions] == [p.after_runs for p in many.promotions]
