@@ -19,11 +19,15 @@ ALLOWANCE = 8
 
 
 class RunTime(msgspec.Struct, frozen=True):
-    """The seconds that a finished run took a worker; `failed` if it has no number and was not killed."""
+    """The seconds that a finished run took a worker; `failed` if it has no number and was not killed.
+
+    Several runs that are alike may be one, with their sum.
+    """
 
     lane: str
     seconds: float
     failed: bool
+    count: int = 1
 
 
 class WorkerTime(msgspec.Struct, frozen=True):
@@ -56,7 +60,7 @@ def worker_time(runs: Iterable[RunTime]) -> WorkerTime:
     seconds = dict[str, float]()
     failed_s, count, proofs = 0.0, 0, 0
     for run in runs:
-        count, proofs = count + 1, proofs + (run.lane in PROOF)
+        count, proofs = count + run.count, proofs + run.count * (run.lane in PROOF)
         seconds[run.lane] = seconds.get(run.lane, 0.0) + run.seconds
         failed_s += run.seconds if run.failed and run.lane == "explore" else 0.0
     looks_s = sum(seconds.get(lane, 0.0) for lane in ("sealed", "audit"))

@@ -16,6 +16,7 @@ from mesh.memory import MemoryHub
 from mesh.wire import Post
 from mesh_cli.projected.ranking import projected_rows
 from mesh_cli.render.fold_progress import FoldProgress
+from mesh_cli.render.step_progress import StepProgress
 from tests.support.folding import bus_with, projecting
 from tests.support.history import finish, proposal, request
 from tests.test_leaderboard_contract import close_to, columns
@@ -70,6 +71,17 @@ def test_the_screen_says_how_far_a_long_log_is_read_and_what_is_faster() -> None
         assert read_until(other_end, b"(25%)\x1b[K") == b"\rreading the log: 50 of 200 entries (25%)\x1b[K"
         reading.end("a", 200)
         assert read_until(other_end, b"\n").startswith(b"\r\x1b[Kmesh: reading 200 entries took 0 s. A projector")
+
+
+def test_the_screen_says_at_once_what_is_being_done_until_it_is_done(tmp_path: Path) -> None:
+    with screen() as (opened, other_end):
+        with StepProgress(opened) as progress:
+            progress.at("drawing")
+            assert read_until(other_end, b"\x1b[K") == b"\rdrawing\x1b[K"
+        assert read_until(other_end, b"\x1b[K") == b"\r\x1b[K"
+    with (tmp_path / "text").open("w") as file, StepProgress(file) as progress:
+        progress.at("drawing")
+    assert (tmp_path / "text").read_text() == ""
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])

@@ -30,7 +30,11 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 class FinishedRun(msgspec.Struct, frozen=True):
-    """A finished run; `value` is None where it failed or another evaluator scored it, `kept` marks a champion's."""
+    """A finished run; `value` is None where it failed or another evaluator scored it, `kept` marks a champion's.
+
+    Where there are many runs, it stands for `count` runs that are alike but for their numbers: `seconds` and `usd` are
+    their sums, the rest is of the first. `number` is the place of that one among all, from 1.
+    """
 
     seq: int
     value: float | None
@@ -42,6 +46,8 @@ class FinishedRun(msgspec.Struct, frozen=True):
     usd: float | None
     self_reported: bool
     failed: bool
+    number: int
+    count: int = 1
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -114,7 +120,10 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class ReportData(msgspec.Struct, frozen=True):
-    """Everything that a report shows; `steps` go from the champion back to its beginning, rows are as in `sql/`."""
+    """Everything that a report shows; `steps` go from the champion back to its beginning, rows are as in `sql/`.
+
+    Where there are many runs, each of `runs` stands for several.
+    """
 
     arena: str
     goal: Goal
@@ -131,6 +140,16 @@ class ReportData(msgspec.Struct, frozen=True):
     failures: list[list[Any]]
     blocked: list[list[Any]]
     screening: list[list[Any]] = []
+
+    @property
+    def finished(self) -> int:
+        """How many runs have finished."""
+        return sum(run.count for run in self.runs)
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether some of `runs` stand for several."""
+        return len(self.runs) < self.finished
 
     @property
     def baseline(self) -> Measured:

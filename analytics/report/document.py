@@ -82,5 +82,7 @@ def _picture(data: ReportData) -> str:
         "mean over its fresh seeds, with its 95 % interval. The dashed line is the best single score, which "
         "includes luck. Ticks below the plot are runs without a score. The numbers are those of the promotions below."
     )
+    if data.is_thinned:
+        caption += f" Of {data.finished:,} runs {len(data.runs):,} are drawn; the numbers beside them count all."
     self_reported = " Scores are self-reported: the candidate's own code ran in the process that computed them."
     return caption + (self_reported if data.self_reported else "")

@@ -53,7 +53,7 @@ def _result(data: ReportData) -> str:
 def _effort(data: ReportData) -> str:
     """Return runs, worker time and fresh seeds."""
     amount, unit = duration(sum(run.seconds for run in data.runs)).split()
-    words = [count(len(data.runs), "run"), f"{amount} worker-{unit}"]
+    words = [count(data.finished, "run"), f"{amount} worker-{unit}"]
     if data.champion and data.champion.value.fresh and not data.goal.exact and not seeds_agree(data.noise):
         words.append(count(data.champion.value.fresh, "fresh seed"))
     return ", ".join(words)
@@ -81,11 +81,12 @@ def seeds_agree(noise: Sequence[Sequence[Any]]) -> bool:
 def spent(data: ReportData) -> str:
     """Return the dollars spent, and what has no known price."""
     known = [run.usd for run in data.runs if run.usd is not None]
+    priced = sum(run.count for run in data.runs if run.usd is not None)
     thought = [usd for what, _, usd, *_ in data.cost if what != "run" and usd is not None]
-    free, total = len(data.runs) - len(known), dollars(sum(known) + sum(thought)) if known or thought else ""
+    free, total = data.finished - priced, dollars(sum(known) + sum(thought)) if known or thought else ""
     unpriced = []
     if free:
-        whose = "the workers" if free == len(data.runs) else count(free, "run")
+        whose = "the workers" if free == data.finished else count(free, "run")
         unpriced.append(f"price of {whose} not known")
     if any(kind.how == "model" and kind.usd is None for kind in data.kinds):
         unpriced.append("price of a model not known")

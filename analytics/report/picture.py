@@ -70,12 +70,13 @@ class Picture:
         self._places = decimals(data)
         self._low, self._high = score_range(data)
         self._is_many = len(data.runs) > _MANY
-        self._right = max(1, len(data.runs)) * 1.005 + 0.5
+        self._about = "about " if data.is_thinned else ""
+        self._right = max(1, data.finished) * 1.005 + 0.5
         self._shown = labelled(data.promotions, shape.labels) if data.runs else []
 
     def draw(self, title: str, headline: str) -> None:
         """Draw everything; the figure gets the height that it takes."""
-        runs = list(enumerate(self._data.runs, 1))
+        runs = [(run.number, run) for run in self._data.runs]
         reasons = [r for r in REASONS if any(run.reason == r for _, run in runs)]
         text = textwrap.wrap(headline, LETTERS)
         heading = _TITLE + ROW * len(text) if title else 0.0
@@ -167,18 +168,19 @@ class Picture:
             edgecolors="none" if filled else colour,
             linewidths=0.8,
             alpha=alpha,
-            label=f"{what} ({len(dots):,})",
+            label=f"{what} ({sum(run.count for _, run in dots):,})",
             rasterized=self._is_many,
             zorder=3 if filled and alpha == 1.0 else 2,
         )
 
     def _beyond(self, axes: "Axes", scored: Sequence[tuple[int, FinishedRun]]) -> None:
         """Write beside the plot how many scores are outside of it, and the baseline if it is."""
-        values, baseline = [run.value for _, run in scored if run.value is not None], self._data.baseline.mean
-        above, below = sum(v > self._high for v in values), sum(v < self._low for v in values)
+        values = [(run.value, run.count) for _, run in scored if run.value is not None]
+        above, below = (sum(n for v, n in values if v > self._high), sum(n for v, n in values if v < self._low))
+        baseline, about = self._data.baseline.mean, self._about
         for words, number, outside, at in (
-            (f"↑ {above:,} above", above, baseline is not None and baseline > self._high, (1.0, "top")),
-            (f"↓ {below:,} below", below, baseline is not None and baseline < self._low, (0.0, "bottom")),
+            (f"↑ {about}{above:,} above", above, baseline is not None and baseline > self._high, (1.0, "top")),
+            (f"↓ {about}{below:,} below", below, baseline is not None and baseline < self._low, (0.0, "bottom")),
         ):
             if number:
                 text = f"{words}\nbaseline at {score_text(baseline, self._places)}" if outside else words
@@ -267,7 +269,7 @@ class Picture:
             colour = PURPLE if reason == "killed" else RED
             thin = 1.0 if len(at) < 200 else 0.5
             axes.vlines(at, row - 0.38, row + 0.38, color=colour, linewidth=thin, rasterized=self._is_many)
-            words = f"{reason_words(reason)} ({len(at):,})"
+            words = f"{reason_words(reason)} ({sum(run.count for _, run in runs if run.reason == reason):,})"
             self._beside(axes, words, row, axes.get_yaxis_transform())
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

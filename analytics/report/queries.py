@@ -3,7 +3,6 @@
 `report_data` gets a function that runs SQL; it neither opens a database nor knows a bus.
 """
 
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from mesh.sql_protocol import quoted
 
 Ask = Callable[[str], Awaitable[list[list[Any]]]]
 """Runs one statement and returns its rows."""
-PAGE = 40_000
-"""Runs per statement; an answer holds at most 100,000 rows."""
+RUNS_SINGLY, RUN_PARTS = 20_000, 10_000
+"""Up to so many runs are read one by one; more of them in so many parts, each with a row per kind of run."""
 
 
 async def report_data(ask: Ask, arena: str) -> ReportData:
@@ -38,7 +37,7 @@ async def report_data(ask: Ask, arena: str) -> ReportData:
     if not (opened := await rows("arena")):
         raise BadInput(f"arena {arena} was never opened: there is nothing to report")
     goal = Goal(*opened[0])
-    runs = await _runs(rows)
+    runs = [FinishedRun(*row) for row in await rows("runs", singly=RUNS_SINGLY, parts=RUN_PARTS)]
     ancestry, reigns = await rows("ancestry"), await rows("promotions")
     trees = {goal.base_tree, *(row[0] for row in ancestry), *(row[1] for row in reigns)}
     known = await rows("measured", trees=", ".join(map(quoted, sorted(trees))))
@@ -48,7 +47,7 @@ async def report_data(ask: Ask, arena: str) -> ReportData:
         goal=goal,
         runs=runs,
         measured=measured,
-        promotions=_promotions(reigns, measured, [run.seq for run in runs], goal.sign),
+        promotions=_promotions(reigns, measured, goal.sign),
         steps=[_step(row, measured) for row in {row[0]: row for row in ancestry}.values()],
         kinds=[Kind(*row) for row in await rows("kinds")],
         noise=await rows("noise"),
@@ -69,24 +68,13 @@ def _statement(name: str, **values: object) -> str:
     return text
 
 
-async def _runs(rows: Callable[..., Awaitable[list[list[Any]]]]) -> list[FinishedRun]:
-    found: list[FinishedRun] = []
-    while True:
-        page = await rows("runs", after=found[-1].seq if found else 0, page=PAGE)
-        found += (FinishedRun(*row) for row in page)
-        if len(page) < PAGE:
-            return found
-
-
-def _promotions(
-    rows: list[list[Any]], measured: dict[str, Measured], finished: list[int], sign: int
-) -> list[Promotion]:
+def _promotions(rows: list[list[Any]], measured: dict[str, Measured], sign: int) -> list[Promotion]:
     found = []
-    for number, (seq, proposal, title, author, how, name, state, p_better, met) in enumerate(rows, 1):
+    for number, (_, proposal, title, author, how, name, state, p_better, met, after) in enumerate(rows, 1):
         value, before = measured.get(proposal, NOTHING), measured.get(met or "", NOTHING)
         known = value.mean is not None and before.mean is not None
         gain = sign * (value.mean - before.mean) if known else None  # type: ignore[operator]
-        kind, after = failure_kind(how, name), bisect_right(finished, seq)
+        kind = failure_kind(how, name)
         found.append(Promotion(number, after, proposal, title, author, kind, state, value, p_better, gain))
     return found
 

@@ -1,8 +1,9 @@
 """`mesh report`: queries the projector, fetches the code to show, and writes the file whole or not at all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +28,7 @@ from mesh_cli.connect import board_of, code_store_of
 from mesh_cli.projected.asking import from_projector
 from mesh_cli.projected.state import projected_state
 from mesh_cli.render.output import atomically
+from mesh_cli.render.step_progress import StepProgress
 
 FORMS = {".html": "html", ".htm": "html", ".png": "png", ".md": "markdown"}
 STDOUT = Path("-")
@@ -54,12 +56,16 @@ async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[byte
         BadInput: the arena was never opened, its log is shorter than `to_seq`, or a picture needs matplotlib.
         QueryError: the projector refused or failed.
     """
-    async with projection_to_ask(bus, to_seq) as ask:
-        data = await report_data(ask, bus.arena)
-    diffs = {} if form == "png" else await _diffs(bus, data)
-    remarks = [*filter(None, await _remarks(bus, to_seq))]
-    page = document(data, diffs, mesh.__version__, remarks=remarks)
-    return await run_sync(_rendered, form, data, page), page.headline
+    with StepProgress() as progress:
+        progress.at(f"report of arena {bus.arena}: looking for a projector")
+        async with projection_to_ask(bus, to_seq, progress.at) as ask:
+            data = await report_data(ask, bus.arena)
+        progress.at(f"report: the code that changed in {data.finished:,} runs")
+        diffs = {} if form == "png" else await _diffs(bus, data)
+        remarks = [*filter(None, await _remarks(bus, to_seq))]
+        page = document(data, diffs, mesh.__version__, remarks=remarks)
+        progress.at(f"report: writing {form}")
+        return await run_sync(_rendered, form, data, page), page.headline
 
 
 async def _remarks(bus: JetStreamBus, to_seq: int | None) -> tuple[str, str]:
@@ -95,14 +101,23 @@ def _rendered(form: str, data: ReportData, page: Document) -> bytes:
 
 
 @asynccontextmanager
-async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncIterator[Ask]:
+async def projection_to_ask(
+    bus: JetStreamBus, to_seq: int | None, say: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Ask]:
     """Yield a query function: it asks the running projector, else (with `to_seq` always) a database made here.
+
+    Args:
+        bus: The bus of the arena.
+        to_seq: The last entry of the log that counts; None for all.
+        say: Is told what is being done.
 
     Raises:
         BadInput: the log is shorter than `to_seq`.
     """
+    asked = count(1)
 
     async def of_projector(sql: str) -> list[list[object]]:
+        say(f"report: question {next(asked)} to the projector")
         return (await ask_projector(bus, _query(sql))).rows
 
     if to_seq is None:
@@ -115,6 +130,7 @@ async def projection_to_ask(bus: JetStreamBus, to_seq: int | None) -> AsyncItera
             return
     elif to_seq > (head := await bus.head()):
         raise BadInput(f"--to-seq is {to_seq}, but the log ends with {head}")
+    say("report: no projector answers; reading the log into a database")
     async with AsyncExitStack() as stack:
         projection = await _folded(bus, to_seq, stack)
         server = SqlServer(projection)

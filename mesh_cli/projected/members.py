@@ -1,27 +1,28 @@
 """An agent or a worker on a long log, from a projector: totals in SQL, its latest proposals or runs as an excerpt."""
 
-from gateway.resolve import Named
-from mesh.board import Board
 from mesh.bounds import MAX_INTEGER
 from mesh.sql_protocol import quoted
-from mesh_cli.projected.asking import Projector, Row
+from mesh_cli.projected.asking import Projector, Row, Unanswered
 from mesh_cli.projected.ranking import ProjectedRanking, projected_ranking
 from mesh_cli.projected.totals import LATEST_SHOWN, AgentTotals, WorkerTotals
 
 
-async def projected_member(projector: Projector, board: Board, named: Named) -> ProjectedRanking:
+async def projected_member(projector: Projector, name: str, lives: list[Row]) -> ProjectedRanking:
     """Return a ranking of an excerpt that has what `describe.about` says of an agent or a worker beside its totals.
 
     Args:
         projector: The projector.
-        board: An excerpt, which has all members.
-        named: The agent or the worker.
+        name: The name of the agent or the worker.
+        lives: The rows of the query `members`.
 
     Raises:
         BusUnavailable: No projector answers.
-        Unanswered: It cannot say it.
+        Unanswered: It cannot say it; also where an agent and a worker have the name.
     """
-    return await (_agent(projector, named.id) if named.kind == "agent" else _worker(projector, board, named.id))
+    boots = [row["boot"] for row in lives if row["kind"] == "worker"]
+    if boots and len(boots) < len(lives):
+        raise Unanswered
+    return await (_worker(projector, boots) if boots else _agent(projector, name))
 
 
 async def _agent(projector: Projector, name: str) -> ProjectedRanking:
@@ -47,8 +48,7 @@ async def _agent(projector: Projector, name: str) -> ProjectedRanking:
     return ranking
 
 
-async def _worker(projector: Projector, board: Board, name: str) -> ProjectedRanking:
-    boots = [boot for boot, member in board.workers.items() if member.name == name]
+async def _worker(projector: Projector, boots: list[str]) -> ProjectedRanking:
     listed = f"({', '.join(map(quoted, boots))})"
     ranking, found = await projected_ranking(
         projector,

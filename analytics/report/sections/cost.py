@@ -1,6 +1,6 @@
 """What was spent: worker time by class, dollars and tokens."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from analytics.report.data import ReportData
 from analytics.report.elements import Block, Section, table_block
@@ -16,15 +16,17 @@ def cost(data: ReportData) -> Section:
         return Section("Cost", ["Nothing has been spent yet."])
     blocks: list[Block] = []
     used: dict[str, list[float]] = defaultdict(list)
+    counts = Counter[str]()
     for run in data.runs:
         used[run.worker_class].append(run.seconds)
+        counts[run.worker_class] += run.count
     gpu_s = sum(sum(times) for name, times in used.items() if name.startswith("cuda"))
     if used:
         gpu = f", {gpu_s:,.0f} of them on a GPU" if gpu_s else "; no GPU was used"
         blocks.append(f"Workers were busy for {sum(map(sum, used.values())):,.0f} seconds{gpu}.")
-        rows = [(harmless(name, 40) or "–", f"{len(t):,}", duration(sum(t))) for name, t in sorted(used.items())]
+        rows = [(harmless(name, 40) or "–", f"{counts[name]:,}", duration(sum(t))) for name, t in sorted(used.items())]
         blocks.append(table_block("worker class | runs | time", rows))
-        time = worker_time(RunTime(run.lane, run.seconds, run.failed) for run in data.runs)
+        time = worker_time(RunTime(run.lane, run.seconds, run.failed, run.count) for run in data.runs)
         if words := time_words(time):
             blocks.append(f"Worker time: {words}.")
         share = data.goal.proof_share or SelectionSpec().proof_share

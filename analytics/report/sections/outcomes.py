@@ -12,7 +12,9 @@ def outcomes(data: ReportData) -> Section:
     """Return how runs ended, by lane, and how many proposals have each state."""
     blocks: list[Block] = []
     if data.runs:
-        ended = Counter((run.lane, _outcome(run.reason, run.value)) for run in data.runs)
+        ended = Counter[tuple[str, str]]()
+        for run in data.runs:
+            ended[run.lane, _outcome(run.reason, run.value)] += run.count
         endings = sorted(
             {e for _, e in ended}, key=lambda e: (e != "scored", -sum(n for (_, x), n in ended.items() if x == e), e)
         )
@@ -24,7 +26,7 @@ def outcomes(data: ReportData) -> Section:
             for lane in lanes
         ]
         total = [sum(ended[lane, e] for lane in lanes) for e in endings]
-        rows.append(("all", *(f"{n:,} ({percent(n, len(data.runs))})" for n in total), f"{len(data.runs):,}"))
+        rows.append(("all", *(f"{n:,} ({percent(n, data.finished)})" for n in total), f"{data.finished:,}"))
         blocks.append(table_block(" | ".join(["lane", *endings, "runs"]), rows))
     else:
         blocks.append("No run has finished yet.")

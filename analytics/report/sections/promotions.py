@@ -9,7 +9,7 @@ from mesh.slowness import seconds_text, slower_sentence
 def promotions(data: ReportData) -> Section:
     """Return the champions in order."""
     if not data.promotions:
-        searched = sum(run.lane == "explore" for run in data.runs)
+        searched = sum(run.count for run in data.runs if run.lane == "explore")
         none = f"none of {count(searched, 'search run')} led to a confirmed improvement"
         return Section("Promotions", [f"No promotion yet: {none if searched else 'no search run has finished'}."])
     places, shown = decimals(data), data.promotions
