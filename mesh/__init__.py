@@ -27,13 +27,15 @@ __version__ = "0.2.0.dev0"
 _CLIENT = ("AsyncClient", "Client", "StudyTrial", "aconnect", "connect", "optimise")
 
 
-def __getattr__(name: str) -> "Any":
-    """Return a name of the Python client, which is loaded for it."""
-    if name not in _CLIENT:
-        raise AttributeError(f"module 'mesh' has no attribute {name!r}")
-    import mesh_client
+if not TYPE_CHECKING:  # else every name would be right
 
-    return getattr(mesh_client, name)
+    def __getattr__(name: str) -> "Any":
+        """Return a name of the Python client, which is loaded for it."""
+        if name not in _CLIENT:
+            raise AttributeError(f"module 'mesh' has no attribute {name!r}")
+        import mesh_client
+
+        return getattr(mesh_client, name)
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ from gateway.critique import CritiqueVerdict
 from gateway.wait import LONGEST_S, Awaited
 from mesh.admission_order import place_words
 from mesh.board import Board
-from mesh.errors import BadInput, NotYet
+from mesh.errors import BadInput, BusUnavailable, NotYet
 from mesh.text import short
 from mesh_client.access import Access
 from mesh_client.entries import LogEntry
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FilesByPath = Mapping[str, str | bytes]
 """Whole files by path."""
 
-_GRACE_S = 2.0
+_GRACE_S, _AGAIN_S = 2.0, 1.0
 
 
 class AsyncClient:
@@ -46,7 +46,7 @@ class AsyncClient:
 
     Attributes:
         arena: The name of the arena.
-        name: Who posts, as the log names them.
+        name: Who posts, as the log names them; "" through a hub, where the key says so.
 
     Every method may raise `BusUnavailable` if the server does not answer, and `BadInput` if an argument is not valid.
     Where it takes a proposal, that is what `propose` returned, the beginning of its hash, `champion` or `baseline`.
@@ -226,9 +226,14 @@ class AsyncClient:
         while True:
             left = max(0.0, end - anyio.current_time())
             with anyio.move_on_after(left + _GRACE_S):
-                so_far = await self._access.ask("wait", Outcome, word=word, until=until, seconds=min(left, LONGEST_S))
-                if so_far.ending:
-                    return so_far
+                try:
+                    seconds = min(left, LONGEST_S)
+                    so_far = await self._access.ask("wait", Outcome, word=word, until=until, seconds=seconds)
+                except BusUnavailable:
+                    await anyio.sleep(min(left, _AGAIN_S))
+                else:
+                    if so_far.ending:
+                        return so_far
             if anyio.current_time() >= end:
                 raise _not_yet(word, timeout or 0.0, so_far)
 

@@ -67,7 +67,8 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<mesh.Client of arena {self.arena} as {self.name}{' (closed)' if self._thread.is_closed else ''}>"
+        who = f" as {self.name}" if self.name else ""
+        return f"<mesh.Client of arena {self.arena}{who}{' (closed)' if self._thread.is_closed else ''}>"
 
     def close(self) -> None:
         """Close the connection. Nothing happens if it is closed."""

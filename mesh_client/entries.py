@@ -11,7 +11,7 @@ from mesh.wire import Entry
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A fact in the log: its entry, the server's time, its author, its kind such as `run.finished`, and what it says.
 
-    `id` names the post, and `cause` the post that led to it, "" if there is none.
+    `id` names the post, and `cause` the post that led to it, "" if there is none, or if a hub does not tell.
     """
 
     seq: int
@@ -19,7 +19,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     kind: str
     event: AnyEvent
-    id: str
+    id: str = ""
     cause: str = ""
 
 

@@ -12,6 +12,7 @@ from mesh.errors import BadInput, leaf
 from mesh.wire import check_token
 from mesh_client.aclient import AsyncClient
 from mesh_client.client import Client
+from mesh_client.over_hub import OverHub
 from mesh_client.over_log import OverLog
 
 
@@ -19,6 +20,8 @@ def connect(
     arena: str | None = None,
     *,
     nats: str | None = None,
+    hub: str | None = None,
+    key: str | None = None,
     credentials: str | Path | None = None,
     name: str = "operator",
 ) -> Client:
@@ -30,15 +33,18 @@ def connect(
     Args:
         arena: The name of the arena; by default that of the settings, else the only one.
         nats: The address of the NATS server.
+        hub: The address of a hub (`mesh gateway`) instead, such as `https://HOST/a/ARENA`; what needs the log itself,
+            such as `board`, `files` and `study`, is not there.
+        key: The key of a member of the hub; by default that in `MESH_KEY`.
         credentials: A file with credentials for it.
-        name: Who posts, as the log names them.
+        name: Who posts, as the log names them; through a hub it is the member of the key.
 
     Raises:
         BadInput: An argument is not valid, or there are several arenas.
         BusUnavailable: No server answers.
         UnknownName: There is no such arena.
     """
-    return Client(partial(aconnect, arena, nats=nats, credentials=credentials, name=name))
+    return Client(partial(aconnect, arena, nats=nats, hub=hub, key=key, credentials=credentials, name=name))
 
 
 @asynccontextmanager
@@ -46,21 +52,28 @@ async def aconnect(
     arena: str | None = None,
     *,
     nats: str | None = None,
+    hub: str | None = None,
+    key: str | None = None,
     credentials: str | Path | None = None,
     name: str = "operator",
 ) -> AsyncIterator[AsyncClient]:
     """Open an arena while the block runs, and yield a client for an event loop; everything else is as of `connect`."""
     check_token("name", name)
+    if hub is not None:
+        if nats is not None:
+            raise BadInput("nats and hub are both given; use one of them")
+        yield AsyncClient(await OverHub.opened(hub, key, arena), "")
+        return
     file = Path(credentials).expanduser() if credentials else None
     if file and not file.is_file():
         raise BadInput(f"credentials is {str(file)!r}, which is not a file; name the file that `mesh` was given")
     try:
-        async with open_hub(nats, name="mesh-python", endless=True, credentials=file) as hub:
-            bus = await pick(hub, arena, by="connect(NAME)")
+        async with open_hub(nats, name="mesh-python", endless=True, credentials=file) as every:
+            bus = await pick(every, arena, by="connect(NAME)")
             follower = follower_of(bus)
             await follower.catch_up()
             async with door_of(bus, follower) as door, anyio.create_task_group() as tasks:
-                yield AsyncClient(OverLog(door, hub, tasks), name)
+                yield AsyncClient(OverLog(door, every, tasks), name)
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None

@@ -1,19 +1,23 @@
 """The Python client: a script, a notebook or an event loop opens an arena, proposes, waits and reads."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 import mesh
 from gateway.answers import Outcome
+from mesh import settings
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, MeshError, NotYet, QueryError, UnknownName
-from mesh.events import ArenaClosed, NotePosted
-from mesh.server import EmbeddedServer
+from mesh.events import ArenaClosed, NotePosted, ProposalPromoted
+from mesh.server import EmbeddedServer, embedded
 from tests.support.arenas import TRAIN
 from tests.support.tiny_swarm import in_thread, measuring, open_tiny, posted
+from tests.test_wait import kill_and_see_another
 
 LOWER = TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5")
 
@@ -208,3 +212,47 @@ async def test_a_client_reads_the_code_and_says_what_it_thinks(tiny: str) -> Non
         assert (m.status().undecided, m.leaderboard().rows) == (2, ())
         kinds = [entry.kind for entry in m.follow(0, until=m.board.seq)]
         assert kinds[-3:] == ["critique.posted", "note.posted", "note.posted"]
+
+
+async def test_waiting_and_following_go_on_when_the_server_is_killed_and_started_again(
+    tmp_path: Path, home: Path
+) -> None:
+    folder = settings.server_dir(home)
+    async with embedded(folder, sync="1s") as server:
+        await open_tiny(tmp_path / "tiny", home, server.url)
+        async with mesh.aconnect(name="ann") as m, anyio.create_task_group() as tasks:
+            proposed = await m.propose({"train.py": LOWER})
+            seen = list[str]()
+
+            async def follow() -> None:
+                async for entry in m.follow():
+                    seen.append(entry.kind)
+
+            async def decide() -> None:
+                for _ in range(2):
+                    await kill_and_see_another(folder)
+                await posted(server.url, "curator", ProposalPromoted(proposal=proposed.proposal, round=1, mean=0.01))
+
+            tasks.start_soon(follow)
+            tasks.start_soon(decide)
+            with anyio.fail_after(120):
+                assert (await m.wait(proposed)).ending == "promoted"
+                while seen != ["proposal.promoted"]:
+                    await anyio.sleep(0.05)
+            tasks.cancel_scope.cancel()
+
+
+async def test_ctrl_c_ends_a_wait_at_once(tmp_path: Path, tiny: str) -> None:
+    with mesh.connect() as m:
+        tree = m.propose({"train.py": LOWER}).proposal
+    code = (
+        "import mesh\nwith mesh.connect() as m:\n try:\n  print('ready', flush=True)\n"
+        f"  m.wait('{tree}')\n except KeyboardInterrupt: print(m.board.seq)\n"
+    )
+    async with await anyio.open_process([sys.executable, "-c", code], cwd=tmp_path) as process:
+        assert process.stdout is not None
+        with anyio.fail_after(90):
+            assert await process.stdout.receive() == b"ready\n"
+            process.send_signal(signal.SIGINT)
+            assert await process.stdout.receive() == b"3\n"
+            assert await process.wait() == 0
