@@ -10,9 +10,9 @@ import pytest
 
 from gateway.answers import DoorAnswer
 from gateway.await_news import await_news
-from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, text_for, values_of
+from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, sentence_for_model, text_for, values_of
 from mesh.errors import BadInput
-from mesh.events import AgentJoined, NotePosted, ProposalPromoted, ProposalRetired, RunFinished, Scored
+from mesh.events import AgentJoined, CritiquePosted, NotePosted, ProposalPromoted, ProposalRetired, RunFinished, Scored
 from mesh.testing import FILES, TRAIN, requested, run_of
 from tests.support.doors import open_door, post
 
@@ -193,12 +193,20 @@ async def test_a_wait_ends_with_what_concerns_who_waits_and_loses_nothing(tmp_pa
         [woken] = answers
         assert [(each.kind, each.author, each.about) for each in woken.woken_by] == [("run.finished", "w", mine)]
         assert woken.next == woken.seq == door.board.seq
+        await post(door, "critic", CritiquePosted(target=mine, verdict="endorse", rule="sound", text="it parses"))
         seq = await post(door, "curator", ProposalRetired(proposal=mine, round=1, why="not_better"))
         late = await await_news(door, began, seconds=0, author="ann")
         assert [each.kind for each in late.woken_by] == ["run.finished", "proposal.retired"]
         told = await await_news(door, woken.next, seconds=30, author="ann")
         assert [(each.seq, each.kind) for each in told.woken_by] == [(seq, "proposal.retired")]
         assert "retired" in told.text
+
+
+def test_a_sentence_names_tools_in_place_of_commands() -> None:
+    said = "no proposal of arena a starts with 'beef'; see mesh leaderboard"
+    assert sentence_for_model(said).endswith('; sql("SELECT proposal, mean FROM leaderboard") lists them')
+    assert sentence_for_model("say more in a note: mesh reply 12 TEXT") == "say more in a note: note(reply_to=12)"
+    assert sentence_for_model("arena a is closed (operator)") == "arena a is closed (operator)"
 
 
 async def test_others_wait_for_champions_and_for_the_kinds_that_they_name(tmp_path: Path) -> None:
