@@ -88,7 +88,7 @@ async def await_news(
         raise BadInput(f"{printable(unknown[0], 60)!r} is not a kind of fact; use some of {', '.join(sorted(KINDS))}")
     wanted = [Pattern(kind=kind) for kind in dict.fromkeys(kinds or _CONCERN)]
     found, seen = await _found(door, since, wanted, author, is_any=bool(kinds))
-    if not found:
+    if not found and not board.closed:  # nothing concerns anybody any more there
         with anyio.move_on_after(min(seconds, LONGEST_S)):
             async with aclosing(door.bus.read(seen, follow=True, only=wanted)) as batches:
                 async for batch in batches:
@@ -124,6 +124,8 @@ async def _found(
     async with aclosing(door.bus.read(since, until=until, only=wanted)) as batches:
         async for batch in batches:
             found += [entry for entry in batch if _counts(door.board, entry, author, is_any=is_any)]
+            if len(found) >= _SHOWN:
+                break
     return found, until
 
 

@@ -12,7 +12,16 @@ from gateway.answers import DoorAnswer
 from gateway.await_news import await_news
 from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, sentence_for_model, text_for, values_of
 from mesh.errors import BadInput
-from mesh.events import AgentJoined, CritiquePosted, NotePosted, ProposalPromoted, ProposalRetired, RunFinished, Scored
+from mesh.events import (
+    AgentJoined,
+    ArenaClosed,
+    CritiquePosted,
+    NotePosted,
+    ProposalPromoted,
+    ProposalRetired,
+    RunFinished,
+    Scored,
+)
 from mesh.testing import FILES, TRAIN, requested, run_of
 from tests.support.doors import open_door, post
 
@@ -200,6 +209,16 @@ async def test_a_wait_ends_with_what_concerns_who_waits_and_loses_nothing(tmp_pa
         told = await await_news(door, woken.next, seconds=30, author="ann")
         assert [(each.seq, each.kind) for each in told.woken_by] == [(seq, "proposal.retired")]
         assert "retired" in told.text
+
+
+async def test_nobody_waits_in_an_arena_that_is_closed(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door:
+        closed = await post(door, "operator", ArenaClosed(version=1, reason="time"))
+        with anyio.fail_after(20):
+            told = await await_news(door, closed, seconds=50, author="ann")
+        assert (told.closed, told.woken_by, told.next) == ("time", (), closed)
+        last: Any = await TOOLS["wait"].work(door, ANN, arguments_of("wait", {"since": closed - 1}))
+        assert [each.kind for each in last.woken_by] == ["arena.closed"]
 
 
 def test_a_sentence_names_tools_in_place_of_commands() -> None:
