@@ -3,7 +3,7 @@
 Every call is short; say it again with `since=next` to go on. Nothing is lost between two calls.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import anyio
@@ -72,7 +72,7 @@ async def await_news(
         since: The entry.
         seconds: The longest time to wait, at most `LONGEST_S`.
         kinds: Kinds of facts to wait for, of any author but this one; without any, what concerns the author: scores,
-            verdicts and critiques of its proposals, new champions, notes of people, the end of the arena.
+            verdicts and doubts of its proposals, new champions, notes of people, the end of the arena.
         author: Who waits, as the log names them.
         max_tokens: As for `news`.
         go_on: As for `news`.
@@ -87,13 +87,19 @@ async def await_news(
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise BadInput(f"{printable(unknown[0], 60)!r} is not a kind of fact; use some of {', '.join(sorted(KINDS))}")
     wanted = [Pattern(kind=kind) for kind in dict.fromkeys(kinds or _CONCERN)]
-    found, seen = await _first(door, door.bus.read(since, until=board.seq, only=wanted), since, author, bool(kinds))
-    if not found:
-        seen = max(seen, board.seq)
+    found, seen = await _found(door, since, wanted, author, is_any=bool(kinds))
+    if not found and not board.closed:  # nothing concerns anybody any more there
         with anyio.move_on_after(min(seconds, LONGEST_S)):
-            found, seen = await _first(door, door.bus.read(seen, follow=True, only=wanted), seen, author, bool(kinds))
+            async with aclosing(door.bus.read(seen, follow=True, only=wanted)) as batches:
+                async for batch in batches:
+                    await door.follower.reached(batch[-1].seq)
+                    if any(_counts(door.board, entry, author, is_any=bool(kinds)) for entry in batch):
+                        break
+        found, seen = await _found(door, seen, wanted, author, is_any=bool(kinds))
     if found:
         told = await news(door, since, max_tokens=max_tokens, author=author, go_on=go_on)
+        if told.seq > seen:  # what came meanwhile stands in the news as well
+            found += (await _found(door, seen, wanted, author, is_any=bool(kinds), until=told.seq))[0]
         woken_by = tuple(_fact(door.board, entry) for entry in found[:_SHOWN])
         return NewsAwaited(**{name: getattr(told, name) for name in told.__struct_fields__}, woken_by=woken_by)
     board = door.board
@@ -110,17 +116,17 @@ async def await_news(
     )
 
 
-async def _first(
-    door: Door, batches: AsyncGenerator[list[Entry]], seen: int, author: str, is_any: bool
+async def _found(
+    door: Door, since: int, wanted: Sequence[Pattern], author: str, *, is_any: bool, until: int = 0
 ) -> tuple[list[Entry], int]:
-    """Return the first entries that end the wait, once the board has them, and up to which entry all were seen."""
-    async with aclosing(batches):
+    """Return the entries after `since` that end the wait, and up to which entry all were seen."""
+    until, found = until or door.board.seq, []
+    async with aclosing(door.bus.read(since, until=until, only=wanted)) as batches:
         async for batch in batches:
-            await door.follower.reached(batch[-1].seq)
-            seen = batch[-1].seq
-            if found := [entry for entry in batch if _counts(door.board, entry, author, is_any=is_any)]:
-                return found, seen
-    return [], seen
+            found += [entry for entry in batch if _counts(door.board, entry, author, is_any=is_any)]
+            if len(found) >= _SHOWN:
+                break
+    return found, until
 
 
 def _counts(board: Board, entry: Entry, author: str, *, is_any: bool) -> bool:
@@ -132,6 +138,8 @@ def _counts(board: Board, entry: Entry, author: str, *, is_any: bool) -> bool:
         return True
     if isinstance(event, NotePosted):
         return not any(each.name == entry.post.author for each in [*board.agents.values(), *board.workers.values()])
+    if isinstance(event, CritiquePosted) and event.verdict == "endorse":
+        return False
     known = board.proposals.get(_about(board, entry))
     return bool(author and known and known.author == author)
 

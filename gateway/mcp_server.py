@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 import mesh
 from gateway.mcp_lines import MAX_MESSAGE, InputLines, OutputLines, flaw_of, standard_streams
-from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, text_for, values_of
+from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, sentence_for_model, text_for, values_of
 from mesh.errors import BadInput, BusUnavailable, MeshError, leaf
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _server(calls: Calls) -> Server[Any]:
         except Exception as error:
             cause = leaf(error)
             if isinstance(cause, MeshError):
-                done = Called(str(cause), is_error=True)
+                done = Called(sentence_for_model(str(cause)), is_error=True)
             else:
                 traceback.print_exception(cause, file=sys.stderr)
                 done = Called(f"{asked.name} failed; the log of the server has the reason", is_error=True)

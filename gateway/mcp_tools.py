@@ -23,6 +23,11 @@ _GO_ON = "Go on with: digest(since={next})"
 _DRAFTED = 256 * 1024
 _UNTOLD = ("anyOf", "maxLength", "minLength", "maxItems")
 _MOST_TOLD = 10_000
+_TOOLS_FOR_COMMANDS = {
+    r"see mesh leaderboard$": 'sql("SELECT proposal, mean FROM leaderboard") lists them',
+    r"mesh reply (\d+) TEXT$": r"note(reply_to=\1)",
+    r"; mesh checkout has it$": "",
+}
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -328,6 +333,13 @@ def values_of(answer: "DoorAnswer") -> dict[str, Any]:
     while (over := len(msgspec.json.encode(found)) - _MOST_BYTES) > 0 and _shorten(found, over):
         pass
     return found
+
+
+def sentence_for_model(sentence: str) -> str:
+    """Return a sentence that names a command with the tool that does the same."""
+    for pattern, instead in _TOOLS_FOR_COMMANDS.items():
+        sentence = re.sub(pattern, instead, sentence)
+    return sentence
 
 
 def text_for(found: Mapping[str, Any]) -> str:

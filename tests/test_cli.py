@@ -32,6 +32,7 @@ from tests.support.arenas import ARENA, TRAIN, write_arena
 from tests.support.history import finish, promote, request
 
 HEAVY = (
+    "mcp",
     "torch",
     "duckdb",
     "litellm",

@@ -57,7 +57,7 @@ async def test_a_page_of_another_site_can_neither_read_nor_post(hub: Hub) -> Non
     api, key = f"{hub.url}/api", await register(hub.url, "ann-1")
     for words in (["-H", "Host: evil.example"], ["-H", "Host: 192.0.2.7"]):
         answer = await curl(f"{api}/channels", *words, key=key)
-        assert answer.status == 403
+        assert answer.status == 421
         assert "start `mesh gateway` with --allow-host to add it" in answer.json["error"]
     for words in (["-H", "Origin: http://evil.example"], ["-H", "Sec-Fetch-Site: cross-site"]):
         answer = await curl(f"{api}/channels", *words, key=key, data={"name": "results"})

@@ -206,12 +206,16 @@ async def test_a_proxy_passes_calls_on_with_its_key(tmp_path: Path) -> None:
                 assert (await client.call("wait", since=1, seconds=5))[1]["woken_by"] == []  # its own note
                 await client.begin("tools/call", {"name": "wait", "arguments": {"since": 2, "seconds": 50}})
                 assert await client.ended() == 0
-            for key, sentence in (
-                ("wrong", f"{url}: the hub refuses the key; set MESH_KEY to the one that it gave when you registered"),
-                ("", "the hub asks for a key; set MESH_KEY in the environment of `mesh mcp`"),
-            ):
-                async with raw_client("--hub", url, home=tmp_path, MESH_KEY=key) as client:
-                    assert await client.call("status") == (True, {}, sentence)
+
+
+@pytest.mark.parametrize("key", ["wrong", ""])
+async def test_a_proxy_without_the_right_key_says_so(key: str, tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door, serving(door) as url:
+        sentence = f"{url}: the hub refuses the key; set MESH_KEY to the one that it gave when you registered"
+        if not key:
+            sentence = "the hub asks for a key; set MESH_KEY in the environment of `mesh mcp`"
+        async with raw_client("--hub", url, home=tmp_path, MESH_KEY=key) as client:
+            assert await client.call("status") == (True, {}, sentence)
 
 
 async def test_a_hub_that_is_away_or_none_is_a_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -9,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from gateway.mcp_tools import TOOLS
 from mesh.server import EmbeddedServer
 from tests.support.follower import blocks_of
+from tests.support.hub import gateway, register
 from tests.support.mcp_lines import RawClient
-from tests.test_mcp_stdio import opened_tiny
+from tests.test_mcp_stdio import called, opened_tiny
 
 BLOCKS = {block.title: block.text for block in blocks_of("docs/howto/mcp.md") if block.title}
 PLACES = {  # where each client keeps its servers, by its documentation
@@ -26,18 +31,20 @@ PLACES = {  # where each client keeps its servers, by its documentation
     ".vscode/mcp.json": ("servers",),
 }
 FIELDS = {"type", "command", "args", "env", "tool_timeout_sec"}
+FIELDS_OF_HUB = {"type", "url", "transport", "headers", "bearer_token_env_var", "tool_timeout_sec"}
+HUB = " at a hub"
 
 
 def server_in(title: str) -> dict[str, Any]:
-    found: Any = (tomllib.loads if title.endswith(".toml") else json.loads)(BLOCKS[title])
-    for key in PLACES[title]:
+    found: Any = (tomllib.loads if title.removesuffix(HUB).endswith(".toml") else json.loads)(BLOCKS[title])
+    for key in PLACES[title.removesuffix(HUB)]:
         found = found[key]
     server: dict[str, Any] = found["mesh"]
     return server
 
 
 def test_the_page_has_settings_for_every_client() -> None:
-    assert set(BLOCKS) == set(PLACES)
+    assert set(BLOCKS) == {*PLACES, *(f"{place}{HUB}" for place in PLACES)}
 
 
 def test_the_page_has_every_tool_with_its_arguments() -> None:
@@ -64,3 +71,21 @@ async def test_what_the_settings_of_a_client_name_starts_and_answers(
             went_wrong, values, text = await client.call("note", text="hello")
             assert (went_wrong, values.get("author")) == (False, words[words.index("--name") + 1]), text
             assert await client.ended() == 0
+
+
+async def test_what_the_settings_for_a_hub_name_answers(tmp_path: Path, home: Path, server: EmbeddedServer) -> None:
+    await opened_tiny(tmp_path, home, server.url)
+    async with gateway(home, server.url) as hub:
+        key = await register(hub.url, "ann")
+        for title in PLACES:
+            named = server_in(title + HUB)
+            assert set(named) <= FIELDS_OF_HUB
+            url = named["url"].replace("https://hub.example.org/a/digits", f"{hub.url}/a/tiny")
+            headers = named.get("headers") or {"Authorization": f"Bearer ${{{named['bearer_token_env_var']}}}"}
+            given = {name: re.sub(r"\$\{[\w:-]+\}", key, value) for name, value in headers.items()}
+            assert given == {"Authorization": f"Bearer {key}"}, title
+            async with (
+                httpx2.AsyncClient(headers=given, timeout=60) as http,
+                Client(streamable_http_client(url, http_client=http)) as client,
+            ):
+                assert (await called(client, "status", {}))["arena"] == "tiny"

@@ -211,3 +211,26 @@ async def test_without_any_server_it_says_so_and_answers_all_the_same(tmp_path: 
         went_wrong, _, text = await client.call("status")
         assert went_wrong
         assert text.startswith(f"no mesh runs in {home}: start one with `mesh up ARENA`")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--name", "a b"], "name is 'a b'; use 1 to 128 letters, digits, '_' and '-'"),
+        (
+            ["--hub", "ftp://x"],
+            "the address of the hub is not valid; use http(s)://HOST[:PORT][/a/ARENA], without a key",
+        ),
+        (["--hub", "http://x", "--name", "a"], "--hub cannot be used with --nats or --name: the key says who calls"),
+        ([], "mesh mcp needs mcp, which is not installed: pip install 'mesh-swarm[mcp]'"),
+    ],
+)
+async def test_what_cannot_start_is_one_sentence(words: list[str], sentence: str, home: Path) -> None:
+    without = "" if words else "sys.modules['mcp'] = None; "
+    code = f"import sys; {without}from mesh_cli.__main__ import main; main({['mcp', *words]!r})"
+    done = await anyio.run_process(
+        [sys.executable, "-c", code], check=False, env={**os.environ, "MESH_HOME": str(home)}
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1

@@ -10,9 +10,18 @@ import pytest
 
 from gateway.answers import DoorAnswer
 from gateway.await_news import await_news
-from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, text_for, values_of
+from gateway.mcp_tools import INSTRUCTIONS, TOOLS, Speaker, arguments_of, sentence_for_model, text_for, values_of
 from mesh.errors import BadInput
-from mesh.events import AgentJoined, NotePosted, ProposalPromoted, ProposalRetired, RunFinished, Scored
+from mesh.events import (
+    AgentJoined,
+    ArenaClosed,
+    CritiquePosted,
+    NotePosted,
+    ProposalPromoted,
+    ProposalRetired,
+    RunFinished,
+    Scored,
+)
 from mesh.testing import FILES, TRAIN, requested, run_of
 from tests.support.doors import open_door, post
 
@@ -193,12 +202,30 @@ async def test_a_wait_ends_with_what_concerns_who_waits_and_loses_nothing(tmp_pa
         [woken] = answers
         assert [(each.kind, each.author, each.about) for each in woken.woken_by] == [("run.finished", "w", mine)]
         assert woken.next == woken.seq == door.board.seq
+        await post(door, "critic", CritiquePosted(target=mine, verdict="endorse", rule="sound", text="it parses"))
         seq = await post(door, "curator", ProposalRetired(proposal=mine, round=1, why="not_better"))
         late = await await_news(door, began, seconds=0, author="ann")
         assert [each.kind for each in late.woken_by] == ["run.finished", "proposal.retired"]
         told = await await_news(door, woken.next, seconds=30, author="ann")
         assert [(each.seq, each.kind) for each in told.woken_by] == [(seq, "proposal.retired")]
         assert "retired" in told.text
+
+
+async def test_nobody_waits_in_an_arena_that_is_closed(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door:
+        closed = await post(door, "operator", ArenaClosed(version=1, reason="time"))
+        with anyio.fail_after(20):
+            told = await await_news(door, closed, seconds=50, author="ann")
+        assert (told.closed, told.woken_by, told.next) == ("time", (), closed)
+        last: Any = await TOOLS["wait"].work(door, ANN, arguments_of("wait", {"since": closed - 1}))
+        assert [each.kind for each in last.woken_by] == ["arena.closed"]
+
+
+def test_a_sentence_names_tools_in_place_of_commands() -> None:
+    said = "no proposal of arena a starts with 'beef'; see mesh leaderboard"
+    assert sentence_for_model(said).endswith('; sql("SELECT proposal, mean FROM leaderboard") lists them')
+    assert sentence_for_model("say more in a note: mesh reply 12 TEXT") == "say more in a note: note(reply_to=12)"
+    assert sentence_for_model("arena a is closed (operator)") == "arena a is closed (operator)"
 
 
 async def test_others_wait_for_champions_and_for_the_kinds_that_they_name(tmp_path: Path) -> None:

@@ -94,23 +94,24 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if why := self._refusal(Headers(scope=scope), scope["method"]):
-            return await JSONResponse({"error": why}, 403)(scope, receive, send_guarded)
+        if refusal := self._refusal(Headers(scope=scope), scope["method"]):
+            status, why = refusal
+            return await JSONResponse({"error": why}, status)(scope, receive, send_guarded)
         return await self._app(scope, receive, send_guarded)
 
-    def _refusal(self, headers: Headers, method: str) -> str:
-        """Return why a request is refused; "" if it is not."""
+    def _refusal(self, headers: Headers, method: str) -> tuple[int, str] | None:
+        """Return the status and the reason with which a request is refused; None if it is not."""
         host = headers.get("host", "").lower()
         if _name(host) not in self._hosts and not (self._numbers and _is_number(_name(host))):
-            return (
+            return 421, (
                 f"host {host[:100]!r} is not a name of this page: start `{self._command}` with --allow-host to add it"
             )
         if method in ("GET", "HEAD"):
-            return ""
+            return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         if (origin is not None and origin.lower().partition("://")[2] != host) or site not in ("same-origin", "none"):
-            return f"a page of origin {str(origin)[:100]!r} may not post here: use this page"
-        return ""
+            return 403, f"a page of origin {str(origin)[:100]!r} may not post here: use this page"
+        return None
 
 
 def _name(host: str) -> str:

@@ -1,6 +1,7 @@
 """`mesh mcp`: an agent takes part by MCP."""
 
 import os
+import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,8 @@ def mcp(
             raise BadInput(
                 f"mesh mcp needs {missing.name}, which is not installed: pip install 'mesh-swarm[mcp]'"
             ) from None
+        if sys.stdin.isatty():
+            print("mesh: a client speaks to this command on standard input; Ctrl-C ends it", file=sys.stderr)
         gc.freeze()
         gc.enable()
 
