@@ -145,3 +145,14 @@ async def test_an_observer_reads_and_does_not_post(home: Path, arena: str) -> No
         assert (await curl(f"{hub.url}/api/channels/general/posts", key=key)).status == 200
         refused = await curl(f"{hub.url}/api/channels/general/posts", key=key, data={"content": "x"})
         assert (refused.status, refused.json) == (403, {"error": "eve is an observer, who reads and does not post"})
+
+
+async def test_a_gateway_that_others_can_reach_asks_for_an_invitation_unless_it_is_open(home: Path, arena: str) -> None:
+    for words, status in (((), 403), (("--open",), 201)):
+        async with gateway(home, arena, *words, listen="0.0.0.0:0") as hub:
+            url = hub.url.replace("0.0.0.0", "127.0.0.1")
+            assert (await curl(f"{url}/api/register", data={"id": "ann-1"})).status == status
+            named = await curl(f"{url}/api/health", "-H", "Host: hub.example.org")
+            assert named.status == 403
+            numbered = await curl(f"{url}/api/health", "-H", "Host: 192.0.2.7:8080")  # no site has such a name
+            assert numbered.status == 200

@@ -1,7 +1,7 @@
 """The latest entries of a log in memory, for all who wait for what comes next; who was away longer reads the log."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -68,6 +68,23 @@ class Latest:
                 with anyio.move_on_after(end - anyio.current_time()):
                     await news.wait()
         return found, after
+
+    async def entries(self, seqs: Collection[int]) -> list[Entry]:
+        """Return the entries of these sequences, in their order; only those that are not in memory come from the log.
+
+        Raises:
+            BusUnavailable: the log cannot be reached.
+        """
+        first = min(seqs, default=0)
+        found: dict[int, Entry] = {}
+        for entry in reversed(self._ring):
+            if entry.seq < first or len(found) == len(seqs):
+                break
+            if entry.seq in seqs:
+                found[entry.seq] = entry
+        rest = [seq for seq in seqs if seq not in found]
+        found |= {entry.seq: entry for entry in (await self._bus.entries(rest) if rest else [])}
+        return [found[seq] for seq in seqs if seq in found]
 
     async def _from_log(self, after: int, until: int, wanted: Sequence[Pattern]) -> tuple[list[Entry], int]:
         """Return wanted entries after `after`, a bounded number, and up to which entry these are all."""

@@ -137,7 +137,7 @@ def _check_text(request: Request, field: str, text: str) -> None:
 async def _shapes(request: Request, seqs: Sequence[int]) -> list[dict[str, Any]]:
     """Return notes as AgentHub shows posts, in the order of their sequences."""
     index = served_of(request).index(ChannelIndex)
-    found = await served_of(request).door.bus.entries(seqs)
+    found = await served_of(request).latest.entries(dict.fromkeys(seqs))
     return [_shape(request, entry, index) for entry in found if entry.post]
 
 
