@@ -160,7 +160,7 @@ def options(command: App) -> set[str]:
 
 
 COMMANDS = dict(commands())
-NO_LISTINGS = {("check",), ("checkout",), ("propose",), ("wait",), ("apply",)}
+NO_LISTINGS = {("check",), ("checkout",), ("propose",), ("wait",), ("apply",), ("critique",), ("post",), ("reply",)}
 LISTINGS = [path for path, command in COMMANDS.items() if "--json" in options(command) and path not in NO_LISTINGS]
 
 
