@@ -197,6 +197,7 @@ def test_every_expected_error_ends_with_a_code_that_is_written_down() -> None:
         ExitCode.NO_LOG,
         ExitCode.QUERY,
         ExitCode.HOST,
+        ExitCode.TIMED_OUT,
         ExitCode.CLOSED,
     }
 
