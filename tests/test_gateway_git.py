@@ -291,8 +291,8 @@ async def test_a_push_whose_gateway_is_killed_half_way_is_completed_by_saying_it
                 await anyio.run_process([*command, f"{hub.url}/api/git/push"], check=False)
 
             tasks.start_soon(push)
-            with anyio.fail_after(60):
-                while len(here) < 10:
+            with anyio.fail_after(120):
+                while not here:
                     here = [each["hash"] for each in await commits(hub, key, "commits?agent=eve&limit=999")]
             hub.process.kill()
     assert len(here) < len(made)
@@ -328,7 +328,7 @@ async def test_agents_that_push_and_post_at_once_all_get_an_answer_in_the_order_
             tasks.start_soon(work, name)
     listed = await commits(hub, keys[names[0]], "commits?limit=999")
     assert {each["agent_id"]: each["hash"] for each in listed if each["message"] == each["agent_id"]} == heads
-    assert sum(each["message"] == "baseline" for each in listed) == len(names)
+    assert len({each["hash"] for each in listed}) == len(listed)
     assert len({*posts}) == len(names)
     shown = (await curl(f"{hub.url}/api/channels/results/posts?limit=50", key=keys[names[0]])).json
     assert [each["id"] for each in shown] == sorted(posts, reverse=True)
