@@ -5,7 +5,13 @@ every key in a million rows would cost more than all else (B. Bloom, Communicati
 of 2**28 bits (32 MB), one in 20,000 new keys is looked up at a million facts, one in 200 at ten million.
 """
 
+from collections.abc import Iterable
+
 _BITS = 2**28
+_LAST = _BITS - 1
+
+Key = tuple[str, str, str, str]
+"""Arena, kind, key and author of a fact."""
 
 
 class BloomFilter:
@@ -14,12 +20,17 @@ class BloomFilter:
     def __init__(self) -> None:
         self._bits = bytearray(_BITS // 8)
 
-    def add(self, *key: str) -> bool:
-        """Add a key and return whether it may have been there before."""
-        code = hash(key)
-        first, second = code % _BITS, (code >> 29) % _BITS
-        bits = self._bits
-        known = bits[first >> 3] >> (first & 7) & bits[second >> 3] >> (second & 7) & 1
-        bits[first >> 3] |= 1 << (first & 7)
-        bits[second >> 3] |= 1 << (second & 7)
-        return bool(known)
+    def add(self, keys: Iterable[Key]) -> list[Key]:
+        """Add keys and return those that may have been there before."""
+        bits, found = self._bits, []
+        for key in keys:
+            code = hash(key)
+            first, second = code & _LAST, code >> 29 & _LAST
+            one, two = 1 << (first & 7), 1 << (second & 7)
+            first, second = first >> 3, second >> 3
+            if bits[first] & one and bits[second] & two:
+                found.append(key)
+            else:
+                bits[first] |= one
+                bits[second] |= two
+        return found

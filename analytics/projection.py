@@ -19,7 +19,7 @@ import msgspec
 from analytics import tables
 from analytics.bloom_filter import BloomFilter
 from analytics.reigns import keep_reigns
-from analytics.scores import keep_scores, rule_of
+from analytics.scores import SCORED, Standings, keep_scores, rule_of
 from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
 from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKilled, RunRequested
@@ -27,7 +27,7 @@ from mesh.evidence import student_t
 from mesh.standing import Rule
 from mesh.wire import Entry, Post
 
-LAYOUT = 15
+LAYOUT = 16
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
@@ -79,7 +79,6 @@ _Name = tuple[str, str, str]
 """Kind, key and author of a fact: its identity. The author is "" if the fact counts once for all authors."""
 _Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
-
 _DAMAGE = ("Corrupt database", "checksum", "Could not read enough bytes", "not a valid DuckDB", "deserialize")
 _DAMAGE_KINDS = (duckdb.Error, duckdb.IOException, duckdb.SerializationException, duckdb.InternalException)
 """Kinds of errors that a statement cannot raise by itself, as it can with `error('...')`."""
@@ -112,6 +111,7 @@ class Projection:
         self._seen = BloomFilter()
         self._open: dict[str, dict[str, int]] = {}
         self._rules: dict[str, Rule | None] = {}
+        self._standings: dict[str, Standings] = {}
         self.damage = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,10 +190,9 @@ class Projection:
             db.commit()
             for table in ("posts", *_FACTS, "checkpoints", "student_t"):
                 db.execute(f"SELECT bit_xor(hash({table})) FROM internal.{table}").fetchall()  # noqa: S608 reads every block
-            db.execute(_KEYS)
+            db.execute(f"{_KEYS} UNION ALL {SCORED}")
             while keys := db.fetchmany(10_000):
-                for key in keys:
-                    self._seen.add(*key)
+                self._seen.add(keys)
 
     def close(self) -> None:
         """Close the file."""
@@ -242,8 +241,9 @@ class Projection:
             if rows["opened"] or rules_out:
                 rule = self._rules[arena] = rule_of(db, arena)
             if ranks:
+                kept = self._standings.setdefault(arena, Standings(arena, self._seen))
                 which = entries[0].seq, entries[-1].seq
-                keep_scores(db, arena, *which, asked_since=asked_since, before=before, rule=rule)
+                keep_scores(db, kept, *which, asked_since=asked_since, before=before, rule=rule)
             db.execute(
                 "UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?",
                 [identity, entries[-1].seq, arena],
@@ -256,7 +256,8 @@ class Projection:
     ) -> tuple[dict[str, list[Any]], int]:
         """Return the rows of a batch by their table, and the first sequence at which a run that ends was requested."""
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
-        known, unfinished = self._known(db, arena, entries), self._unfinished(db, arena)
+        names = [_name(entry, entry.post) if entry.post else None for entry in entries]
+        known, unfinished = self._known(db, arena, entries, names), self._unfinished(db, arena)
         asked_since = entries[-1].seq
 
         def is_first(name: _Name) -> bool:
@@ -264,7 +265,7 @@ class Projection:
             known.add(name)
             return first
 
-        for entry in entries:
+        for entry, name in zip(entries, names, strict=True):
             row = row_of(arena, entry)
             post = entry.post if row[-1] else None
             match post.event if post else None:
@@ -273,7 +274,7 @@ class Projection:
                 case RunFinished(run=run) | RunKilled(run=run) if run not in unfinished:
                     counts = False  # nobody has requested it, or it has finished
                 case _:
-                    counts = post is not None and is_first(_name(entry, post))
+                    counts = post is not None and name is not None and is_first(name)
             rows["posts"].append((*row, counts))
             if post is None or not counts:
                 continue
@@ -290,17 +291,20 @@ class Projection:
                 rows[found[0]].append(found[1])
         return rows, asked_since
 
-    def _known(self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]) -> set[_Name]:
-        """Return the names of these entries that are in the file, with one query.
+    def _known(
+        self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry], own: Sequence[_Name | None]
+    ) -> set[_Name]:
+        """Return the names of these entries, and of the runs that they request, that are in the file, with one query.
 
         After a failed write, and for a log that replaced another, the filter knows every name already.
         """
-        names = {_name(entry, entry.post) for entry in entries if entry.post}
-        names |= {("run", e.post.event.run, "") for e in entries if e.post and isinstance(e.post.event, RunRequested)}
-        perhaps = [name for name in names if self._seen.add(arena, *name)]
+        names = {(arena, *name) for name in own if name}
+        runs = (e.post.event.run for e in entries if e.post and isinstance(e.post.event, RunRequested))
+        names.update((arena, "run", run, "") for run in runs)
+        perhaps = self._seen.add(names)
         if not perhaps:
             return set()
-        kinds, keys, authors = map(list, zip(*perhaps, strict=True))
+        _, kinds, keys, authors = map(list, zip(*perhaps, strict=True))
         return set(db.execute(_KNOWN, [kinds, keys, authors, arena]).fetchall())
 
     def _unfinished(self, db: duckdb.DuckDBPyConnection, arena: str) -> dict[str, int]:
@@ -314,6 +318,7 @@ class Projection:
         """Forget what is kept of an arena between batches: its file says it."""
         self._open.pop(arena, None)
         self._rules.pop(arena, None)
+        self._standings.pop(arena, None)
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -337,6 +342,7 @@ class Projection:
                 if not is_done:
                     self._open.clear()
                     self._rules.clear()
+                    self._standings.clear()
 
 
 def _name(entry: Entry, post: Post) -> _Name:

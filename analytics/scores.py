@@ -4,9 +4,12 @@ It is kept in the transaction that appends the facts. A new version of an arena 
 baseline, direction, proposals that it rules out) has the table written anew for that arena.
 """
 
+from collections.abc import Iterable
+
 import duckdb
 import msgspec
 
+from analytics.bloom_filter import BloomFilter
 from mesh.standing import Rule, Standing
 
 _PIECE = 20_000
@@ -41,6 +44,50 @@ FROM internal.scored
 WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY proposal, worker_class ORDER BY seq DESC) = 1"""
 _BEST = "SELECT max(best) FROM internal.scored WHERE arena = ?"
+_KEPT = 5000
+"""Proposals whose standings are kept in memory: those with the latest scores."""
+
+SCORED = "SELECT DISTINCT arena, 'scored', proposal, '' FROM internal.scored"
+"""The keys by which the filter of `Standings` knows the proposals with a score."""
+
+
+class Standings:
+    """The standings of the proposals of an arena as of the last score, for as long as every write succeeds.
+
+    Those of the latest proposals are in memory, so that a batch need not search all scores. `seen` tells which others
+    have none.
+    """
+
+    def __init__(self, arena: str, seen: BloomFilter) -> None:
+        self.arena = arena
+        self.best: float | None = None
+        self._seen = seen
+        self._is_read = False
+        self._latest: dict[str, dict[str, tuple[int, Standing]]] = {}
+
+    def forget(self) -> None:
+        """Forget what is kept: other scores are in the file now."""
+        self.best, self._is_read = None, False
+        self._latest.clear()
+
+    def of(self, db: duckdb.DuckDBPyConnection, proposals: Iterable[str]) -> dict[str, dict[str, tuple[int, Standing]]]:
+        """Return the standings of proposals by worker class, each with the sequence of its last score.
+
+        What is added to them is kept. Then `best` is the best score so far, with the sign that makes greater better.
+        """
+        found = {proposal: self._latest.pop(proposal, None) for proposal in proposals}
+        keys = [(self.arena, "scored", proposal, "") for proposal, known in found.items() if known is None]
+        asked = [proposal for _, _, proposal, _ in self._seen.add(keys)]
+        self._latest |= {proposal: known or {} for proposal, known in found.items()}
+        for proposal, worker_class, seq, *row in db.execute(_LATEST, [self.arena, asked]).fetchall() if asked else ():
+            self._latest[proposal][worker_class] = seq, Standing(*row)
+        kept = {proposal: self._latest[proposal] for proposal in found}
+        while len(self._latest) > _KEPT:
+            del self._latest[next(iter(self._latest))]
+        if not self._is_read:
+            [(self.best,)] = db.execute(_BEST, [self.arena]).fetchall()
+            self._is_read = True
+        return kept
 
 
 def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
@@ -56,7 +103,7 @@ def rule_of(db: duckdb.DuckDBPyConnection, arena: str) -> Rule | None:
 
 def keep_scores(
     db: duckdb.DuckDBPyConnection,
-    arena: str,
+    kept: Standings,
     since: int,
     until: int,
     *,
@@ -71,31 +118,31 @@ def keep_scores(
     if rule is None:
         return
     if rule != before:
-        db.execute("DELETE FROM internal.scored WHERE arena = ?", [arena])
+        db.execute("DELETE FROM internal.scored WHERE arena = ?", [kept.arena])
+        kept.forget()
         since, asked_since = 1, 0
     for start in range(since, until + 1, _PIECE):
         end = min(start + _PIECE - 1, until)
-        asked = [arena, start, end, asked_since, rule.evaluator, list(rule.ruled_out)]
+        asked = [kept.arena, start, end, asked_since, rule.evaluator, list(rule.ruled_out)]
         if found := db.execute(_NEW, asked).fetchall():
-            _add(db, arena, rule, found)
+            _add(db, kept, rule, found)
 
 
-def _add(db: duckdb.DuckDBPyConnection, arena: str, rule: Rule, found: list[tuple]) -> None:  # type: ignore[type-arg]
-    proposals = list({score[3] for score in found})
-    standings = {row[:2]: (row[2], Standing(*row[3:])) for row in db.execute(_LATEST, [arena, proposals]).fetchall()}
-    [(best,)] = db.execute(_BEST, [arena]).fetchall()
-    rows = []
+def _add(db: duckdb.DuckDBPyConnection, kept: Standings, rule: Rule, found: list[tuple]) -> None:  # type: ignore[type-arg]
+    standings, rows = kept.of(db, dict.fromkeys(score[3] for score in found)), []
+    best = kept.best
     for score in found:
         seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported, asked_seq, used_s, own = (
             score
         )
-        previous, standing = standings.get((proposal, worker_class), (None, Standing()))
+        previous, standing = standings[proposal].get(worker_class, (None, Standing()))
         fresh = rule.is_fresh(proposal, lane)
         more = {"seconds": trial_s, "used_s": used_s, "margin": own}
         standing = standing.add(value, fresh=fresh, self_reported=self_reported, **more)
-        standings[proposal, worker_class] = seq, standing
+        standings[proposal][worker_class] = seq, standing
         before, best = best, rule.sign * value if best is None else max(best, rule.sign * value)
-        head = (arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
+        head = (kept.arena, seq, time, run, proposal, lane, seed, value, worker_class, trial_s, self_reported)
         rows.append((*head, asked_seq, rule.sign, fresh, previous, *msgspec.structs.astuple(standing), before, best))
     with db.appender("internal.scored") as appender:
         appender.append_rows(rows)
+    kept.best = best

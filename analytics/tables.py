@@ -31,8 +31,10 @@ def table_row(
             missed = outcome if isinstance(outcome, e.Infeasible | e.ScreenedOut) else None
             beyond = (missed.violation, missed.value) if missed else (None, None)
             at = (outcome.stage, _fits(outcome.left, _BIG)) if isinstance(outcome, e.ScreenedOut) else (None, None)
-            ran = zip(*((s.stage, s.value, s.trial_s, s.score_s) for s in event.stages), strict=True)
-            stages = tuple(map(list, ran)) or (None, None, None, None)
+            stages: _Row = (None, None, None, None)
+            if event.stages:
+                ran = zip(*((s.stage, s.value, s.trial_s, s.score_s) for s in event.stages), strict=True)
+                stages = tuple(map(list, ran))
             where = (event.worker, event.worker_class, event.evaluator)
             spent = (event.trial_s, event.score_s, event.cpu_s, event.peak_memory_mb)
             usd = event.cost.usd if event.cost else None

@@ -5,7 +5,7 @@
 CREATE SCHEMA IF NOT EXISTS internal;
 CREATE TABLE IF NOT EXISTS internal.posts (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, posted_at TIMESTAMP, id VARCHAR, author VARCHAR, kind VARCHAR,
-    key VARCHAR, cause VARCHAR, body VARCHAR, decoded BOOLEAN, counts BOOLEAN);
+    key VARCHAR, cause VARCHAR, body VARCHAR USING COMPRESSION zstd, decoded BOOLEAN, counts BOOLEAN);
 CREATE TABLE IF NOT EXISTS internal.opened (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, version BIGINT, evaluator VARCHAR, base_tree VARCHAR, sign TINYINT,
     exact BOOLEAN, also VARCHAR[], baseline VARCHAR, ruled_out VARCHAR[], rulings VARCHAR[]);

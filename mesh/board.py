@@ -15,7 +15,7 @@ from mesh.bounds import MAX_INTEGER
 from mesh.current_runs import runs_kept
 from mesh.failed_calls import FailedCalls
 from mesh.kept import KeptProposals, KeptRuns
-from mesh.lean import lean_finish, share_names, shared
+from mesh.lean import lean_finish, share_names, shared, without_curve
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
 from mesh.records import JudgeTotal as JudgeTotal
@@ -145,7 +145,8 @@ class Board(msgspec.Struct):
                     known.ended += 1
                 if run.requested.lane == "explore" and event.curve and self.opened:
                     run.rungs = records.rungs_reached(event.curve, self.opened.spec.selection.rungs)
-                event = lean_finish(event) if known and known.is_lean else event
+                run.has_curve = bool(event.curve)
+                event = lean_finish(event) if known and known.is_lean else without_curve(event)
                 share_names(event)
                 run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
                 if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):

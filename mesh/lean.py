@@ -1,9 +1,10 @@
 """Keeps facts small in memory: names that many facts repeat are one object, and texts stay in the log.
 
-A board keeps hundreds of thousands of runs, most of which name the same workers, classes, hashes and proposals. Of a
-proposal that is decided, and of its runs, it keeps what decisions need, but neither reasons, nor learning curves, nor
-the ends of logs (`mesh.packing`). The texts of the latest `FULL` such proposals stay on the board. Those of others are
-put back by `mesh.recall`, which reads them from the log by sequence; the oldest then leave the board again.
+A board keeps hundreds of thousands of runs, most of which name the same workers, classes, hashes and proposals. It
+keeps no learning curves. Of a proposal that is decided, and of its runs, it keeps what decisions need, but neither
+reasons nor the ends of logs (`mesh.packing`). The texts of the latest `FULL` such proposals stay on the board. Curves,
+and the texts of others, are put back by `mesh.recall`, which reads them from the log by sequence; the texts of the
+oldest then leave the board again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,6 +59,11 @@ def lean_finish(event: e.RunFinished) -> e.RunFinished:
     )
 
 
+def without_curve(event: e.RunFinished) -> e.RunFinished:
+    """Return the end of a run without its learning curve."""
+    return replace(event, curve=()) if event.curve else event
+
+
 def lean_outcome(outcome: _O) -> _O:
     """Return an outcome with the start of its message."""
     if isinstance(outcome, e.Failed) and len(outcome.message) > _MESSAGE:
@@ -75,6 +81,12 @@ def seqs_of_texts(proposal: Proposal, runs: Mapping[str, Run]) -> list[int]:
     own = [runs[name] for name in (*proposal.runs, *proposal.sealed)]
     critiques = [*proposal.critiques, *(critique for run in own for critique in run.critiques)]
     return [proposal.seq, *(run.finished_seq for run in own if run.finished), *(each.seq for each in critiques)]
+
+
+def seqs_of_curves(proposal: Proposal, runs: Mapping[str, Run]) -> list[int]:
+    """Return the sequences of the entries that have the learning curves of runs that lack theirs."""
+    own = map(runs.__getitem__, (*proposal.runs, *proposal.sealed))
+    return [run.finished_seq for run in own if run.lacks_curve]
 
 
 def put_texts_back(proposal: Proposal, runs: Mapping[str, Run], events: Mapping[int, e.AnyEvent]) -> None:

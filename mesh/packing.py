@@ -40,7 +40,6 @@ _OWN = ("trial_s", "score_s", "peak_memory_mb", "peak_gpu_memory_mb", "gpu_utili
 _RARE = ("outcome", "cost", "items", "stages", "judge")
 _OF_FINISH = _others(e.RunFinished, "run", "proposal", "code", *_OWN, *_RARE, *_LEFT_OUT)
 _NUMBERS = attrgetter(*_OWN)
-_SELDOM = attrgetter("cost", "items", "stages", "judge")
 
 
 class _RareOfPosted(msgspec.Struct, omit_defaults=True):
@@ -122,6 +121,9 @@ class Packer:
 
     def _pack_posted(self, event: e.ProposalPosted) -> tuple[Any, ...]:
         rare = _RareOfPosted(event.cost, event.call) if event.cost or event.call else None
+        values = list[Any]()
+        for knob in event.knobs:
+            values += knob.old, knob.new
         return (
             self._posted.place(_key_of_posted(event), _blank_posted, event),
             bytes.fromhex(event.commit),
@@ -131,7 +133,7 @@ class Packer:
             event.predicted_gain,
             event.confidence,
             event.as_of,
-            [value for knob in event.knobs for value in (knob.old, knob.new)],
+            values,
             rare,
         )
 
@@ -164,9 +166,10 @@ class Packer:
     def _pack_finish(self, event: e.RunFinished, tree: str) -> tuple[Any, ...]:
         outcome, rare = event.outcome, None
         score = outcome if isinstance(outcome, e.Scored) else None
-        if score is None or _SELDOM(event) != (None, None, (), None):
+        cost = lean_cost(event.cost)
+        if score is None or cost or event.items or event.stages or event.judge:
             failed = lean_outcome(outcome) if isinstance(outcome, e.Failed) else None
-            rare = _RareOfFinish(failed, lean_cost(event.cost), event.items, event.stages, event.judge)
+            rare = _RareOfFinish(failed, cost, event.items, event.stages, event.judge)
         return (
             self._finished.place(_key_of_finish(event), _blank_finish, event),
             None if event.proposal == tree else bytes.fromhex(event.proposal),
@@ -323,7 +326,8 @@ def _key_of_posted(event: e.ProposalPosted) -> Hashable:
 
 
 def _key_of_run(run: Run) -> Hashable:
-    return (_OF_RUN(run), *[rung for rung, _ in run.rungs])
+    own = _OF_RUN(run)
+    return (own, *[rung for rung, _ in run.rungs]) if run.rungs else own
 
 
 def _key_of_finish(event: e.RunFinished) -> Hashable:

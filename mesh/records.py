@@ -91,7 +91,8 @@ class Run(msgspec.Struct, gc=False):
     was killed: then it says nothing of the proposal, even if a later version allows that. `finished` is its first
     finish in the log, `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons
     of its items, by the other run; None as long as there is none. `rungs` are the values of its learning curve at the
-    rungs of early stopping that it reached, each as (rung, value): the rungs in force when it finished.
+    rungs of early stopping that it reached, each as (rung, value): the rungs in force when it finished. `has_curve` if
+    it finished with a learning curve, which stays in the log until it is recalled (`mesh.recall`).
     """
 
     seq: int
@@ -107,6 +108,12 @@ class Run(msgspec.Struct, gc=False):
     compared: dict[str, e.ItemsCompared] | None = None
     withdrawn: bool = False
     rungs: tuple[tuple[float, float], ...] = ()
+    has_curve: bool = False
+
+    @property
+    def lacks_curve(self) -> bool:
+        """Whether its learning curve is in the log only."""
+        return self.has_curve and self.finished is not None and not self.finished.curve
 
     @property
     def evaluator(self) -> str:

@@ -36,7 +36,7 @@ _IS_KEY = {1: _TOKEN.fullmatch, 2: re.compile(rf"{_ONE}\.{_ONE}").fullmatch}
 _PREFIX, _LIVE, _OBJECTS, _GROUPS, _CALLS = "mesh", "live", "meshobj", "meshgrp", "meshcall"
 
 
-class Post(msgspec.Struct, frozen=True, kw_only=True):
+class Post(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The envelope of a fact: its author, its time, and the post that led to it."""
 
     id: Word
@@ -69,7 +69,7 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
         return self.event.key(self.id)
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True, gc=False):
     """A parsed subject; `key` may be several tokens."""
 
     arena: str
@@ -86,7 +86,7 @@ class Pattern(msgspec.Struct, frozen=True):
     author: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of the log: its sequence, the server's time, and its post (None: it cannot be decoded)."""
 
     seq: int

@@ -170,6 +170,7 @@ def whole_run(outcome: e.Scored | e.Failed, tree: str, *, commit: str, lane: e.L
         compared={"other": compared},
         withdrawn=True,
         rungs=((0.25, 1.0), (0.5, 2.0)),
+        has_curve=True,
     )
 
 

@@ -25,6 +25,7 @@ from mesh.events import (
 )
 from mesh.families import Family, Way, family
 from mesh.leaderboard import Ranking
+from mesh.lean import put_texts_back
 from mesh.testing import SPEC, Log, commit_hash, git_hash, requested, run_of
 from mesh_cli.proposals import card, describe, diff, lineage
 from tests.test_cli import HOSTILE, lab, mesh
@@ -257,6 +258,9 @@ def text_of(board: Board, word: str) -> str:
     return with_names("\n".join(card.card(board, describe.about(board, find(board, word)[0]))))
 
 
+CURVE = tuple(CurvePoint(n, 9.0 - n, float(n)) for n in range(9))
+
+
 def told() -> Board:
     """A champion that beat the artifact as it was, and what was said and paid for it."""
     log = Log(NOISY)
@@ -299,7 +303,7 @@ def told() -> Board:
             outcome=Failed(reason="crash", message=f"boom {HOSTILE}"),
             worker="b2",
             worker_class="cpu",
-            curve=tuple(CurvePoint(n, 9.0 - n, float(n)) for n in range(9)),
+            curve=CURVE,
             trial_s=1.5,
             budget_used_s=1.25,
             budget_counts="cpu",
@@ -333,7 +337,11 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
 
 
 def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:
-    text = text_of(told(), f"run:{run_of(NEW, seed=9)}")
+    board, name = told(), run_of(NEW, seed=9)
+    run = board.runs[name]
+    assert run.finished
+    put_texts_back(board.proposals[NEW], board.runs, {run.finished_seq: replace(run.finished, curve=CURVE)})
+    text = text_of(board, f"run:{name}")
     assert "attempts: w\n" in text
     assert "failed (crash): boom" in text
     assert "curve █▇▆▅▅▄▃▂▁ 9 → 1, 8.0 s" in text

@@ -78,7 +78,7 @@ async def test_the_texts_of_the_latest_retired_proposals_are_on_the_board_and_no
     _, board = await a_log(FULL + 3)
     lean = [number for number in range(FULL + 3) if not any(texts_of(board, number))]
     assert lean == [0, 1, 2]
-    assert texts_of(board, 3) == ("reason 3", "as 2", "luck 3", 11, LOG)
+    assert texts_of(board, 3) == ("reason 3", "as 2", "luck 3", 0, LOG)
     assert board.scores(git_hash("many-0")) == [0.0]
     assert from_bytes(to_bytes(board)) == board
 
@@ -96,6 +96,25 @@ async def test_texts_that_are_recalled_are_those_of_the_log_and_the_oldest_leave
     assert len(board.full) == FULL
     assert not any(texts_of(board, 3))
     assert texts_of(board, 0) == ("reason 0", "as -1", "luck 0", 11, LOG)
+
+
+async def test_curves_of_what_is_open_are_recalled_once_and_leave_the_texts_of_others_alone() -> None:
+    bus, board = await a_log(FULL)
+    for author, event in facts_of(FULL)[:-1]:
+        await bus.post(Post.new(author, event))
+    async for batch in bus.read(board.seq):
+        for entry in batch:
+            board.fold(entry)
+    tree, run, full = git_hash(f"many-{FULL}"), board.runs[f"run-{FULL}"], list(board.full)
+    assert texts_of(board, FULL) == (f"reason {FULL}", f"as {FULL - 1}", f"luck {FULL}", 0, LOG)
+    await recall(bus, board, [tree])
+    assert run.finished == facts_of(FULL)[3][1]
+    assert not board.proposals[tree].is_lean
+    assert list(board.full) == full
+    before = run.finished
+    await recall(bus, board, [tree])
+    assert run.finished is before
+    assert from_bytes(to_bytes(board)) == board
 
 
 async def test_what_ends_or_is_judged_after_its_proposal_has_left_its_texts_leaves_its_own() -> None:

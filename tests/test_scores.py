@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from analytics import scores
 from analytics.bloom_filter import BloomFilter
 from analytics.projection import Projection, view_sources
 from analytics.projector import replay
@@ -90,13 +91,23 @@ def folded(path: Path, entries: list[Entry], sizes: list[int]) -> dict[str, list
         projection.close()
 
 
-@pytest.mark.parametrize("versions", [1, 3])
-def test_every_number_is_the_same_however_a_log_is_cut_into_batches(tmp_path: Path, versions: int) -> None:
+@pytest.mark.parametrize(("versions", "kept"), [(1, 5000), (3, 5000), (3, 2)])
+def test_every_number_is_the_same_however_a_log_is_cut_into_batches(
+    tmp_path: Path, versions: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = a_log(7, versions)
     whole = folded(tmp_path / "whole.duckdb", log, [len(log)])
+    monkeypatch.setattr(scores, "_KEPT", kept)
     assert whole["internal.scored"]
     for number, sizes in enumerate(([1], [3, 11], [64])):
         assert folded(tmp_path / f"{number}.duckdb", log, sizes) == whole
+
+
+def test_every_number_is_the_same_when_the_file_is_opened_again_for_each_batch(tmp_path: Path) -> None:
+    log, path = a_log(8, 3), tmp_path / "a.duckdb"
+    for place in range(0, len(log), 40):
+        found = folded(path, log[place : place + 40], [40])
+    assert found == folded(tmp_path / "whole.duckdb", log, [len(log)])
 
 
 def test_a_standing_is_what_its_scores_say(tmp_path: Path) -> None:
@@ -132,8 +143,8 @@ def test_a_standing_is_what_its_scores_say(tmp_path: Path) -> None:
 def test_a_key_that_was_added_is_never_called_new() -> None:
     seen = BloomFilter()
     keys = [("arena", "note.posted", str(n), "") for n in range(5000)]
-    assert not any(seen.add(*key) for key in keys)
-    assert all(seen.add(*key) for key in keys)
+    assert seen.add(keys) == []
+    assert seen.add(keys) == keys
 
 
 def test_a_batch_that_could_not_be_written_counts_when_it_is_written_again(tmp_path: Path) -> None:
