@@ -79,18 +79,18 @@ class Cells:
             self._built, self._size, self._keys = size, 0, array("q")
             self._order, self._sorted, self._latest = (), (), {}
             self._edges = [_edges(column[:size]) for column in columns]
-        if self._size < size:
-            numbers = [column[self._size : size] for column in columns]
-            places = [np.searchsorted(edges, each) for edges, each in zip(self._edges, numbers, strict=True)]
-            keys = [_key(place) for place in zip(*(place.tolist() for place in places), strict=True)]
-            for row, key in enumerate(keys, self._size):
-                self._latest.setdefault(key, []).append(row)
-            self._keys.extend(keys)
-            self._size = size
+        before, self._size = self._size, size
+        new = np.zeros(size - before, dtype=np.int64)
+        for edges, column in zip(self._edges, columns, strict=True):
+            new = new * (BINS + 1) + np.searchsorted(edges, column[before:size])
+        self._keys.frombytes(new.tobytes())
         if size - len(self._order) > max(_LATEST, size // 16):
             every = np.array(self._keys)
             self._order = np.argsort(every, kind="stable")
             self._sorted, self._latest = every[self._order], {}
+            return
+        for row, key in enumerate(new.tolist(), before):
+            self._latest.setdefault(key, []).append(row)
 
 
 def _edges(column: Any) -> list[float]:
