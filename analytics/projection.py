@@ -240,16 +240,14 @@ class Projection:
                         appender.append_rows(of_table)
             if rows["opened"] or rules_out:
                 rule = self._rules[arena] = rule_of(db, arena)
+            kept = self._standings.setdefault(arena, Standings(arena, self._seen))
+            kept.note_posted({row[4]: row[1] for row in rows["proposed"]})
+            first, last = entries[0].seq, entries[-1].seq
             if ranks:
-                kept = self._standings.setdefault(arena, Standings(arena, self._seen))
-                which = entries[0].seq, entries[-1].seq
-                keep_scores(db, kept, *which, asked_since=asked_since, before=before, rule=rule)
-            db.execute(
-                "UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?",
-                [identity, entries[-1].seq, arena],
-            )
+                keep_scores(db, kept, first, last, asked_since=asked_since, before=before, rule=rule)
+            db.execute("UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?", [identity, last, arena])
             promoted = any(row[4] == "promoted" for row in rows["judged"])
-            keep_reigns(db, arena, entries[0].seq, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
+            keep_reigns(db, arena, first, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
 
     def _rows(
         self, db: duckdb.DuckDBPyConnection, arena: str, entries: Sequence[Entry]

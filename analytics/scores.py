@@ -4,7 +4,8 @@ It is kept in the transaction that appends the facts. A new version of an arena 
 baseline, direction, proposals that it rules out) has the table written anew for that arena.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import duckdb
 import msgspec
@@ -32,7 +33,6 @@ SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class
     coalesce(f.budget_used_s, 0), coalesce(f.margin, 0)
 FROM internal.finished f
 JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
-JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
 WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed' AND r.seq >= ?
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
     AND r.proposal NOT IN (SELECT unnest(?::VARCHAR[]))
@@ -43,9 +43,16 @@ SELECT proposal, worker_class, seq, scores, least, greatest, seconds, any_self_r
 FROM internal.scored
 WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY proposal, worker_class ORDER BY seq DESC) = 1"""
+_POSTED = """
+SELECT proposal, min(seq)
+FROM internal.proposed
+WHERE arena = ? AND proposal IN (SELECT unnest(?::VARCHAR[]))
+GROUP BY proposal"""
 _BEST = "SELECT max(best) FROM internal.scored WHERE arena = ?"
 _KEPT = 5000
 """Proposals whose standings are kept in memory: those with the latest scores."""
+_KEPT_POSTED = 50_000
+"""Proposals of which is kept in memory when they were posted: those that were posted, or asked about, last."""
 
 SCORED = "SELECT DISTINCT arena, 'scored', proposal, '' FROM internal.scored"
 """The keys by which the filter of `Standings` knows the proposals with a score."""
@@ -64,11 +71,26 @@ class Standings:
         self._seen = seen
         self._is_read = False
         self._latest: dict[str, dict[str, tuple[int, Standing]]] = {}
+        self._posted: dict[str, int] = {}
 
     def forget(self) -> None:
         """Forget what is kept: other scores are in the file now."""
         self.best, self._is_read = None, False
         self._latest.clear()
+
+    def note_posted(self, posted: Mapping[str, int]) -> None:
+        """Note proposals that were posted, by the sequence of each, so that nobody need search the table for them."""
+        self._posted |= posted
+        for proposal in [*islice(self._posted, max(0, len(self._posted) - _KEPT_POSTED))]:
+            del self._posted[proposal]
+
+    def posted(self, db: duckdb.DuckDBPyConnection, proposals: Iterable[str]) -> dict[str, int]:
+        """Return when proposals were posted, as sequences; those that nobody has posted are left out."""
+        found = {proposal: self._posted.get(proposal) for proposal in proposals}
+        if asked := [proposal for proposal, seq in found.items() if seq is None]:
+            self.note_posted(read := dict(db.execute(_POSTED, [self.arena, asked]).fetchall()))
+            found |= read
+        return {proposal: seq for proposal, seq in found.items() if seq is not None}
 
     def of(self, db: duckdb.DuckDBPyConnection, proposals: Iterable[str]) -> dict[str, dict[str, tuple[int, Standing]]]:
         """Return the standings of proposals by worker class, each with the sequence of its last score.
@@ -124,8 +146,10 @@ def keep_scores(
     for start in range(since, until + 1, _PIECE):
         end = min(start + _PIECE - 1, until)
         asked = [kept.arena, start, end, asked_since, rule.evaluator, list(rule.ruled_out)]
-        if found := db.execute(_NEW, asked).fetchall():
-            _add(db, kept, rule, found)
+        found = db.execute(_NEW, asked).fetchall()
+        posted = kept.posted(db, dict.fromkeys(score[3] for score in found))
+        if counted := [score for score in found if posted.get(score[3], score[10]) < score[10]]:
+            _add(db, kept, rule, counted)
 
 
 def _add(db: duckdb.DuckDBPyConnection, kept: Standings, rule: Rule, found: list[tuple]) -> None:  # type: ignore[type-arg]

@@ -98,6 +98,7 @@ def test_every_number_is_the_same_however_a_log_is_cut_into_batches(
     log = a_log(7, versions)
     whole = folded(tmp_path / "whole.duckdb", log, [len(log)])
     monkeypatch.setattr(scores, "_KEPT", kept)
+    monkeypatch.setattr(scores, "_KEPT_POSTED", kept)
     assert whole["internal.scored"]
     for number, sizes in enumerate(([1], [3, 11], [64])):
         assert folded(tmp_path / f"{number}.duckdb", log, sizes) == whole
