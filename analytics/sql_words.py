@@ -95,7 +95,7 @@ CLOSED_WORDS = {
     "leaderboard.state": "champion past_champion demoted retired close confirming claimed infeasible screened_out",
     "stages.state": "passed screened_out failed scored",
     "arenas.state": "open closed",
-    "agents.state": "here left",
+    "agents.state": "here left guest",
     "workers.state": "here left",
     "runs.lane": "explore confirm control audit sealed",
     "proposals.origin": "baseline sampler model human",

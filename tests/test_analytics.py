@@ -97,7 +97,12 @@ async def test_the_other_views_tell_the_history(queries: SqlServer) -> None:
         ["cid", 1, 0, 0],
         ["dan", 0, 1, 1],
     ]
-    assert await rows(queries, "SELECT agent, state, proposals, promoted FROM agents") == [["ann", "here", 2, 2]]
+    assert await rows(queries, "SELECT agent, role, state, proposals, promoted FROM agents") == [
+        ["ann", "explorer", "here", 2, 2],
+        ["bob", "agent", "guest", 1, 0],
+        ["cid", "critic", "guest", 0, 0],
+        ["dan", "critic", "guest", 0, 0],
+    ]
     assert await rows(queries, "SELECT worker, runs, scored, failed, trial_s FROM workers") == [["w", 4, 3, 1, 8.0]]
     assert await rows(queries, "SELECT proposals, runs, round(sd, 3) FROM noise") == []  # of search alone
     assert await rows(queries, "SELECT what, who, count, usd, usd_unknown FROM cost WHERE what = 'run'") == [

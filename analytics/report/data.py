@@ -119,6 +119,22 @@ class Kind(msgspec.Struct, frozen=True):
     usd: float | None
 
 
+class Member(msgspec.Struct, frozen=True):
+    """Who took part: what was proposed and earned under a name, and what was spent on these ideas."""
+
+    name: str
+    role: str
+    model: str
+    proposals: int
+    scored: int
+    promoted: int
+    improvement: float
+    worker_s: float
+    usd: float | None
+    usd_unknown: int
+    tokens: int
+
+
 class ReportData(msgspec.Struct, frozen=True):
     """Everything that a report shows; `steps` go from the champion back to its beginning, rows are as in `sql/`.
 
@@ -140,6 +156,7 @@ class ReportData(msgspec.Struct, frozen=True):
     failures: list[list[Any]]
     blocked: list[list[Any]]
     screening: list[list[Any]] = []
+    members: list[Member] = []
 
     @property
     def finished(self) -> int:

@@ -12,7 +12,7 @@ from analytics.report.data import ReportData
 from analytics.report.elements import Section
 from analytics.report.formatting import harmless
 from analytics.report.headline import headline
-from analytics.report.sections.authors import authors
+from analytics.report.sections.authors import authors, members
 from analytics.report.sections.cost import cost
 from analytics.report.sections.critics import critics
 from analytics.report.sections.dead_ends import dead_ends
@@ -58,6 +58,7 @@ def document(data: ReportData, diffs: Mapping[str, Diff], version: str, *, remar
         noise_section(data),
         outcomes(data),
         cost(data),
+        members(data),
         authors(data),
         critics(data),
         dead_ends(data),

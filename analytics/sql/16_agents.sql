@@ -1,8 +1,9 @@
--- One row per agent that joined: what it is, what it did, and what its proposals earned: by how much their results went
--- beyond the best before them (improvement, in units of the metric), and that per second their runs took a worker. Of an
--- explorer `shares` tells of each sampler with what probability it was drawn at first and last, and what its proposals
--- earned per second of a worker: `tpe 0.12 -> 0.31 (0.002/s)`, the greatest of the last first. The median
--- staleness is that of its proposals (view `proposals`).
+-- One row per agent that joined, and per guest, who proposes or criticises through a door and never joins: what it is, what
+-- it did, and what its proposals earned: by how much their results went beyond the best before them (improvement, in units
+-- of the metric), and that per second their runs took a worker. Of an explorer `shares` tells of each sampler with what
+-- probability it was drawn at first and last, and what its proposals earned per second of a worker:
+-- `tpe 0.12 -> 0.31 (0.002/s)`, the greatest of the last first. The median staleness is that of its proposals (view
+-- `proposals`).
 CREATE OR REPLACE VIEW agents AS
 WITH lives AS (
     SELECT
@@ -13,6 +14,30 @@ WITH lives AS (
     LEFT JOIN internal.facts l ON l.kind = 'agent.left' AND l.arena = j.arena AND l.key = j.key AND l.seq > j.seq
     WHERE j.kind = 'agent.joined'
     GROUP BY ALL
+),
+spoke AS (
+    SELECT arena, author AS agent, seq, time, origin AS how, origin_name AS name
+    FROM internal.proposed
+    WHERE origin <> 'baseline'
+    UNION ALL
+    SELECT arena, author, seq, time, NULL, NULL FROM internal.criticised
+),
+guests AS (
+    SELECT
+        arena, agent, arg_max(how, seq) FILTER (how IS NOT NULL) AS how, min(time) AS joined_at,
+        arg_max(name, seq) FILTER (how = 'model' AND replace(name, '.', '_') <> agent) AS model
+    FROM spoke
+    ANTI JOIN lives USING (arena, agent)
+    GROUP BY ALL
+),
+known AS (
+    SELECT arena, agent, lives, CASE WHEN here THEN 'here' ELSE 'left' END AS state, role, model, host, joined_at, left_at
+    FROM lives
+    UNION ALL
+    SELECT
+        arena, agent, 0, 'guest',
+        CASE WHEN how IS NULL THEN 'critic' WHEN how = 'human' THEN 'person' ELSE 'agent' END, model, NULL, joined_at, NULL
+    FROM guests
 ),
 did AS (
     SELECT
@@ -75,11 +100,11 @@ moved AS (
     GROUP BY ALL
 )
 SELECT
-    l.arena, l.agent, l.role, l.model, l.host, l.lives, CASE WHEN l.here THEN 'here' ELSE 'left' END AS state,
+    l.arena, l.agent, l.role, l.model, l.host, l.lives, l.state,
     l.joined_at, l.left_at, d.last_at, d.posts, d.proposals, coalesce(w.promoted, 0) AS promoted, d.critiques,
     d.runs_requested, d.notes, coalesce(e.improvement, 0) AS improvement, coalesce(u.worker_s, 0) AS worker_s,
     coalesce(e.improvement, 0) / nullif(u.worker_s, 0) AS earned_per_s, m.shares, t.median_staleness
-FROM lives l
+FROM known l
 JOIN did d USING (arena, agent)
 LEFT JOIN won w USING (arena, agent)
 LEFT JOIN earned e USING (arena, agent)

@@ -1,4 +1,4 @@
-"""What each kind of author took and earned."""
+"""What each member of the swarm, and each kind of author, took and earned."""
 
 from collections import defaultdict
 
@@ -39,6 +39,32 @@ def authors(data: ReportData) -> Section:
     return Section(
         title, [table_block(f"{header} | gain per worker-hour | model cost", rows, limit=FEW * 2), explained]
     )
+
+
+def members(data: ReportData) -> Section:
+    """Return who took part, and what each of them earned and spent."""
+    title, places = "Who took part", decimals(data)
+    if not data.members:
+        return Section(title, ["Nobody has proposed anything yet."])
+    rows = [
+        (
+            harmless(each.name, 50),
+            harmless(each.role, 20),
+            harmless(each.model, 40) or "–",
+            *(f"{n:,}" for n in (each.proposals, each.scored, each.promoted)),
+            signed(each.improvement, places) if each.improvement else "–",
+            duration(each.worker_s),
+            dollars(each.usd) if each.usd is not None else ("not known" if each.tokens else "–"),
+            f"{each.tokens:,}" if each.tokens else "–",
+        )
+        for each in data.members
+    ]
+    header = "name | role | model | proposals | scored | champions | gain | worker time | model cost | tokens"
+    explained = (
+        "Gain is by how much single scores went beyond the best before them, luck included. Worker time is of runs "
+        "of search. Who came through a door of the swarm is an agent or a person; what such an agent spends is its own."
+    )
+    return Section(title, [table_block(header, rows, words={0, 1, 2}, limit=FEW * 2), explained])
 
 
 def _name(kind: Kind) -> str:
