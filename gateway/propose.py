@@ -23,7 +23,7 @@ from mesh.file_changes import MOST_CHANGED, file_changes
 from mesh.fleet import slots
 from mesh.follow import post_once
 from mesh.leaderboard import Ranking
-from mesh.text import printable, short
+from mesh.text import printable
 from mesh.wire import Post, check_token
 
 _TITLE = 120
@@ -96,7 +96,7 @@ async def propose(
         proposal=tree,
         posted=posted.seq,
         author=posted.author,
-        title=printable(draft.title, _TITLE),
+        title=printable(posted.event.title if posted.author == author else draft.title, _TITLE),
         parent=posted.event.parents[0] if posted.event.parents else "",
         is_new=not known_by and tree not in known,
         known_by=posted.author if posted.author != author else "",
@@ -111,12 +111,12 @@ def _parents(board: Board, parent: str, also_from: Sequence[str]) -> tuple[str, 
 
 
 def next_words(board: Board, tree: str) -> str:
-    """Return what happens next to a proposal, in a sentence."""
+    """Return what happens next to a proposal, in a sentence that names no command: every door has its own."""
     place = queue_place(board, tree)
     if place.stage == "decided":
-        return f"it is {Ranking(board).state(tree).replace('_', ' ')}; see mesh show {short(tree)}"
+        return f"it is {Ranking(board).state(tree).replace('_', ' ')}"
     idle = "" if slots(board) else "no worker is there yet; "
-    return f"{idle}{place_words(place)}; mesh wait {short(tree)} waits for it"
+    return f"{idle}{place_words(place)}"
 
 
 async def post_draft(bus: ArenaBus, code: CodeStore, board: Board, draft: Draft, author: str) -> tuple[str, str]:

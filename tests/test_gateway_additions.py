@@ -75,6 +75,19 @@ async def test_a_proposal_without_git_is_one_like_any_other(hub: Hub) -> None:
         assert sentence in refused.json["error"]
 
 
+async def test_what_an_agent_over_http_is_told_names_no_command_and_what_is_allowed(hub: Hub) -> None:
+    api, key = f"{hub.url}/api", await register(hub.url, "ann-4")
+    made = await curl(f"{api}/proposals", key=key, data={"files": {"train.py": "x = 4"}, "title": "four"})
+    assert "place " in made.json["next"]
+    assert "mesh " not in made.json["next"]
+    word = {"id": made.json["proposal"], "verdict": "maybe", "text": "x"}
+    refused = await curl(f"{api}/critiques", key=key, data=word)
+    assert (refused.status, refused.json) == (
+        400,
+        {"error": "verdict: Invalid enum value 'maybe'; use endorse, warn or block"},
+    )
+
+
 async def test_who_waits_for_news_wakes_with_the_acknowledgement(hub: Hub, server: EmbeddedServer) -> None:
     api, key = f"{hub.url}/api", await register(hub.url, "ann-2")
     start = (await curl(f"{api}/events?wait=0", key=key)).json

@@ -43,7 +43,11 @@ async def test_a_person_proposes_a_change_and_stops_a_run(tmp_path: Path, home: 
     write(TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5"))
     first = await run("propose", str(mine), "--title", "the height of the valley", "--name", "ann", "--gain", "0.25")
     assert (first.returncode, first.stdout.count("\n")) == (0, 1)
-    assert "place 2 of 2 in the queue" in first.stderr  # the first is the baseline
+    tree = first.stdout[:10]
+    assert f" {tree} the height of the valley: no worker is there yet; place 2 of 2 in the queue" in first.stderr
+    assert first.stderr.endswith(f"; mesh wait {tree} waits for it\n")
+    once_more = await run("propose", str(mine), "--title", "another title", "--name", "ann")
+    assert f" {tree} the height of the valley: " in once_more.stderr  # as it stands in the log
     again = await run("propose", str(mine), "--title", "the same", "--name", "bob")
     assert (again.returncode, again.stdout) == (0, first.stdout)
     assert "by ann has these files; nothing was posted" in again.stderr

@@ -1,7 +1,7 @@
 """Reads the body of a request and the numbers of its query, with bounds."""
 
 import re
-from typing import TypeVar
+from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -46,7 +46,10 @@ async def json_of(request: Request, kind: type[_T], most: int = MOST_JSON) -> _T
     except msgspec.ValidationError as error:
         where = _FIELD.search(str(error))
         field = f"{where[1]}: " if where else ""
-        raise HTTPException(400, f"{field}{str(error).partition(' - at ')[0].replace('`', '')}") from None
+        said = str(error).partition(" - at ")[0].replace("`", "")
+        allowed = get_args(get_type_hints(kind).get(where[1])) if where and said.startswith("Invalid enum") else ()
+        cure = f"; use {', '.join(allowed[:-1])} or {allowed[-1]}" if allowed else ""
+        raise HTTPException(400, f"{field}{said}{cure}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise HTTPException(400, "invalid json") from None
     if b"\\u0000" in data and (name := _with_nul(msgspec.to_builtins(found))):

@@ -121,7 +121,9 @@ def propose(
         elif not done.is_new:
             print(f"mesh: it is posted already, as #{done.posted}", file=sys.stderr)
         if not json:
-            print(f"mesh: #{done.posted} {short(done.proposal)} {done.title}: {done.next}", file=sys.stderr)
+            tree = short(done.proposal)
+            more = f"see mesh show {tree}" if done.queue.stage == "decided" else f"mesh wait {tree} waits for it"
+            print(f"mesh: #{done.posted} {tree} {done.title}: {done.next}; {more}", file=sys.stderr)
             print(done.proposal, flush=True)
         elif not wait:
             print_json(done)
