@@ -1,13 +1,13 @@
-// The message board: threads, the latest first, and a form for the holder of the token.
+// The message board: claims above the threads, the latest first, and a form for the holder of the token.
 
 import { get, post, setToken, token } from "./api.js";
 import { ago, byId, calm, el, fill } from "./dom.js";
 
-export function makeBoard() {
+export function makeBoard(above) {
   const notes = new Map();
   const list = el("div.scroll.threads", { tabindex: "0", role: "log", "aria-label": "Notes" });
   const foot = el("div.compose");
-  fill(byId("board"), list, foot);
+  fill(byId("board"), above, list, foot);
   let more = true;
   let replying = null;
   let mayPost = null;
@@ -40,7 +40,7 @@ export function makeBoard() {
 
   async function older() {
     const before = Math.min(...notes.keys());
-    const found = await get(`/api/board?before=${before}`).catch(() => ({ notes: [] }));
+    const found = await get(`api/board?before=${before}`).catch(() => ({ notes: [] }));
     load(found.notes);
   }
 
@@ -61,7 +61,7 @@ export function makeBoard() {
     });
     fill(foot, form("Note", text, "Post", async (value) => {
       try {
-        await post("/api/note", { text: value, channel: channel.value, reply_to: replying?.seq ?? null }, true);
+        await post("api/note", { text: value, channel: channel.value, reply_to: replying?.seq ?? null }, true);
       } catch (error) {
         if (error.status === 401) { setToken(""); compose(); draw(); }
         throw error;
