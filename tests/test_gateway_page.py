@@ -54,13 +54,13 @@ async def stage(home: Path, server: EmbeddedServer, *, width: int = 1440, path: 
 
 async def propose(on: Stage, key: str, patch: str = PATCH) -> None:
     """Fill in the form, and send it from the keyboard."""
-    tab = on.visit.tab
+    form = on.visit.tab.locator("#propose")
     if key:
-        await tab.get_by_label("Key").fill(key)
-    await tab.get_by_label("Title").fill("a lower height")
-    await tab.get_by_label("Rationale").fill("it was too high")
-    await tab.get_by_label("Unified diff").fill(patch)
-    await tab.keyboard.press("Control+Enter")
+        await form.get_by_label("Key").fill(key)
+    await form.get_by_label("Title").fill("a lower height")
+    await form.get_by_label("Rationale").fill("it was too high")
+    await form.get_by_label("Unified diff").fill(patch)
+    await on.visit.tab.keyboard.press("Control+Enter")
 
 
 async def test_a_claim_stands_beside_what_was_measured_and_does_nothing(home: Path, server: EmbeddedServer) -> None:
@@ -68,7 +68,7 @@ async def test_a_claim_stands_beside_what_was_measured_and_does_nothing(home: Pa
         await on.visit.open()
         tab = on.visit.tab
         await tab.locator("#tab-board").click()
-        await tab.get_by_text("hello").first.wait_for()
+        await tab.locator(".threads").get_by_text("hello").wait_for()
         assert await tab.locator(".claims").is_hidden()
         commit = (await curl(f"{on.hub.url}/api/proposal/{on.champion}")).json["commit"]
         text = f"commit:{commit[:7]} platform:H100 loss:0.2 | {NASTY}\ncommit:feed123 loss:0.1 | of nobody"
@@ -109,7 +109,7 @@ async def test_a_member_proposes_a_patch_and_sees_its_score(
         await tab.locator(".fate").get_by_role("button", name="Open it").click()
         await tab.locator("#drawer").get_by_text("it was too high").wait_for()
         await tab.get_by_role("button", name="Propose a change to it").press("Enter")
-        assert await tab.get_by_label("Against").input_value() == tree
+        assert await tab.locator("#propose").get_by_label("Against").input_value() == tree
         await propose(on, "", PATCH.replace("0.4", "0.3").replace("0.5", "0.4"))
         await tab.locator(".fate").get_by_text("in the queue").wait_for()
         assert on.visit.complaints == []

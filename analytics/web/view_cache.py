@@ -152,7 +152,9 @@ class ViewCache:
             if not isinstance(error, MeshError):
                 raise
             return msgspec.structs.replace(self.state, trouble=str(error))
-        return State(**found, as_of=min(table.as_of for table in found.values()))
+        as_of = min(table.as_of for table in found.values())
+        claims = found.get("claims", Table([], []))
+        return State(found["standing"], found["workers"], found["counts"], found["reigns"], claims, as_of)
 
     async def dots(self) -> Table:
         """Return the latest scores, in the order of the log; the last known ones while nobody can be asked."""

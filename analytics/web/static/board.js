@@ -11,6 +11,7 @@ export function makeBoard(above) {
   let more = true;
   let replying = null;
   let mayPost = null;
+  let isHub = false;
   let me = "";
 
   const draw = calm(() => {
@@ -51,7 +52,7 @@ export function makeBoard(above) {
   }
 
   function compose() {
-    if (!mayPost) return fill(foot, el("p.muted", {}, "Read-only. Start mesh web with --token to post notes."));
+    if (!mayPost) return fill(foot, el("p.muted", {}, isHub ? "Read-only here. Members post notes with their key, by the command line, MCP or HTTP." : "Read-only. Start mesh web with --token to post notes."));
     if (!token()) return fill(foot, form("Token", el("input", { type: "password", id: "token", autocomplete: "off", "aria-label": "Token", placeholder: "Token for posting", required: true }), "Use token", async (value) => { setToken(value.trim()); compose(); draw(); }));
     const channel = el("input.channel", { id: "channel", "aria-label": "Channel", value: replying?.channel || "general", pattern: "[A-Za-z0-9_\\-]{1,128}", required: true });
     const text = el("textarea", { id: "note", rows: "2", "aria-label": "Note", placeholder: replying ? `Reply to ${replying.author}` : `Write a note as ${me}`, required: true });
@@ -88,6 +89,7 @@ export function makeBoard(above) {
     take(fact) { notes.set(fact.seq, { seq: fact.seq, time: fact.time, author: fact.author, ...fact.event }); draw(); },
     state(state) {
       me = state.name;
+      isHub = state.takes_proposals;
       if (state.may_post === mayPost) return;
       mayPost = state.may_post;
       compose();

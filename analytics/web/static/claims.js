@@ -34,7 +34,7 @@ export function makeClaims(open) {
 
 function table(rows, minimizes, open) {
   const head = [["who claims"], ["claimed", 1], ["measured", 1], ["claim is better by", 1]];
-  return el("table", {},
+  return el("table.judged", {},
     el("thead", {}, el("tr", {}, head.map(([name, kind]) => el(`th${kind ? ".number" : ""}`, { scope: "col" }, name)))),
     el("tbody", {}, rows.map((row) => line(row, minimizes, open))));
 }
