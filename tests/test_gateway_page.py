@@ -26,6 +26,7 @@ PATCH = """--- a/train.py
 +HEIGHT = 0.4 # mesh: 0.0..2.0
 """
 OTHER = ARENA.replace("tiny", "other")
+HTML = ("-H", "Accept: text/html,*/*;q=0.8")
 NASTY = "<img src=x onerror=\"window.owned = 'claim'\"><b>bold</b>"
 
 pytestmark = pytest.mark.timeout(400)
@@ -150,8 +151,10 @@ async def test_each_of_several_arenas_has_its_page(home: Path, server: EmbeddedS
         await open_arena(log, write_arena(home.parent / "other", arena=OTHER), home=home)
     async with gateway(home, server.url) as hub, browsing() as browser, Visit(browser, f"{hub.url}/") as visit:
         tab = visit.tab
-        assert (await curl(f"{hub.url}/a/other")).headers["location"] == "/a/other/"
-        assert (await curl(f"{hub.url}/a/nobody/")).status == 404
+        assert (await curl(f"{hub.url}/a/other", *HTML)).headers["location"] == "/a/other/"
+        for place in ("/", "/a/other/"):
+            assert (await curl(f"{hub.url}{place}")).headers["content-type"].startswith("text/plain")  # the guide
+        assert (await curl(f"{hub.url}/a/nobody/api/state", *HTML)).status == 404
         await tab.goto(hub.url)
         for name in ("other", "tiny"):
             await tab.get_by_role("link", name=name).click()
@@ -165,7 +168,8 @@ async def test_where_strangers_may_not_read_one_sentence_is_the_page(home: Path,
     await fill(home, server.url, write_arena(home.parent / "arena"))
     async with gateway(home, server.url, "--no-open") as hub:
         for path in ("/", "/a/tiny/", "/a/nobody/"):
-            page = await curl(f"{hub.url}{path}")
+            assert b"no page" not in (await curl(f"{hub.url}{path}")).body
+            page = await curl(f"{hub.url}{path}", *HTML)
             assert page.status == 401
             assert b"This hub has no page for strangers" in page.body
             assert b"tiny" not in page.body

@@ -1,6 +1,7 @@
 """The pages of a gateway: that of an arena at `/a/<arena>/`, and that of the only arena also at `/`.
 
 Where strangers may not read, one sentence stands there. A page of several arenas is opened when somebody asks for it.
+Except at the `/` of an only arena, who does not ask for HTML gets the guide for agents, as without pages.
 """
 
 import re
@@ -105,6 +106,8 @@ class GatewayPages:
         arena, below = (found[1], path[found.end() :]) if found else (self._root, path)
         if not _is_of_page(below, scope):
             return None
+        if below in ("", "/") and not (self._root and path == "/") and not _is_browser(scope):
+            return None  # the guide for agents
         if not below:
             return RedirectResponse(f"{scope.get('root_path', '')}{path}/")
         if not self._is_open or not arena:
@@ -189,6 +192,10 @@ async def serving_pages(
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
+
+
+def _is_browser(scope: Scope) -> bool:
+    return b"text/html" in dict(scope.get("headers", ())).get(b"accept", b"")
 
 
 def _is_of_page(path: str, scope: Scope) -> bool:

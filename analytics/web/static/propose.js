@@ -70,7 +70,7 @@ export function makePropose(open) {
     button.disabled = true;
     try {
       const parents = against.value ? [against.value] : [];
-      const made = await ask("api/proposals", { patch: `${patch.value.replace(/\n*$/, "")}\n`, title: title.value.trim(), rationale: why.value.trim(), parents });
+      const made = await ask("api/proposals", { patch: patch.value.endsWith("\n") ? patch.value : `${patch.value}\n`, title: title.value.trim(), rationale: why.value.trim(), parents });
       showKey();
       [title.value, why.value, patch.value] = ["", "", ""];
       status.scrollIntoView({ block: "nearest" });
