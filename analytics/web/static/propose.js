@@ -139,5 +139,5 @@ function waiting({ stage, place, of }) {
 function ended(found) {
   if (found.mean === null) return { refused: "It was refused.", no_score: "Its run has no score.", closed: "The arena was closed before it was measured.", retired: "It was retired before it had a score." }[found.ending] || "It has no score.";
   const gain = found.gain === null ? "" : found.gain === 0 ? ", equal to what it changes" : `, ${score(Math.abs(found.gain))} ${found.gain > 0 ? "better" : "worse"} than what it changes (${score(found.parent_mean)})`;
-  return `Measured: ${found.metric} ${score(found.mean)}${gain}.${found.fresh ? "" : " One score is a claim; the swarm confirms it if it is good."}`;
+  return `Measured: ${found.metric} ${score(found.mean)}${gain}.${found.fresh || (found.gain !== null && found.gain <= 0) ? "" : " One score is a claim: the swarm confirms it on fresh seeds if it is the best."}`;
 }
