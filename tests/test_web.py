@@ -145,7 +145,7 @@ async def test_every_answer_forbids_what_the_page_does_not_need(open_lab: OpenLa
             assert answer.headers["referrer-policy"] == "no-referrer"
             assert answer.headers["cache-control"] in ("no-store", "no-cache")
             assert "server" not in answer.headers
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 404, 403]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 404, 421]
         assert (await lab.http.get("/api/state")).headers["content-type"] == "application/json"
 
 

@@ -50,7 +50,10 @@ T = TypeVar("T")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What the page shows, and who may post: the holder of `token`, as `name`; nobody if there is no token."""
+    """What the page shows, and who may post: the holder of `token`, as `name`; nobody if there is no token.
+
+    `takes_proposals` says that a gateway serves the page, at whose `api/proposals` members propose.
+    """
 
     bus: ArenaBus
     follower: Follower
@@ -60,6 +63,7 @@ class Page(msgspec.Struct, frozen=True):
     watchman: Watchman
     name: str = "operator"
     token: str = ""
+    takes_proposals: bool = False
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -72,8 +76,8 @@ class _Question(msgspec.Struct, frozen=True):
     sql: str
 
 
-def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
-    """Return the app; it answers only to the host names `hosts`."""
+def make_app(page: Page, hosts: tuple[str, ...], *, numbers: bool = False) -> ASGIApp:
+    """Return the app; it answers only to the host names `hosts`, and with `numbers` to IP addresses as well."""
     routes: list[BaseRoute] = [
         Route("/", _index),
         Route("/api/state", _state),
@@ -93,7 +97,7 @@ def make_app(page: Page, hosts: tuple[str, ...]) -> ASGIApp:
         exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left},
     )
     app.state.page = page
-    return Guard(app, hosts)
+    return Guard(app, hosts, command="mesh gateway" if page.takes_proposals else "mesh web", numbers=numbers)
 
 
 class _Static(StaticFiles):
@@ -145,12 +149,14 @@ async def _state(request: Request) -> Response:
             "exact": exact_on(board),
             "remarks": [*filter(None, (exact_sentence(board), ruled_out_words(board)))],
             "may_post": bool(page.token),
+            "takes_proposals": page.takes_proposals,
             "name": page.name,
             "counts": counts | {"running": len(running), "waiting": len(board.unfinished) - len(running)},
             "champion": {"id": board.champion, "title": champion.event.title} if champion else None,
             "baseline": measured.get(base),
             "standing": state.standing.records(SHOWN),
             "scored_proposals": len(state.standing.rows),
+            "claims": state.claims.records(),
             "reigns": [reign | _mean_of(measured.get(reign["proposal"], {})) for reign in reigns],
             "places": needed_places(
                 [row["mean"] for row in state.standing.records(_FIRST)], best.get("low"), best.get("high")

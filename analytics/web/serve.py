@@ -61,11 +61,20 @@ async def serve(
 
 @asynccontextmanager
 async def open_page(
-    hub: Hub, bus: ArenaBus, *, home: Path, hosts: Sequence[str] = LOOPBACK, token: str = "", name: str = "operator"
+    hub: Hub,
+    bus: ArenaBus,
+    *,
+    home: Path,
+    hosts: Sequence[str] = LOOPBACK,
+    token: str = "",
+    name: str = "operator",
+    takes_proposals: bool = False,
+    numbers: bool = False,
 ) -> AsyncIterator[tuple[ASGIApp, Callable[[], None]]]:
     """Keep the page of an arena current while the block runs; yield its app, and what ends its endless answers.
 
-    Arguments and errors as of `serve`.
+    `takes_proposals` says that a gateway serves the page, `numbers` that requests may name an IP address. All else, and
+    the errors, as of `serve`.
     """
     checked_token(token)
     swarm = bus if settings.takes_boards() else None
@@ -75,14 +84,14 @@ async def open_page(
     watchman = Watchman(bus, lambda: follower.board)
     views = ViewCache(bus, follower, feed, watchman)
     code = CodeStore(settings.code_dir(home, bus.arena), bus)
-    page = Page(bus, follower, feed, views, code, watchman, check_token("name", name), token)
+    page = Page(bus, follower, feed, views, code, watchman, check_token("name", name), token, takes_proposals)
     try:
         async with anyio.create_task_group() as tasks:
             await _with_projector(hub, bus, home, tasks, watchman, views)
             tasks.start_soon(_patiently, feed.follow)
             tasks.start_soon(watchman.keep, views.tell)
             tasks.start_soon(views.keep)
-            yield make_app(page, tuple(hosts)), feed.close
+            yield make_app(page, tuple(hosts), numbers=numbers), feed.close
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None

@@ -25,6 +25,7 @@ from mesh.sql_protocol import Answer, Query, ask
 STANDING = 20_000
 SHOWN = 100
 """Rows of the leaderboard, of workers and of notes in one answer."""
+CLAIMS = 50
 _REST = 1.0
 """After a refresh the cache rests this many times as long as the refresh took."""
 REST_S, REST_MOST_S = 0.1, 5.0
@@ -60,6 +61,7 @@ class State(msgspec.Struct, frozen=True):
     workers: Table = Table([], [])
     counts: Table = Table([], [])
     reigns: Table = Table([], [])
+    claims: Table = Table([], [])
     as_of: int = 0
     trouble: str = ""
 
@@ -143,13 +145,16 @@ class ViewCache:
             async with anyio.create_task_group() as tasks:
                 for name, rows in (("standing", STANDING), ("workers", SHOWN), ("counts", 1), ("reigns", STANDING)):
                     tasks.start_soon(ask_for, name, rows)
+            if any(row["claiming"] for row in found["counts"].records()):  # the view ranks all proposals once more
+                await ask_for("claims", CLAIMS)
         except BaseExceptionGroup as group:
             error = leaf(group)
             if not isinstance(error, MeshError):
                 raise
             return msgspec.structs.replace(self.state, trouble=str(error))
         as_of = min(table.as_of for table in found.values())
-        return State(found["standing"], found["workers"], found["counts"], found["reigns"], as_of)
+        claims = found.get("claims", Table([], []))
+        return State(found["standing"], found["workers"], found["counts"], found["reigns"], claims, as_of)
 
     async def dots(self) -> Table:
         """Return the latest scores, in the order of the log; the last known ones while nobody can be asked."""

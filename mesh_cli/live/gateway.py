@@ -1,4 +1,4 @@
-"""Composes the gateway with the page of an arena, and reaches the members of a hub."""
+"""Composes the gateway with the pages of its arenas, and reaches the members of a hub."""
 
 import datetime as dt
 import re
@@ -6,7 +6,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,12 +19,8 @@ from mesh_cli.connect import reach_hub
 from mesh_cli.render.columns import Column
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from gateway.members import MemberIndex, Members
 
-_PAGE = ("/", "/api/state", "/api/dots", "/api/dag", "/api/board", "/api/note")
-_BELOW_PAGE = ("/static/", "/api/proposal/")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*):(\d{1,5})")
 
 MEMBER_COLUMNS = [
@@ -53,7 +48,7 @@ async def serve_here(
     allow_private: bool = False,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the gateway, and for everybody who may read the page of the only arena, until cancelled.
+    """Serve the gateway, and where everybody may read the pages of its arenas, until cancelled.
 
     Args:
         address: host and port to listen on.
@@ -78,6 +73,7 @@ async def serve_here(
         from gateway.webhooks.sending import sends_to
         from mesh.web.access import LOOPBACK, is_loopback
         from mesh.web.listening import listen
+        from mesh_cli.live.gateway_pages import serving_pages
     except ModuleNotFoundError as missing:
         raise BadInput(
             f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[gateway]'"
@@ -100,14 +96,11 @@ async def serve_here(
             raise UnknownName(f"there is no arena {lost[0]!r} here; mesh open FOLDER opens one")
         named = [_host_of(outside)] if outside else []
         accepted = (*LOOPBACK, host, *([] if alone else [socket.gethostname()]), *hosts, *named)
-        around, close = None, None
+        pages = await stack.enter_async_context(
+            serving_pages(hub, settings.home(), only=arenas, hosts=accepted, numbers=not alone, is_open=free)
+        )
         if free and len(names) == 1:
-            from analytics.web.serve import open_page
-
-            page, close = await stack.enter_async_context(
-                open_page(hub, await hub.arena(names[0]), home=settings.home(), hosts=accepted)
-            )
-            around = partial(_beside, page)
+            await pages.open_root(names[0])
         if free and not alone:
             print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
         await serve_gateway(
@@ -121,29 +114,15 @@ async def serve_here(
             hosts=accepted,
             numbers=not alone,
             tls=tls,
-            around=around,
+            around=pages.around,
             beside=sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None,
             on_ready=lambda: on_ready(url),
-            on_end=close,
+            on_end=pages.close,
         )
 
 
 def _say(words: str) -> None:
     print(f"mesh: {words}", file=sys.stderr, flush=True)
-
-
-def _beside(page: "ASGIApp", gateway: "ASGIApp") -> "ASGIApp":
-    """Return an app of both: two paths mean another thing to a browser that shows the page than to an agent."""
-
-    async def both(scope: "Scope", receive: "Receive", send: "Send") -> None:
-        headers = dict(scope.get("headers", ()))
-        path = scope.get("path", "")
-        is_page = path in _PAGE or path.startswith(_BELOW_PAGE)
-        is_page = is_page or (path == "/api/events" and b"text/event-stream" in headers.get(b"accept", b""))
-        is_page = is_page or (path == "/api/sql" and b"authorization" not in headers)
-        await (page if is_page else gateway)(scope, receive, send)
-
-    return both
 
 
 def parsed_address(address: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
--- Runs by state, and the runs finished per minute in the last five minutes.
+-- Runs by state, the runs finished per minute in the last five minutes, and how many notes may have claims.
 SELECT
     count(*) AS runs,
     count(*) FILTER (state = 'scored') AS scored,
@@ -8,6 +8,7 @@ SELECT
     count(*) FILTER (state = 'running') AS running,
     count(*) FILTER (state = 'requested') AS waiting,
     count(*) FILTER (finished_at > (now() AT TIME ZONE 'UTC') - INTERVAL 5 MINUTE) / 5 AS per_minute,
-    coalesce(sum(trial_s), 0) AS trial_s
+    coalesce(sum(trial_s), 0) AS trial_s,
+    (SELECT count(*) FROM board WHERE arena = '$arena' AND contains(text, 'commit:')) AS claiming
 FROM runs
 WHERE arena = '$arena'

@@ -1,6 +1,7 @@
 // The server: JSON and the event stream. A refusal is an Error with the sentence of the server.
 
 const KEY = "mesh.token";
+const MEMBER = "mesh.key";
 
 /** The token is typed or comes in the fragment of the address, which no server sees; it stays in this tab. */
 export function takeToken() {
@@ -11,6 +12,11 @@ export function takeToken() {
 }
 export const token = () => sessionStorage.getItem(KEY) || "";
 export const setToken = (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY));
+
+/** The key of a member of the gateway; it stays in this tab, and only the header of a request has it. */
+export const hasKey = () => Boolean(sessionStorage.getItem(MEMBER));
+export const keepKey = (value) => sessionStorage.setItem(MEMBER, value);
+export const forgetKey = () => sessionStorage.removeItem(MEMBER);
 
 async function answer(request) {
   let response;
@@ -32,6 +38,13 @@ export function post(path, body, withToken = false) {
   return answer(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
+/** Ask the gateway as a member: GET, or POST where there is a body. */
+export function ask(path, body = null) {
+  const headers = { Authorization: `Bearer ${sessionStorage.getItem(MEMBER) || ""}` };
+  if (body === null) return answer(fetch(path, { cache: "no-store", headers }));
+  return answer(fetch(path, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) }));
+}
+
 const SILENT_MS = 25000;
 
 /**
@@ -43,7 +56,7 @@ const SILENT_MS = 25000;
 export function follow(after, { onFact, onState, onReset, onOpen, onBreak }) {
   let last = after;
   const open = () => {
-    const source = new EventSource(`/api/events?after=${last}`);
+    const source = new EventSource(`api/events?after=${last}`);
     let heard = Date.now();
     const guard = setInterval(() => {
       if (Date.now() - heard < SILENT_MS) return;

@@ -3,12 +3,14 @@
 import { makeActivity } from "./activity.js";
 import { follow, get, takeToken } from "./api.js";
 import { makeBoard } from "./board.js";
+import { makeClaims } from "./claims.js";
 import { makeDag } from "./lineage.js";
 import { calm, showPlaces } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
 import { awayOf, showConnection, showEnded, showHeader, showTrouble, troubleOf } from "./header.js";
 import { makeLeaderboard } from "./leaderboard.js";
 import { makeProgress } from "./progress.js";
+import { makePropose } from "./propose.js";
 import { startSql } from "./sql.js";
 import { startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
@@ -22,11 +24,13 @@ startTabs();
 startSql();
 
 let dag = null;
-const open = makeDrawer((tree) => dag.pick(tree));
+const open = makeDrawer((tree) => dag.pick(tree), (tree) => claims.about(tree), () => propose);
+const claims = makeClaims(open);
+const propose = makePropose(open);
 dag = makeDag(open);
 const progress = makeProgress(open);
 const showLeaderboard = makeLeaderboard(open);
-const board = makeBoard();
+const board = makeBoard(claims.host);
 const tellActivity = makeActivity(open, (tree) => dag.knows(tree));
 let seq = 0;
 let live = false;
@@ -44,7 +48,7 @@ const showLive = calm(() => {
 }, 200);
 
 async function loadState() {
-  const state = await get("/api/state");
+  const state = await get("api/state");
   last = state;
   showPlaces(state.places);
   showHeader(state);
@@ -52,13 +56,15 @@ async function loadState() {
   showWorkers(state);
   progress.state(state);
   board.state(state);
+  claims.state(state);
+  propose.state(state);
   showLive();
   return state;
 }
 
 /** Load what the stream then only adds to; if the projector is away, try again with the next state. */
 async function loadRest() {
-  const rest = [get("/api/dots").then(progress.load), dag.load(), get("/api/board").then((found) => board.load(found.notes))];
+  const rest = [get("api/dots").then(progress.load), dag.load(), get("api/board").then((found) => board.load(found.notes))];
   const failed = (await Promise.allSettled(rest)).filter((ended) => ended.status === "rejected");
   whole = !failed.length;
   missing = failed.length ? failed[0].reason.message : "";

@@ -1,16 +1,17 @@
-// The message board: threads, the latest first, and a form for the holder of the token.
+// The message board: claims above the threads, the latest first, and a form for the holder of the token.
 
 import { get, post, setToken, token } from "./api.js";
 import { ago, byId, calm, el, fill } from "./dom.js";
 
-export function makeBoard() {
+export function makeBoard(above) {
   const notes = new Map();
   const list = el("div.scroll.threads", { tabindex: "0", role: "log", "aria-label": "Notes" });
   const foot = el("div.compose");
-  fill(byId("board"), list, foot);
+  fill(byId("board"), above, list, foot);
   let more = true;
   let replying = null;
   let mayPost = null;
+  let isHub = false;
   let me = "";
 
   const draw = calm(() => {
@@ -40,7 +41,7 @@ export function makeBoard() {
 
   async function older() {
     const before = Math.min(...notes.keys());
-    const found = await get(`/api/board?before=${before}`).catch(() => ({ notes: [] }));
+    const found = await get(`api/board?before=${before}`).catch(() => ({ notes: [] }));
     load(found.notes);
   }
 
@@ -51,7 +52,7 @@ export function makeBoard() {
   }
 
   function compose() {
-    if (!mayPost) return fill(foot, el("p.muted", {}, "Read-only. Start mesh web with --token to post notes."));
+    if (!mayPost) return fill(foot, el("p.muted", {}, isHub ? "Read-only here. Members post notes with their key, by the command line, MCP or HTTP." : "Read-only. Start mesh web with --token to post notes."));
     if (!token()) return fill(foot, form("Token", el("input", { type: "password", id: "token", autocomplete: "off", "aria-label": "Token", placeholder: "Token for posting", required: true }), "Use token", async (value) => { setToken(value.trim()); compose(); draw(); }));
     const channel = el("input.channel", { id: "channel", "aria-label": "Channel", value: replying?.channel || "general", pattern: "[A-Za-z0-9_\\-]{1,128}", required: true });
     const text = el("textarea", { id: "note", rows: "2", "aria-label": "Note", placeholder: replying ? `Reply to ${replying.author}` : `Write a note as ${me}`, required: true });
@@ -61,7 +62,7 @@ export function makeBoard() {
     });
     fill(foot, form("Note", text, "Post", async (value) => {
       try {
-        await post("/api/note", { text: value, channel: channel.value, reply_to: replying?.seq ?? null }, true);
+        await post("api/note", { text: value, channel: channel.value, reply_to: replying?.seq ?? null }, true);
       } catch (error) {
         if (error.status === 401) { setToken(""); compose(); draw(); }
         throw error;
@@ -88,6 +89,7 @@ export function makeBoard() {
     take(fact) { notes.set(fact.seq, { seq: fact.seq, time: fact.time, author: fact.author, ...fact.event }); draw(); },
     state(state) {
       me = state.name;
+      isHub = state.takes_proposals;
       if (state.may_post === mayPost) return;
       mayPost = state.may_post;
       compose();

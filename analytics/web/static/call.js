@@ -12,7 +12,7 @@ export function call(tree, sizes) {
     asked = true;
     fill(inside, el("p.muted", { role: "status" }, "Loading …"));
     try {
-      fill(inside, texts(await get(`/api/proposal/${encodeURIComponent(tree)}/call`)));
+      fill(inside, texts(await get(`api/proposal/${encodeURIComponent(tree)}/call`)));
     } catch (error) {
       asked = false; // opening it again asks again
       fill(inside, el("p.error", { role: "alert" }, error.message));

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { call } from "./call.js";
 import { ago, byId, chip, color, el, fill, score, seconds, short, words } from "./dom.js";
 
-export function makeDrawer(onOpen) {
+export function makeDrawer(onOpen, claimsAbout, propose) {
   const drawer = byId("drawer");
   let plot = null;
   let shown = "";
@@ -19,9 +19,9 @@ export function makeDrawer(onOpen) {
     if (!drawer.open) drawer.showModal();
     onOpen(tree);
     try {
-      const found = await get(`/api/proposal/${encodeURIComponent(tree)}`);
+      const found = await get(`api/proposal/${encodeURIComponent(tree)}`);
       if (shown !== tree) return;
-      fill(drawer, top(found, drawer), el("div.inner", {}, parts(found, open)));
+      fill(drawer, top(found, drawer), el("div.inner", {}, parts(found, open, claimsAbout(tree), propose())));
       plot = curves(found, drawer.querySelector(".curve"));
     } catch (error) {
       if (shown === tree) fill(drawer, top({ title: "This proposal cannot be shown", state: "", proposal: tree }, drawer), el("p.error", { role: "alert" }, error.message));
@@ -39,11 +39,13 @@ function top(found, drawer) {
 
 const part = (name, ...inside) => el("section", {}, el("h3", {}, name), ...inside);
 
-function parts(found, open) {
+function parts(found, open, claims, propose) {
   const row = found.standing;
   return [
     row ? el("dl.numbers", {}, number("mean", score(row.mean)), row.low === null ? null : number("95 % interval", `${score(row.low)} – ${score(row.high)}`), number("rank", row.rank), number("seeds", row.seeds), row.trial_s ? number("time of a trial", seconds(row.trial_s)) : null, found.predicted_gain === null ? null : number("predicted gain", score(found.predicted_gain))) : null,
     verdict(found),
+    propose.isHere() ? el("p", {}, el("button.quiet.framed", { type: "button", click: () => propose.start(found) }, "Propose a change to it")) : null,
+    claims ? part("Claims", claims) : null,
     found.rationale ? part("Rationale", el("p.text", { dir: "auto" }, found.rationale)) : null,
     found.call ? part("Model call", call(found.proposal, found.call)) : null,
     found.knobs.length ? part("Knobs", el("table.knobs", {}, el("tbody", {}, found.knobs.map((knob) => el("tr", {}, el("td", {}, el("code", {}, knob.name), el("span.by", {}, knob.file)), el("td.number.muted", {}, value(knob.old)), el("td.number", {}, `→ ${value(knob.new)}`)))))) : null,

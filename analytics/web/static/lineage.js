@@ -130,7 +130,7 @@ export function makeDag(open) {
     if (loading) return;
     loading = true;
     try {
-      const found = await get(`/api/dag?limit=${all ? ALL : SOME}`);
+      const found = await get(`api/dag?limit=${all ? ALL : SOME}`);
       const same = cy && found.nodes.length === nodes.size && found.nodes.every((node) => nodes.has(node.id));
       [total, champion] = [found.total, found.champion];
       nodes.clear();

@@ -25,7 +25,7 @@ export function startSql() {
   async function run() {
     button.disabled = true;
     try {
-      fill(result, ...table(await post("/api/sql", { sql: text.value })));
+      fill(result, ...table(await post("api/sql", { sql: text.value })));
     } catch (error) {
       fill(result, el("p.error", { role: "alert" }, error.message));
     }
