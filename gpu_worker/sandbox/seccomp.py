@@ -116,7 +116,7 @@ _SIGNALS = {"x86_64": (62, 200, 234, 129, 297, 434), "aarch64": (129, 130, 131, 
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _PROTOCOLS = (0, 1, 6, 17, 58)
-"""The usual one, ICMP, TCP, UDP and ICMPv6: Landlock counts ports of TCP alone, and MPTCP and SMC are TCP to the peer."""
+"""The usual one, ICMP, TCP, UDP and ICMPv6. Landlock counts ports of TCP alone; MPTCP and SMC are TCP to the peer."""
 _SENDS = {"x86_64": (46, 44, 307), "aarch64": (211, 206, 269)}
 """sendmsg, whose third argument has flags, then sendto and sendmmsg, whose fourth has: MSG_FASTOPEN also connects."""
 _FAST_OPEN = 0x20000000
