@@ -4,7 +4,7 @@ import datetime as dt
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.members import MemberIndex, Members
+    from mesh.bus import Hub
 
 _PAGE = ("/", "/api/state", "/api/dots", "/api/dag", "/api/board", "/api/note")
 _BELOW_PAGE = ("/static/", "/api/proposal/")
@@ -107,7 +108,7 @@ async def serve_here(
             page, close = await stack.enter_async_context(
                 open_page(hub, await hub.arena(names[0]), home=settings.home(), hosts=accepted)
             )
-            around = partial(_beside, page)
+            around = partial(_beside, page, partial(_are_all, hub, arenas))
         if free and not alone:
             print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
         await serve_gateway(
@@ -132,15 +133,22 @@ def _say(words: str) -> None:
     print(f"mesh: {words}", file=sys.stderr, flush=True)
 
 
-def _beside(page: "ASGIApp", gateway: "ASGIApp") -> "ASGIApp":
-    """Return an app of both: two paths mean another thing to a browser that shows the page than to an agent."""
+async def _are_all(hub: "Hub", served: Sequence[str]) -> bool:
+    return not served or all(name in served for name in await hub.arenas())
+
+
+def _beside(page: "ASGIApp", may_ask: Callable[[], Awaitable[bool]], gateway: "ASGIApp") -> "ASGIApp":
+    """Return an app of both: two paths mean another thing to a browser that shows the page than to an agent.
+
+    The page asks in SQL, which reads all arenas of the hub, where `may_ask` says so.
+    """
 
     async def both(scope: "Scope", receive: "Receive", send: "Send") -> None:
         headers = dict(scope.get("headers", ()))
         path = scope.get("path", "")
         is_page = path in _PAGE or path.startswith(_BELOW_PAGE)
         is_page = is_page or (path == "/api/events" and b"text/event-stream" in headers.get(b"accept", b""))
-        is_page = is_page or (path == "/api/sql" and b"authorization" not in headers)
+        is_page = is_page or (path == "/api/sql" and b"authorization" not in headers and await may_ask())
         await (page if is_page else gateway)(scope, receive, send)
 
     return both
