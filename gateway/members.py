@@ -26,8 +26,9 @@ NAME_RULE = "id must be 1-63 chars, alphanumeric/dash/dot/underscore, start with
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 _KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 MEMBER_ROLES = ("agent", "observer", "admin")
-RESERVED_NAMES = frozenset(("operator", "explorer", "researcher", "critic", "curator", "worker", "coder", HUB_AUTHOR))
-"""Names that the swarm's own processes and people have by default."""
+_RESERVED = re.compile(
+    rf"(operator|explorer|researcher|critic|curator|worker|coder|{HUB_AUTHOR})([-_]?\d+)?", re.IGNORECASE
+)
 
 
 class NotInvited(BadInput):
@@ -55,10 +56,12 @@ class MemberIndex(LogIndex):
         self._by_key: dict[str, str] = {}
 
     def take(self, entry: Entry) -> None:
+        """Fold a fact: only a hub lets anybody in, while a revocation counts whoever says it."""
+        is_ours = entry.post is not None and entry.post.author == HUB_AUTHOR
         match entry.post.event if entry.post else None:
-            case MemberInvited() as invited:
+            case MemberInvited() as invited if is_ours:
                 self.invitations.setdefault(invited.invite, invited)
-            case MemberAdmitted() as admitted if admitted.name not in self.members:
+            case MemberAdmitted() as admitted if is_ours and admitted.name not in self.members:
                 self._admit(admitted, entry.seq)
             case MemberRevoked(name=name, reason=reason):
                 self.ended.setdefault(name, reason or "revoked")
@@ -224,6 +227,11 @@ def author_token(shown_as: str) -> str:
     if not _ID.fullmatch(shown_as):
         raise BadInput(NAME_RULE)
     return shown_as.replace(".", "_")
+
+
+def is_reserved(author: str) -> bool:
+    """Return whether the swarm's own processes, and people, have this name by default, in capitals or with a number."""
+    return _RESERVED.fullmatch(author) is not None
 
 
 def secret_hash_of(secret: str) -> str:

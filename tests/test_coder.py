@@ -245,6 +245,13 @@ async def test_it_reaches_the_port_of_its_model_and_no_other(
             f"tried({name!r}, lambda: socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5))\n"
             for name, server in (("nats", nats), ("model", model))
         )
+        # Other ways to the same port, of which Landlock knows nothing: 262 is MPTCP, 256 SMC, 0x20000000 MSG_FASTOPEN.
+        address = ("127.0.0.1", nats.getsockname()[1])
+        for protocol in (262, 256):
+            plain = f"socket.socket(socket.AF_INET, socket.SOCK_STREAM, {protocol}).connect({address})"
+            body += f"tried('protocol {protocol}', lambda: {plain})\n"
+        body += f"tried('fast open', lambda: socket.socket().sendto(b'x', 0x20000000, {address}))\n"
+        body += f"tried('fast message', lambda: socket.socket().sendmsg([b'x'], [], 0x20000000, {address}))\n"
         facts = await runs(
             arena, tmp_path, body + "edit('LR = 0.5')\nreport('x', str(found))", tier, env="MY_MODEL_URL"
         )

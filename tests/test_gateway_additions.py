@@ -73,6 +73,15 @@ async def test_a_proposal_without_git_is_one_like_any_other(hub: Hub) -> None:
         refused = await curl(f"{api}/proposals", key=key, data=bad)
         assert refused.status in (400, 404), refused
         assert sentence in refused.json["error"]
+    judged = {"id": "champion", "verdict": "warn", "text": f"my key is {key}"}
+    refused = await curl(f"{api}/critiques", key=key, data=judged)
+    assert (refused.status, refused.json["error"].partition(";")[0]) == (400, "text has a key of this hub")
+    wish = {"files": {"train.py": "HEIGHT = 0.2\n"}, "model": key}
+    refused = await curl(f"{api}/proposals", key=key, data=wish)
+    assert (refused.status, refused.json["error"].partition(";")[0]) == (400, "model has a key of this hub")
+    for path in ("events", f"wait/{made.json['proposal']}"):
+        refused = await curl(f"{api}/{path}?wait=nan", key=key)
+        assert (refused.status, refused.json) == (400, {"error": "wait is not a number of seconds; use 0 to 50"})
 
 
 async def test_what_an_agent_over_http_is_told_names_no_command_and_what_is_allowed(hub: Hub) -> None:

@@ -13,12 +13,13 @@ from starlette.routing import Route
 from gateway.http import limits
 from gateway.http.caller import network_of
 from gateway.http.limits import HOUR_S, PER_HOUR, RateLimits
-from gateway.members import MemberIndex, Members, NotInvited
+from gateway.members import MemberIndex, Members, NotInvited, secret_hash_of
 from mesh.errors import AlreadyPosted
+from mesh.events import MemberAdmitted, MemberInvited, MemberRevoked
 from mesh.memory import MemoryHub
 from mesh.web.connection import Connection
 from mesh.web.listening import listen, serve_app
-from mesh.wire import HUB_LOG
+from mesh.wire import HUB_LOG, Post
 
 
 class Clock:
@@ -95,6 +96,27 @@ async def test_two_gateways_admit_a_name_once_and_an_invitation_no_more_often_th
     replayed = Members(bus)
     await replayed.reader.catch_up()
     assert _state(replayed.index) == _state(one.index) == _state(other.index)
+
+
+async def test_only_a_hub_lets_members_in_and_anybody_may_revoke_one() -> None:
+    bus = await MemoryHub().arena(HUB_LOG, create=True)
+    forged, secret = "f" * 64, "e" * 32
+    for event in (
+        MemberAdmitted(name="boss", shown_as="boss", role="admin", key_hash=secret_hash_of(forged)),
+        MemberInvited(invite=secret_hash_of(secret)[:16], secret_hash=secret_hash_of(secret)),
+    ):
+        await bus.post(Post.new("mallory", event))
+    members = Members(bus)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(members.reader.follow)
+        assert await members.holder(forged) is None
+        with pytest.raises(NotInvited, match="is not known here"):
+            members.invited(secret, "a")
+        key = await members.admit("ann")
+        assert await members.holder(key)
+        await members.reader.reached(await bus.post(Post.new("mallory", MemberRevoked(name="ann"))))
+        assert await members.holder(key) is None
+        tasks.cancel_scope.cancel()
 
 
 def _state(index: MemberIndex) -> object:

@@ -11,9 +11,10 @@ import anyio
 import pytest
 
 from mesh.jetstream import connect
+from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.wire import HUB_LOG
-from tests.support.arenas import write_arena
+from tests.support.arenas import ARENA, write_arena
 from tests.support.hub import Hub, curl, gateway, register
 from tests.test_cli import fill
 
@@ -25,6 +26,12 @@ async def arena(home: Path, server: EmbeddedServer) -> str:
     """The address of a server with the arena `tiny`."""
     await fill(home, server.url, write_arena(home.parent / "arena"))
     return server.url
+
+
+async def _open_second(home: Path, url: str) -> None:
+    folder = write_arena(home.parent / "second", arena=ARENA.replace('"tiny"', '"second"'))
+    async with connect(url) as hub:
+        await open_arena(hub, folder, home=home)
 
 
 async def mesh(*words: str) -> str:
@@ -58,6 +65,36 @@ async def test_a_stranger_without_an_invitation_can_do_nothing(home: Path, arena
             assert b"tiny" not in answer.body.replace(b"/a/tiny", b""), path
             assert b"parabola" not in answer.body, path  # the summary of the arena
         assert (await curl(f"{hub.url}/api/health")).json == {"status": "ok"}
+
+
+async def test_a_stranger_is_not_told_which_arenas_there_are(home: Path, arena: str) -> None:
+    await _open_second(home, arena)
+    async with gateway(home, arena, UNINVITED) as hub:
+        for prefix in ("", "/a/tiny", "/a/none"):
+            refused = await curl(f"{hub.url}{prefix}/api/register", data={"id": "bob"})
+            sentence = f"this hub asks for an invitation: set HUB={hub.url}{prefix}/i/INVITE"
+            assert (refused.status, refused.json) == (403, {"error": sentence})
+        answers = [await curl(f"{hub.url}/a/{name}/i/x/api/register", data={"id": "bob"}) for name in ("tiny", "none")]
+        assert [each.status for each in answers] == [403, 403]
+        assert answers[0].body == answers[1].body
+
+
+async def test_a_gateway_of_some_arenas_answers_no_sql_which_reads_all(home: Path, arena: str) -> None:
+    await _open_second(home, arena)
+    async with gateway(home, arena, "--arena", "tiny") as hub:
+        key, ask = await register(hub.url, "ann-1"), {"sql": "SELECT arena FROM events"}
+        refused = await curl(f"{hub.url}/api/sql", key=key, data=ask)
+        sentence = "sql reads all arenas of this hub, and this gateway serves only some of them"
+        assert (refused.status, refused.json) == (403, {"error": sentence})
+        assert (await curl(f"{hub.url}/api/sql", data=ask)).status == 401  # nor to the page, which has no key
+
+
+async def test_names_that_look_like_those_of_the_swarm_are_taken(home: Path, arena: str) -> None:
+    async with gateway(home, arena) as hub:
+        for name in ("curator", "Curator", "coder-2", "explorer_1", "gateway.1", "WORKER3"):
+            refused = await curl(f"{hub.url}/api/register", data={"id": name})
+            assert (refused.status, refused.json) == (409, {"error": "agent id already taken"}), name
+        await register(hub.url, "coder-of-ann")
 
 
 async def test_an_invitation_in_the_address_lets_so_many_in(home: Path, arena: str) -> None:
@@ -153,6 +190,6 @@ async def test_a_gateway_that_others_can_reach_asks_for_an_invitation_unless_it_
             url = hub.url.replace("0.0.0.0", "127.0.0.1")
             assert (await curl(f"{url}/api/register", data={"id": "ann-1"})).status == status
             named = await curl(f"{url}/api/health", "-H", "Host: hub.example.org")
-            assert named.status == 403
+            assert named.status == 421
             numbered = await curl(f"{url}/api/health", "-H", "Host: 192.0.2.7:8080")  # no site has such a name
             assert numbered.status == 200

@@ -3,6 +3,7 @@
 The routes are thin: the functions of `gateway` do the work, and their answers are sent as they are.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -80,7 +81,9 @@ async def _propose(request: Request) -> Response:
     if wish.patch.strip():
         found = await from_patch(door, wish.patch, parent)
         files, title, rationale = found.files, title or found.title, rationale or found.rationale
-    texts = {"title": title, "rationale": rationale} | {name: data.decode() for name, data in files.items()}
+    texts = {"title": title, "rationale": rationale, "model": wish.model} | {
+        name: data.decode() for name, data in files.items()
+    }
     check_texts(request, texts)
     gateway.limits.take("push", asking.author)
     done = await propose(
@@ -101,6 +104,7 @@ async def _propose(request: Request) -> Response:
 async def _critique(request: Request) -> Response:
     asking, limits = caller_of(request), gateway_of(request).limits
     wish = await json_of(request, _NewCritique)
+    check_texts(request, {"text": wish.text, "model": wish.model})
     limits.take("post", asking.author)
     done = await critique(
         served_of(request).door,
@@ -153,9 +157,12 @@ async def _events(request: Request) -> Response:
 
 def _seconds(request: Request) -> float:
     try:
-        return min(max(float(request.query_params.get("wait", USUAL_POLL_S)), 0.0), LONGEST_POLL_S)
+        given = float(request.query_params.get("wait", USUAL_POLL_S))
     except ValueError:
-        raise BadInput(f"wait is not a number of seconds; use 0 to {LONGEST_POLL_S:g}") from None
+        given = math.nan
+    if math.isnan(given):
+        raise BadInput(f"wait is not a number of seconds; use 0 to {LONGEST_POLL_S:g}")
+    return min(max(given, 0.0), LONGEST_POLL_S)
 
 
 async def _wait(request: Request) -> Response:

@@ -106,9 +106,13 @@ class Arenas:
             self._names = time.monotonic(), [name for name in found if not self._only or name in self._only]
         return self._names[1]
 
-    async def logs(self) -> list[str]:
-        """Return the names of all arenas of the hub, also of those that this gateway does not serve."""
-        return await self._hub.arenas()
+    async def are_all(self) -> bool:
+        """Return whether this gateway serves all arenas of the hub: SQL reads all of them.
+
+        Raises:
+            BusUnavailable: the log cannot be reached.
+        """
+        return not self._only or all(name in self._only for name in await self._hub.arenas())
 
     async def single(self) -> str:
         """Return the only arena, "" if there is none or more than one."""

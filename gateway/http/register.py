@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.http.arenas import ServedArena
 from gateway.http.body import json_of
 from gateway.http.entry import (
     Gateway,
@@ -20,7 +19,7 @@ from gateway.http.entry import (
     public,
     served_named,
 )
-from gateway.members import RESERVED_NAMES, NotInvited, author_token
+from gateway.members import NotInvited, author_token, is_reserved
 from mesh.errors import AlreadyPosted
 from mesh.events import MemberInvited
 from mesh.wire import Pattern
@@ -33,8 +32,9 @@ class _Wish(msgspec.Struct):
 
 
 async def _register(request: Request) -> Response:
-    gateway, served, address = gateway_of(request), await served_named(request), client_address(request)
-    invited = _invitation(request, served)
+    gateway, address = gateway_of(request), client_address(request)
+    invited = _invitation(request)  # before a stranger is told which arenas there are
+    await served_named(request)
     gateway.limits.check("registration", address)
     shown_as = (await json_of(request, _Wish)).id
     author = author_token(shown_as)
@@ -50,7 +50,7 @@ async def _register(request: Request) -> Response:
     return json_answer({"id": shown_as, "api_key": key}, 201)
 
 
-def _invitation(request: Request, served: ServedArena) -> MemberInvited | None:
+def _invitation(request: Request) -> MemberInvited | None:
     """Return the invitation in a path; None where nobody needs one.
 
     Raises:
@@ -59,7 +59,7 @@ def _invitation(request: Request, served: ServedArena) -> MemberInvited | None:
     gateway = gateway_of(request)
     if secret := request.state.invite:
         try:
-            return gateway.members.invited(secret, served.name)
+            return gateway.members.invited(secret, request.state.arena)
         except NotInvited as error:
             raise HTTPException(403, str(error)) from None
     if not gateway.is_open:
@@ -73,7 +73,7 @@ async def _check_free(gateway: Gateway, author: str, taken: str) -> None:
     Raises:
         HTTPException: 409, somebody has it.
     """
-    if author in RESERVED_NAMES or author in gateway.members.index.members:
+    if is_reserved(author) or author in gateway.members.index.members:
         raise HTTPException(409, taken)
     for name in await gateway.arenas.names():
         bus = (await gateway.arenas.find(name)).door.bus

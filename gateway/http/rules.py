@@ -68,10 +68,11 @@ async def check_all_arenas(request: HTTPConnection) -> None:
     """Check that a member may read all arenas of this hub, as a question in SQL does.
 
     Raises:
-        HTTPException: 403, its key is not for all.
+        HTTPException: 403, its key is not for all, or this gateway does not serve all.
         BusUnavailable: the log cannot be reached.
     """
-    asking = caller_of(request)
-    logs = await gateway_of(request).arenas.logs() if asking.arenas else []
-    if others := [name for name in logs if name not in asking.arenas]:
+    asking, arenas = caller_of(request), gateway_of(request).arenas
+    if not await arenas.are_all():
+        raise HTTPException(403, "sql reads all arenas of this hub, and this gateway serves only some of them")
+    if others := [name for name in await arenas.names() if not asking.may_enter(name)]:
         raise HTTPException(403, f"sql reads all arenas of this hub, and this key is not for {others[0]}")

@@ -115,6 +115,11 @@ _SIGNALS = {"x86_64": (62, 200, 234, 129, 297, 434), "aarch64": (129, 130, 131, 
 """kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and pidfd_open: their first argument is the target."""
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+_PROTOCOLS = (0, 1, 6, 17, 58)
+"""The usual one, ICMP, TCP, UDP and ICMPv6. Landlock counts ports of TCP alone; MPTCP and SMC are TCP to the peer."""
+_SENDS = {"x86_64": (46, 44, 307), "aarch64": (211, 206, 269)}
+"""sendmsg, whose third argument has flags, then sendto and sendmmsg, whose fourth has: MSG_FASTOPEN also connects."""
+_FAST_OPEN = 0x20000000
 _FCNTL = {"x86_64": 72, "aarch64": 25}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _CLONE = {"x86_64": 56, "aarch64": 220}
@@ -148,7 +153,7 @@ _OF_INODES = {
 """Commands of fcntl and ioctl, their second argument, that are refused."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 24, 32
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 24, 32, 40
 _ALLOW, _KILL_PROCESS, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _UNIX, _INET, _INET6 = 1, 2, 10
 _ASK = 0x7FC00000
@@ -290,7 +295,11 @@ def program(
     steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     steps += _when(_CLONE[machine], [(_ANY_BIT, 0, 1, _NEW_NAMESPACES), _REFUSED])
     allowed = [(_EQUAL, len(families) - place, 0, family) for place, family in enumerate(families)]
-    steps += _when(_SOCKET[machine], [*allowed, (_RETURN, 0, 0, _ERROR | errno.EACCES)])
+    usual = [(_EQUAL, len(_PROTOCOLS) - place, 0, protocol) for place, protocol in enumerate(_PROTOCOLS)]
+    usual = [(_LOAD, 0, 0, _THIRD_ARGUMENT), *usual, (_RETURN, 0, 0, _ERROR | errno.EPROTONOSUPPORT)]
+    steps += _when(_SOCKET[machine], [*allowed, (_RETURN, 0, 0, _ERROR | errno.EACCES), *usual])
+    for number, flags in zip(_SENDS[machine], (_THIRD_ARGUMENT, _FOURTH_ARGUMENT, _FOURTH_ARGUMENT), strict=True):
+        steps += _when(number, [(_ANY_BIT, 0, 1, _FAST_OPEN), (_RETURN, 0, 0, _ERROR | errno.EOPNOTSUPP)], flags)
     others = [step for pid in (-1, *protect) for step in _refuse(pid & 0xFFFFFFFF)]
     others += [] if signals_scoped else _younger_than(own)
     for number in _SIGNALS[machine]:

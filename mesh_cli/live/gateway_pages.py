@@ -110,6 +110,8 @@ class GatewayPages:
             return None  # the guide for agents
         if not below:
             return RedirectResponse(f"{scope.get('root_path', '')}{path}/")
+        if below == "/api/sql" and not await self._are_all():
+            return None
         if not self._is_open or not arena:
             return self._door if below == "/" or below.startswith("/static/") else None
         try:
@@ -150,6 +152,10 @@ class GatewayPages:
             print(f"mesh: the page of {arena} ended: {error}", file=sys.stderr, flush=True)
         finally:
             self._pages.pop(arena, None)
+
+    async def _are_all(self) -> bool:
+        """Tell whether the gateway serves all arenas of its log: SQL reads them all."""
+        return not self._only or all(name in self._only for name in await self._hub.arenas())
 
     async def _names(self) -> list[str]:
         return [name for name in await self._hub.arenas() if not self._only or name in self._only]
