@@ -153,6 +153,6 @@ async def test_a_gateway_that_others_can_reach_asks_for_an_invitation_unless_it_
             url = hub.url.replace("0.0.0.0", "127.0.0.1")
             assert (await curl(f"{url}/api/register", data={"id": "ann-1"})).status == status
             named = await curl(f"{url}/api/health", "-H", "Host: hub.example.org")
-            assert named.status == 403
+            assert named.status == 421
             numbered = await curl(f"{url}/api/health", "-H", "Host: 192.0.2.7:8080")  # no site has such a name
             assert numbered.status == 200
