@@ -46,7 +46,7 @@ function line(row, minimizes, open) {
   return el("tr", { title: clock(row.time) },
     el("td.claim", {}, el("b", {}, row.author), " ", commit, el("span.by", { dir: "auto" }, [row.platform, said.length > WORDS ? `${said.slice(0, WORDS)}…` : said, ago(row.time)].filter(Boolean).join(" · "))),
     el("td.number", {}, score(row.claimed)),
-    el("td.number", {}, row.measured === null ? el("span.muted", {}, row.proposal ? "not yet" : "unknown commit") : score(row.measured)),
+    el("td.number", {}, row.measured === null ? el("span.by", {}, row.proposal ? "not yet" : "unknown commit") : score(row.measured)),
     el(`td.number${kind}`, {}, gap, note ? el("span.by", {}, note) : null));
 }
 
