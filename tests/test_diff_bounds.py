@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from gateway.commit_diff import _diff
 from mesh import matching
 from mesh.answer_flaw import Unusable
 from mesh.diffs import apply_diff
@@ -31,6 +32,12 @@ def test_a_hundred_hunks_in_a_long_file_are_no_such_patch() -> None:
     hunks = "".join(f"@@ -{n} +{n} @@\n {lines[n]}-{lines[n + 1]}+new\n" for n in range(0, 4900, 49))
     found = apply_diff({"train.py": "".join(lines).encode()}, HEAD + hunks, most_lines=1_000_000)
     assert found["train.py"].count(b"new\n") == 100
+
+
+def test_two_commits_with_a_file_of_very_many_lines_are_not_compared_line_by_line() -> None:
+    shown = _diff({"a": b"0\n1\n" * 60_000, "b": b"1\n"}, {"a": b"1\n0\n" * 60_000, "b": b"2\n"})
+    assert "Files a/a and b/a differ, and are too large to show\n" in shown
+    assert "-1\n+2\n" in shown
 
 
 def test_lines_are_found_in_the_same_places_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
