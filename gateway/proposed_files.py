@@ -3,8 +3,10 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+import anyio.to_thread
 import msgspec
 
 from gateway.checkout import files_of_trial
@@ -19,6 +21,7 @@ from mesh.errors import BadInput
 from mesh.foreign_commits import ForeignCommit, read_commits
 from mesh.git_tree import Incomplete, add_object, files_below
 
+_MOST_LINES = 1_000_000
 _MAIL_END = re.compile(r"^-- \n[^\n]{0,80}\n*\Z", re.MULTILINE)
 _SUBJECT = re.compile(r"^Subject: (?:\[PATCH[^\]]*\] )?(.*(?:\n .*)*)", re.MULTILINE)
 _BINARY = re.compile(r"^(GIT binary patch|Binary files .* differ)$", re.MULTILINE)
@@ -87,7 +90,7 @@ async def from_patch(door: Door, text: str, parent: str) -> ProposedFiles:
     if len(_SUBJECT.findall(f"{head}\n{body}")) > 1:
         raise BadInput("the patch has several commits; use one diff, such as that of `git diff OLD NEW`")
     try:
-        after = apply_diff(before, body)
+        after = await anyio.to_thread.run_sync(partial(apply_diff, before, body, most_lines=_MOST_LINES))
     except Unusable as error:
         raise BadInput(f"the patch cannot be used: {error}") from None
     changed = {name: data for name, data in after.items() if before.get(name) != data}

@@ -4,6 +4,7 @@ Line numbers are counted wrongly more often than not, so a hunk is found by its 
 several places. Lines of context may lack the space before them, and are kept as they are in the file.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -116,13 +117,19 @@ def read_diff(lines: Sequence[str]) -> list[FileDiff]:
     return found
 
 
-def apply_diff(files: Mapping[str, bytes], diff: str) -> dict[str, bytes]:
+def apply_diff(files: Mapping[str, bytes], diff: str, *, most_lines: float = math.inf) -> dict[str, bytes]:
     """Return files with a unified diff in them; a file with CR LF keeps its ends of lines.
 
+    Args:
+        files: The files by path.
+        diff: The diff.
+        most_lines: How many lines are looked at to find the places of all hunks; a million take about two seconds.
+
     Raises:
-        Unusable: The diff changes a file that is not there or is no text, deletes one, or does not fit.
+        Unusable: The diff changes a file that is not there or is no text, deletes one, does not fit, or needs more
+            than `most_lines`.
     """
-    changed = dict(files)
+    changed, budget = dict(files), _Budget(most_lines)
     for each in read_diff(diff.replace("\r\n", "\n").split("\n")):
         name = _name_in(each, changed)
         if each.is_new or name not in changed:
@@ -133,7 +140,7 @@ def apply_diff(files: Mapping[str, bytes], diff: str) -> dict[str, bytes]:
             old = changed[name].decode()
         except UnicodeDecodeError:
             raise Unusable(f"{name} is not a text file; do not change it") from None
-        text = apply_hunks(name, old.replace("\r\n", "\n"), each.hunks)
+        text = _with_hunks(name, old.replace("\r\n", "\n"), each.hunks, budget)
         changed[name] = (text.replace("\n", "\r\n") if "\r\n" in old else text).encode()
     return changed
 
@@ -154,16 +161,37 @@ def apply_hunks(name: str, text: str, hunks: Sequence[Hunk]) -> str:
     Raises:
         Unusable: The lines of a hunk are not in the file, or in several places.
     """
+    return _with_hunks(name, text, hunks, _Budget(math.inf))
+
+
+class _Budget:
+    """Counts the lines that are looked at."""
+
+    def __init__(self, most: float) -> None:
+        self._left = most
+
+    def spend(self, name: str, lines: int) -> None:
+        """Count lines of a file.
+
+        Raises:
+            Unusable: They are too many.
+        """
+        self._left -= lines
+        if self._left < 0:
+            raise Unusable(f"the places of its hunks in {name} take too long to find; give whole files instead")
+
+
+def _with_hunks(name: str, text: str, hunks: Sequence[Hunk], budget: _Budget) -> str:
     longer = 0
     for hunk in hunks:
-        text = _applied(name, text, msgspec.structs.replace(hunk, at=hunk.at + longer if hunk.at else 0))
+        text = _applied(name, text, msgspec.structs.replace(hunk, at=hunk.at + longer if hunk.at else 0), budget)
         longer += sum((sign == "+") - (sign == "-") for sign, _ in hunk.lines)
     return text
 
 
-def _applied(name: str, text: str, hunk: Hunk) -> str:
+def _applied(name: str, text: str, hunk: Hunk, budget: _Budget) -> str:
     lines = text.split("\n")
-    signs, place = _found(name, lines, hunk)
+    signs, place = _found(name, lines, hunk, budget)
     there = lines[place.at : place.at + place.count]
     old = [line for sign, line in signs if sign != "+"]
     real = iter(there)
@@ -179,7 +207,7 @@ def _applied(name: str, text: str, hunk: Hunk) -> str:
     return "\n".join([*lines[: place.at], *put, *lines[place.at + place.count :]])
 
 
-def _found(name: str, lines: Sequence[str], hunk: Hunk) -> tuple[list[tuple[str, str]], LineRange]:
+def _found(name: str, lines: Sequence[str], hunk: Hunk, budget: _Budget) -> tuple[list[tuple[str, str]], LineRange]:
     """Return the lines of a hunk that are used, and their place: with less context where all of it is not there."""
     signs = list(hunk.lines)
     if not any(line.strip() for sign, line in signs if sign != "+"):
@@ -192,6 +220,7 @@ def _found(name: str, lines: Sequence[str], hunk: Hunk) -> tuple[list[tuple[str,
         old = [line for sign, line in part if sign != "+"]
         if not any(line.strip() for line in old):
             continue
+        budget.spend(name, len(lines) + len(old))
         places = [place for place in find_lines(old, lines) if place.count == len(old)]
         if len(places) > 1:
             places = _chosen(lines, places, hunk, before)

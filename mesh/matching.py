@@ -12,6 +12,7 @@ import msgspec
 
 from mesh.answer_flaw import Unusable, one_line
 
+_AT_ONCE = 1_000_000
 _COMMENT = re.compile(r"(?:^|\s+)(?:#|//)[^\"']*$")
 
 
@@ -120,8 +121,29 @@ def _with_comment(real: str, written: str, new: str) -> str:
 
 
 def _places(wanted: Sequence[str], have: Sequence[str]) -> list[int]:
+    """Return where the wanted lines stand; many of them are found in one pass, as a file may be one line repeated."""
     size = len(wanted)
+    if size * len(have) > _AT_ONCE:
+        return _places_of_many(wanted, have)
     return [at for at in range(len(have) - size + 1) if have[at] == wanted[0] and have[at : at + size] == wanted]
+
+
+def _places_of_many(wanted: Sequence[str], have: Sequence[str]) -> list[int]:
+    """Return the same by the algorithm of Knuth, Morris and Pratt."""
+    back, at = [0] * len(wanted), 0
+    for number in range(1, len(wanted)):
+        while at and wanted[number] != wanted[at]:
+            at = back[at - 1]
+        at += wanted[number] == wanted[at]
+        back[number] = at
+    found, at = list[int](), 0
+    for number, line in enumerate(have):
+        while at and (at == len(wanted) or line != wanted[at]):
+            at = back[at - 1]
+        at += line == wanted[at]
+        if at == len(wanted):
+            found.append(number + 1 - at)
+    return found
 
 
 def _trimmed(lines: Sequence[str]) -> list[str]:
