@@ -10,7 +10,7 @@ from collections.abc import Iterable
 _BITS = 2**28
 _LAST = _BITS - 1
 
-Key = tuple[str, str, str, str]
+FactKey = tuple[str, str, str, str]
 """Arena, kind, key and author of a fact."""
 
 
@@ -20,7 +20,7 @@ class BloomFilter:
     def __init__(self) -> None:
         self._bits = bytearray(_BITS // 8)
 
-    def add(self, keys: Iterable[Key]) -> list[Key]:
+    def add(self, keys: Iterable[FactKey]) -> list[FactKey]:
         """Add keys and return those that may have been there before."""
         bits, found = self._bits, []
         for key in keys:

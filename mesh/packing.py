@@ -121,9 +121,6 @@ class Packer:
 
     def _pack_posted(self, event: e.ProposalPosted) -> tuple[Any, ...]:
         rare = _RareOfPosted(event.cost, event.call) if event.cost or event.call else None
-        values = list[Any]()
-        for knob in event.knobs:
-            values += knob.old, knob.new
         return (
             self._posted.place(_key_of_posted(event), _blank_posted, event),
             bytes.fromhex(event.commit),
@@ -133,7 +130,7 @@ class Packer:
             event.predicted_gain,
             event.confidence,
             event.as_of,
-            values,
+            [value for knob in event.knobs for value in (knob.old, knob.new)],
             rare,
         )
 
@@ -326,8 +323,7 @@ def _key_of_posted(event: e.ProposalPosted) -> Hashable:
 
 
 def _key_of_run(run: Run) -> Hashable:
-    own = _OF_RUN(run)
-    return (own, *[rung for rung, _ in run.rungs]) if run.rungs else own
+    return (_OF_RUN(run), *[rung for rung, _ in run.rungs]) if run.rungs else _OF_RUN(run)
 
 
 def _key_of_finish(event: e.RunFinished) -> Hashable:

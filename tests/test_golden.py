@@ -42,6 +42,7 @@ from mesh.events import (
     kind_of,
 )
 from mesh.kept import KeptProposals, KeptRuns
+from mesh.lean import without_curve
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
 from mesh.wire import Entry, Post
 
@@ -287,10 +288,11 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                     2,
                     "gpu-7-w1",
                     False,
-                    FINISHES["r-base"],
+                    without_curve(FINISHES["r-base"]),
                     begun=("gpu-7-w1",),
                     finished_seq=9,
                     finished_at=at(9),
+                    has_curve=True,
                 ),
                 **{
                     run: Run(
@@ -299,9 +301,10 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
                         0,
                         "",
                         run == "r-killed",
-                        FINISHES[run],
+                        without_curve(FINISHES[run]),
                         finished_seq=21 + n,
                         finished_at=at(21 + n),
+                        has_curve=True,
                     )
                     for n, run in enumerate(FAILURES)
                 },

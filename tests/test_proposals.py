@@ -337,8 +337,7 @@ def test_a_proposal_shows_what_its_verdict_rests_on() -> None:
 
 
 def test_a_run_shows_how_it_ended_its_curve_and_its_last_words() -> None:
-    board, name = told(), run_of(NEW, seed=9)
-    run = board.runs[name]
+    run = (board := told()).runs[name := run_of(NEW, seed=9)]
     assert run.finished
     put_texts_back(board.proposals[NEW], board.runs, {run.finished_seq: replace(run.finished, curve=CURVE)})
     text = text_of(board, f"run:{name}")

@@ -119,7 +119,7 @@ class Kind(msgspec.Struct, frozen=True):
     usd: float | None
 
 
-class Member(msgspec.Struct, frozen=True):
+class Participant(msgspec.Struct, frozen=True):
     """Who took part: what was proposed and earned under a name, and what was spent on these ideas."""
 
     name: str
@@ -156,7 +156,7 @@ class ReportData(msgspec.Struct, frozen=True):
     failures: list[list[Any]]
     blocked: list[list[Any]]
     screening: list[list[Any]] = []
-    members: list[Member] = []
+    members: list[Participant] = []
 
     @property
     def finished(self) -> int:

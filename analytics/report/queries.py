@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from analytics.report.data import NOTHING, FinishedRun, Goal, Kind, Measured, Member, Promotion, ReportData, Step
+from analytics.report.data import NOTHING, FinishedRun, Goal, Kind, Measured, Participant, Promotion, ReportData, Step
 from mesh.errors import BadInput
 from mesh.events import KnobChange
 from mesh.sql_protocol import quoted
@@ -58,7 +58,7 @@ async def report_data(ask: Ask, arena: str) -> ReportData:
         failures=await rows("failures"),
         blocked=await rows("blocked"),
         screening=await rows("screening"),
-        members=[Member(*row) for row in await rows("members")],
+        members=[Participant(*row) for row in await rows("members")],
     )
 
 
