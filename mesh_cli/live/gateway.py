@@ -70,10 +70,12 @@ async def serve_here(
     try:
         from gateway.http.serve import serve_gateway
         from gateway.webhooks.hooks_file import read_hooks
-        from gateway.webhooks.sending import sends_to
         from mesh.web.access import LOOPBACK, is_loopback
         from mesh.web.listening import listen
         from mesh_cli.live.gateway_pages import serving_pages
+
+        if hooks:
+            from gateway.webhooks.sending import sends_to
     except ModuleNotFoundError as missing:
         raise BadInput(
             f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[gateway]'"
