@@ -74,7 +74,7 @@ async def serve_here(
         from mesh.web.listening import listen
     except ModuleNotFoundError as missing:
         raise BadInput(
-            f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[web]'"
+            f"mesh gateway needs {missing.name}, which is not installed: pip install 'mesh-swarm[gateway]'"
         ) from None
 
     host, port = parsed_address(address)
@@ -95,12 +95,15 @@ async def serve_here(
         accepted = (*LOOPBACK, host, *([] if alone else [socket.gethostname()]), *hosts, *named)
         around, close = None, None
         if free and len(names) == 1:
-            from analytics.web.serve import open_page
-
-            page, close = await stack.enter_async_context(
-                open_page(hub, await hub.arena(names[0]), home=settings.home(), hosts=accepted)
-            )
-            around = partial(_beside, page)
+            try:
+                from analytics.web.serve import open_page
+            except ModuleNotFoundError as missing:
+                print(f"mesh: without {missing.name} there is no page beside the gateway", file=sys.stderr)
+            else:
+                page, close = await stack.enter_async_context(
+                    open_page(hub, await hub.arena(names[0]), home=settings.home(), hosts=accepted)
+                )
+                around = partial(_beside, page)
         if free and not alone:
             print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
         await serve_gateway(
