@@ -23,7 +23,16 @@ from gateway.http.arenas import Arenas, ServedArena
 from gateway.http.caller import Caller, caller, network_of
 from gateway.http.limits import RateLimits
 from gateway.members import Members
-from mesh.errors import ArenaIsClosed, BusError, BusUnavailable, HostTrouble, MeshError, ObjectMissing, UnknownName
+from mesh.errors import (
+    ArenaIsClosed,
+    BusError,
+    BusUnavailable,
+    HostTrouble,
+    MeshError,
+    ObjectMissing,
+    UnknownName,
+    leaf,
+)
 
 SERVER_WITHIN_S = 25.0
 """Seconds that a request waits for the server of the log."""
@@ -222,6 +231,8 @@ class _Bound:
                 yield
         except TimeoutError:
             raise BusUnavailable("the server of the log does not answer; try again later") from None
+        except BaseExceptionGroup as group:
+            raise leaf(group) from None
         finally:
             self._scope = None
 

@@ -20,6 +20,8 @@ from mesh_cli.render.columns import Column
 
 if TYPE_CHECKING:
     from gateway.members import MemberIndex, Members
+    from mesh.bus import Hub
+    from mesh_cli.live.gateway_pages import GatewayPages
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*):(\d{1,5})")
 
@@ -72,7 +74,6 @@ async def serve_here(
         from gateway.webhooks.hooks_file import read_hooks
         from mesh.web.access import LOOPBACK, is_loopback
         from mesh.web.listening import listen
-        from mesh_cli.live.gateway_pages import serving_pages
 
         if hooks:
             from gateway.webhooks.sending import sends_to
@@ -98,10 +99,8 @@ async def serve_here(
             raise UnknownName(f"there is no arena {lost[0]!r} here; mesh open FOLDER opens one")
         named = [_host_of(outside)] if outside else []
         accepted = (*LOOPBACK, host, *([] if alone else [socket.gethostname()]), *hosts, *named)
-        pages = await stack.enter_async_context(
-            serving_pages(hub, settings.home(), only=arenas, hosts=accepted, numbers=not alone, is_open=free)
-        )
-        if free and len(names) == 1:
+        pages = await stack.enter_async_context(_pages(hub, arenas, accepted, numbers=not alone, is_open=free))
+        if pages and free and len(names) == 1:
             await pages.open_root(names[0])
         if free and not alone:
             print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
@@ -116,11 +115,27 @@ async def serve_here(
             hosts=accepted,
             numbers=not alone,
             tls=tls,
-            around=pages.around,
+            around=pages.around if pages else None,
             beside=sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None,
             on_ready=lambda: on_ready(url),
-            on_end=pages.close,
+            on_end=pages.close if pages else None,
         )
+
+
+@asynccontextmanager
+async def _pages(
+    hub: "Hub", arenas: Sequence[str], hosts: Sequence[str], *, numbers: bool, is_open: bool
+) -> "AsyncIterator[GatewayPages | None]":
+    """Keep the pages while the block runs; None where what they need is not installed."""
+    try:
+        from mesh_cli.live.gateway_pages import serving_pages
+    except ModuleNotFoundError as missing:
+        _say(f"without {missing.name} there is no page beside the gateway")
+        yield None
+        return
+    home = settings.home()
+    async with serving_pages(hub, home, only=arenas, hosts=hosts, numbers=numbers, is_open=is_open) as pages:
+        yield pages
 
 
 def _say(words: str) -> None:
