@@ -16,7 +16,8 @@ from mesh.memory import MemoryHub
 from mesh.server import EmbeddedServer
 
 LONGEST = (
-    "queries", "sql_page", "sql", "howto", "up", "snapshot", "hostile_client", "never_silent", "web_page", "search",
+    "mixed_swarm", "gateway_git", "queries", "sql_page", "sql", "howto", "up", "snapshot",
+    "hostile_client", "never_silent", "web_page", "search",
     "budget", "web_night", "explorer", "blind_model", "check", "chaos", "code_damage", "search_arena", "extremes",
     "results_tsv", "worker_ends", "fuzz", "model_refused", "critique_model_swarm", "prompt", "leases", "analytics",
     "deploy", "report", "web_ends", "web_pictures", "nanolm", "healing", "llm_client", "race", "cli",
