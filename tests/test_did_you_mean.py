@@ -72,7 +72,7 @@ GUESSED = {
     "SELECT error, count(*) FROM runs GROUP BY error": "reason?",
     "SELECT worker, avg(runtime) FROM runs GROUP BY worker": "trial_s?",
     'SELECT * FROM runs WHERE state = "failed"': "a text stands in single quotes: 'failed'",
-    "SELECT commit FROM leaderboard": "commit of proposals?",
+    "SELECT commit FROM leaderboard": "commit of proposals, claims or commits?",
     "SELECT score FROM proposals": "did you mean mean of leaderboard or lineage?",
     "SELECT started FROM proposals": "started_at of runs",
     "SELECT costs FROM agents": "did you mean usd of runs",
