@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agents import researcher
 from agents.critic import Critic
 from agents.curator import Curator
 from agents.explorer import Explorer
+from agents.llm import next_move
 from agents.researcher import Researcher
 from gpu_worker.worker import run_worker
 from mesh import failed_calls
@@ -42,7 +42,7 @@ KNOBLESS = KNOBLESS.replace("(HEIGHT - 0.5) ** 2 + WIDTH / 1000", "len(os.enviro
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(researcher, "EXPLORERS_IDLE_S", 0.5)
+    monkeypatch.setattr(next_move, "EXPLORERS_IDLE_S", 0.5)
     monkeypatch.setattr(failed_calls, "SHORT_PAUSE_S", 0.1)  # after an answer of no use
     monkeypatch.setattr(Researcher, "every_s", 0.1)
 

@@ -144,6 +144,7 @@ LOST = {
 @pytest.mark.parametrize("first", LOST.values(), ids=LOST)
 async def test_who_never_asks_is_dropped(first: bytes, open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REQUEST_S", 0.5)
+    monkeypatch.setattr(connection.Connection, "body_s", 0.5)
     async with open_lab() as lab:
         async with await anyio.connect_tcp("127.0.0.1", lab.http.base_url.port or 0) as stream:
             await stream.send(first)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 
 class Answer(NamedTuple):
@@ -62,7 +63,12 @@ async def curl(url: str, *words: str, key: str = "", data: object = None) -> Ans
     if data is not None:
         command += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
     body = data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode()
-    done = await anyio.run_process([*command, url], input=body, check=False, stderr=subprocess.PIPE)
+
+    def run() -> subprocess.CompletedProcess[bytes]:  # anyio fails where curl ends before it has read the whole body
+        given = b"" if data is None else body
+        return subprocess.run([*command, url], input=given, capture_output=True, check=False)
+
+    done = await anyio.to_thread.run_sync(run)
     head, _, rest = done.stdout.partition(b"\r\n\r\n")
     while head.startswith(b"HTTP/1.1 100"):
         head, _, rest = rest.partition(b"\r\n\r\n")
