@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import ClassVar
 
+import anyio
 import msgspec
 
 from gateway.log_index import IndexReader, LogIndex
@@ -108,6 +109,8 @@ class Members:
         self.index = MemberIndex()
         self.reader = IndexReader(bus, [self.index])
         self._bus = bus
+        self._looking = anyio.Lock()
+        self._looked = -1.0
 
     async def holder(self, key: str) -> MemberAdmitted | None:
         """Return the member whose key this is, also where another gateway has just admitted it; None if nobody has it.
@@ -119,7 +122,12 @@ class Members:
             return None
         if found := self.index.holder(key):
             return found
-        await self.reader.reached_head()
+        since = time.monotonic()
+        async with self._looking:  # a thousand wrong keys at a time ask the log once
+            if self._looked < since:
+                begun = time.monotonic()
+                await self.reader.reached_head()
+                self._looked = begun
         return self.index.holder(key)
 
     async def invite(

@@ -1,5 +1,6 @@
 """`mesh.optimise`: the loop that lets an optimiser of the user's own take part."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -100,5 +101,7 @@ def _optimised(
 def _as_values(optimiser: Optimiser, values: object) -> Mapping[str, object]:
     if isinstance(values, Mapping):
         return values
+    if inspect.iscoroutine(values):
+        values.close()  # else Python warns of it at a moment of its own
     kind = type(optimiser).__name__
     raise BadInput(f"{kind}.ask returned a {type(values).__name__}; return a dict of values by the names of knobs")

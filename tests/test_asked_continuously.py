@@ -151,7 +151,7 @@ async def swarm(folder: Path, home: Path, server: ModelServer, researchers: int,
     return entries
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("researchers", [1, 3])
 @pytest.mark.parametrize("task", TASKS)
 async def test_every_task_is_asked_about_again_and_again(task: str, researchers: int, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ async def stage(folder: Path, home: Path, train: str = TRAIN, **files: str) -> A
             tasks.cancel_scope.cancel()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_whatever_is_killed_every_run_is_finished_once_and_the_projection_can_be_had_again(
     tmp_path: Path, home: Path
 ) -> None:
@@ -171,7 +171,7 @@ if not first.exists():
                 await anyio.sleep(0.01)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_swarm_lives_through_random_trouble_and_what_it_acknowledged_is_there_once(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", 200) as disk:
         report = await run_round(1, tmp_path, random.Random("2026-1"), disk, seconds=8)

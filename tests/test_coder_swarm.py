@@ -17,7 +17,7 @@ from tests.support.arenas import TRAIN, write_arena
 from tests.support.scripted_agent import write_agent
 from tests.test_chaos import PATIENCE_S, Stage, stage
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 QUICK = TRAIN.replace("time.sleep(0.4)\n", "")
 HANGS = "subprocess.Popen(['setsid', 'sleep', '2000.25'], start_new_session=True)\ntime.sleep(2000)\n"
 REACHES = """

@@ -83,7 +83,7 @@ def machines(folder: Path) -> Iterator[dict[str, Machine]]:
         yield found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_three_machines_come_up_as_the_page_says_and_outlive_a_killed_server_and_a_killed_worker(
     tmp_path: Path,
 ) -> None:

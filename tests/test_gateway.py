@@ -70,7 +70,7 @@ async def test_all_of_it_is_also_below_the_name_of_the_arena(hub: Hub) -> None:
     assert (other.status, other.json) == (404, {"error": "this hub has no arena 'nothing'"})
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_what_is_wrong_is_one_sentence_with_the_status_of_agenthub(hub: Hub) -> None:
     api = f"{hub.url}/api"
     key = await register(hub.url, "bob")
@@ -123,7 +123,7 @@ async def test_what_is_wrong_is_one_sentence_with_the_status_of_agenthub(hub: Hu
     assert ignored.status == 201
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_twenty_agents_at_once_get_ids_in_the_order_of_the_log(hub: Hub) -> None:
     api = f"{hub.url}/api"
     made: list[int] = []
@@ -151,7 +151,7 @@ async def test_twenty_agents_at_once_get_ids_in_the_order_of_the_log(hub: Hub) -
     assert {each["id"]: each["content"] for each in listed} == {a.json["id"]: a.json["content"] for a in posted}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_who_has_had_enough_is_told_when_to_come_back(hub: Hub) -> None:
     api = f"{hub.url}/api"
     keys = [await register(hub.url, f"agent-{n}") for n in range(10)]

@@ -1,6 +1,7 @@
 """The bounds of a gateway that need no gateway: limits by the hour, members folded from facts, slow bodies."""
 
 import math
+from contextlib import ExitStack
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from gateway.http import limits
 from gateway.http.caller import network_of
 from gateway.http.limits import HOUR_S, PER_HOUR, RateLimits
+from gateway.http.rules import AtATime
 from gateway.members import MemberIndex, Members, NotInvited, secret_hash_of
 from mesh.errors import AlreadyPosted
 from mesh.events import MemberAdmitted, MemberInvited, MemberRevoked
@@ -37,7 +39,7 @@ def test_so_many_in_any_hour_and_the_refusal_says_when_to_come_back(what: str) -
     clock = Clock()
     rates = RateLimits(clock)
     for n in range(PER_HOUR[what]):
-        clock.now = n * 10.0
+        clock.now = n * HOUR_S / PER_HOUR[what] / 2
         rates.take(what, "ann")
     with pytest.raises(HTTPException) as refused:
         rates.take(what, "ann")
@@ -68,6 +70,46 @@ def test_the_addresses_of_one_machine_count_as_one() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:2") == "2001:db8::"
     assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
     assert network_of("::ffff:192.0.2.7") == network_of("192.0.2.7") == "192.0.2.7"
+
+
+def test_so_many_of_one_and_of_all_run_at_a_time_and_each_that_ends_makes_room() -> None:
+    running = AtATime(4, 3, "too many")
+    with ExitStack() as anns, ExitStack() as others:
+        for _ in range(3):
+            anns.enter_context(running.one("ann"))
+        with pytest.raises(HTTPException, match="too many"), running.one("ann"):
+            pass
+        others.enter_context(running.one("bob"))
+        with pytest.raises(HTTPException, match="too many"), running.one("cid"):
+            pass
+        anns.close()
+        others.enter_context(running.one("ann"))
+
+
+async def test_many_wrong_keys_at_a_time_ask_the_log_once_or_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = Members(await MemoryHub().arena(HUB_LOG, create=True))
+    asked = 0
+    reached_head = members.reader.reached_head
+
+    async def counted() -> None:
+        nonlocal asked
+        asked += 1
+        await reached_head()
+
+    monkeypatch.setattr(members.reader, "reached_head", counted)
+
+    async def wrong(number: int) -> None:
+        assert await members.holder(f"{number:064x}") is None
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(members.reader.follow)
+        async with anyio.create_task_group() as callers:
+            for number in range(500):
+                callers.start_soon(wrong, number)
+        key = await members.admit("ann")
+        assert await members.holder(key)
+        tasks.cancel_scope.cancel()
+    assert 1 <= asked <= 2
 
 
 async def test_two_gateways_admit_a_name_once_and_an_invitation_no_more_often_than_it_says() -> None:

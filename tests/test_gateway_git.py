@@ -208,7 +208,7 @@ def program(hub: str, folder: Path, name: str, between: str = "") -> str:
     return done.stdout.split()[-1]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 async def test_the_program_of_agenthub_works_with_its_hub_alone_edited_twice_in_a_row(
     hub: Hub, server: EmbeddedServer, tmp_path: Path
 ) -> None:
@@ -235,7 +235,7 @@ async def told(folder: Path, step: str) -> None:
             await anyio.sleep(0.05)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 async def test_the_program_goes_on_where_gateway_and_server_are_killed_between_its_steps(
     home: Path, server: EmbeddedServer, tmp_path: Path
 ) -> None:

@@ -87,6 +87,10 @@ async def test_a_gateway_of_some_arenas_answers_no_sql_which_reads_all(home: Pat
         sentence = "sql reads all arenas of this hub, and this gateway serves only some of them"
         assert (refused.status, refused.json) == (403, {"error": sentence})
         assert (await curl(f"{hub.url}/api/sql", data=ask)).status == 401  # nor to the page, which has no key
+    async with gateway(home, arena) as hub:  # one of all arenas, on the same log
+        assert (await curl(f"{hub.url}/a/tiny/api/status", key=key)).status == 200
+        other = await curl(f"{hub.url}/a/second/api/status", key=key)
+        assert (other.status, other.json) == (403, {"error": "this key is for tiny, not for arena second"})
 
 
 async def test_names_that_look_like_those_of_the_swarm_are_taken(home: Path, arena: str) -> None:

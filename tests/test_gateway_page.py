@@ -29,7 +29,7 @@ OTHER = ARENA.replace("tiny", "other")
 HTML = ("-H", "Accept: text/html,*/*;q=0.8")
 NASTY = "<img src=x onerror=\"window.owned = 'claim'\"><b>bold</b>"
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Stage(NamedTuple):

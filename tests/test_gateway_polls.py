@@ -19,7 +19,7 @@ POLLS, OF_ONE = 1000, 20
 MOST_MIB = 150
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_thousand_idle_waits_take_little_memory_and_all_hear_the_news(
     home: Path, server: EmbeddedServer
 ) -> None:

@@ -83,7 +83,7 @@ def run_of(bad: Bad, number: int) -> RunRequested:
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_no_process_ends_and_the_swarm_works_on(tmp_path: Path, home: Path, server: EmbeddedServer) -> None:
     folder = write_arena(tmp_path / "tiny")
     bad = [make() for what, make in bad_commits(TRAIN.encode()).items() if "bomb" not in what]

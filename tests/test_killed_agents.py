@@ -24,7 +24,7 @@ QUICK = TRAIN.replace("time.sleep(0.4)\n", "")
 POSTS = {"explorer": "proposal.posted", "curator": "run.requested", "critic": "critique.posted"}
 Then = Literal["lost", "landed"]
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("key")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("key")]
 
 
 @pytest.fixture

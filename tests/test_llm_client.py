@@ -175,7 +175,7 @@ anyio.run(main)
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_what_the_first_call_imports_does_not_count_against_its_time_limit() -> None:
     with model_server(say("ready")) as server:
         command = [sys.executable, "-c", FIRST_CALL, server.url]

@@ -190,7 +190,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 async def test_each_door_is_credited_with_what_it_earned_and_what_that_cost(tmp_path: Path, home: Path) -> None:
     allowed, works = threading.Event(), write_agent(tmp_path / "bin", WORKS, "scripted.py")
     with model_server(*[partial(answer, allowed)] * 9) as model:

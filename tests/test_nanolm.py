@@ -17,7 +17,7 @@ from mesh.events import Failed, RunFinished, Scored
 from mesh_cli.setup.attacks import Attack, changed_files, holds, read_attacks
 from mesh_cli.setup.check_runs import Artifact, run_artifacts
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 HOME = Path(__file__).parents[1] / "arenas" / "nanolm"
 TRAIN = (HOME / "train.py").read_text()

@@ -88,7 +88,7 @@ KNOBLESS = TINY.replace("HEIGHT = 1.0  # mesh: 0.0..2.0\n", "").replace("WIDTH =
 KNOBLESS = KNOBLESS.replace("(HEIGHT - 0.5) ** 2 + WIDTH / 1000", "len(os.environ.get('WORDS', 'some words'))")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_mesh_up_asks_a_model_again_and_again_where_explorers_find_no_knobs(tmp_path: Path, home: Path) -> None:
     folder = write_arena(tmp_path / "arena", train=KNOBLESS)
     answers = [whole("train.py", KNOBLESS.replace("some words", "w" * length)) for length in range(30, 1, -1)]

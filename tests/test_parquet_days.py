@@ -104,7 +104,7 @@ def test_files_of_an_arena_that_is_gone_are_removed(tmp_path: Path) -> None:
     assert list(folder.rglob("arena=a*")) == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_writer_that_is_killed_leaves_no_half_file_and_the_next_one_ends_its_work(tmp_path: Path) -> None:
     file, folder = tmp_path / "a.duckdb", tmp_path / "days"
     append(file, {arena: over_days(arena, seed) for arena, seed in ARENAS.items()})
@@ -126,7 +126,7 @@ def test_a_writer_that_is_killed_leaves_no_half_file_and_the_next_one_ends_its_w
     assert write_days(file, folder).written == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_days_are_read_while_they_are_written(tmp_path: Path) -> None:
     file, folder = tmp_path / "a.duckdb", tmp_path / "days"
     entries = over_days("a", 3)

@@ -35,7 +35,7 @@ from mesh_cli.proposals.leaderboard_table import ranking, remarks
 from tests.support.folding import projecting
 from tests.test_leaderboard_contract import History
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 HISTORIES, PARTS = 8, 2
 

@@ -33,7 +33,7 @@ from tests.test_race import NOISY
 
 __all__ = ["asks"]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Claims(Log):

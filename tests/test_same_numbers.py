@@ -25,7 +25,7 @@ from tests.support.page import Visit, browsing, web
 from tests.test_exactness import scored
 from tests.test_web_remarks import Told
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def noisy(level: float, gain: float, sd: float, *, direction: str = "minimize") -> Told:

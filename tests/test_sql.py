@@ -20,7 +20,7 @@ from tests.support.arenas import write_arena
 from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, Done, Lab, fill, refused, serving
 
-pytestmark = pytest.mark.timeout(240)  # some tests give twenty commands
+pytestmark = pytest.mark.timeout(600)  # some tests give twenty commands
 
 COMMAND = [sys.executable, "-m", "mesh_cli", "sql"]
 

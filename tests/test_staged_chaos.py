@@ -39,7 +39,7 @@ print(json.dumps(loss))
 """
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 async def test_a_worker_killed_in_the_middle_of_the_second_stage_loses_nothing(tmp_path: Path, home: Path) -> None:
     marker = tmp_path / "first"
     train = TRAIN.replace("time.sleep(0.4)", "").replace('{"loss": loss}', '{"loss": loss, "height": HEIGHT}')

@@ -26,7 +26,7 @@ from mesh_cli.connect import board_of
 from mesh_cli.exit import ExitCode
 from tests.support.arenas import TRAIN, write_arena
 
-PATIENCE_S = 120
+PATIENCE_S = 240
 MESH = [sys.executable, "-m", "mesh_cli"]
 QUITTER = """
 from mesh.errors import Leaving

@@ -22,7 +22,7 @@ from tests.test_up import MESH, PATIENCE_S, belonging_to
 __all__ = ["lab", "mesh"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_it_ends_at_the_goal_and_the_live_page_goes_on_until_ctrl_c(tmp_path: Path, home: Path) -> None:
     arena = write_arena(tmp_path / "arena")
     command = [*MESH, "up", "--goal", "0.2", "--quiet", "--web", "--slots", "2", "--hours", "1"]

@@ -14,7 +14,7 @@ from tests.support.hub import curl, register
 from tests.test_up import MESH, PATIENCE_S, belonging_to
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_swarm_measures_what_an_agent_proposes_with_curl(tmp_path: Path, home: Path) -> None:
     arena = write_arena(tmp_path / "arena")
     command = [*MESH, "up", "--quiet", "--gateway", "--slots", "1", "--explorers", "1", "--hours", "1"]

@@ -16,7 +16,7 @@ from mesh.testing import Arena, git_hash
 from tests.support.page import Visit
 from tests.test_web_page import NASTY, Stage, stage
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 PROMPT = [
     {"role": "system", "content": f"You improve a program. {NASTY}"},

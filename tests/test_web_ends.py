@@ -69,7 +69,7 @@ def nina(state: dict[str, Any]) -> tuple[str, int] | None:
     return next(((row["state"], row["running"]) for row in state["workers"] if row["worker"] == "nina"), None)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 async def test_the_page_outlives_server_and_worker_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MESH_NATS", raising=False)
     async with embedded(settings.server_dir(home), sync="1s") as server, AsyncExitStack() as stack:

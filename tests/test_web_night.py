@@ -31,7 +31,7 @@ AWAY, IDLE, LIVE = (f'.connection[data-state="{state}"]' for state in ("away", "
 MS = 1000 * PATIENCE_S
 NEW = "e" * 40
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 async def said_while_away(bus: JetStreamBus) -> None:
@@ -165,7 +165,7 @@ async def page_named_by(up: anyio.abc.Process) -> str:
 
 
 @pytest.mark.greedy
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 async def test_the_page_beside_a_swarm_lives_through_server_swarm_and_restart(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +221,7 @@ async def test_the_page_beside_a_swarm_lives_through_server_swarm_and_restart(
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_the_open_page_says_when_the_time_is_over_and_goes_on_with_the_next_swarm(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

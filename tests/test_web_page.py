@@ -26,7 +26,7 @@ NASTY_TITLE = "<script>window.owned = 'title'</script>\u202egnp.exe"
 
 Record = Callable[[str, object], None]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Stage(NamedTuple):

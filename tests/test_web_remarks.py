@@ -17,7 +17,7 @@ from mesh_cli.live.headline import progress_line
 from tests.support.page import Visit, browsing, web
 from tests.test_exactness import arena, scored
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 WHY = "changed lr, which version 2 fixes"
 WORDS = "1 proposal is ruled out since version 2, and counts nowhere: changed lr, which version 2 fixes"
 

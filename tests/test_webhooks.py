@@ -277,7 +277,8 @@ async def test_a_private_address_is_never_reached(open_bus: OpenBus, tmp_path: P
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-     "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2001:db8::1", "nonsense"],
+     "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2001:db8::1",
+     "fec0::1", "feff::1", "::127.0.0.1", "::10.1.2.3", "nonsense"],
 )  # fmt: skip
 def test_an_address_that_is_not_of_the_internet_is_not_public(address: str) -> None:
     assert not is_public(address)

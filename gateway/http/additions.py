@@ -69,7 +69,7 @@ class _Question(msgspec.Struct):
 
 async def _propose(request: Request) -> Response:
     asking, door, gateway = caller_of(request), served_of(request).door, gateway_of(request)
-    gateway.limits.check("push", asking.author)
+    gateway.limits.take("push", asking.author)  # a patch that does not fit is work too
     wish = await json_of(request, _NewProposal, MOST_PROPOSED)
     if bool(wish.files) == bool(wish.patch.strip()):
         raise BadInput("a proposal needs either files or patch; give one of them")
@@ -85,7 +85,6 @@ async def _propose(request: Request) -> Response:
         name: data.decode() for name, data in files.items()
     }
     check_texts(request, texts)
-    gateway.limits.take("push", asking.author)
     done = await propose(
         door,
         files,

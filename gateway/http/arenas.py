@@ -47,7 +47,11 @@ class ServedArena:
 
 
 class Arenas:
-    """Opens an arena when somebody asks for it, and keeps it open; run `keep` in a task."""
+    """Opens an arena when somebody asks for it, and keeps it open; run `keep` in a task.
+
+    Attributes:
+        only: the arenas that are served; none: all.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class Arenas:
             beside: runs beside each arena as long as that is served; then all are opened without being asked for.
         """
         self._beside, self._has_begun = beside, False
-        self._hub, self._home, self._indexes, self._only = hub, home, tuple(indexes), tuple(only)
+        self._hub, self._home, self._indexes, self.only = hub, home, tuple(indexes), tuple(only)
         self._served: dict[str, ServedArena] = {}
         self._names: tuple[float, list[str]] = (-_LOOK_S, [])
         self._opening = anyio.Lock()
@@ -103,7 +107,7 @@ class Arenas:
         """Return the names of the arenas, sorted."""
         if time.monotonic() - self._names[0] >= _LOOK_S:
             found = await self._hub.arenas()
-            self._names = time.monotonic(), [name for name in found if not self._only or name in self._only]
+            self._names = time.monotonic(), [name for name in found if not self.only or name in self.only]
         return self._names[1]
 
     async def are_all(self) -> bool:
@@ -112,7 +116,7 @@ class Arenas:
         Raises:
             BusUnavailable: the log cannot be reached.
         """
-        return not self._only or all(name in self._only for name in await self._hub.arenas())
+        return not self.only or all(name in self.only for name in await self._hub.arenas())
 
     async def single(self) -> str:
         """Return the only arena, "" if there is none or more than one."""

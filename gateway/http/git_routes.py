@@ -23,6 +23,7 @@ from gateway.git_bundle import MAX_BUNDLE_BYTES, BundleTooLarge
 from gateway.git_quarantine import UNPACK_WITHIN_S
 from gateway.http.body import page_of
 from gateway.http.entry import caller_of, gateway_of, json_answer, member, served_of
+from gateway.http.rules import BUNDLES
 from gateway.pending import awaited_by
 from gateway.push import CommitLog, push
 from gateway.refusals import check_words
@@ -60,7 +61,7 @@ async def _push(request: Request) -> Response:
         if seen(data.decode(errors="replace")):
             raise BadInput(f"{printable(where, 80)} has a key of this hub; the log never forgets: take it out")
 
-    with tempfile.TemporaryFile() as file:
+    with BUNDLES.one(asking.author), tempfile.TemporaryFile() as file:
         await _receive(request, file)
         try:
             done = await push(_log(request), file, author=asking.author, model=asking.id, check=check)
@@ -88,9 +89,12 @@ async def _receive(request: Request, file: IO[bytes]) -> None:
 
 async def _fetch(request: Request) -> Response:
     known = _named(request)
+    author = caller_of(request).author
+    gateway_of(request).limits.take("fetch", author)
     file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 the answer closes it
     try:
-        await fetch(_log(request), known, file)
+        with BUNDLES.one(author):
+            await fetch(_log(request), known, file)
     except BaseException:
         file.close()
         raise

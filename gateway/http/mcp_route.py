@@ -81,7 +81,7 @@ async def _rules(request: HTTPConnection, name: str, given: Any) -> AsyncIterato
     except HTTPException as refused:
         raise BadInput(str(refused.detail)) from None
     except BaseException:
-        if counted:
+        if counted == "post":  # a patch that does not fit is work too
             limits.give_back(counted, author)
         raise
 

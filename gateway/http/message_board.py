@@ -38,6 +38,7 @@ async def _channels(request: Request) -> Response:
 
 async def _open_channel(request: Request) -> Response:
     served, index = served_of(request), served_of(request).index(ChannelIndex)
+    asking, limits = caller_of(request), gateway_of(request).limits
     wish = await json_of(request, _NewChannel)
     if not _NAME.fullmatch(wish.name):
         raise HTTPException(400, "channel name must be 1-31 lowercase alphanumeric/dash/underscore chars")
@@ -46,9 +47,10 @@ async def _open_channel(request: Request) -> Response:
     if (known := index.find(wish.name)) and known.is_opened:
         raise HTTPException(409, "channel already exists")
     _check_text(request, "description", wish.description)
+    limits.take("channel", asking.author)
     event = ChannelOpened(name=wish.name, description=wish.description)
     try:
-        seq = await served.door.bus.post(Post.new(caller_of(request).author, event))
+        seq = await served.door.bus.post(Post.new(asking.author, event))
     except AlreadyPosted:
         raise HTTPException(409, "channel already exists") from None
     await served.reached(seq)

@@ -41,7 +41,7 @@ async def _register(request: Request) -> Response:
     await _check_free(gateway, author, _TAKEN)
     gateway.limits.take("registration", address)
     try:
-        key = await gateway.members.admit(shown_as, invited=invited)
+        key = await gateway.members.admit(shown_as, arenas=gateway.arenas.only, invited=invited)
     except AlreadyPosted:
         gateway.limits.give_back("registration", address)
         raise HTTPException(409, _TAKEN) from None

@@ -11,14 +11,12 @@ from gateway.pending import awaited_by
 from mesh.errors import BadInput
 from mesh.text import printable
 
-POLLS, POLLS_OF_ONE = 2000, 20
-"""Requests that wait for news at a time: of all members, and of one."""
 
+class AtATime:
+    """Counts requests that run at the same time: of all members, and of each."""
 
-class Polls:
-    """Counts the requests that wait."""
-
-    def __init__(self) -> None:
+    def __init__(self, most: int, most_of_one: int, sentence: str) -> None:
+        self._most, self._most_of_one, self._sentence = most, most_of_one, sentence
         self._by: dict[str, int] = {}
 
     @contextmanager
@@ -28,8 +26,8 @@ class Polls:
         Raises:
             HTTPException: 429, there are too many.
         """
-        if self._by.get(author, 0) >= POLLS_OF_ONE or sum(self._by.values()) >= POLLS:
-            raise HTTPException(429, "too many requests wait for news; end one of them", {"Retry-After": "5"})
+        if self._by.get(author, 0) >= self._most_of_one or sum(self._by.values()) >= self._most:
+            raise HTTPException(429, self._sentence, {"Retry-After": "5"})
         self._by[author] = self._by.get(author, 0) + 1
         try:
             yield
@@ -39,8 +37,10 @@ class Polls:
                 del self._by[author]
 
 
-POLLING = Polls()
-"""The requests of this process that wait."""
+POLLING = AtATime(2000, 20, "too many requests wait for news; end one of them")
+"""The requests of this process that wait for news."""
+BUNDLES = AtATime(64, 3, "too many bundles are on their way; wait for one of them")
+"""The pushes and fetches of this process: each may hold 50 MiB on disk."""
 
 
 def check_pending(request: HTTPConnection) -> None:

@@ -7,7 +7,7 @@ import anyio
 
 from mesh.errors import BadInput
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64, _IPV4_COMPATIBLE = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96")
 _IPV4_BITS = 0xFFFFFFFF
 
 
@@ -19,7 +19,9 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if found in _NAT64:
+        if found.is_site_local:
+            return False
+        if found in _NAT64 or found in _IPV4_COMPATIBLE:
             inner = ipaddress.IPv4Address(int(found) & _IPV4_BITS)
         if inner is not None:
             return is_public(str(inner))

@@ -325,8 +325,9 @@ class Link:
         return BusRefused(f"the NATS server at {self.url} refuses {subject}: {why}")
 
     def _unavailable(self, subject: str, why: str) -> BusError:
-        if not why and self.nc.is_connected:
-            why = "it is connected but does not answer: its disk may be full, see its log"
+        if not why:
+            is_there = "it is connected but does not answer: its disk may be full"
+            why = f"{is_there if self.nc.is_connected else 'it is away, or its disk is full'}, see its log"
         last = f" ({why})" if why else ""
         return BusUnavailable(f"no NATS server at {self.url} accepted {subject} within {self.patience_s:g} s{last}")
 

@@ -104,7 +104,7 @@ class Follower:
             env={**self.env, "PLACE": str(place)},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=500,
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

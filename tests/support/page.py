@@ -81,6 +81,7 @@ class Visit:
         self._context = await self._browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if self._scheme == "dark" else "light"
         )
+        self._context.set_default_timeout(120_000)
         self.tab: Tab = await self._context.new_page()
         self.tab.on("console", self._on_console)
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -96,9 +97,9 @@ class Visit:
     async def open(self, fragment: str = "") -> None:
         """Open the page and wait until it has loaded what there is."""
         await self.tab.goto(self.address + fragment)
-        await self.tab.wait_for_selector("body[data-ready]", timeout=60_000)
+        await self.tab.wait_for_selector("body[data-ready]")
         connected = '.connection[data-state="live"], .connection[data-state="idle"]'
-        await self.tab.wait_for_selector(connected, timeout=60_000)
+        await self.tab.wait_for_selector(connected)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
