@@ -57,6 +57,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     new,
     open_,
     post,
+    prices,
     propose,
     report,
     show,
@@ -80,6 +81,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "code", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
+    "Rent": ("prices",),
     "Take part": (
         "digest",
         "checkout",

@@ -1,0 +1,1 @@
+"""What GPUs cost, and which to rent for an arena."""
