@@ -106,9 +106,10 @@ test: $(DEV) $(BYTECODE) $(IMPORTED) ## run the tests: first those that can run 
 	  run -n 2 --dist worksteal -m greedy $$(grep -l 'mark[.]greedy' tests/test_*.py) && \
 	  run -m serial $$(grep -l 'mark[.]serial' tests/test_*.py) && rm -rf $$short && exit $$failed
 
-events: $(DEV) ## generate docs/events.md, docs/reference/arena.md and the table of docs/sandbox.md from the code
+events: $(DEV) ## generate docs/events.md, docs/reference/arena.md, docs/reference/rights.md and the table of docs/sandbox.md from the code
 	$(BIN)/python -m mesh.events_page > docs/events.md
 	$(BIN)/python -m mesh.arena_page > docs/reference/arena.md
+	$(BIN)/python -m mesh.accounts.rights_page > docs/reference/rights.md
 	$(BIN)/python -m tests.attacks docs/sandbox.md
 
 bench: $(DEV) ## measure a part against its raw limit, e.g. `make bench NAME=log`

@@ -9,7 +9,7 @@ from random import sample, uniform
 import anyio
 
 from gpu_worker.member import Membership
-from mesh.errors import BusError
+from mesh.errors import BusError, BusRefused
 from mesh.events import WorkerLeft
 from mesh.roll_call import roll_call
 
@@ -22,13 +22,19 @@ AT_A_TIME = 16
 
 
 async def report_silent(member: Membership) -> None:
-    """Ask other workers again and again, and post that those have left that do not answer; until cancelled."""
+    """Ask other workers again and again, and post that those have left that do not answer; until cancelled.
+
+    It ends at once for a member of a hub, whose own processes call the roll.
+    """
     silent = dict[str, float]()
     while True:
         await anyio.sleep(uniform(0.5, 1.5) * ASK_EVERY_S)
         others = [boot for boot, life in member.board.workers.items() if not life.left and boot != member.boot]
         asked = sample(others, min(AT_A_TIME, len(others)))
-        answering = await roll_call(member.bus, asked)
+        try:
+            answering = await roll_call(member.bus, asked)
+        except BusRefused:
+            return
         now = anyio.current_time()
         silent = {boot: since for boot, since in silent.items() if boot in others and boot not in answering}
         for boot in asked:

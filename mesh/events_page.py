@@ -35,7 +35,8 @@ _HOW_TO_ADD = """## How to add a fact
    and `key()` from the fields that make it unique. Add it to `AnyEvent`.
 2. Write the meaning of each field in `mesh/meanings.py`.
 3. Write how it changes the state in `Board._take` (`mesh/board.py`). mypy names every `match` that lacks the new case.
-4. Run `make events`, and add a line with the fact to the golden log of the next release (`tests/golden/`).
+4. Say in `mesh/accounts/rights.py` which roles of a hub's members may post it; none: the hub's own processes alone.
+5. Run `make events`, and add a line with the fact to the golden log of the next release (`tests/golden/`).
 
 An existing fact only ever gains fields, each with a default: no rename, no removal, no other type, no narrower bound.
 If you need one of these, add a new fact. Never change a file under `tests/golden/`.

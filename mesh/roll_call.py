@@ -1,7 +1,8 @@
 """The roll call: which workers and agents answer now. The log alone cannot know that one was killed.
 
 Every worker and every agent answers to the boot id of its life for as long as it runs. A server without a listener for
-that id says so at once; whoever is frozen, or cut off, does not answer in time.
+that id says so at once; whoever is frozen, or cut off, does not answer in time. On a hub with accounts its own processes
+alone call the roll: who might answer any member could write anywhere in its name.
 """
 
 import datetime as dt
@@ -12,7 +13,7 @@ import anyio
 
 from mesh.board import Board
 from mesh.bus import ArenaBus, Live
-from mesh.errors import BusError
+from mesh.errors import BusError, BusRefused
 
 _WITHIN_S = 2.0
 """Seconds in which whoever is there answers."""
@@ -21,7 +22,7 @@ GONE_S = 8.0
 """Seconds without an answer after which a life counts as gone for those who watch; a connection may break and heal."""
 _AGAIN_S = 30.0
 """Seconds after which one that is gone is asked again."""
-_AT_ONCE = 64
+_AT_ONCE = 32
 
 
 async def answer_roll_call(bus: Live, boot: str) -> None:
@@ -34,19 +35,30 @@ async def answer_roll_call(bus: Live, boot: str) -> None:
 
 
 async def roll_call(bus: Live, boots: Collection[str], within_s: float = _WITHIN_S) -> frozenset[str]:
-    """Return those of the boot ids that answer within `within_s` seconds."""
+    """Return those of the boot ids that answer within `within_s` seconds.
+
+    Raises:
+        BusRefused: this member of a hub may not call the roll.
+    """
     found = set[str]()
+    refused: list[BusRefused] = []
     turn = anyio.CapacityLimiter(_AT_ONCE)
 
     async def ask(boot: str) -> None:
         async with turn:
-            with suppress(BusError):
+            try:
                 await bus.ask(_service(boot), b"", timeout_s=within_s)
                 found.add(boot)
+            except BusRefused as refusal:
+                refused.append(refusal)
+            except BusError:
+                pass
 
     async with anyio.create_task_group() as tasks:
         for boot in boots:
             tasks.start_soon(ask, boot)
+    if refused:
+        raise refused[0]
     return frozenset(found)
 
 
@@ -61,8 +73,8 @@ def expected(board: Board) -> set[str]:
 class Watchman:
     """Calls the roll again and again for those who watch an arena.
 
-    `answering` are the boot ids that count as present, None before the first round. `silent_since` is when the server
-    last answered, None while it does.
+    `answering` are the boot ids that count as present, None before the first round, and for a member of a hub, which
+    may not call the roll. `silent_since` is when the server last answered, None while it does.
     """
 
     def __init__(self, bus: ArenaBus, board: Callable[[], Board]) -> None:
@@ -72,6 +84,7 @@ class Watchman:
         self._heard = dict[str, float]()
         self._asked = dict[str, float]()
         self._answered_at = dt.datetime.now(dt.UTC)
+        self._may_call = True
 
     async def keep(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Call until cancelled; `on_change` is called when somebody came or went, or the server fell silent."""
@@ -86,6 +99,13 @@ class Watchman:
         if not await self._server_answers():
             self.silent_since = self._answered_at
             return
+        if self._may_call:
+            try:
+                await self._call()
+            except BusRefused:
+                self._may_call = False
+
+    async def _call(self) -> None:
         now, boots = anyio.current_time(), expected(self._board())
         newcomers = boots - self._asked.keys() if self.answering is not None else set()
         self._heard |= dict.fromkeys(newcomers, now)  # they have just joined
@@ -109,4 +129,4 @@ class Watchman:
 
 
 def _service(boot: str) -> str:
-    return f"here-{boot}"
+    return f"here.{boot}"

@@ -23,12 +23,12 @@ def server_config(folder: Path, name: str, port: int, sync: str) -> bytes:
 server_name: {name}
 host: "127.0.0.1"
 port: {port}
-ports_file_dir: {_quoted(folder)}
-log_file: {_quoted(folder / "server.log")}
+ports_file_dir: {config_string(folder)}
+log_file: {config_string(folder / "server.log")}
 max_payload: 1048576
 write_deadline: "10s"
 jetstream {{
-  store_dir: {_quoted(folder / "store")}
+  store_dir: {config_string(folder / "store")}
   sync_interval: {sync}
 }}
 """
@@ -45,6 +45,6 @@ def start_within_s(folder: Path) -> float:
     return _START_WITHIN_S + size / _READ_BYTES_PER_S
 
 
-def _quoted(path: Path) -> str:
+def config_string(path: Path) -> str:
     r"""Return a path as a string of the server's configuration, which knows `\"`, `\\` and `\xHH`, but not `\uHHHH`."""
     return '"' + re.sub(r'[\x00-\x1f"\\]', lambda found: f"\\x{ord(found[0]):02x}", str(path)) + '"'

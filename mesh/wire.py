@@ -169,6 +169,12 @@ def _is_key(key: str, wanted: str) -> bool:
     return len(tokens) == len(parts) and all(part in ("*", token) for token, part in zip(tokens, parts, strict=True))
 
 
+def author_filter(arena: str, kind: str, author: str) -> str:
+    """Return the subject filter for the facts of a kind that `author` posts; a permission may have a template for it."""
+    keys = ".".join("*" * KINDS[kind].key_tokens)
+    return f"{_PREFIX}.{arena}.{kind}.{keys}.{author}"
+
+
 def arena_filter(arena: str) -> str:
     """Return the subject filter for the whole log of an arena."""
     return f"{_PREFIX}.{arena}.>"

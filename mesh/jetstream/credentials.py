@@ -1,8 +1,13 @@
-"""Reads credentials for a server: a `.creds` file (a JWT and its key, from nsc), or a file with an nkey's seed."""
+"""Reads credentials for a server: a `.creds` file (a JWT and its key, from nsc), or a file with an nkey's seed.
 
+A `.creds` file of a hub also has the certificate of the authority that the server must be known to.
+"""
+
+import ssl
 from pathlib import Path
 from typing import Any
 
+from mesh.accounts.creds_file import ca_in
 from mesh.errors import BadInput
 
 
@@ -21,7 +26,7 @@ def proof(path: Path | None) -> dict[str, Any]:
     except UnicodeDecodeError:
         text = ""
     if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
-        return {"user_credentials": str(path)}
+        return {"user_credentials": str(path), **_trust(path, ca_in(text))}
     seed = next((line.strip() for line in text.splitlines() if line.startswith("SU")), "")
     if not seed:
         raise BadInput(
@@ -34,3 +39,13 @@ def proof(path: Path | None) -> dict[str, Any]:
     except Exception:  # nkeys raises many types, and their texts may contain the seed
         raise BadInput(f"credentials {path} contain a damaged nkey seed: use another copy of the file") from None
     return {"nkeys_seed_str": seed}
+
+
+def _trust(path: Path, ca: str) -> dict[str, Any]:
+    """Return the option by which only servers with a certificate of this authority are believed."""
+    if not ca:
+        return {}
+    try:
+        return {"tls": ssl.create_default_context(cadata=ca)}
+    except ssl.SSLError:
+        raise BadInput(f"credentials {path} contain a damaged certificate: use another copy of the file") from None

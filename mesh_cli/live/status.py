@@ -14,7 +14,7 @@ from agents.curation.waiting_claims import waiting_words
 from mesh import settings
 from mesh.board import Board, Member
 from mesh.bus import ArenaBus, Bus
-from mesh.errors import BusUnavailable, MeshError
+from mesh.errors import BusRefused, BusUnavailable, MeshError
 from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.leaderboard import Ranking
@@ -57,7 +57,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
             board = await board_of(bus)
         ranking, rate = Ranking(board), await runs_per_minute(bus, board)
     now = dt.datetime.now(dt.UTC)
-    answering = await roll_call(bus, expected(board))
+    answering = await _who_answers(bus, board)
     return {
         **standing_of(board, answering),
         **(state.counts if state else {}),
@@ -74,7 +74,15 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
     }
 
 
-def standing_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
+async def _who_answers(bus: ArenaBus, board: Board) -> Collection[str] | None:
+    """Return the boot ids that answer a roll call, None for a member of a hub, which may not call it."""
+    try:
+        return await roll_call(bus, expected(board))
+    except BusRefused:
+        return None
+
+
+def standing_of(board: Board, answering: Collection[str] | None) -> dict[str, Any]:
     """Return the state of the arena and its counts; who is there `answering` says, the boot ids of a roll call."""
     running = under_way(board, answering)
     agents, workers = _names(present(board.agents, answering)), _names(present(board.workers, answering))
@@ -108,7 +116,7 @@ def _names(members: dict[str, Member]) -> set[str]:
     return {member.name for member in members.values()}
 
 
-async def queue_of(bus: Bus, board: Board, answering: Collection[str], now: dt.datetime) -> dict[str, Any]:
+async def queue_of(bus: Bus, board: Board, answering: Collection[str] | None, now: dt.datetime) -> dict[str, Any]:
     """Return how many runs wait in each lane, and for how long the oldest has (s)."""
     runs = waiting(board, answering)
     lanes = [board.runs[run].requested.lane for run in runs]
@@ -118,7 +126,7 @@ async def queue_of(bus: Bus, board: Board, answering: Collection[str], now: dt.d
     return {"queue": {lane: lanes.count(lane) for lane in LANES}, "oldest_waiting_s": oldest_s}
 
 
-def slots_of(board: Board, answering: Collection[str]) -> dict[str, Any]:
+def slots_of(board: Board, answering: Collection[str] | None) -> dict[str, Any]:
     """Return how many slots the present workers have, and how many are busy or free."""
     total = slots(board, answering).total()
     busy = min(total, len(under_way(board, answering)))

@@ -146,7 +146,7 @@ def events() -> Iterator[tuple[str, Raw]]:
         without = [(name, None) for name in fields]
         for name, odd in [("", None), *without, *((n, odd) for n, t in fields.items() for odd in odd_values(t))]:
             number += 1
-            plain = _plain(kind, number)
+            plain = plain_fields(kind, number)
             whole = {n: v for n, v in plain.items() if n != name} | ({name: odd} if odd is not None else {})
             try:
                 decode(text_of(whole))
@@ -155,7 +155,7 @@ def events() -> Iterator[tuple[str, Raw]]:
             else:
                 for before in ("proposal.posted", "run.requested"):
                     if kind.split(".")[0] in ("critique", "run", "proposal") and kind != before:
-                        yield before, _plain(before, number)
+                        yield before, plain_fields(before, number)
             yield kind, whole
 
 
@@ -166,7 +166,8 @@ def _whole(kind: str) -> Raw:
     return fields_of(info)
 
 
-def _plain(kind: str, number: int) -> Raw:
+def plain_fields(kind: str, number: int) -> Raw:
+    """Return the fields of a fact of a kind that everybody understands; facts of one number belong together."""
     whole = _whole(kind)
     return whole | {name: value for name, value in _known(number).items() if name in whole}
 

@@ -1,0 +1,103 @@
+"""The configuration of the servers of a hub: accounts, keys, TLS, and the limits that a flood meets."""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from mesh.server_config import config_string
+
+MAX_PAYLOAD_BYTES = 1 << 20
+MAX_CONNECTIONS = 4096
+MAX_PENDING_BYTES = 64 << 20
+"""Bytes that wait for a slow client; the server closes a connection that exceeds it."""
+WRITE_DEADLINE = "10s"
+
+MAX_BUFFERED_MESSAGES, MAX_BUFFERED_BYTES = 2_000, 64 << 20
+"""Posts that wait for one stream; the server refuses more (429), and the client sends them again."""
+
+
+class ServerFiles(msgspec.Struct, frozen=True):
+    """Where a server of a hub has what, and by which name."""
+
+    name: str
+    folder: Path
+    certificate: Path
+    key: Path
+    ca: Path
+    resolver: Path
+
+
+def hub_server_config(
+    files: ServerFiles,
+    *,
+    host: str,
+    port: int,
+    operator: str,
+    system: str,
+    accounts: Mapping[str, str],
+    cluster: str = "",
+) -> bytes:
+    """Return the configuration of one server of a hub.
+
+    Args:
+        files: its folders and certificates.
+        host: the address on which it listens.
+        port: its port.
+        operator: the operator's token.
+        system: public key of the account SYS.
+        accounts: the tokens of all accounts by public key; the server takes those that are newer than its own.
+        cluster: the section about the other servers, "" for a single one.
+    """
+    known = "\n".join(f'  {public}: "{token}"' for public, token in accounts.items())
+    text = f"""# `mesh hub init` writes this, and `mesh hub start` does so again before each start.
+server_name: {files.name}
+host: "{host}"
+port: {port}
+log_file: {config_string(files.folder / "server.log")}
+pid_file: {config_string(files.folder / "server.pid")}
+max_payload: {MAX_PAYLOAD_BYTES}
+max_connections: {MAX_CONNECTIONS}
+max_pending: {MAX_PENDING_BYTES}
+write_deadline: "{WRITE_DEADLINE}"
+
+operator: "{operator}"
+system_account: {system}
+resolver {{
+  type: full
+  dir: {config_string(files.resolver)}
+  allow_delete: false
+  interval: "2m"
+}}
+resolver_preload {{
+{known}
+}}
+
+tls {{
+  cert_file: {config_string(files.certificate)}
+  key_file: {config_string(files.key)}
+  min_version: "1.3"
+  timeout: 5
+}}
+
+jetstream {{
+  store_dir: {config_string(files.folder / "store")}
+  sync_interval: always
+  max_buffered_msgs: {MAX_BUFFERED_MESSAGES}
+  max_buffered_size: {MAX_BUFFERED_BYTES}
+}}
+{cluster}"""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def listens_on(hosts: tuple[str, ...]) -> str:
+    """Return the address on which a server listens that is reached by `hosts`: loopback if all of them are."""
+    return "127.0.0.1" if all(map(_is_loopback, hosts)) else "0.0.0.0"  # noqa: S104
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,134 @@
+"""The system account of the servers of a hub: it sends new claims to them, and asks who is connected.
+
+Its credentials (`creds/sys.creds`) are those of the operator: who has them sees every connection, but no log.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from mesh.errors import BusRefused, BusUnavailable
+from mesh.jetstream.address import parse_address
+from mesh.jetstream.closing import TRANSIENT, close_client
+from mesh.jetstream.credentials import proof
+
+_UPDATE = "$SYS.REQ.CLAIMS.UPDATE"
+_CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"
+_PAGE = 1024
+
+
+@asynccontextmanager
+async def system_account(url: str, credentials: Path, *, patience_s: float = 5.0) -> AsyncIterator["SystemAccount"]:
+    """Connect to the servers of a hub as their system account while the block runs.
+
+    Args:
+        url: address of the server, or of several, separated by commas.
+        credentials: file with credentials of the system account.
+        patience_s: seconds to try to connect, and to wait for each answer.
+
+    Raises:
+        BadInput: the address or the credentials are not valid.
+        BusUnavailable: no server answers, or it refuses this user.
+    """
+    servers, shown = parse_address(url)
+    nc = Client()
+    told = ""
+
+    async def note(error: Exception) -> None:
+        nonlocal told
+        told = str(error)
+
+    try:
+        try:
+            with anyio.fail_after(patience_s):
+                await nc.connect(
+                    servers,
+                    name="mesh-system",
+                    error_cb=note,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.2,  # type: ignore[arg-type]  # annotated int, used as seconds
+                    connect_timeout=2,
+                    **proof(credentials),
+                )
+                await nc.flush()
+        except TRANSIENT as error:
+            why = told or str(error)
+            raise BusUnavailable(f"no server at {shown} lets the system account in within {patience_s:g} s: {why}") from None
+        yield SystemAccount(nc, shown, patience_s)
+    finally:
+        await close_client(nc)
+
+
+class SystemAccount:
+    """A connection of the system account."""
+
+    def __init__(self, nc: Client, url: str, patience_s: float) -> None:
+        self._nc, self._url, self._patience_s = nc, url, patience_s
+
+    async def request(self, subject: str, body: bytes = b"") -> bytes:
+        """Return the first answer to a question.
+
+        Raises:
+            BusUnavailable: no server answers.
+        """
+        try:
+            return (await self._nc.request(subject, body, timeout=self._patience_s)).data
+        except TRANSIENT as error:
+            raise BusUnavailable(f"no server at {self._url} answers {subject}: {error}") from None
+
+    async def push_claims(self, token: str) -> None:
+        """Give all servers a new token of an account: users that it revokes are cut off at once.
+
+        Raises:
+            BusUnavailable: no server answers.
+            BusRefused: it refuses the token.
+        """
+        answer = msgspec.json.decode(await self.request(_UPDATE, token.encode()), type=dict[str, Any])
+        if error := answer.get("error"):
+            raise BusRefused(f"the server at {self._url} refuses the new claims: {error.get('description')}")
+
+    async def connections(self, *, servers: int = 1) -> list[dict[str, Any]]:
+        """Return all connections, as the servers describe them: `cid`, `account`, `name_tag`, `in_msgs` and more.
+
+        Args:
+            servers: how many servers there are; those that do not answer in time are left out.
+        """
+        found: list[dict[str, Any]] = []
+        offset = 0
+        while True:
+            asked = {"auth": True, "subscriptions": False, "limit": _PAGE, "offset": offset}
+            pages = await self._gather(_CONNECTIONS, msgspec.json.encode(asked), servers)
+            said = [page.get("data") or {} for page in pages]
+            found += [each for page in said for each in page.get("connections") or []]
+            offset += _PAGE
+            if all(int(page.get("total", 0)) <= offset for page in said):
+                return found
+
+    async def _gather(self, subject: str, body: bytes, servers: int) -> list[dict[str, Any]]:
+        """Return the answers of several servers."""
+        answers: list[dict[str, Any]] = []
+        complete = asyncio.Event()
+
+        async def take(msg: Msg) -> None:
+            if msg.data:
+                answers.append(msgspec.json.decode(msg.data, type=dict[str, Any]))
+            if len(answers) >= servers or not msg.data:
+                complete.set()
+
+        inbox = self._nc.new_inbox()
+        try:
+            subscription = await self._nc.subscribe(inbox, cb=take)
+            await self._nc.publish(subject, body, reply=inbox)
+            with anyio.move_on_after(self._patience_s):
+                await complete.wait()
+            await subscription.unsubscribe()
+        except TRANSIENT as error:
+            raise BusUnavailable(f"no server at {self._url} answers {subject}: {error}") from None
+        return answers
