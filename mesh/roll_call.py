@@ -1,8 +1,8 @@
 """The roll call: which workers and agents answer now. The log alone cannot know that one was killed.
 
 Every worker and every agent answers to the boot id of its life for as long as it runs. A server without a listener for
-that id says so at once; whoever is frozen, or cut off, does not answer in time. On a hub with accounts its own processes
-alone call the roll: who might answer any member could write anywhere in its name.
+that id says so at once; whoever is frozen, or cut off, does not answer in time. On a hub with accounts its own
+processes alone call the roll: who might answer any member could write anywhere in its name.
 """
 
 import datetime as dt

@@ -170,7 +170,7 @@ def _is_key(key: str, wanted: str) -> bool:
 
 
 def author_filter(arena: str, kind: str, author: str) -> str:
-    """Return the subject filter for the facts of a kind that `author` posts; a permission may have a template for it."""
+    """Return the subject filter for the facts of a kind that `author` posts; both may be templates of permissions."""
     keys = ".".join("*" * KINDS[kind].key_tokens)
     return f"{_PREFIX}.{arena}.{kind}.{keys}.{author}"
 

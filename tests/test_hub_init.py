@@ -103,7 +103,7 @@ def test_a_second_time_changes_nothing_and_another_hub_is_refused(tmp_path: Path
     again, is_new = init_hub(tmp_path / "hub", ["hub.example.org"], port=4333)
     assert (again.settings, is_new) == (hub.settings, False)
     for hosts, port in ((["other.example.org"], 4333), (["hub.example.org"], 4222)):
-        with pytest.raises(BadInput, match="has a hub already, for hub.example.org and port 4333: give the same"):
+        with pytest.raises(BadInput, match=r"has a hub already, for hub\.example\.org and port 4333: give the same"):
             init_hub(tmp_path / "hub", hosts, port=port)
     assert contents(hub.folder) == before
 
@@ -114,7 +114,7 @@ def test_a_folder_with_something_else_is_refused_and_stays_as_it_was(tmp_path: P
     with pytest.raises(BadInput, match="full is not empty and not a hub: give another --dir"):
         init_hub(tmp_path / "full")
     assert contents(tmp_path / "full") == {"thesis.txt": b"mine"}
-    with pytest.raises(BadInput, match="thesis.txt is a file: give another --dir"):
+    with pytest.raises(BadInput, match=r"thesis\.txt is a file: give another --dir"):
         init_hub(tmp_path / "full" / "thesis.txt")
     with pytest.raises(BadInput, match="'no host!' is not the name or address of a machine"):
         init_hub(tmp_path / "hub", ["no host!"])
@@ -134,7 +134,7 @@ def test_a_half_or_newer_hub_is_told_in_one_sentence(tmp_path: Path) -> None:
         marker.write_text(text)
         with pytest.raises(BadInput, match=words):
             HubFolder.open(hub.folder)
-    with pytest.raises(BadInput, match="there is no hub in .*none: make one with `mesh hub init`"):
+    with pytest.raises(BadInput, match=r"there is no hub in .*none: make one with `mesh hub init`"):
         HubFolder.open(tmp_path / "none")
 
 

@@ -42,7 +42,12 @@ def test_a_signature_of_other_words_or_of_another_key_is_none() -> None:
 
 def test_a_damaged_seed_or_key_is_refused_without_being_shown() -> None:
     seed = new_nkey("user").seed
-    for damaged in ("", "SU", seed[:-2], seed[:10] + "A" + seed[11:] if seed[10] != "A" else seed[:10] + "B" + seed[11:]):
+    for damaged in (
+        "",
+        "SU",
+        seed[:-2],
+        seed[:10] + "A" + seed[11:] if seed[10] != "A" else seed[:10] + "B" + seed[11:],
+    ):
         with pytest.raises(BadInput, match="the seed of an nkey is damaged") as caught:
             nkey_of(damaged)
         assert damaged == "" or damaged not in str(caught.value)
@@ -99,7 +104,17 @@ def test_credentials_are_a_file_for_its_owner_alone_that_other_tools_read(tmp_pa
 
 
 def test_the_libraries_of_keys_and_certificates_are_loaded_when_they_are_used() -> None:
-    modules = "certificates claims creds_file hub_folder hub_init issuing nkey rights server_files".split()
+    modules = (
+        "certificates",
+        "claims",
+        "creds_file",
+        "hub_folder",
+        "hub_init",
+        "issuing",
+        "nkey",
+        "rights",
+        "server_files",
+    )
     code = f"import sys; {'; '.join(f'import mesh.accounts.{name}' for name in modules)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"nkeys", "nacl", "cryptography", "nats"}.isdisjoint(done.stdout.split())

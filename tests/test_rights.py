@@ -1,4 +1,4 @@
-"""The table of rights: every kind of fact has a row, and the real server lets exactly those post it that the row names."""
+"""The table of rights: every kind of fact has a row, and the real server lets those roles post it and no others."""
 
 import subprocess
 import sys

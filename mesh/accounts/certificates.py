@@ -18,7 +18,9 @@ VALID_DAYS = 3650
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 """Every certificate of a server names these too: the hub's own processes reach it by loopback."""
 
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 
 
 class Certified(NamedTuple):
@@ -65,7 +67,9 @@ def new_server_certificate(authority: Certified, hosts: Sequence[str]) -> Certif
     x509, ec, hashes = _library()
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    named = [x509.DNSName(host) if _address_of(host) is None else x509.IPAddress(_address_of(host)) for host in _all(hosts)]
+    named = [
+        x509.DNSName(host) if _address_of(host) is None else x509.IPAddress(_address_of(host)) for host in _all(hosts)
+    ]
     signer, key = load_pem_private_key(authority.key, None), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(authority.certificate).subject
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mesh hub")])
@@ -103,9 +107,7 @@ def _library() -> Any:
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
     except ModuleNotFoundError as missing:
-        raise BadInput(
-            f"a hub needs {missing.name}, which is not installed: pip install 'mesh-swarm[hub]'"
-        ) from None
+        raise BadInput(f"a hub needs {missing.name}, which is not installed: pip install 'mesh-swarm[hub]'") from None
     return x509, ec, hashes
 
 

@@ -129,8 +129,8 @@ def check_member_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise BadInput(
-            f"the name {name[:70]!r} cannot be that of a member: use 1 to 63 letters, digits, '_' and '-', and a letter "
-            "or digit first"
+            f"the name {name[:70]!r} cannot be that of a member: use 1 to 63 letters, digits, '_' and '-', "
+            "and a letter or digit first"
         )
     return name
 

@@ -103,8 +103,8 @@ def _there(folder: Path, wanted: _Wanted) -> HubFolder | None:
         is_same = wanted == (hub.settings.hosts, hub.settings.port, hub.settings.door_port, hub.settings.nodes)
         if not is_same:
             raise BadInput(
-                f"{folder} has a hub already, for {', '.join(hub.settings.hosts)} and port {hub.settings.port}: give the "
-                "same hosts and ports, or another --dir"
+                f"{folder} has a hub already, for {', '.join(hub.settings.hosts)} and port {hub.settings.port}: "
+                "give the same hosts and ports, or another --dir"
             )
         return hub
     with suppress(FileNotFoundError):

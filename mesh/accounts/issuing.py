@@ -46,7 +46,9 @@ def issue(
     if not 0 < lifetime_s <= MOST_LIFETIME_S:
         raise BadInput(f"a token cannot hold for {lifetime_s:g} s: use more than 0 and at most {MOST_LIFETIME_S:,.0f}")
     if not arenas or HUB_LOG in arenas:
-        raise BadInput(f"the arenas of {name[:70]!r} are {', '.join(arenas)[:80] or 'none'}: name one at least, by its name")
+        raise BadInput(
+            f"the arenas of {name[:70]!r} are {', '.join(arenas)[:80] or 'none'}: name one at least, by its name"
+        )
     tags = arena_tags(tuple(check_token("arena", arena) for arena in arenas))
     if check_user_key(public) in revoked_keys(hub):
         raise BadInput(f"the key {public} was revoked for good: use a new one")

@@ -128,6 +128,8 @@ _ANSWER = "_R_.>"
 """The subjects on which a service of another account is answered: the hub asks who is here."""
 _PUT_OBJECTS = f"meshobj.{_ARENA}.*.*"
 _KEEP_CALLS = wire.call_subject(_ARENA, "*")
+_BATON = wire.live_subject(_ARENA, f"work.{WORK_QUEUE}")
+"""By which a worker that found work wakes the next one."""
 _CURVES, _HERE = wire.live_subject(_ARENA, "curve.>"), wire.live_subject(_ARENA, "here.*")
 
 
@@ -144,12 +146,12 @@ _TAKE_WORK = tuple(
 _MORE_PUBLISH: dict[MemberRole, tuple[str, ...]] = {
     "agent": (_PUT_OBJECTS, _KEEP_CALLS, _ANSWER),
     "curator": (_KEEP_CALLS, _ANSWER),
-    "worker": (_PUT_OBJECTS, *_TAKE_WORK, wire.live_subject(_ARENA, f"curve.*.{_NAME}"), _ANSWER),
+    "worker": (_PUT_OBJECTS, *_TAKE_WORK, wire.live_subject(_ARENA, f"curve.*.{_NAME}"), _BATON, _ANSWER),
     "observer": (),
 }
 _MORE_SUBSCRIBE: dict[MemberRole, tuple[str, ...]] = {
     "agent": (_CURVES, _HERE),
     "curator": (_CURVES, _HERE),
-    "worker": (_HERE,),
+    "worker": (_HERE, _BATON),
     "observer": (_CURVES,),
 }

@@ -22,9 +22,9 @@ _HEAD = f"""# Rights of members
 member do what its role allows, in the arenas that its token names, and under its own name alone. The NATS server
 enforces this, not the member's software.
 
-The server stands for two things in a list: `{{{{tag(arena)}}}}` is every arena in the member's token, `{{{{name()}}}}` is
-its name. A member has at most {MOST_SUBSCRIPTIONS} subscriptions, and a message at most {MOST_PAYLOAD_BYTES:,} bytes;
-the server closes a connection that exceeds one of them.
+The server stands for two things in a list: `{{{{tag(arena)}}}}` is every arena in the member's token, `{{{{name()}}}}`
+is its name. A member has at most {MOST_SUBSCRIPTIONS} subscriptions, and a message at most {MOST_PAYLOAD_BYTES:,}
+bytes; the server closes a connection that exceeds one of them.
 
 ## Who posts which fact
 

@@ -93,7 +93,7 @@ jetstream {{
 
 def listens_on(hosts: tuple[str, ...]) -> str:
     """Return the address on which a server listens that is reached by `hosts`: loopback if all of them are."""
-    return "127.0.0.1" if all(map(_is_loopback, hosts)) else "0.0.0.0"  # noqa: S104
+    return "127.0.0.1" if all(map(_is_loopback, hosts)) else "0.0.0.0"
 
 
 def _is_loopback(host: str) -> bool:

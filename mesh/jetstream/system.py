@@ -60,7 +60,9 @@ async def system_account(url: str, credentials: Path, *, patience_s: float = 5.0
                 await nc.flush()
         except TRANSIENT as error:
             why = told or str(error)
-            raise BusUnavailable(f"no server at {shown} lets the system account in within {patience_s:g} s: {why}") from None
+            raise BusUnavailable(
+                f"no server at {shown} lets the system account in within {patience_s:g} s: {why}"
+            ) from None
         yield SystemAccount(nc, shown, patience_s)
     finally:
         await close_client(nc)
