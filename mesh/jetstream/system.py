@@ -14,7 +14,8 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from mesh.errors import BusRefused, BusUnavailable
+from mesh.accounts.claims import user_claims_of
+from mesh.errors import BadInput, BusRefused, BusUnavailable
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.credentials import proof
@@ -97,7 +98,10 @@ class SystemAccount:
             raise BusRefused(f"the server at {self._url} refuses the new claims: {error.get('description')}")
 
     async def connections(self, *, servers: int = 1) -> list[dict[str, Any]]:
-        """Return all connections, as the servers describe them: `cid`, `account`, `name_tag`, `in_msgs` and more.
+        """Return all connections, as the servers describe them: `cid`, `account`, `in_msgs` and more.
+
+        `member` and `nkey` are the name and the key in the token of the user, "" without a token, and `server` is the
+        id of the server, as `cid` is only that server's.
 
         Args:
             servers: how many servers there are; those that do not answer in time are left out.
@@ -107,10 +111,10 @@ class SystemAccount:
         while True:
             asked = {"auth": True, "subscriptions": False, "limit": _PAGE, "offset": offset}
             pages = await self._gather(_CONNECTIONS, msgspec.json.encode(asked), servers)
-            said = [page.get("data") or {} for page in pages]
-            found += [each for page in said for each in page.get("connections") or []]
+            said = [(page.get("data") or {}, str((page.get("server") or {}).get("id", ""))) for page in pages]
+            found += [each | _user_of(each) | {"server": server} for page, server in said for each in _listed(page)]
             offset += _PAGE
-            if all(int(page.get("total", 0)) <= offset for page in said):
+            if all(int(page.get("total", 0)) <= offset for page, _ in said):
                 return found
 
     async def _gather(self, subject: str, body: bytes, servers: int) -> list[dict[str, Any]]:
@@ -134,3 +138,16 @@ class SystemAccount:
         except TRANSIENT as error:
             raise BusUnavailable(f"no server at {self._url} answers {subject}: {error}") from None
         return answers
+
+
+def _listed(page: dict[str, Any]) -> list[dict[str, Any]]:
+    return page.get("connections") or []
+
+
+def _user_of(connection: dict[str, Any]) -> dict[str, str]:
+    """Return who is at the other end of a connection; `name_tag` names its account."""
+    try:
+        user = user_claims_of(str(connection.get("jwt", "")))
+    except BadInput:
+        return {"member": "", "nkey": ""}
+    return {"member": user.name, "nkey": user.public}
