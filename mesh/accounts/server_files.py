@@ -9,7 +9,7 @@ import msgspec
 from mesh.server_config import config_string
 
 MAX_PAYLOAD_BYTES = 1 << 20
-MAX_CONNECTIONS = 4096
+_MOST_CONNECTIONS = 4096
 MAX_PENDING_BYTES = 64 << 20
 """Bytes that wait for a slow client; the server closes a connection that exceeds it."""
 WRITE_DEADLINE = "10s"
@@ -58,7 +58,7 @@ port: {port}
 log_file: {config_string(files.folder / "server.log")}
 pid_file: {config_string(files.folder / "server.pid")}
 max_payload: {MAX_PAYLOAD_BYTES}
-max_connections: {MAX_CONNECTIONS}
+max_connections: {_MOST_CONNECTIONS}
 max_pending: {MAX_PENDING_BYTES}
 write_deadline: "{WRITE_DEADLINE}"
 
