@@ -17,6 +17,7 @@ from mesh import wire
 from mesh.errors import BadInput, BusRefused, BusUnavailable, ServerTooOld
 from mesh.events import NotePosted, RunRequested
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
+from mesh.jetstream.member import MemberCredentials
 from mesh.server import EmbeddedServer, embedded, find_binary
 from mesh.testing import git_hash
 from mesh.wire import Post
@@ -387,7 +388,7 @@ async def test_a_reader_ends_where_a_damaged_store_lacks_the_last_entries(server
     async with connect(server.url) as hub:
         config = {"name": "MESH_a", "subjects": [wire.arena_filter("a")], "allow_direct": True}
         await hub.link.call("$JS.API.STREAM.CREATE.MESH_a", config)
-        bus = await hub.arena("a", create=True)
+        bus = JetStreamBus(hub.link, "a")
         for text in ("one", "two", "three"):
             await bus.post(note(text))
         for seq in (2, 3):
@@ -396,3 +397,19 @@ async def test_a_reader_ends_where_a_damaged_store_lacks_the_last_entries(server
         assert await bus.head() == 3
         with anyio.fail_after(60):
             assert [entry.seq async for batch in bus.read() for entry in batch] == [1]
+
+
+async def test_a_member_reads_over_the_holes_of_a_damaged_store(server: EmbeddedServer) -> None:
+    async with connect(server.url) as hub:
+        config = {"name": "MESH_a", "subjects": [wire.arena_filter("a")], "allow_direct": True}
+        await hub.link.call("$JS.API.STREAM.CREATE.MESH_a", config)
+        bus = JetStreamBus(hub.link, "a")
+        for number in range(9):
+            await bus.post(note(str(number)))
+        for seq in (1, 2, 5, 8, 9):
+            answer = await hub.link.call("$JS.API.STREAM.MSG.DELETE.MESH_a", {"seq": seq})
+            assert answer.get("success"), answer
+        hub.link.member = MemberCredentials("ann", ("a",))
+        with anyio.fail_after(60):
+            assert [entry.seq async for batch in bus.read() for entry in batch] == [3, 4, 6, 7]
+            assert [entry.seq async for batch in bus.read(4, until=6) for entry in batch] == [6]
