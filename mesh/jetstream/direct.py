@@ -189,12 +189,11 @@ class _Source:
         found, is_last = await self._asked.entries()
         if self._is_whole and found and found[0].seq not in (self.known + 1, self._hole):
             self._hole = found[0].seq  # only where a second answer says so does the store lack those before
-            is_last = False
         elif found:
             self._entries += found
             self.known = found[-1].seq
             self._late = 0
-        if is_last and self.known < self._end:
+        if is_last and self.known < self._end and not (self._is_whole and found):
             await self._end_early()
         if self.known < self._end:
             await self.ask()
@@ -223,7 +222,7 @@ class _Answer:
     def __init__(self) -> None:
         self.messages: list[HeadedMessage] = []
         self.status = ""
-        self.pending = 0
+        self.pending = -1
         self.changed = asyncio.Event()
 
     async def entries(self) -> tuple[list[Entry], bool]:
@@ -282,7 +281,7 @@ class _Questions:
         if (status := headers.get("Status")) is None:
             self._on_messages([(msg.subject, raw_headers(headers), msg.data)])
         elif answer := self._answers.pop(msg.subject.rpartition(".")[2], None):
-            answer.status, answer.pending = status, int(headers.get("Nats-Num-Pending", "0"))
+            answer.status, answer.pending = status, int(headers.get("Nats-Num-Pending", "-1"))
             answer.changed.set()
 
 

@@ -11,7 +11,7 @@ others publish they hear on the tail of the log.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mesh import wire
+from mesh.bus import REQUESTS
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Link
@@ -145,6 +146,14 @@ class _Kind:
         return self._empty < self._published + STORED_WITHIN_S or anyio.current_time() - self._empty >= IDLE_POLL_S
 
 
+def _published(arena: str, kinds: Sequence[_Kind], prefix: str) -> list[str]:
+    """Return the subjects on which a member hears what is published: few, for a server allows it only so many."""
+    names = {kind.name for kind in kinds}
+    rest = [kind.subject for kind in kinds if not (names >= {*REQUESTS} and kind.name in REQUESTS)]
+    together = [wire.kind_filter(arena, "run.requested")] if len(rest) < len(kinds) else []
+    return [f"{prefix}{subject}" for subject in (*together, *rest)]
+
+
 class _Member:
     """One member of a queue: its inbox, and the consumers from which it requests messages, in order."""
 
@@ -152,6 +161,7 @@ class _Member:
         self.woken = asyncio.Event()
         self._link, self._arena, self._queue, self._lease_s = link, arena, queue, lease_s
         self._kinds = kinds
+        self._published = _published(arena, kinds, wire.TAIL_PREFIX if link.member else "")
         self._nc: Client | None = None
         self._inbox = ""
         self._subscriptions: list[Subscription] = []
@@ -165,21 +175,15 @@ class _Member:
 
     async def open(self) -> None:
         """Subscribe to a new inbox, so that late answers to older requests are ignored."""
-
-        def note(kind: _Kind) -> Callable[[Msg], Awaitable[None]]:
-            async def published(_: Msg) -> None:
-                kind.publish()
-
-            return published
-
         await self.close()
         nc = await self._link.client()
         self._inbox = nc.new_inbox()
         self._answers = await nc.subscribe(self._inbox)
         self._subscriptions.append(self._answers)
+        for subject in self._published:
+            self._subscriptions.append(await nc.subscribe(subject, cb=self._note))
         for kind in self._kinds:
             await self._make(kind)
-            self._subscriptions.append(await nc.subscribe(self._published_on(kind), cb=note(kind)))
             kind.publish()  # what was published before is not known
         self._nc = nc
 
@@ -195,9 +199,11 @@ class _Member:
             cure = f"let the owner of the hub run `mesh open` for arena {self._arena} again"
             raise BusRefused(f"the queue {kind.consumer} of arena {self._arena} is missing: {cure}")
 
-    def _published_on(self, kind: _Kind) -> str:
-        """Return the subjects on which this member hears that entries of a kind were published."""
-        return f"{wire.TAIL_PREFIX}{kind.subject}" if self._link.member else kind.subject
+    async def _note(self, msg: Msg) -> None:
+        subject = msg.subject.removeprefix(wire.TAIL_PREFIX)
+        for kind in self._kinds:
+            if subject.startswith(kind.subject.removesuffix(">")):
+                kind.publish()
 
     async def listen(self) -> None:
         """Let a publish wake this member, or another one without work. It is only a hint: the member then asks.
@@ -208,7 +214,7 @@ class _Member:
             return
         self._is_listening = True
         with suppress(*TRANSIENT):
-            for subject in (*map(self._published_on, self._kinds), self._baton):
+            for subject in (*self._published, self._baton):
                 self._idle.append(await self._nc.subscribe(subject, queue=self._queue, cb=self._wake))
         for kind in self._kinds:
             kind.publish()

@@ -113,7 +113,7 @@ def _offer(subject: str, kind: str) -> dict[str, Any]:
 
 
 def _template(publish: list[str], subscribe: list[str]) -> dict[str, Any]:
-    return {"pub": {"allow": publish}, "sub": {"allow": subscribe}, "subs": 64, "data": -1, "payload": 300_000}
+    return {"pub": {"allow": publish}, "sub": {"allow": subscribe}, "subs": 512, "data": -1, "payload": 300_000}
 
 
 @contextmanager
