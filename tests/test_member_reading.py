@@ -1,7 +1,5 @@
 """A member reads the log without a consumer, and reads exactly what is in it."""
 
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -10,15 +8,16 @@ import anyio
 import pytest
 
 from mesh import wire
-from mesh.bus import Bus
+from mesh.bus import REQUESTS, WORKERS, Bus
 from mesh.errors import BusRefused, UnknownName
-from mesh.events import NotePosted
+from mesh.events import LANES, NotePosted
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect, direct
 from mesh.jetstream.member import MemberCredentials
-from mesh.server import embedded
+from mesh.server import EmbeddedServer
 from mesh.wire import Entry, Pattern, Post
 from tests.support.member_hub import ROLES, MemberHub, member_hub
 from tests.test_bus import note, request
+from tests.test_healing import close_for_good, deaden, forget_to_reconnect, freeze, kill, outlive
 
 DEAF = {"deaf": (ROLES["observer"][0], ["_INBOX_{{name()}}.>"])}
 """An observer who may not hear the tail."""
@@ -154,33 +153,6 @@ async def test_a_gap_on_the_tail_is_filled(hub: MemberHub, monkeypatch: pytest.M
     assert heard == list(range(1, 201))
 
 
-async def test_a_member_goes_on_where_the_server_is_killed(tmp_path: Path) -> None:
-    heard: list[int] = []
-    async with (
-        embedded(tmp_path / "server") as server,
-        connect(server.url, patience_s=60) as owner,
-        connect(server.url, patience_s=60) as other,
-    ):
-        bus, theirs = await owner.arena("a", create=True), await other.arena("a")
-        other.link.member = MemberCredentials("ann", ("a",))
-
-        async def listen() -> None:
-            async with aclosing(theirs.read(follow=True)) as batches:
-                async for batch in batches:
-                    heard.extend(entry.seq for entry in batch)
-                    if heard[-1] == 300:
-                        return
-
-        with anyio.fail_after(120):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(listen)
-                for number in range(300):
-                    await bus.post(note(str(number)))
-                    if number in (100, 200):
-                        os.kill(server.address.pid, signal.SIGKILL)
-    assert heard == list(range(1, 301))
-
-
 async def test_the_arenas_of_a_member_are_those_of_its_credentials(hub: MemberHub) -> None:
     async with connect(hub.url, credentials=hub.owner) as owner:
         for name in ("a", "b", "c"):
@@ -216,3 +188,83 @@ async def test_many_posts_of_a_member_that_the_server_sends_back_all_arrive(tmp_
             with anyio.fail_after(120):
                 assert len(set(await theirs.post_all(posts))) == 600
             assert await bus.head() == 600
+
+
+async def test_a_worker_waits_for_the_queue_that_its_hub_has_not_made(hub: MemberHub) -> None:
+    async with owner_and(hub, "worker") as (owner, bus, theirs):
+        for lane in LANES:
+            await owner.link.call(f"$JS.API.CONSUMER.DELETE.MESH_a.workers_run-requested-{lane}", {})
+        await bus.post(request("r1"))
+        with anyio.fail_after(60):
+            async with aclosing(theirs.work(WORKERS, REQUESTS)) as jobs, anyio.create_task_group() as tasks:
+                tasks.start_soon(_make_after, owner, 1.5)
+                job = await anext(jobs)
+                assert job.entry.subject.key == "explore.r1"
+                await job.done()
+
+
+async def _make_after(owner: JetStreamHub, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    await owner.arena("a", create=True)
+
+
+async def test_a_worker_without_a_queue_is_told_so_in_the_end(hub: MemberHub) -> None:
+    async with owner_and(hub, "worker") as (owner, _, theirs):
+        for lane in LANES:
+            await owner.link.call(f"$JS.API.CONSUMER.DELETE.MESH_a.workers_run-requested-{lane}", {})
+        words = r"^the queue workers_run-requested-\w+ of arena a is missing: let the owner of the hub run `mesh open`"
+        with anyio.fail_after(60), pytest.raises(BusRefused, match=words):
+            async with aclosing(theirs.work(WORKERS, REQUESTS)) as jobs:
+                await anext(jobs)
+
+
+async def test_slots_share_the_runs_and_need_few_subscriptions(hub: MemberHub) -> None:
+    """The server allows a member only so many, and a machine may have a hundred slots."""
+    given: list[str] = []
+    async with (
+        connect(hub.url, credentials=hub.owner) as owner,
+        connect(hub.url, credentials=hub.member("worker", "gpu7")) as member,
+    ):
+        bus, theirs = await owner.arena("a", create=True), await member.arena("a")
+
+        async def serve() -> None:
+            async with aclosing(theirs.work(WORKERS, REQUESTS)) as jobs:
+                async for job in jobs:
+                    given.append(job.entry.subject.key)
+                    await job.done()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(serve)
+            with anyio.fail_after(60):
+                for number in range(100):
+                    await bus.post(request(f"r{number}", LANES[number % 5]))
+                while len(given) < 100:
+                    await anyio.sleep(0.01)
+            assert len(member.link.nc._subs) <= 4 * 20 + 4
+            assert not member.link.nc.is_closed
+            tasks.cancel_scope.cancel()
+    assert len({*given}) == 100
+
+
+async def test_members_go_on_whatever_breaks_their_connection(tmp_path: Path) -> None:
+    member = MemberCredentials("ann", ("a",))
+    async with anyio.create_task_group() as tasks:
+        for trouble in (deaden, close_for_good, forget_to_reconnect, kill, freeze):
+            tasks.start_soon(outlive, trouble, tmp_path / trouble.__name__, member)
+
+
+async def test_a_member_reads_over_the_holes_of_a_damaged_store(server: EmbeddedServer) -> None:
+    async with connect(server.url) as hub:
+        config = {"name": "MESH_a", "subjects": [wire.arena_filter("a")], "allow_direct": True}
+        await hub.link.call("$JS.API.STREAM.CREATE.MESH_a", config)
+        bus = JetStreamBus(hub.link, "a")
+        for number in range(9):
+            await bus.post(note(str(number)))
+        for seq in (1, 2, 5, 8, 9):
+            answer = await hub.link.call("$JS.API.STREAM.MSG.DELETE.MESH_a", {"seq": seq})
+            assert answer.get("success"), answer
+        hub.link.member = MemberCredentials("ann", ("a",))
+        with anyio.fail_after(60):
+            assert [entry.seq async for batch in bus.read() for entry in batch] == [3, 4, 6, 7]
+            assert [entry.seq async for batch in bus.read(4, until=6) for entry in batch] == [6]
