@@ -127,6 +127,19 @@ async def test_an_arena_of_an_earlier_version_is_ready_for_members_once_its_hub_
     assert await sequences(bus) == list(range(1, 21))
 
 
+@pytest.mark.parametrize("stream", ["MESHOBJ_a", "MESHGRP_a"])
+async def test_settings_of_objects_are_restored_too(
+    server: EmbeddedServer, operator: JetStreamHub, stream: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bus = await operator.arena("a", create=True)
+    await bus.put("name", b"bytes")
+    await edit(operator, stream, max_age=3_600_000_000_000)
+    async with connect(server.url) as hub:
+        assert await (await hub.arena("a")).get("name") == b"bytes"
+    assert f"stream {stream} had max_age 3600000000000 instead of 0" in capsys.readouterr().err
+    assert (await settings(operator, stream))["max_age"] == 0
+
+
 async def test_objects_that_no_server_may_delete_stay_so(server: EmbeddedServer, operator: JetStreamHub) -> None:
     kept = {"name": "MESHOBJ_a", "subjects": [wire.objects_filter("a")], "deny_delete": True, "allow_direct": True}
     await operator.link.call("$JS.API.STREAM.CREATE.MESHOBJ_a", kept)

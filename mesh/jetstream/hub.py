@@ -114,8 +114,8 @@ class JetStreamHub:
         elif "error" in (found := await self._info(stream_of(name))):
             known = ", ".join(await self.arenas()) or "none yet"
             raise UnknownName(f"there is no arena {name!r} on {self._link.url} (there are: {known})")
-        elif not member and await restore_stream(self._link, found["config"], log_stream(name)):
-            await self._make(name)  # an earlier version opened it, or somebody changed it: the rest may lack too
+        elif not member:
+            await self._restore(name, found["config"])
         return JetStreamBus(self._link, name)
 
     async def _make(self, name: str) -> None:
@@ -126,6 +126,24 @@ class JetStreamHub:
             await make_stream(self._link, groups_stream(name))
             await make_stream(self._link, calls_stream(name))
             await make_queue(self._link, name, WORKERS, REQUESTS, LEASE_S)
+
+    async def _restore(self, name: str, log: dict[str, Any]) -> None:
+        """Restore what somebody has changed of an arena's streams, and make what an earlier version did not."""
+        is_changed = await restore_stream(self._link, log, log_stream(name))
+
+        async def look(wanted: dict[str, Any]) -> None:
+            found = await self._info(wanted["name"])
+            if "error" not in found:
+                await restore_stream(self._link, found["config"], wanted)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for wanted in (objects_stream(name), groups_stream(name), calls_stream(name)):
+                    tasks.start_soon(look, wanted)
+        except BaseExceptionGroup as group:
+            raise leaf(group) from None
+        if is_changed:
+            await self._make(name)
 
     async def _info(self, stream: str) -> dict[str, Any]:
         return await self._link.call(f"$JS.API.STREAM.INFO.{stream}", {})
