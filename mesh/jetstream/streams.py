@@ -126,6 +126,8 @@ async def restore_stream(link: Link, found: dict[str, Any], wanted: dict[str, An
         changed.pop("deny_delete", None)  # earlier versions set it, and no server takes it back
     if found.get("duplicate_window", 0) >= wanted["duplicate_window"]:
         changed.pop("duplicate_window", None)
+    if 0 < found.get("max_bytes", -1) <= wanted.get("max_bytes", -1):
+        changed.pop("max_bytes", None)  # the account had no more room
     if not changed or link.member:
         return False
     unsafe = {key: value for key, value in changed.items() if key in _SAFE or key == "subjects"}
