@@ -1,19 +1,19 @@
 """The contract of the bus over the connection of a member, who has few rights: it makes no consumer and no stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from mesh.bus import ArenaBus
+from mesh.events import LANES
 from mesh.jetstream import connect
 from mesh.jetstream.queue import make_queue
 from tests.conftest import OpenBus
 from tests.support.member_hub import ROLES, member_hub
 from tests.test_bus import (
     test_a_post_that_is_too_large_is_refused_in_one_sentence,
-    test_a_question_gets_an_answer_of_any_size,
     test_a_reader_follows_what_comes_later,
     test_a_reader_gets_only_what_its_patterns_want,
     test_an_extended_lease_is_kept,
@@ -36,7 +36,6 @@ from tests.test_bus import (
 
 __all__ = [
     "test_a_post_that_is_too_large_is_refused_in_one_sentence",
-    "test_a_question_gets_an_answer_of_any_size",
     "test_a_reader_follows_what_comes_later",
     "test_a_reader_gets_only_what_its_patterns_want",
     "test_an_extended_lease_is_kept",
@@ -58,9 +57,7 @@ __all__ = [
 ]
 
 _A = "{{tag(arena)}}"
-_QUEUES = ("workers_run-requested", "workers_run-requested-confirm", "workers_run-requested-control")
-_QUEUES += ("workers_run-requested-explore", "w_run-requested")
-_LEASES = {"w_run-requested": 5, "workers_run-requested": 1}
+_QUEUES = ["workers_run-requested", *(f"workers_run-requested-{lane}" for lane in LANES), "w_run-requested"]
 _ASKS = [s for q in _QUEUES for s in (f"$JS.API.CONSUMER.MSG.NEXT.MESH_{_A}.{q}", f"$JS.ACK.MESH_{_A}.{q}.>")]
 ANYBODY = {
     "anybody": (
@@ -72,7 +69,7 @@ ANYBODY = {
 
 
 @pytest.fixture
-def open_bus(tmp_path: Path) -> OpenBus:
+def open_bus(tmp_path: Path) -> Iterator[OpenBus]:
     """Open the bus of arena `a` as a member; every call of one test reaches the same log."""
     with member_hub(tmp_path / "hub", ANYBODY) as hub:
         credentials = hub.member("anybody", "ann")

@@ -12,7 +12,9 @@ from mesh.bus import REQUESTS, WORKERS, Bus
 from mesh.errors import BusRefused, UnknownName
 from mesh.events import LANES, NotePosted
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect, direct
+from mesh.jetstream.direct_answers import sequence_of
 from mesh.jetstream.member import MemberCredentials
+from mesh.jetstream.quick import HeadedMessage
 from mesh.server import EmbeddedServer
 from mesh.wire import Entry, Pattern, Post
 from tests.support.member_hub import ROLES, MemberHub, member_hub
@@ -131,8 +133,8 @@ async def test_a_gap_on_the_tail_is_filled(hub: MemberHub, monkeypatch: pytest.M
     monkeypatch.setattr(direct, "TAIL_SILENCE_S", 600)
     kept = direct._Tail._on_messages
 
-    def lose_some(tail: direct._Tail, messages: list[direct.HeadedMessage]) -> None:
-        kept(tail, [message for message in messages if direct.sequence_of(message[1]) % 3])
+    def lose_some(tail: direct._Tail, messages: list[HeadedMessage]) -> None:
+        kept(tail, [message for message in messages if sequence_of(message[1]) % 3])
 
     monkeypatch.setattr(direct._Tail, "_on_messages", lose_some)
     async with owner_and(hub) as (_, bus, theirs):

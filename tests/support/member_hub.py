@@ -80,7 +80,7 @@ class MemberHub:
             {"kind": "user_scope", "key": self._public(role), "role": role, "template": _template(*lists)}
             for role, lists in self._roles.items()
         ]
-        accounts = {
+        accounts: dict[str, dict[str, Any]] = {
             "SYS": {"limits": _ACCOUNT},
             "HUB": {"limits": _ACCOUNT | _STORE, "exports": exports},
             "MEMBERS": {"limits": _ACCOUNT, "imports": imports, "signing_keys": scopes},
