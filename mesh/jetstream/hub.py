@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from mesh import wire
 from mesh.bus import LEASE_S, REQUESTS, WORKERS
-from mesh.errors import BusUnavailable, ObjectMissing, UnknownName, leaf
+from mesh.errors import BusRefused, BusUnavailable, ObjectMissing, UnknownName, leaf
 from mesh.jetstream.grouped import GroupedObjects, Moved
 from mesh.jetstream.link import Link
 from mesh.jetstream.live import LiveTopics
@@ -124,7 +124,8 @@ class JetStreamHub:
             await make_stream(self._link, wanted)
         if name != wire.HUB_LOG:
             await make_stream(self._link, groups_stream(name))
-            await make_stream(self._link, calls_stream(name))
+            with suppress(BusRefused):  # on a server without the room, models are asked all the same
+                await make_stream(self._link, calls_stream(name))
             await make_queue(self._link, name, WORKERS, REQUESTS, LEASE_S)
 
     async def _restore(self, name: str, log: dict[str, Any]) -> None:
