@@ -21,7 +21,7 @@ from benchmarks.parts.harness import Figures, Goal, a_hub, ratio, say
 from benchmarks.parts.mix import posts
 from mesh import wire
 from mesh.bus import Bus
-from mesh.jetstream.log import WINDOW
+from mesh.jetstream.link import WINDOW
 from mesh.wire import Post
 
 SYNCS = ("always", "2m")

@@ -20,6 +20,7 @@ from mesh import settings
 from mesh.daemon import run_daemon
 from mesh.jetstream import connect
 from mesh.jetstream.address import parse_address
+from mesh.jetstream.member import member_of, name_of
 from mesh.server import find_url
 from mesh.wire import check_token
 
@@ -38,7 +39,7 @@ def main() -> int:
     args = (options := parser()).parse_args()
     if not (arena := settings.value("arena", args.arena)):
         options.error("--arena is missing; name the arena, such as --arena digits")
-    draining = None if args.now else anyio.Event()
+    draining, default = None if args.now else anyio.Event(), f"worker-{secrets.token_hex(2)}"
 
     async def work() -> None:
         cgroup.prepare()
@@ -46,12 +47,13 @@ def main() -> int:
         price = check_price(args.price_per_hour)
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
-        async with connect(url, name=check_token("name", args.name), outage_s=600, credentials=credentials) as hub:
+        name = check_token("name", name_of(member_of(credentials), args.name) or default)
+        async with connect(url, name=name, outage_s=600, credentials=credentials) as hub:
             bus = await hub.arena(arena)
-            print(f"{args.name}: takes runs of arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
+            print(f"{name}: takes runs of arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
             why = await run_worker(
                 bus,
-                name=args.name,
+                name=name,
                 home=home,
                 slots=args.slots,
                 slots_per_gpu=args.slots_per_gpu,
@@ -60,9 +62,9 @@ def main() -> int:
                 price_per_hour_usd=price,
                 draining=draining,
             )
-            print(f"{args.name}: {why}", file=sys.stderr)
+            print(f"{name}: {why}", file=sys.stderr)
 
-    return run_daemon(work, name=args.name, draining=draining)
+    return run_daemon(work, name=args.name or default, draining=draining)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,8 +85,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="Run trials on this device (default: auto)."
     )
-    name = f"worker-{secrets.token_hex(2)}"
-    made.add_argument("--name", default=name, help="Use this name on the board (default: worker- and four digits).")
+    made.add_argument("--name", help="Use this name on the board (default: that of the credentials, else worker-….)")
     made.add_argument(
         "--price-per-hour",
         type=float,

@@ -24,13 +24,12 @@ from gpu_worker.sandbox_choice import starts_cuda, try_tier
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied, start_supervisor
 from mesh import settings
 from mesh.board import Board
-from mesh.bus import Delivery
+from mesh.bus import LEASE_S, REQUESTS, WORKERS, Delivery
 from mesh.disk import SCARCE_BELOW_BYTES, full_disk
 from mesh.errors import HostTrouble, leaf
-from mesh.events import LANES, NotePosted
+from mesh.events import NotePosted
 from mesh.spec import EnvironmentSpec
 
-LEASE_S = 5.0
 RETRY_AFTER_S = 3.0
 FIRST_REST_S = 0.1
 HOLD_S, _LOOK_EVERY_S = 1.0, 0.1
@@ -162,8 +161,7 @@ class SlotLoop:
                 Clearing(tasks, self._folders, sandbox),
                 self._open_gauge,
             )
-            kinds = [f"run.requested.{lane}" for lane in LANES]
-            work = self._member.bus.work("workers", kinds, lease_s=LEASE_S, first=self._next_kind)
+            work = self._member.bus.work(WORKERS, REQUESTS, lease_s=LEASE_S, first=self._next_kind)
             async with aclosing(work) as deliveries:
                 delivery = await self._next(deliveries, supervisor)
                 claim = Claim(delivery) if delivery else None

@@ -9,7 +9,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from typing import Protocol
 
 from mesh.errors import AlreadyPosted
+from mesh.fact_values import LANES
 from mesh.wire import Entry, Pattern, Post
+
+WORKERS = "workers"
+"""The queue of the workers of an arena."""
+
+REQUESTS = tuple(f"run.requested.{lane}" for lane in LANES)
+"""The kinds of its entries, the most urgent first."""
+
+LEASE_S = 5.0
+"""Seconds after which a run goes to another worker, unless its worker extends it."""
 
 
 class Delivery(Protocol):
@@ -174,7 +184,7 @@ class Hub(Protocol):
 
         Args:
             name: name of the arena.
-            create: make its log if there is none.
+            create: make what it lacks of its log and of its queue of runs, for which its members have no right.
 
         Raises:
             UnknownName: it has no log and `create` is false.

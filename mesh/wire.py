@@ -2,8 +2,8 @@
 
 This is the only module that builds subjects: `mesh.<arena>.<noun>.<verb>.<key>.<author>`. The author comes last, so
 that a server's permissions can restrict who posts. The key before it makes compare-and-set cheap.
-`live.<arena>.<topic>` is plain NATS for live messages, which are not facts. Reading never fails: an entry that cannot
-be decoded keeps its raw bytes and has no post.
+`live.<arena>.<topic>` is plain NATS for live messages, which are not facts. On `tail.<subject>` the server repeats each
+entry that it has stored. Reading never fails: an entry that cannot be decoded keeps its raw bytes and has no post.
 """
 
 import datetime as dt
@@ -28,6 +28,9 @@ HUB_LOG = "_hub"
 
 YEARS = (_FIRST_YEAR, _LAST_YEAR) = (1900, 2999)
 """Years of the time of a post: every reader's calendar has them in every time zone."""
+
+TAIL_PREFIX = "tail."
+"""What precedes the subject of an entry where the server repeats it once it is stored."""
 
 _ONE = r"[A-Za-z0-9_-]{1,128}"
 _TOKEN = re.compile(_ONE)

@@ -10,9 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from gpu_worker.clearing import Clearing
-from gpu_worker.slot_loop import LEASE_S, SlotLoop
+from gpu_worker.slot_loop import SlotLoop
 from gpu_worker.supervisor.client import Supervisor, SupervisorDied
-from mesh.bus import Delivery
+from mesh.bus import LEASE_S, Delivery
 from mesh.errors import HostTrouble
 from mesh.events import RunStarted, Scored
 from tests.test_worker import Arena, arena  # noqa: F401

@@ -12,7 +12,7 @@ from gpu_worker import attempt, slot_loop
 from gpu_worker.prefetch import has_spare_run
 from mesh.board import Board
 from mesh.events import ArenaOpened, Failed, RunFinished, RunKilled, RunStarted, Scored, WorkerJoined
-from mesh.jetstream.log import stream_of
+from mesh.jetstream.streams import stream_of
 from tests.support.history import HISTORY, T1, entries, request
 from tests.test_leases import Gate, a_gate
 from tests.test_worker import GOOD, SPEC, Arena, arena

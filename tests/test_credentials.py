@@ -18,6 +18,7 @@ import pytest
 from mesh.errors import BadInput
 from mesh.jetstream import connect
 from mesh.jetstream.credentials import proof
+from mesh.jetstream.member import MemberCredentials, member_of, name_of
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
 from tests.test_cli import Mesh, mesh, refused
@@ -45,10 +46,11 @@ def _part(data: bytes) -> str:
 
 
 @contextmanager
-def serving(folder: Path, rules: str) -> Iterator[str]:
-    """Run a nats-server with JetStream and these rules of who may come in."""
+def serving(folder: Path, rules: str, jetstream: str = "") -> Iterator[str]:
+    """Run a nats-server with JetStream, these rules of who may come in, and these settings of JetStream."""
     config = folder / "nats.conf"
-    config.write_text(f'host: "127.0.0.1"\nport: -1\njetstream {{ store_dir: "{folder / "store"}" }}\n{rules}')
+    store = f'jetstream {{ store_dir: "{folder / "store"}"\n{jetstream} }}'
+    config.write_text(f'host: "127.0.0.1"\nport: -1\n{store}\n{rules}')
     with subprocess.Popen([find_binary(), "-c", str(config)], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -139,3 +141,41 @@ def test_without_a_file_there_is_nothing_to_prove(tmp_path: Path) -> None:
     assert proof(None) == {}
     with pytest.raises(BadInput, match="cannot be read: No such file"):
         proof(tmp_path / "none")
+
+
+def credentials(folder: Path, name: str, tags: list[str]) -> Path:
+    account, user = pair(nkeys.PREFIX_BYTE_ACCOUNT), pair(nkeys.PREFIX_BYTE_USER)
+    token = jwt(account, user, name, {"type": "user", "tags": tags})
+    path = folder / "member.creds"
+    path.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+    )
+    return path
+
+
+def test_credentials_name_a_member_and_its_arenas(tmp_path: Path) -> None:
+    member = member_of(credentials(tmp_path, "gpu7", ["role:worker", "arena:b", "arena:A", "arena:b"]))
+    assert member == MemberCredentials("gpu7", ("A", "b"))
+    assert member.inbox == "_INBOX_gpu7"
+    assert (name_of(member, None), name_of(member, "gpu7"), name_of(None, "x")) == ("gpu7", "gpu7", "x")
+    with pytest.raises(BadInput, match=r"^--name is 'gpu8', but the credentials are for 'gpu7': leave --name out$"):
+        name_of(member, "gpu8")
+
+
+def test_credentials_for_no_arena_are_those_of_no_member(tmp_path: Path) -> None:
+    assert member_of(None) is None
+    assert member_of(credentials(tmp_path, "owner", ["role:hub"])) is None
+    (tmp_path / "seed").write_text(pair(nkeys.PREFIX_BYTE_USER).seed.decode())
+    assert member_of(tmp_path / "seed") is None
+
+
+def test_credentials_that_cannot_be_those_of_a_member_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"^credentials .* are for the name 'a\.>': use credentials for a name of 1 to 63"
+    ):
+        member_of(credentials(tmp_path, "a.>", ["arena:a"]))
+    damaged = credentials(tmp_path, "ann", ["arena:a"])
+    damaged.write_text(damaged.read_text().replace(".", ".x", 1))
+    with pytest.raises(BadInput, match=r"contain a damaged JWT: use another copy of the file$"):
+        member_of(damaged)

@@ -17,6 +17,8 @@ from mesh import wire
 from mesh.errors import BadInput, BusRefused, BusUnavailable, ServerTooOld
 from mesh.events import NotePosted, RunRequested
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
+from mesh.jetstream.member import MemberCredentials
+from mesh.jetstream.queue import make_queue
 from mesh.server import EmbeddedServer, embedded, find_binary
 from mesh.testing import git_hash
 from mesh.wire import Post
@@ -78,7 +80,7 @@ async def test_readers_workers_hearers_and_services_go_on_whatever_breaks(tmp_pa
                 tasks.start_soon(outlive, trouble, tmp_path / trouble.__name__)
 
 
-async def outlive(trouble: Break, folder: Path) -> None:
+async def outlive(trouble: Break, folder: Path, member: MemberCredentials | None = None) -> None:
     """Read, work, hear and answer before and after `trouble`; nothing is lost, what is read comes in order and once."""
     read: list[int] = []
     worked: list[str] = []
@@ -86,6 +88,9 @@ async def outlive(trouble: Break, folder: Path) -> None:
     async with embedded(folder) as server, connect(server.url) as hub, connect(server.url) as healthy:
         bus = await hub.arena("a", create=True)
         other = await healthy.arena("a")
+        if member:
+            await make_queue(healthy.link, "a", "workers", ["run.requested"], 1)
+            hub.link.member = member
 
         async def follow() -> None:
             async with aclosing(bus.read(follow=True)) as batches:
@@ -387,7 +392,7 @@ async def test_a_reader_ends_where_a_damaged_store_lacks_the_last_entries(server
     async with connect(server.url) as hub:
         config = {"name": "MESH_a", "subjects": [wire.arena_filter("a")], "allow_direct": True}
         await hub.link.call("$JS.API.STREAM.CREATE.MESH_a", config)
-        bus = await hub.arena("a", create=True)
+        bus = JetStreamBus(hub.link, "a")
         for text in ("one", "two", "three"):
             await bus.post(note(text))
         for seq in (2, 3):

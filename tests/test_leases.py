@@ -10,8 +10,8 @@ import anyio
 import psutil
 import pytest
 
-from gpu_worker.slot_loop import LEASE_S
 from gpu_worker.triage import MAX_ATTEMPTS
+from mesh.bus import LEASE_S
 from mesh.events import (
     Failed,
     Lane,

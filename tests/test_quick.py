@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from mesh.jetstream.quick import QuickParser, RawMessage, quick_client
+from mesh.jetstream.quick import HeadedMessage, QuickParser, RawMessage, quick_client
 
 
 class Heard:
@@ -83,6 +83,28 @@ async def test_messages_are_the_same_in_the_same_order(seed: int) -> None:
             parser.takers = {b"13": take(13)} if b"2" in parser.takers else {b"2": take(2)} if parser.takers else {}
     assert quick.told == plain.told
     assert taken
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_messages_with_their_headers_are_the_same_in_the_same_order(seed: int) -> None:
+    dice, plain, quick = random.Random(seed), Heard(), Heard()
+    sent = b"".join(said_by_a_server(dice))
+    expected, parser = Parser(plain), QuickParser(quick)  # type: ignore[arg-type]
+    heads: list[bytes] = []
+
+    def take(messages: list[HeadedMessage]) -> None:
+        heads.extend(head for _, head, _ in messages)
+        quick.told += [(2, subject, data) for subject, _, data in messages]
+
+    parser.headed = {b"2": take}
+    while sent:
+        size = dice.choice((1, 7, 100, 3000, 32768))
+        await expected.parse(sent[:size])
+        await parser.parse(sent[:size])
+        sent = sent[size:]
+    without_reply = [told[:2] + told[-1:] for told in quick.told]
+    assert without_reply == [told[:2] + told[-1:] for told in plain.told]
+    assert {*heads} == {b"NATS/1.0\r\nNats-Msg-Id: 1\r\n\r\n", b"NATS/1.0\r\n\r\n"}
 
 
 def test_a_client_of_this_nats_py_has_the_parser() -> None:

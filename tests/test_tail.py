@@ -18,7 +18,7 @@ from mesh.bus import Bus
 from mesh.errors import BadInput
 from mesh.events import NotePosted, RunFinished, RunRequested, RunStarted, Scored
 from mesh.jetstream import connect
-from mesh.jetstream.log import stream_of
+from mesh.jetstream.streams import stream_of
 from mesh.testing import git_hash
 from mesh.text import printable
 from mesh.times import moment
@@ -189,11 +189,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def consumers(url: str) -> list[str]:
+def readers(url: str) -> list[str]:
     async def names() -> list[str]:
         async with connect(url) as hub:
             answer = await hub.link.call(f"$JS.API.CONSUMER.NAMES.{stream_of('a')}", {"offset": 0})
-            return list(answer["consumers"])
+            return [name for name in answer["consumers"] if name.startswith("read-")]
 
     return anyio.run(names)
 
@@ -206,7 +206,7 @@ def test_a_reader_that_goes_away_ends_it_in_silence_and_no_consumer_is_left(serv
         assert telling.stdout.readline()
         telling.stdout.close()
         assert (telling.stderr.read(), telling.wait(30)) == (b"", ExitCode.OK)
-    assert consumers(served) == []
+    assert readers(served) == []
 
 
 @pytest.mark.parametrize("line", ["--help", "status", "tail --no-follow --json -n 100", "sql --csv 'FROM events'"])
@@ -255,7 +255,7 @@ def test_on_a_terminal_it_follows_in_colour_and_reading_a_channel_moves_its_mark
     assert unread()["talk"] == 1
     with Terminal("tail", "--no-follow", "-n", "1", NO_COLOR="1") as terminal:
         assert "\x1b" not in terminal.end()[1]
-    assert consumers(served) == []
+    assert readers(served) == []
 
 
 def test_a_table_stays_within_a_narrow_terminal(served: str) -> None:

@@ -3,8 +3,8 @@
 `tail.first_line_ratio` is the time from the start of `mesh tail --no-follow -n 50` to its first line on the large log,
 divided by that on a small one, in turns. `tail.rare_ratio` is the same for `--kind arena.opened -n 1`, which matches
 only the very first entry. `tail.peak_ratio` is the peak resident memory of reading a fifth of the large log (200,000 of
-a million), divided by that of reading 1,000 entries. `tail.consumers_left` is how many consumers all this left on the
-server.
+a million), divided by that of reading 1,000 entries. `tail.consumers_left` is how many consumers of readers all this
+left on the server.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from anyio.to_thread import run_sync
 from benchmarks.parts.cold import with_bytecode
 from benchmarks.parts.harness import Figures, Goal, memory_mb, ratio
 from mesh.jetstream import JetStreamHub
-from mesh.jetstream.log import stream_of
+from mesh.jetstream.streams import stream_of
 
 GOALS: dict[str, Goal] = {
     "tail.first_line_ratio": ("<=", 2.0),
@@ -79,4 +79,4 @@ def _tail(url: str, arena: str, *words: str) -> list[str]:
 
 async def _consumers(hub: JetStreamHub, arenas: tuple[str, ...]) -> int:
     answers = [await hub.link.call(f"$JS.API.CONSUMER.NAMES.{stream_of(name)}", {"offset": 0}) for name in arenas]
-    return sum(len(answer.get("consumers") or []) for answer in answers)
+    return sum(name.startswith("read-") for answer in answers for name in answer.get("consumers") or [])

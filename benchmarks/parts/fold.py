@@ -20,7 +20,8 @@ from benchmarks.parts.harness import Figures, memory_mb
 from mesh import wire
 from mesh.bus import ArenaBus, Hub
 from mesh.jetstream import connect
-from mesh.jetstream.log import PULL, stream_of
+from mesh.jetstream.log import PULL
+from mesh.jetstream.streams import stream_of
 
 
 async def fold(url: str, arena: str, count: int, path: Path) -> Figures:

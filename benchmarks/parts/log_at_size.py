@@ -30,7 +30,7 @@ from mesh import wire
 from mesh.bus import Bus
 from mesh.errors import AlreadyPosted
 from mesh.jetstream import JetStreamHub, connect
-from mesh.jetstream.log import stream_of
+from mesh.jetstream.streams import stream_of
 from mesh.server import Address, answers, find_binary
 from mesh.server_config import server_config
 

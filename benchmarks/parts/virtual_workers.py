@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh.bus import ArenaBus, Delivery
 from mesh.errors import AlreadyPosted
-from mesh.jetstream.log import stream_of
+from mesh.jetstream.streams import stream_of
 from mesh.testing import commit_hash, git_hash
 from mesh.wire import Post
 

@@ -28,6 +28,7 @@ from mesh.daemon import run_daemon
 from mesh.errors import BadInput, MeshError
 from mesh.jetstream import connect
 from mesh.jetstream.address import parse_address
+from mesh.jetstream.member import member_of, name_of
 from mesh.memory import MemoryBus
 from mesh.server import find_url
 from mesh.wire import check_token
@@ -79,7 +80,11 @@ def main() -> int:
             return
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
-        async with connect(url, name=name, outage_s=600, credentials=credentials) as hub:
+        member = member_of(credentials)
+        if member and (args.count, args.first) != (1, 1):
+            raise BadInput(f"--count is {args.count}, but the credentials are for one agent, {member.name!r}: use 1")
+        own = name_of(member, args.name) or name
+        async with connect(url, name=own, outage_s=600, credentials=credentials) as hub:
             bus = await hub.arena(arena)
             code = CodeStore(settings.code_dir(home, arena), bus)
             single = args.count == 1 and args.first == 1
@@ -87,7 +92,7 @@ def main() -> int:
             commands = command_runner(role, settings.coders_dir(home, arena), options)
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
-                agent_name = name if single else f"{name}-{index + 1}"
+                agent_name = own if single else f"{own}-{index + 1}"
                 unposted = settings.unposted_calls_file(home, arena, agent_name)
                 keeper = CallKeeper(bus)
                 texts = TextReader(bus)
@@ -95,10 +100,10 @@ def main() -> int:
                 context = Context(agent_name, index, code_reader, options, args.path, *known)
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, getattr(agent, "model", options.get("model", ""))))
-            print(f"{name}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
+            print(f"{own}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
             snapshot, shares = settings.snapshot_file(home, arena), settings.takes_boards()
             why = await run_agents(bus, seats, code, snapshot=snapshot, shares=shares)
-            print(f"{name}: {why}", file=sys.stderr)
+            print(f"{own}: {why}", file=sys.stderr)
             if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
                 raise leaving
             if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:

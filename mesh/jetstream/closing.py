@@ -8,8 +8,14 @@ import anyio
 import nats.errors
 from nats.aio.client import Client
 
+from mesh.errors import BusError
+
 TRANSIENT = (nats.errors.Error, asyncio.TimeoutError, TimeoutError, OSError)
 """Errors of a broken connection, after which an operation may be retried."""
+
+
+class Interrupted(BusError):
+    """A reader must start again: something was lost on its way, or the server has no answer now."""
 
 
 async def close_client(nc: Client) -> None:

@@ -14,7 +14,8 @@ import msgspec
 from mesh import wire
 from mesh.errors import BusRefused, HostTrouble, ObjectMissing
 from mesh.jetstream.link import Link
-from mesh.jetstream.objects import Chunk, ObjectStream, create_stream
+from mesh.jetstream.objects import Chunk, ObjectStream
+from mesh.jetstream.streams import GROUPS, groups_stream, make_stream
 from mesh.object_groups import (
     MAX_GROUP_OBJECTS,
     GroupedObject,
@@ -50,7 +51,7 @@ class GroupedObjects:
     def __init__(self, link: Link, arena: str, single: ObjectStream) -> None:
         self._link, self._arena, self._single = link, arena, single
         self._stream = ObjectStream(
-            link, arena, f"MESHGRP_{arena}", lambda name, number: wire.group_subject(arena, name, number)
+            link, arena, GROUPS + arena, lambda name, number: wire.group_subject(arena, name, number)
         )
         self._names: list[str] = []
         self._kept: OrderedDict[str, dict[str, GroupedObject]] = OrderedDict()
@@ -171,7 +172,7 @@ class GroupedObjects:
             return False
 
     async def _write(self, group: str, data: bytes, objects: dict[str, bytes]) -> None:
-        await create_stream(self._link, self._stream.stream, wire.groups_filter(self._arena))
+        await make_stream(self._link, groups_stream(self._arena))
         await self._stream.put(group, data)
         back = await self._read(group)
         if not await anyio.to_thread.run_sync(lambda: {n: m.stored for n, m in back.items()} == objects):

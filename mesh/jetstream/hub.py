@@ -2,23 +2,33 @@
 
 import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 
 from mesh import wire
-from mesh.errors import BusUnavailable, ObjectMissing, UnknownName, leaf
+from mesh.bus import LEASE_S, REQUESTS, WORKERS
+from mesh.errors import BusRefused, BusUnavailable, ObjectMissing, UnknownName, leaf
 from mesh.jetstream.grouped import GroupedObjects, Moved
 from mesh.jetstream.link import Link
 from mesh.jetstream.live import LiveTopics
-from mesh.jetstream.log import StreamLog, stream_of
-from mesh.jetstream.objects import Absent, ObjectStream, create_stream
-from mesh.jetstream.queue import JetStreamDelivery, work
-from mesh.model_calls import KEPT_BYTES
-
-_OBJECTS, _CALLS = "MESHOBJ_", "MESHCALL_"
+from mesh.jetstream.log import StreamLog
+from mesh.jetstream.objects import Absent, ObjectStream
+from mesh.jetstream.queue import JetStreamDelivery, make_queue, work
+from mesh.jetstream.streams import (
+    CALLS,
+    OBJECTS,
+    calls_stream,
+    groups_stream,
+    log_stream,
+    make_stream,
+    objects_stream,
+    restore_stream,
+    stream_of,
+)
 
 
 @asynccontextmanager
@@ -81,6 +91,8 @@ class JetStreamHub:
         return self._link
 
     async def arenas(self) -> list[str]:
+        if self._link.member:
+            return [name for name in self._link.member.arenas if "error" not in await self._info(stream_of(name))]
         names: list[str] = []
         while True:
             answer = await self._link.call("$JS.API.STREAM.NAMES", {"offset": len(names)})
@@ -93,15 +105,49 @@ class JetStreamHub:
 
     async def arena(self, name: str, *, create: bool = False) -> "JetStreamBus":
         wire.check_token("arena", name)
-        if create:
-            await create_stream(self._link, stream_of(name), wire.arena_filter(name))
-            await create_stream(self._link, _OBJECTS + name, wire.objects_filter(name), deny_delete=False)
-        else:
-            answer = await self._link.call(f"$JS.API.STREAM.INFO.{stream_of(name)}", {})
-            if "error" in answer:
-                known = ", ".join(await self.arenas()) or "none yet"
-                raise UnknownName(f"there is no arena {name!r} on {self._link.url} (there are: {known})")
+        member = self._link.member
+        if member and name not in member.arenas:
+            theirs = ", ".join(member.arenas)
+            raise UnknownName(f"the credentials of {member.name} are not for arena {name!r} (they are for: {theirs})")
+        if create and not member:
+            await self._make(name)
+        elif "error" in (found := await self._info(stream_of(name))):
+            known = ", ".join(await self.arenas()) or "none yet"
+            raise UnknownName(f"there is no arena {name!r} on {self._link.url} (there are: {known})")
+        elif not member:
+            await self._restore(name, found["config"])
         return JetStreamBus(self._link, name)
+
+    async def _make(self, name: str) -> None:
+        """Make all that an arena has on the server, for its members have no right to; restore what was changed."""
+        for wanted in (log_stream(name), objects_stream(name)):
+            await make_stream(self._link, wanted)
+        if name != wire.HUB_LOG:
+            await make_stream(self._link, groups_stream(name))
+            with suppress(BusRefused):  # on a server without the room, models are asked all the same
+                await make_stream(self._link, calls_stream(name))
+            await make_queue(self._link, name, WORKERS, REQUESTS, LEASE_S)
+
+    async def _restore(self, name: str, log: dict[str, Any]) -> None:
+        """Restore what somebody has changed of an arena's streams, and make what an earlier version did not."""
+        is_changed = await restore_stream(self._link, log, log_stream(name))
+
+        async def look(wanted: dict[str, Any]) -> None:
+            found = await self._info(wanted["name"])
+            if "error" not in found:
+                await restore_stream(self._link, found["config"], wanted)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for wanted in (objects_stream(name), groups_stream(name), calls_stream(name)):
+                    tasks.start_soon(look, wanted)
+        except BaseExceptionGroup as group:
+            raise leaf(group) from None
+        if is_changed:
+            await self._make(name)
+
+    async def _info(self, stream: str) -> dict[str, Any]:
+        return await self._link.call(f"$JS.API.STREAM.INFO.{stream}", {})
 
     async def state(self, name: str) -> LogState:
         """Return the last sequence and the size of an arena's log.
@@ -109,7 +155,7 @@ class JetStreamHub:
         Raises:
             UnknownName: the arena has no log.
         """
-        answer = await self._link.call(f"$JS.API.STREAM.INFO.{stream_of(name)}", {})
+        answer = await self._info(stream_of(name))
         if "error" in answer:
             raise UnknownName(f"there is no arena {name!r} on {self._link.url}")
         at = msgspec.convert(answer["ts"], dt.datetime) if answer.get("ts") else None
@@ -122,10 +168,10 @@ class JetStreamBus(StreamLog, LiveTopics):
     def __init__(self, link: Link, arena: str) -> None:
         StreamLog.__init__(self, link, arena)
         LiveTopics.__init__(self, link, arena)
-        self._single = ObjectStream(link, arena, _OBJECTS + arena, lambda name, n: wire.object_subject(arena, name, n))
-        self._calls = ObjectStream(link, arena, _CALLS + arena, lambda name, _: wire.call_subject(arena, name))
+        self._single = ObjectStream(link, arena, OBJECTS + arena, lambda name, n: wire.object_subject(arena, name, n))
+        self._calls = ObjectStream(link, arena, CALLS + arena, lambda name, _: wire.call_subject(arena, name))
         self._grouped = GroupedObjects(link, arena, self._single)
-        self._has_calls = False
+        self._has_calls = link.member is not None  # whoever opens an arena makes what its members may not
 
     def work(
         self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0, first: Callable[[], str] | None = None
@@ -153,9 +199,8 @@ class JetStreamBus(StreamLog, LiveTopics):
 
     async def keep(self, name: str, data: bytes) -> None:
         wire.check_token("object name", name)
-        if not self._has_calls:  # the server drops the oldest: only it knows what all writers have stored
-            limits = {"discard": "old", "max_bytes": KEPT_BYTES}
-            await create_stream(self._link, self._calls.stream, wire.call_subject(self.arena, "*"), **limits)
+        if not self._has_calls:
+            await make_stream(self._link, calls_stream(self.arena))
             self._has_calls = True
         await self._calls.put(name, data)
 

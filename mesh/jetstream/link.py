@@ -7,9 +7,10 @@ second. If none comes, it reconnects; if the client is closed, it makes a new on
 
 import asyncio
 import itertools
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
+from mesh.jetstream.acks import BUSY, LOST_ACK, NO_ROOM, WRONG_LAST_SEQUENCE, Ack, ApiError, read_ack
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.credentials import proof
 from mesh.jetstream.lean import allow_websockets
+from mesh.jetstream.member import member_of
 from mesh.jetstream.quick import quick_client
+from mesh.jetstream.subscription import OnMessage, StandingSubscription
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
@@ -37,31 +40,8 @@ RENEW_AFTER_S = 5.0
 """Seconds without a connection after which a new client replaces the old one."""
 
 TRY_S = 5.0
-WRONG_LAST_SEQUENCE = (10071, 10164)
-NO_ROOM = 10023
-
-
-OnMessage = Callable[[Msg], Awaitable[None]]
-
-
-class Ack(msgspec.Struct, frozen=True):
-    """The server's answer to a publish."""
-
-    seq: int = 0
-    duplicate: bool = False
-    error: "ApiError | None" = None
-
-
-class ApiError(msgspec.Struct, frozen=True):
-    """An error from JetStream."""
-
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-_ACK = msgspec.json.Decoder(Ack)
-_LOST = Ack(error=ApiError(code=503, description="the connection was lost"))
+WINDOW, MEMBERS_WINDOW = 512, 64
+"""Most unanswered posts of `post_all` at a time, and of a member, whose server protects others from a flood."""
 
 
 class Link:
@@ -71,7 +51,10 @@ class Link:
         self, url: str, *, name: str, patience_s: float, replicas: int, credentials: Path | None = None
     ) -> None:
         self._servers, self.url = parse_address(url)
+        self.member = member_of(credentials)
         self._proof = proof(credentials)
+        if self.member:
+            self._proof["inbox_prefix"] = self.member.inbox
         allow_websockets(self._servers)
         self.name, self.patience_s, self.replicas = name, patience_s, replicas
         self.nc = Client()
@@ -79,7 +62,9 @@ class Link:
         self._opening: anyio.CancelScope | None = None
         self._last_error = self._denied = ""
         self._acks: dict[str, tuple[str, asyncio.Future[Ack]]] = {}
-        self._standing: set[_Standing] = set()
+        self._standing: set[StandingSubscription] = set()
+        self._calls: dict[anyio.CancelScope, str] = {}
+        self.limits: dict[str, Any] = {}
         self._inbox = ""
         self._tokens = itertools.count()
 
@@ -101,6 +86,7 @@ class Link:
                     # A socket that the server closes at once looks connected at first, so wait for an answer.
                     answer = msgspec.json.decode((await self.request("$JS.API.INFO")).data)
                     if "error" not in answer:
+                        self.limits = answer.get("limits") or {}
                         return
                     why = str(answer["error"].get("description"))
                 except TRANSIENT as error:
@@ -165,6 +151,9 @@ class Link:
             for subject, future in self._acks.values():
                 if self._is_denied(subject) and not future.done():
                     future.set_result(Ack(error=ApiError(code=403, description=self._denied)))
+            for scope, subject in self._calls.items():
+                if self._is_denied(subject):
+                    scope.cancel()
 
     def _is_denied(self, subject: str) -> bool:
         return f'"{subject.lower()}"' in self._denied
@@ -173,7 +162,7 @@ class Link:
         """End the wait for answers that can no longer come; the server recognises a publish that is sent again."""
         for _, future in self._acks.values():
             if not future.done():
-                future.set_result(_LOST)
+                future.set_result(LOST_ACK)
 
     async def watch(self) -> None:
         """Ask for an answer every second, and reconnect if none comes, until cancelled."""
@@ -195,8 +184,16 @@ class Link:
             except TRANSIENT:
                 continue
 
+    @property
+    def window(self) -> int:
+        """Most unanswered posts at a time."""
+        return MEMBERS_WINDOW if self.member else WINDOW
+
     async def _echo(self) -> None:
         """Send a message to ourselves and wait for it; `flush` succeeds even if the read loop has ended."""
+        if self.member:
+            await self._ask_for_nothing(self.member.arenas[0])
+            return
         token = str(next(self._tokens))
         subject = f"{self._inbox}.{token}"
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
@@ -209,6 +206,14 @@ class Link:
         finally:
             del self._acks[token]
         raise _SilenceError
+
+    async def _ask_for_nothing(self, arena: str) -> None:
+        """Wait for an answer, which a member may not send to itself; that nobody has one is an answer too."""
+        with suppress(nats.errors.NoRespondersError):
+            try:
+                await self.request(f"$JS.API.DIRECT.GET.MESH_{arena}", timeout_s=_ANSWER_WITHIN_S)
+            except TimeoutError:
+                raise _SilenceError from None
 
     async def close(self) -> None:
         """Close the connection and cancel all unanswered publishes."""
@@ -238,7 +243,7 @@ class Link:
             on_message: called with each message.
             queue: name of a queue whose members share the messages; "" receives all.
         """
-        standing = _Standing(subject, queue, on_message)
+        standing = StandingSubscription(subject, queue, on_message)
         self._standing.add(standing)
         try:
             with suppress(*TRANSIENT):
@@ -270,7 +275,7 @@ class Link:
         if future is None or future.done():
             return
         if msg.data:
-            future.set_result(_ACK.decode(msg.data))
+            future.set_result(read_ack(msg.data))
         else:
             future.set_exception(nats.errors.NoRespondersError())
 
@@ -306,7 +311,7 @@ class Link:
                 why = ack.error.description
                 if ack.error.err_code == NO_ROOM:
                     raise self._refusal(subject, f"{why}: its store is full, so give it more disk space")
-                if ack.error.code != 503 or why.startswith("maximum "):
+                if ack.error.code not in BUSY or why.startswith("maximum "):
                     raise self._refusal(subject, why)
             except nats.errors.MaxPayloadError:
                 raise BusRefused(f"{subject} has {len(data):,} bytes: raise the server's max_payload") from None
@@ -316,15 +321,20 @@ class Link:
                 if future is not None and not future.done():
                     future.cancel()
             if time.monotonic() > give_up:
-                raise self._unavailable(subject, why)
-            await anyio.sleep(pause_s)
+                raise self.unavailable(subject, why)
+            await anyio.sleep(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(1.0, pause_s * 2 or 0.05)
         raise AssertionError("unreachable")
 
     def _refusal(self, subject: str, why: str) -> BusError:
         return BusRefused(f"the NATS server at {self.url} refuses {subject}: {why}")
 
-    def _unavailable(self, subject: str, why: str) -> BusError:
+    def denial(self, subject: str) -> BusError | None:
+        """Return the error to raise where the server has refused a subject by a permission, None where it has not."""
+        return self._refusal(subject, self._denied) if self._is_denied(subject) else None
+
+    def unavailable(self, subject: str, why: str) -> BusError:
+        """Return the error to raise where no server has accepted something within `patience_s`, and why."""
         if not why:
             is_there = "it is connected but does not answer: its disk may be full"
             why = f"{is_there if self.nc.is_connected else 'it is away, or its disk is full'}, see its log"
@@ -340,44 +350,38 @@ class Link:
         """
         if self._is_denied(subject):
             self._denied = ""
-        give_up = time.monotonic() + self.patience_s
+        give_up, why = time.monotonic() + self.patience_s, ""
         data = msgspec.json.encode(request) if request else b""
         while True:
             try:
-                answer: dict[str, Any] = msgspec.json.decode(
-                    (await self.request(subject, data, timeout_s=_left(give_up))).data
-                )
+                with self._until_denied(subject):
+                    answer: dict[str, Any] = msgspec.json.decode(
+                        (await self.request(subject, data, timeout_s=_left(give_up))).data
+                    )
+                    if (answer.get("error") or {}).get("code") not in BUSY:
+                        return answer
+                    why = str(answer["error"].get("description"))
             except TRANSIENT as error:
-                if self._is_denied(subject):
-                    raise self._refusal(subject, self._denied) from None
                 why = str(error)
-            else:
-                if (answer.get("error") or {}).get("code") != 503:
-                    return answer
-                why = str(answer["error"].get("description"))
+            if denial := self.denial(subject):
+                raise denial
             if time.monotonic() > give_up:
-                raise self._unavailable(subject, why)
+                raise self.unavailable(subject, why)
             await anyio.sleep(0.2)
+
+    @contextmanager
+    def _until_denied(self, subject: str) -> Iterator[None]:
+        """Run a block until the server refuses a subject by a permission, which it does not answer."""
+        with anyio.CancelScope() as scope:
+            self._calls[scope] = subject
+            try:
+                yield
+            finally:
+                del self._calls[scope]
 
 
 class _SilenceError(Exception):
     """The client receives no messages."""
-
-
-class _Standing:
-    """A subscription that is made again for each new client."""
-
-    def __init__(self, subject: str, queue: str, on_message: OnMessage) -> None:
-        self._subject, self._queue, self._on_message = subject, queue, on_message
-        self._subscription: Subscription | None = None
-
-    async def begin(self, nc: Client) -> None:
-        self._subscription = await nc.subscribe(self._subject, queue=self._queue, cb=self._on_message)
-
-    async def end(self) -> None:
-        if self._subscription is not None:
-            with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-                await self._subscription.unsubscribe()
 
 
 def _left(give_up: float) -> float:

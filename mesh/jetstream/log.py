@@ -1,7 +1,8 @@
 """Appends to and reads the stream of one arena.
 
 Each reader has a pull consumer without acknowledgements, and checks that the sequences have no gap. After any fault, a
-new consumer continues after the last entry that was yielded. (Push consumers can stop without an error.)
+new consumer continues after the last entry that was yielded. (Push consumers can stop without an error.) A member of a
+hub may create no consumer, and reads as `mesh.jetstream.direct` does.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import datetime as dt
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
 import anyio
@@ -19,14 +20,14 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mesh import wire
-from mesh.errors import AlreadyPosted, BusError, BusRefused
-from mesh.jetstream.closing import TRANSIENT
-from mesh.jetstream.link import Ack, Link
+from mesh.errors import AlreadyPosted, BusRefused
+from mesh.jetstream.acks import Ack
+from mesh.jetstream.closing import TRANSIENT, Interrupted
+from mesh.jetstream.direct import get_one, read_directly
+from mesh.jetstream.link import Link
 from mesh.jetstream.quick import RawMessage, take_quickly
+from mesh.jetstream.streams import stream_of
 from mesh.wire import Entry, Pattern, Post
-
-WINDOW = 512
-"""Most unanswered posts at a time in `post_all`."""
 
 _GETS = 32
 """Most unanswered questions for an entry at a time."""
@@ -38,11 +39,6 @@ PULL_EXPIRES_S = 10.0
 HEARTBEAT_S = 1.0
 SILENCE_S = 4.0
 """Seconds without an entry or heartbeat after which a reader starts again."""
-
-
-def stream_of(arena: str) -> str:
-    """Return the name of the stream that holds an arena's log."""
-    return f"MESH_{arena}"
 
 
 _Publish = tuple[str, bytes, dict[str, str]]
@@ -78,7 +74,7 @@ class StreamLog:
                 with suppress(*TRANSIENT):
                     future = await self._link.send(*publish)
                 flying.append((post, publish, future))
-                if len(flying) >= WINDOW:
+                if len(flying) >= self._link.window:
                     await land()
             while flying:
                 await land()
@@ -117,6 +113,8 @@ class StreamLog:
 
     async def _get(self, request: dict[str, Any]) -> Entry | None:
         """Return the entry that a request of JetStream asks for; None if there is none."""
+        if self._link.member:
+            return await get_one(self._link, self._stream, request)
         answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", request)
         if "message" not in answer:
             return None
@@ -138,7 +136,7 @@ class StreamLog:
 
     async def entries(self, seqs: Sequence[int]) -> list[Entry]:
         found: dict[int, Entry] = {}
-        left = iter(dict.fromkeys(seqs))
+        left = iter(dict.fromkeys(seq for seq in seqs if seq > 0))
 
         async def get_more() -> None:
             for seq in left:
@@ -151,14 +149,18 @@ class StreamLog:
         return [found[seq] for seq in seqs if seq in found]
 
     async def since(self, time: dt.datetime) -> int:
-        request = {"start_time": time.astimezone(dt.UTC).isoformat()}
-        answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", request)
-        return int(answer["message"]["seq"]) if "message" in answer else await self.head() + 1
+        found = await self._get({"start_time": time.astimezone(dt.UTC).isoformat()})
+        return found.seq if found else await self.head() + 1
 
     async def read(
         self, after: int = 0, *, follow: bool = False, until: int | None = None, only: Sequence[Pattern] = ()
     ) -> AsyncGenerator[list[Entry]]:
         end = None if follow else (await self.head() if until is None else until)
+        if self._link.member:
+            async with aclosing(read_directly(self._link, self.arena, self._stream, after, end, only)) as batches:
+                async for batch in batches:
+                    yield batch
+            return
         filters = list(dict.fromkeys(f for pattern in only for f in wire.pattern_filters(self.arena, pattern)))
         while end is None or after < end:
             try:
@@ -176,7 +178,7 @@ class StreamLog:
                             yield batch
                 finally:
                     await pull.close()
-            except (_Interrupted, *TRANSIENT):
+            except (Interrupted, *TRANSIENT):
                 await anyio.sleep(0.2)
 
     async def _ends_before(self, after: int, end: int) -> bool:
@@ -193,10 +195,6 @@ class _Stored(msgspec.Struct):
     seq: int
     time: dt.datetime
     data: bytes = b""
-
-
-class _Interrupted(BusError):
-    """A reader must start again with a new consumer."""
 
 
 class _Pull:
@@ -273,7 +271,7 @@ class _Pull:
                 with anyio.fail_after(SILENCE_S):
                     await self._arrived.wait()
             except TimeoutError:
-                raise _Interrupted("a reader received nothing") from None
+                raise Interrupted("a reader received nothing") from None
             self._arrived.clear()
             taken, self._waiting = self._waiting, []
             self._take(taken, entries)
@@ -297,7 +295,7 @@ class _Pull:
                 continue
             whole = place == self._place + 1 if self._filters else seq == self._after + 1
             if not whole and not self._fresh:
-                raise _Interrupted(f"a reader missed entries before {seq}")
+                raise Interrupted(f"a reader missed entries before {seq}")
             self._place, self._pending = place, pending
             self._fresh, self._after = False, seq
             entries.append(wire.entry(seq, _time(nanoseconds), subject, data))
@@ -307,7 +305,7 @@ class _Pull:
             return
         unfilled = int(headers.get("Nats-Pending-Messages", "0"))
         if status != "408" or not unfilled:
-            raise _Interrupted(f"a reader received status {status}")
+            raise Interrupted(f"a reader received status {status}")
         self._asked -= unfilled
 
 

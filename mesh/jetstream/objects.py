@@ -2,43 +2,20 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import anyio
 import msgspec
 
 from mesh.errors import BusRefused, ObjectMissing
+from mesh.jetstream.acks import WRONG_LAST_SEQUENCE
 from mesh.jetstream.closing import TRANSIENT
-from mesh.jetstream.link import WRONG_LAST_SEQUENCE, Link
+from mesh.jetstream.link import Link
 from mesh.jetstream.live import CHUNK
 
+_MEMBERS_CHUNK = 256 * 1024
+"""Bytes of a message of an object from a member, who may send less at a time."""
+
 _COUNT = re.compile(r"[0-9]{1,9}")
-
-
-async def create_stream(link: Link, stream: str, subjects: str, **limits: Any) -> None:
-    """Create a stream of an arena if there is none; `limits` are more of its settings.
-
-    Raises:
-        BusRefused: the server refuses it.
-    """
-    config: dict[str, Any] = {
-        "name": stream,
-        "subjects": [subjects],
-        "storage": "file",
-        "retention": "limits",
-        "discard": "new",
-        "deny_delete": True,
-        "deny_purge": True,
-        "allow_direct": True,
-        "num_replicas": link.replicas,
-        "duplicate_window": 120_000_000_000,
-        **limits,
-    }
-    if "error" not in await link.call(f"$JS.API.STREAM.INFO.{stream}", {}):
-        return
-    answer = await link.call(f"$JS.API.STREAM.CREATE.{stream}", config)
-    if "error" in answer:
-        raise BusRefused(f"the server did not create stream {stream}: {answer['error'].get('description')}")
 
 
 class Absent(ObjectMissing):
@@ -62,7 +39,8 @@ class ObjectStream:
 
     async def put(self, name: str, data: bytes) -> None:
         """Store an object; do nothing if it exists."""
-        chunks = [data[start : start + CHUNK] for start in range(0, max(len(data), 1), CHUNK)]
+        size = _MEMBERS_CHUNK if self._link.member else CHUNK
+        chunks = [data[start : start + size] for start in range(0, max(len(data), 1), size)]
         # The first chunk is stored last: if it exists, all others do.
         for number in reversed(range(len(chunks))):
             headers = {"Nats-Expected-Last-Subject-Sequence": "0", "Mesh-Chunks": str(len(chunks))}

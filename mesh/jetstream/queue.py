@@ -4,11 +4,14 @@ The lease is JetStream's ack deadline. If a member dies, its lease ends and anot
 
 What is published wakes one idle member, whatever their number: those without work are a queue group of NATS. A woken
 member that finds work wakes the next one, because there may be more; one that finds none wakes nobody.
+
+Members of a hub have no right to make consumers: whoever opens an arena makes those of its workers (`make_queue`). What
+others publish they hear on the tail of the log.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,10 +22,12 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mesh import wire
+from mesh.bus import REQUESTS
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Link
-from mesh.jetstream.log import message_info, stream_of
+from mesh.jetstream.log import message_info
+from mesh.jetstream.streams import stream_of
 
 LATE_S = 0.5
 """Seconds that a member that leaves waits for the answer to its last question: it may be an entry, for another member.
@@ -72,7 +77,7 @@ async def work(
 ) -> AsyncGenerator[JetStreamDelivery]:
     """Yield deliveries until cancelled; see `mesh.bus.Bus.work`."""
     wire.check_token("queue", queue)
-    asked = [_Kind(kind, f"{queue}_{kind.replace('.', '-')}", wire.kind_filter(arena, kind)) for kind in kinds]
+    asked = _kinds(arena, queue, kinds)
     member = _Member(link, arena, queue, asked, lease_s)
     try:
         while True:
@@ -106,11 +111,26 @@ async def work(
         await member.close()
 
 
+async def make_queue(link: Link, arena: str, queue: str, kinds: Sequence[str], lease_s: float) -> None:
+    """Make the consumers of a queue, for members who may not.
+
+    Raises:
+        BusRefused: the server refuses it.
+    """
+    for kind in _kinds(arena, queue, kinds):
+        await _create(link, arena, kind.consumer, kind.subject, lease_s)
+
+
+def _kinds(arena: str, queue: str, kinds: Sequence[str]) -> list["_Kind"]:
+    return [_Kind(kind, f"{queue}_{kind.replace('.', '-')}", wire.kind_filter(arena, kind)) for kind in kinds]
+
+
 class _Kind:
     """What a member knows of one kind of entries: each question costs a round trip, and most kinds have none."""
 
     def __init__(self, name: str, consumer: str, subject: str) -> None:
         self.name, self.consumer, self.subject = name, consumer, subject
+        self.lacking_since: float | None = None
         self._published = self._empty = -math.inf
 
     def publish(self) -> None:
@@ -126,6 +146,14 @@ class _Kind:
         return self._empty < self._published + STORED_WITHIN_S or anyio.current_time() - self._empty >= IDLE_POLL_S
 
 
+def _published(arena: str, kinds: Sequence[_Kind], prefix: str) -> list[str]:
+    """Return the subjects on which a member hears what is published: few, for a server allows it only so many."""
+    names = {kind.name for kind in kinds}
+    rest = [kind.subject for kind in kinds if not (names >= {*REQUESTS} and kind.name in REQUESTS)]
+    together = [wire.kind_filter(arena, "run.requested")] if len(rest) < len(kinds) else []
+    return [f"{prefix}{subject}" for subject in (*together, *rest)]
+
+
 class _Member:
     """One member of a queue: its inbox, and the consumers from which it requests messages, in order."""
 
@@ -133,6 +161,7 @@ class _Member:
         self.woken = asyncio.Event()
         self._link, self._arena, self._queue, self._lease_s = link, arena, queue, lease_s
         self._kinds = kinds
+        self._published = _published(arena, kinds, wire.TAIL_PREFIX if link.member else "")
         self._nc: Client | None = None
         self._inbox = ""
         self._subscriptions: list[Subscription] = []
@@ -146,23 +175,35 @@ class _Member:
 
     async def open(self) -> None:
         """Subscribe to a new inbox, so that late answers to older requests are ignored."""
-
-        def note(kind: _Kind) -> Callable[[Msg], Awaitable[None]]:
-            async def published(_: Msg) -> None:
-                kind.publish()
-
-            return published
-
         await self.close()
         nc = await self._link.client()
         self._inbox = nc.new_inbox()
         self._answers = await nc.subscribe(self._inbox)
         self._subscriptions.append(self._answers)
+        for subject in self._published:
+            self._subscriptions.append(await nc.subscribe(subject, cb=self._note))
         for kind in self._kinds:
-            await _create(self._link, self._arena, kind.consumer, kind.subject, self._lease_s)
-            self._subscriptions.append(await nc.subscribe(kind.subject, cb=note(kind)))
+            await self._make(kind)
             kind.publish()  # what was published before is not known
         self._nc = nc
+
+    async def _make(self, kind: _Kind) -> None:
+        """Make the consumer of a kind, or where a member of a hub may not, give the hub some time to do it.
+
+        Raises:
+            BusRefused: the hub has not made it, or the server refuses it.
+        """
+        if self._link.member is None:
+            await _create(self._link, self._arena, kind.consumer, kind.subject, self._lease_s)
+        elif kind.lacking_since is not None and anyio.current_time() - kind.lacking_since > self._link.patience_s:
+            cure = f"let the owner of the hub run `mesh open` for arena {self._arena} again"
+            raise BusRefused(f"the queue {kind.consumer} of arena {self._arena} is missing: {cure}")
+
+    async def _note(self, msg: Msg) -> None:
+        subject = msg.subject.removeprefix(wire.TAIL_PREFIX)
+        for kind in self._kinds:
+            if subject.startswith(kind.subject.removesuffix(">")):
+                kind.publish()
 
     async def listen(self) -> None:
         """Let a publish wake this member, or another one without work. It is only a hint: the member then asks.
@@ -173,7 +214,7 @@ class _Member:
             return
         self._is_listening = True
         with suppress(*TRANSIENT):
-            for subject in (*(kind.subject for kind in self._kinds), self._baton):
+            for subject in (*self._published, self._baton):
                 self._idle.append(await self._nc.subscribe(subject, queue=self._queue, cb=self._wake))
         for kind in self._kinds:
             kind.publish()
@@ -242,11 +283,14 @@ class _Member:
                 return None
             given = msg.reply.startswith("$JS.ACK.")
             kind.answer(asked, empty=not given)
+            is_lacking = (msg.headers or {}).get("Status") == "503"
+            kind.lacking_since = (kind.lacking_since or asked) if is_lacking else None
             if given:
                 return msg
-            if (msg.headers or {}).get("Status") == "503":
-                await _create(self._link, self._arena, kind.consumer, kind.subject, self._lease_s)
-                kind.publish()
+            if is_lacking:
+                await self._make(kind)
+                if self._link.member is None:
+                    kind.publish()
         return None
 
 

@@ -5,6 +5,7 @@ messages where a later nats-py keeps its parser elsewhere.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -18,6 +19,12 @@ RawMessage = tuple[str, str, bytes, dict[str, str] | None]
 _Taker = Callable[[list[RawMessage]], None]
 """Takes messages, at least one, in their order."""
 
+HeadedMessage = tuple[str, bytes, bytes]
+"""The subject, the headers as the server sent them, and the data of a message."""
+
+_HeadedTaker = Callable[[list[HeadedMessage]], None]
+"""Takes messages with their headers, at least one, in their order."""
+
 
 class QuickParser(Parser):
     """nats-py's parser, which hands the messages of some subscriptions to those who asked for them."""
@@ -25,9 +32,10 @@ class QuickParser(Parser):
     def __init__(self, nc: Client) -> None:
         super().__init__(nc)
         self.takers: dict[bytes, _Taker] = {}
+        self.headed: dict[bytes, _HeadedTaker] = {}
 
     async def parse(self, data: bytes = b"") -> None:
-        if not self.takers:
+        if not self.takers and not self.headed:
             await super().parse(data)
             return
         at = 0
@@ -50,7 +58,7 @@ class QuickParser(Parser):
 
     def _take(self, data: bytes, at: int) -> tuple[int, bool]:
         """Hand on messages; return where something else begins, and whether that is a message that is cut off."""
-        found, of, is_cut = list[RawMessage](), b"", False
+        found, of, is_cut = list[Any](), b"", False
         while data.startswith((b"HMSG ", b"MSG "), at):
             end = data.find(b"\r\n", at)
             if end < 0:
@@ -58,27 +66,32 @@ class QuickParser(Parser):
                 break
             words = data[at:end].split(b" ")
             has_headers = words[0] == b"HMSG"
-            if len(words) != 5 + has_headers or words[2] not in self.takers:
+            is_headed = has_headers and words[2] in self.headed
+            if not is_headed and (len(words) != 5 + has_headers or words[2] not in self.takers):
                 break
             begin, stop = end + 2, end + 2 + int(words[-1])
             if len(data) < stop + 2:
                 is_cut = True
                 break
+            body = begin
             if has_headers:
                 if not data.startswith(_NO_STATUS, begin):
                     break
-                begin += int(words[4])
+                body += int(words[-2])
             if words[2] != of:
                 self._hand_on(of, found)
                 found, of = [], words[2]
-            found.append((words[1].decode(), words[3].decode(), data[begin:stop], None))
+            if is_headed:
+                found.append((words[1].decode(), data[begin:body], data[body:stop]))
+            else:
+                found.append((words[1].decode(), words[3].decode(), data[body:stop], None))
             at = stop + 2
         self._hand_on(of, found)
         return at, is_cut
 
-    def _hand_on(self, of: bytes, found: list[RawMessage]) -> None:
+    def _hand_on(self, of: bytes, found: list[Any]) -> None:
         if found:
-            self.takers[of](found)
+            (self.headed.get(of) or self.takers[of])(found)
 
 
 def take_quickly(nc: Client, subscription: Subscription, taker: _Taker | None) -> None:
@@ -95,6 +108,16 @@ def take_quickly(nc: Client, subscription: Subscription, taker: _Taker | None) -
             parser.takers[sid] = taker
         else:
             parser.takers.pop(sid, None)
+
+
+def take_with_headers(nc: Client, subscription: Subscription, taker: _HeadedTaker | None) -> None:
+    """As `take_quickly`, with their headers and also those without a reply subject; what has a status is left out."""
+    parser, sid = getattr(nc, "_ps", None), str(subscription._id).encode()
+    if isinstance(parser, QuickParser):
+        if taker:
+            parser.headed[sid] = taker
+        else:
+            parser.headed.pop(sid, None)
 
 
 def quick_client() -> Client:

@@ -13,7 +13,10 @@ import anyio.abc
 
 
 class Swarm:
-    """Processes by name; `start`, `kill` (SIGKILL) and `end` (SIGTERM) work on one of them."""
+    """Processes by name; `start`, `kill` (SIGKILL) and `end` (SIGTERM) work on one of them.
+
+    `environ` has more variables by the name of a process.
+    """
 
     def __init__(self, home: Path, url: str) -> None:
         common = ["--nats", url, "--home", str(home)]
@@ -38,6 +41,7 @@ class Swarm:
             ],
         }
         self.home = home
+        self.environ: dict[str, dict[str, str]] = {}
         self.running: dict[str, anyio.abc.Process] = {}
         self._log = home.parent / "swarm.log"
 
@@ -50,7 +54,7 @@ class Swarm:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "MESH_PARENT": "stdin"},
+                    env={**os.environ, "MESH_PARENT": "stdin", **self.environ.get(name, {})},
                 )
 
     async def kill(self, *names: str) -> None:
